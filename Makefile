@@ -1,0 +1,57 @@
+# Each target is a short line that a person could type; all of them make .venv by themselves.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation
+RUN := $(VENV)/.run
+DEV := $(VENV)/.dev
+
+.PHONY: help run demo test lint fix types bench lock clean
+
+help: ## Say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(RUN) ## Start everything on this machine
+	$(BIN)/automatch up
+
+demo: $(RUN) ## Fill a school with simulated people
+	$(BIN)/automatch demo
+
+test: $(DEV) ## Run all tests, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=xml
+
+lint: $(DEV) ## Format, lint, spelling, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/codespell
+	$(BIN)/lint-imports
+
+types: $(DEV) ## Type-check
+	$(BIN)/mypy
+
+fix: $(DEV) ## Format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DEV) ## Measure upload to screen on this machine
+	$(BIN)/python benchmarks/upload_to_screen.py
+
+lock: $(DEV) ## Resolve the lock files anew (needs uv)
+	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build --only-group build -o requirements/build.lock
+	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build -o requirements/run.lock
+	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build --group dev -c requirements/run.lock -o requirements/dev.lock
+
+clean: ## Remove .venv
+	rm -rf $(VENV)
+
+# face_recognition_models comes as source only: what builds it is pinned and installed first.
+$(RUN): requirements/build.lock requirements/run.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements/build.lock
+	$(PIP) -r requirements/run.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(DEV): $(RUN) requirements/dev.lock
+	$(PIP) -r requirements/dev.lock
+	touch $@
