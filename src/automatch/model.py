@@ -1,0 +1,181 @@
+"""The values that travel between the layers; imports nothing of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class Gender(StrEnum):
+    """Declared by the person, never guessed from a face."""
+
+    MALE = "male"
+    FEMALE = "female"
+
+    @property
+    def opposite(self) -> Gender:
+        return Gender.FEMALE if self is Gender.MALE else Gender.MALE
+
+
+class JobStatus(StrEnum):
+    """Where a job is; docs/job-lifecycle.md draws who moves it."""
+
+    PENDING = "pending"
+    """Waiting for a worker, or for the time of its next attempt."""
+    PROCESSING = "processing"
+    """A worker holds it under a lease."""
+    COMPLETED = "completed"
+    """Searched; its 0 to 20 matches are written."""
+    FAILED = "failed"
+    """Ended with a reason; nothing more happens by itself."""
+
+    @property
+    def is_final(self) -> bool:
+        return self in (JobStatus.COMPLETED, JobStatus.FAILED)
+
+
+class Role(StrEnum):
+    """What a token may be: the roles of a Supabase project."""
+
+    ANON = "anon"
+    AUTHENTICATED = "authenticated"
+    SERVICE = "service_role"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Who asks, read from a token whose signature and times were checked."""
+
+    role: Role
+    subject: UUID | None = None
+    session_id: UUID | None = None
+    email: str | None = None
+    expires_at: int | None = None
+    """Seconds since the epoch."""
+
+    def as_json(self) -> dict[str, str]:
+        """Return what row level security reads from `request.jwt.claims`."""
+        claims = {"role": self.role.value}
+        if self.subject is not None:
+            claims["sub"] = str(self.subject)
+        if self.session_id is not None:
+            claims["session_id"] = str(self.session_id)
+        return claims
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Someone who can sign in."""
+
+    id: UUID
+    email: str
+    app_metadata: dict[str, Any]
+    user_metadata: dict[str, Any]
+    created_at: datetime
+    last_sign_in_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a person told about themselves."""
+
+    id: UUID
+    email: str | None
+    name: str | None
+    school: str | None
+    gender: Gender | None
+    birth_date: date | None
+    profile_type: str
+    discoverable: bool
+
+    @property
+    def is_complete(self) -> bool:
+        return None not in (self.school, self.gender, self.birth_date)
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """The current consent text, and whether this person agreed to face matching."""
+
+    version: str
+    text: str
+    granted: bool
+    recorded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What an upload answers with."""
+
+    face_id: UUID
+    job_id: UUID
+    job_status: JobStatus
+    is_new: bool
+    """False when the same person sent the same photo before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A photo of a person with what was measured on it; never its embedding."""
+
+    id: UUID
+    created_at: datetime
+    embedding_model: str | None
+    """None until a worker has seen the photo."""
+    quality: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as its owner sees it."""
+
+    id: UUID
+    face_id: UUID
+    status: JobStatus
+    attempts: int
+    max_attempts: int
+    error_code: str | None
+    error_message: str | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    match_count: int | None
+    timings: dict[str, Any]
+    """Seconds since `created_at` at which each stage was reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job as the worker that holds it sees it."""
+
+    id: UUID
+    token: int
+    """The fence: every write of this attempt names it."""
+    attempts: int
+    max_attempts: int
+    face_id: UUID
+    image_path: str
+    is_embedded: bool
+    """Whether the face has an embedding of the active model already."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """One person in another's feed, at a position that only grows."""
+
+    pos: int
+    profile_id: UUID
+    match_id: UUID | None
+    """None when the match is gone and its card should go too."""
+    name: str | None
+    school: str | None
+    face_id: UUID | None
+    """The other person's face."""
+    own_face_id: UUID | None
+    similarity: float | None
+    """Rounded to 0.05."""
+    simulated: bool | None
+    created_at: datetime

@@ -1,0 +1,210 @@
+"""The only reader of the environment: every setting, its default, its bounds and what it means."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from automatch.errors import SettingsError
+
+_PREFIX = "AUTOMATCH_"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PostgresSettings(_Group):
+    """The embedded Postgres; unused when `database_url` names a server of yours."""
+
+    system_user: str = Field(
+        "automatch",
+        description="Unprivileged user the embedded Postgres runs as when Auto-Match runs as root; "
+        "made when missing.",
+    )
+    shared_buffers_mb: int = Field(128, ge=16, description="Postgres page cache in MiB.")
+    max_connections: int = Field(60, ge=10, description="Connections Postgres accepts.")
+
+
+class PoolSettings(_Group):
+    """Connections that one process keeps to Postgres."""
+
+    min_size: int = Field(1, ge=0, description="Connections kept open.")
+    max_size: int = Field(8, ge=1, description="Connections at most.")
+    timeout_s: float = Field(5, gt=0, description="Seconds a request waits for a connection.")
+
+
+class AuthSettings(_Group):
+    """Sign-up, sign-in and the tokens they give."""
+
+    access_token_s: int = Field(900, ge=60, le=86400, description="Life of an access token.")
+    refresh_token_s: int = Field(
+        30 * 86400, ge=3600, description="A session unused for so long must sign in again."
+    )
+    refresh_reuse_s: int = Field(
+        10, ge=0, description="A refresh token may be used again for so long, for parallel tabs."
+    )
+    leeway_s: int = Field(30, ge=0, le=120, description="Clock difference a token may have.")
+
+
+class UploadSettings(_Group):
+    """What a photo may be before anything looks at it."""
+
+    max_bytes: int = Field(15 * 1024**2, ge=1024, description="Largest request body in bytes.")
+    body_timeout_s: float = Field(30, gt=0, description="Seconds a request body may take.")
+    max_pixels: int = Field(50_000_000, ge=10_000, description="Most pixels of a photo.")
+    min_side: int = Field(160, ge=1, description="Fewest pixels on a photo's shorter side.")
+    max_aspect: float = Field(4, gt=1, description="Longest side over shortest side, at most.")
+
+
+class VisionSettings(_Group):
+    """How a photo is decoded and what a usable face is."""
+
+    decode_cpu_s: int = Field(5, ge=1, description="CPU seconds the decoder may take per photo.")
+    decode_timeout_s: float = Field(10, gt=0, description="Seconds the decoder may take per photo.")
+    decode_memory_mb: int = Field(768, ge=256, description="Address space of the decoder in MiB.")
+    max_scans: int = Field(50, ge=1, description="Most scans of a progressive JPEG.")
+    kept_side: int = Field(1600, ge=640, description="Longest side of the copy that is kept.")
+    thumbnail_side: int = Field(320, ge=64, description="Longest side of the thumbnail.")
+    detect_side: int = Field(640, ge=320, description="Longest side the face detector looks at.")
+    min_face_side: int = Field(
+        60, ge=20, description="Fewest pixels on a face's side in the kept copy."
+    )
+    threads: int = Field(2, ge=1, le=64, description="Photos looked at side by side per worker.")
+
+
+class WorkerSettings(_Group):
+    """How jobs are claimed, kept and tried again."""
+
+    batch: int = Field(8, ge=1, le=100, description="Jobs claimed at once.")
+    poll_s: float = Field(5, gt=0, description="Seconds between looks when no wake-up comes.")
+    lease_s: float = Field(30, gt=0, description="A claim that is not renewed for so long is lost.")
+    heartbeat_s: float = Field(10, gt=0, description="Seconds between renewals of a claim.")
+    sweep_s: float = Field(5, gt=0, description="Seconds between looks for lost claims.")
+    job_timeout_s: float = Field(60, gt=0, description="A job running longer than this is retried.")
+    backoff_s: float = Field(2, gt=0, description="Delay before the first retry; then it doubles.")
+    backoff_max_s: float = Field(600, gt=0, description="Longest delay before a retry.")
+    stop_s: float = Field(10, gt=0, description="Seconds to finish what is held when stopping.")
+
+    @model_validator(mode="after")
+    def _lease_outlives_heartbeat(self) -> Self:
+        if self.lease_s < 2 * self.heartbeat_s:
+            raise ValueError("worker.lease_s must be at least twice worker.heartbeat_s")
+        return self
+
+
+class FeedSettings(_Group):
+    """The live feed."""
+
+    poll_s: float = Field(5, gt=0, description="Seconds between looks when no wake-up comes.")
+    ping_s: float = Field(15, gt=0, description="Seconds between keep-alive comments on a stream.")
+    max_streams_per_person: int = Field(6, ge=1, description="Open streams of one person.")
+
+
+class RetentionSettings(_Group):
+    """What leaves by itself."""
+
+    jobs_days: int = Field(7, ge=1, description="Finished jobs are deleted after so many days.")
+    orphan_photos_s: int = Field(
+        3600, ge=60, description="A photo file without a face is deleted after so many seconds."
+    )
+    refused_uploads_s: int = Field(
+        86400, ge=60, description="The file of a refused photo is deleted after so many seconds."
+    )
+    min_free_mb: int = Field(
+        1024, ge=0, description="Uploads are refused when less disk space than this is left."
+    )
+
+
+def _default_home() -> Path:
+    return platformdirs.user_data_path("automatch", appauthor=False)
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; built once by the command line and passed as a value.
+
+    Nested fields are written with two underscores: `AUTOMATCH_WORKER__LEASE_S=60`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    home: Path = Field(
+        default_factory=_default_home, description="Data folder: database, photos and secrets."
+    )
+    host: str = Field("127.0.0.1", description="Address the web server listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the web server; 0 picks one.")
+    public_url: str | None = Field(
+        None, description="Address people reach the server at, when it is behind a proxy."
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="Postgres of yours (owner login); turns the embedded Postgres off.",
+    )
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
+    )
+    log_json: bool = Field(False, description="Log one JSON object a line instead of text.")
+
+    postgres: PostgresSettings = PostgresSettings()
+    pool: PoolSettings = PoolSettings()
+    auth: AuthSettings = AuthSettings()
+    upload: UploadSettings = UploadSettings()
+    vision: VisionSettings = VisionSettings()
+    worker: WorkerSettings = WorkerSettings()
+    feed: FeedSettings = FeedSettings()
+    retention: RetentionSettings = RetentionSettings()
+
+    @model_validator(mode="after")
+    def _home_is_absolute(self) -> Self:
+        if not self.home.is_absolute():
+            object.__setattr__(self, "home", Path.cwd() / self.home)
+        return self
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment.
+
+    Args:
+        overrides: values from the command line; `None` means not given.
+
+    Raises:
+        SettingsError: a value is out of bounds, two contradict each other, or the environment
+            has an `AUTOMATCH_` name that no setting has (a typing error would else pass unseen).
+    """
+    _refuse_unknown_names()
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = _PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+        raise SettingsError(f"{name}: {first['msg']}.") from exc
+
+
+def _refuse_unknown_names() -> None:
+    known = {f"{_PREFIX}{path}".upper() for path in setting_names()}
+    for name in os.environ:
+        if (
+            name.startswith(_PREFIX)
+            and name not in known
+            and not name.startswith("AUTOMATCH_TEST_")
+        ):
+            raise SettingsError(f"{name} is no setting of Auto-Match; see docs/settings.md.")
+
+
+def setting_names() -> list[str]:
+    """Return every setting as its environment name without the prefix, groups expanded."""
+    names: list[str] = []
+    for name, field in Settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, _Group):
+            names += [f"{name}__{sub}" for sub in group.model_fields]
+        else:
+            names.append(name)
+    return names
