@@ -1,0 +1,128 @@
+-- The search: an exact scan of one school and gender, then a float32 second look.
+
+set search_path = public, extensions;
+
+create function automatch.find_candidates(
+    p_embedding vector,
+    p_school text,
+    p_gender text,
+    p_exclude_profile_ids uuid[],
+    p_threshold double precision,
+    p_count integer
+)
+returns table (face_id uuid, profile_id uuid, similarity double precision)
+language plpgsql
+stable
+security definer
+parallel safe
+set search_path = pg_catalog, public, extensions, pg_temp
+-- One plan whatever the school's size: exactly one partition, read in place.
+set plan_cache_mode = force_generic_plan
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+declare
+    v_query vector := l2_normalize(p_embedding);
+    -- Cast once: inside the row expression it would be cast for every row.
+    v_query_half halfvec := v_query::halfvec;
+    v_model public.embedding_models;
+    v_bound double precision;
+begin
+    select m.* into v_model from public.embedding_models as m where m.active;
+    if vector_norm(v_query) = 0 then
+        return;
+    end if;
+    v_bound := automatch.cosine_bound(p_threshold, v_model.midpoint, v_model.width);
+    return query
+    with near as materialized (
+        -- 0.002 is more than fp16 can be off for unit vectors (2 * 2^-11), so that
+        -- nobody over the threshold is lost here. "+ 0" keeps any vector index out.
+        select i.face_id, i.profile_id, (i.embedding <#> v_query_half) + 0 as distance
+        from public.face_index as i
+        where i.school = p_school
+          and i.gender = p_gender
+          and (i.embedding <#> v_query_half) <= 0.002 - v_bound
+          and not (i.profile_id = any (p_exclude_profile_ids))
+    ),
+    people as materialized (
+        select n.profile_id, min(n.distance) as distance
+        from near as n
+        group by n.profile_id
+        order by min(n.distance)
+        limit p_count + 12
+    ),
+    -- A cloud of near-ties at the cut is read whole: whoever fp16 could have
+    -- misplaced is looked at in float32.
+    shortlist as materialized (
+        select n.face_id, n.profile_id
+        from near as n
+        where n.distance <= (select max(p.distance) + 0.002 from people as p)
+    ),
+    exact as (
+        select s.face_id, s.profile_id, -(f.embedding <#> v_query) as cosine
+        from shortlist as s
+        join public.faces as f on f.id = s.face_id
+    ),
+    best as (
+        select distinct on (e.profile_id) e.face_id, e.profile_id, e.cosine
+        from exact as e
+        where e.cosine >= v_bound
+        order by e.profile_id, e.cosine desc, e.face_id
+    )
+    select b.face_id, b.profile_id, automatch.similarity(b.cosine, v_model.midpoint, v_model.width)
+    from best as b
+    order by b.cosine desc, b.face_id
+    limit p_count;
+end
+$$;
+comment on function automatch.find_candidates(vector, text, text, uuid[], double precision, integer) is
+    'The people of one school and gender most like the query, best first, one face each.';
+
+create function public.find_similar_faces_filtered(
+    query_embedding vector,
+    user_school text,
+    user_gender text,
+    exclude_profile_id uuid default null,
+    match_threshold double precision default 0.5,
+    match_count integer default 20
+)
+returns table (
+    face_id uuid,
+    profile_id uuid,
+    similarity double precision,
+    image_path text,
+    profile_name text,
+    profile_gender text,
+    profile_school text
+)
+language sql
+stable
+security definer
+parallel safe
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+    select c.face_id, c.profile_id, c.similarity, f.image_path, p.name, p.gender, p.school
+    from automatch.find_candidates(
+        query_embedding,
+        user_school,
+        case user_gender when 'male' then 'female' when 'female' then 'male' end,
+        array_remove(array[exclude_profile_id], null),
+        match_threshold,
+        match_count
+    ) as c
+    join public.faces as f on f.id = c.face_id
+    join public.profiles as p on p.id = c.profile_id
+    order by c.similarity desc, c.face_id
+$$;
+comment on function public.find_similar_faces_filtered(vector, text, text, uuid, double precision, integer) is
+    'The people of user_school and of the gender opposite to user_gender who look most alike, '
+    'best first, at most one face a person, similarity on the 0..1 scale of the active model.';
+
+revoke execute on function
+    automatch.find_candidates(vector, text, text, uuid[], double precision, integer),
+    public.find_similar_faces_filtered(vector, text, text, uuid, double precision, integer)
+    from public, anon, authenticated;
+grant execute on function
+    automatch.find_candidates(vector, text, text, uuid[], double precision, integer),
+    public.find_similar_faces_filtered(vector, text, text, uuid, double precision, integer)
+    to service_role;

@@ -1,0 +1,196 @@
+-- What a Supabase project brings for signing in, for plain Postgres: the same
+-- tables where supabase clients and the guide's SQL look for them. Idempotent.
+
+create schema if not exists auth;
+comment on schema auth is 'Sign-in of Auto-Match: a stand-in for the schema of a Supabase project.';
+grant usage on schema auth to anon, authenticated, service_role, automatch_api;
+
+create table if not exists auth.users (
+    id uuid primary key default gen_random_uuid(),
+    aud text not null default 'authenticated',
+    role text not null default 'authenticated',
+    email text not null,
+    encrypted_password text not null,
+    email_confirmed_at timestamptz,
+    last_sign_in_at timestamptz,
+    raw_app_meta_data jsonb not null default '{"provider": "email", "providers": ["email"]}',
+    raw_user_meta_data jsonb not null default '{}',
+    is_anonymous boolean not null default false,
+    created_at timestamptz not null default automatch.now(),
+    updated_at timestamptz not null default automatch.now()
+);
+create unique index if not exists users_email_key on auth.users (lower(email));
+
+create table if not exists auth.sessions (
+    id uuid primary key default gen_random_uuid(),
+    user_id uuid not null references auth.users (id) on delete cascade,
+    created_at timestamptz not null default automatch.now(),
+    refreshed_at timestamptz not null default automatch.now()
+);
+create index if not exists sessions_user_idx on auth.sessions (user_id);
+
+create table if not exists auth.refresh_tokens (
+    token_sha256 bytea primary key,
+    session_id uuid not null references auth.sessions (id) on delete cascade,
+    created_at timestamptz not null default automatch.now(),
+    used_at timestamptz
+);
+comment on table auth.refresh_tokens is 'Only the hash is kept. Each is used once; used again later, it ends its session.';
+create index if not exists refresh_tokens_session_idx on auth.refresh_tokens (session_id);
+
+do $$
+declare
+    v_table text;
+begin
+    foreach v_table in array array['auth.users', 'auth.sessions', 'auth.refresh_tokens'] loop
+        execute 'alter table ' || v_table || ' enable row level security';
+        execute 'alter table ' || v_table || ' force row level security';
+        execute 'drop policy if exists owner on ' || v_table;
+        execute 'create policy owner on ' || v_table || ' to current_user using (true) with check (true)';
+    end loop;
+end
+$$;
+
+create or replace function auth.uid()
+returns uuid
+language sql
+stable
+set search_path = ''
+as $$ select automatch.uid() $$;
+
+create or replace function auth.jwt()
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$ select automatch.claims() $$;
+
+create or replace function auth.role()
+returns text
+language sql
+stable
+set search_path = ''
+as $$ select automatch.claims() ->> 'role' $$;
+
+create or replace function auth.create_user(p_email text, p_encrypted_password text, p_data jsonb)
+returns uuid
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_id uuid;
+begin
+    insert into auth.users (email, encrypted_password, raw_user_meta_data, email_confirmed_at)
+    values (lower(p_email), p_encrypted_password, p_data, automatch.now())
+    on conflict (lower(email)) do nothing
+    returning id into v_id;
+    return v_id;
+end
+$$;
+comment on function auth.create_user(text, text, jsonb) is 'The new id; null when the address is taken.';
+
+create or replace function auth.find_credentials(p_email text)
+returns table (id uuid, encrypted_password text)
+language sql
+stable
+security definer
+set search_path = ''
+as $$ select u.id, u.encrypted_password from auth.users as u where lower(u.email) = lower(p_email) $$;
+
+create or replace function auth.start_session(p_user_id uuid, p_token_sha256 bytea)
+returns uuid
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_session_id uuid;
+begin
+    update auth.users set last_sign_in_at = automatch.now() where id = p_user_id;
+    insert into auth.sessions (user_id) values (p_user_id) returning id into v_session_id;
+    insert into auth.refresh_tokens (token_sha256, session_id) values (p_token_sha256, v_session_id);
+    return v_session_id;
+end
+$$;
+
+create or replace function auth.rotate_refresh_token(
+    p_token_sha256 bytea, p_new_token_sha256 bytea, p_reuse interval, p_unused interval
+)
+returns table (session_id uuid, user_id uuid)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+    v_token auth.refresh_tokens;
+    v_session auth.sessions;
+begin
+    select t.* into v_token from auth.refresh_tokens as t where t.token_sha256 = p_token_sha256 for update;
+    if not found then
+        return;
+    end if;
+    select s.* into v_session from auth.sessions as s where s.id = v_token.session_id for update;
+    if v_token.used_at < automatch.now() - p_reuse or v_session.refreshed_at < automatch.now() - p_unused then
+        -- Two hold it: one of them stole it. Or nobody has come for too long.
+        delete from auth.sessions where id = v_session.id;
+        return;
+    end if;
+    update auth.refresh_tokens set used_at = coalesce(used_at, automatch.now())
+    where token_sha256 = p_token_sha256;
+    insert into auth.refresh_tokens (token_sha256, session_id) values (p_new_token_sha256, v_session.id);
+    -- Spent tokens are kept for a while, to notice a theft.
+    delete from auth.refresh_tokens where session_id = v_session.id and used_at < automatch.now() - interval '7 days';
+    update auth.sessions set refreshed_at = automatch.now() where id = v_session.id;
+    return query select v_session.id, v_session.user_id;
+end
+$$;
+
+create or replace function auth.end_session(p_session_id uuid)
+returns void
+language sql
+security definer
+set search_path = ''
+as $$ delete from auth.sessions where id = p_session_id $$;
+
+create or replace function auth.session_user_of(p_session_id uuid)
+returns table (id uuid, email text, app_metadata jsonb, user_metadata jsonb, created_at timestamptz, last_sign_in_at timestamptz)
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select u.id, u.email, u.raw_app_meta_data, u.raw_user_meta_data, u.created_at, u.last_sign_in_at
+    from auth.sessions as s
+    join auth.users as u on u.id = s.user_id
+    where s.id = p_session_id
+$$;
+comment on function auth.session_user_of(uuid) is 'Who is signed in by a session; no row once it has ended.';
+
+create or replace function auth.delete_user(p_session_id uuid)
+returns void
+language sql
+security definer
+set search_path = ''
+as $$
+    delete from auth.users as u
+    using auth.sessions as s
+    where s.id = p_session_id and u.id = s.user_id
+$$;
+comment on function auth.delete_user(uuid) is 'Erase the person of a live session, and all that is theirs.';
+
+do $$
+declare
+    v_function regprocedure;
+begin
+    for v_function in select p.oid from pg_catalog.pg_proc as p where p.pronamespace = 'auth'::regnamespace loop
+        execute 'revoke execute on function ' || v_function || ' from public';
+        -- Signing in happens before there is anyone to act as.
+        execute 'grant execute on function ' || v_function || ' to automatch_api';
+    end loop;
+end
+$$;
+grant execute on function auth.uid(), auth.jwt(), auth.role() to anon, authenticated, service_role;
+
+select automatch.follow_auth_users();

@@ -1,0 +1,14 @@
+-- name: become
+-- Act as somebody until the end of the transaction.
+select
+    set_config('request.jwt.claims', %(claims)s, true),
+    set_config('role', %(role)s, true)
+
+-- name: listen_jobs
+listen automatch_jobs
+
+-- name: listen_feed
+listen automatch_feed
+
+-- name: probe
+select 1

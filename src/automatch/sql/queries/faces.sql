@@ -1,0 +1,38 @@
+-- name: record_upload
+select face_id, job_id, job_status, is_new
+from public.record_upload(%(face_id)s, %(image_path)s, %(image_sha256)s)
+
+-- name: list
+select id, created_at, embedding_model, quality
+from public.faces
+where profile_id = automatch.uid()
+order by created_at desc, id
+limit 100
+
+-- name: delete
+select public.delete_face(%(face_id)s)
+
+-- name: find_viewable
+-- Path of a photo that the caller may see.
+select public.viewable_photo(%(face_id)s)
+
+-- name: list_erasures
+-- Photos of deleted faces whose files are still to go.
+select image_path from automatch.photo_erasures order by queued_at limit %(limit)s
+
+-- name: forget_erasures
+delete from automatch.photo_erasures where image_path = any (%(image_paths)s)
+
+-- name: list_known
+-- Which of these photos have a face.
+select image_path from public.faces where image_path = any (%(image_paths)s)
+
+-- name: list_unfinished
+-- Which of these photos a job still needs as they were uploaded.
+select f.image_path
+from public.faces as f
+where f.image_path = any (%(image_paths)s)
+  and exists (
+      select from public.match_jobs as j
+      where j.face_id = f.id and j.status in ('pending', 'processing')
+  )

@@ -1,0 +1,18 @@
+-- name: page
+-- Newest first before a position, or oldest first after one.
+select
+    pos, profile_id, match_id, name, school, face_id, own_face_id, similarity, simulated, created_at
+from public.feed_page(%(before)s, %(after)s, %(limit)s)
+
+-- name: position
+select public.feed_position()
+
+-- name: marks
+-- Changes when a person's feed or jobs change.
+select profile_id, last_pos, jobs_mark from public.feed_marks(%(profile_ids)s)
+
+-- name: dismiss
+select public.dismiss_match(%(match_id)s)
+
+-- name: block
+select public.block_profile(%(profile_id)s)
