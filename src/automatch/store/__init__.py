@@ -1,0 +1,1 @@
+"""Keep: Postgres and the photo folder. Modules are named after what they keep."""

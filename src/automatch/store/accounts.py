@@ -1,0 +1,91 @@
+"""Who can sign in: users, their sessions, and refresh tokens of which only a hash is kept.
+
+Every function runs as the API's login, before there is anyone to act as.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from automatch.errors import EmailTakenError
+from automatch.model import User
+from automatch.store.database import Connection
+from automatch.store.queries import load
+
+_SQL = load("accounts")
+
+
+async def create_user(
+    conn: Connection, *, email: str, encrypted_password: str, data: dict[str, Any]
+) -> UUID:
+    """Create a user and, by trigger, their empty profile.
+
+    Raises:
+        EmailTakenError: someone has this address.
+    """
+    cursor = await conn.execute(
+        _SQL["create_user"],
+        {"email": email, "encrypted_password": encrypted_password, "data": Jsonb(data)},
+    )
+    row = await cursor.fetchone()
+    if row is None or row[0] is None:
+        raise EmailTakenError
+    user_id: UUID = row[0]
+    return user_id
+
+
+async def find_credentials(conn: Connection, email: str) -> tuple[UUID, str] | None:
+    """Return the id and the password hash of the user with this address."""
+    cursor = await conn.execute(_SQL["find_credentials"], {"email": email})
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row else None
+
+
+async def start_session(conn: Connection, user_id: UUID, token_sha256: bytes) -> UUID:
+    cursor = await conn.execute(
+        _SQL["start_session"], {"user_id": user_id, "token_sha256": token_sha256}
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    session_id: UUID = row[0]
+    return session_id
+
+
+async def rotate_refresh_token(
+    conn: Connection, *, spent_sha256: bytes, new_sha256: bytes, reuse_s: int, unused_s: int
+) -> tuple[UUID, UUID] | None:
+    """Exchange a refresh token for a new one; return (session, user), or None when it is no good.
+
+    A token that was spent longer ago than *reuse_s* ends its session: two people hold it.
+    """
+    cursor = await conn.execute(
+        _SQL["rotate_refresh_token"],
+        {
+            "token_sha256": spent_sha256,
+            "new_token_sha256": new_sha256,
+            "reuse_s": reuse_s,
+            "unused_s": unused_s,
+        },
+    )
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row else None
+
+
+async def end_session(conn: Connection, session_id: UUID) -> None:
+    await conn.execute(_SQL["end_session"], {"session_id": session_id})
+
+
+async def load_session_user(conn: Connection, session_id: UUID) -> User | None:
+    """Return who is signed in by a session, or None once it has ended."""
+    async with conn.cursor(row_factory=class_row(User)) as cursor:
+        await cursor.execute(_SQL["load_session_user"], {"session_id": session_id})
+        return await cursor.fetchone()
+
+
+async def delete_user(conn: Connection, session_id: UUID) -> None:
+    """Erase the person of a live session with everything that is theirs."""
+    await conn.execute(_SQL["delete_user"], {"session_id": session_id})

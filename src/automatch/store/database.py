@@ -1,0 +1,144 @@
+"""Connections to Postgres: a pool per login, and the one way to act as somebody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Self
+
+import psycopg
+import structlog
+from pgvector.psycopg import register_vector_async
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from automatch import errors
+from automatch.model import Claims
+from automatch.settings import PoolSettings
+from automatch.store.queries import load
+
+_SQL = load("database")
+_REFUSED = "AM001"
+"""SQLSTATE of automatch.refuse(); its hint is one of our codes."""
+
+Connection = AsyncConnection[tuple[Any, ...]]
+
+log = structlog.get_logger(__name__)
+
+
+def _refusals() -> dict[str, type[errors.AutomatchError]]:
+    kinds: list[type[errors.AutomatchError]] = [errors.AutomatchError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return {kind.code: kind for kind in kinds}
+
+
+_REFUSALS = _refusals()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise what psycopg raises as errors of ours.
+
+    Raises:
+        AutomatchError: the kind whose code automatch.refuse() named.
+        InputInvalidError: a value that a constraint of a table refuses.
+        StorageFullError: the disk of the server is full.
+        DatabaseUnavailableError: the server is away, too busy or interrupted us.
+    """
+    try:
+        yield
+    except psycopg.Error as exc:
+        raise _translate(exc) from exc
+    except PoolTimeout as exc:
+        raise errors.DatabaseUnavailableError from exc
+
+
+def _translate(exc: psycopg.Error) -> Exception:
+    state = exc.sqlstate or ""
+    if state == _REFUSED:
+        kind = _REFUSALS.get(exc.diag.message_hint or "", errors.RequestError)
+        refusal = kind.__new__(kind)
+        errors.AutomatchError.__init__(refusal, exc.diag.message_primary)
+        return refusal
+    if state in ("23514", "23502", "22001", "22007", "22008", "22P02"):
+        truth = (exc.diag.constraint_name or "value").replace("_", " ")
+        return errors.InputInvalidError(f"A value is not allowed: {truth}.")
+    if state == "53100":
+        return errors.StorageFullError()
+    # Connection trouble, resources, operator action, deadlock, serialization, time-outs.
+    if not state or state[:2] in ("08", "53", "57", "58", "40") or state in ("55P03", "25P03"):
+        return errors.DatabaseUnavailableError()
+    return exc
+
+
+class Database:
+    """A pool of connections of one login."""
+
+    def __init__(self, conninfo: str, settings: PoolSettings, *, name: str) -> None:
+        self.conninfo = conninfo
+        self._pool = AsyncConnectionPool(
+            conninfo,
+            min_size=settings.min_size,
+            max_size=settings.max_size,
+            timeout=settings.timeout_s,
+            kwargs={
+                "application_name": name,
+                "connect_timeout": 5,
+                # A peer that vanished without a word is noticed in seconds, not hours.
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 2,
+                "tcp_user_timeout": 15000,
+            },
+            configure=_prepare,
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        with translated():
+            await self._pool.open(wait=True, timeout=30)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def as_user(self, claims: Claims) -> AsyncIterator[Connection]:
+        """Open a transaction that sees what *claims* may see; commit at the end.
+
+        The only way to a role. Both settings end with the transaction, so nothing of one
+        caller is left for the next.
+        """
+        with translated():
+            async with self._pool.connection() as conn, conn.transaction():
+                await conn.execute(
+                    _SQL["become"],
+                    {"role": claims.role.value, "claims": json.dumps(claims.as_json())},
+                )
+                yield conn
+
+    @asynccontextmanager
+    async def as_login(self) -> AsyncIterator[Connection]:
+        """Open a transaction as the login itself, which may call a few functions and no more."""
+        with translated():
+            async with self._pool.connection() as conn, conn.transaction():
+                yield conn
+
+
+async def _prepare(conn: AsyncConnection[Any]) -> None:
+    await register_vector_async(conn)
+    await conn.commit()
+
+
+@asynccontextmanager
+async def owner_connection(conninfo: str) -> AsyncIterator[Connection]:
+    """Connect as the owner, for an operator's command; nothing that serves people does."""
+    with translated():
+        async with await psycopg.AsyncConnection.connect(
+            conninfo, connect_timeout=5, application_name="automatch-operator"
+        ) as conn:
+            await register_vector_async(conn)
+            yield conn

@@ -1,0 +1,68 @@
+"""Simulated people as rows: written in one transaction each, marked, and removable."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from automatch.store.database import Connection
+from automatch.store.photos import photo_path
+from automatch.store.queries import load
+
+_SQL = load("demo")
+
+
+async def add_simulated_person(
+    conn: Connection,
+    *,
+    person_id: UUID,
+    name: str,
+    school: str,
+    gender: str,
+    birth_date: date,
+    embedding: np.ndarray[Any, np.dtype[np.float32]],
+    image_sha256: str,
+) -> None:
+    """Write a simulated person with consent and face; one who is there already stays as they are.
+
+    The face has the id of the person.
+    """
+    await conn.execute(
+        _SQL["add_profile"],
+        {
+            "id": person_id,
+            "name": name,
+            "school": school,
+            "gender": gender,
+            "birth_date": birth_date,
+        },
+    )
+    await conn.execute(_SQL["add_consent"], {"id": person_id})
+    await conn.execute(
+        _SQL["add_face"],
+        {
+            "id": person_id,
+            "image_path": photo_path(person_id),
+            "image_sha256": image_sha256,
+            "embedding": embedding,
+        },
+    )
+
+
+async def load_active_model(conn: Connection) -> str:
+    cursor = await conn.execute(_SQL["active_model"])
+    row = await cursor.fetchone()
+    return row[0] if row else ""
+
+
+async def list_simulated_people(conn: Connection) -> list[UUID]:
+    cursor = await conn.execute(_SQL["list_ids"])
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def remove_simulated_person(conn: Connection, person_id: UUID) -> None:
+    """Delete a simulated person with face and matches; never a real one."""
+    await conn.execute(_SQL["remove"], {"id": person_id})

@@ -1,0 +1,79 @@
+"""Faces as rows: uploads, lists, and what is to be erased. The pixels are in store/photos.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from automatch.model import Face, JobStatus, Upload
+from automatch.store.database import Connection
+from automatch.store.queries import load
+
+_SQL = load("faces")
+
+
+async def record_upload(
+    conn: Connection, *, face_id: UUID, image_path: str, image_sha256: str
+) -> Upload:
+    """Write the caller's photo as a face with its job.
+
+    The same photo again gives the ids of the first time, and `is_new` is False.
+
+    Raises:
+        ConsentRequiredError: the caller has not agreed to face matching.
+        ProfileIncompleteError: school, gender or birth date is missing.
+    """
+    cursor = await conn.execute(
+        _SQL["record_upload"],
+        {"face_id": face_id, "image_path": image_path, "image_sha256": image_sha256},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return Upload(face_id=row[0], job_id=row[1], job_status=JobStatus(row[2]), is_new=row[3])
+
+
+async def list_faces(conn: Connection) -> list[Face]:
+    """Return the caller's faces, newest first."""
+    async with conn.cursor(row_factory=class_row(Face)) as cursor:
+        await cursor.execute(_SQL["list"])
+        return await cursor.fetchall()
+
+
+async def delete_face(conn: Connection, face_id: UUID) -> None:
+    """Erase one of the caller's faces with its jobs and matches; the file follows.
+
+    Raises:
+        NotFoundError: the caller has no such face.
+    """
+    await conn.execute(_SQL["delete"], {"face_id": face_id})
+
+
+async def find_viewable_photo(conn: Connection, face_id: UUID) -> str | None:
+    """Return the path of a photo the caller may see: an own one, or that of a match."""
+    cursor = await conn.execute(_SQL["find_viewable"], {"face_id": face_id})
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def list_erasures(conn: Connection, limit: int = 500) -> list[str]:
+    """Return paths of photos whose faces are deleted and whose files are still there."""
+    cursor = await conn.execute(_SQL["list_erasures"], {"limit": limit})
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def forget_erasures(conn: Connection, image_paths: Sequence[str]) -> None:
+    await conn.execute(_SQL["forget_erasures"], {"image_paths": list(image_paths)})
+
+
+async def list_known_photos(conn: Connection, image_paths: Sequence[str]) -> set[str]:
+    """Return those of *image_paths* that a face refers to."""
+    cursor = await conn.execute(_SQL["list_known"], {"image_paths": list(image_paths)})
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def list_unfinished_photos(conn: Connection, image_paths: Sequence[str]) -> set[str]:
+    """Return those of *image_paths* that a waiting or running job still needs."""
+    cursor = await conn.execute(_SQL["list_unfinished"], {"image_paths": list(image_paths)})
+    return {row[0] for row in await cursor.fetchall()}

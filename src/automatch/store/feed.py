@@ -1,0 +1,76 @@
+"""The live feed as rows: pages of it, what is new after a position, and whom to wake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from automatch.model import FeedEntry
+from automatch.store.database import Connection
+from automatch.store.queries import load
+
+_SQL = load("feed")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedMark:
+    """Differs from an earlier one when the person's feed or jobs changed."""
+
+    profile_id: UUID
+    last_pos: int
+    jobs_mark: int
+
+
+async def load_feed_page(
+    conn: Connection, *, before: int | None = None, limit: int = 20
+) -> list[FeedEntry]:
+    """Return the caller's matches at positions below *before*, newest first."""
+    return await _page(conn, before=before, after=None, limit=limit)
+
+
+async def load_feed_news(conn: Connection, *, after: int, limit: int = 100) -> list[FeedEntry]:
+    """Return what changed after a position, oldest first; entries without a match have gone."""
+    return await _page(conn, before=None, after=after, limit=limit)
+
+
+async def load_feed_position(conn: Connection) -> int:
+    """Return the newest position of the caller's feed, 0 for an empty one."""
+    cursor = await conn.execute(_SQL["position"])
+    row = await cursor.fetchone()
+    return row[0] if row else 0
+
+
+async def load_feed_marks(conn: Connection, profile_ids: Sequence[UUID]) -> list[FeedMark]:
+    """Return the marks of many feeds at once; for the API's login, which sees nothing else."""
+    async with conn.cursor(row_factory=class_row(FeedMark)) as cursor:
+        await cursor.execute(_SQL["marks"], {"profile_ids": list(profile_ids)})
+        return await cursor.fetchall()
+
+
+async def dismiss_match(conn: Connection, match_id: UUID) -> None:
+    """Say "not a match": neither of the two sees the other in the feed any more.
+
+    Raises:
+        NotFoundError: the caller has no such match.
+    """
+    await conn.execute(_SQL["dismiss"], {"match_id": match_id})
+
+
+async def block_profile(conn: Connection, profile_id: UUID) -> None:
+    """Block a person of the caller's feed, in both directions.
+
+    Raises:
+        NotFoundError: the caller's feed never had this person.
+    """
+    await conn.execute(_SQL["block"], {"profile_id": profile_id})
+
+
+async def _page(
+    conn: Connection, *, before: int | None, after: int | None, limit: int
+) -> list[FeedEntry]:
+    async with conn.cursor(row_factory=class_row(FeedEntry)) as cursor:
+        await cursor.execute(_SQL["page"], {"before": before, "after": after, "limit": limit})
+        return await cursor.fetchall()

@@ -1,0 +1,217 @@
+"""Migrations: plain SQL files, each applied once, in one transaction, in the order of their names.
+
+The ledger is the Supabase CLI's own table, so either tool may go first, and an operator's own
+migrations stand in it beside ours. Ours are told apart by their file names,
+`YYYYMMDDHHMMSS_automatch_<topic>.sql`: an unknown version in the ledger means a newer Auto-Match
+only when its name starts with `automatch_` and it is later than every file we have.
+
+On plain Postgres the stand-ins for what a Supabase project brings (`sql/platform`) follow. They
+have no place in the ledger: they may be applied any number of times, and are, at every run.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+import structlog
+from psycopg import sql
+
+from automatch.errors import DatabaseNewerError, DatabaseUnavailableError, MigrationError
+from automatch.store.addresses import API_LOGIN, WORKER_LOGIN
+from automatch.store.queries import SQL_FOLDER, load
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+_SQL = load("migrate")
+MIGRATIONS = SQL_FOLDER / "migrations"
+PLATFORM = SQL_FOLDER / "platform"
+
+log = structlog.get_logger(__name__)
+
+_FILE_NAME = re.compile(r"([0-9]{14})_(.*)\.sql")
+_OURS = "automatch_"
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True)
+class _Migration(_File):
+    version: str
+    name: str
+
+
+async def migrate(
+    owner_dsn: str,
+    *,
+    api_password: str,
+    worker_password: str,
+    migrations: Path = MIGRATIONS,
+    platform: Path = PLATFORM,
+) -> list[str]:
+    """Bring a database up to this version and set the passwords of the two logins.
+
+    Any number may run at once; one works and the others wait for it. The connection must be a
+    session of its own, not one through a transaction pooler.
+
+    Returns:
+        The versions applied, in order; empty when there was nothing to do.
+
+    Raises:
+        DatabaseUnavailableError: the server does not answer.
+        DatabaseNewerError: a newer Auto-Match migrated this database.
+        MigrationError: a file failed, and nothing of it was applied; those before it stay.
+    """
+    files, stand_ins = _read_migrations(migrations), _read(platform)
+    async with _connect(owner_dsn) as connection:
+        await _lock(connection)
+        await connection.execute(_SQL["create_ledger_schema"])
+        await connection.execute(_SQL["create_ledger"])
+        waiting = _compare(files, await _read_ledger(connection))
+        for file in waiting:
+            await _run(connection, file)
+            log.info("migration applied", version=file.version, name=file.name)
+        if not await _is_supabase(connection):
+            for stand_in in stand_ins:
+                await _run(connection, stand_in)
+        for login, password in ((API_LOGIN, api_password), (WORKER_LOGIN, worker_password)):
+            await _set_password(connection, login, password)
+    return [file.version for file in waiting]
+
+
+async def pending(owner_dsn: str, *, migrations: Path = MIGRATIONS) -> list[str]:
+    """Return the versions that `migrate` would apply; changes nothing.
+
+    Raises:
+        DatabaseUnavailableError: the server does not answer.
+        DatabaseNewerError: a newer Auto-Match migrated this database.
+    """
+    files = _read_migrations(migrations)
+    async with _connect(owner_dsn) as connection:
+        row = await (await connection.execute(_SQL["ledger_exists"])).fetchone()
+        ledger = await _read_ledger(connection) if row and row[0] else {}
+    return [file.version for file in _compare(files, ledger)]
+
+
+def _read(folder: Path) -> list[_File]:
+    return [_File(path, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))]
+
+
+def _read_migrations(folder: Path) -> list[_Migration]:
+    found: dict[str, _Migration] = {}
+    for file in _read(folder):
+        match = _FILE_NAME.fullmatch(file.path.name)
+        if match is None:
+            raise MigrationError(f"{file.path.name} is not named YYYYMMDDHHMMSS_topic.sql.")
+        version, name = match.groups()
+        if version in found:
+            raise MigrationError(
+                f"{file.path.name} and {found[version].path.name} have one version."
+            )
+        found[version] = _Migration(file.path, file.text, version, name)
+    return list(found.values())
+
+
+def _compare(files: list[_Migration], ledger: dict[str, str | None]) -> list[_Migration]:
+    newest = max((file.version for file in files), default="")
+    newer = {
+        version: name
+        for version, name in ledger.items()
+        if version > newest and (name or "").startswith(_OURS)
+    }
+    if newer:
+        version = max(newer)
+        raise DatabaseNewerError(
+            f"The database has the migration {version}_{newer[version]}, which this Auto-Match "
+            "does not know; install the version that applied it, or a later one."
+        )
+    return [file for file in files if file.version not in ledger]
+
+
+@asynccontextmanager
+async def _connect(dsn: str) -> AsyncIterator[psycopg.AsyncConnection]:
+    try:
+        connection = await psycopg.AsyncConnection.connect(
+            dsn,
+            autocommit=True,
+            prepare_threshold=None,
+            connect_timeout=10,
+            client_encoding="utf8",
+            application_name="automatch migrate",
+        )
+    except psycopg.OperationalError as exc:
+        raise DatabaseUnavailableError(f"The database does not answer: {exc}") from exc
+    async with connection:
+        yield connection
+
+
+async def _lock(connection: psycopg.AsyncConnection) -> None:
+    await connection.execute(_SQL["bound_wait"])
+    try:
+        await connection.execute(_SQL["lock"])
+    except psycopg.errors.LockNotAvailable as exc:
+        raise MigrationError(
+            "Another migration of this database has been running for two minutes; "
+            "wait for it or end it, then try again."
+        ) from exc
+
+
+async def _read_ledger(connection: psycopg.AsyncConnection) -> dict[str, str | None]:
+    return dict(await (await connection.execute(_SQL["list_applied"])).fetchall())
+
+
+async def _run(connection: psycopg.AsyncConnection, file: _File) -> None:
+    try:
+        # As the Supabase CLI does: no file depends on what another one set.
+        await connection.execute(_SQL["reset"])
+        async with connection.transaction():
+            if isinstance(file, _Migration):
+                # First, so that a CLI that applies the same file at the same time collides early.
+                await connection.execute(
+                    _SQL["record"],
+                    {"version": file.version, "name": file.name, "text": file.text},
+                )
+            # Without parameters the whole file travels as one simple query, `%` untouched.
+            await connection.execute(file.text.encode())
+    except psycopg.Error as exc:
+        line = _line(file.text, exc.diag.statement_position)
+        reason = exc.diag.message_primary or str(exc)
+        raise MigrationError(f"{file.path.name}{line}: {reason}") from exc
+
+
+def _line(text: str, position: str | None) -> str:
+    if position is None:
+        return ""
+    number = text.count("\n", 0, int(position)) + 1
+    return f", line {number}"
+
+
+async def _is_supabase(connection: psycopg.AsyncConnection) -> bool:
+    row = await (await connection.execute(_SQL["is_supabase"])).fetchone()
+    return row is not None and bool(row[0])
+
+
+async def _set_password(connection: psycopg.AsyncConnection, login: str, password: str) -> None:
+    # Hashed here: the server, its log and its statistics never see the clear text.
+    digest = connection.pgconn.encrypt_password(
+        password.encode(), login.encode(), b"scram-sha-256"
+    ).decode()
+    try:
+        await connection.execute(
+            sql.SQL(_SQL["set_password"]).format(
+                login=sql.Identifier(login), password=sql.Literal(digest)
+            )
+        )
+    except psycopg.Error as exc:
+        raise MigrationError(
+            f"The password of the login {login} could not be set: {exc.diag.message_primary}"
+        ) from exc

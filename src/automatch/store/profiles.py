@@ -1,0 +1,68 @@
+"""What people tell about themselves, and their consent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+from psycopg.rows import class_row
+
+from automatch.errors import ProfileNotFoundError
+from automatch.model import Consent, Gender, Profile
+from automatch.store.database import Connection
+from automatch.store.queries import load
+
+_SQL = load("profiles")
+
+
+async def load_profile(conn: Connection) -> Profile:
+    """Return the caller's profile.
+
+    Raises:
+        ProfileNotFoundError: the account was deleted while its token lives on.
+    """
+    async with conn.cursor(row_factory=class_row(Profile)) as cursor:
+        await cursor.execute(_SQL["load"])
+        profile = await cursor.fetchone()
+    if profile is None:
+        raise ProfileNotFoundError
+    return replace(profile, gender=Gender(profile.gender) if profile.gender else None)
+
+
+async def save_profile(
+    conn: Connection, *, name: str, school: str, gender: Gender, birth_date: date
+) -> None:
+    """Save the caller's profile; the school takes the spelling that most people use.
+
+    Raises:
+        AgeNotAllowedError: under 18.
+    """
+    await conn.execute(
+        _SQL["save"],
+        {"name": name, "school": school, "gender": gender.value, "birth_date": birth_date},
+    )
+
+
+async def load_consent(conn: Connection) -> Consent:
+    """Return the current consent text and whether the caller agreed to face matching."""
+    async with conn.cursor(row_factory=class_row(Consent)) as cursor:
+        await cursor.execute(_SQL["load_consent"])
+        consent = await cursor.fetchone()
+    assert consent is not None
+    return consent
+
+
+async def record_consent(conn: Connection, *, granted: bool, version: str | None) -> None:
+    """Write down that the caller gives or withdraws consent.
+
+    Withdrawing deletes their photos, templates, jobs and matches in the same transaction.
+
+    Raises:
+        ConsentOutdatedError: *version* is not the text that is current now.
+    """
+    await conn.execute(_SQL["record_consent"], {"granted": granted, "version": version})
+
+
+async def list_schools(conn: Connection) -> list[str]:
+    cursor = await conn.execute(_SQL["list_schools"])
+    return [row[0] for row in await cursor.fetchall()]

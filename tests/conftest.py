@@ -1,0 +1,3 @@
+"""Names the modules that hold the fixtures; nothing is defined here."""
+
+pytest_plugins = ["tests.support.postgres"]

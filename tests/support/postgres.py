@@ -1,0 +1,164 @@
+"""Real Postgres for tests: one embedded cluster per test process, one cloned database per test."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from automatch.settings import PostgresSettings, Settings
+from automatch.store.addresses import database_address
+from automatch.store.embedded import EmbeddedPostgres
+from automatch.store.migrate import migrate
+from automatch.store.secrets import Secrets, load_or_create
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+_TEMPLATE = "template_migrated"
+_serial = itertools.count()
+
+
+@dataclass(frozen=True)
+class Database:
+    """The addresses of one database, for each of the three logins."""
+
+    owner: str
+    api: str
+    worker: str
+
+    def named(self, name: str) -> Database:
+        """Return the addresses of another database of the cluster."""
+        return Database(*(make_conninfo(dsn, dbname=name) for dsn in self._all))
+
+    @property
+    def _all(self) -> tuple[str, str, str]:
+        return self.owner, self.api, self.worker
+
+
+@dataclass(frozen=True)
+class TestCluster:
+    """The cluster that all tests of one process share."""
+
+    __test__ = False
+
+    settings: Settings
+    secrets: Secrets
+    address: Database
+    """Of the database `postgres`, which tests leave alone."""
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run the tests that are marked with `anyio` on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def home_of_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give a data folder, and take away what root's cluster keeps outside of it."""
+    home = tmp_path_factory.mktemp("cluster") / "home"
+    yield home
+    remove_home(home)
+
+
+def remove_home(home: Path) -> None:
+    """Remove a data folder together with the cluster that lies elsewhere."""
+    for part in (home / "postgres" / "run", home / "postgres"):
+        if part.is_symlink():
+            shutil.rmtree(part.resolve(), ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def cluster(anyio_backend: str, home_of_cluster: Path) -> AsyncIterator[TestCluster]:
+    """Start the embedded Postgres once per test process; sync tests may ask for it too."""
+    assert anyio_backend == "asyncio"
+    settings = Settings(
+        home=home_of_cluster,
+        database_url=None,
+        postgres=PostgresSettings(shared_buffers_mb=64, max_connections=100),
+    )
+    secrets = load_or_create(settings.home)
+    async with EmbeddedPostgres(settings, secrets):
+        address = Database(
+            owner=database_address(settings, secrets, "owner"),
+            api=database_address(settings, secrets, "api"),
+            worker=database_address(settings, secrets, "worker"),
+        )
+        yield TestCluster(settings, secrets, address)
+
+
+@pytest.fixture(scope="session")
+async def template(anyio_backend: str, cluster: TestCluster) -> str:
+    """Migrate a database once, to be cloned; nothing may connect to it afterwards."""
+    assert anyio_backend == "asyncio"
+    create_database(cluster, _TEMPLATE, template="template1")
+    await migrate(
+        cluster.address.named(_TEMPLATE).owner,
+        api_password=cluster.secrets.api_password,
+        worker_password=cluster.secrets.worker_password,
+    )
+    return _TEMPLATE
+
+
+@pytest.fixture
+def database(cluster: TestCluster, template: str) -> Iterator[Database]:
+    """Give a fresh, migrated database of the test's own."""
+    name = f"test_{next(_serial)}"
+    create_database(cluster, name, template)
+    yield cluster.address.named(name)
+    drop_database(cluster, name)
+
+
+@pytest.fixture
+def blank_database(cluster: TestCluster) -> Iterator[Database]:
+    """Give an empty database that nobody has migrated."""
+    name = f"test_{next(_serial)}"
+    create_database(cluster, name, template="template1")
+    yield cluster.address.named(name)
+    drop_database(cluster, name)
+
+
+@pytest.fixture
+def dsn(database: Database) -> str:
+    """Give the owner's address of a fresh, migrated database."""
+    return database.owner
+
+
+def create_database(cluster: TestCluster, name: str, template: str) -> None:
+    """Clone a database with its settings, which `create database` leaves behind."""
+    with psycopg.connect(cluster.address.owner, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create database {} template {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+        rows = connection.execute(
+            "select unnest(setconfig) from pg_db_role_setting as s"
+            " join pg_database as d on d.oid = s.setdatabase"
+            " where d.datname = %s and s.setrole = 0",
+            [template],
+        ).fetchall()
+        for (line,) in rows:
+            setting, _, value = line.partition("=")
+            # A list such as search_path is stored quoted already.
+            shown = sql.SQL(value) if setting == "search_path" else sql.Literal(value)
+            connection.execute(
+                sql.SQL("alter database {} set {} to {}").format(
+                    sql.Identifier(name), sql.Identifier(setting), shown
+                )
+            )
+
+
+def drop_database(cluster: TestCluster, name: str) -> None:
+    """Remove a test's database, whoever is still connected to it."""
+    with psycopg.connect(cluster.address.owner, autocommit=True) as connection:
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
