@@ -1,0 +1,69 @@
+"""What turns faces into embeddings: the seam between the pipeline and a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from automatch.errors import EmbeddingInvalidError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+CHIP_SIDE = 150
+"""Side in pixels of the upright, centred picture of a face that an embedder takes."""
+
+
+class Embedder(Protocol):
+    """A face model. `embed` may be called from several threads at once."""
+
+    @property
+    def model_id(self) -> str:
+        """Stored beside every embedding; embeddings of two models are never compared."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers an embedding has."""
+        ...
+
+    def embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return one embedding of length 1 for each chip.
+
+        Args:
+            chips: (n, 150, 150, 3) RGB; n may be 0.
+
+        Returns:
+            (n, dimensions), in the order of the chips; a row does not depend on the others.
+
+        Raises:
+            ValueError: *chips* has another shape or type.
+            ModelMissingError: the model file is not there; it is read on first use.
+            ModelDamagedError: the model file is not the one it should be.
+            EmbeddingInvalidError: the model gave numbers that cannot be brought to length 1.
+        """
+        ...
+
+
+def check_chips(chips: npt.NDArray[np.uint8]) -> None:
+    """Raise `ValueError` unless *chips* is what `Embedder.embed` takes."""
+    if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[1:] != (CHIP_SIDE, CHIP_SIDE, 3):
+        raise ValueError(
+            f"chips must be uint8 of shape (n, {CHIP_SIDE}, {CHIP_SIDE}, 3), "
+            f"not {chips.dtype} of shape {chips.shape}"
+        )
+
+
+def to_unit_rows(raw: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Bring each row to length 1.
+
+    Raises:
+        EmbeddingInvalidError: a row is not finite or has no length, so no direction.
+    """
+    wide = np.asarray(raw, dtype=np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or (lengths < np.finfo(np.float32).eps).any():
+        raise EmbeddingInvalidError
+    rows: npt.NDArray[np.float32] = (wide / lengths).astype(np.float32)
+    return rows

@@ -1,0 +1,156 @@
+"""A photo seen from end to end, away from the event loop.
+
+This is the one place where CPU work leaves the event loop: each of a few threads decodes (in a
+child process of its own), detects and embeds one photo at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from automatch.errors import EmbeddingInvalidError
+from automatch.vision.decoder import Decoder
+from automatch.vision.detector import FaceDetector
+from automatch.vision.embedder import CHIP_SIDE
+from automatch.vision.quality import check_quality, choose_face, measure
+from automatch.vision.seen import DetectedFace, SeenPhoto
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy.typing as npt
+
+    from automatch.settings import Settings
+    from automatch.vision.embedder import Embedder
+
+
+class Eyes:
+    """Looks at photos, `settings.vision.threads` of them side by side.
+
+    Use it as an asynchronous context manager: entering loads the models, leaving ends what runs.
+    Decoding, resizing and detecting release the GIL; dlib's embedding holds it for about 100 ms a
+    face, during which the event loop of the process stands still.
+    """
+
+    def __init__(self, settings: Settings, embedder: Embedder) -> None:
+        """Load nothing yet; *embedder* must bear calls from several threads."""
+        self._settings = settings
+        self._embedder = embedder
+        self._pool = ThreadPoolExecutor(settings.vision.threads, thread_name_prefix="eyes")
+        self._of_thread = threading.local()
+        self._opening = threading.Lock()
+        self._closed = False
+        self._decoders: list[Decoder] = []
+        self._detector: FaceDetector | None = None
+
+    @property
+    def model_id(self) -> str:
+        """The model whose embeddings `see` gives."""
+        return self._embedder.model_id
+
+    async def __aenter__(self) -> Self:
+        """Load the models and try the embedder once.
+
+        Raises:
+            ModelMissingError: a model file is not there.
+            ModelDamagedError: a model file is not the one it should be.
+            EmbeddingInvalidError: the embedder does not keep its promise.
+        """
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._load)
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the decoders and wait for the threads; photos that still wait are dropped."""
+        await self._close()
+
+    async def see(self, photo: bytes) -> SeenPhoto:
+        """Return what an encoded photo shows.
+
+        Cancelling stops the waiting. A photo that a thread has begun is finished there unheard,
+        within the decoder's time limit, and holds up nothing but that thread.
+
+        Raises:
+            UploadError: there are no bytes, or no photo of a supported type.
+            PhotoRejectedError: the photo is damaged, outside a limit, or not of one clear face.
+            JobCrashedError: the decoder died; another try may work.
+            EmbedderError: the model gave no usable embedding.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._look, photo)
+
+    def _load(self) -> None:
+        self._detector = FaceDetector(self._settings.vision.detect_side)
+        self._embed(np.full((CHIP_SIDE, CHIP_SIDE, 3), 128, np.uint8))
+
+    def _look(self, photo: bytes) -> SeenPhoto:
+        if self._detector is None:
+            raise RuntimeError("Eyes must be entered with `async with` before they see")
+        started = time.perf_counter()
+        decoded = self._decoder().decode(photo)
+        decoded_at = time.perf_counter()
+        finding = choose_face(self._detector.find(decoded.pixels))
+        landmarks, chip = self._detector.align(decoded.pixels, finding)
+        quality = measure(finding, chip)
+        check_quality(quality, self._settings.vision.min_face_side)
+        detected_at = time.perf_counter()
+        embedding = self._embed(chip)
+        embedded_at = time.perf_counter()
+        return SeenPhoto(
+            face=DetectedFace(finding.box, finding.confidence, landmarks, embedding),
+            quality=quality,
+            kept_jpeg=decoded.kept_jpeg,
+            thumbnail_jpeg=decoded.thumbnail_jpeg,
+            timings={
+                "decode": (decoded_at - started) * 1000,
+                "detect": (detected_at - decoded_at) * 1000,
+                "embed": (embedded_at - detected_at) * 1000,
+            },
+        )
+
+    def _embed(self, chip: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        rows = self._embedder.embed(chip[np.newaxis])
+        # Stored embeddings are never looked at again, so the last look is here.
+        if rows.shape != (1, self._embedder.dimensions) or not np.allclose(
+            np.linalg.norm(rows, axis=1), 1, atol=1e-3
+        ):
+            raise EmbeddingInvalidError
+        row: npt.NDArray[np.float32] = rows[0]
+        return row
+
+    def _decoder(self) -> Decoder:
+        decoder: Decoder | None = getattr(self._of_thread, "decoder", None)
+        if decoder is None:
+            decoder = Decoder(self._settings)
+            self._of_thread.decoder = decoder
+            with self._opening:
+                self._decoders.append(decoder)
+                if self._closed:
+                    decoder.close()
+        return decoder
+
+    async def _close(self) -> None:
+        # A cancelled `async with` must still leave no child behind.
+        await asyncio.shield(asyncio.to_thread(self._stop))
+
+    def _stop(self) -> None:
+        with self._opening:
+            self._closed = True
+            decoders = list(self._decoders)
+        for decoder in decoders:
+            decoder.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,173 @@
+"""What a photo file says about itself before anything decodes it, and the limits it must keep.
+
+The decoder's child process loads this file on its own, without the package around it, so it
+imports nothing but the standard library and has an exception of its own. The parsers are by hand
+because opening a file with Pillow already does work that the file decides on: a PNG may carry
+60 MB of compressed text before its pixels, a JPEG four million segments. Here every file costs a
+bounded number of steps, so the upload handler can afford to look.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+OUT_OF_MEMORY_EXIT = 77
+"""Exit status by which the decoder's child says that the photo needed more than its memory."""
+
+# A large photo with an embedded depth map has about a hundred.
+_MAX_SEGMENTS = 1000
+
+_PAD, _SOS, _EOI = 0xFF, 0xDA, 0xD9
+_PNG_HEADER, _WEBP_HEADER = 24, 30
+_NO_LENGTH = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Inside a scan 0xFF is followed by 0x00 or a restart marker; anything else ends the scan.
+_NEXT_SEGMENT = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a photo file may claim."""
+
+    max_pixels: int
+    min_side: int
+    max_aspect: float
+    max_scans: int
+
+
+class PhotoFileError(Exception):
+    """The file cannot be used; `code` is the slug of the `automatch.errors` class it becomes."""
+
+    def __init__(self, code: str, message: str | None = None) -> None:
+        """See `errors.py` for *code*; a *message* replaces the usual one."""
+        super().__init__(code)
+        self.code = code
+        self.message = message
+
+
+def check(data: bytes, limits: Limits) -> str:
+    """Return the type of a photo file: `jpeg`, `png` or `webp`, whatever its name says.
+
+    Raises:
+        PhotoFileError: it is empty, of another type, or outside the limits.
+    """
+    if not data:
+        raise PhotoFileError("file_empty")
+    kind = _kind(data)
+    try:
+        width, height = _SIZES[kind](data)
+    except IndexError as exc:
+        raise PhotoFileError("image_damaged") from exc
+    check_size(width, height, limits)
+    if kind == "jpeg":
+        _check_scans(data, limits.max_scans)
+    return kind
+
+
+def check_size(width: int, height: int, limits: Limits) -> None:
+    """Refuse a photo by its number of pixels, its shorter side or its shape.
+
+    Raises:
+        PhotoFileError: it is outside the limits.
+    """
+    if width < 1 or height < 1:
+        raise PhotoFileError("image_damaged")
+    if width * height > limits.max_pixels:
+        raise PhotoFileError(
+            "image_too_large_pixels",
+            f"The photo has {width * height / 1e6:.1f} megapixels; "
+            f"send one of at most {limits.max_pixels / 1e6:g} megapixels.",
+        )
+    if min(width, height) < limits.min_side:
+        raise PhotoFileError(
+            "image_too_small",
+            f"The photo is {width} x {height} pixels; "
+            f"send one of at least {limits.min_side} pixels on each side.",
+        )
+    if max(width, height) > limits.max_aspect * min(width, height):
+        raise PhotoFileError(
+            "image_bad_shape",
+            f"The photo of {width} x {height} pixels is too long and narrow; "
+            "crop it to the person.",
+        )
+
+
+def _kind(data: bytes) -> str:
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "webp"
+    raise PhotoFileError("image_type_unsupported")
+
+
+def _png_size(data: bytes) -> tuple[int, int]:
+    if data[12:16] != b"IHDR" or len(data) < _PNG_HEADER:
+        raise PhotoFileError("image_damaged")
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    if len(data) < _WEBP_HEADER:
+        raise PhotoFileError("image_damaged")
+    form, body = data[12:16], data[20:30]
+    if form == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if form == b"VP8L" and body.startswith(b"\x2f"):
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if form == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
+        width, height = int.from_bytes(body[6:8], "little"), int.from_bytes(body[8:10], "little")
+        return width & 0x3FFF, height & 0x3FFF
+    raise PhotoFileError("image_damaged")
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    at = 2
+    for _ in range(_MAX_SEGMENTS):
+        # Cameras leave padding between segments, and decoders skip it.
+        at = data.find(b"\xff", at)
+        if at < 0:
+            raise PhotoFileError("image_damaged")
+        marker = data[at + 1]
+        if marker == _PAD:
+            at += 1
+            continue
+        if marker in _FRAME_HEADERS:
+            height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
+            return width, height
+        if marker in {_SOS, _EOI}:
+            raise PhotoFileError("image_damaged")
+        at += 2 if marker in _NO_LENGTH or marker == 0 else _segment_length(data, at)
+    raise PhotoFileError("image_too_complex")
+
+
+_SIZES = {"jpeg": _jpeg_size, "png": _png_size, "webp": _webp_size}
+
+
+def _segment_length(data: bytes, at: int) -> int:
+    return 2 + max(2, data[at + 2] << 8 | data[at + 3])
+
+
+def _check_scans(data: bytes, max_scans: int) -> None:
+    """Refuse a JPEG that makes a decoder go over the whole picture again and again."""
+    # The plain count is quick and never too low, but what follows the picture in the file (a
+    # phone's motion photo is a whole film) holds these two bytes by chance. So it only acquits.
+    if data.count(bytes((0xFF, _SOS))) <= max_scans:
+        return
+    at, scans = 2, 0
+    for _ in range(_MAX_SEGMENTS):
+        found = _NEXT_SEGMENT.search(data, at)
+        if found is None or data[found.start() + 1] == _EOI:
+            return
+        at, marker = found.start(), data[found.start() + 1]
+        scans += marker == _SOS
+        if scans > max_scans:
+            break
+        try:
+            at += 2 if marker in _NO_LENGTH else _segment_length(data, at)
+        except IndexError:
+            return
+    raise PhotoFileError("image_too_complex")

@@ -1,0 +1,57 @@
+"""What looking at a photo gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of the kept copy; right and bottom lie just outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """In pixels of the kept copy."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """In pixels of the kept copy."""
+        return self.bottom - self.top
+
+
+@dataclass(frozen=True, eq=False)
+class DetectedFace:
+    """A face in the kept copy of a photo."""
+
+    box: Box
+    confidence: float
+    """The detector's own score: it depends on the detector and is no probability."""
+    landmarks: tuple[tuple[int, int], ...]
+    """Five (x, y) points: both corners of one eye, both of the other, the base of the nose."""
+    embedding: npt.NDArray[np.float32]
+    """Of length 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeenPhoto:
+    """A photo with exactly one good face."""
+
+    face: DetectedFace
+    quality: dict[str, float]
+    """`face_side_px` (in the kept copy), `sharpness`, `brightness` (0 to 255), `confidence`."""
+    kept_jpeg: bytes
+    """The photo upright, at most `kept_side` long, without any metadata."""
+    thumbnail_jpeg: bytes
+    timings: dict[str, float]
+    """Milliseconds for `decode`, `detect` and `embed`."""

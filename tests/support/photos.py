@@ -1,0 +1,94 @@
+"""Photos for tests: real ones that come with packages, and bad ones made here."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib.cbook
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+_SHARED = Path(__file__).parents[2].parent / "shared" / "faces"
+
+
+@cache
+def astronaut() -> Image.Image:
+    """Return a real portrait of a woman, 512 x 512."""
+    return Image.fromarray(skimage.data.astronaut())
+
+
+@cache
+def hopper() -> Image.Image:
+    """Return a real portrait of another woman, 512 x 600."""
+    path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def shared_photo(name: str) -> bytes:
+    """Return a real photo that is no part of this repository, or skip the test."""
+    path = _SHARED / name
+    if not path.is_file():
+        pytest.skip(f"{name} is not in ../shared/faces")
+    return path.read_bytes()
+
+
+def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    """Return *image* as the bytes of a file."""
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def pixels(encoded: bytes) -> np.ndarray:
+    """Return the pixels of a file as (height, width, 3) numbers that may be subtracted."""
+    with Image.open(io.BytesIO(encoded)) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def scene_without_face() -> Image.Image:
+    """Return a real photo of a cup of coffee."""
+    return Image.fromarray(skimage.data.coffee())
+
+
+def two_people() -> Image.Image:
+    """Return two real people side by side."""
+    page = Image.new("RGB", (812, 512), "white")
+    page.paste(astronaut(), (0, 0))
+    page.paste(hopper().resize((300, 352)), (512, 0))
+    return page
+
+
+def blank_png(width: int, height: int) -> bytes:
+    """Return a black 1-bit PNG: 20 KB for 13000 x 13000 pixels."""
+    row = bytes(1 + (width + 7) // 8)
+    packer = zlib.compressobj(9)
+    body = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        png_chunk(name, data) for name, data in ((b"IHDR", header), (b"IDAT", body), (b"IEND", b""))
+    )
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    """Return one chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def with_scans(image: Image.Image, extra: int) -> bytes:
+    """Return a progressive JPEG whose last scan comes *extra* times more."""
+    jpeg = encode(image, progressive=True)
+    last = jpeg.rindex(b"\xff\xda")
+    return jpeg[:-2] + jpeg[last:-2] * extra + jpeg[-2:]
+
+
+def multi_picture(image: Image.Image, *others: Image.Image) -> bytes:
+    """Return the kind of JPEG that many phones make: the photo and more pictures behind it."""
+    return encode(image, "MPO", save_all=True, append_images=list(others))
