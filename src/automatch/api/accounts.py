@@ -1,0 +1,171 @@
+"""Signing up, in and out; used by the JSON routes and the pages alike."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from automatch.api.passwords import hash_password, verify_password
+from automatch.api.tokens import Tokens
+from automatch.errors import (
+    CredentialsInvalidError,
+    InputInvalidError,
+    NotFoundError,
+    PasswordWeakError,
+    TokenInvalidError,
+)
+from automatch.model import Claims, User
+from automatch.settings import AuthSettings
+from automatch.store import accounts
+from automatch.store.database import Connection, Database
+
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
+_MIN_PASSWORD = 8
+_MAX_PASSWORD = 200
+"""Hashing costs time per byte."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Someone who is signed in."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    user: User
+
+
+class Accounts:
+    """Users and their sessions."""
+
+    def __init__(self, db: Database, tokens: Tokens, settings: AuthSettings) -> None:
+        self._db = db
+        self._tokens = tokens
+        self._settings = settings
+
+    async def sign_up(
+        self, email: str, password: str, data: dict[str, Any] | None = None
+    ) -> Session:
+        """Create an account and sign in.
+
+        Raises:
+            InputInvalidError: that is no e-mail address.
+            PasswordWeakError: too short.
+            EmailTakenError: there is such an account.
+        """
+        email = email.strip().lower()
+        if len(email) > 254 or not _EMAIL.fullmatch(email) or not email.isprintable():
+            raise InputInvalidError("Give a valid e-mail address.")
+        if not _MIN_PASSWORD <= len(password) <= _MAX_PASSWORD:
+            raise PasswordWeakError
+        encrypted = await hash_password(password)
+        async with self._db.as_login() as conn:
+            user_id = await accounts.create_user(
+                conn, email=email, encrypted_password=encrypted, data=data or {}
+            )
+            return await self._start(conn, user_id)
+
+    async def sign_in(self, email: str, password: str) -> Session:
+        """Start a session.
+
+        Raises:
+            CredentialsInvalidError: one of the two is wrong; it is not said which.
+        """
+        async with self._db.as_login() as conn:
+            found = await accounts.find_credentials(conn, email.strip())
+        user_id, encrypted = found or (None, None)
+        right = len(password) <= _MAX_PASSWORD and await verify_password(password, encrypted)
+        if user_id is None or not right:
+            raise CredentialsInvalidError
+        async with self._db.as_login() as conn:
+            return await self._start(conn, user_id)
+
+    async def sign_in_without_password(self, email: str) -> Session:
+        """Start a session for an operator who holds the secrets anyway.
+
+        Raises:
+            NotFoundError: nobody has this address.
+        """
+        async with self._db.as_login() as conn:
+            found = await accounts.find_credentials(conn, email.strip())
+            if found is None:
+                raise NotFoundError("Nobody has an account with this e-mail address.")
+            return await self._start(conn, found[0])
+
+    async def refresh(self, refresh_token: str) -> Session:
+        """Exchange a refresh token for a new pair.
+
+        Raises:
+            TokenInvalidError: it is unknown, spent, too old, or its session has ended.
+        """
+        new_token = secrets.token_urlsafe(32)
+        async with self._db.as_login() as conn:
+            found = await accounts.rotate_refresh_token(
+                conn,
+                spent_sha256=_hashed(refresh_token),
+                new_sha256=_hashed(new_token),
+                reuse_s=self._settings.refresh_reuse_s,
+                unused_s=self._settings.refresh_token_s,
+            )
+            user = await accounts.load_session_user(conn, found[0]) if found else None
+        # Raised out here: what the database decided about a stolen token must be committed.
+        if found is None or user is None:
+            raise TokenInvalidError
+        return self._session(user, found[0], new_token)
+
+    async def sign_out(self, claims: Claims) -> None:
+        """End the session; its refresh tokens die with it."""
+        if claims.session_id is not None:
+            async with self._db.as_login() as conn:
+                await accounts.end_session(conn, claims.session_id)
+
+    async def load_user(self, claims: Claims) -> User:
+        """Return who is signed in.
+
+        Raises:
+            TokenInvalidError: the session has ended, or the account is gone.
+        """
+        user = None
+        if claims.session_id is not None:
+            async with self._db.as_login() as conn:
+                user = await accounts.load_session_user(conn, claims.session_id)
+        if user is None:
+            raise TokenInvalidError
+        return user
+
+    async def delete(self, claims: Claims) -> None:
+        """Erase the account with everything that is theirs.
+
+        Raises:
+            TokenInvalidError: the session has ended.
+        """
+        user = await self.load_user(claims)
+        assert claims.session_id is not None
+        assert user.id == claims.subject
+        async with self._db.as_login() as conn:
+            await accounts.delete_user(conn, claims.session_id)
+
+    async def _start(self, conn: Connection, user_id: UUID) -> Session:
+        refresh_token = secrets.token_urlsafe(32)
+        session_id = await accounts.start_session(conn, user_id, _hashed(refresh_token))
+        user = await accounts.load_session_user(conn, session_id)
+        if user is None:
+            raise CredentialsInvalidError
+        return self._session(user, session_id, refresh_token)
+
+    def _session(self, user: User, session_id: UUID, refresh_token: str) -> Session:
+        return Session(
+            access_token=self._tokens.issue(user, session_id),
+            refresh_token=refresh_token,
+            expires_in=self._tokens.life_s,
+            user=user,
+        )
+
+
+def _hashed(token: str) -> bytes:
+    # Random tokens of 256 bits need no slow hash.
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,102 @@
+"""The only place where an error becomes an HTTP status, and the one shape it is told in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from automatch import errors
+
+STATUSES: dict[type[errors.AutomatchError], int] = {
+    errors.AutomatchError: 500,
+    errors.AuthError: 401,
+    errors.CredentialsInvalidError: 400,
+    errors.RequestError: 422,
+    errors.NotFoundError: 404,
+    errors.ForbiddenError: 403,
+    errors.AgeNotAllowedError: 403,
+    errors.ConsentRequiredError: 403,
+    errors.ConsentOutdatedError: 409,
+    errors.EmailTakenError: 422,
+    errors.ProfileIncompleteError: 403,
+    errors.TooManyStreamsError: 429,
+    errors.UploadError: 400,
+    errors.HeadersTooLargeError: 431,
+    errors.FileMissingError: 422,
+    errors.FileEmptyError: 422,
+    errors.BodyTooLargeError: 413,
+    errors.BodyTimeoutError: 408,
+    errors.ImageTypeError: 415,
+    errors.PhotoRejectedError: 422,
+    errors.ProfileNotFoundError: 401,
+    errors.DatabaseUnavailableError: 503,
+    errors.StorageFullError: 503,
+}
+_RETRY_AFTER_S = "5"
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 400: "request_invalid"}
+
+log = structlog.get_logger(__name__)
+
+
+def status_of(error: errors.AutomatchError) -> int:
+    """Return the HTTP status of an error: that of its nearest kind."""
+    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+
+
+def error_body(code: str, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message}}
+
+
+def error_response(error: errors.AutomatchError) -> JSONResponse:
+    """Tell an error in the one shape."""
+    status = status_of(error)
+    headers = {"cache-control": "no-store"}
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if status == 503:
+        headers["retry-after"] = _RETRY_AFTER_S
+    if isinstance(error, errors.UploadError):
+        # Part of the body may still be on its way; it is not worth reading.
+        headers["connection"] = "close"
+    return JSONResponse(error_body(error.code, error.message), status, headers)
+
+
+def internal_error_response(exc: Exception, *, where: str) -> JSONResponse:
+    """Tell that something broke, and log its kind; the message of *exc* may quote data."""
+    log.error("request crashed", error=type(exc).__name__, where=where)
+    return JSONResponse(
+        error_body("internal", "Something went wrong on our side; try again in a moment."), 500
+    )
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Make every error of the application leave in the one shape."""
+
+    async def on_automatch_error(_: Request, exc: Exception) -> JSONResponse:
+        assert isinstance(exc, errors.AutomatchError)
+        return error_response(exc)
+
+    async def on_invalid(_: Request, exc: Exception) -> JSONResponse:
+        assert isinstance(exc, RequestValidationError)
+        # What was sent is not repeated: it may be a password.
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc'][1:]) or 'body'}: {problem['msg']}"
+            for problem in exc.errors()[:5]
+        )
+        return JSONResponse(error_body("input_invalid", f"{problems}."), 422)
+
+    async def on_http_error(_: Request, exc: Exception) -> JSONResponse:
+        assert isinstance(exc, HTTPException)
+        code = _HTTP_CODES.get(exc.status_code, "request_invalid")
+        return JSONResponse(
+            error_body(code, f"{exc.detail}."), exc.status_code, dict(exc.headers or {})
+        )
+
+    app.add_exception_handler(errors.AutomatchError, on_automatch_error)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http_error)

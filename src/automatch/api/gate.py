@@ -1,0 +1,171 @@
+"""What every request passes before a handler sees it: identity first, then the size of its body.
+
+A framework that parses the form before it checks the token writes a stranger's 200 MB to disk and
+then says 401. So this is plain ASGI, outside of it: the token is checked on the headers alone, and
+the body is counted and timed while it is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from automatch.api.errors import error_response, internal_error_response
+from automatch.api.tokens import Tokens
+from automatch.errors import (
+    AutomatchError,
+    BodyTimeoutError,
+    BodyTooLargeError,
+    HeadersTooLargeError,
+    TokenInvalidError,
+    TokenMissingError,
+)
+from automatch.model import Claims
+from automatch.settings import UploadSettings
+
+_MAX_HEADER_BYTES = 16 * 1024
+_MAX_SMALL_BODY = 64 * 1024
+_UPLOADS = {"/api/faces", "/upload"}
+_BEARER_PATHS = ("/api/",)
+_OPEN_PATHS = ("/api/openapi.json",)
+_ANONYMOUS_PATHS = ("/auth/v1/", "/healthz", "/readyz")
+_POLICY = (
+    "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; form-action 'self'; manifest-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "permissions-policy": "camera=(self), geolocation=(), microphone=()",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks for a page."""
+
+    claims: Claims | None
+    set_cookies: Sequence[str] = ()
+    """Cookies that the answer must carry, whatever it is."""
+
+
+class PageIdentity(Protocol):
+    """How the pages tell who asks."""
+
+    async def identify(self, scope: Scope) -> Identity:
+        """Return who asks, by the headers alone."""
+        ...
+
+
+class Gate:
+    """The outermost layer of the server."""
+
+    def __init__(
+        self, app: ASGIApp, *, tokens: Tokens, limits: UploadSettings, pages: PageIdentity
+    ) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._limits = limits
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+        state = scope.setdefault("state", {})
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                if "set-cookie" not in headers:
+                    for cookie in state.get("set_cookies", ()):
+                        headers.append("set-cookie", cookie)
+            await send(message)
+
+        try:
+            await self._pass(scope, receive, send_with_headers)
+        except AutomatchError as exc:
+            if started:
+                raise
+            await error_response(exc)(scope, receive, send_with_headers)
+        except Exception as exc:
+            # The edge of the server: nothing above it would tell the client anything.
+            if started:
+                raise
+            response = internal_error_response(exc, where=_route_of(scope))
+            await response(scope, receive, send_with_headers)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > _MAX_HEADER_BYTES:
+            raise HeadersTooLargeError
+        path: str = scope["path"]
+        state = scope["state"]
+        if path.startswith(_BEARER_PATHS):
+            if path not in _OPEN_PATHS:
+                state["claims"] = self._identify(scope)
+        elif not path.startswith(_ANONYMOUS_PATHS):
+            identity = await self._pages.identify(scope)
+            state["claims"], state["set_cookies"] = identity.claims, identity.set_cookies
+        await self._app(scope, self._limited(scope, receive), send)
+
+    def _identify(self, scope: Scope) -> Claims | None:
+        headers = Headers(scope=scope)
+        if len(headers.getlist("authorization")) > 1:
+            raise TokenInvalidError
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if not token:
+            # A photo may be asked for with a signed link instead; its handler sees to that.
+            if scope["path"].endswith("/image") and b"token=" in scope["query_string"]:
+                return None
+            raise TokenMissingError
+        if kind.lower() != "bearer":
+            raise TokenInvalidError
+        return self._tokens.verify(token.strip())
+
+    def _limited(self, scope: Scope, receive: Receive) -> Callable[[], Awaitable[Message]]:
+        most = self._limits.max_bytes if scope["path"] in _UPLOADS else _MAX_SMALL_BODY
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isascii() and length.isdigit() and int(length) > most:
+            raise BodyTooLargeError
+        seen = 0
+        ended = False
+        deadline = time.monotonic() + self._limits.body_timeout_s
+
+        async def counted() -> Message:
+            nonlocal seen, ended
+            if ended:
+                # The body is complete: what comes now is a disconnect, however late.
+                return await receive()
+            try:
+                async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                    message = await receive()
+            except TimeoutError as exc:
+                raise BodyTimeoutError from exc
+            seen += len(message.get("body", b""))
+            ended = not message.get("more_body", False)
+            if seen > most:
+                raise BodyTooLargeError
+            return message
+
+        return counted
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the route's template: a path may hold an id."""
+    route = scope.get("route")
+    return str(getattr(route, "path", "unknown"))

@@ -1,0 +1,95 @@
+"""Composition root: from settings to a server and a worker. Nothing else wires parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from automatch import __version__
+from automatch.api import auth, faces, health, jobs, matches, profile
+from automatch.api.accounts import Accounts
+from automatch.api.errors import add_error_handlers
+from automatch.api.gate import Gate
+from automatch.api.photo_links import PhotoLinks
+from automatch.api.services import Services
+from automatch.api.tokens import Tokens
+from automatch.feed.hub import FeedHub
+from automatch.settings import Settings
+from automatch.store.addresses import database_address
+from automatch.store.database import Database
+from automatch.store.photos import FolderPhotos, PhotoStore
+from automatch.store.secrets import Secrets
+from automatch.vision import DlibEmbedder, Embedder, Eyes
+from automatch.web import routes
+from automatch.web.session import CookieSession
+from automatch.worker.run_job import Bench
+from automatch.worker.scheduler import Scheduler
+from automatch.worker.worker import Worker
+
+
+def make_photos(settings: Settings) -> PhotoStore:
+    """Return the photo store that *settings* ask for."""
+    return FolderPhotos(settings.home / "photos", min_free_mb=settings.retention.min_free_mb)
+
+
+def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
+    """Return the ASGI application: API and pages. It connects when its lifespan starts."""
+    db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
+    tokens = Tokens(secrets.jwt_secret, settings.auth)
+    services = Services(
+        settings=settings,
+        db=db,
+        photos=make_photos(settings),
+        hub=FeedHub(db, settings.feed),
+        tokens=tokens,
+        accounts=Accounts(db, tokens, settings.auth),
+        links=PhotoLinks(secrets.photo_key),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with db:
+            listening = asyncio.create_task(services.hub.run())
+            try:
+                yield
+            finally:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
+
+    app = FastAPI(
+        title="Auto-Match",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.services = services
+    for part in (auth, profile, faces, jobs, matches, health):
+        app.include_router(part.router)
+    routes.add_pages(app)
+    add_error_handlers(app)
+    app.add_middleware(Gate, tokens=tokens, limits=settings.upload, pages=CookieSession(services))
+    return app
+
+
+@asynccontextmanager
+async def open_worker(
+    settings: Settings, secrets: Secrets, embedder: Embedder | None = None
+) -> AsyncIterator[Worker]:
+    """Give a worker that is ready to run: connected, its model loaded."""
+    photos = make_photos(settings)
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(
+            Database(
+                database_address(settings, secrets, "worker"),
+                settings.pool,
+                name="automatch-worker",
+            )
+        )
+        eyes = await stack.enter_async_context(Eyes(settings, embedder or DlibEmbedder()))
+        scheduler = Scheduler(db, photos, settings.worker, settings.retention)
+        yield Worker(Bench(db, photos, eyes, settings.worker), scheduler)

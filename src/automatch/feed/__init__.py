@@ -1,0 +1,1 @@
+"""Out: one LISTEN, many readers; server-sent events that resume."""

@@ -1,0 +1,97 @@
+"""What has to be done from time to time: lost claims, erased photos, old jobs, stray files.
+
+Every worker runs this. Each duty is harmless when two do it at once: rows are taken with
+`skip locked`, and deleting a file twice is deleting it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from automatch.errors import AutomatchError
+from automatch.settings import RetentionSettings, WorkerSettings
+from automatch.store import faces, jobs
+from automatch.store.database import Database
+from automatch.store.photos import PhotoStore
+from automatch.worker.run_job import SERVICE
+
+_ERASE_EVERY_S = 5.0
+_CLEAN_EVERY_S = 3600.0
+
+log = structlog.get_logger(__name__)
+
+
+class Scheduler:
+    """Runs the duties, each at its own pace."""
+
+    def __init__(
+        self,
+        db: Database,
+        photos: PhotoStore,
+        worker: WorkerSettings,
+        retention: RetentionSettings,
+    ) -> None:
+        self._db = db
+        self._photos = photos
+        self._worker = worker
+        self._retention = retention
+
+    async def run(self) -> None:
+        """Do every duty now and then again and again, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_repeat(self.sweep, self._worker.sweep_s))
+            group.create_task(_repeat(self.erase_photos, _ERASE_EVERY_S))
+            group.create_task(_repeat(self.clean_up_jobs, _CLEAN_EVERY_S))
+            group.create_task(_repeat(self.clean_up_photos, _CLEAN_EVERY_S))
+
+    async def sweep(self) -> None:
+        """Take back the jobs of workers that stopped answering."""
+        async with self._db.as_user(SERVICE) as conn:
+            count = await jobs.sweep_jobs(conn, self._worker)
+        if count:
+            log.warning("lost jobs taken back", count=count)
+
+    async def erase_photos(self) -> None:
+        """Delete the files of faces that were deleted."""
+        async with self._db.as_user(SERVICE) as conn:
+            paths = await faces.list_erasures(conn)
+        if not paths:
+            return
+        await self._photos.erase(paths)
+        async with self._db.as_user(SERVICE) as conn:
+            await faces.forget_erasures(conn, paths)
+        log.info("photos erased", count=len(paths))
+
+    async def clean_up_jobs(self) -> None:
+        """Delete finished jobs of long ago."""
+        async with self._db.as_user(SERVICE) as conn:
+            count = await jobs.clean_up_jobs(conn, self._retention.jobs_days)
+        if count:
+            log.info("old jobs deleted", count=count)
+
+    async def clean_up_photos(self) -> None:
+        """Delete files that no face names, and uploads that were refused a day ago."""
+        orphans = await self._photos.list_older_than(
+            self._retention.orphan_photos_s, uploads_only=False
+        )
+        refused = await self._photos.list_older_than(
+            self._retention.refused_uploads_s, uploads_only=True
+        )
+        async with self._db.as_user(SERVICE) as conn:
+            known = await faces.list_known_photos(conn, orphans)
+            needed = await faces.list_unfinished_photos(conn, refused)
+        await self._photos.erase(set(orphans) - known)
+        for path in set(refused) - needed:
+            await self._photos.drop_upload(path)
+
+
+async def _repeat(duty: Callable[[], Awaitable[None]], every_s: float) -> None:
+    while True:
+        try:
+            await duty()
+        except (AutomatchError, OSError) as exc:
+            log.warning("duty put off", duty=duty.__name__, error=type(exc).__name__)
+        await asyncio.sleep(every_s)
