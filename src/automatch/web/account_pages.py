@@ -1,0 +1,180 @@
+"""Pages of the account: sign-in, sign-up, sign-out, profile and consent."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+from starlette.datastructures import FormData
+from starlette.responses import Response
+
+from automatch.api.accounts import Session
+from automatch.api.caller import Caller, Parts, SignedIn, claims_of
+from automatch.api.errors import status_of
+from automatch.api.profile import ProfileForm as ProfileFields
+from automatch.api.services import Services
+from automatch.errors import (
+    AgeNotAllowedError,
+    AutomatchError,
+    EmailTakenError,
+    InputInvalidError,
+    PasswordWeakError,
+    RequestError,
+)
+from automatch.store import profiles
+from automatch.web.pages import PageRoute, go_to, is_signed_in, show
+from automatch.web.session import CookieSession
+from automatch.web.views import (
+    OnboardingPage,
+    Problem,
+    ProfileForm,
+    SignInPage,
+    SignUpPage,
+)
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+_FIELD_OF = {
+    EmailTakenError: "email",
+    InputInvalidError: "email",
+    PasswordWeakError: "password",
+}
+_PLEASE = {
+    "name": "Give the name that your look-alikes should see.",
+    "school": "Name your school.",
+    "gender": "Choose one of the two.",
+    "birth_date": "Give your birth date.",
+}
+
+
+@router.get("/sign-in")
+async def sign_in_form(request: Request) -> Response:
+    """Show the sign-in form."""
+    return go_to("/feed") if is_signed_in(request) else show(SignInPage())
+
+
+@router.post("/sign-in")
+async def sign_in(request: Request, services: Parts) -> Response:
+    """Sign in and go to the feed."""
+    form = await request.form()
+    email = _text(form, "email")
+    try:
+        session = await services.accounts.sign_in(email, _text(form, "password"))
+    except AutomatchError as exc:
+        problem = Problem(exc.code, exc.message)
+        return show(SignInPage(email=email, problem=problem), status_of(exc))
+    return _signed_in(services, session)
+
+
+@router.get("/sign-up")
+async def sign_up_form(request: Request) -> Response:
+    """Show the form for an account."""
+    return go_to("/feed") if is_signed_in(request) else show(SignUpPage())
+
+
+@router.post("/sign-up")
+async def sign_up(request: Request, services: Parts) -> Response:
+    """Create an account and go on to the profile."""
+    form = await request.form()
+    email = _text(form, "email")
+    try:
+        session = await services.accounts.sign_up(email, _text(form, "password"))
+    except RequestError as exc:
+        problem = Problem(exc.code, exc.message, _FIELD_OF.get(type(exc)))
+        return show(SignUpPage(email=email, problem=problem), status_of(exc))
+    return _signed_in(services, session)
+
+
+@router.post("/sign-out")
+async def sign_out(request: Request, services: Parts) -> Response:
+    """End the session."""
+    if is_signed_in(request):
+        await services.accounts.sign_out(claims_of(request))
+    response = go_to("/sign-in")
+    for cookie in CookieSession(services).forget():
+        response.headers.append("set-cookie", cookie)
+    return response
+
+
+@router.get("/onboarding")
+async def profile_form(caller: SignedIn, services: Parts, saved: bool = False) -> Response:
+    """Show the profile and the consent."""
+    return show(await _profile_page(caller, services, saved=saved))
+
+
+@router.post("/onboarding")
+async def save_profile(request: Request, caller: SignedIn, services: Parts) -> Response:
+    """Save the profile and, when its box is ticked, the consent; in one transaction."""
+    form = await request.form()
+    typed = ProfileForm(
+        **{name: _text(form, name) for name in ("name", "school", "gender", "birth_date")}
+    )
+    try:
+        fields = ProfileFields.model_validate_strings(
+            {name: getattr(typed, name) for name in ProfileFields.model_fields}
+        )
+        async with services.db.as_user(caller.claims) as conn:
+            await profiles.save_profile(conn, **fields.model_dump())
+            if version := _text(form, "consent"):
+                await profiles.record_consent(conn, granted=True, version=version)
+            consent = await profiles.load_consent(conn)
+    except ValidationError as exc:
+        field = str(exc.errors()[0]["loc"][0])
+        problem = Problem("input_invalid", _PLEASE[field], field)
+        return show(await _profile_page(caller, services, form=typed, problem=problem), 422)
+    except RequestError as exc:
+        field_at_fault = "birth_date" if isinstance(exc, AgeNotAllowedError) else None
+        problem = Problem(exc.code, exc.message, field_at_fault)
+        page = await _profile_page(caller, services, form=typed, problem=problem)
+        return show(page, status_of(exc))
+    return go_to("/feed" if consent.granted else "/onboarding?saved=true")
+
+
+@router.post("/consent/withdraw")
+async def withdraw_consent(caller: SignedIn, services: Parts) -> Response:
+    """Withdraw the consent; photos and matches go with it."""
+    async with services.db.as_user(caller.claims) as conn:
+        await profiles.record_consent(conn, granted=False, version=None)
+    return go_to("/onboarding")
+
+
+async def _profile_page(
+    caller: Caller,
+    services: Services,
+    *,
+    form: ProfileForm | None = None,
+    problem: Problem | None = None,
+    saved: bool = False,
+) -> OnboardingPage:
+    async with services.db.as_user(caller.claims) as conn:
+        profile = await profiles.load_profile(conn)
+        consent = await profiles.load_consent(conn)
+        schools = await profiles.list_schools(conn)
+    return OnboardingPage(
+        form=form or ProfileForm.from_profile(profile),
+        consent=consent,
+        latest_birth_date=_eighteen_years_ago(),
+        schools=schools,
+        first_time=not profile.is_complete,
+        saved=saved,
+        problem=problem,
+    )
+
+
+def _signed_in(services: Services, session: Session) -> Response:
+    response = go_to("/feed")
+    for cookie in CookieSession(services).remember(session):
+        response.headers.append("set-cookie", cookie)
+    return response
+
+
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def _eighteen_years_ago() -> date:
+    today = datetime.now(UTC).date()
+    leap_day = (today.month, today.day) == (2, 29)
+    return today.replace(year=today.year - 18, day=28 if leap_day else today.day)

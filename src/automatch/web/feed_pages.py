@@ -1,0 +1,177 @@
+"""The live feed: the page, its stream, uploads, photos, and what one can do with a match."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from automatch.api.caller import Caller, Parts, SignedIn
+from automatch.api.errors import status_of
+from automatch.api.faces import send_photo, told_upload
+from automatch.api.intake import take_photo
+from automatch.api.matches import STREAM_HEADERS
+from automatch.api.services import Services
+from automatch.errors import PhotoRejectedError, RequestError, UploadError
+from automatch.feed import sse
+from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth, follow, open_stream
+from automatch.model import FeedEntry, Job
+from automatch.store import faces, jobs, profiles
+from automatch.store.feed import block_profile, dismiss_match, load_feed_page, load_feed_position
+from automatch.store.photos import Size
+from automatch.web.pages import PageRoute, go_to, show, templates, wants_json
+from automatch.web.views import Card, FeedPage, JobItem, Problem, render_card, render_job
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+_CARDS = 24
+_JOBS = 10
+
+
+@router.get("/feed")
+async def feed(
+    caller: SignedIn, services: Parts, before: Annotated[int | None, Query(ge=1)] = None
+) -> Response:
+    """Show the upload box, one's photos and the look-alikes."""
+    page = await _feed_page(caller, services, before=before)
+    # Someone new answers the questions first; without them there is nothing to see here.
+    if not page.profile.is_complete:
+        return go_to("/onboarding")
+    return show(page)
+
+
+@router.get("/feed/stream")
+async def stream(
+    caller: SignedIn,
+    services: Parts,
+    after: Annotated[int | None, Query(ge=0)] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> StreamingResponse:
+    """Stream the cards and photos that change, as the page shows them."""
+    resumed = sse.parse_last_event_id(last_event_id)
+    events = await open_stream(
+        follow(
+            services.db,
+            services.hub,
+            caller.claims,
+            services.settings.feed,
+            after=resumed if resumed is not None else after,
+        )
+    )
+    return StreamingResponse(
+        _encoded(events), media_type="text/event-stream", headers=STREAM_HEADERS
+    )
+
+
+@router.post("/upload")
+async def upload(request: Request, caller: SignedIn, services: Parts) -> Response:
+    """Take a photo; a script gets the answer of the API, a browser the feed."""
+    try:
+        taken = await take_photo(request, services, caller.claims)
+    except (UploadError, PhotoRejectedError, RequestError) as exc:
+        if wants_json(request):
+            raise
+        problem = Problem(exc.code, exc.message, "file")
+        return show(await _feed_page(caller, services, problem=problem), status_of(exc))
+    if wants_json(request):
+        return JSONResponse(told_upload(taken), 202)
+    return go_to("/feed")
+
+
+@router.get("/photos/{face_id}")
+async def photo(face_id: UUID, caller: SignedIn, services: Parts, size: Size = "thumb") -> Response:
+    """Show a photo of one's own or of a match."""
+    return await send_photo(services, caller.claims, face_id, size)
+
+
+@router.post("/faces/{face_id}/delete")
+async def delete_photo(face_id: UUID, caller: SignedIn, services: Parts) -> Response:
+    """Erase a photo with its matches."""
+    async with services.db.as_user(caller.claims) as conn:
+        await faces.delete_face(conn, face_id)
+    return go_to("/feed")
+
+
+@router.post("/matches/{match_id}/dismiss")
+async def dismiss(match_id: UUID, caller: SignedIn, services: Parts) -> Response:
+    """Say that this is no match."""
+    async with services.db.as_user(caller.claims) as conn:
+        await dismiss_match(conn, match_id)
+    return go_to("/feed")
+
+
+@router.post("/people/{profile_id}/block")
+async def block(profile_id: UUID, caller: SignedIn, services: Parts) -> Response:
+    """Become invisible to a person, and they to oneself."""
+    async with services.db.as_user(caller.claims) as conn:
+        await block_profile(conn, profile_id)
+    return go_to("/feed")
+
+
+async def _feed_page(
+    caller: Caller,
+    services: Services,
+    *,
+    before: int | None = None,
+    problem: Problem | None = None,
+) -> FeedPage:
+    async with services.db.as_user(caller.claims) as conn:
+        profile = await profiles.load_profile(conn)
+        consent = await profiles.load_consent(conn)
+        position = await load_feed_position(conn)
+        entries = await load_feed_page(conn, before=before, limit=_CARDS + 1)
+        own_faces = await faces.list_faces(conn)
+        own_jobs = await jobs.list_jobs(conn, _JOBS)
+    newest: dict[UUID, Job] = {}
+    for job in own_jobs:
+        newest.setdefault(job.face_id, job)
+    cards = [card for entry in entries[:_CARDS] if (card := Card.from_entry(entry))]
+    return FeedPage(
+        profile=profile,
+        faces=own_faces,
+        jobs=[JobItem.from_job(job) for job in newest.values()],
+        cards=cards,
+        last_pos=position,
+        older_cursor=cards[-1].pos if len(entries) > _CARDS else None,
+        uploads_allowed=consent.granted and profile.is_complete,
+        uploads_refused_reason=(
+            None if consent.granted else "To add a photo, first agree to face matching."
+        ),
+        max_upload_mb=services.settings.upload.max_bytes // 1024**2,
+        is_newest=before is None,
+        problem=problem,
+    )
+
+
+async def _encoded(events: AsyncIterator[FeedEvent]) -> AsyncIterator[str]:
+    yield sse.OPENING
+    async for event in events:
+        match event:
+            case Ready(pos):
+                yield sse.encode_event("ready", {}, event_id=pos)
+            case FeedEntry():
+                yield _encoded_entry(event)
+            case Job():
+                item = JobItem.from_job(event)
+                told = {
+                    "html": render_job(templates(), item),
+                    "job_id": str(event.id),
+                    "status": event.status.value,
+                }
+                yield sse.encode_event("job", told)
+            case Ping():
+                yield sse.PING
+            case Reauth():
+                yield sse.encode_event("reauth", {})
+
+
+def _encoded_entry(entry: FeedEntry) -> str:
+    told: dict[str, object] = {"profile_id": str(entry.profile_id), "pos": entry.pos}
+    card = Card.from_entry(entry, is_new=True)
+    if card is None:
+        return sse.encode_event("gone", told, event_id=entry.pos)
+    told["html"] = render_card(templates(), card)
+    return sse.encode_event("match", told, event_id=entry.pos)

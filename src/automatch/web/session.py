@@ -1,0 +1,89 @@
+"""Who asks for a page: a session in two cookies that no script can read.
+
+The access token is short-lived; when it has run out, the refresh token gets a new pair on the way,
+so a page never sends anyone to sign in who still has a session.
+"""
+
+from __future__ import annotations
+
+from http.cookies import SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.types import Scope
+
+from automatch.api.accounts import Session
+from automatch.api.gate import Identity
+from automatch.api.services import Services
+from automatch.errors import AuthError, ForbiddenError
+
+_ACCESS = "automatch_access"
+_REFRESH = "automatch_refresh"
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+
+
+class CookieSession:
+    """Reads and writes the session cookies."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def identify(self, scope: Scope) -> Identity:
+        """Return who asks, and cookies to set when their session was renewed.
+
+        Raises:
+            ForbiddenError: another site's page sent this form.
+        """
+        headers = Headers(scope=scope)
+        if scope["path"].startswith("/static/"):
+            return Identity(None)
+        self._refuse_other_sites(scope["method"], headers)
+        cookies = cookie_parser(headers.get("cookie", ""))
+        try:
+            return Identity(self._services.tokens.verify(cookies.get(_ACCESS, "")))
+        except AuthError:
+            pass
+        if _REFRESH not in cookies:
+            return Identity(None)
+        try:
+            session = await self._services.accounts.refresh(cookies[_REFRESH])
+        except AuthError:
+            return Identity(None, self.forget())
+        return Identity(self._services.tokens.verify(session.access_token), self.remember(session))
+
+    def remember(self, session: Session) -> list[str]:
+        """Return the `Set-Cookie` values that keep someone signed in."""
+        life_s = self._services.settings.auth.refresh_token_s
+        return [
+            self._cookie(_ACCESS, session.access_token, session.expires_in),
+            self._cookie(_REFRESH, session.refresh_token, life_s),
+        ]
+
+    def forget(self) -> list[str]:
+        """Return the `Set-Cookie` values that sign someone out."""
+        return [self._cookie(_ACCESS, "", 0), self._cookie(_REFRESH, "", 0)]
+
+    def _cookie(self, name: str, value: str, life_s: int) -> str:
+        cookie: SimpleCookie = SimpleCookie()
+        cookie[name] = value
+        cookie[name]["path"] = "/"
+        cookie[name]["max-age"] = str(life_s)
+        cookie[name]["httponly"] = True
+        cookie[name]["samesite"] = "Lax"
+        if (self._services.settings.public_url or "").startswith("https://"):
+            cookie[name]["secure"] = True
+        return cookie[name].OutputString()
+
+    def _refuse_other_sites(self, method: str, headers: Headers) -> None:
+        # Lax cookies do not come along with another site's form; this also holds for
+        # other ports of this host, which are the same site to a browser.
+        if method in _SAFE_METHODS:
+            return
+        origin = headers.get("origin")
+        public = self._services.settings.public_url
+        own = urlsplit(public).netloc if public else headers.get("host", "")
+        if headers.get("sec-fetch-site") in {"cross-site", "same-site"} or (
+            origin is not None and urlsplit(origin).netloc != own
+        ):
+            raise ForbiddenError("This form was sent from another site.")

@@ -1,0 +1,99 @@
+// Keeps the feed live. The page is complete without it: a reload shows the same.
+
+const RETRY_MS = { first: 1_000, last: 30_000 };
+const ANNOUNCE_AFTER_MS = 1_000;
+
+const cards = document.getElementById("cards");
+const jobs = document.getElementById("jobs");
+const live = document.getElementById("live");
+const announcer = document.getElementById("announcer");
+
+let lastPos = Number(cards.dataset.lastPos);
+let retryMs = RETRY_MS.first;
+let source, retry, announcing;
+
+function show(state, text) {
+  live.hidden = false;
+  live.dataset.state = state;
+  live.textContent = text;
+}
+
+const matchLabels = [];
+const sentences = [];
+
+// Twenty matches can arrive at once; a screen reader hears them as one sentence.
+function announceSoon() {
+  announcing ??= setTimeout(() => {
+    announcing = undefined;
+    const [best, ...others] = matchLabels.splice(0).reverse();
+    const spoken = sentences.splice(0);
+    if (best && others.length) spoken.push(`${others.length + 1} new matches. On top: ${best}`);
+    else if (best) spoken.push(`New match: ${best}`);
+    announcer.textContent = spoken.join(" ");
+  }, ANNOUNCE_AFTER_MS);
+}
+
+function toElement(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content.firstElementChild;
+}
+
+function onMatch(event) {
+  lastPos = Math.max(lastPos, Number(event.lastEventId));
+  const { html, profile_id: profileId } = JSON.parse(event.data);
+  const card = toElement(html);
+  const old = document.getElementById(`card-${profileId}`);
+  const hadFocus = old?.contains(document.activeElement);
+  old?.remove();
+  cards.prepend(card);
+  if (hadFocus) card.querySelector("summary").focus();
+  matchLabels.push(card.dataset.announce);
+  announceSoon();
+}
+
+function onGone(event) {
+  lastPos = Math.max(lastPos, Number(event.lastEventId));
+  document.getElementById(`card-${JSON.parse(event.data).profile_id}`)?.remove();
+}
+
+function onJob(event) {
+  const { html, job_id: jobId } = JSON.parse(event.data);
+  const item = toElement(html);
+  const old = document.getElementById(`job-${jobId}`);
+  if (old?.textContent === item.textContent) return;
+  old ? old.replaceWith(item) : jobs.prepend(item);
+  if (item.dataset.announce) sentences.push(item.dataset.announce);
+  announceSoon();
+}
+
+function disconnect() {
+  clearTimeout(retry);
+  source?.close();
+}
+
+function connect() {
+  disconnect();
+  // A browser keeps six connections to a server: a page nobody looks at must not hold one.
+  if (document.hidden) return;
+  source = new EventSource(`/feed/stream?after=${lastPos}`);
+  source.addEventListener("open", () => {
+    retryMs = RETRY_MS.first;
+    show("connected", "Live");
+  });
+  source.addEventListener("error", () => {
+    show("reconnecting", navigator.onLine ? "Reconnecting…" : "You are offline");
+    // After a refusal the browser gives up by itself; after a lost connection it tries again.
+    if (source.readyState !== EventSource.CLOSED) return;
+    retry = setTimeout(connect, retryMs);
+    retryMs = Math.min(retryMs * 2, RETRY_MS.last);
+  });
+  const on = { match: onMatch, gone: onGone, job: onJob, reauth: () => location.reload() };
+  for (const [name, act] of Object.entries(on)) source.addEventListener(name, act);
+}
+
+document.addEventListener("visibilitychange", connect);
+window.addEventListener("pagehide", disconnect);
+window.addEventListener("pageshow", (event) => event.persisted && connect());
+window.addEventListener("online", connect);
+connect();
