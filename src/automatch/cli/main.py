@@ -1,0 +1,48 @@
+"""All commands, and what an error of ours looks like on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from automatch import __version__
+from automatch.cli import database, demo, run, tokens
+from automatch.errors import AutomatchError
+
+app = typer.Typer(
+    name="automatch",
+    help="Automatic face matching in the background.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Settings are read from the environment: docs/settings.md names them all.",
+)
+app.command()(run.up)
+app.command()(run.serve)
+app.command()(run.worker)
+app.command()(database.migrate)
+app.command()(demo.demo)
+app.command()(tokens.token)
+app.add_typer(database.app, name="db")
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command; an error of ours is one line on stderr and exit code 1."""
+    try:
+        app()
+    except AutomatchError as exc:
+        typer.secho(f"automatch: {exc.message}", fg=typer.colors.RED, err=True)
+        sys.exit(1)

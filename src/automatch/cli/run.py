@@ -1,0 +1,191 @@
+"""`automatch up`, `serve` and `worker`: the processes that run the system."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from automatch.app import create_app, open_worker
+from automatch.cli.logs import configure_logs
+from automatch.cli.running import migrate_database
+from automatch.cli.supervisor import WorkerProcess
+from automatch.errors import SettingsError
+from automatch.settings import Settings, load_settings
+from automatch.store.embedded import EmbeddedPostgres
+from automatch.store.secrets import Secrets, load_or_create
+
+_GRACE_S = 10
+
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Data folder (AUTOMATCH_HOME).", show_default=False)
+]
+Host = Annotated[
+    str | None, typer.Option("--host", help="Address to listen on.", show_default="127.0.0.1")
+]
+Port = Annotated[
+    int | None, typer.Option("--port", help="Port; 0 picks a free one.", show_default="8000")
+]
+
+
+def up(home: Home = None, host: Host = None, port: Port = None) -> None:
+    """Start everything: database, web server, worker and scheduler. Ctrl-C stops it all."""
+    settings = load_settings(home=home, host=host, port=port)
+    configure_logs(settings)
+    asyncio.run(_up(settings))
+
+
+def serve(home: Home = None, host: Host = None, port: Port = None) -> None:
+    """Start the web server alone: API and pages."""
+    settings = load_settings(home=home, host=host, port=port)
+    configure_logs(settings)
+    asyncio.run(_serve_alone(settings))
+
+
+def worker(
+    home: Home = None,
+    stop_with_stdin: Annotated[
+        bool, typer.Option("--stop-with-stdin", hidden=True, help="Stop when stdin is closed.")
+    ] = False,
+) -> None:
+    """Start a worker with its scheduler. SIGTERM finishes or gives back what it holds."""
+    settings = load_settings(home=home)
+    configure_logs(settings)
+    asyncio.run(_work(settings, stop_with_stdin=stop_with_stdin))
+
+
+async def _up(settings: Settings) -> None:
+    secrets = load_or_create(settings.home)
+    async with AsyncExitStack() as stack:
+        listening = stack.enter_context(_bind(settings))
+        stopping = _on_signals()
+        where = str(settings.home)
+        if settings.database_url is None:
+            postgres = await stack.enter_async_context(EmbeddedPostgres(settings, secrets))
+            supervising = asyncio.create_task(postgres.supervise())
+            stack.push_async_callback(_cancel, supervising)
+            if postgres.folder.parent != settings.home:
+                where += f", database in {postgres.folder}"
+        await migrate_database(settings, secrets)
+        process = await stack.enter_async_context(WorkerProcess(settings))
+        say = [f"Data folder: {where}", "Ctrl-C stops everything."]
+        await _serve(settings, secrets, listening, stopping, say)
+        await process.stop()
+    typer.echo("Stopped.")
+
+
+async def _serve_alone(settings: Settings) -> None:
+    secrets = load_or_create(settings.home)
+    with _bind(settings) as listening:
+        await _serve(settings, secrets, listening, _on_signals(), [])
+
+
+async def _serve(
+    settings: Settings,
+    secrets: Secrets,
+    listening: socket.socket,
+    stopping: asyncio.Event,
+    say: list[str],
+) -> None:
+    app = create_app(settings, secrets)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_S,
+            lifespan="on",
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    halting = asyncio.create_task(stopping.wait())
+    server.on_started = lambda: typer.echo(
+        "\n".join([f"Auto-Match is ready: {_address(settings, listening)}", *say])
+    )
+    await asyncio.wait({serving, halting}, return_when=asyncio.FIRST_COMPLETED)
+    halting.cancel()
+    # Streams end first: a server that waits for them would wait for ever.
+    app.state.services.hub.close()
+    server.should_exit = True
+    await serving
+
+
+async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
+    secrets = load_or_create(settings.home)
+    stopping = _on_signals()
+    async with open_worker(settings, secrets) as running:
+        work = asyncio.create_task(running.run())
+        halting = asyncio.create_task(stopping.wait())
+        waiting = {work, halting}
+        if stop_with_stdin:
+            waiting.add(asyncio.create_task(_stdin_closed()))
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        running.stop()
+        await work
+        for task in waiting - {work}:
+            task.cancel()
+
+
+def _bind(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as exc:
+        raise SettingsError(
+            f"Cannot listen on {settings.host} port {settings.port} ({exc.strerror}); "
+            "choose another with --port or AUTOMATCH_PORT."
+        ) from exc
+
+
+def _address(settings: Settings, listening: socket.socket) -> str:
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
+    return settings.public_url or f"http://{host}:{listening.getsockname()[1]}"
+
+
+def _on_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _stdin_closed() -> None:
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1024):
+        pass
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, with the signals left to us and a word when it takes requests."""
+
+    on_started: Callable[[], None] = staticmethod(lambda: None)
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]  # a generator of uvicorn's own type
+        """Leave SIGINT and SIGTERM to `_on_signals`: the order of stopping is ours."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self.on_started()

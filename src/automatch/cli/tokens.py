@@ -1,0 +1,52 @@
+"""`automatch token`: a token for an operator's curl."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from automatch.api.accounts import Accounts
+from automatch.api.tokens import Tokens
+from automatch.cli.logs import configure_logs
+from automatch.cli.run import Home
+from automatch.cli.running import running_database
+from automatch.errors import InputInvalidError
+from automatch.model import Role
+from automatch.settings import Settings, load_settings
+from automatch.store.addresses import database_address
+from automatch.store.database import Database
+from automatch.store.secrets import load_or_create
+
+
+def token(
+    email: Annotated[str | None, typer.Option(help="Sign in as this person.")] = None,
+    role: Annotated[
+        Role | None, typer.Option(help="Print a key of the project instead: anon, service_role.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Print an access token of a person, or a key of the project."""
+    settings = load_settings(home=home)
+    configure_logs(settings)
+    if (email is None) == (role in (None, Role.AUTHENTICATED)):
+        raise InputInvalidError("Name either --email, or --role anon or service_role.")
+    if email is not None:
+        typer.echo(asyncio.run(_token_of(settings, email)))
+    elif role is not None:
+        secrets = load_or_create(settings.home)
+        typer.echo(Tokens(secrets.jwt_secret, settings.auth).issue_key(role))
+
+
+async def _token_of(settings: Settings, email: str) -> str:
+    secrets = load_or_create(settings.home)
+    async with (
+        running_database(settings, secrets),
+        Database(
+            database_address(settings, secrets, "api"), settings.pool, name="automatch-token"
+        ) as db,
+    ):
+        tokens = Tokens(secrets.jwt_secret, settings.auth)
+        session = await Accounts(db, tokens, settings.auth).sign_in_without_password(email)
+        return session.access_token

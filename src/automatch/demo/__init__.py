@@ -1,0 +1,1 @@
+"""Simulated people who fill a school, so that a first real photo has somebody to match."""
