@@ -100,7 +100,7 @@ class _Running:
 def test_a_photo_that_takes_too_much_cpu_is_given_up(
     make: Callable[..., Decoder], endless: bytes
 ) -> None:
-    decoder = make(decode_cpu_s=1, max_scans=10_000)
+    decoder = make(decode_cpu_s=1, decode_timeout_s=60, max_scans=10_000)
 
     with pytest.raises(ImageTimeoutError):
         decoder.decode(endless)
@@ -227,7 +227,7 @@ _WORKER = """
 import sys
 from automatch.settings import Settings, VisionSettings
 from automatch.vision.decoder import Decoder
-decoder = Decoder(Settings(vision=VisionSettings(max_scans=10_000)))
+decoder = Decoder(Settings(vision=VisionSettings(**eval(sys.argv.pop())))
 good, endless = (open(path, "rb").read() for path in sys.argv[1:])
 decoder.decode(good)
 print(decoder.child_pid, flush=True)
@@ -253,28 +253,40 @@ def test_the_child_does_not_outlive_a_worker_that_is_killed(tmp_path: Path, endl
         _wait_until(lambda: not _is_alive(child))
 
 
-_SPEAK = "import sys; out = sys.stdout.buffer; out.write(b'\\2\\0\\0\\0{{}}'); {then}; out.flush()"
-_HEAD = "head = {head}; out.write(len(head).to_bytes(4, 'little') + head)"
+_TAKEN_OVER = """
+import sys
+out = sys.stdout.buffer
+out.write(b"\\x02\\x00\\x00\\x00{{}}")
+out.flush()
+sys.stdin.buffer.read(4)
+head = {head}
+out.write({length}.to_bytes(4, "little") + head + bytes(1000))
+out.flush()
+sys.stdin.buffer.read()
+"""
 
 
 @pytest.mark.parametrize(
-    "then",
+    ("head", "length"),
     [
-        "out.write(b'\\xff' * 4)",
-        _HEAD.format(head=b"not json"),
-        _HEAD.format(head=b"[]"),
-        _HEAD.format(head=b'{"size": [60000, 60000], "lengths": [10800000000, 9, 9]}'),
-        _HEAD.format(head=b'{"size": [10, 10], "lengths": [301, 9, 9]}'),
-        _HEAD.format(head=b'{"size": [10, 10], "lengths": [300, 9, 9999999999]}'),
-        _HEAD.format(head=b'{"size": [10, 10], "lengths": [300, -9, 9]}'),
-        _HEAD.format(head=b'{"size": "ab"}'),
+        (b"", 0xFFFFFFFF),
+        (b"", 0),
+        (b"not json", 8),
+        (b"[]", 2),
+        (b'{"size": [60000, 60000], "lengths": [10800000000, 9, 9]}', None),
+        (b'{"size": [10, 10], "lengths": [301, 9, 9]}', None),
+        (b'{"size": [10, 10], "lengths": [300, 9, 9999999999]}', None),
+        (b'{"size": [10, 10], "lengths": [300, -9, 9]}', None),
+        (b'{"size": "ab"}', None),
     ],
 )
 def test_a_child_that_was_taken_over_is_not_believed(
-    then: str, make: Callable[..., Decoder], monkeypatch: pytest.MonkeyPatch
+    head: bytes,
+    length: int | None,
+    make: Callable[..., Decoder],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wait_for_photo = "sys.stdin.buffer.read(4)"
-    program = _SPEAK.format(then=f"out.flush(); {wait_for_photo}; {then}; out.flush(); input()")
+    program = _TAKEN_OVER.format(head=head, length=len(head) if length is None else length)
     monkeypatch.setattr(decoder_module, "_BOOTSTRAP", program)
     decoder = make(decode_timeout_s=5)
 

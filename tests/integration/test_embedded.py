@@ -360,6 +360,20 @@ async def test_stale_lock_file_that_names_a_living_stranger_is_no_obstacle(home:
         assert stranger.poll() is None
 
 
+async def test_start_keeps_the_newest_logs_only(home: Path) -> None:
+    cluster = prepare(home)
+    cluster.log_folder.mkdir()
+    os.chown(cluster.log_folder, cluster.owner.uid, cluster.owner.gid)
+    for day in range(10, 30):
+        (cluster.log_folder / f"postgres-202001{day}-000000.log").touch()
+
+    async with build(home):
+        names = sorted(path.name for path in cluster.log_folder.iterdir())
+
+    assert len(names) == 11
+    assert names[0] == "postgres-20200120-000000.log"
+
+
 async def test_weakened_durability_is_refused(home: Path) -> None:
     async with build(home), connect(home) as connection:
         await connection.execute("alter database postgres set synchronous_commit = off")

@@ -286,6 +286,15 @@ def test_finished_job_says_how_long_it_took(seconds: float, text: str) -> None:
     assert job.detail == f"Matched in {text}"
 
 
+@pytest.mark.parametrize("status", JobStatus)
+def test_only_a_photo_that_was_seen_has_a_thumbnail(
+    templates: Environment, status: JobStatus
+) -> None:
+    html = render_job(templates, a_job(status=status))
+
+    assert ("<img" in html) == (status is JobStatus.COMPLETED)
+
+
 def test_photo_is_listed_once_with_or_without_its_job() -> None:
     page = a_feed_page(jobs=[a_job()], faces=[Face(an_id(4), NOON, "dlib", {}), A_FACE])
 

@@ -207,7 +207,8 @@ class Decoder:
             not 0 < width <= self._vision.kept_side
             or not 0 < height <= self._vision.kept_side
             or pixels != 3 * width * height
-            or not 0 < max(kept, thumbnail) <= 2 * pixels + _MAX_HEAD
+            or min(kept, thumbnail) < 1
+            or max(kept, thumbnail) > 2 * pixels + _MAX_HEAD
         ):
             raise _AnswerInvalidError
         raw = _receive(child, pixels, deadline)

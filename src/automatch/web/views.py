@@ -172,7 +172,8 @@ class JobItem:
 
     job_id: UUID
     face_id: UUID
-    thumbnail: str
+    thumbnail: str | None
+    """None until a worker has made one of the photo; a refused photo never gets one."""
     status: JobStatus
     attempts: int
     max_attempts: int
@@ -190,7 +191,7 @@ class JobItem:
         return cls(
             job_id=job.id,
             face_id=job.face_id,
-            thumbnail=photo_address(job.face_id),
+            thumbnail=photo_address(job.face_id) if job.status is JobStatus.COMPLETED else None,
             status=job.status,
             attempts=job.attempts,
             max_attempts=job.max_attempts,
@@ -307,7 +308,7 @@ def static_version() -> str:
 
 
 def static_address(path: str) -> str:
-    """Return the address of a static file; it changes with the content, so it may be kept for good."""
+    """Return the address of a static file; it changes with the content of any of them."""
     return f"/static/{static_version()}/{path}"
 
 

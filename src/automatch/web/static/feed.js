@@ -58,22 +58,25 @@ function onGone(event) {
 }
 
 function onJob(event) {
-  const { html, job_id: jobId } = JSON.parse(event.data);
-  const item = toElement(html);
-  const old = document.getElementById(`job-${jobId}`);
+  const item = toElement(JSON.parse(event.data).html);
+  const old = document.getElementById(item.id);
   if (old?.textContent === item.textContent) return;
   old ? old.replaceWith(item) : jobs.prepend(item);
   if (item.dataset.announce) sentences.push(item.dataset.announce);
   announceSoon();
 }
 
-function disconnect() {
-  clearTimeout(retry);
-  source?.close();
+// A refusal is for good when the person has signed out elsewhere: the page then leads to signing in.
+async function retryLater() {
+  retry = setTimeout(connect, retryMs);
+  retryMs = Math.min(retryMs * 2, RETRY_MS.last);
+  const page = await fetch("/feed", { redirect: "manual" }).catch(() => null);
+  if (page?.type === "opaqueredirect") location.reload();
 }
 
 function connect() {
-  disconnect();
+  clearTimeout(retry);
+  source?.close();
   // A browser keeps six connections to a server: a page nobody looks at must not hold one.
   if (document.hidden) return;
   source = new EventSource(`/feed/stream?after=${lastPos}`);
@@ -83,17 +86,14 @@ function connect() {
   });
   source.addEventListener("error", () => {
     show("reconnecting", navigator.onLine ? "Reconnecting…" : "You are offline");
-    // After a refusal the browser gives up by itself; after a lost connection it tries again.
-    if (source.readyState !== EventSource.CLOSED) return;
-    retry = setTimeout(connect, retryMs);
-    retryMs = Math.min(retryMs * 2, RETRY_MS.last);
+    // After a lost connection, or the end of a session's token, the browser comes back by itself.
+    if (source.readyState === EventSource.CLOSED) retryLater();
   });
-  const on = { match: onMatch, gone: onGone, job: onJob, reauth: () => location.reload() };
-  for (const [name, act] of Object.entries(on)) source.addEventListener(name, act);
+  source.addEventListener("match", onMatch);
+  source.addEventListener("gone", onGone);
+  source.addEventListener("job", onJob);
 }
 
 document.addEventListener("visibilitychange", connect);
-window.addEventListener("pagehide", disconnect);
-window.addEventListener("pageshow", (event) => event.persisted && connect());
 window.addEventListener("online", connect);
 connect();

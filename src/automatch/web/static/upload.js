@@ -68,8 +68,8 @@ function enhance(form) {
       location.assign("/sign-in");
       return;
     }
-    const job = request.status < 300 && request.response?.job;
-    if (!job) {
+    const face = request.status < 300 && request.response?.face;
+    if (!face) {
       say("file-error", request.response?.error?.message ?? LOST);
       return;
     }
@@ -77,7 +77,7 @@ function enhance(form) {
     showChosen();
     say("sent", request.response.message);
     // The live feed shows the job; where that is down, the page does when read again.
-    setTimeout(() => document.getElementById(`job-${job.id}`) || location.reload(), RELOAD_AFTER_MS);
+    setTimeout(() => part(`photo-${face.id}`) || location.reload(), RELOAD_AFTER_MS);
   }
 
   function send() {

@@ -1,0 +1,251 @@
+"""The whole system on a real socket: server and worker, on a database of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+
+from automatch.app import create_app, open_worker
+from automatch.settings import FeedSettings, RetentionSettings, Settings, WorkerSettings
+from automatch.store.secrets import Secrets
+from automatch.vision import DlibEmbedder, Embedder
+from automatch.worker.worker import Worker
+from tests.support.postgres import Database, TestCluster
+
+PASSWORD = "correct horse battery"
+_serial = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One server-sent event."""
+
+    kind: str
+    data: dict[str, Any]
+    id: str | None
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone with an account, and how they ask."""
+
+    id: str
+    email: str
+    token: str
+    client: httpx2.AsyncClient
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token}"}
+
+    async def get(self, path: str, **more: Any) -> httpx2.Response:
+        return await self.client.get(path, headers=self.headers, **more)
+
+    async def upload(self, photo: bytes, name: str = "photo.jpg") -> httpx2.Response:
+        return await self.client.post(
+            "/api/faces", headers=self.headers, files={"file": (name, photo)}
+        )
+
+    async def matched(self, photo: bytes) -> dict[str, Any]:
+        """Upload a photo and return its job once that has ended."""
+        answer = await self.upload(photo)
+        assert answer.status_code == 202, answer.text
+        return await self.ended(answer.json()["job"]["id"])
+
+    async def ended(self, job_id: str) -> dict[str, Any]:
+        """Return a job once it has ended, as the stream tells it."""
+        async with self.stream() as events:
+            async for event in events:
+                if event.kind == "job" and event.data["id"] == job_id:
+                    job = event.data
+                    if job["status"] in {"completed", "failed"}:
+                        return job
+        raise AssertionError("the stream ended before the job did")
+
+    async def feed(self) -> list[dict[str, Any]]:
+        answer = await self.get("/api/matches", params={"limit": 100})
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["matches"])
+
+    @asynccontextmanager
+    async def stream(
+        self, *, after: int | None = None, last_event_id: str | None = None
+    ) -> AsyncIterator[AsyncIterator[Event]]:
+        """Open the live feed."""
+        headers = self.headers
+        if last_event_id is not None:
+            headers["last-event-id"] = last_event_id
+        params = {} if after is None else {"after": after}
+        async with self.client.stream(
+            "GET", "/api/matches/stream", headers=headers, params=params
+        ) as answer:
+            assert answer.status_code == 200, await answer.aread()
+            yield _events(answer)
+
+
+async def _events(answer: httpx2.Response) -> AsyncIterator[Event]:
+    fields: dict[str, str] = {}
+    async for line in answer.aiter_lines():
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif "event" in fields:
+            yield Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
+            fields = {}
+        else:
+            fields = {}
+
+
+@dataclass(frozen=True)
+class System:
+    """A server that answers at `url`, and the parts it is made of."""
+
+    url: str
+    settings: Settings
+    secrets: Secrets
+    database: Database
+    client: httpx2.AsyncClient
+
+    async def sign_up(self, email: str | None = None) -> Person:
+        """Create an account and nothing more."""
+        email = email or f"person{next(_serial)}@example.org"
+        answer = await self.client.post(
+            "/auth/v1/signup", json={"email": email, "password": PASSWORD}
+        )
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        return Person(told["user"]["id"], email, told["access_token"], self.client)
+
+    async def join(
+        self,
+        gender: str = "female",
+        *,
+        school: str = "UIT",
+        name: str | None = None,
+        birth_date: str = "2000-02-29",
+        consent: bool = True,
+    ) -> Person:
+        """Create an account, fill in the profile and (unless told not to) consent."""
+        person = await self.sign_up()
+        profile = {
+            "name": name or f"Person of {school}",
+            "school": school,
+            "gender": gender,
+            "birth_date": birth_date,
+        }
+        answer = await self.client.put("/api/profile", headers=person.headers, json=profile)
+        assert answer.status_code == 200, answer.text
+        if consent:
+            text = (await person.get("/api/profile/consent")).json()
+            answer = await self.client.put(
+                "/api/profile/consent",
+                headers=person.headers,
+                json={"version": text["version"], "granted": True},
+            )
+            assert answer.status_code == 200, answer.text
+        return person
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Embedder:
+    """Give dlib's model, loaded once per test process."""
+    return DlibEmbedder()
+
+
+@pytest.fixture
+def settings(database: Database, tmp_path: Path) -> Settings:
+    """Give settings for the test's own database, with polls too slow to hide a lost wake-up."""
+    return Settings(
+        home=tmp_path / "home",
+        database_url=database.owner,
+        worker=WorkerSettings(poll_s=60),
+        feed=FeedSettings(poll_s=60),
+        retention=RetentionSettings(min_free_mb=0),
+    )
+
+
+@pytest.fixture
+async def server(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> AsyncIterator[System]:
+    """Give a running server without a worker."""
+    async with running_server(settings, cluster.secrets, database) as system:
+        yield system
+
+
+@pytest.fixture
+async def system(
+    server: System, settings: Settings, cluster: TestCluster, embedder: Embedder
+) -> AsyncIterator[System]:
+    """Give a running server with one worker."""
+    async with running_worker(settings, cluster.secrets, embedder):
+        yield server
+
+
+@asynccontextmanager
+async def running_server(
+    settings: Settings, secrets: Secrets, database: Database
+) -> AsyncIterator[System]:
+    """Serve on a free port until left."""
+    app = create_app(settings, secrets)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=5)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        started = asyncio.Event()
+        startup = server.startup
+
+        async def start(sockets: list[socket.socket] | None = None) -> None:
+            await startup(sockets)
+            started.set()
+
+        server.startup = start  # type: ignore[method-assign]  # the moment to wait for
+        serving = asyncio.create_task(_serve(server, listening))
+        await _first(started.wait, serving)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        async with httpx2.AsyncClient(base_url=url, timeout=30) as client:
+            yield System(url, settings, secrets, database, client)
+        app.state.services.hub.close()
+        server.should_exit = True
+        await serving
+
+
+async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
+    # Without uvicorn's own signal handlers, which belong to a process and not to a test.
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # see above
+    await server.serve(sockets=[listening])
+
+
+@asynccontextmanager
+async def running_worker(
+    settings: Settings, secrets: Secrets, embedder: Embedder
+) -> AsyncIterator[Worker]:
+    """Run a worker until left."""
+    async with open_worker(settings, secrets, embedder) as worker:
+        working = asyncio.create_task(worker.run())
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            await working
+
+
+async def _first(wait: Callable[[], Any], task: asyncio.Task[None]) -> None:
+    waiting = asyncio.create_task(partial(wait)())
+    await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        waiting.cancel()
+        await task
