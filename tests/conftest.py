@@ -1,3 +1,3 @@
 """Names the modules that hold the fixtures; nothing is defined here."""
 
-pytest_plugins = ["tests.support.postgres", "tests.support.system"]
+pytest_plugins = ["tests.support.postgres", "tests.support.system", "tests.support.command"]

@@ -1,0 +1,104 @@
+"""The real command line, as a process of its own on an empty data folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, Queue
+
+import pytest
+
+from tests.support.postgres import remove_home
+
+_READY = re.compile(r"Auto-Match is ready: (\S+)")
+_PATIENCE_S = 60
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return an environment in which only the data folder is set."""
+    kept = {name: value for name, value in os.environ.items() if "AUTOMATCH" not in name}
+    return kept | {"AUTOMATCH_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+
+
+def run_command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `automatch` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "automatch", *arguments],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@dataclass
+class Running:
+    """`automatch up` while it runs."""
+
+    home: Path
+    process: subprocess.Popen[str]
+    url: str = ""
+    lines: list[str] = field(default_factory=list)
+    _queue: Queue[str] = field(default_factory=Queue)
+
+    def read(self) -> None:
+        """Collect what it prints, until it ends."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._queue.put(line)
+
+    def wait_for(self, pattern: re.Pattern[str] | str) -> re.Match[str]:
+        """Return the first match of *pattern* in a line that is yet to come."""
+        with contextlib.suppress(Empty):
+            while line := self._queue.get(timeout=_PATIENCE_S):
+                self.lines.append(line)
+                if found := re.search(pattern, line):
+                    return found
+        pytest.fail(f"nothing like {pattern} was printed:\n{''.join(self.lines)}")
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Send a signal and return the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(_PATIENCE_S)
+
+
+@contextmanager
+def running_up(home: Path, *arguments: str) -> Iterator[Running]:
+    """Run `automatch up` on a free port until left."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "automatch", "up", "--port", "0", *arguments],
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    running = Running(home, process)
+    reader = threading.Thread(target=running.read, daemon=True)
+    reader.start()
+    try:
+        running.url = running.wait_for(_READY)[1]
+        yield running
+    finally:
+        if process.poll() is None:
+            running.stop(signal.SIGTERM)
+        reader.join(_PATIENCE_S)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture
+def empty_home(tmp_path: Path) -> Iterator[Path]:
+    """Give the path of a data folder that is not there yet."""
+    home = tmp_path / "data"
+    yield home
+    remove_home(home)
