@@ -23,7 +23,7 @@ from automatch.errors import (
 from automatch.settings import Settings, VisionSettings
 from automatch.vision import decoder as decoder_module
 from automatch.vision.decoder import Decoder
-from tests.support.photos import astronaut, blank_png, encode, with_scans
+from tests.support.photos import astronaut, blank_png, encode, endless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,12 +32,6 @@ _GOOD = encode(astronaut())
 _PROC = Path("/proc")
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-@pytest.fixture(scope="module")
-def endless() -> bytes:
-    """A small photo that takes many seconds of CPU to decode."""
-    return with_scans(astronaut().resize((2048, 2048)), 4000)
 
 
 @pytest.fixture
@@ -65,8 +59,8 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def _wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+def _wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
         os.sched_yield()
@@ -97,13 +91,11 @@ class _Running:
         return self._error
 
 
-def test_a_photo_that_takes_too_much_cpu_is_given_up(
-    make: Callable[..., Decoder], endless: bytes
-) -> None:
+def test_a_photo_that_takes_too_much_cpu_is_given_up(make: Callable[..., Decoder]) -> None:
     decoder = make(decode_cpu_s=1, decode_timeout_s=60, max_scans=10_000)
 
     with pytest.raises(ImageTimeoutError):
-        decoder.decode(endless)
+        decoder.decode(endless())
 
     assert len(decoder.decode(_GOOD).pixels) == 512
 
@@ -120,13 +112,11 @@ def test_cpu_is_allowed_to_each_photo_anew(make: Callable[..., Decoder]) -> None
     assert decoder.child_pid == child
 
 
-def test_a_photo_that_takes_too_long_is_given_up(
-    make: Callable[..., Decoder], endless: bytes
-) -> None:
+def test_a_photo_that_takes_too_long_is_given_up(make: Callable[..., Decoder]) -> None:
     decoder = make(decode_timeout_s=0.3, max_scans=10_000)
 
     with pytest.raises(ImageTimeoutError):
-        decoder.decode(endless)
+        decoder.decode(endless())
 
     assert len(decoder.decode(_GOOD).pixels) == 512
 
@@ -176,10 +166,10 @@ def test_a_child_killed_between_photos_costs_none(make: Callable[..., Decoder]) 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_a_child_killed_at_work_costs_a_photo_that_may_be_tried_again(
-    number: signal.Signals, make: Callable[..., Decoder], endless: bytes
+    number: signal.Signals, make: Callable[..., Decoder]
 ) -> None:
     decoder = make(max_scans=10_000)
-    running = _Running(decoder, endless)
+    running = _Running(decoder, endless())
 
     os.kill(running.child, number)
 
@@ -189,11 +179,9 @@ def test_a_child_killed_at_work_costs_a_photo_that_may_be_tried_again(
     assert len(decoder.decode(_GOOD).pixels) == 512
 
 
-def test_closing_ends_a_photo_at_work_and_the_child(
-    make: Callable[..., Decoder], endless: bytes
-) -> None:
+def test_closing_ends_a_photo_at_work_and_the_child(make: Callable[..., Decoder]) -> None:
     decoder = make(max_scans=10_000)
-    running = _Running(decoder, endless)
+    running = _Running(decoder, endless())
 
     decoder.close()
 
@@ -227,7 +215,8 @@ _WORKER = """
 import sys
 from automatch.settings import Settings, VisionSettings
 from automatch.vision.decoder import Decoder
-decoder = Decoder(Settings(vision=VisionSettings(**eval(sys.argv.pop())))
+patient = VisionSettings(max_scans=10_000, decode_cpu_s=60, decode_timeout_s=60)
+decoder = Decoder(Settings(vision=patient))
 good, endless = (open(path, "rb").read() for path in sys.argv[1:])
 decoder.decode(good)
 print(decoder.child_pid, flush=True)
@@ -235,9 +224,9 @@ decoder.decode(endless)
 """
 
 
-def test_the_child_does_not_outlive_a_worker_that_is_killed(tmp_path: Path, endless: bytes) -> None:
+def test_the_child_does_not_outlive_a_worker_that_is_killed(tmp_path: Path) -> None:
     paths = [tmp_path / "good", tmp_path / "endless"]
-    for path, photo in zip(paths, (_GOOD, endless), strict=True):
+    for path, photo in zip(paths, (_GOOD, endless()), strict=True):
         path.write_bytes(photo)
     env = {"PYTHONPATH": str(Path(decoder_module.__file__).parents[2])}
     with subprocess.Popen(
@@ -250,7 +239,7 @@ def test_the_child_does_not_outlive_a_worker_that_is_killed(tmp_path: Path, endl
 
         worker.kill()
 
-        _wait_until(lambda: not _is_alive(child))
+        _wait_until(lambda: not _is_alive(child), seconds=3)
 
 
 _TAKEN_OVER = """
@@ -260,7 +249,7 @@ out.write(b"\\x02\\x00\\x00\\x00{{}}")
 out.flush()
 sys.stdin.buffer.read(4)
 head = {head}
-out.write({length}.to_bytes(4, "little") + head + bytes(1000))
+out.write(({length}).to_bytes(4, "little") + head + bytes(1000))
 out.flush()
 sys.stdin.buffer.read()
 """

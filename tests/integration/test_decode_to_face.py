@@ -27,6 +27,7 @@ from tests.support.photos import (
     astronaut,
     blank_png,
     encode,
+    endless,
     hopper,
     pixels,
     scene_without_face,
@@ -188,12 +189,11 @@ async def test_a_cancelled_photo_holds_up_none_that_follow() -> None:
 
 async def test_leaving_ends_the_children_even_at_work() -> None:
     slow = Settings(vision=VisionSettings(threads=1, max_scans=10_000))
-    endless = with_scans(astronaut().resize((2048, 2048)), 4000)
     before = _children()
     async with Eyes(slow, FakeEmbedder()) as eyes:
         await eyes.see(encode(astronaut()))
         assert len(_children() - before) == 1
-        running = asyncio.create_task(eyes.see(endless))
+        running = asyncio.create_task(eyes.see(endless()))
         await asyncio.sleep(0)
 
     assert _children() == before

@@ -29,11 +29,13 @@ def environment(home: Path) -> dict[str, str]:
     return kept | {"AUTOMATCH_HOME": str(home), "PYTHONUNBUFFERED": "1"}
 
 
-def run_command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `automatch` to its end."""
+def run_command(
+    home: Path, *arguments: str, setting: tuple[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `automatch` to its end, with one more setting if need be."""
     return subprocess.run(
         [sys.executable, "-m", "automatch", *arguments],
-        env=environment(home),
+        env=environment(home) | dict([setting] if setting else []),
         capture_output=True,
         text=True,
         timeout=120,

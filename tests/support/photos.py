@@ -89,6 +89,12 @@ def with_scans(image: Image.Image, extra: int) -> bytes:
     return jpeg[:-2] + jpeg[last:-2] * extra + jpeg[-2:]
 
 
+@cache
+def endless() -> bytes:
+    """Return a JPEG of 1 MB that takes half a minute of CPU to decode, if its scans are allowed."""
+    return with_scans(Image.new("RGB", (5000, 5000), "grey"), 3000)
+
+
 def multi_picture(image: Image.Image, *others: Image.Image) -> bytes:
     """Return the kind of JPEG that many phones make: the photo and more pictures behind it."""
     return encode(image, "MPO", save_all=True, append_images=list(others))

@@ -59,7 +59,7 @@ def test_a_blurred_face_is_refused_with_its_sharpness() -> None:
 
 
 def test_a_dark_face_is_not_taken_for_a_blurred_one() -> None:
-    quality = measure(_face(200), _chip(light=0.25))
+    quality = measure(_face(200), _chip(blur=1, light=0.25))
 
     check_quality(quality, 60)
     assert quality["brightness"] < 40

@@ -24,14 +24,18 @@ import numpy as np
 import PIL
 import structlog
 
-from automatch.errors import ImageTimeoutError, ImageTooComplexError, JobCrashedError
+from automatch.errors import (
+    AutomatchError,
+    ImageTimeoutError,
+    ImageTooComplexError,
+    JobCrashedError,
+)
 from automatch.vision.header import error_of, limits_from
 from automatch.vision.image_file import OUT_OF_MEMORY_EXIT
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from automatch.errors import AutomatchError
     from automatch.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -115,6 +119,13 @@ class Decoder:
                 self._end(child)
                 _log.warning("decoder child gave an invalid answer")
                 raise JobCrashedError from exc
+            except AutomatchError:
+                # An answer like any other: the child waits for the next photo.
+                raise
+            except BaseException:
+                # What is left of this answer must not be read as the next one's.
+                self._end(child)
+                raise
 
     def close(self) -> None:
         """End the child; later calls of `decode` fail."""
@@ -196,7 +207,8 @@ class Decoder:
     def _read_answer(self, child: subprocess.Popen[bytes], deadline: float) -> DecodedPhoto:
         head = _read_head(child, deadline)
         if "code" in head:
-            raise error_of(str(head["code"]), head.get("message"))
+            message = head.get("message")
+            raise error_of(str(head["code"]), message if isinstance(message, str) else None)
         try:
             width, height = (int(side) for side in head["size"])
             pixels, kept, thumbnail = (int(length) for length in head["lengths"])

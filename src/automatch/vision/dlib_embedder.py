@@ -30,22 +30,21 @@ class DlibEmbedder:
     def __init__(self, folder: Path | None = None) -> None:
         """Name the model without reading it; `folder` is where its file lies, if elsewhere."""
         self._folder = folder
-        self._loading = threading.Lock()
+        self._one_at_a_time = threading.Lock()
         self._model: Any = None
 
     def embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """See `Embedder.embed`."""
         check_chips(chips)
-        model = self._loaded()
-        if not len(chips):
-            return np.empty((0, self.dimensions), np.float32)
-        # One chip at a time: a batch is no quicker, needs more memory and holds the GIL for longer.
-        rows = [model.compute_face_descriptor(np.ascontiguousarray(chip)) for chip in chips]
-        return to_unit_rows(np.array(rows, dtype=np.float64))
+        # dlib's network keeps its work in itself. The GIL serialises it today; this says so.
+        with self._one_at_a_time:
+            model = self._loaded()
+            # Chip by chip: a batch is no quicker, needs more memory and holds the GIL for longer.
+            rows = [model.compute_face_descriptor(np.ascontiguousarray(chip)) for chip in chips]
+        return to_unit_rows(np.array(rows, np.float64).reshape(len(chips), self.dimensions))
 
     def _loaded(self) -> Any:
-        with self._loading:
-            if self._model is None:
-                path = verified(FACE_RESNET, self._folder)
-                self._model = dlib.face_recognition_model_v1(str(path))
-            return self._model
+        if self._model is None:
+            path = verified(FACE_RESNET, self._folder)
+            self._model = dlib.face_recognition_model_v1(str(path))
+        return self._model
