@@ -1,0 +1,158 @@
+"""Time from the 202 of an upload to the card on both screens, in real browsers.
+
+Starts `automatch up` on an empty data folder, fills the school with simulated people, and lets one
+person after the other upload a photo that looks like that of a person who watches. The clock
+starts when the uploader's browser has the 202 and stops at the frame after the card is in the
+page; all pages run on one machine and so on one clock.
+
+    .venv/bin/python benchmarks/upload_to_screen.py [--uploads 10] [--people 400]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import skimage.data
+from PIL import Image, ImageOps
+from playwright.sync_api import Browser, Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.support.command import run_command, running_up
+from tests.support.postgres import remove_home
+
+_OBSERVE = """() => {
+    const open = XMLHttpRequest.prototype.open;
+    XMLHttpRequest.prototype.open = function (...args) {
+        this.addEventListener("loadend", () => {
+            if (this.status === 202) window.accepted = performance.timeOrigin + performance.now();
+        });
+        return open.apply(this, args);
+    };
+    window.shown = {};
+    const note = (card) => requestAnimationFrame(() => setTimeout(() => {
+        const name = card.querySelector("h3, .name")?.textContent ?? card.textContent;
+        window.shown[name.trim()] = performance.timeOrigin + performance.now();
+    }));
+    new MutationObserver((changes) => {
+        for (const change of changes) for (const node of change.addedNodes)
+            if (node.nodeType === 1 && node.matches(".card")) note(node);
+    }).observe(document.getElementById("cards"), { childList: true });
+}"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--uploads", type=int, default=10)
+    parser.add_argument("--people", type=int, default=400, help="simulated people in the school")
+    options = parser.parse_args()
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("This needs chromium: install Debian's package `chromium`.")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        home = Path(folder) / "data"
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        try:
+            report(measure(browser, home, Path(folder), options.uploads, options.people))
+        finally:
+            browser.close()
+            remove_home(home)
+
+
+def measure(
+    browser: Browser, home: Path, folder: Path, uploads: int, people: int
+) -> dict[str, list[float]]:
+    """Return milliseconds on the watcher's and on the uploader's screen, one of each an upload."""
+    portrait = Image.fromarray(skimage.data.astronaut())
+    print(f"filling the school with {people} simulated people", file=sys.stderr)
+    run_command(home, "demo", "--people", str(people), "--school", "Bench")
+    times: dict[str, list[float]] = {"watcher": [], "uploader": []}
+    with running_up(home) as up:
+        watcher = join(browser, up.url, "Watcher", "Female")
+        upload(watcher, save(folder, "watcher", portrait))
+        watcher.locator("#jobs [data-announce]:not([data-announce=''])").wait_for()
+        for number in range(uploads):
+            name = f"Uploader{number}"
+            page = join(browser, up.url, name, "Male")
+            # Another file each time, as from another camera; the pixels are nearly the same.
+            photo = ImageOps.mirror(portrait).resize((512 + number, 512 + number))
+            upload(page, save(folder, name, photo))
+            watcher.wait_for_function(
+                "name => Object.keys(window.shown).some(key => key.includes(name))", arg=name
+            )
+            page.wait_for_function("() => Object.keys(window.shown).length > 0")
+            accepted = page.evaluate("window.accepted")
+            arrived = watcher.evaluate(
+                "name => Object.entries(window.shown).find(([key]) => key.includes(name))[1]", name
+            )
+            own = page.evaluate("Math.min(...Object.values(window.shown))")
+            times["watcher"].append(arrived - accepted)
+            times["uploader"].append(own - accepted)
+            print(f"upload {number + 1} of {uploads}: {arrived - accepted:.0f} ms", file=sys.stderr)
+            page.context.close()
+    return times
+
+
+def join(browser: Browser, url: str, name: str, gender: str) -> Page:
+    """Create an account through the pages and observe its feed."""
+    page = browser.new_context().new_page()
+    page.goto(f"{url}/sign-up")
+    page.locator("[name=email]").fill(f"{name.lower()}@example.org")
+    page.locator("[name=password]").fill("correct horse battery")
+    page.locator("main button").click()
+    page.locator("[name=name]").fill(name)
+    page.locator("[name=school]").fill("Bench")
+    page.get_by_label(gender, exact=True).check()
+    page.locator("[name=birth_date]").fill("2000-02-29")
+    page.locator("[name=consent]").check()
+    page.get_by_role("button", name="Continue").click()
+    page.locator("#live[data-state=connected]").wait_for()
+    page.evaluate(_OBSERVE)
+    return page
+
+
+def save(folder: Path, name: str, photo: Image.Image) -> Path:
+    """Write a photo as a phone would send it."""
+    path = folder / f"{name}.jpg"
+    photo.save(path, quality=92)
+    return path
+
+
+def upload(page: Page, photo: Path) -> None:
+    """Upload a photo through the page."""
+    page.locator("#file").set_input_files(photo)
+    page.locator("#upload-form button").click()
+
+
+def report(times: dict[str, list[float]]) -> None:
+    """Print a table for the README."""
+    print(f"\n{machine()}\n")
+    print("| screen | uploads | min | median | max |")
+    print("|---|---|---|---|---|")
+    for screen, values in times.items():
+        low, middle, high = min(values), statistics.median(values), max(values)
+        print(f"| {screen}'s | {len(values)} | {low:.0f} ms | {middle:.0f} ms | {high:.0f} ms |")
+
+
+def machine() -> str:
+    """Name the machine: figures mean nothing without it."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    memory = round(psutil.virtual_memory().total / 1024**3)
+    return f"{model}, {os.cpu_count()} cores, {memory} GiB, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    main()
