@@ -26,11 +26,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from automatch.demo import population
+from automatch.matcher import DLIB
 from automatch.model import Gender
 
 DIRECTIONS = 16
 PEOPLE = 300
-MIDPOINT, WIDTH, THRESHOLD = 0.482, 0.030, 0.5
+THRESHOLD = 0.5
 SAME_PERSON = 0.385
 """Distance of unit embeddings up to which two photos count as one person's."""
 
@@ -75,7 +76,7 @@ def fit(faces: Array, genders: Array) -> dict[str, Array]:
 def similar(queries: Array, people: Array) -> Array:
     """Return for each query how many people reach the threshold."""
     u = np.sqrt(np.maximum(0, 2 - 2 * queries @ people.T))
-    return np.asarray((1 / (1 + np.exp((u - MIDPOINT) / WIDTH)) >= THRESHOLD).sum(axis=1))
+    return np.asarray((1 / (1 + np.exp((u - DLIB.midpoint) / DLIB.width)) >= THRESHOLD).sum(axis=1))
 
 
 def say(what: str, counts: Array) -> None:

@@ -66,6 +66,10 @@ class Claims:
         return claims
 
 
+SERVICE = Claims(role=Role.SERVICE)
+"""The system itself, at work for nobody in particular."""
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """Someone who can sign in."""

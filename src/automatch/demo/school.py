@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from automatch.demo.people import SimulatedPerson, simulated_people
 from automatch.errors import InputInvalidError
-from automatch.model import Claims, Role
+from automatch.model import SERVICE
 from automatch.store.database import Database
 from automatch.store.demo import (
     add_simulated_person,
@@ -18,7 +18,6 @@ from automatch.store.demo import (
 )
 from automatch.store.photos import PhotoStore, photo_path
 
-_SERVICE = Claims(role=Role.SERVICE)
 _MODEL = "dlib"
 """The model whose space the simulated embeddings live in."""
 
@@ -31,7 +30,7 @@ async def fill_school(
     Raises:
         InputInvalidError: another model is active, to whose embeddings these say nothing.
     """
-    async with db.as_user(_SERVICE) as conn:
+    async with db.as_user(SERVICE) as conn:
         model = await load_active_model(conn)
     if model != _MODEL:
         raise InputInvalidError(
@@ -40,7 +39,7 @@ async def fill_school(
     for person in simulated_people(school, count, seed):
         portrait = await asyncio.to_thread(person.draw)
         await photos.put_copies(photo_path(person.id), full=portrait, thumb=portrait)
-        async with db.as_user(_SERVICE) as conn:
+        async with db.as_user(SERVICE) as conn:
             await add_simulated_person(
                 conn,
                 person_id=person.id,
@@ -55,16 +54,16 @@ async def fill_school(
 
 
 async def count_simulated(db: Database) -> int:
-    async with db.as_user(_SERVICE) as conn:
+    async with db.as_user(SERVICE) as conn:
         return len(await list_simulated_people(conn))
 
 
 async def empty_school(db: Database, photos: PhotoStore) -> AsyncIterator[None]:
     """Delete all simulated people of all schools with their matches, yielding after each."""
-    async with db.as_user(_SERVICE) as conn:
+    async with db.as_user(SERVICE) as conn:
         people = await list_simulated_people(conn)
     for person_id in people:
-        async with db.as_user(_SERVICE) as conn:
+        async with db.as_user(SERVICE) as conn:
             await remove_simulated_person(conn, person_id)
         await photos.erase([photo_path(person_id)])
         yield

@@ -18,14 +18,14 @@ from automatch.errors import (
     LeaseLostError,
     StorageFullError,
 )
-from automatch.model import ClaimedJob, Claims, Role
+from automatch.matcher import keep_face, match_face
+from automatch.model import SERVICE, ClaimedJob
 from automatch.settings import WorkerSettings
 from automatch.store import jobs
 from automatch.store.database import Database
 from automatch.store.photos import PhotoStore
 from automatch.vision import Eyes
 
-SERVICE = Claims(role=Role.SERVICE)
 _MACHINE_TROUBLE = (DatabaseUnavailableError, StorageFullError)
 """Not the job's fault: it costs no attempt."""
 
@@ -69,23 +69,9 @@ async def _work(job: ClaimedJob, bench: Bench) -> int:
         await bench.photos.put_copies(
             job.image_path, full=seen.kept_jpeg, thumb=seen.thumbnail_jpeg
         )
-        async with bench.db.as_user(SERVICE) as conn:
-            stored = await jobs.store_embedding(
-                conn,
-                job,
-                embedding=seen.face.embedding,
-                model=bench.eyes.model_id,
-                quality=seen.quality,
-                timings={f"{stage}_ms": round(ms, 1) for stage, ms in seen.timings.items()},
-            )
-        if not stored:
-            raise LeaseLostError
+        await keep_face(bench.db, job, seen, model_id=bench.eyes.model_id)
         await bench.photos.drop_upload(job.image_path)
-    async with bench.db.as_user(SERVICE) as conn:
-        count = await jobs.complete_job(conn, job)
-    if count is None:
-        raise LeaseLostError
-    return count
+    return await match_face(bench.db, job)
 
 
 async def _settle(job: ClaimedJob, bench: Bench, error: AutomatchError) -> None:

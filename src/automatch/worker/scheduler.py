@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from automatch.errors import AutomatchError
+from automatch.model import SERVICE
 from automatch.settings import RetentionSettings, WorkerSettings
 from automatch.store import faces, jobs
 from automatch.store.database import Database
 from automatch.store.photos import PhotoStore
-from automatch.worker.run_job import SERVICE
 
 _ERASE_EVERY_S = 5.0
 _CLEAN_EVERY_S = 3600.0

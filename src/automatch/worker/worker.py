@@ -14,10 +14,10 @@ from uuid import UUID, uuid4
 import structlog
 
 from automatch.errors import DatabaseUnavailableError
-from automatch.model import ClaimedJob
+from automatch.model import SERVICE, ClaimedJob
 from automatch.store import jobs
 from automatch.store.listener import listen
-from automatch.worker.run_job import SERVICE, Bench, run_job
+from automatch.worker.run_job import Bench, run_job
 from automatch.worker.scheduler import Scheduler
 
 _SOON_S = 0.05
