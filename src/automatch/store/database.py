@@ -22,6 +22,12 @@ _SQL = load("database")
 _REFUSED = "AM001"
 """SQLSTATE of automatch.refuse(); its hint is one of our codes."""
 
+_BAD_VALUES = {"23514", "23502", "22001", "22003", "22007", "22008", "22021", "22P02", "22P05"}
+"""SQLSTATE of constraints, lengths, ranges and texts that are not what their type holds."""
+
+_OPEN_S = 30.0
+"""A server that replays its log after a crash takes a while."""
+
 Connection = AsyncConnection[tuple[Any, ...]]
 
 log = structlog.get_logger(__name__)
@@ -43,34 +49,40 @@ def translated() -> Iterator[None]:
 
     Raises:
         AutomatchError: the kind whose code automatch.refuse() named.
-        InputInvalidError: a value that a constraint of a table refuses.
+        InputInvalidError: a value that a constraint of a table, or Postgres itself, refuses.
         StorageFullError: the disk of the server is full.
         DatabaseUnavailableError: the server is away, too busy or interrupted us.
     """
     try:
         yield
     except psycopg.Error as exc:
-        raise _translate(exc) from exc
+        error = _translate(exc)
+        if error is None:
+            raise
+        raise error from exc
     except PoolTimeout as exc:
         raise errors.DatabaseUnavailableError from exc
 
 
-def _translate(exc: psycopg.Error) -> Exception:
+def _translate(exc: psycopg.Error) -> errors.AutomatchError | None:
     state = exc.sqlstate or ""
     if state == _REFUSED:
         kind = _REFUSALS.get(exc.diag.message_hint or "", errors.RequestError)
         refusal = kind.__new__(kind)
         errors.AutomatchError.__init__(refusal, exc.diag.message_primary)
         return refusal
-    if state in ("23514", "23502", "22001", "22007", "22008", "22P02"):
+    # Without a state it never left this process: text with a NUL, for one.
+    unsendable = not state and isinstance(exc, psycopg.DataError)
+    if unsendable or state in _BAD_VALUES:
         truth = (exc.diag.constraint_name or "value").replace("_", " ")
         return errors.InputInvalidError(f"A value is not allowed: {truth}.")
     if state == "53100":
         return errors.StorageFullError()
     # Connection trouble, resources, operator action, deadlock, serialization, time-outs.
-    if not state or state[:2] in ("08", "53", "57", "58", "40") or state in ("55P03", "25P03"):
+    lost = not state and isinstance(exc, (psycopg.OperationalError, psycopg.InterfaceError))
+    if lost or state[:2] in ("08", "53", "57", "58", "40") or state in ("55P03", "25P03"):
         return errors.DatabaseUnavailableError()
-    return exc
+    return None
 
 
 class Database:
@@ -98,8 +110,12 @@ class Database:
         )
 
     async def __aenter__(self) -> Self:
-        with translated():
-            await self._pool.open(wait=True, timeout=30)
+        try:
+            with translated():
+                await self._pool.open(wait=True, timeout=_OPEN_S)
+        except BaseException:
+            await self._pool.close()
+            raise
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

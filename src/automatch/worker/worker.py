@@ -45,25 +45,30 @@ class Worker:
     async def run(self) -> None:
         """Work until stopped. The database may come and go meanwhile."""
         log.info("worker started", worker=str(self.id))
-        companions = [
-            asyncio.create_task(
-                listen(
-                    self._bench.db.conninfo, "jobs", self._wake.set, name="automatch-worker-listen"
-                )
-            ),
-            asyncio.create_task(self._beat()),
-            asyncio.create_task(self._scheduler.run()),
-        ]
         try:
-            while not self._stopping.is_set():
-                self._wake.clear()
-                wait_s = await self._fill()
-                if wait_s > 0:
-                    await self._sleep(wait_s)
+            # A companion that breaks ends the worker: without leases renewed or lost jobs
+            # taken back, a new process is better than one that only looks alive.
+            async with asyncio.TaskGroup() as group:
+                companions = [
+                    group.create_task(
+                        listen(
+                            self._bench.db.conninfo,
+                            "jobs",
+                            self._wake.set,
+                            name="automatch-worker-listen",
+                        )
+                    ),
+                    group.create_task(self._beat()),
+                    group.create_task(self._scheduler.run()),
+                ]
+                while not self._stopping.is_set():
+                    self._wake.clear()
+                    wait_s = await self._fill()
+                    if wait_s > 0:
+                        await self._sleep(wait_s)
+                for companion in companions:
+                    companion.cancel()
         finally:
-            for companion in companions:
-                companion.cancel()
-            await asyncio.gather(*companions, return_exceptions=True)
             await self._finish()
         log.info("worker stopped", worker=str(self.id))
 
