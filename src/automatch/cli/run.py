@@ -16,10 +16,10 @@ import typer
 import uvicorn
 
 from automatch.app import create_app, open_worker
+from automatch.cli.listening import listen_on
 from automatch.cli.logs import configure_logs
 from automatch.cli.running import migrate_database
 from automatch.cli.supervisor import WorkerProcess
-from automatch.errors import SettingsError
 from automatch.settings import Settings, load_settings
 from automatch.store.embedded import EmbeddedPostgres
 from automatch.store.secrets import Secrets, load_or_create
@@ -66,7 +66,7 @@ def worker(
 async def _up(settings: Settings) -> None:
     secrets = load_or_create(settings.home)
     async with AsyncExitStack() as stack:
-        listening = stack.enter_context(_bind(settings))
+        listening = stack.enter_context(listen_on(settings))
         stopping = _on_signals()
         where = str(settings.home)
         if settings.database_url is None:
@@ -85,7 +85,7 @@ async def _up(settings: Settings) -> None:
 
 async def _serve_alone(settings: Settings) -> None:
     secrets = load_or_create(settings.home)
-    with _bind(settings) as listening:
+    with listen_on(settings) as listening:
         await _serve(settings, secrets, listening, _on_signals(), [])
 
 
@@ -134,24 +134,6 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
         await work
         for task in waiting - {work}:
             task.cancel()
-
-
-def _bind(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # The protocol is named because asyncio turns Nagle's algorithm off only for sockets that
-    # name it; otherwise every answer waits 40 ms for the client's delayed acknowledgement.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-        listening.listen(2048)
-    except OSError as exc:
-        listening.close()
-        raise SettingsError(
-            f"Cannot listen on {settings.host} port {settings.port} ({exc.strerror}); "
-            "choose another with --port or AUTOMATCH_PORT."
-        ) from exc
-    return listening
 
 
 def _address(settings: Settings, listening: socket.socket) -> str:
