@@ -38,6 +38,12 @@ class PoolSettings(_Group):
     max_size: int = Field(8, ge=1, description="Connections at most.")
     timeout_s: float = Field(5, gt=0, description="Seconds a request waits for a connection.")
 
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Self:
+        if self.min_size > self.max_size:
+            raise ValueError("pool.min_size must not exceed pool.max_size")
+        return self
+
 
 class AuthSettings(_Group):
     """Sign-up, sign-in and the tokens they give."""
@@ -141,7 +147,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the web server listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the web server; 0 picks one.")
     public_url: str | None = Field(
-        None, description="Address people reach the server at, when it is behind a proxy."
+        None,
+        pattern=r"^https?://[^/\s]+/?$",
+        description="Address people reach the server at, when it is behind a proxy.",
     )
     database_url: SecretStr | None = Field(
         None,

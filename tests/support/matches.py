@@ -38,9 +38,7 @@ async def add_own_face(database: Database, person_id: str) -> UUID:
     """Give a person a face that nothing has looked at."""
     face_id = uuid4()
     async with await psycopg.AsyncConnection.connect(database.owner) as conn:
-        await conn.execute(
-            _FACE, {"id": person_id, "face_id": face_id, "sha256": face_id.hex * 2}
-        )
+        await conn.execute(_FACE, {"id": person_id, "face_id": face_id, "sha256": face_id.hex * 2})
     return face_id
 
 

@@ -59,13 +59,13 @@ class Wire:
             body = await (self.reader.readexactly(int(length)) if length else self.reader.read())
         return Answer(int(status.split(" ")[1]), headers, body)
 
-    async def is_closed(self) -> bool:
-        """Wait for the server to close the connection."""
+    async def rest(self) -> bytes:
+        """Return what else comes until the server closes the connection."""
         async with asyncio.timeout(_PATIENCE_S):
             try:
-                return await self.reader.read() == b""
+                return await self.reader.read()
             except ConnectionError:
-                return True
+                return b""
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ import pytest
 import uvicorn
 
 from automatch.app import create_app, open_worker
+from automatch.cli.listening import listen_on
 from automatch.settings import FeedSettings, RetentionSettings, Settings, WorkerSettings
 from automatch.store.secrets import Secrets
 from automatch.vision import DlibEmbedder, Embedder
@@ -204,7 +205,7 @@ async def running_server(
     server = uvicorn.Server(
         uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=5)
     )
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with listen_on(settings.model_copy(update={"port": 0})) as listening:
         started = asyncio.Event()
         startup = server.startup
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import secrets
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
 _MIN_PASSWORD = 8
 _MAX_PASSWORD = 200
 """Hashing costs time per byte."""
+_MAX_DATA = 1024
+"""Bytes as JSON: it travels in every access token, and a browser drops cookies above 4 KB."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,21 @@ class Accounts:
         """Create an account and sign in.
 
         Raises:
-            InputInvalidError: that is no e-mail address.
+            InputInvalidError: that is no e-mail address, or *data* is too much.
             PasswordWeakError: too short.
             EmailTakenError: there is such an account.
         """
-        email = email.strip().lower()
-        if len(email) > 254 or not _EMAIL.fullmatch(email) or not email.isprintable():
+        address = _address(email)
+        if address is None:
             raise InputInvalidError("Give a valid e-mail address.")
+        if not _is_small(data or {}):
+            raise InputInvalidError(f"`data` may take {_MAX_DATA} bytes, without NUL characters.")
         if not _MIN_PASSWORD <= len(password) <= _MAX_PASSWORD:
             raise PasswordWeakError
         encrypted = await hash_password(password)
         async with self._db.as_login() as conn:
             user_id = await accounts.create_user(
-                conn, email=email, encrypted_password=encrypted, data=data or {}
+                conn, email=address, encrypted_password=encrypted, data=data or {}
             )
             return await self._start(conn, user_id)
 
@@ -75,8 +80,11 @@ class Accounts:
         Raises:
             CredentialsInvalidError: one of the two is wrong; it is not said which.
         """
-        async with self._db.as_login() as conn:
-            found = await accounts.find_credentials(conn, email.strip())
+        address = _address(email)
+        found = None
+        if address is not None:
+            async with self._db.as_login() as conn:
+                found = await accounts.find_credentials(conn, address)
         user_id, encrypted = found or (None, None)
         right = len(password) <= _MAX_PASSWORD and await verify_password(password, encrypted)
         if user_id is None or not right:
@@ -91,7 +99,7 @@ class Accounts:
             NotFoundError: nobody has this address.
         """
         async with self._db.as_login() as conn:
-            found = await accounts.find_credentials(conn, email.strip())
+            found = await accounts.find_credentials(conn, _address(email) or "")
             if found is None:
                 raise NotFoundError("Nobody has an account with this e-mail address.")
             return await self._start(conn, found[0])
@@ -164,6 +172,21 @@ class Accounts:
             expires_in=self._tokens.life_s,
             user=user,
         )
+
+
+def _address(email: str) -> str | None:
+    """Return an e-mail address in the one spelling we keep, or None when it is none."""
+    address = email.strip().lower()
+    valid = len(address) <= 254 and _EMAIL.fullmatch(address) and address.isprintable()
+    return address if valid else None
+
+
+def _is_small(data: dict[str, Any]) -> bool:
+    try:
+        text = json.dumps(data, allow_nan=False)
+    except (ValueError, RecursionError):
+        return False
+    return len(text) <= _MAX_DATA and "\\u0000" not in text
 
 
 def _hashed(token: str) -> bytes:

@@ -9,8 +9,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from automatch.api.accounts import Session
-from automatch.api.caller import Parts
-from automatch.errors import InputInvalidError, TokenInvalidError, TokenMissingError
+from automatch.api.caller import Parts, person_of
+from automatch.api.texts import Text
+from automatch.api.tokens import bearer_token
+from automatch.errors import InputInvalidError
 from automatch.model import Claims, User
 
 router = APIRouter(prefix="/auth/v1", tags=["auth"])
@@ -24,17 +26,17 @@ class _Body(BaseModel):
 class SignUp(_Body):
     """Who wants an account."""
 
-    email: str
-    password: str
+    email: Text
+    password: Text
     data: dict[str, Any] = Field(default_factory=dict)
 
 
 class Grant(_Body):
     """Either e-mail and password, or a refresh token."""
 
-    email: str | None = None
-    password: str | None = None
-    refresh_token: str | None = None
+    email: Text | None = None
+    password: Text | None = None
+    refresh_token: Text | None = None
 
 
 @router.post("/signup", summary="Create an account")
@@ -71,12 +73,7 @@ async def sign_out(request: Request, services: Parts) -> Response:
 
 
 def _bearer(request: Request, services: Parts) -> Claims:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if not token:
-        raise TokenMissingError
-    if kind.lower() != "bearer":
-        raise TokenInvalidError
-    return services.tokens.verify(token.strip())
+    return person_of(services.tokens.verify(bearer_token(request.headers))).claims
 
 
 def _told(session: Session) -> dict[str, Any]:

@@ -41,7 +41,15 @@ def caller_of(request: HTTPConnection) -> Caller:
         TokenMissingError: nobody is signed in.
         ForbiddenError: a key of the project was sent, which is nobody's.
     """
-    claims = claims_of(request)
+    return person_of(claims_of(request))
+
+
+def person_of(claims: Claims) -> Caller:
+    """Return the person that *claims* speak for.
+
+    Raises:
+        ForbiddenError: they are those of a key of the project, which is nobody's.
+    """
     if claims.role is not Role.AUTHENTICATED or claims.subject is None:
         raise ForbiddenError("This needs the access token of a person, not a key of the project.")
     return Caller(claims, claims.subject)

@@ -53,17 +53,18 @@ def error_body(code: str, message: str) -> dict[str, Any]:
 
 
 def error_response(error: errors.AutomatchError) -> JSONResponse:
-    """Tell an error in the one shape."""
+    """Tell an error in the one shape; of what broke on our side, only that it did."""
     status = status_of(error)
-    headers = {"cache-control": "no-store"}
+    if status == 500:
+        return internal_error_response(error, where="handler")
+    return JSONResponse(error_body(error.code, error.message), status, headers_of(status))
+
+
+def headers_of(status: int) -> dict[str, str]:
+    """Return what an answer of this status says besides."""
     if status == 401:
-        headers["www-authenticate"] = "Bearer"
-    if status == 503:
-        headers["retry-after"] = _RETRY_AFTER_S
-    if isinstance(error, errors.UploadError):
-        # Part of the body may still be on its way; it is not worth reading.
-        headers["connection"] = "close"
-    return JSONResponse(error_body(error.code, error.message), status, headers)
+        return {"www-authenticate": "Bearer"}
+    return {"retry-after": _RETRY_AFTER_S} if status in {429, 503} else {}
 
 
 def internal_error_response(exc: Exception, *, where: str) -> JSONResponse:
@@ -72,6 +73,13 @@ def internal_error_response(exc: Exception, *, where: str) -> JSONResponse:
     return JSONResponse(
         error_body("internal", "Something went wrong on our side; try again in a moment."), 500
     )
+
+
+def _field(place: tuple[int | str, ...]) -> str:
+    # Where the JSON itself is broken, the place is a number of characters. And a name may be
+    # anything that a stranger sent.
+    names = [str(part)[:40] for part in place[1:]]
+    return ".".join(names) if len(place) > 1 and isinstance(place[1], str) else "body"
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -85,13 +93,15 @@ def add_error_handlers(app: FastAPI) -> None:
         assert isinstance(exc, RequestValidationError)
         # What was sent is not repeated: it may be a password.
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'][1:]) or 'body'}: {problem['msg']}"
-            for problem in exc.errors()[:5]
+            f"{_field(problem['loc'])}: {problem['msg']}" for problem in exc.errors()[:5]
         )
         return JSONResponse(error_body("input_invalid", f"{problems}."), 422)
 
     async def on_http_error(_: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, HTTPException)
+        if isinstance(exc.__cause__, errors.AutomatchError):
+            # FastAPI calls whatever happens while it reads a body a bad request.
+            return error_response(exc.__cause__)
         code = _HTTP_CODES.get(exc.status_code, "request_invalid")
         return JSONResponse(
             error_body(code, f"{exc.detail}."), exc.status_code, dict(exc.headers or {})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import FileResponse
 
 from automatch.api.caller import Parts, SignedIn, caller_of
 from automatch.api.intake import MESSAGE, take_photo
@@ -65,14 +65,19 @@ async def erase(face_id: UUID, caller: SignedIn, services: Parts) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/{face_id}/image", response_class=FileResponse, summary="See a photo")
+@router.get(
+    "/{face_id}/image",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}},
+    summary="See a photo",
+)
 async def image(
     face_id: UUID,
     request: Request,
     services: Parts,
     token: str | None = None,
     size: Size = "full",
-) -> FileResponse:
+) -> Response:
     """Return a photo of one's own or of a match; by access token or by a signed link."""
     if token is not None:
         viewer = services.links.viewer_of(token, face_id)
@@ -82,7 +87,7 @@ async def image(
     return await send_photo(services, claims, face_id, size)
 
 
-async def send_photo(services: Services, claims: Claims, face_id: UUID, size: Size) -> FileResponse:
+async def send_photo(services: Services, claims: Claims, face_id: UUID, size: Size) -> Response:
     """Answer with a clean copy of a photo, if this person may see it now.
 
     Raises:
@@ -93,9 +98,12 @@ async def send_photo(services: Services, claims: Claims, face_id: UUID, size: Si
     file = await services.photos.find_copy(path, size) if path else None
     if file is None:
         raise NotFoundError
-    return FileResponse(
-        file, media_type="image/jpeg", headers={"cache-control": "private, no-store"}
-    )
+    try:
+        # Whole, and before an answer is begun: the photo may be erased at any moment.
+        jpeg = await asyncio.to_thread(file.read_bytes)
+    except FileNotFoundError as exc:
+        raise NotFoundError from exc
+    return Response(jpeg, media_type="image/jpeg")
 
 
 def _told(face: Face, image_url: str) -> dict[str, Any]:

@@ -7,23 +7,21 @@ the body is counted and timed while it is read.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from automatch.api.body import Body
 from automatch.api.errors import error_response, internal_error_response
-from automatch.api.tokens import Tokens
+from automatch.api.tokens import Tokens, bearer_token
 from automatch.errors import (
     AutomatchError,
-    BodyTimeoutError,
     BodyTooLargeError,
     HeadersTooLargeError,
-    TokenInvalidError,
     TokenMissingError,
 )
 from automatch.model import Claims
@@ -47,6 +45,8 @@ _HEADERS = {
     "permissions-policy": "camera=(self), geolocation=(), microphone=()",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
+    # Tokens, names and photos; what may be kept says so itself.
+    "cache-control": "no-store",
 }
 
 
@@ -84,6 +84,12 @@ class Gate:
             return
         started = False
         state = scope.setdefault("state", {})
+        body = Body(
+            scope,
+            receive,
+            most=self._limits.max_bytes if scope["path"] in _UPLOADS else _MAX_SMALL_BODY,
+            timeout_s=self._limits.body_timeout_s,
+        )
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started
@@ -95,10 +101,18 @@ class Gate:
                 if "set-cookie" not in headers:
                     for cookie in state.get("set_cookies", ()):
                         headers.append("set-cookie", cookie)
+                if body.is_pending:
+                    headers["connection"] = "close"
+            elif body.is_pending and not message.get("more_body", False):
+                await body.end_after(message, send)
+                return
             await send(message)
 
         try:
-            await self._pass(scope, receive, send_with_headers)
+            await self._pass(scope, body, send_with_headers)
+        except ClientDisconnect:
+            # Whoever left in the middle of an upload waits for no answer.
+            return
         except AutomatchError as exc:
             if started:
                 raise
@@ -110,59 +124,36 @@ class Gate:
             response = internal_error_response(exc, where=_route_of(scope))
             await response(scope, receive, send_with_headers)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass(self, scope: Scope, body: Body, send: Send) -> None:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > _MAX_HEADER_BYTES:
             raise HeadersTooLargeError
         path: str = scope["path"]
         state = scope["state"]
-        if path.startswith(_BEARER_PATHS):
-            if path not in _OPEN_PATHS:
-                state["claims"] = self._identify(scope)
-        elif not path.startswith(_ANONYMOUS_PATHS):
+        if is_page(path):
+            # A form that is too large is refused as it is read, by a page that says so.
             identity = await self._pages.identify(scope)
             state["claims"], state["set_cookies"] = identity.claims, identity.set_cookies
-        await self._app(scope, self._limited(scope, receive), send)
+        else:
+            if path.startswith(_BEARER_PATHS) and path not in _OPEN_PATHS:
+                state["claims"] = self._identify(scope)
+            if body.is_too_large:
+                raise BodyTooLargeError
+        await self._app(scope, body.receive, send)
 
     def _identify(self, scope: Scope) -> Claims | None:
-        headers = Headers(scope=scope)
-        if len(headers.getlist("authorization")) > 1:
-            raise TokenInvalidError
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        if not token:
+        try:
+            token = bearer_token(Headers(scope=scope))
+        except TokenMissingError:
             # A photo may be asked for with a signed link instead; its handler sees to that.
             if scope["path"].endswith("/image") and b"token=" in scope["query_string"]:
                 return None
-            raise TokenMissingError
-        if kind.lower() != "bearer":
-            raise TokenInvalidError
-        return self._tokens.verify(token.strip())
+            raise
+        return self._tokens.verify(token)
 
-    def _limited(self, scope: Scope, receive: Receive) -> Callable[[], Awaitable[Message]]:
-        most = self._limits.max_bytes if scope["path"] in _UPLOADS else _MAX_SMALL_BODY
-        length = Headers(scope=scope).get("content-length", "")
-        if length.isascii() and length.isdigit() and int(length) > most:
-            raise BodyTooLargeError
-        seen = 0
-        ended = False
-        deadline = time.monotonic() + self._limits.body_timeout_s
 
-        async def counted() -> Message:
-            nonlocal seen, ended
-            if ended:
-                # The body is complete: what comes now is a disconnect, however late.
-                return await receive()
-            try:
-                async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
-                    message = await receive()
-            except TimeoutError as exc:
-                raise BodyTimeoutError from exc
-            seen += len(message.get("body", b""))
-            ended = not message.get("more_body", False)
-            if seen > most:
-                raise BodyTooLargeError
-            return message
-
-        return counted
+def is_page(path: str) -> bool:
+    """Tell whether people and their browsers ask for *path*, and not programs."""
+    return not path.startswith((*_BEARER_PATHS, *_ANONYMOUS_PATHS))
 
 
 def _route_of(scope: Scope) -> str:

@@ -76,21 +76,37 @@ async def take_photo(request: Request, services: Services, claims: Claims) -> Up
 async def _read_file(request: Request, max_bytes: int) -> bytes:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise FileMissingError
+    parser = _Form(request.headers, request.stream(), max_files=1, max_fields=_MAX_FIELDS)
     # In memory: a photo in a temporary file would be a copy that nobody erases.
-    parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=_MAX_FIELDS)
     parser.spool_max_size = max_bytes
     try:
         form = await parser.parse()
+        file = form.get("file")
+        if not parser.is_complete:
+            raise BodyMalformedError
+        if not isinstance(file, UploadFile):
+            raise FileMissingError
+        return await file.read()
     except MultiPartException as exc:
         if "files" in exc.message:
             raise TooManyFilesError from exc
         raise BodyMalformedError from exc
-    except KeyError as exc:
+    except (KeyError, UnicodeError) as exc:
         raise BodyMalformedError from exc
-    try:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise FileMissingError
-        return await file.read()
     finally:
-        await form.close()
+        parser.close()
+
+
+class _Form(MultiPartParser):
+    """A form that knows whether all of it has come."""
+
+    is_complete = False
+
+    def on_end(self) -> None:
+        """Note that the last boundary was there: without it, the end of the photo is missing."""
+        self.is_complete = True
+
+    def close(self) -> None:
+        """Forget the file; `FormData.close` would miss one whose end has not come."""
+        for file in self._files_to_close_on_error:
+            file.close()

@@ -19,14 +19,17 @@ from automatch.store.feed import block_profile, dismiss_match, load_feed_page, l
 
 router = APIRouter(tags=["matches"])
 
-STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+STREAM_HEADERS = {"x-accel-buffering": "no"}
+LAST_POSITION = 2**63 - 1
 
 
 @router.get("/api/matches", summary="A page of the feed")
 async def read(
     caller: SignedIn,
     services: Parts,
-    cursor: Annotated[int | None, Query(ge=1, description="`next_cursor` of a page")] = None,
+    cursor: Annotated[
+        int | None, Query(ge=1, le=LAST_POSITION, description="`next_cursor` of a page")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> dict[str, Any]:
     """Return matches, newest first.
@@ -35,12 +38,13 @@ async def read(
     """
     async with services.db.as_user(caller.claims) as conn:
         position = await load_feed_position(conn)
-        # One more than asked for tells whether there is a next page.
-        entries = await load_feed_page(conn, before=cursor, limit=limit + 1)
-    page = entries[:limit]
+        page = await load_feed_page(conn, before=cursor, limit=limit)
+        last = page[-1].pos if len(page) == limit else None
+        # A page of the longest kind has no room for one more entry that would tell.
+        more = await load_feed_page(conn, before=last, limit=1) if last is not None else []
     return {
         "matches": [_told_entry(entry, caller, services) for entry in page],
-        "next_cursor": page[-1].pos if len(entries) > limit else None,
+        "next_cursor": last if more else None,
         "last_event_id": position,
     }
 

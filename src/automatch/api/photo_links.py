@@ -33,5 +33,5 @@ class PhotoLinks:
             if UUID(signed_face) != face_id:
                 raise NotFoundError
             return UUID(viewer)
-        except (BadData, ValueError, TypeError) as exc:
+        except (BadData, ValueError, TypeError, AttributeError) as exc:
             raise NotFoundError from exc

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from automatch.api.caller import Parts, SignedIn
+from automatch.api.texts import Text, shown
 from automatch.model import Consent, Gender, Profile
 from automatch.store import profiles
 
 router = APIRouter(prefix="/api/profile", tags=["profile"])
+
+
+def _written_out(value: object) -> object:
+    # Left alone, pydantic takes any number for a count of seconds.
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+        raise PydanticCustomError("date", "Write a date as YYYY-MM-DD")
+    return value
 
 
 class ProfileForm(BaseModel):
@@ -20,10 +30,14 @@ class ProfileForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
-    school: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+    name: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), shown
+    ]
+    school: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120), shown
+    ]
     gender: Gender
-    birth_date: date
+    birth_date: Annotated[date, BeforeValidator(_written_out)]
 
 
 class ConsentForm(BaseModel):
@@ -31,7 +45,7 @@ class ConsentForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: str
+    version: Text
     granted: bool
 
 

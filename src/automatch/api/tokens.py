@@ -10,14 +10,33 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.datastructures import Headers
 
-from automatch.errors import TokenExpiredError, TokenInvalidError
+from automatch.errors import TokenExpiredError, TokenInvalidError, TokenMissingError
 from automatch.model import Claims, Role, User
 from automatch.settings import AuthSettings
 
 ISSUER = "automatch/auth/v1"
 _ALGORITHM = "HS256"
 _MAX_BYTES = 8192
+
+
+def bearer_token(headers: Headers) -> str:
+    """Return the access token of a request.
+
+    Raises:
+        TokenMissingError: it has none.
+        TokenInvalidError: it has several, or something else in their place.
+    """
+    sent = headers.getlist("authorization")
+    if len(sent) > 1:
+        raise TokenInvalidError
+    kind, _, token = "".join(sent).partition(" ")
+    if not token.strip():
+        raise TokenMissingError
+    if kind.lower() != "bearer":
+        raise TokenInvalidError
+    return token.strip()
 
 
 class _WireClaims(BaseModel):

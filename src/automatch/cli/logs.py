@@ -1,7 +1,7 @@
 """Logging of a process: structured, to stderr, without anybody's data.
 
-What libraries log goes the same way. Their tracebacks do not: the message of an exception may
-quote a row or a photo, so its kind and place are all that is kept.
+What libraries log goes the same way, its first line. Their tracebacks do not: the message of an
+exception may quote a row or a photo, so its kind and place are all that is kept.
 """
 
 from __future__ import annotations
@@ -39,11 +39,17 @@ def configure_logs(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[_cut_to_a_line, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def _cut_to_a_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    # asyncio goes on with the task that failed, and its exception word for word.
+    event["event"] = str(event["event"]).partition("\n")[0]
+    return event
 
 
 def _name_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from automatch.errors import DatabaseUnavailableError
+from automatch.errors import StoreError
 from automatch.settings import FeedSettings
 from automatch.store.database import Database
 from automatch.store.feed import FeedMark, load_feed_marks
@@ -81,8 +81,8 @@ class FeedHub:
             self._wake.clear()
             try:
                 await self._look()
-            except DatabaseUnavailableError:
-                log.warning("database away, feeds wait")
+            except StoreError as exc:
+                log.warning("feeds wait for the database", code=exc.code)
             await asyncio.sleep(_GATHER_S)
 
     async def _look(self) -> None:

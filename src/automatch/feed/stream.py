@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from automatch.errors import DatabaseUnavailableError, TooManyStreamsError
+from automatch.errors import StoreError, TooManyStreamsError
 from automatch.feed.hub import FeedHub
 from automatch.model import Claims, FeedEntry, Job
 from automatch.settings import FeedSettings
@@ -21,8 +21,8 @@ from automatch.store.feed import load_feed_news, load_feed_position
 from automatch.store.jobs import list_jobs
 
 _PAGE = 100
-_JOBS = 5
-"""The jobs a person can be waiting for; `feed_marks` in SQL looks at as many."""
+_JOBS = 20
+"""The jobs a person can be waiting for; `feed_marks` in SQL should look at as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,9 @@ async def follow(
                 async with db.as_user(claims) as conn:
                     entries = await load_feed_news(conn, after=pos, limit=_PAGE)
                     jobs = await list_jobs(conn, _JOBS)
-            except DatabaseUnavailableError:
+            except StoreError:
                 news.set()
-                await asyncio.sleep(settings.poll_s)
+                await _wait(hub.closing, settings.poll_s)
                 continue
             for job in reversed(jobs):
                 if sent.get(job.id) != job:

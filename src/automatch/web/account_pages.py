@@ -23,7 +23,7 @@ from automatch.errors import (
     RequestError,
 )
 from automatch.store import profiles
-from automatch.web.pages import PageRoute, go_to, is_signed_in, show
+from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show
 from automatch.web.session import CookieSession
 from automatch.web.views import (
     OnboardingPage,
@@ -57,7 +57,7 @@ async def sign_in_form(request: Request) -> Response:
 @router.post("/sign-in")
 async def sign_in(request: Request, services: Parts) -> Response:
     """Sign in and go to the feed."""
-    form = await request.form()
+    form = await read_form(request)
     email = _text(form, "email")
     try:
         session = await services.accounts.sign_in(email, _text(form, "password"))
@@ -76,7 +76,7 @@ async def sign_up_form(request: Request) -> Response:
 @router.post("/sign-up")
 async def sign_up(request: Request, services: Parts) -> Response:
     """Create an account and go on to the profile."""
-    form = await request.form()
+    form = await read_form(request)
     email = _text(form, "email")
     try:
         session = await services.accounts.sign_up(email, _text(form, "password"))
@@ -106,7 +106,7 @@ async def profile_form(caller: SignedIn, services: Parts, saved: bool = False) -
 @router.post("/onboarding")
 async def save_profile(request: Request, caller: SignedIn, services: Parts) -> Response:
     """Save the profile and, when its box is ticked, the consent; in one transaction."""
-    form = await request.form()
+    form = await read_form(request)
     typed = ProfileForm(
         **{name: _text(form, name) for name in ("name", "school", "gender", "birth_date")}
     )
@@ -171,7 +171,8 @@ def _signed_in(services: Services, session: Session) -> Response:
 
 def _text(form: FormData, name: str) -> str:
     value = form.get(name, "")
-    return value if isinstance(value, str) else ""
+    # No keyboard sends a NUL, and Postgres keeps none.
+    return value if isinstance(value, str) and "\0" not in value else ""
 
 
 def _eighteen_years_ago() -> date:

@@ -13,7 +13,7 @@ from automatch.api.caller import Caller, Parts, SignedIn
 from automatch.api.errors import status_of
 from automatch.api.faces import send_photo, told_upload
 from automatch.api.intake import take_photo
-from automatch.api.matches import STREAM_HEADERS
+from automatch.api.matches import LAST_POSITION, STREAM_HEADERS
 from automatch.api.services import Services
 from automatch.errors import PhotoRejectedError, RequestError, UploadError
 from automatch.feed import sse
@@ -33,7 +33,9 @@ _JOBS = 10
 
 @router.get("/feed")
 async def feed(
-    caller: SignedIn, services: Parts, before: Annotated[int | None, Query(ge=1)] = None
+    caller: SignedIn,
+    services: Parts,
+    before: Annotated[int | None, Query(ge=1, le=LAST_POSITION)] = None,
 ) -> Response:
     """Show the upload box, one's photos and the look-alikes."""
     page = await _feed_page(caller, services, before=before)

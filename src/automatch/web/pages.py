@@ -8,12 +8,23 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from automatch.api.errors import error_response, status_of
-from automatch.errors import AuthError, AutomatchError, ProfileNotFoundError
+from automatch.api.errors import error_response, headers_of, status_of
+from automatch.api.services import services_of
+from automatch.errors import (
+    AuthError,
+    AutomatchError,
+    BodyMalformedError,
+    NotFoundError,
+    ProfileNotFoundError,
+)
+from automatch.web.session import CookieSession
 from automatch.web.views import ErrorPage, Page, build_templates, render_page
 
 
@@ -25,9 +36,41 @@ def templates() -> Environment:
 
 def show(page: Page, status: int = 200) -> HTMLResponse:
     """Answer with a page."""
-    return HTMLResponse(
-        render_page(templates(), page), status, headers={"cache-control": "no-store"}
+    # No word on how to send a token: the people who read this sign in with a form.
+    headers = {} if status == 401 else headers_of(status)
+    return HTMLResponse(render_page(templates(), page), status, headers)
+
+
+def show_error(request: Request, error: AutomatchError) -> Response:
+    """Tell an error to whoever asks: a page for a person, JSON for a script."""
+    if wants_json(request):
+        return error_response(error)
+    if isinstance(error, AuthError | ProfileNotFoundError):
+        # Without the cookies of an account that is gone: with them, this leads back here.
+        response = go_to("/sign-in")
+        for cookie in CookieSession(services_of(request)).forget():
+            response.headers.append("set-cookie", cookie)
+        return response
+    status = status_of(error)
+    page = ErrorPage(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        message=error.message,
+        signed_in=is_signed_in(request),
     )
+    return show(page, status)
+
+
+async def read_form(request: Request) -> FormData:
+    """Return the fields of a form.
+
+    Raises:
+        BodyMalformedError: it is none.
+    """
+    try:
+        return await request.form()
+    except (HTTPException, UnicodeError) as exc:
+        raise BodyMalformedError from exc
 
 
 def go_to(path: str) -> RedirectResponse:
@@ -55,17 +98,9 @@ class PageRoute(APIRoute):
             try:
                 return await handler(request)
             except AutomatchError as exc:
-                if wants_json(request):
-                    return error_response(exc)
-                if isinstance(exc, AuthError | ProfileNotFoundError):
-                    return go_to("/sign-in")
-                status = status_of(exc)
-                page = ErrorPage(
-                    title=HTTPStatus(status).phrase,
-                    status=status,
-                    message=exc.message,
-                    signed_in=is_signed_in(request),
-                )
-                return show(page, status)
+                return show_error(request, exc)
+            except RequestValidationError:
+                # Pages check their forms themselves, so it is the address that is wrong.
+                return show_error(request, NotFoundError("There is no such page."))
 
         return handle

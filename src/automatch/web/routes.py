@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
+from automatch.api.gate import is_page
 from automatch.errors import NotFoundError
 from automatch.web import account_pages, feed_pages
-from automatch.web.pages import PageRoute, go_to, is_signed_in
+from automatch.web.pages import go_to, is_signed_in, show_error
 from automatch.web.views import STATIC_FOLDER, static_version
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class _ForeverFiles(StaticFiles):
@@ -31,19 +37,31 @@ def add_pages(app: FastAPI) -> None:
     app.router.add_api_route(
         "/", _home, include_in_schema=False, response_class=HTMLResponse, methods=["GET"]
     )
-    app.router.add_api_route(
-        "/{path:path}",
-        _nowhere,
-        include_in_schema=False,
-        response_class=HTMLResponse,
-        methods=["GET"],
-        route_class_override=PageRoute,
-    )
+    app.router.redirect_slashes = False
+    app.mount("/", _Nowhere(list(app.routes)))
 
 
 async def _home(request: Request) -> Response:
     return go_to("/feed" if is_signed_in(request) else "/sign-in")
 
 
-async def _nowhere() -> Response:
-    raise NotFoundError("There is no such page.")
+class _Nowhere:
+    """Answers what nothing else does, with a page or an error of the API."""
+
+    def __init__(self, routes: list[BaseRoute]) -> None:
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if is_page(scope["path"]) and scope["method"] == "GET":
+            response = show_error(Request(scope), NotFoundError("There is no such page."))
+            await response(scope, receive, send)
+            return
+        # A list of one's own: the router knows the methods of the first route alone.
+        allowed = [method for method in _METHODS if self._answers(scope, method)]
+        if allowed:
+            raise HTTPException(405, headers={"allow": ", ".join(allowed)})
+        raise HTTPException(404)
+
+    def _answers(self, scope: Scope, method: str) -> bool:
+        asked = {**scope, "method": method}
+        return any(route.matches(asked)[0] is Match.FULL for route in self._routes)

@@ -14,6 +14,7 @@ import structlog
 from automatch.errors import (
     AutomatchError,
     DatabaseUnavailableError,
+    EmbedderError,
     JobCrashedError,
     LeaseLostError,
     StorageFullError,
@@ -93,10 +94,12 @@ async def _settle(job: ClaimedJob, bench: Bench, error: AutomatchError) -> None:
 
 
 async def _write_down(job: ClaimedJob, bench: Bench, error: AutomatchError) -> None:
+    # What is wrong with a model names files of this machine; the job's owner reads this.
+    message = JobCrashedError().message if isinstance(error, EmbedderError) else error.message
     async with bench.db.as_user(SERVICE) as conn:
         if isinstance(error, _MACHINE_TROUBLE):
             await jobs.release_jobs(conn, [job], delay_s=bench.settings.backoff_s)
         elif error.transient:
-            await jobs.retry_job(conn, job, bench.settings, code=error.code, message=error.message)
+            await jobs.retry_job(conn, job, bench.settings, code=error.code, message=message)
         else:
-            await jobs.fail_job(conn, job, code=error.code, message=error.message)
+            await jobs.fail_job(conn, job, code=error.code, message=message)
