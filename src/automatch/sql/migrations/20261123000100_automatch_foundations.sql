@@ -3,6 +3,8 @@
 -- A Supabase project has the first three; elsewhere they are made here. The two
 -- logins are the only ones that Auto-Match connects with in its daily work:
 -- neither owns anything, and neither inherits what it may become.
+-- Every function names its search_path with pg_temp last. Left out, pg_temp comes
+-- first: a login's own temporary type `uuid` would then run its checks as the owner.
 do $$
 declare
     v_role text;
@@ -49,7 +51,7 @@ create function automatch.now()
 returns timestamptz
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select pg_catalog.clock_timestamp() $$;
 comment on function automatch.now() is
     'The one clock. Leases, retries and ages are judged by it; tests replace it.';
@@ -58,7 +60,7 @@ create function automatch.claims()
 returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- After a commit the setting is '' and not null, which is no JSON.
     select coalesce(nullif(pg_catalog.current_setting('request.jwt.claims', true), ''), '{}')::jsonb
@@ -68,14 +70,14 @@ create function automatch.uid()
 returns uuid
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select nullif(automatch.claims() ->> 'sub', '')::uuid $$;
 comment on function automatch.uid() is 'The person who asks, from the verified token; null for nobody.';
 
 create function automatch.refuse(p_code text, p_message text)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- SQLSTATE AM001 carries one of errors.py's codes in its hint.

@@ -31,7 +31,7 @@ create index profiles_school_spelling_idx on public.profiles (lower(school));
 create function automatch.check_profile()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.birth_date > (automatch.now() - interval '18 years')::date then
@@ -54,7 +54,7 @@ create function automatch.text_sha256(p_text text)
 returns text
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select encode(sha256(convert_to(p_text, 'UTF8')), 'hex') $$;
 
 create table public.consent_texts (
@@ -92,7 +92,7 @@ create function automatch.keep_consent_ledger()
 returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Erasing a person takes their consents along: by then the profile is gone.
@@ -109,15 +109,21 @@ create trigger biometric_consents_keep
 before update or delete on public.biometric_consents
 for each row execute function automatch.keep_consent_ledger();
 
+create trigger biometric_consents_keep_all
+before truncate on public.biometric_consents
+for each statement execute function automatch.keep_consent_ledger();
+
 create function automatch.lock_consent()
 returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Against an upload that has just found the consent it needs: see require_consent().
     perform from public.profiles where id = new.profile_id for update;
+    -- The newest row holds: of two that come at once, the one that was let in last.
+    new.id := nextval('public.biometric_consents_id_seq');
     return new;
 end
 $$;
@@ -131,7 +137,7 @@ returns boolean
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
         select c.action = 'granted'
@@ -146,7 +152,7 @@ create function automatch.require_consent()
 returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- faces and match_jobs name the person differently; the guide's names stay.
@@ -154,7 +160,8 @@ declare
 begin
     -- A withdrawal waits here until this upload is committed, and then deletes it;
     -- without the lock, neither would see the other.
-    perform from public.profiles where id = v_profile_id for key share;
+    -- `share` waits for changes of discoverable too, which the search copy depends on.
+    perform from public.profiles where id = v_profile_id for share;
     if not automatch.has_consent(v_profile_id) then
         perform automatch.refuse(
             'consent_required',
@@ -170,7 +177,7 @@ create function public.record_consent(p_granted boolean, p_version text default 
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_current public.consent_texts;
@@ -206,12 +213,15 @@ create function public.save_profile(p_name text, p_school text, p_gender text, p
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_school text := pg_catalog.regexp_replace(pg_catalog.btrim(p_school), '\s+', ' ', 'g');
+    -- Some keyboards send a letter and its accent as two characters, others as one.
+    v_school text := pg_catalog.btrim(pg_catalog.regexp_replace(normalize(p_school, nfc), '\s+', ' ', 'g'));
 begin
-    -- "uit" and "UIT" are one school: the spelling that most people use holds.
+    -- "uit" and "UIT" are one school: the spelling that most people use holds. One
+    -- at a time, or the first two people of a school could split it for good.
+    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(pg_catalog.lower(v_school), 0));
     select coalesce((
         select p.school
         from public.profiles as p
@@ -235,7 +245,7 @@ returns table (school text)
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select p.school
     from public.profiles as p
@@ -253,7 +263,7 @@ create policy own_profile on public.profiles for select to authenticated
     using (id = (select automatch.uid()));
 revoke all on public.profiles from anon, authenticated, service_role;
 grant select on public.profiles to authenticated;
-grant all on public.profiles to service_role;
+grant select, insert, update, delete on public.profiles to service_role;
 
 alter table public.consent_texts enable row level security;
 alter table public.consent_texts force row level security;

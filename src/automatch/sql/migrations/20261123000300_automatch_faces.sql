@@ -36,6 +36,7 @@ returns double precision
 language sql
 immutable
 parallel safe
+set search_path = pg_catalog, pg_temp
 as $$
     -- Rounding can take a cosine of one's own face above 1.
     select 1 / (1 + exp((sqrt(greatest(2 - 2 * p_cosine, 0)) - p_midpoint) / p_width))
@@ -46,6 +47,7 @@ returns double precision
 language sql
 immutable
 parallel safe
+set search_path = pg_catalog, pg_temp
 as $$
     -- The inverse of automatch.similarity(); 2 lets nothing through, -1 everything.
     select case
@@ -142,7 +144,7 @@ create function automatch.faces_changed()
 returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.index_faces(new.profile_id, new.id);
@@ -158,7 +160,7 @@ create function automatch.profile_leaves_index()
 returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The foreign key carries a move to another school; it cannot carry a null.
@@ -177,7 +179,7 @@ create function automatch.profile_changed()
 returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.index_faces(new.id);
@@ -200,12 +202,12 @@ create function automatch.consent_changed()
 returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Withdrawal takes the photos, templates, jobs and matches along (they cascade).
     if new.action = 'withdrawn' then
-        perform automatch.lock_feeds_around(new.profile_id);
+        perform automatch.lock_for_erasing(new.profile_id);
         delete from public.faces where profile_id = new.profile_id;
     end if;
     return null;
@@ -228,7 +230,7 @@ create function automatch.face_erased()
 returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.photo_erasures (image_path) values (old.image_path) on conflict do nothing;

@@ -36,7 +36,9 @@ create table public.match_jobs (
     constraint failed_has_a_reason check (
         status <> 'failed' or (error_code is not null and error_message is not null)
     ),
-    constraint attempts_are_bounded check (attempts between 0 and max_attempts)
+    constraint attempts_are_bounded check (attempts between 0 and max_attempts),
+    -- One such row would make every claim fail.
+    constraint pending_has_an_attempt_left check (status <> 'pending' or attempts < max_attempts)
 );
 comment on table public.match_jobs is
     'pending -> processing -> completed | failed; a retry or a lost lease goes back to pending.';
@@ -49,8 +51,9 @@ comment on column public.match_jobs.timings is
 create index match_jobs_pending_idx on public.match_jobs (pos) where status = 'pending';
 -- What the sweep reads. Not lease_expires_at: every renewal would have to write it.
 create index match_jobs_processing_idx on public.match_jobs (id) where status = 'processing';
--- Of a photo, only one job waits.
-create unique index match_jobs_one_pending_per_face on public.match_jobs (face_id) where status = 'pending';
+-- Of a photo, only one job is open, so that one which is given back always finds its place free.
+create unique index match_jobs_one_open_per_face on public.match_jobs (face_id)
+    where status in ('pending', 'processing');
 -- The last jobs of one photo or one person.
 create index match_jobs_face_idx on public.match_jobs (face_id, created_at desc);
 create index match_jobs_user_idx on public.match_jobs (user_id, created_at desc);
@@ -76,7 +79,7 @@ create function public.enqueue_match_job(p_face_id uuid)
 returns uuid
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid;
@@ -86,32 +89,29 @@ begin
     from public.faces as f
     join public.profiles as p on p.id = f.profile_id
     where f.id = p_face_id and p.school is not null
-    on conflict (face_id) where status = 'pending' do nothing
+    -- The person may have moved since; and a job that is about to end is waited for.
+    on conflict (face_id) where status in ('pending', 'processing') do update set school = excluded.school
     returning id into v_id;
-    if v_id is null then
-        select j.id into v_id from public.match_jobs as j
-        where j.face_id = p_face_id and j.status = 'pending';
-    end if;
     -- A wake-up without data; a sleeping worker looks into the table.
     perform pg_catalog.pg_notify('automatch_jobs', '');
     return v_id;
 end
 $$;
 comment on function public.enqueue_match_job(uuid) is
-    'Queue a face for matching; while one job of it waits, that one is returned.';
+    'Queue a face for matching; while one job of it is open, that one is returned.';
 
 create function public.record_upload(p_face_id uuid, p_image_path text, p_image_sha256 text)
 returns table (face_id uuid, job_id uuid, job_status text, is_new boolean)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
     v_profile public.profiles;
     v_face_id uuid;
 begin
-    select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for key share;
+    select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
     if not found then
         perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
     end if;
@@ -126,6 +126,10 @@ begin
             'profile_incomplete',
             'Fill in your school, gender and birth date before uploading a photo.'
         );
+    end if;
+    -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
+    if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
+        perform automatch.refuse('input_invalid', 'A photo lies where the id of its face says.');
     end if;
     insert into public.faces (id, profile_id, image_path, image_sha256)
     values (p_face_id, v_profile.id, p_image_path, p_image_sha256)

@@ -61,7 +61,7 @@ create function automatch.open_feed()
 returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.feed_heads (profile_id) values (new.id) on conflict do nothing;
@@ -74,13 +74,13 @@ after insert on public.profiles
 for each row execute function automatch.open_feed();
 
 -- Who locks more than one thing does it in this order, so that nobody waits in a
--- circle: profile, feed heads (by id), face, job.
+-- circle: profile (for update: only one), feed heads (by id), faces (by id), jobs (by id).
 create function automatch.lock_feeds(p_profile_ids uuid[])
 returns void
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select h.profile_id from automatch.feed_heads as h
     where h.profile_id = any (p_profile_ids)
@@ -88,27 +88,65 @@ as $$
     for no key update
 $$;
 
-create function automatch.lock_feeds_around(p_profile_id uuid)
+create function automatch.lock_for_erasing(p_profile_id uuid)
 returns void
-language sql
+language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select automatch.lock_feeds(array(
-        select p_profile_id
-        union
-        select e.other_profile_id from automatch.feed_entries as e where e.profile_id = p_profile_id
-    ))
+declare
+    v_others uuid[];
+begin
+    perform from public.profiles as p where p.id = p_profile_id for update;
+    loop
+        v_others := array(
+            select e.other_profile_id from automatch.feed_entries as e
+            where e.profile_id = p_profile_id and e.match_id is not null
+        );
+        begin
+            perform automatch.lock_feeds(v_others || p_profile_id);
+            -- Nobody writes into a feed that is locked, but somebody new may have done so just
+            -- before; locked now, theirs would be out of order. The error lets go of all of them.
+            exit when not exists (
+                select from automatch.feed_entries as e
+                where e.profile_id = p_profile_id
+                  and e.match_id is not null
+                  and e.other_profile_id <> all (v_others)
+            );
+            raise exception using errcode = 'AM002', message = 'the feed has grown';
+        exception when sqlstate 'AM002' then
+            null;
+        end;
+    end loop;
+    perform from public.faces as f where f.profile_id = p_profile_id order by f.id for update;
+    perform from public.match_jobs as j where j.user_id = p_profile_id order by j.id for update;
+end
 $$;
-comment on function automatch.lock_feeds_around(uuid) is
-    'Lock the feeds that change when a face of this person goes; before the face itself.';
+comment on function automatch.lock_for_erasing(uuid) is
+    'Lock all that changes when a face of this person, or the person, goes.';
+
+create function automatch.profile_erased()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.lock_for_erasing(old.id);
+    return old;
+end
+$$;
+
+create trigger profiles_erased
+before delete on public.profiles
+for each row execute function automatch.profile_erased();
 
 create function automatch.put_in_feeds(p_match_ids uuid[])
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_feeds(array(
@@ -131,7 +169,7 @@ begin
             on e.profile_id = s.profile_id and e.other_profile_id = s.other_profile_id
         left join public.matches as shown on shown.id = e.match_id
         where shown.id is null or shown.similarity < s.similarity
-        order by s.profile_id, s.other_profile_id, s.similarity desc
+        order by s.profile_id, s.other_profile_id, s.similarity desc, s.id
     ),
     -- The best match gets the highest position: a feed shows the newest first.
     placed as (
@@ -162,7 +200,7 @@ create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uu
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_match_id uuid;
@@ -203,16 +241,25 @@ create function automatch.matches_deleted()
 returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform automatch.lock_feeds(array(
+        select unnest(array[g.profile_a_id, g.profile_b_id]) from gone as g
+    ));
     perform automatch.refresh_feeds(pair.low, pair.high)
     from (
         select distinct
             least(g.profile_a_id, g.profile_b_id) as low,
             greatest(g.profile_a_id, g.profile_b_id) as high
         from gone as g
-        order by low, high
+        -- A card that shows another pair of photos stays as and where it is.
+        where exists (
+            select from automatch.feed_entries as e
+            where e.match_id = g.id
+              and e.profile_id in (g.profile_a_id, g.profile_b_id)
+              and e.other_profile_id in (g.profile_a_id, g.profile_b_id)
+        )
     ) as pair;
     return null;
 end
@@ -228,7 +275,7 @@ returns setof uuid
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select d.other_profile_id from public.match_dismissals as d where d.profile_id = p_profile_id
     union
@@ -246,13 +293,16 @@ returns boolean
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select exists (
         select
         from public.profiles as me
         join public.profiles as other
-            on other.school = me.school and other.gender <> me.gender and other.discoverable
+            on other.school = me.school
+            and other.gender <> me.gender
+            and other.profile_type = 'user'
+            and other.discoverable
         where me.id = p_viewer_id
           and other.id = p_other_id
           and other.id not in (select automatch.hidden_from(p_viewer_id))
@@ -266,7 +316,7 @@ returns boolean
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
 
 create function public.feed_page(
@@ -287,7 +337,7 @@ returns table (
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select
         e.pos, m.id, e.other_profile_id, p.name, p.school,
@@ -319,7 +369,7 @@ returns bigint
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_pos from automatch.feed_heads as h
                      where h.profile_id = (select automatch.uid())), 0)
@@ -331,7 +381,7 @@ returns table (profile_id uuid, last_pos bigint, jobs_mark bigint)
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select h.profile_id, h.last_pos, coalesce(jobs.mark, 0)
     from automatch.feed_heads as h
@@ -341,7 +391,7 @@ as $$
             select m.id, m.status, m.attempts from public.match_jobs as m
             where m.user_id = h.profile_id
             order by m.created_at desc
-            limit 5
+            limit 20
         ) as j
     ) as jobs
     where h.profile_id = any (p_profile_ids)
@@ -355,7 +405,7 @@ returns text
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select f.image_path
     from public.faces as f
@@ -376,11 +426,33 @@ $$;
 comment on function public.viewable_photo(uuid) is
     'Path of a photo that the caller may see: an own one, or that of a match in the feed.';
 
+create function automatch.keep_both(p_profile_id uuid, p_other_profile_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (
+        select count(*)
+        from (
+            select from public.profiles as p
+            where p.id in (p_profile_id, p_other_profile_id)
+            for key share
+        ) as kept
+    ) < 2 then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+end
+$$;
+comment on function automatch.keep_both(uuid, uuid) is
+    'Neither of the two is erased before this transaction ends; refuses when one is already.';
+
 create function public.dismiss_match(p_match_id uuid)
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_other uuid;
@@ -392,6 +464,7 @@ begin
     if not found then
         perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
+    perform automatch.keep_both(automatch.uid(), v_other);
     insert into public.match_dismissals (profile_id, other_profile_id)
     values (automatch.uid(), v_other) on conflict do nothing;
     perform automatch.refresh_feeds(automatch.uid(), v_other);
@@ -402,7 +475,7 @@ create function public.block_profile(p_profile_id uuid)
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Only who has been seen can be blocked: else this tells which ids exist.
@@ -412,6 +485,7 @@ begin
     ) then
         perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
+    perform automatch.keep_both(automatch.uid(), p_profile_id);
     insert into public.profile_blocks (profile_id, blocked_profile_id)
     values (automatch.uid(), p_profile_id) on conflict do nothing;
     perform automatch.refresh_feeds(automatch.uid(), p_profile_id);
@@ -422,10 +496,10 @@ create function public.delete_face(p_face_id uuid)
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform automatch.lock_feeds_around(automatch.uid());
+    perform automatch.lock_for_erasing(automatch.uid());
     delete from public.faces where id = p_face_id and profile_id = automatch.uid();
     if not found then
         perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
@@ -472,8 +546,7 @@ revoke execute on all functions in schema automatch from public;
 -- The policy of matches calls it as the person who asks.
 grant execute on function automatch.caller_may_see(uuid) to authenticated, service_role;
 grant execute on function
-    automatch.hidden_from(uuid), automatch.put_in_feeds(uuid[]), automatch.lock_feeds(uuid[]),
-    automatch.lock_feeds_around(uuid)
+    automatch.hidden_from(uuid), automatch.put_in_feeds(uuid[]), automatch.lock_feeds(uuid[])
     to service_role;
 revoke execute on function
     public.feed_page(bigint, bigint, integer),

@@ -8,18 +8,18 @@ create function automatch.seconds_since(p_start timestamptz)
 returns numeric
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select round(extract(epoch from automatch.now() - p_start)::numeric, 4) $$;
 
 create function automatch.retry_delay(p_attempts integer, p_first_s double precision, p_longest_s double precision)
 returns interval
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    -- Doubles with every attempt; the jitter keeps jobs that failed together apart.
+    -- Doubles with every attempt; up to half of it less keeps jobs that failed together apart.
     select make_interval(secs => least(p_longest_s, p_first_s * power(2, least(p_attempts, 30) - 1))
-                                 * (0.5 + random()))
+                                 * (1 - random() / 2))
 $$;
 
 create function public.claim_match_jobs(p_worker_id uuid, p_limit integer, p_lease interval)
@@ -27,7 +27,7 @@ returns setof public.match_jobs
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with due as materialized (
         select j.id
@@ -65,12 +65,20 @@ returns setof uuid
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
+    with held as materialized (
+        select j.id
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        where j.status = 'processing'
+        order by j.id
+        for update of j
+    )
     update public.match_jobs as j
     set lease_expires_at = automatch.now() + p_lease
-    from unnest(p_job_ids, p_tokens) as held (id, token)
-    where j.id = held.id and j.lease_token = held.token and j.status = 'processing'
+    from held
+    where j.id = held.id
     returning j.id
 $$;
 comment on function public.renew_match_leases(uuid[], bigint[], interval) is
@@ -90,7 +98,7 @@ begin
     perform from public.match_jobs as j
     join public.profiles as p on p.id = j.user_id
     where j.id = p_job_id
-    for key share of p;
+    for share of p;
     perform from public.match_jobs as j
     join public.faces as f on f.id = j.face_id
     where j.id = p_job_id
@@ -138,6 +146,15 @@ begin
     select f.* into v_face from public.faces as f where f.id = v_job.face_id;
     select p.* into v_profile from public.profiles as p where p.id = v_job.user_id;
     select s.* into v_settings from public.match_settings as s;
+    -- Without these a search finds nobody, which would pass for "no match".
+    if v_profile.school is null or v_profile.gender is null then
+        perform automatch.refuse('profile_incomplete', 'Fill in your school and gender, then upload the photo again.');
+    end if;
+    if not exists (
+        select from public.embedding_models as m where m.id = v_face.embedding_model and m.active
+    ) then
+        perform automatch.refuse('embedding_invalid', 'The photo has no embedding of the active model.');
+    end if;
 
     select coalesce(jsonb_agg(to_jsonb(c)), '[]') into v_candidates
     from automatch.find_candidates(
@@ -202,7 +219,7 @@ returns boolean
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with failed as (
         update public.match_jobs as j
@@ -227,7 +244,7 @@ returns text
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with settled as (
         update public.match_jobs as j
@@ -256,14 +273,22 @@ returns integer
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    with released as (
+    with held as materialized (
+        select j.id
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        where j.status = 'processing'
+        order by j.id
+        for update of j
+    ),
+    released as (
         update public.match_jobs as j
         set status = 'pending', attempts = j.attempts - 1, run_at = automatch.now() + p_delay,
             lease_expires_at = null, worker_id = null
-        from unnest(p_job_ids, p_tokens) as held (id, token)
-        where j.id = held.id and j.lease_token = held.token and j.status = 'processing'
+        from held
+        where j.id = held.id
         returning j.id
     ),
     told as (
@@ -279,7 +304,7 @@ returns integer
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with lost as materialized (
         select j.id
@@ -319,7 +344,7 @@ returns integer
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with old as materialized (
         select j.id
@@ -340,7 +365,7 @@ returns table (status text, count bigint, oldest_created_at timestamptz, avg_sec
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select j.status, count(*), min(j.created_at),
         avg(extract(epoch from j.completed_at - j.created_at))::double precision

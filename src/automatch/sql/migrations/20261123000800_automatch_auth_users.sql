@@ -4,7 +4,7 @@ create function automatch.user_created()
 returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.profiles (id, email) values (new.id, new.email) on conflict (id) do nothing;
@@ -16,10 +16,9 @@ create function automatch.user_deleted()
 returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform automatch.lock_feeds_around(old.id);
     delete from public.profiles where id = old.id;
     return null;
 end
@@ -28,7 +27,7 @@ $$;
 create function automatch.follow_auth_users()
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if pg_catalog.to_regclass('auth.users') is null then

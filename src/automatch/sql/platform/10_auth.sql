@@ -55,28 +55,28 @@ create or replace function auth.uid()
 returns uuid
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select automatch.uid() $$;
 
 create or replace function auth.jwt()
 returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select automatch.claims() $$;
 
 create or replace function auth.role()
 returns text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select automatch.claims() ->> 'role' $$;
 
 create or replace function auth.create_user(p_email text, p_encrypted_password text, p_data jsonb)
 returns uuid
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid;
@@ -95,14 +95,14 @@ returns table (id uuid, encrypted_password text)
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select u.id, u.encrypted_password from auth.users as u where lower(u.email) = lower(p_email) $$;
 
 create or replace function auth.start_session(p_user_id uuid, p_token_sha256 bytea)
 returns uuid
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_session_id uuid;
@@ -120,18 +120,23 @@ create or replace function auth.rotate_refresh_token(
 returns table (session_id uuid, user_id uuid)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
     v_token auth.refresh_tokens;
     v_session auth.sessions;
 begin
-    select t.* into v_token from auth.refresh_tokens as t where t.token_sha256 = p_token_sha256 for update;
+    -- The session first, as signing out does, which deletes it and then its tokens.
+    select s.* into v_session
+    from auth.sessions as s
+    join auth.refresh_tokens as t on t.session_id = s.id
+    where t.token_sha256 = p_token_sha256
+    for update of s;
+    select t.* into v_token from auth.refresh_tokens as t where t.token_sha256 = p_token_sha256;
     if not found then
         return;
     end if;
-    select s.* into v_session from auth.sessions as s where s.id = v_token.session_id for update;
     if v_token.used_at < automatch.now() - p_reuse or v_session.refreshed_at < automatch.now() - p_unused then
         -- Two hold it: one of them stole it. Or nobody has come for too long.
         delete from auth.sessions where id = v_session.id;
@@ -151,7 +156,7 @@ create or replace function auth.end_session(p_session_id uuid)
 returns void
 language sql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ delete from auth.sessions where id = p_session_id $$;
 
 create or replace function auth.session_user_of(p_session_id uuid)
@@ -159,7 +164,7 @@ returns table (id uuid, email text, app_metadata jsonb, user_metadata jsonb, cre
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select u.id, u.email, u.raw_app_meta_data, u.raw_user_meta_data, u.created_at, u.last_sign_in_at
     from auth.sessions as s
@@ -172,7 +177,7 @@ create or replace function auth.delete_user(p_session_id uuid)
 returns void
 language sql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     delete from auth.users as u
     using auth.sessions as s

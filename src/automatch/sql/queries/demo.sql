@@ -29,10 +29,4 @@ select id from public.embedding_models where active
 select id from public.profiles where simulated order by id
 
 -- name: remove
--- In the order of locks that lock_feeds() names.
-with locked as materialized (
-    select automatch.lock_feeds_around(p.id) from public.profiles as p where p.id = %(id)s and p.simulated
-)
-delete from public.profiles as p
-using (select count(*) from locked) as first
-where p.id = %(id)s and p.simulated
+delete from public.profiles where id = %(id)s and simulated

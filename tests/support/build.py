@@ -1,0 +1,248 @@
+"""Builders of rows for tests, and the connections that tests of the database use."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import psycopg
+import pytest
+from pgvector.psycopg import register_vector
+from psycopg import sql
+
+from automatch.matcher import DLIB
+from tests.support.postgres import Database, TestCluster, create_database, drop_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    import numpy.typing as npt
+
+    Vector = npt.NDArray[np.float32]
+
+DIMENSIONS = 128
+_serial = itertools.count(1)
+_BLOCKED = """
+    select exists (
+        select from pg_stat_activity where pid = %s and cardinality(pg_blocking_pids(pid)) > 0
+    )
+"""
+
+
+@pytest.fixture(scope="session")
+def rows_database(cluster: TestCluster, template: str) -> Iterator[Database]:
+    """Give one database per test process, in which nothing is ever committed."""
+    create_database(cluster, "rows", template)
+    yield cluster.address.named("rows")
+    drop_database(cluster, "rows")
+
+
+@pytest.fixture(scope="session")
+def _rows_connection(rows_database: Database) -> Iterator[psycopg.Connection]:
+    with connect(rows_database.owner) as conn:
+        yield conn
+
+
+@pytest.fixture
+def conn(_rows_connection: psycopg.Connection) -> Iterator[psycopg.Connection]:
+    """Give the owner's connection in a transaction that is rolled back after the test."""
+    try:
+        yield _rows_connection
+    finally:
+        _rows_connection.rollback()
+
+
+def connect(dsn: str, **more: Any) -> psycopg.Connection:
+    """Connect, with vectors as numpy arrays."""
+    conn = psycopg.connect(dsn, **more)
+    register_vector(conn)
+    conn.commit()
+    return conn
+
+
+@contextmanager
+def acting(
+    conn: psycopg.Connection, person: UUID | None = None, role: str = "authenticated"
+) -> Iterator[psycopg.Connection]:
+    """Act as somebody inside the open transaction, and as the login again afterwards."""
+    claims = {"role": role, **({"sub": str(person)} if person else {})}
+    # Opens a transaction where none is open, so that what follows is a savepoint in it.
+    conn.execute("select")
+    with conn.transaction():
+        conn.execute(
+            "select set_config('request.jwt.claims', %s, true), set_config('role', %s, true)",
+            [json.dumps(claims), role],
+        )
+        yield conn
+        conn.execute(
+            "select set_config('role', 'none', true), set_config('request.jwt.claims', '', true)"
+        )
+
+
+def one(conn: psycopg.Connection, query: str, *parameters: Any) -> Any:
+    """Return the first value of the first row, or None without a row."""
+    row = conn.execute(query, parameters).fetchone()
+    return row[0] if row else None
+
+
+def is_blocked(watcher: psycopg.Connection, conn: psycopg.Connection) -> bool:
+    """Return whether *conn* waits for another session's lock; *watcher* is in autocommit."""
+    return bool(one(watcher, _BLOCKED, conn.info.backend_pid))
+
+
+def wait_until_blocked(watcher: psycopg.Connection, blocked: psycopg.Connection) -> None:
+    """Return once *blocked* waits for another session's lock; *watcher* is in autocommit."""
+    deadline = time.monotonic() + 10
+    while not is_blocked(watcher, blocked):
+        assert time.monotonic() < deadline, "it goes on without waiting"
+
+
+def a_profile(
+    conn: psycopg.Connection,
+    *,
+    school: str | None = "UIT",
+    gender: str | None = "female",
+    consent: bool = True,
+    name: str | None = "Person",
+    birth_date: str | None = "2000-02-29",
+    profile_type: str = "user",
+    discoverable: bool = True,
+) -> UUID:
+    """Write a person who can be found."""
+    profile = one(
+        conn,
+        "insert into public.profiles"
+        " (name, school, gender, birth_date, profile_type, discoverable)"
+        " values (%s, %s, %s, %s, %s, %s) returning id",
+        *(name, school, gender, birth_date, profile_type, discoverable),
+    )
+    if consent:
+        record_consent(conn, profile, "granted")
+    return profile
+
+
+def record_consent(conn: psycopg.Connection, profile: UUID, action: str) -> None:
+    """Write a row of the ledger, as no caller could."""
+    conn.execute(
+        "insert into public.biometric_consents (profile_id, action, text_version, text_sha256)"
+        " select %s, %s, version, sha256 from public.consent_texts",
+        [profile, action],
+    )
+
+
+def a_face(
+    conn: psycopg.Connection,
+    profile: UUID,
+    embedding: Vector | None = None,
+    *,
+    face_id: UUID | None = None,
+) -> UUID:
+    """Write a photo of a person; without an embedding no worker has seen it yet."""
+    face_id = face_id or uuid4()
+    return one(
+        conn,
+        "insert into public.faces"
+        " (id, profile_id, image_path, image_sha256, embedding, embedding_model)"
+        " values (%s, %s, %s, %s, %s, %s) returning id",
+        face_id,
+        profile,
+        f"{face_id.hex[:2]}/{face_id}",
+        hashlib.sha256(next(_serial).to_bytes(8)).hexdigest(),
+        embedding,
+        None if embedding is None else "dlib",
+    )
+
+
+def a_job(conn: psycopg.Connection, face: UUID, **columns: Any) -> UUID:
+    """Queue a face; *columns* replace what the queue would have written."""
+    job = one(conn, "select public.enqueue_match_job(%s)", face)
+    for column, value in columns.items():
+        conn.execute(f"update public.match_jobs set {column} = %s where id = %s", [value, job])
+    return job
+
+
+def a_match(conn: psycopg.Connection, face: UUID) -> int | None:
+    """Queue, claim and complete one face; return the number of matches."""
+    a_job(conn, face)
+    job, token = claim(conn)
+    return complete(conn, job, token)
+
+
+def claim(conn: psycopg.Connection, lease_s: float = 30) -> tuple[UUID, int]:
+    """Claim the oldest job; return its id and its token."""
+    (job,) = claim_some(conn, 1, lease_s)
+    return job
+
+
+def claim_some(conn: psycopg.Connection, limit: int, lease_s: float = 30) -> list[tuple[UUID, int]]:
+    """Claim the oldest jobs; return their ids and tokens."""
+    return conn.execute(
+        "select id, lease_token from public.claim_match_jobs(%s, %s, make_interval(secs => %s))",
+        [uuid4(), limit, lease_s],
+    ).fetchall()
+
+
+def complete(conn: psycopg.Connection, job: UUID, token: int) -> int | None:
+    """Complete a claimed job; return the number of matches, None when the lease is lost."""
+    return one(conn, "select public.complete_match_job(%s, %s)", job, token)
+
+
+def a_pair(
+    conn: psycopg.Connection, similarity: float = 0.8, *, seed: int = 0
+) -> tuple[tuple[UUID, UUID], tuple[UUID, UUID]]:
+    """Write a woman and a man who look alike, not matched yet; return (profile, face) of each."""
+    center = unit(seed)
+    she, he = a_profile(conn), a_profile(conn, gender="male")
+    return (
+        (she, a_face(conn, she, center)),
+        (he, a_face(conn, he, like(center, similarity))),
+    )
+
+
+def unit(seed: int) -> Vector:
+    """Return a random direction; two of them are strangers."""
+    return normalized(np.random.default_rng(seed).standard_normal(DIMENSIONS))
+
+
+def like(center: Vector, similarity: float, *, seed: int = 0) -> Vector:
+    """Return a unit vector of that similarity to *center*."""
+    return at_cosine(center, DLIB.cosine_bound(similarity), seed=seed)
+
+
+def at_cosine(center: Vector, cosine: float, *, seed: int = 0) -> Vector:
+    """Return a unit vector of that cosine to *center*."""
+    away = np.random.default_rng(seed + 1_000_000).standard_normal(DIMENSIONS)
+    away -= away @ center * center
+    away /= np.linalg.norm(away)
+    return normalized(cosine * center + np.sqrt(1 - cosine**2) * away)
+
+
+def normalized(vector: npt.NDArray[Any]) -> Vector:
+    """Return the float32 unit vector of a direction."""
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def set_clock(conn: psycopg.Connection, now: datetime) -> None:
+    """Stop the database's one clock at a time."""
+    conn.execute(
+        sql.SQL(
+            "create or replace function automatch.now() returns timestamptz language sql volatile"
+            " set search_path = pg_catalog, pg_temp as $$ select timestamptz {} $$"
+        ).format(sql.Literal(now.isoformat()))
+    )
+
+
+@contextmanager
+def refused(code: str) -> Iterator[None]:
+    """Expect the database to refuse with one of our codes."""
+    with pytest.raises(psycopg.Error) as caught:
+        yield
+    assert caught.value.sqlstate == "AM001", caught.value
+    assert caught.value.diag.message_hint == code
