@@ -405,3 +405,22 @@ async def test_session_of_an_erased_account_leads_to_sign_in(server: System) -> 
             assert (await client.get(path)).url.path == "/sign-in"
         answer = await client.post("/onboarding", content=urlencode(FORM))
         assert answer.url.path == "/sign-in"
+
+
+async def test_account_is_deleted_from_its_page_with_everything(server: System) -> None:
+    async with browser(server) as client:
+        await sign_up(client)
+        await onboard(client)
+        await upload(client, encode(astronaut()))
+        assert "Delete my account" in (await client.get("/onboarding")).text
+
+        gone = await client.post("/account/delete")
+
+        assert gone.url.path == "/sign-up"
+        assert not client.cookies
+    with psycopg.connect(server.database.owner) as conn:
+        counts = conn.execute(
+            "select (select count(*) from auth.users), (select count(*) from profiles),"
+            " (select count(*) from faces), (select count(*) from match_jobs)"
+        ).fetchone()
+    assert counts == (0, 0, 0, 0)

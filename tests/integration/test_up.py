@@ -13,6 +13,7 @@ import psutil
 import psycopg
 import pytest
 
+from automatch import __version__
 from tests.support.command import run_command, running_up
 from tests.support.system import PASSWORD
 
@@ -145,3 +146,22 @@ def test_misspelt_setting_is_named(empty_home: Path, name: str) -> None:
     assert refused.returncode == 1
     assert name in refused.stderr
     assert not empty_home.exists()
+
+
+@pytest.mark.parametrize("moment", ["Auto-Match is ready", "worker started"])
+def test_stopping_right_after_the_start_ends_everything_in_order(
+    empty_home: Path, moment: str
+) -> None:
+    with running_up(empty_home) as up:
+        if moment not in "".join(up.lines):
+            up.wait_for(moment)
+
+        status = up.stop(signal.SIGINT)
+        up.wait_for("Stopped")
+
+    assert status == 0
+    assert "killing" not in "".join(up.lines)
+
+
+def test_version_is_printed(empty_home: Path) -> None:
+    assert run_command(empty_home, "--version").stdout.strip() == __version__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -248,6 +249,8 @@ async def test_seen_photo_is_kept_clean_and_the_upload_is_gone(
 
     names = sorted(path.name.partition(".")[2] for path in _photos(settings.home))
     assert names == ["jpg", "thumb.jpg"]
+    for path in [settings.home / "photos", *(settings.home / "photos").rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
 async def test_photos_of_an_erased_face_are_deleted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -130,6 +131,7 @@ class Database:
         """
         with translated():
             async with self._pool.connection() as conn, conn.transaction():
+                _heed_cancellation()
                 await conn.execute(
                     _SQL["become"],
                     {"role": claims.role.value, "claims": json.dumps(claims.as_json())},
@@ -141,7 +143,19 @@ class Database:
         """Open a transaction as the login itself, which may call a few functions and no more."""
         with translated():
             async with self._pool.connection() as conn, conn.transaction():
+                _heed_cancellation()
                 yield conn
+
+
+def _heed_cancellation() -> None:
+    """Raise the cancellation that waiting for a connection may have swallowed.
+
+    `asyncio.wait_for`, with which the pool waits, drops it in Python 3.11 when the connection
+    comes at the same moment (python/cpython#86296); a loop would then go on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _prepare(conn: AsyncConnection[Any]) -> None:

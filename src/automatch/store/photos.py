@@ -114,7 +114,9 @@ class FolderPhotos:
         file = self._file(name)
         partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
         try:
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Each by itself: the mode of mkdir() holds for the innermost folder alone.
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.parent.mkdir(mode=0o700, exist_ok=True)
             if shutil.disk_usage(self._folder).free < self._min_free + len(data):
                 raise StorageFullError
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

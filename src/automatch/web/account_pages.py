@@ -139,6 +139,16 @@ async def withdraw_consent(caller: SignedIn, services: Parts) -> Response:
     return go_to("/onboarding")
 
 
+@router.post("/account/delete")
+async def delete_account(caller: SignedIn, services: Parts) -> Response:
+    """Erase the account with everything that is theirs."""
+    await services.accounts.delete(caller.claims)
+    response = go_to("/sign-up")
+    for cookie in CookieSession(services).forget():
+        response.headers.append("set-cookie", cookie)
+    return response
+
+
 async def _profile_page(
     caller: Caller,
     services: Services,

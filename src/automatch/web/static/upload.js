@@ -77,7 +77,7 @@ function enhance(form) {
     showChosen();
     say("sent", request.response.message);
     // The live feed shows the job; where that is down, the page does when read again.
-    setTimeout(() => part(`photo-${face.id}`) || location.reload(), RELOAD_AFTER_MS);
+    setTimeout(() => (part(`photo-${face.id}`) ? (part("sent").hidden = true) : location.reload()), RELOAD_AFTER_MS);
   }
 
   function send() {
