@@ -1,3 +1,8 @@
 """Names the modules that hold the fixtures; nothing is defined here."""
 
-pytest_plugins = ["tests.support.postgres", "tests.support.system", "tests.support.command"]
+pytest_plugins = [
+    "tests.support.postgres",
+    "tests.support.build",
+    "tests.support.system",
+    "tests.support.command",
+]

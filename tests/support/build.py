@@ -6,7 +6,9 @@ import hashlib
 import itertools
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -20,7 +22,8 @@ from automatch.matcher import DLIB
 from tests.support.postgres import Database, TestCluster, create_database, drop_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from datetime import datetime
 
     import numpy.typing as npt
@@ -86,6 +89,47 @@ def acting(
         )
 
 
+@dataclass(frozen=True)
+class Sessions:
+    """Connections that get in each other's way, and what it takes to watch them do so."""
+
+    first: psycopg.Connection
+    second: psycopg.Connection
+    third: psycopg.Connection
+    watcher: psycopg.Connection
+    """In autocommit; takes no locks."""
+    threads: ThreadPoolExecutor
+    """For calls that have to wait."""
+
+    def submit(self, call: Callable[..., Any], conn: psycopg.Connection, *args: Any) -> Future[Any]:
+        """Start *call* with *conn* in a thread; return once it waits for another's lock."""
+        future = self.threads.submit(call, conn, *args)
+        deadline = time.monotonic() + 10
+        while not is_blocked(self.watcher, conn):
+            assert not future.done(), "it did not wait"
+            assert time.monotonic() < deadline, "it neither waits nor ends"
+        return future
+
+
+@pytest.fixture
+def sessions(database: Database) -> Iterator[Sessions]:
+    """Give three connections of the owner to a database of the test's own."""
+    with ThreadPoolExecutor(3) as threads:
+        conns = [connect(database.owner) for _ in range(3)]
+        watcher = connect(database.owner, autocommit=True)
+        try:
+            yield Sessions(*conns, watcher, threads)
+        finally:
+            # Else a test that fails leaves threads behind that wait for ever.
+            watcher.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            threads.shutdown()
+            for conn in (*conns, watcher):
+                conn.close()
+
+
 def one(conn: psycopg.Connection, query: str, *parameters: Any) -> Any:
     """Return the first value of the first row, or None without a row."""
     row = conn.execute(query, parameters).fetchone()
@@ -95,13 +139,6 @@ def one(conn: psycopg.Connection, query: str, *parameters: Any) -> Any:
 def is_blocked(watcher: psycopg.Connection, conn: psycopg.Connection) -> bool:
     """Return whether *conn* waits for another session's lock; *watcher* is in autocommit."""
     return bool(one(watcher, _BLOCKED, conn.info.backend_pid))
-
-
-def wait_until_blocked(watcher: psycopg.Connection, blocked: psycopg.Connection) -> None:
-    """Return once *blocked* waits for another session's lock; *watcher* is in autocommit."""
-    deadline = time.monotonic() + 10
-    while not is_blocked(watcher, blocked):
-        assert time.monotonic() < deadline, "it goes on without waiting"
 
 
 def a_profile(

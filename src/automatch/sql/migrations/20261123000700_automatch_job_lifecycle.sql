@@ -170,11 +170,12 @@ begin
     perform automatch.lock_feeds(
         array(select (c ->> 'profile_id')::uuid from jsonb_array_elements(v_candidates) as c) || v_profile.id
     );
-    -- The fence: from here on nobody else can finish this job.
-    update public.match_jobs as j
-    set status = 'completed', completed_at = automatch.now(), lease_expires_at = null, worker_id = null,
-        match_count = 0
-    where j.id = p_job_id and j.lease_token = p_token and j.status = 'processing';
+    -- The fence: from here on nobody else can finish this job. Only locked, and written once
+    -- at the end: a row that is written twice has its foreign keys checked again, which would
+    -- lock the profile behind the feeds.
+    perform from public.match_jobs as j
+    where j.id = p_job_id and j.lease_token = p_token and j.status = 'processing'
+    for no key update;
     if not found then
         return null;
     end if;
@@ -202,7 +203,8 @@ begin
     perform automatch.put_in_feeds(v_match_ids);
 
     update public.match_jobs as j
-    set match_count = v_count,
+    set status = 'completed', completed_at = automatch.now(), lease_expires_at = null, worker_id = null,
+        match_count = v_count,
         timings = j.timings || jsonb_build_object(
             'searched', v_searched, 'written', automatch.seconds_since(j.created_at)
         )

@@ -1,0 +1,313 @@
+"""Many at once: nobody waits in a circle, and what must be true is true afterwards."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import psycopg
+import pytest
+
+from tests.support import build
+from tests.support.build import acting, connect, like, one, refused
+
+CENTER = build.unit(0)
+EXPECTED = {"consent_required", "not_found", "profile_not_found", "embedding_invalid"}
+"""Refusals that are right when somebody else was quicker."""
+
+
+def call(conn, query, *parameters, person=None):
+    if person is None:
+        value = one(conn, query, *parameters)
+    else:
+        with acting(conn, person):
+            value = one(conn, query, *parameters)
+    conn.commit()
+    return value
+
+
+def withdraw(conn, person):
+    call(conn, "select public.record_consent(false)", person=person)
+
+
+def test_dismissing_somebody_who_is_being_erased_finds_nobody(sessions):
+    first, second = sessions.first, sessions.second
+    (she, her_face), (he, _) = build.a_pair(first)
+    build.a_match(first, her_face)
+    match = one(first, "select id from public.matches")
+    first.commit()
+    first.execute("delete from public.profiles where id = %s", [he])
+    dismiss = partial(call, person=she)
+    dismissing = sessions.submit(dismiss, second, "select public.dismiss_match(%s)", match)
+    first.commit()
+
+    with refused("not_found"):
+        dismissing.result()
+
+
+def test_signing_out_and_refreshing_at_once_do_not_wait_for_each_other(sessions):
+    first, second, third = sessions.first, sessions.second, sessions.third
+    person = one(first, "select auth.create_user('she@uit', 'x', '{}')")
+    session = one(first, "select auth.start_session(%s, 'old')", person)
+    first.commit()
+    first.execute("select from auth.sessions for update")
+    leaving = sessions.submit(call, second, "select auth.end_session(%s)", session)
+    refresh = "select auth.rotate_refresh_token('old', 'new', '10 s', '1 day')"
+    refreshing = sessions.submit(call, third, refresh)
+    first.commit()
+    leaving.result()
+
+    assert refreshing.result() is None
+    assert one(first, "select count(*) from auth.refresh_tokens") == 0
+
+
+def test_erasing_somebody_whose_feed_grows_meanwhile_tells_the_newcomer(sessions):
+    first, second, third = sessions.first, sessions.second, sessions.third
+    pair = build.a_pair(first)
+    build.a_job(first, pair[0][1])
+    job, token = build.claim(first)
+    first.commit()
+    newcomer, leaving = sorted(person for person, _ in pair)
+    assert build.complete(first, job, token) == 1
+    withdrawing = sessions.submit(withdraw, second, leaving)
+    # Has the newcomer's feed as soon as it is free, and then wants the other one.
+    lock = "select automatch.lock_feeds(%s)"
+    locking = sessions.submit(call, third, lock, [leaving, newcomer])
+    first.commit()
+    for waiting in (locking, withdrawing):
+        waiting.result()
+
+    with acting(first, newcomer):
+        news = first.execute("select pos, match_id from public.feed_page(null, 0)").fetchall()
+    assert news == [(2, None)]
+
+
+def test_withdrawing_while_a_job_ends_waits_for_it_and_not_it_for_the_withdrawal(sessions):
+    first, second, third = sessions.first, sessions.second, sessions.third
+    (she, her_face), (_, his_face) = build.a_pair(first)
+    build.a_job(first, her_face)
+    job, token = build.claim(first)
+    first.commit()
+    # Stops the job where it has the feeds and writes the match.
+    first.execute("select from public.faces where id = %s for update", [his_face])
+    complete = "select public.complete_match_job(%s, %s)"
+    completing = sessions.submit(call, second, complete, job, token)
+    withdrawing = sessions.submit(withdraw, third, she)
+    first.commit()
+    withdrawing.result()
+
+    assert completing.result() == 1
+    assert one(first, "select count(*) from public.matches") == 0
+
+
+def test_two_who_look_alike_withdraw_at_once(sessions):
+    first, second, third = sessions.first, sessions.second, sessions.third
+    (she, her_face), (he, _) = build.a_pair(first)
+    another = build.a_face(first, she, build.unit(0))
+    for face in (her_face, another):
+        build.a_match(first, face)
+    first.commit()
+    # Stops the one where she has the feeds, which then change once for each of her photos.
+    first.execute("select from public.faces where profile_id = %s for update", [she])
+    hers = sessions.submit(withdraw, second, she)
+    his = sessions.submit(withdraw, third, he)
+    first.commit()
+    for withdrawing in (hers, his):
+        withdrawing.result()
+
+    assert one(first, "select count(*) from public.faces") == 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select public.renew_match_leases(%s, %s, '30 s')",
+        "select public.release_match_jobs(%s, %s)",
+    ],
+)
+def test_jobs_of_a_batch_are_locked_in_one_order(sessions, query):
+    first, second, watcher = sessions.first, sessions.second, sessions.watcher
+    for _ in range(8):
+        build.a_job(first, build.a_face(first, build.a_profile(first)))
+    jobs = sorted(build.claim_some(first, 8), reverse=True)
+    first.commit()
+    first.execute("select from public.match_jobs where id = %s for update", [jobs[-1][0]])
+    ids, tokens = map(list, zip(*jobs, strict=True))
+    moving = sessions.submit(call, second, query, ids, tokens)
+    free = watcher.execute("select id from public.match_jobs for update skip locked").fetchall()
+    first.commit()
+    moving.result()
+
+    assert len(free) == 7
+
+
+def test_signing_up_with_an_address_that_is_being_taken_waits_and_gets_nothing(sessions):
+    query = "select auth.create_user('she@uit', 'x', '{}')"
+    assert one(sessions.first, query)
+    signing_up = sessions.submit(call, sessions.second, query)
+    sessions.first.commit()
+
+    assert signing_up.result() is None
+
+
+def test_same_photo_sent_twice_at_once_is_one_face_with_one_job(sessions):
+    first, second = sessions.first, sessions.second
+    she = build.a_profile(first)
+    first.commit()
+    query = (
+        "select (public.record_upload(id, left(id::text, 2) || '/' || id, repeat('0', 64))).job_id"
+        " from gen_random_uuid() as id"
+    )
+    with acting(first, she):
+        job = one(first, query)
+    sending = sessions.submit(partial(call, person=she), second, query)
+    first.commit()
+
+    assert sending.result() == job
+    assert one(first, "select count(*) from public.match_jobs") == 1
+
+
+class Campus:
+    """People who do everything at once, each act in a transaction of its own."""
+
+    def __init__(self, dsn, seed):
+        self.dsn = dsn
+        self.random = random.Random(seed)
+        self.refusals = []
+        with connect(dsn) as conn:
+            self.people = [
+                build.a_profile(conn, gender=gender) for gender in ("female", "male") * 4
+            ]
+            for number, person in enumerate(self.people):
+                for photo in range(2):
+                    vector = like(CENTER, 0.85, seed=10 * number + photo)
+                    build.a_job(conn, build.a_face(conn, person, vector))
+
+    def acts(self):
+        acts = [self.work] * 18 + [self.delete_photo] * 5 + [self.dismiss] * 6
+        acts += [self.withdraw_and_return] * 5 + [self.pause] * 3 + [self.erase] * 3
+        self.random.shuffle(acts)
+        return [(act, self.random.choice(self.people), self.random.random()) for act in acts]
+
+    def run(self, act, person, seed):
+        with connect(self.dsn) as conn:
+            # A circle shows at once, and as what it is.
+            conn.execute("set deadlock_timeout = '20ms'")
+            try:
+                act(conn, person, random.Random(seed))
+            except psycopg.Error as exc:
+                if exc.diag.message_hint not in EXPECTED:
+                    raise
+                conn.rollback()
+
+    def work(self, conn, _, order):
+        jobs = build.claim_some(conn, 3)
+        conn.commit()
+        order.shuffle(jobs)
+        held = [job for job, _ in jobs], [token for _, token in jobs]
+        conn.execute("select public.renew_match_leases(%s, %s, '30 s')", held)
+        conn.commit()
+        for job, token in jobs:
+            call(
+                conn,
+                "select public.store_face_embedding(%s, %s, %s, 'dlib', '{}', '{}')",
+                *(job, token, like(CENTER, 0.8, seed=order.randrange(100))),
+            )
+            call(conn, "select public.complete_match_job(%s, %s)", job, token)
+
+    def delete_photo(self, conn, person, order):
+        faces = conn.execute("select id from public.faces where profile_id = %s", [person])
+        for (face,) in faces.fetchall()[:1]:
+            call(conn, "select public.delete_face(%s)", face, person=person)
+
+    def dismiss(self, conn, person, order):
+        match = one(
+            conn,
+            "select id from public.matches where %s in (profile_a_id, profile_b_id) limit 1",
+            person,
+        )
+        call(conn, "select public.dismiss_match(%s)", match, person=person)
+
+    def withdraw_and_return(self, conn, person, order):
+        call(conn, "select public.record_consent(false)", person=person)
+        call(conn, "select public.record_consent(true, '2026-11')", person=person)
+        face = build.a_face(conn, person)
+        build.a_job(conn, face)
+        conn.commit()
+
+    def pause(self, conn, person, order):
+        conn.execute(
+            "update public.profiles set discoverable = not discoverable where id = %s", [person]
+        )
+        conn.commit()
+
+    def erase(self, conn, person, order):
+        if order.random() < 0.5:
+            conn.execute("delete from public.profiles where id = %s", [person])
+        conn.commit()
+
+
+NEVER = {
+    "a card whose match is gone": """
+        select from automatch.feed_entries as e
+        where e.match_id is not null
+          and not exists (select from public.matches as m where m.id = e.match_id)
+    """,
+    "a card that one of the two lacks": """
+        select from automatch.feed_entries as e
+        where e.match_id is not null and not exists (
+            select from automatch.feed_entries as o
+            where o.profile_id = e.other_profile_id and o.other_profile_id = e.profile_id
+              and o.match_id = e.match_id
+        )
+    """,
+    "a match that no card shows, nor a better one of the two": """
+        select from public.matches as m
+        where not exists (
+            select from automatch.feed_entries as e
+            join public.matches as shown on shown.id = e.match_id
+            where e.profile_id = m.profile_a_id and e.other_profile_id = m.profile_b_id
+              and shown.similarity >= m.similarity
+        )
+    """,
+    "a position above the head": """
+        select from automatch.feed_entries as e
+        join automatch.feed_heads as h on h.profile_id = e.profile_id
+        where e.pos > h.last_pos
+    """,
+    "a face without consent": """
+        select from public.faces as f where not automatch.has_consent(f.profile_id)
+    """,
+    "a face that can be found and must not, or the other way round": """
+        select from (
+            select f.id, p.school, p.gender from public.faces as f
+            join public.profiles as p on p.id = f.profile_id
+            where p.discoverable and f.embedding is not null
+        ) as meant
+        full join public.face_index as i
+            on (i.face_id, i.school, i.gender) = (meant.id, meant.school, meant.gender)
+        where meant.id is null or i.face_id is null
+    """,
+    "a search copy of another embedding": """
+        select from public.face_index as i join public.faces as f on f.id = i.face_id
+        where i.embedding <> f.embedding::halfvec(128)
+    """,
+    "a job of nobody's photo": """
+        select from public.match_jobs as j join public.faces as f on f.id = j.face_id
+        where f.profile_id <> j.user_id
+    """,
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_everything_at_once_ends_in_no_circle_and_in_order(database, seed):
+    campus = Campus(database.owner, seed)
+    with ThreadPoolExecutor(8) as threads:
+        running = [threads.submit(campus.run, *act) for act in campus.acts()]
+    for act in running:
+        act.result()
+
+    with connect(database.owner, autocommit=True) as conn:
+        broken = [what for what, query in NEVER.items() if conn.execute(query).fetchall()]
+    assert broken == []
