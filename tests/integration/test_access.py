@@ -384,7 +384,6 @@ def test_temporary_types_of_a_login_do_not_run_inside_functions_of_the_owner(row
             [json.dumps({"sub": str(uuid4())})],
         )
         ran_as.clear()
-        refusals = set()
         for statement in ATTACKED:
             outcome = state_after(conn, statement)
             assert outcome in {None, "AM001", "23503", "42883"}, statement

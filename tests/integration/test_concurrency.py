@@ -104,8 +104,7 @@ def test_withdrawing_while_a_job_ends_waits_for_it_and_not_it_for_the_withdrawal
 def test_two_who_look_alike_withdraw_at_once(sessions):
     first, second, third = sessions.first, sessions.second, sessions.third
     (she, her_face), (he, _) = build.a_pair(first)
-    another = build.a_face(first, she, build.unit(0))
-    for face in (her_face, another):
+    for face in [her_face, *(build.a_face(first, she, build.unit(0)) for _ in range(7))]:
         build.a_match(first, face)
     first.commit()
     # Stops the one where she has the feeds, which then change once for each of her photos.
