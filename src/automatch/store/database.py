@@ -131,7 +131,7 @@ class Database:
         """
         with translated():
             async with self._pool.connection() as conn, conn.transaction():
-                _heed_cancellation()
+                heed_cancellation()
                 await conn.execute(
                     _SQL["become"],
                     {"role": claims.role.value, "claims": json.dumps(claims.as_json())},
@@ -143,11 +143,11 @@ class Database:
         """Open a transaction as the login itself, which may call a few functions and no more."""
         with translated():
             async with self._pool.connection() as conn, conn.transaction():
-                _heed_cancellation()
+                heed_cancellation()
                 yield conn
 
 
-def _heed_cancellation() -> None:
+def heed_cancellation() -> None:
     """Raise the cancellation that waiting for a connection may have swallowed.
 
     `asyncio.wait_for`, with which the pool waits, drops it in Python 3.11 when the connection

@@ -14,6 +14,7 @@ from typing import Literal
 import psycopg
 import structlog
 
+from automatch.store.database import heed_cancellation
 from automatch.store.queries import load
 
 _SQL = load("database")
@@ -36,6 +37,7 @@ async def listen(
             async with await psycopg.AsyncConnection.connect(
                 conninfo, autocommit=True, application_name=name, connect_timeout=5
             ) as conn:
+                heed_cancellation()
                 await conn.execute(_SQL[f"listen_{channel}"])
                 wake()
                 delay = _RECONNECT_S

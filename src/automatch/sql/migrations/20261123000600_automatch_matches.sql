@@ -40,10 +40,8 @@ create index profile_blocks_blocked_idx on public.profile_blocks (blocked_profil
 -- A person's feed is a list of people, each at a position. Whoever writes into it
 -- first locks the person's head until commit, so positions are without gaps and in
 -- the order of commits: a reader that has seen position n has seen everything below.
--- No foreign key to profiles: a head that moves twice in a transaction would have it
--- checked, which locks the profile behind the head. Triggers keep the two together.
 create table automatch.feed_heads (
-    profile_id uuid primary key,
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
     last_pos bigint not null default 0
 );
 
@@ -136,7 +134,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_for_erasing(old.id);
-    delete from automatch.feed_heads where profile_id = old.id;
     return old;
 end
 $$;
