@@ -20,7 +20,7 @@ _SHIPPED = {
         "636081b7fbf527ddce67bec43e8e86f896a159894b7ca479ef8881f256f98481"
     ),
     "20261123000300_automatch_faces.sql": (
-        "70f5b6d5904649e5124c7ea1f6958bfa2c545bd68310002e3c3c561920ad5b0d"
+        "6ba11105aff2b673cec439250617b5df7343f79e0bcc6fcc6c45326b283c1bde"
     ),
     "20261123000400_automatch_match_jobs.sql": (
         "101d79c71be65f3b71cc8f71373e54ce27a076480b749b6cac7fb820aec7d97d"
@@ -29,7 +29,7 @@ _SHIPPED = {
         "49d7a55a1a0fc159f91183e3074c49816892dd286690f9388f9f1a0143cb80c7"
     ),
     "20261123000600_automatch_matches.sql": (
-        "e03f98cf0a3874b03aa93c8cf8aa8e82f2084494572e03a15a2753b209064a53"
+        "922c25bb1ca7513f13a41d166bab84cb4f10205da011adf0b375941da586f500"
     ),
     "20261123000700_automatch_job_lifecycle.sql": (
         "90faaa5745a486df5503bd2d4b327ad2ff9e7a67c5a46093c361d6a5702b85a9"

@@ -266,7 +266,6 @@ create policy own_faces on public.faces for select to authenticated
 grant select (id, profile_id, embedding_model, quality, created_at) on public.faces to authenticated;
 
 revoke execute on all functions in schema automatch from public;
-grant execute on function automatch.index_faces(uuid, uuid) to service_role;
 grant execute on function
     automatch.similarity(double precision, double precision, double precision),
     automatch.cosine_bound(double precision, double precision, double precision)

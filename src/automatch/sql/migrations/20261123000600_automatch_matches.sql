@@ -545,9 +545,6 @@ grant select on public.profile_blocks to authenticated;
 revoke execute on all functions in schema automatch from public;
 -- The policy of matches calls it as the person who asks.
 grant execute on function automatch.caller_may_see(uuid) to authenticated, service_role;
-grant execute on function
-    automatch.hidden_from(uuid), automatch.put_in_feeds(uuid[]), automatch.lock_feeds(uuid[])
-    to service_role;
 revoke execute on function
     public.feed_page(bigint, bigint, integer),
     public.feed_position(),
