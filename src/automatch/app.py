@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import structlog
 from fastapi import FastAPI
 
 from automatch import __version__
@@ -28,6 +30,8 @@ from automatch.web.session import CookieSession
 from automatch.worker.run_job import Bench
 from automatch.worker.scheduler import Scheduler
 from automatch.worker.worker import Worker
+
+log = structlog.get_logger(__name__)
 
 
 def make_photos(settings: Settings) -> PhotoStore:
@@ -53,6 +57,7 @@ def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with db:
             listening = asyncio.create_task(services.hub.run())
+            listening.add_done_callback(stop_when_broken)
             try:
                 yield
             finally:
@@ -74,6 +79,13 @@ def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
     add_error_handlers(app)
     app.add_middleware(Gate, tokens=tokens, limits=settings.upload, pages=CookieSession(services))
     return app
+
+
+def stop_when_broken(task: asyncio.Task[None]) -> None:
+    """Stop the process when *task* broke: a server whose feeds are silent only looks well."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("feeds broke, stopping", error=type(task.exception()).__name__)
+        signal.raise_signal(signal.SIGTERM)
 
 
 @asynccontextmanager
