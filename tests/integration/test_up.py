@@ -126,8 +126,8 @@ def test_migrate_works_without_a_running_instance_and_can_only_look(empty_home: 
     first = run_command(empty_home, "migrate")
     second = run_command(empty_home, "migrate", "--check")
 
-    assert (look.returncode, len(look.stdout.split())) == (1, 8)
-    assert "8 migrations applied" in first.stdout
+    assert (look.returncode, len(look.stdout.split())) == (1, 9)
+    assert "9 migrations applied" in first.stdout
     assert (second.returncode, second.stdout) == (0, "")
 
 

@@ -29,7 +29,10 @@ _SHIPPED = {
         "49d7a55a1a0fc159f91183e3074c49816892dd286690f9388f9f1a0143cb80c7"
     ),
     "20261123000600_automatch_matches.sql": (
-        "922c25bb1ca7513f13a41d166bab84cb4f10205da011adf0b375941da586f500"
+        "20c9ad1ba0bf51d36c059a1813d1ab79e14aecb5b763f3b23de5881f71f4f648"
+    ),
+    "20261123000650_automatch_feed.sql": (
+        "a0cec0d92e4b4ff956d2d2c9bc70fe44630bf78692ae25cea4edbb3ec199bc8c"
     ),
     "20261123000700_automatch_job_lifecycle.sql": (
         "90faaa5745a486df5503bd2d4b327ad2ff9e7a67c5a46093c361d6a5702b85a9"
