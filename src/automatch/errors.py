@@ -86,7 +86,7 @@ class AutomatchError(Exception):
 
 
 class SettingsError(AutomatchError):
-    """A setting cannot work; `automatch up --help` names them all."""
+    """A setting cannot work; docs/settings.md names them all."""
 
     code = "settings_invalid"
 

@@ -101,6 +101,7 @@ async def test_whole_way_without_scripts(system: System) -> None:
         assert "Withdraw consent" in (await client.get("/onboarding")).text
         withdrawn = await client.post("/consent/withdraw")
         assert (withdrawn.url.path, withdrawn.status_code) == ("/onboarding", 200)
+        assert "Your consent is withdrawn" in text_of(withdrawn)
         assert "first agree to face matching" in (await client.get("/feed")).text
         assert (await client.post("/sign-out")).url.path == "/sign-in"
         assert (await client.get("/feed")).url.path == "/sign-in"
@@ -417,6 +418,7 @@ async def test_account_is_deleted_from_its_page_with_everything(server: System) 
         gone = await client.post("/account/delete")
 
         assert gone.url.path == "/sign-up"
+        assert "Your account is deleted" in text_of(gone)
         assert not client.cookies
     with psycopg.connect(server.database.owner) as conn:
         counts = conn.execute(

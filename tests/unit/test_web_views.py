@@ -249,7 +249,7 @@ def test_page_and_stream_show_the_same_card_and_job(templates: Environment) -> N
         ({"status": JobStatus.PENDING, "attempts": 0}, "Waiting for its turn"),
         ({"status": JobStatus.PENDING, "attempts": 2}, "Trying again soon"),
         ({"status": JobStatus.PROCESSING}, "Looking for look-alikes"),
-        ({"match_count": 0}, "No look-alike yet"),
+        ({"match_count": 0}, "No look-alike at first"),
         ({"match_count": 1}, "1 look-alike found"),
         ({"match_count": 20}, "20 look-alikes found"),
         ({"status": JobStatus.FAILED, "error_code": "no_face"}, "This photo cannot be used"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from fastapi import APIRouter, Request
@@ -40,6 +41,10 @@ _FIELD_OF = {
     InputInvalidError: "email",
     PasswordWeakError: "password",
 }
+_DONE = {
+    "withdrawn": "Your consent is withdrawn. Your photos and matches are deleted.",
+    "deleted": "Your account is deleted, with your photos and matches.",
+}
 _PLEASE = {
     "name": "Give the name that your look-alikes should see.",
     "school": "Name your school.",
@@ -68,9 +73,11 @@ async def sign_in(request: Request, services: Parts) -> Response:
 
 
 @router.get("/sign-up")
-async def sign_up_form(request: Request) -> Response:
+async def sign_up_form(request: Request, done: str = "") -> Response:
     """Show the form for an account."""
-    return go_to("/feed") if is_signed_in(request) else show(SignUpPage())
+    if is_signed_in(request):
+        return go_to("/feed")
+    return show(SignUpPage(notice=_DONE.get(done)))
 
 
 @router.post("/sign-up")
@@ -98,9 +105,12 @@ async def sign_out(request: Request, services: Parts) -> Response:
 
 
 @router.get("/onboarding")
-async def profile_form(caller: SignedIn, services: Parts, saved: bool = False) -> Response:
+async def profile_form(
+    caller: SignedIn, services: Parts, saved: bool = False, done: str = ""
+) -> Response:
     """Show the profile and the consent."""
-    return show(await _profile_page(caller, services, saved=saved))
+    page = await _profile_page(caller, services, saved=saved)
+    return show(replace(page, notice=_DONE.get(done)))
 
 
 @router.post("/onboarding")
@@ -136,14 +146,14 @@ async def withdraw_consent(caller: SignedIn, services: Parts) -> Response:
     """Withdraw the consent; photos and matches go with it."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.record_consent(conn, granted=False, version=None)
-    return go_to("/onboarding")
+    return go_to("/onboarding?done=withdrawn")
 
 
 @router.post("/account/delete")
 async def delete_account(caller: SignedIn, services: Parts) -> Response:
     """Erase the account with everything that is theirs."""
     await services.accounts.delete(caller.claims)
-    response = go_to("/sign-up")
+    response = go_to("/sign-up?done=deleted")
     for cookie in CookieSession(services).forget():
         response.headers.append("set-cookie", cookie)
     return response

@@ -57,6 +57,8 @@ class Page:
     signed_in: bool = False
     """Whether the header offers the feed, the profile and signing out."""
     problem: Problem | None = None
+    notice: str | None = None
+    """What was done just now; told on top of the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +246,7 @@ class JobItem:
 
 def _found(count: int) -> str:
     if count == 0:
-        return "No look-alike yet"
+        return "No look-alike at first"
     return "1 look-alike found" if count == 1 else f"{count} look-alikes found"
 
 

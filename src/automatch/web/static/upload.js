@@ -100,6 +100,7 @@ function enhance(form) {
     if (problem) say("file-error", problem);
     else send();
   });
+  part("preview").addEventListener("error", () => (part("preview").hidden = true));
   input.addEventListener("change", showChosen);
   document.addEventListener("paste", (event) => take(event, event.clipboardData?.files));
   document.addEventListener("drop", (event) => {
