@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
@@ -169,7 +169,7 @@ class _Server(uvicorn.Server):
     on_started: Callable[[], None] = staticmethod(lambda: None)
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # a generator of uvicorn's own type
+    def capture_signals(self) -> Generator[None, None, None]:
         """Leave SIGINT and SIGTERM to `_on_signals`: the order of stopping is ours."""
         yield
 

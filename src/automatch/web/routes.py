@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
@@ -22,9 +24,9 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 class _ForeverFiles(StaticFiles):
     """Static files whose address changes with their content."""
 
-    def file_response(self, *args: object, **kwargs: object) -> Response:
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """Let the browser keep the file for a year."""
-        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]  # passed on
+        response = super().file_response(*args, **kwargs)
         response.headers["cache-control"] = "public, max-age=31536000, immutable"
         return response
 
