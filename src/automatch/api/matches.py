@@ -60,16 +60,7 @@ async def stream(
 
     A reconnect with `Last-Event-ID` gets all that happened in between.
     """
-    resumed = sse.parse_last_event_id(last_event_id)
-    events = await open_stream(
-        follow(
-            services.db,
-            services.hub,
-            caller.claims,
-            services.settings.feed,
-            after=resumed if resumed is not None else after,
-        )
-    )
+    events = await open_feed(services, caller, after=after, last_event_id=last_event_id)
     return StreamingResponse(
         _encoded(events, caller, services), media_type="text/event-stream", headers=STREAM_HEADERS
     )
@@ -89,6 +80,26 @@ async def block(profile_id: UUID, caller: SignedIn, services: Parts) -> Response
     async with services.db.as_user(caller.claims) as conn:
         await block_profile(conn, profile_id)
     return Response(status_code=204)
+
+
+async def open_feed(
+    services: Services, caller: Caller, *, after: int | None, last_event_id: str | None
+) -> AsyncIterator[FeedEvent]:
+    """Return the caller's live feed, opened; what a client saw last counts over *after*.
+
+    Raises:
+        TooManyStreamsError: this person has too many streams open already.
+    """
+    resumed = sse.parse_last_event_id(last_event_id)
+    return await open_stream(
+        follow(
+            services.db,
+            services.hub,
+            caller.claims,
+            services.settings.feed,
+            after=resumed if resumed is not None else after,
+        )
+    )
 
 
 async def _encoded(

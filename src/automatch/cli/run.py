@@ -76,10 +76,9 @@ async def _up(settings: Settings) -> None:
             if postgres.folder.parent != settings.home:
                 where += f", database in {postgres.folder}"
         await migrate_database(settings, secrets)
-        process = await stack.enter_async_context(WorkerProcess(settings))
+        await stack.enter_async_context(WorkerProcess(settings))
         say = [f"Data folder: {where}", "Ctrl-C stops everything."]
         await _serve(settings, secrets, listening, stopping, say)
-        await process.stop()
     typer.echo("Stopped.")
 
 

@@ -161,14 +161,3 @@ def heed_cancellation() -> None:
 async def _prepare(conn: AsyncConnection[Any]) -> None:
     await register_vector_async(conn)
     await conn.commit()
-
-
-@asynccontextmanager
-async def owner_connection(conninfo: str) -> AsyncIterator[Connection]:
-    """Connect as the owner, for an operator's command; nothing that serves people does."""
-    with translated():
-        async with await psycopg.AsyncConnection.connect(
-            conninfo, connect_timeout=5, application_name="automatch-operator"
-        ) as conn:
-            await register_vector_async(conn)
-            yield conn

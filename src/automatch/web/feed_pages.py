@@ -13,11 +13,11 @@ from automatch.api.caller import Caller, Parts, SignedIn
 from automatch.api.errors import status_of
 from automatch.api.faces import send_photo, told_upload
 from automatch.api.intake import take_photo
-from automatch.api.matches import LAST_POSITION, STREAM_HEADERS
+from automatch.api.matches import LAST_POSITION, STREAM_HEADERS, open_feed
 from automatch.api.services import Services
 from automatch.errors import PhotoRejectedError, RequestError, UploadError
 from automatch.feed import sse
-from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth, follow, open_stream
+from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth
 from automatch.model import FeedEntry, Job
 from automatch.store import faces, jobs, profiles
 from automatch.store.feed import block_profile, dismiss_match, load_feed_page, load_feed_position
@@ -53,16 +53,7 @@ async def stream(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
     """Stream the cards and photos that change, as the page shows them."""
-    resumed = sse.parse_last_event_id(last_event_id)
-    events = await open_stream(
-        follow(
-            services.db,
-            services.hub,
-            caller.claims,
-            services.settings.feed,
-            after=resumed if resumed is not None else after,
-        )
-    )
+    events = await open_feed(services, caller, after=after, last_event_id=last_event_id)
     return StreamingResponse(
         _encoded(events), media_type="text/event-stream", headers=STREAM_HEADERS
     )
