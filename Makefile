@@ -2,7 +2,9 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 python))
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation
+# The locks name everything. Left to resolve, older versions of pip trip over an extra (coverage[toml])
+# as soon as its package has a newer release than the lock.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 
