@@ -27,7 +27,7 @@ from automatch.store.secrets import Secrets
 from automatch.vision import DlibEmbedder, Embedder, Eyes
 from automatch.web import routes
 from automatch.web.session import CookieSession
-from automatch.worker.run_job import Bench
+from automatch.worker.lane import Bench
 from automatch.worker.scheduler import Scheduler
 from automatch.worker.worker import Worker
 

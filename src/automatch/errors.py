@@ -43,6 +43,7 @@ AutomatchError
 │   ├── ProfileNotFoundError
 │   ├── PhotoMissingError
 │   ├── LeaseLostError
+│   ├── JobCancelledError
 │   └── JobCrashedError
 ├── EmbedderError                the model cannot be used
 │   ├── ModelMissingError
@@ -53,6 +54,7 @@ AutomatchError
     ├── DatabaseNewerError
     ├── MigrationError
     ├── EmbeddedPostgresError
+    ├── QueueFullError
     └── StorageFullError
 
 `code` is stable: API bodies, `match_jobs.error_code` and `docs/errors.md` carry it.
@@ -342,6 +344,12 @@ class LeaseLostError(JobError):
     code = "lease_lost"
 
 
+class JobCancelledError(JobError):
+    """The search for this photo was stopped by the operator."""
+
+    code = "job_cancelled"
+
+
 class JobCrashedError(JobError):
     """Something went wrong while looking at the photo; it will be tried again."""
 
@@ -412,6 +420,13 @@ class EmbeddedPostgresError(StoreError):
     """The embedded Postgres could not be started."""
 
     code = "embedded_postgres_failed"
+
+
+class QueueFullError(StoreError):
+    """More photos wait than the server takes in; try again in a minute."""
+
+    code = "queue_full"
+    transient = True
 
 
 class StorageFullError(StoreError):

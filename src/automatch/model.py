@@ -164,6 +164,10 @@ class ClaimedJob:
     image_path: str
     is_embedded: bool
     """Whether the face has an embedding of the active model already."""
+    solo: bool
+    """A worker was lost with it: it runs alone, so that it takes no other along."""
+    pos: int
+    """Its turn on the line; the next claim need not look before it."""
 
 
 @dataclass(frozen=True, slots=True)

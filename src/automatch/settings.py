@@ -37,6 +37,9 @@ class PoolSettings(_Group):
     min_size: int = Field(1, ge=0, description="Connections kept open.")
     max_size: int = Field(8, ge=1, description="Connections at most.")
     timeout_s: float = Field(5, gt=0, description="Seconds a request waits for a connection.")
+    answer_s: float = Field(
+        20, gt=0, description="A connection is given up when a transaction takes longer."
+    )
 
     @model_validator(mode="after")
     def _bounds_are_in_order(self) -> Self:
@@ -63,6 +66,9 @@ class UploadSettings(_Group):
 
     max_bytes: int = Field(15 * 1024**2, ge=1024, description="Largest request body in bytes.")
     body_timeout_s: float = Field(30, gt=0, description="Seconds a request body may take.")
+    max_waiting: int = Field(
+        50_000, ge=1, description="Uploads are refused when more photos than this wait."
+    )
     max_pixels: int = Field(50_000_000, ge=10_000, description="Most pixels of a photo.")
     min_side: int = Field(160, ge=1, description="Fewest pixels on a photo's shorter side.")
     max_aspect: float = Field(4, gt=1, description="Longest side over shortest side, at most.")
@@ -87,7 +93,11 @@ class VisionSettings(_Group):
 class WorkerSettings(_Group):
     """How jobs are claimed, kept and tried again."""
 
-    batch: int = Field(8, ge=1, le=100, description="Jobs claimed at once.")
+    lanes: int = Field(2, ge=1, le=16, description="Batches of jobs worked on side by side.")
+    batch: int = Field(100, ge=1, le=500, description="Jobs claimed at once, at most.")
+    batch_s: float = Field(
+        0.2, gt=0, description="Seconds of work claimed at once, judged by the jobs before."
+    )
     poll_s: float = Field(5, gt=0, description="Seconds between looks when no wake-up comes.")
     lease_s: float = Field(30, gt=0, description="A claim that is not renewed for so long is lost.")
     heartbeat_s: float = Field(10, gt=0, description="Seconds between renewals of a claim.")
@@ -95,6 +105,9 @@ class WorkerSettings(_Group):
     job_timeout_s: float = Field(60, gt=0, description="A job running longer than this is retried.")
     backoff_s: float = Field(2, gt=0, description="Delay before the first retry; then it doubles.")
     backoff_max_s: float = Field(600, gt=0, description="Longest delay before a retry.")
+    trouble_max_s: float = Field(
+        30, gt=0, description="Longest pause when the database or the disk is in trouble."
+    )
     stop_s: float = Field(10, gt=0, description="Seconds to finish what is held when stopping.")
 
     @model_validator(mode="after")

@@ -56,9 +56,16 @@ CALLABLE = {
     "automatch_api": {
         *("auth.uid", "auth.jwt", "auth.role", "auth.create_user", "auth.find_credentials"),
         *("auth.start_session", "auth.rotate_refresh_token", "auth.end_session"),
-        *("auth.session_user_of", "auth.delete_user", "feed_marks"),
+        *("auth.session_user_of", "auth.delete_user", "feed_marks", "count_waiting_match_jobs"),
+        *("pause_match_jobs", "resume_match_jobs", "set_match_concurrency", "cancel_match_jobs"),
+        *("retry_failed_match_jobs", "requeue_match_job", "prioritize_match_jobs"),
+        *("get_match_queue", "list_match_jobs", "list_audit_log", "get_match_job_stats"),
     },
-    "automatch_worker": set(),
+    "automatch_worker": {
+        *("claim_match_jobs", "renew_match_leases", "store_face_embeddings", "complete_match_jobs"),
+        *("fail_match_jobs", "retry_match_jobs", "release_match_jobs", "sweep_match_jobs"),
+        *("cleanup_old_match_jobs", "seconds_to_next_match_job", "fall_asleep", "stay_awake"),
+    },
 }
 
 

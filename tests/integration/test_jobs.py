@@ -84,7 +84,8 @@ def sweep(conn):
 def test_claim_takes_the_oldest_due_job_under_a_lease(conn, clock):
     jobs = [build.a_job(conn, build.a_face(conn, build.a_profile(conn))) for _ in range(3)]
     conn.execute(
-        "update public.match_jobs set run_at = %s where id = %s", [NOW + timedelta(1), jobs[0]]
+        "update public.match_jobs set run_at = %s, deferred = true where id = %s",
+        [NOW + timedelta(1), jobs[0]],
     )
     clock(seconds=2)
     job, token = build.claim(conn, lease_s=30)
@@ -210,6 +211,9 @@ def test_worker_without_the_lease_writes_nothing(conn, clock, face, call, nothin
     tables = "select to_jsonb(j) from public.match_jobs as j", "select embedding from public.faces"
     before = [str(conn.execute(table).fetchall()) for table in tables]
 
+    if (lost_by, call) == ("finish", build.complete):
+        # Not lost: the answer of a commit that went through, for a worker that did not hear it.
+        nothing = 0
     assert call(conn, job, token) == nothing
     assert [str(conn.execute(table).fetchall()) for table in tables] == before
 
@@ -350,7 +354,7 @@ def test_cleanup_takes_only_what_ended_long_ago(conn, clock, face):
         conn.execute(
             "update public.match_jobs set status = %(status)s, completed_at = %(at)s,"
             " match_count = case %(status)s when 'completed' then 0 end,"
-            " error_code = 'x', error_message = 'x' where face_id = %(face)s",
+            " created_at = %(at)s, error_code = 'x', error_message = 'x' where face_id = %(face)s",
             {"status": status, "at": NOW - timedelta(days), "face": other},
         )
 

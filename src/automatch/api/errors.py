@@ -35,6 +35,7 @@ STATUSES: dict[type[errors.AutomatchError], int] = {
     errors.PhotoRejectedError: 422,
     errors.ProfileNotFoundError: 401,
     errors.DatabaseUnavailableError: 503,
+    errors.QueueFullError: 503,
     errors.StorageFullError: 503,
 }
 _RETRY_AFTER_S = "5"

@@ -67,7 +67,7 @@ class FeedHub:
         """Listen and look until cancelled; a lost notification costs one poll."""
         async with asyncio.TaskGroup() as group:
             group.create_task(
-                listen(self._db.conninfo, "feed", self._wake.set, name="automatch-feed-listen")
+                listen(self._db.conninfo, self._wake.set, name="automatch-feed-listen")
             )
             group.create_task(self._look_again_and_again())
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
@@ -28,6 +30,9 @@ _BAD_VALUES = {"23514", "23502", "22001", "22003", "22007", "22008", "22021", "2
 
 _OPEN_S = 30.0
 """A server that replays its log after a crash takes a while."""
+
+_CHECK_S = 5.0
+"""Longest that a connection out of the pool may take to show that it lives."""
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
@@ -97,6 +102,9 @@ class Database:
             max_size=settings.max_size,
             timeout=settings.timeout_s,
             kwargs={
+                # Transactions are opened where they are meant; a statement outside of one is
+                # one round trip.
+                "autocommit": True,
                 "application_name": name,
                 "connect_timeout": 5,
                 # A peer that vanished without a word is noticed in seconds, not hours.
@@ -106,9 +114,10 @@ class Database:
                 "tcp_user_timeout": 15000,
             },
             configure=_prepare,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
             open=False,
         )
+        self._answer_s = settings.answer_s
 
     async def __aenter__(self) -> Self:
         try:
@@ -129,22 +138,70 @@ class Database:
         The only way to a role. Both settings end with the transaction, so nothing of one
         caller is left for the next.
         """
-        with translated():
-            async with self._pool.connection() as conn, conn.transaction():
-                heed_cancellation()
-                await conn.execute(
-                    _SQL["become"],
-                    {"role": claims.role.value, "claims": json.dumps(claims.as_json())},
-                )
-                yield conn
+        async with self._connection() as conn, conn.transaction():
+            await conn.execute(
+                _SQL["become"],
+                {"role": claims.role.value, "claims": json.dumps(claims.as_json())},
+            )
+            yield conn
 
     @asynccontextmanager
     async def as_login(self) -> AsyncIterator[Connection]:
         """Open a transaction as the login itself, which may call a few functions and no more."""
+        async with self._connection() as conn, conn.transaction():
+            yield conn
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[Connection]:
+        """Give a connection of the login itself; each statement is a transaction of its own."""
+        async with self._connection() as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def in_one_go(self) -> AsyncIterator[Connection]:
+        """Open a transaction as the login itself whose statements are sent together.
+
+        One round trip, whatever their number. What they return is there when the block is left.
+        """
+        async with self._connection() as conn, conn.pipeline(), conn.transaction():
+            yield conn
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
         with translated():
-            async with self._pool.connection() as conn, conn.transaction():
+            async with self._pool.connection() as conn:
                 heed_cancellation()
-                yield conn
+                with impatient(conn, self._answer_s):
+                    yield conn
+
+
+@contextmanager
+def impatient(conn: Connection, seconds: float) -> Iterator[None]:
+    """Hang up when the block takes longer: its statement then fails like on any lost connection.
+
+    A network that swallows packets leaves no error behind, and TCP keepalives see only the next
+    hop: behind a proxy or a pooler a dead server looks idle for ever.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, _hang_up, conn)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _hang_up(conn: Connection) -> None:
+    if not conn.closed:
+        log.warning(
+            "connection given up: no answer", name=conn.info.parameter_status("application_name")
+        )
+        # A copy: closing it leaves psycopg's own open, which then reads the end of the stream.
+        with socket.socket(fileno=os.dup(conn.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+
+async def _check(conn: AsyncConnection[Any]) -> None:
+    with impatient(conn, _CHECK_S):
+        await AsyncConnectionPool.check_connection(conn)
 
 
 def heed_cancellation() -> None:

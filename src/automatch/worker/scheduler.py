@@ -14,12 +14,13 @@ import structlog
 from automatch.errors import AutomatchError
 from automatch.model import SERVICE
 from automatch.settings import RetentionSettings, WorkerSettings
-from automatch.store import faces, jobs
+from automatch.store import faces, queue
 from automatch.store.database import Database
 from automatch.store.photos import PhotoStore
 
 _ERASE_EVERY_S = 5.0
 _CLEAN_EVERY_S = 3600.0
+_BETWEEN_DELETES_S = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -49,8 +50,8 @@ class Scheduler:
 
     async def sweep(self) -> None:
         """Take back the jobs of workers that stopped answering."""
-        async with self._db.as_user(SERVICE) as conn:
-            count = await jobs.sweep_jobs(conn, self._worker)
+        async with self._db.alone() as conn:
+            count = await queue.sweep_jobs(conn)
         if count:
             log.warning("lost jobs taken back", count=count)
 
@@ -66,11 +67,14 @@ class Scheduler:
         log.info("photos erased", count=len(paths))
 
     async def clean_up_jobs(self) -> None:
-        """Delete finished jobs of long ago."""
-        async with self._db.as_user(SERVICE) as conn:
-            count = await jobs.clean_up_jobs(conn, self._retention.jobs_days)
-        if count:
-            log.info("old jobs deleted", count=count)
+        """Delete finished jobs of long ago, a few at a time so that nobody waits for it."""
+        total = 0
+        async with self._db.alone() as conn:
+            while count := await queue.clean_up_jobs(conn, self._retention.jobs_days):
+                total += count
+                await asyncio.sleep(_BETWEEN_DELETES_S)
+        if total:
+            log.info("old jobs deleted", count=total)
 
     async def clean_up_photos(self) -> None:
         """Delete files that no face names, and uploads that were refused a day ago."""

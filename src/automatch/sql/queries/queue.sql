@@ -1,0 +1,53 @@
+-- name: claim
+select id, lease_token as token, attempts, max_attempts, face_id, image_path, is_embedded, solo, pos
+from public.claim_match_jobs(%(worker_id)s, %(limit)s, make_interval(secs => %(lease_s)s), %(floor)s)
+
+-- name: seconds_to_next
+-- Until a waiting job can be claimed; null when none waits for its time.
+select public.seconds_to_next_match_job()
+
+-- name: renew
+-- The jobs still held.
+select public.renew_match_leases(%(job_ids)s, %(tokens)s, make_interval(secs => %(lease_s)s))
+
+-- name: store_embeddings
+-- The jobs still held.
+select public.store_face_embeddings(
+    %(job_ids)s, %(tokens)s, %(embeddings)s, %(model)s, %(quality)s, %(timings)s
+)
+
+-- name: complete
+-- The jobs still held, each with its number of matches.
+select job_id, match_count from public.complete_match_jobs(%(job_ids)s, %(tokens)s)
+
+-- name: fail
+-- The jobs still held.
+select public.fail_match_jobs(%(job_ids)s, %(tokens)s, %(codes)s, %(messages)s)
+
+-- name: retry
+-- The jobs still held.
+select job_id
+from public.retry_match_jobs(
+    %(job_ids)s, %(tokens)s, %(codes)s, %(messages)s, %(first_delay_s)s, %(longest_delay_s)s
+)
+
+-- name: release
+select public.release_match_jobs(
+    %(job_ids)s, %(tokens)s, make_interval(secs => %(delay_s)s)
+)
+
+-- name: sweep
+select public.sweep_match_jobs()
+
+-- name: clean_up
+select public.cleanup_old_match_jobs(make_interval(days => %(days)s))
+
+-- name: count_waiting
+select public.count_waiting_match_jobs(%(most)s)
+
+-- name: fall_asleep
+-- False: another sleeps already, or a job is being queued this moment.
+select public.fall_asleep()
+
+-- name: stay_awake
+select public.stay_awake()

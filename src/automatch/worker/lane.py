@@ -1,0 +1,125 @@
+"""One batch after the other: see the photos, keep the embeddings, settle, take the next.
+
+The photos of a batch are seen side by side. Normally all of them are written together; one that
+takes its time holds the others up for a moment only, and is written by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from automatch.errors import StoreError
+from automatch.model import ClaimedJob
+from automatch.settings import WorkerSettings
+from automatch.store.database import Database
+from automatch.store.photos import PhotoStore
+from automatch.store.queue import SeenJob
+from automatch.vision import Eyes
+from automatch.worker.leases import Leases
+from automatch.worker.line import Line
+from automatch.worker.outcome import refusal_of
+from automatch.worker.room import Room
+from automatch.worker.settle import Settler
+
+_STRAGGLER_S = 0.25
+"""So long the photos that are seen wait for those that are not."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What jobs are worked on with."""
+
+    db: Database
+    photos: PhotoStore
+    eyes: Eyes
+    settings: WorkerSettings
+
+
+class Lane:
+    """Works on one batch at a time until the line is closed."""
+
+    def __init__(self, bench: Bench, line: Line, leases: Leases, room: Room) -> None:
+        self._bench = bench
+        self._line = line
+        self._leases = leases
+        self._room = room
+        self._settler = Settler(
+            bench.db, bench.photos, line, leases, bench.settings, model_id=bench.eyes.model_id
+        )
+        self._looking: dict[UUID, asyncio.Task[SeenJob]] = {}
+
+    async def run(self) -> None:
+        """Work until the line is closed and the batch in hand is settled."""
+        batch: list[ClaimedJob] = []
+        while batch := batch or await self._line.next_batch():
+            try:
+                async with self._room.enter(alone=batch[0].solo):
+                    batch = await self._work(batch)
+            except StoreError as exc:
+                # Whoever takes them over finds what was written, and nothing half.
+                log.warning("batch could not be settled; its leases run out", code=exc.code)
+                self._leases.drop(batch)
+                batch = []
+
+    def lose(self, job: ClaimedJob) -> None:
+        """Stop looking at the photo of a job that another worker has."""
+        task = self._looking.get(job.id)
+        if task is not None:
+            task.cancel()
+
+    async def _work(self, batch: list[ClaimedJob]) -> list[ClaimedJob]:
+        """Bring a batch to its end; return the next one."""
+        began = time.monotonic()
+        claimed: list[ClaimedJob] = []
+        ready = [job for job in batch if job.is_embedded]
+        looking = {asyncio.create_task(self._see(job)): job for job in batch if not job.is_embedded}
+        self._looking = {job.id: task for task, job in looking.items()}
+        try:
+            while looking or ready:
+                seen: list[SeenJob] = []
+                refused = []
+                if looking:
+                    for task in (await asyncio.wait(looking, timeout=_STRAGGLER_S))[0]:
+                        job = looking.pop(task)
+                        if task.cancelled():
+                            self._leases.drop([job])
+                        elif (exc := task.exception()) is not None:
+                            refused.append(refusal_of(job, exc))
+                        else:
+                            seen.append(task.result())
+                kept, spoiled = await self._settler.keep(seen)
+                if not looking:
+                    self._line.worked(len(batch), time.monotonic() - began)
+                claimed = await self._settler.settle(
+                    ready + kept,
+                    refused + spoiled,
+                    claim=None if looking else self._line.next_claim(),
+                )
+                ready = []
+        finally:
+            self._looking = {}
+            for task in looking:
+                task.cancel()
+            await asyncio.gather(*looking, return_exceptions=True)
+        return claimed
+
+    async def _see(self, job: ClaimedJob) -> SeenJob:
+        bench = self._bench
+        async with asyncio.timeout(bench.settings.job_timeout_s):
+            seen = await bench.eyes.see(await bench.photos.read(job.image_path))
+            await bench.photos.put_copies(
+                job.image_path, full=seen.kept_jpeg, thumb=seen.thumbnail_jpeg
+            )
+        return SeenJob(
+            job,
+            seen.face.embedding,
+            seen.quality,
+            {f"{stage}_ms": round(ms, 1) for stage, ms in seen.timings.items()},
+        )
