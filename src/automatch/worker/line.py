@@ -69,7 +69,7 @@ class Line:
         self._nudged.set()
 
     def nudge(self) -> None:
-        """Let the lane that waits look again: a job was put off, and not for as long as it waits."""
+        """Let the lane that waits look again: a job was put off, for less than it waits."""
         self._nudged.set()
 
     @property
