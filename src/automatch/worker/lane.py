@@ -26,7 +26,7 @@ from automatch.worker.outcome import refusal_of
 from automatch.worker.room import Room
 from automatch.worker.settle import Settler
 
-_STRAGGLER_S = 0.25
+_STRAGGLER_S = 0.5
 """So long the photos that are seen wait for those that are not."""
 
 log = structlog.get_logger(__name__)
@@ -95,14 +95,13 @@ class Lane:
                         else:
                             seen.append(task.result())
                 kept, spoiled = await self._settler.keep(seen)
-                if not looking:
-                    self._line.worked(len(batch), time.monotonic() - began)
                 claimed = await self._settler.settle(
                     ready + kept,
                     refused + spoiled,
                     claim=None if looking else self._line.next_claim(),
                 )
                 ready = []
+            self._line.worked(len(batch), time.monotonic() - began)
         finally:
             self._looking = {}
             for task in looking:
