@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -118,14 +119,7 @@ def test_two_who_look_alike_withdraw_at_once(sessions):
     assert one(first, "select count(*) from public.faces") == 0
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "select public.renew_match_leases(%s, %s, '30 s')",
-        "select public.release_match_jobs(%s, %s)",
-    ],
-)
-def test_jobs_of_a_batch_are_locked_in_one_order(sessions, query):
+def test_jobs_of_a_batch_are_locked_in_one_order(sessions):
     first, second, watcher = sessions.first, sessions.second, sessions.watcher
     for _ in range(8):
         build.a_job(first, build.a_face(first, build.a_profile(first)))
@@ -133,12 +127,80 @@ def test_jobs_of_a_batch_are_locked_in_one_order(sessions, query):
     first.commit()
     first.execute("select from public.match_jobs where id = %s for update", [jobs[-1][0]])
     ids, tokens = map(list, zip(*jobs, strict=True))
-    moving = sessions.submit(call, second, query, ids, tokens)
+    moving = sessions.submit(call, second, "select public.release_match_jobs(%s, %s)", ids, tokens)
     free = watcher.execute("select id from public.match_jobs for update skip locked").fetchall()
     first.commit()
     moving.result()
 
     assert len(free) == 7
+
+
+def test_renewal_waits_for_nobody_and_takes_no_job_for_lost_that_is_being_settled(sessions):
+    first, second = sessions.first, sessions.second
+    for _ in range(3):
+        build.a_job(first, build.a_face(first, build.a_profile(first)))
+    jobs = build.claim_some(first, 3)
+    ids, tokens = map(list, zip(*jobs, strict=True))
+    first.commit()
+    first.execute("select from public.match_jobs where id = %s for update", [ids[1]])
+    second.execute("set lock_timeout = '1ms'")
+    held = second.execute("select public.renew_match_leases(%s, %s, '1 hour')", [ids, tokens])
+    renewed = second.execute(
+        "select id from public.match_jobs where lease_expires_at > now() + interval '1 minute'"
+    )
+
+    assert {job for (job,) in held.fetchall()} == set(ids)
+    assert {job for (job,) in renewed.fetchall()} == {ids[0], ids[2]}
+
+
+def test_job_that_is_queued_while_its_school_is_paused_waits_with_the_others(sessions):
+    first, second = sessions.first, sessions.second
+    faces = [build.a_face(first, build.a_profile(first)) for _ in range(2)]
+    first.commit()
+    build.a_job(first, faces[0])
+    pausing = sessions.submit(call, second, "select public.pause_match_jobs('UIT')")
+    first.commit()
+
+    assert pausing.result() == 1
+    assert build.claim_some(first, 5) == []
+
+
+def test_job_that_is_queued_while_its_school_goes_on_is_not_left_behind(sessions):
+    first, second = sessions.first, sessions.second
+    call(first, "select public.pause_match_jobs('UIT')")
+    job = build.a_job(first, build.a_face(first, build.a_profile(first)))
+    resuming = sessions.submit(call, second, "select public.resume_match_jobs('UIT')")
+    first.commit()
+
+    assert resuming.result() == 1
+    assert [job for job, _ in build.claim_some(first, 5)] == [job]
+
+
+def test_retry_of_a_photo_that_is_queued_this_moment_leaves_the_new_job_alone(sessions):
+    first, second = sessions.first, sessions.second
+    face = build.a_face(first, build.a_profile(first))
+    build.a_job(first, face)
+    job, token = build.claim(first)
+    call(first, "select public.fail_match_job(%s, %s, 'no_face', 'No face.')", job, token)
+    build.a_job(first, face)
+    retrying = sessions.submit(call, second, "select public.retry_failed_match_jobs()")
+    first.commit()
+
+    assert retrying.result() == 0
+
+
+def test_two_claims_of_a_worker_do_not_both_take_the_room_that_an_operator_left(sessions):
+    first, second = sessions.first, sessions.second
+    for _ in range(4):
+        build.a_job(first, build.a_face(first, build.a_profile(first)))
+    call(first, "select public.set_match_concurrency(3)")
+    query = "select count(*) from public.claim_match_jobs(%s, 2, '30 s')"
+    worker = uuid4()
+    assert one(first, query, worker) == 2
+    claiming = sessions.submit(call, second, query, worker)
+    first.commit()
+
+    assert claiming.result() == 1
 
 
 def test_signing_up_with_an_address_that_is_being_taken_waits_and_gets_nothing(sessions):

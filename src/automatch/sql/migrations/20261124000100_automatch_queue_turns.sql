@@ -122,24 +122,28 @@ set enable_sort = off
 as $$
 declare
     v_step bigint := automatch.turn_step(p_priority);
+    v_last constant bigint := 9223372036854775807;
     v_clock bigint;
     v_school_end bigint;
     v_own_end bigint;
 begin
     select c.last_value into v_clock from automatch.match_job_clock as c;
     -- Nothing at or before the clock is looked at: there lie the rows that were claimed and cannot
-    -- be vacuumed yet.
+    -- be vacuumed yet. Rows are compared whole because only the index of the line has that order:
+    -- by pos alone Postgres may walk the index of turns, past all that wait of everybody else.
     select j.pos into v_school_end
     from public.match_jobs as j
     where j.status = 'pending' and not j.deferred and j.first_in_line
-      and j.school = p_school and j.priority = p_priority and j.pos > v_clock
-    order by j.pos desc
+      and (j.school, j.priority, j.pos) > (p_school, p_priority, v_clock)
+      and (j.school, j.priority, j.pos) <= (p_school, p_priority, v_last)
+    order by j.school desc, j.priority desc, j.pos desc
     limit 1;
     select j.pos into v_own_end
     from public.match_jobs as j
     where j.status = 'pending' and not j.deferred
-      and j.user_id = p_user_id and j.priority = p_priority and j.pos > v_clock
-    order by j.pos desc
+      and (j.user_id, j.priority, j.pos) > (p_user_id, p_priority, v_clock)
+      and (j.user_id, j.priority, j.pos) <= (p_user_id, p_priority, v_last)
+    order by j.user_id desc, j.priority desc, j.pos desc
     limit 1;
     v_school_end := coalesce(v_school_end, v_clock);
     first_in_line := v_own_end is null;
@@ -151,6 +155,24 @@ $$;
 comment on function automatch.next_turn(text, uuid, smallint) is
     'Where a job that is queued now stands. Two that are queued at once may get the same position.';
 
+create function automatch.doorbell()
+returns bigint
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$ select 7310579611417370::bigint $$;
+comment on function automatch.doorbell() is 'Key of the advisory lock that a sleeping worker holds; the next two are the cleanup''s and the pauses''.';
+
+-- Whoever lets a job wait reads which schools are paused, and holds this until the commit; whoever
+-- pauses or resumes waits for them all. Else a job that is queued this moment would slip through a
+-- pause, or wait for the end of one that has ended. Taken before any job is locked.
+create function automatch.heed_pauses()
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$ select pg_advisory_xact_lock_shared(automatch.doorbell() + 2) $$;
+
 create function automatch.take_turn()
 returns trigger
 language plpgsql
@@ -158,6 +180,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform automatch.heed_pauses();
     if exists (select from automatch.paused_schools as s where s.school = new.school) then
         new.run_at := 'infinity';
     end if;
@@ -183,12 +206,23 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 as $$
 declare
     v_due record;
     v_turn record;
     v_now timestamptz := automatch.now();
 begin
+    -- Nobody pays for the lock while nothing is due.
+    if not exists (
+        select from public.match_jobs as j
+        where j.status = 'pending' and j.deferred and j.run_at <= v_now
+    ) then
+        return;
+    end if;
+    perform automatch.heed_pauses();
     -- One by one: each has to see where the one before it stands.
     for v_due in
         select j.id, j.school, j.user_id, j.priority, j.pos, s.school is not null as paused
@@ -216,19 +250,11 @@ $$;
 comment on function automatch.call_due_jobs(integer) is
     'Give deferred jobs whose time has come a turn; those of a paused school wait on.';
 
--- A worker that is about to sleep takes this lock for its session. A shared lock that cannot be
+-- A worker that is about to sleep takes the lock of the doorbell for its session. A shared lock that cannot be
 -- had therefore means that somebody sleeps and has to be woken. While all are awake nothing is
 -- notified, which matters: a commit with a NOTIFY waits for every other such commit, fsync included.
 -- Taking the lock waits, by trying again, until no enqueuer that found everybody awake is still
 -- uncommitted; the sleeper looks once more after that, so nothing is missed.
-create function automatch.doorbell()
-returns bigint
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$ select 7310579611417370::bigint $$;
-comment on function automatch.doorbell() is 'Key of the advisory lock that a sleeping worker holds.';
-
 create function automatch.wake_workers()
 returns void
 language plpgsql
@@ -301,9 +327,9 @@ begin
     from public.faces as f
     join public.profiles as p on p.id = f.profile_id
     where f.id = p_face_id and p.school is not null
-    -- The person may have moved since; and a job that is about to end is waited for.
+    -- A job that is about to end is waited for. The school stays: its turn, or its pause, is of that.
     on conflict (face_id) where status in ('pending', 'processing')
-        do update set school = excluded.school, threshold = coalesce(excluded.threshold, match_jobs.threshold)
+        do update set threshold = coalesce(excluded.threshold, match_jobs.threshold)
     returning id into v_id;
     return v_id;
 end

@@ -1,7 +1,8 @@
 -- Every state change of a job, each once, for a batch of any size: docs/job-lifecycle.md is the
 -- picture of it. Every function after the claim is fenced: a job with another token than the row's
 -- is left alone and missing from the answer, which is how a worker learns that it was given up.
--- The functions for a single job are the same ones, called with one.
+-- The functions for a single job are the same ones, called with one. Those that only look for some
+-- rows say that no table is to be read whole: a plan made while the queue was empty lives on.
 
 set search_path = public, extensions;
 
@@ -36,6 +37,7 @@ as $$
 #variable_conflict use_column
 declare
     v_limit integer := p_limit;
+    v_now timestamptz := automatch.now();
     v_queue automatch.queue_settings;
     v_turns bigint[];
     v_ids uuid[];
@@ -46,6 +48,8 @@ begin
         return;
     end if;
     if v_queue.concurrency is not null then
+        -- One claim of a worker at a time, or two would both find the same room.
+        perform pg_advisory_xact_lock(hashtextextended(p_worker_id::text, 0));
         v_limit := least(p_limit, v_queue.concurrency - (
             select count(*)::integer from public.match_jobs as j
             where j.status = 'processing' and j.worker_id = p_worker_id
@@ -54,7 +58,9 @@ begin
     if v_limit <= 0 then
         return;
     end if;
-    perform automatch.call_due_jobs(v_limit);
+    -- Many at once, however few are claimed: or somebody's retry would wait until the last of
+    -- 20,000 jobs of a school that goes on has its turn.
+    perform automatch.call_due_jobs(500);
 
     select array_agg(due.id), array_agg(due.pos), array_agg(due.solo)
     into v_ids, v_turns, v_alone
@@ -82,12 +88,14 @@ begin
             set status = 'processing',
                 attempts = j.attempts + 1,
                 lease_token = j.lease_token + 1,
-                lease_expires_at = automatch.now() + p_lease,
+                lease_expires_at = v_now + p_lease,
                 worker_id = p_worker_id,
-                started_at = automatch.now(),
+                started_at = v_now,
                 error_code = null,
                 error_message = null,
-                timings = jsonb_build_object('claimed', automatch.seconds_since(j.created_at))
+                timings = jsonb_build_object(
+                    'claimed', round(extract(epoch from v_now - j.created_at)::numeric, 4)
+                )
             where j.id = any (v_ids[:v_limit])
             returning j.*
         )
@@ -103,7 +111,39 @@ end
 $$;
 comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is
     'pending -> processing: take the next due jobs under a lease; two workers never get the same one. '
-    'p_floor is a position before which the caller need not look; ask with 0 when it finds too few.';
+    'p_floor is a position before which the caller need not look; ask with 0 when it finds none.';
+
+create or replace function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p_lease interval)
+returns setof uuid
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+    with held as materialized (
+        select j.id
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        where j.status = 'processing'
+    ),
+    -- Waits for nobody: a job that is locked is being settled or erased this moment, and must not
+    -- cost the others their renewal. The next beat comes well before its lease ends.
+    free as materialized (
+        select j.id
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        where j.status = 'processing'
+        for no key update of j skip locked
+    ),
+    renewed as (
+        update public.match_jobs as j
+        set lease_expires_at = automatch.now() + p_lease
+        from free as f
+        where j.id = f.id
+    )
+    select h.id from held as h
+$$;
 
 create function public.store_face_embeddings(
     p_job_ids uuid[], p_tokens bigint[], p_embeddings vector[], p_model text, p_quality jsonb[],
@@ -217,6 +257,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -347,6 +388,7 @@ language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
     with held as materialized (
         select j.id, mine.code, mine.message
@@ -394,6 +436,7 @@ language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
     with held as materialized (
         select j.id, j.attempts < j.max_attempts as again, mine.code, mine.message
@@ -454,7 +497,9 @@ language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
+    select automatch.heed_pauses();
     with held as materialized (
         select j.id,
             p_delay > interval '0'
@@ -490,6 +535,7 @@ language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
     with lost as materialized (
         select j.id, j.attempts < j.max_attempts as again
@@ -534,6 +580,7 @@ language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
     with old as materialized (
         select j.id
@@ -561,6 +608,7 @@ language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
     select case
         when (select q.paused from automatch.queue_settings as q) then null
@@ -583,6 +631,7 @@ language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
     select count(*)::integer
     from (select from public.match_jobs as j where j.status = 'pending' limit p_most) as waiting

@@ -28,6 +28,14 @@ as $$
     values (left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200), p_action, jsonb_strip_nulls(p_details))
 $$;
 
+create function automatch.change_pauses()
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$ select pg_advisory_xact_lock(automatch.doorbell() + 2) $$;
+comment on function automatch.change_pauses() is 'Wait for whoever has read the pauses: see heed_pauses().';
+
 create function public.pause_match_jobs(p_school text default null, p_actor text default null)
 returns integer
 language plpgsql
@@ -42,11 +50,20 @@ begin
         update automatch.queue_settings set paused = true;
         select count(*)::integer into v_waiting from public.match_jobs as j where j.status = 'pending';
     else
+        perform automatch.change_pauses();
         insert into automatch.paused_schools (school) values (p_school) on conflict do nothing;
+        with waiting as materialized (
+            select j.id
+            from public.match_jobs as j
+            where j.status = 'pending' and j.school = p_school
+            order by j.id
+            for no key update
+        )
         -- Without their turns: they would all come before everybody else when they go on.
         update public.match_jobs as j
         set deferred = true, run_at = 'infinity', pos = null
-        where j.status = 'pending' and j.school = p_school;
+        from waiting as w
+        where j.id = w.id;
         get diagnostics v_waiting = row_count;
     end if;
     perform automatch.audit(p_actor, 'pause', jsonb_build_object('school', p_school, 'waiting', v_waiting));
@@ -72,11 +89,20 @@ begin
         select count(*)::integer into v_waiting
         from public.match_jobs as j where j.status = 'pending' and j.run_at < 'infinity';
     else
+        perform automatch.change_pauses();
         delete from automatch.paused_schools where school = p_school;
+        with waiting as materialized (
+            select j.id
+            from public.match_jobs as j
+            where j.status = 'pending' and j.deferred and j.school = p_school and j.run_at = 'infinity'
+            order by j.id
+            for no key update
+        )
         -- In the order in which they came; each gets a turn as claims come by.
         update public.match_jobs as j
         set run_at = j.created_at
-        where j.status = 'pending' and j.deferred and j.school = p_school and j.run_at = 'infinity';
+        from waiting as w
+        where j.id = w.id;
         get diagnostics v_waiting = row_count;
     end if;
     perform automatch.audit(p_actor, 'resume', jsonb_build_object('school', p_school, 'waiting', v_waiting));
@@ -119,32 +145,40 @@ as $$
 declare
     v_count integer;
 begin
-    with failed as materialized (
-        select j.id, j.face_id, j.completed_at
-        from public.match_jobs as j
-        where j.status = 'failed'
-          and (p_job_ids is null or j.id = any (p_job_ids))
-          and (p_code is null or j.error_code = p_code)
-          and not exists (
-              select from public.match_jobs as open
-              where open.face_id = j.face_id and open.status in ('pending', 'processing')
-          )
-        order by j.id
-        for no key update of j
-    ),
-    -- A photo has one open job: of several that failed, the newest.
-    newest as (
-        select distinct on (f.face_id) f.id from failed as f order by f.face_id, f.completed_at desc, f.id
-    ),
-    again as (
-        update public.match_jobs as j
-        set status = 'pending', attempts = 0, deferred = true, run_at = automatch.now(), pos = null, solo = false,
-            completed_at = null, error_code = null, error_message = null
-        from newest as n
-        where j.id = n.id
-        returning j.id
-    )
-    select count(*)::integer into v_count from again;
+    loop
+        begin
+            with failed as materialized (
+                select j.id, j.face_id, j.completed_at
+                from public.match_jobs as j
+                where j.status = 'failed'
+                  and (p_job_ids is null or j.id = any (p_job_ids))
+                  and (p_code is null or j.error_code = p_code)
+                  and not exists (
+                      select from public.match_jobs as open
+                      where open.face_id = j.face_id and open.status in ('pending', 'processing')
+                  )
+                order by j.id
+                for no key update of j
+            ),
+            -- A photo has one open job: of several that failed, the newest.
+            newest as (
+                select distinct on (f.face_id) f.id from failed as f order by f.face_id, f.completed_at desc, f.id
+            ),
+            again as (
+                update public.match_jobs as j
+                set status = 'pending', attempts = 0, deferred = true, run_at = automatch.now(), pos = null, solo = false,
+                    completed_at = null, error_code = null, error_message = null
+                from newest as n
+                where j.id = n.id
+                returning j.id
+            )
+            select count(*)::integer into v_count from again;
+            exit;
+        exception when unique_violation then
+            -- One of the photos was queued this moment. Now that job is seen.
+            null;
+        end;
+    end loop;
     perform automatch.audit(
         p_actor, 'retry', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'code', p_code, 'count', v_count)
     );
