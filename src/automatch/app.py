@@ -104,4 +104,5 @@ async def open_worker(
         )
         eyes = await stack.enter_async_context(Eyes(settings, embedder or DlibEmbedder()))
         scheduler = Scheduler(db, photos, settings.worker, settings.retention)
-        yield Worker(Bench(db, photos, eyes, settings.worker), scheduler)
+        seats = asyncio.Semaphore(settings.vision.threads)
+        yield Worker(Bench(db, photos, eyes, settings.worker, seats), scheduler)

@@ -40,6 +40,8 @@ class Bench:
     photos: PhotoStore
     eyes: Eyes
     settings: WorkerSettings
+    seats: asyncio.Semaphore
+    """One a photo that the eyes look at: a photo's time begins when its turn comes."""
 
 
 class Lane:
@@ -64,7 +66,10 @@ class Lane:
                     batch = await self._work(batch)
             except StoreError as exc:
                 # Whoever takes them over finds what was written, and nothing half.
-                log.warning("batch could not be settled; its leases run out", code=exc.code)
+                log.warning("batch could not be settled", code=exc.code)
+                if self._line.is_closed:
+                    # The worker gives back what it holds, once it can.
+                    return
                 self._leases.drop(batch)
                 batch = []
 
@@ -94,6 +99,8 @@ class Lane:
                             refused.append(refusal_of(job, exc))
                         else:
                             seen.append(task.result())
+                if looking and not (ready or seen or refused):
+                    continue
                 kept, spoiled = await self._settler.keep(seen)
                 claimed = await self._settler.settle(
                     ready + kept,
@@ -111,7 +118,7 @@ class Lane:
 
     async def _see(self, job: ClaimedJob) -> SeenJob:
         bench = self._bench
-        async with asyncio.timeout(bench.settings.job_timeout_s):
+        async with bench.seats, asyncio.timeout(bench.settings.job_timeout_s):
             seen = await bench.eyes.see(await bench.photos.read(job.image_path))
             await bench.photos.put_copies(
                 job.image_path, full=seen.kept_jpeg, thumb=seen.thumbnail_jpeg

@@ -92,31 +92,35 @@ class Leases:
         pool = PoolSettings(
             min_size=0,
             max_size=1,
-            timeout_s=self._settings.heartbeat_s,
-            answer_s=self._settings.heartbeat_s,
+            timeout_s=self._settings.heartbeat_s / 2,
+            answer_s=self._settings.heartbeat_s / 2,
         )
+        pause = self._settings.heartbeat_s
         async with Database(self._conninfo, pool, name="automatch-worker-heartbeat") as db:
             while not stop.is_set():
                 try:
-                    async with asyncio.timeout(self._settings.heartbeat_s):
+                    async with asyncio.timeout(pause):
                         await stop.wait()
                 except TimeoutError:
-                    await self._renew(db, loop)
+                    renewed = await self._renew(db, loop)
+                    # A beat that failed is made up for well before the leases end.
+                    pause = self._settings.heartbeat_s / (1 if renewed else 5)
 
-    async def _renew(self, db: Database, loop: asyncio.AbstractEventLoop) -> None:
+    async def _renew(self, db: Database, loop: asyncio.AbstractEventLoop) -> bool:
         now = time.monotonic()
         with self._guard:
             alive = [hold.job for hold in self._holds.values() if hold.until > now]
         if not alive:
-            return
+            return True
         try:
             async with db.alone() as conn:
                 kept = await queue.renew_leases(conn, alive, self._settings.lease_s)
         except StoreError as exc:
             log.warning("leases not renewed", code=exc.code)
-            return
+            return False
         lost = [job for job in alive if job.id not in kept]
         # What was settled while the answer was on its way is not held any more, and not lost.
         for job in set(lost).intersection(self.held()):
             log.warning("job lost to another worker", job=str(job.id))
             loop.call_soon_threadsafe(self._on_lost, job)
+        return True

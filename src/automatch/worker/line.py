@@ -4,7 +4,7 @@ One lane waits at a time, at the doorbell; the others queue behind it. A claim t
 fill `batch_s` at the pace of the jobs before. It starts at the position where the last one stopped,
 because the rows before it may be dead and still in the index; what came in behind that position (a
 commit that took long, a job that was given back) is found by a look at all, every second and
-whenever a claim finds too few.
+whenever a claim finds none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from automatch.worker.leases import Leases
 _LOOK_AT_ALL_S = 1.0
 _DOZE_S = 0.02
 _DOZE_MAX_S = 0.25
-"""Pauses while another worker is the one that is notified; it may be busy the next moment."""
+"""Pauses, from the first to the longest, while nothing may ring: another worker is the one that is
+notified and may be busy the next moment, or a job is due that this one does not get."""
 _DEAF_S = 1.0
 """Longest pause while no notification can come."""
 _FIRST_GUESS_S = 0.05
@@ -137,7 +138,6 @@ class Line:
         if self.is_closed:
             return []
         asleep = await self._bell.fall_asleep()
-        self._doze_s = _DOZE_S if asleep else min(2 * self._doze_s, _DOZE_MAX_S)
         try:
             batch, due_s = await self._claim()
             if not batch:
@@ -165,5 +165,10 @@ class Line:
         longest = self._settings.poll_s
         if not asleep:
             longest = min(longest, self._doze_s if self._bell.is_connected else _DEAF_S)
-        # Overdue and not ours: another worker is claiming it this moment.
-        return longest if due_s is None else min(max(due_s, _DOZE_S), longest)
+        if due_s is not None:
+            # Overdue and not ours: another worker is claiming it this moment, or an operator lets
+            # this one hold no more.
+            longest = min(longest, due_s if due_s > 0 else self._doze_s)
+        quiet = asleep and (due_s is None or due_s > 0)
+        self._doze_s = _DOZE_S if quiet else min(2 * self._doze_s, _DOZE_MAX_S)
+        return longest

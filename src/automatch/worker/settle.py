@@ -62,8 +62,7 @@ class Settler:
             return [], []
         kept, poison = await self._halving(list(seen), self._store)
         jobs = [one.job for one in seen if one.job.id in kept]
-        # The clean copy is there, and so is the embedding: nobody needs the upload any more.
-        await asyncio.gather(*(self._photos.drop_upload(job.image_path) for job in jobs))
+        await asyncio.gather(*(self._drop_upload(job) for job in jobs))
         refused = [refusal_of(one.job, exc) for one, exc in poison]
         spoiled = {one.job.id for one in refused}
         self._lose(one.job for one in seen if one.job.id not in kept and one.job.id not in spoiled)
@@ -106,6 +105,13 @@ class Settler:
             release_delay_s=self._settings.backoff_s,
             claim=claim,
         )
+
+    async def _drop_upload(self, job: ClaimedJob) -> None:
+        # The clean copy is there, and so is the embedding: nobody needs the upload any more.
+        try:
+            await self._photos.drop_upload(job.image_path)
+        except OSError as exc:
+            log.warning("upload not deleted yet", job=str(job.id), error=type(exc).__name__)
 
     async def _store(self, seen: Sequence[SeenJob]) -> dict[UUID, int]:
         async with self._db.alone() as conn:
