@@ -1,0 +1,574 @@
+"""Everything that can happen to jobs, in any order: a model and the database stay in step.
+
+Hypothesis picks what happens next, and after every step what must be true is checked. Each run is
+one transaction that is rolled back. `AUTOMATCH_TEST_LONG=1` tries for minutes instead of seconds.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from psycopg.types.json import Jsonb
+
+from tests.support import build
+from tests.support.build import acting, connect, one
+from tests.support.never import broken_truths
+
+LONG = bool(os.environ.get("AUTOMATCH_TEST_LONG"))
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+LEASE = timedelta(seconds=30)
+SCHOOLS = ["UIT", "HCMUS"]
+WORKERS = [uuid4() for _ in range(3)]
+FACE = build.unit(0)
+"""Of everybody: so whom a search finds is plain."""
+OPEN = {"pending", "processing"}
+EVERYTHING = "select to_jsonb(j) from public.match_jobs as j order by id"
+
+
+@dataclass
+class Person:
+    gender: str
+    school: str
+    photos: dict[str, UUID]
+    """The face of each photo, by the hash of the photo."""
+
+
+@dataclass(frozen=True)
+class Job:
+    face: UUID
+    person: UUID
+    school: str
+    status: str
+    token: int
+    attempts: int
+    deferred: bool
+    run_at: datetime | None
+    """None while the school is paused."""
+    solo: bool
+    lease_until: datetime | None
+    completed_at: datetime | None
+
+
+picks = st.integers(0, 1_000)
+some = st.lists(picks, min_size=1, max_size=4)
+schools = st.sampled_from(SCHOOLS)
+workers = st.integers(0, len(WORKERS) - 1)
+
+
+class Queue(RuleBasedStateMachine):
+    """The rules are what people, workers, operators and the clock do."""
+
+    conn: psycopg.Connection
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.people: dict[UUID, Person] = {}
+        self.jobs: dict[UUID, Job] = {}
+        self.held: list[dict[UUID, int]] = [{} for _ in WORKERS]
+        """What each worker believes that it holds: rightly or not."""
+        self.embedded: set[UUID] = set()
+        self.paused: set[str] = set()
+        self.all_paused = False
+        self.concurrency: int | None = None
+        self.now = NOON
+
+    @initialize()
+    def open(self) -> None:
+        build.set_clock(self.conn, self.now)
+        for gender, school in (("female", "UIT"), ("male", "UIT"), ("male", "HCMUS")):
+            self.join(gender, school)
+
+    def teardown(self) -> None:
+        self.conn.rollback()
+
+    # People.
+
+    @precondition(lambda self: len(self.people) < 6)
+    @rule(gender=st.sampled_from(["female", "male"]), school=schools)
+    def join(self, gender: str, school: str) -> None:
+        person = build.a_profile(self.conn, gender=gender, school=school)
+        self.people[person] = Person(gender, school, {})
+
+    @precondition(lambda self: self.people)
+    @rule(who=picks, photo=st.sampled_from("abc"))
+    def upload(self, who: int, photo: str) -> None:
+        person = self._pick(self.people, who)
+        face_id, digest = uuid4(), photo * 64
+        with acting(self.conn, person):
+            row = self.conn.execute(
+                "select face_id, job_id, job_status, is_new from public.record_upload(%s, %s, %s)",
+                [face_id, f"{face_id.hex[:2]}/{face_id}", digest],
+            ).fetchone()
+        assert row is not None
+        face, job, status, is_new = row
+
+        photos = self.people[person].photos
+        assert is_new == (digest not in photos)
+        assert photos.setdefault(digest, face) == face
+        if job in self.jobs:
+            assert (status, self.jobs[job].face) == (self.jobs[job].status, face)
+        else:
+            assert is_new or not self._jobs_of(face), "a photo with a job got a second one"
+            self._queued(job, person, face)
+
+    @precondition(lambda self: self._faces())
+    @rule(which=picks)
+    def delete_photo(self, which: int) -> None:
+        face = self._pick(self._faces(), which)
+        person = self._faces()[face]
+        with acting(self.conn, person):
+            self.conn.execute("select public.delete_face(%s)", [face])
+        self._gone(lambda job: job.face == face)
+        photos = self.people[person].photos
+        self.people[person].photos = {k: v for k, v in photos.items() if v != face}
+
+    @precondition(lambda self: self.people)
+    @rule(who=picks)
+    def withdraw_consent_and_return(self, who: int) -> None:
+        person = self._pick(self.people, who)
+        with acting(self.conn, person):
+            self.conn.execute("select public.record_consent(false)")
+            self.conn.execute("select public.record_consent(true, '2026-11')")
+        self._gone(lambda job: job.person == person)
+        self.people[person].photos = {}
+
+    @precondition(lambda self: len(self.people) > 2)
+    @rule(who=picks)
+    def erase_account(self, who: int) -> None:
+        person = self._pick(self.people, who)
+        self.conn.execute("delete from public.profiles where id = %s", [person])
+        self._gone(lambda job: job.person == person)
+        del self.people[person]
+
+    # Workers.
+
+    @rule(worker=workers, limit=st.integers(1, 6))
+    def claim(self, worker: int, limit: int) -> None:
+        claimable = {
+            job_id
+            for job_id, job in self.jobs.items()
+            if job.status == "pending"
+            and (not job.deferred or (job.run_at is not None and job.run_at <= self.now))
+        }
+        if self.concurrency is not None:
+            limit = min(limit, self.concurrency - self._count_of(worker))
+        claimed = self.conn.execute(
+            "select id, lease_token, attempts, solo, is_embedded, face_id"
+            " from public.claim_match_jobs(%s, %s, %s)",
+            [WORKERS[worker], limit, LEASE],
+        ).fetchall()
+
+        if self.all_paused or limit <= 0:
+            assert claimed == []
+        else:
+            assert bool(claimed) == bool(claimable)
+            alone = any(solo for *_, solo, _, _ in claimed)
+            waits_alone = any(self.jobs[job_id].solo for job_id in claimable)
+            assert len(claimed) == 1 if alone else len(claimed) <= limit
+            if not waits_alone:
+                assert len(claimed) == min(limit, len(claimable))
+        for job_id, token, attempts, _, is_embedded, face in claimed:
+            job = self.jobs[job_id]
+            assert job_id in claimable, "claimed before its turn, or of a paused school"
+            assert job.school not in self.paused
+            assert (face, is_embedded) == (job.face, job.face in self.embedded)
+            assert (token, attempts) == (job.token + 1, job.attempts + 1)
+            self.held[worker][job_id] = token
+            self.jobs[job_id] = replace(
+                job,
+                status="processing",
+                deferred=False,
+                token=token,
+                attempts=attempts,
+                lease_until=self.now + LEASE,
+            )
+        # Due jobs were given a turn, or were found to be of a school that is paused by now.
+        for job_id in claimable - self._ids(claimed):
+            self._reread(job_id)
+
+    @rule(worker=workers)
+    def beat(self, worker: int) -> None:
+        mine, ids, tokens = self._believed(worker)
+        answer = self._ask("select public.renew_match_leases(%s, %s, %s)", ids, tokens, LEASE)
+        assert answer == mine
+        self._lost(worker, mine)
+        for job_id in mine:
+            self.jobs[job_id] = replace(self.jobs[job_id], lease_until=self.now + LEASE)
+
+    @rule(worker=workers)
+    def see(self, worker: int) -> None:
+        mine, ids, tokens = self._believed(worker)
+        answer = self._ask(
+            "select public.store_face_embeddings(%s, %s, %s, 'dlib', %s, %s)",
+            *(ids, tokens, [FACE] * len(ids)),
+            *([Jsonb({})] * len(ids), [Jsonb({"embed_ms": 1})] * len(ids)),
+        )
+        assert answer == mine
+        self._lost(worker, mine)
+        self.embedded |= {self.jobs[job_id].face for job_id in mine}
+
+    @rule(worker=workers)
+    def complete(self, worker: int) -> None:
+        mine, ids, tokens = self._believed(worker, only_embedded=True)
+        rows = self.conn.execute(
+            "select job_id, match_count from public.complete_match_jobs(%s, %s)", [ids, tokens]
+        ).fetchall()
+        assert self._ids(rows) == mine
+        for job_id, count in rows:
+            assert count == self._lookalikes(self.jobs[job_id].person)
+            self._ends(job_id, "completed")
+        # The answer was lost on its way: asked again, it is the same, and nothing is done twice.
+        before = self._everything()
+        again = self.conn.execute(
+            "select job_id, match_count from public.complete_match_jobs(%s, %s)", [ids, tokens]
+        ).fetchall()
+        assert sorted(again) == sorted(rows)
+        assert self._everything() == before
+        self._forget(worker, ids)
+
+    @rule(worker=workers)
+    def fail(self, worker: int) -> None:
+        mine, ids, tokens = self._believed(worker)
+        told = [["no_face"] * len(ids), ["No face."] * len(ids)]
+        answer = self._ask("select public.fail_match_jobs(%s, %s, %s, %s)", ids, tokens, *told)
+        assert answer == mine
+        for job_id in mine:
+            self._ends(job_id, "failed")
+        self._forget(worker, ids)
+
+    @rule(worker=workers, delay_s=st.sampled_from([0, 2, 600]))
+    def retry(self, worker: int, delay_s: int) -> None:
+        mine, ids, tokens = self._believed(worker)
+        told = [["job_crashed"] * len(ids), ["It broke."] * len(ids)]
+        rows = self.conn.execute(
+            "select job_id, status from public.retry_match_jobs(%s, %s, %s, %s, %s, %s)",
+            [ids, tokens, *told, delay_s, delay_s],
+        ).fetchall()
+        assert self._ids(rows) == mine
+        for job_id, status in rows:
+            assert status == ("pending" if self.jobs[job_id].attempts < 5 else "failed")
+            self._waits_again(job_id) if status == "pending" else self._ends(job_id, "failed")
+        self._forget(worker, ids)
+
+    @rule(worker=workers, delay_s=st.sampled_from([0, 5]))
+    def release(self, worker: int, delay_s: int) -> None:
+        mine, ids, tokens = self._believed(worker)
+        count = one(
+            self.conn,
+            "select public.release_match_jobs(%s, %s, make_interval(secs => %s))",
+            *(ids, tokens, delay_s),
+        )
+        assert count == len(mine)
+        for job_id in mine:
+            job = self.jobs[job_id]
+            self.jobs[job_id] = replace(job, attempts=job.attempts - 1)
+            self._waits_again(job_id)
+        self._forget(worker, ids)
+
+    @rule()
+    def sweep(self) -> None:
+        lost = {
+            job_id
+            for job_id, job in self.jobs.items()
+            if job.lease_until is not None and job.lease_until < self.now
+        }
+        assert one(self.conn, "select public.sweep_match_jobs()") == len(lost)
+        for job_id in lost:
+            job = self.jobs[job_id]
+            self.jobs[job_id] = job = replace(job, token=job.token + 1, solo=True)
+            if job.attempts < 5:
+                self._waits_again(job_id)
+            else:
+                self._ends(job_id, "failed")
+
+    @precondition(lambda self: any(self.held))
+    @rule(worker=workers)
+    def worker_that_lost_all_its_jobs_wakes_up(self, worker: int) -> None:
+        ids = [job for job in self.held[worker] if not self._holds(worker, job)]
+        tokens = [self.held[worker][job] for job in ids]
+        finished = [
+            job for job in ids if job in self.jobs and self.jobs[job].status == "completed"
+        ]
+        assert finished == [], "what a worker completed it does not believe to hold"
+        texts = [["x"] * len(ids)] * 2
+        before = self._everything()
+        for query, more in (
+            ("select public.renew_match_leases(%s, %s, '1 day')", []),
+            ("select public.complete_match_jobs(%s, %s)", []),
+            ("select public.fail_match_jobs(%s, %s, %s, %s)", texts),
+            ("select public.retry_match_jobs(%s, %s, %s, %s, 1, 1)", texts),
+        ):
+            assert self.conn.execute(query, [ids, tokens, *more]).fetchall() == []
+        query = "select public.release_match_jobs(%s, %s)"
+        assert one(self.conn, query, ids, tokens) == 0
+        assert self._everything() == before
+        self._forget(worker, ids)
+
+    # The clock.
+
+    @rule(seconds=st.sampled_from([1, 3, 20, 31, 31, 700, 86_400, -1, -40, -4_000]))
+    def clock_moves(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+        build.set_clock(self.conn, self.now)
+
+    @rule(hours=st.sampled_from([1, 24]))
+    def clean_up(self, hours: int) -> None:
+        long_ago = self.now - timedelta(hours=hours)
+        created = dict(self.conn.execute("select id, created_at from public.match_jobs").fetchall())
+        old = {
+            job_id
+            for job_id, job in self.jobs.items()
+            if job.completed_at is not None
+            and job.completed_at < long_ago
+            and created[job_id] < long_ago
+        }
+        query = "select public.cleanup_old_match_jobs(make_interval(hours => %s))"
+        assert one(self.conn, query, hours) == len(old)
+        for job_id in old:
+            del self.jobs[job_id]
+
+    # The operator.
+
+    @rule(school=st.none() | schools)
+    def pause(self, school: str | None) -> None:
+        self.conn.execute("select public.pause_match_jobs(%s)", [school])
+        if school is None:
+            self.all_paused = True
+            return
+        self.paused.add(school)
+        for job_id, job in self.jobs.items():
+            if job.school == school and job.status == "pending":
+                self.jobs[job_id] = replace(job, deferred=True, run_at=None)
+
+    @rule(school=st.none() | schools)
+    def resume(self, school: str | None) -> None:
+        self.conn.execute("select public.resume_match_jobs(%s)", [school])
+        if school is None:
+            self.all_paused = False
+            return
+        self.paused.discard(school)
+        for job_id, job in self.jobs.items():
+            if job.school == school and job.status == "pending" and job.run_at is None:
+                self._reread(job_id)
+
+    @rule(jobs=st.none() | st.just(1) | st.just(2))
+    def set_concurrency(self, jobs: int | None) -> None:
+        self.conn.execute("select public.set_match_concurrency(%s)", [jobs])
+        self.concurrency = jobs
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=st.none() | some)
+    def retry_failed(self, which: list[int] | None) -> None:
+        ids = None if which is None else [self._pick(self.jobs, one) for one in which]
+        wanted = {
+            job_id
+            for job_id, job in self.jobs.items()
+            if job.status == "failed"
+            and (ids is None or job_id in ids)
+            and not any(other.status in OPEN for other in self._jobs_of(job.face))
+        }
+        count = one(self.conn, "select public.retry_failed_match_jobs(%s)", ids)
+        assert count == len({self.jobs[job_id].face for job_id in wanted})
+        again = self.conn.execute(
+            "select id from public.match_jobs where id = any (%s) and status = 'pending'",
+            [list(wanted)],
+        ).fetchall()
+        assert len(again) == count
+        for (job_id,) in again:
+            self.jobs[job_id] = replace(
+                self.jobs[job_id], attempts=0, solo=False, completed_at=None
+            )
+            self._waits_again(job_id)
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=some)
+    def cancel(self, which: list[int]) -> None:
+        ids = {self._pick(self.jobs, one) for one in which}
+        open_jobs = {job_id for job_id in ids if self.jobs[job_id].status in OPEN}
+        count = one(self.conn, "select public.cancel_match_jobs(%s)", list(ids))
+        assert count == len(open_jobs)
+        for job_id in open_jobs:
+            job = self.jobs[job_id]
+            self.jobs[job_id] = replace(job, token=job.token + 1)
+            self._ends(job_id, "failed")
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=picks, threshold=st.none() | st.just(0.9))
+    def requeue(self, which: int, threshold: float | None) -> None:
+        job = self.jobs[self._pick(self.jobs, which)]
+        query = "select public.requeue_match_job(%s, %s)"
+        new = one(self.conn, query, self._pick(self.jobs, which), threshold)
+        open_jobs = [other for other in self._jobs_of(job.face) if other.status in OPEN]
+        assert (new in self.jobs) == bool(open_jobs)
+        if not open_jobs:
+            self._queued(new, job.person, job.face)
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=some, priority=st.sampled_from([1, 2, 3]))
+    def prioritize(self, which: list[int], priority: int) -> None:
+        ids = list({self._pick(self.jobs, one) for one in which})
+        self.conn.execute("select public.prioritize_match_jobs(%s, %s::smallint)", [ids, priority])
+        rows = self.conn.execute(
+            "select id from public.match_jobs where id = any (%s) and status = 'pending'"
+            " and priority <> %s",
+            [ids, priority],
+        )
+        assert rows.fetchall() == []
+
+    # What must be true after every step.
+
+    @invariant()
+    def model_and_database_agree(self) -> None:
+        rows = self.conn.execute(
+            "select id, face_id, user_id, school, status, lease_token, attempts, deferred,"
+            " nullif(run_at, 'infinity'), solo, lease_expires_at, completed_at"
+            " from public.match_jobs"
+        ).fetchall()
+        found = {job_id: Job(*columns) for job_id, *columns in rows}
+        assert found.keys() == self.jobs.keys(), "a job vanished, or came from nowhere"
+        for job_id, job in found.items():
+            # When a job that does not wait was to be run is of no interest any more.
+            expected = self.jobs[job_id]
+            shown = expected.run_at if expected.deferred else job.run_at
+            assert job == replace(expected, run_at=shown)
+
+    @invariant()
+    def nothing_is_there_that_must_never_be(self) -> None:
+        assert broken_truths(self.conn) == []
+
+    # How the model works.
+
+    def _pick(self, things, number):
+        return list(things)[number % len(things)]
+
+    def _faces(self) -> dict[UUID, UUID]:
+        return {
+            face: person_id
+            for person_id, person in self.people.items()
+            for face in person.photos.values()
+        }
+
+    def _jobs_of(self, face: UUID) -> list[Job]:
+        return [job for job in self.jobs.values() if job.face == face]
+
+    def _ids(self, rows) -> set[UUID]:
+        return {row[0] for row in rows}
+
+    def _ask(self, query: str, *parameters) -> set[UUID]:
+        return self._ids(self.conn.execute(query, parameters).fetchall())
+
+    def _everything(self):
+        return [
+            self.conn.execute(query).fetchall()
+            for query in (EVERYTHING, "select * from automatch.feed_entries order by 1, 2")
+        ]
+
+    def _holds(self, worker: int, job_id: UUID) -> bool:
+        job = self.jobs.get(job_id)
+        return (
+            job is not None
+            and job.status == "processing"
+            and job.token == self.held[worker][job_id]
+        )
+
+    def _count_of(self, worker: int) -> int:
+        return sum(self._holds(worker, job_id) for job_id in self.held[worker])
+
+    def _believed(self, worker: int, *, only_embedded: bool = False):
+        """Return what a worker really holds, and what it believes to hold with its tokens."""
+        believed = self.held[worker]
+        if only_embedded:
+            believed = {
+                job_id: token
+                for job_id, token in believed.items()
+                if job_id in self.jobs and self.jobs[job_id].face in self.embedded
+            }
+        mine = {job_id for job_id in believed if self._holds(worker, job_id)}
+        return mine, list(believed), list(believed.values())
+
+    def _forget(self, worker: int, ids) -> None:
+        for job_id in ids:
+            self.held[worker].pop(job_id, None)
+
+    def _lost(self, worker: int, mine: set[UUID]) -> None:
+        """Let a worker sometimes drop what it is told that it lost, and sometimes not."""
+        if len(mine) % 2:
+            self._forget(worker, set(self.held[worker]) - mine)
+
+    def _queued(self, job_id: UUID, person: UUID, face: UUID) -> None:
+        school = self.people[person].school
+        paused = school in self.paused
+        run_at = None if paused else self.now
+        self.jobs[job_id] = Job(
+            *(face, person, school, "pending", 0, 0),
+            *(paused, run_at, False, None, None),
+        )
+
+    def _ends(self, job_id: UUID, status: str) -> None:
+        self.jobs[job_id] = replace(
+            self.jobs[job_id],
+            status=status,
+            deferred=False,
+            lease_until=None,
+            completed_at=self.now,
+        )
+
+    def _waits_again(self, job_id: UUID) -> None:
+        self.jobs[job_id] = replace(self.jobs[job_id], status="pending", lease_until=None)
+        self._reread(job_id)
+
+    def _reread(self, job_id: UUID) -> None:
+        """Take over when a waiting job is due: delays are drawn by lot."""
+        row = self.conn.execute(
+            "select deferred, nullif(run_at, 'infinity') from public.match_jobs where id = %s",
+            [job_id],
+        ).fetchone()
+        assert row is not None
+        self.jobs[job_id] = replace(self.jobs[job_id], deferred=row[0], run_at=row[1])
+
+    def _gone(self, is_gone) -> None:
+        self.jobs = {job_id: job for job_id, job in self.jobs.items() if not is_gone(job)}
+
+    def _lookalikes(self, person_id: UUID) -> int:
+        """Return how many people a search for this person finds: everybody has one face."""
+        me = self.people[person_id]
+        return sum(
+            other.school == me.school
+            and other.gender != me.gender
+            and any(face in self.embedded for face in other.photos.values())
+            for other in self.people.values()
+        )
+
+
+@pytest.mark.timeout(3600 if LONG else 120)
+def test_model_and_queue_stay_in_step_whatever_happens(database) -> None:
+    with connect(database.owner) as conn:
+        # Part of it: whoever waits for a lock here waits for ever.
+        conn.execute("set lock_timeout = '5s'")
+        conn.commit()
+        run_state_machine_as_test(
+            type("Queue", (Queue,), {"conn": conn}),
+            settings=settings(
+                max_examples=1_000 if LONG else 30,
+                stateful_step_count=60 if LONG else 40,
+                deadline=None,
+                database=None,
+                print_blob=True,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

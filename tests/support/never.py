@@ -1,0 +1,79 @@
+"""What no committed state may hold, whoever did what in which order."""
+
+from __future__ import annotations
+
+import psycopg
+
+NEVER = {
+    "a card whose match is gone": """
+        select from automatch.feed_entries as e
+        where e.match_id is not null
+          and not exists (select from public.matches as m where m.id = e.match_id)
+    """,
+    "a card that one of the two lacks": """
+        select from automatch.feed_entries as e
+        where e.match_id is not null and not exists (
+            select from automatch.feed_entries as o
+            where o.profile_id = e.other_profile_id and o.other_profile_id = e.profile_id
+              and o.match_id = e.match_id
+        )
+    """,
+    "a match that no card shows, nor a better one of the two": """
+        select from public.matches as m
+        where not exists (
+            select from automatch.feed_entries as e
+            join public.matches as shown on shown.id = e.match_id
+            where e.profile_id = m.profile_a_id and e.other_profile_id = m.profile_b_id
+              and shown.similarity >= m.similarity
+        )
+    """,
+    "a position above the head": """
+        select from automatch.feed_entries as e
+        join automatch.feed_heads as h on h.profile_id = e.profile_id
+        where e.pos > h.last_pos
+    """,
+    "a face without consent": """
+        select from public.faces as f where not automatch.has_consent(f.profile_id)
+    """,
+    "a face that can be found and must not, or the other way round": """
+        select from (
+            select f.id, p.school, p.gender from public.faces as f
+            join public.profiles as p on p.id = f.profile_id
+            where p.discoverable and f.embedding is not null
+        ) as meant
+        full join public.face_index as i
+            on (i.face_id, i.school, i.gender) = (meant.id, meant.school, meant.gender)
+        where meant.id is null or i.face_id is null
+    """,
+    "a search copy of another embedding": """
+        select from public.face_index as i join public.faces as f on f.id = i.face_id
+        where i.embedding <> f.embedding::halfvec(128)
+    """,
+    "two open jobs of a photo": """
+        select from public.match_jobs as j
+        where j.status in ('pending', 'processing') group by j.face_id having count(*) > 1
+    """,
+    "a job that can be claimed although its school is paused": """
+        select from public.match_jobs as j
+        join automatch.paused_schools as s on s.school = j.school
+        where j.status = 'pending' and not j.deferred
+    """,
+    "a job that waits for the end of a pause that has ended": """
+        select from public.match_jobs as j
+        where j.status = 'pending' and j.run_at = 'infinity'
+          and not exists (select from automatch.paused_schools as s where s.school = j.school)
+    """,
+    "a job that no claim would ever find": """
+        select from public.match_jobs as j
+        where j.status = 'pending' and j.pos is null and not j.deferred
+    """,
+    "a job of nobody's photo": """
+        select from public.match_jobs as j join public.faces as f on f.id = j.face_id
+        where f.profile_id <> j.user_id
+    """,
+}
+
+
+def broken_truths(conn: psycopg.Connection) -> list[str]:
+    """Return what is there and must never be."""
+    return [what for what, query in NEVER.items() if conn.execute(query).fetchone()]
