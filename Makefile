@@ -39,7 +39,7 @@ bench: $(DEV) ## Measure upload to screen on this machine
 	$(BIN)/python benchmarks/upload_to_screen.py
 
 lock: $(DEV) ## Resolve the lock files anew (needs uv)
-	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build --only-group build -o requirements/build.lock
+	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --group build -o requirements/build.lock
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build -o requirements/run.lock
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build --group dev -c requirements/run.lock -o requirements/dev.lock
 
