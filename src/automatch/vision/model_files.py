@@ -40,12 +40,21 @@ def verified(name: str, folder: Path | None = None) -> Path:
         ModelMissingError: there is no such file.
         ModelDamagedError: its SHA-256 is not the pinned one.
     """
-    path = (folder or model_folder()) / name
+    read_verified(name, folder)
+    return _path(name, folder)
+
+
+def read_verified(name: str, folder: Path | None = None) -> bytes:
+    """Return the checked content of a model file; raises what `verified` raises."""
+    path = _path(name, folder)
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        data = path.read_bytes()
     except OSError as exc:
         raise ModelMissingError(path) from exc
-    if digest != _SHA256[name]:
+    if hashlib.sha256(data).hexdigest() != _SHA256[name]:
         raise ModelDamagedError(path)
-    return path
+    return data
+
+
+def _path(name: str, folder: Path | None) -> Path:
+    return (folder or model_folder()) / name

@@ -1,0 +1,132 @@
+"""Writes an ONNX model as bytes, so that a graph can be built without the package `onnx`.
+
+ONNX is Protocol Buffers, and a model needs only two of their wire types: integers of variable
+length, and bytes behind their length. Field numbers are those of `onnx.proto3` at IR version 8.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+_IR_VERSION, _OPSET = 8, 13
+_INT, _INTS = 2, 7
+_ELEMENT_TYPES = {"float32": 1, "uint8": 2, "int64": 7}
+
+
+class OnnxGraph:
+    """A graph under construction; tensors are known by their names."""
+
+    def __init__(self, name: str) -> None:
+        """Start with nothing in it."""
+        self._name = name
+        self._nodes: list[bytes] = []
+        self._constants: list[bytes | memoryview] = []
+        self._inputs: list[bytes] = []
+        self._outputs: list[bytes] = []
+
+    def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
+        """Declare an input and return its name; a text in *shape* names a side of any size."""
+        self._inputs.append(_value_info(name, dtype, shape))
+        return name
+
+    def constant(self, values: npt.ArrayLike, dtype: str = "float32") -> str:
+        """Add numbers to the graph and return their name."""
+        array = np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<"))
+        name = f"c{len(self._constants) // 3}"
+        numbers = array.data.cast("B") if array.size else b""
+        head = (
+            b"".join(_integer(1, side) for side in array.shape)
+            + _integer(2, _ELEMENT_TYPES[dtype])
+            + _text(8, name)
+            + _head(9, array.nbytes)
+        )
+        # The numbers stay where they are until the one copy that makes the model.
+        self._constants += (_head(5, len(head) + array.nbytes), head, numbers)
+        return name
+
+    def add(self, operator: str, *inputs: str, **attributes: int | Sequence[int]) -> str:
+        """Add an operator and return the name of its output."""
+        name = f"n{len(self._nodes)}"
+        self._nodes.append(_node(operator, inputs, name, attributes))
+        return name
+
+    def output(self, tensor: str, name: str, dtype: str, shape: Sequence[int | str]) -> None:
+        """Give *tensor* out under *name*."""
+        self._nodes.append(_node("Identity", (tensor,), name, {}))
+        self._outputs.append(_value_info(name, dtype, shape))
+
+    def to_bytes(self) -> bytes:
+        """Return the model as a file of it would be."""
+        graph = [
+            *(_bytes(1, node) for node in self._nodes),
+            _text(2, self._name),
+            *self._constants,
+            *(_bytes(11, value) for value in self._inputs),
+            *(_bytes(12, value) for value in self._outputs),
+        ]
+        opset = _text(1, "") + _integer(2, _OPSET)
+        head = _integer(1, _IR_VERSION) + _bytes(8, opset) + _head(7, sum(map(len, graph)))
+        return b"".join((head, *graph))
+
+
+def _node(
+    operator: str,
+    inputs: Sequence[str],
+    output: str,
+    attributes: dict[str, int | Sequence[int]],
+) -> bytes:
+    return (
+        b"".join(_text(1, name) for name in inputs)
+        + _text(2, output)
+        + _text(3, output)
+        + _text(4, operator)
+        + b"".join(_bytes(5, _attribute(name, value)) for name, value in attributes.items())
+    )
+
+
+def _attribute(name: str, value: int | Sequence[int]) -> bytes:
+    if isinstance(value, int):
+        return _text(1, name) + _integer(3, value) + _integer(20, _INT)
+    return _text(1, name) + b"".join(_integer(8, item) for item in value) + _integer(20, _INTS)
+
+
+def _value_info(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
+    sides = (_integer(1, side) if isinstance(side, int) else _text(2, side) for side in shape)
+    tensor = _integer(1, _ELEMENT_TYPES[dtype]) + _bytes(
+        2, b"".join(_bytes(1, side) for side in sides)
+    )
+    return _text(1, name) + _bytes(2, _bytes(1, tensor))
+
+
+def _varint(value: int) -> bytes:
+    value &= 0xFFFF_FFFF_FFFF_FFFF
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _integer(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _head(field: int, length: int) -> bytes:
+    """Return what stands before *length* bytes."""
+    return _varint(field << 3 | 2) + _varint(length)
+
+
+def _bytes(field: int, value: bytes) -> bytes:
+    return _head(field, len(value)) + value
+
+
+def _text(field: int, value: str) -> bytes:
+    return _bytes(field, value.encode())
