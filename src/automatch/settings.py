@@ -84,6 +84,17 @@ class VisionSettings(_Group):
     kept_side: int = Field(1600, ge=640, description="Longest side of the copy that is kept.")
     thumbnail_side: int = Field(320, ge=64, description="Longest side of the thumbnail.")
     detect_side: int = Field(640, ge=320, description="Longest side the face detector looks at.")
+    yunet_file: Path | None = Field(
+        None,
+        description="File of the YuNet face detector, which then replaces dlib's: "
+        "`face_detection_yunet_2023mar.onnx`.",
+    )
+    hog_min_confidence: float = Field(
+        0.2, ge=0.1, description="Least score of a face by dlib's detector."
+    )
+    yunet_min_confidence: float = Field(
+        0.8, ge=0.6, le=1, description="Least score of a face by YuNet, from 0 to 1."
+    )
     min_face_side: int = Field(
         60, ge=20, description="Fewest pixels on a face's side in the kept copy."
     )

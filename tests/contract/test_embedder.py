@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from automatch.vision import DlibEmbedder, Embedder
-from automatch.vision.detector import FaceDetector
 from automatch.vision.embedder import to_unit_rows
+from automatch.vision.hog_detector import HogDetector
 from tests.support.dlib_inference import DlibInference
 from tests.support.embedder import FakeEmbedder
 from tests.support.photos import astronaut, hopper, pixels, shared_photo, shared_portraits
@@ -26,19 +26,19 @@ def embedder(request: pytest.FixtureRequest) -> Embedder:
 
 
 @pytest.fixture(scope="module")
-def detector() -> FaceDetector:
-    return FaceDetector(640)
+def detector() -> HogDetector:
+    return HogDetector(640, 0.2)
 
 
 @pytest.fixture(scope="module")
-def chips(detector: FaceDetector) -> npt.NDArray[np.uint8]:
+def chips(detector: HogDetector) -> npt.NDArray[np.uint8]:
     """The chips of two people."""
     photos = (np.asarray(astronaut()), np.asarray(hopper()))
     return np.stack([_chip(detector, photo) for photo in photos])
 
 
-def _chip(detector: FaceDetector, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    return detector.align(photo, detector.find(photo)[0])[1]
+def _chip(detector: HogDetector, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return detector.align(photo, detector.find(photo)[0]).chip
 
 
 def _distance(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
@@ -106,7 +106,7 @@ def test_model_ids_differ() -> None:
 
 
 def test_dlib_puts_two_photos_of_one_person_closer_than_any_strangers(
-    detector: FaceDetector, chips: npt.NDArray[np.uint8]
+    detector: HogDetector, chips: npt.NDArray[np.uint8]
 ) -> None:
     names = ("obama_1.jpg", "obama_2.jpg", "biden_1.jpg", "biden_2.jpg")
     photos = [pixels(shared_photo(name)).astype(np.uint8) for name in names]
@@ -128,7 +128,7 @@ def test_dlib_model_gives_what_dlib_itself_gives(chips: npt.NDArray[np.uint8]) -
     assert np.abs(_EMBEDDERS["dlib"].embed(chips) - expected).max() < 1e-5
 
 
-def test_dlib_model_gives_what_dlib_itself_gives_on_many_faces(detector: FaceDetector) -> None:
+def test_dlib_model_gives_what_dlib_itself_gives_on_many_faces(detector: HogDetector) -> None:
     photos = [pixels(photo).astype(np.uint8) for photo in shared_portraits(20)]
     many = np.stack([_chip(detector, photo) for photo in photos])
 

@@ -21,7 +21,7 @@ from automatch.errors import (
 )
 from automatch.settings import Settings, VisionSettings
 from automatch.vision import DlibEmbedder, Eyes
-from automatch.vision.model_files import FACE_RESNET, verified
+from automatch.vision.model_files import FACE_RESNET, YUNET, verified
 from tests.support.embedder import FakeEmbedder
 from tests.support.photos import (
     astronaut,
@@ -31,6 +31,7 @@ from tests.support.photos import (
     hopper,
     pixels,
     scene_without_face,
+    shared_model,
     shared_photo,
     two_people,
     with_scans,
@@ -126,6 +127,41 @@ async def test_real_portraits_are_accepted() -> None:
         seen = await asyncio.gather(*(eyes.see(photo) for photo in photos))
 
     assert all(photo.face.confidence > 0.5 for photo in seen)
+
+
+async def test_yunet_sees_where_its_file_is_named() -> None:
+    vision = VisionSettings(threads=2, yunet_file=shared_model(YUNET))
+    names = [
+        "biden_1",
+        "biden_2",
+        "harington_1",
+        "lacamoire_1",
+        "leslie_1",
+        "obama_1",
+        "obama_2",
+        "obama_3",
+    ]
+
+    async with Eyes(Settings(vision=vision), FakeEmbedder()) as eyes:
+        seen = await asyncio.gather(*(eyes.see(shared_photo(f"{name}.jpg")) for name in names))
+        with pytest.raises(SeveralFacesError):
+            await eyes.see(encode(two_people()))
+
+    assert all(0.8 < photo.face.confidence <= 1 for photo in seen)
+
+
+async def test_a_named_yunet_file_must_be_the_one(tmp_path: Path) -> None:
+    file = tmp_path / YUNET
+    settings = Settings(vision=VisionSettings(yunet_file=file))
+
+    with pytest.raises(ModelMissingError, match="AUTOMATCH_VISION__YUNET_FILE"):
+        async with Eyes(settings, FakeEmbedder()):
+            pass
+
+    file.write_bytes(b"another model")
+    with pytest.raises(ModelDamagedError, match="AUTOMATCH_VISION__YUNET_FILE"):
+        async with Eyes(settings, FakeEmbedder()):
+            pass
 
 
 async def test_one_picture_in_any_orientation_gives_one_face() -> None:

@@ -49,6 +49,14 @@ def shared_portraits(count: int) -> list[bytes]:
     return [path.read_bytes() for path in paths[:: len(paths) // count][:count]]
 
 
+def shared_model(name: str) -> Path:
+    """Return a model file that is no part of this repository, or skip the test."""
+    path = _SHARED / "models" / name
+    if not path.is_file():
+        pytest.skip(f"{name} is not in ../shared/models")
+    return path
+
+
 def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
     """Return *image* as the bytes of a file."""
     out = io.BytesIO()

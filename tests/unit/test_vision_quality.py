@@ -24,12 +24,12 @@ def _chip(blur: float = 0, light: float = 1) -> np.ndarray:
 
 def test_no_face_is_named() -> None:
     with pytest.raises(NoFaceError):
-        choose_face([])
+        choose_face([], 0.2)
 
 
 def test_two_faces_of_like_size_are_counted() -> None:
     with pytest.raises(SeveralFacesError, match=r"^2 faces") as caught:
-        choose_face([_face(100), _face(60, 0.3)])
+        choose_face([_face(100), _face(60, 0.3)], 0.2)
 
     assert caught.value.count == 2
 
@@ -37,7 +37,7 @@ def test_two_faces_of_like_size_are_counted() -> None:
 def test_small_faces_in_the_background_do_not_count() -> None:
     largest = _face(300, 0.6)
 
-    assert choose_face([_face(149, 2.0), largest, _face(40)]) is largest
+    assert choose_face([_face(149, 2.0), largest, _face(40)], 0.2) is largest
 
 
 def test_a_small_face_is_refused_with_its_size() -> None:

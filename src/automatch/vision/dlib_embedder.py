@@ -52,6 +52,7 @@ class DlibEmbedder:
     def _loaded(self) -> onnxruntime.InferenceSession:
         with self._loading:
             if self._session is None:
-                data = read_verified(FACE_RESNET, self._folder)
+                path = self._folder / FACE_RESNET if self._folder else None
+                data = read_verified(FACE_RESNET, path)
                 self._session = open_session(onnx_model(read_network(data)))
             return self._session

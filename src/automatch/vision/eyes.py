@@ -16,18 +16,32 @@ import numpy as np
 
 from automatch.errors import EmbeddingInvalidError
 from automatch.vision.decoder import Decoder
-from automatch.vision.detector import FaceDetector
 from automatch.vision.embedder import CHIP_SIDE
+from automatch.vision.hog_detector import HogDetector
 from automatch.vision.quality import check_quality, choose_face, measure
 from automatch.vision.seen import DetectedFace, SeenPhoto
+from automatch.vision.yunet_detector import YunetDetector
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     import numpy.typing as npt
 
-    from automatch.settings import Settings
+    from automatch.settings import Settings, VisionSettings
+    from automatch.vision.detector import Detector
     from automatch.vision.embedder import Embedder
+
+
+def open_detector(vision: VisionSettings) -> Detector:
+    """Return the detector that *vision* asks for, its model loaded.
+
+    Raises:
+        ModelMissingError: a model file is not there.
+        ModelDamagedError: a model file is not the one it should be.
+    """
+    if vision.yunet_file:
+        return YunetDetector(vision.yunet_file, vision.detect_side, vision.yunet_min_confidence)
+    return HogDetector(vision.detect_side, vision.hog_min_confidence)
 
 
 class Eyes:
@@ -46,7 +60,7 @@ class Eyes:
         self._opening = threading.Lock()
         self._closed = False
         self._decoders: list[Decoder] = []
-        self._detector: FaceDetector | None = None
+        self._detector: Detector | None = None
 
     @property
     def model_id(self) -> str:
@@ -93,7 +107,7 @@ class Eyes:
         return await loop.run_in_executor(self._pool, self._look, photo)
 
     def _load(self) -> None:
-        self._detector = FaceDetector(self._settings.vision.detect_side)
+        self._detector = open_detector(self._settings.vision)
         self._embed(np.full((CHIP_SIDE, CHIP_SIDE, 3), 128, np.uint8))
 
     def _look(self, photo: bytes) -> SeenPhoto:
@@ -102,15 +116,16 @@ class Eyes:
         started = time.perf_counter()
         decoded = self._decoder().decode(photo)
         decoded_at = time.perf_counter()
-        finding = choose_face(self._detector.find(decoded.pixels))
-        landmarks, chip = self._detector.align(decoded.pixels, finding)
-        quality = measure(finding, chip)
+        findings = self._detector.find(decoded.pixels)
+        finding = choose_face(findings, self._detector.min_confidence)
+        aligned = self._detector.align(decoded.pixels, finding)
+        quality = measure(finding, aligned.chip)
         check_quality(quality, self._settings.vision.min_face_side)
         detected_at = time.perf_counter()
-        embedding = self._embed(chip)
+        embedding = self._embed(aligned.chip)
         embedded_at = time.perf_counter()
         return SeenPhoto(
-            face=DetectedFace(finding.box, finding.confidence, landmarks, embedding),
+            face=DetectedFace(finding.box, finding.confidence, aligned.landmarks, embedding),
             quality=quality,
             kept_jpeg=decoded.kept_jpeg,
             thumbnail_jpeg=decoded.thumbnail_jpeg,

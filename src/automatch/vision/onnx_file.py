@@ -33,7 +33,7 @@ class OnnxGraph:
 
     def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
         """Declare an input and return its name; a text in *shape* names a side of any size."""
-        self._inputs.append(_value_info(name, dtype, shape))
+        self._inputs.append(value_info(name, dtype, shape))
         return name
 
     def constant(self, values: npt.ArrayLike, dtype: str = "float32") -> str:
@@ -42,9 +42,9 @@ class OnnxGraph:
         name = f"c{len(self._constants) // 3}"
         numbers = array.data.cast("B") if array.size else b""
         head = (
-            b"".join(_integer(1, side) for side in array.shape)
-            + _integer(2, _ELEMENT_TYPES[dtype])
-            + _text(8, name)
+            b"".join(integer_field(1, side) for side in array.shape)
+            + integer_field(2, _ELEMENT_TYPES[dtype])
+            + text_field(8, name)
             + _head(9, array.nbytes)
         )
         # The numbers stay where they are until the one copy that makes the model.
@@ -60,19 +60,21 @@ class OnnxGraph:
     def output(self, tensor: str, name: str, dtype: str, shape: Sequence[int | str]) -> None:
         """Give *tensor* out under *name*."""
         self._nodes.append(_node("Identity", (tensor,), name, {}))
-        self._outputs.append(_value_info(name, dtype, shape))
+        self._outputs.append(value_info(name, dtype, shape))
 
     def to_bytes(self) -> bytes:
         """Return the model as a file of it would be."""
         graph = [
-            *(_bytes(1, node) for node in self._nodes),
-            _text(2, self._name),
+            *(bytes_field(1, node) for node in self._nodes),
+            text_field(2, self._name),
             *self._constants,
-            *(_bytes(11, value) for value in self._inputs),
-            *(_bytes(12, value) for value in self._outputs),
+            *(bytes_field(11, value) for value in self._inputs),
+            *(bytes_field(12, value) for value in self._outputs),
         ]
-        opset = _text(1, "") + _integer(2, _OPSET)
-        head = _integer(1, _IR_VERSION) + _bytes(8, opset) + _head(7, sum(map(len, graph)))
+        opset = text_field(1, "") + integer_field(2, _OPSET)
+        head = (
+            integer_field(1, _IR_VERSION) + bytes_field(8, opset) + _head(7, sum(map(len, graph)))
+        )
         return b"".join((head, *graph))
 
 
@@ -83,26 +85,32 @@ def _node(
     attributes: dict[str, int | Sequence[int]],
 ) -> bytes:
     return (
-        b"".join(_text(1, name) for name in inputs)
-        + _text(2, output)
-        + _text(3, output)
-        + _text(4, operator)
-        + b"".join(_bytes(5, _attribute(name, value)) for name, value in attributes.items())
+        b"".join(text_field(1, name) for name in inputs)
+        + text_field(2, output)
+        + text_field(3, output)
+        + text_field(4, operator)
+        + b"".join(bytes_field(5, _attribute(name, value)) for name, value in attributes.items())
     )
 
 
 def _attribute(name: str, value: int | Sequence[int]) -> bytes:
     if isinstance(value, int):
-        return _text(1, name) + _integer(3, value) + _integer(20, _INT)
-    return _text(1, name) + b"".join(_integer(8, item) for item in value) + _integer(20, _INTS)
-
-
-def _value_info(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
-    sides = (_integer(1, side) if isinstance(side, int) else _text(2, side) for side in shape)
-    tensor = _integer(1, _ELEMENT_TYPES[dtype]) + _bytes(
-        2, b"".join(_bytes(1, side) for side in sides)
+        return text_field(1, name) + integer_field(3, value) + integer_field(20, _INT)
+    return (
+        text_field(1, name)
+        + b"".join(integer_field(8, item) for item in value)
+        + integer_field(20, _INTS)
     )
-    return _text(1, name) + _bytes(2, _bytes(1, tensor))
+
+
+def value_info(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
+    sides = (
+        integer_field(1, side) if isinstance(side, int) else text_field(2, side) for side in shape
+    )
+    tensor = integer_field(1, _ELEMENT_TYPES[dtype]) + bytes_field(
+        2, b"".join(bytes_field(1, side) for side in sides)
+    )
+    return text_field(1, name) + bytes_field(2, bytes_field(1, tensor))
 
 
 def _varint(value: int) -> bytes:
@@ -115,7 +123,7 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _integer(field: int, value: int) -> bytes:
+def integer_field(field: int, value: int) -> bytes:
     return _varint(field << 3) + _varint(value)
 
 
@@ -124,9 +132,9 @@ def _head(field: int, length: int) -> bytes:
     return _varint(field << 3 | 2) + _varint(length)
 
 
-def _bytes(field: int, value: bytes) -> bytes:
+def bytes_field(field: int, value: bytes) -> bytes:
     return _head(field, len(value)) + value
 
 
-def _text(field: int, value: str) -> bytes:
-    return _bytes(field, value.encode())
+def text_field(field: int, value: str) -> bytes:
+    return bytes_field(field, value.encode())

@@ -29,13 +29,18 @@ _LIT = 80.0
 _MAX_GAIN = 4.0
 
 
-def choose_face(findings: Sequence[Finding]) -> Finding:
+def choose_face(findings: Sequence[Finding], min_confidence: float) -> Finding:
     """Return the one face that the photo is of.
+
+    Args:
+        findings: what the detector found.
+        min_confidence: what scores less is no face.
 
     Raises:
         NoFaceError: there is none.
         SeveralFacesError: there are several of comparable size.
     """
+    findings = [finding for finding in findings if finding.confidence >= min_confidence]
     if not findings:
         raise NoFaceError
     largest = max(findings, key=lambda finding: finding.side)

@@ -37,8 +37,8 @@ class DetectedFace:
     box: Box
     confidence: float
     """The detector's own score: it depends on the detector and is no probability."""
-    landmarks: tuple[tuple[int, int], ...]
-    """Five (x, y) points: both corners of one eye, both of the other, the base of the nose."""
+    landmarks: tuple[tuple[float, float], ...]
+    """Five (x, y) points in the kept copy; which ones depends on the detector."""
     embedding: npt.NDArray[np.float32]
     """Of length 1."""
 

@@ -1,0 +1,66 @@
+"""Where YuNet's landmarks lie in the chips that dlib cuts, and how far chips cut by them lead.
+
+The face model was trained on chips that dlib cut by its own landmarks. YuNet has others, so a chip
+is cut by bringing them to where they usually lie in dlib's chips. Fits that template on every other
+portrait and judges it on the rest, by the distance of the embeddings of both chips.
+
+    .venv/bin/python benchmarks/yunet_template.py FOLDER_OF_PORTRAITS YUNET_FILE
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import dlib
+import numpy as np
+from PIL import Image
+
+from automatch.vision import DlibEmbedder
+from automatch.vision import yunet_detector as yunet
+from automatch.vision.hog_detector import HogDetector
+from automatch.vision.placement import Placement
+
+
+def main() -> None:
+    folder, file = map(Path, sys.argv[1:])
+    hog, other, embedder = (
+        HogDetector(640, 0.2),
+        yunet.YunetDetector(file, 640, 0.8),
+        DlibEmbedder(),
+    )
+    photos, landmarks, places, chips = [], [], [], []
+    for path in sorted(folder.glob("*.jpg")):
+        with Image.open(path) as image:
+            photo = np.asarray(image.convert("RGB"))
+        by_hog, by_yunet = hog.find(photo), other.find(photo)
+        if not by_hog or not by_yunet:
+            continue
+        aligned = hog.align(photo, by_hog[0])
+        placement = _placement(aligned.landmarks)
+        photos.append(photo)
+        landmarks.append(np.array(by_yunet[0].landmarks))
+        places.append((landmarks[-1] - placement.offset) @ np.linalg.inv(placement.matrix).T)
+        chips.append(aligned.chip)
+    print(f"{len(photos)} portraits\ntemplate of all:\n{np.mean(places, axis=0).round(2)}")
+    print(f"standard deviation:\n{np.std(places, axis=0).round(2)}")
+    template, expected = np.mean(places[::2], axis=0), embedder.embed(np.stack(chips[1::2]))
+    for name, points in {"template of the other half": template, "in use": yunet._TEMPLATE}.items():
+        cut = [
+            Placement.by_landmarks(at, points).cut(photo)
+            for at, photo in zip(landmarks[1::2], photos[1::2], strict=True)
+        ]
+        apart = np.linalg.norm(embedder.embed(np.stack(cut)) - expected, axis=1)
+        print(f"{name}: median, 95 %, most {np.percentile(apart, [50, 95, 100]).round(3)}")
+
+
+def _placement(landmarks: tuple[tuple[float, float], ...]) -> Placement:
+    parts = dlib.points([dlib.point(round(x), round(y)) for x, y in landmarks])
+    shape = dlib.full_object_detection(dlib.rectangle(), parts)
+    details = dlib.get_face_chip_details(shape, 150, 0.25)
+    center = details.rect.center()
+    return Placement.of_chip((center.x, center.y), details.rect.width(), details.angle)
+
+
+if __name__ == "__main__":
+    main()
