@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -56,3 +61,19 @@ def test_a_graph_that_makes_no_sense_is_a_value_error() -> None:
 def test_bytes_that_are_no_model_are_a_value_error() -> None:
     with pytest.raises(ValueError, match="cannot use the model"):
         open_session(b"no model")
+
+
+_LOAD = """
+import numpy as np
+from automatch.vision import DlibEmbedder
+DlibEmbedder().embed(np.zeros((1, 150, 150, 3), np.uint8))
+"""
+
+
+def test_onnxruntime_keeps_no_device_id_and_calls_nobody(tmp_path: Path) -> None:
+    # A variable named CI would silence it for another reason.
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+
+    subprocess.run([sys.executable, "-c", _LOAD], env=env, check=True)
+
+    assert list(tmp_path.iterdir()) == []

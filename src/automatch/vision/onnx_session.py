@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-import onnxruntime
+import os
+
+# From 1.29 on onnxruntime keeps a device id in the user's cache and sends its maker what models are
+# run on what machine. It looks at this once, while it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime  # noqa: E402  (see above)
 
 
 def open_session(model: bytes) -> onnxruntime.InferenceSession:
