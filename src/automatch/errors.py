@@ -253,7 +253,7 @@ class FileEmptyError(UploadError):
 
 
 class ImageTypeError(UploadError):
-    """This is not a photo of a supported type; send a JPEG, PNG or WebP."""
+    """This is not a photo of a supported type; send a JPEG, PNG, WebP, HEIC or AVIF."""
 
     code = "image_type_unsupported"
 

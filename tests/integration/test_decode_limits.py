@@ -139,6 +139,12 @@ def test_the_largest_photo_allowed_fits_into_the_usual_memory(make: Callable[...
     assert decoded.pixels[0, 0].tolist() == [255, 127, 127]
 
 
+def test_the_largest_avif_allowed_fits_too(make: Callable[..., Decoder]) -> None:
+    photo = encode(Image.new("RGB", (7070, 7070), "grey"), "AVIF", speed=10)
+
+    assert make().decode(photo).pixels.shape == (1600, 1600, 3)
+
+
 def test_the_child_is_used_again(make: Callable[..., Decoder]) -> None:
     decoder = make()
     assert decoder.child_pid is None
@@ -202,9 +208,60 @@ def test_the_child_is_confined(make: Callable[..., Decoder]) -> None:
     assert limits["Max open files"][:2] == ["3", "3"]
     assert limits["Max file size"][:2] == ["0", "0"]
     assert limits["Max core file size"][:2] == ["0", "0"]
-    assert limits["Max processes"][:2] == ["0", "0"]
+    assert "Seccomp:\t2\n" in (process / "status").read_text()
     assert limits["Max address space"][:2] == [str(300 * 1024**2)] * 2
     assert int(limits["Max cpu time"][0]) <= 4
+
+
+_CONFINED = """
+import sys
+sys.path.append(sys.argv[1])
+import _posixsubprocess, _socket, confinement, os, threading
+attempts = {
+    "fork": os.fork,
+    "exec": lambda: os.execv("/bin/true", ["true"]),
+    "spawn": lambda: os.posix_spawn("/bin/true", ["true"], {}),
+    "open": lambda: os.open("/etc/passwd", os.O_RDONLY),
+    "socket": _socket.socket,
+}
+if sys.argv[2] != "0":
+    os.setgroups([])
+    os.setuid(int(sys.argv[2]))
+confinement.confine(512)
+for name, attempt in attempts.items():
+    try:
+        attempt()
+    except OSError:
+        print(name, "refused")
+thread = threading.Thread(target=print, args=("thread", "allowed"))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("user", [0, 65534], ids=["root", "nobody"])
+def test_what_is_confined_starts_threads_and_nothing_else(user: int) -> None:
+    if user and os.getuid():
+        pytest.skip("only root can become somebody else")
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-c",
+            _CONFINED,
+            str(Path(decoder_module.__file__).parent),
+            str(user),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines() == [
+        *("fork refused", "exec refused", "spawn refused", "open refused", "socket refused"),
+        "thread allowed",
+    ]
 
 
 def _limits(process: Path) -> list[str]:

@@ -182,6 +182,8 @@ async def test_one_picture_in_any_kind_of_file_gives_one_face() -> None:
     photos = [
         encode(astronaut(), "PNG"),
         encode(astronaut(), "WEBP", quality=90),
+        encode(astronaut(), "HEIF", quality=80),
+        encode(astronaut(), "AVIF", quality=80),
         encode(astronaut().convert("CMYK"), quality=95),
         encode(astronaut().convert("L")),
         encode(astronaut().quantize(256), "PNG"),

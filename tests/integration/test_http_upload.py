@@ -171,8 +171,9 @@ async def test_files_that_are_no_usable_photo_leave_nothing(
         ("SVG", b'<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>', type_unsupported),
         ("PDF", b"%PDF-1.7\n" + b"x" * 500, type_unsupported),
         ("EPS", b"%!PS-Adobe-3.0 EPSF-3.0\n" + b"x" * 500, type_unsupported),
-        ("HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"x" * 500, type_unsupported),
-        ("AVIF", b"\0\0\0\x1cftypavif\0\0\0\0mif1avif" + b"x" * 500, type_unsupported),
+        ("film", b"\0\0\0\x18ftypisom\0\0\0\0isommp41" + b"x" * 500, type_unsupported),
+        ("HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"x" * 500, (422, "image_damaged")),
+        ("AVIF", b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + b"x" * 500, (422, "image_damaged")),
         ("ZIP", b"PK\x03\x04" + b"x" * 500, type_unsupported),
         ("13000 x 13000", blank_png(13000, 13000), (422, "image_too_large_pixels")),
         ("1 x 1", blank_png(1, 1), (422, "image_too_small")),
@@ -193,7 +194,7 @@ async def test_files_that_are_no_usable_photo_leave_nothing(
     assert (await person.upload(photo())).status_code == 202
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "MPO"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "MPO", "HEIF", "AVIF"])
 async def test_type_is_read_from_the_bytes_alone(server: System, kind: str) -> None:
     person = await server.join()
     lines = "Content-Type: text/html", "Content-Transfer-Encoding: base64"

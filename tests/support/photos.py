@@ -11,9 +11,12 @@ from typing import Any
 
 import matplotlib.cbook
 import numpy as np
+import pillow_heif
 import pytest
 import skimage.data
 from PIL import Image
+
+pillow_heif.register_heif_opener()
 
 _SHARED = Path(__file__).parents[2].parent / "shared"
 

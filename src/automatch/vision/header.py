@@ -46,10 +46,10 @@ def limits_from(settings: Settings) -> Limits:
 
 
 def check_header(data: bytes, limits: Limits) -> str:
-    """Return the type of a photo file: `jpeg`, `png` or `webp`.
+    """Return the type of a photo file: `jpeg`, `png`, `webp`, `heif` or `avif`.
 
-    Only the first bytes are read, and for a JPEG its segment marks: a file that passes may still
-    be damaged.
+    Only the first bytes are read, for a JPEG its segment marks, for HEIC and AVIF the boxes that
+    lead to the sizes: a file that passes may still be damaged.
 
     Raises:
         FileEmptyError: there are no bytes.

@@ -11,6 +11,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OUT_OF_MEMORY_EXIT = 77
 """Exit status by which the decoder's child says that the photo needed more than its memory."""
@@ -20,6 +24,9 @@ _MAX_SEGMENTS = 1000
 
 _PAD, _SOS, _EOI = 0xFF, 0xDA, 0xD9
 _PNG_HEADER, _WEBP_HEADER = 24, 30
+_MAX_BRANDS_END = 256
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis"})
 _NO_LENGTH = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Inside a scan 0xFF is followed by 0x00 or a restart marker; anything else ends the scan.
@@ -47,7 +54,9 @@ class PhotoFileError(Exception):
 
 
 def check(data: bytes, limits: Limits) -> str:
-    """Return the type of a photo file: `jpeg`, `png` or `webp`, whatever its name says.
+    """Return the type of a photo file, whatever its name says.
+
+    It is one of `jpeg`, `png`, `webp`, `heif` (HEIC, a phone's) and `avif`.
 
     Raises:
         PhotoFileError: it is empty, of another type, or outside the limits.
@@ -100,6 +109,14 @@ def _kind(data: bytes) -> str:
         return "png"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "webp"
+    if data[4:8] == b"ftyp":
+        # The main brand, four bytes of a version, and the brands of readers that suffice.
+        end = min(int.from_bytes(data[:4], "big"), _MAX_BRANDS_END)
+        brands = {data[at : at + 4] for at in (8, *range(16, end, 4))}
+        if brands & _AVIF_BRANDS:
+            return "avif"
+        if brands & _HEIF_BRANDS:
+            return "heif"
     raise PhotoFileError("image_type_unsupported")
 
 
@@ -144,7 +161,55 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     raise PhotoFileError("image_too_complex")
 
 
-_SIZES = {"jpeg": _jpeg_size, "png": _png_size, "webp": _webp_size}
+def _heif_size(data: bytes) -> tuple[int, int]:
+    """Return the size of the largest picture: the photo, beside its tiles, thumbnail and masks."""
+    _, meta, meta_end = _box(data, b"meta", 0, len(data))
+    # Four bytes of version and flags come before the boxes inside.
+    _, at, end = _box(data, b"iprp", meta + 4, meta_end)
+    _, at, end = _box(data, b"ipco", at, end)
+    sizes = [
+        (
+            int.from_bytes(data[body + 4 : body + 8], "big"),
+            int.from_bytes(data[body + 8 : body + 12], "big"),
+        )
+        for name, body, _ in _boxes(data, at, end)
+        if name == b"ispe"
+    ]
+    if not sizes:
+        raise PhotoFileError("image_damaged")
+    return max(sizes, key=lambda size: size[0] * size[1])
+
+
+def _box(data: bytes, wanted: bytes, at: int, end: int) -> tuple[bytes, int, int]:
+    for box in _boxes(data, at, end):
+        if box[0] == wanted:
+            return box
+    raise PhotoFileError("image_damaged")
+
+
+def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, first byte and end of each box that lies between two places of the file."""
+    for _ in range(_MAX_SEGMENTS):
+        if at + 8 > end:
+            return
+        head, length = 8, int.from_bytes(data[at : at + 4], "big")
+        if length == 1:
+            head, length = 16, int.from_bytes(data[at + 8 : at + 16], "big")
+        stop = at + length if length else end
+        if stop < at + head:
+            raise PhotoFileError("image_damaged")
+        yield data[at + 4 : at + 8], at + head, min(stop, end)
+        at = stop
+    raise PhotoFileError("image_too_complex")
+
+
+_SIZES = {
+    "jpeg": _jpeg_size,
+    "png": _png_size,
+    "webp": _webp_size,
+    "heif": _heif_size,
+    "avif": _heif_size,
+}
 
 
 def _segment_length(data: bytes, at: int) -> int:

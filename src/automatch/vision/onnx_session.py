@@ -8,7 +8,7 @@ import os
 # run on what machine. It looks at this once, while it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import onnxruntime  # noqa: E402  (see above)
+import onnxruntime
 
 
 def open_session(model: bytes) -> onnxruntime.InferenceSession:

@@ -14,6 +14,8 @@ function enhance(form) {
   let sending = false;
 
   part("drop-hint").hidden = false;
+  // Not every browser can show a HEIC; the server can.
+  part("preview").addEventListener("error", () => (part("preview").hidden = true));
 
   function say(id, text) {
     for (const other of ["file-error", "sent"]) part(other).hidden = other !== id;
@@ -25,7 +27,7 @@ function enhance(form) {
     if (file.size === 0) return "The file is empty; choose the photo again.";
     if (file.size > maxMb * 1024 ** 2) return `The photo is larger than ${maxMb} MB; choose a smaller one.`;
     if (file.type && !input.accept.split(",").includes(file.type)) {
-      return "This is not a photo of a supported type; choose a JPEG, PNG or WebP.";
+      return "This is not a photo of a supported type; choose a JPEG, PNG, WebP, HEIC or AVIF.";
     }
     return null;
   }
