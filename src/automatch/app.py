@@ -11,8 +11,9 @@ import structlog
 from fastapi import FastAPI
 
 from automatch import __version__
-from automatch.api import auth, faces, health, jobs, matches, profile
+from automatch.api import admin, auth, faces, health, jobs, matches, profile
 from automatch.api.accounts import Accounts
+from automatch.api.admission import make_admission
 from automatch.api.errors import add_error_handlers
 from automatch.api.gate import Gate
 from automatch.api.photo_links import PhotoLinks
@@ -51,6 +52,7 @@ def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
         tokens=tokens,
         accounts=Accounts(db, tokens, settings.auth),
         links=PhotoLinks(secrets.photo_key),
+        admission=make_admission(settings, db),
     )
 
     @asynccontextmanager
@@ -73,7 +75,7 @@ def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for part in (auth, profile, faces, jobs, matches, health):
+    for part in (auth, profile, faces, jobs, matches, admin, health):
         app.include_router(part.router)
     routes.add_pages(app)
     add_error_handlers(app)

@@ -171,6 +171,81 @@ class ClaimedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job as the operator sees it: of anybody, and never with their name or photo."""
+
+    id: UUID
+    face_id: UUID
+    user_id: UUID
+    school: str
+    status: JobStatus
+    priority: int
+    """1: a person's first photo; 2: any other; 3: work that nobody waits for."""
+    attempts: int
+    max_attempts: int
+    error: dict[str, str] | None
+    """`code` and `message`; while pending, why the attempt before did not work out."""
+    created_at: datetime
+    run_at: datetime | None
+    """Not before this time; None while its school is paused."""
+    started_at: datetime | None
+    completed_at: datetime | None
+    deferred: bool
+    """Waits for `run_at` and not for its turn."""
+    solo: bool
+    worker_id: UUID | None
+    lease_expires_at: datetime | None
+    threshold: float | None
+    """Of this run; None is that of `match_settings`."""
+    match_count: int | None
+    timings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The queue at a glance."""
+
+    paused: bool
+    """As a whole; schools may be paused besides."""
+    concurrency: int | None
+    """Jobs that one worker may hold at once; None leaves it to the workers' settings."""
+    paused_schools: list[str]
+    waiting: int
+    """Jobs that have their turn on the line."""
+    deferred: int
+    """Jobs that wait for the time of a retry, or for their school to go on."""
+    processing: int
+    expired_leases: int
+    """Jobs in `processing` that nobody works on any more; the next sweep takes them back."""
+    workers: int
+    """Workers that hold jobs this moment."""
+    oldest_waiting_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusCount:
+    """How many jobs are in a status."""
+
+    status: JobStatus
+    count: int
+    oldest_created_at: datetime
+    avg_seconds: float | None
+    """From the upload to the end; None for those that have not ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """What an operator did."""
+
+    id: int
+    recorded_at: datetime
+    actor: str
+    """Who they said they were."""
+    action: str
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class FeedEntry:
     """One person in another's feed, at a position that only grows."""
 

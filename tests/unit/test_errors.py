@@ -114,10 +114,11 @@ def test_error_is_told_in_the_one_shape() -> None:
 
 
 def test_answers_say_how_to_sign_in_and_when_to_come_back() -> None:
-    assert headers_of(401) == {"www-authenticate": "Bearer"}
-    assert "retry-after" in headers_of(429)
-    assert "retry-after" in headers_of(503)
-    assert headers_of(404) == {}
+    assert headers_of(errors.TokenMissingError()) == {"www-authenticate": "Bearer"}
+    assert headers_of(errors.TooManyStreamsError()) == {"retry-after": "5"}
+    assert headers_of(errors.DatabaseUnavailableError()) == {"retry-after": "5"}
+    assert headers_of(errors.QueueFullError()) == {"retry-after": "30"}
+    assert headers_of(errors.NotFoundError()) == {}
 
 
 def test_what_broke_on_our_side_is_told_without_details() -> None:

@@ -38,7 +38,10 @@ STATUSES: dict[type[errors.AutomatchError], int] = {
     errors.QueueFullError: 503,
     errors.StorageFullError: 503,
 }
-_RETRY_AFTER_S = "5"
+_RETRY_AFTER_S = 5
+_LONGER_S: dict[type[errors.AutomatchError], int] = {errors.QueueFullError: 30}
+"""A full queue is not worked off in a moment."""
+
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 400: "request_invalid"}
 
 log = structlog.get_logger(__name__)
@@ -58,14 +61,17 @@ def error_response(error: errors.AutomatchError) -> JSONResponse:
     status = status_of(error)
     if status == 500:
         return internal_error_response(error, where="handler")
-    return JSONResponse(error_body(error.code, error.message), status, headers_of(status))
+    return JSONResponse(error_body(error.code, error.message), status, headers_of(error))
 
 
-def headers_of(status: int) -> dict[str, str]:
-    """Return what an answer of this status says besides."""
+def headers_of(error: errors.AutomatchError) -> dict[str, str]:
+    """Return what the answer to an error says besides: how to sign in, when to come back."""
+    status = status_of(error)
     if status == 401:
         return {"www-authenticate": "Bearer"}
-    return {"retry-after": _RETRY_AFTER_S} if status in {429, 503} else {}
+    if status in {429, 503}:
+        return {"retry-after": str(_LONGER_S.get(type(error), _RETRY_AFTER_S))}
+    return {}
 
 
 def internal_error_response(exc: Exception, *, where: str) -> JSONResponse:

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from automatch.api.body import Body
+from automatch.api.caller import check_service
 from automatch.api.errors import error_response, internal_error_response
 from automatch.api.tokens import Tokens, bearer_token
 from automatch.errors import (
@@ -31,6 +32,7 @@ _MAX_HEADER_BYTES = 16 * 1024
 _MAX_SMALL_BODY = 64 * 1024
 _UPLOADS = {"/api/faces", "/upload"}
 _BEARER_PATHS = ("/api/",)
+_SERVICE_PATHS = ("/api/admin/",)
 _OPEN_PATHS = ("/api/openapi.json",)
 _ANONYMOUS_PATHS = ("/auth/v1/", "/healthz", "/readyz")
 _POLICY = (
@@ -135,7 +137,9 @@ class Gate:
             state["claims"], state["set_cookies"] = identity.claims, identity.set_cookies
         else:
             if path.startswith(_BEARER_PATHS) and path not in _OPEN_PATHS:
-                state["claims"] = self._identify(scope)
+                claims = state["claims"] = self._identify(scope)
+                if claims is not None and path.startswith(_SERVICE_PATHS):
+                    check_service(claims)
             if body.is_too_large:
                 raise BodyTooLargeError
         await self._app(scope, body.receive, send)

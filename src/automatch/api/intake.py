@@ -36,12 +36,14 @@ async def take_photo(request: Request, services: Services, claims: Claims) -> Up
     """Keep the photo of a form's `file` field; the same photo again gives the same ids.
 
     Raises:
-        ConsentRequiredError: the person has not agreed; asked before a byte is read.
+        QueueFullError: too many photos wait already; asked before a byte is read.
+        StorageFullError: there is no room for it; likewise, and once more when it is written.
+        ConsentRequiredError: the person has not agreed; likewise asked first.
         ProfileIncompleteError: likewise, school, gender or birth date is missing.
         UploadError: the body is not one photo within the limits.
         PhotoRejectedError: its header tells that it is of no use.
-        StorageFullError: there is no room for it.
     """
+    await services.admission.check()
     async with services.db.as_user(claims) as conn:
         if not (await profiles.load_consent(conn)).granted:
             raise ConsentRequiredError
@@ -68,7 +70,9 @@ async def take_photo(request: Request, services: Services, claims: Claims) -> Up
     except AutomatchError:
         await services.photos.erase([path])
         raise
-    if not upload.is_new:
+    if upload.is_new:
+        services.admission.took()
+    else:
         await services.photos.erase([path])
     return upload
 

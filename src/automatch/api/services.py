@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from automatch.api.accounts import Accounts
+from automatch.api.admission import Admission
 from automatch.api.photo_links import PhotoLinks
 from automatch.api.tokens import Tokens
 from automatch.feed.hub import FeedHub
@@ -26,6 +27,7 @@ class Services:
     tokens: Tokens
     accounts: Accounts
     links: PhotoLinks
+    admission: Admission
 
 
 def services_of(request: HTTPConnection) -> Services:

@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from automatch.api.accounts import Session
 from automatch.api.caller import Caller, Parts, SignedIn, claims_of
-from automatch.api.errors import status_of
 from automatch.api.profile import ProfileForm as ProfileFields
 from automatch.api.services import Services
 from automatch.errors import (
@@ -68,7 +67,7 @@ async def sign_in(request: Request, services: Parts) -> Response:
         session = await services.accounts.sign_in(email, _text(form, "password"))
     except AutomatchError as exc:
         problem = Problem(exc.code, exc.message)
-        return show(SignInPage(email=email, problem=problem), status_of(exc))
+        return show(SignInPage(email=email, problem=problem), exc)
     return _signed_in(services, session)
 
 
@@ -89,7 +88,7 @@ async def sign_up(request: Request, services: Parts) -> Response:
         session = await services.accounts.sign_up(email, _text(form, "password"))
     except RequestError as exc:
         problem = Problem(exc.code, exc.message, _FIELD_OF.get(type(exc)))
-        return show(SignUpPage(email=email, problem=problem), status_of(exc))
+        return show(SignUpPage(email=email, problem=problem), exc)
     return _signed_in(services, session)
 
 
@@ -132,12 +131,14 @@ async def save_profile(request: Request, caller: SignedIn, services: Parts) -> R
     except ValidationError as exc:
         field = str(exc.errors()[0]["loc"][0])
         problem = Problem("input_invalid", _PLEASE[field], field)
-        return show(await _profile_page(caller, services, form=typed, problem=problem), 422)
+        return show(
+            await _profile_page(caller, services, form=typed, problem=problem), InputInvalidError()
+        )
     except RequestError as exc:
         field_at_fault = "birth_date" if isinstance(exc, AgeNotAllowedError) else None
         problem = Problem(exc.code, exc.message, field_at_fault)
         page = await _profile_page(caller, services, form=typed, problem=problem)
-        return show(page, status_of(exc))
+        return show(page, exc)
     return go_to("/feed" if consent.granted else "/onboarding?saved=true")
 
 

@@ -10,12 +10,17 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from automatch.api.caller import Caller, Parts, SignedIn
-from automatch.api.errors import status_of
 from automatch.api.faces import send_photo, told_upload
 from automatch.api.intake import take_photo
 from automatch.api.matches import LAST_POSITION, STREAM_HEADERS, open_feed
 from automatch.api.services import Services
-from automatch.errors import PhotoRejectedError, RequestError, UploadError
+from automatch.errors import (
+    PhotoRejectedError,
+    QueueFullError,
+    RequestError,
+    StorageFullError,
+    UploadError,
+)
 from automatch.feed import sse
 from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth
 from automatch.model import FeedEntry, Job
@@ -64,11 +69,17 @@ async def upload(request: Request, caller: SignedIn, services: Parts) -> Respons
     """Take a photo; a script gets the answer of the API, a browser the feed."""
     try:
         taken = await take_photo(request, services, caller.claims)
-    except (UploadError, PhotoRejectedError, RequestError) as exc:
+    except (
+        UploadError,
+        PhotoRejectedError,
+        RequestError,
+        QueueFullError,
+        StorageFullError,
+    ) as exc:
         if wants_json(request):
             raise
         problem = Problem(exc.code, exc.message, "file")
-        return show(await _feed_page(caller, services, problem=problem), status_of(exc))
+        return show(await _feed_page(caller, services, problem=problem), exc)
     if wants_json(request):
         return JSONResponse(told_upload(taken), 202)
     return go_to("/feed")

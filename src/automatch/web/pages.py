@@ -34,10 +34,13 @@ def templates() -> Environment:
     return build_templates()
 
 
-def show(page: Page, status: int = 200) -> HTMLResponse:
-    """Answer with a page."""
+def show(page: Page, error: AutomatchError | None = None) -> HTMLResponse:
+    """Answer with a page; with the status of the error that it tells of, if any."""
+    if error is None:
+        return HTMLResponse(render_page(templates(), page))
+    status = status_of(error)
     # No word on how to send a token: the people who read this sign in with a form.
-    headers = {} if status == 401 else headers_of(status)
+    headers = {} if status == 401 else headers_of(error)
     return HTMLResponse(render_page(templates(), page), status, headers)
 
 
@@ -58,7 +61,7 @@ def show_error(request: Request, error: AutomatchError) -> Response:
         message=error.message,
         signed_in=is_signed_in(request),
     )
-    return show(page, status)
+    return show(page, error)
 
 
 async def read_form(request: Request) -> FormData:

@@ -36,6 +36,35 @@ set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock(automatch.doorbell() + 2) $$;
 comment on function automatch.change_pauses() is 'Wait for whoever has read the pauses: see heed_pauses().';
 
+create function automatch.school_named(p_school text)
+returns text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school text;
+begin
+    -- As save_profile() spells it; a school that everybody has left can still be let go on.
+    select s.school into v_school
+    from (
+        select p.school, count(*) as people from public.profiles as p
+        where lower(p.school) = lower(btrim(p_school))
+        group by p.school
+        union all
+        select s.school, 0 from automatch.paused_schools as s where lower(s.school) = lower(btrim(p_school))
+    ) as s
+    order by s.people desc, s.school
+    limit 1;
+    if v_school is null then
+        -- A misspelt name would pause nothing, and look as if it had.
+        perform automatch.refuse('input_invalid', 'No profile names this school; check its spelling.');
+    end if;
+    return v_school;
+end
+$$;
+
 create function public.pause_match_jobs(p_school text default null, p_actor text default null)
 returns integer
 language plpgsql
@@ -44,18 +73,20 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_school text;
     v_waiting integer;
 begin
     if p_school is null then
         update automatch.queue_settings set paused = true;
         select count(*)::integer into v_waiting from public.match_jobs as j where j.status = 'pending';
     else
+        v_school := automatch.school_named(p_school);
         perform automatch.change_pauses();
-        insert into automatch.paused_schools (school) values (p_school) on conflict do nothing;
+        insert into automatch.paused_schools (school) values (v_school) on conflict do nothing;
         with waiting as materialized (
             select j.id
             from public.match_jobs as j
-            where j.status = 'pending' and j.school = p_school
+            where j.status = 'pending' and j.school = v_school
             order by j.id
             for no key update
         )
@@ -66,7 +97,7 @@ begin
         where j.id = w.id;
         get diagnostics v_waiting = row_count;
     end if;
-    perform automatch.audit(p_actor, 'pause', jsonb_build_object('school', p_school, 'waiting', v_waiting));
+    perform automatch.audit(p_actor, 'pause', jsonb_build_object('school', v_school, 'waiting', v_waiting));
     return v_waiting;
 end
 $$;
@@ -82,6 +113,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_school text;
     v_waiting integer;
 begin
     if p_school is null then
@@ -89,12 +121,13 @@ begin
         select count(*)::integer into v_waiting
         from public.match_jobs as j where j.status = 'pending' and j.run_at < 'infinity';
     else
+        v_school := automatch.school_named(p_school);
         perform automatch.change_pauses();
-        delete from automatch.paused_schools where school = p_school;
+        delete from automatch.paused_schools where school = v_school;
         with waiting as materialized (
             select j.id
             from public.match_jobs as j
-            where j.status = 'pending' and j.deferred and j.school = p_school and j.run_at = 'infinity'
+            where j.status = 'pending' and j.deferred and j.school = v_school and j.run_at = 'infinity'
             order by j.id
             for no key update
         )
@@ -105,7 +138,7 @@ begin
         where j.id = w.id;
         get diagnostics v_waiting = row_count;
     end if;
-    perform automatch.audit(p_actor, 'resume', jsonb_build_object('school', p_school, 'waiting', v_waiting));
+    perform automatch.audit(p_actor, 'resume', jsonb_build_object('school', v_school, 'waiting', v_waiting));
     perform automatch.wake_workers();
     return v_waiting;
 end
@@ -157,6 +190,12 @@ begin
                       select from public.match_jobs as open
                       where open.face_id = j.face_id and open.status in ('pending', 'processing')
                   )
+                  -- A photo that was searched for since is helped; whoever names the job wants it anyway.
+                  and (p_job_ids is not null or not exists (
+                      select from public.match_jobs as later
+                      where later.face_id = j.face_id and later.status = 'completed'
+                        and later.completed_at >= j.completed_at
+                  ))
                 order by j.id
                 for no key update of j
             ),
@@ -251,6 +290,9 @@ begin
         perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
     v_id := public.enqueue_match_job(v_face_id, null, p_threshold);
+    if v_id is null then
+        perform automatch.refuse('profile_incomplete', 'The person of this photo names no school any more.');
+    end if;
     perform automatch.audit(
         p_actor, 'requeue', jsonb_build_object('job', p_job_id, 'threshold', p_threshold, 'new_job', v_id)
     );
@@ -258,8 +300,8 @@ begin
 end
 $$;
 comment on function public.requeue_match_job(uuid, double precision, text) is
-    'Search for the photo of a job once more, with a threshold of its own if one is given. The new job, '
-    'or the one of the photo that is open already.';
+    'Search for the photo of a job once more, with a threshold of its own if one is given; matches that '
+    'are there stay. The new job, or the one of the photo that is open already.';
 
 create function public.prioritize_match_jobs(p_job_ids uuid[], p_priority smallint default 1::smallint, p_actor text default null)
 returns integer
