@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,11 +75,13 @@ class Running:
 
 
 @contextmanager
-def running_up(home: Path, *arguments: str) -> Iterator[Running]:
+def running_up(
+    home: Path, *arguments: str, settings: Mapping[str, str] | None = None
+) -> Iterator[Running]:
     """Run `automatch up` on a free port until left."""
     process = subprocess.Popen(
         [sys.executable, "-m", "automatch", "up", "--port", "0", *arguments],
-        env=environment(home),
+        env=environment(home) | dict(settings or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

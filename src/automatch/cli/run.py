@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 import sys
 from collections.abc import Callable, Generator
@@ -19,6 +18,7 @@ from automatch.app import create_app, open_worker
 from automatch.cli.listening import listen_on
 from automatch.cli.logs import configure_logs
 from automatch.cli.running import migrate_database
+from automatch.cli.stopping import Stopping, stop_on_signals
 from automatch.cli.supervisor import WorkerProcess
 from automatch.settings import Settings, load_settings
 from automatch.store.embedded import EmbeddedPostgres
@@ -38,7 +38,10 @@ Port = Annotated[
 
 
 def up(home: Home = None, host: Host = None, port: Port = None) -> None:
-    """Start everything: database, web server, worker and scheduler. Ctrl-C stops it all."""
+    """Start everything: database, web server, worker and scheduler. Ctrl-C stops it all.
+
+    A second Ctrl-C stops at once: requests are cut off, jobs are given back.
+    """
     settings = load_settings(home=home, host=host, port=port)
     configure_logs(settings)
     asyncio.run(_up(settings))
@@ -57,7 +60,10 @@ def worker(
         bool, typer.Option("--stop-with-stdin", hidden=True, help="Stop when stdin is closed.")
     ] = False,
 ) -> None:
-    """Start a worker with its scheduler. SIGTERM finishes or gives back what it holds."""
+    """Start a worker with its scheduler. SIGTERM finishes or gives back what it holds.
+
+    A second SIGTERM or Ctrl-C gives back at once.
+    """
     settings = load_settings(home=home)
     configure_logs(settings)
     asyncio.run(_work(settings, stop_with_stdin=stop_with_stdin))
@@ -67,7 +73,7 @@ async def _up(settings: Settings) -> None:
     secrets = load_or_create(settings.home)
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(listen_on(settings))
-        stopping = _on_signals()
+        stopping = stop_on_signals()
         where = str(settings.home)
         if settings.database_url is None:
             postgres = await stack.enter_async_context(EmbeddedPostgres(settings, secrets))
@@ -76,7 +82,7 @@ async def _up(settings: Settings) -> None:
             if postgres.folder.parent != settings.home:
                 where += f", database in {postgres.folder}"
         await migrate_database(settings, secrets)
-        await stack.enter_async_context(WorkerProcess(settings))
+        await stack.enter_async_context(WorkerProcess(settings, stopping))
         say = [f"Data folder: {where}", "Ctrl-C stops everything."]
         await _serve(settings, secrets, listening, stopping, say)
     typer.echo("Stopped.")
@@ -85,14 +91,14 @@ async def _up(settings: Settings) -> None:
 async def _serve_alone(settings: Settings) -> None:
     secrets = load_or_create(settings.home)
     with listen_on(settings) as listening:
-        await _serve(settings, secrets, listening, _on_signals(), [])
+        await _serve(settings, secrets, listening, stop_on_signals(), [])
 
 
 async def _serve(
     settings: Settings,
     secrets: Secrets,
     listening: socket.socket,
-    stopping: asyncio.Event,
+    stopping: Stopping,
     say: list[str],
 ) -> None:
     app = create_app(settings, secrets)
@@ -107,7 +113,7 @@ async def _serve(
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    halting = asyncio.create_task(stopping.wait())
+    halting = asyncio.create_task(stopping.asked.wait())
     server.on_started = lambda: typer.echo(
         "\n".join([f"Auto-Match is ready: {_address(settings, listening)}", *say])
     )
@@ -116,21 +122,21 @@ async def _serve(
     # Streams end first: a server that waits for them would wait for ever.
     app.state.services.hub.close()
     server.should_exit = True
-    await serving
+    await stopping.hasten(serving, server.force)
 
 
 async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
     secrets = load_or_create(settings.home)
-    stopping = _on_signals()
+    stopping = stop_on_signals()
     async with open_worker(settings, secrets) as running:
         work = asyncio.create_task(running.run())
-        halting = asyncio.create_task(stopping.wait())
+        halting = asyncio.create_task(stopping.asked.wait())
         waiting = {work, halting}
         if stop_with_stdin:
             waiting.add(asyncio.create_task(_stdin_closed()))
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         running.stop()
-        await work
+        await stopping.hasten(work, running.abort)
         for task in waiting - {work}:
             task.cancel()
 
@@ -138,14 +144,6 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
 def _address(settings: Settings, listening: socket.socket) -> str:
     host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
     return settings.public_url or f"http://{host}:{listening.getsockname()[1]}"
-
-
-def _on_signals() -> asyncio.Event:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    return stopping
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
@@ -169,8 +167,12 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave SIGINT and SIGTERM to `_on_signals`: the order of stopping is ours."""
+        """Leave SIGINT and SIGTERM to `stop_on_signals`: the order of stopping is ours."""
         yield
+
+    def force(self) -> None:
+        """Cut off the requests that are still answered."""
+        self.force_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""

@@ -11,6 +11,7 @@ from typing import Self
 
 import structlog
 
+from automatch.cli.stopping import SIGNALS, Stopping
 from automatch.settings import Settings
 
 _BACKOFF_S = 0.5
@@ -28,8 +29,9 @@ class WorkerProcess:
     worker is ever left behind.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stopping: Stopping) -> None:
         self._settings = settings
+        self._stopping = stopping
         self._process: asyncio.subprocess.Process | None = None
         self._keeping: asyncio.Task[None] | None = None
 
@@ -41,7 +43,10 @@ class WorkerProcess:
         await self.stop()
 
     async def stop(self) -> None:
-        """Let the worker finish or give back what it holds; harmless when it does not run."""
+        """Let the worker finish or give back what it holds; harmless when it does not run.
+
+        A second signal makes it give back at once.
+        """
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -50,9 +55,18 @@ class WorkerProcess:
             return
         assert process.stdin is not None
         process.stdin.close()
+        ending = asyncio.create_task(process.wait())
+
+        def hurry() -> None:
+            # Two, of which one may be the first that it gets: where a service manager sends the
+            # first signal to all processes, another copy of that one alone would be lost in it.
+            with contextlib.suppress(ProcessLookupError):
+                for number in SIGNALS:
+                    process.send_signal(number)
+
         try:
             async with asyncio.timeout(self._settings.worker.stop_s + 5):
-                await process.wait()
+                await self._stopping.hasten(ending, hurry)
         except TimeoutError:
             log.warning("worker does not stop; killing it")
             with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,139 @@
+"""The second signal: the real commands stop at once, and what they hold is given back."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import httpx2
+import psycopg
+import pytest
+
+from tests.support.build import a_face, a_job, a_profile, connect, one
+from tests.support.command import environment, run_command, running_up
+from tests.support.photos import astronaut, encode
+from tests.support.postgres import Database, TestCluster
+from tests.support.system import PASSWORD
+
+_PATIENCE_S = 50
+# Without the second signal they would wait for longer than a test may take.
+_PATIENT = {"AUTOMATCH_WORKER__STOP_S": "300", "AUTOMATCH_POOL__ANSWER_S": "300"}
+_STOPPING = "a second signal stops at once"
+
+
+@contextmanager
+def _held_up(dsn: str, person: UUID) -> Iterator[psycopg.Connection]:
+    """Lock a person, so that whoever has a job of theirs waits with it in hand."""
+    holder, watcher = connect(dsn), connect(dsn, autocommit=True)
+    try:
+        holder.execute("select from public.profiles where id = %s for update", [person])
+        yield watcher
+    finally:
+        # Not left as a context: the server may have ended meanwhile.
+        holder.close()
+        watcher.close()
+
+
+def _wait_until_held(watcher: psycopg.Connection) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    waits = (
+        "select count(*) from pg_stat_activity where usename = 'automatch_worker'"
+        " and datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0"
+    )
+    while not one(watcher, waits):
+        assert time.monotonic() < deadline, "no worker came to the job"
+    assert one(watcher, "select status from public.match_jobs") == "processing"
+
+
+def _given_back(watcher: psycopg.Connection) -> bool:
+    row = watcher.execute("select status, attempts from public.match_jobs").fetchone()
+    return row == ("pending", 0)
+
+
+def _keep_photo(home: Path, image_path: str) -> None:
+    file = home / "photos" / f"{image_path}.upload"
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.write_bytes(encode(astronaut()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_second_signal_makes_a_worker_give_back_what_it_holds(
+    cluster: TestCluster, database: Database, number: signal.Signals
+) -> None:
+    home = cluster.settings.home
+    with connect(database.owner) as conn:
+        person = a_profile(conn)
+        face = a_face(conn, person)
+        a_job(conn, face)
+        _keep_photo(home, one(conn, "select image_path from public.faces where id = %s", face))
+    with _held_up(database.owner, person) as watcher:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "automatch", "worker"],
+            env=environment(home) | _PATIENT | {"AUTOMATCH_DATABASE_URL": database.owner},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            _wait_until_held(watcher)
+            worker.send_signal(number)
+            assert worker.stderr is not None
+            printed = []
+            for line in worker.stderr:
+                printed.append(line)
+                if _STOPPING in line:
+                    break
+            held = not _given_back(watcher) and worker.poll() is None
+            worker.send_signal(number)
+            printed += worker.communicate(timeout=_PATIENCE_S)[1].splitlines()
+        finally:
+            worker.kill()
+            worker.wait()
+
+        assert held, "one signal lets it finish"
+        assert worker.returncode == 0, printed
+        assert _given_back(watcher)
+    assert any("jobs given back" in line for line in printed)
+    assert not any("Traceback" in line for line in printed)
+
+
+def test_second_ctrl_c_stops_everything_and_gives_jobs_back(empty_home: Path) -> None:
+    with running_up(empty_home, settings=_PATIENT) as up:
+        address = run_command(empty_home, "db", "url").stdout.strip()
+        run_command(empty_home, "jobs", "pause")
+        person = _upload(up.url)
+        with _held_up(address, person) as watcher:
+            run_command(empty_home, "jobs", "resume")
+            _wait_until_held(watcher)
+            up.process.send_signal(signal.SIGINT)
+            up.wait_for(_STOPPING)
+
+            up.process.send_signal(signal.SIGINT)
+
+            up.wait_for(re.compile(r"jobs given back.*count=1"))
+            assert up.process.wait(_PATIENCE_S) == 0
+        up.wait_for("Stopped")
+    printed = "".join(up.lines)
+    assert "Traceback" not in printed
+    assert "killing" not in printed
+
+
+def _upload(url: str) -> UUID:
+    with httpx2.Client(base_url=url, timeout=30) as client:
+        account = {"email": "linh@example.org", "password": PASSWORD}
+        session = client.post("/auth/v1/signup", json=account).json()
+        headers = {"authorization": f"Bearer {session['access_token']}"}
+        profile = {"name": "L", "school": "UIT", "gender": "female", "birth_date": "2000-02-29"}
+        assert client.put("/api/profile", json=profile, headers=headers).status_code == 200
+        version = client.get("/api/profile/consent", headers=headers).json()["version"]
+        consent = {"version": version, "granted": True}
+        client.put("/api/profile/consent", json=consent, headers=headers)
+        file = {"file": ("photo.jpg", encode(astronaut()))}
+        assert client.post("/api/faces", headers=headers, files=file).status_code == 202
+    return UUID(session["user"]["id"])
