@@ -147,7 +147,10 @@ class RetentionSettings(_Group):
         86400, ge=60, description="The file of a refused photo is deleted after so many seconds."
     )
     min_free_mb: int = Field(
-        1024, ge=0, description="Uploads are refused when less disk space than this is left."
+        1024,
+        ge=0,
+        description="Uploads are refused when less space is left for photos or the embedded "
+        "Postgres.",
     )
 
 

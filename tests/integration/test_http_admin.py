@@ -282,7 +282,7 @@ async def test_strange_values_change_nothing(server: System, subtests: pytest.Su
         ("POST", f"/jobs/{job_id}/requeue", {"threshold": 0}),
         ("POST", f"/jobs/{job_id}/requeue", {"threshold": 1}),
         ("POST", f"/jobs/{job_id}/requeue", {"threshold": "nan"}),
-        ("POST", f"/jobs/{job_id}/requeue", {"treshold": 0.4}),
+        ("POST", f"/jobs/{job_id}/requeue", {"limit": 0.4}),
         ("GET", "/jobs?limit=0", None),
         ("GET", "/jobs?limit=501", None),
         ("GET", "/jobs?status=done", None),
