@@ -110,6 +110,8 @@ def test_job_of_a_paused_school_that_is_given_back_waits_too(conn):
 def test_resumed_school_takes_its_turns_behind_those_who_waited_meanwhile(conn):
     paused = _waiting(conn, 4, school="UIT")
     conn.execute("select public.pause_match_jobs('UIT')")
+    _waiting(conn, 20, school="HUST")
+    assert len(_claimed(conn)) == 20
     other = _waiting(conn, 4, school="HUST")
     resumed = one(conn, "select public.resume_match_jobs('UIT', 'linh')")
     order = [job for _ in range(8) for job, _ in claim_some(conn, 1)]
@@ -232,6 +234,7 @@ def test_cancelled_job_fails_and_its_worker_writes_nothing(conn):
     assert count == 2
     assert _last_act(conn)[:2] == ("linh", "cancel")
     assert complete(conn, *held) is None
+    assert _row(conn, job)["lease_token"] > held[1]
     assert one(conn, "select count(*) from public.matches") == 0
     for row in (_row(conn, job), _row(conn, waiting)):
         assert (row["status"], row["error_code"]) == ("failed", "job_cancelled")
