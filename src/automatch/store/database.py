@@ -163,8 +163,13 @@ class Database:
 
         One round trip, whatever their number. What they return is there when the block is left.
         """
-        async with self._connection() as conn, conn.pipeline(), conn.transaction():
+        # Not conn.transaction(): it waits after `begin` and before `commit`. A process that was
+        # frozen in that moment would hold its locks until it wakes, and stop the others.
+        async with self._connection() as conn, conn.pipeline():
+            await conn.execute(_SQL["begin"])
             yield conn
+            # Left out by Postgres when a statement before failed; the pool then rolls back.
+            await conn.execute(_SQL["commit"])
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:

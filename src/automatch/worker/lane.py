@@ -60,7 +60,7 @@ class Lane:
     async def run(self) -> None:
         """Work until the line is closed and the batch in hand is settled."""
         batch: list[ClaimedJob] = []
-        while batch := batch or await self._line.next_batch():
+        while batch := await self._next(batch):
             try:
                 async with self._room.enter(alone=batch[0].solo):
                     batch = await self._work(batch)
@@ -78,6 +78,21 @@ class Lane:
         task = self._looking.get(job.id)
         if task is not None:
             task.cancel()
+
+    async def _next(self, batch: list[ClaimedJob]) -> list[ClaimedJob]:
+        """Return *batch*, or else one from the line; empty once that is closed.
+
+        While another lane has a job that may take the worker down, this one holds nothing: a job
+        that only waited would be lost along with it, again and again.
+        """
+        while not batch or self._room.is_taken:
+            if batch:
+                await self._settler.give_back(batch)
+            await self._room.vacated()
+            batch = await self._line.next_batch()
+            if not batch:
+                break
+        return batch
 
     async def _work(self, batch: list[ClaimedJob]) -> list[ClaimedJob]:
         """Bring a batch to its end; return the next one."""
@@ -105,7 +120,7 @@ class Lane:
                 claimed = await self._settler.settle(
                     ready + kept,
                     refused + spoiled,
-                    claim=None if looking else self._line.next_claim(),
+                    claim=None if looking or self._room.is_taken else self._line.next_claim(),
                 )
                 ready = []
             self._line.worked(len(batch), time.monotonic() - began)

@@ -15,6 +15,16 @@ class Room:
         self._inside = 0
         self._taken = False
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether one is alone inside, or waits to be."""
+        return self._taken
+
+    async def vacated(self) -> None:
+        """Wait until nobody is alone inside or waits to be."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._taken)
+
     @asynccontextmanager
     async def enter(self, *, alone: bool) -> AsyncIterator[None]:
         """Be inside, together with others or not."""

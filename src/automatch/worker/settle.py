@@ -17,6 +17,7 @@ from uuid import UUID
 
 import structlog
 
+from automatch.errors import StoreError
 from automatch.model import ClaimedJob
 from automatch.settings import WorkerSettings
 from automatch.store import queue
@@ -92,6 +93,15 @@ class Settler:
         self._line.took(settled.claimed)
         self._line.fine()
         return settled.claimed
+
+    async def give_back(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Return jobs that were not begun; it costs them nothing."""
+        try:
+            async with self._db.alone() as conn:
+                await queue.release_jobs(conn, jobs)
+        except StoreError as exc:
+            log.warning("jobs could not be given back; their leases run out", code=exc.code)
+        self._leases.drop(jobs)
 
     def _settlement(
         self, done: Sequence[ClaimedJob], refused: Sequence[Refusal], claim: Claim | None

@@ -12,3 +12,9 @@ listen automatch_feed
 
 -- name: probe
 select 1
+
+-- name: begin
+begin
+
+-- name: commit
+commit

@@ -1,0 +1,242 @@
+"""Workers that are killed, frozen or told to stop in the middle of their work."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+
+from tests.fault.conftest import Size
+from tests.support.crowd import a_crowd, a_photo, queue
+from tests.support.invariants import check_invariants, count_open, keep_journal, read_journal
+from tests.support.postgres import Database, TestCluster
+from tests.support.photos import portrait
+from tests.support.recovery import measure_recovery
+from tests.support.waiting import until
+from tests.support.workers import worker_programs
+
+WORKERS = 3
+JOB_S = 0.012
+"""So long completing a job takes here: batches of 20, two at a time, are always under way."""
+SLACK_S = 5
+"""What a busy machine may add to a promise."""
+
+
+def test_nothing_is_lost_or_doubled_while_workers_are_killed(
+    cluster: TestCluster, database: Database, owner: psycopg.Connection, home: Path, size: Size
+) -> None:
+    keep_journal(owner, job_s=JOB_S)
+    jobs = queue(owner, a_crowd(owner, size.jobs))
+    kills: dict[UUID, datetime] = {}
+
+    with worker_programs(
+        cluster, home, database.owner, worker__batch=20, worker__poll_s=1, **size.lease
+    ) as workers:
+        running = workers.start_ready(WORKERS)
+        for number in range(size.kills):
+            left = size.jobs * (size.kills - number) // (size.kills + 1)
+            until(lambda left=left: count_open(owner) <= left, f"{left} jobs left", within_s=600)
+            victim = running.pop(random.randrange(WORKERS))
+            kills[victim.worker_id] = _now(owner)
+            victim.send(signal.SIGKILL)
+            running.append(workers.start())
+        until(lambda: count_open(owner) == 0, "all jobs ended", within_s=600)
+        assert all(program.is_alive for program in running)
+
+    steps = check_invariants(owner, jobs)
+    assert steps["completed"] == size.jobs
+    recovery = measure_recovery(read_journal(owner), kills)
+    assert recovery.orphans > 0, "no kill hit a job: nothing was tried"
+    assert recovery.taken_back_s[-1] <= size.recovery_s + SLACK_S
+
+
+def test_nothing_is_doubled_while_workers_are_frozen_past_their_leases(
+    cluster: TestCluster, database: Database, owner: psycopg.Connection, home: Path, size: Size
+) -> None:
+    keep_journal(owner, job_s=JOB_S)
+    jobs = queue(owner, a_crowd(owner, size.jobs // 2))
+    freezes = size.restarts
+
+    with worker_programs(
+        cluster, home, database.owner, worker__batch=20, worker__poll_s=1, **size.lease
+    ) as workers:
+        running = workers.start_ready(2)
+        for number in range(freezes):
+            left = len(jobs) * (freezes - number) // (freezes + 1)
+            until(lambda left=left: count_open(owner) <= left, f"{left} jobs left", within_s=600)
+            frozen = running[number % 2]
+            frozen.send(signal.SIGSTOP)
+            until(
+                lambda frozen=frozen: not _held_by(owner, frozen.worker_id),
+                "the others have what it held",
+                within_s=size.recovery_s + SLACK_S,
+            )
+            frozen.send(signal.SIGCONT)
+        until(lambda: count_open(owner) == 0, "all jobs ended", within_s=600)
+        assert all(program.is_alive for program in running)
+
+    assert check_invariants(owner, jobs)["completed"] == len(jobs)
+
+
+def test_worker_that_was_frozen_past_its_lease_wakes_up_and_writes_nothing(
+    cluster: TestCluster, database: Database, owner: psycopg.Connection, home: Path, size: Size
+) -> None:
+    keep_journal(owner)
+    genders = ("female", "male")
+    faces = [a_photo(owner, home, portrait(n), gender=genders[n % 2]) for n in range(4)]
+    jobs = queue(owner, faces)
+
+    with worker_programs(cluster, home, database.owner, **size.lease) as workers:
+        (frozen,) = workers.start_ready(1, "held")
+        frozen.heard("asked")
+        held = _held_by(owner, frozen.worker_id)
+        frozen.send(signal.SIGSTOP)
+        stopped_at = time.monotonic()
+        (other,) = workers.start_ready(1, "quick")
+        until(lambda: count_open(owner) == 0, "all jobs ended", within_s=120)
+        until(
+            lambda: time.monotonic() - stopped_at > size.frozen_s, "frozen for long", within_s=120
+        )
+        written = _what_was_written(owner)
+        other.send(signal.SIGTERM)
+        assert other.process.wait(30) == 0
+        frozen.send(signal.SIGCONT)
+        for _ in range(2 * len(faces)):
+            frozen.tell("see")
+        # It still is of use; and when this one has ended, what it did before has too.
+        late = queue(owner, [a_photo(owner, home, portrait(9), school="HCMUS")])
+        until(lambda: count_open(owner) == 0, "the late job ended", within_s=60)
+
+    assert held
+    assert frozen.said("job lost to another worker")
+    assert _what_was_written(owner) == written
+    ends = [change for change in read_journal(owner) if change.name == "completed"]
+    assert {change.job_id for change in ends if change.old_worker_id == other.worker_id} >= held
+    assert check_invariants(owner, jobs + late)["completed"] == len(jobs) + 1
+
+
+def test_photo_that_kills_its_worker_fails_alone(
+    cluster: TestCluster, database: Database, owner: psycopg.Connection, home: Path, size: Size
+) -> None:
+    keep_journal(owner)
+    others = [a_photo(owner, home, portrait(number)) for number in range(size.photos)]
+    deadly = a_photo(owner, home, portrait(0, blue=True))
+    known = a_crowd(owner, 40, school="HCMUS")
+    jobs = queue(owner, [*others[:4], deadly, *others[4:], *known])
+    owner.execute("update public.match_jobs set max_attempts = 3 where face_id = %s", [deadly])
+    owner.commit()
+    deaths = 0
+
+    # One batch takes all of them along the first time.
+    with worker_programs(
+        cluster, home, database.owner, worker__batch_s=10, worker__poll_s=1, **size.lease
+    ) as workers:
+        running = workers.start_ready(2, "mortal")
+
+        def ended() -> bool:
+            nonlocal deaths
+            for program in [one for one in running if not one.is_alive]:
+                deaths += 1
+                running.remove(program)
+                running.append(workers.start("mortal"))
+            return count_open(owner) == 0
+
+        until(ended, "all jobs ended", within_s=600 if size.is_long else 55)
+
+    rows = {
+        row[0]: row[1:]
+        for row in owner.execute(
+            "select face_id, status, attempts, max_attempts, error_code from public.match_jobs"
+        ).fetchall()
+    }
+    status, attempts, max_attempts, code = rows.pop(deadly)
+    assert (status, attempts, code) == ("failed", max_attempts, "worker_lost")
+    assert deaths == max_attempts
+    assert {status for status, *_ in rows.values()} == {"completed"}
+    assert max(attempts for _, attempts, *_ in rows.values()) == 2, "none or too many were lost"
+    assert check_invariants(owner, jobs)["given up"] == 1
+
+
+def test_worker_that_is_told_to_stop_finishes_or_gives_back_all_it_holds(
+    cluster: TestCluster, database: Database, owner: psycopg.Connection, home: Path
+) -> None:
+    keep_journal(owner, job_s=0.05)
+    jobs = queue(owner, a_crowd(owner, 160))
+
+    with worker_programs(
+        cluster, home, database.owner, worker__batch=20, worker__stop_s=0.3
+    ) as workers:
+        (stopped,) = workers.start_ready(1)
+        until(lambda: count_open(owner) < len(jobs), "the first jobs ended")
+        stopped.send(signal.SIGTERM)
+        assert stopped.process.wait(SLACK_S) == 0
+        waiting = owner.execute(
+            "select status, attempts, solo from public.match_jobs where status <> 'completed'"
+        ).fetchall()
+        owner.execute("drop trigger takes_a_while on public.match_jobs")
+        owner.commit()
+        workers.start_ready(1)
+        until(lambda: count_open(owner) == 0, "all jobs ended")
+
+    assert set(waiting) == {("pending", 0, False)}
+    steps = check_invariants(owner, jobs)
+    assert steps["released"] > 0, "it held nothing that it could not finish: nothing was tried"
+    assert steps["taken back"] == 0
+
+
+def test_worker_that_is_told_twice_gives_back_at_once(
+    cluster: TestCluster, database: Database, owner: psycopg.Connection, home: Path
+) -> None:
+    keep_journal(owner, job_s=1)
+    jobs = queue(owner, a_crowd(owner, 20))
+
+    with worker_programs(cluster, home, database.owner, worker__stop_s=60) as workers:
+        (stopped,) = workers.start_ready(1)
+        until(lambda: _held_by(owner, stopped.worker_id), "it has jobs")
+        stopped.send(signal.SIGTERM)
+        # A second signal that comes before the first was heard is the same one to a process.
+        until(lambda: signal.SIGTERM not in _pending_signals(stopped.process.pid), "it heard")
+        stopped.send(signal.SIGTERM)
+        assert stopped.process.wait(SLACK_S) == 0
+
+    rows = owner.execute("select distinct status, attempts from public.match_jobs").fetchall()
+    assert rows == [("pending", 0)]
+    assert {change.name for change in read_journal(owner)} == {"queued", "claimed", "released"}
+    assert len(jobs) == 20
+
+
+def _held_by(conn: psycopg.Connection, worker_id: UUID) -> set[UUID]:
+    rows = conn.execute(
+        "select id from public.match_jobs where worker_id = %s", [worker_id]
+    ).fetchall()
+    conn.commit()
+    return {row[0] for row in rows}
+
+
+def _what_was_written(conn: psycopg.Connection) -> list[tuple[object, ...]]:
+    rows = conn.execute(
+        "select f.id, f.embedding::text, j.status, j.lease_token, j.completed_at, j.timings"
+        " from public.faces as f join public.match_jobs as j on j.face_id = f.id"
+        " join public.profiles as p on p.id = f.profile_id"
+        " where p.school = 'UIT' order by f.id"
+    ).fetchall()
+    conn.commit()
+    return rows
+
+
+def _pending_signals(pid: int) -> set[signal.Signals]:
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(status.partition("ShdPnd:")[2].split()[0], 16)
+    return {number for number in signal.Signals if mask >> (number - 1) & 1}
+
+
+def _now(conn: psycopg.Connection) -> datetime:
+    row = conn.execute("select clock_timestamp()").fetchone()
+    conn.commit()
+    assert row is not None
+    return row[0]

@@ -1,0 +1,54 @@
+"""How soon the jobs of a worker that died were somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from uuid import UUID
+
+from tests.support.invariants import Change
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Seconds from the death of a worker, one number for each job it held, shortest first."""
+
+    taken_back_s: Sequence[float]
+    """Until the job waited again."""
+    claimed_again_s: Sequence[float]
+    """Until another worker had it: this depends on how many jobs wait before it."""
+
+    @property
+    def orphans(self) -> int:
+        return len(self.taken_back_s)
+
+    def __add__(self, other: Recovery) -> Recovery:
+        return Recovery(
+            sorted([*self.taken_back_s, *other.taken_back_s]),
+            sorted([*self.claimed_again_s, *other.claimed_again_s]),
+        )
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Return the value that *share* of the values do not exceed."""
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+def measure_recovery(changes: Sequence[Change], died_at: Mapping[UUID, datetime]) -> Recovery:
+    """Find in a journal what became of the jobs that workers held when they died."""
+    taken_back, claimed_again = [], []
+    for _, group in groupby(changes, lambda change: change.job_id):
+        lost_at = claimed_at = None
+        for change in group:
+            if change.name == "claimed":
+                if lost_at is not None:
+                    claimed_again.append((change.at - lost_at).total_seconds())
+                lost_at, claimed_at = None, change.at
+            elif change.name in {"taken back", "given up"} and change.old_worker_id in died_at:
+                assert claimed_at is not None
+                # What it had sent already, Postgres still does: even a claim.
+                lost_at = max(died_at[change.old_worker_id], claimed_at)
+                taken_back.append((change.at - lost_at).total_seconds())
+    return Recovery(sorted(taken_back), sorted(claimed_again))
