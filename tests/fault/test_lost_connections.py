@@ -1,0 +1,217 @@
+"""The network between workers and Postgres: cut, silent, slow, in pieces, and deaf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from automatch.settings import Settings
+from tests.fault.conftest import Size
+from tests.support.crowd import a_crowd, queue
+from tests.support.invariants import check_invariants, count_open, keep_journal
+from tests.support.photos import portrait
+from tests.support.postgres import Database, TestCluster
+from tests.support.proxy import Proxy, proxy_to
+from tests.support.system import running_server
+from tests.support.waiting import until
+from tests.support.workers import Workers, worker_programs
+
+JOB_S = 0.01
+ANSWER_S = 2
+"""pool.answer_s in these tests: a connection that is silent for so long is given up."""
+
+
+@pytest.fixture
+def small(size: Size) -> dict[str, object]:
+    """Give the settings of workers with small batches, which soon notice."""
+    return {
+        "worker__batch": 10,
+        "worker__poll_s": 1,
+        "worker__trouble_max_s": 1,
+        "pool__answer_s": ANSWER_S,
+        **size.lease,
+    }
+
+
+def _all_done(owner: psycopg.Connection, workers: Workers, jobs: list[UUID]) -> None:
+    until(lambda: count_open(owner) == 0, "all jobs ended", within_s=300)
+    assert all(program.is_alive for program in workers.programs), "a worker ended"
+    assert check_invariants(owner, jobs)["completed"] == len(jobs)
+
+
+def test_workers_go_on_while_their_sessions_are_ended_again_and_again(
+    cluster: TestCluster,
+    database: Database,
+    owner: psycopg.Connection,
+    home: Path,
+    size: Size,
+    small: dict[str, object],
+) -> None:
+    keep_journal(owner, job_s=JOB_S)
+    jobs = queue(owner, a_crowd(owner, size.jobs // 3))
+    with worker_programs(cluster, home, database.owner, **small) as workers:
+        workers.start_ready(2)
+        for number in range(size.cuts):
+            left = len(jobs) * (size.cuts - number) // (size.cuts + 1)
+            until(lambda left=left: count_open(owner) <= left, f"{left} jobs left", within_s=300)
+            owner.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where usename = 'automatch_worker' and datname = current_database()"
+            )
+            owner.commit()
+        _all_done(owner, workers, jobs)
+
+
+def test_workers_go_on_when_all_their_connections_fall_silent(
+    cluster: TestCluster,
+    database: Database,
+    owner: psycopg.Connection,
+    home: Path,
+    small: dict[str, object],
+) -> None:
+    keep_journal(owner, job_s=JOB_S)
+    jobs = queue(owner, a_crowd(owner, 200))
+    with (
+        proxy_to(database.owner) as (proxy, url),
+        worker_programs(cluster, home, url, **small) as workers,
+    ):
+        (worker,) = workers.start_ready(1)
+        until(lambda: count_open(owner) < len(jobs) - 40, "some jobs ended")
+        assert proxy.black_hole() >= 2
+        worker.heard("connection given up: no answer")
+        # Idle now, and the silence comes to the connection it is woken up by.
+        until(lambda: count_open(owner) == 0, "all jobs ended", within_s=60)
+        until(lambda: _someone_sleeps(owner), "the worker sleeps")
+        proxy.black_hole()
+        jobs += queue(owner, a_crowd(owner, 4, school="HCMUS", seed=1))
+        _all_done(owner, workers, jobs)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        lambda proxy: setattr(proxy, "delay_s", 0.02),
+        lambda proxy: setattr(proxy, "piece", 3),
+    ],
+    ids=["slow", "in pieces"],
+)
+def test_workers_bear_a_bad_line(
+    cluster: TestCluster,
+    database: Database,
+    owner: psycopg.Connection,
+    home: Path,
+    small: dict[str, object],
+    trouble: Callable[[Proxy], None],
+) -> None:
+    keep_journal(owner)
+    jobs = queue(owner, a_crowd(owner, 60))
+    with (
+        proxy_to(database.owner) as (proxy, url),
+        worker_programs(cluster, home, url, **small) as workers,
+    ):
+        trouble(proxy)
+        workers.start_ready(1)
+        _all_done(owner, workers, jobs)
+
+    assert check_invariants(owner, jobs)["taken back"] == 0
+
+
+def test_jobs_are_found_when_every_notification_gets_lost(
+    cluster: TestCluster,
+    database: Database,
+    owner: psycopg.Connection,
+    home: Path,
+    small: dict[str, object],
+) -> None:
+    keep_journal(owner)
+    with (
+        proxy_to(database.owner) as (proxy, url),
+        worker_programs(cluster, home, url, **small) as workers,
+    ):
+        proxy.swallows_notifications = True
+        workers.start_ready(1)
+        until(lambda: _someone_sleeps(owner), "the worker sleeps")
+        jobs = queue(owner, a_crowd(owner, 8))
+        _all_done(owner, workers, jobs)
+
+    assert proxy.swallowed > 0, "nobody was notified: nothing was tried"
+
+
+@pytest.mark.parametrize(
+    "statement", ["commit", "complete_match_jobs", "claim_match_jobs", "renew_match_leases"]
+)
+def test_nothing_is_doubled_when_the_answer_to_a_statement_gets_lost(
+    cluster: TestCluster,
+    database: Database,
+    owner: psycopg.Connection,
+    home: Path,
+    small: dict[str, object],
+    statement: str,
+) -> None:
+    # A beat is heard only by who works for longer than that.
+    keep_journal(owner, job_s=0.2 if statement == "renew_match_leases" else 0)
+    jobs = queue(owner, a_crowd(owner, 120))
+    answered = 0
+
+    def every_third(done: str) -> bool:
+        nonlocal answered
+        if statement not in done.lower() or proxy.cuts == 2:
+            return False
+        answered += 1
+        return answered % 3 == 0
+
+    with (
+        proxy_to(database.owner) as (proxy, url),
+        worker_programs(cluster, home, url, **small) as workers,
+    ):
+        proxy.cuts_before_answer_to = every_third
+        workers.start_ready(1)
+        _all_done(owner, workers, jobs)
+
+    assert proxy.cuts == 2
+
+
+@pytest.mark.anyio
+async def test_upload_whose_answer_got_lost_is_there_once_when_it_is_sent_again(
+    cluster: TestCluster, database: Database, settings: Settings
+) -> None:
+    with proxy_to(database.owner) as (proxy, url):
+        behind = settings.model_copy(
+            update={"database_url": Settings(database_url=url).database_url}
+        )
+        async with running_server(behind, cluster.secrets, database) as server:
+            person = await server.join()
+            commits = 0
+
+            def second_commit(done: str) -> bool:
+                # The first is that of the look whether the person agreed.
+                nonlocal commits
+                commits += done.lower() == "commit"
+                return done.lower() == "commit" and commits == 2
+
+            proxy.cuts_before_answer_to = second_commit
+            lost = await person.upload(portrait(1))
+            proxy.cuts_before_answer_to = lambda _: False
+            again = await person.upload(portrait(1))
+
+    assert proxy.cuts == 1
+    assert (lost.status_code, lost.json()["error"]["code"]) == (503, "db_unavailable")
+    assert again.status_code in {200, 202}
+    with psycopg.connect(database.owner) as conn:
+        jobs = conn.execute("select id::text from public.match_jobs").fetchall()
+    assert jobs == [(again.json()["job"]["id"],)]
+
+
+def _someone_sleeps(conn: psycopg.Connection) -> bool:
+    row = conn.execute(
+        "select exists (select from pg_locks where locktype = 'advisory' and granted"
+        " and (classid::bigint << 32) + objid::bigint = automatch.doorbell()"
+        " and database = (select oid from pg_database where datname = current_database()))"
+    ).fetchone()
+    conn.commit()
+    assert row is not None
+    return bool(row[0])
