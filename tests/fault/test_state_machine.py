@@ -301,9 +301,7 @@ class Queue(RuleBasedStateMachine):
     def worker_that_lost_all_its_jobs_wakes_up(self, worker: int) -> None:
         ids = [job for job in self.held[worker] if not self._holds(worker, job)]
         tokens = [self.held[worker][job] for job in ids]
-        finished = [
-            job for job in ids if job in self.jobs and self.jobs[job].status == "completed"
-        ]
+        finished = [job for job in ids if job in self.jobs and self.jobs[job].status == "completed"]
         assert finished == [], "what a worker completed it does not believe to hold"
         texts = [["x"] * len(ids)] * 2
         before = self._everything()
