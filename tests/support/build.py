@@ -180,6 +180,7 @@ def a_face(
     embedding: Vector | None = None,
     *,
     face_id: UUID | None = None,
+    model: str = "dlib",
 ) -> UUID:
     """Write a photo of a person; without an embedding no worker has seen it yet."""
     face_id = face_id or uuid4()
@@ -193,7 +194,7 @@ def a_face(
         f"{face_id.hex[:2]}/{face_id}",
         hashlib.sha256(next(_serial).to_bytes(8)).hexdigest(),
         embedding,
-        None if embedding is None else "dlib",
+        None if embedding is None else model,
     )
 
 
@@ -243,9 +244,9 @@ def a_pair(
     )
 
 
-def unit(seed: int) -> Vector:
+def unit(seed: int, dimensions: int = DIMENSIONS) -> Vector:
     """Return a random direction; two of them are strangers."""
-    return normalized(np.random.default_rng(seed).standard_normal(DIMENSIONS))
+    return normalized(np.random.default_rng(seed).standard_normal(dimensions))
 
 
 def like(center: Vector, similarity: float, *, seed: int = 0) -> Vector:
@@ -255,7 +256,7 @@ def like(center: Vector, similarity: float, *, seed: int = 0) -> Vector:
 
 def at_cosine(center: Vector, cosine: float, *, seed: int = 0) -> Vector:
     """Return a unit vector of that cosine to *center*."""
-    away = np.random.default_rng(seed + 1_000_000).standard_normal(DIMENSIONS)
+    away = np.random.default_rng(seed + 1_000_000).standard_normal(len(center))
     away -= away @ center * center
     away /= np.linalg.norm(away)
     return normalized(cosine * center + np.sqrt(1 - cosine**2) * away)
