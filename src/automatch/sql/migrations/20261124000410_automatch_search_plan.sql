@@ -1,0 +1,85 @@
+-- The search with nothing left for the planner to get wrong.
+
+set search_path = public, extensions;
+
+create or replace function automatch.find_candidates(
+    p_embedding vector,
+    p_school text,
+    p_gender text,
+    p_exclude_profile_ids uuid[],
+    p_threshold double precision,
+    p_count integer
+)
+returns table (face_id uuid, profile_id uuid, similarity double precision)
+language plpgsql
+stable
+security definer
+parallel safe
+set search_path = pg_catalog, public, extensions, pg_temp
+-- One plan, whatever the sizes and the statistics: one partition, through its primary key; then the
+-- shortlist, one face at a time. Left to itself the planner reads a partition whole because one large
+-- school is in it, or all of faces (with long embeddings, 100,000 of them took 370 ms) to rank 30.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+declare
+    v_query vector := l2_normalize(p_embedding);
+    -- Cast once: inside the row expression it would be cast for every row.
+    v_query_half halfvec := v_query::halfvec;
+    v_model public.embedding_models;
+    v_bound double precision;
+begin
+    select m.* into v_model from public.embedding_models as m where m.active;
+    if vector_norm(v_query) = 0 then
+        return;
+    end if;
+    v_bound := automatch.cosine_bound(p_threshold, v_model.midpoint, v_model.width);
+    return query
+    with near as materialized (
+        -- Rounding to half precision moves a cosine of unit vectors by less than 0.001 (2^-11 for each
+        -- of the two), so with twice that nobody over the threshold is lost here.
+        -- "+ 0" keeps any vector index out.
+        select i.face_id, i.profile_id, (i.embedding <#> v_query_half) + 0 as distance
+        from public.face_index as i
+        where i.school = p_school
+          and i.gender = p_gender
+          and (i.embedding <#> v_query_half) <= 0.002 - v_bound
+          and not (i.profile_id = any (p_exclude_profile_ids))
+    ),
+    people as materialized (
+        select n.profile_id, min(n.distance) as distance
+        from near as n
+        group by n.profile_id
+        order by min(n.distance)
+        limit p_count
+    ),
+    -- What makes it exact: whoever is among the best p_count is, in half precision, at most
+    -- 2 * 0.001 behind the last of the best p_count there. So a cloud of near-ties is read whole.
+    shortlist as materialized (
+        select n.face_id, n.profile_id
+        from near as n
+        where n.distance <= (select max(p.distance) + 0.002 from people as p)
+    ),
+    exact as (
+        select s.face_id, s.profile_id, -(f.embedding <#> v_query) as cosine
+        from shortlist as s
+        join public.faces as f on f.id = s.face_id
+    ),
+    best as (
+        select distinct on (e.profile_id) e.face_id, e.profile_id, e.cosine
+        from exact as e
+        where e.cosine >= v_bound
+        order by e.profile_id, e.cosine desc, e.face_id
+    )
+    select b.face_id, b.profile_id, automatch.similarity(b.cosine, v_model.midpoint, v_model.width)
+    from best as b
+    order by b.cosine desc, b.face_id
+    limit p_count;
+end
+$$;
+
+revoke execute on all functions in schema automatch from public;
