@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
+from threadpoolctl import threadpool_limits
 
 from automatch import __version__
 from automatch.api import admin, auth, faces, health, jobs, matches, profile
@@ -20,6 +21,7 @@ from automatch.api.photo_links import PhotoLinks
 from automatch.api.services import Services
 from automatch.api.tokens import Tokens
 from automatch.feed.hub import FeedHub
+from automatch.matcher.batch import BatchSearch
 from automatch.settings import Settings
 from automatch.store.addresses import database_address
 from automatch.store.database import Database
@@ -106,5 +108,8 @@ async def open_worker(
         )
         eyes = await stack.enter_async_context(Eyes(settings, embedder or DlibEmbedder()))
         scheduler = Scheduler(db, photos, settings.worker, settings.retention)
+        search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
+        # Two threads of BLAS on the cores that Postgres and the eyes share wait for each other.
+        stack.enter_context(threadpool_limits(1, user_api="blas"))
         seats = asyncio.Semaphore(settings.vision.threads)
-        yield Worker(Bench(db, photos, eyes, settings.worker, seats), scheduler)
+        yield Worker(Bench(db, photos, eyes, settings.worker, search, seats), scheduler)

@@ -109,6 +109,12 @@ class WorkerSettings(_Group):
     batch_s: float = Field(
         0.2, gt=0, description="Seconds of work claimed at once, judged by the jobs before."
     )
+    search_cache_mb: int = Field(
+        256,
+        ge=0,
+        description="Memory in MiB for copies of the groups that batches of jobs look through; "
+        "0 leaves every search to the database.",
+    )
     poll_s: float = Field(5, gt=0, description="Seconds between looks when no wake-up comes.")
     lease_s: float = Field(30, gt=0, description="A claim that is not renewed for so long is lost.")
     heartbeat_s: float = Field(10, gt=0, description="Seconds between renewals of a claim.")

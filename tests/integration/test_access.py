@@ -65,6 +65,7 @@ CALLABLE = {
         *("claim_match_jobs", "renew_match_leases", "store_face_embeddings", "complete_match_jobs"),
         *("fail_match_jobs", "retry_match_jobs", "release_match_jobs", "sweep_match_jobs"),
         *("cleanup_old_match_jobs", "seconds_to_next_match_job", "fall_asleep", "stay_awake"),
+        *("read_search_jobs", "read_search_group", "finish_match_jobs"),
     },
 }
 

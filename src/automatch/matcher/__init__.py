@@ -1,8 +1,9 @@
-"""Decide: what a cosine of two embeddings means.
+"""Decide: what a cosine of two embeddings means, and who may be among the best of a group.
 
-Who may match whom and the search itself are SQL (`find_similar_faces_filtered`,
-`complete_match_jobs`), so that a worker, an SQL editor and a Supabase function all agree. Python
-knows the similarity scale.
+Who may match whom and the answer of every search are SQL (`find_similar_faces_filtered`,
+`finish_match_jobs`), so that a worker, an SQL editor and a Supabase function all agree. Python
+knows the similarity scale, and narrows a group down to a shortlist when many jobs search it at
+once.
 """
 
 from automatch.matcher.similarity import DLIB, SimilarityScale

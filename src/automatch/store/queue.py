@@ -6,8 +6,8 @@ that change a claimed job name its token, and answer with the jobs that were sti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -57,11 +57,23 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortlist:
+    """What a search in memory found: nobody who belongs to the answer is missing."""
+
+    school: str
+    gender: str
+    """Of the people who were searched."""
+    face_ids: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """How the jobs of a batch end, and what is claimed with the same commit."""
 
     complete: Sequence[ClaimedJob] = ()
     """To be searched for and finished."""
+    shortlists: Mapping[UUID, Shortlist] = field(default_factory=dict)
+    """By job; the database searches for the jobs that have none."""
     fail: Sequence[Refusal] = ()
     retry: Sequence[Refusal] = ()
     release: Sequence[ClaimedJob] = ()
@@ -119,7 +131,7 @@ async def settle(db: Database, settlement: Settlement, settings: WorkerSettings)
     async with db.in_one_go() as conn:
         completed = claimed = None
         if settlement.complete:
-            completed = await conn.execute(_SQL["complete"], _held(settlement.complete))
+            completed = await _finish(conn, settlement.complete, settlement.shortlists)
         if settlement.fail:
             await conn.execute(_SQL["fail"], _refused(settlement.fail))
         if settlement.retry:
@@ -160,6 +172,24 @@ async def clean_up_jobs(conn: Connection, days: int) -> int:
 async def count_waiting_jobs(conn: Connection, most: int) -> int:
     """Return how many jobs wait, counted up to *most*. For the login of the server."""
     return await _count(await conn.execute(_SQL["count_waiting"], {"most": most}))
+
+
+async def _finish(
+    conn: Connection, jobs: Sequence[ClaimedJob], shortlists: Mapping[UUID, Shortlist]
+) -> AsyncCursor[Any]:
+    if not shortlists:
+        return await conn.execute(_SQL["complete"], _held(jobs))
+    lists = [shortlists.get(job.id) for job in jobs]
+    return await conn.execute(
+        _SQL["finish"],
+        {
+            **_held(jobs),
+            "schools": [one and one.school for one in lists],
+            "genders": [one and one.gender for one in lists],
+            "lengths": [len(one.face_ids) if one else 0 for one in lists],
+            "face_ids": [face for one in lists if one for face in one.face_ids],
+        },
+    )
 
 
 async def _claim(conn: Connection, claim: Claim) -> AsyncCursor[ClaimedJob]:

@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from automatch.errors import StoreError
+from automatch.matcher.batch import BatchSearch
 from automatch.model import ClaimedJob
 from automatch.settings import WorkerSettings
 from automatch.store.database import Database
@@ -40,6 +41,7 @@ class Bench:
     photos: PhotoStore
     eyes: Eyes
     settings: WorkerSettings
+    search: BatchSearch
     seats: asyncio.Semaphore
     """One a photo that the eyes look at: a photo's time begins when its turn comes."""
 
@@ -53,7 +55,13 @@ class Lane:
         self._leases = leases
         self._room = room
         self._settler = Settler(
-            bench.db, bench.photos, line, leases, bench.settings, model_id=bench.eyes.model_id
+            bench.db,
+            bench.photos,
+            line,
+            leases,
+            bench.settings,
+            model_id=bench.eyes.model_id,
+            search=bench.search,
         )
         self._looking: dict[UUID, asyncio.Task[SeenJob]] = {}
 

@@ -1,7 +1,8 @@
 """How a batch is written: at most two commits, whatever its size.
 
 The embeddings are committed before the search: of two people who upload at once, at least the
-search that comes later finds the other. The searches, the matches, both feeds and the ends of all
+search that comes later finds the other. Jobs that look through one group are searched for together,
+in memory. The searches of all others, the matches, both feeds and the ends of all
 jobs are the second commit, which takes the next batch along. A batch that cannot be written whole
 is halved until the job is alone that is to blame. Trouble of the machine halves nothing: it is
 waited out, for as long as the leases may last.
@@ -12,18 +13,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
 from automatch.errors import StoreError
+from automatch.matcher.batch import BatchSearch
 from automatch.model import ClaimedJob
 from automatch.settings import WorkerSettings
 from automatch.store import queue
 from automatch.store.database import Database
 from automatch.store.photos import PhotoStore
-from automatch.store.queue import Claim, Refusal, SeenJob, Settlement
+from automatch.store.queue import Claim, Refusal, SeenJob, Settled, Settlement
 from automatch.worker.leases import Leases
 from automatch.worker.line import Line
 from automatch.worker.outcome import MACHINE_TROUBLE, refusal_of, sort_out
@@ -45,8 +48,10 @@ class Settler:
         settings: WorkerSettings,
         *,
         model_id: str,
+        search: BatchSearch,
     ) -> None:
         self._db = db
+        self._search = search
         self._photos = photos
         self._line = line
         self._leases = leases
@@ -75,7 +80,7 @@ class Settler:
         """Search for *done*, write down why *refused* did not work out, claim the next batch."""
         refused = list(refused)
         settlement = self._settlement(done, refused, claim)
-        settled = await self._attempt(lambda: queue.settle(self._db, settlement, self._settings))
+        settled = await self._attempt(lambda: self._settle(settlement))
         matches: dict[UUID, int] = {}
         if isinstance(settled, Exception):
             if not done:
@@ -122,6 +127,12 @@ class Settler:
             await self._photos.drop_upload(job.image_path)
         except OSError as exc:
             log.warning("upload not deleted yet", job=str(job.id), error=type(exc).__name__)
+
+    async def _settle(self, settlement: Settlement) -> Settled:
+        shortlists = await self._search.shortlists(settlement.complete)
+        return await queue.settle(
+            self._db, replace(settlement, shortlists=shortlists), self._settings
+        )
 
     async def _store(self, seen: Sequence[SeenJob]) -> dict[UUID, int]:
         async with self._db.alone() as conn:

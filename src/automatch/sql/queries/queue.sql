@@ -20,6 +20,13 @@ select public.store_face_embeddings(
 -- The jobs still held, each with its number of matches.
 select job_id, match_count from public.complete_match_jobs(%(job_ids)s, %(tokens)s)
 
+-- name: finish
+-- The same, with shortlists for some of the jobs.
+select job_id, match_count
+from public.finish_match_jobs(
+    %(job_ids)s, %(tokens)s, %(schools)s, %(genders)s, %(lengths)s, %(face_ids)s
+)
+
 -- name: fail
 -- The jobs still held.
 select public.fail_match_jobs(%(job_ids)s, %(tokens)s, %(codes)s, %(messages)s)

@@ -1,0 +1,100 @@
+"""Search for many jobs at once: those that look through one group are one matrix product.
+
+What comes out is a shortlist for each job. `public.finish_match_jobs` ranks it in the transaction
+that finishes the job, against the database as it is then; a job without a shortlist is searched for
+there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from uuid import UUID
+
+from automatch.matcher.group import Group
+from automatch.model import ClaimedJob
+from automatch.store import search
+from automatch.store.database import Database
+from automatch.store.queue import Shortlist
+from automatch.store.search import Wanted
+
+_FEW = 4
+"""Fewer jobs of one group than this are quicker in SQL, one by one."""
+
+_AT_ONCE = 64
+"""Jobs in one product: its result takes memory of jobs times faces."""
+
+_READS = 3
+"""So often a group is read anew when people leave it between two looks."""
+
+
+@dataclass(slots=True)
+class _Copy:
+    group: Group
+    lock: asyncio.Lock
+
+
+class BatchSearch:
+    """Searches in memory, with copies of the groups that were searched last."""
+
+    def __init__(self, db: Database, *, max_bytes: int) -> None:
+        """Keep copies of *max_bytes* at most; 0 leaves all searches to the database."""
+        self._db = db
+        self._max_bytes = max_bytes
+        self._copies: OrderedDict[tuple[str, str], _Copy] = OrderedDict()
+
+    async def shortlists(self, jobs: Sequence[ClaimedJob]) -> dict[UUID, Shortlist]:
+        """Return shortlists for the jobs that share a group with enough others."""
+        if len(jobs) < _FEW or not self._max_bytes:
+            return {}
+        async with self._db.alone() as conn:
+            wanted = await search.read_jobs(conn, jobs)
+        found: dict[UUID, Shortlist] = {}
+        wanted.sort(key=_group_of)
+        for key, members in groupby(wanted, _group_of):
+            some = list(members)
+            if len(some) >= _FEW:
+                found |= await self._search(*key, some)
+        return found
+
+    async def _search(
+        self, school: str, gender: str, wanted: Sequence[Wanted]
+    ) -> dict[UUID, Shortlist]:
+        copy = self._copies.setdefault((school, gender), _Copy(Group(), asyncio.Lock()))
+        self._copies.move_to_end((school, gender))
+        async with copy.lock:
+            if not await self._look(copy.group, school, gender):
+                return {}
+            # The product lets go of the GIL; the loop goes on meanwhile.
+            lists = await asyncio.to_thread(_search_all, copy.group, wanted)
+        self._forget_the_oldest()
+        return {
+            one.job_id: Shortlist(school, gender, faces)
+            for one, faces in zip(wanted, lists, strict=True)
+        }
+
+    async def _look(self, group: Group, school: str, gender: str) -> bool:
+        async with self._db.alone() as conn:
+            for _ in range(_READS):
+                if group.take(await search.read_group(conn, school, gender, group.horizon)):
+                    return True
+        return False
+
+    def _forget_the_oldest(self) -> None:
+        while sum(copy.group.bytes for copy in self._copies.values()) > self._max_bytes:
+            self._copies.popitem(last=False)
+
+
+def _group_of(one: Wanted) -> tuple[str, str]:
+    return one.school, one.gender
+
+
+def _search_all(group: Group, wanted: Sequence[Wanted]) -> list[list[UUID]]:
+    lists: list[list[UUID]] = []
+    for start in range(0, len(wanted), _AT_ONCE):
+        for ids in group.shortlists(wanted[start : start + _AT_ONCE]):
+            lists.append([UUID(bytes=one.tobytes()) for one in ids])
+    return lists

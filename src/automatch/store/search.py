@@ -1,0 +1,128 @@
+"""What a search in the worker's memory reads; the answers are given by `finish_match_jobs`.
+
+For the login of the worker itself (`Database.alone`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from automatch.model import ClaimedJob
+from automatch.store.database import Connection
+from automatch.store.queries import load
+
+_SQL = load("search")
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Truths = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a job looks for."""
+
+    job_id: UUID
+    school: str
+    gender: str
+    """Of the people who are searched."""
+    embedding: Floats
+    bound: float
+    """The least cosine of a match."""
+    match_count: int
+    hidden: list[UUID]
+    """People whom the person neither sees nor is shown to."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFaces:
+    """Faces of one group; row n of every array is one face."""
+
+    face_ids: Bytes
+    """Shape (faces, 16)."""
+    profile_ids: Bytes
+    """Shape (faces, 16)."""
+    embeddings: Floats
+    """Shape (faces, dimensions); half precision as the search copy has it, widened."""
+    settled: Truths
+    """Shape (faces,): whether the face counts as known below the horizon that came with it."""
+
+    def __len__(self) -> int:
+        return len(self.settled)
+
+    def where(self, chosen: Truths) -> GroupFaces:
+        """Return the chosen rows."""
+        return GroupFaces(
+            self.face_ids[chosen],
+            self.profile_ids[chosen],
+            self.embeddings[chosen],
+            self.settled[chosen],
+        )
+
+    def followed_by(self, more: GroupFaces) -> GroupFaces:
+        """Return the rows of both."""
+        if not len(self) or not len(more):
+            return more if len(more) else self
+        return GroupFaces(
+            np.concatenate([self.face_ids, more.face_ids]),
+            np.concatenate([self.profile_ids, more.profile_ids]),
+            np.concatenate([self.embeddings, more.embeddings]),
+            np.concatenate([self.settled, more.settled]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GroupNews:
+    """What a look at a group gave."""
+
+    known: int
+    """How many faces of the group are older than the horizon that was named."""
+    horizon: str
+    """What to name next time."""
+    faces: GroupFaces
+    """All others."""
+
+
+async def read_jobs(conn: Connection, jobs: Sequence[ClaimedJob]) -> list[Wanted]:
+    """Return what each job looks for; jobs that cannot be searched for are missing."""
+    cursor = await conn.execute(
+        _SQL["read_jobs"],
+        {"job_ids": [job.id for job in jobs], "tokens": [job.token for job in jobs]},
+        binary=True,
+    )
+    return [
+        Wanted(job_id, school, gender, embedding.to_numpy(), bound, match_count, hidden)
+        for job_id, school, gender, embedding, bound, match_count, hidden in await cursor.fetchall()
+    ]
+
+
+async def read_group(
+    conn: Connection, school: str, gender: str, horizon: str | None = None
+) -> GroupNews:
+    """Return the faces of a group that are not older than *horizon*; without one, all."""
+    cursor = await conn.execute(
+        _SQL["read_group"],
+        {"school": school, "gender": gender, "horizon": horizon},
+        binary=True,
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    known, horizon, *columns = row
+    return GroupNews(known, horizon, _parse(*columns))
+
+
+def _parse(face_ids: bytes, profile_ids: bytes, embeddings: bytes, settled: bytes) -> GroupFaces:
+    count = len(settled)
+    # A halfvec is sent as two 16-bit words (length, nothing) and its numbers, high byte first.
+    numbers = np.frombuffer(embeddings, ">f2").reshape(count, -1 if count else 2)[:, 2:]
+    return GroupFaces(
+        np.frombuffer(face_ids, np.uint8).reshape(count, 16),
+        np.frombuffer(profile_ids, np.uint8).reshape(count, 16),
+        numbers.astype(np.float32),
+        np.frombuffer(settled, np.bool_),
+    )
