@@ -260,6 +260,20 @@ def test_search_reads_one_partition_and_no_vector_index(conn):
     assert by_vector == 0
 
 
+def test_search_reads_no_other_table_whole_however_small_it_is(conn):
+    for number in range(100):
+        build.a_face(conn, build.a_profile(conn), like(build.unit(0), 0.8, seed=number))
+    conn.execute("analyze public.faces, public.profiles, public.face_index")
+    read_whole = (
+        "select relname, coalesce(seq_scan, 0) from pg_stat_xact_user_tables"
+        " where relname in ('faces', 'profiles')"
+    )
+    before = conn.execute(read_whole).fetchall()
+    assert len(find(conn, build.unit(0))) == 20
+
+    assert conn.execute(read_whole).fetchall() == before
+
+
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.floats(-1, 1.000001, allow_subnormal=False), min_size=100, max_size=200),

@@ -82,4 +82,45 @@ begin
 end
 $$;
 
+create or replace function public.find_similar_faces_filtered(
+    query_embedding vector,
+    user_school text,
+    user_gender text,
+    exclude_profile_id uuid default null,
+    match_threshold double precision default 0.5,
+    match_count integer default 20
+)
+returns table (
+    face_id uuid,
+    profile_id uuid,
+    similarity double precision,
+    image_path text,
+    profile_name text,
+    profile_gender text,
+    profile_school text
+)
+language sql
+stable
+security definer
+parallel safe
+set search_path = pg_catalog, public, extensions, pg_temp
+-- Else two whole tables are read to name the 20 (38 ms among 20,000 faces).
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    select c.face_id, c.profile_id, c.similarity, f.image_path, p.name, p.gender, p.school
+    from automatch.find_candidates(
+        query_embedding,
+        user_school,
+        case user_gender when 'male' then 'female' when 'female' then 'male' end,
+        array_remove(array[exclude_profile_id], null),
+        match_threshold,
+        match_count
+    ) as c
+    join public.faces as f on f.id = c.face_id
+    join public.profiles as p on p.id = c.profile_id
+    order by c.similarity desc, c.face_id
+$$;
+
 revoke execute on all functions in schema automatch from public;
