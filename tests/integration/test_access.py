@@ -52,6 +52,7 @@ CALLABLE = {
         *("auth.uid", "auth.jwt", "auth.role", "automatch.caller_may_see"),
         *("record_consent", "save_profile", "list_schools", "record_upload", "delete_face"),
         *("feed_page", "feed_position", "viewable_photo", "dismiss_match", "block_profile"),
+        *("undo_dismissal", "unblock_profile", "hidden_people", "match_pool", "explain_match_job"),
     },
     "automatch_api": {
         *("auth.uid", "auth.jwt", "auth.role", "auth.create_user", "auth.find_credentials"),
@@ -60,12 +61,14 @@ CALLABLE = {
         *("pause_match_jobs", "resume_match_jobs", "set_match_concurrency", "cancel_match_jobs"),
         *("retry_failed_match_jobs", "requeue_match_job", "prioritize_match_jobs"),
         *("get_match_queue", "list_match_jobs", "list_audit_log", "get_match_job_stats"),
+        *("get_match_threshold", "set_match_threshold", "preview_match_thresholds"),
     },
     "automatch_worker": {
         *("claim_match_jobs", "renew_match_leases", "store_face_embeddings", "complete_match_jobs"),
         *("fail_match_jobs", "retry_match_jobs", "release_match_jobs", "sweep_match_jobs"),
         *("cleanup_old_match_jobs", "seconds_to_next_match_job", "fall_asleep", "stay_awake"),
         *("read_search_jobs", "read_search_group", "finish_match_jobs"),
+        *("rescore_matches", "enqueue_reruns"),
     },
 }
 
@@ -309,6 +312,12 @@ def test_dismissed_match_is_hidden_from_both_in_the_table_too(conn, matched):
         "select public.find_similar_faces_filtered(null, 'UIT', 'male')",
         "select automatch.find_candidates(null, 'UIT', 'male', '{}', 0, 1)",
         "select automatch.may_see(gen_random_uuid(), gen_random_uuid())",
+        "select cosine from public.matches",
+        "select public.sample_stranger_distances(10)",
+        "select public.preview_match_thresholds('{0.5}')",
+        "select public.set_match_threshold(0.1)",
+        "select public.rescore_matches()",
+        "select automatch.search_again_for(gen_random_uuid())",
         "update public.profiles set name = 'Other'",
         "delete from public.match_jobs",
         "insert into public.match_dismissals values (gen_random_uuid(), gen_random_uuid())",
@@ -361,6 +370,11 @@ ATTACKED = [
     "select public.record_upload(gen_random_uuid(), 'x', repeat('0', 64))",
     "select public.dismiss_match(gen_random_uuid())",
     "select public.block_profile(gen_random_uuid())",
+    "select public.unblock_profile(gen_random_uuid())",
+    "select public.undo_dismissal(gen_random_uuid())",
+    "select public.hidden_people()",
+    "select public.match_pool()",
+    "select public.explain_match_job(gen_random_uuid())",
     "select public.delete_face(gen_random_uuid())",
 ]
 
