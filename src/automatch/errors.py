@@ -19,7 +19,8 @@ AutomatchError
 │   ├── ConsentRequiredError
 │   ├── ConsentOutdatedError
 │   ├── ProfileIncompleteError
-│   └── TooManyStreamsError
+│   ├── TooManyStreamsError
+│   └── CalibrationError         the population is no ground for a similarity scale
 ├── UploadError                  the request body is not one photo
 │   ├── HeadersTooLargeError
 │   ├── BodyTooLargeError
@@ -202,6 +203,12 @@ class TooManyStreamsError(RequestError):
     """This account has too many live feeds open; close one of them."""
 
     code = "too_many_streams"
+
+
+class CalibrationError(RequestError):
+    """There are too few people to fit a similarity scale to."""
+
+    code = "calibration_impossible"
 
 
 class UploadError(AutomatchError):

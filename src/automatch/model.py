@@ -262,3 +262,105 @@ class FeedEntry:
     """Rounded to 0.05."""
     simulated: bool | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MatchPool:
+    """Among how many people somebody is searched for; counts are rounded down to tens or more.
+
+    0 stands for fewer than 10: an exact count would tell of single people.
+    """
+
+    school: int
+    other_gender: int
+    findable: int
+    """Of the other gender, with consent and a photo, not paused, and not hidden on either side."""
+    hidden: int
+    """People whom the person dismissed or blocked themselves; exact."""
+    threshold: float
+    over_threshold: int | None = None
+    """How many of the findable reach the threshold now; None where no one photo is asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenPerson:
+    """Somebody whom the caller dismissed or blocked."""
+
+    profile_id: UUID
+    name: str | None
+    """None while the two could not be matched anyway."""
+    is_blocked: bool
+    is_dismissed: bool
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingModel:
+    """A model with the similarity scale that is in use."""
+
+    id: str
+    midpoint: float
+    width: float
+    same_person_u: float
+    scale_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredScale:
+    """A version of a model's similarity scale."""
+
+    version: int
+    model: str
+    midpoint: float
+    width: float
+    fit: dict[str, Any] | None
+    """How it was calibrated; None for one that came with the model or was written by hand."""
+    actor: str | None
+    created_at: datetime
+    is_in_use: bool
+    matches: int
+    """Matches that are scored with it this moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparablePeople:
+    """Who there is to calibrate a scale on: people with a photo who can be found."""
+
+    women: int
+    men: int
+    schools: int
+    pairs: int
+    """Of opposite gender, inside schools."""
+
+    @property
+    def total(self) -> int:
+        return self.women + self.men
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdPreview:
+    """What a threshold would mean for the people there are."""
+
+    threshold: float
+    people: int
+    """Everybody who can be found."""
+    looked_at: int
+    """How many of them, taken by chance, the numbers come from."""
+    matches: float
+    """People who reach the threshold, for one person on average."""
+    median_matches: float
+    without_any: int
+    """People of all for whom nobody reaches it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchThreshold:
+    """The threshold in use, and what a search again for everybody would cost."""
+
+    threshold: float
+    match_count: int
+    """Most matches of one search."""
+    photos: int
+    """Jobs that a search again for everybody takes."""
+    rerun_left: int
+    """Photos that one which goes on has still to queue."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from automatch import __version__
-from automatch.cli import database, demo, jobs, run, tokens
+from automatch.cli import calibrate, database, demo, jobs, run, thresholds, tokens
 from automatch.errors import AutomatchError
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app.command()(run.worker)
 app.command()(database.migrate)
 app.command()(demo.demo)
 app.command()(tokens.token)
+app.command()(thresholds.threshold)
+app.command()(calibrate.calibrate)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(database.app, name="db")
 

@@ -27,13 +27,17 @@ class SimilarityScale:
         distance = math.sqrt(max(2 - 2 * cosine, 0.0))
         return 1 / (1 + math.exp((distance - self.midpoint) / self.width))
 
+    def distance(self, similarity: float) -> float:
+        """Return the distance u of a similarity between 0 and 1; below 0 where none is so near."""
+        return self.midpoint + self.width * math.log((1 - similarity) / similarity)
+
     def cosine_bound(self, similarity: float) -> float:
         """Return the least cosine of that similarity; 2, which no cosine reaches, for 1 and up."""
         if similarity <= 0:
             return -1.0
         if similarity >= 1:
             return 2.0
-        distance = self.midpoint + self.width * math.log((1 - similarity) / similarity)
+        distance = self.distance(similarity)
         return 2.0 if distance < 0 else 1 - distance**2 / 2
 
 

@@ -1,4 +1,4 @@
-"""What has to be done from time to time: lost claims, erased photos, old jobs, stray files.
+"""What has to be done from time to time: lost claims, erased photos, old jobs, and the like.
 
 Every worker runs this. Each duty is harmless when two do it at once: rows are taken with
 `skip locked`, and deleting a file twice is deleting it once.
@@ -14,13 +14,13 @@ import structlog
 from automatch.errors import AutomatchError
 from automatch.model import SERVICE
 from automatch.settings import RetentionSettings, WorkerSettings
-from automatch.store import faces, queue
+from automatch.store import faces, queue, scales, thresholds
 from automatch.store.database import Database
 from automatch.store.photos import PhotoStore
 
 _ERASE_EVERY_S = 5.0
 _CLEAN_EVERY_S = 3600.0
-_BETWEEN_DELETES_S = 0.05
+_BETWEEN_BATCHES_S = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +44,8 @@ class Scheduler:
         """Do every duty now and then again and again, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(_repeat(self.sweep, self._worker.sweep_s))
+            group.create_task(_repeat(self.search_again, self._worker.sweep_s))
+            group.create_task(_repeat(self.rescore, _CLEAN_EVERY_S))
             group.create_task(_repeat(self.erase_photos, _ERASE_EVERY_S))
             group.create_task(_repeat(self.clean_up_jobs, _CLEAN_EVERY_S))
             group.create_task(_repeat(self.clean_up_photos, _CLEAN_EVERY_S))
@@ -54,6 +56,23 @@ class Scheduler:
             count = await queue.sweep_jobs(conn)
         if count:
             log.warning("lost jobs taken back", count=count)
+
+    async def search_again(self) -> None:
+        """Queue some photos of a search again for everybody, while the queue is short."""
+        async with self._db.alone() as conn:
+            count = await thresholds.enqueue_reruns(conn)
+        if count:
+            log.info("photos looked through to search again", count=count)
+
+    async def rescore(self) -> None:
+        """End the scoring of matches with a new scale, should the command have been stopped."""
+        total = 0
+        async with self._db.alone() as conn:
+            while count := await scales.rescore_matches(conn):
+                total += count
+                await asyncio.sleep(_BETWEEN_BATCHES_S)
+        if total:
+            log.info("matches scored again", count=total)
 
     async def erase_photos(self) -> None:
         """Delete the files of faces that were deleted."""
@@ -72,7 +91,7 @@ class Scheduler:
         async with self._db.alone() as conn:
             while count := await queue.clean_up_jobs(conn, self._retention.jobs_days):
                 total += count
-                await asyncio.sleep(_BETWEEN_DELETES_S)
+                await asyncio.sleep(_BETWEEN_BATCHES_S)
         if total:
             log.info("old jobs deleted", count=total)
 

@@ -128,7 +128,7 @@ begin
     select m.* into v_model from public.embedding_models as m where m.active;
     v_bounds := array(
         select automatch.cosine_bound(t, coalesce(p_midpoint, v_model.midpoint), coalesce(p_width, v_model.width))
-        from unnest(p_thresholds) with ordinality as asked (t, place)
+        from unnest(p_thresholds) with ordinality as given (t, place)
         order by place
     );
     v_loosest := (select min(b) from unnest(v_bounds) as b);
@@ -136,29 +136,34 @@ begin
     with everybody as materialized (
         select * from automatch.comparable_people(p_simulated)
     ),
-    asking as materialized (
-        select e.profile_id, e.school, i.embedding,
+    asked as materialized (
+        select e.profile_id, e.school, e.gender,
             case e.gender when 'male' then 'female' else 'male' end as wanted
         from everybody as e
-        join public.face_index as i
-            on i.school = e.school and i.gender = e.gender and i.face_id = e.face_id
         order by pg_catalog.uuid_hash_extended(e.profile_id, p_seed)
         limit p_people
     ),
+    -- Every photo of a person is searched for.
+    photos as materialized (
+        select a.profile_id, a.school, a.wanted, i.embedding
+        from asked as a
+        join public.face_index as i
+            on i.profile_id = a.profile_id and i.school = a.school and i.gender = a.gender
+    ),
     -- The search copy is half as exact as the search, which a preview bears.
     near as materialized (
-        select a.profile_id, i.profile_id as other_id, -min(i.embedding <#> a.embedding) as cosine
-        from asking as a
-        join public.face_index as i on i.school = a.school and i.gender = a.wanted
-        where (i.embedding <#> a.embedding) <= -v_loosest
-        group by a.profile_id, i.profile_id
+        select o.profile_id, i.profile_id as other_id, -min(i.embedding <#> o.embedding) as cosine
+        from photos as o
+        join public.face_index as i on i.school = o.school and i.gender = o.wanted
+        where (i.embedding <#> o.embedding) <= -v_loosest
+        group by o.profile_id, i.profile_id
     ),
     found as (
-        select asked.t, asked.place, a.profile_id, count(n.other_id) as matches
-        from unnest(p_thresholds, v_bounds) with ordinality as asked (t, bound, place)
-        cross join asking as a
-        left join near as n on n.profile_id = a.profile_id and n.cosine >= asked.bound
-        group by asked.t, asked.place, a.profile_id
+        select given.t, given.place, a.profile_id, count(n.other_id) as matches
+        from unnest(p_thresholds, v_bounds) with ordinality as given (t, bound, place)
+        cross join asked as a
+        left join near as n on n.profile_id = a.profile_id and n.cosine >= given.bound
+        group by given.t, given.place, a.profile_id
     )
     select
         f.t, (select count(*) from everybody), count(*), avg(f.matches)::double precision,

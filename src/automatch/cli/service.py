@@ -1,0 +1,42 @@
+"""A command that works as the service: on the database that runs, or on the embedded one."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from automatch.cli.running import running_database
+from automatch.errors import MigrationError
+from automatch.settings import Settings
+from automatch.store.addresses import database_address
+from automatch.store.database import Database
+from automatch.store.migrate import pending
+from automatch.store.secrets import load_or_create
+
+
+@asynccontextmanager
+async def service_database(settings: Settings, *, name: str) -> AsyncIterator[Database]:
+    """Give a database whose login may become the service.
+
+    Raises:
+        MigrationError: it is not of this version; a command that only looks migrates nothing.
+    """
+    secrets = load_or_create(settings.home)
+    async with running_database(settings, secrets):
+        if await pending(database_address(settings, secrets, "owner")):
+            raise MigrationError("The database is not of this version; run `automatch migrate`.")
+        async with Database(
+            database_address(settings, secrets, "worker"), settings.pool, name=name
+        ) as db:
+            yield db
+
+
+def actor() -> str:
+    """Return who the audit log is told is at the keyboard."""
+    uid = os.getuid()
+    try:
+        return f"cli:{pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"cli:{uid}"

@@ -1,0 +1,90 @@
+"""The similarity scales of the models, and the distances that one is fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from automatch.model import ComparablePeople, EmbeddingModel, StoredScale
+from automatch.store.database import Connection
+from automatch.store.queries import load
+
+_SQL = load("scales")
+
+
+async def load_active_model(conn: Connection) -> EmbeddingModel:
+    """Return the model that searches use."""
+    async with conn.cursor(row_factory=class_row(EmbeddingModel)) as cursor:
+        await cursor.execute(_SQL["active_model"])
+        model = await cursor.fetchone()
+    assert model is not None, "a database has an active model"
+    return model
+
+
+async def list_scales(conn: Connection) -> list[StoredScale]:
+    """Return every version of every model's scale, newest first."""
+    async with conn.cursor(row_factory=class_row(StoredScale)) as cursor:
+        await cursor.execute(_SQL["list"])
+        return await cursor.fetchall()
+
+
+async def count_people(conn: Connection, *, simulated: bool) -> ComparablePeople:
+    """Return how much there is to calibrate on, with or without simulated people."""
+    async with conn.cursor(row_factory=class_row(ComparablePeople)) as cursor:
+        await cursor.execute(_SQL["count_people"], {"simulated": simulated})
+        people = await cursor.fetchone()
+    assert people is not None
+    return people
+
+
+async def sample_distances(
+    conn: Connection, *, pairs: int, seed: int, simulated: bool
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the distances of at most *pairs* pairs of strangers; the same seed gives the same.
+
+    The second array tells for each that both people are of one half of the people: 0, 1 or NaN.
+    """
+    cursor = await conn.execute(
+        _SQL["sample"], {"pairs": pairs, "seed": seed, "simulated": simulated}
+    )
+    row: Sequence[Any] | None = await cursor.fetchone()
+    distances, halves = row or (None, None)
+    return (
+        np.array(distances or [], dtype=np.float64),
+        np.array(halves or [], dtype=np.float64),
+    )
+
+
+async def add_scale(
+    conn: Connection, *, model: str, midpoint: float, width: float, fit: dict[str, Any], actor: str
+) -> int:
+    """Put a new scale in use; its version. The matches are scored with it by `rescore_matches`."""
+    cursor = await conn.execute(
+        _SQL["add"],
+        {"model": model, "midpoint": midpoint, "width": width, "fit": Jsonb(fit), "actor": actor},
+    )
+    return await _number(cursor)
+
+
+async def use_scale(conn: Connection, version: int, actor: str) -> None:
+    """Put a version in use that is there already.
+
+    Raises:
+        NotFoundError: there is no such version.
+    """
+    await conn.execute(_SQL["use"], {"version": version, "actor": actor})
+
+
+async def rescore_matches(conn: Connection, limit: int = 500) -> int:
+    """Score some matches with the scale in use; how many, 0 when all are."""
+    return await _number(await conn.execute(_SQL["rescore"], {"limit": limit}))
+
+
+async def _number(cursor: Any) -> int:
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
