@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 
 from automatch.api.caller import Parts, SignedIn
+from automatch.matcher.why import wants_reason, why_sentence
 from automatch.model import Job
 from automatch.store import jobs
 
@@ -25,9 +27,17 @@ async def read(
 
 @router.get("/{job_id}", summary="One job")
 async def read_one(job_id: UUID, caller: SignedIn, services: Parts) -> dict[str, Any]:
-    """Return status, reason and timings of one job."""
+    """Return status, reason and timings of one job; `why`, when it found few people or none.
+
+    Its counts are rounded down to tens or more; 0 stands for fewer than 10.
+    """
     async with services.db.as_user(caller.claims) as conn:
-        return {"job": told_job(await jobs.load_job(conn, job_id))}
+        job = await jobs.load_job(conn, job_id)
+        pool = await jobs.explain_job(conn, job_id) if wants_reason(job) else None
+    why = None
+    if pool is not None:
+        why = asdict(pool) | {"sentence": why_sentence(pool, job.match_count or 0)}
+    return {"job": told_job(job) | {"why": why}}
 
 
 def told_job(job: Job) -> dict[str, Any]:

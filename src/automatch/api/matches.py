@@ -15,7 +15,15 @@ from automatch.api.services import Services
 from automatch.feed import sse
 from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth, follow, open_stream
 from automatch.model import FeedEntry, Job
-from automatch.store.feed import block_profile, dismiss_match, load_feed_page, load_feed_position
+from automatch.store.feed import (
+    block_profile,
+    dismiss_match,
+    list_hidden,
+    load_feed_page,
+    load_feed_position,
+    unblock_profile,
+    undo_dismissal,
+)
 
 router = APIRouter(tags=["matches"])
 
@@ -80,6 +88,40 @@ async def block(profile_id: UUID, caller: SignedIn, services: Parts) -> Response
     async with services.db.as_user(caller.claims) as conn:
         await block_profile(conn, profile_id)
     return Response(status_code=204)
+
+
+@router.delete("/api/profiles/{profile_id}/block", status_code=204, summary="Unblock a person")
+async def unblock(profile_id: UUID, caller: SignedIn, services: Parts) -> Response:
+    """Let the two see each other again, unless the other hides too."""
+    async with services.db.as_user(caller.claims) as conn:
+        await unblock_profile(conn, profile_id)
+    return Response(status_code=204)
+
+
+@router.delete("/api/profiles/{profile_id}/dismissal", status_code=204, summary="Take a no back")
+async def take_back(profile_id: UUID, caller: SignedIn, services: Parts) -> Response:
+    """Undo "not a match" for all matches with a person."""
+    async with services.db.as_user(caller.claims) as conn:
+        await undo_dismissal(conn, profile_id)
+    return Response(status_code=204)
+
+
+@router.get("/api/profiles/hidden", summary="People one hides")
+async def hidden(caller: SignedIn, services: Parts) -> dict[str, Any]:
+    """Return whom the caller blocked or dismissed, newest first; nobody sees who hid from them."""
+    async with services.db.as_user(caller.claims) as conn:
+        people = await list_hidden(conn)
+    return {
+        "people": [
+            {
+                "profile": {"id": str(person.profile_id), "name": person.name},
+                "blocked": person.is_blocked,
+                "dismissed": person.is_dismissed,
+                "since": person.since.isoformat(),
+            }
+            for person in people
+        ]
+    }
 
 
 async def open_feed(

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from automatch.model import FeedEntry
+from automatch.model import FeedEntry, HiddenPerson
 from automatch.store.database import Connection
 from automatch.store.queries import load
 
@@ -66,6 +66,31 @@ async def block_profile(conn: Connection, profile_id: UUID) -> None:
         NotFoundError: the caller's feed never had this person.
     """
     await conn.execute(_SQL["block"], {"profile_id": profile_id})
+
+
+async def unblock_profile(conn: Connection, profile_id: UUID) -> None:
+    """Take a block back: old matches return to both feeds, and the caller is searched for anew.
+
+    Raises:
+        NotFoundError: the caller has not blocked this person.
+    """
+    await conn.execute(_SQL["unblock"], {"profile_id": profile_id})
+
+
+async def undo_dismissal(conn: Connection, profile_id: UUID) -> None:
+    """Take back that a person is "not a match"; likewise.
+
+    Raises:
+        NotFoundError: the caller has not dismissed a match with this person.
+    """
+    await conn.execute(_SQL["undo_dismissal"], {"profile_id": profile_id})
+
+
+async def list_hidden(conn: Connection) -> list[HiddenPerson]:
+    """Return whom the caller dismissed or blocked, newest first."""
+    async with conn.cursor(row_factory=class_row(HiddenPerson)) as cursor:
+        await cursor.execute(_SQL["hidden"])
+        return await cursor.fetchall()
 
 
 async def _page(

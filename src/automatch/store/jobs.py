@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from automatch.errors import NotFoundError
-from automatch.model import Job, JobStatus
+from automatch.model import Job, JobStatus, MatchPool
 from automatch.store.database import Connection
 from automatch.store.queries import load
 
@@ -34,3 +34,20 @@ async def load_job(conn: Connection, job_id: UUID) -> Job:
     if job is None:
         raise NotFoundError
     return replace(job, status=JobStatus(job.status))
+
+
+async def load_pool(conn: Connection) -> MatchPool | None:
+    """Return among how many people the caller is searched for; None without a profile."""
+    async with conn.cursor(row_factory=class_row(MatchPool)) as cursor:
+        await cursor.execute(_SQL["pool"])
+        return await cursor.fetchone()
+
+
+async def explain_job(conn: Connection, job_id: UUID) -> MatchPool | None:
+    """Return the same for one job of the caller, with how many reach its threshold now.
+
+    None when it is another's, or its photo has no embedding of the model that searches use.
+    """
+    async with conn.cursor(row_factory=class_row(MatchPool)) as cursor:
+        await cursor.execute(_SQL["explain"], {"job_id": job_id})
+        return await cursor.fetchone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
@@ -19,10 +20,12 @@ from automatch.errors import (
     AutomatchError,
     EmailTakenError,
     InputInvalidError,
+    NotFoundError,
     PasswordWeakError,
     RequestError,
 )
 from automatch.store import profiles
+from automatch.store.feed import list_hidden, unblock_profile, undo_dismissal
 from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show
 from automatch.web.session import CookieSession
 from automatch.web.views import (
@@ -42,6 +45,7 @@ _FIELD_OF = {
 }
 _DONE = {
     "withdrawn": "Your consent is withdrawn. Your photos and matches are deleted.",
+    "shown": "They can appear among your look-alikes again.",
     "deleted": "Your account is deleted, with your photos and matches.",
 }
 _PLEASE = {
@@ -150,6 +154,21 @@ async def withdraw_consent(caller: SignedIn, services: Parts) -> Response:
     return go_to("/onboarding?done=withdrawn")
 
 
+@router.post("/people/{profile_id}/show-again")
+async def show_again(profile_id: UUID, caller: SignedIn, services: Parts) -> Response:
+    """Stop hiding a person, whether blocked, dismissed or both."""
+    async with services.db.as_user(caller.claims) as conn:
+        people = {person.profile_id: person for person in await list_hidden(conn)}
+        person = people.get(profile_id)
+        if person is None:
+            raise NotFoundError
+        if person.is_blocked:
+            await unblock_profile(conn, profile_id)
+        if person.is_dismissed:
+            await undo_dismissal(conn, profile_id)
+    return go_to("/onboarding?done=shown")
+
+
 @router.post("/account/delete")
 async def delete_account(caller: SignedIn, services: Parts) -> Response:
     """Erase the account with everything that is theirs."""
@@ -172,11 +191,13 @@ async def _profile_page(
         profile = await profiles.load_profile(conn)
         consent = await profiles.load_consent(conn)
         schools = await profiles.list_schools(conn)
+        hidden = await list_hidden(conn)
     return OnboardingPage(
         form=form or ProfileForm.from_profile(profile),
         consent=consent,
         latest_birth_date=_eighteen_years_ago(),
         schools=schools,
+        hidden=hidden,
         first_time=not profile.is_complete,
         saved=saved,
         problem=problem,

@@ -19,11 +19,13 @@ from automatch.errors import (
     QueueFullError,
     RequestError,
     StorageFullError,
+    StoreError,
     UploadError,
 )
 from automatch.feed import sse
 from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth
-from automatch.model import FeedEntry, Job
+from automatch.matcher.why import wants_reason
+from automatch.model import FeedEntry, Job, MatchPool
 from automatch.store import faces, jobs, profiles
 from automatch.store.feed import block_profile, dismiss_match, load_feed_page, load_feed_position
 from automatch.store.photos import Size
@@ -60,7 +62,7 @@ async def stream(
     """Stream the cards and photos that change, as the page shows them."""
     events = await open_feed(services, caller, after=after, last_event_id=last_event_id)
     return StreamingResponse(
-        _encoded(events), media_type="text/event-stream", headers=STREAM_HEADERS
+        _encoded(events, caller, services), media_type="text/event-stream", headers=STREAM_HEADERS
     )
 
 
@@ -129,6 +131,8 @@ async def _feed_page(
         entries = await load_feed_page(conn, before=before, limit=_CARDS + 1)
         own_faces = await faces.list_faces(conn)
         own_jobs = await jobs.list_jobs(conn, _JOBS)
+        reasons = any(wants_reason(job) for job in own_jobs)
+        pool = await jobs.load_pool(conn) if reasons else None
     newest: dict[UUID, Job] = {}
     for job in own_jobs:
         newest.setdefault(job.face_id, job)
@@ -136,7 +140,7 @@ async def _feed_page(
     return FeedPage(
         profile=profile,
         faces=own_faces,
-        jobs=[JobItem.from_job(job) for job in newest.values()],
+        jobs=[JobItem.from_job(job, pool) for job in newest.values()],
         cards=cards,
         last_pos=position,
         older_cursor=cards[-1].pos if len(entries) > _CARDS else None,
@@ -150,8 +154,11 @@ async def _feed_page(
     )
 
 
-async def _encoded(events: AsyncIterator[FeedEvent]) -> AsyncIterator[str]:
+async def _encoded(
+    events: AsyncIterator[FeedEvent], caller: Caller, services: Services
+) -> AsyncIterator[str]:
     yield sse.OPENING
+    pool: MatchPool | None = None
     async for event in events:
         match event:
             case Ready(pos):
@@ -159,7 +166,9 @@ async def _encoded(events: AsyncIterator[FeedEvent]) -> AsyncIterator[str]:
             case FeedEntry():
                 yield _encoded_entry(event)
             case Job():
-                item = JobItem.from_job(event)
+                if pool is None and wants_reason(event):
+                    pool = await _load_pool(caller, services)
+                item = JobItem.from_job(event, pool)
                 told = {
                     "html": render_job(templates(), item),
                     "job_id": str(event.id),
@@ -167,9 +176,20 @@ async def _encoded(events: AsyncIterator[FeedEvent]) -> AsyncIterator[str]:
                 }
                 yield sse.encode_event("job", told)
             case Ping():
+                # Kept for what comes in one go, such as all jobs when a stream opens.
+                pool = None
                 yield sse.PING
             case Reauth():
                 yield sse.encode_event("reauth", {})
+
+
+async def _load_pool(caller: Caller, services: Services) -> MatchPool | None:
+    try:
+        async with services.db.as_user(caller.claims) as conn:
+            return await jobs.load_pool(conn)
+    except StoreError:
+        # The reason is left out rather than the news.
+        return None
 
 
 def _encoded_entry(entry: FeedEntry) -> str:

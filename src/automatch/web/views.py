@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from automatch.errors import PhotoRejectedError
+from automatch.matcher.why import NEWCOMERS, wants_reason, why_facts, why_sentence
 from automatch.model import JobStatus
 
 if TYPE_CHECKING:
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     from datetime import date, datetime
     from uuid import UUID
 
-    from automatch.model import Consent, Face, FeedEntry, Job, Profile
+    from automatch.model import (
+        Consent,
+        Face,
+        FeedEntry,
+        HiddenPerson,
+        Job,
+        MatchPool,
+        Profile,
+    )
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 _TEMPLATE_FOLDER = Path(__file__).parent / "templates"
@@ -115,6 +124,8 @@ class OnboardingPage(Page):
     """The birth date of someone who turns 18 today."""
     schools: Sequence[str] = ()
     """Schools that are offered while typing."""
+    hidden: Sequence[HiddenPerson] = ()
+    """Whom the person dismissed or blocked."""
     first_time: bool = False
     saved: bool = False
     """Whether the profile was saved just now."""
@@ -185,10 +196,15 @@ class JobItem:
     elapsed_s: float | None
     """Seconds from the upload to the end; None while there is no end."""
     created_at: datetime
+    reason: str = ""
+    """Why it found few people or none; empty when it found more."""
+    facts: Sequence[tuple[str, str]] = ()
+    """The counts behind the reason, each with what it counts."""
 
     @classmethod
-    def from_job(cls, job: Job) -> Self:
-        """Return the item of a job as its owner sees it."""
+    def from_job(cls, job: Job, pool: MatchPool | None = None) -> Self:
+        """Return the item of a job as its owner sees it; with few matches, *pool* tells why."""
+        explained = pool if wants_reason(job) else None
         finished = job.completed_at if job.status.is_final else None
         return cls(
             job_id=job.id,
@@ -202,6 +218,8 @@ class JobItem:
             match_count=job.match_count or 0,
             elapsed_s=(finished - job.created_at).total_seconds() if finished else None,
             created_at=job.created_at,
+            reason=why_sentence(explained, job.match_count or 0) if explained else "",
+            facts=why_facts(explained) if explained else (),
         )
 
     @property
@@ -232,7 +250,7 @@ class JobItem:
             case JobStatus.COMPLETED if self.match_count:
                 return f"Matched in {_duration(self.elapsed_s)}" if self.elapsed_s else ""
             case JobStatus.COMPLETED:
-                return "New people are compared with it as they join."
+                return self.reason or NEWCOMERS
             case _:
                 return self.error_message or "Try again, or use another photo."
 

@@ -16,3 +16,13 @@ select public.dismiss_match(%(match_id)s)
 
 -- name: block
 select public.block_profile(%(profile_id)s)
+
+-- name: unblock
+select public.unblock_profile(%(profile_id)s)
+
+-- name: undo_dismissal
+select public.undo_dismissal(%(profile_id)s)
+
+-- name: hidden
+-- Whom the caller dismissed or blocked, newest first.
+select profile_id, name, is_blocked, is_dismissed, since from public.hidden_people()
