@@ -76,19 +76,22 @@ begin
           and automatch.has_consent(p.id)
         order by f.id
     );
+    -- In the order of locks: queued one by one below, jobs would be locked as the photos stand.
+    perform from public.match_jobs as j
+    where j.face_id = any (v_faces) and j.status in ('pending', 'processing')
+    order by j.id
+    for no key update;
     -- Whoever works on one of them may have searched already, by the old rules: their token is worth
-    -- nothing now, and the job waits for another turn, at no cost of an attempt.
-    with held as materialized (
-        select j.id from public.match_jobs as j
-        where j.face_id = any (v_faces) and j.status = 'processing'
-        order by j.id
-        for no key update
-    )
+    -- nothing now, and the job is back in its place, as if it had been released.
     update public.match_jobs as j
     set status = 'pending', attempts = j.attempts - 1, lease_token = j.lease_token + 1,
-        deferred = true, run_at = automatch.now(), pos = null, lease_expires_at = null, worker_id = null
-    from held as h
-    where j.id = h.id;
+        deferred = exists (
+            select from automatch.paused_schools as s
+            join public.profiles as p on p.school = s.school
+            where p.id = j.user_id
+        ),
+        run_at = automatch.now(), lease_expires_at = null, worker_id = null
+    where j.face_id = any (v_faces) and j.status = 'processing';
     if found then
         perform automatch.wake_workers();
     end if;
