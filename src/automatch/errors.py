@@ -39,7 +39,14 @@ AutomatchError
 │   ├── ImageTimeoutError
 │   ├── NoFaceError
 │   ├── SeveralFacesError
-│   └── FaceQualityLowError
+│   └── FaceUnclearError         there is one face, and it cannot be compared
+│       ├── FaceTooSmallError
+│       ├── FaceBlurredError
+│       ├── FaceTooDarkError
+│       ├── FaceTooBrightError
+│       ├── FaceTurnedError
+│       ├── FaceCutOffError
+│       └── FaceLowConfidenceError
 ├── JobError                     a job cannot go on
 │   ├── ProfileNotFoundError
 │   ├── PhotoMissingError
@@ -318,16 +325,74 @@ class SeveralFacesError(PhotoRejectedError):
 
     code = "several_faces"
 
-    def __init__(self, count: int | None = None) -> None:
+    def __init__(
+        self,
+        count: int | None = None,
+        boxes: tuple[tuple[float, float, float, float], ...] = (),
+    ) -> None:
         found = f"{count} faces were found" if count else "More than one face was found"
         super().__init__(f"{found}; use a photo that shows only you.")
         self.count = count
+        self.boxes = boxes
+        """Left, top, right and bottom of each, in shares of the upright photo's width and height,
+        the largest first; so they fit any copy of it."""
 
 
-class FaceQualityLowError(PhotoRejectedError):
-    """The face is too small or too unclear; use a sharper photo, closer to you."""
+class FaceUnclearError(PhotoRejectedError):
+    """The face cannot be compared; use a sharp photo from the front, in good light."""
 
-    code = "face_quality_low"
+    measured: float | None = None
+    """What was measured, in the unit of the setting that holds the limit."""
+    limit: float | None = None
+
+    def __init__(
+        self, message: str | None = None, measured: float | None = None, limit: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.measured = measured
+        self.limit = limit
+
+
+class FaceTooSmallError(FaceUnclearError):
+    """The face is too small in the photo; use one taken closer to you."""
+
+    code = "face_too_small"
+
+
+class FaceBlurredError(FaceUnclearError):
+    """The face is blurred; hold the camera still, clean its lens, or choose a sharper photo."""
+
+    code = "face_blurred"
+
+
+class FaceTooDarkError(FaceUnclearError):
+    """The face is too dark; turn towards a window or a lamp."""
+
+    code = "face_too_dark"
+
+
+class FaceTooBrightError(FaceUnclearError):
+    """The face is too bright; step out of the direct light or switch the flash off."""
+
+    code = "face_too_bright"
+
+
+class FaceTurnedError(FaceUnclearError):
+    """The face is turned to a side; look straight into the camera."""
+
+    code = "face_turned"
+
+
+class FaceCutOffError(FaceUnclearError):
+    """The photo ends in the face; use one that shows the whole face with some room around it."""
+
+    code = "face_cut_off"
+
+
+class FaceLowConfidenceError(FaceUnclearError):
+    """A face can only be guessed; use a photo from the front with nothing before your face."""
+
+    code = "face_low_confidence"
 
 
 class JobError(AutomatchError):

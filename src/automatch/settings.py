@@ -98,7 +98,28 @@ class VisionSettings(_Group):
     min_face_side: int = Field(
         60, ge=20, description="Fewest pixels on a face's side in the kept copy."
     )
+    min_sharpness: float = Field(
+        5, ge=0, description="Least sharpness of a face: the variance of its chip's Laplacian."
+    )
+    min_brightness: float = Field(
+        25, ge=0, le=255, description="Least mean brightness of a face, of 255."
+    )
+    max_brightness: float = Field(
+        225, ge=0, le=255, description="Greatest mean brightness of a face, of 255."
+    )
+    max_turn_degrees: float = Field(
+        30, ge=0, le=90, description="Degrees a face may be turned to a side, by its landmarks."
+    )
+    min_inside: float = Field(
+        0.7, ge=0, le=1, description="Share of a face's chip that must lie inside the photo."
+    )
     threads: int = Field(2, ge=1, le=64, description="Photos looked at side by side per worker.")
+
+    @model_validator(mode="after")
+    def _some_light_is_right(self) -> Self:
+        if self.min_brightness >= self.max_brightness:
+            raise ValueError("vision.min_brightness must be less than vision.max_brightness")
+        return self
 
 
 class WorkerSettings(_Group):

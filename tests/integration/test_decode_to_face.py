@@ -13,7 +13,8 @@ from PIL import Image, ImageFilter
 from automatch.errors import (
     AutomatchError,
     EmbeddingInvalidError,
-    FaceQualityLowError,
+    FaceLowConfidenceError,
+    FaceTooSmallError,
     ImageTimeoutError,
     ModelDamagedError,
     ModelMissingError,
@@ -22,6 +23,7 @@ from automatch.errors import (
 from automatch.settings import Settings, VisionSettings
 from automatch.vision import DlibEmbedder, Eyes
 from automatch.vision.model_files import FACE_RESNET, YUNET, verified
+from automatch.vision.seen import Box
 from tests.support.embedder import FakeEmbedder
 from tests.support.photos import (
     astronaut,
@@ -36,6 +38,7 @@ from tests.support.photos import (
     two_people,
     with_scans,
 )
+from tests.support.turned_head import turned
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -62,11 +65,18 @@ async def test_a_good_photo_gives_a_face_its_quality_and_clean_copies() -> None:
     assert np.linalg.norm(seen.face.embedding) == pytest.approx(1, abs=1e-6)
     assert seen.quality["face_side_px"] == max(box.width, box.height)
     assert seen.quality["confidence"] == pytest.approx(seen.face.confidence, abs=1e-3)
-    assert set(seen.quality) == {"face_side_px", "sharpness", "brightness", "confidence"}
+    assert seen.quality["inside"] == 1
+    assert seen.quality["turn_degrees"] < 15
     assert pixels(seen.kept_jpeg).shape == (512, 512, 3)
     assert pixels(seen.thumbnail_jpeg).shape == (320, 320, 3)
     assert set(seen.timings) == {"decode", "detect", "embed"}
     assert all(took > 0 for took in seen.timings.values())
+
+
+def _small() -> Image.Image:
+    page = Image.new("RGB", (640, 640), "grey")
+    page.paste(astronaut().resize((240, 240)), (200, 200))
+    return page
 
 
 _REFUSED = {
@@ -79,7 +89,12 @@ _REFUSED = {
     "image_too_complex": with_scans(astronaut(), 1000),
     "no_face": encode(scene_without_face()),
     "several_faces": encode(two_people()),
-    "face_quality_low": encode(astronaut().filter(ImageFilter.GaussianBlur(3))),
+    "face_too_small": encode(_small()),
+    "face_blurred": encode(astronaut().filter(ImageFilter.GaussianBlur(3))),
+    "face_too_dark": encode(astronaut().point(lambda value: value * 0.12)),
+    "face_too_bright": encode(astronaut().point(lambda value: 255 - (255 - value) * 0.1)),
+    "face_turned": encode(turned(hopper(), Box(173, 128, 376, 331), 40)),
+    "face_cut_off": encode(astronaut().crop((212, 0, 512, 512))),
 }
 
 
@@ -99,12 +114,28 @@ async def test_each_bad_photo_has_its_own_reason_and_the_next_good_one_works() -
 
 
 async def test_a_face_of_too_few_pixels_is_refused_with_its_size() -> None:
-    page = Image.new("RGB", (640, 640), "grey")
-    page.paste(astronaut().resize((240, 240)), (200, 200))
-
     async with Eyes(_SETTINGS, FakeEmbedder()) as eyes:
-        with pytest.raises(FaceQualityLowError, match=r"only 4\d pixels wide"):
-            await eyes.see(encode(page))
+        with pytest.raises(FaceTooSmallError, match=r"only 4\d pixels wide"):
+            await eyes.see(encode(_small()))
+
+
+async def test_a_face_that_scores_less_than_asked_is_refused_with_its_score() -> None:
+    strict = Settings(vision=VisionSettings(hog_min_confidence=1.5))
+
+    async with Eyes(strict, FakeEmbedder()) as eyes:
+        with pytest.raises(FaceLowConfidenceError, match=r"scores 1\.\d\d and at least 1\.5"):
+            await eyes.see(encode(astronaut()))
+
+
+async def test_several_faces_come_with_boxes_that_fit_any_copy() -> None:
+    async with Eyes(_SETTINGS, FakeEmbedder()) as eyes:
+        with pytest.raises(SeveralFacesError) as caught:
+            await eyes.see(encode(two_people().resize((1624, 1024))))
+
+    (left, top, right, bottom), second = caught.value.boxes
+    assert 0.7 < left < 0.8 < right < 0.95
+    assert 0.1 < top < 0.2 < bottom < 0.45
+    assert 0.15 < second[0] < second[2] < 0.4
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

@@ -1,4 +1,8 @@
-"""Whether a photo shows one face, well enough to compare it."""
+"""Whether a photo shows one face, well enough to compare it.
+
+The limits are settings; docs/vision.md shows for each how far photos may be made worse before the
+embedding leaves its person.
+"""
 
 from __future__ import annotations
 
@@ -6,59 +10,89 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automatch.errors import FaceQualityLowError, NoFaceError, SeveralFacesError
+from automatch.errors import (
+    FaceBlurredError,
+    FaceCutOffError,
+    FaceLowConfidenceError,
+    FaceTooBrightError,
+    FaceTooDarkError,
+    FaceTooSmallError,
+    FaceTurnedError,
+    FaceUnclearError,
+    NoFaceError,
+    SeveralFacesError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
-    from automatch.vision.detector import Finding
+    from automatch.settings import VisionSettings
+    from automatch.vision.detector import AlignedFace, Finding
 
 _BYSTANDER_SHARE = 1 / 2
 """A face under this share of the largest one's side is a passer-by or a poster, not a second
 subject; what is much smaller the detector would not see anyway. In real double portraits the
 smaller face has four fifths of the other's side and more."""
 
-_LEAST_SHARPNESS = 5.0
-"""Of 240 real portraits, some enlarged from faces of 45 pixels, the least sharp has 16. Blurred by
-2 pixels of the chip most of them fall under 5, by 3 pixels all do; there the embedding has moved
-further from its own than that of another sharp photo of the same person lies."""
+_FACE = slice(30, 125)
+"""Where the face itself lies in a chip, in both directions."""
 
 _LIT = 80.0
 _MAX_GAIN = 4.0
 
 
-def choose_face(findings: Sequence[Finding], min_confidence: float) -> Finding:
+def choose_face(
+    findings: Sequence[Finding], min_confidence: float, photo: npt.NDArray[np.uint8]
+) -> Finding:
     """Return the one face that the photo is of.
 
     Args:
-        findings: what the detector found.
-        min_confidence: what scores less is no face.
+        findings: what the detector found, most certain first.
+        min_confidence: what scores less is no face to rely on.
+        photo: (height, width, 3), in whose pixels the findings are.
 
     Raises:
         NoFaceError: there is none.
+        FaceLowConfidenceError: there may be one.
         SeveralFacesError: there are several of comparable size.
     """
-    findings = [finding for finding in findings if finding.confidence >= min_confidence]
     if not findings:
         raise NoFaceError
-    largest = max(findings, key=lambda finding: finding.side)
-    count = sum(finding.side >= _BYSTANDER_SHARE * largest.side for finding in findings)
-    if count > 1:
-        raise SeveralFacesError(count)
-    return largest
+    faces = [finding for finding in findings if finding.confidence >= min_confidence]
+    if not faces:
+        score = findings[0].confidence
+        raise FaceLowConfidenceError(
+            f"A face can only be guessed: it scores {score:.2f} and at least {min_confidence:g} is "
+            "needed; use a photo from the front, in good light, with nothing before your face.",
+            score,
+            min_confidence,
+        )
+    faces.sort(key=lambda face: face.side, reverse=True)
+    subjects = [face for face in faces if face.side >= _BYSTANDER_SHARE * faces[0].side]
+    if len(subjects) > 1:
+        raise SeveralFacesError(len(subjects), _shares(subjects, photo))
+    return faces[0]
 
 
-def measure(finding: Finding, chip: npt.NDArray[np.uint8]) -> dict[str, float]:
-    """Return the figures of a face, see `SeenPhoto.quality`.
+def _shares(
+    faces: Sequence[Finding], photo: npt.NDArray[np.uint8]
+) -> tuple[tuple[float, float, float, float], ...]:
+    height, width = photo.shape[:2]
+    boxes = (face.box for face in faces)
+    return tuple(
+        (box.left / width, box.top / height, box.right / width, box.bottom / height)
+        for box in boxes
+    )
 
-    Sharpness is the variance of the chip's Laplacian at the light of an ordinary photo.
-    """
-    grey = chip.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    brightness = float(grey.mean())
+
+def measure(finding: Finding, aligned: AlignedFace) -> dict[str, float]:
+    """Return the figures of a face, see `SeenPhoto.quality`."""
+    grey = aligned.chip.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    brightness = float(grey[_FACE, _FACE].mean())
     # Edges weaken with the light, and a dark photo is not a blurred one.
-    grey *= min(_MAX_GAIN, max(1.0, _LIT / max(brightness, 1.0)))
+    grey *= min(_MAX_GAIN, max(1.0, _LIT / max(float(grey.mean()), 1.0)))
     inner = grey[1:-1, 1:-1]
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * inner
     return {
@@ -66,24 +100,65 @@ def measure(finding: Finding, chip: npt.NDArray[np.uint8]) -> dict[str, float]:
         "sharpness": round(float(laplacian.var()), 2),
         "brightness": round(brightness, 2),
         "confidence": round(finding.confidence, 3),
+        "turn_degrees": round(aligned.turn, 1),
+        "inside": round(aligned.inside, 3),
     }
 
 
-def check_quality(quality: dict[str, float], min_face_side: int) -> None:
+def check_quality(quality: dict[str, float], vision: VisionSettings) -> None:
     """Let a face pass that can be compared.
 
     Raises:
-        FaceQualityLowError: it is too small or too blurred; the message says by how much.
+        FaceUnclearError: it cannot; its subclass and message say why, and by how much.
     """
-    side, sharpness = quality["face_side_px"], quality["sharpness"]
-    if side < min_face_side:
-        raise FaceQualityLowError(
-            f"The face is only {side:.0f} pixels wide and at least {min_face_side} are needed; "
-            "use a photo taken closer to you."
+    for complaint in _complaints(quality, vision):
+        raise complaint
+
+
+def _complaints(quality: dict[str, float], vision: VisionSettings) -> Iterator[FaceUnclearError]:
+    """Yield what is wrong, what hides the rest first: a dark face measures as blurred, too."""
+    if (side := quality["face_side_px"]) < vision.min_face_side:
+        yield FaceTooSmallError(
+            f"The face is only {side:.0f} pixels wide and at least {vision.min_face_side} are "
+            "needed; use a photo taken closer to you.",
+            side,
+            vision.min_face_side,
         )
-    if sharpness < _LEAST_SHARPNESS:
-        raise FaceQualityLowError(
+    if (inside := quality["inside"]) < vision.min_inside:
+        yield FaceCutOffError(
+            f"The photo shows only {inside:.0%} of the face and what surrounds it, and at least "
+            f"{vision.min_inside:.0%} are needed; use one with the whole face and some room "
+            "around it.",
+            inside,
+            vision.min_inside,
+        )
+    if (brightness := quality["brightness"]) < vision.min_brightness:
+        yield FaceTooDarkError(
+            f"The face is too dark: its brightness is {brightness:.0f} of 255 and at least "
+            f"{vision.min_brightness:g} is needed; turn towards a window or a lamp.",
+            brightness,
+            vision.min_brightness,
+        )
+    if brightness > vision.max_brightness:
+        yield FaceTooBrightError(
+            f"The face is too bright: its brightness is {brightness:.0f} of 255 and at most "
+            f"{vision.max_brightness:g} is possible; step out of the direct light or switch the "
+            "flash off.",
+            brightness,
+            vision.max_brightness,
+        )
+    if (turn := quality["turn_degrees"]) > vision.max_turn_degrees:
+        yield FaceTurnedError(
+            f"The face is turned to a side by about {turn:.0f} degrees and at most "
+            f"{vision.max_turn_degrees:g} are possible; look straight into the camera.",
+            turn,
+            vision.max_turn_degrees,
+        )
+    if (sharpness := quality["sharpness"]) < vision.min_sharpness:
+        yield FaceBlurredError(
             f"The face is blurred: its sharpness is {sharpness:.1f} and at least "
-            f"{_LEAST_SHARPNESS:.0f} is needed; hold the camera still, clean its lens, or choose "
-            "a sharper photo."
+            f"{vision.min_sharpness:g} is needed; hold the camera still, clean its lens, or choose "
+            "a sharper photo.",
+            sharpness,
+            vision.min_sharpness,
         )

@@ -49,7 +49,8 @@ class SeenPhoto:
 
     face: DetectedFace
     quality: dict[str, float]
-    """`face_side_px` (in the kept copy), `sharpness`, `brightness` (0 to 255), `confidence`."""
+    """`face_side_px` (in the kept copy), `sharpness`, `brightness` (0 to 255), `confidence`,
+    `turn_degrees` (to a side), `inside` (share of the chip that lies in the photo, 0 to 1)."""
     kept_jpeg: bytes
     """The photo upright, at most `kept_side` long, without any metadata."""
     thumbnail_jpeg: bytes

@@ -1,0 +1,155 @@
+"""Where a face stops being its person: the evidence for the thresholds of the quality gates.
+
+Real photos are made worse step by step, and each step is measured as a worker would: what the gate
+reads, how far the embedding has moved from that of the untouched photo, and how many still count
+as the same person (at most 0.385 apart) and are nearest to their own original among all.
+Prints a table in Markdown for each gate.
+
+    .venv/bin/python benchmarks/quality_gates.py FOLDER_OF_PORTRAITS [--yunet FILE] [--photos 40]
+
+A turned head is not in such photos, so it is computed (`tests/support/turned_head.py`): the picture
+is laid on a cylinder with a nose on it. It shows no ears and no hidden cheek: an approximation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from automatch.settings import VisionSettings
+from automatch.vision import DlibEmbedder
+from automatch.vision.detector import AlignedFace, Detector, Finding
+from automatch.vision.eyes import open_detector
+from automatch.vision.quality import measure
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.support.turned_head import turned
+
+_SAME_PERSON = 0.385
+Worse = Callable[[Image.Image, Finding, float], Image.Image]
+
+
+def shrink(photo: Image.Image, face: Finding, side: float) -> Image.Image:
+    scale = side / face.side
+    size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
+    return photo.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def blur(photo: Image.Image, face: Finding, radius: float) -> Image.Image:
+    # Told in pixels of the chip, in which a face is about 100 wide.
+    return photo.filter(ImageFilter.GaussianBlur(radius * face.side / 100))
+
+
+def light(photo: Image.Image, _: Finding, gain: float) -> Image.Image:
+    # The noise of a sensor does not fade with the light.
+    noise = np.random.default_rng(1).normal(0, 3, (photo.height, photo.width, 3))
+    lit = np.asarray(photo, np.float32) * gain + noise
+    return Image.fromarray(lit.round().clip(0, 255).astype(np.uint8))
+
+
+def cut(photo: Image.Image, face: Finding, share: float) -> Image.Image:
+    left = round(face.box.left + share * face.box.width)
+    return photo.crop((max(0, left), 0, photo.width, photo.height))
+
+
+def cover(photo: Image.Image, face: Finding, share: float) -> Image.Image:
+    covered = photo.copy()
+    top = round(face.box.bottom + 0.1 * face.box.height - share * face.box.height)
+    covered.paste((110, 130, 150), (face.box.left, top, face.box.right, photo.height))
+    return covered
+
+
+def turn(photo: Image.Image, face: Finding, degrees: float) -> Image.Image:
+    return turned(photo, face.box, degrees)
+
+
+_GATES: tuple[tuple[str, str, Worse, tuple[float, ...]], ...] = (
+    ("face side, pixels", "face_side_px", shrink, (120, 100, 80, 70, 60, 50, 40, 30, 25, 20)),
+    ("blur, pixels of the chip", "sharpness", blur, (0.5, 1, 1.5, 2, 2.5, 3, 4, 5)),
+    ("light, share", "brightness", light, (0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03)),
+    ("light, share", "brightness", light, (1.3, 1.6, 1.8, 2, 2.2, 2.5, 3)),
+    ("turned, degrees", "turn_degrees", turn, (10, 20, 30, 35, 40, 45, 50, 60)),
+    ("cut off, share of the box", "inside", cut, (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)),
+    ("covered from below, share", "confidence", cover, (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--yunet", type=Path)
+    parser.add_argument("--photos", type=int, default=40)
+    parser.add_argument("--gate", help="only this one, for example brightness")
+    arguments = parser.parse_args()
+    paths = sorted(arguments.folder.glob("*.jpg"))
+    paths = paths[:: max(1, len(paths) // arguments.photos)][: arguments.photos]
+    photos = [Image.open(path).convert("RGB") for path in paths]
+    embedder = DlibEmbedder()
+    for file in (None, arguments.yunet) if arguments.yunet else (None,):
+        detector = open_detector(VisionSettings(yunet_file=file))
+        print(f"\n# {type(detector).__name__}, {len(photos)} photos")
+        found = [_seen(detector, photo) for photo in photos]
+        pairs = [(p, seen) for p, seen in zip(photos, found, strict=True) if seen]
+        own = embedder.embed(np.stack([seen[1].chip for _, seen in pairs]))
+        _print_untouched([seen for _, seen in pairs])
+        for title, gate, worse, steps in _GATES:
+            if arguments.gate not in {None, gate}:
+                continue
+            print(
+                f"\n| {title} | found | `{gate}` 5 / 50 / 95 % | moved 50 / 90 % | same | nearest |"
+            )
+            print("|---|---|---|---|---|---|")
+            for step in steps:
+                seen = [_seen(detector, _as_file(worse(p, face[0], step))) for p, face in pairs]
+                print(f"| {step:g} {_row(gate, seen, embedder, own)}")
+
+
+def _print_untouched(seen: list[tuple[Finding, AlignedFace]]) -> None:
+    figures = [measure(finding, aligned) for finding, aligned in seen]
+    for name in figures[0]:
+        spread = np.percentile([figure[name] for figure in figures], [0, 1, 50, 99, 100])
+        print(f"untouched {name}: least, 1, 50, 99 %, most {spread.round(2)}")
+
+
+def _row(
+    gate: str,
+    seen: list[tuple[Finding, AlignedFace] | None],
+    embedder: DlibEmbedder,
+    own: np.ndarray,
+) -> str:
+    who = [number for number, one in enumerate(seen) if one]
+    if not who:
+        return "| 0 % | | | | |"
+    faces = [one for one in seen if one]
+    rows = embedder.embed(np.stack([aligned.chip for _, aligned in faces]))
+    read = np.percentile([measure(*face)[gate] for face in faces], [5, 50, 95])
+    apart = np.linalg.norm(rows[:, None] - own[None], axis=2)
+    moved = apart[np.arange(len(who)), who]
+    numbers = " / ".join(f"{number:.3g}" for number in read)
+    return (
+        f"| {len(who) / len(seen):.0%} | {numbers} "
+        f"| {np.median(moved):.2f} / {np.percentile(moved, 90):.2f} "
+        f"| {(moved <= _SAME_PERSON).mean():.0%} | {(apart.argmin(axis=1) == who).mean():.0%} |"
+    )
+
+
+def _as_file(photo: Image.Image) -> Image.Image:
+    out = io.BytesIO()
+    photo.save(out, "JPEG", quality=90)
+    return Image.open(out).convert("RGB")
+
+
+def _seen(detector: Detector, photo: Image.Image) -> tuple[Finding, AlignedFace] | None:
+    pixels = np.asarray(photo)
+    found = detector.find(pixels)
+    return (found[0], detector.align(pixels, found[0])) if found else None
+
+
+if __name__ == "__main__":
+    main()
