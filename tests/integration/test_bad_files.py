@@ -1,0 +1,123 @@
+"""Whatever file comes, the answer is a photo or a code, and the worker stays as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from automatch.errors import AutomatchError, ImageTypeError, PhotoRejectedError
+from automatch.settings import Settings, VisionSettings
+from automatch.vision import Eyes
+from automatch.vision.decoder import Decoder
+from automatch.vision.header import check_header, limits_from
+from tests.support.bad_files import bad_files
+from tests.support.embedder import FakeEmbedder
+from tests.support.photos import astronaut, encode, hopper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.anyio
+
+_CORPUS = dict(bad_files())
+_USABLE = {
+    "a JPEG with a ZIP behind it",
+    "a JPEG with a page in its comment",
+    "a JPEG with a PNG behind it",
+    "a PNG with a JPEG behind it",
+    "a multi-picture cut in its second picture",
+}
+"""Odd, and yet a photo is all there."""
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    decoder = Decoder(Settings())
+    yield decoder
+    decoder.close()
+
+
+def _outcome(act: Callable[[], object]) -> str:
+    try:
+        act()
+    except (PhotoRejectedError, ImageTypeError) as exc:
+        return exc.code
+    return "usable"
+
+
+@pytest.mark.parametrize("name", _CORPUS)
+def test_a_bad_file_gets_a_reason_and_the_next_photo_is_decoded(
+    name: str, decoder: Decoder
+) -> None:
+    outcome = _outcome(lambda: decoder.decode(_CORPUS[name]))
+
+    assert outcome == "usable" or name not in _USABLE
+    assert decoder.decode(encode(astronaut())).pixels.shape == (512, 512, 3)
+
+
+def test_the_header_check_never_refuses_what_can_be_decoded(decoder: Decoder) -> None:
+    limits = limits_from(Settings())
+    for name, data in _CORPUS.items():
+        at_the_door = _outcome(lambda data=data: check_header(data, limits))
+        if at_the_door != "usable":
+            assert _outcome(lambda data=data: decoder.decode(data)) == at_the_door, name
+
+
+async def test_the_whole_corpus_at_once_costs_no_good_photo() -> None:
+    good = encode(hopper().resize((256, 300)))
+    async with Eyes(Settings(vision=VisionSettings(threads=2)), FakeEmbedder()) as eyes:
+        mixed = [file for data in _CORPUS.values() for file in (data, good)]
+        outcomes = await asyncio.gather(*map(eyes.see, mixed), return_exceptions=True)
+
+    for outcome in outcomes[::2]:
+        if isinstance(outcome, BaseException):
+            assert isinstance(outcome, AutomatchError)
+            assert not outcome.transient
+    assert not any(isinstance(outcome, BaseException) for outcome in outcomes[1::2])
+
+
+def _resident_mb(process: str) -> float:
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_memory_stays_flat_over_many_mixed_photos() -> None:
+    rng = np.random.default_rng(2)
+    kinds = ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"]
+    people = [astronaut(), hopper()]
+    photos = [
+        encode(person.resize((side, side)), kind)
+        for kind in kinds
+        for person in people
+        for side in (300, 600)
+    ]
+    photos += [photo[: len(photo) // 2] for photo in photos[::4]]
+    others = _children()
+    settings = Settings(vision=VisionSettings(threads=1))
+    async with Eyes(settings, FakeEmbedder()) as eyes:
+        await _see_all(eyes, photos, rng)
+        (child,) = _children() - others
+        before = [_resident_mb(process) for process in ("self", child)]
+        await _see_all(eyes, photos * 4, rng)
+        after = [_resident_mb(process) for process in ("self", child)]
+
+    # A photo of 600 pixels kept by mistake would be 1 MB, and there are 40 of them.
+    assert after[0] < before[0] + 20
+    assert after[1] < before[1] + 20
+
+
+async def _see_all(eyes: Eyes, photos: list[bytes], rng: np.random.Generator) -> None:
+    for number in rng.permutation(len(photos)):
+        await asyncio.gather(eyes.see(photos[number]), return_exceptions=True)
+
+
+def _children() -> set[str]:
+    tasks = Path("/proc/self/task")
+    return {pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
