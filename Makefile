@@ -35,8 +35,9 @@ fix: $(DEV) ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(DEV) ## Measure upload to screen and the search on this machine
+bench: $(DEV) ## Measure upload to screen, seeing photos, and the search on this machine
 	$(BIN)/python benchmarks/upload_to_screen.py
+	$(BIN)/python benchmarks/vision.py
 	$(BIN)/python benchmarks/search/run.py
 
 lock: $(DEV) ## Resolve the lock files anew (needs uv)

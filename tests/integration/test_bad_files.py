@@ -69,6 +69,7 @@ def test_the_header_check_never_refuses_what_can_be_decoded(decoder: Decoder) ->
             assert _outcome(lambda data=data: decoder.decode(data)) == at_the_door, name
 
 
+@pytest.mark.timeout(300)
 async def test_the_whole_corpus_at_once_costs_no_good_photo() -> None:
     good = encode(hopper().resize((256, 300)))
     async with Eyes(Settings(vision=VisionSettings(threads=2)), FakeEmbedder()) as eyes:
@@ -87,6 +88,7 @@ def _resident_mb(process: str) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_memory_stays_flat_over_many_mixed_photos() -> None:
     rng = np.random.default_rng(2)
