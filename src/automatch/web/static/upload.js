@@ -14,7 +14,6 @@ function enhance(form) {
   let sending = false;
 
   part("drop-hint").hidden = false;
-  // Not every browser can show a HEIC; the server can.
   part("preview").addEventListener("error", () => (part("preview").hidden = true));
 
   function say(id, text) {
@@ -102,7 +101,6 @@ function enhance(form) {
     if (problem) say("file-error", problem);
     else send();
   });
-  part("preview").addEventListener("error", () => (part("preview").hidden = true));
   input.addEventListener("change", showChosen);
   document.addEventListener("paste", (event) => take(event, event.clipboardData?.files));
   document.addEventListener("drop", (event) => {
