@@ -24,7 +24,7 @@ from tests.support.system import PASSWORD
 
 _PATIENCE_S = 50
 # Without the second signal they would wait for longer than a test may take.
-_PATIENT = {"AUTOMATCH_WORKER__STOP_S": "300", "AUTOMATCH_POOL__ANSWER_S": "300"}
+_PATIENT = {"WORKER__STOP_S": "300", "POOL__ANSWER_S": "300"}
 _STOPPING = "a second signal stops at once"
 
 
@@ -76,7 +76,9 @@ def test_second_signal_makes_a_worker_give_back_what_it_holds(
     with _held_up(database.owner, person) as watcher:
         worker = subprocess.Popen(
             [sys.executable, "-m", "automatch", "worker"],
-            env=environment(home) | _PATIENT | {"AUTOMATCH_DATABASE_URL": database.owner},
+            env=environment(home)
+            | {f"AUTOMATCH_{name}": value for name, value in _PATIENT.items()}
+            | {"AUTOMATCH_DATABASE_URL": database.owner},
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -78,10 +78,11 @@ class Running:
 def running_up(
     home: Path, *arguments: str, settings: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
-    """Run `automatch up` on a free port until left."""
+    """Run `automatch up` on a free port until left; settings as `WORKER__LEASE_S`."""
+    more = {f"AUTOMATCH_{name}": value for name, value in (settings or {}).items()}
     process = subprocess.Popen(
         [sys.executable, "-m", "automatch", "up", "--port", "0", *arguments],
-        env=environment(home) | dict(settings or {}),
+        env=environment(home) | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,0 +1,229 @@
+"""Postgres itself: killed and started again under load, and without space on its disk."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import httpx2
+import psutil
+import psycopg
+import pytest
+
+from automatch.settings import Settings
+from automatch.store.addresses import database_address
+from automatch.store.embedded import EmbeddedPostgres
+from automatch.store.secrets import load_or_create
+from tests.fault.conftest import Size
+from tests.support import build
+from tests.support.build import connect
+from tests.support.command import Running, running_up
+from tests.support.crowd import a_crowd, queue
+from tests.support.invariants import check_invariants, count_open, keep_journal
+from tests.support.photos import portrait
+from tests.support.postgres import Database, remove_home
+from tests.support.system import Person, System
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+ENDS = (signal.SIGKILL, signal.SIGQUIT, signal.SIGINT)
+"""Killed; an immediate and a fast shutdown that nobody of ours asked for."""
+FULL_MB = 160
+FAST = {
+    "RETENTION__MIN_FREE_MB": "0",
+    "WORKER__BATCH": "10",
+    "WORKER__TROUBLE_MAX_S": "1",
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A whole system with a Postgres of its own."""
+
+    up: Running
+    system: System
+
+    def postmaster(self) -> psutil.Process | None:
+        """Return the server's first process, while there is one."""
+        children = psutil.Process(self.up.process.pid).children()
+        return next((one for one in children if one.name() == "postgres"), None)
+
+    def worker(self) -> int:
+        """Return the process id of the worker."""
+        children = psutil.Process(self.up.process.pid).children()
+        return next(one.pid for one in children if "worker" in one.cmdline())
+
+    def open_jobs(self) -> int:
+        """Count the jobs that have not ended; while nobody answers, all are open."""
+        try:
+            with connect(self.system.database.owner) as conn:
+                return count_open(conn)
+        except psycopg.OperationalError:
+            return 10**9
+
+    def wait_until_open(self, most: int) -> None:
+        until(lambda: self.open_jobs() <= most, f"{most} jobs left", within_s=300)
+
+
+@asynccontextmanager
+async def machine(home: Path, **more: str) -> AsyncIterator[Machine]:
+    """Run the whole system with a worker that works."""
+    with running_up(home, settings=FAST | more) as up:
+        settings = Settings(home=home, database_url=None)
+        secrets = load_or_create(home)
+        database = Database(
+            owner=database_address(settings, secrets, "owner"),
+            api=database_address(settings, secrets, "api"),
+            worker=database_address(settings, secrets, "worker"),
+        )
+        await asyncio.to_thread(up.wait_for, "worker started")
+        async with httpx2.AsyncClient(base_url=up.url, timeout=30) as client:
+            yield Machine(up, System(up.url, settings, secrets, database, client))
+
+
+async def _accepted(person: Person, photo: bytes) -> UUID:
+    """Upload until it is accepted, as the page does; return the job."""
+    while True:
+        try:
+            answer = await person.upload(photo)
+        except httpx2.TransportError:
+            continue
+        if answer.status_code in {200, 202}:
+            return UUID(answer.json()["job"]["id"])
+        assert answer.status_code == 503, answer.text
+        await asyncio.sleep(0.1)
+
+
+async def test_nothing_is_lost_while_postgres_dies_again_and_again(
+    empty_home: Path, size: Size
+) -> None:
+    async with machine(empty_home) as it:
+        genders = ("female", "male")
+        people = [await it.system.join(genders[n % 2]) for n in range(2 * size.restarts)]
+        with connect(it.system.database.owner) as owner:
+            keep_journal(owner, job_s=0.02)
+            jobs = queue(owner, a_crowd(owner, size.jobs // 2, school="HCMUS"))
+        worker = it.worker()
+
+        for number in range(size.restarts):
+            left = size.jobs // 2 * (size.restarts - number) // (size.restarts + 1)
+            await asyncio.to_thread(it.wait_until_open, left)
+            uploads = [
+                asyncio.create_task(_accepted(people[n], portrait(n)))
+                for n in (2 * number, 2 * number + 1)
+            ]
+            postmaster = it.postmaster()
+            assert postmaster is not None
+            postmaster.send_signal(ENDS[number % len(ENDS)])
+            jobs += await asyncio.gather(*uploads)
+        await asyncio.to_thread(it.wait_until_open, 0)
+
+        assert it.worker() == worker, "the worker ended"
+        with connect(it.system.database.owner) as owner:
+            steps = check_invariants(owner, jobs)
+        assert steps["completed"] == len(jobs) == size.jobs // 2 + 2 * size.restarts
+        assert it.up.stop() == 0
+
+
+@pytest.fixture
+async def small_disk() -> AsyncIterator[Path]:
+    """Give a data folder whose cluster is alone on a disk of its own."""
+    above = Path(tempfile.mkdtemp(prefix="automatch-disk-"))
+    home = above / "home"
+    settings = Settings(home=home, database_url=None)
+    async with EmbeddedPostgres(settings, load_or_create(home)) as postgres:
+        folder = postgres.folder
+    try:
+        with _mounted(folder):
+            yield home
+    finally:
+        remove_home(home)
+        shutil.rmtree(above)
+
+
+@contextmanager
+def _mounted(folder: Path) -> Iterator[None]:
+    status = folder.stat()
+    kept = folder.with_name(f"{folder.name}.kept")
+    # With its owners, which shutil does not keep.
+    subprocess.run(["cp", "-a", str(folder), str(kept)], check=True)
+    options = f"size={FULL_MB}m,mode=700,uid={status.st_uid},gid={status.st_gid}"
+    try:
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "automatch-test", str(folder)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            pytest.skip(f"no disk to fill: {done.stderr.strip()}")
+        try:
+            subprocess.run(["cp", "-a", f"{kept}/.", str(folder)], check=True)
+            yield
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
+    finally:
+        shutil.rmtree(kept)
+
+
+async def test_full_disk_refuses_uploads_and_costs_no_attempt(small_disk: Path) -> None:
+    async with machine(small_disk) as it:
+        with connect(it.system.database.owner) as owner:
+            keep_journal(owner, job_s=0.01)
+            jobs = queue(owner, a_crowd(owner, 40))
+            person = await it.system.join()
+            filler = (small_disk / "postgres").resolve() / "filler"
+            _fill(filler)
+            jobs += _queue_until_full(owner)
+
+            for number in itertools.count():
+                answer = await person.upload(portrait(number))
+                if answer.status_code != 202:
+                    break
+                jobs.append(UUID(answer.json()["job"]["id"]))
+            filler.unlink()
+            jobs.append(await _accepted(person, portrait(number)))
+            await asyncio.to_thread(it.wait_until_open, 0)
+
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_full")
+            assert "retry-after" in answer.headers
+            _check_nothing_was_lost(owner, jobs)
+        assert it.up.stop() == 0
+
+
+def _fill(file: Path) -> None:
+    piece = 1024**2
+    with file.open("wb", buffering=0) as out:
+        while piece >= 4096:
+            try:
+                out.write(os.urandom(piece))
+            except OSError:
+                piece //= 2
+
+
+def _queue_until_full(owner: psycopg.Connection) -> list[UUID]:
+    """Use up what room there is left in the tables; return the jobs that still found some."""
+    jobs = []
+    person = build.a_profile(owner, school="HCMUS")
+    with pytest.raises(psycopg.errors.DiskFull):
+        for number in range(5000):
+            jobs += queue(owner, [build.a_face(owner, person, build.unit(number))])
+    owner.rollback()
+    return jobs
+
+
+def _check_nothing_was_lost(owner: psycopg.Connection, jobs: list[UUID]) -> None:
+    assert check_invariants(owner, jobs)["queued"] == len(jobs)
+    tried = owner.execute("select distinct attempts from public.match_jobs").fetchall()
+    assert tried == [(1,)]
