@@ -22,7 +22,10 @@ from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import PASSWORD
 
-_PATIENCE_S = 50
+# Several processes a test, each of which starts an interpreter.
+pytestmark = pytest.mark.timeout(240)
+
+_PATIENCE_S = 100
 # Without the second signal they would wait for longer than a test may take.
 _PATIENT = {"WORKER__STOP_S": "300", "POOL__ANSWER_S": "300"}
 _STOPPING = "a second signal stops at once"
