@@ -14,8 +14,8 @@ import psycopg
 from tests.fault.conftest import Size
 from tests.support.crowd import a_crowd, a_photo, queue
 from tests.support.invariants import check_invariants, count_open, keep_journal, read_journal
-from tests.support.postgres import Database, TestCluster
 from tests.support.photos import portrait
+from tests.support.postgres import Database, TestCluster
 from tests.support.recovery import measure_recovery
 from tests.support.waiting import until
 from tests.support.workers import worker_programs
