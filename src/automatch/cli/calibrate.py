@@ -12,8 +12,8 @@ import typer
 
 from automatch.cli.calibration_report import Report, print_scales
 from automatch.cli.logs import configure_logs
+from automatch.cli.operating import actor, operated_database
 from automatch.cli.run import Home
-from automatch.cli.service import actor, service_database
 from automatch.cli.thresholds import PREVIEWED, Json, Simulated
 from automatch.errors import InputInvalidError
 from automatch.matcher.calibration import check_population, fit_scale
@@ -79,7 +79,7 @@ async def _calibrate(
     simulated: bool,
     as_json: bool,
 ) -> None:
-    async with service_database(settings, name="automatch-calibrate") as db:
+    async with operated_database(settings, "worker", name="automatch-calibrate") as db:
         report = await _fit(db, pairs=pairs, seed=seed, simulated=simulated)
         told = report.told(seed=seed, simulated=simulated)
         if plot is not None:
@@ -130,7 +130,7 @@ async def _fit(db: Database, *, pairs: int, seed: int, simulated: bool) -> Repor
 
 
 async def _use(settings: Settings, version: int, *, as_json: bool) -> None:
-    async with service_database(settings, name="automatch-calibrate") as db:
+    async with operated_database(settings, "worker", name="automatch-calibrate") as db:
         async with db.as_user(SERVICE) as conn:
             await scales.use_scale(conn, version, actor())
         count = await _rescore(db)
@@ -153,7 +153,7 @@ async def _rescore(db: Database) -> int:
 
 async def _list(settings: Settings, *, as_json: bool) -> None:
     async with (
-        service_database(settings, name="automatch-calibrate") as db,
+        operated_database(settings, "worker", name="automatch-calibrate") as db,
         db.as_user(SERVICE) as conn,
     ):
         stored = await scales.list_scales(conn)

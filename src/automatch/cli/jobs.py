@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import pwd
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 from uuid import UUID
@@ -15,16 +13,12 @@ from pydantic import BaseModel
 from automatch.api import admin
 from automatch.cli import jobs_tables as tables
 from automatch.cli.logs import configure_logs
+from automatch.cli.operating import actor, operated_database
 from automatch.cli.run import Home
-from automatch.cli.running import running_database
-from automatch.errors import MigrationError
 from automatch.model import JobStatus
 from automatch.settings import Settings, load_settings
 from automatch.store import operator
-from automatch.store.addresses import database_address
-from automatch.store.database import Connection, Database
-from automatch.store.migrate import pending
-from automatch.store.secrets import load_or_create
+from automatch.store.database import Connection
 
 _T = TypeVar("_T")
 
@@ -97,7 +91,7 @@ def stats(home: Home = None, as_json: Json = False) -> None:
 @app.command()
 def pause(home: Home = None, school: School = None, as_json: Json = False) -> None:
     """Let no job be started any more. Uploads are still taken, and what is begun is finished."""
-    waiting = _run(home, lambda conn: operator.pause(conn, _actor(), school))
+    waiting = _run(home, lambda conn: operator.pause(conn, actor(), school))
     what = f"{school} is" if school else "The queue is"
     _tell(admin.Waiting(waiting=waiting), f"{what} paused; jobs that wait: {waiting}.", as_json)
 
@@ -105,7 +99,7 @@ def pause(home: Home = None, school: School = None, as_json: Json = False) -> No
 @app.command()
 def resume(home: Home = None, school: School = None, as_json: Json = False) -> None:
     """Undo a pause. Schools that were paused by name are resumed by name."""
-    waiting = _run(home, lambda conn: operator.resume(conn, _actor(), school))
+    waiting = _run(home, lambda conn: operator.resume(conn, actor(), school))
     what = f"{school} goes" if school else "The queue goes"
     _tell(admin.Waiting(waiting=waiting), f"{what} on; jobs that wait: {waiting}.", as_json)
 
@@ -118,7 +112,7 @@ def concurrency(
 ) -> None:
     """Bound how many jobs each worker holds at once; `none` leaves it to the workers' settings."""
     count = _count_or_none(jobs)
-    _run(home, lambda conn: operator.set_concurrency(conn, _actor(), count))
+    _run(home, lambda conn: operator.set_concurrency(conn, actor(), count))
     told = "as many jobs as its settings say" if count is None else f"at most {count} at once"
     _tell(admin.Concurrency(jobs=count), f"Each worker holds {told}.", as_json)
 
@@ -137,14 +131,14 @@ def retry(
     """Give failed jobs all their attempts again; of several of one photo, the newest."""
     if sum((bool(ids), every, code is not None)) != 1:
         raise typer.BadParameter("name jobs, or give --all, or --code.")
-    count = _run(home, lambda conn: operator.retry_failed(conn, _actor(), ids or None, code=code))
+    count = _run(home, lambda conn: operator.retry_failed(conn, actor(), ids or None, code=code))
     _tell(admin.Count(count=count), f"Failed jobs that run again: {count}.", as_json)
 
 
 @app.command()
 def cancel(ids: Ids, home: Home = None, as_json: Json = False) -> None:
     """End jobs that wait or are worked on. Those that have ended are left alone."""
-    count = _run(home, lambda conn: operator.cancel(conn, _actor(), ids))
+    count = _run(home, lambda conn: operator.cancel(conn, actor(), ids))
     told = f"Jobs cancelled: {count} of {len(ids)}."
     _tell(admin.Count(count=count), told, as_json)
 
@@ -162,7 +156,7 @@ def requeue(
     as_json: Json = False,
 ) -> None:
     """Search for the photo of a job once more. Matches that are there stay."""
-    new_id = _run(home, lambda conn: operator.requeue(conn, _actor(), job_id, threshold=threshold))
+    new_id = _run(home, lambda conn: operator.requeue(conn, actor(), job_id, threshold=threshold))
     queued = admin.JobQueued(job=admin.JobId(id=new_id))
     _tell(queued, f"Job {new_id} searches once more.", as_json)
 
@@ -177,7 +171,7 @@ def prioritize(
     as_json: Json = False,
 ) -> None:
     """Give waiting jobs another priority and a new turn."""
-    count = _run(home, lambda conn: operator.prioritize(conn, _actor(), ids, priority))
+    count = _run(home, lambda conn: operator.prioritize(conn, actor(), ids, priority))
     told = f"Jobs that have priority {priority} now: {count} of {len(ids)}."
     _tell(admin.Count(count=count), told, as_json)
 
@@ -199,25 +193,11 @@ def _run(home: Home, act: Callable[[Connection], Awaitable[_T]]) -> _T:
 
 
 async def _connected(settings: Settings, act: Callable[[Connection], Awaitable[_T]]) -> _T:
-    secrets = load_or_create(settings.home)
-    async with running_database(settings, secrets):
-        # A command that only looks migrates nothing; without the login it would wait in vain.
-        if await pending(database_address(settings, secrets, "owner")):
-            raise MigrationError("The database is not of this version; run `automatch migrate`.")
-        address = database_address(settings, secrets, "api")
-        async with (
-            Database(address, settings.pool, name="automatch-jobs") as db,
-            db.alone() as conn,
-        ):
-            return await act(conn)
-
-
-def _actor() -> str:
-    uid = os.getuid()
-    try:
-        return f"cli:{pwd.getpwuid(uid).pw_name}"
-    except KeyError:
-        return f"cli:{uid}"
+    async with (
+        operated_database(settings, "api", name="automatch-jobs") as db,
+        db.alone() as conn,
+    ):
+        return await act(conn)
 
 
 def _count_or_none(text: str) -> int | None:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from automatch.cli.logs import configure_logs
+from automatch.cli.operating import actor, operated_database
 from automatch.cli.run import Home
-from automatch.cli.service import actor, service_database
 from automatch.errors import InputInvalidError
 from automatch.model import SERVICE, MatchThreshold, ThresholdPreview
 from automatch.settings import Settings, load_settings
@@ -79,7 +79,7 @@ async def _threshold(
 ) -> None:
     previews: list[ThresholdPreview] = []
     async with (
-        service_database(settings, name="automatch-threshold") as db,
+        operated_database(settings, "worker", name="automatch-threshold") as db,
         db.as_user(SERVICE) as conn,
     ):
         before = await thresholds.load_threshold(conn)

@@ -1,4 +1,4 @@
-"""A command that works as the service: on the database that runs, or on the embedded one."""
+"""What an operator's command works with: a database that is up, and a name for the audit log."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from contextlib import asynccontextmanager
 from automatch.cli.running import running_database
 from automatch.errors import MigrationError
 from automatch.settings import Settings
-from automatch.store.addresses import database_address
+from automatch.store.addresses import Role, database_address
 from automatch.store.database import Database
 from automatch.store.migrate import pending
 from automatch.store.secrets import load_or_create
 
 
 @asynccontextmanager
-async def service_database(settings: Settings, *, name: str) -> AsyncIterator[Database]:
-    """Give a database whose login may become the service.
+async def operated_database(
+    settings: Settings, role: Role, *, name: str
+) -> AsyncIterator[Database]:
+    """Give the database as the login of the server or of the workers.
 
     Raises:
         MigrationError: it is not of this version; a command that only looks migrates nothing.
     """
     secrets = load_or_create(settings.home)
     async with running_database(settings, secrets):
+        # Without its logins and functions a command would fail in a way that says nothing.
         if await pending(database_address(settings, secrets, "owner")):
             raise MigrationError("The database is not of this version; run `automatch migrate`.")
         async with Database(
-            database_address(settings, secrets, "worker"), settings.pool, name=name
+            database_address(settings, secrets, role), settings.pool, name=name
         ) as db:
             yield db
 
