@@ -2,7 +2,8 @@
 -- picture of it. Every function after the claim is fenced: a job with another token than the row's
 -- is left alone and missing from the answer, which is how a worker learns that it was given up.
 -- The functions for a single job are the same ones, called with one. Those that only look for some
--- rows say that no table is to be read whole: a plan made while the queue was empty lives on.
+-- rows say that no table is to be read whole: a plan made while the queue was empty lives on. That
+-- `id = any (...)` says once more what a join says is for the same end.
 
 set search_path = public, extensions;
 
@@ -31,6 +32,7 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
+set enable_incremental_sort = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
@@ -120,12 +122,14 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
     with held as materialized (
         select j.id
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
-        where j.status = 'processing'
+        where j.id = any (p_job_ids) and j.status = 'processing'
     ),
     -- Waits for nobody: a job that is locked is being settled or erased this moment, and must not
     -- cost the others their renewal. The next beat comes well before its lease ends.
@@ -133,7 +137,7 @@ as $$
         select j.id
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
-        where j.status = 'processing'
+        where j.id = any (p_job_ids) and j.status = 'processing'
         for no key update of j skip locked
     ),
     renewed as (
@@ -154,6 +158,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, public, extensions, pg_temp
+set enable_seqscan = off
 as $$
 begin
     -- In the order of locks that lock_feeds() names; withdrawing consent takes the same.
@@ -172,7 +177,7 @@ begin
             join unnest(p_job_ids, p_tokens, p_embeddings, p_quality, p_timings)
                 as mine (id, token, embedding, quality, timings)
                 on mine.id = j.id and mine.token = j.lease_token
-            where j.status = 'processing'
+            where j.id = any (p_job_ids) and j.status = 'processing'
             order by j.id
             for no key update of j
         ),
@@ -212,17 +217,21 @@ declare
 begin
     -- Without these a search finds nobody, which would pass for "no match".
     if exists (
-        select from public.match_jobs as j
+        select from unnest(p_job_ids, p_tokens) as mine (id, token)
+        join public.match_jobs as j
+            on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
         join public.profiles as p on p.id = j.user_id
-        where j.id = any (p_job_ids) and j.status = 'processing' and (p.school is null or p.gender is null)
+        where j.id = any (p_job_ids) and (p.school is null or p.gender is null)
     ) then
         perform automatch.refuse('profile_incomplete', 'Fill in your school and gender, then upload the photo again.');
     end if;
     if exists (
-        select from public.match_jobs as j
+        select from unnest(p_job_ids, p_tokens) as mine (id, token)
+        join public.match_jobs as j
+            on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
         join public.faces as f on f.id = j.face_id
         left join public.embedding_models as m on m.id = f.embedding_model and m.active
-        where j.id = any (p_job_ids) and j.status = 'processing' and m.id is null
+        where j.id = any (p_job_ids) and m.id is null
     ) then
         perform automatch.refuse('embedding_invalid', 'The photo has no embedding of the active model.');
     end if;
@@ -242,7 +251,8 @@ begin
         array(select automatch.hidden_from(p.id)) || p.id,
         coalesce(j.threshold, s.threshold),
         s.match_count
-    ) as c;
+    ) as c
+    where j.id = any (p_job_ids);
     return coalesce(v_found, '{}');
 end
 $$;
@@ -278,7 +288,7 @@ begin
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens) as mine (id, token)
             on mine.id = j.id and mine.token = j.lease_token
-        where j.status = 'processing'
+        where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
         for no key update of j
     ),
@@ -335,7 +345,7 @@ begin
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens) as mine (id, token)
             on mine.id = j.id and mine.token = j.lease_token
-        where j.status = 'completed';
+        where j.id = any (p_job_ids) and j.status = 'completed';
 end
 $$;
 comment on function automatch.finish_jobs(uuid[], bigint[], automatch.found_face[], timestamptz) is
@@ -389,13 +399,15 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
     with held as materialized (
         select j.id, mine.code, mine.message
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens, p_codes, p_messages) as mine (id, token, code, message)
             on mine.id = j.id and mine.token = j.lease_token
-        where j.status = 'processing'
+        where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
         for no key update of j
     ),
@@ -437,13 +449,15 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
     with held as materialized (
         select j.id, j.attempts < j.max_attempts as again, mine.code, mine.message
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens, p_codes, p_messages) as mine (id, token, code, message)
             on mine.id = j.id and mine.token = j.lease_token
-        where j.status = 'processing'
+        where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
         for no key update of j
     ),
@@ -498,6 +512,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
     select automatch.heed_pauses();
     with held as materialized (
@@ -506,7 +522,7 @@ as $$
             or exists (select from automatch.paused_schools as s where s.school = j.school) as later
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
-        where j.status = 'processing'
+        where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
         for no key update of j
     ),
@@ -536,6 +552,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
     with lost as materialized (
         select j.id, j.attempts < j.max_attempts as again
@@ -581,21 +599,24 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+-- Leaves the bitmap of the index of created_at.
+set enable_indexscan = off
+set enable_indexonlyscan = off
 as $$
     with old as materialized (
         select j.id
         from public.match_jobs as j
         where j.status in ('completed', 'failed')
           and j.completed_at < automatch.now() - p_older_than
-          -- Follows from it, and is what the index knows.
-          and j.created_at < automatch.now() - p_older_than
+          -- Follows from it, and is what the index knows; it is asked only for what is computed once.
+          and j.created_at < (select automatch.now() - p_older_than)
           -- One at a time: two would only step over each other's rows.
           and (select pg_try_advisory_xact_lock(automatch.doorbell() + 1))
         limit 2000
         for update skip locked
     ),
     deleted as (
-        delete from public.match_jobs as j using old where j.id = old.id returning j.id
+        delete from public.match_jobs as j where j.id = any (array(select o.id from old as o)) returning j.id
     )
     select count(*)::integer from deleted
 $$;
@@ -609,6 +630,7 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
     select case
         when (select q.paused from automatch.queue_settings as q) then null
@@ -632,6 +654,7 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
     select count(*)::integer
     from (select from public.match_jobs as j where j.status = 'pending' limit p_most) as waiting

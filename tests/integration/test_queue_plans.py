@@ -1,0 +1,195 @@
+"""What the queue reads for each step: the rows it needs and no others, whatever the table holds."""
+
+from __future__ import annotations
+
+import os
+from uuid import uuid4
+
+import pytest
+
+from tests.support.build import connect, one
+from tests.support.backlog import a_crowd, crowded, finished, reads
+from tests.support.postgres import create_database, drop_database
+
+LONG = bool(os.environ.get("AUTOMATCH_TEST_LONG"))
+SIZES = [0, 20_000, *([1_000_000] if LONG else [])]
+
+pytestmark = pytest.mark.timeout(900 if LONG else 120)
+
+
+@pytest.fixture(scope="module", params=SIZES, ids="{} finished".format)
+def finished_jobs(request, cluster, template):
+    """Give a database with so many finished jobs."""
+    name = f"plans_{request.param}"
+    create_database(cluster, name, template)
+    database = cluster.address.named(name)
+    with crowded(database) as conn:
+        finished(conn, request.param)
+    yield database
+    drop_database(cluster, name)
+
+
+@pytest.fixture(scope="module", params=["stale", "analyzed"], ids="{} statistics".format)
+def waiting_jobs(request, finished_jobs):
+    """Let 3,000 wait there; with the statistics of a time when none did, or with those of now."""
+    with crowded(finished_jobs) as conn:
+        conn.execute("delete from public.match_jobs where status = 'pending'")
+        conn.execute("vacuum analyze public.match_jobs")
+        for school in range(30):
+            a_crowd(conn, f"S{school}", 100)
+        if request.param == "analyzed":
+            conn.execute("analyze public.match_jobs")
+    return finished_jobs
+
+
+@pytest.fixture(params=["force_generic_plan", "force_custom_plan"])
+def conn(request, waiting_jobs):
+    """Give a connection whose work is undone, with one way or the other to make plans."""
+    with crowded(waiting_jobs) as conn, conn.transaction(force_rollback=True):
+        conn.execute(f"set local plan_cache_mode = {request.param}")
+        yield conn
+
+
+def claim(conn, limit=50, floor=0, worker=None):
+    return conn.execute(
+        "select id, lease_token, pos from public.claim_match_jobs(%s, %s, '30 s', %s)",
+        [worker or uuid4(), limit, floor],
+    ).fetchall()
+
+
+def ids_and_tokens(jobs):
+    return [job for job, *_ in jobs], [token for _, token, _ in jobs]
+
+
+def test_claim_reads_the_turns_in_order_and_only_those_it_takes(conn):
+    claim(conn)
+    with reads(conn) as read:
+        jobs = claim(conn)
+
+    assert len(jobs) == 50
+    assert read.of_table == 0
+    assert read.scans.keys() <= {
+        *("match_jobs_turn_idx", "match_jobs_pkey", "match_jobs_deferred_idx"),
+        # Where the new versions of the rows are checked to be unique.
+        "match_jobs_one_open_per_face",
+    }
+    # Those of the claim before are still in the index until it is vacuumed. Of 3,000.
+    assert read.entries["match_jobs_turn_idx"] <= 50 + 50
+
+
+def test_claim_with_a_concurrency_counts_what_is_worked_on_only(conn):
+    conn.execute("select public.set_match_concurrency(80)")
+    worker = uuid4()
+    claim(conn, 50, worker=worker)
+    with reads(conn) as read:
+        assert len(claim(conn, 50, worker=worker)) == 30
+
+    assert read.of_table == 0
+    assert read.entries["match_jobs_processing_idx"] <= 100
+
+
+@pytest.mark.parametrize("school", ["S7", "of nobody yet"])
+def test_new_job_looks_at_the_ends_of_two_lines_and_at_nobody_else(conn, school):
+    claim(conn)
+    with reads(conn) as read:
+        conn.execute("select automatch.next_turn(%s, %s, 2::smallint)", [school, uuid4()])
+
+    assert read.of_table == 0
+    assert read.scans == {"match_jobs_school_line_idx": 1, "match_jobs_person_line_idx": 1}
+    assert sum(read.entries.values()) <= 2
+
+
+def test_new_job_of_another_school_does_not_walk_past_the_one_that_is_all_there_is(database):
+    with crowded(database) as conn:
+        a_crowd(conn, "whale", 5_000)
+        conn.execute("analyze public.match_jobs")
+        with reads(conn) as read:
+            conn.execute("select automatch.next_turn('minnow', %s, 2::smallint)", [uuid4()])
+
+    assert sum(read.entries.values()) == 0
+
+
+def test_settling_and_renewing_look_up_the_jobs_they_are_given(conn):
+    jobs = [claim(conn, 20) for _ in range(4)]
+    for query, more, batch in (
+        ("select public.renew_match_leases(%s, %s, '30 s')", [], jobs[0]),
+        ("select public.release_match_jobs(%s, %s)", [], jobs[1]),
+        ("select public.fail_match_jobs(%s, %s, %s, %s)", [["x"] * 20] * 2, jobs[2]),
+        ("select public.retry_match_jobs(%s, %s, %s, %s, 1, 1)", [["x"] * 20] * 2, jobs[3]),
+        ("select automatch.finish_jobs(%s, %s, '{}', automatch.now())", [], jobs[0]),
+    ):
+        with reads(conn) as read:
+            assert conn.execute(query, [*ids_and_tokens(batch), *more]).fetchall()
+
+        assert read.of_table == 0, query
+        # 20 for each of the steps of a statement; 80 are being worked on, of 3,000.
+        assert sum(read.entries.values()) <= 20 * 7, (query, read)
+
+
+def test_sweep_reads_what_is_worked_on(conn):
+    claim(conn, 50)
+    with reads(conn) as read:
+        assert one(conn, "select public.sweep_match_jobs()") == 0
+
+    assert read.of_table == 0
+    assert read.entries["match_jobs_processing_idx"] <= 500
+
+
+def test_idle_worker_reads_the_heads_of_the_waiting(conn):
+    with reads(conn) as read:
+        assert one(conn, "select public.seconds_to_next_match_job()") == 0
+        assert one(conn, "select public.count_waiting_match_jobs(100)") == 100
+
+    assert read.of_table == 0
+    assert sum(read.entries.values()) <= 250
+
+
+def test_idle_worker_reads_no_finished_job_although_statistics_say_that_many_wait(database):
+    with crowded(database) as conn:
+        a_crowd(conn, "UIT", 500)
+        conn.execute("analyze public.match_jobs")
+        conn.execute("delete from public.match_jobs")
+        finished(conn, 2_000)
+        with reads(conn) as read:
+            assert one(conn, "select public.seconds_to_next_match_job()") is None
+            assert one(conn, "select public.count_waiting_match_jobs(50000)") == 0
+
+    assert read.of_table == 0
+    assert sum(read.entries.values()) <= 1_000, "the rows that are gone, and none that ended"
+
+
+def test_cleanup_reads_no_table_from_end_to_end(conn):
+    with reads(conn) as read:
+        assert one(conn, "select public.cleanup_old_match_jobs()") == 0
+
+    assert read.of_table == 0
+    assert read.scans["match_jobs_created_idx"] == 1
+    # What the planner looks at is counted too.
+    assert sum(read.entries.values()) - read.entries.get("match_jobs_created_idx", 0) <= 4
+
+
+@pytest.mark.parametrize("floor", [True, False], ids=["with its floor", "without"])
+def test_claim_does_not_step_over_what_a_long_transaction_keeps(database, floor):
+    with crowded(database) as conn, connect(database.owner) as reader:
+        reader.execute("set transaction isolation level repeatable read")
+        reader.execute("select count(*) from public.match_jobs")
+        a_crowd(conn, "UIT", 4_000)
+        last = 0
+        for _ in range(79):
+            jobs = claim(conn, 50, last)
+            last = jobs[0][2]
+            told = [["x"] * len(jobs)] * 2
+            conn.execute(
+                "select public.fail_match_jobs(%s, %s, %s, %s)", [*ids_and_tokens(jobs), *told]
+            )
+        with reads(conn) as read:
+            assert len(claim(conn, 50, last if floor else 0)) == 50
+        a_turn = a_crowd(conn, "UIT")
+        with reads(conn) as end:
+            conn.execute("select automatch.next_turn('UIT', %s, 2::smallint)", [uuid4()])
+
+    assert a_turn
+    entries = read.entries["match_jobs_turn_idx"]
+    # Whether there is anything to step over at all shows in the claim without a floor.
+    assert entries <= 101 if floor else entries >= 3_950
+    assert sum(end.entries.values()) <= 4

@@ -1,0 +1,127 @@
+"""Many people and jobs at once, and what it costs Postgres to find some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import psycopg
+
+from tests.support.build import connect, one
+from tests.support.postgres import Database
+
+_PEOPLE = """
+    with people as (
+        insert into public.profiles (school, gender, birth_date)
+        select %s, 'female', '2000-02-29' from generate_series(1, %s)
+        returning id
+    ),
+    faces as (
+        insert into public.faces (profile_id, image_path, image_sha256)
+        select p.id, 'x', left(repeat(replace(p.id::text, '-', ''), 2), 56) || lpad(n::text, 8, '0')
+        from people as p, generate_series(1, %s) as n
+        returning id
+    )
+    select id from faces
+"""
+_QUEUED = """
+    insert into public.match_jobs (face_id, user_id, school, priority)
+    select f.id, p.id, p.school, %s
+    from unnest(%s::uuid[]) with ordinality as wanted (id, n)
+    join public.faces as f on f.id = wanted.id
+    join public.profiles as p on p.id = f.profile_id
+    order by wanted.n
+    returning id
+"""
+_FINISHED = """
+    insert into public.match_jobs
+        (face_id, user_id, school, status, attempts, pos, created_at, completed_at, match_count)
+    select gen_random_uuid(), gen_random_uuid(), 'S' || n %% 500, 'completed', 1, 0, at, at, 0
+    from generate_series(1, %s) as n, lateral (select now() - n * interval '1 ms' as at) as moment
+"""
+
+
+@contextmanager
+def crowded(database: Database) -> Iterator[psycopg.Connection]:
+    """Give a connection on which many rows are quickly written: only turns are still given."""
+    with connect(database.owner, autocommit=True) as conn:
+        conn.execute("alter table public.match_jobs enable always trigger match_jobs_take_turn")
+        conn.execute("set session_replication_role = replica")
+        yield conn
+
+
+def a_crowd(
+    conn: psycopg.Connection, school: str, people: int = 1, *, photos: int = 1, priority: int = 2
+) -> list[UUID]:
+    """Queue photos of new people of a school; return the jobs."""
+    rows = conn.execute(_PEOPLE, [school, people, photos]).fetchall()
+    return queued(conn, [face for (face,) in rows], priority)
+
+
+def queued(conn: psycopg.Connection, faces: list[UUID], priority: int = 2) -> list[UUID]:
+    """Queue faces in this order; return the jobs."""
+    return [job for (job,) in conn.execute(_QUEUED, [priority, faces]).fetchall()]
+
+
+def finished(conn: psycopg.Connection, jobs: int) -> None:
+    """Write jobs that have ended, of nobody who is there."""
+    conn.execute(_FINISHED, [jobs])
+
+
+@dataclass
+class Reads:
+    """What a block read of one table."""
+
+    of_table: int = 0
+    """Times that the table was read from end to end."""
+    scans: dict[str, int] = field(default_factory=dict)
+    """Times that each of its indexes was looked into."""
+    entries: dict[str, int] = field(default_factory=dict)
+    """Entries that were read of each."""
+    blocks: int = 0
+    """Pages of the table and its indexes that were looked at, in the cache or not."""
+
+    def __sub__(self, before: Reads) -> Reads:
+        return Reads(
+            self.of_table - before.of_table,
+            _difference(self.scans, before.scans),
+            _difference(self.entries, before.entries),
+            self.blocks - before.blocks,
+        )
+
+
+def _difference(now: dict[str, int], before: dict[str, int]) -> dict[str, int]:
+    return {name: n - before.get(name, 0) for name, n in now.items() if n > before.get(name, 0)}
+
+
+@contextmanager
+def reads(conn: psycopg.Connection, table: str = "public.match_jobs") -> Iterator[Reads]:
+    """Count what the block reads of a table, in a transaction of its own.
+
+    Postgres counts for itself, also inside of functions, whose plans `explain` does not show.
+    """
+    counted = Reads()
+    with conn.transaction():
+        before = _so_far(conn, table)
+        yield counted
+        now = _so_far(conn, table) - before
+    counted.__dict__.update(now.__dict__)
+
+
+def _so_far(conn: psycopg.Connection, table: str) -> Reads:
+    rows = conn.execute(
+        "select c.relname, pg_stat_get_xact_numscans(c.oid),"
+        " pg_stat_get_xact_tuples_returned(c.oid), pg_stat_get_xact_blocks_fetched(c.oid)"
+        " from pg_index as i join pg_class as c on c.oid = i.indexrelid"
+        " where i.indrelid = %s::regclass",
+        [table],
+    ).fetchall()
+    return Reads(
+        one(conn, "select pg_stat_get_xact_numscans(%s::regclass)", table),
+        {name: scans for name, scans, _, _ in rows},
+        {name: entries for name, _, entries, _ in rows},
+        one(conn, "select pg_stat_get_xact_blocks_fetched(%s::regclass)", table)
+        + sum(blocks for *_, blocks in rows),
+    )
