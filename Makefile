@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 
-.PHONY: help run demo test lint fix types bench lock clean
+.PHONY: help run demo test test-faults lint fix types bench reliability lock clean
 
 help: ## Say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(RUN) ## Start everything on this machine
 	$(BIN)/automatch up
@@ -21,6 +21,9 @@ demo: $(RUN) ## Fill a school with simulated people
 
 test: $(DEV) ## Run all tests, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=xml
+
+test-faults: $(DEV) ## Try faults for the better part of an hour
+	$(BIN)/python -m pytest tests/fault --faults long -n 2
 
 lint: $(DEV) ## Format, lint, spelling, layers
 	$(BIN)/ruff format --check .
@@ -39,6 +42,9 @@ bench: $(DEV) ## Measure upload to screen, seeing photos, and the search on this
 	$(BIN)/python benchmarks/upload_to_screen.py
 	$(BIN)/python benchmarks/vision.py
 	$(BIN)/python benchmarks/search/run.py
+
+reliability: $(DEV) ## Try faults for minutes, write docs/reliability.md
+	$(BIN)/python benchmarks/reliability.py
 
 lock: $(DEV) ## Resolve the lock files anew (needs uv)
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --group build -o requirements/build.lock

@@ -1,7 +1,8 @@
-"""Faults in two sizes: short ones that are part of every run, and long ones (`--long`)."""
+"""Faults in three sizes: short ones in every run; `--faults medium` and `long` take minutes."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +10,22 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from automatch.settings import WorkerSettings
 from tests.support.build import connect
 from tests.support.postgres import Database
+from tests.support.recovery import Recovery
 
-_LONG_TEST_S = 900
+_SHORT_TEST_S = 180
+_LONG_TEST_S = 1800
 
 
 @dataclass(frozen=True)
 class Size:
     """How much of each fault there is."""
 
-    is_long: bool
     jobs: int
     kills: int
+    freezes: int
     frozen_s: float
     """Least time that a worker stands still."""
     restarts: int
@@ -46,49 +50,101 @@ class Size:
         return self.lease_s + self.sweep_s
 
 
-SHORT = Size(
-    is_long=False,
-    jobs=1_000,
-    kills=5,
-    frozen_s=0,
-    restarts=3,
-    cuts=12,
-    photos=6,
-    lease_s=4,
-    heartbeat_s=1,
-    sweep_s=0.5,
-)
-LONG = Size(
-    is_long=True,
-    jobs=10_000,
-    kills=40,
-    frozen_s=60,
-    restarts=10,
-    cuts=60,
-    photos=60,
-    # What the settings are when nobody sets them.
-    lease_s=30,
-    heartbeat_s=10,
-    sweep_s=5,
-)
+_DEFAULTS = WorkerSettings()
+SIZES = {
+    "short": Size(
+        jobs=800,
+        kills=4,
+        freezes=2,
+        frozen_s=0,
+        restarts=3,
+        cuts=8,
+        photos=6,
+        # Not shorter: a machine that runs other tests beside this one is slow to renew.
+        lease_s=5,
+        heartbeat_s=1.5,
+        sweep_s=0.5,
+    ),
+    "medium": Size(
+        jobs=3_000,
+        kills=8,
+        freezes=2,
+        frozen_s=45,
+        restarts=5,
+        cuts=20,
+        photos=10,
+        lease_s=_DEFAULTS.lease_s,
+        heartbeat_s=_DEFAULTS.heartbeat_s,
+        sweep_s=_DEFAULTS.sweep_s,
+    ),
+    "long": Size(
+        jobs=10_000,
+        kills=40,
+        freezes=5,
+        frozen_s=60,
+        restarts=10,
+        cuts=60,
+        photos=40,
+        lease_s=_DEFAULTS.lease_s,
+        heartbeat_s=_DEFAULTS.heartbeat_s,
+        sweep_s=_DEFAULTS.sweep_s,
+    ),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="Try faults for minutes, not seconds.")
+    parser.addoption(
+        "--faults", choices=sorted(SIZES), default="short", help="How long faults are tried for."
+    )
 
 
-@pytest.hookimpl(trylast=True)
+def _size(config: pytest.Config) -> str:
+    # Unknown when pytest was started above this folder, where the short form is meant.
+    return str(config.getoption("--faults", default="short"))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--long", default=False):
-        for item in items:
-            item.add_marker(pytest.mark.timeout(_LONG_TEST_S))
+    limit_s = _SHORT_TEST_S if _size(config) == "short" else _LONG_TEST_S
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(limit_s))
 
 
 @pytest.fixture
 def size(request: pytest.FixtureRequest) -> Size:
     """Give the size that this run asks for."""
-    # Unknown when pytest was started above this folder, where the short form is meant.
-    return LONG if request.config.getoption("--long", default=False) else SHORT
+    return SIZES[_size(request.config)]
+
+
+class Figures:
+    """What a test has tried, for the table of benchmarks/reliability.py."""
+
+    def __init__(self, node: pytest.Item) -> None:
+        self._node = node
+
+    def note(
+        self, fault: str, times: int, steps: Counter[str], recovery: Recovery | None = None
+    ) -> None:
+        """Note what was done how often to how many jobs, once the invariants were checked."""
+        self._node.user_properties.append(
+            (
+                "figures",
+                {
+                    "fault": fault,
+                    "times": times,
+                    "jobs": steps["queued"],
+                    "begun_again": steps["claimed"] - steps["queued"],
+                    "taken_back_s": list(recovery.taken_back_s) if recovery else [],
+                    "claimed_again_s": list(recovery.claimed_again_s) if recovery else [],
+                },
+            )
+        )
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Give where to note what was tried."""
+    return Figures(request.node)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
@@ -10,12 +10,12 @@ import psycopg
 import pytest
 
 from automatch.settings import Settings
-from tests.fault.conftest import Size
+from tests.fault.conftest import Figures, Size
 from tests.support.crowd import a_crowd, queue
 from tests.support.invariants import check_invariants, count_open, keep_journal
 from tests.support.photos import portrait
 from tests.support.postgres import Database, TestCluster
-from tests.support.proxy import Proxy, proxy_to
+from tests.support.proxy import proxy_to
 from tests.support.system import running_server
 from tests.support.waiting import until
 from tests.support.workers import Workers, worker_programs
@@ -37,10 +37,12 @@ def small(size: Size) -> dict[str, object]:
     }
 
 
-def _all_done(owner: psycopg.Connection, workers: Workers, jobs: list[UUID]) -> None:
+def _all_done(owner: psycopg.Connection, workers: Workers, jobs: list[UUID]) -> Counter[str]:
     until(lambda: count_open(owner) == 0, "all jobs ended", within_s=300)
     assert all(program.is_alive for program in workers.programs), "a worker ended"
-    assert check_invariants(owner, jobs)["completed"] == len(jobs)
+    steps = check_invariants(owner, jobs)
+    assert steps["completed"] == len(jobs)
+    return steps
 
 
 def test_workers_go_on_while_their_sessions_are_ended_again_and_again(
@@ -50,6 +52,7 @@ def test_workers_go_on_while_their_sessions_are_ended_again_and_again(
     home: Path,
     size: Size,
     small: dict[str, object],
+    figures: Figures,
 ) -> None:
     keep_journal(owner, job_s=JOB_S)
     jobs = queue(owner, a_crowd(owner, size.jobs // 3))
@@ -63,7 +66,8 @@ def test_workers_go_on_while_their_sessions_are_ended_again_and_again(
                 " where usename = 'automatch_worker' and datname = current_database()"
             )
             owner.commit()
-        _all_done(owner, workers, jobs)
+        steps = _all_done(owner, workers, jobs)
+    figures.note("all sessions are ended (pg_terminate_backend)", size.cuts, steps)
 
 
 def test_workers_go_on_when_all_their_connections_fall_silent(
@@ -72,6 +76,7 @@ def test_workers_go_on_when_all_their_connections_fall_silent(
     owner: psycopg.Connection,
     home: Path,
     small: dict[str, object],
+    figures: Figures,
 ) -> None:
     keep_journal(owner, job_s=JOB_S)
     jobs = queue(owner, a_crowd(owner, 200))
@@ -88,24 +93,19 @@ def test_workers_go_on_when_all_their_connections_fall_silent(
         until(lambda: _someone_sleeps(owner), "the worker sleeps")
         proxy.black_hole()
         jobs += queue(owner, a_crowd(owner, 4, school="HCMUS", seed=1))
-        _all_done(owner, workers, jobs)
+        steps = _all_done(owner, workers, jobs)
+    figures.note("all connections fall silent (no FIN, no RST)", 2, steps)
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        lambda proxy: setattr(proxy, "delay_s", 0.02),
-        lambda proxy: setattr(proxy, "piece", 3),
-    ],
-    ids=["slow", "in pieces"],
-)
+@pytest.mark.parametrize("trouble", ["slow: 20 ms a message", "in pieces of 3 bytes"])
 def test_workers_bear_a_bad_line(
     cluster: TestCluster,
     database: Database,
     owner: psycopg.Connection,
     home: Path,
     small: dict[str, object],
-    trouble: Callable[[Proxy], None],
+    trouble: str,
+    figures: Figures,
 ) -> None:
     keep_journal(owner)
     jobs = queue(owner, a_crowd(owner, 60))
@@ -113,11 +113,15 @@ def test_workers_bear_a_bad_line(
         proxy_to(database.owner) as (proxy, url),
         worker_programs(cluster, home, url, **small) as workers,
     ):
-        trouble(proxy)
+        if "slow" in trouble:
+            proxy.delay_s = 0.02
+        else:
+            proxy.piece = 3
         workers.start_ready(1)
-        _all_done(owner, workers, jobs)
+        steps = _all_done(owner, workers, jobs)
 
-    assert check_invariants(owner, jobs)["taken back"] == 0
+    assert steps["taken back"] == 0
+    figures.note(f"the network is {trouble}", 1, steps)
 
 
 def test_jobs_are_found_when_every_notification_gets_lost(
@@ -126,6 +130,7 @@ def test_jobs_are_found_when_every_notification_gets_lost(
     owner: psycopg.Connection,
     home: Path,
     small: dict[str, object],
+    figures: Figures,
 ) -> None:
     keep_journal(owner)
     with (
@@ -136,9 +141,10 @@ def test_jobs_are_found_when_every_notification_gets_lost(
         workers.start_ready(1)
         until(lambda: _someone_sleeps(owner), "the worker sleeps")
         jobs = queue(owner, a_crowd(owner, 8))
-        _all_done(owner, workers, jobs)
+        steps = _all_done(owner, workers, jobs)
 
     assert proxy.swallowed > 0, "nobody was notified: nothing was tried"
+    figures.note("every notification gets lost", proxy.swallowed, steps)
 
 
 @pytest.mark.parametrize(
@@ -151,10 +157,11 @@ def test_nothing_is_doubled_when_the_answer_to_a_statement_gets_lost(
     home: Path,
     small: dict[str, object],
     statement: str,
+    figures: Figures,
 ) -> None:
     # A beat is heard only by who works for longer than that.
-    keep_journal(owner, job_s=0.2 if statement == "renew_match_leases" else 0)
-    jobs = queue(owner, a_crowd(owner, 120))
+    keep_journal(owner, job_s=0.1 if statement == "renew_match_leases" else 0)
+    jobs = queue(owner, a_crowd(owner, 80))
     answered = 0
 
     def every_third(done: str) -> bool:
@@ -162,7 +169,7 @@ def test_nothing_is_doubled_when_the_answer_to_a_statement_gets_lost(
         if statement not in done.lower() or proxy.cuts == 2:
             return False
         answered += 1
-        return answered % 3 == 0
+        return answered % 2 == 0
 
     with (
         proxy_to(database.owner) as (proxy, url),
@@ -170,9 +177,10 @@ def test_nothing_is_doubled_when_the_answer_to_a_statement_gets_lost(
     ):
         proxy.cuts_before_answer_to = every_third
         workers.start_ready(1)
-        _all_done(owner, workers, jobs)
+        steps = _all_done(owner, workers, jobs)
 
-    assert proxy.cuts == 2
+    assert proxy.cuts > 0
+    figures.note(f"the connection is cut between {statement} and its answer", proxy.cuts, steps)
 
 
 @pytest.mark.anyio

@@ -24,7 +24,7 @@ from automatch.settings import Settings
 from automatch.store.addresses import database_address
 from automatch.store.embedded import EmbeddedPostgres
 from automatch.store.secrets import load_or_create
-from tests.fault.conftest import Size
+from tests.fault.conftest import Figures, Size
 from tests.support import build
 from tests.support.build import connect
 from tests.support.command import Running, running_up
@@ -106,18 +106,18 @@ async def _accepted(person: Person, photo: bytes) -> UUID:
 
 
 async def test_nothing_is_lost_while_postgres_dies_again_and_again(
-    empty_home: Path, size: Size
+    empty_home: Path, size: Size, figures: Figures
 ) -> None:
     async with machine(empty_home) as it:
         genders = ("female", "male")
         people = [await it.system.join(genders[n % 2]) for n in range(2 * size.restarts)]
         with connect(it.system.database.owner) as owner:
             keep_journal(owner, job_s=0.02)
-            jobs = queue(owner, a_crowd(owner, size.jobs // 2, school="HCMUS"))
+            jobs = queue(owner, a_crowd(owner, size.jobs // 3, school="HCMUS"))
         worker = it.worker()
 
         for number in range(size.restarts):
-            left = size.jobs // 2 * (size.restarts - number) // (size.restarts + 1)
+            left = size.jobs // 3 * (size.restarts - number) // (size.restarts + 1)
             await asyncio.to_thread(it.wait_until_open, left)
             uploads = [
                 asyncio.create_task(_accepted(people[n], portrait(n)))
@@ -132,8 +132,9 @@ async def test_nothing_is_lost_while_postgres_dies_again_and_again(
         assert it.worker() == worker, "the worker ended"
         with connect(it.system.database.owner) as owner:
             steps = check_invariants(owner, jobs)
-        assert steps["completed"] == len(jobs) == size.jobs // 2 + 2 * size.restarts
+        assert steps["completed"] == len(jobs) == size.jobs // 3 + 2 * size.restarts
         assert it.up.stop() == 0
+    figures.note("Postgres is killed, or shut down, under load", size.restarts, steps)
 
 
 @pytest.fixture
@@ -177,7 +178,9 @@ def _mounted(folder: Path) -> Iterator[None]:
         shutil.rmtree(kept)
 
 
-async def test_full_disk_refuses_uploads_and_costs_no_attempt(small_disk: Path) -> None:
+async def test_full_disk_refuses_uploads_and_costs_no_attempt(
+    small_disk: Path, figures: Figures
+) -> None:
     async with machine(small_disk) as it:
         with connect(it.system.database.owner) as owner:
             keep_journal(owner, job_s=0.01)
@@ -198,8 +201,12 @@ async def test_full_disk_refuses_uploads_and_costs_no_attempt(small_disk: Path) 
 
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_full")
             assert "retry-after" in answer.headers
-            _check_nothing_was_lost(owner, jobs)
+            steps = check_invariants(owner, jobs)
+            tried = owner.execute("select distinct attempts from public.match_jobs").fetchall()
+        assert steps["queued"] == len(jobs)
+        assert tried == [(1,)]
         assert it.up.stop() == 0
+    figures.note("the disk is full", 1, steps)
 
 
 def _fill(file: Path) -> None:
@@ -216,14 +223,12 @@ def _queue_until_full(owner: psycopg.Connection) -> list[UUID]:
     """Use up what room there is left in the tables; return the jobs that still found some."""
     jobs = []
     person = build.a_profile(owner, school="HCMUS")
-    with pytest.raises(psycopg.errors.DiskFull):
-        for number in range(5000):
+    for number in range(5000):
+        try:
             jobs += queue(owner, [build.a_face(owner, person, build.unit(number))])
+        except psycopg.errors.DiskFull:
+            break
+    else:
+        pytest.fail("the disk does not get full")
     owner.rollback()
     return jobs
-
-
-def _check_nothing_was_lost(owner: psycopg.Connection, jobs: list[UUID]) -> None:
-    assert check_invariants(owner, jobs)["queued"] == len(jobs)
-    tried = owner.execute("select distinct attempts from public.match_jobs").fetchall()
-    assert tried == [(1,)]

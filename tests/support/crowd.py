@@ -77,8 +77,8 @@ def a_photo(conn: psycopg.Connection, home: Path, photo: bytes, **person: Any) -
 def queue(conn: psycopg.Connection, faces: list[UUID]) -> list[UUID]:
     """Queue faces in their order; return the jobs, whose commit is what a 202 acknowledges."""
     rows = conn.execute(
-        "select public.enqueue_match_job(face) from unnest(%s::uuid[]) with ordinality as f (face, n)"
-        " order by n",
+        "select public.enqueue_match_job(face)"
+        " from unnest(%s::uuid[]) with ordinality as f (face, n) order by n",
         [faces],
     ).fetchall()
     conn.commit()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -119,17 +118,3 @@ def worker_programs(
         yield workers
     finally:
         workers.end()
-
-
-def name_of_signal(status: int) -> str:
-    """Say how a process ended."""
-    return signal.Signals(-status).name if status < 0 else str(status)
-
-
-def pid_exists(pid: int) -> bool:
-    """Return whether there is such a process, a zombie included."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -1,0 +1,111 @@
+"""Try the faults of tests/fault and write what came of it into docs/reliability.md.
+
+The tests check after each fault that nothing was lost and nothing doubled; a row of the table is a
+test that passed. This takes 5 minutes (`--faults medium`) or the better part of an hour (`long`).
+
+    .venv/bin/python benchmarks/reliability.py [--faults medium] [--side-by-side 2] [--dry-run]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.upload_to_screen import machine
+from tests.support.recovery import percentile
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+class Collector:
+    """Gathers what the tests noted."""
+
+    def __init__(self) -> None:
+        self.figures: list[dict[str, Any]] = []
+        self.failed: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.append(report.nodeid)
+        if report.when == "call":
+            self.figures += [value for name, value in report.user_properties if name == "figures"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--faults", choices=["short", "medium", "long"], default="medium")
+    parser.add_argument("--side-by-side", type=int, default=2, help="tests at a time")
+    parser.add_argument("--dry-run", action="store_true", help="print, and leave the page alone")
+    options = parser.parse_args()
+    collector = Collector()
+    began = time.monotonic()
+    arguments = [
+        *(str(ROOT / "tests" / "fault" / name) for name in sorted(files())),
+        *("--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), "-q"),
+        *("-n", str(options.side_by_side), "--faults", options.faults),
+    ]
+    pytest.main(arguments, plugins=[collector])
+    if collector.failed:
+        sys.exit(f"not written, because these failed: {', '.join(collector.failed)}")
+    text = report(collector.figures, options.faults, time.monotonic() - began)
+    print(text)
+    if not options.dry_run:
+        write(text)
+
+
+def files() -> list[str]:
+    """Return the files of tests that note figures."""
+    return [path.name for path in (ROOT / "tests" / "fault").glob("test_lost_*.py")] + [
+        "test_killed_workers.py"
+    ]
+
+
+def report(figures: Sequence[dict[str, Any]], size: str, seconds: float) -> str:
+    """Return the table and what it was measured on."""
+    rows = "\n".join(
+        "| {fault} | {times} | {jobs:,} | 0 | 0 | {begun_again} |".format(**row)
+        for row in sorted(figures, key=lambda row: row["fault"])
+    )
+    jobs = sum(row["jobs"] for row in figures)
+    taken_back = sorted(s for row in figures for s in row["taken_back_s"])
+    claimed_again = sorted(s for row in figures for s in row["claimed_again_s"])
+    return f"""\
+{datetime.now(UTC):%Y-%m-%d}, `--faults {size}`, {seconds / 60:.0f} minutes, on {machine()}.
+{jobs:,} acknowledged jobs in all.
+
+| fault | times | jobs | lost | doubled | attempts begun again |
+|---|---|---|---|---|---|
+{rows}
+
+Seconds from the death of a worker, for each of the {len(taken_back)} jobs it held:
+
+| until the job | p50 | p99 | max |
+|---|---|---|---|
+| waits again | {spread(taken_back)} |
+| is claimed again, behind those that wait | {spread(claimed_again)} |"""
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """Return three cells."""
+    return " | ".join(f"{percentile(seconds, share):.1f}" for share in (0.5, 0.99, 1))
+
+
+def write(text: str) -> None:
+    """Replace what stands between the markers."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
