@@ -162,7 +162,19 @@ def test_who_changes_their_mind_all_day_queues_each_photo_once(conn, matched):
     for school in ("A", "B", "C", "UIT"):
         change(conn, he, f"school = '{school}'")
 
-    assert open_jobs(conn, he) == [("pending", 3, "UIT")]
+    assert [row[:2] for row in open_jobs(conn, he)] == [("pending", 3)]
+
+
+def test_job_of_a_paused_school_that_starts_over_waits_with_the_others(conn, matched):
+    (_, _), (he, his_face) = matched
+    build.a_job(conn, his_face)
+    build.claim(conn)
+    conn.execute("select public.pause_match_jobs('UIT')")
+    change(conn, he, "gender = 'female'")
+    assert build.claim_some(conn, 5) == []
+
+    conn.execute("select public.resume_match_jobs('UIT')")
+    assert len(build.claim_some(conn, 5)) == 1
 
 
 def test_consent_that_is_given_back_has_no_photo_left_to_search_for(conn, matched):
@@ -199,8 +211,8 @@ def test_search_that_was_under_way_when_the_person_moved_writes_nothing_and_is_d
     ).fetchall()
     assert (finished, one(conn, "select count(*) from public.matches")) == ([], 0)
     assert conn.execute(
-        "select status, attempts, school from public.match_jobs where id = %s", [job]
-    ).fetchone() == ("pending", 0, "HCMUS")
+        "select status, attempts from public.match_jobs where id = %s", [job]
+    ).fetchone() == ("pending", 0)
 
     again, token = build.claim(conn)
     assert again == job

@@ -76,6 +76,7 @@ begin
           and automatch.has_consent(p.id)
         order by f.id
     );
+    perform automatch.heed_pauses();
     -- In the order of locks: queued one by one below, jobs would be locked as the photos stand.
     perform from public.match_jobs as j
     where j.face_id = any (v_faces) and j.status in ('pending', 'processing')
@@ -85,11 +86,7 @@ begin
     -- nothing now, and the job is back in its place, as if it had been released.
     update public.match_jobs as j
     set status = 'pending', attempts = j.attempts - 1, lease_token = j.lease_token + 1,
-        deferred = exists (
-            select from automatch.paused_schools as s
-            join public.profiles as p on p.school = s.school
-            where p.id = j.user_id
-        ),
+        deferred = exists (select from automatch.paused_schools as s where s.school = j.school),
         run_at = automatch.now(), lease_expires_at = null, worker_id = null
     where j.face_id = any (v_faces) and j.status = 'processing';
     if found then
