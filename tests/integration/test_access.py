@@ -62,6 +62,7 @@ CALLABLE = {
         *("retry_failed_match_jobs", "requeue_match_job", "prioritize_match_jobs"),
         *("get_match_queue", "list_match_jobs", "list_audit_log", "get_match_job_stats"),
         *("get_match_threshold", "set_match_threshold", "preview_match_thresholds"),
+        *("get_search_recall",),
     },
     "automatch_worker": {
         *("claim_match_jobs", "renew_match_leases", "store_face_embeddings", "complete_match_jobs"),
@@ -69,6 +70,7 @@ CALLABLE = {
         *("cleanup_old_match_jobs", "seconds_to_next_match_job", "fall_asleep", "stay_awake"),
         *("read_search_jobs", "read_search_group", "finish_match_jobs"),
         *("rescore_matches", "enqueue_reruns"),
+        *("get_search_recall", "clean_up_search_audits"),
     },
 }
 

@@ -87,7 +87,7 @@ def plan_of_the_search(conn, query, school):
     source, options = conn.execute(
         "select prosrc, proconfig from pg_proc where oid = 'automatch.find_candidates'::regproc"
     ).fetchone()
-    statement = source.partition("return query")[2].partition(";\n")[0]
+    statement = source.rpartition("return query")[2].partition(";\n")[0]
     for number, name in enumerate(PARAMETERS, start=1):
         statement = re.sub(rf"\b{re.escape(name)}\b", f"${number}", statement)
     with conn.transaction(force_rollback=True):

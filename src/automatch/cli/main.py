@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from automatch import __version__
-from automatch.cli import calibrate, database, demo, jobs, run, thresholds, tokens
+from automatch.cli import calibrate, database, demo, jobs, run, thresholds, tokens, tune
 from automatch.errors import AutomatchError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command()(demo.demo)
 app.command()(tokens.token)
 app.command()(thresholds.threshold)
 app.command()(calibrate.calibrate)
+app.command()(tune.tune)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(database.app, name="db")
 

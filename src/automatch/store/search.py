@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from psycopg.rows import class_row
 
 from automatch.model import ClaimedJob
 from automatch.store.database import Connection
@@ -86,6 +87,30 @@ class GroupNews:
     """What to name next time."""
     faces: GroupFaces
     """All others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What the audits of the last day say."""
+
+    audits: int
+    recall: float | None
+    """Share of the people to be found that was found; None when there was nobody to be found."""
+    short_answers: int
+    """Searches that missed somebody."""
+
+
+async def read_recall(conn: Connection) -> Recall:
+    """Return how well searches did that were made again by brute force."""
+    cursor = conn.cursor(row_factory=class_row(Recall))
+    row = await (await cursor.execute(_SQL["recall"])).fetchone()
+    assert row is not None
+    return row
+
+
+async def clean_up_audits(conn: Connection, days: int) -> None:
+    """Delete audits older than *days*."""
+    await conn.execute(_SQL["clean_up_audits"], {"days": days})
 
 
 async def read_jobs(conn: Connection, jobs: Sequence[ClaimedJob]) -> list[Wanted]:

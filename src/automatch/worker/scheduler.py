@@ -14,13 +14,15 @@ import structlog
 from automatch.errors import AutomatchError
 from automatch.model import SERVICE
 from automatch.settings import RetentionSettings, WorkerSettings
-from automatch.store import faces, queue, scales, thresholds
+from automatch.store import faces, queue, scales, search, thresholds
 from automatch.store.database import Database
 from automatch.store.photos import PhotoStore
 
 _ERASE_EVERY_S = 5.0
 _CLEAN_EVERY_S = 3600.0
 _BETWEEN_BATCHES_S = 0.05
+_AUDIT_DAYS = 30
+_LEAST_RECALL = 0.999
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +51,7 @@ class Scheduler:
             group.create_task(_repeat(self.erase_photos, _ERASE_EVERY_S))
             group.create_task(_repeat(self.clean_up_jobs, _CLEAN_EVERY_S))
             group.create_task(_repeat(self.clean_up_photos, _CLEAN_EVERY_S))
+            group.create_task(_repeat(self.watch_recall, _CLEAN_EVERY_S))
 
     async def sweep(self) -> None:
         """Take back the jobs of workers that stopped answering."""
@@ -94,6 +97,19 @@ class Scheduler:
                 await asyncio.sleep(_BETWEEN_BATCHES_S)
         if total:
             log.info("old jobs deleted", count=total)
+
+    async def watch_recall(self) -> None:
+        """Warn when searches miss people, and forget audits of long ago."""
+        async with self._db.alone() as conn:
+            seen = await search.read_recall(conn)
+            await search.clean_up_audits(conn, _AUDIT_DAYS)
+        if seen.recall is not None and seen.recall < _LEAST_RECALL:
+            log.warning(
+                "searches miss people; see `automatch tune`",
+                recall=round(seen.recall, 5),
+                audits=seen.audits,
+                short_answers=seen.short_answers,
+            )
 
     async def clean_up_photos(self) -> None:
         """Delete files that no face names, and uploads that were refused a day ago."""

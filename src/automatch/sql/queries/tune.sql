@@ -1,0 +1,115 @@
+-- name: settings
+select audit_one_in, index_from, index_until, most_indexes, m, ef_construction, ef_search
+from automatch.search_settings
+
+-- name: change
+-- Null leaves a setting as it is.
+update automatch.search_settings
+set audit_one_in = coalesce(%(audit_one_in)s, audit_one_in),
+    index_from = coalesce(%(index_from)s, index_from),
+    index_until = coalesce(%(index_until)s, index_until),
+    most_indexes = coalesce(%(most_indexes)s, most_indexes),
+    m = coalesce(%(m)s, m),
+    ef_construction = coalesce(%(ef_construction)s, ef_construction),
+    ef_search = coalesce(%(ef_search)s, ef_search)
+
+-- name: groups
+select school, gender, faces, index_name, coalesce(index_ready, false) as index_ready, index_bytes, audits, recall
+from automatch.list_search_groups(%(limit)s)
+
+-- name: indexes
+-- Groups that have an index or its beginnings, with their size now.
+select x.school, x.gender, x.index_name, x.ready, x.m, x.ef_construction,
+    (select count(*) from public.face_index as i where i.school = x.school and i.gender = x.gender) as faces
+from automatch.group_indexes as x
+order by x.school, x.gender
+
+-- name: samples
+-- Faces of the people who search this group.
+select f.embedding
+from public.face_index as i
+join public.faces as f on f.id = i.face_id
+where i.school = %(school)s and i.gender <> %(gender)s
+order by i.face_id
+limit %(count)s
+
+-- name: search
+-- As find_candidates() answers, with the settings in force.
+select c.profile_id
+from public.match_settings as s
+cross join lateral automatch.find_candidates(
+    %(embedding)s, %(school)s, %(gender)s, '{}', s.threshold, s.match_count
+) as c
+
+-- name: plan_index
+-- Write the intention down; the statement that builds the index.
+with planned as (
+    insert into automatch.group_indexes (school, gender, index_name, m, ef_construction)
+    select %(school)s, %(gender)s,
+        'face_index_of_' || left(md5(%(school)s || '/' || %(gender)s), 16), s.m, s.ef_construction
+    from automatch.search_settings as s
+    returning *
+)
+select p.index_name, format(
+    'create index concurrently %%I on %%s using hnsw (embedding extensions.halfvec_ip_ops) '
+    'with (m = %%s, ef_construction = %%s) where school = %%L and gender = %%L',
+    p.index_name,
+    (
+        select i.tableoid::regclass from public.face_index as i
+        where i.school = p.school and i.gender = p.gender limit 1
+    ),
+    p.m, p.ef_construction, p.school, p.gender
+)
+from planned as p
+
+-- name: use_index
+update automatch.group_indexes set ready = true, built_at = automatch.now() where index_name = %(index_name)s
+
+-- name: stop_using_index
+update automatch.group_indexes set ready = false where index_name = %(index_name)s
+
+-- name: drop_index
+-- The statement that takes an index away, if it is there.
+select format('drop index concurrently if exists public.%%I', %(index_name)s::text)
+
+-- name: forget_index
+delete from automatch.group_indexes where index_name = %(index_name)s
+
+-- name: progress
+-- Of the index that is being built: its phase, and the share that is done.
+select p.phase, coalesce(p.tuples_done::float8 / nullif(p.tuples_total, 0),
+    p.blocks_done::float8 / nullif(p.blocks_total, 0), 0)
+from pg_catalog.pg_stat_progress_create_index as p
+where p.pid = %(pid)s
+
+-- name: partitions
+-- Each with its size in bytes.
+select c.relname, pg_catalog.pg_relation_size(c.oid)
+from pg_catalog.pg_inherits as h
+join pg_catalog.pg_class as c on c.oid = h.inhrelid
+where h.inhparent = 'public.face_index'::regclass
+order by c.oid
+
+-- name: scattered
+-- The share of a partition's rows that lie apart from their group; names the partition.
+select coalesce(
+    greatest(
+        count(*) filter (where r.begins) - count(distinct (r.school, r.gender)), 0
+    )::float8 / nullif(count(*), 0), 0)
+from (
+    select i.school, i.gender,
+        (i.school, i.gender) is distinct from lag((i.school, i.gender)) over (order by i.ctid) as begins
+    from public.face_index as i
+    where i.tableoid = ('public.' || %(partition)s)::regclass
+) as r
+
+-- name: cluster
+select format('cluster public.%%I using %%I', %(partition)s::text, %(partition)s || '_pkey')
+
+-- name: be_brief
+-- Uploads that queue behind a waiting lock wait no longer than this.
+select set_config('lock_timeout', '200ms', false), set_config('statement_timeout', '0', false)
+
+-- name: be_patient
+-- What is done beside everybody else may wait for them: nobody queues behind it.
+select set_config('lock_timeout', '0', false)
