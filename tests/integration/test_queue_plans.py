@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.build import connect, one
 from tests.support.backlog import a_crowd, crowded, finished, reads
+from tests.support.build import connect, one
 from tests.support.postgres import create_database, drop_database
 
 LONG = bool(os.environ.get("AUTOMATCH_TEST_LONG"))

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support import build
-from tests.support.build import claim_some, one
 from tests.support.backlog import a_crowd, crowded
+from tests.support.build import claim_some, one
 
 MANY = 20_000
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

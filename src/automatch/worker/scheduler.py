@@ -15,7 +15,7 @@ from automatch.errors import AutomatchError
 from automatch.model import SERVICE
 from automatch.settings import RetentionSettings, WorkerSettings
 from automatch.store import faces, queue, scales, search, thresholds
-from automatch.store.database import Database
+from automatch.store.database import Connection, Database
 from automatch.store.photos import PhotoStore
 
 _ERASE_EVERY_S = 5.0
@@ -69,11 +69,7 @@ class Scheduler:
 
     async def rescore(self) -> None:
         """End the scoring of matches with a new scale, should the command have been stopped."""
-        total = 0
-        async with self._db.alone() as conn:
-            while count := await scales.rescore_matches(conn):
-                total += count
-                await asyncio.sleep(_BETWEEN_BATCHES_S)
+        total = await self._in_batches(scales.rescore_matches)
         if total:
             log.info("matches scored again", count=total)
 
@@ -90,11 +86,9 @@ class Scheduler:
 
     async def clean_up_jobs(self) -> None:
         """Delete finished jobs of long ago, a few at a time so that nobody waits for it."""
-        total = 0
-        async with self._db.alone() as conn:
-            while count := await queue.clean_up_jobs(conn, self._retention.jobs_days):
-                total += count
-                await asyncio.sleep(_BETWEEN_BATCHES_S)
+        total = await self._in_batches(
+            lambda conn: queue.clean_up_jobs(conn, self._retention.jobs_days)
+        )
         if total:
             log.info("old jobs deleted", count=total)
 
@@ -125,6 +119,17 @@ class Scheduler:
         await self._photos.erase(set(orphans) - known)
         for path in set(refused) - needed:
             await self._photos.drop_upload(path)
+
+    async def _in_batches(self, do: Callable[[Connection], Awaitable[int]]) -> int:
+        """Do something until nothing is left; nobody has to wait for it, and it for nobody."""
+        total = 0
+        while True:
+            async with self._db.alone() as conn:
+                count = await do(conn)
+            if not count:
+                return total
+            total += count
+            await asyncio.sleep(_BETWEEN_BATCHES_S)
 
 
 async def _repeat(duty: Callable[[], Awaitable[None]], every_s: float) -> None:
