@@ -168,13 +168,15 @@ async def test_embedder_that_hangs_costs_its_job_only(database: Database) -> Non
 async def test_photo_that_waits_for_its_turn_is_not_taken_for_one_that_hangs(
     database: Database,
 ) -> None:
-    # Twenty-four photos, eight at a time, and together longer than one may take.
-    queue_up(database, 24, seen=False)
+    # Eight at a time, and all of them together longer than one may take.
+    queue_up(database, 64, seen=False)
+    desks = asyncio.Semaphore(8)
 
     async def look(_: str) -> None:
-        await asyncio.sleep(0.5)  # the work
+        async with desks:
+            await asyncio.sleep(0.5)  # the work
 
-    await work_off(database, look, until=SETTLED, job_timeout_s=1.2, **WHOLE)
+    await work_off(database, look, until=SETTLED, job_timeout_s=3, **WHOLE)
 
     assert set(outcomes(database).values()) == {COMPLETED}
 
@@ -227,8 +229,7 @@ async def test_job_that_a_worker_was_lost_with_runs_alone(database: Database) ->
     async def look(path: str) -> None:
         looking.add(path)
         crowds.append(set(looking))
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await asyncio.sleep(0.05)  # the work
         crowds.append(set(looking))
         looking.discard(path)
 

@@ -60,6 +60,26 @@ async def test_no_wake_up_is_lost_however_close_jobs_come(database: Database) ->
             await db.until(ENDED, done + 2, seconds=10)
 
 
+async def test_job_that_comes_while_a_worker_falls_asleep_is_found(database: Database) -> None:
+    photos = faces(database, 12)
+    with connect(database.owner) as conn:
+        # Makes the moment between the look at the queue and the sleep a long one.
+        conn.execute(
+            "create or replace function public.fall_asleep() returns boolean language plpgsql"
+            " security definer as $$ begin perform pg_sleep(0.2);"
+            " return pg_try_advisory_lock(automatch.doorbell()); end $$"
+        )
+    falling = (
+        "select count(*) > 0 from pg_stat_activity where wait_event = 'PgSleep'"
+        " and datname = current_database()"
+    )
+    async with working(database), onlooker(database) as db:
+        for done, photo in enumerate(photos, start=1):
+            await db.until(falling)
+            await enqueue(database, photo)
+            await db.until(ENDED, done, seconds=10)
+
+
 async def test_sleeping_worker_is_notified_once_and_a_busy_one_is_not(database: Database) -> None:
     photos = faces(database, 3)
     entered, let = asyncio.Event(), asyncio.Event()
