@@ -183,12 +183,14 @@ async def test_full_disk_refuses_uploads_and_costs_no_attempt(
 ) -> None:
     async with machine(small_disk) as it:
         with connect(it.system.database.owner) as owner:
-            keep_journal(owner, job_s=0.01)
-            jobs = queue(owner, a_crowd(owner, 40))
+            keep_journal(owner, job_s=0.02)
             person = await it.system.join()
             filler = (small_disk / "postgres").resolve() / "filler"
+            jobs = queue(owner, a_crowd(owner, 400))
             _fill(filler)
             jobs += _queue_until_full(owner)
+            # What it holds now, it cannot settle.
+            await asyncio.to_thread(it.up.wait_for, "worker pauses.*storage_full")
 
             for number in itertools.count():
                 answer = await person.upload(portrait(number))
