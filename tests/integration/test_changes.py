@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -351,3 +351,20 @@ def test_who_unblocks_while_the_other_leaves_waits_and_is_told_there_is_nobody(s
 
     with refused("not_found"):
         unblocking.result()
+
+
+def test_open_jobs_are_locked_in_their_order_and_not_in_that_of_the_photos(sessions):
+    first, second = sessions.first, sessions.second
+    person = build.a_profile(first)
+    faces = [build.a_face(first, person, CENTER, face_id=UUID(int=n)) for n in (1, 2)]
+    for face, job in zip(faces, (UUID(int=9), UUID(int=8)), strict=True):
+        build.a_job(first, face, id=job)
+    first.commit()
+    lock = "select from public.match_jobs where id = %s for update nowait"
+    first.execute(lock, [UUID(int=8)])
+    searching = sessions.submit(one, second, "select automatch.search_again(%s)", faces)
+
+    # A worker that ends both goes on to the second job; it must not find that one locked.
+    first.execute(lock, [UUID(int=9)])
+    first.commit()
+    assert searching.result() == 2

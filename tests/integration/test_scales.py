@@ -165,15 +165,16 @@ def test_scales_are_listed_with_the_one_in_use_and_what_is_scored_with_each(conn
 
 
 def test_open_feeds_are_told_the_new_numbers_in_their_old_order(conn):
-    she, men = matched_with(conn, 0.9, 0.7, 0.8)
+    she, men = matched_with(conn, 0.9, 0.7, 0.8, 0.9995)
     her_feed = [row[0] for row in news(conn, she, 0)]
     before = position(conn, she)
     add_scale(conn, 0.5, 0.03)
     rescore_all(conn)
 
     told = news(conn, she, before)
-    assert [row[0] for row in told] == her_feed == [men[1], men[2], men[0]]
-    assert [row[1] for row in told] == [0.8, 0.9, 0.95]
+    assert [row[0] for row in told] == her_feed == [men[1], men[2], men[0], men[3]]
+    # The last one stays at 100 %, and on top.
+    assert [row[1] for row in told] == [0.8, 0.9, 0.95, 1.0]
     assert [row[0] for row in news(conn, men[0], 1)] == [she]
 
 
