@@ -62,7 +62,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_faces uuid[];
-    v_count integer;
+    v_open uuid[];
 begin
     -- A photo that no worker has seen yet is searched for when it has been, by the rules of then;
     -- without a school or a gender a search would only fail. Nobody looks at a simulated feed.
@@ -77,25 +77,33 @@ begin
         order by f.id
     );
     perform automatch.heed_pauses();
-    -- In the order of locks: queued one by one below, jobs would be locked as the photos stand.
-    perform from public.match_jobs as j
-    where j.face_id = any (v_faces) and j.status in ('pending', 'processing')
-    order by j.id
-    for no key update;
+    -- In the order of locks, and no others below: queued one by one, jobs would be locked as the photos
+    -- stand, across the order in which a worker ends a batch.
+    v_open := array(
+        select j.id from public.match_jobs as j
+        where j.face_id = any (v_faces) and j.status in ('pending', 'processing')
+        order by j.id
+        for no key update
+    );
     -- Whoever works on one of them may have searched already, by the old rules: their token is worth
     -- nothing now, and the job is back in its place, as if it had been released.
     update public.match_jobs as j
     set status = 'pending', attempts = j.attempts - 1, lease_token = j.lease_token + 1,
         deferred = exists (select from automatch.paused_schools as s where s.school = j.school),
         run_at = automatch.now(), lease_expires_at = null, worker_id = null
-    where j.face_id = any (v_faces) and j.status = 'processing';
+    where j.id = any (v_open) and j.status = 'processing';
     if found then
         perform automatch.wake_workers();
     end if;
-    -- Priority 3: an upload, for which somebody waits, always goes first.
-    select count(public.enqueue_match_job(f.id, 3::smallint))::integer into v_count
-    from unnest(v_faces) as f (id);
-    return v_count;
+    -- Priority 3: an upload, for which somebody waits, always goes first. A job that was queued since
+    -- searches by the new rules anyway.
+    perform public.enqueue_match_job(f.id, 3::smallint)
+    from unnest(v_faces) as f (id)
+    where not exists (
+        select from public.match_jobs as j
+        where j.face_id = f.id and j.status in ('pending', 'processing')
+    );
+    return cardinality(v_faces);
 end
 $$;
 comment on function automatch.search_again(uuid[]) is
