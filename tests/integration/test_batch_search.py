@@ -163,6 +163,21 @@ async def test_copies_that_do_not_fit_are_forgotten_and_read_again(owner, db):
         assert await check_same(owner, search, jobs) > 0
 
 
+async def test_copy_that_is_not_used_is_forgotten(owner, db):
+    women(owner, 5)
+    jobs = men_who_ask(owner, 5)
+    kept, forgotten = (BatchSearch(db, max_bytes=1024**2, keep_s=keep_s) for keep_s in (60, 0))
+    for search in (kept, forgotten):
+        await search.shortlists(jobs)
+        # The copy holds what is settled: a second look finds it so.
+        assert await check_same(owner, search, jobs) > 0
+    async with db.alone() as conn:
+        await conn.execute("select")
+
+    assert kept.bytes > 0
+    assert forgotten.bytes == 0
+
+
 def withdraws(conn, person):
     build.record_consent(conn, person, "withdrawn")
 

@@ -27,6 +27,10 @@ _FEW = 4
 _AT_ONCE = 64
 """Jobs in one product: its result takes memory of jobs times faces."""
 
+_KEEP_S = 60.0
+"""A copy that nothing looked through for so long is forgotten: it may hold the template of somebody
+who has withdrawn since."""
+
 _READS = 3
 """So often a group is read anew when people leave it between two looks."""
 
@@ -35,16 +39,23 @@ _READS = 3
 class _Copy:
     group: Group
     lock: asyncio.Lock
+    used_at: float = 0.0
 
 
 class BatchSearch:
     """Searches in memory, with copies of the groups that were searched last."""
 
-    def __init__(self, db: Database, *, max_bytes: int) -> None:
+    def __init__(self, db: Database, *, max_bytes: int, keep_s: float = _KEEP_S) -> None:
         """Keep copies of *max_bytes* at most; 0 leaves all searches to the database."""
         self._db = db
         self._max_bytes = max_bytes
+        self._keep_s = keep_s
         self._copies: OrderedDict[tuple[str, str], _Copy] = OrderedDict()
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the copies take."""
+        return sum(copy.group.bytes for copy in self._copies.values())
 
     async def shortlists(self, jobs: Sequence[ClaimedJob]) -> dict[UUID, Shortlist]:
         """Return shortlists for the jobs that share a group with enough others."""
@@ -70,6 +81,9 @@ class BatchSearch:
                 return {}
             # The product lets go of the GIL; the loop goes on meanwhile.
             lists = await asyncio.to_thread(_search_all, copy.group, wanted)
+        loop = asyncio.get_running_loop()
+        copy.used_at = loop.time()
+        loop.call_later(self._keep_s, self._forget_unused)
         self._forget_the_oldest()
         return {
             one.job_id: Shortlist(school, gender, faces)
@@ -84,8 +98,14 @@ class BatchSearch:
         return False
 
     def _forget_the_oldest(self) -> None:
-        while sum(copy.group.bytes for copy in self._copies.values()) > self._max_bytes:
+        while self.bytes > self._max_bytes:
             self._copies.popitem(last=False)
+
+    def _forget_unused(self) -> None:
+        before = asyncio.get_running_loop().time() - self._keep_s
+        for key, copy in list(self._copies.items()):
+            if copy.used_at <= before and not copy.lock.locked():
+                del self._copies[key]
 
 
 def _group_of(one: Wanted) -> tuple[str, str]:
