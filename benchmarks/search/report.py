@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from matplotlib import ticker
 
 from benchmarks.search.contenders import GUIDE, OURS
 from benchmarks.search.measure import Result
@@ -29,7 +30,7 @@ def tables(run: dict[str, Any]) -> str:
     names = list(dict.fromkeys(result.name for result in results))
     lines = [
         f"{run['total']:,} faces of {run['dimensions']} dimensions, {run['queries']} searches a "
-        f"size; {run['machine']}, {run['date']}.",
+        f"size; {run['machine']}, {run['date']}. Load of others when it began: {run['load']:.1f}.",
         "",
         "Recall@20, and how many of the people to be found were returned:",
         "",
@@ -80,10 +81,13 @@ def draw(run: dict[str, Any], path: Path = IMAGE) -> None:
         )
         right.plot(schools, [one.p50_ms if one else None for one in found], "o-", color=colour)
     left.set(ylabel="recall@20", ylim=(-0.04, 1.04))
-    left.legend(loc="center left")
+    left.legend(loc="center right")
     right.set(ylabel="median time, ms", yscale="log")
     for axes in (left, right):
         axes.set(xlabel="faces in the school", xscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
+            axis.set_minor_formatter(ticker.NullFormatter())
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     path.parent.mkdir(exist_ok=True)

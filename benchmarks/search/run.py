@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -71,6 +72,7 @@ async def main() -> None:
 
 
 async def bench(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
+    load_of_others = os.getloadavg()[0]
     population = Population(options.dimensions)
     schools = list(population.schools(options.faces))
     # One school of each size is asked; the others are there to be in the way.
@@ -103,6 +105,7 @@ async def bench(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
         "queries": options.queries,
         "machine": machine(),
         "date": datetime.now(UTC).date().isoformat(),
+        "load": load_of_others,
         "build_s": build_s,
         "results": results,
         "rates": rates,
