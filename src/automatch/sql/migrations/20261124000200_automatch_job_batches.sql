@@ -4,6 +4,8 @@
 -- The functions for a single job are the same ones, called with one. Those that only look for some
 -- rows say that no table is to be read whole: a plan made while the queue was empty lives on. That
 -- `id = any (...)` says once more what a join says is for the same end.
+-- The clock is read once for a batch: a call with a search_path to set and to reset, for each row,
+-- costs as much as the row.
 
 set search_path = public, extensions;
 
@@ -95,11 +97,9 @@ begin
                 started_at = v_now,
                 error_code = null,
                 error_message = null,
-                timings = jsonb_build_object(
-                    'claimed', round(extract(epoch from v_now - j.created_at)::numeric, 4)
-                )
+                timings = jsonb_build_object('claimed', round(extract(epoch from v_now - j.created_at), 4))
             where j.id = any (v_ids[:v_limit])
-            returning j.*
+            returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.solo, j.pos
         )
         select
             c.id, c.lease_token, c.attempts, c.max_attempts, c.face_id, f.image_path,
@@ -158,8 +158,13 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, public, extensions, pg_temp
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
+declare
+    v_now timestamptz := automatch.now();
 begin
     -- In the order of locks that lock_feeds() names; withdrawing consent takes the same.
     perform from public.profiles as p
@@ -184,7 +189,7 @@ begin
         told as (
             update public.match_jobs as j
             set timings = j.timings || s.timings
-                          || jsonb_build_object('seen', automatch.seconds_since(j.created_at))
+                          || jsonb_build_object('seen', round(extract(epoch from v_now - j.created_at), 4))
             from seen as s
             where j.id = s.id
         ),
@@ -211,6 +216,10 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, public, extensions, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
     v_found automatch.found_face[];
@@ -267,11 +276,17 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+-- By the primary key, job by job and in the order of ids; never by a look at the whole table.
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
+    v_now timestamptz;
     v_finished uuid[];
+    v_counts integer[];
     v_match_ids uuid[];
 begin
     if cardinality(p_found) > 0 then
@@ -281,52 +296,50 @@ begin
             select j.user_id from public.match_jobs as j where j.id = any (p_job_ids)
         ));
     end if;
+    v_now := automatch.now();
     -- The fence, and the only write to these rows: a row written twice in a transaction has its
     -- foreign keys checked again, which would lock the profile behind the feeds.
-    with held as materialized (
-        select j.id
-        from public.match_jobs as j
-        join unnest(p_job_ids, p_tokens) as mine (id, token)
-            on mine.id = j.id and mine.token = j.lease_token
-        where j.id = any (p_job_ids) and j.status = 'processing'
-        order by j.id
-        for no key update of j
-    ),
-    counts as (
-        -- Again against faces: one may have been erased since the search.
-        select f.job_id, count(*)::integer as found
-        from unnest(p_found) as f
-        where exists (select from public.faces as other where other.id = f.face_id)
-        group by f.job_id
+    with mine as materialized (
+        select m.id, max(m.token) as token, sum(m.found)::integer as found
+        from (
+            select j.id, j.token, 0 as found from unnest(p_job_ids, p_tokens) as j (id, token)
+            union all
+            -- Again against faces: one may have been erased since the search.
+            select f.job_id, null, 1
+            from unnest(p_found) as f
+            where exists (select from public.faces as other where other.id = f.face_id)
+        ) as m
+        group by m.id
+        order by m.id
     ),
     finished as (
         update public.match_jobs as j
-        set status = 'completed', completed_at = automatch.now(), lease_expires_at = null, worker_id = null,
-            match_count = coalesce(c.found, 0),
+        set status = 'completed', completed_at = v_now, lease_expires_at = null, worker_id = null,
+            match_count = m.found,
             timings = j.timings || jsonb_build_object(
-                'searched', round(extract(epoch from p_searched_at - j.created_at)::numeric, 4),
-                'written', automatch.seconds_since(j.created_at)
+                'searched', round(extract(epoch from p_searched_at - j.created_at), 4),
+                'written', round(extract(epoch from v_now - j.created_at), 4)
             )
-        from held as h
-        left join counts as c on c.job_id = h.id
-        where j.id = h.id
-        returning j.id
+        from mine as m
+        where j.id = m.id and j.lease_token = m.token and j.status = 'processing'
+        returning j.id, j.match_count
     )
-    select array_agg(f.id) into v_finished from finished as f;
+    select array_agg(f.id), array_agg(f.match_count) into v_finished, v_counts from finished as f;
 
     if v_finished is not null and cardinality(p_found) > 0 then
         with written as (
-            insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity)
+            insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)
             select
                 least(j.face_id, other.id),
                 greatest(j.face_id, other.id),
                 case when j.face_id < other.id then j.user_id else other.profile_id end,
                 case when j.face_id < other.id then other.profile_id else j.user_id end,
-                f.similarity
+                f.similarity,
+                v_now
             from unnest(p_found) as f
             join public.match_jobs as j on j.id = f.job_id
             join public.faces as other on other.id = f.face_id
-            where j.id = any (v_finished)
+            where cardinality(v_finished) = cardinality(p_job_ids) or j.id = any (v_finished)
             -- Two jobs of one batch may have found each other.
             on conflict (face_a_id, face_b_id) do nothing
             returning id
@@ -339,13 +352,17 @@ begin
         perform pg_notify('automatch_feed', '');
     end if;
 
+    return query select f.id, f.found from unnest(v_finished, v_counts) as f (id, found);
     -- One that this attempt finished before counts too: its commit went through, its answer was lost.
-    return query
-        select j.id, j.match_count
-        from public.match_jobs as j
-        join unnest(p_job_ids, p_tokens) as mine (id, token)
-            on mine.id = j.id and mine.token = j.lease_token
-        where j.id = any (p_job_ids) and j.status = 'completed';
+    if cardinality(p_job_ids) > coalesce(cardinality(v_finished), 0) then
+        return query
+            select j.id, j.match_count
+            from public.match_jobs as j
+            join unnest(p_job_ids, p_tokens) as mine (id, token)
+                on mine.id = j.id and mine.token = j.lease_token
+            where j.id = any (p_job_ids) and j.status = 'completed'
+              and j.id <> all (coalesce(v_finished, '{}'));
+    end if;
 end
 $$;
 comment on function automatch.finish_jobs(uuid[], bigint[], automatch.found_face[], timestamptz) is
