@@ -206,6 +206,75 @@ comment on function public.store_face_embeddings(uuid[], bigint[], vector[], tex
     'Keep what a worker saw; committed before it searches, so that of two people who upload at once at '
     'least the later search finds the other. Returns the jobs still held.';
 
+create or replace function automatch.put_in_feeds(p_match_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_now timestamptz;
+begin
+    perform automatch.lock_feeds(array(
+        select unnest(array[m.profile_a_id, m.profile_b_id])
+        from public.matches as m where m.id = any (p_match_ids)
+    ));
+    v_now := automatch.now();
+
+    with sides as (
+        select m.id, m.similarity, m.profile_a_id as profile_id, m.profile_b_id as other_profile_id
+        from public.matches as m where m.id = any (p_match_ids)
+        union all
+        select m.id, m.similarity, m.profile_b_id, m.profile_a_id
+        from public.matches as m where m.id = any (p_match_ids)
+    ),
+    -- Of two people the best pair of photos is shown; a worse one changes nothing.
+    news as (
+        select distinct on (s.profile_id, s.other_profile_id) s.*
+        from sides as s
+        -- One by one, which "limit" makes sure of: planned while feeds were few, a join would read all
+        -- of them for every batch from then on.
+        left join lateral (
+            select m.similarity
+            from automatch.feed_entries as e
+            join public.matches as m on m.id = e.match_id
+            where e.profile_id = s.profile_id and e.other_profile_id = s.other_profile_id
+            limit 1
+        ) as shown on true
+        where shown.similarity is null or shown.similarity < s.similarity
+        order by s.profile_id, s.other_profile_id, s.similarity desc, s.id
+    ),
+    -- The best match gets the highest position: a feed shows the newest first.
+    placed as materialized (
+        select n.*, row_number() over (
+            partition by n.profile_id order by n.similarity, n.other_profile_id
+        ) as step
+        from news as n
+    ),
+    grown as materialized (
+        select p.profile_id, count(*) as entries from placed as p group by p.profile_id
+    ),
+    heads as (
+        update automatch.feed_heads as h
+        set last_pos = h.last_pos + g.entries
+        from grown as g
+        where h.profile_id = g.profile_id
+        returning h.profile_id, h.last_pos - g.entries as before
+    )
+    insert into automatch.feed_entries (profile_id, other_profile_id, pos, match_id, created_at)
+    select p.profile_id, p.other_profile_id, h.before + p.step, p.id, v_now
+    from placed as p
+    join heads as h on h.profile_id = p.profile_id
+    on conflict (profile_id, other_profile_id)
+        do update set pos = excluded.pos, match_id = excluded.match_id, created_at = excluded.created_at;
+
+    perform pg_catalog.pg_notify('automatch_feed', '');
+end
+$$;
+
 create type automatch.found_face as (
     job_id uuid, face_id uuid, profile_id uuid, similarity double precision
 );
