@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import psycopg
 import structlog
@@ -33,6 +36,9 @@ _OPEN_S = 30.0
 
 _CHECK_S = 5.0
 """Longest that a connection out of the pool may take to show that it lives."""
+
+_FRESH_S = 0.1
+"""One that answered a moment ago, and has sent no farewell since, need not show it again."""
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
@@ -114,9 +120,10 @@ class Database:
                 "tcp_user_timeout": 15000,
             },
             configure=_prepare,
-            check=_check,
+            check=self._check,
             open=False,
         )
+        self._answered_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
         self._answer_s = settings.answer_s
 
     async def __aenter__(self) -> Self:
@@ -178,6 +185,13 @@ class Database:
                 heed_cancellation()
                 with impatient(conn, self._answer_s):
                     yield conn
+                self._answered_at[conn] = time.monotonic()
+
+    async def _check(self, conn: AsyncConnection[Any]) -> None:
+        fresh = time.monotonic() - self._answered_at.get(conn, 0) < _FRESH_S
+        if not fresh or _has_news(conn):
+            with impatient(conn, _CHECK_S):
+                await AsyncConnectionPool.check_connection(conn)
 
 
 @contextmanager
@@ -204,9 +218,11 @@ def _hang_up(conn: Connection) -> None:
             line.shutdown(socket.SHUT_RDWR)
 
 
-async def _check(conn: AsyncConnection[Any]) -> None:
-    with impatient(conn, _CHECK_S):
-        await AsyncConnectionPool.check_connection(conn)
+def _has_news(conn: AsyncConnection[Any]) -> bool:
+    """Tell whether something unasked has come: most of all, the end of the connection."""
+    watch = select.poll()
+    watch.register(conn.fileno(), select.POLLIN)
+    return bool(watch.poll(0))
 
 
 def heed_cancellation() -> None:
