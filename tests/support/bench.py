@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import psycopg
 
+from automatch.matcher.batch import BatchSearch
 from automatch.settings import PoolSettings, RetentionSettings, WorkerSettings
 from automatch.store.database import Database as Pool
 from automatch.store.photos import PhotoStore
@@ -71,7 +72,9 @@ async def working(
     settings = settings_of(**more)
     photos = cast("PhotoStore", NoPhotos())
     async with Pool(database.worker, PoolSettings(), name="automatch-worker") as db:
-        bench = Bench(db, photos, cast("Eyes", FakeEyes(look)), settings, asyncio.Semaphore(8))
+        eyes = cast("Eyes", FakeEyes(look))
+        search = BatchSearch(db, max_bytes=0)
+        bench = Bench(db, photos, eyes, settings, search, asyncio.Semaphore(8))
         worker = Worker(bench, Scheduler(db, photos, settings, RetentionSettings()))
         running = asyncio.create_task(worker.run())
         try:

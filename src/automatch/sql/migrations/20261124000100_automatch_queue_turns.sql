@@ -229,11 +229,16 @@ begin
     for v_due in
         select j.id, j.school, j.user_id, j.priority, j.pos, s.school is not null as paused
         from public.match_jobs as j
+        join public.profiles as p on p.id = j.user_id
+        join public.faces as f on f.id = j.face_id
         left join automatch.paused_schools as s on s.school = j.school
         where j.status = 'pending' and j.deferred and j.run_at <= v_now
         order by j.run_at
         limit p_limit
         for update of j skip locked
+        -- The claim writes the row once more, and a row written twice has its foreign keys checked
+        -- again: who is being moved or erased this moment is left for the next claim.
+        for key share of p, f skip locked
     loop
         if v_due.paused then
             update public.match_jobs set run_at = 'infinity' where id = v_due.id;
