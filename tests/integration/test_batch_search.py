@@ -296,7 +296,12 @@ async def test_who_moves_between_search_and_end_is_searched_for_in_the_new_schoo
     moves_away(owner, mover)
     counts, written = answers(owner, jobs, shortlists)
 
-    assert sorted(count for _, count in counts) == [3, 10, 10, 10, 10]
+    # Moving gave the job back: it is searched for once more, by the new rules.
+    assert sorted(count for _, count in counts) == [10, 10, 10, 10]
+    assert not [row for row in written if mover in row[2:4]]
+    again = claimed_jobs(owner, 5)
+    _, written = answers(owner, again, await search.shortlists(again))
+    assert [job.id for job in again] == [jobs[2].id]
     with_mover = {person for row in written for person in row[2:4] if mover in row[2:4]}
     assert with_mover == {mover, *there}
 

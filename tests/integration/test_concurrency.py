@@ -168,8 +168,9 @@ def test_job_that_is_queued_while_its_school_is_paused_waits_with_the_others(ses
 
 def test_job_that_is_queued_while_its_school_goes_on_is_not_left_behind(sessions):
     first, second = sessions.first, sessions.second
+    person = build.a_profile(first)
     call(first, "select public.pause_match_jobs('UIT')")
-    job = build.a_job(first, build.a_face(first, build.a_profile(first)))
+    job = build.a_job(first, build.a_face(first, person))
     resuming = sessions.submit(call, second, "select public.resume_match_jobs('UIT')")
     first.commit()
 

@@ -148,6 +148,7 @@ async def test_every_id_of_somebody_else_is_an_id_of_nothing(
         "/api/jobs/{job_id}": (await other.get("/api/jobs")).json()["jobs"][0]["id"],
         "/api/matches/{match_id}/dismiss": (await other.feed())[0]["id"],
         "/api/profiles/{profile_id}/block": other.id,
+        "/api/profiles/{profile_id}/dismissal": other.id,
     }
     seen = set()
     for method, path, _ in await routes_of(server):
