@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 
-.PHONY: help run demo test test-faults lint fix types bench reliability lock clean
+.PHONY: help run demo test test-faults lint fix types bench soak reliability lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,13 +38,17 @@ fix: $(DEV) ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(DEV) ## Measure upload to screen, seeing photos, and the search on this machine
+bench: $(DEV) ## Measure the queue, upload to screen, seeing photos and the search on this machine
+	$(BIN)/python -m benchmarks.queue
 	$(BIN)/python benchmarks/upload_to_screen.py
 	$(BIN)/python benchmarks/vision.py
 	$(BIN)/python benchmarks/search/run.py
 
 reliability: $(DEV) ## Try faults for minutes, write docs/reliability.md
 	$(BIN)/python benchmarks/reliability.py
+
+soak: $(DEV) ## Watch the queue at a constant rate for half an hour
+	$(BIN)/python -m benchmarks.queue --only soak --minutes 30
 
 lock: $(DEV) ## Resolve the lock files anew (needs uv)
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --group build -o requirements/build.lock

@@ -1,0 +1,143 @@
+"""A real worker, or a peer's, in a process of its own that its parent starts and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+
+from automatch.cli.logs import configure_logs
+from automatch.errors import PhotoMissingError
+from automatch.settings import PoolSettings, RetentionSettings, Settings, WorkerSettings
+from automatch.store.database import Database as Store
+from automatch.vision import SeenPhoto
+from automatch.worker.lane import Bench
+from automatch.worker.scheduler import Scheduler
+from automatch.worker.worker import Worker
+from benchmarks.queue.peers import watch_pgqueuer, watch_procrastinate
+from tests.support.postgres import Database
+
+
+class RunningWorker:
+    """A worker as its parent sees it."""
+
+    def __init__(self, process: multiprocessing.Process, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._process = process
+
+    @property
+    def rss_bytes(self) -> int:
+        return int(psutil.Process(self._process.pid).memory_info().rss)
+
+    @property
+    def cpu_s(self) -> float:
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    async def start(self) -> None:
+        """Let it claim."""
+        self._pipe.send(None)
+
+    async def next_start(self, timeout_s: float = 30) -> float:
+        """Return the time, on the clock of this machine, at which it began its next job."""
+        if not await asyncio.to_thread(self._pipe.poll, timeout_s):
+            raise TimeoutError("no job was started")
+        return float(self._pipe.recv())
+
+
+@asynccontextmanager
+async def running(kind: str, database: Database) -> AsyncIterator[RunningWorker]:
+    """Start a worker of *kind* that is connected and waits to be let."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_main, args=(kind, database, theirs), daemon=True)
+    process.start()
+    try:
+        if not await asyncio.to_thread(ours.poll, 60):
+            raise TimeoutError(f"the worker {kind} did not start")
+        ours.recv()
+        yield RunningWorker(process, ours)
+    finally:
+        process.terminate()
+        process.join()
+
+
+class _NoEyes:
+    """Looks at nothing: every face that is to be searched for has its embedding."""
+
+    model_id = "dlib"
+
+    async def see(self, _: bytes) -> SeenPhoto:
+        raise NotImplementedError
+
+
+class _NoPhotos:
+    """Has no photo; tells when one is asked for, which is where the work on a job begins."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    async def read(self, _: str) -> bytes:
+        self._pipe.send(time.monotonic())
+        raise PhotoMissingError
+
+    async def put_upload(self, path: str, data: bytes) -> NoReturn:
+        raise NotImplementedError
+
+    async def put_copies(self, path: str, *, full: bytes, thumb: bytes) -> NoReturn:
+        raise NotImplementedError
+
+    async def drop_upload(self, path: str) -> None: ...
+
+    async def find_copy(self, path: str, size: str) -> Path | None: ...
+
+    async def erase(self, paths: Iterable[str]) -> None: ...
+
+    async def list_older_than(self, _: float, *, uploads_only: bool) -> list[str]:  # noqa: ARG002  named by the protocol
+        return []
+
+
+def _main(kind: str, database: Database, pipe: Connection) -> None:
+    # The log is written as in production; nobody reads it.
+    with Path(os.devnull).open("w") as nowhere:
+        sys.stderr = nowhere
+        asyncio.run(_KINDS[kind](database, pipe))
+
+
+async def _be_ready(pipe: Connection) -> None:
+    pipe.send(None)
+    await asyncio.to_thread(pipe.recv)
+
+
+async def _run_ours(database: Database, pipe: Connection) -> None:
+    configure_logs(Settings())
+    photos = _NoPhotos(pipe)
+    async with Store(database.worker, PoolSettings(), name="automatch-worker") as db:
+        worker = Worker(
+            Bench(db, photos, _NoEyes(), WorkerSettings()),
+            Scheduler(db, photos, WorkerSettings(), RetentionSettings()),
+        )
+        await _be_ready(pipe)
+        await worker.run()
+
+
+async def _run_pgqueuer(database: Database, pipe: Connection) -> None:
+    await _be_ready(pipe)
+    await watch_pgqueuer(database, lambda: pipe.send(time.monotonic()))
+
+
+async def _run_procrastinate(database: Database, pipe: Connection) -> None:
+    await _be_ready(pipe)
+    await watch_procrastinate(database, lambda: pipe.send(time.monotonic()))
+
+
+_KINDS = {"ours": _run_ours, "pgqueuer": _run_pgqueuer, "procrastinate": _run_procrastinate}
