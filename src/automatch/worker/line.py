@@ -107,9 +107,14 @@ class Line:
         """Wait for jobs and claim them; empty once the line is closed."""
         async with self._door:
             self._doze_s = _DOZE_S
+            batch: list[ClaimedJob] = []
+            # From the second time on, the wait before has ended with a look.
+            looks = True
             while not self.is_closed:
                 try:
-                    batch, _ = await self._claim()
+                    if looks:
+                        batch, _ = await self._claim()
+                    looks = False
                     batch = batch or await self._wait()
                 except StoreError as exc:
                     await self.recover(exc)
@@ -133,17 +138,23 @@ class Line:
         self._trouble_s = 0.0
 
     async def _wait(self) -> list[ClaimedJob]:
-        """Wait at the doorbell; return what came in while it was being armed."""
+        """Wait at the doorbell; return what came in while it was being armed, or rang."""
         self._nudged.clear()
         if self.is_closed:
             return []
         asleep = await self._bell.fall_asleep()
+        waking = None
         try:
             batch, due_s = await self._claim()
             if not batch:
                 await self._bell.wait(self._pause(due_s, asleep), self._nudged)
+                # Side by side, on two connections: a job queued meanwhile only rings once more.
+                waking = asyncio.create_task(self._bell.stay_awake()) if asleep else None
+                batch, _ = await self._claim()
         finally:
-            if asleep:
+            if waking is not None:
+                await waking
+            elif asleep:
                 await self._bell.stay_awake()
         return batch
 
