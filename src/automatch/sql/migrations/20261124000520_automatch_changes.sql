@@ -98,11 +98,12 @@ begin
     -- Priority 3: an upload, for which somebody waits, always goes first. A job that was queued since
     -- searches by the new rules anyway.
     perform public.enqueue_match_job(f.id, 3::smallint)
-    from unnest(v_faces) as f (id)
+    from unnest(v_faces) with ordinality as f (id, n)
     where not exists (
         select from public.match_jobs as j
         where j.face_id = f.id and j.status in ('pending', 'processing')
-    );
+    )
+    order by f.n;
     return cardinality(v_faces);
 end
 $$;
