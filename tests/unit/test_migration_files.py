@@ -40,6 +40,45 @@ _SHIPPED = {
     "20261123000800_automatch_auth_users.sql": (
         "48c7ebd0b17c420f6d7d17a67ed42c8604ea13ad6433d4b68aa000d7c1910514"
     ),
+    "20261124000100_automatch_queue_turns.sql": (
+        "4dfb220c27f167335f576517a075958dda59efe2a6077fca71ae86d952111532"
+    ),
+    "20261124000200_automatch_job_batches.sql": (
+        "fd96218858af8c1f321542074c4f63e72b2e50056b5daf8f9d13e43be2d22cd0"
+    ),
+    "20261124000300_automatch_operator.sql": (
+        "ed97fa0afd2a43aef0c8b08ee11262dd4f80fe786a99c2cabedd7b271eea8245"
+    ),
+    "20261124000400_automatch_dimensions.sql": (
+        "ce71d545b510f3ee8cee96f7ba157249b5ee293ea2bc00eb47969b13390d1b76"
+    ),
+    "20261124000410_automatch_search_plan.sql": (
+        "a8010d501ffd5afdebd2e6d1abfcf65ad8d3f77cf65eb0cb8193fd554fa57872"
+    ),
+    "20261124000420_automatch_batch_search.sql": (
+        "26bac4887086f3ffcd717f4279cc1b6e937bf8c728adb207a95dd15aab413dff"
+    ),
+    "20261124000430_automatch_search_audit.sql": (
+        "e55f34f2a6ad3cea8261099945259315b80d64a3072e850efd8bce7d5aebc199"
+    ),
+    "20261124000440_automatch_group_indexes.sql": (
+        "9d1bf889357de8df3f9eb6e8f2d719564e5e9200c95dd8ac52b75bee0f34d248"
+    ),
+    "20261124000500_automatch_similarity_scales.sql": (
+        "c39e14905e05506404a46d43d500412049113506bebcd42dade8d36def09ddfd"
+    ),
+    "20261124000510_automatch_calibration.sql": (
+        "7ab294ba5dcfb3dbca180c6798a28e289594fa1825e27046735d03e221a542d3"
+    ),
+    "20261124000520_automatch_changes.sql": (
+        "1e0950bf3105c14518e84ce1ecdc205b5703ef0430f84d5cf2909c4f7919620c"
+    ),
+    "20261124000530_automatch_thresholds.sql": (
+        "8cd61ea38aee8b339dae786f1535d2a10e184f17d2bf603297589e922db68040"
+    ),
+    "20261124000540_automatch_reasons.sql": (
+        "659859bc7a930ee917a10a09c10f914a84c5d46c2461bdee92bd3d5e27d04e51"
+    ),
 }
 
 
