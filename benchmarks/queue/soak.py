@@ -41,7 +41,7 @@ async def measure(server: Server, machine: str, seconds: float) -> None:
     database = server.create("soak")
     fill(database, Population(50, 600, 1, jobs=0))
     ours.switch_off_search(database)
-    async with running("ours", database) as worker:
+    async with running("queue", database) as worker:
         await worker.start()
         writing = asyncio.create_task(_write(database))
         cleaning = asyncio.create_task(_clean(database))

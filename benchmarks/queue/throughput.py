@@ -94,7 +94,7 @@ async def _prepare(server: Server, setups: list[_Setup], scale: float) -> None:
 
 
 async def _finish_with_worker(server: Server, database: Database, _: int) -> tuple[int, Cost]:
-    async with running("ours", database) as worker:
+    async with running("queue", database) as worker:
         cpu_s = worker.cpu_s
         with server.counting() as cost:
             await worker.start()

@@ -14,10 +14,18 @@ from pathlib import Path
 from typing import NoReturn
 
 import psutil
+from threadpoolctl import threadpool_limits
 
 from automatch.cli.logs import configure_logs
 from automatch.errors import PhotoMissingError
-from automatch.settings import PoolSettings, RetentionSettings, Settings, WorkerSettings
+from automatch.matcher.batch import BatchSearch
+from automatch.settings import (
+    PoolSettings,
+    RetentionSettings,
+    Settings,
+    VisionSettings,
+    WorkerSettings,
+)
 from automatch.store.database import Database as Store
 from automatch.vision import SeenPhoto
 from automatch.worker.lane import Bench
@@ -119,15 +127,28 @@ async def _be_ready(pipe: Connection) -> None:
 
 
 async def _run_ours(database: Database, pipe: Connection) -> None:
+    await _run_worker(database, pipe, WorkerSettings().search_cache_mb)
+
+
+async def _run_queue(database: Database, pipe: Connection) -> None:
+    """Leave the search to the database, where it is switched off."""
+    await _run_worker(database, pipe, 0)
+
+
+async def _run_worker(database: Database, pipe: Connection, search_cache_mb: int) -> None:
     configure_logs(Settings())
+    settings = WorkerSettings()
     photos = _NoPhotos(pipe)
     async with Store(database.worker, PoolSettings(), name="automatch-worker") as db:
+        search = BatchSearch(db, max_bytes=search_cache_mb * 1024**2)
+        seats = asyncio.Semaphore(VisionSettings().threads)
         worker = Worker(
-            Bench(db, photos, _NoEyes(), WorkerSettings()),
-            Scheduler(db, photos, WorkerSettings(), RetentionSettings()),
+            Bench(db, photos, _NoEyes(), settings, search, seats),
+            Scheduler(db, photos, settings, RetentionSettings()),
         )
-        await _be_ready(pipe)
-        await worker.run()
+        with threadpool_limits(1, user_api="blas"):
+            await _be_ready(pipe)
+            await worker.run()
 
 
 async def _run_pgqueuer(database: Database, pipe: Connection) -> None:
@@ -140,4 +161,9 @@ async def _run_procrastinate(database: Database, pipe: Connection) -> None:
     await watch_procrastinate(database, lambda: pipe.send(time.monotonic()))
 
 
-_KINDS = {"ours": _run_ours, "pgqueuer": _run_pgqueuer, "procrastinate": _run_procrastinate}
+_KINDS = {
+    "ours": _run_ours,
+    "queue": _run_queue,
+    "pgqueuer": _run_pgqueuer,
+    "procrastinate": _run_procrastinate,
+}
