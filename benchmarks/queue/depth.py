@@ -13,7 +13,7 @@ from benchmarks.queue.report import figure, median, put, spread, table, verdict
 from benchmarks.queue.server import Server
 from tests.support.postgres import Database
 
-_PEOPLE = 5_000
+_PEOPLE = 20_000
 
 
 async def measure(server: Server, machine: str, rounds: int, sizes: list[int]) -> None:
@@ -26,6 +26,7 @@ async def measure(server: Server, machine: str, rounds: int, sizes: list[int]) -
         print(f"depth: {rows:,} rows are there")
     walls: dict[int, list[float]] = defaultdict(list)
     cpu: dict[int, list[float]] = defaultdict(list)
+    wal: dict[int, list[float]] = defaultdict(list)
     for _ in range(rounds):
         for rows in random.sample(sizes, len(sizes)):
             _queue_all(databases[rows])
@@ -34,6 +35,7 @@ async def measure(server: Server, machine: str, rounds: int, sizes: list[int]) -
                 finished = await ours.finish_all(databases[rows], 100)
             walls[rows].append(1e6 * cost[0].seconds / finished)
             cpu[rows].append(1e6 * cost[0].server_cpu_s / finished)
+            wal[rows].append(cost[0].wal_bytes / finished)
             print(f"depth: {rows:,} rows: {walls[rows][-1]:.0f} us a job")
     for rows in sizes:
         server.drop(f"depth_{rows}")
@@ -43,12 +45,15 @@ async def measure(server: Server, machine: str, rounds: int, sizes: list[int]) -
             f"{rows:,}",
             spread(walls[rows], " us"),
             f"{figure(median(cpu[rows]))} us",
+            f"{figure(median(wal[rows]))} B",
             f"{median(walls[rows]) / least:.2f}",
             verdict(median(walls[rows]) <= 1.3 * least),
         ]
         for rows in sizes
     ]
-    head = ["finished jobs in the table", "time a job", "CPU, Postgres", "factor", "at most 1.3"]
+    head = [
+        "finished jobs in the table", "time a job", "CPU, Postgres", "WAL", "factor", "at most 1.3",
+    ]  # fmt: skip
     put("depth", f"{machine}\n\n{table(head, lines)}")
 
 
