@@ -52,8 +52,11 @@ class Refusal:
 
     job: ClaimedJob
     error: AutomatchError
-    code: str
     message: str
+
+    @property
+    def code(self) -> str:
+        return self.error.code
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def refusal_of(job: ClaimedJob, exc: BaseException) -> Refusal:
     # What is wrong with a model names files of this machine.
     message = JobCrashedError().message if isinstance(error, EmbedderError) else error.message
     logger.info("job not completed", code=error.code, transient=error.transient)
-    return Refusal(job, error, error.code, message)
+    return Refusal(job, error, message)
 
 
 def sort_out(refusals: Sequence[Refusal]) -> Refusals:
