@@ -42,7 +42,9 @@ bench: $(DEV) ## Measure the queue, upload to screen, seeing photos and the sear
 	$(BIN)/python -m benchmarks.queue
 	$(BIN)/python benchmarks/upload_to_screen.py
 	$(BIN)/python benchmarks/vision.py
-	$(BIN)/python benchmarks/search/run.py
+	$(BIN)/python -m benchmarks.search.run
+	$(BIN)/python -m benchmarks.search.growth
+	$(BIN)/python -m benchmarks.search.crossover
 
 reliability: $(DEV) ## Try faults for minutes, write docs/reliability.md
 	$(BIN)/python benchmarks/reliability.py

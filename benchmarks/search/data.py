@@ -68,11 +68,15 @@ class Population:
         number = 0
         for size, count in LAYOUTS[total].items():
             for _ in range(count):
-                women = self.people(size // 2, woman=True)
-                men = self.people(size - size // 2, woman=False)
-                ids = self._rng.integers(0, 256, (size, 16), np.uint8)
-                yield School(f"School {number:05}", ids, np.concatenate([women, men]))
+                yield self.school(number, size)
                 number += 1
+
+    def school(self, number: int, size: int) -> School:
+        """Draw a school with as many women as men."""
+        women = self.people(size // 2, woman=True)
+        men = self.people(size - size // 2, woman=False)
+        ids = self._rng.integers(0, 256, (size, 16), np.uint8)
+        return School(f"School {number:05}", ids, np.concatenate([women, men]))
 
     def people(self, count: int, *, woman: bool) -> Floats:
         """Draw unit vectors of one gender, shape (count, dimensions)."""

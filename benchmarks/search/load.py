@@ -30,6 +30,12 @@ _HNSW = """
 
 
 def prepare(conn: psycopg.Connection, dimensions: int) -> None:
+    """Make both designs ready for embeddings of this length."""
+    use_model(conn, dimensions)
+    conn.execute(_AS_IN_THE_GUIDE.format(dimensions))
+
+
+def use_model(conn: psycopg.Connection, dimensions: int) -> None:
     """Let the database search embeddings of this length, on the benchmark's own scale."""
     # Half of the scale lies where the threshold cosine is: u = sqrt(2 - 2 cos).
     conn.execute(
@@ -38,23 +44,33 @@ def prepare(conn: psycopg.Connection, dimensions: int) -> None:
         [_MODEL, dimensions, (2 - 2 * THRESHOLD_COSINE) ** 0.5],
     )
     conn.execute("select automatch.use_embedding_model(%s)", [_MODEL])
-    conn.execute(_AS_IN_THE_GUIDE.format(dimensions))
 
 
 def write(conn: psycopg.Connection, schools: Iterable[School]) -> None:
     """Copy the rows of both designs."""
-    conn.execute("set session_replication_role = replica")
     for school in schools:
+        write_ours(conn, school)
+        conn.execute("set session_replication_role = replica")
         women = school.size // 2
         for gender, rows in (("female", slice(women)), ("male", slice(women, None))):
             ids, faces = school.ids[rows], school.faces[rows]
-            write_group(conn, school.name, gender, ids, faces, model=_MODEL)
             copy_columns(conn, "guide.profiles (id, school, gender)", [ids, school.name, gender])
             copy_columns(
                 conn,
                 "guide.faces (id, profile_id, embedding)",
                 [ids, ids, as_vectors(faces, ">f4")],
             )
+        conn.execute("set session_replication_role = default")
+
+
+def write_ours(conn: psycopg.Connection, school: School) -> None:
+    """Copy the people of a school, their faces, search copy and feeds, past the triggers."""
+    conn.execute("set session_replication_role = replica")
+    women = school.size // 2
+    for gender, rows in (("female", slice(women)), ("male", slice(women, None))):
+        ids, faces = school.ids[rows], school.faces[rows]
+        write_group(conn, school.name, gender, ids, faces, model=_MODEL)
+        copy_columns(conn, "automatch.feed_heads (profile_id)", [ids])
     conn.execute("set session_replication_role = default")
 
 

@@ -20,7 +20,6 @@ mpl.rcParams["svg.hashsalt"] = "automatch"
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "search.md"
 IMAGE = ROOT / "docs" / "images" / "search.svg"
-BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 
 
 def tables(run: dict[str, Any]) -> str:
@@ -34,7 +33,7 @@ def tables(run: dict[str, Any]) -> str:
         "",
         "Recall@20, and how many of the people to be found were returned:",
         "",
-        *_table(
+        *table(
             ["candidates", *(f"{size:,}" for size in sizes)],
             [
                 [name, *(_recall(_find(results, name, size)) for size in sizes)]
@@ -45,14 +44,14 @@ def tables(run: dict[str, Any]) -> str:
         "",
         "Milliseconds a search, p50 / p99:",
         "",
-        *_table(
+        *table(
             ["candidates", *(f"{size:,}" for size in sizes)],
             [[name, *(_time(_find(results, name, size)) for size in sizes)] for name in names],
         ),
         "",
         "Searches a second, each face of the population asking equally often:",
         "",
-        *_table(
+        *table(
             ["", "1 connection", "2 connections"],
             [[name, *(f"{rate:,.0f}" for rate in rates)] for name, rates in run["rates"].items()],
         ),
@@ -96,12 +95,18 @@ def draw(run: dict[str, Any], path: Path = IMAGE) -> None:
 
 
 def write_docs(run: dict[str, Any]) -> None:
-    """Put tables and picture of the run in their place."""
-    text = DOCS.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    DOCS.write_text(f"{before}{BEGIN}\n{tables(run)}\n{END}{after}", encoding="utf-8")
-    draw(run)
+    """Put the tables of the run in their place."""
+    put(f"{run['total']}x{run['dimensions']}", tables(run))
+
+
+def put(part: str, text: str) -> None:
+    """Write a part of the page between its two marks."""
+    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
+    before, found, rest = DOCS.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"{DOCS.name} has no place for {part}")
+    DOCS.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def _find(results: Sequence[Result], name: str, size: int) -> Result | None:
@@ -118,5 +123,5 @@ def _time(result: Result | None) -> str:
     return "" if result is None else f"{result.p50_ms:.2f} / {result.p99_ms:.2f}"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]

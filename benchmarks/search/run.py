@@ -3,7 +3,7 @@
 Starts a Postgres of its own, fills it with schools of 200 to 50,000 faces in which gender is
 visible, and asks every contender the same questions.
 
-    .venv/bin/python benchmarks/search/run.py [--faces 100000] [--dimensions 512] [--write-docs]
+    .venv/bin/python -m benchmarks.search.run [--faces 100000] [--dimensions 512] [--write-docs]
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,11 @@ from typing import Any
 import psycopg
 from threadpoolctl import threadpool_limits
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from automatch.settings import PostgresSettings, Settings
-from automatch.store.addresses import database_address
-from automatch.store.embedded import EmbeddedPostgres
-from automatch.store.migrate import migrate
-from automatch.store.secrets import load_or_create
 from benchmarks.search import load, measure, report
 from benchmarks.search.contenders import CONTENDERS, GUIDE, OURS, sizes
 from benchmarks.search.data import LAYOUTS, Population, School
+from benchmarks.search.server import own_postgres
 from benchmarks.upload_to_screen import machine
-from tests.support.postgres import remove_home
 
 
 async def main() -> None:
@@ -41,34 +34,25 @@ async def main() -> None:
     parser.add_argument("--queries", type=int, default=60, help="searches a size of school")
     parser.add_argument("--shared-buffers-mb", type=int, default=1024)
     parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument("--from-json", type=Path, help="show the figures of an earlier run")
     parser.add_argument("--write-docs", action="store_true", help="into docs/search.md")
+    parser.add_argument("--draw", action="store_true", help="the picture of docs/search.md")
     options = parser.parse_args()
     threadpool_limits(1)
-    with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(
-            home=Path(folder) / "data",
-            database_url=None,
-            postgres=PostgresSettings(shared_buffers_mb=options.shared_buffers_mb),
-        )
-        settings.home.mkdir()
-        secrets = load_or_create(settings.home)
-        try:
-            async with EmbeddedPostgres(settings, secrets):
-                dsn = database_address(settings, secrets, "owner")
-                await migrate(
-                    dsn,
-                    api_password=secrets.api_password,
-                    worker_password=secrets.worker_password,
-                )
-                run = await bench(dsn, options)
-        finally:
-            remove_home(settings.home)
+    if options.from_json:
+        run = json.loads(options.from_json.read_text())
+        run["results"] = [measure.Result(**result) for result in run["results"]]
+    else:
+        async with own_postgres(options.shared_buffers_mb) as dsn:
+            run = await bench(dsn, options)
     print(report.tables(run))
     if options.json:
         results = [result.as_json() for result in run["results"]]
         options.json.write_text(json.dumps({**run, "results": results}, indent=1))
     if options.write_docs:
         report.write_docs(run)
+    if options.draw:
+        report.draw(run)
 
 
 async def bench(dsn: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -131,6 +131,7 @@ async def build_index(
     index_name, statement = await _row(conn, "plan_index", {"school": school, "gender": gender})
     try:
         await conn.execute(_SQL["be_patient"])
+        await conn.execute(_SQL["build_in_memory"])
         building = asyncio.create_task(_execute(conn, statement))
         try:
             while not building.done():

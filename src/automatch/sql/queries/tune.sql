@@ -113,3 +113,9 @@ select set_config('lock_timeout', '200ms', false), set_config('statement_timeout
 -- name: be_patient
 -- What is done beside everybody else may wait for them: nobody queues behind it.
 select set_config('lock_timeout', '0', false)
+
+-- name: build_in_memory
+-- Past this memory a graph is built on disk, many times slower. In one process: several share a
+-- segment of this size, which a container may not have, and the cores belong to the uploads.
+select set_config('maintenance_work_mem', '1GB', false),
+    set_config('max_parallel_maintenance_workers', '0', false)

@@ -1,0 +1,39 @@
+"""A Postgres of the benchmark's own, with the schema and nothing else in it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from automatch.settings import PostgresSettings, Settings
+from automatch.store.addresses import database_address
+from automatch.store.embedded import EmbeddedPostgres
+from automatch.store.migrate import migrate
+from automatch.store.secrets import load_or_create
+from tests.support.postgres import remove_home
+
+
+@asynccontextmanager
+async def own_postgres(shared_buffers_mb: int) -> AsyncIterator[str]:
+    """Give the owner's address of a new server; it is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(
+            home=Path(folder) / "data",
+            database_url=None,
+            postgres=PostgresSettings(shared_buffers_mb=shared_buffers_mb),
+        )
+        settings.home.mkdir()
+        secrets = load_or_create(settings.home)
+        try:
+            async with EmbeddedPostgres(settings, secrets):
+                dsn = database_address(settings, secrets, "owner")
+                await migrate(
+                    dsn,
+                    api_password=secrets.api_password,
+                    worker_password=secrets.worker_password,
+                )
+                yield dsn
+        finally:
+            remove_home(settings.home)
