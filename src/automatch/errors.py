@@ -20,6 +20,7 @@ AutomatchError
 │   ├── ConsentOutdatedError
 │   ├── ProfileIncompleteError
 │   ├── TooManyStreamsError
+│   ├── FaceNotAskedError        a photo does not ask (any more) which face is its owner's
 │   └── CalibrationError         the population is no ground for a similarity scale
 ├── UploadError                  the request body is not one photo
 │   ├── HeadersTooLargeError
@@ -212,6 +213,12 @@ class TooManyStreamsError(RequestError):
     code = "too_many_streams"
 
 
+class FaceNotAskedError(RequestError):
+    """This photo does not ask which face is yours any more; load its job again."""
+
+    code = "face_not_asked"
+
+
 class CalibrationError(RequestError):
     """There are too few people to fit a similarity scale to."""
 
@@ -321,7 +328,7 @@ class NoFaceError(PhotoRejectedError):
 
 
 class SeveralFacesError(PhotoRejectedError):
-    """More than one face was found; use a photo that shows only you."""
+    """More than one face was found; say which is yours, or use a photo that shows only you."""
 
     code = "several_faces"
 
@@ -331,11 +338,13 @@ class SeveralFacesError(PhotoRejectedError):
         boxes: tuple[tuple[float, float, float, float], ...] = (),
     ) -> None:
         found = f"{count} faces were found" if count else "More than one face was found"
-        super().__init__(f"{found}; use a photo that shows only you.")
+        super().__init__(f"{found}; say which one is yours, or use a photo that shows only you.")
         self.count = count
         self.boxes = boxes
         """Left, top, right and bottom of each, in shares of the upright photo's width and height,
         the largest first; so they fit any copy of it."""
+        self.copies: tuple[bytes, bytes] | None = None
+        """The clean copy of the photo and its thumbnail, to show while its owner is asked."""
 
 
 class FaceUnclearError(PhotoRejectedError):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 
@@ -122,6 +123,37 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class FaceBox:
+    """Where a face is, in shares of the upright photo's sides: it fits any copy of the photo."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @classmethod
+    def of_corners(cls, left: float, top: float, right: float, bottom: float) -> Self:
+        """Return the part of a box that lies inside the photo."""
+        left, top, right, bottom = (
+            round(min(max(side, 0.0), 1.0), 4) for side in (left, top, right, bottom)
+        )
+        return cls(left, top, round(right - left, 4), round(bottom - top, 4))
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, float]) -> Self:
+        """Return the box that the database keeps; whatever else it says is left out."""
+        return cls(told["left"], told["top"], told["width"], told["height"])
+
+    def overlap(self, other: FaceBox) -> float:
+        """Return the share that two boxes have in common of what they cover together, 0 to 1."""
+        across = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
+        down = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
+        common = max(across, 0.0) * max(down, 0.0)
+        both = self.width * self.height + other.width * other.height - common
+        return common / both if both > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Face:
     """A photo of a person with what was measured on it; never its embedding."""
 
@@ -149,6 +181,8 @@ class Job:
     match_count: int | None
     timings: dict[str, Any]
     """Seconds since `created_at` at which each stage was reached."""
+    faces: tuple[FaceBox, ...] = ()
+    """While it asks which face is its owner's: all of them, the largest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +202,8 @@ class ClaimedJob:
     """A worker was lost with it: it runs alone, so that it takes no other along."""
     pos: int
     """Its turn on the line; the next claim need not look before it."""
+    chosen: FaceBox | None = None
+    """Which of several faces its owner said is theirs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,10 @@ class RetentionSettings(_Group):
         3600, ge=60, description="A photo file without a face is deleted after so many seconds."
     )
     refused_uploads_s: int = Field(
-        86400, ge=60, description="The file of a refused photo is deleted after so many seconds."
+        86400,
+        ge=60,
+        description="The file of a refused photo is deleted after so many seconds, and a photo "
+        "with several faces whose owner did not say which is theirs.",
     )
     min_free_mb: int = Field(
         1024,

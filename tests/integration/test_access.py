@@ -38,6 +38,7 @@ READABLE = {
     "match_jobs": {
         *("id", "face_id", "user_id", "status", "attempts", "max_attempts", "error_code"),
         *("error_message", "created_at", "started_at", "completed_at", "match_count", "timings"),
+        "face_boxes",
     },
 }
 """What a signed-in person may select; None is every column."""
@@ -53,6 +54,7 @@ CALLABLE = {
         *("record_consent", "save_profile", "list_schools", "record_upload", "delete_face"),
         *("feed_page", "feed_position", "viewable_photo", "dismiss_match", "block_profile"),
         *("undo_dismissal", "unblock_profile", "hidden_people", "match_pool", "explain_match_job"),
+        "choose_face",
     },
     "automatch_api": {
         *("auth.uid", "auth.jwt", "auth.role", "auth.create_user", "auth.find_credentials"),
@@ -69,7 +71,7 @@ CALLABLE = {
         *("fail_match_jobs", "retry_match_jobs", "release_match_jobs", "sweep_match_jobs"),
         *("cleanup_old_match_jobs", "seconds_to_next_match_job", "fall_asleep", "stay_awake"),
         *("read_search_jobs", "read_search_group", "finish_match_jobs"),
-        *("rescore_matches", "enqueue_reruns"),
+        *("rescore_matches", "enqueue_reruns", "chosen_face", "erase_unanswered_photo"),
         *("get_search_recall", "clean_up_search_audits"),
     },
 }
@@ -302,6 +304,9 @@ def test_dismissed_match_is_hidden_from_both_in_the_table_too(conn, matched):
         "select lease_token from public.match_jobs",
         "select lease_expires_at from public.match_jobs",
         "select worker_id from public.match_jobs",
+        "select chosen_box from public.faces",
+        "select public.chosen_face(gen_random_uuid())",
+        "select public.erase_unanswered_photo('0 s')",
         "select embedding from public.face_index",
         "select embedding from public.face_index_3",
         "select last_pos from automatch.feed_heads",
@@ -378,6 +383,7 @@ ATTACKED = [
     "select public.match_pool()",
     "select public.explain_match_job(gen_random_uuid())",
     "select public.delete_face(gen_random_uuid())",
+    "select public.choose_face(gen_random_uuid(), 0)",
 ]
 
 

@@ -142,10 +142,13 @@ async def test_every_id_of_somebody_else_is_an_id_of_nothing(
     face_id = (await other.upload(encode(astronaut()))).json()["face"]["id"]
     own = await add_own_face(server.database, other.id)
     await add_matches(server.database, other.id, own)
+    job_id = (await other.get("/api/jobs")).json()["jobs"][0]["id"]
+    bodies = {"/api/jobs/{job_id}/face": {"index": 0}}
     ids = {
         "/api/faces/{face_id}": face_id,
         "/api/faces/{face_id}/image": face_id,
-        "/api/jobs/{job_id}": (await other.get("/api/jobs")).json()["jobs"][0]["id"],
+        "/api/jobs/{job_id}": job_id,
+        "/api/jobs/{job_id}/face": job_id,
         "/api/matches/{match_id}/dismiss": (await other.feed())[0]["id"],
         "/api/profiles/{profile_id}/block": other.id,
         "/api/profiles/{profile_id}/dismissal": other.id,
@@ -158,7 +161,9 @@ async def test_every_id_of_somebody_else_is_an_id_of_nothing(
         seen.add(path)
         with subtests.test(path, method=method):
             theirs, nothing = [
-                await server.client.request(method, filled(path, one), headers=person.headers)
+                await server.client.request(
+                    method, filled(path, one), headers=person.headers, json=bodies.get(path)
+                )
                 for one in (ids[path], str(uuid4()))
             ]
             check(theirs, 404, "not_found")

@@ -18,6 +18,7 @@ from automatch.errors import (
     NoFaceError,
     SeveralFacesError,
 )
+from automatch.model import FaceBox
 from automatch.settings import VisionSettings
 from automatch.vision.detector import AlignedFace, Finding
 from automatch.vision.quality import check_quality, choose_face, measure
@@ -72,6 +73,41 @@ def test_small_faces_in_the_background_do_not_count() -> None:
     largest = _face(300, 0.6)
 
     assert choose_face([_face(149, 2.0), largest, _face(40)], 0.2, _PHOTO) is largest
+
+
+_CROWD = [
+    Finding(Box(0, 0, 200, 200), 3.0),
+    Finding(Box(300, 50, 400, 150), 0.15),
+    Finding(Box(600, 100, 700, 200), 1.0),
+]
+
+
+def test_the_chosen_face_is_taken_whatever_its_size() -> None:
+    # A little beside it, as another look at another copy finds it.
+    chosen = FaceBox.of_corners(610 / 800, 95 / 400, 705 / 800, 195 / 400)
+
+    assert choose_face(_CROWD, 0.2, _PHOTO, chosen) is _CROWD[2]
+
+
+def test_a_chosen_face_that_can_only_be_guessed_is_refused() -> None:
+    chosen = FaceBox.of_corners(300 / 800, 50 / 400, 400 / 800, 150 / 400)
+
+    with pytest.raises(FaceLowConfidenceError, match=r"scores 0\.15"):
+        choose_face(_CROWD, 0.2, _PHOTO, chosen)
+
+
+def test_a_chosen_face_that_is_not_found_again_asks_again() -> None:
+    elsewhere = FaceBox.of_corners(0.5, 0.8, 0.6, 1)
+
+    with pytest.raises(SeveralFacesError):
+        choose_face([_CROWD[0], _CROWD[2]], 0.2, _PHOTO, elsewhere)
+
+
+def test_nobody_else_is_taken_for_the_chosen_face() -> None:
+    elsewhere = FaceBox.of_corners(0.5, 0.8, 0.6, 1)
+
+    with pytest.raises(NoFaceError, match="face that you chose"):
+        choose_face(_CROWD[:1], 0.2, _PHOTO, elsewhere)
 
 
 def test_a_face_that_can_only_be_guessed_is_refused_with_its_score() -> None:

@@ -23,6 +23,7 @@ STATUSES: dict[type[errors.AutomatchError], int] = {
     errors.ConsentRequiredError: 403,
     errors.ConsentOutdatedError: 409,
     errors.EmailTakenError: 422,
+    errors.FaceNotAskedError: 409,
     errors.ProfileIncompleteError: 403,
     errors.TooManyStreamsError: 429,
     errors.UploadError: 400,

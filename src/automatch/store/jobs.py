@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, kwargs_row
 
 from automatch.errors import NotFoundError
-from automatch.model import Job, JobStatus, MatchPool
+from automatch.model import FaceBox, Job, JobStatus, MatchPool
 from automatch.store.database import Connection
 from automatch.store.queries import load
 
@@ -17,9 +18,9 @@ _SQL = load("jobs")
 
 async def list_jobs(conn: Connection, limit: int = 20) -> list[Job]:
     """Return the caller's jobs, newest first."""
-    async with conn.cursor(row_factory=class_row(Job)) as cursor:
+    async with conn.cursor(row_factory=kwargs_row(_job)) as cursor:
         await cursor.execute(_SQL["list"], {"limit": limit})
-        return [replace(job, status=JobStatus(job.status)) for job in await cursor.fetchall()]
+        return await cursor.fetchall()
 
 
 async def load_job(conn: Connection, job_id: UUID) -> Job:
@@ -28,12 +29,30 @@ async def load_job(conn: Connection, job_id: UUID) -> Job:
     Raises:
         NotFoundError: there is none, or it is another's.
     """
-    async with conn.cursor(row_factory=class_row(Job)) as cursor:
+    async with conn.cursor(row_factory=kwargs_row(_job)) as cursor:
         await cursor.execute(_SQL["load"], {"job_id": job_id})
         job = await cursor.fetchone()
     if job is None:
         raise NotFoundError
-    return replace(job, status=JobStatus(job.status))
+    return job
+
+
+async def choose_face(conn: Connection, job_id: UUID, index: int) -> JobStatus:
+    """Say which face of a photo that asks is the caller's; where its job is then.
+
+    The same answer again changes nothing.
+
+    Raises:
+        NotFoundError: the caller has no such job.
+        FaceNotAskedError: it does not ask, or not any more.
+        InputInvalidError: the photo has no face with this index.
+        ConsentRequiredError: the caller has not agreed to face matching.
+        ProfileIncompleteError: the caller's school or gender is missing.
+    """
+    cursor = await conn.execute(_SQL["choose_face"], {"job_id": job_id, "index": index})
+    row = await cursor.fetchone()
+    assert row is not None
+    return JobStatus(row[0])
 
 
 async def load_pool(conn: Connection) -> MatchPool | None:
@@ -51,3 +70,8 @@ async def explain_job(conn: Connection, job_id: UUID) -> MatchPool | None:
     async with conn.cursor(row_factory=class_row(MatchPool)) as cursor:
         await cursor.execute(_SQL["explain"], {"job_id": job_id})
         return await cursor.fetchone()
+
+
+def _job(*, status: str, face_boxes: Sequence[Mapping[str, float]] | None, **columns: Any) -> Job:
+    boxes = tuple(FaceBox.from_json(box) for box in face_boxes or ())
+    return Job(**columns, status=JobStatus(status), faces=boxes)

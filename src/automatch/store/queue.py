@@ -7,22 +7,24 @@ that change a claimed job name its token, and answer with the jobs that were sti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 from psycopg import AsyncCursor
-from psycopg.rows import class_row
+from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
-from automatch.errors import AutomatchError
-from automatch.model import ClaimedJob
+from automatch.errors import AutomatchError, SeveralFacesError
+from automatch.model import ClaimedJob, FaceBox
 from automatch.settings import WorkerSettings
 from automatch.store.database import Connection, Database
 from automatch.store.queries import load
 
 _SQL = load("queue")
+_MOST_FACES = 64
+"""A photo with more is no photo of a person; the database keeps no more either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,8 @@ async def settle(db: Database, settlement: Settlement, settings: WorkerSettings)
         if settlement.complete:
             completed = await _finish(conn, settlement.complete, settlement.shortlists)
         if settlement.fail:
-            await conn.execute(_SQL["fail"], _refused(settlement.fail))
+            boxes = [_boxes(refusal.error) for refusal in settlement.fail]
+            await conn.execute(_SQL["fail"], {**_refused(settlement.fail), "face_boxes": boxes})
         if settlement.retry:
             await conn.execute(
                 _SQL["retry"],
@@ -172,6 +175,11 @@ async def clean_up_jobs(conn: Connection, days: int) -> int:
     return await _count(await conn.execute(_SQL["clean_up"], {"days": days}))
 
 
+async def erase_unanswered_photos(conn: Connection, seconds: int) -> int:
+    """Erase photos of one person who was asked so long ago which face is theirs; how many."""
+    return await _count(await conn.execute(_SQL["erase_unanswered"], {"seconds": seconds}))
+
+
 async def count_waiting_jobs(conn: Connection, most: int) -> int:
     """Return how many jobs wait, counted up to *most*. For the login of the server."""
     return await _count(await conn.execute(_SQL["count_waiting"], {"most": most}))
@@ -196,7 +204,7 @@ async def _finish(
 
 
 async def _claim(conn: Connection, claim: Claim) -> AsyncCursor[ClaimedJob]:
-    cursor = conn.cursor(row_factory=class_row(ClaimedJob))
+    cursor = conn.cursor(row_factory=kwargs_row(_claimed))
     return await cursor.execute(
         _SQL["claim"],
         {
@@ -206,6 +214,18 @@ async def _claim(conn: Connection, claim: Claim) -> AsyncCursor[ClaimedJob]:
             "floor": claim.floor,
         },
     )
+
+
+def _claimed(*, chosen: Mapping[str, float] | None, **columns: Any) -> ClaimedJob:
+    return ClaimedJob(**columns, chosen=FaceBox.from_json(chosen) if chosen else None)
+
+
+def _boxes(error: AutomatchError) -> Jsonb | None:
+    """Return what a job asks with, that failed because its photo shows several faces."""
+    if not isinstance(error, SeveralFacesError) or not error.boxes:
+        return None
+    boxes = [FaceBox.of_corners(*corners) for corners in error.boxes[:_MOST_FACES]]
+    return Jsonb([asdict(box) for box in boxes])
 
 
 def _held(jobs: Sequence[ClaimedJob]) -> dict[str, Any]:

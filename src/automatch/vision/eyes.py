@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from automatch.errors import EmbeddingInvalidError
+from automatch.errors import EmbeddingInvalidError, SeveralFacesError
 from automatch.vision.decoder import Decoder
 from automatch.vision.embedder import CHIP_SIDE
 from automatch.vision.hog_detector import HogDetector
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from automatch.model import FaceBox
     from automatch.settings import Settings, VisionSettings
     from automatch.vision.detector import Detector
     from automatch.vision.embedder import Embedder
@@ -91,33 +92,38 @@ class Eyes:
         """End the decoders and wait for the threads; photos that still wait are dropped."""
         await self._close()
 
-    async def see(self, photo: bytes) -> SeenPhoto:
-        """Return what an encoded photo shows.
+    async def see(self, photo: bytes, chosen: FaceBox | None = None) -> SeenPhoto:
+        """Return what an encoded photo shows: its one face, or the *chosen* one of several.
 
         Cancelling stops the waiting. A photo that a thread has begun is finished there unheard,
         within the decoder's time limit, and holds up nothing but that thread.
 
         Raises:
             UploadError: there are no bytes, or no photo of a supported type.
-            PhotoRejectedError: the photo is damaged, outside a limit, or not of one clear face.
+            PhotoRejectedError: the photo is damaged, outside a limit, or not of one clear face. A
+                SeveralFacesError carries the clean copies, to ask with.
             JobCrashedError: the decoder died; another try may work.
             EmbedderError: the model gave no usable embedding.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._look, photo)
+        return await loop.run_in_executor(self._pool, self._look, photo, chosen)
 
     def _load(self) -> None:
         self._detector = open_detector(self._settings.vision)
         self._embed(np.full((CHIP_SIDE, CHIP_SIDE, 3), 128, np.uint8))
 
-    def _look(self, photo: bytes) -> SeenPhoto:
+    def _look(self, photo: bytes, chosen: FaceBox | None) -> SeenPhoto:
         if self._detector is None:
             raise RuntimeError("Eyes must be entered with `async with` before they see")
         started = time.perf_counter()
         decoded = self._decoder().decode(photo)
         decoded_at = time.perf_counter()
         findings = self._detector.find(decoded.pixels)
-        finding = choose_face(findings, self._detector.min_confidence, decoded.pixels)
+        try:
+            finding = choose_face(findings, self._detector.min_confidence, decoded.pixels, chosen)
+        except SeveralFacesError as exc:
+            exc.copies = (decoded.kept_jpeg, decoded.thumbnail_jpeg)
+            raise
         aligned = self._detector.align(decoded.pixels, finding)
         quality = measure(finding, aligned)
         check_quality(quality, self._settings.vision)

@@ -22,6 +22,7 @@ from automatch.errors import (
     NoFaceError,
     SeveralFacesError,
 )
+from automatch.model import FaceBox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +37,10 @@ _BYSTANDER_SHARE = 1 / 2
 subject; what is much smaller the detector would not see anyway. In real double portraits the
 smaller face has four fifths of the other's side and more."""
 
+_LEAST_OVERLAP = 0.4
+"""With the box that was chosen, of what both cover. In 33 photos of two people the same face came
+to 0.68 and more in the clean copy, to 0.62 and more by the other detector, and another to 0."""
+
 _FACE = slice(30, 125)
 """Where the face itself lies in a chip, in both directions."""
 
@@ -44,7 +49,10 @@ _MAX_GAIN = 4.0
 
 
 def choose_face(
-    findings: Sequence[Finding], min_confidence: float, photo: npt.NDArray[np.uint8]
+    findings: Sequence[Finding],
+    min_confidence: float,
+    photo: npt.NDArray[np.uint8],
+    chosen: FaceBox | None = None,
 ) -> Finding:
     """Return the one face that the photo is of.
 
@@ -52,28 +60,49 @@ def choose_face(
         findings: what the detector found, most certain first.
         min_confidence: what scores less is no face to rely on.
         photo: (height, width, 3), in whose pixels the findings are.
+        chosen: which of several the person said is theirs.
 
     Raises:
         NoFaceError: there is none.
         FaceLowConfidenceError: there may be one.
-        SeveralFacesError: there are several of comparable size.
+        SeveralFacesError: there are several of comparable size, and none of them is the chosen one.
     """
     if not findings:
         raise NoFaceError
+    if chosen is not None and (own := _find_chosen(findings, photo, chosen)) is not None:
+        if own.confidence < min_confidence:
+            raise _low_confidence(own.confidence, min_confidence)
+        return own
     faces = [finding for finding in findings if finding.confidence >= min_confidence]
     if not faces:
-        score = findings[0].confidence
-        raise FaceLowConfidenceError(
-            f"A face can only be guessed: it scores {score:.2f} and at least {min_confidence:g} is "
-            "needed; use a photo from the front, in good light, with nothing before your face.",
-            score,
-            min_confidence,
-        )
+        raise _low_confidence(findings[0].confidence, min_confidence)
     faces.sort(key=lambda face: face.side, reverse=True)
     subjects = [face for face in faces if face.side >= _BYSTANDER_SHARE * faces[0].side]
     if len(subjects) > 1:
         raise SeveralFacesError(len(subjects), _shares(subjects, photo))
+    if chosen is not None:
+        # One face, and another one: whoever it is, nobody said that it is theirs.
+        raise NoFaceError("The face that you chose was not found again; use a photo of you alone.")
     return faces[0]
+
+
+def _find_chosen(
+    findings: Sequence[Finding], photo: npt.NDArray[np.uint8], chosen: FaceBox
+) -> Finding | None:
+    overlaps = [
+        FaceBox.of_corners(*corners).overlap(chosen) for corners in _shares(findings, photo)
+    ]
+    best = int(np.argmax(overlaps))
+    return findings[best] if overlaps[best] >= _LEAST_OVERLAP else None
+
+
+def _low_confidence(score: float, min_confidence: float) -> FaceLowConfidenceError:
+    return FaceLowConfidenceError(
+        f"A face can only be guessed: it scores {score:.2f} and at least {min_confidence:g} is "
+        "needed; use a photo from the front, in good light, with nothing before your face.",
+        score,
+        min_confidence,
+    )
 
 
 def _shares(

@@ -12,9 +12,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from automatch.api.caller import Caller, Parts, SignedIn
 from automatch.api.faces import send_photo, told_upload
 from automatch.api.intake import take_photo
+from automatch.api.jobs import choose_face
 from automatch.api.matches import LAST_POSITION, STREAM_HEADERS, open_feed
 from automatch.api.services import Services
 from automatch.errors import (
+    InputInvalidError,
     PhotoRejectedError,
     QueueFullError,
     RequestError,
@@ -29,7 +31,7 @@ from automatch.model import FeedEntry, Job, MatchPool
 from automatch.store import faces, jobs, profiles
 from automatch.store.feed import block_profile, dismiss_match, load_feed_page, load_feed_position
 from automatch.store.photos import Size
-from automatch.web.pages import PageRoute, go_to, show, templates, wants_json
+from automatch.web.pages import PageRoute, go_to, read_form, show, templates, wants_json
 from automatch.web.views import Card, FeedPage, JobItem, Problem, render_card, render_job
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -98,6 +100,21 @@ async def delete_photo(face_id: UUID, caller: SignedIn, services: Parts) -> Resp
     """Erase a photo with its matches."""
     async with services.db.as_user(caller.claims) as conn:
         await faces.delete_face(conn, face_id)
+    return go_to("/feed")
+
+
+@router.post("/jobs/{job_id}/face")
+async def choose(job_id: UUID, request: Request, caller: SignedIn, services: Parts) -> Response:
+    """Take the answer to "which one is you?"; the photo is looked at again."""
+    form = await read_form(request)
+    try:
+        index = int(str(form.get("index")))
+        # As the database keeps it; what is larger is no face either.
+        status = await choose_face(services, caller, job_id, max(-1, min(index, 64)))
+    except ValueError as exc:
+        raise InputInvalidError("Choose one of the faces.") from exc
+    if wants_json(request):
+        return JSONResponse({"job": {"id": str(job_id), "status": status.value}}, 202)
     return go_to("/feed")
 
 

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from automatch.errors import PhotoRejectedError
 from automatch.matcher.why import NEWCOMERS, wants_reason, why_facts, why_sentence
 from automatch.model import JobStatus
+from automatch.web.whose_face import FaceButton, face_buttons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -200,6 +201,8 @@ class JobItem:
     """Why it found few people or none; empty when it found more."""
     facts: Sequence[tuple[str, str]] = ()
     """The counts behind the reason, each with what it counts."""
+    faces: Sequence[FaceButton] = ()
+    """While it asks which face is the person's: one each, from the left to the right."""
 
     @classmethod
     def from_job(cls, job: Job, pool: MatchPool | None = None) -> Self:
@@ -220,7 +223,13 @@ class JobItem:
             created_at=job.created_at,
             reason=why_sentence(explained, job.match_count or 0) if explained else "",
             facts=why_facts(explained) if explained else (),
+            faces=face_buttons(job.faces),
         )
+
+    @property
+    def mood(self) -> str:
+        """How the item looks: its status, or `asking`."""
+        return "asking" if self.faces else self.status.value
 
     @property
     def headline(self) -> str:
@@ -232,6 +241,8 @@ class JobItem:
                 return "Looking for look-alikes"
             case JobStatus.COMPLETED:
                 return _found(self.match_count)
+            case JobStatus.FAILED if self.faces:
+                return "Which one is you?"
             case JobStatus.FAILED if self.error_code in _PHOTO_CODES:
                 return "This photo cannot be used"
             case _:
@@ -251,6 +262,11 @@ class JobItem:
                 return f"Matched in {_duration(self.elapsed_s)}" if self.elapsed_s else ""
             case JobStatus.COMPLETED:
                 return self.reason or NEWCOMERS
+            case JobStatus.FAILED if self.faces:
+                return (
+                    f"The photo shows {len(self.faces)} faces. Tap yours, and the search goes on; "
+                    "without an answer the photo is deleted."
+                )
             case _:
                 return self.error_message or "Try again, or use another photo."
 
@@ -259,7 +275,8 @@ class JobItem:
         """What is read aloud when the item appears in this state; nothing on the way there."""
         if not self.status.is_final:
             return ""
-        return f"{self.headline}." if self.match_count else f"{self.headline}. {self.detail}"
+        headline = self.headline if self.headline.endswith("?") else f"{self.headline}."
+        return headline if self.match_count else f"{headline} {self.detail}"
 
 
 def _found(count: int) -> str:

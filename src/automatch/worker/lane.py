@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from automatch.errors import StoreError
+from automatch.errors import SeveralFacesError, StoreError
 from automatch.matcher.batch import BatchSearch
 from automatch.model import ClaimedJob
 from automatch.settings import WorkerSettings
@@ -142,7 +142,12 @@ class Lane:
     async def _see(self, job: ClaimedJob) -> SeenJob:
         bench = self._bench
         async with bench.seats, asyncio.timeout(bench.settings.job_timeout_s):
-            seen = await bench.eyes.see(await bench.photos.read(job.image_path))
+            photo = await bench.photos.read(job.image_path)
+            try:
+                seen = await bench.eyes.see(photo, job.chosen)
+            except SeveralFacesError as exc:
+                await self._keep_to_ask(job, exc)
+                raise
             await bench.photos.put_copies(
                 job.image_path, full=seen.kept_jpeg, thumb=seen.thumbnail_jpeg
             )
@@ -152,3 +157,14 @@ class Lane:
             seen.quality,
             {f"{stage}_ms": round(ms, 1) for stage, ms in seen.timings.items()},
         )
+
+    async def _keep_to_ask(self, job: ClaimedJob, asking: SeveralFacesError) -> None:
+        """Keep what the page asks with; the upload, with all it tells beside the picture, goes."""
+        if asking.copies is None:
+            return
+        full, thumb = asking.copies
+        await self._bench.photos.put_copies(job.image_path, full=full, thumb=thumb)
+        try:
+            await self._bench.photos.drop_upload(job.image_path)
+        except OSError as exc:
+            log.warning("upload not deleted yet", job=str(job.id), error=type(exc).__name__)

@@ -51,6 +51,7 @@ class Scheduler:
             group.create_task(_repeat(self.erase_photos, _ERASE_EVERY_S))
             group.create_task(_repeat(self.clean_up_jobs, _CLEAN_EVERY_S))
             group.create_task(_repeat(self.clean_up_photos, _CLEAN_EVERY_S))
+            group.create_task(_repeat(self.erase_unanswered, _CLEAN_EVERY_S))
             group.create_task(_repeat(self.watch_recall, _CLEAN_EVERY_S))
 
     async def sweep(self) -> None:
@@ -91,6 +92,14 @@ class Scheduler:
         )
         if total:
             log.info("old jobs deleted", count=total)
+
+    async def erase_unanswered(self) -> None:
+        """Erase photos whose owners were asked a day ago which face is theirs."""
+        total = await self._in_batches(
+            lambda conn: queue.erase_unanswered_photos(conn, self._retention.refused_uploads_s)
+        )
+        if total:
+            log.info("photos that nobody answered for erased", count=total)
 
     async def watch_recall(self) -> None:
         """Warn when searches miss people, and forget audits of long ago."""

@@ -2,7 +2,7 @@
 -- The caller's jobs, newest first.
 select
     id, face_id, status, attempts, max_attempts, error_code, error_message,
-    created_at, started_at, completed_at, match_count, timings
+    created_at, started_at, completed_at, match_count, timings, face_boxes
 from public.match_jobs
 where user_id = automatch.uid()
 order by created_at desc, id
@@ -11,9 +11,12 @@ limit %(limit)s
 -- name: load
 select
     id, face_id, status, attempts, max_attempts, error_code, error_message,
-    created_at, started_at, completed_at, match_count, timings
+    created_at, started_at, completed_at, match_count, timings, face_boxes
 from public.match_jobs
 where id = %(job_id)s
+
+-- name: choose_face
+select job_status from public.choose_face(%(job_id)s, %(index)s)
 
 -- name: pool
 -- Among how many people the caller is searched for.

@@ -1,6 +1,12 @@
 -- name: claim
-select id, lease_token as token, attempts, max_attempts, face_id, image_path, is_embedded, solo, pos
-from public.claim_match_jobs(%(worker_id)s, %(limit)s, make_interval(secs => %(lease_s)s), %(floor)s)
+select
+    c.id, c.lease_token as token, c.attempts, c.max_attempts, c.face_id, c.image_path, c.is_embedded,
+    c.solo, c.pos,
+    -- Asked for those alone whose photo is to be looked at.
+    case when not c.is_embedded then public.chosen_face(c.face_id) end as chosen
+from public.claim_match_jobs(
+    %(worker_id)s, %(limit)s, make_interval(secs => %(lease_s)s), %(floor)s
+) as c
 
 -- name: seconds_to_next
 -- Until a waiting job can be claimed; null when none waits for its time.
@@ -29,7 +35,9 @@ from public.finish_match_jobs(
 
 -- name: fail
 -- The jobs still held.
-select public.fail_match_jobs(%(job_ids)s, %(tokens)s, %(codes)s, %(messages)s)
+select public.fail_match_jobs(
+    %(job_ids)s, %(tokens)s, %(codes)s, %(messages)s, %(face_boxes)s::jsonb[]
+)
 
 -- name: retry
 -- The jobs still held.
@@ -48,6 +56,9 @@ select public.sweep_match_jobs()
 
 -- name: clean_up
 select public.cleanup_old_match_jobs(make_interval(days => %(days)s))
+
+-- name: erase_unanswered
+select public.erase_unanswered_photo(make_interval(secs => %(seconds)s))
 
 -- name: count_waiting
 select public.count_waiting_match_jobs(%(most)s)

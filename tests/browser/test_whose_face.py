@@ -1,0 +1,127 @@
+"""A photo with several faces in a browser: tapped on a phone, by keyboard, and without scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import ImageOps
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.test_two_people import _join, _photo, _upload, browser
+from tests.support.command import Running, running_up
+from tests.support.photos import astronaut, two_people
+
+__all__ = ["browser"]
+
+_FINGER = 44
+
+
+@pytest.fixture
+def up(empty_home: Path) -> Iterator[Running]:
+    with running_up(empty_home) as up:
+        yield up
+
+
+def _asked(browser: Browser, up: Running, folder: Path) -> Page:
+    """Return the page of a woman on a phone whose photo asks."""
+    page = _join(browser, up.url, "Linh", "Female")
+    page.evaluate("window.sameDocument = true")
+    _upload(page, _photo(folder, "both", two_people()))
+    expect(page.locator("#jobs")).to_contain_text("Which one is you?")
+    return page
+
+
+def test_tapped_face_is_matched_live_on_both_phones(
+    browser: Browser, up: Running, tmp_path: Path
+) -> None:
+    him = _join(browser, up.url, "Minh", "Male")
+    _upload(him, _photo(tmp_path, "him", ImageOps.mirror(astronaut())))
+    expect(him.locator("#jobs")).to_contain_text("No look-alike at first")
+    her = _asked(browser, up, tmp_path)
+    photo = her.get_by_role("img", name="Your photo, with 2 faces")
+    assert photo.evaluate("image => image.decode().then(() => image.naturalWidth)") == 812
+    frame = photo.bounding_box()
+    faces = her.get_by_role("button", name="Face")
+    expect(faces).to_have_count(2)
+    left = faces.nth(0).bounding_box()
+    assert frame is not None
+    assert left is not None
+    # Over the face of the astronaut, inside the screen, and large enough for a finger.
+    middle = (left["x"] + left["width"] / 2 - frame["x"]) / frame["width"]
+    assert 0.2 < middle < 0.36
+    assert frame["x"] + frame["width"] <= 390
+    for face in faces.all():
+        box = face.bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= _FINGER
+
+    her.mouse.click(left["x"] + left["width"] / 2, left["y"] + left["height"] / 2)
+
+    expect(her.locator("#cards li")).to_contain_text("Minh")
+    expect(him.locator("#cards li")).to_contain_text("Linh")
+    expect(her.locator("#jobs")).to_contain_text("1 look-alike found")
+    expect(her.locator(".whose")).to_have_count(0)
+    assert her.evaluate("window.sameDocument")
+
+
+def test_face_is_chosen_by_keyboard_and_told_to_a_screen_reader(
+    browser: Browser, up: Running, tmp_path: Path
+) -> None:
+    page = _asked(browser, up, tmp_path)
+    expect(page.locator("#announcer")).to_contain_text("Which one is you? The photo shows 2 faces")
+    first = page.get_by_role("button", name="Face 1 of 2, on the left")
+    page.get_by_role("button", name="Find my look-alikes").focus()
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if first.evaluate("button => button === document.activeElement"):
+            break
+    expect(first).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Face 2 of 2, on the right")).to_be_focused()
+
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#jobs")).to_contain_text("No look-alike at first")
+    assert page.evaluate("window.sameDocument")
+
+
+def test_answer_that_does_not_get_through_is_told_and_can_be_given_again(
+    browser: Browser, up: Running, tmp_path: Path
+) -> None:
+    page = _asked(browser, up, tmp_path)
+    face = page.get_by_role("button", name="Face 2 of 2")
+    page.route("**/jobs/*/face", lambda route: route.abort())
+    face.click()
+    expect(page.locator(".whose-error")).to_contain_text("tap again")
+    page.unroute("**/jobs/*/face")
+
+    face.click()
+
+    expect(page.locator("#jobs")).to_contain_text("No look-alike at first")
+
+
+def test_question_is_a_form_without_javascript(
+    browser: Browser, up: Running, tmp_path: Path
+) -> None:
+    scripted = _asked(browser, up, tmp_path)
+    context = browser.new_context(java_script_enabled=False)
+    context.add_cookies(scripted.context.cookies())
+    page = context.new_page()
+    page.goto(f"{up.url}/feed")
+    numbers = page.locator(".whose svg text")
+    expect(numbers).to_have_text(["1", "2"])
+    photo = page.locator(".whose img").bounding_box()
+    button = page.get_by_role("button", name="Face 1 of 2")
+    box = button.bounding_box()
+    assert photo is not None
+    assert box is not None
+    assert box["y"] >= photo["y"] + photo["height"]
+    assert box["height"] >= _FINGER
+
+    button.click()
+
+    expect(page).to_have_url(f"{up.url}/feed")
+    expect(page.locator(".whose")).to_have_count(0)
+    expect(scripted.locator("#jobs")).to_contain_text("No look-alike at first")
