@@ -20,6 +20,7 @@ from automatch.errors import (
     ModelMissingError,
     SeveralFacesError,
 )
+from automatch.model import FaceBox
 from automatch.settings import Settings, VisionSettings
 from automatch.vision import DlibEmbedder, Eyes
 from automatch.vision.model_files import FACE_RESNET, YUNET, verified
@@ -136,6 +137,39 @@ async def test_several_faces_come_with_boxes_that_fit_any_copy() -> None:
     assert 0.7 < left < 0.8 < right < 0.95
     assert 0.1 < top < 0.2 < bottom < 0.45
     assert 0.15 < second[0] < second[2] < 0.4
+
+
+async def _boxes(eyes: Eyes, photo: bytes) -> list[FaceBox]:
+    with pytest.raises(SeveralFacesError) as caught:
+        await eyes.see(photo)
+    assert caught.value.copies is not None
+    return [FaceBox.of_corners(*box) for box in caught.value.boxes]
+
+
+async def test_chosen_face_of_several_is_seen_as_if_it_were_alone() -> None:
+    photo = encode(two_people(), quality=95)
+    async with Eyes(_SETTINGS, _DLIB) as eyes:
+        hopper_box, astronaut_box = await _boxes(eyes, photo)
+        alone = await eyes.see(encode(astronaut(), quality=95))
+        chosen = await eyes.see(photo, astronaut_box)
+        other = await eyes.see(photo, hopper_box)
+
+    assert chosen.face.embedding @ alone.face.embedding > 0.99
+    assert other.face.embedding @ alone.face.embedding < 0.9
+
+
+async def test_nobody_but_the_chosen_face_is_left_in_what_is_kept() -> None:
+    photo = encode(two_people(), quality=95)
+    async with Eyes(_SETTINGS, _DLIB) as eyes:
+        for chosen in await _boxes(eyes, photo):
+            seen = await eyes.see(photo, chosen)
+            # One face, at its old place: another look finds it with and without the answer.
+            for again in (await eyes.see(seen.kept_jpeg, chosen), await eyes.see(seen.kept_jpeg)):
+                assert again.face.embedding @ seen.face.embedding > 0.99
+            assert pixels(seen.kept_jpeg).shape == (512, 812, 3)
+            thumbnail = pixels(seen.thumbnail_jpeg)
+            portrait = await eyes.see(encode(Image.fromarray(thumbnail.astype(np.uint8))))
+            assert portrait.face.embedding @ seen.face.embedding > 0.95
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

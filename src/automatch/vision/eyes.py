@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from automatch.errors import EmbeddingInvalidError, SeveralFacesError
+from automatch.vision.bystanders import copies_without_others
 from automatch.vision.decoder import Decoder
 from automatch.vision.embedder import CHIP_SIDE
 from automatch.vision.hog_detector import HogDetector
@@ -130,11 +131,15 @@ class Eyes:
         detected_at = time.perf_counter()
         embedding = self._embed(aligned.chip)
         embedded_at = time.perf_counter()
+        kept, thumbnail = decoded.kept_jpeg, decoded.thumbnail_jpeg
+        if chosen is not None:
+            side = self._settings.vision.thumbnail_side
+            kept, thumbnail = copies_without_others(decoded.pixels, finding, findings, side)
         return SeenPhoto(
             face=DetectedFace(finding.box, finding.confidence, aligned.landmarks, embedding),
             quality=quality,
-            kept_jpeg=decoded.kept_jpeg,
-            thumbnail_jpeg=decoded.thumbnail_jpeg,
+            kept_jpeg=kept,
+            thumbnail_jpeg=thumbnail,
             timings={
                 "decode": (decoded_at - started) * 1000,
                 "detect": (detected_at - decoded_at) * 1000,
