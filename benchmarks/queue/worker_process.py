@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from automatch.cli.logs import configure_logs
 from automatch.errors import PhotoMissingError
 from automatch.matcher.batch import BatchSearch
+from automatch.model import FaceBox
 from automatch.settings import (
     PoolSettings,
     RetentionSettings,
@@ -84,7 +85,7 @@ class _NoEyes:
 
     model_id = "dlib"
 
-    async def see(self, _: bytes) -> SeenPhoto:
+    async def see(self, _: bytes, __: FaceBox | None = None) -> SeenPhoto:
         raise NotImplementedError
 
 

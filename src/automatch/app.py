@@ -12,7 +12,16 @@ from fastapi import FastAPI
 from threadpoolctl import threadpool_limits
 
 from automatch import __version__
-from automatch.api import admin, auth, faces, health, jobs, matches, profile
+from automatch.api import (
+    admin,
+    admin_duplicates,
+    auth,
+    faces,
+    health,
+    jobs,
+    matches,
+    profile,
+)
 from automatch.api.accounts import Accounts
 from automatch.api.admission import make_admission
 from automatch.api.errors import add_error_handlers
@@ -77,7 +86,7 @@ def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for part in (auth, profile, faces, jobs, matches, admin, health):
+    for part in (auth, profile, faces, jobs, matches, admin, admin_duplicates, health):
         app.include_router(part.router)
     routes.add_pages(app)
     add_error_handlers(app)

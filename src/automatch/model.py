@@ -281,6 +281,34 @@ class AuditEntry:
     details: dict[str, Any]
 
 
+class DuplicateState(StrEnum):
+    """What an operator said of two accounts that look like one person."""
+
+    OPEN = "open"
+    """Nothing yet."""
+    DISMISSED = "dismissed"
+    """They are two people."""
+    CONFIRMED = "confirmed"
+    """They are one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuspectedDuplicate:
+    """Two accounts whose closest photos look like one person; never with a name or a photo."""
+
+    id: UUID
+    profile_a_id: UUID
+    profile_b_id: UUID
+    same_gender: bool
+    u: float
+    """Distance of the two embeddings, sqrt(2 - 2 cos): the smaller, the surer."""
+    model: str
+    state: DuplicateState
+    found_at: datetime
+    decided_at: datetime | None
+    decided_by: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
     """One person in another's feed, at a position that only grows."""

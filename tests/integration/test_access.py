@@ -64,7 +64,8 @@ CALLABLE = {
         *("retry_failed_match_jobs", "requeue_match_job", "prioritize_match_jobs"),
         *("get_match_queue", "list_match_jobs", "list_audit_log", "get_match_job_stats"),
         *("get_match_threshold", "set_match_threshold", "preview_match_thresholds"),
-        *("get_search_recall",),
+        *("get_search_recall", "list_suspected_duplicates", "decide_suspected_duplicate"),
+        *("get_match_same_person", "set_match_same_person"),
     },
     "automatch_worker": {
         *("claim_match_jobs", "renew_match_leases", "store_face_embeddings", "complete_match_jobs"),
@@ -72,6 +73,7 @@ CALLABLE = {
         *("cleanup_old_match_jobs", "seconds_to_next_match_job", "fall_asleep", "stay_awake"),
         *("read_search_jobs", "read_search_group", "finish_match_jobs"),
         *("rescore_matches", "enqueue_reruns", "chosen_face", "erase_unanswered_photo"),
+        "look_for_same_person",
         *("get_search_recall", "clean_up_search_audits"),
     },
 }
@@ -324,6 +326,10 @@ def test_dismissed_match_is_hidden_from_both_in_the_table_too(conn, matched):
         "select public.preview_match_thresholds('{0.5}')",
         "select public.set_match_threshold(0.1)",
         "select public.rescore_matches()",
+        "select public.list_suspected_duplicates()",
+        "select public.set_match_same_person(false)",
+        "select u from automatch.suspected_duplicates",
+        "select automatch.find_same_person(gen_random_uuid(), 5)",
         "select automatch.search_again_for(gen_random_uuid())",
         "update public.profiles set name = 'Other'",
         "delete from public.match_jobs",

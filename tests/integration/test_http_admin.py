@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -31,6 +32,9 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("POST", "/jobs/prioritize", {"ids": [_NOBODY]}),
     ("POST", f"/jobs/{_NOBODY}/requeue", {}),
     ("GET", "/audit", None),
+    ("GET", "/duplicates", None),
+    ("PUT", "/duplicates/matching", {"match": True}),
+    ("PUT", f"/duplicates/{_NOBODY}", {"state": "open"}),
 ]
 
 
@@ -73,7 +77,7 @@ async def _acts(server: System) -> list[tuple[str, str]]:
 async def test_list_of_routes_is_complete(server: System) -> None:
     told = (await server.client.get("/api/openapi.json")).json()
     described = {
-        (method.upper(), path.replace("{job_id}", _NOBODY))
+        (method.upper(), re.sub(r"{\w+}", _NOBODY, path))
         for path, methods in told["paths"].items()
         if path.startswith("/api/admin/")
         for method in methods

@@ -11,6 +11,7 @@ import numpy as np
 import psycopg
 
 from automatch.matcher.batch import BatchSearch
+from automatch.model import FaceBox
 from automatch.settings import PoolSettings, RetentionSettings, WorkerSettings
 from automatch.store.database import Database as Pool
 from automatch.store.photos import PhotoStore
@@ -50,7 +51,7 @@ class FakeEyes:
     def __init__(self, look: Callable[[str], Any] | None = None) -> None:
         self._look = look
 
-    async def see(self, photo: bytes) -> SeenPhoto:
+    async def see(self, photo: bytes, chosen: FaceBox | None = None) -> SeenPhoto:
         if self._look is not None:
             done = self._look(photo.decode())
             if asyncio.iscoroutine(done):

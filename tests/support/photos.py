@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import struct
 import zlib
@@ -60,6 +61,18 @@ def shared_portraits(count: int) -> list[bytes]:
         pytest.skip(f"there are no {count} photos in ../shared/portraits")
     # Spread over the folder, which is sorted by name.
     return [path.read_bytes() for path in paths[:: len(paths) // count][:count]]
+
+
+def shared_strangers() -> list[tuple[bytes, str]]:
+    """Return real portraits of strangers, each with its declared gender, or skip the test."""
+    table = _SHARED / "portraits" / "portraits.csv"
+    if not table.is_file():
+        pytest.skip("portraits.csv is not in ../shared/portraits")
+    with table.open(newline="") as file:
+        return [
+            ((table.parent / row["file"]).read_bytes(), row["gender"])
+            for row in csv.DictReader(file)
+        ]
 
 
 def shared_model(name: str) -> Path:

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from automatch import __version__
-from automatch.cli import calibrate, database, demo, jobs, run, thresholds, tokens, tune
+from automatch.cli import (
+    calibrate,
+    database,
+    demo,
+    duplicates,
+    jobs,
+    run,
+    thresholds,
+    tokens,
+    tune,
+)
 from automatch.errors import AutomatchError
 
 app = typer.Typer(
@@ -29,6 +39,7 @@ app.command()(thresholds.threshold)
 app.command()(calibrate.calibrate)
 app.command()(tune.tune)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(duplicates.app, name="duplicates")
 app.add_typer(database.app, name="db")
 
 

@@ -14,7 +14,7 @@ import structlog
 from automatch.errors import AutomatchError
 from automatch.model import SERVICE
 from automatch.settings import RetentionSettings, WorkerSettings
-from automatch.store import faces, queue, scales, search, thresholds
+from automatch.store import duplicates, faces, queue, scales, search, thresholds
 from automatch.store.database import Connection, Database
 from automatch.store.photos import PhotoStore
 
@@ -47,6 +47,7 @@ class Scheduler:
         async with asyncio.TaskGroup() as group:
             group.create_task(_repeat(self.sweep, self._worker.sweep_s))
             group.create_task(_repeat(self.search_again, self._worker.sweep_s))
+            group.create_task(_repeat(self.look_for_same_person, self._worker.sweep_s))
             group.create_task(_repeat(self.rescore, _CLEAN_EVERY_S))
             group.create_task(_repeat(self.erase_photos, _ERASE_EVERY_S))
             group.create_task(_repeat(self.clean_up_jobs, _CLEAN_EVERY_S))
@@ -67,6 +68,22 @@ class Scheduler:
             count = await thresholds.enqueue_reruns(conn)
         if count:
             log.info("photos looked through to search again", count=count)
+
+    async def look_for_same_person(self) -> None:
+        """Compare new photos with all of their school, while no job waits for its turn."""
+        flagged = 0
+
+        async def compare(conn: Connection) -> int:
+            nonlocal flagged
+            checked, new = await duplicates.look_for_same_person(conn)
+            flagged += new
+            return checked
+
+        await self._in_batches(compare)
+        if flagged:
+            log.info(
+                "accounts that look like one person; see `automatch duplicates`", pairs=flagged
+            )
 
     async def rescore(self) -> None:
         """End the scoring of matches with a new scale, should the command have been stopped."""
