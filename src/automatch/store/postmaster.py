@@ -46,6 +46,12 @@ def server_settings(cluster: Cluster, settings: PostgresSettings) -> dict[str, s
         # One campus reads from cache; three more processes waiting for reads are not worth it.
         "io_method": "sync",
         "max_wal_size": "512MB",
+        # Most of the log are whole pages, written once after each checkpoint; they shrink to a
+        # fraction. pglz is what every build has, and this one has no other.
+        "wal_compression": "pglz",
+        # A queue is rows that die within seconds. With a minute between two looks (the default)
+        # its indexes grow faster than they are cleaned.
+        "autovacuum_naptime": "10s",
         "fsync": "on",
         "full_page_writes": "on",
         "synchronous_commit": "on",
