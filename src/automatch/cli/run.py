@@ -18,6 +18,7 @@ from automatch.app import create_app, open_worker
 from automatch.cli.listening import listen_on
 from automatch.cli.logs import configure_logs
 from automatch.cli.running import migrate_database
+from automatch.cli.scheduling import running_schedule
 from automatch.cli.stopping import Stopping, stop_on_signals
 from automatch.cli.supervisor import WorkerProcess
 from automatch.settings import Settings, load_settings
@@ -83,6 +84,7 @@ async def _up(settings: Settings) -> None:
                 where += f", database in {postgres.folder}"
         await migrate_database(settings, secrets)
         await stack.enter_async_context(WorkerProcess(settings, stopping))
+        await stack.enter_async_context(running_schedule(settings, secrets, listening))
         say = [f"Data folder: {where}", "Ctrl-C stops everything."]
         await _serve(settings, secrets, listening, stopping, say)
     typer.echo("Stopped.")
@@ -91,7 +93,8 @@ async def _up(settings: Settings) -> None:
 async def _serve_alone(settings: Settings) -> None:
     secrets = load_or_create(settings.home)
     with listen_on(settings) as listening:
-        await _serve(settings, secrets, listening, stop_on_signals(), [])
+        async with running_schedule(settings, secrets, listening):
+            await _serve(settings, secrets, listening, stop_on_signals(), [])
 
 
 async def _serve(

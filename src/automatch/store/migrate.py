@@ -6,7 +6,8 @@ migrations stand in it beside ours. Ours are told apart by their file names,
 only when its name starts with `automatch_` and it is later than every file we have.
 
 On plain Postgres the stand-ins for what a Supabase project brings (`sql/platform`) follow. They
-have no place in the ledger: they may be applied any number of times, and are, at every run.
+have no place in the ledger: they may be applied any number of times, and are, at every run. One
+that says in its first line that it stands in for an extension gives way to that extension.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ log = structlog.get_logger(__name__)
 
 _FILE_NAME = re.compile(r"([0-9]{14})_(.*)\.sql")
 _OURS = "automatch_"
+_STANDS_IN = re.compile(r"-- Stands in for the extension: (\w+)\n")
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,11 @@ async def migrate(
             await _run(connection, file)
             log.info("migration applied", version=file.version, name=file.name)
         if not await _is_supabase(connection):
+            installed = await _list_extensions(connection)
             for stand_in in stand_ins:
-                await _run(connection, stand_in)
+                real = _STANDS_IN.match(stand_in.text)
+                if real is None or real[1] not in installed:
+                    await _run(connection, stand_in)
         for login, password in ((API_LOGIN, api_password), (WORKER_LOGIN, worker_password)):
             await _set_password(connection, login, password)
     return [file.version for file in waiting]
@@ -198,6 +203,12 @@ def _line(text: str, position: str | None) -> str:
 async def _is_supabase(connection: psycopg.AsyncConnection) -> bool:
     row = await (await connection.execute(_SQL["is_supabase"])).fetchone()
     return row is not None and bool(row[0])
+
+
+async def _list_extensions(connection: psycopg.AsyncConnection) -> set[str]:
+    return {
+        name for (name,) in await (await connection.execute(_SQL["list_extensions"])).fetchall()
+    }
 
 
 async def _set_password(connection: psycopg.AsyncConnection, login: str, password: str) -> None:

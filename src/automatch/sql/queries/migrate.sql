@@ -46,6 +46,10 @@ select exists (select from pg_catalog.pg_roles where rolname = 'supabase_admin')
           and pg_catalog.pg_get_userbyid(nspowner) <> current_user
     )
 
+-- name: list_extensions
+-- What needs no stand-in.
+select extname from pg_catalog.pg_extension
+
 -- name: set_password
 -- The password arrives hashed.
 alter role {login} password {password}

@@ -1,0 +1,54 @@
+-- name: lead
+-- One runner works at a time; the lock ends with its session.
+select pg_try_advisory_lock(automatch.doorbell() + 4)
+
+-- name: stand_ins
+-- Which extensions are stood in for, and as whom jobs can be run.
+select
+    exists (
+        select from pg_catalog.pg_namespace as n
+        where n.nspname = 'cron' and starts_with(obj_description(n.oid, 'pg_namespace'), 'Auto-Match stands in')
+    ) as cron,
+    exists (
+        select from pg_catalog.pg_namespace as n
+        where n.nspname = 'net' and starts_with(obj_description(n.oid, 'pg_namespace'), 'Auto-Match stands in')
+    ) as net
+
+-- name: listen_cron
+listen automatch_cron
+
+-- name: listen_net
+listen automatch_net
+
+-- name: load_jobs
+-- What may run here. A job of another login is listed too: its runs fail and say why.
+select jobid, schedule, command, username, username = session_user as is_ours
+from cron.job
+where active and database = current_database()
+order by jobid
+
+-- name: hold_job
+-- Held by the run's own session: no job overlaps with itself, not even under two leaders.
+select pg_try_advisory_lock(hashtext('automatch cron job'), %(jobid)s::integer)
+
+-- name: begin_run
+insert into cron.job_run_details (jobid, job_pid, database, username, command, status, start_time)
+values (%(jobid)s, %(pid)s, current_database(), %(username)s, %(command)s, %(status)s, clock_timestamp())
+returning runid
+
+-- name: end_run
+update cron.job_run_details
+set status = %(status)s, return_message = %(message)s, end_time = clock_timestamp()
+where runid = %(runid)s
+
+-- name: forget_lost_runs
+-- What a runner that is gone has begun.
+update cron.job_run_details
+set status = 'failed', return_message = 'server restarted', end_time = clock_timestamp()
+where status = 'running'
+
+-- name: clean_up_runs
+delete from cron.job_run_details where start_time < now() - make_interval(days => %(days)s)
+
+-- name: keep_schedule
+select automatch.keep_match_schedule(%(url)s)
