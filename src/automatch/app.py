@@ -17,6 +17,7 @@ from automatch.api import (
     admin_duplicates,
     auth,
     faces,
+    functions,
     health,
     jobs,
     matches,
@@ -25,6 +26,7 @@ from automatch.api import (
 from automatch.api.accounts import Accounts
 from automatch.api.admission import make_admission
 from automatch.api.errors import add_error_handlers
+from automatch.api.function_keys import FunctionKeys
 from automatch.api.gate import Gate
 from automatch.api.photo_links import PhotoLinks
 from automatch.api.services import Services
@@ -41,6 +43,7 @@ from automatch.web import routes
 from automatch.web.session import CookieSession
 from automatch.worker.lane import Bench
 from automatch.worker.scheduler import Scheduler
+from automatch.worker.spare import SpareWorker
 from automatch.worker.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -64,6 +67,7 @@ def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
         accounts=Accounts(db, tokens, settings.auth),
         links=PhotoLinks(secrets.photo_key),
         admission=make_admission(settings, db),
+        spare_worker=SpareWorker(settings),
     )
 
     @asynccontextmanager
@@ -86,11 +90,27 @@ def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for part in (auth, profile, faces, jobs, matches, admin, admin_duplicates, health):
+    for part in (
+        auth,
+        profile,
+        faces,
+        jobs,
+        matches,
+        admin,
+        admin_duplicates,
+        functions,
+        health,
+    ):
         app.include_router(part.router)
     routes.add_pages(app)
     add_error_handlers(app)
-    app.add_middleware(Gate, tokens=tokens, limits=settings.upload, pages=CookieSession(services))
+    app.add_middleware(
+        Gate,
+        tokens=tokens,
+        limits=settings.upload,
+        pages=CookieSession(services),
+        functions=FunctionKeys(db, tokens, settings.auth.secret_key),
+    )
     return app
 
 

@@ -64,6 +64,8 @@ AutomatchError
     ├── MigrationError
     ├── EmbeddedPostgresError
     ├── QueueFullError
+    ├── QueuePausedError
+    ├── JobsUnfinishedError
     └── StorageFullError
 
 `code` is stable: API bodies, `match_jobs.error_code` and `docs/errors.md` carry it.
@@ -508,6 +510,20 @@ class QueueFullError(StoreError):
     """More photos wait than the server takes in; try again in a minute."""
 
     code = "queue_full"
+    transient = True
+
+
+class QueuePausedError(StoreError):
+    """Jobs wait and the queue is paused; `automatch jobs resume` lets them go on."""
+
+    code = "queue_paused"
+    transient = True
+
+
+class JobsUnfinishedError(StoreError):
+    """Jobs wait and none has ended yet; see `automatch jobs stats`, or ask again in a moment."""
+
+    code = "jobs_unfinished"
     transient = True
 
 

@@ -59,6 +59,12 @@ class AuthSettings(_Group):
         10, ge=0, description="A refresh token may be used again for so long, for parallel tabs."
     )
     leeway_s: int = Field(30, ge=0, le=120, description="Clock difference a token may have.")
+    secret_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Taken in the header `apikey` of `/functions/v1` in place of the service_role "
+        "key, such as a Supabase project's `sb_secret_…`.",
+    )
 
 
 class UploadSettings(_Group):

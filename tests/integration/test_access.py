@@ -66,6 +66,7 @@ CALLABLE = {
         *("get_match_threshold", "set_match_threshold", "preview_match_thresholds"),
         *("get_search_recall", "list_suspected_duplicates", "decide_suspected_duplicate"),
         *("get_match_same_person", "set_match_same_person"),
+        *("get_search_recall", "is_trigger_key", "list_due_match_jobs", "follow_match_jobs"),
     },
     "automatch_worker": {
         *("claim_match_jobs", "renew_match_leases", "store_face_embeddings", "complete_match_jobs"),

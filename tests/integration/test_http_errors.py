@@ -70,7 +70,7 @@ async def routes_of(system: System) -> list[tuple[str, str, dict[str, Any]]]:
 
 def headers_for(system: System, person: Person, path: str) -> dict[str, str]:
     """Return the headers of somebody who gets past the first question of a route."""
-    if not path.startswith("/api/admin/"):
+    if not path.startswith(("/api/admin/", "/functions/")):
         return person.headers
     key = Tokens(system.secrets.jwt_secret, system.settings.auth).issue_key(Role.SERVICE)
     return {"authorization": f"Bearer {key}"}
@@ -94,13 +94,17 @@ async def test_openapi_describes_the_api_and_no_pages(server: System) -> None:
 async def test_every_route_asks_who_is_there(server: System, subtests: pytest.Subtests) -> None:
     asked = set()
     for method, path, _ in await routes_of(server):
-        if path.startswith("/api/") or path in {"/auth/v1/user", "/auth/v1/logout"}:
+        if path.startswith(("/api/", "/functions/")) or path in {
+            "/auth/v1/user",
+            "/auth/v1/logout",
+        }:
             with subtests.test(path, method=method):
                 answer = await server.client.request(method, filled(path, str(uuid4())))
                 check(answer, 401, "token_missing")
                 asked.add(path)
     assert asked >= {"/api/profile", "/api/faces/{face_id}/image", "/api/matches/stream"}
     assert asked >= {"/api/admin/queue", "/api/admin/jobs/{job_id}/requeue"}
+    assert "/functions/v1/match-generator" in asked
 
 
 async def test_every_route_names_its_methods_and_refuses_others(
@@ -181,6 +185,7 @@ async def test_unknown_addresses_of_the_api_are_told_in_json(
     for path in (
         *("/api/nothing", "/api/", "/auth/v1/nothing", "/api/faces/", "/healthz/x"),
         *("/api/admin", "/api/admin/", "/api/admin/nothing", "/api/admin/jobs/retry/x"),
+        *("/functions/v1/", "/functions/v1/nothing", "/functions/v1/match-generator/"),
     ):
         for method in ("GET", "POST", "DELETE"):
             with subtests.test(path, method=method):

@@ -115,14 +115,14 @@ def test_defaults_work_together() -> None:
 def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOMATCH_PORT", "9000")
     monkeypatch.setenv("AUTOMATCH_WORKER__LEASE_S", "60")
-    monkeypatch.setenv("AUTOMATCH_DATABASE_URL", "postgresql://me:secret@db/x")
+    monkeypatch.setenv("AUTOMATCH_DATABASE_URL", "postgresql://me:hush@db/x")
 
     settings = load_settings()
 
     assert settings.port == 9000
     assert settings.worker.lease_s == 60
     assert isinstance(settings.database_url, SecretStr)
-    assert "secret" not in repr(settings)
+    assert "hush" not in repr(settings)
 
 
 def test_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

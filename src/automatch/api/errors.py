@@ -37,6 +37,8 @@ STATUSES: dict[type[errors.AutomatchError], int] = {
     errors.ProfileNotFoundError: 401,
     errors.DatabaseUnavailableError: 503,
     errors.QueueFullError: 503,
+    errors.QueuePausedError: 503,
+    errors.JobsUnfinishedError: 503,
     errors.StorageFullError: 503,
 }
 _RETRY_AFTER_S = 5

@@ -13,11 +13,13 @@ from typing import Protocol
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from automatch.api.body import Body
 from automatch.api.caller import check_service
 from automatch.api.errors import error_response, internal_error_response
+from automatch.api.function_keys import FunctionKeys
 from automatch.api.tokens import Tokens, bearer_token
 from automatch.errors import (
     AutomatchError,
@@ -34,6 +36,7 @@ _UPLOADS = {"/api/faces", "/upload"}
 _BEARER_PATHS = ("/api/",)
 _SERVICE_PATHS = ("/api/admin/",)
 _OPEN_PATHS = ("/api/openapi.json",)
+_FUNCTION_PATHS = ("/functions/v1/",)
 _ANONYMOUS_PATHS = ("/auth/v1/", "/healthz", "/readyz")
 _POLICY = (
     "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; "
@@ -49,6 +52,13 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     # Tokens, names and photos; what may be kept says so itself.
     "cache-control": "no-store",
+}
+_CROSS_ORIGIN = {"access-control-allow-origin": "*"}
+"""Functions are for clients of any origin: what they take is a key, never a cookie."""
+_PREFLIGHT = {
+    "access-control-allow-methods": "POST",
+    "access-control-allow-headers": "authorization, apikey, content-type, x-client-info",
+    "access-control-max-age": "86400",
 }
 
 
@@ -73,12 +83,19 @@ class Gate:
     """The outermost layer of the server."""
 
     def __init__(
-        self, app: ASGIApp, *, tokens: Tokens, limits: UploadSettings, pages: PageIdentity
+        self,
+        app: ASGIApp,
+        *,
+        tokens: Tokens,
+        limits: UploadSettings,
+        pages: PageIdentity,
+        functions: FunctionKeys,
     ) -> None:
         self._app = app
         self._tokens = tokens
         self._limits = limits
         self._pages = pages
+        self._functions = functions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -100,6 +117,8 @@ class Gate:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if _is_function(scope):
+                    headers.update(_CROSS_ORIGIN)
                 if "set-cookie" not in headers:
                     for cookie in state.get("set_cookies", ()):
                         headers.append("set-cookie", cookie)
@@ -136,7 +155,13 @@ class Gate:
             identity = await self._pages.identify(scope)
             state["claims"], state["set_cookies"] = identity.claims, identity.set_cookies
         else:
-            if path.startswith(_BEARER_PATHS) and path not in _OPEN_PATHS:
+            if _is_function(scope):
+                headers = Headers(scope=scope)
+                if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+                    await Response(None, 204, _PREFLIGHT)(scope, body.receive, send)
+                    return
+                state["claims"] = await self._functions.identify(headers)
+            elif path.startswith(_BEARER_PATHS) and path not in _OPEN_PATHS:
                 claims = state["claims"] = self._identify(scope)
                 if claims is not None and path.startswith(_SERVICE_PATHS):
                     check_service(claims)
@@ -157,7 +182,11 @@ class Gate:
 
 def is_page(path: str) -> bool:
     """Tell whether people and their browsers ask for *path*, and not programs."""
-    return not path.startswith((*_BEARER_PATHS, *_ANONYMOUS_PATHS))
+    return not path.startswith((*_BEARER_PATHS, *_FUNCTION_PATHS, *_ANONYMOUS_PATHS))
+
+
+def _is_function(scope: Scope) -> bool:
+    return str(scope["path"]).startswith(_FUNCTION_PATHS)
 
 
 def _route_of(scope: Scope) -> str:

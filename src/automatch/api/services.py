@@ -8,6 +8,7 @@ from starlette.requests import HTTPConnection
 
 from automatch.api.accounts import Accounts
 from automatch.api.admission import Admission
+from automatch.api.drain import SpareWorker
 from automatch.api.photo_links import PhotoLinks
 from automatch.api.tokens import Tokens
 from automatch.feed.hub import FeedHub
@@ -28,6 +29,7 @@ class Services:
     accounts: Accounts
     links: PhotoLinks
     admission: Admission
+    spare_worker: SpareWorker
 
 
 def services_of(request: HTTPConnection) -> Services:

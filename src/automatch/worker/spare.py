@@ -1,0 +1,69 @@
+"""A worker for a server that has none: started when it is needed, stopped when nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from automatch.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+class SpareWorker:
+    """At most one worker process of this server, shared by all who wait for it.
+
+    It ends when its stdin is closed, which also happens when this process is killed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._process: asyncio.subprocess.Process | None = None
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Have it work while the block lasts; it finishes what it holds, and gives back the rest.
+
+        Raises:
+            OSError: no process can be started.
+        """
+        async with self._turn:
+            self._waiting += 1
+            try:
+                if self._process is None or self._process.returncode is not None:
+                    self._process = await self._start()
+            except BaseException:
+                self._waiting -= 1
+                raise
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting and self._process is not None:
+                assert self._process.stdin is not None
+                self._process.stdin.close()
+                self._process = None
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        log.info("spare worker started")
+        settings = {"AUTOMATCH_HOME": str(self._settings.home)}
+        if self._settings.database_url is not None:
+            settings["AUTOMATCH_DATABASE_URL"] = self._settings.database_url.get_secret_value()
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "automatch",
+            "worker",
+            "--stop-with-stdin",
+            stdin=asyncio.subprocess.PIPE,
+            env=os.environ | settings,
+            # Ctrl-C in a terminal reaches the server alone, which then closes the pipe.
+            start_new_session=True,
+        )
