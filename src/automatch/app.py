@@ -22,6 +22,7 @@ from automatch.api import (
     jobs,
     matches,
     profile,
+    realtime,
 )
 from automatch.api.accounts import Accounts
 from automatch.api.admission import make_admission
@@ -33,6 +34,8 @@ from automatch.api.services import Services
 from automatch.api.tokens import Tokens
 from automatch.feed.hub import FeedHub
 from automatch.matcher.batch import BatchSearch
+from automatch.realtime.channel import Parts as RealtimeParts
+from automatch.realtime.limits import Seats
 from automatch.settings import Settings
 from automatch.store.addresses import database_address
 from automatch.store.database import Database
@@ -58,16 +61,21 @@ def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
     """Return the ASGI application: API and pages. It connects when its lifespan starts."""
     db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
     tokens = Tokens(secrets.jwt_secret, settings.auth)
+    hub = FeedHub(db, settings.feed)
+    accounts = Accounts(db, tokens, settings.auth)
     services = Services(
         settings=settings,
         db=db,
         photos=make_photos(settings),
-        hub=FeedHub(db, settings.feed),
+        hub=hub,
         tokens=tokens,
-        accounts=Accounts(db, tokens, settings.auth),
+        accounts=accounts,
         links=PhotoLinks(secrets.photo_key),
         admission=make_admission(settings, db),
         spare_worker=SpareWorker(settings),
+        realtime=RealtimeParts(
+            settings, db, hub, Seats(settings.realtime), tokens.verify, accounts.is_signed_in
+        ),
     )
 
     @asynccontextmanager
@@ -99,6 +107,7 @@ def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
         admin,
         admin_duplicates,
         functions,
+        realtime,
         health,
     ):
         app.include_router(part.router)

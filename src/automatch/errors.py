@@ -21,6 +21,7 @@ AutomatchError
 │   ├── ProfileIncompleteError
 │   ├── TooManyStreamsError
 │   ├── FaceNotAskedError        a photo does not ask (any more) which face is its owner's
+│   ├── SubscriptionInvalidError
 │   └── CalibrationError         the population is no ground for a similarity scale
 ├── UploadError                  the request body is not one photo
 │   ├── HeadersTooLargeError
@@ -219,6 +220,12 @@ class FaceNotAskedError(RequestError):
     """This photo does not ask which face is yours any more; load its job again."""
 
     code = "face_not_asked"
+
+
+class SubscriptionInvalidError(RequestError):
+    """This cannot be subscribed to."""
+
+    code = "subscription_invalid"
 
 
 class CalibrationError(RequestError):

@@ -169,6 +169,19 @@ class FeedSettings(_Group):
     max_streams_per_person: int = Field(6, ge=1, description="Open streams of one person.")
 
 
+class RealtimeSettings(_Group):
+    """Websockets of supabase clients."""
+
+    max_connections: int = Field(1000, ge=1, description="Open connections of one server.")
+    max_channels_per_person: int = Field(30, ge=1, description="Open channels of one person.")
+    idle_s: float = Field(
+        60,
+        gt=0,
+        description="A connection that is silent for so long is closed; clients send "
+        "a heartbeat every 25 seconds.",
+    )
+
+
 class RetentionSettings(_Group):
     """What leaves by itself."""
 
@@ -230,6 +243,7 @@ class Settings(BaseSettings):
     vision: VisionSettings = VisionSettings()
     worker: WorkerSettings = WorkerSettings()
     feed: FeedSettings = FeedSettings()
+    realtime: RealtimeSettings = RealtimeSettings()
     retention: RetentionSettings = RetentionSettings()
 
     @model_validator(mode="after")

@@ -55,6 +55,7 @@ CALLABLE = {
         *("feed_page", "feed_position", "viewable_photo", "dismiss_match", "block_profile"),
         *("undo_dismissal", "unblock_profile", "hidden_people", "match_pool", "explain_match_job"),
         "choose_face",
+        *("last_match_number", "matches_after"),
     },
     "automatch_api": {
         *("auth.uid", "auth.jwt", "auth.role", "auth.create_user", "auth.find_credentials"),

@@ -20,6 +20,7 @@ import uvicorn
 
 from automatch.app import create_app, open_worker
 from automatch.cli.listening import listen_on
+from automatch.cli.serving import make_config
 from automatch.settings import FeedSettings, RetentionSettings, Settings, WorkerSettings
 from automatch.store.secrets import Secrets
 from automatch.vision import DlibEmbedder, Embedder
@@ -202,9 +203,7 @@ async def running_server(
 ) -> AsyncIterator[System]:
     """Serve on a free port until left."""
     app = create_app(settings, secrets)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=5)
-    )
+    server = uvicorn.Server(make_config(app))
     with listen_on(settings.model_copy(update={"port": 0})) as listening:
         started = asyncio.Event()
         startup = server.startup

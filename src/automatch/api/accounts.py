@@ -145,6 +145,14 @@ class Accounts:
             raise TokenInvalidError
         return user
 
+    async def is_signed_in(self, claims: Claims) -> bool:
+        """Tell whether the session of a valid token still lives."""
+        try:
+            await self.load_user(claims)
+        except TokenInvalidError:
+            return False
+        return True
+
     async def delete(self, claims: Claims) -> None:
         """Erase the account with everything that is theirs.
 

@@ -37,7 +37,7 @@ _BEARER_PATHS = ("/api/",)
 _SERVICE_PATHS = ("/api/admin/",)
 _OPEN_PATHS = ("/api/openapi.json",)
 _FUNCTION_PATHS = ("/functions/v1/",)
-_ANONYMOUS_PATHS = ("/auth/v1/", "/healthz", "/readyz")
+_ANONYMOUS_PATHS = ("/auth/v1/", "/realtime/v1/", "/healthz", "/readyz")
 _POLICY = (
     "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; "
     "connect-src 'self'; form-action 'self'; manifest-src 'self'; base-uri 'none'; "

@@ -12,6 +12,7 @@ from automatch.api.drain import SpareWorker
 from automatch.api.photo_links import PhotoLinks
 from automatch.api.tokens import Tokens
 from automatch.feed.hub import FeedHub
+from automatch.realtime.channel import Parts as RealtimeParts
 from automatch.settings import Settings
 from automatch.store.database import Database
 from automatch.store.photos import PhotoStore
@@ -30,6 +31,7 @@ class Services:
     links: PhotoLinks
     admission: Admission
     spare_worker: SpareWorker
+    realtime: RealtimeParts
 
 
 def services_of(request: HTTPConnection) -> Services:

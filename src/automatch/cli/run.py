@@ -19,13 +19,12 @@ from automatch.cli.listening import listen_on
 from automatch.cli.logs import configure_logs
 from automatch.cli.running import migrate_database
 from automatch.cli.scheduling import running_schedule
+from automatch.cli.serving import make_config
 from automatch.cli.stopping import Stopping, stop_on_signals
 from automatch.cli.supervisor import WorkerProcess
 from automatch.settings import Settings, load_settings
 from automatch.store.embedded import EmbeddedPostgres
 from automatch.store.secrets import Secrets, load_or_create
-
-_GRACE_S = 10
 
 Home = Annotated[
     Path | None, typer.Option("--home", help="Data folder (AUTOMATCH_HOME).", show_default=False)
@@ -105,16 +104,7 @@ async def _serve(
     say: list[str],
 ) -> None:
     app = create_app(settings, secrets)
-    server = _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_GRACE_S,
-            lifespan="on",
-        )
-    )
+    server = _Server(make_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     halting = asyncio.create_task(stopping.asked.wait())
     server.on_started = lambda: typer.echo(

@@ -8,7 +8,7 @@ that was seen never hides one that commits later.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -35,6 +35,7 @@ class FeedHub:
         self._settings = settings
         self._wake = asyncio.Event()
         self._watchers: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._streams: Counter[UUID] = Counter()
         self._marks: dict[UUID, FeedMark] = {}
         self.closing = asyncio.Event()
         """Set when the server stops, so that streams end and clients come back elsewhere."""
@@ -47,17 +48,24 @@ class FeedHub:
                 event.set()
 
     def streams_of(self, profile_id: UUID) -> int:
-        return len(self._watchers.get(profile_id, ()))
+        return self._streams[profile_id]
 
     @contextmanager
-    def watch(self, profile_id: UUID) -> Iterator[asyncio.Event]:
-        """Give an event that is set when this person has news; set from the start."""
+    def watch(self, profile_id: UUID, *, as_stream: bool = True) -> Iterator[asyncio.Event]:
+        """Give an event that is set when this person has news; set from the start.
+
+        Channels of a websocket are no streams: there is another limit to their number.
+        """
         news = asyncio.Event()
         news.set()
         self._watchers[profile_id].add(news)
+        self._streams[profile_id] += as_stream
         try:
             yield news
         finally:
+            self._streams[profile_id] -= as_stream
+            if not self._streams[profile_id]:
+                del self._streams[profile_id]
             self._watchers[profile_id].discard(news)
             if not self._watchers[profile_id]:
                 del self._watchers[profile_id]

@@ -1,0 +1,88 @@
+"""Where changes come from: each source reads as the person, and begins with now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Protocol
+from uuid import UUID
+
+from automatch.model import Job
+from automatch.realtime.subscription import Change
+from automatch.realtime.table import JOBS, MATCHES, Table
+from automatch.store.changes import load_match_number, load_new_matches
+from automatch.store.database import Connection
+from automatch.store.jobs import list_jobs
+
+_PAGE = 100
+_JOBS = 20
+"""The jobs a person can be waiting for; `feed_marks` in SQL looks at as many."""
+_KNOWN_JOBS = 200
+"""When photos are deleted, older jobs move up among the newest: those are no new ones."""
+
+
+class Source(Protocol):
+    """The changes of one table."""
+
+    async def begin(self, conn: Connection) -> None:
+        """Take note of how things are: only what comes after it is a change."""
+        ...
+
+    async def read(self, conn: Connection) -> list[Change]:
+        """Return the next changes, oldest first; none when there are no more for now."""
+        ...
+
+
+class MatchSource:
+    """New matches: every one of them, in the order of their commits."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    async def begin(self, conn: Connection) -> None:
+        self._last = await load_match_number(conn)
+
+    async def read(self, conn: Connection) -> list[Change]:
+        rows: list[Change] = []
+        # What may not be seen is passed over without being taken for the end.
+        while not rows:
+            found, last = await load_new_matches(conn, after=self._last, limit=_PAGE)
+            if last is None:
+                break
+            self._last = last
+            rows = [Change(MATCHES, "INSERT", row, row["created_at"]) for row in found]
+        return rows
+
+
+class JobSource:
+    """The person's jobs as they are whenever somebody looks; what was in between is skipped."""
+
+    def __init__(self) -> None:
+        self._seen: dict[UUID, Job] = {}
+
+    async def begin(self, conn: Connection) -> None:
+        self._seen = {job.id: job for job in reversed(await list_jobs(conn, _KNOWN_JOBS))}
+
+    async def read(self, conn: Connection) -> list[Change]:
+        changes = []
+        for job in reversed(await list_jobs(conn, _JOBS)):
+            before = self._seen.get(job.id)
+            if before != job:
+                at = job.completed_at or job.started_at or job.created_at
+                event = "INSERT" if before is None else "UPDATE"
+                changes.append(Change(JOBS, event, asdict(job), at))
+                self._seen[job.id] = job
+        while len(self._seen) > _KNOWN_JOBS:
+            del self._seen[next(iter(self._seen))]
+        return changes
+
+
+_SOURCES: dict[str, type[MatchSource | JobSource]] = {
+    MATCHES.name: MatchSource,
+    JOBS.name: JobSource,
+}
+
+
+def sources_of(tables: Iterable[Table]) -> list[Source]:
+    """Return a source for each of these tables."""
+    return [_SOURCES[name]() for name in sorted({table.name for table in tables})]
