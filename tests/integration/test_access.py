@@ -61,6 +61,7 @@ CALLABLE = {
         *("auth.uid", "auth.jwt", "auth.role", "auth.create_user", "auth.find_credentials"),
         *("auth.start_session", "auth.rotate_refresh_token", "auth.end_session"),
         *("auth.session_user_of", "auth.delete_user", "feed_marks", "count_waiting_match_jobs"),
+        *("auth.end_sessions", "auth.update_user"),
         *("pause_match_jobs", "resume_match_jobs", "set_match_concurrency", "cancel_match_jobs"),
         *("retry_failed_match_jobs", "requeue_match_job", "prioritize_match_jobs"),
         *("get_match_queue", "list_match_jobs", "list_audit_log", "get_match_job_stats"),

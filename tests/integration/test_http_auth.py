@@ -236,6 +236,75 @@ async def test_signed_out_session_cannot_refresh_and_another_goes_on(server: Sys
     assert (await _user(server, other["access_token"])).json()["id"] == other["user"]["id"]
 
 
+@pytest.mark.parametrize(
+    ("scope", "left"), [("local", "other"), ("others", "mine"), ("global", None)]
+)
+async def test_scope_says_which_sessions_end(server: System, scope: str, left: str | None) -> None:
+    told = {
+        "mine": (await sign_up(server, "linh@example.org")).json(),
+        "other": (await sign_in(server, "linh@example.org")).json(),
+        "stranger": (await sign_up(server, "minh@example.org")).json(),
+    }
+
+    answer = await server.client.post(
+        "/auth/v1/logout",
+        params={"scope": scope},
+        headers={"authorization": f"Bearer {told['mine']['access_token']}"},
+    )
+
+    assert answer.status_code == 204
+    alive = {
+        name
+        for name, session in told.items()
+        if (await _user(server, session["access_token"])).status_code == 200
+    }
+    assert alive == {"stranger", left} - {None}
+
+
+async def test_new_password_signs_out_everywhere_else(server: System) -> None:
+    mine = (await sign_up(server, "linh@example.org")).json()
+    other = (await sign_in(server, "linh@example.org")).json()
+
+    answer = await _change(server, mine["access_token"], password="another long password")
+
+    assert answer.status_code == 200
+    assert answer.json()["id"] == mine["user"]["id"]
+    assert (await _user(server, mine["access_token"])).status_code == 200
+    assert (await refresh(server, other["refresh_token"])).status_code == 401
+    assert (await sign_in(server, "linh@example.org")).status_code == 400
+    again = await sign_in(server, "linh@example.org", "another long password")
+    assert again.status_code == 200
+
+
+async def test_metadata_is_merged_and_stays_within_bounds(server: System) -> None:
+    told = (await sign_up(server, "linh@example.org", data={"theme": "dark", "a": 1})).json()
+
+    changed = await _change(server, told["access_token"], data={"theme": "light"})
+    too_much = await _change(server, told["access_token"], data={"b": "x" * 1020})
+
+    assert changed.json()["user_metadata"] == {"theme": "light", "a": 1}
+    assert too_much.status_code == 422
+    now = await _user(server, told["access_token"])
+    assert now.json()["user_metadata"] == {"theme": "light", "a": 1}
+
+
+async def test_nothing_else_of_an_account_can_be_changed(server: System) -> None:
+    told = (await sign_up(server, "linh@example.org")).json()
+    token = told["access_token"]
+
+    weak = await _change(server, token, password="short")
+    email = await _change(server, token, email="minh@example.org")
+    await server.client.post("/auth/v1/logout", headers={"authorization": f"Bearer {token}"})
+    ended = await _change(server, token, password="another long password")
+    nobody = await server.client.put("/auth/v1/user", json={"password": 5})
+
+    assert (weak.status_code, weak.json()["error_code"]) == (422, "weak_password")
+    assert (email.status_code, email.json()["error_code"]) == (422, "validation_failed")
+    assert (ended.status_code, ended.json()["error_code"]) == (401, "bad_jwt")
+    assert (nobody.status_code, nobody.json()["error_code"]) == (401, "no_authorization")
+    assert (await sign_in(server, "linh@example.org")).status_code == 200
+
+
 async def test_keys_of_the_project_are_nobody(server: System, subtests: pytest.Subtests) -> None:
     tokens = Tokens(server.secrets.jwt_secret, AuthSettings())
     for role in (Role.ANON, Role.SERVICE):
@@ -282,3 +351,9 @@ def _session(system: System, told: dict[str, Any]) -> str:
 
 async def _user(system: System, token: str) -> httpx2.Response:
     return await system.client.get("/auth/v1/user", headers={"authorization": f"Bearer {token}"})
+
+
+async def _change(system: System, token: str, **what: Any) -> httpx2.Response:
+    return await system.client.put(
+        "/auth/v1/user", json=what, headers={"authorization": f"Bearer {token}"}
+    )

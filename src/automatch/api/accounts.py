@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from automatch.api.passwords import hash_password, verify_password
@@ -30,6 +30,8 @@ _MAX_PASSWORD = 200
 """Hashing costs time per byte."""
 _MAX_DATA = 1024
 """Bytes as JSON: it travels in every access token, and a browser drops cookies above 4 KB."""
+
+SignOutScope = Literal["global", "local", "others"]
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,8 @@ class Accounts:
         address = _address(email)
         if address is None:
             raise InputInvalidError("Give a valid e-mail address.")
-        if not _is_small(data or {}):
-            raise InputInvalidError(f"`data` may take {_MAX_DATA} bytes, without NUL characters.")
-        if not _MIN_PASSWORD <= len(password) <= _MAX_PASSWORD:
-            raise PasswordWeakError
+        _check_data(data or {})
+        _check_password(password)
         encrypted = await hash_password(password)
         async with self._db.as_login() as conn:
             user_id = await accounts.create_user(
@@ -125,11 +125,36 @@ class Accounts:
             raise TokenInvalidError
         return self._session(user, found[0], new_token)
 
-    async def sign_out(self, claims: Claims) -> None:
-        """End the session; its refresh tokens die with it."""
+    async def sign_out(self, claims: Claims, scope: SignOutScope = "local") -> None:
+        """End the session, all sessions, or all others; their refresh tokens die with them."""
         if claims.session_id is not None:
             async with self._db.as_login() as conn:
-                await accounts.end_session(conn, claims.session_id)
+                await accounts.end_sessions(conn, claims.session_id, scope)
+
+    async def update(
+        self, claims: Claims, *, password: str | None = None, data: dict[str, Any] | None = None
+    ) -> User:
+        """Change the password, which ends all other sessions, or some of the metadata.
+
+        Raises:
+            TokenInvalidError: the session has ended, or the account is gone.
+            InputInvalidError: *data* is too much.
+            PasswordWeakError: too short.
+        """
+        user = await self.load_user(claims)
+        assert claims.session_id is not None
+        if data is not None:
+            data = user.user_metadata | data
+            _check_data(data)
+        encrypted = None
+        if password is not None:
+            _check_password(password)
+            encrypted = await hash_password(password)
+        async with self._db.as_login() as conn:
+            await accounts.update_user(
+                conn, claims.session_id, encrypted_password=encrypted, data=data
+            )
+        return await self.load_user(claims)
 
     async def load_user(self, claims: Claims) -> User:
         """Return who is signed in.
@@ -187,6 +212,16 @@ def _address(email: str) -> str | None:
     address = email.strip().lower()
     valid = len(address) <= 254 and _EMAIL.fullmatch(address) and address.isprintable()
     return address if valid else None
+
+
+def _check_password(password: str) -> None:
+    if not _MIN_PASSWORD <= len(password) <= _MAX_PASSWORD:
+        raise PasswordWeakError
+
+
+def _check_data(data: dict[str, Any]) -> None:
+    if not _is_small(data):
+        raise InputInvalidError(f"`data` may take {_MAX_DATA} bytes, without NUL characters.")
 
 
 def _is_small(data: dict[str, Any]) -> bool:

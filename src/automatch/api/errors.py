@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from automatch import errors
+from automatch.api import auth_errors
 
 STATUSES: dict[type[errors.AutomatchError], int] = {
     errors.AutomatchError: 500,
@@ -55,16 +56,21 @@ def status_of(error: errors.AutomatchError) -> int:
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
-def error_body(code: str, message: str) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message}}
+def error_body(code: str, message: str, status: int, path: str) -> dict[str, Any]:
+    """Return the body of an error: the one shape, and for *path* what others look for in it."""
+    body: dict[str, Any] = {"error": {"code": code, "message": message}}
+    if path.startswith(auth_errors.PATH):
+        body |= auth_errors.auth_fields(code, message, status)
+    return body
 
 
-def error_response(error: errors.AutomatchError) -> JSONResponse:
+def error_response(error: errors.AutomatchError, *, path: str = "") -> JSONResponse:
     """Tell an error in the one shape; of what broke on our side, only that it did."""
     status = status_of(error)
     if status == 500:
-        return internal_error_response(error, where="handler")
-    return JSONResponse(error_body(error.code, error.message), status, headers_of(error))
+        return internal_error_response(error, where="handler", path=path)
+    body = error_body(error.code, error.message, status, path)
+    return JSONResponse(body, status, headers_of(error))
 
 
 def headers_of(error: errors.AutomatchError) -> dict[str, str]:
@@ -77,12 +83,11 @@ def headers_of(error: errors.AutomatchError) -> dict[str, str]:
     return {}
 
 
-def internal_error_response(exc: Exception, *, where: str) -> JSONResponse:
+def internal_error_response(exc: Exception, *, where: str, path: str = "") -> JSONResponse:
     """Tell that something broke, and log its kind; the message of *exc* may quote data."""
     log.error("request crashed", error=type(exc).__name__, where=where)
-    return JSONResponse(
-        error_body("internal", "Something went wrong on our side; try again in a moment."), 500
-    )
+    message = "Something went wrong on our side; try again in a moment."
+    return JSONResponse(error_body("internal", message, 500, path), 500)
 
 
 def _field(place: tuple[int | str, ...]) -> str:
@@ -95,27 +100,27 @@ def _field(place: tuple[int | str, ...]) -> str:
 def add_error_handlers(app: FastAPI) -> None:
     """Make every error of the application leave in the one shape."""
 
-    async def on_automatch_error(_: Request, exc: Exception) -> JSONResponse:
+    async def on_automatch_error(request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, errors.AutomatchError)
-        return error_response(exc)
+        return error_response(exc, path=request.url.path)
 
-    async def on_invalid(_: Request, exc: Exception) -> JSONResponse:
+    async def on_invalid(request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, RequestValidationError)
         # What was sent is not repeated: it may be a password.
         problems = "; ".join(
             f"{_field(problem['loc'])}: {problem['msg']}" for problem in exc.errors()[:5]
         )
-        return JSONResponse(error_body("input_invalid", f"{problems}."), 422)
+        body = error_body("input_invalid", f"{problems}.", 422, request.url.path)
+        return JSONResponse(body, 422)
 
-    async def on_http_error(_: Request, exc: Exception) -> JSONResponse:
+    async def on_http_error(request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, HTTPException)
         if isinstance(exc.__cause__, errors.AutomatchError):
             # FastAPI calls whatever happens while it reads a body a bad request.
-            return error_response(exc.__cause__)
+            return error_response(exc.__cause__, path=request.url.path)
         code = _HTTP_CODES.get(exc.status_code, "request_invalid")
-        return JSONResponse(
-            error_body(code, f"{exc.detail}."), exc.status_code, dict(exc.headers or {})
-        )
+        body = error_body(code, f"{exc.detail}.", exc.status_code, request.url.path)
+        return JSONResponse(body, exc.status_code, dict(exc.headers or {}))
 
     app.add_exception_handler(errors.AutomatchError, on_automatch_error)
     app.add_exception_handler(RequestValidationError, on_invalid)

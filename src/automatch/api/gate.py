@@ -137,12 +137,12 @@ class Gate:
         except AutomatchError as exc:
             if started:
                 raise
-            await error_response(exc)(scope, receive, send_with_headers)
+            await error_response(exc, path=scope["path"])(scope, receive, send_with_headers)
         except Exception as exc:
             # The edge of the server: nothing above it would tell the client anything.
             if started:
                 raise
-            response = internal_error_response(exc, where=_route_of(scope))
+            response = internal_error_response(exc, where=_route_of(scope), path=scope["path"])
             await response(scope, receive, send_with_headers)
 
     async def _pass(self, scope: Scope, body: Body, send: Send) -> None:

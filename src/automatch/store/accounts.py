@@ -5,7 +5,7 @@ Every function runs as the API's login, before there is anyone to act as.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -75,8 +75,29 @@ async def rotate_refresh_token(
     return (row[0], row[1]) if row else None
 
 
-async def end_session(conn: Connection, session_id: UUID) -> None:
-    await conn.execute(_SQL["end_session"], {"session_id": session_id})
+async def end_sessions(
+    conn: Connection, session_id: UUID, scope: Literal["global", "local", "others"]
+) -> None:
+    """End sessions of the person of a live one: all of them, this one, or all others."""
+    await conn.execute(_SQL["end_sessions"], {"session_id": session_id, "scope": scope})
+
+
+async def update_user(
+    conn: Connection,
+    session_id: UUID,
+    *,
+    encrypted_password: str | None,
+    data: dict[str, Any] | None,
+) -> None:
+    """Change the person of a live session; a new password ends their other sessions."""
+    await conn.execute(
+        _SQL["update_user"],
+        {
+            "session_id": session_id,
+            "encrypted_password": encrypted_password,
+            "data": None if data is None else Jsonb(data),
+        },
+    )
 
 
 async def load_session_user(conn: Connection, session_id: UUID) -> User | None:

@@ -16,8 +16,12 @@ from auth.rotate_refresh_token(
     make_interval(secs => %(reuse_s)s), make_interval(secs => %(unused_s)s)
 )
 
--- name: end_session
-select auth.end_session(%(session_id)s)
+-- name: end_sessions
+select auth.end_sessions(%(session_id)s, %(scope)s)
+
+-- name: update_user
+-- Null leaves a value as it is.
+select auth.update_user(%(session_id)s, %(encrypted_password)s, %(data)s)
 
 -- name: load_session_user
 -- Who is signed in by a session; no row once it has ended.

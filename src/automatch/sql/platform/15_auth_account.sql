@@ -1,0 +1,41 @@
+-- What a signed-in person does with their account, in the place where Supabase has it. Idempotent.
+
+create or replace function auth.end_sessions(p_session_id uuid, p_scope text)
+returns void
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    delete from auth.sessions as s
+    using auth.sessions as mine
+    where mine.id = p_session_id
+      and s.user_id = mine.user_id
+      and case p_scope when 'global' then true when 'others' then s.id <> mine.id when 'local' then s.id = mine.id end
+$$;
+comment on function auth.end_sessions(uuid, text) is
+    'End sessions of the person of a live one: all (global), this one (local), or all but this one (others).';
+
+create or replace function auth.update_user(p_session_id uuid, p_encrypted_password text, p_data jsonb)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update auth.users as u
+    set encrypted_password = coalesce(p_encrypted_password, u.encrypted_password),
+        raw_user_meta_data = coalesce(p_data, u.raw_user_meta_data),
+        updated_at = automatch.now()
+    from auth.sessions as s
+    where s.id = p_session_id and u.id = s.user_id;
+    if p_encrypted_password is not null then
+        -- Whoever knew the old password is signed out with it.
+        perform auth.end_sessions(p_session_id, 'others');
+    end if;
+end
+$$;
+comment on function auth.update_user(uuid, text, jsonb) is
+    'Change the password or the metadata of the person of a live session; null leaves a value as it is.';
+
+revoke execute on function auth.end_sessions(uuid, text), auth.update_user(uuid, text, jsonb) from public;
+grant execute on function auth.end_sessions(uuid, text), auth.update_user(uuid, text, jsonb) to automatch_api;
