@@ -33,6 +33,20 @@ _MATCH = """
     select automatch.put_in_feeds(array(select id from written))
 """
 
+_PAIR = """
+    with side as (
+        select id, profile_id, row_number() over (order by id) as number
+        from public.faces where id = any (%(faces)s::uuid[])
+    ),
+    written as (
+        insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity)
+        select a.id, b.id, a.profile_id, b.profile_id, %(similarity)s
+        from side as a join side as b on a.number = 1 and b.number = 2
+        returning id
+    )
+    select automatch.put_in_feeds(array(select id from written))
+"""
+
 
 async def add_own_face(database: Database, person_id: str) -> UUID:
     """Give a person a face that nothing has looked at."""
@@ -71,6 +85,14 @@ async def add_matches(
                     await conn.execute(statement, values)
             faces.append(face_id)
     return faces
+
+
+async def match_faces(
+    database: Database, one: object, other: object, *, similarity: float = 0.8
+) -> None:
+    """Match the faces of two people who have accounts."""
+    async with await psycopg.AsyncConnection.connect(database.owner) as conn:
+        await conn.execute(_PAIR, {"faces": [one, other], "similarity": similarity})
 
 
 async def faces_in_feed(database: Database, person_id: str) -> set[str]:

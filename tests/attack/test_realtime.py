@@ -1,0 +1,271 @@
+"""What a stranger, or a person with bad intentions, tries at the websocket."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from automatch.api.tokens import Tokens
+from automatch.model import Role
+from automatch.settings import RealtimeSettings, Settings
+from tests.attack.test_tokens import claims_of, forge
+from tests.support.matches import add_matches, add_own_face
+from tests.support.phoenix import INSERTS, phone
+from tests.support.postgres import Database, TestCluster
+from tests.support.system import PASSWORD, System, running_server
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_nobody_connects_without_a_key_of_ours(
+    server: System, subtests: pytest.Subtests
+) -> None:
+    secret, now = server.secrets.jwt_secret, int(time.time())
+    anon = {"iss": "automatch/auth/v1", "role": "anon", "iat": now, "exp": now + 60}
+    async with phone(server, apikey=forge(secret, anon)) as line:
+        assert await line.is_quiet()
+    for name, query, status in [
+        ("none", {"apikey": ""}, 401),
+        ("nonsense", {"apikey": "x"}, 401),
+        ("another project's", {"apikey": forge("0" * 64, anon)}, 401),
+        ("expired", {"apikey": forge(secret, anon | {"exp": now - 90})}, 401),
+        ("unsigned", {"apikey": forge(secret, anon, alg="none")}, 401),
+        ("endless", {"apikey": "x" * 7000}, 401),
+        ("unknown version", {"version": "3.0.0"}, 422),
+    ]:
+        with subtests.test(name):
+            with pytest.raises(InvalidStatus) as refused:
+                async with phone(server, **query):
+                    pass
+            answer = refused.value.response
+            assert answer.status_code == status
+            assert set(json.loads(answer.body or b"")["error"]) == {"code", "message"}
+
+
+async def test_nobody_joins_without_the_token_of_a_person(
+    server: System, subtests: pytest.Subtests
+) -> None:
+    her = await server.join()
+    secret, good = server.secrets.jwt_secret, claims_of(her.token)
+    tokens = Tokens(secret, server.settings.auth)
+    now = int(time.time())
+    for name, token in [
+        ("none", None),
+        ("public key", tokens.issue_key(Role.ANON)),
+        ("service key", tokens.issue_key(Role.SERVICE)),
+        ("nonsense", "x"),
+        ("another's signature", forge("0" * 64, good)),
+        ("unsigned", forge(secret, good, alg="none")),
+        ("expired", forge(secret, good | {"exp": now - 90})),
+        ("of tomorrow", forge(secret, good | {"iat": now + 86400})),
+        ("role of a superuser", forge(secret, good | {"role": "postgres"})),
+        ("endless", her.token + "x" * 9000),
+    ]:
+        with subtests.test(name):
+            async with phone(server) as line:
+                status, told = await line.join(token)
+                assert status == "error"
+                assert "sign in" in told["reason"].lower()
+
+
+async def test_cookie_of_a_page_opens_no_channel(server: System) -> None:
+    her = await server.join()
+    form = {"email": her.email, "password": PASSWORD}
+    answer = await server.client.post("/sign-in", data=form, headers={"origin": server.url})
+    cookies = "; ".join(f"{name}={value}" for name, value in answer.cookies.items())
+    server.client.cookies.clear()
+    assert cookies
+    headers = {"cookie": cookies, "origin": "https://elsewhere.example"}
+    async with phone(server, headers=headers) as line:
+        assert (await line.join(None))[0] == "error"
+
+
+async def test_topic_and_filter_give_no_right(server: System) -> None:
+    her, other = await server.join(), await server.join()
+    own = await add_own_face(server.database, her.id)
+    async with phone(server) as line:
+        await line.joined(
+            other,
+            {**INSERTS, "filter": f"face_a_id=eq.{own}"},
+            {**INSERTS, "filter": f"face_b_id=eq.{own}"},
+            INSERTS,
+            topic=f"realtime:public:matches:{her.id}",
+        )
+
+        await add_matches(server.database, her.id, own, 3)
+
+        assert await line.is_quiet()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {**INSERTS, "filter": "id=eq.' or 1=1 --"},
+        {**INSERTS, "filter": "id=eq.x); drop table matches; --"},
+        {**INSERTS, "filter": "1=1) or (id=eq.x"},
+        {**INSERTS, "filter": "similarity=gt.0.5"},
+        {**INSERTS, "filter": "profile_a_id=eq.00000000-0000-0000-0000-000000000000"},
+        {**INSERTS, "filter": "number=gt.0"},
+        {**INSERTS, "filter": "id=in.(" + ",".join(str(uuid4()) for _ in range(101)) + ")"},
+        {**INSERTS, "filter": "created_at=gt." + "9" * 5000},
+        {**INSERTS, "filter": ["id=eq.x"]},
+        {**INSERTS, "select": ["similarity"]},
+        {**INSERTS, "select": ["id", {"a": 1}]},
+        {**INSERTS, "select": "id"},
+        {**INSERTS, "schema": "auth", "table": "users"},
+        {**INSERTS, "schema": "automatch"},
+        {**INSERTS, "table": "faces"},
+        {**INSERTS, "table": "*"},
+        {**INSERTS, "table": ["matches"]},
+        {**INSERTS, "event": "DELETE"},
+        {**INSERTS, "event": "UPDATE"},
+        {**INSERTS, "event": None},
+        {"event": "INSERT", "schema": "public"},
+        "matches",
+    ],
+    ids=lambda asked: str(asked)[:70],
+)
+async def test_what_is_not_offered_is_refused_with_a_reason(server: System, asked: Any) -> None:
+    her = await server.join()
+    async with phone(server) as line:
+        status, told = await line.join(her, asked)
+
+        assert status == "error"
+        assert told["reason"].endswith(".")
+        assert not set("'\"") & set(told["reason"])
+        assert await line.is_quiet()
+        await line.joined(her)
+
+
+@pytest.mark.parametrize(
+    "config", [None, [], {}, {"postgres_changes": []}, {"postgres_changes": {}}]
+)
+async def test_channel_of_nothing_is_refused(server: System, config: Any) -> None:
+    her = await server.join()
+    payload = {"config": config, "access_token": her.token}
+    async with phone(server) as line:
+        status, told = await line.ask("realtime:x", "phx_join", payload)
+
+        assert (status, "postgres_changes" in told["reason"]) == ("error", True)
+        asked = {"config": {"postgres_changes": [INSERTS], "presence": {"enabled": True}}}
+        presence = asked | {"access_token": her.token}
+        assert (await line.ask("realtime:x", "phx_join", presence))[0] == "error"
+        assert (await line.ask("phoenix", "phx_join", payload))[0] == "error"
+
+
+async def test_broadcast_reaches_nobody(server: System) -> None:
+    her, other = await server.join(), await server.join()
+    async with phone(server) as hers, phone(server) as others:
+        await hers.joined(her)
+        await others.joined(other)
+        told = {"type": "broadcast", "event": "shout", "payload": {"a": 1}}
+
+        for event in ("broadcast", "presence", "postgres_changes", "phx_close", "system"):
+            assert (await hers.ask("realtime:x", event, told))[0] == "error"
+
+        assert await others.is_quiet()
+
+
+_FORMS = [
+    "",
+    "{",
+    "null",
+    "5",
+    "[]",
+    "{}",
+    "[" * 20_000,
+    '{"a":' * 9_000,
+    "NaN",
+    json.dumps({"topic": "phoenix", "event": "heartbeat", "payload": [], "ref": "1"}),
+    json.dumps({"topic": "phoenix", "event": "heartbeat", "payload": {}, "ref": 1}),
+    json.dumps({"topic": "x" * 256, "event": "heartbeat", "payload": {}, "ref": "1"}),
+    json.dumps({"topic": "phoenix", "event": {}, "payload": {}, "ref": "1"}),
+    json.dumps({"topic": "phoenix", "event": "heartbeat", "payload": {}, "ref": "1" * 65}),
+    json.dumps([None, "1", "phoenix", "heartbeat", {}]),
+]
+
+
+@pytest.mark.parametrize("text", _FORMS, ids=lambda text: text[:30])
+async def test_what_is_no_message_closes_the_connection(server: System, text: str) -> None:
+    async with phone(server) as line:
+        await line.connection.send(text)
+
+        code, reason = await line.closed()
+        assert code == 1008
+        assert reason.startswith("A message ")
+
+
+async def test_bytes_and_giants_close_the_connection(server: System) -> None:
+    async with phone(server) as line:
+        await line.connection.send(b"\x03\x00")
+        assert (await line.closed())[0] == 1003
+    async with phone(server) as line:
+        await line.connection.send("x" * 65_537)
+        assert (await line.closed())[0] == 1009
+
+    async def pieces() -> Any:
+        for _ in range(100):
+            yield "x" * 1000
+
+    async with phone(server) as line:
+        await line.connection.send(pieces())
+        assert (await line.closed())[0] == 1009
+
+
+async def test_flood_of_messages_closes_the_connection(server: System) -> None:
+    async with phone(server) as line:
+        for _ in range(400):
+            await line.send("phoenix", "heartbeat")
+
+        assert await line.closed() == (1008, "too many messages")
+
+
+async def test_flood_of_joins_is_slowed_down(server: System) -> None:
+    her = await server.join()
+    async with phone(server) as line:
+        answers = [await line.join(her, {**INSERTS, "table": "x"}) for _ in range(40)]
+
+        reasons = [told["reason"].partition(":")[0] for _, told in answers]
+        assert reasons[:30].count("ClientJoinRateLimitReached") == 0
+        assert reasons[-1] == "ClientJoinRateLimitReached"
+        assert await line.is_quiet()
+
+
+async def test_reader_that_never_reads_is_given_up(
+    settings: Settings,
+    cluster: TestCluster,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("automatch.realtime.socket._SEND_WITHIN_S", 0.5)
+    monkeypatch.setattr("automatch.cli.serving._GOODBYE_S", 0.5)
+    one = settings.model_copy(update={"realtime": RealtimeSettings(max_connections=1)})
+    async with running_server(one, cluster.secrets, database) as system:
+        her = await system.join()
+        own = await add_own_face(database, her.id)
+        async with phone(system) as line:
+            await line.joined(her, *[{**INSERTS, "select": None}] * 20)
+            # Nothing is taken from the socket any more: what is sent piles up at the server.
+            line.connection.transport.pause_reading()
+            while await _is_full(system):
+                await add_matches(database, her.id, own, 50)
+
+
+async def test_plain_request_gets_an_error_in_the_one_shape(server: System) -> None:
+    answer = await server.client.get("/realtime/v1/websocket", params={"apikey": "x"})
+
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "not_found"
+
+
+async def _is_full(system: System) -> bool:
+    try:
+        async with phone(system):
+            return False
+    except InvalidStatus as exc:
+        return exc.response.status_code == 429
