@@ -19,10 +19,42 @@ from automatch.cli import (
     tokens,
     tune,
 )
+from automatch.cli.lazy import Lazy, add_lazily, lazy_group
 from automatch.errors import AutomatchError
+
+COMMANDS: dict[str, Lazy] = {
+    "up": (
+        "run:up",
+        "Start everything: database, web server, worker and scheduler. Ctrl-C stops it all.",
+    ),
+    "serve": ("run:serve", "Start the web server alone: API and pages."),
+    "worker": (
+        "run:worker",
+        "Start a worker with its scheduler. SIGTERM finishes or gives back what it holds.",
+    ),
+    "migrate": (
+        "database:migrate",
+        "Bring the database up to this version. Any number may run at once.",
+    ),
+    "demo": ("demo:demo", "Fill a school with simulated people, all marked as such."),
+    "token": ("tokens:token", "Print an access token of a person, or a key of the project."),
+    "threshold": (
+        "thresholds:threshold",
+        "Show or set the similarity from which on two people match.",
+    ),
+    "calibrate": (
+        "calibrate:calibrate",
+        "Fit the similarity scale to strangers of opposite gender inside the schools.",
+    ),
+    "tune": ("tune:tune", "Show how groups are searched, how fast and how well; change it."),
+    "jobs": ("jobs:app", "The queue: look, pause, retry, cancel."),
+    "db": ("database:app", "The database itself."),
+}
+"""Where each command is, and the first line of its help."""
 
 app = typer.Typer(
     name="automatch",
+    cls=lazy_group(COMMANDS),
     help="Automatic face matching in the background.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -41,6 +73,7 @@ app.command()(tune.tune)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(duplicates.app, name="duplicates")
 app.add_typer(database.app, name="db")
+add_lazily(app, COMMANDS)
 
 
 def _print_version(wanted: bool) -> None:
