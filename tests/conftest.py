@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.support.build",
     "tests.support.system",
     "tests.support.command",
+    "tests.support.doctor",
 ]

@@ -36,6 +36,10 @@ COMMANDS: dict[str, Lazy] = {
         "database:migrate",
         "Bring the database up to this version. Any number may run at once.",
     ),
+    "doctor": (
+        "doctor:doctor",
+        "Look the installation over: what is wrong, and what to do about it.",
+    ),
     "demo": ("demo:demo", "Fill a school with simulated people, all marked as such."),
     "token": ("tokens:token", "Print an access token of a person, or a key of the project."),
     "threshold": (

@@ -44,16 +44,43 @@ def load_or_create(home: Path) -> Secrets:
         SecretsError: the file is open to others, belongs to someone else or is damaged.
     """
     create_home(home)
-    path = home / _FILE_NAME
+    path = secrets_file(home)
     try:
         if not os.path.lexists(path):
             _create(path)
         return _parse(path, _read_closed(path))
     except OSError as exc:
+        raise _unusable(path, exc) from exc
+
+
+def read(home: Path) -> Secrets:
+    """Read `secrets.json` in the data folder, and make nothing.
+
+    Raises:
+        SecretsError: there is none, or what `load_or_create` says.
+    """
+    path = secrets_file(home)
+    try:
+        return _parse(path, _read_closed(path))
+    except FileNotFoundError as exc:
         raise SecretsError(
-            f"The secrets file {path} cannot be used ({exc.strerror}); "
-            "give it to the user that runs Auto-Match."
+            f"There is no secrets file {path}; `automatch up` makes one, or AUTOMATCH_HOME names "
+            "another folder than the one in use."
         ) from exc
+    except OSError as exc:
+        raise _unusable(path, exc) from exc
+
+
+def secrets_file(home: Path) -> Path:
+    """Return where the secrets lie."""
+    return home / _FILE_NAME
+
+
+def _unusable(path: Path, exc: OSError) -> SecretsError:
+    return SecretsError(
+        f"The secrets file {path} cannot be used ({exc.strerror}); "
+        "give it to the user that runs Auto-Match."
+    )
 
 
 def _create(path: Path) -> None:

@@ -1,0 +1,61 @@
+-- name: workers
+-- The name of a session is seen by everybody. A worker has one that listens for new jobs, but for
+-- its first moments and while it is busy beginning.
+select greatest(
+    (count(*) filter (where application_name = 'automatch-worker-listen'))::integer,
+    least(count(*), 1)::integer
+)
+from pg_catalog.pg_stat_activity
+where application_name in ('automatch-worker', 'automatch-worker-listen') and datname = current_database()
+
+-- name: pace
+select
+    q.paused, q.paused_schools, q.waiting, q.expired_leases, q.oldest_waiting_s,
+    (
+        select count(*) from public.match_jobs as j
+        where j.completed_at > automatch.now() - interval '1 minute'
+    ) as ended_lately,
+    (
+        select count(*) from public.match_jobs as j
+        where j.status = 'processing' and j.lease_expires_at < automatch.now() - interval '1 minute'
+    ) as long_expired
+from public.get_match_queue() as q
+
+-- name: failed
+-- By reason, without the photos that were searched for since.
+select f.error_code as code, count(*) as jobs
+from public.match_jobs as f
+where f.status = 'failed' and not exists (
+    select from public.match_jobs as later
+    where later.face_id = f.face_id and later.status <> 'failed' and later.created_at >= f.created_at
+)
+group by f.error_code
+order by count(*) desc, f.error_code
+
+-- name: latency
+-- From the upload to the end, of the jobs of the last hour.
+select
+    count(*) as jobs,
+    percentile_cont(0.95) within group (
+        order by extract(epoch from j.completed_at - j.created_at)
+    )::double precision as p95_s
+from public.match_jobs as j
+where j.status = 'completed' and j.created_at > automatch.now() - interval '1 hour'
+
+-- name: sweep
+-- Take back jobs whose lease has run out; how many.
+select public.sweep_match_jobs()
+
+-- name: erasures
+-- Photos of people who left or withdrew whose files are still there.
+select count(*)::integer
+from automatch.photo_erasures as e
+where e.queued_at < automatch.now() - interval '10 minutes'
+
+-- name: newest_photos
+-- Of faces that a worker has seen: their clean copies are there.
+select f.image_path
+from public.faces as f
+where f.embedding is not null
+order by f.created_at desc
+limit 50

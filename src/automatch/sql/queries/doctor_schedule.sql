@@ -1,0 +1,39 @@
+-- name: parts
+-- What of pg_cron and pg_net is there: the extensions, or what stands in for them.
+select
+    to_regclass('cron.job') is not null as has_cron,
+    to_regclass('net._http_response') is not null as has_net,
+    exists (select from pg_catalog.pg_extension as e where e.extname = 'pg_cron') as is_pg_cron
+
+-- name: jobs
+-- The commands hold keys at times: they are looked through, and never shown.
+select
+    j.jobid as id, coalesce(j.jobname, j.jobid::text) as name, j.schedule, j.active, j.command,
+    j.username = current_user as is_own
+from cron.job as j
+where j.jobname = 'process-match-jobs' or j.jobname = 'cleanup-match-jobs'
+   or j.command like '%%match-generator%%' or j.command like '%%match_jobs%%'
+order by j.jobid
+
+-- name: last_run
+select
+    d.status, d.return_message as message,
+    extract(epoch from now() - coalesce(d.end_time, d.start_time))::double precision as ago_s
+from cron.job_run_details as d
+where d.jobid = %(job)s
+order by d.start_time desc nulls last
+limit 1
+
+-- name: responses
+-- What came of the requests of the last hour.
+select
+    count(*)::integer as all_of_them,
+    (count(*) filter (where r.status_code between 200 and 299))::integer as fine,
+    (array_agg(r.status_code order by r.created desc) filter (where r.status_code not between 200 and 299))[1] as status,
+    (array_agg(coalesce(r.error_msg, case when r.timed_out then 'it took too long' end) order by r.created desc)
+        filter (where r.status_code is null))[1] as error
+from net._http_response as r
+where r.created > now() - interval '1 hour'
+
+-- name: reschedule
+select cron.schedule(%(name)s::text, %(schedule)s::text, %(command)s::text)
