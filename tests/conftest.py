@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.support.postgres",
+    "tests.support.supabase",
     "tests.support.build",
     "tests.support.system",
     "tests.support.command",

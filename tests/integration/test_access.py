@@ -52,7 +52,14 @@ CALLABLE = {
         *("automatch.now", "automatch.claims", "automatch.uid", "automatch.refuse"),
         *("auth.uid", "auth.jwt", "auth.role", "automatch.caller_may_see"),
         *("record_consent", "save_profile", "list_schools", "record_upload", "delete_face"),
-        *("feed_page", "feed_position", "viewable_photo", "dismiss_match", "block_profile"),
+        *(
+            "erase_account",
+            "feed_page",
+            "feed_position",
+            "viewable_photo",
+            "dismiss_match",
+            "block_profile",
+        ),
         *("undo_dismissal", "unblock_profile", "hidden_people", "match_pool", "explain_match_job"),
         "choose_face",
         *("last_match_number", "matches_after"),
@@ -62,6 +69,7 @@ CALLABLE = {
         *("auth.start_session", "auth.rotate_refresh_token", "auth.end_session"),
         *("auth.session_user_of", "auth.delete_user", "feed_marks", "count_waiting_match_jobs"),
         *("auth.end_sessions", "auth.update_user"),
+        *("auth.session_user_of", "feed_marks", "count_waiting_match_jobs"),
         *("pause_match_jobs", "resume_match_jobs", "set_match_concurrency", "cancel_match_jobs"),
         *("retry_failed_match_jobs", "requeue_match_job", "prioritize_match_jobs"),
         *("get_match_queue", "list_match_jobs", "list_audit_log", "get_match_job_stats"),
@@ -393,6 +401,7 @@ ATTACKED = [
     "select public.explain_match_job(gen_random_uuid())",
     "select public.delete_face(gen_random_uuid())",
     "select public.choose_face(gen_random_uuid(), 0)",
+    "select public.erase_account()",
 ]
 
 

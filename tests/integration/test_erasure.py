@@ -56,7 +56,8 @@ def test_erased_person_leaves_nothing_but_a_gap_in_feeds_and_the_order_to_delete
     (she, her_face), (he, _) = matched
     session = one(conn, "select auth.start_session(%s, 'token')", she)
     assert len(traces(conn, she, her_face)) >= 10
-    conn.execute("select auth.delete_user(%s)", [session])
+    with acting(conn, she, session=session):
+        conn.execute("select public.erase_account()")
 
     assert traces(conn, she, her_face) == {
         "automatch.feed_entries": 1,
@@ -73,7 +74,8 @@ def test_session_that_has_ended_erases_nobody(conn, matched):
     (she, _), _ = matched
     session = one(conn, "select auth.start_session(%s, 'token')", she)
     conn.execute("select auth.end_session(%s)", [session])
-    conn.execute("select auth.delete_user(%s)", [session])
+    with refused("token_invalid"), acting(conn, she, session=session):
+        conn.execute("select public.erase_account()")
 
     assert one(conn, "select count(*) from auth.users") == 1
 

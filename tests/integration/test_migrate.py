@@ -11,6 +11,7 @@ import pytest
 
 from automatch.errors import DatabaseNewerError, DatabaseUnavailableError, MigrationError
 from automatch.store.migrate import MIGRATIONS, PLATFORM, migrate, pending
+from tests.support.supabase_cli import push
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,9 +40,6 @@ FILES = {
         "insert into visits select 'to ' || current_setting('search_path');\n"
     ),
 }
-
-# As much of SQL's grammar as finding the end of a statement takes.
-_TOKEN = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"[^\"]*\"|(\$\w*\$).*?\1|;|.", re.DOTALL)
 
 
 @pytest.fixture
@@ -73,17 +71,6 @@ async def fetch(dsn: str, query: str) -> list[tuple[Any, ...]]:
 async def execute(dsn: str, statement: str) -> None:
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         await connection.execute(statement.encode())
-
-
-def split(text: str) -> list[str]:
-    """Split a file into its statements, as the Supabase CLI does before it sends them."""
-    statements = [""]
-    for token in _TOKEN.finditer(text):
-        if token[0] == ";":
-            statements.append("")
-        elif not token[0].startswith("--"):
-            statements[-1] += token[0]
-    return [statement for statement in statements if statement.strip()]
 
 
 async def test_files_are_applied_in_order_and_recorded(
@@ -269,14 +256,7 @@ async def test_package_migrates_twice(cluster: TestCluster, blank_database: Data
 async def test_package_migrates_statement_by_statement_in_one_pipeline(
     blank_database: Database,
 ) -> None:
-    async with await psycopg.AsyncConnection.connect(
-        blank_database.owner, autocommit=True, prepare_threshold=None
-    ) as connection:
-        for path in sorted(MIGRATIONS.glob("*.sql")):
-            async with connection.pipeline():
-                await connection.execute("reset all")
-                for statement in split(path.read_text()):
-                    await connection.execute(statement.encode())
+    await push(blank_database.owner, MIGRATIONS)
 
     assert await fetch(
         blank_database.owner, "select to_regclass('public.matches') is not null"

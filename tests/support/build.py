@@ -72,10 +72,16 @@ def connect(dsn: str, **more: Any) -> psycopg.Connection:
 
 @contextmanager
 def acting(
-    conn: psycopg.Connection, person: UUID | None = None, role: str = "authenticated"
+    conn: psycopg.Connection,
+    person: UUID | None = None,
+    role: str = "authenticated",
+    *,
+    session: UUID | None = None,
 ) -> Iterator[psycopg.Connection]:
     """Act as somebody inside the open transaction, and as the login again afterwards."""
     claims = {"role": role, **({"sub": str(person)} if person else {})}
+    if session is not None:
+        claims["session_id"] = str(session)
     # Opens a transaction where none is open, so that what follows is a savepoint in it.
     conn.execute("select")
     with conn.transaction():

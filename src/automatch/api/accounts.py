@@ -184,11 +184,8 @@ class Accounts:
         Raises:
             TokenInvalidError: the session has ended.
         """
-        user = await self.load_user(claims)
-        assert claims.session_id is not None
-        assert user.id == claims.subject
-        async with self._db.as_login() as conn:
-            await accounts.delete_user(conn, claims.session_id)
+        async with self._db.as_user(claims) as conn:
+            await accounts.erase_account(conn)
 
     async def _start(self, conn: Connection, user_id: UUID) -> Session:
         refresh_token = secrets.token_urlsafe(32)

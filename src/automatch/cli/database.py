@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,8 +13,11 @@ from automatch.cli.run import Home
 from automatch.cli.running import migrate_database, running_database
 from automatch.settings import Settings, load_settings
 from automatch.store.addresses import Role, database_address
+from automatch.store.export import list_missing, write_migrations
 from automatch.store.migrate import pending
 from automatch.store.secrets import load_or_create
+
+_SUPABASE_FOLDER = Path("supabase", "migrations")
 
 app = typer.Typer(help="The database itself.", no_args_is_help=True)
 
@@ -47,6 +51,32 @@ def url(
     """Print a connection string, password included: `psql "$(automatch db url)"`."""
     settings = load_settings(home=home)
     typer.echo(database_address(settings, load_or_create(settings.home), role))
+
+
+@app.command()
+def export(
+    folder: Annotated[
+        Path, typer.Argument(help="Where the Supabase CLI looks for them.")
+    ] = _SUPABASE_FOLDER,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing: name what is missing; exit 1 if anything is."),
+    ] = False,
+) -> None:
+    """Write the migrations beside your own, for `supabase db push`. No file is written over."""
+    missing = list_missing(folder)
+    if check:
+        for file in missing:
+            typer.echo(folder / file.name)
+        raise typer.Exit(1 if missing else 0)
+    for copy in write_migrations(folder, missing):
+        typer.echo(copy)
+    typer.secho(
+        f"{len(missing)} migrations written to {folder}."
+        if missing
+        else f"{folder} has all migrations of this version.",
+        err=True,
+    )
 
 
 async def _migrate(settings: Settings, *, check: bool) -> list[str]:

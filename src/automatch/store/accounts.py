@@ -1,6 +1,6 @@
 """Who can sign in: users, their sessions, and refresh tokens of which only a hash is kept.
 
-Every function runs as the API's login, before there is anyone to act as.
+All but the last run as the API's login, before there is anyone to act as.
 """
 
 from __future__ import annotations
@@ -107,6 +107,10 @@ async def load_session_user(conn: Connection, session_id: UUID) -> User | None:
         return await cursor.fetchone()
 
 
-async def delete_user(conn: Connection, session_id: UUID) -> None:
-    """Erase the person of a live session with everything that is theirs."""
-    await conn.execute(_SQL["delete_user"], {"session_id": session_id})
+async def erase_account(conn: Connection) -> None:
+    """Erase the person who asks, with everything that is theirs; as that person.
+
+    Raises:
+        TokenInvalidError: their session has ended.
+    """
+    await conn.execute(_SQL["erase_account"])

@@ -173,17 +173,8 @@ as $$
 $$;
 comment on function auth.session_user_of(uuid) is 'Who is signed in by a session; no row once it has ended.';
 
-create or replace function auth.delete_user(p_session_id uuid)
-returns void
-language sql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    delete from auth.users as u
-    using auth.sessions as s
-    where s.id = p_session_id and u.id = s.user_id
-$$;
-comment on function auth.delete_user(uuid) is 'Erase the person of a live session, and all that is theirs.';
+-- Of an earlier version; public.erase_account() is in its place.
+drop function if exists auth.delete_user(uuid);
 
 do $$
 declare

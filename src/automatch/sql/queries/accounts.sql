@@ -28,5 +28,5 @@ select auth.update_user(%(session_id)s, %(encrypted_password)s, %(data)s)
 select id, email, app_metadata, user_metadata, created_at, last_sign_in_at
 from auth.session_user_of(%(session_id)s)
 
--- name: delete_user
-select auth.delete_user(%(session_id)s)
+-- name: erase_account
+select public.erase_account()

@@ -1,0 +1,134 @@
+"""A Postgres set up like a Supabase project, where the role that migrates is no superuser."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from automatch.settings import PostgresSettings, Settings
+from automatch.store.addresses import database_address
+from automatch.store.embedded import EmbeddedPostgres
+from automatch.store.migrate import migrate
+from automatch.store.secrets import Secrets, load_or_create
+from tests.support.postgres import Database, remove_home
+
+_HERE = Path(__file__).parent
+_EMPTY = "template_project"
+_MIGRATED = "template_migrated_project"
+_serial = itertools.count()
+
+
+@dataclass(frozen=True)
+class SupabaseCluster:
+    """The cluster in which the projects of one test process are databases."""
+
+    secrets: Secrets
+    admin: str
+    """Address of supabase_admin, the superuser whom only Supabase is."""
+    address: Database
+    """Of the database `postgres`; `owner` is the role `postgres`."""
+
+    def create(self, name: str, template: str) -> Database:
+        """Make a database that is a copy of another, and belongs to `postgres`."""
+        with psycopg.connect(self.admin, autocommit=True) as conn:
+            conn.execute(
+                sql.SQL("create database {} template {} owner postgres").format(
+                    sql.Identifier(name), sql.Identifier(template)
+                )
+            )
+        return self.address.named(name)
+
+    def drop(self, name: str) -> None:
+        with psycopg.connect(self.admin, autocommit=True) as conn:
+            conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+    async def migrate(self, database: Database) -> list[str]:
+        """Do what `automatch migrate` does, as `postgres`; return the versions applied."""
+        return await migrate(
+            database.owner,
+            api_password=self.secrets.api_password,
+            worker_password=self.secrets.worker_password,
+        )
+
+    def as_admin(self, database: Database) -> str:
+        """Return supabase_admin's address of a project."""
+        name = psycopg.conninfo.conninfo_to_dict(database.owner)["dbname"]
+        return make_conninfo(self.admin, dbname=str(name))
+
+
+@pytest.fixture(scope="session")
+async def supabase_cluster(
+    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[SupabaseCluster]:
+    """Start a cluster whose superuser is supabase_admin, with an empty project to copy."""
+    assert anyio_backend == "asyncio"
+    home = tmp_path_factory.mktemp("supabase") / "home"
+    settings = Settings(
+        home=home,
+        database_url=None,
+        postgres=PostgresSettings(shared_buffers_mb=64, max_connections=100),
+    )
+    secrets = load_or_create(home)
+    async with EmbeddedPostgres(settings, secrets):
+        address = Database(
+            owner=database_address(settings, secrets, "owner"),
+            api=database_address(settings, secrets, "api"),
+            worker=database_address(settings, secrets, "worker"),
+        )
+        admin = _make_roles(address.owner, secrets.owner_password)
+        cluster = SupabaseCluster(secrets, admin, address)
+        project = cluster.create(_EMPTY, "template0")
+        with psycopg.connect(cluster.as_admin(project)) as conn:
+            conn.execute((_HERE / "supabase_project.sql").read_bytes())
+        yield cluster
+    remove_home(home)
+
+
+def _make_roles(first: str, password: str) -> str:
+    """Turn the superuser into supabase_admin, and give its name to a role of less power."""
+    with psycopg.connect(first, autocommit=True) as conn:
+        conn.execute(
+            sql.SQL("create role renamer superuser login password {}").format(sql.Literal(password))
+        )
+    with psycopg.connect(make_conninfo(first, user="renamer"), autocommit=True) as conn:
+        conn.execute("alter role postgres rename to supabase_admin")
+    admin = make_conninfo(first, user="supabase_admin")
+    with psycopg.connect(admin, autocommit=True) as conn:
+        conn.execute("drop role renamer")
+        conn.execute((_HERE / "supabase_roles.sql").read_bytes())
+        conn.execute(sql.SQL("alter role postgres password {}").format(sql.Literal(password)))
+        conn.execute("alter database postgres owner to postgres")
+    return admin
+
+
+@pytest.fixture
+def project(supabase_cluster: SupabaseCluster) -> Iterator[Database]:
+    """Give the database of a new Supabase project."""
+    name = f"project_{next(_serial)}"
+    yield supabase_cluster.create(name, _EMPTY)
+    supabase_cluster.drop(name)
+
+
+@pytest.fixture(scope="session")
+async def migrated_template(anyio_backend: str, supabase_cluster: SupabaseCluster) -> str:
+    """Migrate a project once, to be copied; nothing may connect to it afterwards."""
+    assert anyio_backend == "asyncio"
+    await supabase_cluster.migrate(supabase_cluster.create(_MIGRATED, _EMPTY))
+    return _MIGRATED
+
+
+@pytest.fixture
+def migrated_project(
+    supabase_cluster: SupabaseCluster, migrated_template: str
+) -> Iterator[Database]:
+    """Give the database of a Supabase project with Auto-Match in it."""
+    name = f"project_{next(_serial)}"
+    yield supabase_cluster.create(name, migrated_template)
+    supabase_cluster.drop(name)
