@@ -3,7 +3,8 @@
 AutomatchError
 ├── SettingsError                what the operator configured cannot work
 │   ├── SecretsError             the secrets file is missing, open to others or broken
-│   └── InstanceRunningError     another process already serves this data folder
+│   ├── InstanceRunningError     another process already serves this data folder
+│   └── ModelsFileError          models.toml of the data folder has a mistake
 ├── AuthError                    who is asking is not known
 │   ├── TokenMissingError
 │   ├── TokenInvalidError
@@ -58,6 +59,11 @@ AutomatchError
 ├── EmbedderError                the model cannot be used
 │   ├── ModelMissingError
 │   ├── ModelDamagedError
+│   ├── ModelUnknownError
+│   ├── ModelUnfitError          the detector lacks what the model needs
+│   ├── ModelRefusedError        a file that was fetched is not the one that is meant
+│   ├── ModelUnreachableError    a file could not be fetched
+│   ├── LicenceNotAcceptedError
 │   └── EmbeddingInvalidError
 └── StoreError                   Postgres or the photo folder does not answer
     ├── DatabaseUnavailableError
@@ -118,6 +124,12 @@ class InstanceRunningError(SettingsError):
     """Another Auto-Match already runs on this data folder."""
 
     code = "instance_running"
+
+
+class ModelsFileError(SettingsError):
+    """The file models.toml of the data folder has a mistake."""
+
+    code = "models_file_invalid"
 
 
 class AuthError(AutomatchError):
@@ -474,6 +486,38 @@ class ModelDamagedError(EmbedderError):
             f"{remedy or _REINSTALL}."
         )
         self.path = path
+
+
+class ModelUnknownError(EmbedderError):
+    """There is no such model; `automatch models list` names them all."""
+
+    code = "model_unknown"
+
+
+class ModelUnfitError(EmbedderError):
+    """The face detector in use does not give what this model needs."""
+
+    code = "model_unfit"
+
+
+class ModelRefusedError(EmbedderError):
+    """The file is not the one that the registry means."""
+
+    code = "model_refused"
+    transient = False
+
+
+class ModelUnreachableError(EmbedderError):
+    """The file could not be fetched; try again."""
+
+    code = "model_unreachable"
+
+
+class LicenceNotAcceptedError(EmbedderError):
+    """The licence of this model forbids commercial use and has to be accepted by its name."""
+
+    code = "licence_not_accepted"
+    transient = False
 
 
 class EmbeddingInvalidError(EmbedderError):

@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from automatch.errors import EmbeddingInvalidError
 from automatch.settings import Settings, WorkerSettings
 from automatch.vision import DlibEmbedder, Embedder
+from tests.support.embedder import FakeEmbedder
 from tests.support.photos import astronaut, encode, hopper
 from tests.support.postgres import TestCluster
 from tests.support.system import Person, System, running_worker
@@ -24,7 +25,7 @@ from tests.support.system import Person, System, running_worker
 pytestmark = pytest.mark.anyio
 
 
-class HeldEmbedder:
+class HeldEmbedder(FakeEmbedder):
     """An embedder that says when it is asked, and answers when it is let."""
 
     model_id = "dlib"

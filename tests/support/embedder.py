@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automatch.vision.embedder import check_chips, to_unit_rows
+from automatch.vision.embedder import CHIP_SIDE, check_chips, to_unit_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from automatch.vision.registry import Alignment
 
 
 class FakeEmbedder:
@@ -18,6 +20,8 @@ class FakeEmbedder:
 
     model_id = "fake"
     dimensions = 128
+    alignment: Alignment = "dlib"
+    chip_side = CHIP_SIDE
 
     def embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         check_chips(chips)

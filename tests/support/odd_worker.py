@@ -22,13 +22,14 @@ from automatch.app import open_worker
 from automatch.cli.logs import configure_logs
 from automatch.settings import load_settings
 from automatch.store.secrets import load_or_create
+from tests.support.embedder import FakeEmbedder
 
 _DIMENSIONS = 128
 
 log = structlog.get_logger(__name__)
 
 
-class OddEmbedder:
+class OddEmbedder(FakeEmbedder):
     """All faces look alike to it, a little differently to each process."""
 
     model_id = "dlib"

@@ -11,6 +11,7 @@ from PIL import Image
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from automatch.vision.registry import Landmarks
     from automatch.vision.seen import Box
 
 Points: TypeAlias = tuple[tuple[float, float], ...]
@@ -41,7 +42,7 @@ class AlignedFace:
     chip: npt.NDArray[np.uint8]
     """(150, 150, 3) RGB; black where the photo ends."""
     landmarks: Points
-    """Five points; which ones they are depends on the detector."""
+    """Five points; which ones they are, `Detector.gives` says."""
     turn: float
     """Degrees by which the face is turned to a side, estimated from its landmarks; 0 or more."""
     inside: float
@@ -54,6 +55,11 @@ class Detector(Protocol):
     @property
     def min_confidence(self) -> float:
         """What scores less may be a face, but is none to rely on."""
+        ...
+
+    @property
+    def gives(self) -> Landmarks:
+        """Which five points the landmarks of its aligned faces are."""
         ...
 
     def find(self, photo: npt.NDArray[np.uint8]) -> list[Finding]:

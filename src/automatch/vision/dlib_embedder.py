@@ -9,7 +9,7 @@ import numpy as np
 
 from automatch.vision.dat_file import read_network
 from automatch.vision.dlib_graph import onnx_model
-from automatch.vision.embedder import check_chips, to_unit_rows
+from automatch.vision.embedder import CHIP_SIDE, check_chips, to_unit_rows
 from automatch.vision.model_files import FACE_RESNET, read_verified
 from automatch.vision.onnx_session import open_session
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import onnxruntime
+
+    from automatch.vision.registry import Alignment
 
 _MOST_AT_ONCE = 32
 """More chips in one run are no quicker, and the memory of a run grows with them."""
@@ -32,6 +34,8 @@ class DlibEmbedder:
 
     model_id = "dlib"
     dimensions = 128
+    alignment: Alignment = "dlib"
+    chip_side = CHIP_SIDE
 
     def __init__(self, folder: Path | None = None) -> None:
         """Name the model without reading it; `folder` is where its file lies, if elsewhere."""

@@ -11,8 +11,10 @@ from automatch.errors import EmbeddingInvalidError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from automatch.vision.registry import Alignment
+
 CHIP_SIDE = 150
-"""Side in pixels of the upright, centred picture of a face that an embedder takes."""
+"""Side in pixels of the chip that every detector cuts: an upright, centred picture of a face."""
 
 
 class Embedder(Protocol):
@@ -28,11 +30,21 @@ class Embedder(Protocol):
         """How many numbers an embedding has."""
         ...
 
+    @property
+    def alignment(self) -> Alignment:
+        """How faces lie in its chips."""
+        ...
+
+    @property
+    def chip_side(self) -> int:
+        """Side in pixels of its chips."""
+        ...
+
     def embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return one embedding of length 1 for each chip.
 
         Args:
-            chips: (n, 150, 150, 3) RGB; n may be 0.
+            chips: (n, chip_side, chip_side, 3) RGB; n may be 0.
 
         Returns:
             (n, dimensions), in the order of the chips; a row does not depend on the others.
@@ -46,11 +58,11 @@ class Embedder(Protocol):
         ...
 
 
-def check_chips(chips: npt.NDArray[np.uint8]) -> None:
+def check_chips(chips: npt.NDArray[np.uint8], side: int = CHIP_SIDE) -> None:
     """Raise `ValueError` unless *chips* is what `Embedder.embed` takes."""
-    if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[1:] != (CHIP_SIDE, CHIP_SIDE, 3):
+    if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[1:] != (side, side, 3):
         raise ValueError(
-            f"chips must be uint8 of shape (n, {CHIP_SIDE}, {CHIP_SIDE}, 3), "
+            f"chips must be uint8 of shape (n, {side}, {side}, 3), "
             f"not {chips.dtype} of shape {chips.shape}"
         )
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from automatch.errors import EmbeddingInvalidError, SeveralFacesError
+from automatch.vision.alignment import check_fit, chip_for
 from automatch.vision.bystanders import copies_without_others
 from automatch.vision.decoder import Decoder
-from automatch.vision.embedder import CHIP_SIDE
 from automatch.vision.hog_detector import HogDetector
 from automatch.vision.quality import check_quality, choose_face, measure
 from automatch.vision.seen import DetectedFace, SeenPhoto
@@ -75,6 +75,7 @@ class Eyes:
         Raises:
             ModelMissingError: a model file is not there.
             ModelDamagedError: a model file is not the one it should be.
+            ModelUnfitError: the detector does not give what the embedder needs.
             EmbeddingInvalidError: the embedder does not keep its promise.
         """
         try:
@@ -111,7 +112,9 @@ class Eyes:
 
     def _load(self) -> None:
         self._detector = open_detector(self._settings.vision)
-        self._embed(np.full((CHIP_SIDE, CHIP_SIDE, 3), 128, np.uint8))
+        check_fit(self._embedder, self._detector)
+        side = self._embedder.chip_side
+        self._embed(np.full((side, side, 3), 128, np.uint8))
 
     def _look(self, photo: bytes, chosen: FaceBox | None) -> SeenPhoto:
         if self._detector is None:
@@ -129,7 +132,7 @@ class Eyes:
         quality = measure(finding, aligned)
         check_quality(quality, self._settings.vision)
         detected_at = time.perf_counter()
-        embedding = self._embed(aligned.chip)
+        embedding = self._embed(chip_for(self._embedder, decoded.pixels, aligned))
         embedded_at = time.perf_counter()
         kept, thumbnail = decoded.kept_jpeg, decoded.thumbnail_jpeg
         if chosen is not None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from automatch.vision.registry import Landmarks
+
 _LEAST_CONFIDENCE = 0.1
 """What scores less is not worth a word. In real photos without a face, textures, animals and folds
 of cloth reached 0.08."""
@@ -33,6 +35,8 @@ _NOSE_DEPTH = 0.43
 
 class HogDetector:
     """dlib's frontal face detector; satisfies `Detector`."""
+
+    gives: Landmarks = "eye_corners_nose"
 
     def __init__(self, side: int, min_confidence: float, folder: Path | None = None) -> None:
         """Read the landmark model.

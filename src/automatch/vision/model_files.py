@@ -5,26 +5,22 @@ from __future__ import annotations
 import hashlib
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from automatch.errors import ModelDamagedError, ModelMissingError
+from automatch.vision.registry import shipped_file
 
-# Public domain (CC0), from the package face_recognition_models. Its file of 68 landmarks is not
-# among them: that one's training data excludes commercial use.
+if TYPE_CHECKING:
+    from automatch.vision.registry import ModelEntry, ModelFile
+
 FACE_RESNET = "dlib_face_recognition_resnet_model_v1.dat"
 FIVE_LANDMARKS = "shape_predictor_5_face_landmarks.dat"
-# Apache-2.0, from libfacedetection by way of the OpenCV Zoo. The operator brings it.
 YUNET = "face_detection_yunet_2023mar.onnx"
-
-_SHA256 = {
-    FACE_RESNET: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
-    FIVE_LANDMARKS: "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
-    YUNET: "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
-}
 
 _REMEDIES = {
     YUNET: "put the original there, or take AUTOMATCH_VISION__YUNET_FILE away to do without it"
 }
-"""What to do about a file that no package brings."""
+"""What to do about a file that a setting names."""
 
 
 def model_folder() -> Path:
@@ -39,6 +35,20 @@ def model_folder() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ModelMissingError(Path("face_recognition_models") / "models")
     return Path(spec.submodule_search_locations[0]) / "models"
+
+
+def fetched_folder(home: Path) -> Path:
+    """Return where `automatch models fetch` keeps files."""
+    return home / "models"
+
+
+def path_of(entry: ModelEntry, file: ModelFile, home: Path) -> Path:
+    """Return where a file of *entry* lies, or will lie.
+
+    Raises:
+        ModelMissingError: the package that brings it is not installed.
+    """
+    return (model_folder() if entry.package else fetched_folder(home)) / file.name
 
 
 def verified(name: str, folder: Path | None = None) -> Path:
@@ -64,11 +74,25 @@ def read_verified(name: str, path: Path | None = None) -> bytes:
         name: which model it is.
         path: the file, if it is not the one in the package.
     """
-    path = path or model_folder() / name
+    return read_checked(shipped_file(name), path or model_folder() / name, _REMEDIES.get(name))
+
+
+def read_checked(file: ModelFile, path: Path, remedy: str | None = None) -> bytes:
+    """Return the content of *path*, which is that of *file*.
+
+    Args:
+        file: what it should be.
+        path: where it lies.
+        remedy: what to do when it is not there or another one.
+
+    Raises:
+        ModelMissingError: there is no such file.
+        ModelDamagedError: its SHA-256 is not the pinned one.
+    """
     try:
         data = path.read_bytes()
     except OSError as exc:
-        raise ModelMissingError(path, _REMEDIES.get(name)) from exc
-    if hashlib.sha256(data).hexdigest() != _SHA256[name]:
-        raise ModelDamagedError(path, _REMEDIES.get(name))
+        raise ModelMissingError(path, remedy) from exc
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise ModelDamagedError(path, remedy)
     return data

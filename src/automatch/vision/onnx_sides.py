@@ -27,7 +27,7 @@ def with_shapes(model: bytes, shapes: Mapping[str, Sequence[int | str]]) -> byte
     try:
         return b"".join(
             bytes_field(_GRAPH, _graph_with(value, shapes)) if number == _GRAPH else whole
-            for number, value, whole in _fields(model)
+            for number, value, whole in fields(model)
         )
     except (IndexError, KeyError, UnicodeDecodeError) as exc:
         raise ValueError("the model is not the one that is meant") from exc
@@ -35,9 +35,9 @@ def with_shapes(model: bytes, shapes: Mapping[str, Sequence[int | str]]) -> byte
 
 def _graph_with(graph: bytes, shapes: Mapping[str, Sequence[int | str]]) -> bytes:
     parts = []
-    for number, value, whole in _fields(graph):
+    for number, value, whole in fields(graph):
         if number in {_INPUT, _OUTPUT}:
-            names = (text for inner, text, _ in _fields(value) if inner == _NAME)
+            names = (text for inner, text, _ in fields(value) if inner == _NAME)
             name = next(names, b"").decode()
             parts.append(bytes_field(number, value_info(name, "float32", shapes[name])))
         elif number != _REMARK:
@@ -45,8 +45,12 @@ def _graph_with(graph: bytes, shapes: Mapping[str, Sequence[int | str]]) -> byte
     return b"".join(parts)
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield each field of a message: its number, its content if it is bytes, and all of it."""
+def fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield each field of a message: its number, its content if it is bytes, and all of it.
+
+    Raises:
+        IndexError: the bytes are no message.
+    """
     at = 0
     while at < len(message):
         start = at

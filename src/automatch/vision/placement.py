@@ -25,6 +25,8 @@ class Placement:
     matrix: npt.NDArray[np.float64]
     """(2, 2), a rotation times a scale."""
     offset: npt.NDArray[np.float64]
+    side: int = CHIP_SIDE
+    """Of the chip, in its pixels."""
 
     @classmethod
     def of_chip(cls, center: tuple[float, float], side: float, angle: float) -> Placement:
@@ -56,6 +58,27 @@ class Placement:
         matrix = _rotation(along, across)
         return cls(matrix, points.mean(axis=0) - matrix @ template.mean(axis=0))
 
+    @classmethod
+    def onto(
+        cls, landmarks: npt.ArrayLike, template: npt.NDArray[np.float64], side: int
+    ) -> Placement:
+        """Return the placement for which *landmarks*, brought into the chip, miss *template* least.
+
+        `by_landmarks` measures the miss in the photo. Models of the ArcFace type were trained on
+        chips for which it was measured in the chip (Umeyama's estimate), which are a little
+        smaller where the two do not fit.
+
+        Args:
+            landmarks: (n, 2) in pixels of the photo, by the middles of pixels.
+            template: (n, 2) in pixels of the chip, likewise.
+            side: of the chip.
+        """
+        # Here a pixel's middle lies half a pixel from its edge.
+        here, there = np.asarray(landmarks, np.float64) + 0.5, template + 0.5
+        inwards = cls.by_landmarks(there, here)
+        matrix = np.linalg.inv(inwards.matrix).astype(np.float64)
+        return cls(matrix, -matrix @ inwards.offset, side)
+
     def to_photo(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return where points (n, 2) of the chip lie in the photo."""
         moved: npt.NDArray[np.float64] = np.asarray(points) @ self.matrix.T + self.offset
@@ -64,13 +87,14 @@ class Placement:
     def inside(self, photo: npt.NDArray[np.uint8]) -> float:
         """Return the share of the chip that lies inside *photo*, 0 to 1."""
         height, width = photo.shape[:2]
-        steps = (np.arange(_SAMPLES) + 0.5) * (CHIP_SIDE / _SAMPLES)
+        steps = (np.arange(_SAMPLES) + 0.5) * (self.side / _SAMPLES)
         x, y = self.to_photo(np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)).T
         return float(((x >= 0) & (x < width) & (y >= 0) & (y < height)).mean())
 
     def cut(self, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Return the chip, (150, 150, 3) RGB; black where *photo* ends."""
-        corners = self.to_photo([(0, 0), (CHIP_SIDE, 0), (0, CHIP_SIDE), (CHIP_SIDE, CHIP_SIDE)])
+        """Return the chip, (side, side, 3) RGB; black where *photo* ends."""
+        side = self.side
+        corners = self.to_photo([(0, 0), (side, 0), (0, side), (side, side)])
         # Only this part is handed to Pillow, which copies what it gets.
         left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 2, 0)
         right, bottom = np.ceil(corners.max(axis=0)).astype(int) + 3
@@ -81,7 +105,7 @@ class Placement:
         matrix = self.matrix / shrink
         x, y = (self.offset - (left, top)) / shrink
         chip = part.transform(
-            (CHIP_SIDE, CHIP_SIDE),
+            (side, side),
             Image.Transform.AFFINE,
             (matrix[0, 0], matrix[0, 1], x, matrix[1, 0], matrix[1, 1], y),
             Image.Resampling.BILINEAR,

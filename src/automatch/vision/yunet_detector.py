@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from automatch.vision.registry import Landmarks
+
 _STRIDES = (8, 16, 32)
 """Pixels from cell to cell of the three grids."""
 
@@ -67,6 +69,8 @@ _TEMPLATE = np.array(
 
 class YunetDetector:
     """YuNet; satisfies `Detector`. Five times as fast as HOG, and finds turned faces too."""
+
+    gives: Landmarks = "eyes_nose_mouth"
 
     def __init__(self, file: Path, side: int, min_confidence: float) -> None:
         """Read the model.
