@@ -20,6 +20,7 @@ from automatch.cli import (
     tune,
 )
 from automatch.cli.lazy import Lazy, add_lazily, lazy_group
+from automatch.cli import calibrate, database, demo, jobs, models, run, thresholds, tokens, tune
 from automatch.errors import AutomatchError
 
 COMMANDS: dict[str, Lazy] = {
@@ -78,6 +79,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(duplicates.app, name="duplicates")
 app.add_typer(database.app, name="db")
 add_lazily(app, COMMANDS)
+app.add_typer(models.app, name="models")
 
 
 def _print_version(wanted: bool) -> None:
