@@ -84,6 +84,10 @@ class _NoEyes:
     """Looks at nothing: every face that is to be searched for has its embedding."""
 
     model_id = "dlib"
+    is_ready = True
+
+    async def ready(self) -> None:
+        """Return at once."""
 
     async def see(self, _: bytes, __: FaceBox | None = None) -> SeenPhoto:
         raise NotImplementedError

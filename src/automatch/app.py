@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
@@ -15,6 +15,7 @@ from automatch import __version__
 from automatch.api import (
     admin,
     admin_duplicates,
+    ai,
     auth,
     faces,
     functions,
@@ -26,6 +27,8 @@ from automatch.api import (
 )
 from automatch.api.accounts import Accounts
 from automatch.api.admission import make_admission
+from automatch.api.ai_desk import AiDesk
+from automatch.api.ai_key import AiKeys
 from automatch.api.errors import add_error_handlers
 from automatch.api.function_keys import FunctionKeys
 from automatch.api.gate import Gate
@@ -34,20 +37,25 @@ from automatch.api.services import Services
 from automatch.api.tokens import Tokens
 from automatch.feed.hub import FeedHub
 from automatch.matcher.batch import BatchSearch
+from automatch.model import SERVICE, Role
 from automatch.realtime.channel import Parts as RealtimeParts
 from automatch.realtime.limits import Seats
 from automatch.settings import Settings
 from automatch.store.addresses import database_address
 from automatch.store.database import Database
 from automatch.store.photos import FolderPhotos, PhotoStore
+from automatch.store.scales import load_active_model
 from automatch.store.secrets import Secrets
-from automatch.vision import DlibEmbedder, Embedder, Eyes
+from automatch.vision import DlibEmbedder, Embedder, Eyes, RemoteEyes, Sight
 from automatch.web import routes
 from automatch.web.session import CookieSession
 from automatch.worker.lane import Bench
 from automatch.worker.scheduler import Scheduler
 from automatch.worker.spare import SpareWorker
 from automatch.worker.worker import Worker
+
+_AI_KEY_LIFE_S = 300
+"""A key that is made for one request need not outlive it by much."""
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +65,22 @@ def make_photos(settings: Settings) -> PhotoStore:
     return FolderPhotos(settings.home / "photos", min_free_mb=settings.retention.min_free_mb)
 
 
-def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
-    """Return the ASGI application: API and pages. It connects when its lifespan starts."""
+def make_eyes(settings: Settings, embedder: Embedder | None = None) -> Eyes:
+    """Return the eyes of this machine."""
+    return Eyes(settings, embedder or DlibEmbedder())
+
+
+def create_app(
+    settings: Settings,
+    secrets: Secrets,
+    *,
+    embedder: Embedder | None = None,
+    with_ai: bool = True,
+) -> FastAPI:
+    """Return the ASGI application: API and pages. It connects when its lifespan starts.
+
+    The AI service is part of it unless told otherwise; its model is loaded by its first request.
+    """
     db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
     tokens = Tokens(secrets.jwt_secret, settings.auth)
     hub = FeedHub(db, settings.feed)
@@ -78,6 +100,8 @@ def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
         ),
     )
 
+    desk = AiDesk(settings, lambda: make_eyes(settings, embedder))
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with db:
@@ -88,17 +112,12 @@ def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
             finally:
                 listening.cancel()
                 await asyncio.gather(listening, return_exceptions=True)
+                await desk.close()
 
-    app = FastAPI(
-        title="Auto-Match",
-        version=__version__,
-        lifespan=lifespan,
-        openapi_url="/api/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-    )
+    app = _application(lifespan)
     app.state.services = services
-    for part in (
+    app.state.ai_desk = desk
+    parts = [
         auth,
         profile,
         faces,
@@ -109,18 +128,66 @@ def create_app(settings: Settings, secrets: Secrets) -> FastAPI:
         functions,
         realtime,
         health,
-    ):
+    ]
+    for part in [*parts, ai] if with_ai else parts:
         app.include_router(part.router)
     routes.add_pages(app)
-    add_error_handlers(app)
     app.add_middleware(
         Gate,
         tokens=tokens,
-        limits=settings.upload,
+        ai_keys=AiKeys(_ai_key(settings), tokens),
+        settings=settings,
         pages=CookieSession(services),
         functions=FunctionKeys(db, tokens, settings.auth.secret_key),
     )
     return app
+
+
+def create_ai_app(
+    settings: Settings, secrets: Secrets | None, *, embedder: Embedder | None = None
+) -> FastAPI:
+    """Return the AI service alone, which needs no database; its model is loaded at the start.
+
+    Args:
+        settings: with an `ai_key`, that is the key, and *secrets* may be left out.
+        secrets: with these, the project's service_role key is one too.
+        embedder: another model than the default.
+    """
+    desk = AiDesk(settings, lambda: make_eyes(settings, embedder))
+    tokens = Tokens(secrets.jwt_secret, settings.auth) if secrets else None
+    keys = AiKeys(_ai_key(settings), tokens)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await desk.eyes()
+        try:
+            yield
+        finally:
+            await desk.close()
+
+    app = _application(lifespan)
+    app.state.ai_desk = desk
+    app.include_router(ai.router)
+    app.include_router(health.ai_router)
+    app.add_middleware(Gate, tokens=keys, ai_keys=keys, settings=settings)
+    return app
+
+
+def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    app = FastAPI(
+        title="Auto-Match",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    add_error_handlers(app)
+    return app
+
+
+def _ai_key(settings: Settings) -> str | None:
+    return settings.ai_key.get_secret_value() if settings.ai_key else None
 
 
 def stop_when_broken(task: asyncio.Task[None]) -> None:
@@ -134,7 +201,7 @@ def stop_when_broken(task: asyncio.Task[None]) -> None:
 async def open_worker(
     settings: Settings, secrets: Secrets, embedder: Embedder | None = None
 ) -> AsyncIterator[Worker]:
-    """Give a worker that is ready to run: connected, its model loaded."""
+    """Give a worker that is ready to run: connected, its model loaded, here or elsewhere."""
     photos = make_photos(settings)
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(
@@ -144,10 +211,28 @@ async def open_worker(
                 name="automatch-worker",
             )
         )
-        eyes = await stack.enter_async_context(Eyes(settings, embedder or DlibEmbedder()))
+        eyes: Sight
+        if settings.ai_url:
+            eyes = await stack.enter_async_context(await _remote_eyes(settings, secrets, db))
+        else:
+            eyes = await stack.enter_async_context(make_eyes(settings, embedder))
         scheduler = Scheduler(db, photos, settings.worker, settings.retention)
         search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
         # Two threads of BLAS on the cores that Postgres and the eyes share wait for each other.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
-        seats = asyncio.Semaphore(settings.vision.threads)
+        seats = asyncio.Semaphore(
+            settings.ai.connections if settings.ai_url else settings.vision.threads
+        )
         yield Worker(Bench(db, photos, eyes, settings.worker, search, seats), scheduler)
+
+
+async def _remote_eyes(settings: Settings, secrets: Secrets, db: Database) -> RemoteEyes:
+    tokens = Tokens(secrets.jwt_secret, settings.auth)
+    key = _ai_key(settings)
+    async with db.as_user(SERVICE) as conn:
+        model = await load_active_model(conn)
+    return RemoteEyes(
+        settings,
+        model_id=model.id,
+        key=lambda: key or tokens.issue_key(Role.SERVICE, life_s=_AI_KEY_LIFE_S),
+    )

@@ -64,7 +64,9 @@ AutomatchError
 │   ├── ModelRefusedError        a file that was fetched is not the one that is meant
 │   ├── ModelUnreachableError    a file could not be fetched
 │   ├── LicenceNotAcceptedError
-│   └── EmbeddingInvalidError
+│   ├── EmbeddingInvalidError
+│   ├── AiBusyError
+│   └── AiUnavailableError
 └── StoreError                   Postgres or the photo folder does not answer
     ├── DatabaseUnavailableError
     ├── DatabaseNewerError
@@ -524,6 +526,22 @@ class EmbeddingInvalidError(EmbedderError):
     """The face model gave an unusable embedding."""
 
     code = "embedding_invalid"
+
+
+class AiBusyError(EmbedderError):
+    """The AI service looks at as many photos as it can; try again in a moment."""
+
+    code = "ai_busy"
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class AiUnavailableError(EmbedderError):
+    """The AI service does not answer as it should."""
+
+    code = "ai_unavailable"
 
 
 class StoreError(AutomatchError):

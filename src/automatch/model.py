@@ -144,6 +144,16 @@ class FaceBox:
         """Return the box that the database keeps; whatever else it says is left out."""
         return cls(told["left"], told["top"], told["width"], told["height"])
 
+    @classmethod
+    def from_text(cls, told: str) -> Self:
+        """Return the box that `as_text` told of."""
+        left, top, width, height = map(float, told.split(","))
+        return cls(left, top, width, height)
+
+    def as_text(self) -> str:
+        """Return left, top, width and height for a URL."""
+        return ",".join(f"{share:.4f}" for share in (self.left, self.top, self.width, self.height))
+
     def overlap(self, other: FaceBox) -> float:
         """Return the share that two boxes have in common of what they cover together, 0 to 1."""
         across = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)

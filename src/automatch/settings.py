@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -128,6 +130,28 @@ class VisionSettings(_Group):
         return self
 
 
+class AiSettings(_Group):
+    """The AI service: what it bears where it is served, and how a worker uses one elsewhere."""
+
+    max_requests: int = Field(
+        16, ge=1, description="Requests answered side by side; further ones get 503 `ai_busy`."
+    )
+    max_batch: int = Field(16, ge=1, le=256, description="Photos in one batch, at most.")
+    max_batch_bytes: int = Field(
+        64 * 1024**2, ge=1024, description="Largest body of a batch in bytes."
+    )
+    connections: int = Field(
+        8, ge=1, le=256, description="Photos that one worker sends to `ai_url` side by side."
+    )
+    timeout_s: float = Field(
+        30, gt=0, description="Seconds after which an answer of `ai_url` is given up."
+    )
+    allow_http: bool = Field(
+        False,
+        description="Let `ai_url` be http to another machine: photos and key then travel readable.",
+    )
+
+
 class WorkerSettings(_Group):
     """How jobs are claimed, kept and tried again."""
 
@@ -231,6 +255,17 @@ class Settings(BaseSettings):
         None,
         description="Postgres of yours (owner login); turns the embedded Postgres off.",
     )
+    ai_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s?#@]+/?$",
+        description="AI service that the workers use instead of looking at photos themselves.",
+    )
+    ai_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Key of the AI service, the same where it is served and where it is used; "
+        "without one it takes the project's service_role key.",
+    )
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
     )
@@ -241,6 +276,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     upload: UploadSettings = UploadSettings()
     vision: VisionSettings = VisionSettings()
+    ai: AiSettings = AiSettings()
     worker: WorkerSettings = WorkerSettings()
     feed: FeedSettings = FeedSettings()
     realtime: RealtimeSettings = RealtimeSettings()
@@ -251,6 +287,31 @@ class Settings(BaseSettings):
         if not self.home.is_absolute():
             object.__setattr__(self, "home", Path.cwd() / self.home)
         return self
+
+    @model_validator(mode="after")
+    def _photos_travel_unread(self) -> Self:
+        if self.ai_url and not self.ai.allow_http and not _is_private(self.ai_url):
+            raise ValueError(
+                "ai_url must be https://, or http:// on this machine; "
+                "AUTOMATCH_AI__ALLOW_HTTP=true is for a network that nobody else can read"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _job_outlives_ai(self) -> Self:
+        if self.ai_url and self.ai.timeout_s >= self.worker.job_timeout_s:
+            raise ValueError("worker.job_timeout_s must exceed ai.timeout_s")
+        return self
+
+
+def _is_private(url: str) -> bool:
+    parts = urlsplit(url)
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return True
+    try:
+        return ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
-from automatch.api.intake import _read_file
+from automatch.api.form import read_photo
 from automatch.errors import UploadError
 from tests.support.raw_http import BOUNDARY, form, part
 
@@ -50,7 +50,7 @@ def read(body: Sequence[bytes], kind: str) -> bytes | None:
     headers = [(b"content-type", kind.encode("latin-1"))]
     request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
     try:
-        return asyncio.run(_read_file(request, 100_000))
+        return asyncio.run(read_photo(request, 100_000))
     except UploadError:
         return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from automatch.vision import Embedder
 from tests.support.build import a_face, a_job, a_profile, claim, connect, one, unit
 from tests.support.doctor import CRON_AND_NET, Patient, bad, write_secrets
 from tests.support.photos import astronaut, encode
-from tests.support.postgres import TestCluster
 from tests.support.system import System, running_worker
 
 pytestmark = pytest.mark.anyio
@@ -23,9 +21,7 @@ pytestmark = pytest.mark.anyio
 _CALL = "select net.http_post(url := '{}', headers := jsonb_build_object('a', {}))"
 
 
-async def test_healthy_system_is_well(
-    patient: Patient, server: System, embedder: Embedder
-) -> None:
+async def test_healthy_system_is_well(patient: Patient, server: System, embedder: Embedder) -> None:
     async with running_worker(patient.settings, patient.secrets, embedder):
         person = await server.join()
         await person.matched(encode(astronaut()))
@@ -314,5 +310,3 @@ async def test_large_group_without_an_index(patient: Patient) -> None:
         a_face(conn, a_profile(conn), unit(1))
 
     assert (await patient.look("search.groups")).fix == "automatch tune --build"
-
-

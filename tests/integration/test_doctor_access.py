@@ -12,7 +12,9 @@ from tests.support.doctor import Patient, bad
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("table", ["public.profiles", "automatch.feed_heads", "public.face_index_3"])
+@pytest.mark.parametrize(
+    "table", ["public.profiles", "automatch.feed_heads", "public.face_index_3"]
+)
 async def test_row_level_security_that_is_off_is_turned_on_again(
     patient: Patient, table: str
 ) -> None:

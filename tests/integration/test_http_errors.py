@@ -74,7 +74,7 @@ async def routes_of(system: System) -> list[tuple[str, str, dict[str, Any]]]:
 
 def headers_for(system: System, person: Person, path: str) -> dict[str, str]:
     """Return the headers of somebody who gets past the first question of a route."""
-    if not path.startswith(("/api/admin/", "/functions/")):
+    if not path.startswith(("/api/admin/", "/functions/", "/ai/")):
         return person.headers
     key = Tokens(system.secrets.jwt_secret, system.settings.auth).issue_key(Role.SERVICE)
     return {"authorization": f"Bearer {key}"}
@@ -98,7 +98,7 @@ async def test_openapi_describes_the_api_and_no_pages(server: System) -> None:
 async def test_every_route_asks_who_is_there(server: System, subtests: pytest.Subtests) -> None:
     asked = set()
     for method, path, _ in await routes_of(server):
-        if path.startswith(("/api/", "/functions/")) or path in {
+        if path.startswith(("/api/", "/functions/", "/ai/")) or path in {
             "/auth/v1/user",
             "/auth/v1/logout",
         }:
@@ -188,6 +188,7 @@ async def test_unknown_addresses_of_the_api_are_told_in_json(
     person = await server.sign_up()
     for path in (
         *("/api/nothing", "/api/", "/auth/v1/nothing", "/api/faces/", "/healthz/x"),
+        *("/ai/v1/nothing", "/ai/", "/ai/v1/faces/x"),
         *("/api/admin", "/api/admin/", "/api/admin/nothing", "/api/admin/jobs/retry/x"),
         *("/functions/v1/", "/functions/v1/nothing", "/functions/v1/match-generator/"),
     ):

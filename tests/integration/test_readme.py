@@ -145,6 +145,28 @@ def test_blocks_do_what_the_readme_says(up: Running, shell: Shell) -> None:
     assert re.search(r"^ completed +\| +1$", asked, re.MULTILINE)
 
 
+def test_python_works_as_it_is_written(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    (tmp_path / "photo.jpg").write_bytes(encode(astronaut()))
+    pages = {"README.md": _README, "ai-service.md": (_ROOT / "docs/ai-service.md").read_text()}
+    for name, text in pages.items():
+        with subtests.test(name):
+            [block] = _blocks(text, "python")
+            done = subprocess.run(
+                [sys.executable, "-W", "error", "-c", block],
+                cwd=tmp_path,
+                env=environment(tmp_path / "home"),
+                capture_output=True,
+                text=True,
+                timeout=50,
+                check=False,
+            )
+
+            assert done.returncode == 0, done.stderr
+            assert "Box(left=" in done.stdout
+    assert len(_blocks(_README, "python")[0].split("\n")) == 3 + 1 + 1
+    assert not (tmp_path / "home").exists()
+
+
 def test_queries_of_all_pages_work_as_they_are_written(dsn: str) -> None:
     queries = [block for page in _PAGES for block in _blocks(page.read_text(), "sql")]
 

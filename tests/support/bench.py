@@ -47,9 +47,13 @@ class FakeEyes:
     """Sees the same face on each photo, after doing what a test wants with its path."""
 
     model_id = "dlib"
+    is_ready = True
 
     def __init__(self, look: Callable[[str], Any] | None = None) -> None:
         self._look = look
+
+    async def ready(self) -> None:
+        """Return at once."""
 
     async def see(self, photo: bytes, chosen: FaceBox | None = None) -> SeenPhoto:
         if self._look is not None:

@@ -45,7 +45,7 @@ def run_command(
 
 @dataclass
 class Running:
-    """`automatch up` while it runs."""
+    """A server of the command line while it runs."""
 
     home: Path
     process: subprocess.Popen[str]
@@ -79,9 +79,18 @@ def running_up(
     home: Path, *arguments: str, settings: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
     """Run `automatch up` on a free port until left; settings as `WORKER__LEASE_S`."""
+    with running_server_command(home, "up", *arguments, settings=settings) as running:
+        yield running
+
+
+@contextmanager
+def running_server_command(
+    home: Path, *arguments: str, port: int = 0, settings: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """Run a command that serves until left; settings as `WORKER__LEASE_S`."""
     more = {f"AUTOMATCH_{name}": value for name, value in (settings or {}).items()}
     process = subprocess.Popen(
-        [sys.executable, "-m", "automatch", "up", "--port", "0", *arguments],
+        [sys.executable, "-m", "automatch", *arguments, "--port", str(port)],
         env=environment(home) | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

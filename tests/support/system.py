@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from automatch.app import create_app, open_worker
 from automatch.cli.listening import listen_on
@@ -199,12 +200,20 @@ async def system(
 
 @asynccontextmanager
 async def running_server(
-    settings: Settings, secrets: Secrets, database: Database
+    settings: Settings, secrets: Secrets, database: Database, embedder: Embedder | None = None
 ) -> AsyncIterator[System]:
     """Serve on a free port until left."""
-    app = create_app(settings, secrets)
+    app = create_app(settings, secrets, embedder=embedder)
+    async with served(app, settings) as url, httpx2.AsyncClient(base_url=url, timeout=30) as client:
+        yield System(url, settings, secrets, database, client)
+        app.state.services.hub.close()
+
+
+@asynccontextmanager
+async def served(app: FastAPI, settings: Settings, port: int = 0) -> AsyncIterator[str]:
+    """Serve an application until left; give its address."""
     server = uvicorn.Server(make_config(app))
-    with listen_on(settings.model_copy(update={"port": 0})) as listening:
+    with listen_on(settings.model_copy(update={"port": port})) as listening:
         started = asyncio.Event()
         startup = server.startup
 
@@ -215,10 +224,7 @@ async def running_server(
         server.startup = start  # type: ignore[method-assign]  # the moment to wait for
         serving = asyncio.create_task(_serve(server, listening))
         await _first(started.wait, serving)
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        async with httpx2.AsyncClient(base_url=url, timeout=30) as client:
-            yield System(url, settings, secrets, database, client)
-        app.state.services.hub.close()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = True
         await serving
 

@@ -41,10 +41,14 @@ STATUSES: dict[type[errors.AutomatchError], int] = {
     errors.QueuePausedError: 503,
     errors.JobsUnfinishedError: 503,
     errors.StorageFullError: 503,
+    errors.AiBusyError: 503,
 }
 _RETRY_AFTER_S = 5
-_LONGER_S: dict[type[errors.AutomatchError], int] = {errors.QueueFullError: 30}
-"""A full queue is not worked off in a moment."""
+_OTHER_S: dict[type[errors.AutomatchError], int] = {
+    # A full queue is not worked off in a moment; a photo is.
+    errors.QueueFullError: 30,
+    errors.AiBusyError: 1,
+}
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 400: "request_invalid"}
 
@@ -79,7 +83,7 @@ def headers_of(error: errors.AutomatchError) -> dict[str, str]:
     if status == 401:
         return {"www-authenticate": "Bearer"}
     if status in {429, 503}:
-        return {"retry-after": str(_LONGER_S.get(type(error), _RETRY_AFTER_S))}
+        return {"retry-after": str(_OTHER_S.get(type(error), _RETRY_AFTER_S))}
     return {}
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from automatch.api.caller import Parts, SignedIn, caller_of
+from automatch.api.form import form_of
 from automatch.api.intake import MESSAGE, take_photo
 from automatch.api.services import Services
 from automatch.errors import NotFoundError
@@ -18,20 +19,7 @@ from automatch.store.photos import Size
 
 router = APIRouter(prefix="/api/faces", tags=["faces"])
 
-_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            }
-        },
-    }
-}
+_FORM = form_of({"type": "string", "format": "binary"})
 
 
 @router.post("", status_code=202, summary="Upload a photo", openapi_extra=_FORM)

@@ -16,11 +16,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from automatch.api.ai import BATCH, FACES
 from automatch.api.body import Body
 from automatch.api.caller import check_service
 from automatch.api.errors import error_response, internal_error_response
 from automatch.api.function_keys import FunctionKeys
-from automatch.api.tokens import Tokens, bearer_token
+from automatch.api.tokens import bearer_token
 from automatch.errors import (
     AutomatchError,
     BodyTooLargeError,
@@ -28,13 +29,14 @@ from automatch.errors import (
     TokenMissingError,
 )
 from automatch.model import Claims
-from automatch.settings import UploadSettings
+from automatch.settings import Settings
 
 _MAX_HEADER_BYTES = 16 * 1024
 _MAX_SMALL_BODY = 64 * 1024
-_UPLOADS = {"/api/faces", "/upload"}
-_BEARER_PATHS = ("/api/",)
-_SERVICE_PATHS = ("/api/admin/",)
+_UPLOADS = {"/api/faces", "/upload", FACES}
+_AI_PATH = "/ai/"
+_BEARER_PATHS = ("/api/", _AI_PATH)
+_SERVICE_PATHS = ("/api/admin/", _AI_PATH)
 _OPEN_PATHS = ("/api/openapi.json",)
 _FUNCTION_PATHS = ("/functions/v1/",)
 _ANONYMOUS_PATHS = ("/auth/v1/", "/realtime/v1/", "/healthz", "/readyz")
@@ -79,21 +81,35 @@ class PageIdentity(Protocol):
         ...
 
 
+class Keys(Protocol):
+    """How a token is told from what is none."""
+
+    def verify(self, token: str) -> Claims:
+        """Return who a token speaks for.
+
+        Raises:
+            AuthError: it speaks for nobody, or no longer.
+        """
+        ...
+
+
 class Gate:
-    """The outermost layer of the server."""
+    """The outermost layer of the server; without *pages* it serves programs alone."""
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        tokens: Tokens,
-        limits: UploadSettings,
-        pages: PageIdentity,
-        functions: FunctionKeys,
+        tokens: Keys,
+        ai_keys: Keys,
+        settings: Settings,
+        pages: PageIdentity | None = None,
+        functions: FunctionKeys | None = None,
     ) -> None:
         self._app = app
         self._tokens = tokens
-        self._limits = limits
+        self._ai_keys = ai_keys
+        self._settings = settings
         self._pages = pages
         self._functions = functions
 
@@ -106,8 +122,8 @@ class Gate:
         body = Body(
             scope,
             receive,
-            most=self._limits.max_bytes if scope["path"] in _UPLOADS else _MAX_SMALL_BODY,
-            timeout_s=self._limits.body_timeout_s,
+            most=self._most_bytes(scope["path"]),
+            timeout_s=self._settings.upload.body_timeout_s,
         )
 
         async def send_with_headers(message: Message) -> None:
@@ -117,7 +133,7 @@ class Gate:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                if _is_function(scope):
+                if self._functions is not None and _is_function(scope):
                     headers.update(_CROSS_ORIGIN)
                 if "set-cookie" not in headers:
                     for cookie in state.get("set_cookies", ()):
@@ -150,12 +166,12 @@ class Gate:
             raise HeadersTooLargeError
         path: str = scope["path"]
         state = scope["state"]
-        if is_page(path):
+        if self._pages is not None and is_page(path):
             # A form that is too large is refused as it is read, by a page that says so.
             identity = await self._pages.identify(scope)
             state["claims"], state["set_cookies"] = identity.claims, identity.set_cookies
         else:
-            if _is_function(scope):
+            if self._functions is not None and _is_function(scope):
                 headers = Headers(scope=scope)
                 if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
                     await Response(None, 204, _PREFLIGHT)(scope, body.receive, send)
@@ -169,6 +185,11 @@ class Gate:
                 raise BodyTooLargeError
         await self._app(scope, body.receive, send)
 
+    def _most_bytes(self, path: str) -> int:
+        if path in _UPLOADS:
+            return self._settings.upload.max_bytes
+        return self._settings.ai.max_batch_bytes if path == BATCH else _MAX_SMALL_BODY
+
     def _identify(self, scope: Scope) -> Claims | None:
         try:
             token = bearer_token(Headers(scope=scope))
@@ -177,7 +198,8 @@ class Gate:
             if scope["path"].endswith("/image") and b"token=" in scope["query_string"]:
                 return None
             raise
-        return self._tokens.verify(token)
+        keys = self._ai_keys if scope["path"].startswith(_AI_PATH) else self._tokens
+        return keys.verify(token)
 
 
 def is_page(path: str) -> bool:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from automatch.api.ai_desk import Desk
 from automatch.api.caller import Parts
 
 router = APIRouter(tags=["health"])
+ai_router = APIRouter(tags=["health"])
+"""Of the AI service alone, which has no database."""
 
 
+@ai_router.get("/healthz", summary="Alive")
 @router.get("/healthz", summary="Alive")
 async def healthz() -> dict[str, str]:
     """Answer as long as the process does."""
@@ -20,3 +24,10 @@ async def readyz(services: Parts) -> dict[str, str]:
     """Answer 200 when the database answers, 503 `db_unavailable` when not."""
     async with services.db.as_login():
         return {"status": "ready"}
+
+
+@ai_router.get("/readyz", summary="Ready")
+async def ai_readyz(desk: Desk) -> dict[str, str]:
+    """Answer 200 once the model is loaded."""
+    await desk.eyes()
+    return {"status": "ready"}

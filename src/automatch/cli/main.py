@@ -8,19 +8,7 @@ from typing import Annotated
 import typer
 
 from automatch import __version__
-from automatch.cli import (
-    calibrate,
-    database,
-    demo,
-    duplicates,
-    jobs,
-    run,
-    thresholds,
-    tokens,
-    tune,
-)
 from automatch.cli.lazy import Lazy, add_lazily, lazy_group
-from automatch.cli import calibrate, database, demo, jobs, models, run, thresholds, tokens, tune
 from automatch.errors import AutomatchError
 
 COMMANDS: dict[str, Lazy] = {
@@ -28,7 +16,10 @@ COMMANDS: dict[str, Lazy] = {
         "run:up",
         "Start everything: database, web server, worker and scheduler. Ctrl-C stops it all.",
     ),
-    "serve": ("run:serve", "Start the web server alone: API and pages."),
+    "serve": (
+        "run:serve",
+        "Start the web server alone: API, pages and the AI service (`/ai/v1/faces`).",
+    ),
     "worker": (
         "run:worker",
         "Start a worker with its scheduler. SIGTERM finishes or gives back what it holds.",
@@ -53,6 +44,8 @@ COMMANDS: dict[str, Lazy] = {
     ),
     "tune": ("tune:tune", "Show how groups are searched, how fast and how well; change it."),
     "jobs": ("jobs:app", "The queue: look, pause, retry, cancel."),
+    "duplicates": ("duplicates:app", "Accounts that look like one person: look, decide."),
+    "models": ("models:app", "The models that see faces: list, fetch, verify."),
     "db": ("database:app", "The database itself."),
 }
 """Where each command is, and the first line of its help."""
@@ -66,20 +59,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Settings are read from the environment: docs/settings.md names them all.",
 )
-app.command()(run.up)
-app.command()(run.serve)
-app.command()(run.worker)
-app.command()(database.migrate)
-app.command()(demo.demo)
-app.command()(tokens.token)
-app.command()(thresholds.threshold)
-app.command()(calibrate.calibrate)
-app.command()(tune.tune)
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(duplicates.app, name="duplicates")
-app.add_typer(database.app, name="db")
 add_lazily(app, COMMANDS)
-app.add_typer(models.app, name="models")
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,13 +8,15 @@ import socket
 import sys
 from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 
-from automatch.app import create_app, open_worker
+from automatch.app import create_ai_app, create_app, open_worker
 from automatch.cli.listening import listen_on
 from automatch.cli.logs import configure_logs
 from automatch.cli.running import migrate_database
@@ -24,7 +26,7 @@ from automatch.cli.stopping import Stopping, stop_on_signals
 from automatch.cli.supervisor import WorkerProcess
 from automatch.settings import Settings, load_settings
 from automatch.store.embedded import EmbeddedPostgres
-from automatch.store.secrets import Secrets, load_or_create
+from automatch.store.secrets import load_or_create
 
 Home = Annotated[
     Path | None, typer.Option("--home", help="Data folder (AUTOMATCH_HOME).", show_default=False)
@@ -37,6 +39,13 @@ Port = Annotated[
 ]
 
 
+class Part(StrEnum):
+    """What a server may be reduced to."""
+
+    API = "api"
+    AI = "ai"
+
+
 def up(home: Home = None, host: Host = None, port: Port = None) -> None:
     """Start everything: database, web server, worker and scheduler. Ctrl-C stops it all.
 
@@ -47,11 +56,29 @@ def up(home: Home = None, host: Host = None, port: Port = None) -> None:
     asyncio.run(_up(settings))
 
 
-def serve(home: Home = None, host: Host = None, port: Port = None) -> None:
-    """Start the web server alone: API and pages."""
+def serve(
+    home: Home = None,
+    host: Host = None,
+    port: Port = None,
+    only: Annotated[
+        Part | None,
+        typer.Option(
+            "--only",
+            help="Leave out the rest: `api` is API and pages, `ai` is the AI service, which needs "
+            "no database.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Start the web server alone: API, pages and the AI service (`/ai/v1/faces`).
+
+    `automatch serve --only ai` turns a larger machine into eyes for the workers of others: set
+    AUTOMATCH_AI_KEY to the same 32 characters or more on both, and AUTOMATCH_AI_URL to its address
+    where the workers run.
+    """
     settings = load_settings(home=home, host=host, port=port)
     configure_logs(settings)
-    asyncio.run(_serve_alone(settings))
+    asyncio.run(_serve_alone(settings, only))
 
 
 def worker(
@@ -85,25 +112,37 @@ async def _up(settings: Settings) -> None:
         await stack.enter_async_context(WorkerProcess(settings, stopping))
         await stack.enter_async_context(running_schedule(settings, secrets, listening))
         say = [f"Data folder: {where}", "Ctrl-C stops everything."]
-        await _serve(settings, secrets, listening, stopping, say)
+        await _serve(settings, create_app(settings, secrets), listening, stopping, say)
     typer.echo("Stopped.")
 
 
-async def _serve_alone(settings: Settings) -> None:
+async def _serve_alone(settings: Settings, only: Part | None) -> None:
+    if only is Part.AI:
+        await _serve_ai(settings)
+        return
     secrets = load_or_create(settings.home)
+    app = create_app(settings, secrets, with_ai=only is not Part.API)
     with listen_on(settings) as listening:
         async with running_schedule(settings, secrets, listening):
-            await _serve(settings, secrets, listening, stop_on_signals(), [])
+            await _serve(settings, app, listening, stop_on_signals(), [])
+
+
+async def _serve_ai(settings: Settings) -> None:
+    # A machine that only looks at photos need not hold the secrets of the database.
+    app = create_ai_app(settings, None if settings.ai_key else load_or_create(settings.home))
+    with listen_on(settings) as listening:
+        # A model that is missing is said in one line, and not by a server that breaks.
+        await app.state.ai_desk.eyes()
+        await _serve(settings, app, listening, stop_on_signals(), [])
 
 
 async def _serve(
     settings: Settings,
-    secrets: Secrets,
+    app: FastAPI,
     listening: socket.socket,
     stopping: Stopping,
     say: list[str],
 ) -> None:
-    app = create_app(settings, secrets)
     server = _Server(make_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     halting = asyncio.create_task(stopping.asked.wait())
@@ -112,8 +151,9 @@ async def _serve(
     )
     await asyncio.wait({serving, halting}, return_when=asyncio.FIRST_COMPLETED)
     halting.cancel()
-    # Streams end first: a server that waits for them would wait for ever.
-    app.state.services.hub.close()
+    if hasattr(app.state, "services"):
+        # Streams end first: a server that waits for them would wait for ever.
+        app.state.services.hub.close()
     server.should_exit = True
     await stopping.hasten(serving, server.force)
 

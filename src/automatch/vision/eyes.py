@@ -1,7 +1,8 @@
 """A photo seen from end to end, away from the event loop.
 
 This is the one place where CPU work leaves the event loop: each of a few threads decodes (in a
-child process of its own), detects and embeds one photo at a time.
+child process of its own), detects and embeds one photo at a time. `see` is for a photo of one
+person and looks at that face only; `look` tells of every face.
 """
 
 from __future__ import annotations
@@ -14,23 +15,26 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from automatch.errors import EmbeddingInvalidError, SeveralFacesError
+from automatch.errors import EmbeddingInvalidError, PhotoRejectedError, SeveralFacesError
 from automatch.vision.alignment import check_fit, chip_for
 from automatch.vision.bystanders import copies_without_others
 from automatch.vision.decoder import Decoder
 from automatch.vision.hog_detector import HogDetector
 from automatch.vision.quality import check_quality, choose_face, measure
-from automatch.vision.seen import DetectedFace, SeenPhoto
+from automatch.vision.seen import DetectedFace, JudgedFace, Look, SeenPhoto
 from automatch.vision.yunet_detector import YunetDetector
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
     from types import TracebackType
 
     import numpy.typing as npt
 
     from automatch.model import FaceBox
     from automatch.settings import Settings, VisionSettings
-    from automatch.vision.detector import Detector
+    from automatch.vision.decoder import DecodedPhoto
+    from automatch.vision.detector import AlignedFace, Detector, Finding
     from automatch.vision.embedder import Embedder
 
 
@@ -66,8 +70,41 @@ class Eyes:
 
     @property
     def model_id(self) -> str:
-        """The model whose embeddings `see` gives."""
+        """The model whose embeddings `see` and `look` give."""
         return self._embedder.model_id
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers an embedding has."""
+        return self._embedder.dimensions
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is any use to ask now: always, once entered."""
+        return True
+
+    async def ready(self) -> None:
+        """Return at once; see `Sight`."""
+
+    def open(self) -> None:
+        """Load the models and try the embedder once, as entering does; for use without asyncio.
+
+        Raises: see `__aenter__`.
+        """
+        try:
+            self._pool.submit(self._load).result()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the decoders and wait for the threads; photos that still wait are dropped."""
+        with self._opening:
+            self._closed = True
+            decoders = list(self._decoders)
+        for decoder in decoders:
+            decoder.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def __aenter__(self) -> Self:
         """Load the models and try the embedder once.
@@ -94,6 +131,23 @@ class Eyes:
         """End the decoders and wait for the threads; photos that still wait are dropped."""
         await self._close()
 
+    async def look(self, photo: bytes, chosen: FaceBox | None = None) -> Look:
+        """Return every face of an encoded photo, each with its figures and what is wrong with it.
+
+        With a *chosen* face the copies show no other. Cancelling is as in `see`.
+
+        Raises:
+            UploadError: there are no bytes, or no photo of a supported type.
+            PhotoRejectedError: the photo is damaged or outside a limit.
+            JobCrashedError: the decoder died; another try may work.
+            EmbedderError: the model gave no usable embedding.
+        """
+        return await asyncio.wrap_future(self.look_soon(photo, chosen))
+
+    def look_soon(self, photo: bytes, chosen: FaceBox | None = None) -> Future[Look]:
+        """Return the promise of what `look` gives; for use without asyncio."""
+        return self._pool.submit(self._look_at_all, photo, chosen)
+
     async def see(self, photo: bytes, chosen: FaceBox | None = None) -> SeenPhoto:
         """Return what an encoded photo shows: its one face, or the *chosen* one of several.
 
@@ -114,51 +168,110 @@ class Eyes:
         self._detector = open_detector(self._settings.vision)
         check_fit(self._embedder, self._detector)
         side = self._embedder.chip_side
-        self._embed(np.full((side, side, 3), 128, np.uint8))
+        self._embed(np.full((1, side, side, 3), 128, np.uint8))
 
     def _look(self, photo: bytes, chosen: FaceBox | None) -> SeenPhoto:
-        if self._detector is None:
-            raise RuntimeError("Eyes must be entered with `async with` before they see")
+        detector = self._opened_detector()
         started = time.perf_counter()
         decoded = self._decoder().decode(photo)
         decoded_at = time.perf_counter()
-        findings = self._detector.find(decoded.pixels)
+        findings = detector.find(decoded.pixels)
         try:
-            finding = choose_face(findings, self._detector.min_confidence, decoded.pixels, chosen)
+            finding = choose_face(findings, detector.min_confidence, decoded.pixels, chosen)
         except SeveralFacesError as exc:
             exc.copies = (decoded.kept_jpeg, decoded.thumbnail_jpeg)
             raise
-        aligned = self._detector.align(decoded.pixels, finding)
+        aligned = detector.align(decoded.pixels, finding)
         quality = measure(finding, aligned)
         check_quality(quality, self._settings.vision)
         detected_at = time.perf_counter()
-        embedding = self._embed(chip_for(self._embedder, decoded.pixels, aligned))
+        chip = chip_for(self._embedder, decoded.pixels, aligned)
+        (embedding,) = self._embed(chip[np.newaxis])
         embedded_at = time.perf_counter()
-        kept, thumbnail = decoded.kept_jpeg, decoded.thumbnail_jpeg
-        if chosen is not None:
-            side = self._settings.vision.thumbnail_side
-            kept, thumbnail = copies_without_others(decoded.pixels, finding, findings, side)
+        kept, thumbnail = self._copies(decoded, finding if chosen else None, findings)
         return SeenPhoto(
             face=DetectedFace(finding.box, finding.confidence, aligned.landmarks, embedding),
             quality=quality,
             kept_jpeg=kept,
             thumbnail_jpeg=thumbnail,
-            timings={
-                "decode": (decoded_at - started) * 1000,
-                "detect": (detected_at - decoded_at) * 1000,
-                "embed": (embedded_at - detected_at) * 1000,
-            },
+            timings=_timings(started, decoded_at, detected_at, embedded_at),
         )
 
-    def _embed(self, chip: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        rows = self._embedder.embed(chip[np.newaxis])
+    def _look_at_all(self, photo: bytes, chosen: FaceBox | None) -> Look:
+        detector = self._opened_detector()
+        started = time.perf_counter()
+        decoded = self._decoder().decode(photo)
+        decoded_at = time.perf_counter()
+        findings = detector.find(decoded.pixels)
+        own, refusal = None, None
+        try:
+            own = choose_face(findings, detector.min_confidence, decoded.pixels, chosen)
+        except PhotoRejectedError as exc:
+            refusal = exc
+        found = sorted(findings, key=lambda finding: finding.side, reverse=True)
+        aligned = [detector.align(decoded.pixels, finding) for finding in found]
+        detected_at = time.perf_counter()
+        chips = [chip_for(self._embedder, decoded.pixels, face) for face in aligned]
+        rows = self._embed(np.stack(chips)) if chips else ()
+        embedded_at = time.perf_counter()
+        faces = [
+            self._judged(finding, face, row, decoded, detector.min_confidence)
+            for finding, face, row in zip(found, aligned, rows, strict=True)
+        ]
+        height, width = decoded.pixels.shape[:2]
+        kept, thumbnail = self._copies(decoded, own if chosen else None, findings)
+        return Look(
+            model_id=self.model_id,
+            width=width,
+            height=height,
+            faces=faces,
+            min_confidence=detector.min_confidence,
+            refusal=faces[found.index(own)].refusal if own else refusal,
+            kept_jpeg=kept,
+            thumbnail_jpeg=thumbnail,
+            timings=_timings(started, decoded_at, detected_at, embedded_at),
+        )
+
+    def _copies(
+        self, decoded: DecodedPhoto, own: Finding | None, findings: Sequence[Finding]
+    ) -> tuple[bytes, bytes]:
+        """Return the clean copy and the thumbnail; with a face of its *own*, without the others."""
+        if own is None:
+            return decoded.kept_jpeg, decoded.thumbnail_jpeg
+        side = self._settings.vision.thumbnail_side
+        return copies_without_others(decoded.pixels, own, findings, side)
+
+    def _judged(
+        self,
+        finding: Finding,
+        aligned: AlignedFace,
+        embedding: npt.NDArray[np.float32],
+        decoded: DecodedPhoto,
+        min_confidence: float,
+    ) -> JudgedFace:
+        quality = measure(finding, aligned)
+        refusal = None
+        try:
+            choose_face([finding], min_confidence, decoded.pixels)
+            check_quality(quality, self._settings.vision)
+        except PhotoRejectedError as exc:
+            refusal = exc
+        face = DetectedFace(finding.box, finding.confidence, aligned.landmarks, embedding)
+        return JudgedFace(face, quality, refusal)
+
+    def _opened_detector(self) -> Detector:
+        if self._detector is None:
+            raise RuntimeError("Eyes must be entered with `async with` before they see")
+        return self._detector
+
+    def _embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        rows = self._embedder.embed(chips)
         # Stored embeddings are never looked at again, so the last look is here.
-        if rows.shape != (1, self._embedder.dimensions) or not np.allclose(
+        if rows.shape != (len(chips), self._embedder.dimensions) or not np.allclose(
             np.linalg.norm(rows, axis=1), 1, atol=1e-3
         ):
             raise EmbeddingInvalidError
-        row: npt.NDArray[np.float32] = rows[0]
-        return row
+        return rows
 
     def _decoder(self) -> Decoder:
         decoder: Decoder | None = getattr(self._of_thread, "decoder", None)
@@ -173,12 +286,12 @@ class Eyes:
 
     async def _close(self) -> None:
         # A cancelled `async with` must still leave no child behind.
-        await asyncio.shield(asyncio.to_thread(self._stop))
+        await asyncio.shield(asyncio.to_thread(self.close))
 
-    def _stop(self) -> None:
-        with self._opening:
-            self._closed = True
-            decoders = list(self._decoders)
-        for decoder in decoders:
-            decoder.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+
+def _timings(started: float, decoded: float, detected: float, embedded: float) -> dict[str, float]:
+    return {
+        "decode": (decoded - started) * 1000,
+        "detect": (detected - decoded) * 1000,
+        "embed": (embedded - detected) * 1000,
+    }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from automatch.errors import (
     AutomatchError,
+    BodyTooLargeError,
     FileEmptyError,
     ImageBadShapeError,
     ImageDamagedError,
@@ -65,3 +66,9 @@ def check_header(data: bytes, limits: Limits) -> str:
 def error_of(code: str, message: str | None) -> AutomatchError:
     """Return the error that *code* names; an unknown code counts as a damaged photo."""
     return _ERRORS.get(code, ImageDamagedError)(message)
+
+
+def refusal_named(code: str, message: str) -> AutomatchError | None:
+    """Return the refusal of a photo that was told elsewhere; `None` when *code* names none."""
+    kind = BodyTooLargeError if code == BodyTooLargeError.code else _ERRORS.get(code)
+    return kind(message or None) if kind else None

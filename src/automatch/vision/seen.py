@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
+
+    from automatch.errors import PhotoRejectedError
 
 
 @dataclass(frozen=True)
@@ -57,3 +61,35 @@ class SeenPhoto:
     thumbnail_jpeg: bytes
     timings: dict[str, float]
     """Milliseconds for `decode`, `detect` and `embed`."""
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedFace:
+    """One face of a photo, whether it can be used or not."""
+
+    face: DetectedFace
+    quality: dict[str, float]
+    """See `SeenPhoto.quality`."""
+    refusal: PhotoRejectedError | None
+    """Why a photo of this face alone would be refused; `None` when it would not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """All that a photo shows, and no choice made."""
+
+    model_id: str
+    width: int
+    """Of the kept copy, in pixels; boxes and landmarks are in these."""
+    height: int
+    faces: Sequence[JudgedFace]
+    """The largest first; also what is only guessed to be a face."""
+    min_confidence: float
+    """Of the detector: what scores less is no face to rely on."""
+    refusal: PhotoRejectedError | None
+    """Why an upload of this photo would be refused; `None` when it would not."""
+    kept_jpeg: bytes
+    """See `SeenPhoto`."""
+    thumbnail_jpeg: bytes
+    timings: dict[str, float]
+    """See `SeenPhoto`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from automatch.settings import WorkerSettings
 from automatch.store.database import Database
 from automatch.store.photos import PhotoStore
 from automatch.store.queue import SeenJob
-from automatch.vision import Eyes
+from automatch.vision import Sight
 from automatch.worker.leases import Leases
 from automatch.worker.line import Line
 from automatch.worker.outcome import refusal_of
@@ -39,7 +40,7 @@ class Bench:
 
     db: Database
     photos: PhotoStore
-    eyes: Eyes
+    eyes: Sight
     settings: WorkerSettings
     search: BatchSearch
     seats: asyncio.Semaphore
@@ -91,12 +92,15 @@ class Lane:
         """Return *batch*, or else one from the line; empty once that is closed.
 
         While another lane has a job that may take the worker down, this one holds nothing: a job
-        that only waited would be lost along with it, again and again.
+        that only waited would be lost along with it, again and again. Nor does it while nobody can
+        look at photos: it would claim the whole line only to give it back.
         """
         while not batch or self._room.is_taken:
             if batch:
                 await self._settler.give_back(batch)
             await self._room.vacated()
+            if not self._bench.eyes.is_ready:
+                await self._line.unless_closed(self._bench.eyes.ready())
             batch = await self._line.next_batch()
             if not batch:
                 break
@@ -128,7 +132,7 @@ class Lane:
                 claimed = await self._settler.settle(
                     ready + kept,
                     refused + spoiled,
-                    claim=None if looking or self._room.is_taken else self._line.next_claim(),
+                    claim=self._line.next_claim() if self._may_claim(looking) else None,
                 )
                 ready = []
             self._line.worked(len(batch), time.monotonic() - began)
@@ -138,6 +142,9 @@ class Lane:
                 task.cancel()
             await asyncio.gather(*looking, return_exceptions=True)
         return claimed
+
+    def _may_claim(self, looking: Collection[object]) -> bool:
+        return not looking and not self._room.is_taken and self._bench.eyes.is_ready
 
     async def _see(self, job: ClaimedJob) -> SeenJob:
         bench = self._bench

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 import structlog
 
-from automatch.errors import StoreError
+from automatch.errors import AutomatchError, StoreError
 from automatch.model import ClaimedJob
 from automatch.settings import WorkerSettings
 from automatch.store import queue
@@ -123,7 +123,20 @@ class Line:
                         return batch
             return []
 
-    async def recover(self, trouble: StoreError) -> None:
+    async def unless_closed(self, wait: Coroutine[None, None, None]) -> None:
+        """Wait for something, or until nothing is given out any more."""
+        waiting = asyncio.create_task(wait)
+        closing = asyncio.create_task(self._closed.wait())
+        try:
+            await asyncio.wait({waiting, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                waiting.result()
+        finally:
+            closing.cancel()
+            waiting.cancel()
+            await asyncio.gather(waiting, closing, return_exceptions=True)
+
+    async def recover(self, trouble: AutomatchError) -> None:
         """Pause, longer each time, because the machine is in trouble and not a job."""
         self._trouble_s = min(max(2 * self._trouble_s, 0.5), self._settings.trouble_max_s)
         log.warning("worker pauses", code=trouble.code, seconds=self._trouble_s)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from automatch.errors import (
+    AiUnavailableError,
     AutomatchError,
     DatabaseUnavailableError,
     EmbedderError,
@@ -21,7 +22,7 @@ from automatch.errors import (
 from automatch.model import ClaimedJob
 from automatch.store.queue import Refusal
 
-MACHINE_TROUBLE = (DatabaseUnavailableError, StorageFullError)
+MACHINE_TROUBLE = (DatabaseUnavailableError, StorageFullError, AiUnavailableError)
 """Not the job's fault: it costs no attempt."""
 
 log = structlog.get_logger(__name__)

@@ -1,0 +1,35 @@
+"""Who looks at the photos of a worker: the seam between the worker and the pipeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from automatch.model import FaceBox
+    from automatch.vision.seen import SeenPhoto
+
+
+class Sight(Protocol):
+    """`Eyes` of this process, or `RemoteEyes`: a service on another machine."""
+
+    @property
+    def model_id(self) -> str:
+        """The model whose embeddings `see` gives, and no other's."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is any use to ask now."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait until it is."""
+        ...
+
+    async def see(self, photo: bytes, chosen: FaceBox | None = None) -> SeenPhoto:
+        """Return what an encoded photo shows: its one face, or the chosen one; see `Eyes.see`.
+
+        Raises:
+            AiUnavailableError: the service does not answer, which is not the photo's fault.
+        """
+        ...
