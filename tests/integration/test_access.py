@@ -67,7 +67,6 @@ CALLABLE = {
     "automatch_api": {
         *("auth.uid", "auth.jwt", "auth.role", "auth.create_user", "auth.find_credentials"),
         *("auth.start_session", "auth.rotate_refresh_token", "auth.end_session"),
-        *("auth.session_user_of", "auth.delete_user", "feed_marks", "count_waiting_match_jobs"),
         *("auth.end_sessions", "auth.update_user"),
         *("auth.session_user_of", "feed_marks", "count_waiting_match_jobs"),
         *("pause_match_jobs", "resume_match_jobs", "set_match_concurrency", "cancel_match_jobs"),
@@ -76,7 +75,7 @@ CALLABLE = {
         *("get_match_threshold", "set_match_threshold", "preview_match_thresholds"),
         *("get_search_recall", "list_suspected_duplicates", "decide_suspected_duplicate"),
         *("get_match_same_person", "set_match_same_person"),
-        *("get_search_recall", "is_trigger_key", "list_due_match_jobs", "follow_match_jobs"),
+        *("is_trigger_key", "list_due_match_jobs", "follow_match_jobs"),
     },
     "automatch_worker": {
         *("claim_match_jobs", "renew_match_leases", "store_face_embeddings", "complete_match_jobs"),

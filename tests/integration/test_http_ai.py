@@ -288,7 +288,7 @@ async def test_requests_past_the_bound_are_told_when_to_come_back() -> None:
 async def test_service_alone_is_nothing_else(
     ai: httpx2.AsyncClient, subtests: pytest.Subtests
 ) -> None:
-    for path in ("/", "/sign-in", "/api/profile", "/auth/v1/signup", "/static/app.css", "/x"):
+    for path in ("/", "/sign-in", "/api/profile", "/static/app.css", "/x"):
         with subtests.test(path):
             assert _told(await ai.get(path)) == (404, "not_found")
     assert (await ai.get("/healthz")).json() == {"status": "ok"}

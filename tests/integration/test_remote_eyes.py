@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import psycopg
 import pytest
 
@@ -20,13 +21,15 @@ from automatch.errors import (
     AutomatchError,
     EmbeddingInvalidError,
     JobCrashedError,
+    SeveralFacesError,
 )
+from automatch.model import FaceBox
 from automatch.settings import Settings, VisionSettings
-from automatch.vision import Embedder
+from automatch.vision import Embedder, Eyes
 from tests.support.ai import KEY, remote_eyes, running_ai, using
 from tests.support.command import running_server_command
 from tests.support.embedder import FakeEmbedder
-from tests.support.photos import astronaut, encode, hopper, portrait, scene_without_face
+from tests.support.photos import astronaut, encode, hopper, portrait, scene_without_face, two_people
 from tests.support.postgres import TestCluster
 from tests.support.system import System, running_worker
 
@@ -140,6 +143,31 @@ async def test_embeddings_of_another_model_are_never_taken() -> None:
         assert not eyes.is_ready
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(eyes.ready(), 0.3)
+
+
+async def test_photo_of_several_faces_asks_and_its_chosen_face_is_seen(embedder: Embedder) -> None:
+    photo = encode(two_people())
+    async with (
+        Eyes(_SETTINGS, embedder) as here,
+        running_ai(_SETTINGS, embedder) as ai,
+        remote_eyes(str(ai.base_url), _SETTINGS) as elsewhere,
+    ):
+        await elsewhere.ready()
+        asked = []
+        for eyes in (here, elsewhere):
+            with pytest.raises(SeveralFacesError) as caught:
+                await eyes.see(photo)
+            asked.append((caught.value.boxes, caught.value.copies))
+        assert asked[0] == asked[1]
+
+        boxes = asked[0][0]
+        for box in boxes:
+            seen = [await eyes.see(photo, FaceBox.of_corners(*box)) for eyes in (here, elsewhere)]
+            assert seen[0].face.box == seen[1].face.box
+            np.testing.assert_array_equal(seen[0].face.embedding, seen[1].face.embedding)
+            assert seen[0].kept_jpeg == seen[1].kept_jpeg != asked[0][1][0]
+            assert seen[0].thumbnail_jpeg == seen[1].thumbnail_jpeg
+        assert len(boxes) == 2
 
 
 async def test_wrong_key_is_trouble_and_no_verdict_on_a_photo(embedder: Embedder) -> None:

@@ -44,8 +44,11 @@ COMMANDS: dict[str, Lazy] = {
     ),
     "tune": ("tune:tune", "Show how groups are searched, how fast and how well; change it."),
     "jobs": ("jobs:app", "The queue: look, pause, retry, cancel."),
-    "duplicates": ("duplicates:app", "Accounts that look like one person: look, decide."),
-    "models": ("models:app", "The models that see faces: list, fetch, verify."),
+    "duplicates": ("duplicates:app", "Accounts that look like one person."),
+    "models": (
+        "models:app",
+        "Face models: which there are, their files, and changing the one in use.",
+    ),
     "db": ("database:app", "The database itself."),
 }
 """Where each command is, and the first line of its help."""
