@@ -24,6 +24,7 @@ from automatch.api import (
     matches,
     profile,
     realtime,
+    trials,
 )
 from automatch.api.accounts import Accounts
 from automatch.api.admission import make_admission
@@ -127,6 +128,7 @@ def create_app(
         admin_duplicates,
         functions,
         realtime,
+        trials,
         health,
     ]
     for part in [*parts, ai] if with_ai else parts:

@@ -269,6 +269,16 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """A woman and a man who do not exist, in a school of their own."""
+
+    id: UUID
+    school: str
+    her_id: UUID
+    his_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class StatusCount:
     """How many jobs are in a status."""
 

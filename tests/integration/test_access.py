@@ -76,6 +76,7 @@ CALLABLE = {
         *("get_search_recall", "list_suspected_duplicates", "decide_suspected_duplicate"),
         *("get_match_same_person", "set_match_same_person"),
         *("is_trigger_key", "list_due_match_jobs", "follow_match_jobs"),
+        *("get_search_recall", "start_trial", "end_trials"),
     },
     "automatch_worker": {
         *("claim_match_jobs", "renew_match_leases", "store_face_embeddings", "complete_match_jobs"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -129,7 +130,7 @@ async def test_clock_that_is_wrong(patient: Patient, monkeypatch: pytest.MonkeyP
     class Slow(machine.datetime):
         @classmethod
         def now(cls, tz=None):
-            return super().now(tz) - machine.timedelta(seconds=45)
+            return super().now(tz) - timedelta(seconds=45)
 
     monkeypatch.setattr(machine, "datetime", Slow)
 

@@ -70,7 +70,8 @@ async def _answering(status: str) -> AsyncIterator[str]:
 
 async def _as_if_pg_cron_were_installed(patient: Patient) -> None:
     await patient.run(
-        "insert into pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)"
+        "insert into pg_extension"
+        " (oid, extname, extowner, extnamespace, extrelocatable, extversion)"
         " values (99999, 'pg_cron', 10, 'pg_catalog'::regnamespace, false, '1.6')"
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 
 from automatch.store.queries import SQL_FOLDER, load
+from tests.support.doctor import CRON_AND_NET
 from tests.support.postgres import Database
 
 _EXPLAINABLE = re.compile(r"\s*(select|insert|update|delete|with)\b", re.IGNORECASE)
@@ -37,6 +38,9 @@ def test_every_named_statement_fits_the_schema(database: Database) -> None:
     files = sorted((SQL_FOLDER / "queries").glob("*.sql"))
 
     with psycopg.connect(database.owner) as conn:
+        # What pg_cron and pg_net bring where they are installed.
+        conn.execute(CRON_AND_NET)
+        conn.commit()
         misfits = [misfit for path in files for misfit in _misfits(conn, path)]
 
     assert len(files) >= 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +125,7 @@ def bad(results: dict[str, Result]) -> dict[str, str]:
 
 
 @pytest.fixture
-async def patient(server: System, cluster: TestCluster) -> AsyncIterator[Patient]:
+async def patient(server: System, cluster: TestCluster) -> Patient:
     """Give an installation whose server runs and whose worker does not."""
     write_secrets(server.settings.home, cluster.secrets)
-    yield Patient(server.settings, cluster.secrets, server.url, server.database.owner)
+    return Patient(server.settings, cluster.secrets, server.url, server.database.owner)

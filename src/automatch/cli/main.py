@@ -32,6 +32,10 @@ COMMANDS: dict[str, Lazy] = {
         "doctor:doctor",
         "Look the installation over: what is wrong, and what to do about it.",
     ),
+    "verify": (
+        "verify:verify",
+        "Try the whole way with two throw-away people: upload, job, matches, live feed.",
+    ),
     "demo": ("demo:demo", "Fill a school with simulated people, all marked as such."),
     "token": ("tokens:token", "Print an access token of a person, or a key of the project."),
     "threshold": (

@@ -1,0 +1,1 @@
+"""The deployment guide's success criteria, tried on a live installation over HTTP."""
