@@ -36,6 +36,14 @@ COMMANDS: dict[str, Lazy] = {
         "verify:verify",
         "Try the whole way with two throw-away people: upload, job, matches, live feed.",
     ),
+    "stats": (
+        "stats:stats",
+        "Show how things go: jobs by status, times, rate, failures, workers, the schedule's runs.",
+    ),
+    "logs": (
+        "journal:logs",
+        "Show the last invocations of the function, runs of its schedule and jobs of the workers.",
+    ),
     "demo": ("demo:demo", "Fill a school with simulated people, all marked as such."),
     "token": ("tokens:token", "Print an access token of a person, or a key of the project."),
     "threshold": (

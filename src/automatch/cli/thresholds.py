@@ -25,6 +25,12 @@ PREVIEWED = (0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8)
 """Thresholds that a preview shows besides the one in use."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and not tables.")]
+Preview = Annotated[
+    bool, typer.Option("--preview", help="Show what it would mean, and change nothing.")
+]
+Rerun = Annotated[
+    bool, typer.Option("--rerun", help="Search again for all photos, behind all uploads.")
+]
 Simulated = Annotated[
     bool, typer.Option("--simulated", help="Count the people of `automatch demo` too.")
 ]
@@ -36,12 +42,8 @@ def threshold(
         float | None,
         typer.Argument(metavar="[SIMILARITY]", help="Such as 0.4; left out, only look."),
     ] = None,
-    preview: Annotated[
-        bool, typer.Option("--preview", help="Show what it would mean, and change nothing.")
-    ] = False,
-    rerun: Annotated[
-        bool, typer.Option("--rerun", help="Search again for all photos, behind all uploads.")
-    ] = False,
+    preview: Preview = False,
+    rerun: Rerun = False,
     simulated: Simulated = False,
     as_json: Json = False,
     home: Home = None,

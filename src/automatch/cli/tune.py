@@ -13,6 +13,8 @@ import typer
 from automatch.cli.logs import configure_logs
 from automatch.cli.run import Home
 from automatch.cli.running import running_database
+from automatch.cli.thresholds import Preview, Rerun, threshold
+from automatch.errors import InputInvalidError
 from automatch.settings import Settings, load_settings
 from automatch.store import tune as store
 from automatch.store.addresses import database_address
@@ -54,10 +56,17 @@ def tune(
     audit_one_in: Annotated[
         int | None, typer.Option(help="One search in so many is made again by brute force.")
     ] = None,
+    similarity: Annotated[
+        float | None,
+        typer.Option("--threshold", help="The same as `automatch threshold SIMILARITY`."),
+    ] = None,
+    preview: Preview = False,
+    rerun: Rerun = False,
 ) -> None:
-    """Show how groups are searched, how fast and how well; change it."""
-    settings = load_settings(home=home)
-    configure_logs(settings)
+    """Show how groups are searched, how fast and how well; change it.
+
+    With --threshold it is `automatch threshold`: from which similarity on two people match.
+    """
     changes = {
         "index_from": index_from,
         "index_until": index_until,
@@ -67,6 +76,15 @@ def tune(
         "ef_search": ef_search,
         "audit_one_in": audit_one_in,
     }
+    if similarity is not None:
+        if build or cluster or any(value is not None for value in changes.values()):
+            raise InputInvalidError("--threshold changes nothing else; leave the rest out.")
+        threshold(value=similarity, preview=preview, rerun=rerun, as_json=as_json, home=home)
+        return
+    if preview or rerun:
+        raise InputInvalidError("--preview and --rerun go with --threshold.")
+    settings = load_settings(home=home)
+    configure_logs(settings)
     shown = asyncio.run(
         _tune(settings, changes, limit, build=build, cluster=cluster, however_long=however_long)
     )

@@ -10,8 +10,9 @@ import httpx2
 from psycopg import sql
 
 from automatch.doctor.check import Check, Need, Repair, Result, fail, ok, skipped, some, warn
-from automatch.doctor.cron_jobs import NO_CRON, SQL, list_jobs, load_parts, without_keys
+from automatch.doctor.cron_jobs import NO_CRON, SQL, list_jobs, load_parts
 from automatch.doctor.installation import Installation
+from automatch.store.monitor import without_keys
 from automatch.store.queries import load
 
 _ACCESS = load("doctor_access")

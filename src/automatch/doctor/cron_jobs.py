@@ -17,7 +17,6 @@ NO_CRON = "pg_cron is not installed."
 _URL = re.compile(r"\burl\s*(?::=|=>)\s*'([^']+)'", re.IGNORECASE)
 _SETTING = re.compile(r"current_setting\(\s*'([\w.]+)'", re.IGNORECASE)
 _WRITTEN_KEY = re.compile(r"'(?:Bearer\s+)?(?:eyJ[\w-]+\.|sb_secret_|amt_)")
-_KEYLIKE = re.compile(r"eyJ[\w-]+(?:\.[\w-]+)*|(?:sb_secret_|amt_)\w+|Bearer\s+\S+")
 _SECONDS = re.compile(r"(\d+)\s+seconds?", re.IGNORECASE)
 
 
@@ -86,8 +85,3 @@ async def load_parts(site: Installation) -> Parts:
 async def list_jobs(site: Installation) -> list[CronJob]:
     """Return the entries that have to do with matching; pg_cron must be there."""
     return await site.all(CronJob, SQL["jobs"])
-
-
-def without_keys(text: str) -> str:
-    """Return the beginning of a message of the database, without what looks like a key."""
-    return _KEYLIKE.sub("(a key)", text)[:200]

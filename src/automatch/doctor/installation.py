@@ -18,6 +18,7 @@ from automatch.settings import Settings
 from automatch.store.addresses import database_address
 from automatch.store.database import Connection
 from automatch.store.migrate import pending
+from automatch.store.monitor import be_careful
 from automatch.store.queries import load
 from automatch.store.secrets import Secrets, read
 
@@ -168,7 +169,7 @@ async def _looking(owner: str) -> AsyncIterator[Connection]:
     async with await psycopg.AsyncConnection.connect(
         owner, autocommit=True, connect_timeout=_CONNECT_S, application_name="automatch-doctor"
     ) as conn:
-        await conn.execute(_SQL["be_careful"])
+        await be_careful(conn)
         yield conn
 
 

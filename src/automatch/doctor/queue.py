@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from automatch import errors
 from automatch.doctor.check import Check, Repair, Result, fail, ok, skipped, some, warn
 from automatch.doctor.installation import Installation
-from automatch.store import operator
+from automatch.store import monitor, operator
 from automatch.store.queries import load
 
 _SQL = load("doctor_queue")
@@ -43,7 +43,7 @@ class _Latency:
 
 
 async def _workers(site: Installation) -> Result:
-    (count,) = await site.column(_SQL["workers"])
+    count = await monitor.count_workers(site.database)
     if count:
         return ok(f"{count} {'worker is' if count == 1 else 'workers are'} connected.")
     return fail(

@@ -17,9 +17,9 @@ from automatch.doctor.cron_jobs import (
     CronJob,
     list_jobs,
     load_parts,
-    without_keys,
 )
 from automatch.doctor.installation import Installation
+from automatch.store.monitor import without_keys
 
 _GRACE_S = 60.0
 

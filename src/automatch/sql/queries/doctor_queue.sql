@@ -1,13 +1,3 @@
--- name: workers
--- The name of a session is seen by everybody. A worker has one that listens for new jobs, but for
--- its first moments and while it is busy beginning.
-select greatest(
-    (count(*) filter (where application_name = 'automatch-worker-listen'))::integer,
-    least(count(*), 1)::integer
-)
-from pg_catalog.pg_stat_activity
-where application_name in ('automatch-worker', 'automatch-worker-listen') and datname = current_database()
-
 -- name: pace
 select
     q.paused, q.paused_schools, q.waiting, q.expired_leases, q.oldest_waiting_s,
