@@ -58,6 +58,19 @@ def feed_of(conn, person):
     return {other for (other,) in rows}
 
 
+def position(conn, person):
+    with acting(conn, person):
+        return one(conn, "select public.feed_position()")
+
+
+def news_of(conn, person, after):
+    """Return (other person, whether their card stays) for all that happened in a feed."""
+    with acting(conn, person):
+        return conn.execute(
+            "select profile_id, match_id is not null from public.feed_page(null, %s)", [after]
+        ).fetchall()
+
+
 @pytest.mark.parametrize(
     ("gender", "u", "is_suspected"),
     [
@@ -252,16 +265,9 @@ def test_setting_moves_the_cards_of_both_feeds_at_once_and_back(conn):
     look(conn)
     news = []
     for match in (False, True):
-        with acting(conn, she):
-            before = one(conn, "select public.feed_position()")
+        before = position(conn, she)
         let_match(conn, match)
-        with acting(conn, she):
-            news.append(
-                conn.execute(
-                    "select profile_id, match_id is not null from public.feed_page(null, %s)",
-                    [before],
-                ).fetchall()
-            )
+        news.append(news_of(conn, she, before))
         assert feed_of(conn, he) == ({she} if match else set())
 
     assert news == [[(he, False)], [(he, True)]]
@@ -273,8 +279,11 @@ def test_pair_that_is_found_later_leaves_the_feeds_where_they_do_not_match(conn)
     build.a_match(conn, one(conn, "select id from public.faces where profile_id = %s", he))
     let_match(conn, False)
     assert feed_of(conn, she) == {he}
+    before = position(conn, she)
     look(conn)
 
+    # Open pages are told, too.
+    assert news_of(conn, she, before) == [(he, False)]
     assert feed_of(conn, she) == feed_of(conn, he) == set()
 
 
