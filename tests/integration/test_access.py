@@ -77,6 +77,8 @@ CALLABLE = {
         *("get_match_same_person", "set_match_same_person"),
         *("is_trigger_key", "list_due_match_jobs", "follow_match_jobs"),
         *("get_search_recall", "start_trial", "end_trials"),
+        *("get_search_recall", "find_imported_photo", "import_photo", "count_import_jobs"),
+        *("list_import_refusals", "finish_import"),
     },
     "automatch_worker": {
         *("claim_match_jobs", "renew_match_leases", "store_face_embeddings", "complete_match_jobs"),

@@ -62,7 +62,7 @@ class Accounts:
             PasswordWeakError: too short.
             EmailTakenError: there is such an account.
         """
-        address = _address(email)
+        address = normal_address(email)
         if address is None:
             raise InputInvalidError("Give a valid e-mail address.")
         _check_data(data or {})
@@ -80,7 +80,7 @@ class Accounts:
         Raises:
             CredentialsInvalidError: one of the two is wrong; it is not said which.
         """
-        address = _address(email)
+        address = normal_address(email)
         found = None
         if address is not None:
             async with self._db.as_login() as conn:
@@ -99,7 +99,7 @@ class Accounts:
             NotFoundError: nobody has this address.
         """
         async with self._db.as_login() as conn:
-            found = await accounts.find_credentials(conn, _address(email) or "")
+            found = await accounts.find_credentials(conn, normal_address(email) or "")
             if found is None:
                 raise NotFoundError("Nobody has an account with this e-mail address.")
             return await self._start(conn, found[0])
@@ -204,7 +204,7 @@ class Accounts:
         )
 
 
-def _address(email: str) -> str | None:
+def normal_address(email: str) -> str | None:
     """Return an e-mail address in the one spelling we keep, or None when it is none."""
     address = email.strip().lower()
     valid = len(address) <= 254 and _EMAIL.fullmatch(address) and address.isprintable()

@@ -33,5 +33,9 @@ def _verify(password: str, encrypted: str | None) -> bool:
         return False
     try:
         return _HASHER.verify(encrypted, password)
-    except (VerificationError, InvalidHashError):
+    except InvalidHashError:
+        # The account has no password, as imported ones: that, too, must not show in the time.
+        _HASHER.hash(password)
+        return False
+    except VerificationError:
         return False

@@ -45,6 +45,10 @@ COMMANDS: dict[str, Lazy] = {
         "Show the last invocations of the function, runs of its schedule and jobs of the workers.",
     ),
     "demo": ("demo:demo", "Fill a school with simulated people, all marked as such."),
+    "import": (
+        "importing:import_people",
+        "Enrol people who agreed elsewhere, such as on paper: photos, profiles, proof of consent.",
+    ),
     "token": ("tokens:token", "Print an access token of a person, or a key of the project."),
     "threshold": (
         "thresholds:threshold",

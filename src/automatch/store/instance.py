@@ -64,3 +64,12 @@ class InstanceLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def is_running(home: Path) -> bool:
+    """Tell whether an Auto-Match runs on this data folder just now."""
+    try:
+        with InstanceLock(home):
+            return False
+    except InstanceRunningError:
+        return True

@@ -1,0 +1,1 @@
+"""A list of people who are to be enrolled: read, checked, kept, and what was refused told."""

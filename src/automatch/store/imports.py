@@ -1,0 +1,132 @@
+"""Enrolling people in bulk; each function is one call of the SQL function that owns it.
+
+All of them are for the login of the server itself (`Database.alone`): an operator's act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from automatch.model import Claims, Gender, Role
+from automatch.store.database import Connection, Database
+from automatch.store.queries import load
+
+_SQL = load("imports")
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedPerson:
+    """Somebody who is to be enrolled, and the proof that they agreed to it."""
+
+    email: str
+    name: str
+    school: str
+    gender: Gender
+    birth_date: date
+    consent_version: str
+    consent_at: datetime
+    consent_evidence: str
+    """Where the proof lies, in the operator's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A row whose photo could not be used."""
+
+    row_number: int
+    code: str
+    message: str
+
+
+async def list_consent_versions(db: Database) -> set[str]:
+    """Return the versions of the consent text that this installation has ever had."""
+    async with db.as_user(Claims(role=Role.ANON)) as conn:
+        cursor = await conn.execute(_SQL["list_consent_versions"])
+        return {row[0] for row in await cursor.fetchall()}
+
+
+async def find_photo(
+    conn: Connection, import_id: UUID, row: int, *, email: str, image_sha256: str
+) -> bool:
+    """Tell whether an earlier run has this photo of this person; then it is one of this run too."""
+    cursor = await conn.execute(
+        _SQL["find_photo"],
+        {"import_id": import_id, "row": row, "email": email, "image_sha256": image_sha256},
+    )
+    found = await cursor.fetchone()
+    return bool(found and found[0])
+
+
+async def import_photo(
+    conn: Connection,
+    import_id: UUID,
+    row: int,
+    person: ImportedPerson,
+    *,
+    face_id: UUID,
+    image_path: str,
+    image_sha256: str,
+) -> bool:
+    """Enrol a person with a photo and queue it behind all uploads; False when it was there.
+
+    Raises:
+        AgeNotAllowedError: under 18.
+        ConsentRequiredError: without evidence, or the person withdrew, or erased their account.
+        EmailTakenError: the address is of somebody who uses their account themselves.
+        InputInvalidError: a value is not allowed.
+    """
+    cursor = await conn.execute(
+        _SQL["import_photo"],
+        {
+            "import_id": import_id,
+            "row": row,
+            "email": person.email,
+            "name": person.name,
+            "school": person.school,
+            "gender": person.gender.value,
+            "birth_date": person.birth_date,
+            "consent_version": person.consent_version,
+            "consent_at": person.consent_at,
+            "consent_evidence": person.consent_evidence,
+            "face_id": face_id,
+            "image_path": image_path,
+            "image_sha256": image_sha256,
+        },
+    )
+    found = await cursor.fetchone()
+    return bool(found and found[0])
+
+
+async def count_jobs(conn: Connection, import_id: UUID) -> tuple[int, int]:
+    """Return how many photos a run has, and how many are still to be looked at."""
+    cursor = await conn.execute(_SQL["count_jobs"], {"import_id": import_id})
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row else (0, 0)
+
+
+async def list_refusals(db: Database, import_id: UUID) -> AsyncIterator[RefusedRow]:
+    """Yield the rows whose photo could not be used, in their order."""
+    after = 0
+    while True:
+        async with db.alone() as conn, conn.cursor(row_factory=class_row(RefusedRow)) as cursor:
+            await cursor.execute(
+                _SQL["list_refusals"],
+                {"import_id": import_id, "after_row": after, "limit": _PAGE},
+            )
+            page = await cursor.fetchall()
+        for refused in page:
+            yield refused
+        if len(page) < _PAGE:
+            return
+        after = page[-1].row_number
+
+
+async def finish(conn: Connection, import_id: UUID, actor: str) -> None:
+    """Put the run into the audit log."""
+    await conn.execute(_SQL["finish"], {"import_id": import_id, "actor": actor})
