@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 
 from automatch.api.admission import Admission
 from automatch.app import make_photos
+from automatch.errors import QueueFullError
 from automatch.roster.enrol import Enrolment, Means, Outcome
 from automatch.roster.photo_files import PhotoFiles
 from automatch.roster.refused import RefusedRows
@@ -78,6 +79,11 @@ def _refused(folder: Path) -> dict[int, tuple[str, str]]:
     with path.open(newline="") as lines:
         return {int(row["row"]): (row["code"], row["message"]) for row in csv.DictReader(lines)}
 
+
+_WORK_OFF = """
+    update match_jobs set status = 'completed', completed_at = now(), match_count = 0
+    where status = 'pending' returning id
+"""
 
 Import = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -371,26 +377,23 @@ async def test_run_that_is_stopped_is_gone_on_with(
     assert again.returncode == 0
 
 
-@pytest.fixture
-async def means(
-    settings: Settings, database: Database, tmp_path: Path
-) -> AsyncIterator[tuple[Means, Settings]]:
-    async with store.Database(database.api, PoolSettings(), name="test") as db:
-        yield (
-            Means(
-                db=db,
-                photos=make_photos(settings),
-                admission=Admission(db, max_waiting=2, folders=[tmp_path], min_free_mb=0),
-                files=PhotoFiles(tmp_path / "list", settings.upload.max_bytes),
-                limits=limits_from(settings),
-                versions=await list_consent_versions(db),
-            ),
-            settings,
-        )
+class _Watched(Admission):
+    """Tells when it said no."""
+
+    def __init__(self, db: store.Database, folder: Path) -> None:
+        super().__init__(db, max_waiting=2, folders=[folder], min_free_mb=0)
+        self.said_no = asyncio.Event()
+
+    async def check(self) -> None:
+        try:
+            await super().check()
+        except QueueFullError:
+            self.said_no.set()
+            raise
 
 
 async def test_import_waits_while_the_queue_is_long_enough(
-    means: tuple[Means, Settings], database: Database, tmp_path: Path
+    settings: Settings, database: Database, tmp_path: Path
 ) -> None:
     folder = _write_list(
         tmp_path / "list",
@@ -398,29 +401,31 @@ async def test_import_waits_while_the_queue_is_long_enough(
         {f"{n}.jpg": portrait(n) for n in range(1, 9)},
     )
     outcomes: list[Outcome] = []
-    stop = asyncio.Event()
-    full = asyncio.Event()
+    async with store.Database(database.api, PoolSettings(), name="test") as db:
+        admission = _Watched(db, tmp_path)
+        means = Means(
+            db=db,
+            photos=make_photos(settings),
+            admission=admission,
+            files=PhotoFiles(folder, settings.upload.max_bytes),
+            limits=limits_from(settings),
+            versions=await list_consent_versions(db),
+        )
+        with RefusedRows(folder / "refused.csv") as refused:
+            run = Enrolment(means, refused, asyncio.Event())
+            rows = read_rows(folder / "people.csv")
+            enrolling = asyncio.create_task(run.enrol(rows, outcomes.append))
+            refusal = asyncio.create_task(admission.said_no.wait())
+            await asyncio.wait({enrolling, refusal}, return_when=asyncio.FIRST_COMPLETED)
+            assert refusal.done(), "nothing was waited for"
+            waiting = _rows(database, "select count(*) from match_jobs")[0][0]
+            # Room is made when somebody works; then it goes on by itself.
+            while not enrolling.done():
+                await asyncio.to_thread(_rows, database, _WORK_OFF)
+            await enrolling
 
-    def told(outcome: Outcome) -> None:
-        outcomes.append(outcome)
-        if len(outcomes) >= 2:
-            full.set()
-
-    with RefusedRows(folder / "refused.csv") as refused:
-        run = Enrolment(means[0], refused, stop)
-        enrolling = asyncio.create_task(run.enrol(read_rows(folder / "people.csv"), told))
-        await full.wait()
-        # Room is made when somebody works; then it goes on by itself.
-        while len(outcomes) < 8:
-            await asyncio.to_thread(
-                _rows,
-                database,
-                "update match_jobs set status = 'completed', completed_at = now(), match_count = 0"
-                " where status = 'pending' returning id",
-            )
-            await asyncio.sleep(0.01)
-        await enrolling
-
+    # Each lane may have asked before the others took what was left.
+    assert waiting <= 2 + 3
     assert outcomes == [Outcome.NEW] * 8
     assert not refused.reasons
 
