@@ -58,6 +58,10 @@ COMMANDS: dict[str, Lazy] = {
         "calibrate:calibrate",
         "Fit the similarity scale to strangers of opposite gender inside the schools.",
     ),
+    "schedule": (
+        "schedule:schedule",
+        "Show the cron jobs and their last runs, or say how often waiting jobs are looked for.",
+    ),
     "tune": ("tune:tune", "Show how groups are searched, how fast and how well; change it."),
     "jobs": ("jobs:app", "The queue: look, pause, retry, cancel."),
     "duplicates": ("duplicates:app", "Accounts that look like one person."),
