@@ -1,6 +1,7 @@
 """Names the modules that hold the fixtures; nothing is defined here."""
 
 pytest_plugins = [
+    "tests.support.issuer",
     "tests.support.postgres",
     "tests.support.supabase",
     "tests.support.build",

@@ -31,11 +31,12 @@ from automatch.api.admission import make_admission
 from automatch.api.ai_desk import AiDesk
 from automatch.api.ai_key import AiKeys
 from automatch.api.errors import add_error_handlers
+from automatch.api.fresh_keys import FreshKeys
 from automatch.api.function_keys import FunctionKeys
 from automatch.api.gate import Gate
 from automatch.api.photo_links import PhotoLinks
 from automatch.api.services import Services
-from automatch.api.tokens import Tokens
+from automatch.api.tokens import tokens_from
 from automatch.feed.hub import FeedHub
 from automatch.matcher.batch import BatchSearch
 from automatch.model import SERVICE, Role
@@ -83,7 +84,7 @@ def create_app(
     The AI service is part of it unless told otherwise; its model is loaded by its first request.
     """
     db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
-    tokens = Tokens(secrets.jwt_secret, settings.auth)
+    tokens = tokens_from(settings, secrets.jwt_secret)
     hub = FeedHub(db, settings.feed)
     accounts = Accounts(db, tokens, settings.auth)
     services = Services(
@@ -108,11 +109,15 @@ def create_app(
         async with db:
             listening = asyncio.create_task(services.hub.run())
             listening.add_done_callback(stop_when_broken)
+            running = [listening]
+            if tokens.issuer is not None and tokens.issuer.keys is not None:
+                running.append(asyncio.create_task(tokens.issuer.keys.run()))
             try:
                 yield
             finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
                 await desk.close()
 
     app = _application(lifespan)
@@ -140,8 +145,9 @@ def create_app(
         ai_keys=AiKeys(_ai_key(settings), tokens),
         settings=settings,
         pages=CookieSession(services),
-        functions=FunctionKeys(db, tokens, settings.auth.secret_key),
+        functions=FunctionKeys(db, tokens),
     )
+    app.add_middleware(FreshKeys, tokens=tokens)
     return app
 
 
@@ -156,7 +162,7 @@ def create_ai_app(
         embedder: another model than the default.
     """
     desk = AiDesk(settings, lambda: make_eyes(settings, embedder))
-    tokens = Tokens(secrets.jwt_secret, settings.auth) if secrets else None
+    tokens = tokens_from(settings, secrets.jwt_secret) if secrets else None
     keys = AiKeys(_ai_key(settings), tokens)
 
     @asynccontextmanager
@@ -229,7 +235,7 @@ async def open_worker(
 
 
 async def _remote_eyes(settings: Settings, secrets: Secrets, db: Database) -> RemoteEyes:
-    tokens = Tokens(secrets.jwt_secret, settings.auth)
+    tokens = tokens_from(settings, secrets.jwt_secret)
     key = _ai_key(settings)
     async with db.as_user(SERVICE) as conn:
         model = await load_active_model(conn)

@@ -9,10 +9,12 @@ AutomatchError
 │   ├── TokenMissingError
 │   ├── TokenInvalidError
 │   ├── TokenExpiredError
-│   └── CredentialsInvalidError
+│   ├── CredentialsInvalidError
+│   └── IssuerUnavailableError
 ├── RequestError                 what was asked cannot be done as asked
 │   ├── NotFoundError
 │   ├── ForbiddenError
+│   ├── SignInElsewhereError     people sign in at Supabase Auth, or another issuer
 │   ├── InputInvalidError
 │   ├── EmailTakenError
 │   ├── PasswordWeakError
@@ -164,6 +166,13 @@ class CredentialsInvalidError(AuthError):
     code = "credentials_invalid"
 
 
+class IssuerUnavailableError(AuthError):
+    """The keys that tell whether a token is genuine are not to be had; try again in a moment."""
+
+    code = "issuer_unavailable"
+    transient = True
+
+
 class RequestError(AutomatchError):
     """The request cannot be done as asked."""
 
@@ -180,6 +189,12 @@ class ForbiddenError(RequestError):
     """This is not allowed with the key or token that was sent."""
 
     code = "forbidden"
+
+
+class SignInElsewhereError(RequestError):
+    """Nobody signs in here: sign in where your app does, and send the token that it gives you."""
+
+    code = "sign_in_elsewhere"
 
 
 class InputInvalidError(RequestError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +16,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from automatch.errors import SettingsError
 
 _PREFIX = "AUTOMATCH_"
+
+# In the clear only where no stranger listens: this machine, or a name of a container network.
+_SERVICE_URL = (
+    r"^(https://[^/\s@?#]+|http://(localhost|127\.0\.0\.1|\[::1\]|[a-z0-9-]+)(:\d+)?)(/[^\s?#]*)?$"
+)
 
 
 class _Group(BaseModel):
@@ -61,12 +67,6 @@ class AuthSettings(_Group):
         10, ge=0, description="A refresh token may be used again for so long, for parallel tabs."
     )
     leeway_s: int = Field(30, ge=0, le=120, description="Clock difference a token may have.")
-    secret_key: SecretStr | None = Field(
-        None,
-        min_length=32,
-        description="Taken in the header `apikey` of `/functions/v1` in place of the service_role "
-        "key, such as a Supabase project's `sb_secret_…`.",
-    )
 
 
 class UploadSettings(_Group):
@@ -266,6 +266,33 @@ class Settings(BaseSettings):
         description="Key of the AI service, the same where it is served and where it is used; "
         "without one it takes the project's service_role key.",
     )
+    supabase_url: str | None = Field(
+        None,
+        pattern=_SERVICE_URL,
+        description="Address of a Supabase project; people then sign in at its Auth and not here.",
+    )
+    jwks_url: str | None = Field(
+        None,
+        pattern=_SERVICE_URL,
+        description="Address of the public keys that tokens are signed with, if it is not that of "
+        "the Supabase project.",
+    )
+    jwt_issuer: str | None = Field(
+        None,
+        min_length=1,
+        description="`iss` of the tokens, if it is not that of the Supabase project.",
+    )
+    jwt_secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Secret shared with the issuer of the tokens (HS256): the legacy JWT secret of "
+        "a Supabase project.",
+    )
+    secret_keys: SecretStr | None = Field(
+        None,
+        description="Secret keys (`sb_secret_…`, with commas between) that are as good as the "
+        "service_role key, in the header `apikey`.",
+    )
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
     )
@@ -302,6 +329,44 @@ class Settings(BaseSettings):
         if self.ai_url and self.ai.timeout_s >= self.worker.job_timeout_s:
             raise ValueError("worker.job_timeout_s must exceed ai.timeout_s")
         return self
+
+    @model_validator(mode="after")
+    def _issuer_and_keys_come_together(self) -> Self:
+        if self.issuer_url is None and (self.jwks_url or self.jwt_secret):
+            raise ValueError("keys of whom? set supabase_url or jwt_issuer too")
+        if self.issuer_url is not None and not (self.keys_url or self.jwt_secret):
+            raise ValueError(
+                "jwt_issuer needs jwks_url or jwt_secret: what are its tokens checked by?"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _secret_keys_are_no_words(self) -> Self:
+        if not all(re.fullmatch(r"sb_secret_[\w-]{16,}", key) for key in self.listed_secret_keys):
+            raise ValueError(
+                "secret_keys takes keys that begin with sb_secret_, with commas between"
+            )
+        return self
+
+    @property
+    def listed_secret_keys(self) -> list[str]:
+        """The secret keys, one by one."""
+        named = self.secret_keys.get_secret_value() if self.secret_keys else ""
+        return [key.strip() for key in named.split(",") if key.strip()]
+
+    @property
+    def issuer_url(self) -> str | None:
+        """The `iss` of whoever else signs people in; None when they sign in here."""
+        if self.jwt_issuer is not None or self.supabase_url is None:
+            return self.jwt_issuer
+        return self.supabase_url.rstrip("/") + "/auth/v1"
+
+    @property
+    def keys_url(self) -> str | None:
+        """Where the issuer publishes its keys."""
+        if self.jwks_url is not None or self.supabase_url is None:
+            return self.jwks_url
+        return self.supabase_url.rstrip("/") + "/auth/v1/.well-known/jwks.json"
 
 
 def _is_private(url: str) -> bool:

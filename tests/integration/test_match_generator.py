@@ -8,13 +8,14 @@ import shutil
 import psycopg
 import pytest
 from PIL import ImageOps
+from pydantic import SecretStr
 
 from automatch.api import drain
 from automatch.api.function_keys import FunctionKeys
 from automatch.api.tokens import Tokens
 from automatch.app import create_app
 from automatch.model import Role
-from automatch.settings import AuthSettings, Settings
+from automatch.settings import Settings
 from automatch.vision import Embedder
 from tests.integration.test_http_errors import check
 from tests.support.build import connect, one
@@ -222,14 +223,11 @@ async def test_secret_key_of_a_project_is_taken_in_the_apikey_header(
     settings: Settings, cluster: TestCluster, database
 ) -> None:
     secret = "sb_secret_" + "x" * 31
-    auth = AuthSettings.model_validate({"secret_key": secret})
-    own = settings.model_copy(update={"auth": auth})
+    own = settings.model_copy(update={"secret_keys": SecretStr(secret)})
     async with running_server(own, cluster.secrets, database) as system:
         answer = await system.client.post(PATH, headers={"apikey": secret})
         assert answer.json() == _NOTHING
         check(await system.client.post(PATH, headers={"apikey": secret[:-1]}), 401, "token_invalid")
-        admin = await system.client.get("/api/admin/queue", headers=bearer(secret))
-        check(admin, 401, "token_invalid")
 
 
 @pytest.mark.parametrize("sent", ["amt_" + "0" * 64, "x", "a.b.c"])

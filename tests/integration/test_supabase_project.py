@@ -7,17 +7,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.types.json import Jsonb
 
 from automatch.store.migrate import MIGRATIONS
 from tests.support import build
 from tests.support.build import acting, connect, one, refused
 from tests.support.postgres import Database
-from tests.support.supabase import SupabaseCluster
+from tests.support.supabase import AuthServer, SupabaseCluster
 from tests.support.supabase_cli import PushRefusedError, push
 
 pytestmark = pytest.mark.anyio
@@ -111,35 +110,6 @@ def there(migrated_project: Database) -> Iterator[psycopg.Connection]:
     """Give a connection of `postgres` to a migrated project."""
     with connect(migrated_project.owner) as conn:
         yield conn
-
-
-class AuthServer:
-    """What Supabase Auth does with its tables, as its own role."""
-
-    def __init__(self, cluster: SupabaseCluster, project: Database) -> None:
-        self._dsn = cluster.as_admin(project)
-
-    def sign_up(self, email: str | None) -> UUID:
-        user = uuid4()
-        self._run(
-            "insert into auth.users (id, aud, role, email, raw_app_meta_data, created_at)"
-            " values (%s, 'authenticated', 'authenticated', %s, %s, now())",
-            *(user, email, Jsonb({"provider": "email"})),
-        )
-        return user
-
-    def sign_in(self, user: UUID) -> UUID:
-        session = uuid4()
-        self._run("insert into auth.sessions (id, user_id) values (%s, %s)", session, user)
-        return session
-
-    def delete(self, user: UUID) -> None:
-        self._run("delete from auth.users where id = %s", user)
-
-    def _run(self, statement: str, *parameters: object) -> None:
-        with psycopg.connect(self._dsn) as conn:
-            conn.execute("set local role supabase_auth_admin")
-            conn.execute(statement.encode(), parameters)
 
 
 async def test_migrations_need_no_superuser_and_leave_alone_what_is_supabases(

@@ -6,11 +6,13 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
 
 from automatch.settings import PostgresSettings, Settings
 from automatch.store.addresses import database_address
@@ -61,6 +63,39 @@ class SupabaseCluster:
         """Return supabase_admin's address of a project."""
         name = psycopg.conninfo.conninfo_to_dict(database.owner)["dbname"]
         return make_conninfo(self.admin, dbname=str(name))
+
+
+class AuthServer:
+    """What Supabase Auth does with its tables, as its own role."""
+
+    def __init__(self, cluster: SupabaseCluster, project: Database) -> None:
+        self._dsn = cluster.as_admin(project)
+
+    def sign_up(self, email: str | None) -> UUID:
+        user = uuid4()
+        self._run(
+            "insert into auth.users (id, aud, role, email, raw_app_meta_data, created_at)"
+            " values (%s, 'authenticated', 'authenticated', %s, %s, now())",
+            *(user, email, Jsonb({"provider": "email"})),
+        )
+        return user
+
+    def sign_in(self, user: UUID) -> UUID:
+        session = uuid4()
+        self._run("insert into auth.sessions (id, user_id) values (%s, %s)", session, user)
+        return session
+
+    def users(self) -> list[UUID]:
+        with psycopg.connect(self._dsn) as conn:
+            return [user for (user,) in conn.execute("select id from auth.users").fetchall()]
+
+    def delete(self, user: UUID) -> None:
+        self._run("delete from auth.users where id = %s", user)
+
+    def _run(self, statement: str, *parameters: object) -> None:
+        with psycopg.connect(self._dsn) as conn:
+            conn.execute("set local role supabase_auth_admin")
+            conn.execute(statement.encode(), parameters)
 
 
 @pytest.fixture(scope="session")

@@ -142,7 +142,26 @@ class System:
         consent: bool = True,
     ) -> Person:
         """Create an account, fill in the profile and (unless told not to) consent."""
-        person = await self.sign_up()
+        return await self.fill_in(
+            await self.sign_up(),
+            gender,
+            school=school,
+            name=name,
+            birth_date=birth_date,
+            consent=consent,
+        )
+
+    async def fill_in(
+        self,
+        person: Person,
+        gender: str = "female",
+        *,
+        school: str = "UIT",
+        name: str | None = None,
+        birth_date: str = "2000-02-29",
+        consent: bool = True,
+    ) -> Person:
+        """Fill in the profile of an account and (unless told not to) consent."""
         profile = {
             "name": name or f"Person of {school}",
             "school": school,

@@ -17,6 +17,7 @@ from automatch.errors import (
     InputInvalidError,
     NotFoundError,
     PasswordWeakError,
+    SignInElsewhereError,
     TokenInvalidError,
 )
 from automatch.model import Claims, User
@@ -52,6 +53,15 @@ class Accounts:
         self._tokens = tokens
         self._settings = settings
 
+    def check_here(self) -> None:
+        """Refuse where Supabase Auth, or another issuer of tokens, signs people in.
+
+        Raises:
+            SignInElsewhereError: it does.
+        """
+        if self._tokens.issuer is not None:
+            raise SignInElsewhereError
+
     async def sign_up(
         self, email: str, password: str, data: dict[str, Any] | None = None
     ) -> Session:
@@ -62,6 +72,7 @@ class Accounts:
             PasswordWeakError: too short.
             EmailTakenError: there is such an account.
         """
+        self.check_here()
         address = normal_address(email)
         if address is None:
             raise InputInvalidError("Give a valid e-mail address.")
@@ -80,6 +91,7 @@ class Accounts:
         Raises:
             CredentialsInvalidError: one of the two is wrong; it is not said which.
         """
+        self.check_here()
         address = normal_address(email)
         found = None
         if address is not None:
@@ -98,6 +110,7 @@ class Accounts:
         Raises:
             NotFoundError: nobody has this address.
         """
+        self.check_here()
         async with self._db.as_login() as conn:
             found = await accounts.find_credentials(conn, normal_address(email) or "")
             if found is None:
@@ -110,6 +123,7 @@ class Accounts:
         Raises:
             TokenInvalidError: it is unknown, spent, too old, or its session has ended.
         """
+        self.check_here()
         new_token = secrets.token_urlsafe(32)
         async with self._db.as_login() as conn:
             found = await accounts.rotate_refresh_token(
@@ -127,6 +141,7 @@ class Accounts:
 
     async def sign_out(self, claims: Claims, scope: SignOutScope = "local") -> None:
         """End the session, all sessions, or all others; their refresh tokens die with them."""
+        self.check_here()
         if claims.session_id is not None:
             async with self._db.as_login() as conn:
                 await accounts.end_sessions(conn, claims.session_id, scope)
@@ -141,6 +156,7 @@ class Accounts:
             InputInvalidError: *data* is too much.
             PasswordWeakError: too short.
         """
+        self.check_here()
         user = await self.load_user(claims)
         assert claims.session_id is not None
         if data is not None:
@@ -162,6 +178,7 @@ class Accounts:
         Raises:
             TokenInvalidError: the session has ended, or the account is gone.
         """
+        self.check_here()
         user = None
         if claims.session_id is not None:
             async with self._db.as_login() as conn:

@@ -5,11 +5,8 @@ A Supabase client sends a key in `apikey`, in `Authorization`, or one in each; t
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 
-from pydantic import SecretStr
 from starlette.datastructures import Headers
 
 from automatch.api.tokens import Tokens, bearer_token
@@ -24,10 +21,9 @@ _TRIGGER_KEY = re.compile("amt_[0-9a-f]{64}")
 class FunctionKeys:
     """Tells the keys that may call functions from all others."""
 
-    def __init__(self, db: Database, tokens: Tokens, secret_key: SecretStr | None) -> None:
+    def __init__(self, db: Database, tokens: Tokens) -> None:
         self._db = db
         self._tokens = tokens
-        self._secret_key = None if secret_key is None else _digest(secret_key.get_secret_value())
 
     async def identify(self, headers: Headers) -> Claims:
         """Return the claims of the service.
@@ -53,8 +49,6 @@ class FunctionKeys:
         raise refusal
 
     async def _is_service(self, key: str) -> bool:
-        if self._secret_key is not None and hmac.compare_digest(_digest(key), self._secret_key):
-            return True
         if _TRIGGER_KEY.fullmatch(key):
             async with self._db.alone() as conn:
                 if await drain.is_trigger_key(conn, key):
@@ -69,7 +63,3 @@ def _keys(headers: Headers) -> list[str]:
         return [*keys, bearer_token(headers)]
     except TokenMissingError:
         return keys
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()

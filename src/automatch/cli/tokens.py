@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from automatch.api.accounts import Accounts
-from automatch.api.tokens import Tokens
+from automatch.api.tokens import Tokens, tokens_from
 from automatch.cli.logs import configure_logs
 from automatch.cli.run import Home
 from automatch.cli.running import running_database
@@ -47,6 +47,6 @@ async def _token_of(settings: Settings, email: str) -> str:
             database_address(settings, secrets, "api"), settings.pool, name="automatch-token"
         ) as db,
     ):
-        tokens = Tokens(secrets.jwt_secret, settings.auth)
+        tokens = tokens_from(settings, secrets.jwt_secret)
         session = await Accounts(db, tokens, settings.auth).sign_in_without_password(email)
         return session.access_token

@@ -57,8 +57,9 @@ _PLEASE = {
 
 
 @router.get("/sign-in")
-async def sign_in_form(request: Request) -> Response:
+async def sign_in_form(request: Request, services: Parts) -> Response:
     """Show the sign-in form."""
+    services.accounts.check_here()
     return go_to("/feed") if is_signed_in(request) else show(SignInPage())
 
 
@@ -76,8 +77,9 @@ async def sign_in(request: Request, services: Parts) -> Response:
 
 
 @router.get("/sign-up")
-async def sign_up_form(request: Request, done: str = "") -> Response:
+async def sign_up_form(request: Request, services: Parts, done: str = "") -> Response:
     """Show the form for an account."""
+    services.accounts.check_here()
     if is_signed_in(request):
         return go_to("/feed")
     return show(SignUpPage(notice=_DONE.get(done)))

@@ -17,7 +17,7 @@ from starlette.types import Scope
 from automatch.api.accounts import Session
 from automatch.api.gate import Identity
 from automatch.api.services import Services
-from automatch.errors import AuthError, ForbiddenError
+from automatch.errors import AuthError, ForbiddenError, SignInElsewhereError
 from automatch.model import Claims
 
 _ACCESS = "automatch_access"
@@ -49,7 +49,7 @@ class CookieSession:
             return Identity(None)
         try:
             session = await self._services.accounts.refresh(cookies[_REFRESH])
-        except AuthError:
+        except (AuthError, SignInElsewhereError):
             return Identity(None, self.forget())
         return Identity(self._services.tokens.verify(session.access_token), self.remember(session))
 
