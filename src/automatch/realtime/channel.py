@@ -128,6 +128,7 @@ class Channel:
                 for change in changes:
                     for payload in told_changes(change, self._subscriptions):
                         await self._tell(self._push(_EXTENSION, payload))
+                source.pass_on()
                 if changes:
                     self._news.set()
         except StoreError:

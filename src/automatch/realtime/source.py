@@ -29,7 +29,14 @@ class Source(Protocol):
         ...
 
     async def read(self, conn: Connection) -> list[Change]:
-        """Return the next changes, oldest first; none when there are no more for now."""
+        """Return the next changes, oldest first; the same again until `pass_on` is called.
+
+        A transaction that has read may still fail to end.
+        """
+        ...
+
+    def pass_on(self) -> None:
+        """Go on after what was read last."""
         ...
 
 
@@ -37,21 +44,24 @@ class MatchSource:
     """New matches: every one of them, in the order of their commits."""
 
     def __init__(self) -> None:
-        self._last = 0
+        self._last = self._read = 0
 
     async def begin(self, conn: Connection) -> None:
         self._last = await load_match_number(conn)
 
     async def read(self, conn: Connection) -> list[Change]:
-        rows: list[Change] = []
+        self._read = self._last
         # What may not be seen is passed over without being taken for the end.
-        while not rows:
-            found, last = await load_new_matches(conn, after=self._last, limit=_PAGE)
+        while True:
+            rows, last = await load_new_matches(conn, after=self._read, limit=_PAGE)
             if last is None:
-                break
-            self._last = last
-            rows = [Change(MATCHES, "INSERT", row, row["created_at"]) for row in found]
-        return rows
+                return []
+            self._read = last
+            if rows:
+                return [Change(MATCHES, "INSERT", row, row["created_at"]) for row in rows]
+
+    def pass_on(self) -> None:
+        self._last = self._read
 
 
 class JobSource:
@@ -59,22 +69,26 @@ class JobSource:
 
     def __init__(self) -> None:
         self._seen: dict[UUID, Job] = {}
+        self._read: dict[UUID, Job] = {}
 
     async def begin(self, conn: Connection) -> None:
         self._seen = {job.id: job for job in reversed(await list_jobs(conn, _KNOWN_JOBS))}
 
     async def read(self, conn: Connection) -> list[Change]:
         changes = []
-        for job in reversed(await list_jobs(conn, _JOBS)):
+        self._read = {job.id: job for job in reversed(await list_jobs(conn, _JOBS))}
+        for job in self._read.values():
             before = self._seen.get(job.id)
             if before != job:
                 at = job.completed_at or job.started_at or job.created_at
                 event = "INSERT" if before is None else "UPDATE"
                 changes.append(Change(JOBS, event, asdict(job), at))
-                self._seen[job.id] = job
+        return changes
+
+    def pass_on(self) -> None:
+        self._seen |= self._read
         while len(self._seen) > _KNOWN_JOBS:
             del self._seen[next(iter(self._seen))]
-        return changes
 
 
 _SOURCES: dict[str, type[MatchSource | JobSource]] = {
