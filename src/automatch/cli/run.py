@@ -146,8 +146,9 @@ async def _serve(
     server = _Server(make_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     halting = asyncio.create_task(stopping.asked.wait())
+    port = listening.getsockname()[1]
     server.on_started = lambda: typer.echo(
-        "\n".join([f"Auto-Match is ready: {_address(settings, listening)}", *say])
+        "\n".join([f"Auto-Match is ready: {server_address(settings, port)}", *say])
     )
     await asyncio.wait({serving, halting}, return_when=asyncio.FIRST_COMPLETED)
     halting.cancel()
@@ -174,9 +175,10 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
             task.cancel()
 
 
-def _address(settings: Settings, listening: socket.socket) -> str:
+def server_address(settings: Settings, port: int) -> str:
+    """Return where people and their clients reach a server on this port."""
     host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
-    return settings.public_url or f"http://{host}:{listening.getsockname()[1]}"
+    return (settings.public_url or f"http://{host}:{port}").rstrip("/")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

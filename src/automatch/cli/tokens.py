@@ -10,7 +10,7 @@ import typer
 from automatch.api.accounts import Accounts
 from automatch.api.tokens import Tokens, tokens_from
 from automatch.cli.logs import configure_logs
-from automatch.cli.run import Home
+from automatch.cli.run import Home, server_address
 from automatch.cli.running import running_database
 from automatch.errors import InputInvalidError
 from automatch.model import Role
@@ -25,18 +25,28 @@ def token(
     role: Annotated[
         Role | None, typer.Option(help="Print a key of the project instead: anon, service_role.")
     ] = None,
+    env: Annotated[
+        bool,
+        typer.Option("--env", help="Print what supabase clients need: SUPABASE_URL and its key."),
+    ] = False,
     home: Home = None,
 ) -> None:
     """Print an access token of a person, or a key of the project."""
     settings = load_settings(home=home)
     configure_logs(settings)
-    if (email is None) == (role in (None, Role.AUTHENTICATED)):
-        raise InputInvalidError("Name either --email, or --role anon or service_role.")
+    asked = [email is not None, role not in (None, Role.AUTHENTICATED), env]
+    if asked.count(True) != 1:
+        raise InputInvalidError("Name --email, --env, or --role anon or service_role.")
     if email is not None:
         typer.echo(asyncio.run(_token_of(settings, email)))
-    elif role is not None:
-        secrets = load_or_create(settings.home)
-        typer.echo(Tokens(secrets.jwt_secret, settings.auth).issue_key(role))
+        return
+    secrets = load_or_create(settings.home)
+    key = Tokens(secrets.jwt_secret, settings.auth).issue_key(role or Role.ANON)
+    if env:
+        typer.echo(f"SUPABASE_URL={server_address(settings, settings.port)}")
+        typer.echo(f"SUPABASE_ANON_KEY={key}")
+    else:
+        typer.echo(key)
 
 
 async def _token_of(settings: Settings, email: str) -> str:
