@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 import structlog
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from threadpoolctl import threadpool_limits
 
 from automatch import __version__
@@ -58,6 +59,11 @@ from automatch.worker.worker import Worker
 
 _AI_KEY_LIFE_S = 300
 """A key that is made for one request need not outlive it by much."""
+_APP_HEADERS = [
+    *("authorization", "content-type", "last-event-id"),
+    # Of supabase clients.
+    *("apikey", "x-client-info", "x-supabase-api-version", "x-region"),
+]
 
 log = structlog.get_logger(__name__)
 
@@ -148,6 +154,15 @@ def create_app(
         functions=FunctionKeys(db, tokens),
     )
     app.add_middleware(FreshKeys, tokens=tokens)
+    if settings.web_origins:
+        # Without credentials: an app shows a token that it holds, never a cookie of our pages.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.web_origins.split(),
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=_APP_HEADERS,
+            expose_headers=["retry-after"],
+        )
     return app
 
 

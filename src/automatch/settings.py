@@ -251,6 +251,12 @@ class Settings(BaseSettings):
         pattern=r"^https?://[^/\s]+/?$",
         description="Address people reach the server at, when it is behind a proxy.",
     )
+    web_origins: str = Field(
+        "",
+        pattern=r"^(\*|(https?://[^/\s*]+ ?)*)$",
+        description="Origins of web apps that may call the API from a browser, with spaces "
+        "between; `*` for any. The server's own pages need none.",
+    )
     database_url: SecretStr | None = Field(
         None,
         description="Postgres of yours (owner login); turns the embedded Postgres off.",

@@ -14,6 +14,7 @@ import pytest
 from PIL import ImageOps
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from supabase_auth.errors import AuthApiError, AuthError, AuthWeakPasswordError
+from supabase_functions.errors import FunctionsHttpError
 
 from automatch.api.tokens import Tokens
 from automatch.model import Role
@@ -36,6 +37,7 @@ from tests.support.system import PASSWORD, Person, System
 pytestmark = pytest.mark.anyio
 
 EMAIL = "linh@example.org"
+FUNCTION = "/functions/v1/match-generator"
 
 
 @asynccontextmanager
@@ -186,6 +188,21 @@ async def test_python_client_is_told_why_it_may_not_subscribe(server: System) ->
 
     assert [status for status, _ in states][:1] == ["CHANNEL_ERROR"]
     assert "Sign in first" in states[0][1]
+
+
+async def test_python_client_invokes_the_function_with_the_service_key(server: System) -> None:
+    if FUNCTION not in (await server.client.get("/api/openapi.json")).json()["paths"]:
+        pytest.skip("this server has no functions")
+    tokens = Tokens(server.secrets.jwt_secret, server.settings.auth)
+    what: Any = {"body": {"source": "manual_test"}, "responseType": "json"}
+    async with client_of(server, tokens.issue_key(Role.SERVICE)) as client:
+        told = await client.functions.invoke("match-generator", what)
+    async with client_of(server) as client:
+        with pytest.raises(FunctionsHttpError):
+            await client.functions.invoke("match-generator", what)
+
+    assert told["success"] is True
+    assert told["message"] == "No pending jobs"
 
 
 @pytest.mark.parametrize("language", ["python", "js"])

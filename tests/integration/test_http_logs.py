@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.support.command import environment, running_up
+from tests.support.command import environment, run_command, running_up
 from tests.support.photos import astronaut, encode, scene_without_face
 
 _EMAIL, _NAME, _SCHOOL = "canary-mail@example.org", "Canary Name", "Canary School"
@@ -62,6 +65,35 @@ def test_log_of_the_whole_way_holds_nobodys_data(empty_home: Path) -> None:
         assert secret not in log
     assert "canary" not in log.lower()
     assert "Traceback" not in log
+
+
+@pytest.mark.anyio
+async def test_log_of_a_websocket_holds_neither_key_nor_token(empty_home: Path) -> None:
+    with running_up(empty_home, settings={"LOG_LEVEL": "debug"}) as running:
+        async with httpx2.AsyncClient(base_url=running.url) as client:
+            credentials = {"email": _EMAIL, "password": _PASSWORD}
+            told = (await client.post("/auth/v1/signup", json=credentials)).json()
+        key = run_command(empty_home, "token", "--role", "anon").stdout.strip()
+        url = f"{running.url.replace('http', 'ws')}/realtime/v1/websocket?vsn=1.0.0&apikey="
+        async with connect(url + key) as connection:
+            for token in (told["access_token"], "canary"):
+                config = {"postgres_changes": [{"table": "matches", "event": "INSERT"}]}
+                join = {"config": config, "access_token": token}
+                message = {"topic": "realtime:canary", "event": "phx_join", "payload": join}
+                await connection.send(json.dumps({**message, "ref": "1"}))
+            await connection.send("canary")
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await connection.recv()
+        assert connection.close_code == 1008
+        with pytest.raises(InvalidStatus):
+            await connect(url + "canary")
+        running.stop()
+        running.wait_for("Stopped")
+    log = "".join(running.lines)
+
+    for secret in (key, told["access_token"], "eyJ", "canary", "apikey"):
+        assert secret not in log
 
 
 def test_exceptions_are_told_by_kind_and_place_alone() -> None:
