@@ -63,6 +63,7 @@ CALLABLE = {
         *("undo_dismissal", "unblock_profile", "hidden_people", "match_pool", "explain_match_job"),
         "choose_face",
         *("last_match_number", "matches_after"),
+        *("choose_face", "set_discoverable"),
     },
     "automatch_api": {
         *("auth.uid", "auth.jwt", "auth.role", "auth.create_user", "auth.find_credentials"),
@@ -405,6 +406,7 @@ ATTACKED = [
     "select public.delete_face(gen_random_uuid())",
     "select public.choose_face(gen_random_uuid(), 0)",
     "select public.erase_account()",
+    "select public.set_discoverable(true)",
 ]
 
 

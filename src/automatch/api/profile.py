@@ -7,7 +7,7 @@ from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from automatch.api.caller import Parts, SignedIn
@@ -40,6 +40,14 @@ class ProfileForm(BaseModel):
     birth_date: Annotated[date, BeforeValidator(_written_out)]
 
 
+class DiscoverableForm(BaseModel):
+    """Whether others may find the caller."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    discoverable: Annotated[bool, Field(strict=True)]
+
+
 class ConsentForm(BaseModel):
     """Agreement to the text of one version, as `GET /api/profile/consent` gave it."""
 
@@ -61,6 +69,20 @@ async def write(form: ProfileForm, caller: SignedIn, services: Parts) -> dict[st
     """Save name, school, gender and birth date; people under 18 are refused."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.save_profile(conn, **form.model_dump())
+        return _told(await profiles.load_profile(conn))
+
+
+@router.put("/discoverable", summary="Pause, or be found again")
+async def write_discoverable(
+    form: DiscoverableForm, caller: SignedIn, services: Parts
+) -> dict[str, Any]:
+    """Set whether searches of others may find the caller.
+
+    Off, the caller leaves the feeds of others at once and keeps photos, matches and the own feed;
+    on again, old matches come back and the caller's photos are searched for once more.
+    """
+    async with services.db.as_user(caller.claims) as conn:
+        await profiles.set_discoverable(conn, form.discoverable)
         return _told(await profiles.load_profile(conn))
 
 

@@ -43,6 +43,15 @@ async def save_profile(
     )
 
 
+async def set_discoverable(conn: Connection, discoverable: bool) -> None:
+    """Set whether searches of others may find the caller; feeds follow at once.
+
+    Raises:
+        ProfileNotFoundError: the account was deleted while its token lives on.
+    """
+    await conn.execute(_SQL["set_discoverable"], {"discoverable": discoverable})
+
+
 async def load_consent(conn: Connection) -> Consent:
     """Return the current consent text and whether the caller agreed to face matching."""
     async with conn.cursor(row_factory=class_row(Consent)) as cursor:

@@ -44,6 +44,8 @@ _FIELD_OF = {
     PasswordWeakError: "password",
 }
 _DONE = {
+    "paused": "You are paused. Nobody finds you until you say otherwise.",
+    "resumed": "Others can find you again.",
     "withdrawn": "Your consent is withdrawn. Your photos and matches are deleted.",
     "shown": "They can appear among your look-alikes again.",
     "deleted": "Your account is deleted, with your photos and matches.",
@@ -148,6 +150,22 @@ async def save_profile(request: Request, caller: SignedIn, services: Parts) -> R
     return go_to("/feed" if consent.granted else "/onboarding?saved=true")
 
 
+@router.post("/pause")
+async def pause(caller: SignedIn, services: Parts) -> Response:
+    """Leave the feeds of others, and keep everything."""
+    async with services.db.as_user(caller.claims) as conn:
+        await profiles.set_discoverable(conn, False)
+    return go_to("/onboarding?done=paused#being-found")
+
+
+@router.post("/resume")
+async def resume(caller: SignedIn, services: Parts) -> Response:
+    """Come back into the feeds of others."""
+    async with services.db.as_user(caller.claims) as conn:
+        await profiles.set_discoverable(conn, True)
+    return go_to("/onboarding?done=resumed#being-found")
+
+
 @router.post("/consent/withdraw")
 async def withdraw_consent(caller: SignedIn, services: Parts) -> Response:
     """Withdraw the consent; photos and matches go with it."""
@@ -200,6 +218,7 @@ async def _profile_page(
         latest_birth_date=_eighteen_years_ago(),
         schools=schools,
         hidden=hidden,
+        discoverable=profile.discoverable,
         first_time=not profile.is_complete,
         saved=saved,
         problem=problem,

@@ -127,6 +127,8 @@ class OnboardingPage(Page):
     """Schools that are offered while typing."""
     hidden: Sequence[HiddenPerson] = ()
     """Whom the person dismissed or blocked."""
+    discoverable: bool = True
+    """Whether others may find the person; False while they pause."""
     first_time: bool = False
     saved: bool = False
     """Whether the profile was saved just now."""

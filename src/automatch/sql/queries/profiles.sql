@@ -7,6 +7,9 @@ where id = automatch.uid()
 -- name: save
 select public.save_profile(%(name)s, %(school)s, %(gender)s, %(birth_date)s)
 
+-- name: set_discoverable
+select public.set_discoverable(%(discoverable)s)
+
 -- name: load_consent
 select
     t.version,
