@@ -31,6 +31,8 @@ class Size:
     restarts: int
     cuts: int
     photos: int
+    mixed_photos: int
+    """Photos looked at one after the other while memory is watched."""
     lease_s: float
     heartbeat_s: float
     sweep_s: float
@@ -60,6 +62,7 @@ SIZES = {
         restarts=3,
         cuts=8,
         photos=6,
+        mixed_photos=120,
         # Not shorter: a machine that runs other tests beside this one is slow to renew.
         lease_s=5,
         heartbeat_s=1.5,
@@ -73,6 +76,7 @@ SIZES = {
         restarts=5,
         cuts=20,
         photos=10,
+        mixed_photos=500,
         lease_s=_DEFAULTS.lease_s,
         heartbeat_s=_DEFAULTS.heartbeat_s,
         sweep_s=_DEFAULTS.sweep_s,
@@ -85,6 +89,7 @@ SIZES = {
         restarts=10,
         cuts=60,
         photos=40,
+        mixed_photos=2_000,
         lease_s=_DEFAULTS.lease_s,
         heartbeat_s=_DEFAULTS.heartbeat_s,
         sweep_s=_DEFAULTS.sweep_s,

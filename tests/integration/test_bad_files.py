@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from automatch.errors import AutomatchError, ImageTypeError, PhotoRejectedError
@@ -81,45 +77,3 @@ async def test_the_whole_corpus_at_once_costs_no_good_photo() -> None:
             assert isinstance(outcome, AutomatchError)
             assert not outcome.transient
     assert not any(isinstance(outcome, BaseException) for outcome in outcomes[1::2])
-
-
-def _resident_mb(process: str) -> float:
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-async def test_memory_stays_flat_over_many_mixed_photos() -> None:
-    rng = np.random.default_rng(2)
-    kinds = ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"]
-    people = [astronaut(), hopper()]
-    photos = [
-        encode(person.resize((side, side)), kind)
-        for kind in kinds
-        for person in people
-        for side in (300, 600)
-    ]
-    photos += [photo[: len(photo) // 2] for photo in photos[::4]]
-    others = _children()
-    settings = Settings(vision=VisionSettings(threads=1))
-    async with Eyes(settings, FakeEmbedder()) as eyes:
-        await _see_all(eyes, photos, rng)
-        (child,) = _children() - others
-        before = [_resident_mb(process) for process in ("self", child)]
-        await _see_all(eyes, photos * 4, rng)
-        after = [_resident_mb(process) for process in ("self", child)]
-
-    # A photo of 600 pixels kept by mistake would be 1 MB, and there are 40 of them.
-    assert after[0] < before[0] + 20
-    assert after[1] < before[1] + 20
-
-
-async def _see_all(eyes: Eyes, photos: list[bytes], rng: np.random.Generator) -> None:
-    for number in rng.permutation(len(photos)):
-        await asyncio.gather(eyes.see(photos[number]), return_exceptions=True)
-
-
-def _children() -> set[str]:
-    tasks = Path("/proc/self/task")
-    return {pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()}

@@ -1,0 +1,91 @@
+"""Memory stays where it is, whatever is looked at: each kind of file, good, broken or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from automatch.errors import PhotoRejectedError, UploadError
+from automatch.settings import Settings, VisionSettings
+from automatch.vision import Embedder, Eyes
+from tests.fault.conftest import Size
+from tests.support.photos import (
+    astronaut,
+    encode,
+    hopper,
+    multi_picture,
+    scene_without_face,
+    two_people,
+    with_scans,
+)
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
+
+_THREADS = 2
+_ROUNDS = 8
+_GROWTH_MB = 50
+
+
+def _photos() -> list[bytes]:
+    people = [astronaut(), hopper()]
+    photos = [
+        encode(person.resize((side, side)), kind)
+        for kind in ("JPEG", "PNG", "WEBP", "HEIF", "AVIF")
+        for person in people
+        for side in (300, 600)
+    ]
+    photos += [photo[: len(photo) // 2] for photo in photos[::4]]
+    photos += [encode(scene_without_face()), encode(two_people()), b"", b"GIF89a" * 1000]
+    photos += [multi_picture(*people), encode(people[0].resize((100, 100)))]
+    return [*photos, with_scans(people[0].resize((200, 200)), 39)]
+
+
+def _resident_mb(process: str) -> float:
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
+
+
+def _children() -> set[str]:
+    tasks = Path("/proc/self/task")
+    return {pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+
+
+async def test_memory_stays_flat_over_many_mixed_photos(
+    size: Size, embedder: Embedder, record_property: Callable[[str, object], None]
+) -> None:
+    photos, rng = _photos(), np.random.default_rng(2)
+    settings = Settings(vision=VisionSettings(threads=_THREADS))
+    others = _children()
+    seen = 0
+    rounds: list[list[int]] = []
+    async with Eyes(settings, embedder) as eyes:
+
+        async def see(photo: bytes) -> None:
+            nonlocal seen
+            with contextlib.suppress(PhotoRejectedError, UploadError):
+                await (eyes.see(photo) if rng.random() < 0.5 else eyes.look(photo))
+            seen += 1
+
+        for _ in range(_ROUNDS):
+            chosen = rng.choice(len(photos), size.mixed_photos // _ROUNDS)
+            for pair in zip(chosen[::2], chosen[1::2], strict=False):
+                await asyncio.gather(*(see(photos[number]) for number in pair))
+            children = sorted(_children() - others)
+            rounds.append([round(_resident_mb(process)) for process in ("self", *children)])
+
+    record_property("resident_mb", {"photos": seen, "rounds": rounds})
+    assert {len(figures) for figures in rounds} == {1 + _THREADS}, "a decoder was lost"
+    # The first rounds fill caches, and the closer looks at photos without a face come in threads'
+    # arenas of 20 MB. A photo of 600 pixels kept by mistake would be 1 MB.
+    for first, last in zip(rounds[1], rounds[-1], strict=True):
+        assert last < first + _GROWTH_MB, rounds
