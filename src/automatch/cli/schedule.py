@@ -85,7 +85,8 @@ def cron_line(every: str) -> str:
     if unit == "m" and 60 % count == 0:
         return "* * * * *" if count == 1 else f"*/{count} * * * *"
     if unit == "h" and _DAY_H % count == 0:
-        return "0 * * * *" if count == 1 else f"0 */{count} * * *"
+        hours = {1: "*", _DAY_H: "0"}.get(count, f"*/{count}")
+        return f"0 {hours} * * *"
     raise InputInvalidError(
         "Give 1s to 59s, minutes that divide an hour (1m, 5m, 30m), or hours that divide a day "
         "(1h, 6h, 24h)."
