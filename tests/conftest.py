@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.support.issuer",
     "tests.support.postgres",
     "tests.support.supabase",
+    "tests.support.bucket",
     "tests.support.build",
     "tests.support.system",
     "tests.support.command",

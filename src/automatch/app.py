@@ -38,6 +38,7 @@ from automatch.api.gate import Gate
 from automatch.api.photo_links import PhotoLinks
 from automatch.api.services import Services
 from automatch.api.tokens import tokens_from
+from automatch.errors import SettingsError
 from automatch.feed.hub import FeedHub
 from automatch.matcher.batch import BatchSearch
 from automatch.model import SERVICE, Role
@@ -69,7 +70,19 @@ log = structlog.get_logger(__name__)
 
 
 def make_photos(settings: Settings) -> PhotoStore:
-    """Return the photo store that *settings* ask for."""
+    """Return the photo store that *settings* ask for.
+
+    Raises:
+        SettingsError: they ask for a bucket, and the library for that is not installed.
+    """
+    if settings.photos.bucket is not None:
+        try:
+            from automatch.store.bucket_photos import BucketPhotos
+        except ImportError as exc:
+            raise SettingsError(
+                "AUTOMATCH_PHOTOS__BUCKET needs one more library: pip install 'automatch[s3]'."
+            ) from exc
+        return BucketPhotos(settings.photos)
     return FolderPhotos(settings.home / "photos", min_free_mb=settings.retention.min_free_mb)
 
 

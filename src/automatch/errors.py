@@ -69,7 +69,7 @@ AutomatchError
 │   ├── EmbeddingInvalidError
 │   ├── AiBusyError
 │   └── AiUnavailableError
-└── StoreError                   Postgres or the photo folder does not answer
+└── StoreError                   Postgres or the storage of the photos does not answer
     ├── DatabaseUnavailableError
     ├── DatabaseNewerError
     ├── MigrationError
@@ -77,7 +77,8 @@ AutomatchError
     ├── QueueFullError
     ├── QueuePausedError
     ├── JobsUnfinishedError
-    └── StorageFullError
+    ├── StorageFullError
+    └── PhotoStorageError
 
 `code` is stable: API bodies, `match_jobs.error_code` and `docs/errors.md` carry it.
 The HTTP status of each lives in `api/errors.py` alone.
@@ -615,4 +616,11 @@ class StorageFullError(StoreError):
     """The server has no room for another photo; try again later."""
 
     code = "storage_full"
+    transient = True
+
+
+class PhotoStorageError(StoreError):
+    """The storage of the photos does not answer; try again in a moment."""
+
+    code = "storage_unavailable"
     transient = True

@@ -206,6 +206,36 @@ class RealtimeSettings(_Group):
     )
 
 
+class PhotoSettings(_Group):
+    """Photos in a bucket of S3, or of what speaks its protocol; needs `automatch[s3]`."""
+
+    bucket: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$",
+        description="Private bucket; the photos are in the data folder when it is not set.",
+    )
+    endpoint: str | None = Field(
+        None,
+        pattern=_SERVICE_URL,
+        description="Address of the storage, if it is not Amazon's: "
+        "`https://PROJECT.storage.supabase.co/storage/v1/s3`.",
+    )
+    region: str = Field("us-east-1", min_length=1, description="Region of the bucket.")
+    access_key_id: SecretStr | None = Field(
+        None, description="Access key; without it that of the machine's role."
+    )
+    secret_access_key: SecretStr | None = Field(None, description="Its secret.")
+    timeout_s: float = Field(
+        15, gt=0, description="Seconds that the storage may take for a request, tries included."
+    )
+
+    @model_validator(mode="after")
+    def _key_has_its_secret(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("photos.access_key_id and photos.secret_access_key go together")
+        return self
+
+
 class RetentionSettings(_Group):
     """What leaves by itself."""
 
@@ -313,6 +343,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     feed: FeedSettings = FeedSettings()
     realtime: RealtimeSettings = RealtimeSettings()
+    photos: PhotoSettings = PhotoSettings()
     retention: RetentionSettings = RetentionSettings()
 
     @model_validator(mode="after")

@@ -44,6 +44,7 @@ STATUSES: dict[type[errors.AutomatchError], int] = {
     errors.JobsUnfinishedError: 503,
     errors.StorageFullError: 503,
     errors.AiBusyError: 503,
+    errors.PhotoStorageError: 503,
 }
 _RETRY_AFTER_S = 5
 _OTHER_S: dict[type[errors.AutomatchError], int] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -83,14 +82,9 @@ async def send_photo(services: Services, claims: Claims, face_id: UUID, size: Si
     """
     async with services.db.as_user(claims) as conn:
         path = await faces.find_viewable_photo(conn, face_id)
-    file = await services.photos.find_copy(path, size) if path else None
-    if file is None:
+    jpeg = await services.photos.read_copy(path, size) if path else None
+    if jpeg is None:
         raise NotFoundError
-    try:
-        # Whole, and before an answer is begun: the photo may be erased at any moment.
-        jpeg = await asyncio.to_thread(file.read_bytes)
-    except FileNotFoundError as exc:
-        raise NotFoundError from exc
     return Response(jpeg, media_type="image/jpeg")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ def guarded_folders(settings: Settings) -> list[Path]:
 
     Run as root, the embedded Postgres may lie elsewhere than the photos; the link is followed.
     """
-    folders = [settings.home / "photos"]
+    folders = [] if settings.photos.bucket else [settings.home / "photos"]
     if settings.database_url is None:
         folders.append(settings.home / "postgres")
     return folders
@@ -22,7 +23,8 @@ def guarded_folders(settings: Settings) -> list[Path]:
 
 def free_bytes(folders: Iterable[Path]) -> int:
     """Return how much the fullest of their disks can still take."""
-    return min(shutil.disk_usage(_existing(folder)).free for folder in folders)
+    free = (shutil.disk_usage(_existing(folder)).free for folder in folders)
+    return min(free, default=sys.maxsize)
 
 
 def _existing(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Photos as files: the upload until a worker has seen it, then a clean copy and a thumbnail.
+"""Where photos are kept: the upload until a worker has seen it, then a clean copy and a thumbnail.
 
 A photo's path names no person and is never an address: who may see it is decided per request.
 """
@@ -31,7 +31,10 @@ def photo_path(face_id: UUID) -> str:
 
 
 class PhotoStore(Protocol):
-    """Where photos are kept. All paths are those that `photo_path` gave."""
+    """Where photos are kept. All paths are those that `photo_path` gave.
+
+    Any of it raises PhotoStorageError while a storage across the network does not answer.
+    """
 
     async def put_upload(self, path: str, data: bytes) -> None:
         """Keep an upload; it is durable on return.
@@ -61,8 +64,8 @@ class PhotoStore(Protocol):
         """Delete the upload, if it is still there."""
         ...
 
-    async def find_copy(self, path: str, size: Size) -> Path | None:
-        """Return the file of a clean copy."""
+    async def read_copy(self, path: str, size: Size) -> bytes | None:
+        """Return a clean copy, if there is one."""
         ...
 
     async def erase(self, paths: Iterable[str]) -> None:
@@ -95,8 +98,17 @@ class FolderPhotos:
         await asyncio.to_thread(self._file(path + _UPLOAD).unlink, missing_ok=True)
 
     async def find_copy(self, path: str, size: Size) -> Path | None:
+        """Return the file of a clean copy."""
         file = self._file(path + _COPIES[size])
         return file if await asyncio.to_thread(file.is_file) else None
+
+    async def read_copy(self, path: str, size: Size) -> bytes | None:
+        file = await self.find_copy(path, size)
+        try:
+            # Whole: the photo may be erased at any moment.
+            return await asyncio.to_thread(file.read_bytes) if file else None
+        except FileNotFoundError:
+            return None
 
     async def erase(self, paths: Iterable[str]) -> None:
         await asyncio.to_thread(self._erase, list(paths))

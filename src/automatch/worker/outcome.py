@@ -17,12 +17,18 @@ from automatch.errors import (
     DatabaseUnavailableError,
     EmbedderError,
     JobCrashedError,
+    PhotoStorageError,
     StorageFullError,
 )
 from automatch.model import ClaimedJob
 from automatch.store.queue import Refusal
 
-MACHINE_TROUBLE = (DatabaseUnavailableError, StorageFullError, AiUnavailableError)
+MACHINE_TROUBLE = (
+    DatabaseUnavailableError,
+    StorageFullError,
+    PhotoStorageError,
+    AiUnavailableError,
+)
 """Not the job's fault: it costs no attempt."""
 
 log = structlog.get_logger(__name__)

@@ -125,7 +125,7 @@ class Settler:
         # The clean copy is there, and so is the embedding: nobody needs the upload any more.
         try:
             await self._photos.drop_upload(job.image_path)
-        except OSError as exc:
+        except (OSError, StoreError) as exc:
             log.warning("upload not deleted yet", job=str(job.id), error=type(exc).__name__)
 
     async def _settle(self, settlement: Settlement) -> Settled:
