@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from automatch.doctor import machine
 from automatch.doctor.check import Health
+from automatch.doctor.installation import open_installation
 from automatch.settings import Settings
 from automatch.store.secrets import secrets_file
 from automatch.vision import Embedder
@@ -44,6 +46,12 @@ async def test_looking_changes_nothing(patient: Patient) -> None:
     # Each of the two questions took a number itself; nothing in between did.
     assert int(after[0][0]) == int(before[0][0]) + 1
     assert await patient.audited() == []
+
+
+async def test_session_of_the_checks_cannot_write(patient: Patient) -> None:
+    async with open_installation(patient.settings, actor="test") as site:
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            await site.database.execute("update match_settings set threshold = 0.1")
 
 
 async def test_secrets_are_never_told(patient: Patient) -> None:

@@ -7,6 +7,7 @@ import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import httpx2
 import numpy as np
@@ -184,8 +185,18 @@ async def test_full_storage_is_the_reason(system: System) -> None:
     assert "answered with 5" in verdicts[Criterion.ANSWERED].says
 
 
-async def test_silent_feed_is_the_reason(system: System) -> None:
-    async with _holding_back_streams(system) as url:
+@pytest.mark.parametrize(
+    "says",
+    [
+        "",
+        "event: ready\ndata: {}\n\n",
+        'event: ready\ndata: {}\n\nevent: job\ndata: {"status": "completed"}\n\n'
+        f'event: match\ndata: {{"profile": {{"id": "{uuid4()}"}}}}\n\n',
+    ],
+    ids=["nothing", "only that it is open", "news of others"],
+)
+async def test_feed_that_does_not_tell_is_the_reason(system: System, says: str) -> None:
+    async with _holding_back_streams(system, says) as url:
         verdicts = await _verified(system, within_s=2, url=url)
 
     assert verdicts[Criterion.COMPLETED].outcome is Outcome.MET
@@ -194,13 +205,16 @@ async def test_silent_feed_is_the_reason(system: System) -> None:
 
 
 @asynccontextmanager
-async def _holding_back_streams(system: System) -> AsyncIterator[str]:
-    """Give the address of a proxy that lets everything through but the live feed."""
+async def _holding_back_streams(system: System, says: str) -> AsyncIterator[str]:
+    """Give the address of a proxy whose live feed says something of its own, then nothing."""
     port = int(system.url.rpartition(":")[2])
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         if b"/api/matches/stream" in head:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            writer.write(says.encode())
+            await writer.drain()
             await reader.read()
             writer.close()
             return

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from automatch.store.monitor import Rate, Scheduled, Statistics
+from automatch.store.monitor import Rate, RecentJob, Scheduled, Statistics
 
 _WIDE = 160
 
@@ -27,8 +27,8 @@ def console() -> Console:
 
 
 def as_tables(shown: Statistics) -> Group:
-    """Return everything, one table below the other."""
-    return Group(
+    """Return everything, one table below the other; what has no rows is left out."""
+    tables = [
         _glance(shown),
         _table(
             ("status", "jobs", "average to the end, s"),
@@ -37,24 +37,15 @@ def as_tables(shown: Statistics) -> Group:
         _rate(shown.rate),
         _table(
             ("recent job", "status", "attempts", "created (UTC)", "took, s", "why"),
-            (
-                (
-                    job.id,
-                    job.status,
-                    job.attempts,
-                    _time(job.created_at),
-                    _seconds(job.took_s),
-                    job.code or "",
-                )
-                for job in shown.recent
-            ),
+            (_job(job) for job in shown.recent),
         ),
         _table(
             ("failed because of", "jobs", "last (UTC)"),
             ((one.code, one.jobs, _time(one.last_at)) for one in shown.failed),
         ),
         *_schedule(shown),
-    )
+    ]
+    return Group(*(one for one in tables if isinstance(one, Text) or one.row_count))
 
 
 def _glance(shown: Statistics) -> Table:
@@ -106,6 +97,11 @@ def _schedule(shown: Statistics) -> list[Table | Text]:
             ),
         ),
     ]
+
+
+def _job(job: RecentJob) -> tuple[object, ...]:
+    created = _time(job.created_at)
+    return job.id, job.status, job.attempts, created, _seconds(job.took_s), job.code or ""
 
 
 def _entry(one: Scheduled) -> tuple[object, ...]:

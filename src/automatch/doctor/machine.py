@@ -67,9 +67,11 @@ async def _database(site: Installation) -> Result:
         if site.is_embedded and site.secrets is None:
             return fail("The embedded Postgres cannot be reached without its secrets.")
         if site.is_embedded:
+            reason = site.database_problem or ""
+            # What libpq says of a socket that nobody has opened is no news.
+            more = "" if "No such file" in reason or "refused" in reason else f" ({reason})"
             return fail(
-                f"Auto-Match does not run: its Postgres does not answer ({site.database_problem}).",
-                "automatch up",
+                f"Auto-Match does not run here: its Postgres does not answer{more}.", "automatch up"
             )
         return fail(
             f"The database does not answer ({site.database_problem}).",

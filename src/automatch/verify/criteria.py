@@ -110,7 +110,7 @@ async def _try(
     tell(await _completed(server, hers, within_s))
 
     opened = asyncio.Event()
-    watching = asyncio.create_task(_first_match(server, trial.her, opened))
+    watching = asyncio.create_task(_seen(server, trial, opened))
     try:
         await _opened(watching, opened, within_s)
         began = time.perf_counter()
@@ -191,13 +191,13 @@ async def _why_not(server: LiveServer, job: dict[str, Any], within_s: float) -> 
     return f"{says}; {queue['waiting']} jobs wait, {queue['processing']} are worked on."
 
 
-async def _first_match(server: LiveServer, person: Person, opened: asyncio.Event) -> float:
-    """Return when a match arrives in the live feed of a person, by the clock of `perf_counter`."""
-    async with server.stream(person) as events:
-        async for kind, _ in events:
+async def _seen(server: LiveServer, trial: Trial, opened: asyncio.Event) -> float:
+    """Return when he arrives in her live feed, by the clock of `perf_counter`."""
+    async with server.stream(trial.her) as events:
+        async for kind, data in events:
             if kind == "ready":
                 opened.set()
-            elif kind == "match":
+            elif kind == "match" and data["profile"]["id"] == trial.him.id:
                 return time.perf_counter()
     raise NotAnsweredError("The live feed ended.")
 
