@@ -189,6 +189,7 @@ class System:
                 json={"version": text["version"], "granted": True},
             )
             assert answer.status_code == 200, answer.text
+        return person
 
 
 @pytest.fixture(scope="session")
