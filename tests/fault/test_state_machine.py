@@ -334,7 +334,13 @@ class Queue(RuleBasedStateMachine):
     def worker_that_lost_all_its_jobs_wakes_up(self, worker: int) -> None:
         ids = [job for job in self.held[worker] if not self._holds(worker, job)]
         tokens = [self.held[worker][job] for job in ids]
-        finished = [job for job in ids if job in self.jobs and self.jobs[job].status == "completed"]
+        finished = [
+            job
+            for job, token in zip(ids, tokens, strict=True)
+            # Another worker may have completed it since, under a token of its own.
+            if job in self.jobs
+            and (self.jobs[job].status, self.jobs[job].token) == ("completed", token)
+        ]
         assert finished == [], "what a worker completed it does not believe to hold"
         texts = [["x"] * len(ids)] * 2
         before = self._everything()
@@ -384,6 +390,10 @@ class Queue(RuleBasedStateMachine):
             for job_id, job in self.jobs.items():
                 if job.school == school and job.status == "pending" and job.run_at is None:
                     self._reread(job_id)
+        elif all(person.school != school for person in self.people.values()):
+            # Its last person was erased: a name that nobody has pauses nothing, and says so.
+            with build.refused("input_invalid"), self.conn.transaction():
+                self.conn.execute("select public.pause_match_jobs(%s)", [school])
         else:
             self.conn.execute("select public.pause_match_jobs(%s)", [school])
             self.paused.add(school)
