@@ -42,6 +42,7 @@ CLOCK = """
     as $$ select current_setting('test.now')::timestamptz $$
 """
 """Unlike build.set_clock() it makes no plan stale, and this clock moves all the time."""
+BOX = {"left": 0.1, "top": 0.1, "width": 0.2, "height": 0.2}
 EVERYTHING = "select to_jsonb(j) from public.match_jobs as j order by id"
 
 
@@ -67,6 +68,8 @@ class Job:
     solo: bool
     lease_until: datetime | None
     completed_at: datetime | None
+    asks: bool = False
+    """Which of several faces is its person's."""
 
 
 picks = st.integers(0, 1_000)
@@ -87,6 +90,8 @@ class Queue(RuleBasedStateMachine):
         self.held: list[dict[UUID, int]] = [{} for _ in WORKERS]
         """What each worker believes that it holds: rightly or not."""
         self.embedded: set[UUID] = set()
+        self.chosen: dict[UUID, int] = {}
+        """Which of its faces the person of a photo said is theirs."""
         self.paused: set[str] = set()
         self.all_paused = False
         self.concurrency: int | None = None
@@ -137,6 +142,47 @@ class Queue(RuleBasedStateMachine):
     def everybody_uploads(self, photo: str) -> None:
         for who in range(len(self.people)):
             self.upload(who, photo)
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=picks, index=st.sampled_from([0, 1, 1, 2]))
+    def choose_face(self, which: int, index: int) -> None:
+        job_id = self._pick(self.jobs, which)
+        job = self.jobs[job_id]
+        busy = any(other.status in OPEN for other in self._jobs_of(job.face))
+        if job.asks and index < 2 and not busy:
+            assert self._choose(job_id, index) == "pending"
+            self.chosen[job.face] = index
+            self.jobs[job_id] = replace(
+                job,
+                school=self.people[job.person].school,
+                attempts=0,
+                solo=False,
+                completed_at=None,
+            )
+            self._waits_again(job_id)
+            return
+        before = self._everything()
+        if not job.asks and self.chosen.get(job.face) == index:
+            assert self._choose(job_id, index) == job.status
+        else:
+            wrong = "input_invalid" if job.asks and index == 2 else "face_not_asked"
+            with build.refused(wrong), self.conn.transaction():
+                self._choose(job_id, index)
+        assert self._everything() == before
+
+    @precondition(lambda self: any(job.asks for job in self.jobs.values()))
+    @rule()
+    def choose_what_is_asked(self) -> None:
+        for number, job in enumerate(self.jobs.values()):
+            if job.asks:
+                self.choose_face(number, 1)
+                break
+
+    def _choose(self, job_id: UUID, index: int) -> str:
+        with acting(self.conn, self.jobs[job_id].person):
+            return one(
+                self.conn, "select job_status from public.choose_face(%s, %s)", job_id, index
+            )
 
     @rule(who=picks, what=st.sampled_from(["photo", "photo", "consent", "account"]))
     def erase(self, who: int, what: str) -> None:
@@ -285,6 +331,23 @@ class Queue(RuleBasedStateMachine):
             self._ends(job_id, "failed")
         self._forget(worker, ids)
 
+    @rule(worker=workers)
+    def ask_for_a_face(self, worker: int) -> None:
+        mine, ids, tokens = self._believed(worker)
+        told = [
+            ["several_faces"] * len(ids),
+            ["2 faces."] * len(ids),
+            [Jsonb([BOX, BOX])] * len(ids),
+        ]
+        answer = self._ask(
+            "select public.fail_match_jobs(%s, %s, %s, %s, %s::jsonb[])", ids, tokens, *told
+        )
+        assert answer == mine
+        for job_id in mine:
+            self._ends(job_id, "failed")
+            self.jobs[job_id] = replace(self.jobs[job_id], asks=True)
+        self._forget(worker, ids)
+
     @rule(worker=workers, delay_s=st.sampled_from([0, 2, 600]))
     def retry(self, worker: int, delay_s: int) -> None:
         mine, ids, tokens = self._believed(worker)
@@ -362,6 +425,26 @@ class Queue(RuleBasedStateMachine):
     def clock_moves(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
         self.conn.execute("select set_config('test.now', %s, false)", [self.now.isoformat()])
+
+    @rule(hours=st.sampled_from([1, 24]))
+    def erase_unanswered(self, hours: int) -> None:
+        self.clock_moves(hours * 3600 + 1)
+        long_ago = self.now - timedelta(hours=hours)
+        gone = {
+            job.face
+            for job in self.jobs.values()
+            if job.asks
+            and job.completed_at is not None
+            and job.completed_at < long_ago
+            # Never accepted, and not being looked at.
+            and job.face not in self.embedded
+            and not any(other.status in OPEN for other in self._jobs_of(job.face))
+        }
+        query = "select public.erase_unanswered_photo(make_interval(hours => %s))"
+        assert sum(iter(lambda: one(self.conn, query, hours), 0)) == len(gone)
+        self._gone(lambda job: job.face in gone)
+        for person in self.people.values():
+            person.photos = {k: v for k, v in person.photos.items() if v not in gone}
 
     @rule(hours=st.sampled_from([1, 24]))
     def clean_up(self, hours: int) -> None:
@@ -483,7 +566,8 @@ class Queue(RuleBasedStateMachine):
     def model_and_database_agree(self) -> None:
         rows = self.conn.execute(
             "select id, face_id, user_id, school, status, lease_token, attempts, deferred,"
-            " nullif(run_at, 'infinity'), solo, lease_expires_at, completed_at"
+            " nullif(run_at, 'infinity'), solo, lease_expires_at, completed_at,"
+            " face_boxes is not null"
             " from public.match_jobs"
         ).fetchall()
         found = {job_id: Job(*columns) for job_id, *columns in rows}
@@ -573,10 +657,13 @@ class Queue(RuleBasedStateMachine):
             deferred=False,
             lease_until=None,
             completed_at=self.now,
+            asks=False,
         )
 
     def _waits_again(self, job_id: UUID) -> None:
-        self.jobs[job_id] = replace(self.jobs[job_id], status="pending", lease_until=None)
+        self.jobs[job_id] = replace(
+            self.jobs[job_id], status="pending", lease_until=None, asks=False
+        )
         self._reread(job_id)
 
     def _reread(self, job_id: UUID) -> None:
