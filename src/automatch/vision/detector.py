@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 Points: TypeAlias = tuple[tuple[float, float], ...]
 """(x, y) in pixels of the kept copy."""
 
+_REDUCING_GAP = 1.25
+"""Beyond it whole pixels are averaged before the filter, at a fraction of its work; 1600 pixels to
+640 leave just so much to it."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -83,5 +87,7 @@ def shrunk(photo: npt.NDArray[np.uint8], side: int) -> tuple[npt.NDArray[np.uint
     height, width = photo.shape[:2]
     scale = side / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resized = Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    resized = Image.fromarray(photo).resize(
+        size, Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP
+    )
     return np.asarray(resized), scale
