@@ -81,7 +81,8 @@ def import_people(
     docs/import.md has the rest.
     """
     settings = load_settings(home=home)
-    configure_logs(settings)
+    # Each photo that a worker of our own sees is a line of log, and would tear the bars apart.
+    configure_logs(settings.model_copy(update={"log_level": _quiet(settings.log_level)}))
     people = list_in(path)
     wishes = _Wishes(
         people=people,
@@ -189,6 +190,10 @@ async def _worker_of_our_own(
         finally:
             worker.stop()
             await stopping.hasten(working, worker.abort)
+
+
+def _quiet(log_level: str) -> str:
+    return "warning" if log_level == "info" else log_level
 
 
 def _with_room_for_others(settings: Settings) -> Settings:
