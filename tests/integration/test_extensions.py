@@ -48,6 +48,8 @@ def extensions(request: pytest.FixtureRequest) -> Extensions:
 def conn(extensions: Extensions) -> Iterator[psycopg.Connection]:
     """Give a connection to it whose work is undone."""
     with psycopg.connect(extensions.dsn) as conn:
+        # Begins it: a block of a test would else be the whole transaction, and commit.
+        conn.execute("select")
         yield conn
         conn.rollback()
 
