@@ -1,4 +1,4 @@
-"""How uvicorn serves the application: its limits, and what of its log is let through."""
+"""How uvicorn serves the application, and where its websockets end."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ def make_config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
-        # Less than a warning tells of addresses with keys in them, and of single messages.
-        log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
