@@ -228,10 +228,12 @@ def test_command_prints_what_clients_need(tmp_path: Path) -> None:
 
     done = run_command(home, "token", "--env", setting=("AUTOMATCH_PORT", "8123"))
     both = run_command(home, "token", "--env", "--role", "anon")
+    any_port = run_command(home, "token", "--env", setting=("AUTOMATCH_PORT", "0"))
 
     assert done.returncode == 0, done.stderr
     told = dict(line.split("=", 1) for line in done.stdout.splitlines())
     assert told["SUPABASE_URL"] == "http://127.0.0.1:8123"
     key = Tokens(load_or_create(home).jwt_secret, AuthSettings()).verify(told["SUPABASE_ANON_KEY"])
     assert key.role is Role.ANON
-    assert both.returncode == 1
+    assert both.returncode == any_port.returncode == 1
+    assert "AUTOMATCH_PORT" in any_port.stderr

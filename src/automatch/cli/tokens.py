@@ -42,6 +42,8 @@ def token(
         return
     secrets = load_or_create(settings.home)
     key = Tokens(secrets.jwt_secret, settings.auth).issue_key(role or Role.ANON)
+    if env and not (settings.port or settings.public_url):
+        raise InputInvalidError("The port is 0: name the one that the server took, AUTOMATCH_PORT.")
     if env:
         typer.echo(f"SUPABASE_URL={server_address(settings, settings.port)}")
         typer.echo(f"SUPABASE_ANON_KEY={key}")
