@@ -170,14 +170,6 @@ class Queue(RuleBasedStateMachine):
                 self._choose(job_id, index)
         assert self._everything() == before
 
-    @precondition(lambda self: any(job.asks for job in self.jobs.values()))
-    @rule()
-    def choose_what_is_asked(self) -> None:
-        for number, job in enumerate(self.jobs.values()):
-            if job.asks:
-                self.choose_face(number, 1)
-                break
-
     def _choose(self, job_id: UUID, index: int) -> str:
         with acting(self.conn, self.jobs[job_id].person):
             return one(
@@ -331,22 +323,26 @@ class Queue(RuleBasedStateMachine):
             self._ends(job_id, "failed")
         self._forget(worker, ids)
 
-    @rule(worker=workers)
-    def ask_for_a_face(self, worker: int) -> None:
+    @rule(worker=workers, answer=st.sampled_from([None, 0, 1, 1]))
+    def ask_for_a_face(self, worker: int, answer: int | None) -> None:
+        self.claim(worker, 3)
         mine, ids, tokens = self._believed(worker)
         told = [
             ["several_faces"] * len(ids),
             ["2 faces."] * len(ids),
             [Jsonb([BOX, BOX])] * len(ids),
         ]
-        answer = self._ask(
+        failed = self._ask(
             "select public.fail_match_jobs(%s, %s, %s, %s, %s::jsonb[])", ids, tokens, *told
         )
-        assert answer == mine
+        assert failed == mine
         for job_id in mine:
             self._ends(job_id, "failed")
             self.jobs[job_id] = replace(self.jobs[job_id], asks=True)
         self._forget(worker, ids)
+        if answer is not None:
+            for job_id in mine:
+                self.choose_face(list(self.jobs).index(job_id), answer)
 
     @rule(worker=workers, delay_s=st.sampled_from([0, 2, 600]))
     def retry(self, worker: int, delay_s: int) -> None:
