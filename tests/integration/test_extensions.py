@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
+from automatch.platform import cron, net
 from tests.support.scheduling import eventually, running_schedule, server_with_extensions
 
 pytestmark = pytest.mark.anyio
@@ -42,6 +43,13 @@ def extensions(request: pytest.FixtureRequest) -> Extensions:
     if request.param == "extensions":
         return Extensions(server_with_extensions(), are_real=True)
     return Extensions(request.getfixturevalue("database").owner, are_real=False)
+
+
+@pytest.fixture(autouse=True)
+def _slow_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make polls too slow to hide a lost wake-up."""
+    for part in (cron, net):
+        monkeypatch.setattr(part, "_LOOK_S", 600.0)
 
 
 @pytest.fixture

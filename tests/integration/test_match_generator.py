@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
@@ -12,10 +14,13 @@ from pydantic import SecretStr
 
 from automatch.api import drain
 from automatch.api.function_keys import FunctionKeys
+from automatch.api.gate import Gate
 from automatch.api.tokens import Tokens
 from automatch.app import create_app
+from automatch.errors import JobsUnfinishedError
 from automatch.model import Role
-from automatch.settings import Settings
+from automatch.settings import PoolSettings, Settings
+from automatch.store.database import Database
 from automatch.vision import Embedder
 from tests.integration.test_http_errors import check
 from tests.support.build import connect, one
@@ -53,6 +58,17 @@ def trigger_key(system: System) -> str:
                 " where name = 'automatch_trigger_key'",
             )
         )
+
+
+class Spare:
+    """A worker that comes when it is called, and does nothing."""
+
+    called_in = 0
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        self.called_in += 1
+        yield
 
 
 async def two_uploads(system: System) -> None:
@@ -129,15 +145,20 @@ async def test_job_that_a_living_worker_holds_is_left_to_it(
     monkeypatch.setattr(drain, "_PATIENCE_S", 0.0)
     monkeypatch.setattr(drain, "_ANSWER_S", 0.5)
     await two_uploads(server)
-    with connect(server.database.owner) as conn:
-        conn.execute("select public.claim_match_jobs(gen_random_uuid(), 1, '1 hour')")
+    spare = Spare()
+    async with Database(server.database.api, PoolSettings(), name="test") as db:
+        with connect(server.database.owner, autocommit=True) as conn:
+            conn.execute("select public.claim_match_jobs(gen_random_uuid(), 1, '1 hour')")
+            with pytest.raises(JobsUnfinishedError):
+                await drain.drain_queue(db, spare)
+            assert spare.called_in == 0
 
-    answer = await server.client.post(PATH, headers=bearer(key(server)))
-
-    check(answer, 503, "jobs_unfinished")
-    with connect(server.database.owner) as conn:
-        workers = "select count(*) from pg_stat_activity where usename = 'automatch_worker'"
-        assert one(conn, workers) == 0
+            conn.execute(
+                "update match_jobs set lease_expires_at = now() where worker_id is not null"
+            )
+            with pytest.raises(JobsUnfinishedError):
+                await drain.drain_queue(db, spare)
+            assert spare.called_in == 1
 
 
 async def test_paused_queue_is_told_as_such(server: System) -> None:
@@ -258,6 +279,7 @@ async def test_browsers_may_ask_before_and_read_the_answer(server: System) -> No
 
 
 def test_application_knows_the_functions_keys(settings: Settings, cluster: TestCluster) -> None:
-    [gate] = create_app(settings, cluster.secrets).user_middleware
+    middleware = create_app(settings, cluster.secrets).user_middleware
+    [gate] = [layer for layer in middleware if layer.cls is Gate]
 
     assert isinstance(gate.kwargs["functions"], FunctionKeys)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ from automatch.store.database import Database
 from automatch.store.queries import load
 
 _SQL = load("cron")
-_CANCEL_S = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +34,8 @@ async def run_job(db: Database, dsn: str, job: Job) -> None:
 
     A command has the rights of a session that its username opened, and never those of another:
     `set session authorization` could be undone by the command itself.
+
+    Cancelled, it has the statement cancelled too: psycopg sees to that.
 
     Raises:
         StoreError: the run could not be written down.
@@ -63,10 +63,6 @@ async def run_job(db: Database, dsn: str, job: Job) -> None:
             status, message = "succeeded", await _execute(conn, job.command)
         except psycopg.Error as exc:
             status, message = "failed", f"{exc.diag.severity or 'ERROR'}:  {exc}"
-        except BaseException:
-            with contextlib.suppress(psycopg.Error):
-                await conn.cancel_safe(timeout=_CANCEL_S)
-            raise
     await _end(db, run, status, message)
 
 
