@@ -25,7 +25,7 @@ from automatch.verify.portraits import draw_pair
 from automatch.vision import Embedder
 from automatch.vision.hog_detector import HogDetector
 from automatch.vision.yunet_detector import YunetDetector
-from tests.support.build import a_profile, refused
+from tests.support.build import a_face, a_profile, record_consent, refused, unit
 from tests.support.postgres import TestCluster
 from tests.support.system import System, running_worker
 
@@ -77,6 +77,25 @@ async def test_every_criterion_is_met_on_a_healthy_system(system: System) -> Non
     assert list(verdicts) == list(Criterion)
     assert verdicts[Criterion.LIVE].took_ms is not None
     assert await _left_behind(system) == []
+
+
+async def test_trial_works_where_one_person_does_not_match_itself(system: System) -> None:
+    await _run(system, "update match_settings set match_same_person = false")
+
+    verdicts = await _verified(system)
+
+    assert verdicts[Criterion.MATCHED].outcome is Outcome.MET, verdicts[Criterion.MATCHED].says
+
+
+def test_people_of_a_trial_are_not_told_as_duplicates(conn: psycopg.Connection) -> None:
+    *_, her, him = conn.execute("select * from start_trial()").fetchone()
+    for person in (her, him):
+        record_consent(conn, person, "granted")
+        a_face(conn, person, unit(1))
+
+    conn.execute("select look_for_same_person()")
+
+    assert conn.execute("select * from list_suspected_duplicates()").fetchall() == []
 
 
 async def test_real_people_are_not_matched_with_the_trial(system: System) -> None:

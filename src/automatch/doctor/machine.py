@@ -47,6 +47,20 @@ async def _secrets(site: Installation) -> Result:
 
 
 async def _model(site: Installation) -> Result:
+    if (elsewhere := site.settings.ai_url) is not None:
+        try:
+            answer = await site.http.get(f"{elsewhere.rstrip('/')}/readyz")
+        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+            return fail(
+                f"The AI service that workers ask does not answer ({type(exc).__name__}).",
+                "automatch serve --only ai on its machine, or another AUTOMATCH_AI_URL",
+            )
+        if answer.status_code != 200:
+            return fail(
+                f"The AI service that workers ask answers {answer.status_code}.",
+                "Look at its log; its model may be missing.",
+            )
+        return ok("The AI service that workers ask is ready.")
     return await asyncio.to_thread(_look_at_models, site.settings.vision)
 
 

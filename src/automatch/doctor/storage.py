@@ -7,11 +7,13 @@ import os
 import secrets
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
 from automatch.doctor.check import Check, Need, Repair, Result, fail, ok, skipped, some, warn
 from automatch.doctor.installation import Installation
+from automatch.errors import AutomatchError
 from automatch.store.disk import guarded_folders
-from automatch.store.photos import FolderPhotos
+from automatch.store.photos import FolderPhotos, PhotoStore, photo_path
 from automatch.store.queries import load
 
 _SQL = load("doctor_queue")
@@ -19,9 +21,39 @@ _MIB = 1024**2
 _LEAST_INODES = 1000
 
 
-async def _folder(site: Installation) -> Result:
-    folder = photo_folder(site)
-    return await asyncio.to_thread(_look_at_folder, site, folder)
+async def _place(site: Installation) -> Result:
+    if site.settings.photos.bucket is not None:
+        return await _look_at_bucket(site)
+    return await asyncio.to_thread(_look_at_folder, site, photo_folder(site))
+
+
+async def _look_at_bucket(site: Installation) -> Result:
+    name = site.settings.photos.bucket
+    path = photo_path(uuid4())
+    try:
+        store = _store(site)
+        await store.put_upload(path, b"doctor")
+        kept = await store.read(path)
+        await store.erase([path])
+    except ImportError:
+        return fail("The library for photos in a bucket is missing.", "pip install 'automatch[s3]'")
+    except AutomatchError as exc:
+        return fail(
+            f"The bucket {name} does not take photos: {exc.message}",
+            "Are AUTOMATCH_PHOTOS__ENDPOINT, the region and the keys right, and is it there?",
+        )
+    if kept != b"doctor":
+        return fail(f"The bucket {name} gives back something else than it was given.")
+    return ok(f"The bucket {name} takes photos, gives them back and deletes them.")
+
+
+def _store(site: Installation) -> PhotoStore:
+    if site.settings.photos.bucket is not None:
+        # The library is there only where buckets are used.
+        from automatch.store.bucket_photos import BucketPhotos
+
+        return BucketPhotos(site.settings.photos)
+    return FolderPhotos(photo_folder(site), min_free_mb=0)
 
 
 def photo_folder(site: Installation) -> Path:
@@ -75,6 +107,8 @@ def _write_problem(folder: Path) -> str | None:
 async def _disk(site: Installation) -> Result:
     least = site.settings.retention.min_free_mb * _MIB
     folders = [_existing(folder) for folder in guarded_folders(site.settings)]
+    if not folders:
+        return skipped("Photos and database are elsewhere; their disks are watched there.")
     free = min(shutil.disk_usage(folder).free for folder in folders)
     inodes = min(_free_inodes(folder) for folder in folders)
     told = f"{free // _MIB} MiB are free"
@@ -104,13 +138,14 @@ async def _photos(site: Installation) -> Result:
     paths = await site.column(_SQL["newest_photos"])
     if not paths:
         return skipped("No worker has seen a photo yet.")
-    store = FolderPhotos(photo_folder(site), min_free_mb=0)
-    missing = [path for path in paths if await store.find_copy(path, "full") is None]
+    store = _store(site)
+    missing = [path for path in paths if await store.read_copy(path, "thumb") is None]
     if missing:
+        where = site.settings.photos.bucket or photo_folder(site)
         return fail(
-            f"The files of {len(missing)} of the {len(paths)} newest photos are not in "
-            f"{photo_folder(site)}.",
-            "Restore the photos that belong to this database, or name their AUTOMATCH_HOME.",
+            f"The files of {len(missing)} of the {len(paths)} newest photos are not in {where}.",
+            "Restore the photos that belong to this database, or name where they are: "
+            "AUTOMATCH_HOME, or AUTOMATCH_PHOTOS__BUCKET.",
         )
     return ok(f"The {len(paths)} newest are there.")
 
@@ -154,7 +189,7 @@ def _look_at_home(site: Installation) -> Result:
 
 CHECKS = [
     Check("storage.home", "The data folder", _home, Need.NOTHING),
-    Check("storage.photos", "The photo folder takes photos", _folder, Need.NOTHING),
+    Check("storage.photos", "The photo folder or bucket takes photos", _place, Need.NOTHING),
     Check("storage.disk", "There is room", _disk, Need.NOTHING),
     Check("storage.files", "Photos are there", _photos),
     Check("storage.erased", "Erased photos are gone", _erasures),

@@ -108,6 +108,12 @@ begin
     values
         (her_id, 'Trial woman', start_trial.school, 'female', date '2000-02-29', true),
         (his_id, 'Trial man', start_trial.school, 'male', date '2000-02-29', true);
+    -- Drawn from one face, they look like two accounts of one person: that is decided before anybody
+    -- is told, and before match_settings keeps them apart.
+    insert into automatch.suspected_duplicates (profile_a_id, profile_b_id, u, model, state, decided_at, decided_by)
+    select least(her_id, his_id), greatest(her_id, his_id), 0, m.id, 'dismissed', automatch.now(), 'start_trial'
+    from public.embedding_models as m
+    where m.active;
     perform automatch.audit(p_actor, 'start_trial', jsonb_build_object('trial', trial_id));
     return next;
 end
