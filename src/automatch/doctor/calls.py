@@ -47,7 +47,8 @@ async def _url(site: Installation) -> Result:
     if complaints:
         return fail(
             " ".join(complaints),
-            f"automatch schedule --every 60s, which takes {site.url}{_PATH} (AUTOMATCH_PUBLIC_URL)",
+            "Set AUTOMATCH_PUBLIC_URL (or AUTOMATCH_PORT) to where the server answers, "
+            f"{site.url}, then automatch schedule --every 60s",
         )
     return ok(f"{some(urls)} answers.")
 
