@@ -29,7 +29,7 @@ from tests.support.scheduling import eventually, running_schedule
 from tests.support.system import PASSWORD, System
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("guide"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 _FOLDER = Path(__file__).parent
 _GUIDE = _FOLDER.parents[2] / "shared" / "guide.md"

@@ -20,8 +20,6 @@ from tests.support.build import connect, one
 from tests.support.bulk import write_group
 from tests.support.postgres import create_database, drop_database
 
-pytestmark = pytest.mark.xdist_group("big_database")
-
 LARGE = {"A": 50_000, "B": 20_000}
 SMALL, SMALL_SCHOOLS = 200, 150
 HOMES = """
