@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tests.support.embedder import FakeEmbedder
 from tests.support.photos import astronaut, encode, hopper, portrait, scene_without_face, two_people
 from tests.support.postgres import TestCluster
 from tests.support.system import System, running_worker
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -87,13 +89,18 @@ async def test_service_that_dies_and_comes_back_costs_no_attempt(
             working = asyncio.create_task(worker.run())
             try:
                 await people[0].matched(portrait(0))
+                # Frozen, it dies with photos in hand.
+                ai.process.send_signal(signal.SIGSTOP)
                 queued = [
                     (person, (await person.upload(portrait(n))).json()["job"]["id"])
                     for n in range(1, 6)
                     for person in people
                 ]
+                await asyncio.to_thread(until, partial(_in_hand, server), "a photo in hand")
                 ai.process.send_signal(signal.SIGKILL)
                 await asyncio.to_thread(ai.process.wait)
+                eyes = worker._bench.eyes
+                await asyncio.to_thread(until, lambda: not eyes.is_ready, "the loss noticed")
                 # Uploads are taken in while nobody can look at them.
                 queued.append(
                     (people[0], (await people[0].upload(portrait(9))).json()["job"]["id"])
@@ -110,6 +117,12 @@ async def test_service_that_dies_and_comes_back_costs_no_attempt(
     assert {job["status"] for job in jobs} == {"completed"}
     assert {job["attempts"] for job in jobs} == {1}
     assert not (tmp_path / "ai").exists(), "a machine with the key alone needs no secrets"
+
+
+def _in_hand(server: System) -> bool:
+    with psycopg.connect(server.database.owner) as conn:
+        row = conn.execute("select 1 from match_jobs where status = 'processing' limit 1")
+        return row.fetchone() is not None
 
 
 async def test_worker_waits_for_a_service_that_is_not_there_and_stops_at_once(
