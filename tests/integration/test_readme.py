@@ -168,7 +168,9 @@ def test_python_works_as_it_is_written(tmp_path: Path, subtests: pytest.Subtests
 
 
 def test_queries_of_all_pages_work_as_they_are_written(dsn: str) -> None:
-    queries = [block for page in _PAGES for block in _blocks(page.read_text(), "sql")]
+    # That page's queries need a Supabase project, and the last of them takes everything away.
+    pages = [page for page in _PAGES if page.name != "supabase.md"]
+    queries = [block for page in pages for block in _blocks(page.read_text(), "sql")]
 
     with psycopg.connect(dsn) as conn:
         for query in queries:

@@ -143,7 +143,23 @@ returns uuid language sql security definer set search_path = pg_catalog, pg_temp
     values (new_secret, new_name, new_description)
     returning id
 $$;
-revoke execute on function vault.create_secret(text, text, text, uuid) from public;
-grant execute on function vault.create_secret(text, text, text, uuid) to postgres, service_role;
+create function vault.update_secret(
+    secret_id uuid, new_secret text default null, new_name text default null,
+    new_description text default null, new_key_id uuid default null
+)
+returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+    update vault.secrets
+    set secret = coalesce(new_secret, secret), name = coalesce(new_name, name),
+        description = coalesce(new_description, description), updated_at = now()
+    where id = secret_id
+$$;
+revoke execute on function
+    vault.create_secret(text, text, text, uuid),
+    vault.update_secret(uuid, text, text, text, uuid)
+    from public;
+grant execute on function
+    vault.create_secret(text, text, text, uuid),
+    vault.update_secret(uuid, text, text, text, uuid)
+    to postgres, service_role;
 grant select, delete on vault.secrets to postgres, service_role;
 grant select on vault.decrypted_secrets to postgres, service_role;
