@@ -83,6 +83,9 @@ async def test_trouble_of_the_storage_is_told_and_costs_a_job_no_attempt(
 
     with pytest.raises(PhotoStorageError):
         await BucketPhotos(wrong).put_upload(photo_path(uuid4()), b"upload")
+    # Not "there is no such photo", which would end a job for good.
+    with pytest.raises(PhotoStorageError):
+        await BucketPhotos(wrong).read(photo_path(uuid4()))
     away = settings.model_copy(
         update={"photos": settings.photos.model_copy(update={"endpoint": "http://127.0.0.1:9"})}
     )
