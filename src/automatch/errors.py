@@ -62,6 +62,7 @@ AutomatchError
 │   ├── ModelMissingError
 │   ├── ModelDamagedError
 │   ├── ModelUnknownError
+│   ├── ModelNotReadyError       a change of the model is not as far as that
 │   ├── ModelUnfitError          the detector lacks what the model needs
 │   ├── ModelRefusedError        a file that was fetched is not the one that is meant
 │   ├── ModelUnreachableError    a file could not be fetched
@@ -516,6 +517,12 @@ class ModelUnfitError(EmbedderError):
     """The face detector in use does not give what this model needs."""
 
     code = "model_unfit"
+
+
+class ModelNotReadyError(EmbedderError):
+    """The change of the model is not as far as that; ask again in a moment."""
+
+    code = "model_not_ready"
 
 
 class ModelRefusedError(EmbedderError):

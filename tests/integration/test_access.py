@@ -88,6 +88,9 @@ CALLABLE = {
         *("read_search_jobs", "read_search_group", "finish_match_jobs"),
         *("rescore_matches", "enqueue_reruns", "chosen_face", "erase_unanswered_photo"),
         "look_for_same_person",
+        *("rescore_matches", "enqueue_reruns", "active_embedding_model", "preparing_model"),
+        *("take_faces_to_embed", "store_shadow_embeddings", "refuse_faces_to_embed"),
+        *("renew_matches", "drop_unrenewed_matches", "check_same_person_again"),
         *("get_search_recall", "clean_up_search_audits"),
     },
 }
