@@ -47,10 +47,12 @@ from automatch.realtime.limits import Seats
 from automatch.settings import Settings
 from automatch.store.addresses import database_address
 from automatch.store.database import Database
+from automatch.store.model_changes import read_active_model
 from automatch.store.photos import FolderPhotos, PhotoStore
 from automatch.store.scales import load_active_model
 from automatch.store.secrets import Secrets
-from automatch.vision import DlibEmbedder, Embedder, Eyes, RemoteEyes, Sight
+from automatch.vision import Embedder, Eyes, RemoteEyes, Sight
+from automatch.vision.embedders import open_embedder
 from automatch.web import routes
 from automatch.web.session import CookieSession
 from automatch.worker.lane import Bench
@@ -87,8 +89,8 @@ def make_photos(settings: Settings) -> PhotoStore:
 
 
 def make_eyes(settings: Settings, embedder: Embedder | None = None) -> Eyes:
-    """Return the eyes of this machine."""
-    return Eyes(settings, embedder or DlibEmbedder())
+    """Return the eyes of this machine, with the model of the AI service unless told otherwise."""
+    return Eyes(settings, embedder or open_embedder(settings.ai.model, settings.home))
 
 
 def create_app(
@@ -251,6 +253,9 @@ async def open_worker(
         if settings.ai_url:
             eyes = await stack.enter_async_context(await _remote_eyes(settings, secrets, db))
         else:
+            if embedder is None:
+                async with db.alone() as conn:
+                    embedder = open_embedder(await read_active_model(conn), settings.home)
             eyes = await stack.enter_async_context(make_eyes(settings, embedder))
         scheduler = Scheduler(db, photos, settings.worker, settings.retention)
         search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
@@ -259,7 +264,16 @@ async def open_worker(
         seats = asyncio.Semaphore(
             settings.ai.connections if settings.ai_url else settings.vision.threads
         )
-        yield Worker(Bench(db, photos, eyes, settings.worker, search, seats), scheduler)
+        bench = Bench(
+            db,
+            photos,
+            eyes,
+            settings.worker,
+            search,
+            seats,
+            looks_again=0 if settings.ai_url else settings.vision.threads,
+        )
+        yield Worker(bench, scheduler)
 
 
 async def _remote_eyes(settings: Settings, secrets: Secrets, db: Database) -> RemoteEyes:

@@ -214,6 +214,8 @@ class ClaimedJob:
     """Its turn on the line; the next claim need not look before it."""
     chosen: FaceBox | None = None
     """Which of several faces its owner said is theirs."""
+    model: str = "dlib"
+    """The face model in use when it was claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,3 +450,48 @@ class MatchThreshold:
     """Jobs that a search again for everybody takes."""
     rerun_left: int
     """Photos that one which goes on has still to queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChange:
+    """A change of the face model that is not over."""
+
+    model: str
+    before: str
+    state: str
+    """`preparing`, `active` (the new model is in use) or `rolled_back`."""
+    is_ready: bool
+    """The new model has seen every photo."""
+    total: int
+    """Photos when it began."""
+    done: int
+    refused: int
+    waiting: int
+    """Photos that the model which is not in use has yet to see, as far as they are listed."""
+    started_at: datetime
+    activated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedPhotos:
+    """Photos that a model does not see, for one reason."""
+
+    code: str
+    message: str
+    faces: int
+    examples: list[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelComparison:
+    """What another model would change, by searches for some photos."""
+
+    photos: int
+    matches_before: int
+    matches_after: int
+    in_both: int
+    without_before: int
+    """Photos that find nobody now."""
+    without_after: int
+    examples: list[dict[str, Any]]
+    """The strongest that go (`after` is null) and come (`before` is null), by the ids of faces."""

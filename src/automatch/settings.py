@@ -133,6 +133,11 @@ class VisionSettings(_Group):
 class AiSettings(_Group):
     """The AI service: what it bears where it is served, and how a worker uses one elsewhere."""
 
+    model: str = Field(
+        "dlib",
+        description="Model that the AI service runs; workers that use it wait until that is the "
+        "one in use.",
+    )
     max_requests: int = Field(
         16, ge=1, description="Requests answered side by side; further ones get 503 `ai_busy`."
     )

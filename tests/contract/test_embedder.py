@@ -223,9 +223,8 @@ def test_a_model_that_gives_other_rows_than_its_entry_says_is_not_used(tmp_path:
 
 
 def test_a_model_that_gives_nothing_for_a_face_is_not_used(tmp_path: Path) -> None:
-    # Grey all over is zero once scaled, so the row has no direction.
     with pytest.raises(EmbeddingInvalidError):
-        _tiny(tmp_path, tiny_model(16, side=150)).embed(_GREY)
+        _tiny(tmp_path, tiny_model(16, side=150, bias=0)).embed(_GREY)
 
 
 def test_a_file_that_is_missing_damaged_or_no_model_says_what_to_do(tmp_path: Path) -> None:

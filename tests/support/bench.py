@@ -55,7 +55,9 @@ class FakeEyes:
     async def ready(self) -> None:
         """Return at once."""
 
-    async def see(self, photo: bytes, chosen: FaceBox | None = None) -> SeenPhoto:
+    async def see(
+        self, photo: bytes, chosen: FaceBox | None = None, *, model: str = "dlib"
+    ) -> SeenPhoto:
         if self._look is not None:
             done = self._look(photo.decode())
             if asyncio.iscoroutine(done):

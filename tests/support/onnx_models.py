@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 
 def tiny_model(
-    dimensions: int, *, side: int = 112, batch: int | str = "n", seed: int = 1, outputs: int = 0
+    dimensions: int,
+    *,
+    side: int = 112,
+    batch: int | str = "n",
+    seed: int = 1,
+    outputs: int = 0,
+    bias: float = 1e-3,
 ) -> bytes:
     """Return a model that turns pictures into rows: coarse means, mixed by chance.
 
@@ -24,6 +30,7 @@ def tiny_model(
         batch: how many pictures a run takes; a text for any number.
         seed: another one mixes in another way.
         outputs: what the graph gives out, if not *dimensions*; to be wrong on purpose.
+        bias: what a picture of one colour comes to; with 0 every picture comes to nothing.
     """
     graph = OnnxGraph("tiny")
     pictures = graph.input("data", "float32", (batch, 3, side, side))
@@ -39,7 +46,8 @@ def tiny_model(
     # The mean of all cells goes, or every face would lie in one direction.
     centring = np.eye(inputs) - np.full((inputs, inputs), 1 / inputs)
     mixing = np.random.default_rng(seed).standard_normal((inputs, outputs or dimensions))
-    rows = graph.add("MatMul", flat, graph.constant(centring @ mixing))
+    mixed = graph.add("MatMul", flat, graph.constant(centring @ mixing * bool(bias)))
+    rows = graph.add("Add", mixed, graph.constant(np.full(outputs or dimensions, bias)))
     graph.output(rows, "fc1", "float32", (batch, outputs or dimensions))
     return graph.to_bytes()
 

@@ -46,6 +46,8 @@ class SeenJob:
     embedding: np.ndarray[Any, np.dtype[np.float32]]
     quality: dict[str, float]
     timings: dict[str, float]
+    model: str = "dlib"
+    """With which it was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,10 @@ async def renew_leases(conn: Connection, jobs: Sequence[ClaimedJob], lease_s: fl
 
 
 async def store_embeddings(conn: Connection, seen: Sequence[SeenJob], *, model: str) -> set[UUID]:
-    """Keep what was seen; return the ids of the jobs that are still held."""
+    """Keep what was seen; return the ids of the jobs that are still held.
+
+    Jobs seen with another model than the one in use are given back.
+    """
     cursor = await conn.execute(
         _SQL["store_embeddings"],
         {

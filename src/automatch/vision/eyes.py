@@ -19,6 +19,7 @@ from automatch.errors import EmbeddingInvalidError, PhotoRejectedError, SeveralF
 from automatch.vision.alignment import check_fit, chip_for
 from automatch.vision.bystanders import copies_without_others
 from automatch.vision.decoder import Decoder
+from automatch.vision.embedders import open_embedder
 from automatch.vision.hog_detector import HogDetector
 from automatch.vision.quality import check_quality, choose_face, measure
 from automatch.vision.seen import DetectedFace, JudgedFace, Look, SeenPhoto
@@ -55,12 +56,17 @@ class Eyes:
 
     Use it as an asynchronous context manager: entering loads the models, leaving ends what runs.
     All of that releases the GIL, so the event loop goes on meanwhile.
+
+    They know one model from the start and open others of the registry when they are asked for, so
+    that the model can change without a restart.
     """
 
     def __init__(self, settings: Settings, embedder: Embedder) -> None:
         """Load nothing yet; *embedder* must bear calls from several threads."""
         self._settings = settings
         self._embedder = embedder
+        self._embedders = {embedder.model_id: embedder}
+        self._getting_to_know = threading.Lock()
         self._pool = ThreadPoolExecutor(settings.vision.threads, thread_name_prefix="eyes")
         self._of_thread = threading.local()
         self._opening = threading.Lock()
@@ -70,7 +76,7 @@ class Eyes:
 
     @property
     def model_id(self) -> str:
-        """The model whose embeddings `see` and `look` give."""
+        """The model whose embeddings `look` gives, and `see` unless told otherwise."""
         return self._embedder.model_id
 
     @property
@@ -148,8 +154,22 @@ class Eyes:
         """Return the promise of what `look` gives; for use without asyncio."""
         return self._pool.submit(self._look_at_all, photo, chosen)
 
-    async def see(self, photo: bytes, chosen: FaceBox | None = None) -> SeenPhoto:
+    async def see(
+        self,
+        photo: bytes,
+        chosen: FaceBox | None = None,
+        *,
+        model: str | None = None,
+        judged: bool = True,
+    ) -> SeenPhoto:
         """Return what an encoded photo shows: its one face, or the *chosen* one of several.
+
+        Args:
+            photo: an upload or a kept copy.
+            chosen: which face its owner said is theirs.
+            model: with which to embed the face, if not with `model_id`.
+            judged: whether a face that is too dark, blurred or the like is refused. A photo that
+                was judged once need not be good a second time, after another compression.
 
         Cancelling stops the waiting. A photo that a thread has begun is finished there unheard,
         within the decoder's time limit, and holds up nothing but that thread.
@@ -162,15 +182,31 @@ class Eyes:
             EmbedderError: the model gave no usable embedding.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._look, photo, chosen)
+        embedder = self._embedders.get(model or self.model_id)
+        if embedder is None:
+            embedder = await loop.run_in_executor(self._pool, self._get_to_know, model or "")
+        return await loop.run_in_executor(self._pool, self._look, photo, chosen, embedder, judged)
 
     def _load(self) -> None:
         self._detector = open_detector(self._settings.vision)
-        check_fit(self._embedder, self._detector)
-        side = self._embedder.chip_side
-        self._embed(np.full((1, side, side, 3), 128, np.uint8))
+        self._try(self._embedder)
 
-    def _look(self, photo: bytes, chosen: FaceBox | None) -> SeenPhoto:
+    def _get_to_know(self, model: str) -> Embedder:
+        with self._getting_to_know:
+            if model not in self._embedders:
+                embedder = open_embedder(model, self._settings.home)
+                self._try(embedder)
+                self._embedders[model] = embedder
+            return self._embedders[model]
+
+    def _try(self, embedder: Embedder) -> None:
+        check_fit(embedder, self._opened_detector())
+        side = embedder.chip_side
+        _embed(embedder, np.full((1, side, side, 3), 128, np.uint8))
+
+    def _look(
+        self, photo: bytes, chosen: FaceBox | None, embedder: Embedder, judged: bool
+    ) -> SeenPhoto:
         detector = self._opened_detector()
         started = time.perf_counter()
         decoded = self._decoder().decode(photo)
@@ -183,10 +219,11 @@ class Eyes:
             raise
         aligned = detector.align(decoded.pixels, finding)
         quality = measure(finding, aligned)
-        check_quality(quality, self._settings.vision)
+        if judged:
+            check_quality(quality, self._settings.vision)
         detected_at = time.perf_counter()
-        chip = chip_for(self._embedder, decoded.pixels, aligned)
-        (embedding,) = self._embed(chip[np.newaxis])
+        chip = chip_for(embedder, decoded.pixels, aligned)
+        (embedding,) = _embed(embedder, chip[np.newaxis])
         embedded_at = time.perf_counter()
         kept, thumbnail = self._copies(decoded, finding if chosen else None, findings)
         return SeenPhoto(
@@ -212,7 +249,7 @@ class Eyes:
         aligned = [detector.align(decoded.pixels, finding) for finding in found]
         detected_at = time.perf_counter()
         chips = [chip_for(self._embedder, decoded.pixels, face) for face in aligned]
-        rows = self._embed(np.stack(chips)) if chips else ()
+        rows = _embed(self._embedder, np.stack(chips)) if chips else ()
         embedded_at = time.perf_counter()
         faces = [
             self._judged(finding, face, row, decoded, detector.min_confidence)
@@ -264,15 +301,6 @@ class Eyes:
             raise RuntimeError("Eyes must be entered with `async with` before they see")
         return self._detector
 
-    def _embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        rows = self._embedder.embed(chips)
-        # Stored embeddings are never looked at again, so the last look is here.
-        if rows.shape != (len(chips), self._embedder.dimensions) or not np.allclose(
-            np.linalg.norm(rows, axis=1), 1, atol=1e-3
-        ):
-            raise EmbeddingInvalidError
-        return rows
-
     def _decoder(self) -> Decoder:
         decoder: Decoder | None = getattr(self._of_thread, "decoder", None)
         if decoder is None:
@@ -295,3 +323,13 @@ def _timings(started: float, decoded: float, detected: float, embedded: float) -
         "detect": (detected - decoded) * 1000,
         "embed": (embedded - detected) * 1000,
     }
+
+
+def _embed(embedder: Embedder, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    rows = embedder.embed(chips)
+    # Stored embeddings are never looked at again, so the last look is here.
+    if rows.shape != (len(chips), embedder.dimensions) or not np.allclose(
+        np.linalg.norm(rows, axis=1), 1, atol=1e-3
+    ):
+        raise EmbeddingInvalidError
+    return rows

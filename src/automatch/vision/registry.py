@@ -79,6 +79,8 @@ class Scale(_Part):
     width: _Distance
     same_person_u: _Distance
     """Two faces with a u up to this are taken for one person."""
+    same_person_same_gender_u: _Distance | None = None
+    """The same for two people of one gender, who look more alike; None: the same bound."""
     provisional: bool = False
     """Not measured on strangers of opposite gender; to be calibrated."""
 

@@ -112,8 +112,18 @@ class RemoteEyes:
                     self._in_trouble = False
                     log.info("AI service answers", model=self.model_id)
 
-    async def see(self, photo: bytes, chosen: FaceBox | None = None) -> SeenPhoto:
+    async def see(
+        self,
+        photo: bytes,
+        chosen: FaceBox | None = None,
+        *,
+        model: str | None = None,
+        judged: bool = True,
+    ) -> SeenPhoto:
         """Return what an encoded photo shows; see `Sight.see`."""
+        if model is not None and model != self.model_id:
+            # The model in use has changed: the service is waited for until it runs that one.
+            self.model_id, self._in_trouble = model, True
         if self._in_trouble:
             raise AiUnavailableError
         try:
@@ -123,7 +133,7 @@ class RemoteEyes:
             raise self._trouble(exc) from exc
         except AiUnavailableError as exc:
             raise self._trouble(exc) from exc
-        return _judged(told, self._settings.vision, chosen)
+        return _judged(told, self._settings.vision if judged else None, chosen)
 
     async def _ask(self, photo: bytes, chosen: FaceBox | None) -> PhotoFaces:
         path = "/ai/v1/faces?copies=true"
@@ -226,7 +236,7 @@ def _reason(exc: Exception) -> str:
     return exc.message if isinstance(exc, AutomatchError) else type(exc).__name__
 
 
-def _judged(told: PhotoFaces, vision: VisionSettings, chosen: FaceBox | None) -> SeenPhoto:
+def _judged(told: PhotoFaces, vision: VisionSettings | None, chosen: FaceBox | None) -> SeenPhoto:
     """Choose and judge the face as `Eyes.see` does."""
     findings = [Finding(face.box.as_box(), face.confidence) for face in told.faces]
     by_certainty = sorted(findings, key=lambda finding: finding.confidence, reverse=True)
@@ -239,7 +249,8 @@ def _judged(told: PhotoFaces, vision: VisionSettings, chosen: FaceBox | None) ->
         raise
     face = told.faces[findings.index(own)]
     try:
-        check_quality(face.quality, vision)
+        if vision is not None:
+            check_quality(face.quality, vision)
     except KeyError as exc:
         raise JobCrashedError from exc
     embedding = np.asarray(face.embedding, np.float32)

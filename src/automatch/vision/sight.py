@@ -14,7 +14,7 @@ class Sight(Protocol):
 
     @property
     def model_id(self) -> str:
-        """The model whose embeddings `see` gives, and no other's."""
+        """The model whose embeddings `see` gives unless told otherwise."""
         ...
 
     @property
@@ -26,10 +26,18 @@ class Sight(Protocol):
         """Wait until it is."""
         ...
 
-    async def see(self, photo: bytes, chosen: FaceBox | None = None) -> SeenPhoto:
+    async def see(
+        self,
+        photo: bytes,
+        chosen: FaceBox | None = None,
+        *,
+        model: str | None = None,
+        judged: bool = True,
+    ) -> SeenPhoto:
         """Return what an encoded photo shows: its one face, or the chosen one; see `Eyes.see`.
 
         Raises:
-            AiUnavailableError: the service does not answer, which is not the photo's fault.
+            AiUnavailableError: the service does not answer, or runs another model, which is not
+                the photo's fault.
         """
         ...

@@ -45,6 +45,8 @@ class Bench:
     search: BatchSearch
     seats: asyncio.Semaphore
     """One a photo that the eyes look at: a photo's time begins when its turn comes."""
+    looks_again: int = 0
+    """Kept photos seen side by side when the model changes; 0 where the eyes know one model."""
 
 
 class Lane:
@@ -61,7 +63,6 @@ class Lane:
             line,
             leases,
             bench.settings,
-            model_id=bench.eyes.model_id,
             search=bench.search,
         )
         self._looking: dict[UUID, asyncio.Task[SeenJob]] = {}
@@ -151,7 +152,7 @@ class Lane:
         async with bench.seats, asyncio.timeout(bench.settings.job_timeout_s):
             photo = await bench.photos.read(job.image_path)
             try:
-                seen = await bench.eyes.see(photo, job.chosen)
+                seen = await bench.eyes.see(photo, job.chosen, model=job.model)
             except SeveralFacesError as exc:
                 await self._keep_to_ask(job, exc)
                 raise
@@ -163,6 +164,7 @@ class Lane:
             seen.face.embedding,
             seen.quality,
             {f"{stage}_ms": round(ms, 1) for stage, ms in seen.timings.items()},
+            job.model,
         )
 
     async def _keep_to_ask(self, job: ClaimedJob, asking: SeveralFacesError) -> None:

@@ -14,7 +14,15 @@ import structlog
 from automatch.errors import AutomatchError
 from automatch.model import SERVICE
 from automatch.settings import RetentionSettings, WorkerSettings
-from automatch.store import duplicates, faces, queue, scales, search, thresholds
+from automatch.store import (
+    duplicates,
+    faces,
+    model_changes,
+    queue,
+    scales,
+    search,
+    thresholds,
+)
 from automatch.store.database import Connection, Database
 from automatch.store.photos import PhotoStore
 
@@ -49,6 +57,7 @@ class Scheduler:
             group.create_task(_repeat(self.search_again, self._worker.sweep_s))
             group.create_task(_repeat(self.look_for_same_person, self._worker.sweep_s))
             group.create_task(_repeat(self.rescore, _CLEAN_EVERY_S))
+            group.create_task(_repeat(self.follow_model, self._worker.sweep_s))
             group.create_task(_repeat(self.erase_photos, _ERASE_EVERY_S))
             group.create_task(_repeat(self.clean_up_jobs, _CLEAN_EVERY_S))
             group.create_task(_repeat(self.clean_up_photos, _CLEAN_EVERY_S))
@@ -90,6 +99,14 @@ class Scheduler:
         total = await self._in_batches(scales.rescore_matches)
         if total:
             log.info("matches scored again", count=total)
+
+    async def follow_model(self) -> None:
+        """Score matches with the model in use once that has changed; drop those of one given up."""
+        await self._in_batches(model_changes.check_same_person)
+        renewed = await self._in_batches(model_changes.renew_matches)
+        dropped = await self._in_batches(model_changes.drop_unrenewed_matches)
+        if renewed or dropped:
+            log.info("matches follow the model", looked_at=renewed, dropped=dropped)
 
     async def erase_photos(self) -> None:
         """Delete the files of faces that were deleted."""

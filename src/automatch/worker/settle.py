@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import TypeVar
 from uuid import UUID
 
@@ -47,7 +48,6 @@ class Settler:
         leases: Leases,
         settings: WorkerSettings,
         *,
-        model_id: str,
         search: BatchSearch,
     ) -> None:
         self._db = db
@@ -56,7 +56,6 @@ class Settler:
         self._line = line
         self._leases = leases
         self._settings = settings
-        self._model_id = model_id
 
     async def keep(self, seen: Sequence[SeenJob]) -> tuple[list[ClaimedJob], list[Refusal]]:
         """Keep the embeddings of a batch; from now on others find these faces.
@@ -135,9 +134,14 @@ class Settler:
         )
 
     async def _store(self, seen: Sequence[SeenJob]) -> dict[UUID, int]:
-        async with self._db.alone() as conn:
-            kept = await queue.store_embeddings(conn, seen, model=self._model_id)
-        return dict.fromkeys(kept, 0)
+        # A batch comes from one claim, so from one model; a lane may hold the rest of another.
+        kept: dict[UUID, int] = {}
+        for model, some in groupby(seen, lambda one: one.model):
+            async with self._db.alone() as conn:
+                kept |= dict.fromkeys(
+                    await queue.store_embeddings(conn, list(some), model=model), 0
+                )
+        return kept
 
     async def _complete(self, jobs: Sequence[ClaimedJob]) -> dict[UUID, int]:
         return (await queue.settle(self._db, Settlement(complete=jobs), self._settings)).matches

@@ -18,6 +18,7 @@ from automatch.store.listener import Doorbell
 from automatch.worker.lane import Bench, Lane
 from automatch.worker.leases import Leases
 from automatch.worker.line import Line
+from automatch.worker.looking_again import LookingAgain
 from automatch.worker.room import Room
 from automatch.worker.scheduler import Scheduler
 
@@ -62,6 +63,8 @@ class Worker:
                     group.create_task(self._leases.keep()),
                     group.create_task(self._scheduler.run()),
                 ]
+                if self._bench.looks_again:
+                    companions.append(group.create_task(LookingAgain(self._bench).run()))
                 lanes = [group.create_task(lane.run()) for lane in self._lanes]
                 await self._stopping.wait()
                 await self._let_finish(lanes)

@@ -1,9 +1,11 @@
 -- name: claim
+-- With the model to be seen with; store_embeddings refuses another, should it change meanwhile.
 select
     c.id, c.lease_token as token, c.attempts, c.max_attempts, c.face_id, c.image_path, c.is_embedded,
     c.solo, c.pos,
     -- Asked for those alone whose photo is to be looked at.
-    case when not c.is_embedded then public.chosen_face(c.face_id) end as chosen
+    case when not c.is_embedded then public.chosen_face(c.face_id) end as chosen,
+    (select public.active_embedding_model()) as model
 from public.claim_match_jobs(
     %(worker_id)s, %(limit)s, make_interval(secs => %(lease_s)s), %(floor)s
 ) as c
