@@ -90,6 +90,18 @@ def test_schedule_is_shown_changed_and_put_to_rest(schedule: Schedule, database:
         assert all(actor.startswith("cli:") for actor, _ in acts)
 
 
+def test_address_that_a_server_put_in_stays(schedule: Schedule, database: Database) -> None:
+    with connect(database.owner, autocommit=True) as conn:
+        conn.execute("select automatch.keep_match_schedule('http://127.0.0.1:8123/functions/x')")
+        schedule("--every", "30s").check_returncode()
+
+        [(line, command)] = conn.execute(
+            "select schedule, command from cron.job where jobname = %s", [_PROCESS]
+        ).fetchall()
+    assert line == "30 seconds"
+    assert "http://127.0.0.1:8123/functions/x" in command
+
+
 def test_key_is_rotated(schedule: Schedule, database: Database) -> None:
     secret = "select decrypted_secret from vault.decrypted_secrets"
     assert schedule("--every", "1m").returncode == 0

@@ -103,7 +103,7 @@ async def _running(site: Installation) -> Result:
     active = [job for job in await list_jobs(site) if job.active]
     if not active:
         return skipped("Nothing is scheduled.")
-    fix = "`automatch stats` shows the last runs; pg_cron runs the schedule, or without it a worker"
+    fix = "`automatch stats` shows the last runs; pg_cron runs them, or without it the server"
     runs = {job.name: await site.all(_Run, SQL["last_run"], job=job.id) for job in active}
     complaints = [told for job in active if (told := _complaint(job, runs[job.name]))]
     if complaints:

@@ -51,8 +51,11 @@ async def list_scheduled(conn: Connection) -> list[ScheduledJob]:
 
 async def set_schedule(conn: Connection, schedule: str, url: str, actor: str) -> None:
     """Have waiting jobs done at these times; *url* is used where there is no such job yet."""
-    await conn.execute(_SQL["keep"], {"url": url})
     job = await (await conn.execute(_SQL["find"])).fetchone()
+    if job is None:
+        # Only then: a server on another port than this command thinks has put its own address in.
+        await conn.execute(_SQL["keep"], {"url": url})
+        job = await (await conn.execute(_SQL["find"])).fetchone()
     if job is None:
         row = await (await conn.execute(_SQL["command"], {"url": url})).fetchone()
     else:

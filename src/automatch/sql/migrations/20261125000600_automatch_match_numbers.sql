@@ -114,9 +114,12 @@ as $$
     select h.profile_id, h.last_pos, coalesce(jobs.mark, 0) + h.last_match
     from automatch.feed_heads as h
     cross join lateral (
-        select sum(pg_catalog.hashtextextended(j.id::text || j.status || j.attempts::text, 0) >> 8)::bigint as mark
+        -- The token changes with every claim: a job may fail, be tried anew and fail alike between two looks.
+        select sum(
+            pg_catalog.hashtextextended(j.id::text || j.status || j.attempts::text || j.lease_token::text, 0) >> 8
+        )::bigint as mark
         from (
-            select m.id, m.status, m.attempts from public.match_jobs as m
+            select m.id, m.status, m.attempts, m.lease_token from public.match_jobs as m
             where m.user_id = h.profile_id
             order by m.created_at desc
             limit 20
