@@ -1,42 +1,34 @@
-"""A photo seen from end to end, away from the event loop.
+"""Where looking at photos leaves the event loop, and the models and decoders that it takes.
 
-This is the one place where CPU work leaves the event loop: each of a few threads decodes (in a
-child process of its own), detects and embeds one photo at a time. `see` is for a photo of one
-person and looks at that face only; `look` tells of every face.
+This is the one place where CPU work leaves the event loop: each of a few threads has a `Pipeline`
+and a decoder (a child process of its own), and takes one photo at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from automatch.errors import EmbeddingInvalidError, PhotoRejectedError, SeveralFacesError
-from automatch.vision.alignment import check_fit, chip_for
-from automatch.vision.bystanders import copies_without_others
+from automatch.vision.alignment import check_fit
 from automatch.vision.decoder import Decoder
 from automatch.vision.embedders import open_embedder
 from automatch.vision.hog_detector import HogDetector
-from automatch.vision.quality import check_quality, choose_face, measure
-from automatch.vision.seen import DetectedFace, JudgedFace, Look, SeenPhoto
+from automatch.vision.pipeline import Pipeline, embed
 from automatch.vision.yunet_detector import YunetDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from concurrent.futures import Future
     from types import TracebackType
 
-    import numpy.typing as npt
-
     from automatch.model import FaceBox
     from automatch.settings import Settings, VisionSettings
-    from automatch.vision.decoder import DecodedPhoto
-    from automatch.vision.detector import AlignedFace, Detector, Finding
+    from automatch.vision.detector import Detector
     from automatch.vision.embedder import Embedder
+    from automatch.vision.seen import Look, SeenPhoto
 
 
 def open_detector(vision: VisionSettings) -> Detector:
@@ -202,99 +194,19 @@ class Eyes:
     def _try(self, embedder: Embedder) -> None:
         check_fit(embedder, self._opened_detector())
         side = embedder.chip_side
-        _embed(embedder, np.full((1, side, side, 3), 128, np.uint8))
+        embed(embedder, np.full((1, side, side, 3), 128, np.uint8))
 
     def _look(
         self, photo: bytes, chosen: FaceBox | None, embedder: Embedder, judged: bool
     ) -> SeenPhoto:
-        detector = self._opened_detector()
-        started = time.perf_counter()
-        decoded = self._decoder().decode(photo)
-        decoded_at = time.perf_counter()
-        findings = detector.find(decoded.pixels)
-        try:
-            finding = choose_face(findings, detector.min_confidence, decoded.pixels, chosen)
-        except SeveralFacesError as exc:
-            exc.copies = (decoded.kept_jpeg, decoded.thumbnail_jpeg)
-            raise
-        aligned = detector.align(decoded.pixels, finding)
-        quality = measure(finding, aligned)
-        if judged:
-            check_quality(quality, self._settings.vision)
-        detected_at = time.perf_counter()
-        chip = chip_for(embedder, decoded.pixels, aligned)
-        (embedding,) = _embed(embedder, chip[np.newaxis])
-        embedded_at = time.perf_counter()
-        kept, thumbnail = self._copies(decoded, finding if chosen else None, findings)
-        return SeenPhoto(
-            face=DetectedFace(finding.box, finding.confidence, aligned.landmarks, embedding),
-            quality=quality,
-            kept_jpeg=kept,
-            thumbnail_jpeg=thumbnail,
-            timings=_timings(started, decoded_at, detected_at, embedded_at),
-        )
+        return self._pipeline(embedder).see(photo, chosen, judged=judged)
 
     def _look_at_all(self, photo: bytes, chosen: FaceBox | None) -> Look:
+        return self._pipeline(self._embedder).look(photo, chosen)
+
+    def _pipeline(self, embedder: Embedder) -> Pipeline:
         detector = self._opened_detector()
-        started = time.perf_counter()
-        decoded = self._decoder().decode(photo)
-        decoded_at = time.perf_counter()
-        findings = detector.find(decoded.pixels)
-        own, refusal = None, None
-        try:
-            own = choose_face(findings, detector.min_confidence, decoded.pixels, chosen)
-        except PhotoRejectedError as exc:
-            refusal = exc
-        found = sorted(findings, key=lambda finding: finding.side, reverse=True)
-        aligned = [detector.align(decoded.pixels, finding) for finding in found]
-        detected_at = time.perf_counter()
-        chips = [chip_for(self._embedder, decoded.pixels, face) for face in aligned]
-        rows = _embed(self._embedder, np.stack(chips)) if chips else ()
-        embedded_at = time.perf_counter()
-        faces = [
-            self._judged(finding, face, row, decoded, detector.min_confidence)
-            for finding, face, row in zip(found, aligned, rows, strict=True)
-        ]
-        height, width = decoded.pixels.shape[:2]
-        kept, thumbnail = self._copies(decoded, own if chosen else None, findings)
-        return Look(
-            model_id=self.model_id,
-            width=width,
-            height=height,
-            faces=faces,
-            min_confidence=detector.min_confidence,
-            refusal=faces[found.index(own)].refusal if own else refusal,
-            kept_jpeg=kept,
-            thumbnail_jpeg=thumbnail,
-            timings=_timings(started, decoded_at, detected_at, embedded_at),
-        )
-
-    def _copies(
-        self, decoded: DecodedPhoto, own: Finding | None, findings: Sequence[Finding]
-    ) -> tuple[bytes, bytes]:
-        """Return the clean copy and the thumbnail; with a face of its *own*, without the others."""
-        if own is None:
-            return decoded.kept_jpeg, decoded.thumbnail_jpeg
-        side = self._settings.vision.thumbnail_side
-        return copies_without_others(decoded.pixels, own, findings, side)
-
-    def _judged(
-        self,
-        finding: Finding,
-        aligned: AlignedFace,
-        embedding: npt.NDArray[np.float32],
-        decoded: DecodedPhoto,
-        min_confidence: float,
-    ) -> JudgedFace:
-        quality = measure(finding, aligned)
-        refusal = None
-        try:
-            choose_face([finding], min_confidence, decoded.pixels)
-            check_quality(quality, self._settings.vision)
-        except PhotoRejectedError as exc:
-            refusal = exc
-        face = DetectedFace(finding.box, finding.confidence, aligned.landmarks, embedding)
-        return JudgedFace(face, quality, refusal)
+        return Pipeline(self._decoder(), detector, embedder, self._settings.vision)
 
     def _opened_detector(self) -> Detector:
         if self._detector is None:
@@ -315,21 +227,3 @@ class Eyes:
     async def _close(self) -> None:
         # A cancelled `async with` must still leave no child behind.
         await asyncio.shield(asyncio.to_thread(self.close))
-
-
-def _timings(started: float, decoded: float, detected: float, embedded: float) -> dict[str, float]:
-    return {
-        "decode": (decoded - started) * 1000,
-        "detect": (detected - decoded) * 1000,
-        "embed": (embedded - detected) * 1000,
-    }
-
-
-def _embed(embedder: Embedder, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    rows = embedder.embed(chips)
-    # Stored embeddings are never looked at again, so the last look is here.
-    if rows.shape != (len(chips), embedder.dimensions) or not np.allclose(
-        np.linalg.norm(rows, axis=1), 1, atol=1e-3
-    ):
-        raise EmbeddingInvalidError
-    return rows

@@ -1,0 +1,160 @@
+"""One photo from its bytes to embeddings: decoded, detected, judged, aligned, embedded.
+
+`see` is for a photo of one person and looks at that face only; `look` tells of every face.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from automatch.errors import EmbeddingInvalidError, PhotoRejectedError, SeveralFacesError
+from automatch.vision.alignment import chip_for
+from automatch.vision.bystanders import copies_without_others
+from automatch.vision.quality import check_quality, choose_face, measure
+from automatch.vision.seen import DetectedFace, JudgedFace, Look, SeenPhoto
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from automatch.model import FaceBox
+    from automatch.settings import VisionSettings
+    from automatch.vision.decoder import DecodedPhoto, Decoder
+    from automatch.vision.detector import AlignedFace, Detector, Finding
+    from automatch.vision.embedder import Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The stages that a photo goes through in one thread; what it raises is told by `Eyes`."""
+
+    decoder: Decoder
+    detector: Detector
+    embedder: Embedder
+    settings: VisionSettings
+
+    def see(self, photo: bytes, chosen: FaceBox | None, *, judged: bool) -> SeenPhoto:
+        """Return the one face of a photo, or the *chosen* one; *judged*: or a refusal of it."""
+        started = time.perf_counter()
+        decoded = self.decoder.decode(photo)
+        decoded_at = time.perf_counter()
+        findings = self.detector.find(decoded.pixels)
+        try:
+            finding = self._choose(findings, decoded, chosen)
+        except SeveralFacesError as exc:
+            exc.copies = (decoded.kept_jpeg, decoded.thumbnail_jpeg)
+            raise
+        aligned = self.detector.align(decoded.pixels, finding)
+        quality = measure(finding, aligned)
+        if judged:
+            check_quality(quality, self.settings)
+        detected_at = time.perf_counter()
+        (embedding,) = self._embed(decoded, [aligned])
+        embedded_at = time.perf_counter()
+        kept, thumbnail = self._copies(decoded, finding if chosen else None, findings)
+        return SeenPhoto(
+            face=DetectedFace(finding.box, finding.confidence, aligned.landmarks, embedding),
+            quality=quality,
+            kept_jpeg=kept,
+            thumbnail_jpeg=thumbnail,
+            timings=_timings(started, decoded_at, detected_at, embedded_at),
+        )
+
+    def look(self, photo: bytes, chosen: FaceBox | None) -> Look:
+        """Return all faces of a photo, the largest first, and what is wrong with each."""
+        started = time.perf_counter()
+        decoded = self.decoder.decode(photo)
+        decoded_at = time.perf_counter()
+        findings = self.detector.find(decoded.pixels)
+        own, refusal = None, None
+        try:
+            own = self._choose(findings, decoded, chosen)
+        except PhotoRejectedError as exc:
+            refusal = exc
+        found = sorted(findings, key=lambda finding: finding.side, reverse=True)
+        aligned = [self.detector.align(decoded.pixels, finding) for finding in found]
+        detected_at = time.perf_counter()
+        rows = self._embed(decoded, aligned) if aligned else ()
+        embedded_at = time.perf_counter()
+        faces = [
+            self._judged(finding, face, row, decoded)
+            for finding, face, row in zip(found, aligned, rows, strict=True)
+        ]
+        height, width = decoded.pixels.shape[:2]
+        kept, thumbnail = self._copies(decoded, own if chosen else None, findings)
+        return Look(
+            model_id=self.embedder.model_id,
+            width=width,
+            height=height,
+            faces=faces,
+            min_confidence=self.detector.min_confidence,
+            refusal=faces[found.index(own)].refusal if own else refusal,
+            kept_jpeg=kept,
+            thumbnail_jpeg=thumbnail,
+            timings=_timings(started, decoded_at, detected_at, embedded_at),
+        )
+
+    def _choose(
+        self, findings: Sequence[Finding], decoded: DecodedPhoto, chosen: FaceBox | None = None
+    ) -> Finding:
+        return choose_face(findings, self.detector.min_confidence, decoded.pixels, chosen)
+
+    def _embed(
+        self, decoded: DecodedPhoto, aligned: Sequence[AlignedFace]
+    ) -> npt.NDArray[np.float32]:
+        chips = [chip_for(self.embedder, decoded.pixels, face) for face in aligned]
+        return embed(self.embedder, np.stack(chips))
+
+    def _copies(
+        self, decoded: DecodedPhoto, own: Finding | None, findings: Sequence[Finding]
+    ) -> tuple[bytes, bytes]:
+        """Return the clean copy and the thumbnail; with a face of its *own*, without the others."""
+        if own is None:
+            return decoded.kept_jpeg, decoded.thumbnail_jpeg
+        side = self.settings.thumbnail_side
+        return copies_without_others(decoded.pixels, own, findings, side)
+
+    def _judged(
+        self,
+        finding: Finding,
+        aligned: AlignedFace,
+        embedding: npt.NDArray[np.float32],
+        decoded: DecodedPhoto,
+    ) -> JudgedFace:
+        quality = measure(finding, aligned)
+        refusal = None
+        try:
+            self._choose([finding], decoded)
+            check_quality(quality, self.settings)
+        except PhotoRejectedError as exc:
+            refusal = exc
+        face = DetectedFace(finding.box, finding.confidence, aligned.landmarks, embedding)
+        return JudgedFace(face, quality, refusal)
+
+
+def embed(embedder: Embedder, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return an embedding for each chip.
+
+    Raises:
+        EmbeddingInvalidError: the model gave something else.
+    """
+    rows = embedder.embed(chips)
+    # Stored embeddings are never looked at again, so the last look is here.
+    if rows.shape != (len(chips), embedder.dimensions) or not np.allclose(
+        np.linalg.norm(rows, axis=1), 1, atol=1e-3
+    ):
+        raise EmbeddingInvalidError
+    return rows
+
+
+def _timings(started: float, decoded: float, detected: float, embedded: float) -> dict[str, float]:
+    return {
+        "decode": (decoded - started) * 1000,
+        "detect": (detected - decoded) * 1000,
+        "embed": (embedded - detected) * 1000,
+    }
