@@ -125,6 +125,21 @@ async def test_missing_model(patient: Patient, monkeypatch: pytest.MonkeyPatch) 
     assert "/nowhere.onnx" in found.says
 
 
+async def test_model_in_use_whose_file_is_not_here(patient: Patient) -> None:
+    assert (await patient.look("machine.embedder")).health is Health.OK
+    await patient.run(
+        "insert into embedding_models (id, dimensions, midpoint, width, same_person_u)"
+        " values ('sface', 128, 0.9, 0.1, 0.5)"
+    )
+    await patient.run("update embedding_models set active = id = 'sface'")
+
+    found = await patient.look("machine.embedder")
+
+    assert found.health is Health.FAIL
+    assert "sface" in found.says
+    assert found.fix == "automatch models fetch sface"
+
+
 async def test_bucket_that_takes_photos_and_one_that_is_not_there(
     patient: Patient, bucket: PhotoSettings
 ) -> None:

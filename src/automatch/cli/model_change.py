@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from automatch.cli.logs import configure_logs
-from automatch.cli.model_files import Licence, Name, check_licence, try_model
+from automatch.cli.model_files import Licence, Name, check_licence
 from automatch.cli.model_report import print_comparison, print_refused, sentence
 from automatch.cli.operating import actor, operated_database
 from automatch.cli.run import Home
@@ -34,6 +34,7 @@ from automatch.store.database import Connection, Database
 from automatch.vision.alignment import check_fit
 from automatch.vision.embedders import open_embedder
 from automatch.vision.eyes import open_detector
+from automatch.vision.model_trial import try_model
 from automatch.vision.registry import ModelEntry, find_entry, load_registry
 
 _LOOK_S = 0.5

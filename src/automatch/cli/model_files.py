@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich import box
 from rich.console import Console
@@ -24,10 +23,9 @@ from automatch.errors import (
     SettingsError,
 )
 from automatch.settings import Settings, load_settings
-from automatch.vision.embedders import open_embedder
-from automatch.vision.eyes import open_detector
 from automatch.vision.model_fetch import fetch_file
 from automatch.vision.model_files import fetched_folder, path_of, read_checked
+from automatch.vision.model_trial import try_model
 from automatch.vision.registry import ModelEntry, ModelFile, find_entry, load_registry
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `automatch models list` says.")]
@@ -149,26 +147,6 @@ def check_licence(entry: ModelEntry, accepted: str | None) -> None:
             + (f" ({licence.url})" if licence.url else "")
             + f". If you keep to it: --accept-licence {licence.name}"
         )
-
-
-def try_model(entry: ModelEntry, settings: Settings) -> None:
-    """Check the files of a model, and use it once.
-
-    Raises:
-        EmbedderError: a file is missing or damaged, or the model does not keep its promise.
-    """
-    for file in entry.files:
-        remedy = f"reinstall {entry.package}" if entry.package else None
-        remedy = remedy or f"run `automatch models fetch {entry.name}`"
-        read_checked(file, path_of(entry, file, settings.home), remedy)
-    if entry.purpose == "embedder":
-        embedder = open_embedder(entry.name, settings.home)
-        side = embedder.chip_side
-        embedder.embed(np.full((2, side, side, 3), 128, np.uint8))
-    else:
-        path = path_of(entry, entry.files[0], settings.home)
-        detector = open_detector(settings.vision.model_copy(update={"yunet_file": path}))
-        detector.find(np.full((64, 64, 3), 128, np.uint8))
 
 
 def _told(entry: ModelEntry, settings: Settings) -> Mapping[str, Any]:

@@ -11,11 +11,14 @@ import httpx2
 
 from automatch.doctor.check import Check, Need, Repair, Result, fail, ok, skipped, some, warn
 from automatch.doctor.installation import Installation
-from automatch.errors import EmbedderError
+from automatch.errors import EmbedderError, SettingsError
 from automatch.settings import VisionSettings
 from automatch.store.queries import load
+from automatch.store.scales import load_active_model
 from automatch.store.secrets import secrets_file
 from automatch.vision.model_files import FACE_RESNET, FIVE_LANDMARKS, YUNET, read_verified
+from automatch.vision.model_trial import try_model
+from automatch.vision.registry import find_entry, load_registry
 
 _SQL = load("doctor")
 _DURABILITY = load("embedded")["durability"]
@@ -74,6 +77,21 @@ def _look_at_models(vision: VisionSettings) -> Result:
     except EmbedderError as exc:
         return fail(exc.message, "Install Auto-Match's dependencies again, or see docs/vision.md.")
     return ok(f"{some(sorted(wanted))} are there, with the right SHA-256.")
+
+
+async def _model_in_use(site: Installation) -> Result:
+    if site.settings.ai_url is not None:
+        return skipped("The AI service elsewhere runs it.")
+    model = (await load_active_model(site.database)).id
+    try:
+        entry = find_entry(load_registry(site.settings.home), model)
+        await asyncio.to_thread(try_model, entry, site.settings)
+    except (EmbedderError, SettingsError) as exc:
+        return fail(
+            f"Photos cannot be compared with the model in use, {model}: {exc.message}",
+            f"automatch models fetch {model}",
+        )
+    return ok(f"{model} is here, and works.")
 
 
 async def _database(site: Installation) -> Result:
@@ -174,6 +192,7 @@ async def _exposure(site: Installation) -> Result:
 CHECKS = [
     Check("machine.secrets", "The keys are closed to others", _secrets, Need.NOTHING),
     Check("machine.model", "The models are there", _model, Need.NOTHING),
+    Check("machine.embedder", "The model in use works", _model_in_use, Need.TABLES),
     Check("machine.database", "Postgres answers and is durable", _database, Need.NOTHING),
     Check("machine.schema", "The database is of this version", _schema, Need.DATABASE),
     Check("machine.web", "The web server answers", _web, Need.NOTHING),
