@@ -3,11 +3,13 @@
 `guide.sql` holds its SQL, block by block; each block is run here, with the reader's own values in
 place of the guide's (`YOUR_...`), and what the guide expects is asserted. Four places of the guide
 cannot be followed as they stand; their tests begin with `test_corrected`. The success criteria
-are in `test_success_criteria.py`, in two browsers in `browser/test_two_people.py`.
+are tried by `automatch verify` here, one by one in `test_success_criteria.py`, and in two browsers in
+`browser/test_two_people.py`; test 3 in supabase clients is in `test_clients.py`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -324,6 +326,15 @@ def test_several_jobs_may_start_matching(site: Site) -> None:
     command = "automatch.match_generator_command('http://127.0.0.1:9/')"
     for statement in statements("several_workers", **{"...": f"'* * * * *', {command}"}):
         assert isinstance(site.ask(statement)[0][0], int)
+
+
+def test_success_criteria_all_have_a_tick(site: Site) -> None:
+    done = run_command(site.home, "verify", "--url", site.url, "--json")
+
+    told = json.loads(done.stdout)
+    assert done.returncode == 0, told
+    assert {one["outcome"] for one in told["criteria"]} == {"met"}
+    assert len(told["criteria"]) >= 7
 
 
 def test_every_block_of_the_guide_is_followed_here() -> None:
