@@ -3,8 +3,8 @@
 `guide.sql` holds its SQL, block by block; each block is run here, with the reader's own values in
 place of the guide's (`YOUR_...`), and what the guide expects is asserted. Four places of the guide
 cannot be followed as they stand; their tests begin with `test_corrected`. The success criteria
-are tried by `automatch verify` here, one by one in `test_success_criteria.py`, and in two browsers in
-`browser/test_two_people.py`; test 3 in supabase clients is in `test_clients.py`.
+are tried by `automatch verify` here, one by one in `test_success_criteria.py`, and in two browsers
+in `browser/test_two_people.py`; test 3 in supabase clients is in `test_clients.py`.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
+from automatch.api.accounts import normal_address
 from automatch.api.tokens import Tokens
 from automatch.model import Role
 from automatch.settings import AuthSettings
@@ -144,9 +145,7 @@ async def test_address_is_taken_once_in_any_spelling_and_at_once(server: System)
     ],
 )
 def test_what_is_no_address_is_refused(email: str) -> None:
-    from automatch.api.accounts import _address
-
-    assert _address(email) is None
+    assert normal_address(email) is None
 
 
 async def test_bad_sign_ups_are_refused_with_a_reason(

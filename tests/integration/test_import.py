@@ -163,7 +163,9 @@ async def test_list_becomes_people_with_matches_and_proof_of_consent(
     assert ledger == [
         ("import", date(2026, 11, 3), f"{_PAPER}, page 1", "2026-11", "UIT", "female")
     ]
-    assert (people, matches) == (4, 2)
+    assert people == 4
+    # Of her two photos, and of one if his was searched with before hers was seen.
+    assert matches in {1, 2}
     assert acts == [("import", 5)]
     assert broken == []
     token = await asyncio.to_thread(

@@ -328,9 +328,12 @@ async def test_a_worker_without_the_file_says_so_and_works_on(
     she = await server.join("female")
     assert (await she.matched(portrait(1)))["status"] == "completed"
     model = tiny.read_bytes()
+    # Or it might have seen the photo before the file is gone.
+    program.send(signal.SIGSTOP)
     async with watching(settings, database):
         await wait(lambda: one(watcher, "select count(*) from automatch.model_changes"), "begun")
         tiny.unlink()
+        program.send(signal.SIGCONT)
         await asyncio.to_thread(program.heard, "looking again put off")
     assert (await she.matched(portrait(2)))["status"] == "completed"
     tiny.write_bytes(model)

@@ -51,7 +51,8 @@ def command(env: dict[str, str]) -> Command:
 def _going_on(env: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run a command that ends with Ctrl-C only."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "automatch", *arguments],
+        # What a shell starts in the background is deaf to Ctrl-C, and so are its children.
+        ["env", "--default-signal=INT", sys.executable, "-m", "automatch", *arguments],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -65,7 +66,7 @@ def _going_on(env: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen
         assert errors == ""
     finally:
         process.kill()
-        process.wait(30)
+        process.communicate(timeout=30)
 
 
 def _line(process: subprocess.Popen[str]) -> Any:

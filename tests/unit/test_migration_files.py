@@ -79,6 +79,54 @@ _SHIPPED = {
     "20261124000540_automatch_reasons.sql": (
         "659859bc7a930ee917a10a09c10f914a84c5d46c2461bdee92bd3d5e27d04e51"
     ),
+    "20261125000100_automatch_face_choice.sql": (
+        "4bc47b3d80e14a00cad03e34722d04d611af888512dc21ec64a18399c3674361"
+    ),
+    "20261125000110_automatch_same_person.sql": (
+        "e744d5f18a40e0b5a76ad22237a7da1d6992cd531472c35a37219ae6752ee403"
+    ),
+    "20261125000120_automatch_pausing.sql": (
+        "9f1e130579293d7488527d13a15dab0c76b81554de187852f52167aa519e2a6e"
+    ),
+    "20261125000200_automatch_model_changes.sql": (
+        "29738116a768c20eae0308a1c11115b3d6589b0cee2350493505aecd7d0cae44"
+    ),
+    "20261125000210_automatch_model_preparation.sql": (
+        "fe3ee980d39fc0517c91aac308dd0ddf6eacc4d3264bcd35554f3c0675e33d46"
+    ),
+    "20261125000220_automatch_model_exchange.sql": (
+        "47004575b2107dd0e10f45aa3532eb3c0b5f612c40d235035542af58057811cd"
+    ),
+    "20261125000230_automatch_model_comparison.sql": (
+        "cb648230c016d40d659a2b1371eeb3530a3d519c908e7f2b60e79a0653061f9b"
+    ),
+    "20261125000240_automatch_model_matches.sql": (
+        "d1e5e508ece04e798131e67258befed141c984fd3b4ecb8071b72b5d96d64150"
+    ),
+    "20261125000300_automatch_imports.sql": (
+        "e9a981fcad0a7014f0b4a33adb4cbfac0c1c2c24e2b071f9f3a430823a0f8509"
+    ),
+    "20261125000400_automatch_trigger_key.sql": (
+        "4430610a0ccc51a70059ab98011db5fd87f65912a02dc8b820e5f0759167f739"
+    ),
+    "20261125000410_automatch_match_generator.sql": (
+        "2fe8019b85c556fb0f869e1b149bc4f6203ea388db7f5d3cb40e370fcb5b48c2"
+    ),
+    "20261125000500_automatch_default_grants.sql": (
+        "27e58dca5ad03affc2a6cec37707ddb81287ef56125320ed534be2b0bd0f82da"
+    ),
+    "20261125000510_automatch_realtime_publication.sql": (
+        "9ba462b5dfdc9611dba94d914c3ee0136f8a376d529dec2f8bf71d30f0789ae8"
+    ),
+    "20261125000520_automatch_account_erasure.sql": (
+        "74905c9dac5a831d4f2d64b22db72a0e8d71b6081cfee9a02d98d5a6016c4ef9"
+    ),
+    "20261125000600_automatch_match_numbers.sql": (
+        "f161fbcab0de7bbd174e69125d23b6548ebc88e4fd901b4b08eb1fb2512c8bf4"
+    ),
+    "20261125000700_automatch_trials.sql": (
+        "5bab26676022e156b959f6e817073d6d25b69e8b2705a0d0819e10bc02d4852f"
+    ),
 }
 
 
