@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -86,12 +87,28 @@ async def test_without_jobs_it_says_so_in_the_words_of_the_guide(server: System)
 
 
 async def test_it_waits_for_the_workers_and_tells_what_they_found(
-    server: System, settings: Settings, cluster: TestCluster, embedder: Embedder
+    server: System,
+    settings: Settings,
+    cluster: TestCluster,
+    embedder: Embedder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # The worker comes once the call has seen that jobs wait: they might be done before it, else.
+    waiting = asyncio.Event()
+    load_progress = drain.drain.load_progress
+
+    async def noticed(*arguments: Any) -> Any:
+        waiting.set()
+        return await load_progress(*arguments)
+
+    monkeypatch.setattr(drain.drain, "load_progress", noticed)
+    monkeypatch.setattr(drain, "_PATIENCE_S", drain._ANSWER_S)
     await two_uploads(server)
 
+    calling = asyncio.create_task(server.client.post(PATH, headers=bearer(key(server))))
+    await waiting.wait()
     async with running_worker(settings, cluster.secrets, embedder):
-        answer = await server.client.post(PATH, headers=bearer(key(server)))
+        answer = await calling
 
     told = answer.json()
     # Found by one of the two jobs, or by each.
