@@ -44,14 +44,14 @@ fix: $(DEV) ## Format and mend what can be mended
 
 bench: $(DEV) ## Measure the queue, upload to screen, seeing photos and the search on this machine
 	$(BIN)/python -m benchmarks.queue
-	$(BIN)/python benchmarks/upload_to_screen.py
-	$(BIN)/python benchmarks/vision.py
+	$(BIN)/python -m benchmarks.upload_to_screen
+	$(BIN)/python -m benchmarks.vision
 	$(BIN)/python -m benchmarks.search.run
 	$(BIN)/python -m benchmarks.search.growth
 	$(BIN)/python -m benchmarks.search.crossover
 
 reliability: $(DEV) ## Try faults for minutes, write docs/reliability.md
-	$(BIN)/python benchmarks/reliability.py
+	$(BIN)/python -m benchmarks.reliability
 
 soak: $(DEV) ## Watch the queue at a constant rate for half an hour
 	$(BIN)/python -m benchmarks.queue --only soak --minutes 30

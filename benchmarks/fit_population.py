@@ -1,6 +1,6 @@
 """Fit and judge the statistics in `src/automatch/demo/population.npz`.
 
-    python benchmarks/fit_population.py PORTRAITS [--queries FOLDER] [--write]
+    python -m benchmarks.fit_population PORTRAITS [--queries FOLDER] [--write]
 
 PORTRAITS is a folder of photos with one face each and a `portraits.csv` with the columns `file` and
 `gender` (male or female, as declared). The shipped file was fitted on 231 official portraits of

@@ -5,7 +5,7 @@ reads, how far the embedding has moved from that of the untouched photo, and how
 as the same person (at most 0.385 apart) and are nearest to their own original among all.
 Prints a table in Markdown for each gate.
 
-    .venv/bin/python benchmarks/quality_gates.py FOLDER_OF_PORTRAITS [--yunet FILE] [--photos 40]
+    .venv/bin/python -m benchmarks.quality_gates FOLDER_OF_PORTRAITS [--yunet FILE] [--photos 40]
 
 A turned head is not in such photos, so it is computed (`tests/support/turned_head.py`): the picture
 is laid on a cylinder with a nose on it. It shows no ears and no hidden cheek: an approximation.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,8 +26,6 @@ from automatch.vision import DlibEmbedder
 from automatch.vision.detector import AlignedFace, Detector, Finding
 from automatch.vision.eyes import open_detector
 from automatch.vision.quality import measure
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support.turned_head import turned
 
 _SAME_PERSON = 0.385

@@ -3,7 +3,7 @@
 The tests check after each fault that nothing was lost and nothing doubled; a row of the table is a
 test that passed. This takes 5 minutes (`--faults medium`) or the better part of an hour (`long`).
 
-    .venv/bin/python benchmarks/reliability.py [--faults medium] [--side-by-side 2] [--dry-run]
+    .venv/bin/python -m benchmarks.reliability [--faults medium] [--side-by-side 2] [--dry-run]
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support.recovery import percentile
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ person after the other upload a photo that looks like that of a person who watch
 starts when the uploader's browser has the 202 and stops at the frame after the card is in the
 page; all pages run on one machine and so on one clock.
 
-    .venv/bin/python benchmarks/upload_to_screen.py [--uploads 10] [--people 400]
+    .venv/bin/python -m benchmarks.upload_to_screen [--uploads 10] [--people 400]
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import skimage.data
 from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, sync_playwright
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support.command import run_command, running_up
 from tests.support.postgres import remove_home
 

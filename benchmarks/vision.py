@@ -1,6 +1,6 @@
 """What a photo costs: dlib's own pipeline beside ours, by stage and whole, on one thread and two.
 
-    .venv/bin/python benchmarks/vision.py [--yunet FILE] [--photos 20] [--rounds 3]
+    .venv/bin/python -m benchmarks.vision [--yunet FILE] [--photos 20] [--rounds 3]
 
 dlib's own pipeline decodes the whole file with Pillow in the same process, searches at a long side
 of 640 like ours, and embeds with dlib. Ours decodes in a child process (which also writes the kept
@@ -17,7 +17,6 @@ import io
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,8 +33,6 @@ from automatch.settings import Settings, VisionSettings
 from automatch.vision import DlibEmbedder, Eyes
 from automatch.vision.decoder import Decoder
 from automatch.vision.eyes import open_detector
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support.dlib_inference import DlibInference
 
 _SIZES = {"640 x 640": 640, "1600 x 1600": 1600, "12 megapixels": 3464}

@@ -4,7 +4,7 @@ The face model was trained on chips that dlib cut by its own landmarks. YuNet ha
 is cut by bringing them to where they usually lie in dlib's chips. Fits that template on every other
 portrait and judges it on the rest, by the distance of the embeddings of both chips.
 
-    .venv/bin/python benchmarks/yunet_template.py FOLDER_OF_PORTRAITS YUNET_FILE
+    .venv/bin/python -m benchmarks.yunet_template FOLDER_OF_PORTRAITS YUNET_FILE
 """
 
 from __future__ import annotations
