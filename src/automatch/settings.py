@@ -22,6 +22,8 @@ _SERVICE_URL = (
     r"^(https://[^/\s@?#]+|http://(localhost|127\.0\.0\.1|\[::1\]|[a-z0-9-]+)(:\d+)?)(/[^\s?#]*)?$"
 )
 
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -389,6 +391,16 @@ class Settings(BaseSettings):
                 "secret_keys takes keys that begin with sb_secret_, with commas between"
             )
         return self
+
+    def local_url(self, port: int) -> str:
+        """Return where a server on *port* is reached from its own machine."""
+        host = _ANYWHERE.get(self.host, self.host)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def server_url(self, port: int | None = None) -> str:
+        """Return where people and their clients reach the server, on *port* or as it is set."""
+        local = self.local_url(self.port if port is None else port)
+        return (self.public_url or local).rstrip("/")
 
     @property
     def listed_secret_keys(self) -> list[str]:

@@ -148,7 +148,7 @@ async def _serve(
     halting = asyncio.create_task(stopping.asked.wait())
     port = listening.getsockname()[1]
     server.on_started = lambda: typer.echo(
-        "\n".join([f"Auto-Match is ready: {server_address(settings, port)}", *say])
+        "\n".join([f"Auto-Match is ready: {settings.server_url(port)}", *say])
     )
     await asyncio.wait({serving, halting}, return_when=asyncio.FIRST_COMPLETED)
     halting.cancel()
@@ -173,12 +173,6 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
         await stopping.hasten(work, running.abort)
         for task in waiting - {work}:
             task.cancel()
-
-
-def server_address(settings: Settings, port: int) -> str:
-    """Return where people and their clients reach a server on this port."""
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
-    return (settings.public_url or f"http://{host}:{port}").rstrip("/")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -116,7 +116,7 @@ async def _url(settings: Settings, conn: Connection) -> str:
     url = settings.public_url
     if url is None and await store.sends_itself(conn):
         # A server that listens elsewhere puts this right when it starts.
-        url = f"http://127.0.0.1:{settings.port or _PORT}"
+        url = settings.local_url(settings.port or _PORT)
     if url is None:
         raise SettingsError(
             "pg_net has to reach this server from the database: set AUTOMATCH_PUBLIC_URL."

@@ -14,8 +14,6 @@ from automatch.settings import Settings
 from automatch.store.addresses import database_address
 from automatch.store.secrets import Secrets
 
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound
-
 log = structlog.get_logger(__name__)
 
 
@@ -26,7 +24,7 @@ async def running_schedule(
     """Look after the schedule, and run it if no other server does, while the block lasts."""
     runner = Runner(
         database_address(settings, secrets, "owner"),
-        local_url=_local_url(settings, listening),
+        local_url=settings.local_url(listening.getsockname()[1]),
         public_url=settings.public_url,
     )
     running = asyncio.create_task(runner.run())
@@ -36,12 +34,6 @@ async def running_schedule(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-
-
-def _local_url(settings: Settings, listening: socket.socket) -> str:
-    host = _ANYWHERE.get(settings.host, settings.host)
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listening.getsockname()[1]}"
 
 
 def _report(running: asyncio.Task[None]) -> None:

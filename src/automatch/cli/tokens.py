@@ -10,7 +10,7 @@ import typer
 from automatch.api.accounts import Accounts
 from automatch.api.tokens import Tokens, tokens_from
 from automatch.cli.logs import configure_logs
-from automatch.cli.run import Home, server_address
+from automatch.cli.run import Home
 from automatch.cli.running import running_database
 from automatch.errors import InputInvalidError
 from automatch.model import Role
@@ -45,7 +45,7 @@ def token(
     if env and not (settings.port or settings.public_url):
         raise InputInvalidError("The port is 0: name the one that the server took, AUTOMATCH_PORT.")
     if env:
-        typer.echo(f"SUPABASE_URL={server_address(settings, settings.port)}")
+        typer.echo(f"SUPABASE_URL={settings.server_url()}")
         typer.echo(f"SUPABASE_ANON_KEY={key}")
     else:
         typer.echo(key)

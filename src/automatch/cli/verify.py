@@ -16,7 +16,6 @@ import typer
 from automatch.api.tokens import Tokens
 from automatch.cli.logs import configure_logs
 from automatch.cli.run import Home
-from automatch.doctor.installation import server_address
 from automatch.errors import InputInvalidError
 from automatch.model import Role
 from automatch.settings import Settings, load_settings
@@ -61,7 +60,7 @@ def verify(
     settings = load_settings(home=home)
     configure_logs(settings)
     key = _service_key(settings, key_file)
-    address = server_address(settings, url)
+    address = (url or settings.server_url()).rstrip("/")
     verdicts: list[Verdict] = []
 
     def tell(verdict: Verdict) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import psycopg
 
 from automatch.doctor import access, calls, machine, queue, schedule, search, storage
-from automatch.doctor.check import Check, Examined, Result, skipped
+from automatch.doctor.check import Check, Examined, Need, Result, skipped
 from automatch.doctor.installation import Installation
 from automatch.errors import AutomatchError
 
@@ -28,8 +28,10 @@ async def examine(site: Installation, checks: Sequence[Check] = CHECKS) -> list[
 
 
 async def _look(site: Installation, check: Check) -> Result:
-    if (lacking := site.lacks(check.needs)) is not None:
-        return skipped(lacking)
+    if check.needs is not Need.NOTHING and site.conn is None:
+        return skipped("The database does not answer.")
+    if check.needs is Need.TABLES and (site.missing or site.schema_problem):
+        return skipped("The database is not of this version.")
     try:
         return await check.look(site)
     except psycopg.errors.QueryCanceled:

@@ -12,7 +12,6 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from automatch.doctor.check import Need
 from automatch.errors import AutomatchError, DatabaseNewerError, SecretsError
 from automatch.settings import Settings
 from automatch.store.addresses import database_address
@@ -54,14 +53,6 @@ class Installation:
     @property
     def is_embedded(self) -> bool:
         return self.settings.database_url is None
-
-    def lacks(self, need: Need) -> str | None:
-        """Return why a check with this need cannot look, or None."""
-        if need is not Need.NOTHING and self.conn is None:
-            return "The database does not answer."
-        if need is Need.TABLES and (self.missing or self.schema_problem):
-            return "The database is not of this version."
-        return None
 
     @property
     def database(self) -> Connection:
@@ -131,7 +122,7 @@ async def open_installation(
         yield Installation(
             settings=settings,
             actor=actor,
-            url=server_address(settings, url),
+            url=(url or settings.server_url()).rstrip("/"),
             url_was_given=bool(url or settings.public_url),
             secrets=secrets,
             secrets_problem=secrets_problem,
@@ -142,13 +133,6 @@ async def open_installation(
             missing=missing,
             schema_problem=schema_problem,
         )
-
-
-def server_address(settings: Settings, url: str | None = None) -> str:
-    """Return where the web server is asked for: *url*, or where the settings say it listens."""
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  compared, not bound
-    host = f"[{host}]" if ":" in host else host
-    return (url or settings.public_url or f"http://{host}:{settings.port}").rstrip("/")
 
 
 def _read_secrets(settings: Settings) -> tuple[Secrets | None, str | None]:
