@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
 import time
 from typing import Self
 
@@ -13,6 +11,7 @@ import structlog
 
 from automatch.cli.stopping import SIGNALS, Stopping
 from automatch.settings import Settings
+from automatch.worker.process import start_worker_process
 
 _BACKOFF_S = 0.5
 _BACKOFF_MAX_S = 30.0
@@ -77,17 +76,7 @@ class WorkerProcess:
         delay = _BACKOFF_S
         while True:
             began = time.monotonic()
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "automatch",
-                "worker",
-                "--stop-with-stdin",
-                stdin=asyncio.subprocess.PIPE,
-                env=os.environ | {"AUTOMATCH_HOME": str(self._settings.home)},
-                # Ctrl-C in a terminal reaches this process alone, which then stops in order.
-                start_new_session=True,
-            )
+            self._process = await start_worker_process(self._settings)
             status = await self._process.wait()
             delay = _BACKOFF_S if time.monotonic() - began > _STEADY_S else delay
             log.error("worker ended by itself; starting it again", status=status)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 
 from automatch.settings import Settings
+from automatch.worker.process import start_worker_process
 
 log = structlog.get_logger(__name__)
 
 
 class SpareWorker:
-    """At most one worker process of this server, shared by all who wait for it.
-
-    It ends when its stdin is closed, which also happens when this process is killed.
-    """
+    """At most one worker process of this server, shared by all who wait for it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -38,7 +34,8 @@ class SpareWorker:
             self._waiting += 1
             try:
                 if self._process is None or self._process.returncode is not None:
-                    self._process = await self._start()
+                    self._process = await start_worker_process(self._settings)
+                    log.info("spare worker started")
             except BaseException:
                 self._waiting -= 1
                 raise
@@ -50,20 +47,3 @@ class SpareWorker:
                 assert self._process.stdin is not None
                 self._process.stdin.close()
                 self._process = None
-
-    async def _start(self) -> asyncio.subprocess.Process:
-        log.info("spare worker started")
-        settings = {"AUTOMATCH_HOME": str(self._settings.home)}
-        if self._settings.database_url is not None:
-            settings["AUTOMATCH_DATABASE_URL"] = self._settings.database_url.get_secret_value()
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "automatch",
-            "worker",
-            "--stop-with-stdin",
-            stdin=asyncio.subprocess.PIPE,
-            env=os.environ | settings,
-            # Ctrl-C in a terminal reaches the server alone, which then closes the pipe.
-            start_new_session=True,
-        )
