@@ -41,7 +41,7 @@ from automatch.api.tokens import tokens_from
 from automatch.errors import SettingsError
 from automatch.feed.hub import FeedHub
 from automatch.matcher.batch import BatchSearch
-from automatch.model import SERVICE, Role
+from automatch.model import Role
 from automatch.realtime.channel import Parts as RealtimeParts
 from automatch.realtime.limits import Seats
 from automatch.settings import Settings
@@ -49,7 +49,6 @@ from automatch.store.addresses import database_address
 from automatch.store.database import Database
 from automatch.store.model_changes import read_active_model
 from automatch.store.photos import FolderPhotos, PhotoStore
-from automatch.store.scales import load_active_model
 from automatch.store.secrets import Secrets
 from automatch.vision import Embedder, Eyes, RemoteEyes, Sight
 from automatch.vision.embedders import open_embedder
@@ -168,7 +167,8 @@ def create_app(
         pages=CookieSession(services),
         functions=FunctionKeys(db, tokens),
     )
-    app.add_middleware(FreshKeys, tokens=tokens)
+    if tokens.issuer is not None:
+        app.add_middleware(FreshKeys, tokens=tokens)
     if settings.web_origins:
         # Without credentials: an app shows a token that it holds, never a cookie of our pages.
         app.add_middleware(
@@ -251,11 +251,11 @@ async def open_worker(
         )
         eyes: Sight
         if settings.ai_url:
-            eyes = await stack.enter_async_context(await _remote_eyes(settings, secrets, db))
+            model = await _read_active_model(db)
+            eyes = await stack.enter_async_context(_remote_eyes(settings, secrets, model))
         else:
             if embedder is None:
-                async with db.alone() as conn:
-                    embedder = open_embedder(await read_active_model(conn), settings.home)
+                embedder = open_embedder(await _read_active_model(db), settings.home)
             eyes = await stack.enter_async_context(make_eyes(settings, embedder))
         scheduler = Scheduler(db, photos, settings.worker, settings.retention)
         search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
@@ -276,13 +276,16 @@ async def open_worker(
         yield Worker(bench, scheduler)
 
 
-async def _remote_eyes(settings: Settings, secrets: Secrets, db: Database) -> RemoteEyes:
+async def _read_active_model(db: Database) -> str:
+    async with db.alone() as conn:
+        return await read_active_model(conn)
+
+
+def _remote_eyes(settings: Settings, secrets: Secrets, model: str) -> RemoteEyes:
     tokens = tokens_from(settings, secrets.jwt_secret)
     key = _ai_key(settings)
-    async with db.as_user(SERVICE) as conn:
-        model = await load_active_model(conn)
     return RemoteEyes(
         settings,
-        model_id=model.id,
+        model_id=model,
         key=lambda: key or tokens.issue_key(Role.SERVICE, life_s=_AI_KEY_LIFE_S),
     )

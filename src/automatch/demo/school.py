@@ -13,9 +13,9 @@ from automatch.store.database import Database
 from automatch.store.demo import (
     add_simulated_person,
     list_simulated_people,
-    load_active_model,
     remove_simulated_person,
 )
+from automatch.store.model_changes import read_active_model
 from automatch.store.photos import PhotoStore, photo_path
 
 _MODEL = "dlib"
@@ -31,7 +31,7 @@ async def fill_school(
         InputInvalidError: another model is active, to whose embeddings these say nothing.
     """
     async with db.as_user(SERVICE) as conn:
-        model = await load_active_model(conn)
+        model = await read_active_model(conn)
     if model != _MODEL:
         raise InputInvalidError(
             f"Simulated people exist for the model {_MODEL} only, and {model} is active."

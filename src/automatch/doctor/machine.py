@@ -13,8 +13,8 @@ from automatch.doctor.check import Check, Need, Repair, Result, fail, ok, skippe
 from automatch.doctor.installation import Installation
 from automatch.errors import EmbedderError, SettingsError
 from automatch.settings import VisionSettings
+from automatch.store.model_changes import read_active_model
 from automatch.store.queries import load
-from automatch.store.scales import load_active_model
 from automatch.store.secrets import secrets_file
 from automatch.vision.model_files import FACE_RESNET, FIVE_LANDMARKS, YUNET, read_verified
 from automatch.vision.model_trial import try_model
@@ -82,7 +82,7 @@ def _look_at_models(vision: VisionSettings) -> Result:
 async def _model_in_use(site: Installation) -> Result:
     if site.settings.ai_url is not None:
         return skipped("The AI service elsewhere runs it.")
-    model = (await load_active_model(site.database)).id
+    model = await read_active_model(site.database)
     try:
         entry = find_entry(load_registry(site.settings.home), model)
         await asyncio.to_thread(try_model, entry, site.settings)

@@ -52,12 +52,6 @@ async def add_simulated_person(
     )
 
 
-async def load_active_model(conn: Connection) -> str:
-    cursor = await conn.execute(_SQL["active_model"])
-    row = await cursor.fetchone()
-    return row[0] if row else ""
-
-
 async def list_simulated_people(conn: Connection) -> list[UUID]:
     cursor = await conn.execute(_SQL["list_ids"])
     return [row[0] for row in await cursor.fetchall()]

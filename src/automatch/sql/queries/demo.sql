@@ -22,9 +22,6 @@ values (
 )
 on conflict (profile_id, image_sha256) do nothing
 
--- name: active_model
-select id from public.embedding_models where active
-
 -- name: list_ids
 select id from public.profiles where simulated order by id
 
