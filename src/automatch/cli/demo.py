@@ -7,10 +7,9 @@ import contextlib
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from automatch.app import make_photos
+from automatch.cli.bars import counting_bar
 from automatch.cli.logs import configure_logs
 from automatch.cli.run import Home
 from automatch.cli.running import migrate_database, running_database
@@ -49,7 +48,7 @@ async def _demo(settings: Settings, *, school: str, people: int, seed: int, remo
                 database_address(settings, secrets, "worker"), settings.pool, name="automatch-demo"
             )
         )
-        bar = stack.enter_context(_bar())
+        bar = stack.enter_context(counting_bar())
         if remove:
             total = await count_simulated(db)
             task = bar.add_task("Removing simulated people", total=total)
@@ -66,13 +65,3 @@ async def _demo(settings: Settings, *, school: str, people: int, seed: int, remo
             f"{school} has {people} simulated people now. Sign up, choose {school} as your school "
             "and upload a photo of yourself; `automatch demo --remove` takes them away again."
         )
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -16,11 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from automatch.api.admin_duplicates import DuplicatesShown, MatchingForm
-from automatch.cli.logs import configure_logs
-from automatch.cli.operating import actor, operated_database
+from automatch.cli.operating import actor, operate
 from automatch.cli.run import Home
 from automatch.model import DuplicateState
-from automatch.settings import Settings, load_settings
 from automatch.store import duplicates
 from automatch.store.database import Connection
 
@@ -152,14 +149,4 @@ def _matching(match: bool) -> str:
 
 
 def _run(home: Home, act: Callable[[Connection], Awaitable[_T]]) -> _T:
-    settings = load_settings(home=home)
-    configure_logs(settings)
-    return asyncio.run(_connected(settings, act))
-
-
-async def _connected(settings: Settings, act: Callable[[Connection], Awaitable[_T]]) -> _T:
-    async with (
-        operated_database(settings, "api", name="automatch-duplicates") as db,
-        db.alone() as conn,
-    ):
-        return await act(conn)
+    return operate(home, act, name="automatch-duplicates")

@@ -12,18 +12,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
-    TextColumn,
-    TimeRemainingColumn,
 )
 
 from automatch.api.admission import make_admission
 from automatch.app import make_photos, open_worker
+from automatch.cli.bars import counting_bar
 from automatch.cli.logs import configure_logs
 from automatch.cli.operating import actor, operated_database
 from automatch.cli.run import Home
@@ -110,7 +106,7 @@ async def _import(settings: Settings, wishes: _Wishes) -> bool:
             limits=limits_from(settings),
             versions=await list_consent_versions(db),
         )
-        with RefusedRows(wishes.refused) as refused, _bar() as bar:
+        with RefusedRows(wishes.refused) as refused, counting_bar() as bar:
             looking = bar.add_task("Rows looked at", total=None)
             rows = await asyncio.to_thread(
                 check_rows,
@@ -133,7 +129,7 @@ async def _import(settings: Settings, wishes: _Wishes) -> bool:
 
 async def _enrol(means: Means, wishes: _Wishes, rows: int, stopping: Stopping) -> bool:
     counts: Counter[Outcome] = Counter()
-    with RefusedRows(wishes.refused) as refused, _bar() as bar:
+    with RefusedRows(wishes.refused) as refused, counting_bar() as bar:
         run = Enrolment(means, refused, stopping.asked)
         enrolled = bar.add_task("Rows", total=rows)
 
@@ -223,13 +219,3 @@ def _tell_refused(refused: RefusedRows) -> None:
     for code, count in refused.reasons.most_common():
         typer.echo(f"  {count:>6}  {code}")
     typer.echo(f"They are in {refused.path}, each with the reason.")
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 from uuid import UUID
@@ -12,11 +11,9 @@ from pydantic import BaseModel
 
 from automatch.api import admin
 from automatch.cli import jobs_tables as tables
-from automatch.cli.logs import configure_logs
-from automatch.cli.operating import actor, operated_database
+from automatch.cli.operating import actor, operate
 from automatch.cli.run import Home
 from automatch.model import JobStatus
-from automatch.settings import Settings, load_settings
 from automatch.store import operator
 from automatch.store.database import Connection
 
@@ -187,17 +184,7 @@ def audit(home: Home = None, limit: Limit = 50, as_json: Json = False) -> None:
 
 
 def _run(home: Home, act: Callable[[Connection], Awaitable[_T]]) -> _T:
-    settings = load_settings(home=home)
-    configure_logs(settings)
-    return asyncio.run(_connected(settings, act))
-
-
-async def _connected(settings: Settings, act: Callable[[Connection], Awaitable[_T]]) -> _T:
-    async with (
-        operated_database(settings, "api", name="automatch-jobs") as db,
-        db.alone() as conn,
-    ):
-        return await act(conn)
+    return operate(home, act, name="automatch-jobs")
 
 
 def _count_or_none(text: str) -> int | None:

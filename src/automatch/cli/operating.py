@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
 
+from automatch.cli.logs import configure_logs
 from automatch.cli.running import running_database
 from automatch.errors import MigrationError
-from automatch.settings import Settings
+from automatch.settings import Settings, load_settings
 from automatch.store.addresses import Role, database_address
-from automatch.store.database import Database
+from automatch.store.database import Connection, Database
 from automatch.store.migrate import pending
 from automatch.store.secrets import load_or_create
+
+_T = TypeVar("_T")
+
+
+def operate(home: Path | None, act: Callable[[Connection], Awaitable[_T]], *, name: str) -> _T:
+    """Do one thing to the database with the rights of the server; the whole of most commands.
+
+    Raises: see `operated_database`.
+    """
+    settings = load_settings(home=home)
+    configure_logs(settings)
+
+    async def connected() -> _T:
+        async with operated_database(settings, "api", name=name) as db, db.alone() as conn:
+            return await act(conn)
+
+    return asyncio.run(connected())
 
 
 @asynccontextmanager
