@@ -67,7 +67,7 @@ CALLABLE = {
     },
     "automatch_api": {
         *("auth.uid", "auth.jwt", "auth.role", "auth.create_user", "auth.find_credentials"),
-        *("auth.start_session", "auth.rotate_refresh_token", "auth.end_session"),
+        *("auth.start_session", "auth.rotate_refresh_token"),
         *("auth.end_sessions", "auth.update_user"),
         *("auth.session_user_of", "feed_marks", "count_waiting_match_jobs"),
         *("pause_match_jobs", "resume_match_jobs", "set_match_concurrency", "cancel_match_jobs"),

@@ -54,7 +54,7 @@ def test_signing_out_and_refreshing_at_once_do_not_wait_for_each_other(sessions)
     session = one(first, "select auth.start_session(%s, 'old')", person)
     first.commit()
     first.execute("select from auth.sessions for update")
-    leaving = sessions.submit(call, second, "select auth.end_session(%s)", session)
+    leaving = sessions.submit(call, second, "select auth.end_sessions(%s, 'local')", session)
     refresh = "select auth.rotate_refresh_token('old', 'new', '10 s', '1 day')"
     refreshing = sessions.submit(call, third, refresh)
     first.commit()

@@ -73,7 +73,7 @@ def test_erased_person_leaves_nothing_but_a_gap_in_feeds_and_the_order_to_delete
 def test_session_that_has_ended_erases_nobody(conn, matched):
     (she, _), _ = matched
     session = one(conn, "select auth.start_session(%s, 'token')", she)
-    conn.execute("select auth.end_session(%s)", [session])
+    conn.execute("select auth.end_sessions(%s, 'local')", [session])
     with refused("token_invalid"), acting(conn, she, session=session):
         conn.execute("select public.erase_account()")
 

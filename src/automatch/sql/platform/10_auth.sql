@@ -152,13 +152,6 @@ begin
 end
 $$;
 
-create or replace function auth.end_session(p_session_id uuid)
-returns void
-language sql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$ delete from auth.sessions where id = p_session_id $$;
-
 create or replace function auth.session_user_of(p_session_id uuid)
 returns table (id uuid, email text, app_metadata jsonb, user_metadata jsonb, created_at timestamptz, last_sign_in_at timestamptz)
 language sql
@@ -173,8 +166,8 @@ as $$
 $$;
 comment on function auth.session_user_of(uuid) is 'Who is signed in by a session; no row once it has ended.';
 
--- Of an earlier version; public.erase_account() is in its place.
-drop function if exists auth.delete_user(uuid);
+-- Of an earlier version; public.erase_account() and auth.end_sessions() are in their place.
+drop function if exists auth.delete_user(uuid), auth.end_session(uuid);
 
 do $$
 declare
