@@ -204,3 +204,27 @@ def test_names_are_those_of_the_fields() -> None:
 
     assert {"home", "port", "worker__lease_s", "feed__ping_s"} <= set(names)
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8123"),
+        ("0.0.0.0", "http://127.0.0.1:8123"),
+        ("::", "http://[::1]:8123"),
+        ("::1", "http://[::1]:8123"),
+        ("match.example.org", "http://match.example.org:8123"),
+    ],
+)
+def test_server_is_reached_where_it_listens(host: str, url: str) -> None:
+    settings = Settings(host=host, port=8123)
+
+    assert settings.local_url(8123) == settings.server_url() == url
+    assert settings.server_url(9000) == url.replace("8123", "9000")
+
+
+def test_server_behind_a_proxy_is_reached_by_its_public_address() -> None:
+    settings = Settings(public_url="https://match.example.org/")
+
+    assert settings.server_url() == settings.server_url(9000) == "https://match.example.org"
+    assert settings.local_url(9000) == "http://127.0.0.1:9000"
