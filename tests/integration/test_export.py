@@ -54,13 +54,13 @@ def test_check_writes_nothing_and_fails_while_a_file_is_missing(
     before = export(tmp_path, str(folder), "--check")
     assert list(folder.iterdir()) == [folder / "20260101000000_their_own.sql"]
     export(tmp_path, str(folder))
-    (folder / OURS[3]).unlink()
+    (folder / OURS[-1]).unlink()
     lacking = export(tmp_path, str(folder), "--check")
     export(tmp_path, str(folder))
     after = export(tmp_path, str(folder), "--check")
 
     assert (before.returncode, len(before.stdout.splitlines())) == (1, len(OURS))
-    assert (lacking.returncode, lacking.stdout) == (1, f"{folder / OURS[3]}\n")
+    assert (lacking.returncode, lacking.stdout) == (1, f"{folder / OURS[-1]}\n")
     assert (after.returncode, after.stdout) == (0, "")
 
 
@@ -75,7 +75,7 @@ def test_changed_file_is_named_and_left_alone(
     assert done.returncode == 1
     assert f"{OURS[0]} is not the file of this version" in done.stderr
     assert (folder / OURS[0]).read_text() == "select 'mine';\n"
-    assert not (folder / OURS[1]).exists()
+    assert [path.name for path in folder.iterdir() if path.name in OURS] == [OURS[0]]
 
 
 def test_file_with_the_ends_of_lines_of_windows_is_the_same(tmp_path: Path, folder: Path) -> None:
@@ -86,12 +86,12 @@ def test_file_with_the_ends_of_lines_of_windows_is_the_same(tmp_path: Path, fold
 
 
 def test_file_of_the_operator_with_a_version_of_ours_is_named(tmp_path: Path, folder: Path) -> None:
-    (folder / f"{OURS[2][:14]}_their_other.sql").write_text("select 1;\n")
+    (folder / f"{OURS[-1][:14]}_their_other.sql").write_text("select 1;\n")
 
     done = export(tmp_path, str(folder))
 
     assert done.returncode == 1
-    assert f"has the version of {OURS[2]}" in done.stderr
+    assert f"has the version of {OURS[-1]}" in done.stderr
     assert not (folder / OURS[0]).exists()
 
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from automatch.errors import DatabaseNewerError, DatabaseUnavailableError, MigrationError
-from automatch.store.migrate import MIGRATIONS, PLATFORM, migrate, pending
+from automatch.store.migrate import COMPAT, MIGRATIONS, migrate, pending
 from tests.support.supabase_cli import push
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     """Give a folder with two small migrations, and beside it one for the stand-ins."""
     folder = tmp_path / "migrations"
     folder.mkdir()
-    (tmp_path / "platform").mkdir()
+    (tmp_path / "compat").mkdir()
     for name, text in FILES.items():
         (folder / name).write_text(text)
     return folder
@@ -59,7 +59,7 @@ async def run(cluster: TestCluster, database: Database, folder: Path | None = No
         api_password=cluster.secrets.api_password,
         worker_password=cluster.secrets.worker_password,
         migrations=folder or MIGRATIONS,
-        platform=folder.with_name("platform") if folder else PLATFORM,
+        compat=folder.with_name("compat") if folder else COMPAT,
     )
 
 
@@ -188,7 +188,7 @@ async def test_migrations_of_the_operator_do_not_matter(
 async def test_stand_ins_follow_the_migrations_at_every_run(
     cluster: TestCluster, blank_database: Database, folder: Path
 ) -> None:
-    (folder.with_name("platform") / "10_note.sql").write_text("insert into numbers values (2)")
+    (folder.with_name("compat") / "10_note.sql").write_text("insert into numbers values (2)")
 
     await run(cluster, blank_database, folder)
     await run(cluster, blank_database, folder)
@@ -199,7 +199,7 @@ async def test_stand_ins_follow_the_migrations_at_every_run(
 async def test_stand_ins_stay_away_from_a_supabase_project(
     cluster: TestCluster, blank_database: Database, folder: Path
 ) -> None:
-    (folder.with_name("platform") / "10_note.sql").write_text("insert into numbers values (2)")
+    (folder.with_name("compat") / "10_note.sql").write_text("insert into numbers values (2)")
     await execute(blank_database.owner, "create schema auth authorization pg_database_owner")
 
     await run(cluster, blank_database, folder)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from automatch.matcher import DLIB, SimilarityScale
-from automatch.store.migrate import MIGRATIONS
 from tests.support import build
 from tests.support.build import acting, at_cosine, like, one, refused
 
@@ -270,36 +268,3 @@ def test_match_written_after_a_change_of_the_scale_began_waits_for_it(sessions):
     second.commit()
 
     assert one(watcher, "select scale_version from public.matches") == version
-
-
-def test_matches_from_before_get_the_cosine_that_their_similarity_was_made_of(blank_database):
-    """As the database of an earlier version has them: a similarity, and nothing else."""
-    files = sorted(MIGRATIONS.glob("*.sql"))
-    first = next(n for n, path in enumerate(files) if "similarity_scales" in path.name)
-    with psycopg.connect(blank_database.owner, autocommit=True) as conn:
-        for path in files[:first]:
-            conn.execute("reset all")
-            conn.execute(path.read_text().encode())
-        conn.execute("update public.embedding_models set midpoint = 0.5, width = 0.04")
-        similarities = [0.05, 0.5, 0.83214, 0.999, 1.0]
-        for similarity in similarities:
-            she, he = build.a_profile(conn), build.a_profile(conn, gender="male")
-            pair = sorted((build.a_face(conn, person), person) for person in (she, he))
-            conn.execute(
-                "insert into public.matches"
-                " (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity)"
-                " values (%s, %s, %s, %s, %s)",
-                [pair[0][0], pair[1][0], pair[0][1], pair[1][1], similarity],
-            )
-        conn.execute("reset all")
-        conn.execute(files[first].read_text().encode())
-        rows = conn.execute(
-            "select similarity, automatch.similarity(cosine, 0.5, 0.04), cosine, scale_version"
-            " from public.matches order by 1"
-        ).fetchall()
-
-    assert [row[0] for row in rows] == similarities
-    assert [row[1] for row in rows[:-1]] == pytest.approx(similarities[:-1], abs=1e-9)
-    # Of two equal photos, or so near that the similarity cannot tell: nothing is nearer than 1.
-    assert rows[-1][2] == 1
-    assert {row[3] for row in rows} == {1}

@@ -129,7 +129,7 @@ def test_migrate_works_without_a_running_instance_and_can_only_look(empty_home: 
     count = len(list(MIGRATIONS.glob("*.sql")))
 
     assert (look.returncode, len(look.stdout.split())) == (1, count)
-    assert f"{count} migrations applied" in first.stdout
+    assert f"Migrations applied: {count}" in first.stdout
     assert (second.returncode, second.stdout) == (0, "")
 
 

@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from automatch.settings import PostgresSettings, Settings
 from automatch.store.addresses import database_address
 from automatch.store.embedded import EmbeddedPostgres
-from automatch.store.migrate import migrate
+from automatch.store.migrate import MIGRATIONS, migrate
 from automatch.store.secrets import Secrets, load_or_create
 from tests.support.postgres import Database, remove_home
 
@@ -51,12 +51,13 @@ class SupabaseCluster:
         with psycopg.connect(self.admin, autocommit=True) as conn:
             conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
-    async def migrate(self, database: Database) -> list[str]:
+    async def migrate(self, database: Database, migrations: Path = MIGRATIONS) -> list[str]:
         """Do what `automatch migrate` does, as `postgres`; return the versions applied."""
         return await migrate(
             database.owner,
             api_password=self.secrets.api_password,
             worker_password=self.secrets.worker_password,
+            migrations=migrations,
         )
 
     def as_admin(self, database: Database) -> str:

@@ -37,7 +37,7 @@ def migrate(
             typer.echo(version)
         raise typer.Exit(1 if versions else 0)
     typer.echo(
-        f"{len(versions)} migrations applied." if versions else "The database is up to date."
+        f"Migrations applied: {len(versions)}." if versions else "The database is up to date."
     )
 
 
@@ -72,7 +72,7 @@ def export(
     for copy in write_migrations(folder, missing):
         typer.echo(copy)
     typer.secho(
-        f"{len(missing)} migrations written to {folder}."
+        f"Migrations written to {folder}: {len(missing)}."
         if missing
         else f"{folder} has all migrations of this version.",
         err=True,

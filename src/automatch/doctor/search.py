@@ -74,7 +74,7 @@ async def _indexes(site: Installation) -> Result:
     if missing:
         return fail(
             f"Indexes are missing: {some(missing)}.",
-            "Restore them from a backup's schema, or from src/automatch/sql/migrations.",
+            "Restore them from a backup's schema, or from src/automatch/sql/schema.",
         )
     broken = await site.column(_SQL["broken_indexes"])
     if broken:

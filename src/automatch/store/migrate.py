@@ -5,7 +5,7 @@ migrations stand in it beside ours. Ours are told apart by their file names,
 `YYYYMMDDHHMMSS_automatch_<topic>.sql`: an unknown version in the ledger means a newer Auto-Match
 only when its name starts with `automatch_` and it is later than every file we have.
 
-On plain Postgres the stand-ins for what a Supabase project brings (`sql/platform`) follow. They
+On plain Postgres the stand-ins for what a Supabase project brings (`sql/compat`) follow. They
 have no place in the ledger: they may be applied any number of times, and are, at every run. One
 that says in its first line that it stands in for an extension gives way to that extension.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _SQL = load("migrate")
 MIGRATIONS = SQL_FOLDER / "migrations"
-PLATFORM = SQL_FOLDER / "platform"
+COMPAT = SQL_FOLDER / "compat"
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ async def migrate(
     api_password: str,
     worker_password: str,
     migrations: Path = MIGRATIONS,
-    platform: Path = PLATFORM,
+    compat: Path = COMPAT,
 ) -> list[str]:
     """Bring a database up to this version and set the passwords of the two logins.
 
@@ -73,7 +73,7 @@ async def migrate(
         DatabaseNewerError: a newer Auto-Match migrated this database.
         MigrationError: a file failed, and nothing of it was applied; those before it stay.
     """
-    files, stand_ins = _read_migrations(migrations), _read(platform)
+    files, stand_ins = _read_migrations(migrations), _read(compat)
     async with _connect(owner_dsn) as connection:
         await _lock(connection)
         await connection.execute(_SQL["create_ledger_schema"])

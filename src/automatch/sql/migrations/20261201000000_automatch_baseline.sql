@@ -1,0 +1,7156 @@
+-- Generated from sql/schema/ by `make baseline`. Edit the files there.
+
+-- 00_roles.sql
+
+-- The roles that everything is granted to, and the two schemas.
+
+-- Bodies name objects of later files; a test checks every body once all of them are there.
+set check_function_bodies = off;
+-- `vector` may have been installed in either.
+set search_path = public, extensions;
+
+-- A Supabase project has the first three; elsewhere they are made here. The two
+-- logins are the only ones that Auto-Match connects with in its daily work:
+-- neither owns anything, and neither inherits what it may become.
+-- Every function names its search_path with pg_temp last. Left out, pg_temp comes
+-- first: a login's own temporary type `uuid` would then run its checks as the owner.
+do $$
+declare
+    v_role text;
+begin
+    foreach v_role in array array['anon', 'authenticated', 'service_role'] loop
+        if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
+            execute pg_catalog.format('create role %I nologin noinherit', v_role);
+        end if;
+    end loop;
+    foreach v_role in array array['automatch_api', 'automatch_worker'] loop
+        if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
+            execute pg_catalog.format('create role %I login noinherit', v_role);
+        end if;
+    end loop;
+end
+$$;
+
+grant anon, authenticated to automatch_api;
+grant service_role to automatch_worker;
+
+-- A query that runs this long is lost, and holds others up.
+alter role automatch_api set statement_timeout = '15s';
+alter role automatch_api set lock_timeout = '5s';
+alter role automatch_api set idle_in_transaction_session_timeout = '15s';
+alter role automatch_worker set statement_timeout = '30s';
+alter role automatch_worker set lock_timeout = '5s';
+alter role automatch_worker set idle_in_transaction_session_timeout = '15s';
+
+create schema if not exists extensions;
+create extension if not exists vector with schema extensions;
+alter role automatch_api set search_path = public, extensions;
+alter role automatch_worker set search_path = public, extensions;
+
+create schema automatch;
+comment on schema automatch is
+    'Internals of Auto-Match. What apps and operators may use is in public.';
+
+-- 01_errors_claims_clock.sql
+
+-- The clock, the caller's identity, and how a function reports an error.
+
+create function automatch.now()
+returns timestamptz
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$ select pg_catalog.clock_timestamp() $$;
+comment on function automatch.now() is
+    'The one clock. Leases, retries and ages are judged by it; tests replace it.';
+
+create function automatch.seconds_since(p_start timestamptz)
+returns numeric
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$ select round(extract(epoch from automatch.now() - p_start)::numeric, 4) $$;
+
+create function automatch.claims()
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- After a commit the setting is '' and not null, which is no JSON.
+    select coalesce(nullif(pg_catalog.current_setting('request.jwt.claims', true), ''), '{}')::jsonb
+$$;
+
+create function automatch.uid()
+returns uuid
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$ select nullif(automatch.claims() ->> 'sub', '')::uuid $$;
+comment on function automatch.uid() is 'The person who asks, from the verified token; null for nobody.';
+
+create function automatch.refuse(p_code text, p_message text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- SQLSTATE AM001 carries one of errors.py's codes in its hint.
+    raise exception using errcode = 'AM001', message = p_message, hint = p_code;
+end
+$$;
+
+-- 10_profiles.sql
+
+-- People.
+create table public.profiles (
+    id uuid primary key default gen_random_uuid(),
+    email text,
+    name text,
+    school text,
+    gender text,
+    profile_type text not null default 'user',
+    birth_date date,
+    discoverable boolean not null default true,
+    simulated boolean not null default false,
+    created_at timestamptz not null default automatch.now(),
+    updated_at timestamptz not null default automatch.now(),
+    constraint gender_is_male_or_female check (gender in ('male', 'female')),
+    constraint profile_type_is_known check (profile_type in ('user', 'celebrity')),
+    constraint school_is_trimmed check (school = btrim(school) and school <> '' and length(school) <= 120),
+    constraint name_is_trimmed check (name = btrim(name) and name <> '' and length(name) <= 80),
+    -- What the search copy of a face refers to, so that it can never be stale.
+    constraint profiles_search_key unique (id, school, gender)
+);
+comment on table public.profiles is 'One row a person; id is the id of auth.users where the person signs in.';
+comment on column public.profiles.discoverable is 'Whether searches of others may find this person.';
+comment on column public.profiles.simulated is 'Made by `automatch demo`; `automatch demo --remove` deletes it.';
+-- The guide's count of potential matches, and every list of a school's people.
+create index idx_profiles_school_gender on public.profiles (school, gender) where profile_type = 'user';
+-- Finds the spelling of a school that is there already.
+create index profiles_school_spelling_idx on public.profiles (lower(school));
+
+create function automatch.check_profile()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if new.birth_date > (automatch.now() - interval '18 years')::date then
+        perform automatch.refuse('age_not_allowed', 'Auto-Match is for people of 18 years and older.');
+    end if;
+    if new.birth_date < date '1900-01-01' then
+        perform automatch.refuse('input_invalid', 'birth_date is not the birth date of a living person.');
+    end if;
+    new.updated_at := automatch.now();
+    return new;
+end
+$$;
+
+create trigger profiles_check
+before insert or update on public.profiles
+for each row execute function automatch.check_profile();
+
+create function public.save_profile(p_name text, p_school text, p_gender text, p_birth_date date)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Some keyboards send a letter and its accent as two characters, others as one.
+    v_school text := pg_catalog.btrim(pg_catalog.regexp_replace(normalize(p_school, nfc), '\s+', ' ', 'g'));
+begin
+    -- "uit" and "UIT" are one school: the spelling that most people use holds. One
+    -- at a time, or the first two people of a school could split it for good.
+    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(pg_catalog.lower(v_school), 0));
+    select coalesce((
+        select p.school
+        from public.profiles as p
+        where pg_catalog.lower(p.school) = pg_catalog.lower(v_school)
+        group by p.school
+        order by pg_catalog.count(*) desc, p.school
+        limit 1
+    ), v_school) into v_school;
+    update public.profiles
+    set name = pg_catalog.btrim(p_name), school = v_school, gender = p_gender, birth_date = p_birth_date
+    where id = automatch.uid();
+    if not found then
+        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+    end if;
+end
+$$;
+comment on function public.save_profile(text, text, text, date) is 'Save the caller''s own profile.';
+
+-- As it was, but for the schools of trials, which nobody should choose.
+create function public.list_schools()
+returns table (school text)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select p.school
+    from public.profiles as p
+    where p.school is not null and p.profile_type = 'user'
+      and not exists (select from automatch.trials as t where t.school = p.school)
+    group by p.school
+    order by count(*) desc, p.school
+    limit 100
+$$;
+comment on function public.list_schools() is 'The schools that most people name, to choose a spelling from.';
+
+create function automatch.school_named(p_school text)
+returns text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school text;
+begin
+    -- As save_profile() spells it; a school that everybody has left can still be let go on.
+    select s.school into v_school
+    from (
+        select p.school, count(*) as people from public.profiles as p
+        where lower(p.school) = lower(btrim(p_school))
+        group by p.school
+        union all
+        select s.school, 0 from automatch.paused_schools as s where lower(s.school) = lower(btrim(p_school))
+    ) as s
+    order by s.people desc, s.school
+    limit 1;
+    if v_school is null then
+        -- A misspelt name would pause nothing, and look as if it had.
+        perform automatch.refuse('input_invalid', 'No profile names this school; check its spelling.');
+    end if;
+    return v_school;
+end
+$$;
+
+-- A person's own switch: whether searches of others may find them. What follows is in the triggers of
+-- profiles: the search copy, both feeds, and another search when they come back.
+create function public.set_discoverable(p_discoverable boolean)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_discoverable is null then
+        perform automatch.refuse('input_invalid', 'Say true or false: whether others may find you.');
+    end if;
+    perform from public.profiles as p where p.id = automatch.uid() for no key update;
+    if not found then
+        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+    end if;
+    update public.profiles as p set discoverable = p_discoverable
+    where p.id = automatch.uid() and p.discoverable <> p_discoverable;
+end
+$$;
+comment on function public.set_discoverable(boolean) is
+    'Whether searches of others may find the caller. Off, they leave the feeds of others at once and keep '
+    'their photos and their own feed; on, they come back and are searched for again.';
+
+-- 11_consents.sql
+
+-- People's consent to having their face compared.
+
+-- convert_to() is not marked immutable because an encoding can be redefined; UTF8 is not.
+create function automatch.text_sha256(p_text text)
+returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$ select encode(sha256(convert_to(p_text, 'UTF8')), 'hex') $$;
+
+create table public.consent_texts (
+    version text primary key,
+    body text not null,
+    sha256 text not null generated always as (automatch.text_sha256(body)) stored,
+    published_at timestamptz not null default automatch.now()
+);
+comment on table public.consent_texts is
+    'Every version of what people agreed to; the newest is the current one. Add rows, never edit.';
+insert into public.consent_texts (version, body) values (
+    '2026-11',
+    'I am 18 or older, the photos that I upload show me, and I agree that Auto-Match computes a face '
+    'template (biometric data) from them and compares it with the templates of people of my school and '
+    'the opposite gender who agreed to the same. People I look alike see my name, school and photo, and '
+    'I see theirs. Nothing is used for anything else or given to anyone else. I can withdraw this at any '
+    'time in my profile; my photos, templates and matches are then deleted.'
+);
+
+-- Consent is given by people, not by files: a row of an import tells when and how it was given.
+create table public.biometric_consents (
+    id bigint generated always as identity primary key,
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    action text not null,
+    text_version text not null references public.consent_texts (version),
+    text_sha256 text not null,
+    recorded_at timestamptz not null default automatch.now(),
+    source text not null default 'person',
+    given_at timestamptz,
+    evidence text,
+    constraint action_is_granted_or_withdrawn check (action in ('granted', 'withdrawn')),
+    constraint source_is_known check (source in ('person', 'import')),
+    constraint imported_consent_has_evidence check (
+        source = 'person' or (given_at is not null and evidence is not null and btrim(evidence) <> '')
+    )
+);
+comment on table public.biometric_consents is 'Insert-only ledger; the newest row of a person holds.';
+comment on column public.biometric_consents.source is
+    'person: given here by themselves; import: given elsewhere, as evidence says.';
+comment on column public.biometric_consents.given_at is 'When it was given, where that was elsewhere.';
+comment on column public.biometric_consents.evidence is 'Where the proof of it lies, as the operator wrote.';
+create index biometric_consents_profile_idx on public.biometric_consents (profile_id, id desc);
+
+create function automatch.keep_consent_ledger()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Erasing a person takes their consents along: by then the profile is gone.
+    if tg_op = 'DELETE' and not exists (select from public.profiles where id = old.profile_id) then
+        return old;
+    end if;
+    raise exception using
+        errcode = 'integrity_constraint_violation',
+        message = 'biometric_consents is insert-only: record a withdrawal instead';
+end
+$$;
+
+create trigger biometric_consents_keep
+before update or delete on public.biometric_consents
+for each row execute function automatch.keep_consent_ledger();
+
+create trigger biometric_consents_keep_all
+before truncate on public.biometric_consents
+for each statement execute function automatch.keep_consent_ledger();
+
+create function automatch.lock_consent()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Against an upload that has just found the consent it needs: see require_consent().
+    perform from public.profiles where id = new.profile_id for update;
+    -- The newest row holds: of two that come at once, the one that was let in last.
+    new.id := nextval('public.biometric_consents_id_seq');
+    return new;
+end
+$$;
+
+create trigger biometric_consents_lock
+before insert on public.biometric_consents
+for each row execute function automatch.lock_consent();
+
+create function automatch.has_consent(p_profile_id uuid)
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce((
+        select c.action = 'granted'
+        from public.biometric_consents as c
+        where c.profile_id = p_profile_id
+        order by c.id desc
+        limit 1
+    ), false)
+$$;
+
+create function automatch.require_consent()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- faces and match_jobs name the person differently; the guide's names stay.
+    v_profile_id uuid := coalesce(to_jsonb(new) ->> 'profile_id', to_jsonb(new) ->> 'user_id')::uuid;
+begin
+    -- A withdrawal waits here until this upload is committed, and then deletes it;
+    -- without the lock, neither would see the other.
+    -- `share` waits for changes of discoverable too, which the search copy depends on.
+    perform from public.profiles where id = v_profile_id for share;
+    if not automatch.has_consent(v_profile_id) then
+        perform automatch.refuse(
+            'consent_required',
+            'Give your consent to face matching in your profile before uploading a photo.'
+        );
+    end if;
+    return new;
+end
+$$;
+comment on function automatch.require_consent() is 'No live consent, no face and no job, whoever asks.';
+
+create function public.record_consent(p_granted boolean, p_version text default null)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_current public.consent_texts;
+begin
+    -- One consent at a time a person, so that the last one asked for is the last one kept.
+    perform from public.profiles where id = automatch.uid() for update;
+    if not found then
+        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+    end if;
+    select t.* into v_current from public.consent_texts as t order by t.published_at desc, t.version desc limit 1;
+    if p_granted and p_version is distinct from v_current.version then
+        perform automatch.refuse(
+            'consent_outdated',
+            'The consent text has changed; read the current version and consent to that one.'
+        );
+    end if;
+    if p_granted = automatch.has_consent(automatch.uid()) then
+        return;
+    end if;
+    insert into public.biometric_consents (profile_id, action, text_version, text_sha256)
+    values (
+        automatch.uid(),
+        case when p_granted then 'granted' else 'withdrawn' end,
+        v_current.version,
+        v_current.sha256
+    );
+end
+$$;
+comment on function public.record_consent(boolean, text) is
+    'Record that the caller gives (with the version read) or withdraws consent.';
+
+-- 12_audit_log.sql
+
+-- What operators did.
+create table automatch.audit_log (
+    id bigint generated always as identity primary key,
+    recorded_at timestamptz not null default automatch.now(),
+    actor text not null,
+    action text not null,
+    details jsonb not null default '{}'
+);
+comment on table automatch.audit_log is 'Insert-only: what operators did, and who they said they were.';
+create index audit_log_recorded_idx on automatch.audit_log (recorded_at desc, id desc);
+
+create function automatch.audit(p_actor text, p_action text, p_details jsonb)
+returns void
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    insert into automatch.audit_log (actor, action, details)
+    -- session_user: the login, whatever it has become and whoever owns this function.
+    values (left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200), p_action, jsonb_strip_nulls(p_details))
+$$;
+
+create function public.list_audit_log(p_limit integer default 50)
+returns table (id bigint, recorded_at timestamptz, actor text, action text, details jsonb)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select a.id, a.recorded_at, a.actor, a.action, a.details
+    from automatch.audit_log as a
+    order by a.recorded_at desc, a.id desc
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.list_audit_log(integer) is 'What operators did, newest first.';
+
+-- 13_auth_users.sql
+
+-- Profiles follow the accounts of auth.users.
+
+-- Who can sign in has a profile; who is deleted there is erased here.
+create function automatch.user_created()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into public.profiles (id, email) values (new.id, new.email) on conflict (id) do nothing;
+    return null;
+end
+$$;
+
+create function automatch.user_deleted()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from public.profiles where id = old.id;
+    return null;
+end
+$$;
+
+create function automatch.follow_auth_users()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if pg_catalog.to_regclass('auth.users') is null then
+        return;
+    end if;
+    create or replace trigger automatch_user_created
+    after insert on auth.users
+    for each row execute function automatch.user_created();
+    create or replace trigger automatch_user_deleted
+    after delete on auth.users
+    for each row execute function automatch.user_deleted();
+    insert into public.profiles (id, email)
+    select u.id, u.email from auth.users as u
+    on conflict (id) do nothing;
+end
+$$;
+comment on function automatch.follow_auth_users() is
+    'Tie profiles to auth.users, where that table exists (Supabase, or our own stand-in for it).';
+
+select automatch.follow_auth_users();
+
+-- Erasing an account, whoever signs people in: Supabase Auth or the stand-in for it.
+create function public.erase_account()
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := automatch.uid();
+begin
+    if pg_catalog.to_regclass('auth.sessions') is not null and not exists (
+        select from auth.sessions as s
+        where s.id = (automatch.claims() ->> 'session_id')::uuid and s.user_id = v_id
+    ) then
+        perform automatch.refuse('token_invalid', 'The access token is not valid; sign in again.');
+    end if;
+    if pg_catalog.to_regclass('auth.users') is not null then
+        delete from auth.users where id = v_id;
+    end if;
+    -- Gone by the trigger on auth.users, where there is that table.
+    delete from public.profiles where id = v_id;
+end
+$$;
+comment on function public.erase_account() is
+    'Erase the caller, while their session lives: the account, and all that is theirs.';
+
+-- 20_embedding_models.sql
+
+-- The models that embed faces, and how each turns a distance into a similarity.
+create table public.embedding_models (
+    id text primary key,
+    dimensions integer not null check (dimensions > 0),
+    midpoint double precision not null,
+    width double precision not null check (width > 0),
+    same_person_u double precision not null,
+    active boolean not null default false,
+    scale_version integer not null,
+    same_person_same_gender_u double precision,
+    constraint own_gender_bound_is_no_wider check (same_person_same_gender_u <= same_person_u)
+);
+comment on table public.embedding_models is
+    'Similarity scale per model: u = sqrt(2 - 2 cos), similarity = 1 / (1 + exp((u - midpoint) / width)).';
+comment on column public.embedding_models.scale_version is
+    'The scale in use. Writing it takes midpoint and width from there; writing those makes a new version.';
+comment on column public.embedding_models.same_person_u is
+    'Two faces with a u at or below this are taken for one person.';
+comment on column public.embedding_models.same_person_same_gender_u is
+    'The same for two people of one gender, who look more alike; null: the same bound.';
+create unique index embedding_models_one_is_active on public.embedding_models (active) where active;
+
+create table automatch.similarity_scales (
+    version integer generated always as identity primary key,
+    -- Written in the same statement as its model, so it is looked at when that is over.
+    model text not null references public.embedding_models (id) on delete cascade deferrable initially deferred,
+    midpoint double precision not null,
+    width double precision not null check (width > 0),
+    fit jsonb,
+    actor text,
+    created_at timestamptz not null default automatch.now()
+);
+comment on table automatch.similarity_scales is
+    'Every scale that a model has had. embedding_models holds a copy of the one in use: what a search reads.';
+comment on column automatch.similarity_scales.fit is
+    'How it was calibrated: people, pairs, rates. Null: it came with the model, or was written by hand.';
+
+create function automatch.similarity(p_cosine double precision, p_midpoint double precision, p_width double precision)
+returns double precision
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    -- Rounding can take a cosine of one's own face above 1.
+    select 1 / (1 + exp((sqrt(greatest(2 - 2 * p_cosine, 0)) - p_midpoint) / p_width))
+$$;
+
+create function automatch.cosine_bound(p_similarity double precision, p_midpoint double precision, p_width double precision)
+returns double precision
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    -- The inverse of automatch.similarity(); 2 lets nothing through, -1 everything.
+    select case
+        when p_similarity <= 0 then -1
+        when p_similarity >= 1 then 2
+        when p_midpoint + p_width * ln((1 - p_similarity) / p_similarity) < 0 then 2
+        else 1 - power(p_midpoint + p_width * ln((1 - p_similarity) / p_similarity), 2) / 2
+    end
+$$;
+
+-- A match that is written reads the scale and holds this lock shared until it is committed; a
+-- change of the scale waits for it. So no match with the old scale appears after the change, where
+-- nobody would look for it any more. In memory, unlike a lock on the row: matches are many.
+create function automatch.scale_lock()
+returns bigint
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$ select pg_catalog.hashtextextended('automatch.similarity_scale', 0) $$;
+comment on function automatch.scale_lock() is 'Key of the advisory lock between matches and changes of the scale.';
+
+create function automatch.model_scaled()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pg_advisory_xact_lock(automatch.scale_lock());
+    if tg_op = 'UPDATE' and new.scale_version is distinct from old.scale_version then
+        select s.midpoint, s.width into new.midpoint, new.width
+        from automatch.similarity_scales as s
+        where s.version = new.scale_version and s.model = new.id;
+        if not found then
+            perform automatch.refuse('not_found', 'This model has no such version of its scale.');
+        end if;
+    else
+        insert into automatch.similarity_scales (model, midpoint, width)
+        values (new.id, new.midpoint, new.width)
+        returning version into new.scale_version;
+    end if;
+    return new;
+end
+$$;
+
+create trigger embedding_models_scaled
+before insert on public.embedding_models
+for each row execute function automatch.model_scaled();
+
+create trigger embedding_models_rescaled
+before update on public.embedding_models
+for each row
+when (
+    old.midpoint <> new.midpoint or old.width <> new.width
+    or old.scale_version is distinct from new.scale_version
+)
+execute function automatch.model_scaled();
+
+-- Fitted on 42,120 pairs of strangers of opposite gender (454 official portraits): 0.5 means closer
+-- than 99 of 100 of them. None of 9,240 such pairs of 221 portraits is as close as 0.385, but 40 of
+-- 15,070 pairs of one gender are (2.5 in 1000 of men, 3.9 of women): each of 2,000 men would be suspected
+-- of five others. None of those is as close as 0.32; photos of one person are 0.16 to 0.31 apart.
+insert into public.embedding_models
+    (id, dimensions, midpoint, width, same_person_u, same_person_same_gender_u, active)
+values ('dlib', 128, 0.482, 0.030, 0.385, 0.32, true);
+-- A deferred check that waits would keep the table from being altered again in this transaction.
+set constraints all immediate;
+
+create function public.add_similarity_scale(
+    p_model text, p_midpoint double precision, p_width double precision, p_fit jsonb, p_actor text default null
+)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_version integer;
+begin
+    -- The same order as whoever writes midpoint and width by hand: the model, then the scale's lock.
+    perform from public.embedding_models as m where m.id = p_model for no key update;
+    if not found then
+        perform automatch.refuse('not_found', 'There is no such model.');
+    end if;
+    if not (p_width > 0 and p_width < 2 and p_midpoint > 0 and p_midpoint < 2) then
+        perform automatch.refuse('input_invalid', 'Midpoint and width are distances of unit vectors, between 0 and 2.');
+    end if;
+    insert into automatch.similarity_scales (model, midpoint, width, fit, actor)
+    values (p_model, p_midpoint, p_width, p_fit, p_actor)
+    returning version into v_version;
+    update public.embedding_models as m set scale_version = v_version where m.id = p_model;
+    perform automatch.audit(p_actor, 'calibrate', jsonb_build_object(
+        'model', p_model, 'version', v_version, 'midpoint', p_midpoint, 'width', p_width, 'fit', p_fit
+    ));
+    return v_version;
+end
+$$;
+comment on function public.add_similarity_scale(text, double precision, double precision, jsonb, text) is
+    'Put a new scale in use for a model; the older ones stay. Its version. rescore_matches() follows.';
+
+create function public.use_similarity_scale(p_version integer, p_actor text default null)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_before integer;
+    v_model text;
+begin
+    select m.id, m.scale_version into v_model, v_before
+    from public.embedding_models as m
+    join automatch.similarity_scales as s on s.model = m.id
+    where s.version = p_version
+    for no key update of m;
+    if not found then
+        perform automatch.refuse('not_found', 'There is no such version of a scale.');
+    end if;
+    update public.embedding_models as m set scale_version = p_version where m.id = v_model;
+    perform automatch.audit(p_actor, 'use_scale', jsonb_build_object(
+        'model', v_model, 'version', p_version, 'before', v_before
+    ));
+end
+$$;
+comment on function public.use_similarity_scale(integer, text) is
+    'Go back to an earlier scale, or forward again. rescore_matches() follows.';
+
+create function public.list_similarity_scales()
+returns table (
+    version integer,
+    model text,
+    midpoint double precision,
+    width double precision,
+    fit jsonb,
+    actor text,
+    created_at timestamptz,
+    is_in_use boolean,
+    matches bigint
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select s.version, s.model, s.midpoint, s.width, s.fit, s.actor, s.created_at, m.scale_version = s.version,
+        (select count(*) from public.matches as x where x.scale_version = s.version)
+    from automatch.similarity_scales as s
+    join public.embedding_models as m on m.id = s.model
+    order by s.version desc
+$$;
+comment on function public.list_similarity_scales() is
+    'All scales, newest first, each with the number of matches that are scored with it.';
+
+create function public.active_embedding_model()
+returns text
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select m.id from public.embedding_models as m where m.active $$;
+comment on function public.active_embedding_model() is 'The model that is searched with: whoever looks at photos asks.';
+
+create function automatch.embedding_dimensions()
+returns integer
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    -- What pgvector keeps as the type modifier is the number of dimensions.
+    select a.atttypmod
+    from pg_attribute as a
+    where a.attrelid = 'public.face_index'::regclass and a.attname = 'embedding'
+$$;
+comment on function automatch.embedding_dimensions() is 'The length of the embeddings that are searched.';
+
+-- The change by force, which gives up what is there, knows of no shadow.
+create function automatch.replace_embedding_model(p_model text)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_dimensions integer;
+    v_queued integer;
+begin
+    select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
+    if not found then
+        perform automatch.refuse('input_invalid', 'embedding_models has no such model: add its row first.');
+    end if;
+    if exists (select from public.embedding_models as m where m.id = p_model and m.active) then
+        return 0;
+    end if;
+    -- Nobody searches or uploads meanwhile. In this order, as a deletion of a face takes them.
+    lock table public.faces, public.face_index in access exclusive mode;
+    -- What is being worked on was seen with the other model: it is given back and claimed again.
+    perform public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
+    from public.match_jobs as j where j.status = 'processing' having count(*) > 0;
+    -- One after the other: a unique index allows one active model at any moment.
+    update public.embedding_models set active = false where active;
+    update public.embedding_models set active = true where id = p_model;
+
+    truncate public.face_index;
+    if v_dimensions <> automatch.embedding_dimensions() then
+        -- The type of a column that a trigger names cannot be changed.
+        drop trigger faces_changed on public.faces;
+        -- Vectors of another length have no place in the column.
+        update public.faces set embedding = null, embedding_model = null where embedding is not null;
+        -- A new type takes its own storage along, and then the vectors would lie elsewhere.
+        execute format(
+            'alter table public.faces alter column embedding type vector(%s), '
+            'alter column embedding set storage main', v_dimensions
+        );
+        execute format(
+            'alter table public.face_index alter column embedding type halfvec(%s), '
+            'alter column embedding set storage plain', v_dimensions
+        );
+        create trigger faces_changed
+        after insert or update of embedding, embedding_model, profile_id on public.faces
+        for each row execute function automatch.faces_changed();
+    end if;
+    -- Whom this model has seen before can be found at once; all the others are looked at again.
+    perform automatch.index_faces(p.profile_id)
+    from (select distinct f.profile_id from public.faces as f where f.embedding_model = p_model) as p;
+    select count(public.enqueue_match_job(f.id, 3::smallint))::integer into v_queued
+    from public.faces as f
+    where f.embedding_model is distinct from p_model and automatch.has_consent(f.profile_id);
+    return v_queued;
+end
+$$;
+comment on function automatch.replace_embedding_model(text) is
+    'Make a row of embedding_models the model that is searched with: faces.embedding and '
+    'face_index.embedding take its dimensions, and every photo that it has not seen is queued to be looked '
+    'at again. The number of those photos. Embeddings of another length are given up.';
+
+create function automatch.use_embedding_model(p_model text)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if automatch.has_shadow() then
+        perform automatch.refuse(
+            'input_invalid', 'A change of the model is not over: finish it, go back, or `automatch models retire`.'
+        );
+    end if;
+    return automatch.replace_embedding_model(p_model);
+end
+$$;
+comment on function automatch.use_embedding_model(text) is
+    'replace_embedding_model(), where no change of the model goes on.';
+
+-- 21_faces.sql
+
+-- Photos of people, and the face in each.
+
+create function automatch.is_face_box(p_box jsonb)
+returns boolean
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- One after the other: what is no number cannot be compared with one.
+    select case
+        when p_box is null or jsonb_typeof(p_box) <> 'object' then false
+        when exists (
+            select from unnest('{left,top,width,height}'::text[]) as side (name)
+            where coalesce(jsonb_typeof(p_box -> side.name), '') <> 'number'
+        ) then false
+        else (p_box ->> 'left')::float8 >= 0 and (p_box ->> 'width')::float8 > 0
+             and (p_box ->> 'left')::float8 + (p_box ->> 'width')::float8 <= 1.0001
+             and (p_box ->> 'top')::float8 >= 0 and (p_box ->> 'height')::float8 > 0
+             and (p_box ->> 'top')::float8 + (p_box ->> 'height')::float8 <= 1.0001
+    end
+$$;
+comment on function automatch.is_face_box(jsonb) is
+    'Whether it has left, top, width and height in shares of an upright photo''s sides, inside the photo.';
+
+create function automatch.are_face_boxes(p_boxes jsonb)
+returns boolean
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when p_boxes is null or jsonb_typeof(p_boxes) <> 'array' then false
+        else jsonb_array_length(p_boxes) between 2 and 64
+             and not exists (
+                 select from jsonb_array_elements(p_boxes) as box (value)
+                 where not automatch.is_face_box(box.value)
+             )
+    end
+$$;
+comment on function automatch.are_face_boxes(jsonb) is 'Whether it is a list of 2 to 64 boxes of faces.';
+
+create table public.faces (
+    id uuid primary key default gen_random_uuid(),
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    image_path text not null,
+    image_sha256 text not null,
+    -- In the row whatever its length: a search looks at some 20 of them, and a vector(512) that lies
+    -- elsewhere takes 25 microseconds to fetch (in the row 3).
+    embedding vector(128) storage main,
+    embedding_model text references public.embedding_models (id),
+    quality jsonb,
+    created_at timestamptz not null default automatch.now(),
+    chosen_box jsonb,
+    constraint one_face_per_photo unique (profile_id, image_sha256),
+    constraint image_sha256_is_hex check (image_sha256 ~ '^[0-9a-f]{64}$'),
+    constraint embedding_names_its_model check ((embedding is null) = (embedding_model is null)),
+    constraint embedding_is_a_unit_vector check (abs(vector_norm(embedding) - 1) < 0.001),
+    constraint chosen_box_is_in_the_photo check (
+        chosen_box is null
+        or (automatch.is_face_box(chosen_box) and jsonb_typeof(chosen_box -> 'index') = 'number')
+    )
+);
+comment on column public.faces.image_path is 'Where the photo lies in the photo store; never an address.';
+comment on column public.faces.image_sha256 is 'Of the bytes as uploaded: the same photo again is the same face.';
+comment on column public.faces.embedding is 'float32 truth, unit length; null until a worker has seen the photo.';
+comment on column public.faces.chosen_box is
+    'Of several faces the one that its owner chose, as in match_jobs.face_boxes, with its index there. Null '
+    'for a photo of one person.';
+create trigger faces_require_consent
+before insert on public.faces
+for each row execute function automatch.require_consent();
+
+-- A transaction cannot delete a file: the path is written down, and the file
+-- goes once that is committed.
+create table automatch.photo_erasures (
+    image_path text primary key,
+    queued_at timestamptz not null default automatch.now()
+);
+comment on table automatch.photo_erasures is 'Photos of deleted faces whose files are still to be deleted.';
+
+create function automatch.face_erased()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into automatch.photo_erasures (image_path) values (old.image_path) on conflict do nothing;
+    return null;
+end
+$$;
+
+create trigger faces_erased
+after delete on public.faces
+for each row execute function automatch.face_erased();
+
+create function public.record_upload(p_face_id uuid, p_image_path text, p_image_sha256 text)
+returns table (face_id uuid, job_id uuid, job_status text, is_new boolean)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_profile public.profiles;
+    v_face_id uuid;
+begin
+    select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
+    if not found then
+        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+    end if;
+    if not automatch.has_consent(v_profile.id) then
+        perform automatch.refuse(
+            'consent_required',
+            'Give your consent to face matching in your profile before uploading a photo.'
+        );
+    end if;
+    if v_profile.school is null or v_profile.gender is null or v_profile.birth_date is null then
+        perform automatch.refuse(
+            'profile_incomplete',
+            'Fill in your school, gender and birth date before uploading a photo.'
+        );
+    end if;
+    -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
+    if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
+        perform automatch.refuse('input_invalid', 'A photo lies where the id of its face says.');
+    end if;
+    insert into public.faces (id, profile_id, image_path, image_sha256)
+    values (p_face_id, v_profile.id, p_image_path, p_image_sha256)
+    on conflict (profile_id, image_sha256) do nothing
+    returning id into v_face_id;
+    if v_face_id is not null then
+        return query
+            select v_face_id, public.enqueue_match_job(v_face_id), 'pending', true;
+        return;
+    end if;
+    select f.id into v_face_id from public.faces as f
+    where f.profile_id = v_profile.id and f.image_sha256 = p_image_sha256;
+    return query
+        select v_face_id, j.id, j.status, false
+        from public.match_jobs as j
+        where j.face_id = v_face_id
+        order by j.created_at desc
+        limit 1;
+    -- The job of a photo of long ago has been cleaned up: look again for it.
+    if not found then
+        return query
+            select v_face_id, public.enqueue_match_job(v_face_id), 'pending', false;
+    end if;
+end
+$$;
+comment on function public.record_upload(uuid, text, text) is
+    'Write the caller''s photo as a face with its job; the same photo again gives the same ids.';
+
+create function public.chosen_face(p_face_id uuid)
+returns jsonb
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select f.chosen_box from public.faces as f where f.id = p_face_id $$;
+comment on function public.chosen_face(uuid) is
+    'Which face of a photo its owner chose; null for a photo that did not ask.';
+
+create function public.delete_face(p_face_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.lock_for_erasing(automatch.uid());
+    delete from public.faces where id = p_face_id and profile_id = automatch.uid();
+    if not found then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+end
+$$;
+comment on function public.delete_face(uuid) is
+    'Erase one of the caller''s photos with its template, jobs and matches.';
+
+create function public.viewable_photo(p_face_id uuid)
+returns text
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select f.image_path
+    from public.faces as f
+    where f.id = p_face_id
+      and (
+          f.profile_id = (select automatch.uid())
+          or exists (
+              select
+              from automatch.feed_entries as e
+              join public.matches as m on m.id = e.match_id
+              where e.profile_id = (select automatch.uid())
+                and e.other_profile_id = f.profile_id
+                and f.id in (m.face_a_id, m.face_b_id)
+                and automatch.may_see(e.profile_id, e.other_profile_id)
+          )
+      )
+$$;
+comment on function public.viewable_photo(uuid) is
+    'Path of a photo that the caller may see: an own one, or that of a match in the feed.';
+
+-- 23_face_index.sql
+
+-- The search copy. Who is in it is who can be found; a search reads the rows of
+-- one school and gender, in place, and nothing else (vectors of 264 bytes, never
+-- out of line; cosine = inner product because they are unit vectors).
+create table public.face_index (
+    school text not null,
+    gender text not null,
+    face_id uuid not null references public.faces (id) on delete cascade,
+    profile_id uuid not null,
+    embedding halfvec(128) storage plain not null,
+    primary key (school, gender, face_id),
+    constraint face_index_follows_profile foreign key (profile_id, school, gender)
+        references public.profiles (id, school, gender) on update cascade on delete cascade
+) partition by hash (school);
+do $$
+begin
+    for i in 0..15 loop
+        execute pg_catalog.format(
+            'create table public.face_index_%s partition of public.face_index '
+            'for values with (modulus 16, remainder %s)', i, i);
+    end loop;
+end
+$$;
+-- For the two cascades: a face that is deleted, a profile that moves.
+create index face_index_face_idx on public.face_index (face_id);
+create index face_index_profile_idx on public.face_index (profile_id, school, gender);
+
+-- In plpgsql, which looks for the shadow only where it is there.
+create function automatch.index_faces(p_profile_id uuid, p_face_id uuid default null)
+returns void
+language plpgsql
+security definer
+set search_path = public, extensions, pg_temp
+as $$
+begin
+    delete from public.face_index as i
+    where i.profile_id = p_profile_id and (p_face_id is null or i.face_id = p_face_id);
+    insert into public.face_index (school, gender, face_id, profile_id, embedding)
+    -- Without a length: the column has one, and refuses an embedding of another.
+    select p.school, p.gender, f.id, p.id, f.embedding::halfvec
+    from public.faces as f
+    join public.profiles as p on p.id = f.profile_id
+    join public.embedding_models as m on m.id = f.embedding_model and m.active
+    where p.id = p_profile_id
+      and (p_face_id is null or f.id = p_face_id)
+      and p.profile_type = 'user'
+      and p.discoverable
+      and p.school is not null
+      and p.gender is not null
+      and automatch.has_consent(p.id);
+    if automatch.has_shadow() then
+        perform automatch.index_shadow(p_profile_id, p_face_id);
+    end if;
+end
+$$;
+comment on function automatch.index_faces(uuid, uuid) is
+    'Make face_index true for one face, or for all faces of a person: the rule of who can be found.';
+
+create function automatch.faces_changed()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.index_faces(new.profile_id, new.id);
+    if new.embedding is not null and automatch.has_shadow() then
+        insert into automatch.faces_to_embed (face_id, fresh) values (new.id, true)
+        on conflict do nothing;
+        -- A photo that the model in use sees only now may have matches of the other one: they were passed
+        -- over when matches were scored anew.
+        if tg_op = 'UPDATE' then
+            if old.embedding is null and exists (
+                select from public.matches as x where new.id in (x.face_a_id, x.face_b_id)
+            ) then
+                update automatch.model_changes
+                set renewed = false, renewed_version = 0, renewed_upto = '-infinity'
+                where state <> 'retired';
+            end if;
+        end if;
+    end if;
+    return null;
+end
+$$;
+
+create trigger faces_changed
+after insert or update of embedding, embedding_model, profile_id on public.faces
+for each row execute function automatch.faces_changed();
+
+create function automatch.profile_leaves_index()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The foreign key carries a move to another school; it cannot carry a null.
+    if new.school is null or new.gender is null then
+        delete from public.face_index where profile_id = new.id;
+        if automatch.has_shadow() then
+            delete from automatch_shadow.face_index where profile_id = new.id;
+        end if;
+    end if;
+    return new;
+end
+$$;
+
+create trigger profiles_leave_index
+before update of school, gender on public.profiles
+for each row execute function automatch.profile_leaves_index();
+
+create function automatch.profile_changed()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.index_faces(new.id);
+    return null;
+end
+$$;
+
+create trigger profiles_changed
+after update of school, gender, profile_type, discoverable on public.profiles
+for each row
+when (
+    old.profile_type <> new.profile_type
+    or old.discoverable <> new.discoverable
+    or old.school is null
+    or old.gender is null
+)
+execute function automatch.profile_changed();
+
+create function automatch.consent_changed()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Withdrawal takes the photos, templates, jobs and matches along (they cascade).
+    if new.action = 'withdrawn' then
+        perform automatch.lock_for_erasing(new.profile_id);
+        delete from public.faces where profile_id = new.profile_id;
+    end if;
+    return null;
+end
+$$;
+
+create trigger biometric_consents_changed
+after insert on public.biometric_consents
+for each row execute function automatch.consent_changed();
+
+-- 24_model_changes.sql
+
+-- Changing the model: the faces are embedded with the new one beside the old one, then the two are exchanged.
+create schema automatch_shadow;
+comment on schema automatch_shadow is 'Holds face_index of the model that is not searched with, while there is one.';
+create schema automatch_exchange;
+comment on schema automatch_exchange is 'Where tables are while they change places; empty at all other times.';
+
+create table automatch.model_changes (
+    id integer generated always as identity primary key,
+    model text not null references public.embedding_models (id),
+    before text not null references public.embedding_models (id),
+    state text not null default 'preparing',
+    total integer not null,
+    done integer not null default 0,
+    refused integer not null default 0,
+    -- Faces up to this id are seen or written down; uuids are compared as bytes.
+    listed_upto uuid not null default '00000000-0000-0000-0000-000000000000',
+    listed boolean not null default false,
+    -- Matches with this scale were looked at up to this moment, and those with older scales.
+    renewed_version integer not null default 0,
+    renewed_upto timestamptz not null default '-infinity',
+    renewed boolean not null default false,
+    -- Faces up to this id are queued to be compared with all of their school for second accounts.
+    checked_upto uuid not null default '00000000-0000-0000-0000-000000000000',
+    checked boolean not null default true,
+    given_up text,
+    actor text,
+    started_at timestamptz not null default automatch.now(),
+    activated_at timestamptz,
+    ended_at timestamptz,
+    constraint state_is_known check (state in ('preparing', 'active', 'rolled_back', 'retired')),
+    constraint models_differ check (model <> before),
+    constraint retired_has_an_end check (
+        (state = 'retired') = (ended_at is not null) and (state = 'retired') = (given_up is not null)
+    )
+);
+comment on table automatch.model_changes is
+    'preparing -> active -> retired; active -> rolled_back -> preparing or retired. docs/models.md tells it.';
+create unique index model_changes_one_is_open on automatch.model_changes ((true)) where state <> 'retired';
+
+create table automatch.faces_to_embed (
+    face_id uuid primary key references public.faces (id) on delete cascade,
+    fresh boolean not null default false,
+    taken_until timestamptz not null default '-infinity',
+    tries smallint not null default 0,
+    code text,
+    message text,
+    constraint refusal_has_a_message check ((code is null) = (message is null))
+);
+comment on table automatch.faces_to_embed is
+    'Faces that the shadow model has not seen. With a code: those that the new model refuses, and why.';
+comment on column automatch.faces_to_embed.fresh is 'Came in since the change began.';
+create index faces_to_embed_waiting_idx on automatch.faces_to_embed (fresh desc, face_id) where code is null;
+
+create function automatch.has_shadow()
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select exists (select from automatch.model_changes as c where c.state <> 'retired') $$;
+comment on function automatch.has_shadow() is 'Whether the columns and tables of the shadow are there.';
+
+create function automatch.index_shadow(p_profile_id uuid, p_face_id uuid default null)
+returns void
+language plpgsql
+security definer
+set search_path = public, extensions, pg_temp
+as $$
+begin
+    delete from automatch_shadow.face_index as i
+    where i.profile_id = p_profile_id and (p_face_id is null or i.face_id = p_face_id);
+    insert into automatch_shadow.face_index (school, gender, face_id, profile_id, embedding)
+    select p.school, p.gender, f.id, p.id, f.shadow_embedding::halfvec
+    from public.faces as f
+    join public.profiles as p on p.id = f.profile_id
+    where p.id = p_profile_id
+      and (p_face_id is null or f.id = p_face_id)
+      and f.shadow_embedding is not null
+      and p.profile_type = 'user'
+      and p.discoverable
+      and p.school is not null
+      and p.gender is not null
+      and automatch.has_consent(p.id);
+end
+$$;
+comment on function automatch.index_shadow(uuid, uuid) is
+    'index_faces() for the shadow, by the same rule, so that nobody who cannot be found is found once the '
+    'models have changed places.';
+
+create function automatch.make_shadow(p_dimensions integer)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+begin
+    -- Like face_index itself, down to the names: what exchanges them exchanges schemas.
+    execute format(
+        'create table automatch_shadow.face_index (
+            school text not null,
+            gender text not null,
+            face_id uuid not null references public.faces (id) on delete cascade,
+            profile_id uuid not null,
+            embedding halfvec(%s) not null,
+            primary key (school, gender, face_id),
+            constraint face_index_follows_profile foreign key (profile_id, school, gender)
+                references public.profiles (id, school, gender) on update cascade on delete cascade
+        ) partition by hash (school)', p_dimensions
+    );
+    alter table automatch_shadow.face_index alter column embedding set storage plain;
+    create index face_index_face_idx on automatch_shadow.face_index (face_id);
+    create index face_index_profile_idx on automatch_shadow.face_index (profile_id, school, gender);
+    for i in 0..15 loop
+        execute format(
+            'create table automatch_shadow.face_index_%s partition of automatch_shadow.face_index '
+            'for values with (modulus 16, remainder %s)', i, i
+        );
+        perform automatch.close_shadow(format('automatch_shadow.face_index_%s', i));
+    end loop;
+    perform automatch.close_shadow('automatch_shadow.face_index');
+    grant select, insert, update, delete on automatch_shadow.face_index to service_role;
+
+    -- Not valid: there is nothing to look at, and a look would keep everybody waiting.
+    execute format(
+        'alter table public.faces
+            add column shadow_embedding vector(%s),
+            add column shadow_model text,
+            add column shadow_quality jsonb,
+            alter column shadow_embedding set storage main,
+            add constraint shadow_names_its_model
+                check ((shadow_embedding is null) = (shadow_model is null)) not valid,
+            add constraint shadow_is_a_unit_vector
+                check (abs(vector_norm(shadow_embedding) - 1) < 0.001) not valid,
+            add constraint faces_shadow_model_fkey
+                foreign key (shadow_model) references public.embedding_models (id) not valid', p_dimensions
+    );
+end
+$$;
+comment on function automatch.make_shadow(integer) is 'Room for the embeddings of another model; takes no look at any face.';
+
+create function automatch.close_shadow(p_table text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format('alter table %s enable row level security', p_table);
+    execute format('alter table %s force row level security', p_table);
+    execute format(
+        'create policy service on %s to service_role, current_user using (true) with check (true)', p_table
+    );
+    execute format('revoke all on %s from public, anon, authenticated, service_role', p_table);
+end
+$$;
+comment on function automatch.close_shadow(text) is 'A table is for the service alone.';
+
+create function automatch.drop_shadow()
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+begin
+    drop table automatch_shadow.face_index;
+    alter table public.faces
+        drop column shadow_embedding, drop column shadow_model, drop column shadow_quality;
+    delete from automatch.faces_to_embed;
+end
+$$;
+
+create function public.begin_model_change(
+    p_model text, p_dimensions integer, p_midpoint double precision, p_width double precision,
+    p_same_person_u double precision, p_same_person_same_gender_u double precision default null,
+    p_actor text default null
+)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+-- Uploads that queue behind a waiting lock wait no longer than this.
+set lock_timeout = '1s'
+as $$
+declare
+    v_change automatch.model_changes;
+    v_before text := public.active_embedding_model();
+    v_dimensions integer;
+    v_total integer;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('automatch.model_change', 0));
+    select c.* into v_change from automatch.model_changes as c where c.state <> 'retired' for update;
+    if found then
+        if v_change.model <> p_model or v_change.state = 'active' then
+            perform automatch.refuse('input_invalid', format(
+                'The change from %s to %s is not over: go back (`automatch models rollback`) or give the '
+                'other model up (`automatch models retire`).', v_change.before, v_change.model
+            ));
+        end if;
+        update automatch.model_changes set state = 'preparing' where id = v_change.id;
+        return v_change.id;
+    end if;
+    if v_before = p_model then
+        perform automatch.refuse('input_invalid', format('%s is in use already.', p_model));
+    end if;
+
+    insert into public.embedding_models (
+        id, dimensions, midpoint, width, same_person_u, same_person_same_gender_u
+    )
+    values (p_model, p_dimensions, p_midpoint, p_width, p_same_person_u, p_same_person_same_gender_u)
+    on conflict (id) do nothing;
+    select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
+    if v_dimensions <> p_dimensions then
+        perform automatch.refuse('input_invalid', format(
+            'The database knows %s with %s numbers, and not %s; give the other one another name.',
+            p_model, v_dimensions, p_dimensions
+        ));
+    end if;
+    -- Of the row above: the check that it waits for would keep the tables below from being altered.
+    set constraints automatch.similarity_scales_model_fkey immediate;
+    set constraints automatch.similarity_scales_model_fkey deferred;
+    select count(*) into v_total from public.faces as f where f.embedding_model = v_before;
+    -- In the order in which everybody takes them.
+    lock table public.profiles in share row exclusive mode;
+    lock table public.faces in access exclusive mode;
+    delete from automatch.faces_to_embed;
+    insert into automatch.model_changes (model, before, total, actor)
+    values (p_model, v_before, v_total, p_actor)
+    returning * into v_change;
+    perform automatch.make_shadow(p_dimensions);
+    perform automatch.audit(p_actor, 'begin_model_change', jsonb_build_object(
+        'model', p_model, 'before', v_before, 'photos', v_total
+    ));
+    return v_change.id;
+end
+$$;
+comment on function public.begin_model_change(
+    text, integer, double precision, double precision, double precision, double precision, text
+) is
+    'Let the workers look at every photo with another model, beside the one in use. Asked again it goes on. '
+    'The number of the change.';
+
+create function public.get_model_change()
+returns table (
+    model text, before text, state text, is_ready boolean, total integer, done integer, refused integer,
+    waiting bigint, started_at timestamptz, activated_at timestamptz
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select c.model, c.before, c.state,
+        c.state = 'preparing' and c.listed and w.waiting = 0,
+        c.total, c.done, c.refused, w.waiting, c.started_at, c.activated_at
+    from automatch.model_changes as c
+    cross join lateral (
+        select count(*) as waiting from automatch.faces_to_embed as t where t.code is null
+    ) as w
+    where c.state <> 'retired'
+$$;
+comment on function public.get_model_change() is 'The change of the model that is not over, and how far it is.';
+
+create function public.list_refused_faces(p_examples integer default 5)
+returns table (code text, message text, faces bigint, examples uuid[])
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select t.code, min(t.message), count(*), (array_agg(t.face_id order by t.face_id))[:p_examples]
+    from automatch.faces_to_embed as t
+    where t.code is not null
+    group by t.code
+    order by count(*) desc, t.code
+$$;
+comment on function public.list_refused_faces(integer) is 'Photos that the new model does not see, by reason.';
+
+create function public.preparing_model()
+returns text
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select c.model from automatch.model_changes as c where c.state = 'preparing' $$;
+comment on function public.preparing_model() is 'The model with which workers look at every photo once more.';
+
+create function public.take_faces_to_embed(
+    p_model text, p_limit integer, p_lease interval, p_anyway boolean default false
+)
+returns table (face_id uuid, image_path text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := automatch.now();
+    v_change automatch.model_changes;
+    v_gives_way boolean;
+    v_window uuid[];
+    v_crashed integer;
+begin
+    -- One worker at a time; nothing below waits for anybody.
+    select c.* into v_change from automatch.model_changes as c
+    where c.state = 'preparing' and c.model = p_model
+    for update;
+    if not found then
+        return;
+    end if;
+    -- Somebody waits for these: what came in before the change does not take their place.
+    v_gives_way := not p_anyway
+        and not (select q.paused from automatch.queue_settings as q)
+        and exists (
+            select from public.match_jobs as j
+            where j.status = 'pending' and not j.deferred and j.priority < 3
+        );
+    if not (v_change.listed or v_gives_way) and not exists (
+        select from automatch.faces_to_embed as t
+        where t.code is null and not t.fresh and t.taken_until < v_now
+    ) then
+        -- Who is erased this moment is left out, and gone.
+        v_window := array(
+            select f.id from public.faces as f
+            where f.id > v_change.listed_upto
+            order by f.id
+            limit 200
+            for key share skip locked
+        );
+        insert into automatch.faces_to_embed (face_id)
+        select f.id from public.faces as f
+        where f.id = any (v_window) and f.embedding_model = v_change.before and f.shadow_model is null
+        on conflict do nothing;
+        if cardinality(v_window) > 0 then
+            update automatch.model_changes
+            set listed_upto = v_window[cardinality(v_window)]
+            where id = v_change.id;
+        else
+            -- Once more from the beginning: somebody who was being erased may be here after all.
+            insert into automatch.faces_to_embed (face_id)
+            select f.id from public.faces as f
+            where f.embedding_model = v_change.before and f.shadow_model is null
+            on conflict do nothing;
+            update automatch.model_changes set listed = true where id = v_change.id;
+        end if;
+    end if;
+    -- A photo that workers are lost with is not looked at for ever.
+    with crashed as (
+        update automatch.faces_to_embed as t
+        set code = 'job_crashed', message = 'Looking at the photo broke every time.'
+        where t.code is null and t.tries >= 3 and t.taken_until < v_now
+        returning 1
+    )
+    select count(*) into v_crashed from crashed;
+    if v_crashed > 0 then
+        update automatch.model_changes set refused = refused + v_crashed where id = v_change.id;
+    end if;
+    return query
+        with next as materialized (
+            select t.face_id from automatch.faces_to_embed as t
+            where t.code is null and t.taken_until < v_now and (t.fresh or not v_gives_way)
+            order by t.fresh desc, t.face_id
+            limit p_limit
+            for update skip locked
+        ),
+        taken as (
+            update automatch.faces_to_embed as t
+            set taken_until = v_now + p_lease, tries = t.tries + 1
+            from next as n
+            where t.face_id = n.face_id
+            returning t.face_id
+        )
+        select f.id, f.image_path from taken as t join public.faces as f on f.id = t.face_id;
+end
+$$;
+comment on function public.take_faces_to_embed(text, integer, interval, boolean) is
+    'The next photos to be looked at with the new model, for as long as the lease lasts. While uploads wait '
+    'for their turn, only those that came in since the change began; p_anyway takes others too.';
+
+create function public.store_shadow_embeddings(
+    p_model text, p_face_ids uuid[], p_embeddings vector[], p_quality jsonb[]
+)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_done integer;
+begin
+    -- As store_face_embeddings() takes them.
+    perform from public.profiles as p
+    where p.id in (select f.profile_id from public.faces as f where f.id = any (p_face_ids))
+    order by p.id
+    for share;
+    perform from public.faces as f where f.id = any (p_face_ids) order by f.id for no key update;
+    if public.preparing_model() is distinct from p_model then
+        return 0;
+    end if;
+    with seen as (
+        update public.faces as f
+        set shadow_embedding = l2_normalize(mine.embedding), shadow_model = p_model,
+            shadow_quality = mine.quality
+        from unnest(p_face_ids, p_embeddings, p_quality) as mine (id, embedding, quality)
+        where f.id = mine.id and f.id = any (p_face_ids)
+        returning 1
+    )
+    select count(*) into v_done from seen as s;
+    perform automatch.index_shadow(f.profile_id, f.id) from public.faces as f where f.id = any (p_face_ids);
+    delete from automatch.faces_to_embed as t where t.face_id = any (p_face_ids);
+    update automatch.model_changes set done = done + v_done where state = 'preparing';
+    return v_done;
+end
+$$;
+comment on function public.store_shadow_embeddings(text, uuid[], vector[], jsonb[]) is
+    'Keep what the new model saw. How many; 0 when that model is not prepared any more.';
+
+create function public.refuse_faces_to_embed(
+    p_model text, p_face_ids uuid[], p_codes text[], p_messages text[]
+)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_refused integer;
+begin
+    if public.preparing_model() is distinct from p_model then
+        return 0;
+    end if;
+    with refused as (
+        update automatch.faces_to_embed as t
+        set code = mine.code, message = mine.message
+        from unnest(p_face_ids, p_codes, p_messages) as mine (id, code, message)
+        where t.face_id = mine.id and t.code is null
+        returning 1
+    )
+    select count(*) into v_refused from refused;
+    update automatch.model_changes set refused = refused + v_refused where state = 'preparing';
+    return v_refused;
+end
+$$;
+comment on function public.refuse_faces_to_embed(text, uuid[], text[], text[]) is
+    'Write down why the new model does not see photos; they cannot be found once it is in use.';
+
+create function automatch.exchange_columns()
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_columns smallint[] := array(
+        select a.attnum from pg_attribute as a
+        where a.attrelid = 'public.faces'::regclass
+          and a.attname in (
+              'embedding', 'embedding_model', 'quality', 'shadow_embedding', 'shadow_model', 'shadow_quality'
+          )
+    );
+    -- What hangs on a column follows it under its new name: triggers are made anew by their text, and who
+    -- may read a column is said again.
+    v_triggers text[] := array(
+        select pg_get_triggerdef(t.oid) from pg_trigger as t
+        where t.tgrelid = 'public.faces'::regclass and not t.tgisinternal
+          and t.tgattr::smallint[] && v_columns
+    );
+    v_name text;
+    v_pair text[];
+begin
+    for v_name in
+        select t.tgname from pg_trigger as t
+        where t.tgrelid = 'public.faces'::regclass and not t.tgisinternal
+          and t.tgattr::smallint[] && v_columns
+    loop
+        execute format('drop trigger %I on public.faces', v_name);
+    end loop;
+    foreach v_pair slice 1 in array array[
+        array['embedding', 'shadow_embedding'], array['embedding_model', 'shadow_model'],
+        array['quality', 'shadow_quality']
+    ] loop
+        execute format('alter table public.faces rename column %I to exchanged', v_pair[1]);
+        execute format('alter table public.faces rename column %I to %I', v_pair[2], v_pair[1]);
+        execute format('alter table public.faces rename column exchanged to %I', v_pair[2]);
+    end loop;
+    foreach v_pair slice 1 in array array[
+        array['embedding_names_its_model', 'shadow_names_its_model'],
+        array['embedding_is_a_unit_vector', 'shadow_is_a_unit_vector'],
+        array['faces_embedding_model_fkey', 'faces_shadow_model_fkey']
+    ] loop
+        execute format('alter table public.faces rename constraint %I to exchanged', v_pair[1]);
+        execute format('alter table public.faces rename constraint %I to %I', v_pair[2], v_pair[1]);
+        execute format('alter table public.faces rename constraint exchanged to %I', v_pair[2]);
+    end loop;
+    foreach v_name in array v_triggers loop
+        execute v_name;
+    end loop;
+    revoke select (shadow_model, shadow_quality) on public.faces from authenticated;
+    grant select (embedding_model, quality) on public.faces to authenticated;
+end
+$$;
+
+create function automatch.exchange_tables()
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tables text[] := array['face_index'] || array(select 'face_index_' || n from generate_series(0, 15) as n);
+    v_table text;
+    -- Of what is searched, and not of what is kept beside it.
+    v_triggers text[] := array(
+        select pg_get_triggerdef(t.oid) from pg_trigger as t
+        where t.tgrelid = 'public.face_index'::regclass and not t.tgisinternal
+    );
+    v_trigger text;
+begin
+    for v_trigger in
+        select t.tgname from pg_trigger as t
+        where t.tgrelid = 'public.face_index'::regclass and not t.tgisinternal
+    loop
+        execute format('drop trigger %I on public.face_index', v_trigger);
+    end loop;
+    foreach v_table in array v_tables loop
+        execute format('alter table public.%I set schema automatch_exchange', v_table);
+        execute format('alter table automatch_shadow.%I set schema public', v_table);
+        execute format('alter table automatch_exchange.%I set schema automatch_shadow', v_table);
+    end loop;
+    foreach v_trigger in array v_triggers loop
+        execute v_trigger;
+    end loop;
+end
+$$;
+
+create function automatch.exchange_models(p_model text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_index record;
+begin
+    -- What is being worked on was seen with the other model: it is given back and claimed again.
+    perform public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
+    from public.match_jobs as j where j.status = 'processing' having count(*) > 0;
+    -- The indexes of large groups belong to a model; `automatch tune --build` makes those of the other.
+    for v_index in delete from automatch.group_indexes returning index_name loop
+        execute format('drop index if exists public.%I', v_index.index_name);
+    end loop;
+    perform automatch.exchange_tables(), automatch.exchange_columns();
+    -- One after the other: a unique index allows one active model at any moment.
+    update public.embedding_models set active = false where active;
+    update public.embedding_models set active = true where id = p_model;
+    update automatch.search_settings set exchanged_by = pg_current_xact_id();
+end
+$$;
+comment on function automatch.exchange_models(text) is
+    'The shadow takes the place of what is searched. All of it has to be locked.';
+
+create function public.finish_model_change(p_actor text default null)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+-- Everybody queues behind a lock that is waited for, so it is not waited for long; ask again.
+set lock_timeout = '500ms'
+as $$
+declare
+    v_change automatch.model_changes;
+    v_photos integer;
+begin
+    if not exists (select from automatch.model_changes as c where c.state = 'preparing') then
+        perform automatch.refuse('input_invalid', 'No change of the model is being prepared.');
+    end if;
+    lock table public.faces in access exclusive mode;
+    lock table public.face_index, automatch_shadow.face_index in access exclusive mode;
+    select c.* into strict v_change from automatch.model_changes as c where c.state = 'preparing' for update;
+    if not v_change.listed or exists (select from automatch.faces_to_embed as t where t.code is null) then
+        perform automatch.refuse('model_not_ready', 'Not every photo has been seen by the new model.');
+    end if;
+    perform automatch.exchange_models(v_change.model);
+    update automatch.model_changes
+    set state = 'active', activated_at = automatch.now(),
+        renewed = false, renewed_version = 0, renewed_upto = '-infinity', checked = false, checked_upto = default
+    where id = v_change.id;
+    -- Everybody is searched for again, behind all uploads.
+    update automatch.reruns set finished_at = automatch.now() where finished_at is null;
+    insert into automatch.reruns (reason, actor) values ('model ' || v_change.model, p_actor);
+    v_photos := v_change.done;
+    perform automatch.audit(p_actor, 'use_model', jsonb_build_object(
+        'model', v_change.model, 'before', v_change.before, 'photos', v_photos, 'refused', v_change.refused
+    ));
+    return v_photos;
+end
+$$;
+comment on function public.finish_model_change(text) is
+    'Put the new model in use, all at once; the other one is kept. How many photos it has seen. Refused while a '
+    'photo is missing; fails when the locks cannot be had in half a second, and then changed nothing.';
+
+create function public.roll_back_model_change(p_actor text default null)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set lock_timeout = '500ms'
+as $$
+declare
+    v_change automatch.model_changes;
+    v_faces uuid[];
+    v_photos integer;
+begin
+    if not exists (select from automatch.model_changes as c where c.state = 'active') then
+        perform automatch.refuse('input_invalid', 'There is no model to go back to.');
+    end if;
+    lock table public.faces in access exclusive mode;
+    lock table public.face_index, automatch_shadow.face_index in access exclusive mode;
+    select c.* into strict v_change from automatch.model_changes as c where c.state = 'active' for update;
+    perform automatch.exchange_models(v_change.before);
+    update automatch.model_changes
+    set state = 'rolled_back', renewed = false, renewed_version = 0, renewed_upto = '-infinity',
+        checked = false, checked_upto = default
+    where id = v_change.id;
+    update automatch.reruns set finished_at = automatch.now()
+    where finished_at is null and reason = 'model ' || v_change.model;
+    -- What came in since was seen by the other model alone.
+    with unseen as (
+        delete from automatch.faces_to_embed as t where t.code is null returning t.face_id
+    )
+    select array_agg(u.face_id order by u.face_id) into v_faces from unseen as u;
+    select count(public.enqueue_match_job(f.id)) into v_photos
+    from public.faces as f
+    where f.id = any (v_faces) and f.embedding_model is null and automatch.has_consent(f.profile_id);
+    perform automatch.audit(p_actor, 'roll_back_model', jsonb_build_object(
+        'model', v_change.before, 'before', v_change.model, 'photos', v_photos
+    ));
+    return v_photos;
+end
+$$;
+comment on function public.roll_back_model_change(text) is
+    'Put the model of before in use again, all at once. Photos that came in since are queued to be seen by it; '
+    'how many. The new model is kept until retire_model_change().';
+
+create function public.retire_model_change(p_actor text default null)
+returns text
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set lock_timeout = '500ms'
+as $$
+declare
+    v_change automatch.model_changes;
+    v_gone text;
+begin
+    lock table public.profiles, public.faces in access exclusive mode;
+    select c.* into v_change from automatch.model_changes as c where c.state <> 'retired' for update;
+    if not found then
+        perform automatch.refuse('input_invalid', 'There is no other model to give up.');
+    end if;
+    -- Else matches that the model in use finds too would be taken for those that it does not.
+    if v_change.state in ('active', 'rolled_back') and not v_change.renewed then
+        perform automatch.refuse(
+            'model_not_ready', 'The workers are still scoring the matches with the model in use; wait a moment.'
+        );
+    end if;
+    v_gone := case v_change.state when 'active' then v_change.before else v_change.model end;
+    perform automatch.drop_shadow();
+    update automatch.model_changes
+    set state = 'retired', ended_at = automatch.now(), given_up = v_gone
+    where id = v_change.id;
+    perform automatch.audit(p_actor, 'retire_model', jsonb_build_object('model', v_gone));
+    return v_gone;
+end
+$$;
+comment on function public.retire_model_change(text) is
+    'Give the model up that is not in use, with its embeddings: the old one after a change, the new one '
+    'before it or after a way back. Which one it was.';
+
+create function automatch.find_in_shadow(
+    p_embedding vector, p_school text, p_gender text, p_exclude_profile_ids uuid[],
+    p_threshold double precision, p_count integer, p_model text
+)
+returns table (face_id uuid, profile_id uuid, similarity double precision)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+    v_half halfvec := p_embedding::halfvec;
+    v_model public.embedding_models;
+    v_bound double precision;
+begin
+    select m.* into v_model from public.embedding_models as m where m.id = p_model;
+    v_bound := automatch.cosine_bound(p_threshold, v_model.midpoint, v_model.width);
+    return query
+        with near as materialized (
+            -- As in find_candidates(): half precision is off by less than 0.002.
+            select i.face_id, i.profile_id
+            from automatch_shadow.face_index as i
+            where i.school = p_school and i.gender = p_gender
+              and (i.embedding <#> v_half) <= 0.002 - v_bound
+              and not (i.profile_id = any (p_exclude_profile_ids))
+        ),
+        best as (
+            select distinct on (n.profile_id) n.face_id, n.profile_id, -(f.shadow_embedding <#> p_embedding) as cosine
+            from near as n
+            join public.faces as f on f.id = n.face_id
+            order by n.profile_id, -(f.shadow_embedding <#> p_embedding) desc, n.face_id
+        )
+        select b.face_id, b.profile_id, automatch.similarity(b.cosine, v_model.midpoint, v_model.width)
+        from best as b
+        where b.cosine >= v_bound
+        order by b.cosine desc, b.face_id
+        limit p_count;
+end
+$$;
+comment on function automatch.find_in_shadow(
+    vector, text, text, uuid[], double precision, integer, text
+) is 'find_candidates() among the embeddings of the other model.';
+
+create function public.compare_models(p_photos integer default 200, p_examples integer default 5, p_seed bigint default 1)
+returns table (
+    photos bigint, matches_before bigint, matches_after bigint, in_both bigint,
+    without_before bigint, without_after bigint, examples jsonb
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_model text;
+begin
+    select c.model into v_model from automatch.model_changes as c where c.state in ('preparing', 'rolled_back');
+    if not found then
+        perform automatch.refuse('input_invalid', 'No other model is being prepared.');
+    end if;
+    return query
+        with asked as materialized (
+            select i.face_id, i.profile_id, i.school,
+                case i.gender when 'male' then 'female' else 'male' end as wanted,
+                f.embedding, f.shadow_embedding, s.threshold, s.match_count,
+                array(select automatch.hidden_from(i.profile_id)) || i.profile_id as hidden
+            from automatch_shadow.face_index as i
+            join public.face_index as o
+                on o.school = i.school and o.gender = i.gender and o.face_id = i.face_id
+            join public.faces as f on f.id = i.face_id
+            cross join public.match_settings as s
+            order by uuid_hash_extended(i.face_id, p_seed)
+            limit p_photos
+        ),
+        old as materialized (
+            select a.face_id, c.face_id as other_face_id, c.profile_id, c.similarity
+            from asked as a
+            cross join lateral automatch.find_candidates(
+                a.embedding, a.school, a.wanted, a.hidden, a.threshold, a.match_count
+            ) as c
+        ),
+        new as materialized (
+            select a.face_id, c.face_id as other_face_id, c.profile_id, c.similarity
+            from asked as a
+            cross join lateral automatch.find_in_shadow(
+                a.shadow_embedding, a.school, a.wanted, a.hidden, a.threshold, a.match_count, v_model
+            ) as c
+        ),
+        pairs as materialized (
+            select coalesce(o.face_id, n.face_id) as face_id,
+                coalesce(n.other_face_id, o.other_face_id) as other_face_id,
+                o.similarity as before, n.similarity as after
+            from old as o
+            full join new as n on n.face_id = o.face_id and n.profile_id = o.profile_id
+        )
+        select
+            (select count(*) from asked),
+            count(p.before), count(p.after), count(*) filter (where p.before is not null and p.after is not null),
+            (select count(*) from asked as a where not exists (select from old as o where o.face_id = a.face_id)),
+            (select count(*) from asked as a where not exists (select from new as n where n.face_id = a.face_id)),
+            (
+                select coalesce(jsonb_agg(to_jsonb(e)), '[]')
+                from (
+                    (
+                        select q.face_id, q.other_face_id, q.before, q.after from pairs as q
+                        where q.after is null order by q.before desc, q.face_id limit p_examples
+                    )
+                    union all
+                    (
+                        select q.face_id, q.other_face_id, q.before, q.after from pairs as q
+                        where q.before is null order by q.after desc, q.face_id limit p_examples
+                    )
+                ) as e
+            )
+        from pairs as p;
+end
+$$;
+comment on function public.compare_models(integer, integer, bigint) is
+    'Search for some photos with both models: how many matches there are now, would be, and are in both, and '
+    'the strongest that would go and come, by the ids of their faces. Changes nothing.';
+
+create function automatch.tell_feeds(p_match_ids uuid[])
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+    -- In their old order, above all else: as rescore_matches() does it.
+    with shown as (
+        select e.profile_id, e.other_profile_id, row_number() over (partition by e.profile_id order by e.pos) as step
+        from public.matches as m
+        cross join lateral (
+            values (m.profile_a_id, m.profile_b_id), (m.profile_b_id, m.profile_a_id)
+        ) as side (profile_id, other_profile_id)
+        join automatch.feed_entries as e
+            on e.profile_id = side.profile_id and e.other_profile_id = side.other_profile_id
+            and e.match_id = m.id
+        where m.id = any (p_match_ids)
+    ),
+    heads as (
+        update automatch.feed_heads as h
+        set last_pos = h.last_pos + c.entries
+        from (select s.profile_id, count(*) as entries from shown as s group by s.profile_id) as c
+        where h.profile_id = c.profile_id
+        returning h.profile_id, h.last_pos - c.entries as before
+    )
+    update automatch.feed_entries as e
+    set pos = h.before + s.step
+    from shown as s
+    join heads as h on h.profile_id = s.profile_id
+    where e.profile_id = s.profile_id and e.other_profile_id = s.other_profile_id;
+    if found then
+        perform pg_notify('automatch_feed', '');
+    end if;
+end
+$$;
+comment on function automatch.tell_feeds(uuid[]) is
+    'Show matches anew in both feeds, which have to be locked: their number as people see it has changed.';
+
+create function public.renew_matches(p_limit integer default 200)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_change automatch.model_changes;
+    v_model text := public.active_embedding_model();
+    v_threshold double precision;
+    v_version integer;
+    v_upto timestamptz;
+    v_ids uuid[];
+    v_told uuid[];
+begin
+    select c.* into v_change from automatch.model_changes as c
+    where c.state in ('active', 'rolled_back') and not c.renewed
+    for update skip locked;
+    if not found then
+        return 0;
+    end if;
+    select s.threshold into v_threshold from public.match_settings as s;
+    -- Scale by scale, which is how an index has them.
+    select s.version into v_version
+    from automatch.similarity_scales as s
+    where s.model <> v_model and s.version >= v_change.renewed_version
+      and exists (
+          select from public.matches as x
+          where x.scale_version = s.version
+            and (s.version > v_change.renewed_version or x.created_at > v_change.renewed_upto)
+      )
+    order by s.version
+    limit 1;
+    if not found then
+        update automatch.model_changes set renewed = true where id = v_change.id;
+        return 0;
+    end if;
+    if v_version > v_change.renewed_version then
+        v_change.renewed_upto := '-infinity';
+    end if;
+    -- All of one moment together: a batch of the queue gives its matches one time.
+    select max(o.created_at) into v_upto
+    from (
+        select x.created_at from public.matches as x
+        where x.scale_version = v_version and x.created_at > v_change.renewed_upto
+        order by x.created_at
+        limit p_limit
+    ) as o;
+    v_ids := array(
+        select x.id from public.matches as x
+        where x.scale_version = v_version
+          and x.created_at > v_change.renewed_upto and x.created_at <= v_upto
+    );
+    perform automatch.lock_feeds(array(
+        select unnest(array[x.profile_a_id, x.profile_b_id]) from public.matches as x where x.id = any (v_ids)
+    ));
+    perform pg_advisory_xact_lock_shared(automatch.scale_lock());
+    with old as materialized (
+        select x.id, x.similarity, greatest(least(-(a.embedding <#> b.embedding), 1), -1) as cosine
+        from public.matches as x
+        join public.faces as a on a.id = x.face_a_id and a.embedding_model = v_model
+        join public.faces as b on b.id = x.face_b_id and b.embedding_model = v_model
+        where x.id = any (v_ids)
+    ),
+    scored as (
+        update public.matches as x
+        set cosine = o.cosine, scale_version = m.scale_version,
+            similarity = automatch.similarity(o.cosine, m.midpoint, m.width)
+        from old as o
+        join public.embedding_models as m on m.active
+        where x.id = o.id and automatch.similarity(o.cosine, m.midpoint, m.width) >= v_threshold
+        returning x.id, round(x.similarity::numeric * 20) <> round(o.similarity::numeric * 20) as looks_other
+    )
+    select array_agg(s.id) into v_told from scored as s where s.looks_other;
+    if v_told is not null then
+        perform automatch.tell_feeds(v_told);
+    end if;
+    update automatch.model_changes
+    set renewed_version = v_version, renewed_upto = v_upto
+    where id = v_change.id;
+    return cardinality(v_ids);
+end
+$$;
+comment on function public.renew_matches(integer) is
+    'Score some matches of the other model with the one in use, where that finds the pair alike too. How many '
+    'were looked at; call it again until that is 0.';
+
+create function public.drop_unrenewed_matches(p_limit integer default 200)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[];
+begin
+    -- Only of a model whose embeddings are gone: until then everything can be taken back.
+    v_ids := array(
+        select x.id
+        from public.matches as x
+        where x.scale_version = any (array(
+            select s.version from automatch.similarity_scales as s
+            join public.embedding_models as m on m.id = s.model and not m.active
+            where s.model in (select c.given_up from automatch.model_changes as c where c.state = 'retired')
+              and not exists (
+                  select from automatch.model_changes as c
+                  where c.state <> 'retired' and s.model in (c.model, c.before)
+              )
+        ))
+        limit p_limit
+    );
+    if cardinality(v_ids) = 0 then
+        return 0;
+    end if;
+    perform automatch.lock_feeds(array(
+        select unnest(array[x.profile_a_id, x.profile_b_id]) from public.matches as x where x.id = any (v_ids)
+    ));
+    delete from public.matches as x where x.id = any (v_ids);
+    return cardinality(v_ids);
+end
+$$;
+comment on function public.drop_unrenewed_matches(integer) is
+    'Delete some matches that only a model found which was given up. How many; call it again until that is 0.';
+
+create function public.check_same_person_again(p_limit integer default 500)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_change automatch.model_changes;
+    v_faces uuid[];
+begin
+    select c.* into v_change from automatch.model_changes as c where not c.checked order by c.id limit 1
+    for update skip locked;
+    if not found then
+        return 0;
+    end if;
+    v_faces := array(
+        select f.id from public.faces as f
+        where f.id > v_change.checked_upto
+        order by f.id
+        limit p_limit
+        for key share skip locked
+    );
+    insert into automatch.same_person_checks (face_id)
+    select i.face_id from public.face_index as i where i.face_id = any (v_faces)
+    on conflict do nothing;
+    update automatch.model_changes
+    set checked_upto = coalesce(v_faces[cardinality(v_faces)], checked_upto), checked = cardinality(v_faces) = 0
+    where id = v_change.id;
+    return cardinality(v_faces);
+end
+$$;
+comment on function public.check_same_person_again(integer) is
+    'Queue some photos to be compared with all of their school by the model in use now: what a person''s two '
+    'accounts have in common, each model sees in its own way. How many were looked at; 0 when all are queued.';
+
+-- 30_match_jobs.sql
+
+-- The queue: one row is the promise that a 202 makes. docs/job-lifecycle.md draws its states.
+create table public.match_jobs (
+    id uuid primary key default gen_random_uuid(),
+    face_id uuid not null references public.faces (id) on delete cascade,
+    user_id uuid not null references public.profiles (id) on delete cascade,
+    status text not null default 'pending',
+    attempts smallint not null default 0,
+    max_attempts smallint not null default 5,
+    error_code text,
+    error_message text,
+    created_at timestamptz not null default automatch.now(),
+    run_at timestamptz not null default automatch.now(),
+    started_at timestamptz,
+    completed_at timestamptz,
+    -- Order of work; not the primary key, so that the planner has no reason to walk that.
+    pos bigint,
+    school text not null,
+    -- The fence: grows at every claim and takeover, never shrinks. Attempts may shrink.
+    lease_token bigint not null default 0,
+    lease_expires_at timestamptz,
+    worker_id uuid,
+    match_count integer,
+    timings jsonb not null default '{}',
+    priority smallint not null default 2,
+    first_in_line boolean not null default true,
+    deferred boolean not null default false,
+    solo boolean not null default false,
+    threshold double precision,
+    face_boxes jsonb,
+    constraint status_is_known check (status in ('pending', 'processing', 'completed', 'failed')),
+    constraint processing_has_a_lease check (
+        (status = 'processing') = (lease_expires_at is not null)
+        and (status = 'processing') = (worker_id is not null)
+    ),
+    constraint finished_has_completed_at check (
+        (status in ('completed', 'failed')) = (completed_at is not null)
+    ),
+    constraint completed_has_match_count check ((status = 'completed') = (match_count is not null)),
+    constraint failed_has_a_reason check (
+        status <> 'failed' or (error_code is not null and error_message is not null)
+    ),
+    constraint attempts_are_bounded check (attempts between 0 and max_attempts),
+    -- One such row would make every claim fail.
+    constraint pending_has_an_attempt_left check (status <> 'pending' or attempts < max_attempts),
+    constraint priority_is_known check (priority between 1 and 3),
+    constraint threshold_is_a_similarity check (threshold > 0 and threshold < 1),
+    constraint pending_has_a_turn_or_a_time check (
+        status <> 'pending' or deferred or pos is not null
+    ),
+    constraint only_pending_is_deferred check (status = 'pending' or not deferred),
+    constraint only_a_failed_job_asks_for_a_face check (face_boxes is null or status = 'failed'),
+    constraint face_boxes_are_in_the_photo check (
+        face_boxes is null or automatch.are_face_boxes(face_boxes)
+    )
+)
+-- Every job is written three times and deleted once. Vacuum follows closely and at full speed:
+-- what it leaves behind is what the next claim has to step over. Free space in the pages keeps
+-- lease renewals out of the indexes.
+with (
+    fillfactor = 85,
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 2000,
+    autovacuum_vacuum_insert_scale_factor = 0.2,
+    autovacuum_vacuum_cost_delay = 0,
+    autovacuum_analyze_scale_factor = 0.05,
+    autovacuum_analyze_threshold = 2000
+);
+comment on table public.match_jobs is
+    'pending -> processing -> completed | failed; a retry or a lost lease goes back to pending.';
+comment on column public.match_jobs.created_at is
+    'The upload, or the answer of a person who was asked which face is theirs.';
+comment on column public.match_jobs.run_at is 'Not before this time; pushed out by a retry.';
+comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';
+comment on column public.match_jobs.timings is
+    'Seconds since created_at at which the job was claimed, seen, searched and written.';
+comment on column public.match_jobs.pos is
+    'Its turn: workers claim the lowest first. Null until a deferred job comes due.';
+comment on column public.match_jobs.priority is
+    '1: a person''s first photo; 2: any other; 3: work that nobody waits for.';
+comment on column public.match_jobs.first_in_line is
+    'Whether it was the only job of its person and priority that waited; these make up a school''s line.';
+comment on column public.match_jobs.deferred is
+    'Waits for run_at and not for its turn: a retry, or a job of a paused school (run_at = infinity).';
+comment on column public.match_jobs.solo is
+    'A worker was lost with it: claimed alone from now on, so that it takes nobody along.';
+comment on column public.match_jobs.threshold is
+    'Similarity for this run, when an operator asked for another one than that of match_settings.';
+comment on column public.match_jobs.face_boxes is
+    'While the job asks which face is its owner''s: left, top, width and height of each, in shares of the '
+    'upright photo''s sides, the largest first. choose_face() takes an index into it, from 0.';
+-- What a claim reads, in order, from where the last one stopped.
+create index match_jobs_turn_idx on public.match_jobs (pos) where status = 'pending' and not deferred;
+-- What comes due next.
+create index match_jobs_deferred_idx on public.match_jobs (run_at) where status = 'pending' and deferred;
+-- Where the line of a school and that of a person end: see next_turn().
+create index match_jobs_school_line_idx on public.match_jobs (school, priority, pos)
+    where status = 'pending' and not deferred and first_in_line;
+create index match_jobs_person_line_idx on public.match_jobs (user_id, priority, pos)
+    where status = 'pending' and not deferred;
+-- What the sweep reads. Not lease_expires_at: every renewal would have to write it.
+create index match_jobs_processing_idx on public.match_jobs (id) where status = 'processing';
+-- Of a photo, only one job is open, so that one which is given back always finds its place free.
+create unique index match_jobs_one_open_per_face on public.match_jobs (face_id)
+    where status in ('pending', 'processing');
+-- The last jobs of one photo or one person.
+create index match_jobs_face_idx on public.match_jobs (face_id, created_at desc);
+create index match_jobs_user_idx on public.match_jobs (user_id, created_at desc);
+-- Old jobs lie together: what the cleanup reads, at next to no cost for those that write.
+create index match_jobs_created_idx on public.match_jobs using brin (created_at) with (pages_per_range = 32);
+-- The questions that nobody answered.
+create index match_jobs_asking_idx on public.match_jobs (completed_at) where face_boxes is not null;
+create trigger match_jobs_require_consent
+before insert on public.match_jobs
+for each row execute function automatch.require_consent();
+
+create table automatch.queue_settings (
+    only_row boolean primary key default true,
+    paused boolean not null default false,
+    concurrency integer,
+    constraint there_is_one_row check (only_row),
+    constraint concurrency_is_positive check (concurrency > 0)
+);
+comment on column automatch.queue_settings.concurrency is
+    'Jobs that one worker may hold at once; null: as many as its own settings say.';
+insert into automatch.queue_settings default values;
+create table automatch.paused_schools (
+    school text primary key,
+    paused_at timestamptz not null default automatch.now()
+);
+comment on table automatch.paused_schools is 'Schools whose jobs wait until an operator lets them go on.';
+
+-- 31_enqueue_fairness.sql
+
+-- Whose turn it is: every waiting job has a position on one line that all workers take from.
+--
+-- Fairness is decided when a job is queued, so that a claim is the same short index scan whatever
+-- the number of schools. It is start-time fair queueing (Goyal, Vin, Cheng 1996) with two levels: a
+-- school's people stand one step apart, and a person's further jobs as many steps apart as people
+-- of the school wait. So of 20,000 jobs of one school, or of one person, the second stands behind
+-- the first job of everybody else.
+
+-- The virtual time: the position claimed last. A sequence, because it is written at every claim:
+-- no row versions, no lock until commit, and a position that is lost with a crash does no harm.
+create sequence automatch.match_job_clock as bigint minvalue 0 start 0;
+
+create function automatch.turn_step(p_priority smallint)
+returns bigint
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$ select case p_priority when 1 then 4 when 2 then 16 else 256 end $$;
+comment on function automatch.turn_step(smallint) is
+    'How far apart the jobs of one line stand: the inverse of a priority''s share.';
+
+create function automatch.next_turn(
+    p_school text, p_user_id uuid, p_priority smallint, out pos bigint, out first_in_line boolean
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+as $$
+declare
+    v_step bigint := automatch.turn_step(p_priority);
+    v_last constant bigint := 9223372036854775807;
+    v_clock bigint;
+    v_school_end bigint;
+    v_own_end bigint;
+begin
+    select c.last_value into v_clock from automatch.match_job_clock as c;
+    -- Nothing at or before the clock is looked at: there lie the rows that were claimed and cannot
+    -- be vacuumed yet. Rows are compared whole because only the index of the line has that order:
+    -- by pos alone Postgres may walk the index of turns, past all that wait of everybody else.
+    select j.pos into v_school_end
+    from public.match_jobs as j
+    where j.status = 'pending' and not j.deferred and j.first_in_line
+      and (j.school, j.priority, j.pos) > (p_school, p_priority, v_clock)
+      and (j.school, j.priority, j.pos) <= (p_school, p_priority, v_last)
+    order by j.school desc, j.priority desc, j.pos desc
+    limit 1;
+    select j.pos into v_own_end
+    from public.match_jobs as j
+    where j.status = 'pending' and not j.deferred
+      and (j.user_id, j.priority, j.pos) > (p_user_id, p_priority, v_clock)
+      and (j.user_id, j.priority, j.pos) <= (p_user_id, p_priority, v_last)
+    order by j.user_id desc, j.priority desc, j.pos desc
+    limit 1;
+    v_school_end := coalesce(v_school_end, v_clock);
+    first_in_line := v_own_end is null;
+    -- The people of a school stand a step apart: how far their line reaches is how many they are.
+    pos := case when first_in_line then v_school_end + v_step
+                else v_own_end + greatest(v_school_end - v_clock, v_step) end;
+end
+$$;
+comment on function automatch.next_turn(text, uuid, smallint) is
+    'Where a job that is queued now stands. Two that are queued at once may get the same position.';
+
+create function automatch.doorbell()
+returns bigint
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$ select 7310579611417370::bigint $$;
+comment on function automatch.doorbell() is 'Key of the advisory lock that a sleeping worker holds; the next two are the cleanup''s and the pauses''.';
+
+-- Whoever lets a job wait reads which schools are paused, and holds this until the commit; whoever
+-- pauses or resumes waits for them all. Else a job that is queued this moment would slip through a
+-- pause, or wait for the end of one that has ended. Taken before any job is locked.
+create function automatch.heed_pauses()
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$ select pg_advisory_xact_lock_shared(automatch.doorbell() + 2) $$;
+
+create function automatch.take_turn()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.heed_pauses();
+    if exists (select from automatch.paused_schools as s where s.school = new.school) then
+        new.run_at := 'infinity';
+    end if;
+    if new.run_at > automatch.now() then
+        new.deferred := true;
+    else
+        select t.pos, t.first_in_line into new.pos, new.first_in_line
+        from automatch.next_turn(new.school, new.user_id, new.priority) as t;
+    end if;
+    return new;
+end
+$$;
+
+create trigger match_jobs_take_turn
+before insert on public.match_jobs
+for each row
+when (new.status = 'pending' and new.pos is null)
+execute function automatch.take_turn();
+
+-- A worker that is about to sleep takes the lock of the doorbell for its session. A shared lock that cannot be
+-- had therefore means that somebody sleeps and has to be woken. While all are awake nothing is
+-- notified, which matters: a commit with a NOTIFY waits for every other such commit, fsync included.
+-- Taking the lock waits, by trying again, until no enqueuer that found everybody awake is still
+-- uncommitted; the sleeper looks once more after that, so nothing is missed.
+create function automatch.wake_workers()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not pg_try_advisory_xact_lock_shared(automatch.doorbell()) then
+        perform pg_notify('automatch_jobs', '');
+    end if;
+end
+$$;
+
+create function automatch.match_jobs_queued()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.wake_workers();
+    return null;
+end
+$$;
+
+-- Whoever queues a job, an SQL editor too.
+create trigger match_jobs_queued
+after insert on public.match_jobs
+for each statement execute function automatch.match_jobs_queued();
+
+create function public.enqueue_match_job(
+    p_face_id uuid, p_priority smallint default null, p_threshold double precision default null
+)
+returns uuid
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+begin
+    insert into public.match_jobs (face_id, user_id, school, priority, threshold)
+    select f.id, p.id, p.school,
+        coalesce(p_priority, case
+            when exists (select from public.faces as o where o.profile_id = p.id and o.id <> f.id) then 2
+            else 1
+        end),
+        p_threshold
+    from public.faces as f
+    join public.profiles as p on p.id = f.profile_id
+    where f.id = p_face_id and p.school is not null
+    -- A job that is about to end is waited for. The school stays: its turn, or its pause, is of that.
+    on conflict (face_id) where status in ('pending', 'processing')
+        do update set threshold = coalesce(excluded.threshold, match_jobs.threshold)
+    returning id into v_id;
+    return v_id;
+end
+$$;
+comment on function public.enqueue_match_job(uuid, smallint, double precision) is
+    'Queue a face for matching; while one job of it is open, that one is returned. Priority 1 for the '
+    'only photo of a person, else 2; 3 is for work that nobody waits for.';
+
+-- 32_claim_lease.sql
+
+-- How workers wait for jobs, claim them and hold them.
+
+create function public.fall_asleep()
+returns boolean
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select pg_try_advisory_lock(automatch.doorbell()) $$;
+comment on function public.fall_asleep() is
+    'From now on this session is notified of new jobs on the channel automatch_jobs, if it listens. '
+    'False: try again soon, because another sleeps already or a job is being queued this moment.';
+
+create function public.stay_awake()
+returns boolean
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select pg_advisory_unlock(automatch.doorbell()) $$;
+comment on function public.stay_awake() is 'Undo fall_asleep(), before looking for jobs.';
+
+create function automatch.call_due_jobs(p_limit integer)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+as $$
+declare
+    v_due record;
+    v_turn record;
+    v_now timestamptz := automatch.now();
+begin
+    -- Nobody pays for the lock while nothing is due.
+    if not exists (
+        select from public.match_jobs as j
+        where j.status = 'pending' and j.deferred and j.run_at <= v_now
+    ) then
+        return;
+    end if;
+    perform automatch.heed_pauses();
+    -- One by one: each has to see where the one before it stands.
+    for v_due in
+        select j.id, j.school, j.user_id, j.priority, j.pos, s.school is not null as paused
+        from public.match_jobs as j
+        join public.profiles as p on p.id = j.user_id
+        join public.faces as f on f.id = j.face_id
+        left join automatch.paused_schools as s on s.school = j.school
+        where j.status = 'pending' and j.deferred and j.run_at <= v_now
+        order by j.run_at
+        limit p_limit
+        for update of j skip locked
+        -- The claim writes the row once more, and a row written twice has its foreign keys checked
+        -- again: who is being moved or erased this moment is left for the next claim.
+        for key share of p, f skip locked
+    loop
+        if v_due.paused then
+            update public.match_jobs set run_at = 'infinity' where id = v_due.id;
+        elsif v_due.pos is not null then
+            update public.match_jobs set deferred = false where id = v_due.id;
+        else
+            select t.* into v_turn
+            from automatch.next_turn(v_due.school, v_due.user_id, v_due.priority) as t;
+            update public.match_jobs
+            set deferred = false, pos = v_turn.pos, first_in_line = v_turn.first_in_line
+            where id = v_due.id;
+        end if;
+    end loop;
+end
+$$;
+comment on function automatch.call_due_jobs(integer) is
+    'Give deferred jobs whose time has come a turn; those of a paused school wait on.';
+
+create function public.claim_match_jobs(
+    p_worker_id uuid, p_limit integer, p_lease interval, p_floor bigint default 0
+)
+returns table (
+    id uuid,
+    lease_token bigint,
+    attempts smallint,
+    max_attempts smallint,
+    face_id uuid,
+    image_path text,
+    is_embedded boolean,
+    solo boolean,
+    pos bigint
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+-- One plan, whatever the statistics say: the index of turns, in order. Without statistics, or with
+-- those of an empty queue, Postgres would read and sort all that waits.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+    v_limit integer := p_limit;
+    v_now timestamptz := automatch.now();
+    v_queue automatch.queue_settings;
+    v_turns bigint[];
+    v_ids uuid[];
+    v_alone boolean[];
+begin
+    select q.* into v_queue from automatch.queue_settings as q;
+    if v_queue.paused then
+        return;
+    end if;
+    if v_queue.concurrency is not null then
+        -- One claim of a worker at a time, or two would both find the same room.
+        perform pg_advisory_xact_lock(hashtextextended(p_worker_id::text, 0));
+        v_limit := least(p_limit, v_queue.concurrency - (
+            select count(*)::integer from public.match_jobs as j
+            where j.status = 'processing' and j.worker_id = p_worker_id
+        ));
+    end if;
+    if v_limit <= 0 then
+        return;
+    end if;
+    -- Many at once, however few are claimed: or somebody's retry would wait until the last of
+    -- 20,000 jobs of a school that goes on has its turn.
+    perform automatch.call_due_jobs(500);
+
+    select array_agg(due.id), array_agg(due.pos), array_agg(due.solo)
+    into v_ids, v_turns, v_alone
+    from (
+        select j.id, j.pos, j.solo
+        from public.match_jobs as j
+        where j.status = 'pending' and not j.deferred and j.pos >= p_floor
+        order by j.pos
+        limit v_limit
+        for update skip locked
+    ) as due;
+    if v_ids is null then
+        return;
+    end if;
+    -- Up to the first job that has to be alone; or that one.
+    v_limit := case when v_alone[1] then 1
+                    else coalesce(array_position(v_alone, true) - 1, cardinality(v_ids)) end;
+    if v_turns[v_limit] > (select c.last_value from automatch.match_job_clock as c) then
+        perform setval('automatch.match_job_clock', v_turns[v_limit]);
+    end if;
+
+    return query
+        with claimed as (
+            update public.match_jobs as j
+            set status = 'processing',
+                attempts = j.attempts + 1,
+                lease_token = j.lease_token + 1,
+                lease_expires_at = v_now + p_lease,
+                worker_id = p_worker_id,
+                started_at = v_now,
+                error_code = null,
+                error_message = null,
+                timings = jsonb_build_object('claimed', round(extract(epoch from v_now - j.created_at), 4))
+            where j.id = any (v_ids[:v_limit])
+            returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.solo, j.pos
+        )
+        select
+            c.id, c.lease_token, c.attempts, c.max_attempts, c.face_id, f.image_path,
+            coalesce(m.active, false), c.solo, c.pos
+        from claimed as c
+        join public.faces as f on f.id = c.face_id
+        left join public.embedding_models as m on m.id = f.embedding_model
+        order by c.pos;
+    perform pg_notify('automatch_feed', '');
+end
+$$;
+comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is
+    'pending -> processing: take the next due jobs under a lease; two workers never get the same one. '
+    'p_floor is a position before which the caller need not look; ask with 0 when it finds none.';
+
+create function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p_lease interval)
+returns setof uuid
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    with held as materialized (
+        select j.id
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        where j.id = any (p_job_ids) and j.status = 'processing'
+    ),
+    -- Waits for nobody: a job that is locked is being settled or erased this moment, and must not
+    -- cost the others their renewal. The next beat comes well before its lease ends.
+    free as materialized (
+        select j.id
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        where j.id = any (p_job_ids) and j.status = 'processing'
+        for no key update of j skip locked
+    ),
+    renewed as (
+        update public.match_jobs as j
+        set lease_expires_at = automatch.now() + p_lease
+        from free as f
+        where j.id = f.id
+    )
+    select h.id from held as h
+$$;
+comment on function public.renew_match_leases(uuid[], bigint[], interval) is
+    'Returns the jobs still held; what is missing from the answer is lost.';
+
+create function public.seconds_to_next_match_job()
+returns double precision
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+    select case
+        when (select q.paused from automatch.queue_settings as q) then null
+        when exists (select from public.match_jobs as j where j.status = 'pending' and not j.deferred) then 0
+        else (
+            select extract(epoch from j.run_at - automatch.now())::double precision
+            from public.match_jobs as j
+            where j.status = 'pending' and j.deferred and j.run_at < 'infinity'
+            order by j.run_at
+            limit 1
+        )
+    end
+$$;
+comment on function public.seconds_to_next_match_job() is
+    'Until the next waiting job can be claimed; 0 when one can be, null when none waits for its time.';
+
+create function public.count_waiting_match_jobs(p_most integer)
+returns integer
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+    select count(*)::integer
+    from (select from public.match_jobs as j where j.status = 'pending' limit p_most) as waiting
+$$;
+comment on function public.count_waiting_match_jobs(integer) is 'How many jobs wait, counted up to p_most.';
+
+-- 33_complete.sql
+
+-- What a worker found: embeddings, then matches.
+create type automatch.found_face as (
+    job_id uuid, face_id uuid, profile_id uuid, similarity double precision
+);
+
+create function public.store_face_embedding(
+    p_job_id uuid, p_token bigint, p_embedding vector, p_model text, p_quality jsonb, p_timings jsonb
+)
+returns boolean
+language sql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+    select exists (
+        select from public.store_face_embeddings(
+            array[p_job_id], array[p_token], array[p_embedding], p_model, array[p_quality], array[p_timings]
+        )
+    )
+$$;
+comment on function public.store_face_embedding(uuid, bigint, vector, text, jsonb, jsonb) is
+    'Keep what a worker saw; committed before it searches, so that of two people who upload at '
+    'once at least the later search finds the other. False when the lease is lost.';
+
+-- The fence of the model. Between the claim of a job and here the model may have changed: an embedding of
+-- another than the one in use is not kept, and its job is given back, to be seen with the right one.
+create function public.store_face_embeddings(
+    p_job_ids uuid[], p_tokens bigint[], p_embeddings vector[], p_model text, p_quality jsonb[],
+    p_timings jsonb[]
+)
+returns setof uuid
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    v_now timestamptz := automatch.now();
+begin
+    -- In the order of locks that lock_feeds() names; withdrawing consent takes the same.
+    perform from public.profiles as p
+    where p.id in (select j.user_id from public.match_jobs as j where j.id = any (p_job_ids))
+    order by p.id
+    for share;
+    perform from public.faces as f
+    where f.id in (select j.face_id from public.match_jobs as j where j.id = any (p_job_ids))
+    order by f.id
+    for no key update;
+    -- From here on the models cannot change places: that takes faces for itself alone.
+    if not exists (select from public.embedding_models as m where m.id = p_model and m.active) then
+        perform public.release_match_jobs(p_job_ids, p_tokens);
+        return;
+    end if;
+    return query
+        with seen as materialized (
+            select j.id, j.face_id, mine.embedding, mine.quality, mine.timings
+            from public.match_jobs as j
+            join unnest(p_job_ids, p_tokens, p_embeddings, p_quality, p_timings)
+                as mine (id, token, embedding, quality, timings)
+                on mine.id = j.id and mine.token = j.lease_token
+            where j.id = any (p_job_ids) and j.status = 'processing'
+            order by j.id
+            for no key update of j
+        ),
+        told as (
+            update public.match_jobs as j
+            set timings = j.timings || s.timings
+                          || jsonb_build_object('seen', round(extract(epoch from v_now - j.created_at), 4))
+            from seen as s
+            where j.id = s.id
+        ),
+        kept as (
+            update public.faces as f
+            set embedding = l2_normalize(s.embedding), embedding_model = p_model, quality = s.quality
+            from seen as s
+            where f.id = s.face_id
+        )
+        select s.id from seen as s;
+end
+$$;
+comment on function public.store_face_embeddings(uuid[], bigint[], vector[], text, jsonb[], jsonb[]) is
+    'Keep what a worker saw; committed before it searches, so that of two people who upload at once at '
+    'least the later search finds the other. Returns the jobs still held.';
+
+create function automatch.search_for_jobs(p_job_ids uuid[], p_tokens bigint[])
+returns automatch.found_face[]
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    v_found automatch.found_face[];
+begin
+    -- Without these a search finds nobody, which would pass for "no match".
+    if exists (
+        select from unnest(p_job_ids, p_tokens) as mine (id, token)
+        join public.match_jobs as j
+            on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
+        join public.profiles as p on p.id = j.user_id
+        where j.id = any (p_job_ids) and (p.school is null or p.gender is null)
+    ) then
+        perform automatch.refuse('profile_incomplete', 'Fill in your school and gender, then upload the photo again.');
+    end if;
+    if exists (
+        select from unnest(p_job_ids, p_tokens) as mine (id, token)
+        join public.match_jobs as j
+            on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
+        join public.faces as f on f.id = j.face_id
+        left join public.embedding_models as m on m.id = f.embedding_model and m.active
+        where j.id = any (p_job_ids) and m.id is null
+    ) then
+        perform automatch.refuse('embedding_invalid', 'The photo has no embedding of the active model.');
+    end if;
+
+    select array_agg(row(j.id, c.face_id, c.profile_id, c.similarity)::automatch.found_face)
+    into v_found
+    from unnest(p_job_ids, p_tokens) as mine (id, token)
+    join public.match_jobs as j
+        on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
+    join public.faces as f on f.id = j.face_id
+    join public.profiles as p on p.id = j.user_id
+    cross join public.match_settings as s
+    cross join lateral automatch.find_candidates(
+        f.embedding,
+        p.school,
+        case p.gender when 'male' then 'female' else 'male' end,
+        array(select automatch.hidden_from(p.id)) || p.id,
+        coalesce(j.threshold, s.threshold),
+        s.match_count
+    ) as c
+    where j.id = any (p_job_ids);
+    return coalesce(v_found, '{}');
+end
+$$;
+comment on function automatch.search_for_jobs(uuid[], bigint[]) is
+    'Who looks like the face of each job, best first; refuses a job that could not find anybody.';
+
+create function automatch.finish_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_found automatch.found_face[], p_searched_at timestamptz
+)
+returns table (job_id uuid, match_count integer)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+-- By the primary key, job by job and in the order of ids; never by a look at the whole table.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz;
+    v_finished uuid[];
+    v_counts integer[];
+    v_match_ids uuid[];
+begin
+    if cardinality(p_found) > 0 and not (select s.match_same_person from public.match_settings as s) then
+        p_found := automatch.without_same_person(p_found);
+    end if;
+    if cardinality(p_found) > 0 then
+        perform automatch.lock_feeds(array(
+            select f.profile_id from unnest(p_found) as f
+            union
+            select j.user_id from public.match_jobs as j where j.id = any (p_job_ids)
+        ));
+    end if;
+    v_now := automatch.now();
+    -- The fence, and the only write to these rows: a row written twice in a transaction has its
+    -- foreign keys checked again, which would lock the profile behind the feeds.
+    with mine as materialized (
+        select m.id, max(m.token) as token, sum(m.found)::integer as found
+        from (
+            select j.id, j.token, 0 as found from unnest(p_job_ids, p_tokens) as j (id, token)
+            union all
+            -- Again against faces: one may have been erased since the search.
+            select f.job_id, null, 1
+            from unnest(p_found) as f
+            where exists (select from public.faces as other where other.id = f.face_id)
+        ) as m
+        group by m.id
+        order by m.id
+    ),
+    finished as (
+        update public.match_jobs as j
+        set status = 'completed', completed_at = v_now, lease_expires_at = null, worker_id = null,
+            match_count = m.found,
+            timings = j.timings || jsonb_build_object(
+                'searched', round(extract(epoch from p_searched_at - j.created_at), 4),
+                'written', round(extract(epoch from v_now - j.created_at), 4)
+            )
+        from mine as m
+        where j.id = m.id and j.lease_token = m.token and j.status = 'processing'
+        returning j.id, j.match_count
+    )
+    select array_agg(f.id), array_agg(f.match_count) into v_finished, v_counts from finished as f;
+
+    if v_finished is not null and cardinality(p_found) > 0 then
+        with written as (
+            insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)
+            select
+                least(j.face_id, other.id),
+                greatest(j.face_id, other.id),
+                case when j.face_id < other.id then j.user_id else other.profile_id end,
+                case when j.face_id < other.id then other.profile_id else j.user_id end,
+                f.similarity,
+                v_now
+            from unnest(p_found) as f
+            join public.match_jobs as j on j.id = f.job_id
+            join public.faces as other on other.id = f.face_id
+            where cardinality(v_finished) = cardinality(p_job_ids) or j.id = any (v_finished)
+            -- Two jobs of one batch may have found each other.
+            on conflict (face_a_id, face_b_id) do nothing
+            returning id
+        )
+        select array_agg(w.id) into v_match_ids from written as w;
+    end if;
+    if v_match_ids is not null then
+        perform automatch.put_in_feeds(v_match_ids);
+    elsif v_finished is not null then
+        perform pg_notify('automatch_feed', '');
+    end if;
+
+    return query select f.id, f.found from unnest(v_finished, v_counts) as f (id, found);
+    -- One that this attempt finished before counts too: its commit went through, its answer was lost.
+    if cardinality(p_job_ids) > coalesce(cardinality(v_finished), 0) then
+        return query
+            select j.id, j.match_count
+            from public.match_jobs as j
+            join unnest(p_job_ids, p_tokens) as mine (id, token)
+                on mine.id = j.id and mine.token = j.lease_token
+            where j.id = any (p_job_ids) and j.status = 'completed'
+              and j.id <> all (coalesce(v_finished, '{}'));
+    end if;
+end
+$$;
+comment on function automatch.finish_jobs(uuid[], bigint[], automatch.found_face[], timestamptz) is
+    'processing -> completed: write the matches, put them in both feeds, finish.';
+
+create function public.complete_match_jobs(p_job_ids uuid[], p_tokens bigint[])
+returns table (job_id uuid, match_count integer)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_found automatch.found_face[] := automatch.search_for_jobs(p_job_ids, p_tokens);
+begin
+    return query select * from automatch.finish_jobs(p_job_ids, p_tokens, v_found, automatch.now());
+end
+$$;
+comment on function public.complete_match_jobs(uuid[], bigint[]) is
+    'processing -> completed: search, write the matches, put them in both feeds, finish; all or nothing. '
+    'Each job with the number of matches found, 0 included; one whose lease is lost is missing.';
+
+create function public.complete_match_job(p_job_id uuid, p_token bigint)
+returns integer
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select c.match_count from public.complete_match_jobs(array[p_job_id], array[p_token]) as c $$;
+comment on function public.complete_match_job(uuid, bigint) is
+    'processing -> completed: search, write the matches, put them in both feeds, finish; all or nothing. '
+    'The number of matches found, 0 included; null when the lease is lost.';
+
+create function public.finish_match_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_schools text[], p_genders text[], p_lengths integer[],
+    p_face_ids uuid[]
+)
+returns table (job_id uuid, match_count integer)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_group record;
+    v_found automatch.found_face[] := '{}';
+    v_listed uuid[] := '{}';
+    v_rest uuid[];
+    v_rest_tokens bigint[];
+begin
+    for v_group in
+        select l.school, l.gender, array_agg(l.id) as ids, array_agg(l.ends - l.length + 1) as starts,
+            array_agg(l.ends) as ends
+        from (
+            select mine.*, sum(mine.length) over (order by mine.number)::integer as ends
+            from unnest(p_job_ids, p_tokens, p_schools, p_genders, p_lengths)
+                with ordinality as mine (id, token, school, gender, length, number)
+        ) as l
+        join public.match_jobs as j on j.id = l.id and j.lease_token = l.token and j.status = 'processing'
+        join public.faces as f on f.id = j.face_id
+        join public.embedding_models as m on m.id = f.embedding_model and m.active
+        -- A person who has moved since is searched for again, below.
+        join public.profiles as p on p.id = j.user_id and p.school = l.school and p.gender <> l.gender
+        group by l.school, l.gender
+    loop
+        v_found := v_found || automatch.rank_shortlists(
+            v_group.school, v_group.gender, v_group.ids, v_group.starts, v_group.ends, p_face_ids
+        );
+        v_listed := v_listed || v_group.ids;
+    end loop;
+    select array_agg(mine.id), array_agg(mine.token) into v_rest, v_rest_tokens
+    from unnest(p_job_ids, p_tokens) as mine (id, token)
+    where mine.id <> all (v_listed);
+    if v_rest is not null then
+        v_found := v_found || automatch.search_for_jobs(v_rest, v_rest_tokens);
+    end if;
+    return query select * from automatch.finish_jobs(p_job_ids, p_tokens, v_found, automatch.now());
+end
+$$;
+comment on function public.finish_match_jobs(uuid[], bigint[], text[], text[], integer[], uuid[]) is
+    'complete_match_jobs() for jobs some of which have a shortlist: the group that was searched, and the next '
+    'p_lengths of p_face_ids. Where the group is null, or is not the person''s any more, the search is made here.';
+
+-- 34_fail_retry_release.sql
+
+-- How a job that is not completed ends or goes back, and what a person is asked.
+
+create function public.fail_match_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[]
+)
+returns setof uuid
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select public.fail_match_jobs(p_job_ids, p_tokens, p_codes, p_messages, null::jsonb[]) $$;
+comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[]) is
+    'processing -> failed, for reasons that no retry can mend. Returns the jobs that were still held.';
+
+create function public.fail_match_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[], p_face_boxes jsonb[]
+)
+returns setof uuid
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    with held as materialized (
+        select j.id, mine.code, mine.message, mine.face_boxes
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens, p_codes, p_messages, p_face_boxes)
+            as mine (id, token, code, message, face_boxes)
+            on mine.id = j.id and mine.token = j.lease_token
+        where j.id = any (p_job_ids) and j.status = 'processing'
+        order by j.id
+        for no key update of j
+    ),
+    failed as (
+        update public.match_jobs as j
+        set status = 'failed', completed_at = automatch.now(), lease_expires_at = null, worker_id = null,
+            error_code = h.code, error_message = h.message, face_boxes = h.face_boxes
+        from held as h
+        where j.id = h.id
+        returning j.id
+    ),
+    told as (
+        select pg_notify('automatch_feed', '') where exists (select from failed)
+    )
+    select f.id from failed as f left join told on true
+$$;
+comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jsonb[]) is
+    'processing -> failed, for reasons that no retry can mend; with p_face_boxes, a job then asks which face '
+    'is its owner''s. Returns the jobs that were still held.';
+
+create function public.fail_match_job(p_job_id uuid, p_token bigint, p_code text, p_message text)
+returns boolean
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from public.fail_match_jobs(array[p_job_id], array[p_token], array[p_code], array[p_message])
+    )
+$$;
+comment on function public.fail_match_job(uuid, bigint, text, text) is
+    'processing -> failed, for a reason that no retry can mend. False when the lease is lost.';
+
+create function automatch.stop_asking()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.face_boxes := null;
+    return new;
+end
+$$;
+
+-- Whoever lets the job run again, an operator too.
+create trigger match_jobs_stop_asking
+before update of status on public.match_jobs
+for each row
+when (old.face_boxes is not null and new.status <> 'failed')
+execute function automatch.stop_asking();
+
+create function public.choose_face(p_job_id uuid, p_index integer)
+returns table (face_id uuid, job_status text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_profile public.profiles;
+    v_job public.match_jobs;
+    v_chosen jsonb;
+begin
+    -- In the order of locks. Erasing the photo, the consent or the account waits here for the answer, or
+    -- the answer for it, and then finds nothing.
+    select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
+    select f.chosen_box into v_chosen
+    from public.match_jobs as j
+    join public.faces as f on f.id = j.face_id
+    where j.id = p_job_id and j.user_id = automatch.uid()
+    for no key update of f;
+    if not found then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    if not automatch.has_consent(v_profile.id) then
+        perform automatch.refuse(
+            'consent_required',
+            'Give your consent to face matching in your profile before uploading a photo.'
+        );
+    end if;
+    if v_profile.school is null or v_profile.gender is null then
+        perform automatch.refuse('profile_incomplete', 'Fill in your school and gender before choosing a face.');
+    end if;
+    perform automatch.heed_pauses();
+    select j.* into v_job from public.match_jobs as j where j.id = p_job_id for no key update;
+
+    if v_job.face_boxes is null and (v_chosen ->> 'index')::integer = p_index then
+        -- The same answer again: a second tap, or a request whose answer was lost.
+        return query select v_job.face_id, v_job.status;
+        return;
+    end if;
+    if v_job.face_boxes is null then
+        perform automatch.refuse(
+            'face_not_asked',
+            'This photo does not ask which face is yours any more; load its job again.'
+        );
+    end if;
+    if p_index is null or p_index not between 0 and jsonb_array_length(v_job.face_boxes) - 1 then
+        perform automatch.refuse('input_invalid', pg_catalog.format(
+            'The photo shows %s faces: choose an index from 0 to %s.',
+            jsonb_array_length(v_job.face_boxes), jsonb_array_length(v_job.face_boxes) - 1
+        ));
+    end if;
+    update public.faces as f
+    set chosen_box = (v_job.face_boxes -> p_index) || jsonb_build_object('index', p_index)
+    where f.id = v_job.face_id;
+    begin
+        -- Like a job that is new: its time begins now, because nobody but its owner waited until here, and
+        -- with the next claim it gets a turn behind those who wait, or its school's pause.
+        update public.match_jobs as j
+        set status = 'pending', attempts = 0, created_at = automatch.now(), school = v_profile.school,
+            deferred = true, run_at = automatch.now(), pos = null, solo = false,
+            started_at = null, completed_at = null, error_code = null, error_message = null, timings = '{}'
+        where j.id = p_job_id;
+    exception when unique_violation then
+        -- An operator has queued the photo once more, and that job may have been seen already.
+        perform automatch.refuse(
+            'face_not_asked',
+            'This photo is being looked at again this moment; load its job again.'
+        );
+    end;
+    perform automatch.wake_workers();
+    perform pg_notify('automatch_feed', '');
+    return query select v_job.face_id, 'pending'::text;
+end
+$$;
+comment on function public.choose_face(uuid, integer) is
+    'failed -> pending, for a job of the caller that asks which face is theirs: the answer is kept with the '
+    'photo, which is looked at again. The same answer again changes nothing. The photo and the job''s status.';
+
+create function automatch.retry_delay(p_attempts integer, p_first_s double precision, p_longest_s double precision)
+returns interval
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    -- Doubles with every attempt; up to half of it less keeps jobs that failed together apart.
+    select make_interval(secs => least(p_longest_s, p_first_s * power(2, least(p_attempts, 30) - 1))
+                                 * (1 - random() / 2))
+$$;
+
+create function public.retry_match_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[],
+    p_first_delay_s double precision, p_longest_delay_s double precision
+)
+returns table (job_id uuid, status text)
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    with held as materialized (
+        select j.id, j.attempts < j.max_attempts as again, mine.code, mine.message
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens, p_codes, p_messages) as mine (id, token, code, message)
+            on mine.id = j.id and mine.token = j.lease_token
+        where j.id = any (p_job_ids) and j.status = 'processing'
+        order by j.id
+        for no key update of j
+    ),
+    settled as (
+        update public.match_jobs as j
+        set status = case when h.again then 'pending' else 'failed' end,
+            deferred = h.again,
+            run_at = case when h.again
+                then automatch.now() + automatch.retry_delay(j.attempts, p_first_delay_s, p_longest_delay_s)
+                else j.run_at end,
+            -- Behind those who wait now.
+            pos = case when h.again then null else j.pos end,
+            completed_at = case when h.again then null else automatch.now() end,
+            lease_expires_at = null, worker_id = null, error_code = h.code, error_message = h.message
+        from held as h
+        where j.id = h.id
+        returning j.id, j.status
+    ),
+    told as (
+        select pg_notify('automatch_feed', '') where exists (select from settled)
+    )
+    select s.id, s.status from settled as s left join told on true
+$$;
+comment on function public.retry_match_jobs(
+    uuid[], bigint[], text[], text[], double precision, double precision
+) is
+    'processing -> pending at a later time, or failed when the attempts are used up. Each job that was '
+    'still held with its new status.';
+
+create function public.retry_match_job(
+    p_job_id uuid, p_token bigint, p_code text, p_message text,
+    p_first_delay_s double precision, p_longest_delay_s double precision
+)
+returns text
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select r.status
+    from public.retry_match_jobs(
+        array[p_job_id], array[p_token], array[p_code], array[p_message], p_first_delay_s, p_longest_delay_s
+    ) as r
+$$;
+comment on function public.retry_match_job(uuid, bigint, text, text, double precision, double precision) is
+    'processing -> pending at a later time, or failed when its attempts are used up. The new status; '
+    'null when the lease is lost.';
+
+create function public.release_match_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0'
+)
+returns integer
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    select automatch.heed_pauses();
+    with held as materialized (
+        select j.id,
+            p_delay > interval '0'
+            or exists (select from automatch.paused_schools as s where s.school = j.school) as later
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        where j.id = any (p_job_ids) and j.status = 'processing'
+        order by j.id
+        for no key update of j
+    ),
+    released as (
+        update public.match_jobs as j
+        set status = 'pending', attempts = j.attempts - 1, deferred = h.later, run_at = automatch.now() + p_delay,
+            lease_expires_at = null, worker_id = null
+        from held as h
+        where j.id = h.id
+        returning j.id
+    ),
+    told as (
+        select automatch.wake_workers() where exists (select from released)
+    )
+    select count(r.id)::integer from released as r left join told on true
+$$;
+comment on function public.release_match_jobs(uuid[], bigint[], interval) is
+    'processing -> pending in its old place and without costing an attempt: the worker stops, or its '
+    'machine is in trouble.';
+
+-- 35_sweep_cleanup.sql
+
+-- Jobs whose worker was lost, and jobs of long ago.
+
+create function public.sweep_match_jobs(
+    p_first_delay_s double precision default 0, p_longest_delay_s double precision default 0
+)
+returns integer
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    with lost as materialized (
+        select j.id, j.attempts < j.max_attempts as again
+        from public.match_jobs as j
+        where j.status = 'processing' and j.lease_expires_at < automatch.now()
+        limit 500
+        for update skip locked
+    ),
+    swept as (
+        update public.match_jobs as j
+        set status = case when l.again then 'pending' else 'failed' end,
+            -- The worker that lost it may wake up again: its token is worth nothing now.
+            lease_token = j.lease_token + 1,
+            -- If it was this job that took the worker down, it will not take others along again.
+            solo = true,
+            deferred = l.again,
+            run_at = case when l.again
+                then automatch.now() + automatch.retry_delay(j.attempts, p_first_delay_s, p_longest_delay_s)
+                else j.run_at end,
+            pos = case when l.again then null else j.pos end,
+            completed_at = case when l.again then null else automatch.now() end,
+            lease_expires_at = null, worker_id = null,
+            error_code = 'worker_lost',
+            error_message = 'The worker on this job stopped answering; it did so in '
+                            || j.attempts || ' of ' || j.max_attempts || ' attempts.'
+        from lost as l
+        where j.id = l.id
+        returning j.id
+    ),
+    told as (
+        select automatch.wake_workers(), pg_notify('automatch_feed', '') where exists (select from swept)
+    )
+    select count(s.id)::integer from swept as s left join told on true
+$$;
+comment on function public.sweep_match_jobs(double precision, double precision) is
+    'processing -> pending or failed, for jobs whose lease has run out; at once unless told otherwise, '
+    'because the lease was wait enough.';
+
+create function public.cleanup_old_match_jobs(p_older_than interval default '7 days')
+returns integer
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+-- Leaves the bitmap of the index of created_at.
+set enable_indexscan = off
+set enable_indexonlyscan = off
+as $$
+    with old as materialized (
+        select j.id
+        from public.match_jobs as j
+        where j.status in ('completed', 'failed')
+          and j.completed_at < automatch.now() - p_older_than
+          -- Follows from it, and is what the index knows; it is asked only for what is computed once.
+          and j.created_at < (select automatch.now() - p_older_than)
+          -- One at a time: two would only step over each other's rows.
+          and (select pg_try_advisory_xact_lock(automatch.doorbell() + 1))
+        limit 2000
+        for update skip locked
+    ),
+    deleted as (
+        delete from public.match_jobs as j where j.id = any (array(select o.id from old as o)) returning j.id
+    )
+    select count(*)::integer from deleted
+$$;
+comment on function public.cleanup_old_match_jobs(interval) is
+    'Delete finished jobs of long ago, 2,000 at most; call it again while it returns that many.';
+
+create function public.erase_unanswered_photo(p_older_than interval)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_profile_id uuid;
+    v_until timestamptz := automatch.now() - p_older_than;
+    v_count integer;
+begin
+    select j.user_id into v_profile_id
+    from public.match_jobs as j
+    join public.faces as f on f.id = j.face_id
+    where j.face_boxes is not null and j.completed_at < v_until and f.quality is null
+      and not exists (
+          select from public.match_jobs as open
+          where open.face_id = f.id and open.status in ('pending', 'processing')
+      )
+    order by j.completed_at
+    limit 1;
+    if not found then
+        return 0;
+    end if;
+    perform automatch.lock_for_erasing(v_profile_id);
+    -- Looked at anew behind the locks: they may have answered meanwhile.
+    delete from public.faces as f
+    where f.profile_id = v_profile_id
+      -- A photo that was accepted once, by another model, is its owner's to delete.
+      and f.quality is null
+      and exists (
+          select from public.match_jobs as j
+          where j.face_id = f.id and j.face_boxes is not null and j.completed_at < v_until
+      )
+      and not exists (
+          select from public.match_jobs as j
+          where j.face_id = f.id and j.status in ('pending', 'processing')
+      );
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function public.erase_unanswered_photo(interval) is
+    'Erase the photos of one person that asked which face is theirs and got no answer for so long, with their '
+    'jobs. How many; call it again until that is 0.';
+
+-- 36_queue_admin.sql
+
+-- What operators do with the queue.
+
+create function automatch.change_pauses()
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$ select pg_advisory_xact_lock(automatch.doorbell() + 2) $$;
+comment on function automatch.change_pauses() is 'Wait for whoever has read the pauses: see heed_pauses().';
+
+create function public.pause_match_jobs(p_school text default null, p_actor text default null)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school text;
+    v_waiting integer;
+begin
+    if p_school is null then
+        update automatch.queue_settings set paused = true;
+        select count(*)::integer into v_waiting from public.match_jobs as j where j.status = 'pending';
+    else
+        v_school := automatch.school_named(p_school);
+        perform automatch.change_pauses();
+        insert into automatch.paused_schools (school) values (v_school) on conflict do nothing;
+        with waiting as materialized (
+            select j.id
+            from public.match_jobs as j
+            where j.status = 'pending' and j.school = v_school
+            order by j.id
+            for no key update
+        )
+        -- Without their turns: they would all come before everybody else when they go on.
+        update public.match_jobs as j
+        set deferred = true, run_at = 'infinity', pos = null
+        from waiting as w
+        where j.id = w.id;
+        get diagnostics v_waiting = row_count;
+    end if;
+    perform automatch.audit(p_actor, 'pause', jsonb_build_object('school', v_school, 'waiting', v_waiting));
+    return v_waiting;
+end
+$$;
+comment on function public.pause_match_jobs(text, text) is
+    'No job is claimed any more, of one school or (without one) at all; uploads are still taken, and '
+    'what is being worked on is finished. The number of jobs that wait now.';
+
+create function public.resume_match_jobs(p_school text default null, p_actor text default null)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school text;
+    v_waiting integer;
+begin
+    if p_school is null then
+        update automatch.queue_settings set paused = false;
+        select count(*)::integer into v_waiting
+        from public.match_jobs as j where j.status = 'pending' and j.run_at < 'infinity';
+    else
+        v_school := automatch.school_named(p_school);
+        perform automatch.change_pauses();
+        delete from automatch.paused_schools where school = v_school;
+        with waiting as materialized (
+            select j.id
+            from public.match_jobs as j
+            where j.status = 'pending' and j.deferred and j.school = v_school and j.run_at = 'infinity'
+            order by j.id
+            for no key update
+        )
+        -- In the order in which they came; each gets a turn as claims come by.
+        update public.match_jobs as j
+        set run_at = j.created_at
+        from waiting as w
+        where j.id = w.id;
+        get diagnostics v_waiting = row_count;
+    end if;
+    perform automatch.audit(p_actor, 'resume', jsonb_build_object('school', v_school, 'waiting', v_waiting));
+    perform automatch.wake_workers();
+    return v_waiting;
+end
+$$;
+comment on function public.resume_match_jobs(text, text) is
+    'Undo pause_match_jobs(), for one school or (without one) for the whole queue; schools that were '
+    'paused by name stay so. The number of jobs that go on.';
+
+create function public.set_match_concurrency(p_jobs integer, p_actor text default null)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_jobs < 1 then
+        perform automatch.refuse('input_invalid', 'A worker holds at least one job; to stop all, pause the queue.');
+    end if;
+    update automatch.queue_settings set concurrency = p_jobs;
+    perform automatch.audit(p_actor, 'concurrency', jsonb_build_object('jobs', p_jobs));
+    perform automatch.wake_workers();
+end
+$$;
+comment on function public.set_match_concurrency(integer, text) is
+    'How many jobs each worker may hold at once, from its next claim on; null leaves it to its settings.';
+
+create function public.retry_failed_match_jobs(
+    p_job_ids uuid[] default null, p_code text default null, p_actor text default null
+)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    loop
+        begin
+            with failed as materialized (
+                select j.id, j.face_id, j.completed_at
+                from public.match_jobs as j
+                where j.status = 'failed'
+                  and (p_job_ids is null or j.id = any (p_job_ids))
+                  and (p_code is null or j.error_code = p_code)
+                  and not exists (
+                      select from public.match_jobs as open
+                      where open.face_id = j.face_id and open.status in ('pending', 'processing')
+                  )
+                  -- A photo that was searched for since is helped; whoever names the job wants it anyway.
+                  and (p_job_ids is not null or not exists (
+                      select from public.match_jobs as later
+                      where later.face_id = j.face_id and later.status = 'completed'
+                        and later.completed_at >= j.completed_at
+                  ))
+                order by j.id
+                for no key update of j
+            ),
+            -- A photo has one open job: of several that failed, the newest.
+            newest as (
+                select distinct on (f.face_id) f.id from failed as f order by f.face_id, f.completed_at desc, f.id
+            ),
+            again as (
+                update public.match_jobs as j
+                set status = 'pending', attempts = 0, deferred = true, run_at = automatch.now(), pos = null, solo = false,
+                    completed_at = null, error_code = null, error_message = null
+                from newest as n
+                where j.id = n.id
+                returning j.id
+            )
+            select count(*)::integer into v_count from again;
+            exit;
+        exception when unique_violation then
+            -- One of the photos was queued this moment. Now that job is seen.
+            null;
+        end;
+    end loop;
+    perform automatch.audit(
+        p_actor, 'retry', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'code', p_code, 'count', v_count)
+    );
+    perform automatch.wake_workers();
+    perform pg_notify('automatch_feed', '');
+    return v_count;
+end
+$$;
+comment on function public.retry_failed_match_jobs(uuid[], text, text) is
+    'failed -> pending with all attempts before them: the jobs named, those of one error code, or all. '
+    'The number of them.';
+
+create function public.cancel_match_jobs(p_job_ids uuid[], p_actor text default null)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    with open as materialized (
+        select j.id
+        from public.match_jobs as j
+        where j.id = any (p_job_ids) and j.status in ('pending', 'processing')
+        order by j.id
+        for no key update of j
+    ),
+    cancelled as (
+        update public.match_jobs as j
+        set status = 'failed', completed_at = automatch.now(), deferred = false,
+            -- Whoever works on it writes nothing any more.
+            lease_token = j.lease_token + 1, lease_expires_at = null, worker_id = null,
+            error_code = 'job_cancelled',
+            error_message = 'The search for this photo was stopped by the operator.'
+        from open as o
+        where j.id = o.id
+        returning j.id
+    )
+    select count(*)::integer into v_count from cancelled;
+    perform automatch.audit(
+        p_actor, 'cancel', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'count', v_count)
+    );
+    perform pg_notify('automatch_feed', '');
+    return v_count;
+end
+$$;
+comment on function public.cancel_match_jobs(uuid[], text) is
+    'pending or processing -> failed, with the code job_cancelled. The number of jobs that were open.';
+
+create function public.requeue_match_job(
+    p_job_id uuid, p_threshold double precision default null, p_actor text default null
+)
+returns uuid
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face_id uuid;
+    v_id uuid;
+begin
+    if p_threshold <= 0 or p_threshold >= 1 then
+        perform automatch.refuse('input_invalid', 'A threshold is a similarity between 0 and 1, such as 0.4.');
+    end if;
+    select j.face_id into v_face_id from public.match_jobs as j where j.id = p_job_id;
+    if not found then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    v_id := public.enqueue_match_job(v_face_id, null, p_threshold);
+    if v_id is null then
+        perform automatch.refuse('profile_incomplete', 'The person of this photo names no school any more.');
+    end if;
+    perform automatch.audit(
+        p_actor, 'requeue', jsonb_build_object('job', p_job_id, 'threshold', p_threshold, 'new_job', v_id)
+    );
+    return v_id;
+end
+$$;
+comment on function public.requeue_match_job(uuid, double precision, text) is
+    'Search for the photo of a job once more, with a threshold of its own if one is given; matches that '
+    'are there stay. The new job, or the one of the photo that is open already.';
+
+create function public.prioritize_match_jobs(p_job_ids uuid[], p_priority smallint default 1::smallint, p_actor text default null)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_job record;
+    v_turn record;
+    v_count integer := 0;
+begin
+    if p_priority not between 1 and 3 then
+        perform automatch.refuse('input_invalid', 'A priority is 1 (soon), 2 (as usual) or 3 (when nobody waits).');
+    end if;
+    for v_job in
+        select j.id, j.school, j.user_id, j.deferred
+        from public.match_jobs as j
+        where j.id = any (p_job_ids) and j.status = 'pending' and j.priority <> p_priority
+        order by j.id
+        for no key update of j
+    loop
+        select t.* into v_turn from automatch.next_turn(v_job.school, v_job.user_id, p_priority) as t;
+        update public.match_jobs as j
+        set priority = p_priority,
+            pos = case when v_job.deferred then null else v_turn.pos end,
+            first_in_line = v_turn.first_in_line
+        where j.id = v_job.id;
+        v_count := v_count + 1;
+    end loop;
+    perform automatch.audit(
+        p_actor, 'prioritize',
+        jsonb_build_object('jobs', to_jsonb(p_job_ids), 'priority', p_priority, 'count', v_count)
+    );
+    return v_count;
+end
+$$;
+comment on function public.prioritize_match_jobs(uuid[], smallint, text) is
+    'Give waiting jobs another priority and a new turn. The number of jobs that changed.';
+
+create function public.get_match_queue()
+returns table (
+    paused boolean,
+    concurrency integer,
+    paused_schools text[],
+    waiting bigint,
+    deferred bigint,
+    processing bigint,
+    expired_leases bigint,
+    workers bigint,
+    oldest_waiting_s double precision
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        q.paused,
+        q.concurrency,
+        array(select s.school from automatch.paused_schools as s order by s.school),
+        open.waiting, open.deferred, open.processing, open.expired, open.workers, open.oldest_waiting_s
+    from automatch.queue_settings as q
+    -- What is open, by two partial indexes: the finished rows are not looked at.
+    cross join (
+        select
+            count(*) filter (where j.status = 'pending' and not j.deferred) as waiting,
+            count(*) filter (where j.deferred) as deferred,
+            count(*) filter (where j.status = 'processing') as processing,
+            count(*) filter (where j.lease_expires_at < automatch.now()) as expired,
+            count(distinct j.worker_id) as workers,
+            extract(epoch from automatch.now() - min(j.created_at) filter (
+                where j.status = 'pending' and not j.deferred
+            ))::double precision as oldest_waiting_s
+        from public.match_jobs as j
+        where j.status in ('pending', 'processing')
+    ) as open
+$$;
+comment on function public.get_match_queue() is
+    'The queue at a glance: what waits, what is worked on, what is paused. Times in seconds.';
+
+create function public.list_match_jobs(
+    p_status text default null, p_school text default null, p_code text default null,
+    p_job_ids uuid[] default null, p_limit integer default 50
+)
+returns table (
+    id uuid, face_id uuid, user_id uuid, school text, status text, priority smallint, attempts smallint,
+    max_attempts smallint, error_code text, error_message text, created_at timestamptz, run_at timestamptz,
+    started_at timestamptz, completed_at timestamptz, deferred boolean, solo boolean, worker_id uuid,
+    lease_expires_at timestamptz, threshold double precision, match_count integer, timings jsonb
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        j.id, j.face_id, j.user_id, j.school, j.status, j.priority, j.attempts, j.max_attempts, j.error_code,
+        j.error_message, j.created_at, nullif(j.run_at, 'infinity'), j.started_at, j.completed_at, j.deferred,
+        j.solo, j.worker_id, j.lease_expires_at, j.threshold, j.match_count, j.timings
+    from public.match_jobs as j
+    where (p_status is null or j.status = p_status)
+      and (p_school is null or j.school = p_school)
+      and (p_code is null or j.error_code = p_code)
+      and (p_job_ids is null or j.id = any (p_job_ids))
+    order by j.created_at desc, j.id
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.list_match_jobs(text, text, text, uuid[], integer) is
+    'Jobs of everybody, newest first; run_at is null while the school is paused.';
+
+create function public.get_match_job_stats()
+returns table (status text, count bigint, oldest_created_at timestamptz, avg_seconds double precision)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select j.status, count(*), min(j.created_at),
+        avg(extract(epoch from j.completed_at - j.created_at))::double precision
+    from public.match_jobs as j
+    group by j.status
+    order by j.status
+$$;
+comment on function public.get_match_job_stats() is 'How many jobs are in each status, and how long they took.';
+
+-- 40_search.sql
+
+-- From an embedding to the faces that are most like it.
+create table automatch.search_settings (
+    only_row boolean primary key default true,
+    audit_one_in integer not null default 1000,
+    index_from integer not null default 50000,
+    index_until integer not null default 35000,
+    most_indexes integer not null default 20,
+    m integer not null default 24,
+    ef_construction integer not null default 128,
+    ef_search integer not null default 400,
+    exchanged_by xid8 not null default '0',
+    constraint there_is_one_row check (only_row),
+    constraint audit_one_in_is_positive check (audit_one_in > 0),
+    constraint index_goes_below_where_it_comes check (index_until between 1 and index_from),
+    constraint most_indexes_is_not_negative check (most_indexes >= 0),
+    constraint m_is_2_to_100 check (m between 2 and 100),
+    constraint ef_construction_is_2_m_to_1000 check (ef_construction between 2 * m and 1000),
+    constraint ef_search_is_100_to_1000 check (ef_search between 100 and 1000)
+);
+comment on table automatch.search_settings is 'What `automatch tune` changes.';
+comment on column automatch.search_settings.index_from is
+    'A group of so many faces gets an index of its own; one that shrinks below index_until loses it.';
+comment on column automatch.search_settings.ef_search is 'How many faces a search of such an index collects.';
+comment on column automatch.search_settings.exchanged_by is
+    'The transaction that exchanged the models last: a copy of a group from before is worth nothing.';
+insert into automatch.search_settings default values;
+
+create function automatch.find_candidates(
+    p_embedding vector,
+    p_school text,
+    p_gender text,
+    p_exclude_profile_ids uuid[],
+    p_threshold double precision,
+    p_count integer
+)
+returns table (face_id uuid, profile_id uuid, similarity double precision)
+language plpgsql
+stable
+security definer
+parallel safe
+set search_path = pg_catalog, public, extensions, pg_temp
+-- One plan, whatever the sizes and the statistics: one partition, through its primary key; then the
+-- shortlist, one face at a time. Left to itself the planner reads a partition whole because one large
+-- school is in it, or all of faces (with long embeddings, 100,000 of them took 370 ms) to rank 30.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+declare
+    v_query vector := l2_normalize(p_embedding);
+    -- Cast once: inside the row expression it would be cast for every row.
+    v_query_half halfvec := v_query::halfvec;
+    v_model public.embedding_models;
+    v_bound double precision;
+    v_indexed record;
+begin
+    select m.* into v_model from public.embedding_models as m where m.active;
+    if vector_norm(v_query) = 0 then
+        return;
+    end if;
+    v_bound := automatch.cosine_bound(p_threshold, v_model.midpoint, v_model.width);
+
+    if exists (
+        select from automatch.group_indexes as g
+        where g.school = p_school and g.gender = p_gender and g.ready
+    ) then
+        select * into v_indexed
+        from automatch.find_in_index(v_query, p_school, p_gender, p_exclude_profile_ids, v_bound, p_count);
+        if v_indexed.is_complete then
+            return query
+                select b.face_id, b.profile_id,
+                    automatch.similarity(b.cosine, v_model.midpoint, v_model.width)
+                from (
+                    select distinct on (e.profile_id) e.face_id, e.profile_id, e.cosine
+                    from unnest(v_indexed.face_ids, v_indexed.profile_ids, v_indexed.cosines)
+                        as e (face_id, profile_id, cosine)
+                    where e.cosine >= v_bound
+                    order by e.profile_id, e.cosine desc, e.face_id
+                ) as b
+                order by b.cosine desc, b.face_id
+                limit p_count;
+            return;
+        end if;
+    end if;
+
+    return query
+    with near as materialized (
+        -- Rounding to half precision moves a cosine of unit vectors by less than 0.001 (2^-11 for each
+        -- of the two), so with twice that nobody over the threshold is lost here.
+        -- "+ 0" keeps any vector index out.
+        select i.face_id, i.profile_id, (i.embedding <#> v_query_half) + 0 as distance
+        from public.face_index as i
+        where i.school = p_school
+          and i.gender = p_gender
+          and (i.embedding <#> v_query_half) <= 0.002 - v_bound
+          and not (i.profile_id = any (p_exclude_profile_ids))
+    ),
+    people as materialized (
+        select n.profile_id, min(n.distance) as distance
+        from near as n
+        group by n.profile_id
+        order by min(n.distance)
+        limit p_count
+    ),
+    -- What makes it exact: whoever is among the best p_count is, in half precision, at most
+    -- 2 * 0.001 behind the last of the best p_count there. So a cloud of near-ties is read whole.
+    shortlist as materialized (
+        select n.face_id, n.profile_id
+        from near as n
+        where n.distance <= (select max(p.distance) + 0.002 from people as p)
+    ),
+    exact as (
+        select s.face_id, s.profile_id, -(f.embedding <#> v_query) as cosine
+        from shortlist as s
+        join public.faces as f on f.id = s.face_id
+    ),
+    best as (
+        select distinct on (e.profile_id) e.face_id, e.profile_id, e.cosine
+        from exact as e
+        where e.cosine >= v_bound
+        order by e.profile_id, e.cosine desc, e.face_id
+    )
+    select b.face_id, b.profile_id, automatch.similarity(b.cosine, v_model.midpoint, v_model.width)
+    from best as b
+    order by b.cosine desc, b.face_id
+    limit p_count;
+end
+$$;
+comment on function automatch.find_candidates(vector, text, text, uuid[], double precision, integer) is
+    'The people of one school and gender most like the query, best first, one face each.';
+
+create function public.find_similar_faces_filtered(
+    query_embedding vector,
+    user_school text,
+    user_gender text,
+    exclude_profile_id uuid default null,
+    match_threshold double precision default 0.5,
+    match_count integer default 20
+)
+returns table (
+    face_id uuid,
+    profile_id uuid,
+    similarity double precision,
+    image_path text,
+    profile_name text,
+    profile_gender text,
+    profile_school text
+)
+language sql
+stable
+security definer
+parallel safe
+set search_path = pg_catalog, public, extensions, pg_temp
+-- Else two whole tables are read to name the 20 (38 ms among 20,000 faces).
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    select c.face_id, c.profile_id, c.similarity, f.image_path, p.name, p.gender, p.school
+    from automatch.find_candidates(
+        query_embedding,
+        user_school,
+        case user_gender when 'male' then 'female' when 'female' then 'male' end,
+        array_remove(array[exclude_profile_id], null),
+        match_threshold,
+        match_count
+    ) as c
+    join public.faces as f on f.id = c.face_id
+    join public.profiles as p on p.id = c.profile_id
+    order by c.similarity desc, c.face_id
+$$;
+comment on function public.find_similar_faces_filtered(vector, text, text, uuid, double precision, integer) is
+    'The people of user_school and of the gender opposite to user_gender who look most alike, '
+    'best first, at most one face a person, similarity on the 0..1 scale of the active model.';
+
+-- 41_search_batch.sql
+
+-- Searching for many jobs of one group at once, in the worker.
+
+create function public.read_search_jobs(p_job_ids uuid[], p_tokens bigint[])
+returns table (
+    job_id uuid, school text, gender text, embedding vector, bound double precision, match_count integer,
+    hidden uuid[]
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+    select
+        j.id, p.school, case p.gender when 'male' then 'female' else 'male' end, f.embedding,
+        automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width), s.match_count,
+        array(select automatch.hidden_from(p.id))
+    from unnest(p_job_ids, p_tokens) as mine (id, token)
+    join public.match_jobs as j
+        on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
+    join public.faces as f on f.id = j.face_id
+    join public.embedding_models as m on m.id = f.embedding_model and m.active
+    join public.profiles as p on p.id = j.user_id
+    cross join public.match_settings as s
+    where p.school is not null and p.gender is not null
+$$;
+comment on function public.read_search_jobs(uuid[], bigint[]) is
+    'What each job looks for: the group (school, gender searched), the embedding, the least cosine, and whom '
+    'its person does not see. Jobs that cannot be searched for, or are not held, are missing.';
+
+create function public.read_search_group(
+    p_school text, p_gender text, p_horizon xid8 default null,
+    out known bigint, out horizon xid8, out face_ids bytea, out profile_ids bytea, out embeddings bytea,
+    out settled bytea
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+declare
+    -- Every transaction below its snapshot's xmin had ended when the reader looked last. So a row
+    -- of such a transaction that is here now was there then: when as many are counted as the reader
+    -- kept, they are the very same ones, and all others come along anew.
+    v_known_age integer := case when p_horizon is null then 2147483647 else age(p_horizon::xid) end;
+    v_settled_age integer;
+begin
+    horizon := pg_snapshot_xmin(pg_current_snapshot());
+    v_settled_age := age(horizon::xid);
+    select
+        count(*) filter (where i.age > v_known_age),
+        coalesce(string_agg(uuid_send(i.face_id), '') filter (where i.age <= v_known_age), ''),
+        coalesce(string_agg(uuid_send(i.profile_id), '') filter (where i.age <= v_known_age), ''),
+        coalesce(string_agg(halfvec_send(i.embedding), '') filter (where i.age <= v_known_age), ''),
+        coalesce(string_agg(
+            case when i.age > v_settled_age then '\x01'::bytea else '\x00'::bytea end, ''
+        ) filter (where i.age <= v_known_age), '')
+    into known, face_ids, profile_ids, embeddings, settled
+    from (
+        select g.face_id, g.profile_id, g.embedding, age(g.xmin) as age
+        from public.face_index as g
+        where g.school = p_school and g.gender = p_gender
+        offset 0
+    ) as i;
+    -- The rows of another model are older than the exchange that brought them here, and would pass for
+    -- the very same ones.
+    if p_horizon <= (select s.exchanged_by from automatch.search_settings as s) then
+        known := -1;
+    end if;
+end
+$$;
+comment on function public.read_search_group(text, text, xid8) is
+    'The faces of a group that changed since the horizon that an earlier answer gave, one behind the other '
+    'in binary form; known: how many others there are. When that is not what the reader kept, somebody left: '
+    'read again without a horizon, which gives all.';
+
+create function automatch.rank_shortlists(
+    p_school text, p_gender text, p_job_ids uuid[], p_starts integer[], p_ends integer[], p_face_ids uuid[]
+)
+returns automatch.found_face[]
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+declare
+    v_found automatch.found_face[];
+begin
+    with asking as materialized (
+        select
+            j.id, mine.starts, mine.ends, l2_normalize(f.embedding) as query, s.match_count,
+            m.midpoint, m.width,
+            automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width) as bound,
+            array(select automatch.hidden_from(j.user_id)) || j.user_id as hidden
+        from unnest(p_job_ids, p_starts, p_ends) as mine (id, starts, ends)
+        join public.match_jobs as j on j.id = mine.id
+        join public.faces as f on f.id = j.face_id
+        join public.embedding_models as m on m.id = f.embedding_model and m.active
+        cross join public.match_settings as s
+    ),
+    exact as materialized (
+        select a.id, i.face_id, i.profile_id, -(f.embedding <#> a.query) as cosine, a.bound, a.match_count,
+            a.midpoint, a.width
+        from asking as a
+        cross join lateral unnest(p_face_ids[a.starts:a.ends]) as s (face_id)
+        -- Whoever is not in the group any more is not found, whatever the shortlist says.
+        join public.face_index as i
+            on i.school = p_school and i.gender = p_gender and i.face_id = s.face_id
+        join public.faces as f on f.id = s.face_id
+        where not (i.profile_id = any (a.hidden))
+    ),
+    best as (
+        select distinct on (e.id, e.profile_id) e.*
+        from exact as e
+        where e.cosine >= e.bound
+        order by e.id, e.profile_id, e.cosine desc, e.face_id
+    ),
+    placed as (
+        select b.*, row_number() over (partition by b.id order by b.cosine desc, b.face_id) as place
+        from best as b
+    )
+    select array_agg(row(
+        p.id, p.face_id, p.profile_id, automatch.similarity(p.cosine, p.midpoint, p.width)
+    )::automatch.found_face)
+    into v_found
+    from placed as p
+    where p.place <= p.match_count;
+    return coalesce(v_found, '{}');
+end
+$$;
+comment on function automatch.rank_shortlists(text, text, uuid[], integer[], integer[], uuid[]) is
+    'The answers of find_candidates() for jobs that search one group, when those are on the shortlists: of '
+    'a job, the faces of p_face_ids from its start to its end.';
+
+-- 42_large_groups.sql
+
+-- Groups that are so large that they are searched through an index of their own.
+create table automatch.group_indexes (
+    school text not null,
+    gender text not null,
+    index_name text not null unique,
+    ready boolean not null default false,
+    m integer not null,
+    ef_construction integer not null,
+    built_at timestamptz,
+    primary key (school, gender)
+);
+comment on table automatch.group_indexes is
+    'Groups that are searched through an index of their own; one that is not ready is not used.';
+
+create function automatch.find_in_index(
+    p_embedding vector,
+    p_school text,
+    p_gender text,
+    p_exclude_profile_ids uuid[],
+    p_bound double precision,
+    p_count integer,
+    out is_complete boolean, out face_ids uuid[], out profile_ids uuid[], out cosines double precision[]
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+-- The index or nothing; having settings of its own also ends the two below with the function.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+declare
+    v_query vector := l2_normalize(p_embedding);
+    v_query_half halfvec := v_query::halfvec;
+    v_ef integer;
+    v_faces uuid[];
+    v_profiles uuid[];
+    v_distances double precision[];
+    v_last double precision;
+begin
+    select s.ef_search into v_ef from automatch.search_settings as s;
+    perform set_config('hnsw.ef_search', v_ef::text, true), set_config('hnsw.iterative_scan', 'off', true);
+    -- Literals, or the planner cannot tell that the index is that of this group. The threshold stays
+    -- outside: inside, it would only take rows away from those the index hands out.
+    execute format(
+        'select array_agg(n.face_id), array_agg(n.profile_id), array_agg(n.distance), max(n.distance)
+        from (
+            select i.face_id, i.profile_id, i.embedding <#> $1 as distance
+            from public.face_index as i
+            where i.school = %L and i.gender = %L
+            order by i.embedding <#> $1
+            limit %s
+        ) as n', p_school, p_gender, v_ef
+    ) into v_faces, v_profiles, v_distances, v_last using v_query_half;
+
+    with near as materialized (
+        select n.face_id, n.profile_id, n.distance
+        from unnest(v_faces, v_profiles, v_distances) as n (face_id, profile_id, distance)
+        where n.distance <= 0.002 - p_bound and not (n.profile_id = any (p_exclude_profile_ids))
+    ),
+    people as materialized (
+        select min(n.distance) as distance from near as n group by n.profile_id order by 1 limit p_count
+    ),
+    cut as materialized (
+        select count(*) as people, coalesce(max(p.distance), 0) + 0.002 as distance from people as p
+    ),
+    exact as (
+        select n.face_id, n.profile_id, -(f.embedding <#> v_query) as cosine
+        from near as n
+        join public.faces as f on f.id = n.face_id
+        where n.distance <= (select c.distance from cut as c)
+    )
+    select
+        -- Either all that could matter was handed out, or everybody over the threshold.
+        coalesce(v_last > 0.002 - p_bound or (c.people = p_count and c.distance <= v_last), false),
+        array(select e.face_id from exact as e order by e.face_id),
+        array(select e.profile_id from exact as e order by e.face_id),
+        array(select e.cosine from exact as e order by e.face_id)
+    into is_complete, face_ids, profile_ids, cosines
+    from cut as c;
+end
+$$;
+comment on function automatch.find_in_index(vector, text, text, uuid[], double precision, integer) is
+    'Like the shortlist of find_candidates(), from the index of a group. Not complete: the index did not hand '
+    'out enough faces to tell, and the group has to be read.';
+
+create function automatch.list_search_groups(p_limit integer)
+returns table (
+    school text, gender text, faces bigint, index_name text, index_ready boolean, index_bytes bigint,
+    audits bigint, recall double precision
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select g.school, g.gender, g.faces, x.index_name, x.ready,
+        pg_relation_size(to_regclass('public.' || quote_ident(x.index_name))), coalesce(a.audits, 0), a.recall
+    from (
+        select i.school, i.gender, count(*) as faces
+        from public.face_index as i
+        group by i.school, i.gender
+        order by count(*) desc, i.school, i.gender
+        limit p_limit
+    ) as g
+    left join automatch.group_indexes as x on x.school = g.school and x.gender = g.gender
+    left join lateral (
+        select count(*) as audits, sum(s.found)::double precision / nullif(sum(s.expected), 0) as recall
+        from automatch.search_audits as s
+        where s.school = g.school and s.gender = g.gender
+    ) as a on true
+    order by g.faces desc, g.school, g.gender
+$$;
+comment on function automatch.list_search_groups(integer) is 'The largest groups, how they are searched, and their recall.';
+
+-- 43_explain.sql
+
+-- What a person is told about a search of theirs.
+
+create function automatch.roughly(p_count bigint)
+returns integer
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- Down to two digits, at least to tens: 0 stands for fewer than 10. With exact counts, whoever
+    -- looks before and after learns that one certain person paused, joined or left.
+    select case
+        when p_count < 100 then p_count / 10 * 10
+        else p_count / power(10, length(p_count::text) - 2)::bigint
+             * power(10, length(p_count::text) - 2)::bigint
+    end::integer
+$$;
+comment on function automatch.roughly(bigint) is
+    'A count that may be told: rounded down to two digits and to tens; fewer than 10 is 0.';
+
+create function public.match_pool()
+returns table (
+    school integer, other_gender integer, findable integer, hidden integer, threshold double precision
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        automatch.roughly((
+            select count(*) from public.profiles as p
+            where p.school = me.school and p.profile_type = 'user'
+        )),
+        automatch.roughly((
+            select count(*) from public.profiles as p
+            where p.school = me.school and p.profile_type = 'user' and p.gender <> me.gender
+        )),
+        -- Whoever hid from the caller counts as not findable, together with all who paused, have no
+        -- photo or gave no consent: nobody learns that they were blocked.
+        automatch.roughly((
+            select count(distinct i.profile_id) from public.face_index as i
+            where i.school = me.school
+              and i.gender = case me.gender when 'male' then 'female' when 'female' then 'male' end
+              and i.profile_id <> all (array(select automatch.hidden_from(me.id)))
+        )),
+        (
+            select count(*)::integer from (
+                select b.blocked_profile_id from public.profile_blocks as b where b.profile_id = me.id
+                union
+                select d.other_profile_id from public.match_dismissals as d where d.profile_id = me.id
+            ) as own
+        ),
+        (select s.threshold from public.match_settings as s)
+    from public.profiles as me
+    where me.id = (select automatch.uid())
+$$;
+comment on function public.match_pool() is
+    'Among how many people the caller is searched for, roughly: of their school, of the opposite gender, '
+    'findable for them; exactly: whom they hid themselves, and the threshold.';
+
+create function public.explain_match_job(p_job_id uuid)
+returns table (
+    school integer,
+    other_gender integer,
+    findable integer,
+    hidden integer,
+    threshold double precision,
+    over_threshold integer
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+-- As the search: the rows of one school and gender, read in place.
+set plan_cache_mode = force_generic_plan
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+#variable_conflict use_column
+declare
+    v_asked record;
+    v_half halfvec;
+    v_hidden uuid[];
+    v_count bigint;
+begin
+    select p.id, p.school, case p.gender when 'male' then 'female' when 'female' then 'male' end as wanted,
+        f.embedding, coalesce(j.threshold, s.threshold) as threshold,
+        automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width) as bound
+    into v_asked
+    from public.match_jobs as j
+    join public.profiles as p on p.id = j.user_id
+    join public.faces as f on f.id = j.face_id
+    join public.embedding_models as m on m.id = f.embedding_model and m.active
+    cross join public.match_settings as s
+    where j.id = p_job_id and j.user_id = automatch.uid();
+    if not found then
+        return;
+    end if;
+    v_half := v_asked.embedding::halfvec;
+    v_hidden := array(select automatch.hidden_from(v_asked.id));
+    select count(distinct i.profile_id) into v_count
+    from public.face_index as i
+    where i.school = v_asked.school
+      and i.gender = v_asked.wanted
+      and (i.embedding <#> v_half) <= -v_asked.bound
+      and i.profile_id <> all (v_hidden);
+    return query
+        select m.school, m.other_gender, m.findable, m.hidden, v_asked.threshold, automatch.roughly(v_count)
+        from public.match_pool() as m;
+end
+$$;
+comment on function public.explain_match_job(uuid) is
+    'match_pool() with the threshold of one of the caller''s jobs and, roughly, how many people reach it now; '
+    'nothing while its photo has no embedding.';
+
+-- 44_thresholds_calibration.sql
+
+-- How alike two people must be, and what is known about that.
+create table public.match_settings (
+    only_row boolean primary key default true,
+    threshold double precision not null default 0.5,
+    match_count integer not null default 20,
+    match_same_person boolean not null default true,
+    constraint there_is_one_row check (only_row),
+    constraint threshold_is_a_similarity check (threshold > 0 and threshold < 1),
+    constraint match_count_is_1_to_100 check (match_count between 1 and 100)
+);
+comment on column public.match_settings.match_same_person is
+    'Whether two accounts that look like one person match like any two; set_match_same_person() writes it.';
+insert into public.match_settings default values;
+
+create table automatch.reruns (
+    id integer generated always as identity primary key,
+    reason text not null,
+    actor text,
+    requested_at timestamptz not null default automatch.now(),
+    -- Photos up to this id are queued; uuids are compared as bytes.
+    last_face_id uuid not null default '00000000-0000-0000-0000-000000000000',
+    queued integer not null default 0,
+    finished_at timestamptz
+);
+comment on table automatch.reruns is
+    'Wishes to search again for all photos. Workers queue them bit by bit, so that they never fill the queue.';
+create unique index reruns_one_is_open on automatch.reruns ((true)) where finished_at is null;
+
+create function automatch.count_photos_to_rerun()
+returns integer
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select count(*)::integer
+    from public.faces as f
+    join public.embedding_models as m on m.id = f.embedding_model and m.active
+    join public.profiles as p on p.id = f.profile_id
+    where p.school is not null and p.gender is not null and not p.simulated
+$$;
+
+create function public.set_match_threshold(
+    p_threshold double precision, p_rerun boolean default false, p_actor text default null
+)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_before double precision;
+    v_photos integer := 0;
+begin
+    -- NaN is greater than any number here.
+    if p_threshold is null or not (p_threshold > 0 and p_threshold < 1) then
+        perform automatch.refuse('input_invalid', 'A threshold is a similarity between 0 and 1, such as 0.4.');
+    end if;
+    select s.threshold into v_before from public.match_settings as s for update;
+    update public.match_settings set threshold = p_threshold;
+    if p_rerun then
+        -- What an earlier wish has queued was searched for with another threshold.
+        update automatch.reruns set finished_at = automatch.now() where finished_at is null;
+        insert into automatch.reruns (reason, actor) values ('threshold ' || p_threshold, p_actor);
+        v_photos := automatch.count_photos_to_rerun();
+    end if;
+    perform automatch.audit(p_actor, 'threshold', jsonb_build_object(
+        'threshold', p_threshold, 'before', v_before, 'rerun', p_rerun, 'photos', v_photos
+    ));
+    return v_photos;
+end
+$$;
+comment on function public.set_match_threshold(double precision, boolean, text) is
+    'From which similarity on two people match, for every search from now on; with p_rerun all photos are '
+    'searched for again in the background. How many that is. Matches there are stay.';
+
+create function public.get_match_threshold()
+returns table (threshold double precision, match_count integer, photos integer, rerun_left integer)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select s.threshold, s.match_count, automatch.count_photos_to_rerun(), (
+        select count(*)::integer
+        from automatch.reruns as r
+        join public.faces as f on f.id > r.last_face_id
+        join public.embedding_models as m on m.id = f.embedding_model and m.active
+        join public.profiles as p on p.id = f.profile_id
+        where r.finished_at is null and p.school is not null and p.gender is not null and not p.simulated
+    )
+    from public.match_settings as s
+$$;
+comment on function public.get_match_threshold() is
+    'The threshold in use, what a search again for everybody would cost in jobs, and how many of one that '
+    'goes on are still to be queued.';
+
+create function public.enqueue_reruns(p_most integer default 500)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_rerun automatch.reruns;
+    v_room integer;
+    v_faces uuid[];
+begin
+    select r.* into v_rerun from automatch.reruns as r
+    where r.finished_at is null
+    for update skip locked;
+    if not found then
+        return 0;
+    end if;
+    -- Only into a short queue: a full one would turn uploads away.
+    v_room := p_most - public.count_waiting_match_jobs(p_most);
+    if v_room <= 0 then
+        return 0;
+    end if;
+    v_faces := array(
+        select f.id from public.faces as f where f.id > v_rerun.last_face_id order by f.id limit v_room
+    );
+    if cardinality(v_faces) = 0 then
+        update automatch.reruns set finished_at = automatch.now() where id = v_rerun.id;
+        return 0;
+    end if;
+    -- In the order of locks: profiles, then jobs.
+    perform from public.profiles as p
+    where p.id in (select f.profile_id from public.faces as f where f.id = any (v_faces))
+    order by p.id
+    for share;
+    update automatch.reruns
+    set last_face_id = v_faces[cardinality(v_faces)], queued = queued + automatch.search_again(v_faces)
+    where id = v_rerun.id;
+    return cardinality(v_faces);
+end
+$$;
+comment on function public.enqueue_reruns(integer) is
+    'Queue the next photos of a search again for everybody, while fewer than p_most jobs wait in all. How '
+    'many photos were looked at; 0 when there is no room or nothing left.';
+
+create function automatch.comparable_people(p_simulated boolean)
+returns table (
+    profile_id uuid, face_id uuid, school text, gender text, half smallint, place bigint, women bigint, men bigint
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    -- One photo a person: somebody with many would count as many.
+    with people as (
+        select distinct on (i.profile_id) i.profile_id, i.face_id, i.school, i.gender
+        from public.face_index as i
+        join public.profiles as p on p.id = i.profile_id
+        where p_simulated or not p.simulated
+        order by i.profile_id, i.face_id
+    )
+    select
+        p.profile_id, p.face_id, p.school, p.gender, (uuid_hash(p.profile_id) & 1)::smallint,
+        row_number() over (partition by p.school, p.gender order by p.profile_id) - 1,
+        count(*) filter (where p.gender = 'female') over (partition by p.school),
+        count(*) filter (where p.gender = 'male') over (partition by p.school)
+    from people as p
+$$;
+comment on function automatch.comparable_people(boolean) is
+    'Who can be found, once each: with their number in their school and gender, and a half of all people.';
+
+create function public.count_comparable_people(p_simulated boolean default false)
+returns table (women bigint, men bigint, schools bigint, pairs numeric)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        count(*) filter (where p.gender = 'female'),
+        count(*) filter (where p.gender = 'male'),
+        count(distinct p.school),
+        -- Every woman stands for the men of her school.
+        coalesce(sum(p.men) filter (where p.gender = 'female'), 0)
+    from automatch.comparable_people(p_simulated) as p
+$$;
+comment on function public.count_comparable_people(boolean) is
+    'How much there is to calibrate on: people with a photo who can be found, and their pairs of opposite '
+    'gender inside schools.';
+
+create function public.sample_stranger_distances(
+    p_pairs integer, p_seed bigint default 1, p_simulated boolean default false
+)
+returns table (distance double precision, half smallint)
+language sql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set jit = off
+as $$
+    with people as materialized (
+        select * from automatch.comparable_people(p_simulated)
+    ),
+    schools as (
+        select s.*, sum(s.pairs) over (order by s.school) as upto, sum(s.pairs) over () as total
+        from (
+            select distinct p.school, p.women, p.men, p.women * p.men as pairs
+            from people as p where p.women > 0 and p.men > 0
+        ) as s
+    ),
+    -- Each school gives its share, so that the sample is of the pairs that searches compare.
+    shares as (
+        select s.school, s.men, s.pairs,
+            trunc(s.upto * least(p_pairs, s.total) / s.total)
+            - trunc((s.upto - s.pairs) * least(p_pairs, s.total) / s.total) as share
+        from schools as s
+    ),
+    -- All pairs of a school, or some by chance that is the same for the same seed.
+    drawn as (
+        select distinct s.school, s.men, case
+            when s.share = s.pairs then n - 1
+            else (pg_catalog.hashint8extended(n, p_seed) & 9223372036854775807) % s.pairs
+        end as number
+        from shares as s
+        cross join lateral pg_catalog.generate_series(1, s.share::bigint) as n
+    )
+    select
+        sqrt(greatest(2 + 2 * (a.embedding <#> b.embedding), 0)),
+        case when she.half = he.half then she.half end
+    from drawn as d
+    join people as she on she.school = d.school and she.gender = 'female' and she.place = d.number / d.men
+    join people as he on he.school = d.school and he.gender = 'male' and he.place = d.number % d.men
+    join public.faces as a on a.id = she.face_id
+    join public.faces as b on b.id = he.face_id
+$$;
+comment on function public.sample_stranger_distances(integer, bigint, boolean) is
+    'Distances u = sqrt(2 - 2 cos) of at most p_pairs random pairs of opposite gender inside schools; half '
+    'tells that both are of one half of the people (0 or 1), to see whether the halves agree.';
+
+create function public.preview_match_thresholds(
+    p_thresholds double precision[],
+    p_midpoint double precision default null,
+    p_width double precision default null,
+    p_people integer default 300,
+    p_seed bigint default 1,
+    p_simulated boolean default false
+)
+returns table (
+    threshold double precision,
+    people bigint,
+    looked_at bigint,
+    matches double precision,
+    median_matches double precision,
+    without_any bigint
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_model public.embedding_models;
+    v_bounds double precision[];
+    v_loosest double precision;
+begin
+    select m.* into v_model from public.embedding_models as m where m.active;
+    v_bounds := array(
+        select automatch.cosine_bound(t, coalesce(p_midpoint, v_model.midpoint), coalesce(p_width, v_model.width))
+        from unnest(p_thresholds) with ordinality as given (t, place)
+        order by place
+    );
+    v_loosest := (select min(b) from unnest(v_bounds) as b);
+    return query
+    with everybody as materialized (
+        select * from automatch.comparable_people(p_simulated)
+    ),
+    asked as materialized (
+        select e.profile_id, e.school, e.gender,
+            case e.gender when 'male' then 'female' else 'male' end as wanted
+        from everybody as e
+        order by pg_catalog.uuid_hash_extended(e.profile_id, p_seed)
+        limit p_people
+    ),
+    -- Every photo of a person is searched for.
+    photos as materialized (
+        select a.profile_id, a.school, a.wanted, i.embedding
+        from asked as a
+        join public.face_index as i
+            on i.profile_id = a.profile_id and i.school = a.school and i.gender = a.gender
+    ),
+    -- The search copy is half as exact as the search, which a preview bears.
+    near as materialized (
+        select o.profile_id, i.profile_id as other_id, -min(i.embedding <#> o.embedding) as cosine
+        from photos as o
+        join public.face_index as i on i.school = o.school and i.gender = o.wanted
+        where (i.embedding <#> o.embedding) <= -v_loosest
+        group by o.profile_id, i.profile_id
+    ),
+    found as (
+        select given.t, given.place, a.profile_id, count(n.other_id) as matches
+        from unnest(p_thresholds, v_bounds) with ordinality as given (t, bound, place)
+        cross join asked as a
+        left join near as n on n.profile_id = a.profile_id and n.cosine >= given.bound
+        group by given.t, given.place, a.profile_id
+    )
+    select
+        f.t, (select count(*) from everybody), count(*), avg(f.matches)::double precision,
+        percentile_cont(0.5) within group (order by f.matches::double precision),
+        round((select count(*) from everybody) * (count(*) filter (where f.matches = 0))::numeric / count(*))::bigint
+    from found as f
+    group by f.t, f.place
+    order by f.place;
+end
+$$;
+comment on function public.preview_match_thresholds(
+    double precision[], double precision, double precision, integer, bigint, boolean
+) is
+    'For each threshold: how many people of their school and the opposite gender a person reaches it with, '
+    'and how many people of all reach it with nobody; judged by p_people of them, blocks left aside.';
+
+-- 45_search_audit.sql
+
+-- Some searches are made again by brute force, to know how many faces they miss.
+create table automatch.search_audits (
+    id bigint generated always as identity primary key,
+    recorded_at timestamptz not null default automatch.now(),
+    job_id uuid not null,
+    school text not null,
+    gender text not null,
+    expected integer not null,
+    found integer not null
+);
+comment on table automatch.search_audits is 'Searches that were made again by brute force, and what came of it.';
+create index search_audits_recorded_idx on automatch.search_audits (recorded_at);
+
+create function automatch.search_by_force(
+    p_embedding vector,
+    p_school text,
+    p_gender text,
+    p_exclude_profile_ids uuid[],
+    p_threshold double precision,
+    p_count integer
+)
+returns table (face_id uuid, profile_id uuid)
+language sql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set jit = off
+as $$
+    select b.id, b.profile_id
+    from (
+        select distinct on (f.profile_id) f.id, f.profile_id, -(f.embedding <#> q.query) as cosine
+        from (select l2_normalize(p_embedding) as query offset 0) as q
+        cross join public.embedding_models as m
+        join public.profiles as p
+            on p.school = p_school and p.gender = p_gender and p.profile_type = 'user' and p.discoverable
+        join public.faces as f on f.profile_id = p.id and f.embedding_model = m.id
+        where m.active
+          and not (p.id = any (p_exclude_profile_ids))
+          and -(f.embedding <#> q.query) >= automatch.cosine_bound(p_threshold, m.midpoint, m.width)
+          and automatch.has_consent(p.id)
+        order by f.profile_id, -(f.embedding <#> q.query) desc, f.id
+    ) as b
+    order by b.cosine desc, b.id
+    limit p_count
+$$;
+comment on function automatch.search_by_force(vector, text, text, uuid[], double precision, integer) is
+    'What find_candidates() has to find, without its tables, its half precision and its plan.';
+
+create function automatch.is_audited(p_job_id uuid)
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select mod(hashtextextended(p_job_id::text, 0), s.audit_one_in) = 0 from automatch.search_settings as s
+$$;
+
+create function automatch.audit_search()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+begin
+    insert into automatch.search_audits (job_id, school, gender, expected, found)
+    select new.id, t.school, t.gender, count(t.profile_id),
+        count(t.profile_id) filter (where t.found or t.comes_by_itself)
+    from (
+        select p.school, g.gender, e.profile_id,
+            exists (
+                select from public.matches as m
+                where (m.face_a_id = new.face_id and m.profile_b_id = e.profile_id)
+                   or (m.face_b_id = new.face_id and m.profile_a_id = e.profile_id)
+            ) as found,
+            -- Somebody who came after the search: their own job finds this one.
+            exists (
+                select from public.match_jobs as j
+                where j.user_id = e.profile_id and j.status in ('pending', 'processing')
+            ) as comes_by_itself
+        from public.profiles as p
+        join public.faces as f on f.id = new.face_id
+        cross join public.match_settings as s
+        cross join lateral (
+            select case p.gender when 'male' then 'female' else 'male' end as gender
+        ) as g
+        left join lateral automatch.search_by_force(
+            f.embedding, p.school, g.gender, array(select automatch.hidden_from(p.id)) || p.id,
+            coalesce(new.threshold, s.threshold), s.match_count
+        ) as e on true
+        where p.id = new.user_id and p.school is not null and p.gender is not null
+    ) as t
+    group by t.school, t.gender;
+    return null;
+end
+$$;
+
+-- At the commit, when the matches are written. Whichever way a search takes, this looks at what came
+-- of it.
+create constraint trigger match_jobs_audit
+after update of status on public.match_jobs
+deferrable initially deferred
+for each row
+when (new.status = 'completed' and old.status = 'processing' and automatch.is_audited(new.id))
+execute function automatch.audit_search();
+
+create function public.get_search_recall(p_since interval default '1 day')
+returns table (audits bigint, recall double precision, short_answers bigint)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select count(*), sum(a.found)::double precision / nullif(sum(a.expected), 0),
+        count(*) filter (where a.found < a.expected)
+    from automatch.search_audits as a
+    where a.recorded_at > automatch.now() - p_since
+$$;
+comment on function public.get_search_recall(interval) is
+    'Of the searches that were made again by brute force: how many, the share of people to be found that was '
+    'found (null when there was nobody), and how many searches missed somebody.';
+
+create function public.clean_up_search_audits(p_older_than interval default '30 days')
+returns integer
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with deleted as (
+        delete from automatch.search_audits as a where a.recorded_at < automatch.now() - p_older_than returning 1
+    )
+    select count(*)::integer from deleted
+$$;
+comment on function public.clean_up_search_audits(interval) is 'Delete audits of long ago; the number of them.';
+
+-- 50_matches.sql
+
+-- Matches, and what people say about them.
+--
+-- What happened to a person's matches, in order: whoever subscribes to the table, as a supabase client
+-- does, gets every new row once. A feed has one entry for each other person and shows the best pair of
+-- photos; the table has a row for every pair.
+create sequence automatch.match_numbers;
+create table public.matches (
+    id uuid primary key default gen_random_uuid(),
+    face_a_id uuid not null references public.faces (id) on delete cascade,
+    face_b_id uuid not null references public.faces (id) on delete cascade,
+    profile_a_id uuid not null,
+    profile_b_id uuid not null,
+    similarity double precision not null,
+    created_at timestamptz not null default automatch.now(),
+    cosine double precision not null,
+    -- Refers to nothing: the check would lock one row of similarity_scales for every match.
+    scale_version integer not null,
+    number bigint not null default nextval('automatch.match_numbers'),
+    constraint pair_is_ordered check (face_a_id < face_b_id),
+    constraint pair_is_of_two_people check (profile_a_id <> profile_b_id),
+    constraint similarity_is_0_to_1 check (similarity between 0 and 1),
+    constraint cosine_is_a_cosine check (cosine between -1 and 1),
+    constraint pair_is_unique unique (face_a_id, face_b_id)
+);
+comment on table public.matches is 'A pair of faces that look alike; one row for both people.';
+comment on column public.matches.cosine is 'Of the two embeddings: what similarity is scored from.';
+comment on column public.matches.scale_version is 'The scale that similarity was scored with, and so the model.';
+comment on column public.matches.number is
+    'Grows in the order in which the matches of one person were committed: it is drawn while the feeds of both '
+    'are locked.';
+create index matches_face_b_idx on public.matches (face_b_id);
+-- The best remaining match of two people, when one of their photos goes.
+create index matches_people_idx on public.matches
+    (least(profile_a_id, profile_b_id), greatest(profile_a_id, profile_b_id), similarity desc);
+-- What is left to be scored again, in the order in which feeds show it.
+create index matches_scale_idx on public.matches (scale_version, created_at);
+
+create table public.match_dismissals (
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    other_profile_id uuid not null references public.profiles (id) on delete cascade,
+    created_at timestamptz not null default automatch.now(),
+    primary key (profile_id, other_profile_id)
+);
+comment on table public.match_dismissals is '"Not a match", said by profile_id; obeyed by later runs.';
+create index match_dismissals_other_idx on public.match_dismissals (other_profile_id);
+
+create table public.profile_blocks (
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    blocked_profile_id uuid not null references public.profiles (id) on delete cascade,
+    created_at timestamptz not null default automatch.now(),
+    primary key (profile_id, blocked_profile_id)
+);
+comment on table public.profile_blocks is 'Neither of the two sees the other any more.';
+create index profile_blocks_blocked_idx on public.profile_blocks (blocked_profile_id);
+
+create function automatch.score_match()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_model record;
+begin
+    perform pg_advisory_xact_lock_shared(automatch.scale_lock());
+    -- From the embeddings, and not back from the similarity: the scale may have changed since the
+    -- search of this very transaction.
+    select -(a.embedding <#> b.embedding) as cosine, m.midpoint, m.width, m.scale_version into v_model
+    from public.faces as a
+    join public.faces as b on b.id = new.face_b_id and b.embedding_model = a.embedding_model
+    join public.embedding_models as m on m.id = a.embedding_model
+    where a.id = new.face_a_id;
+    if found then
+        new.cosine := greatest(least(v_model.cosine, 1), -1);
+        new.similarity := automatch.similarity(new.cosine, v_model.midpoint, v_model.width);
+    else
+        -- Written by hand, for photos that no worker has seen: the similarity is all there is.
+        select m.midpoint, m.width, m.scale_version into v_model from public.embedding_models as m where m.active;
+        new.cosine := least(automatch.cosine_bound(new.similarity, v_model.midpoint, v_model.width), 1);
+    end if;
+    new.scale_version := v_model.scale_version;
+    return new;
+end
+$$;
+comment on function automatch.score_match() is
+    'A match keeps the cosine of its embeddings and is scored with the scale of this moment, whoever writes it.';
+
+create trigger matches_score
+before insert on public.matches
+for each row execute function automatch.score_match();
+
+create function public.rescore_matches(p_limit integer default 500)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_version integer;
+    v_ids uuid[];
+begin
+    select s.version into v_version
+    from automatch.similarity_scales as s
+    join public.embedding_models as m on m.id = s.model and m.scale_version <> s.version
+    where exists (select from public.matches as x where x.scale_version = s.version)
+    order by s.version
+    limit 1;
+    if not found then
+        return 0;
+    end if;
+    v_ids := array(
+        select x.id from public.matches as x
+        where x.scale_version = v_version
+        order by x.created_at
+        limit p_limit
+    );
+    perform automatch.lock_feeds(array(
+        select unnest(array[x.profile_a_id, x.profile_b_id]) from public.matches as x where x.id = any (v_ids)
+    ));
+    with old as materialized (
+        select x.id, x.similarity from public.matches as x
+        where x.id = any (v_ids) and x.scale_version = v_version
+    ),
+    scored as (
+        update public.matches as x
+        set similarity = automatch.similarity(x.cosine, m.midpoint, m.width), scale_version = m.scale_version
+        from old, automatch.similarity_scales as s, public.embedding_models as m
+        where x.id = old.id and s.version = v_version and m.id = s.model
+        returning x.id, x.profile_a_id, x.profile_b_id,
+            -- As people see it: feed_page() rounds to the same steps.
+            round(x.similarity::numeric * 20) <> round(old.similarity::numeric * 20) as looks_other
+    ),
+    -- A feed in which one number changes is told all that was scored with it, in its old order:
+    -- told alone, the changed ones would end up above better and newer ones.
+    shown as (
+        select e.profile_id, e.other_profile_id, e.pos,
+            bool_or(s.looks_other) over (partition by e.profile_id) as is_told
+        from scored as s
+        cross join lateral (
+            values (s.profile_a_id, s.profile_b_id), (s.profile_b_id, s.profile_a_id)
+        ) as side (profile_id, other_profile_id)
+        join automatch.feed_entries as e
+            on e.profile_id = side.profile_id
+            and e.other_profile_id = side.other_profile_id
+            and e.match_id = s.id
+    ),
+    placed as (
+        select s.*, row_number() over (partition by s.profile_id order by s.pos) as step
+        from shown as s
+        where s.is_told
+    ),
+    heads as (
+        update automatch.feed_heads as h
+        set last_pos = h.last_pos + c.entries
+        from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
+        where h.profile_id = c.profile_id
+        returning h.profile_id, h.last_pos - c.entries as before
+    )
+    update automatch.feed_entries as e
+    set pos = h.before + p.step
+    from placed as p
+    join heads as h on h.profile_id = p.profile_id
+    where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
+    if found then
+        perform pg_notify('automatch_feed', '');
+    end if;
+    return cardinality(v_ids);
+end
+$$;
+comment on function public.rescore_matches(integer) is
+    'Score some matches with the scale that is in use now, and tell it in both feeds. How many were looked '
+    'at; call it again until that is 0.';
+
+-- Who may see whom, and what a person reads and does in their feed.
+create function automatch.hidden_from(p_profile_id uuid)
+returns setof uuid
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select d.other_profile_id from public.match_dismissals as d where d.profile_id = p_profile_id
+    union
+    select d.profile_id from public.match_dismissals as d where d.other_profile_id = p_profile_id
+    union
+    select b.blocked_profile_id from public.profile_blocks as b where b.profile_id = p_profile_id
+    union
+    select b.profile_id from public.profile_blocks as b where b.blocked_profile_id = p_profile_id
+    union
+    -- Only where the operator wants it; else neither index is looked at.
+    select s.profile_b_id from automatch.suspected_duplicates as s
+    where s.profile_a_id = p_profile_id and s.state <> 'dismissed'
+      and not (select m.match_same_person from public.match_settings as m)
+    union
+    select s.profile_a_id from automatch.suspected_duplicates as s
+    where s.profile_b_id = p_profile_id and s.state <> 'dismissed'
+      and not (select m.match_same_person from public.match_settings as m)
+$$;
+comment on function automatch.hidden_from(uuid) is
+    'People a person neither sees nor is shown to: dismissed or blocked, by either of the two, or another '
+    'account of theirs where match_settings says that those do not match.';
+
+create function automatch.may_see(p_viewer_id uuid, p_other_id uuid)
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select
+        from public.profiles as me
+        join public.profiles as other
+            on other.school = me.school
+            and other.gender <> me.gender
+            and other.profile_type = 'user'
+            and other.discoverable
+        where me.id = p_viewer_id
+          and other.id = p_other_id
+          and other.id not in (select automatch.hidden_from(p_viewer_id))
+    )
+$$;
+comment on function automatch.may_see(uuid, uuid) is
+    'Whether a match of the two is still allowed: what a later run would find again.';
+
+create function automatch.caller_may_see(p_other_id uuid)
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
+
+create function automatch.keep_both(p_profile_id uuid, p_other_profile_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (
+        select count(*)
+        from (
+            select from public.profiles as p
+            where p.id in (p_profile_id, p_other_profile_id)
+            for key share
+        ) as kept
+    ) < 2 then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+end
+$$;
+comment on function automatch.keep_both(uuid, uuid) is
+    'Neither of the two is erased before this transaction ends; refuses when one is already.';
+
+create function public.dismiss_match(p_match_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_other uuid;
+begin
+    select case when m.profile_a_id = automatch.uid() then m.profile_b_id else m.profile_a_id end
+    into v_other
+    from public.matches as m
+    where m.id = p_match_id and automatch.uid() in (m.profile_a_id, m.profile_b_id);
+    if not found then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    perform automatch.keep_both(automatch.uid(), v_other);
+    insert into public.match_dismissals (profile_id, other_profile_id)
+    values (automatch.uid(), v_other) on conflict do nothing;
+    perform automatch.refresh_feeds(automatch.uid(), v_other);
+end
+$$;
+
+create function public.block_profile(p_profile_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Only who has been seen can be blocked: else this tells which ids exist.
+    if not exists (
+        select from automatch.feed_entries as e
+        where e.profile_id = automatch.uid() and e.other_profile_id = p_profile_id
+    ) then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    perform automatch.keep_both(automatch.uid(), p_profile_id);
+    insert into public.profile_blocks (profile_id, blocked_profile_id)
+    values (automatch.uid(), p_profile_id) on conflict do nothing;
+    perform automatch.refresh_feeds(automatch.uid(), p_profile_id);
+end
+$$;
+
+create function automatch.show_again(p_other_profile_id uuid)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
+    -- The caller's own photos alone: jobs of the other would tell them that something happened.
+    -- A match is one row for both, so this finds whatever theirs would.
+    perform automatch.search_again_for(automatch.uid());
+end
+$$;
+comment on function automatch.show_again(uuid) is
+    'What follows when the caller no longer hides a person: old matches come back, and new photos are compared.';
+
+create function public.unblock_profile(p_profile_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A job takes this lock too; taken after the feeds it would be out of order.
+    perform from public.profiles as p where p.id = automatch.uid() for share;
+    perform automatch.keep_both(automatch.uid(), p_profile_id);
+    delete from public.profile_blocks
+    where profile_id = automatch.uid() and blocked_profile_id = p_profile_id;
+    if not found then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    perform automatch.show_again(p_profile_id);
+end
+$$;
+comment on function public.unblock_profile(uuid) is
+    'Undo block_profile(). The two see each other again unless the other blocked or dismissed, too.';
+
+create function public.undo_dismissal(p_profile_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from public.profiles as p where p.id = automatch.uid() for share;
+    perform automatch.keep_both(automatch.uid(), p_profile_id);
+    delete from public.match_dismissals
+    where profile_id = automatch.uid() and other_profile_id = p_profile_id;
+    if not found then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    perform automatch.show_again(p_profile_id);
+end
+$$;
+comment on function public.undo_dismissal(uuid) is 'Undo dismiss_match(), for all matches with a person.';
+
+create function public.hidden_people()
+returns table (profile_id uuid, name text, is_blocked boolean, is_dismissed boolean, since timestamptz)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        h.profile_id,
+        -- Only while the feed would show it: to hide somebody is no way to follow them.
+        case when p.school = me.school and p.gender <> me.gender and p.profile_type = 'user'
+                  and p.discoverable and automatch.has_consent(p.id)
+             then p.name end,
+        bool_or(h.is_block), bool_or(not h.is_block), max(h.created_at)
+    from (
+        select b.blocked_profile_id as profile_id, true as is_block, b.created_at
+        from public.profile_blocks as b where b.profile_id = (select automatch.uid())
+        union all
+        select d.other_profile_id, false, d.created_at
+        from public.match_dismissals as d where d.profile_id = (select automatch.uid())
+    ) as h
+    join public.profiles as p on p.id = h.profile_id
+    join public.profiles as me on me.id = (select automatch.uid())
+    group by h.profile_id, p.id, me.id
+    order by max(h.created_at) desc, h.profile_id
+    limit 100
+$$;
+comment on function public.hidden_people() is
+    'Whom the caller blocked or dismissed, newest first. Who hid from the caller is told to nobody.';
+
+create function public.last_match_number()
+returns bigint
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce((select h.last_match from automatch.feed_heads as h
+                     where h.profile_id = (select automatch.uid())), 0)
+$$;
+comment on function public.last_match_number() is 'The highest number of a match of the caller.';
+
+create function public.matches_after(p_number bigint, p_limit integer default 100)
+returns table (number bigint, match_id uuid)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+-- By the indexes on faces, from the caller's own: never by a look at the whole table.
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    select n.number, n.id
+    from automatch.feed_heads as h
+    cross join lateral (
+        select m.number, m.id
+        from public.faces as f
+        join public.matches as m on m.face_a_id = f.id
+        where f.profile_id = h.profile_id and m.number > p_number
+        union all
+        select m.number, m.id
+        from public.faces as f
+        join public.matches as m on m.face_b_id = f.id
+        where f.profile_id = h.profile_id and m.number > p_number
+    ) as n
+    where h.profile_id = (select automatch.uid()) and h.last_match > p_number
+    order by n.number
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.matches_after(bigint, integer) is
+    'The caller''s matches with higher numbers, in their order. What of each the caller may read, and whether '
+    'at all, is for row level security to say.';
+
+-- 51_feed.sql
+
+-- A person's feed is a list of people, each at a position. Whoever writes into it
+-- first locks the person's head until commit, so positions are without gaps and in
+-- the order of commits: a reader that has seen position n has seen everything below.
+create table automatch.feed_heads (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    last_pos bigint not null default 0,
+    last_match bigint not null default 0
+);
+comment on column automatch.feed_heads.last_match is 'The highest number of a match of this person.';
+create table automatch.feed_entries (
+    profile_id uuid not null references automatch.feed_heads (profile_id) on delete cascade,
+    other_profile_id uuid not null,
+    pos bigint not null,
+    match_id uuid,
+    created_at timestamptz not null default automatch.now(),
+    primary key (profile_id, other_profile_id),
+    constraint position_is_unique unique (profile_id, pos)
+);
+comment on column automatch.feed_entries.match_id is
+    'The best match of the two; null when none is left, so that open pages take the card away.';
+
+create function automatch.open_feed()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into automatch.feed_heads (profile_id) values (new.id) on conflict do nothing;
+    return null;
+end
+$$;
+
+create trigger profiles_open_feed
+after insert on public.profiles
+for each row execute function automatch.open_feed();
+
+-- Who locks more than one thing does it in this order, so that nobody waits in a
+-- circle: profile (for update: only one), feed heads (by id), faces (by id), jobs (by id).
+create function automatch.lock_feeds(p_profile_ids uuid[])
+returns void
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select h.profile_id from automatch.feed_heads as h
+    where h.profile_id = any (p_profile_ids)
+    order by h.profile_id
+    for no key update
+$$;
+
+create function automatch.put_in_feeds(p_match_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_now timestamptz;
+begin
+    perform automatch.lock_feeds(array(
+        select unnest(array[m.profile_a_id, m.profile_b_id])
+        from public.matches as m where m.id = any (p_match_ids)
+    ));
+    v_now := automatch.now();
+    -- Who completes jobs inserts under the lock. Where somebody did not, another's number may have been
+    -- told meanwhile that is higher: whoever reads after that one would never see this one.
+    update public.matches as m
+    set number = nextval('automatch.match_numbers')
+    where m.id = any (p_match_ids)
+      and exists (
+          select from automatch.feed_heads as h
+          where h.profile_id in (m.profile_a_id, m.profile_b_id) and h.last_match >= m.number
+      );
+
+    with sides as materialized (
+        select m.id, m.similarity, m.number, m.profile_a_id as profile_id, m.profile_b_id as other_profile_id
+        from public.matches as m where m.id = any (p_match_ids)
+        union all
+        select m.id, m.similarity, m.number, m.profile_b_id, m.profile_a_id
+        from public.matches as m where m.id = any (p_match_ids)
+    ),
+    -- Of two people the best pair of photos is shown; a worse one changes nothing.
+    news as (
+        select distinct on (s.profile_id, s.other_profile_id) s.*
+        from sides as s
+        -- One by one, which "limit" makes sure of: planned while feeds were few, a join would read all
+        -- of them for every batch from then on.
+        left join lateral (
+            select m.similarity
+            from automatch.feed_entries as e
+            join public.matches as m on m.id = e.match_id
+            where e.profile_id = s.profile_id and e.other_profile_id = s.other_profile_id
+            limit 1
+        ) as shown on true
+        where shown.similarity is null or shown.similarity < s.similarity
+        order by s.profile_id, s.other_profile_id, s.similarity desc, s.id
+    ),
+    -- The best match gets the highest position: a feed shows the newest first.
+    placed as materialized (
+        select n.*, row_number() over (
+            partition by n.profile_id order by n.similarity, n.other_profile_id
+        ) as step
+        from news as n
+    ),
+    -- In one write for each head: one written twice has its foreign key checked again, which would lock
+    -- the profile behind the feeds.
+    grown as materialized (
+        select c.profile_id, max(c.number) as last_match, sum(c.entries) as entries
+        from (
+            select s.profile_id, s.number, 0 as entries from sides as s
+            union all
+            select p.profile_id, p.number, 1 from placed as p
+        ) as c
+        group by c.profile_id
+    ),
+    heads as (
+        update automatch.feed_heads as h
+        set last_pos = h.last_pos + g.entries, last_match = greatest(h.last_match, g.last_match)
+        from grown as g
+        where h.profile_id = g.profile_id
+        returning h.profile_id, h.last_pos - g.entries as before
+    )
+    insert into automatch.feed_entries (profile_id, other_profile_id, pos, match_id, created_at)
+    select p.profile_id, p.other_profile_id, h.before + p.step, p.id, v_now
+    from placed as p
+    join heads as h on h.profile_id = p.profile_id
+    on conflict (profile_id, other_profile_id)
+        do update set pos = excluded.pos, match_id = excluded.match_id, created_at = excluded.created_at;
+
+    perform pg_catalog.pg_notify('automatch_feed', '');
+end
+$$;
+
+create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_match_id uuid;
+    v_side uuid;
+begin
+    perform automatch.lock_feeds(array[p_profile_id, p_other_profile_id]);
+    select m.id into v_match_id
+    from public.matches as m
+    where least(m.profile_a_id, m.profile_b_id) = least(p_profile_id, p_other_profile_id)
+      and greatest(m.profile_a_id, m.profile_b_id) = greatest(p_profile_id, p_other_profile_id)
+    order by m.similarity desc, m.id
+    limit 1;
+    foreach v_side in array array[p_profile_id, p_other_profile_id] loop
+        with moved as (
+            update automatch.feed_heads as h
+            set last_pos = h.last_pos + 1
+            where h.profile_id = v_side
+              and exists (
+                  select from automatch.feed_entries as e
+                  where e.profile_id = v_side
+                    and e.other_profile_id in (p_profile_id, p_other_profile_id)
+              )
+            returning h.last_pos
+        )
+        update automatch.feed_entries as e
+        set pos = moved.last_pos, match_id = v_match_id, created_at = automatch.now()
+        from moved
+        where e.profile_id = v_side
+          and e.other_profile_id in (p_profile_id, p_other_profile_id);
+    end loop;
+    perform pg_catalog.pg_notify('automatch_feed', '');
+end
+$$;
+comment on function automatch.refresh_feeds(uuid, uuid) is
+    'Show the best remaining match of two people in both feeds, or take the card away.';
+
+create function automatch.matches_deleted()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.lock_feeds(array(
+        select unnest(array[g.profile_a_id, g.profile_b_id]) from gone as g
+    ));
+    perform automatch.refresh_feeds(pair.low, pair.high)
+    from (
+        select distinct
+            least(g.profile_a_id, g.profile_b_id) as low,
+            greatest(g.profile_a_id, g.profile_b_id) as high
+        from gone as g
+        -- A card that shows another pair of photos stays as and where it is.
+        where exists (
+            select from automatch.feed_entries as e
+            where e.match_id = g.id
+              and e.profile_id in (g.profile_a_id, g.profile_b_id)
+              and e.other_profile_id in (g.profile_a_id, g.profile_b_id)
+        )
+    ) as pair;
+    return null;
+end
+$$;
+
+create trigger matches_deleted
+after delete on public.matches
+referencing old table as gone
+for each statement execute function automatch.matches_deleted();
+
+create function public.feed_page(
+    p_before bigint default null, p_after bigint default null, p_limit integer default 20
+)
+returns table (
+    pos bigint,
+    match_id uuid,
+    profile_id uuid,
+    name text,
+    school text,
+    face_id uuid,
+    own_face_id uuid,
+    similarity double precision,
+    simulated boolean,
+    created_at timestamptz
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        e.pos, m.id, e.other_profile_id, p.name, p.school,
+        case when m.profile_a_id = e.other_profile_id then m.face_a_id else m.face_b_id end,
+        case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
+        -- A person never sees the exact value: enough of those rebuild a template.
+        round(m.similarity::numeric * 20)::double precision / 20,
+        p.simulated, e.created_at
+    from automatch.feed_entries as e
+    left join public.matches as m
+        on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
+    left join public.profiles as p on p.id = e.other_profile_id and m.id is not null
+    where e.profile_id = (select automatch.uid())
+      and (p_before is null or e.pos < p_before)
+      and (p_after is null or e.pos > p_after)
+      -- Who pages back needs no news of what has gone.
+      and (m.id is not null or p_after is not null)
+    order by
+        case when p_after is null then e.pos end desc,
+        case when p_after is not null then e.pos end
+    limit least(greatest(p_limit, 1), 100)
+$$;
+comment on function public.feed_page(bigint, bigint, integer) is
+    'The caller''s feed: newest first before a position, or oldest first after one, then with a '
+    'null match_id for whoever has gone.';
+
+create function public.feed_position()
+returns bigint
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce((select h.last_pos from automatch.feed_heads as h
+                     where h.profile_id = (select automatch.uid())), 0)
+$$;
+comment on function public.feed_position() is 'The newest position of the caller''s feed.';
+
+create function public.feed_marks(p_profile_ids uuid[])
+returns table (profile_id uuid, last_pos bigint, jobs_mark bigint)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    -- The number of the last match too: one that a feed does not show is news to a subscriber.
+    select h.profile_id, h.last_pos, coalesce(jobs.mark, 0) + h.last_match
+    from automatch.feed_heads as h
+    cross join lateral (
+        -- The token changes with every claim: a job may fail, be tried anew and fail alike between two looks.
+        select sum(
+            pg_catalog.hashtextextended(j.id::text || j.status || j.attempts::text || j.lease_token::text, 0) >> 8
+        )::bigint as mark
+        from (
+            select m.id, m.status, m.attempts, m.lease_token from public.match_jobs as m
+            where m.user_id = h.profile_id
+            order by m.created_at desc
+            limit 20
+        ) as j
+    ) as jobs
+    where h.profile_id = any (p_profile_ids)
+$$;
+comment on function public.feed_marks(uuid[]) is
+    'What changes when a feed or the last jobs of a person change: how a server with many readers '
+    'learns whom to wake, and nothing else.';
+
+-- 52_realtime_publication.sql
+
+-- What a Supabase project's Realtime server publishes.
+
+-- New matches over Supabase Realtime, where a project has it.
+create function automatch.publish_matches()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (
+        select from pg_catalog.pg_publication as p
+        where p.pubname = 'supabase_realtime' and not p.puballtables
+    ) or exists (
+        select from pg_catalog.pg_publication_tables as t
+        where t.pubname = 'supabase_realtime' and t.schemaname = 'public' and t.tablename = 'matches'
+    ) then
+        return;
+    end if;
+    -- What a person may select, and no exact similarity; whose row it is decides the policy of matches.
+    alter publication supabase_realtime add table public.matches (id, face_a_id, face_b_id, created_at);
+exception
+    when insufficient_privilege then
+        raise warning 'matches is not published: % does not own the publication supabase_realtime', current_user
+            using hint = 'Its owner can run: select automatch.publish_matches()';
+end
+$$;
+comment on function automatch.publish_matches() is
+    'Add matches to the publication that Supabase Realtime reads, where there is one. May be called again.';
+
+select automatch.publish_matches();
+
+-- 53_profile_changes.sql
+
+-- What follows when a person moves, pauses, comes back or is erased.
+
+create function automatch.lock_feeds_around(p_profile_id uuid)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_others uuid[];
+begin
+    loop
+        v_others := array(
+            select e.other_profile_id from automatch.feed_entries as e
+            where e.profile_id = p_profile_id and e.match_id is not null
+        );
+        begin
+            perform automatch.lock_feeds(v_others || p_profile_id);
+            -- Nobody writes into a feed that is locked, but somebody new may have done so just
+            -- before; locked now, theirs would be out of order. The error lets go of all of them.
+            exit when not exists (
+                select from automatch.feed_entries as e
+                where e.profile_id = p_profile_id
+                  and e.match_id is not null
+                  and e.other_profile_id <> all (v_others)
+            );
+            raise exception using errcode = 'AM002', message = 'the feed has grown';
+        exception when sqlstate 'AM002' then
+            null;
+        end;
+    end loop;
+end
+$$;
+comment on function automatch.lock_feeds_around(uuid) is
+    'Lock the feed of a person and the feeds that show them; the profile must be locked already.';
+
+create function automatch.lock_for_erasing(p_profile_id uuid)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from public.profiles as p where p.id = p_profile_id for update;
+    perform automatch.lock_feeds_around(p_profile_id);
+    perform from public.faces as f where f.profile_id = p_profile_id order by f.id for update;
+    perform from public.match_jobs as j where j.user_id = p_profile_id order by j.id for update;
+end
+$$;
+comment on function automatch.lock_for_erasing(uuid) is
+    'Lock all that changes when a face of this person, or the person, goes.';
+
+create function automatch.profile_erased()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.lock_for_erasing(old.id);
+    return old;
+end
+$$;
+
+create trigger profiles_erased
+before delete on public.profiles
+for each row execute function automatch.profile_erased();
+
+create function automatch.search_again(p_face_ids uuid[])
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_faces uuid[];
+    v_open uuid[];
+begin
+    -- A photo that no worker has seen yet is searched for when it has been, by the rules of then;
+    -- without a school or a gender a search would only fail. Nobody looks at a simulated feed.
+    v_faces := array(
+        select f.id
+        from public.faces as f
+        join public.embedding_models as m on m.id = f.embedding_model and m.active
+        join public.profiles as p on p.id = f.profile_id
+        where f.id = any (p_face_ids)
+          and p.school is not null and p.gender is not null and not p.simulated
+          and automatch.has_consent(p.id)
+        order by f.id
+    );
+    perform automatch.heed_pauses();
+    -- In the order of locks, and no others below: queued one by one, jobs would be locked as the photos
+    -- stand, across the order in which a worker ends a batch.
+    v_open := array(
+        select j.id from public.match_jobs as j
+        where j.face_id = any (v_faces) and j.status in ('pending', 'processing')
+        order by j.id
+        for no key update
+    );
+    -- Whoever works on one of them may have searched already, by the old rules: their token is worth
+    -- nothing now, and the job is back in its place, as if it had been released.
+    update public.match_jobs as j
+    set status = 'pending', attempts = j.attempts - 1, lease_token = j.lease_token + 1,
+        deferred = exists (select from automatch.paused_schools as s where s.school = j.school),
+        run_at = automatch.now(), lease_expires_at = null, worker_id = null
+    where j.id = any (v_open) and j.status = 'processing';
+    if found then
+        perform automatch.wake_workers();
+    end if;
+    -- Priority 3: an upload, for which somebody waits, always goes first. A job that was queued since
+    -- searches by the new rules anyway.
+    perform public.enqueue_match_job(f.id, 3::smallint)
+    from unnest(v_faces) with ordinality as f (id, n)
+    where not exists (
+        select from public.match_jobs as j
+        where j.face_id = f.id and j.status in ('pending', 'processing')
+    )
+    order by f.n;
+    return cardinality(v_faces);
+end
+$$;
+comment on function automatch.search_again(uuid[]) is
+    'Queue photos for another search, behind all uploads; one that is being searched for starts over. '
+    'How many there are.';
+
+create function automatch.search_again_for(p_profile_id uuid)
+returns integer
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select automatch.search_again(array(
+        -- A job each, and never two open ones of one photo: whoever changes their mind all day
+        -- queues no more than this.
+        select f.id from public.faces as f
+        where f.profile_id = p_profile_id and f.embedding_model is not null
+        order by f.created_at desc
+        limit 100
+    ))
+$$;
+comment on function automatch.search_again_for(uuid) is
+    'Queue the photos of a person for another search; the profile and its feed are locked first.';
+
+create function automatch.profile_moves()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Before the row is written: its foreign keys go on to lock faces, which come after feeds.
+    perform automatch.lock_feeds_around(new.id);
+    return new;
+end
+$$;
+
+create trigger profiles_lock_feeds
+before update of school, gender, profile_type, discoverable on public.profiles
+for each row
+when (
+    old.school is distinct from new.school or old.gender is distinct from new.gender
+    or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
+)
+execute function automatch.profile_moves();
+
+create function automatch.profile_moved()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Each direction by itself, as may_see() judges it: who pauses still sees others.
+    with pairs as materialized (
+        select e.other_profile_id as other_id,
+            coalesce(o.school = old.school and o.gender <> old.gender, false) as was_pair,
+            coalesce(o.school = new.school and o.gender <> new.gender, false) as is_pair,
+            o.profile_type = 'user' and o.discoverable as other_is_shown,
+            old.profile_type = 'user' and old.discoverable as was_shown,
+            new.profile_type = 'user' and new.discoverable as is_shown
+        from automatch.feed_entries as e
+        join public.profiles as o on o.id = e.other_profile_id
+        where e.profile_id = new.id
+          and e.match_id is not null
+          and e.other_profile_id not in (select automatch.hidden_from(new.id))
+    ),
+    changed as (
+        select new.id as profile_id, p.other_id as other_profile_id from pairs as p
+        where p.other_is_shown and p.was_pair <> p.is_pair
+        union all
+        select p.other_id, new.id from pairs as p
+        where (p.was_pair and p.was_shown) <> (p.is_pair and p.is_shown)
+    ),
+    placed as (
+        select e.profile_id, e.other_profile_id,
+            row_number() over (partition by e.profile_id order by e.pos) as step
+        from changed as c
+        join automatch.feed_entries as e
+            on e.profile_id = c.profile_id and e.other_profile_id = c.other_profile_id
+    ),
+    heads as (
+        update automatch.feed_heads as h
+        set last_pos = h.last_pos + c.entries
+        from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
+        where h.profile_id = c.profile_id
+        returning h.profile_id, h.last_pos - c.entries as before
+    )
+    update automatch.feed_entries as e
+    set pos = h.before + p.step
+    from placed as p
+    join heads as h on h.profile_id = p.profile_id
+    where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
+    if found then
+        perform pg_notify('automatch_feed', '');
+    end if;
+
+    if new.school is distinct from old.school
+        or new.gender is distinct from old.gender
+        or (new.discoverable and not old.discoverable)
+        or (new.profile_type = 'user' and old.profile_type <> 'user')
+    then
+        perform automatch.search_again_for(new.id);
+    end if;
+    return null;
+end
+$$;
+comment on function automatch.profile_moved() is
+    'Take cards out of both feeds that are no longer allowed, bring back those that are again, and '
+    'search again by the new rules.';
+
+-- By its name after profiles_changed: the search copy is true by then.
+create trigger profiles_moved
+after update of school, gender, profile_type, discoverable on public.profiles
+for each row
+when (
+    old.school is distinct from new.school or old.gender is distinct from new.gender
+    or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
+)
+execute function automatch.profile_moved();
+
+-- 60_duplicates.sql
+
+-- Accounts that look like one person.
+create table automatch.suspected_duplicates (
+    id uuid primary key default gen_random_uuid(),
+    profile_a_id uuid not null references public.profiles (id) on delete cascade,
+    profile_b_id uuid not null references public.profiles (id) on delete cascade,
+    u double precision not null,
+    model text not null references public.embedding_models (id) on delete cascade,
+    found_at timestamptz not null default automatch.now(),
+    state text not null default 'open',
+    decided_at timestamptz,
+    decided_by text,
+    constraint pair_is_ordered check (profile_a_id < profile_b_id),
+    constraint pair_is_unique unique (profile_a_id, profile_b_id),
+    constraint u_is_a_distance check (u between 0 and 2),
+    constraint state_is_known check (state in ('open', 'dismissed', 'confirmed')),
+    constraint decided_by_somebody check (
+        (state = 'open') = (decided_at is null) and (state = 'open') = (decided_by is null)
+    )
+);
+comment on table automatch.suspected_duplicates is
+    'Pairs of accounts whose closest photos look like one person: open until an operator says that they are '
+    '(confirmed) or are not (dismissed). Goes with either account, and with the last photo of either.';
+create index suspected_duplicates_b_idx on automatch.suspected_duplicates (profile_b_id);
+create index suspected_duplicates_state_idx on automatch.suspected_duplicates (state, u);
+
+create table automatch.same_person_checks (
+    face_id uuid primary key references public.faces (id) on delete cascade,
+    queued_at timestamptz not null default automatch.now()
+);
+comment on table automatch.same_person_checks is 'Photos that are still to be compared with all of their school.';
+create index same_person_checks_queued_idx on automatch.same_person_checks (queued_at);
+
+create function automatch.queue_same_person_check()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Not "do nothing": a check that is under way may have read the embedding before this one.
+    insert into automatch.same_person_checks (face_id) values (new.face_id)
+    on conflict (face_id) do update set queued_at = excluded.queued_at;
+    return null;
+end
+$$;
+
+-- Whoever can be found from now on, or somewhere else: a new photo, another model, another school, the
+-- end of a pause.
+create trigger face_index_check_same_person
+after insert or update of school, gender on public.face_index
+for each row execute function automatch.queue_same_person_check();
+
+create function automatch.last_photo_gone()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- What was concluded from the photos goes with them: a withdrawal of the consent takes it too.
+    if not exists (select from public.faces as f where f.profile_id = old.profile_id) then
+        delete from automatch.suspected_duplicates
+        where profile_a_id = old.profile_id or profile_b_id = old.profile_id;
+    end if;
+    return null;
+end
+$$;
+
+create trigger faces_last_gone
+after delete on public.faces
+for each row execute function automatch.last_photo_gone();
+
+create function automatch.find_same_person(p_face_id uuid, p_count integer)
+returns table (profile_id uuid, u double precision)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+-- As find_candidates(): one partition through its primary key, then a few faces one by one.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+declare
+    v_own record;
+    v_half halfvec;
+    v_bound double precision;
+begin
+    select f.profile_id, f.embedding, i.school, i.gender, m.same_person_u as far,
+        coalesce(m.same_person_same_gender_u, m.same_person_u) as near
+    into v_own
+    from public.faces as f
+    join public.profiles as p on p.id = f.profile_id and not p.simulated
+    join public.face_index as i on i.school = p.school and i.gender = p.gender and i.face_id = f.id
+    join public.embedding_models as m on m.id = f.embedding_model and m.active
+    where f.id = p_face_id;
+    if not found then
+        return;
+    end if;
+    v_half := v_own.embedding::halfvec;
+    v_bound := 1 - v_own.far ^ 2 / 2;
+    return query
+    with close as materialized (
+        -- Half precision moves a cosine by less than 0.001. "+ 0" keeps any vector index out.
+        select i.face_id, i.profile_id, i.gender
+        from public.face_index as i
+        where i.school = v_own.school
+          and i.gender = any (array['male', 'female'])
+          and (i.embedding <#> v_half) + 0 <= 0.002 - v_bound
+          and i.profile_id <> v_own.profile_id
+    ),
+    exact as (
+        select c.profile_id, c.gender, sqrt(greatest(2 + 2 * (f.embedding <#> v_own.embedding), 0)) as u
+        from close as c
+        join public.faces as f on f.id = c.face_id
+        join public.profiles as p on p.id = c.profile_id and not p.simulated
+    )
+    select e.profile_id, min(e.u)
+    from exact as e
+    where e.u <= case when e.gender = v_own.gender then v_own.near else v_own.far end
+    group by e.profile_id
+    order by min(e.u), e.profile_id
+    limit p_count;
+end
+$$;
+comment on function automatch.find_same_person(uuid, integer) is
+    'Other accounts of the school, of either gender, that look like the person of a photo; closest first. '
+    'Simulated people are nobody''s second account.';
+
+create function automatch.without_same_person(p_found automatch.found_face[])
+returns automatch.found_face[]
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+    -- Before the background has looked: what a search has just found tells as much.
+    select coalesce(array_agg(row(f.job_id, f.face_id, f.profile_id, f.similarity)::automatch.found_face
+        order by f.place), '{}')
+    from unnest(p_found) with ordinality as f (job_id, face_id, profile_id, similarity, place)
+    join public.match_jobs as j on j.id = f.job_id
+    cross join public.embedding_models as m
+    where m.active
+      and (
+          f.similarity < automatch.similarity(1 - m.same_person_u ^ 2 / 2, m.midpoint, m.width)
+          or exists (
+              select from automatch.suspected_duplicates as s
+              where s.profile_a_id = least(f.profile_id, j.user_id)
+                and s.profile_b_id = greatest(f.profile_id, j.user_id)
+                and s.state = 'dismissed'
+          )
+      )
+$$;
+comment on function automatch.without_same_person(automatch.found_face[]) is
+    'What searches found, without those who look like the person who searches, unless an operator said that '
+    'they are somebody else.';
+
+create function automatch.match_as_decided(p_ids uuid[])
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_pair record;
+begin
+    for v_pair in
+        select s.profile_a_id, s.profile_b_id from automatch.suspected_duplicates as s
+        where s.id = any (p_ids)
+        order by s.profile_a_id, s.profile_b_id
+    loop
+        perform automatch.refresh_feeds(v_pair.profile_a_id, v_pair.profile_b_id);
+    end loop;
+    -- One of the two is enough: a match is one row for both.
+    perform automatch.search_again(array(
+        select f.id
+        from automatch.suspected_duplicates as s
+        join public.faces as f on f.profile_id = s.profile_a_id
+        where s.id = any (p_ids) and automatch.may_see(s.profile_a_id, s.profile_b_id)
+        order by f.id
+    ));
+end
+$$;
+comment on function automatch.match_as_decided(uuid[]) is
+    'Take the cards of suspected pairs out of both feeds or bring them back, and search again for those who '
+    'may match again. Profiles and feeds are locked first: see lock_pairs().';
+
+create function automatch.lock_pairs(p_ids uuid[])
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_people uuid[] := array(
+        select distinct unnest(array[s.profile_a_id, s.profile_b_id])
+        from automatch.suspected_duplicates as s where s.id = any (p_ids)
+    );
+begin
+    perform from public.profiles as p where p.id = any (v_people) order by p.id for share;
+    perform automatch.lock_feeds(v_people);
+end
+$$;
+comment on function automatch.lock_pairs(uuid[]) is
+    'Lock the people of suspected pairs and their feeds; the rows of the pairs come after those.';
+
+create function public.look_for_same_person(p_most integer default 20, out checked integer, out flagged integer)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_faces uuid[];
+    v_pairs jsonb;
+    v_people uuid[];
+    v_new uuid[];
+    v_matches boolean;
+begin
+    checked := 0;
+    flagged := 0;
+    -- Nobody waits for this, so it waits for everybody.
+    if exists (select from public.match_jobs as j where j.status = 'pending' and not j.deferred) then
+        return;
+    end if;
+    v_faces := array(
+        select due.face_id
+        from (
+            select c.face_id
+            from automatch.same_person_checks as c
+            join public.faces as f on f.id = c.face_id
+            join public.profiles as p on p.id = f.profile_id
+            order by c.queued_at, c.face_id
+            limit p_most
+            -- Steps over whoever is being erased or moved this moment: they hold the profile and come to
+            -- the check after that, and nobody may wait for them the other way round.
+            for update of c skip locked
+            for share of p skip locked
+        ) as due
+    );
+    checked := cardinality(v_faces);
+    if checked = 0 then
+        return;
+    end if;
+
+    -- Read first, and then locked in the order of all: profiles, feeds, pairs.
+    select jsonb_agg(jsonb_build_object('a', near.a, 'b', near.b, 'u', near.u, 'model', near.model))
+    into v_pairs
+    from (
+        select distinct on (least(f.profile_id, s.profile_id), greatest(f.profile_id, s.profile_id))
+            least(f.profile_id, s.profile_id) as a, greatest(f.profile_id, s.profile_id) as b, s.u,
+            f.embedding_model as model
+        from unnest(v_faces) as face (id)
+        join public.faces as f on f.id = face.id
+        -- Five say as much as fifty.
+        cross join lateral automatch.find_same_person(f.id, 5) as s
+        order by least(f.profile_id, s.profile_id), greatest(f.profile_id, s.profile_id), s.u
+    ) as near;
+    delete from automatch.same_person_checks as c where c.face_id = any (v_faces);
+    if v_pairs is null then
+        return;
+    end if;
+    v_people := array(
+        select distinct unnest(array[(p.value ->> 'a')::uuid, (p.value ->> 'b')::uuid])
+        from jsonb_array_elements(v_pairs) as p (value)
+    );
+    perform from public.profiles as p where p.id = any (v_people) order by p.id for share;
+    select s.match_same_person into v_matches from public.match_settings as s;
+    if not v_matches then
+        perform automatch.lock_feeds(v_people);
+    end if;
+    with pairs as (
+        select (p.value ->> 'a')::uuid as a, (p.value ->> 'b')::uuid as b,
+            (p.value ->> 'u')::double precision as u, p.value ->> 'model' as model
+        from jsonb_array_elements(v_pairs) as p (value)
+    ),
+    written as (
+        insert into automatch.suspected_duplicates as s (profile_a_id, profile_b_id, u, model)
+        select p.a, p.b, p.u, p.model
+        from pairs as p
+        -- Again: one may have been erased, or have lost the last photo, since it was read.
+        where exists (select from public.faces as f where f.profile_id = p.a and f.embedding is not null)
+          and exists (select from public.faces as f where f.profile_id = p.b and f.embedding is not null)
+        order by p.a, p.b
+        on conflict (profile_a_id, profile_b_id) do update set u = excluded.u, model = excluded.model
+            -- What somebody decided stays as it was when they did.
+            where s.state = 'open' and (excluded.u < s.u or excluded.model <> s.model)
+        returning s.id, s.xmax = 0 as is_new
+    )
+    select array_agg(w.id) filter (where w.is_new) into v_new from written as w;
+    flagged := coalesce(cardinality(v_new), 0);
+    if flagged > 0 and not v_matches then
+        perform automatch.match_as_decided(v_new);
+    end if;
+end
+$$;
+comment on function public.look_for_same_person(integer) is
+    'Compare some photos with all of their school and write down who looks like one person; nothing while a '
+    'job waits for its turn. How many photos were compared, and how many pairs are new.';
+
+create function public.list_suspected_duplicates(p_state text default 'open', p_limit integer default 50)
+returns table (
+    id uuid, profile_a_id uuid, profile_b_id uuid, same_gender boolean, u double precision, model text,
+    state text, found_at timestamptz, decided_at timestamptz, decided_by text
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select s.id, s.profile_a_id, s.profile_b_id, a.gender is not distinct from b.gender, s.u, s.model,
+        s.state, s.found_at, s.decided_at, s.decided_by
+    from automatch.suspected_duplicates as s
+    join public.profiles as a on a.id = s.profile_a_id
+    join public.profiles as b on b.id = s.profile_b_id
+    where p_state is null or s.state = p_state
+    order by s.u, s.id
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.list_suspected_duplicates(text, integer) is
+    'Pairs of accounts that look like one person, closest first; of one state, or (null) of all.';
+
+create function public.decide_suspected_duplicate(p_id uuid, p_state text, p_actor text default null)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_before text;
+    v_actor text := left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200);
+begin
+    if p_state is null or p_state not in ('open', 'dismissed', 'confirmed') then
+        perform automatch.refuse('input_invalid', 'A suspicion is open, dismissed or confirmed.');
+    end if;
+    perform automatch.lock_pairs(array[p_id]);
+    select s.state into v_before from automatch.suspected_duplicates as s where s.id = p_id for update;
+    if not found then
+        perform automatch.refuse('not_found', 'There is no such pair; one of the two may have left.');
+    end if;
+    if v_before = p_state then
+        return;
+    end if;
+    update automatch.suspected_duplicates
+    set state = p_state,
+        decided_at = case when p_state <> 'open' then automatch.now() end,
+        decided_by = case when p_state <> 'open' then v_actor end
+    where id = p_id;
+    if not (select s.match_same_person from public.match_settings as s) then
+        perform automatch.match_as_decided(array[p_id]);
+    end if;
+    -- Without the people: the log outlives them.
+    perform automatch.audit(p_actor, 'same_person', jsonb_build_object(
+        'pair', p_id, 'state', p_state, 'before', v_before
+    ));
+end
+$$;
+comment on function public.decide_suspected_duplicate(uuid, text, text) is
+    'Say of a pair that it is one person (confirmed), that it is not (dismissed), or neither yet (open).';
+
+create function public.get_match_same_person()
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select s.match_same_person from public.match_settings as s $$;
+comment on function public.get_match_same_person() is 'Whether two accounts that look like one person match.';
+
+create function public.set_match_same_person(p_match boolean, p_actor text default null)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_before boolean;
+    v_ids uuid[];
+begin
+    if p_match is null then
+        perform automatch.refuse('input_invalid', 'Say true or false: whether two accounts of one person match.');
+    end if;
+    select s.match_same_person into v_before from public.match_settings as s for update;
+    if v_before = p_match then
+        return;
+    end if;
+    -- Two of one gender do not match anyway.
+    v_ids := array(
+        select s.id
+        from automatch.suspected_duplicates as s
+        join public.profiles as a on a.id = s.profile_a_id
+        join public.profiles as b on b.id = s.profile_b_id and b.gender <> a.gender
+        where s.state <> 'dismissed'
+    );
+    perform automatch.lock_pairs(v_ids);
+    update public.match_settings set match_same_person = p_match;
+    perform automatch.match_as_decided(v_ids);
+    perform automatch.audit(p_actor, 'match_same_person', jsonb_build_object('match', p_match));
+end
+$$;
+comment on function public.set_match_same_person(boolean, text) is
+    'Whether two accounts that look like one person match like any two (the default). Feeds follow at once.';
+
+-- 61_imports.sql
+
+-- Enrolling people whom an operator knows already: `automatch import`.
+--
+-- Who used an account themselves is left alone, who withdrew stays out, and who
+-- erased their account does not come back with the next run.
+create table automatch.imported_people (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    email_sha256 text not null,
+    imported_at timestamptz not null default automatch.now()
+);
+comment on table automatch.imported_people is 'Accounts that an import made or filled in.';
+create table automatch.imported_photos (
+    face_id uuid primary key references public.faces (id) on delete cascade,
+    import_id uuid not null,
+    row_number integer not null
+);
+comment on table automatch.imported_photos is 'Which row of which run a photo came from last; never its file name.';
+create index imported_photos_run_idx on automatch.imported_photos (import_id, row_number);
+create table automatch.import_erasures (
+    email_sha256 text primary key,
+    erased_at timestamptz not null default automatch.now()
+);
+comment on table automatch.import_erasures is 'Imported people who erased their account: the next run leaves them out.';
+
+create function automatch.imported_person_erased()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into automatch.import_erasures (email_sha256) values (old.email_sha256) on conflict do nothing;
+    return null;
+end
+$$;
+
+create trigger imported_people_erased
+after delete on automatch.imported_people
+for each row execute function automatch.imported_person_erased();
+
+create function automatch.account_of(p_email text)
+returns uuid
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
+end
+$$;
+comment on function automatch.account_of(text) is 'Whose account this address is; null when nobody''s.';
+
+create function automatch.import_account(p_email text)
+returns uuid
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := automatch.account_of(p_email);
+    v_email_sha256 text := automatch.text_sha256(lower(p_email));
+begin
+    if exists (select from automatch.imported_people as i where i.profile_id = v_id) then
+        return v_id;
+    end if;
+    if v_id is null then
+        if exists (select from automatch.import_erasures as e where e.email_sha256 = v_email_sha256) then
+            perform automatch.refuse(
+                'consent_required', 'This person erased their account after an import; only they can come back.'
+            );
+        end if;
+        if to_regprocedure('auth.create_user(text, text, jsonb)') is null then
+            perform automatch.refuse(
+                'input_invalid', 'Make the account in Supabase first; an import fills it in while it is unused.'
+            );
+        end if;
+        -- No password has this hash.
+        v_id := auth.create_user(p_email, '!', '{}');
+    elsif exists (select from public.biometric_consents as c where c.profile_id = v_id)
+        or exists (
+            select from public.profiles as p
+            where p.id = v_id and (p.name, p.school, p.gender, p.birth_date) is distinct from (null, null, null, null)
+        )
+    then
+        perform automatch.refuse(
+            'email_taken', 'This person has an account of their own; they add their photos themselves.'
+        );
+    end if;
+    insert into automatch.imported_people (profile_id, email_sha256) values (v_id, v_email_sha256);
+    return v_id;
+end
+$$;
+comment on function automatch.import_account(text) is
+    'The account that imports may fill in: their own, an unused one, or a new one.';
+
+create function public.find_imported_photo(p_import_id uuid, p_row integer, p_email text, p_image_sha256 text)
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face public.faces;
+begin
+    select f.* into v_face
+    from public.faces as f
+    join automatch.imported_people as i on i.profile_id = f.profile_id
+    where f.profile_id = automatch.account_of(p_email) and f.image_sha256 = p_image_sha256;
+    if not found then
+        return false;
+    end if;
+    insert into automatch.imported_photos (face_id, import_id, row_number)
+    values (v_face.id, p_import_id, p_row)
+    on conflict (face_id) do update set import_id = excluded.import_id, row_number = excluded.row_number;
+    -- The job of a photo that was refused long ago has been cleaned up: look again for it.
+    if v_face.embedding is null
+        and not exists (select from public.match_jobs as j where j.face_id = v_face.id)
+    then
+        perform public.enqueue_match_job(v_face.id, 3::smallint);
+    end if;
+    return true;
+end
+$$;
+comment on function public.find_imported_photo(uuid, integer, text, text) is
+    'Whether an earlier run has this photo of this person; if so, it counts as one of this run too.';
+
+create function public.import_photo(
+    p_import_id uuid, p_row integer, p_email text, p_name text, p_school text, p_gender text,
+    p_birth_date date, p_consent_version text, p_consent_at timestamptz, p_consent_evidence text,
+    p_face_id uuid, p_image_path text, p_image_sha256 text
+)
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_claims text := coalesce(current_setting('request.jwt.claims', true), '');
+    v_text public.consent_texts;
+    v_profile public.profiles;
+    v_last_action text;
+    v_id uuid;
+    v_face_id uuid;
+begin
+    select t.* into v_text from public.consent_texts as t where t.version = p_consent_version;
+    if not found then
+        perform automatch.refuse('input_invalid', 'consent_version names no consent text of this installation.');
+    end if;
+    if p_consent_at is null or p_consent_at > automatch.now() or coalesce(btrim(p_consent_evidence), '') = '' then
+        perform automatch.refuse(
+            'consent_required', 'Tell when this person consented (consent_at) and where the proof lies (consent_evidence).'
+        );
+    end if;
+    -- Rows of one person one after the other.
+    perform pg_advisory_xact_lock(hashtextextended('automatch import ' || lower(p_email), 0));
+    v_id := automatch.import_account(p_email);
+    if exists (select from public.profiles as p where p.id = v_id and p.school is null) then
+        perform set_config('request.jwt.claims', jsonb_build_object('sub', v_id, 'role', 'authenticated')::text, true);
+        perform public.save_profile(p_name, p_school, p_gender, p_birth_date);
+        perform set_config('request.jwt.claims', v_claims, true);
+    end if;
+    select p.* into v_profile from public.profiles as p where p.id = v_id for update;
+    if (v_profile.gender, v_profile.birth_date) is distinct from (p_gender, p_birth_date)
+        or lower(v_profile.name) is distinct from lower(btrim(p_name))
+    then
+        perform automatch.refuse(
+            'email_taken', 'This address was imported with another name, gender or birth date: it is somebody else''s.'
+        );
+    end if;
+    select c.action into v_last_action
+    from public.biometric_consents as c where c.profile_id = v_id order by c.id desc limit 1;
+    if v_last_action = 'withdrawn' then
+        perform automatch.refuse(
+            'consent_required', 'This person withdrew their consent; only they can give it again.'
+        );
+    elsif v_last_action is null then
+        insert into public.biometric_consents (profile_id, action, text_version, text_sha256, source, given_at, evidence)
+        values (v_id, 'granted', v_text.version, v_text.sha256, 'import', p_consent_at, btrim(p_consent_evidence));
+    end if;
+    -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
+    if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
+        perform automatch.refuse('input_invalid', 'A photo lies where the id of its face says.');
+    end if;
+    insert into public.faces (id, profile_id, image_path, image_sha256)
+    values (p_face_id, v_id, p_image_path, p_image_sha256)
+    on conflict (profile_id, image_sha256) do nothing
+    returning id into v_face_id;
+    if v_face_id is null then
+        perform public.find_imported_photo(p_import_id, p_row, p_email, p_image_sha256);
+        return false;
+    end if;
+    insert into automatch.imported_photos (face_id, import_id, row_number)
+    values (v_face_id, p_import_id, p_row);
+    -- Nobody waits for it: every upload goes ahead.
+    perform public.enqueue_match_job(v_face_id, 3::smallint);
+    return true;
+end
+$$;
+comment on function public.import_photo(
+    uuid, integer, text, text, text, text, date, text, timestamptz, text, uuid, text, text
+) is 'Enrol a person with a photo; the same row again changes nothing. False when the photo was there.';
+
+create function public.count_import_jobs(p_import_id uuid)
+returns table (photos bigint, open_jobs bigint)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select count(*), count(j.id)
+    from automatch.imported_photos as i
+    left join public.match_jobs as j on j.face_id = i.face_id and j.status in ('pending', 'processing')
+    where i.import_id = p_import_id
+$$;
+comment on function public.count_import_jobs(uuid) is 'Photos of a run, and how many of them are still to be looked at.';
+
+create function public.list_import_refusals(p_import_id uuid, p_after_row integer, p_limit integer)
+returns table (row_number integer, code text, message text)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select i.row_number, j.error_code, j.error_message
+    from automatch.imported_photos as i
+    cross join lateral (
+        select n.status, n.error_code, n.error_message
+        from public.match_jobs as n
+        where n.face_id = i.face_id
+        order by n.created_at desc
+        limit 1
+    ) as j
+    where i.import_id = p_import_id and i.row_number > p_after_row and j.status = 'failed'
+    order by i.row_number
+    limit p_limit
+$$;
+comment on function public.list_import_refusals(uuid, integer, integer) is
+    'Rows whose photo could not be used, in their order; asked for page by page.';
+
+create function public.finish_import(p_import_id uuid, p_actor text default null)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.audit(
+        p_actor, 'import',
+        jsonb_build_object(
+            'import', p_import_id,
+            'photos', (select count(*) from automatch.imported_photos as i where i.import_id = p_import_id)
+        )
+    );
+end
+$$;
+comment on function public.finish_import(uuid, text) is 'Put a run into the audit log.';
+
+-- 62_match_generator.sql
+
+-- The schedule of the deployment guide: a cron job that calls POST /functions/v1/match-generator
+-- over HTTP, and the key with which it does. The key can start matching and nothing else. It lies in
+-- the Vault, where only the owner reads it; here is what the server knows it by.
+create table automatch.trigger_key (
+    only_row boolean primary key default true,
+    sha256 bytea not null,
+    made_at timestamptz not null default automatch.now(),
+    constraint there_is_one_key check (only_row)
+);
+comment on table automatch.trigger_key is 'The key of the schedule, by its hash. Its row says too that the schedule was made once.';
+
+create function public.is_trigger_key(p_sha256 bytea)
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select exists (select from automatch.trigger_key as k where k.sha256 = p_sha256) $$;
+comment on function public.is_trigger_key(bytea) is 'Whether this is the hash of the key that may start matching.';
+
+create function automatch.rotate_trigger_key()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Two random UUIDs: 244 bits of the server's strong generator, without an extension.
+    v_key text := 'amt_' || encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'hex');
+    v_id uuid;
+begin
+    lock table automatch.trigger_key in exclusive mode;
+    select s.id into v_id from vault.secrets as s where s.name = 'automatch_trigger_key';
+    if found then
+        perform vault.update_secret(v_id, v_key);
+    else
+        perform vault.create_secret(
+            v_key, 'automatch_trigger_key', 'Starts matching: POST /functions/v1/match-generator. Made by Auto-Match.'
+        );
+    end if;
+    insert into automatch.trigger_key (sha256) values (sha256(convert_to(v_key, 'UTF8')))
+    on conflict (only_row) do update set sha256 = excluded.sha256, made_at = automatch.now();
+end
+$$;
+comment on function automatch.rotate_trigger_key() is
+    'Make a new key; the schedule reads it from the Vault at its next run, and the old one is worth nothing. For the owner.';
+
+create function automatch.match_generator_command(p_url text)
+returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $function$
+    select format($command$select net.http_post(
+    url := %L,
+    headers := jsonb_build_object(
+        'Content-Type', 'application/json',
+        'Authorization', 'Bearer ' || (
+            select decrypted_secret from vault.decrypted_secrets where name = 'automatch_trigger_key'
+        )
+    ),
+    body := jsonb_build_object('source', 'pg_cron', 'triggered_at', now()),
+    timeout_milliseconds := 30000
+) as request_id$command$, p_url)
+$function$;
+comment on function automatch.match_generator_command(text) is
+    'The command of the job process-match-jobs, for the address of POST /functions/v1/match-generator.';
+
+create function automatch.keep_match_schedule(p_url text)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_job record;
+begin
+    if to_regclass('cron.job') is null or to_regnamespace('net') is null or to_regnamespace('vault') is null then
+        return 'unavailable';
+    end if;
+    -- Two servers that start at once make one schedule.
+    perform pg_advisory_xact_lock(automatch.doorbell() + 3);
+    if not exists (select from automatch.trigger_key) then
+        perform automatch.rotate_trigger_key();
+        if not exists (select from cron.job as j where j.jobname = 'process-match-jobs') then
+            perform cron.schedule('process-match-jobs', '* * * * *', automatch.match_generator_command(p_url));
+        end if;
+        if not exists (select from cron.job as j where j.jobname = 'cleanup-match-jobs') then
+            perform cron.schedule('cleanup-match-jobs', '0 3 * * *', 'select public.cleanup_old_match_jobs()');
+        end if;
+        return 'made';
+    end if;
+    for v_job in
+        select j.schedule, j.command, substring(j.command from 'url := ''([^'']+)''') as url
+        from cron.job as j
+        where j.jobname = 'process-match-jobs' and j.username = current_user
+    loop
+        -- A command that somebody else wrote is theirs.
+        if v_job.url <> p_url and v_job.command = automatch.match_generator_command(v_job.url) then
+            perform cron.schedule('process-match-jobs', v_job.schedule, automatch.match_generator_command(p_url));
+            return 'moved';
+        end if;
+    end loop;
+    return 'kept';
+end
+$$;
+comment on function automatch.keep_match_schedule(text) is
+    'Make the two jobs of the guide, once: whoever unschedules them keeps them unscheduled. Later only the address of our '
+    'own command follows the server. made, moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
+
+-- What POST /functions/v1/match-generator asks the queue. It changes nothing: workers do the work.
+create function public.list_due_match_jobs(p_limit integer)
+returns setof uuid
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+    (
+        select j.id from public.match_jobs as j
+        where j.status = 'pending' and not j.deferred
+        order by j.pos
+        limit p_limit
+    )
+    union all
+    (
+        select j.id from public.match_jobs as j
+        where j.status = 'pending' and j.deferred and j.run_at <= (select automatch.now())
+        order by j.run_at
+        limit p_limit
+    )
+    union all
+    (
+        -- Of workers that are gone, before anybody has taken them back.
+        select j.id from public.match_jobs as j
+        where j.status = 'processing' and j.lease_expires_at < (select automatch.now())
+        limit p_limit
+    )
+    limit p_limit
+$$;
+comment on function public.list_due_match_jobs(integer) is
+    'Jobs that wait for a worker, in their order. Those of a paused queue too; those of a paused school not.';
+
+create function public.follow_match_jobs(p_job_ids uuid[])
+returns table (open integer, matches integer, paused boolean, worker_is_alive boolean)
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+    select
+        -- What was erased with its photo, or put off after a failure, is nothing to wait for.
+        count(*) filter (
+            where j.status = 'processing'
+               or j.status = 'pending' and (not j.deferred or j.run_at <= (select automatch.now()))
+        )::integer,
+        coalesce(sum(j.match_count) filter (where j.status = 'completed'), 0)::integer,
+        (select q.paused from automatch.queue_settings as q),
+        exists (
+            select from public.match_jobs as held
+            where held.status = 'processing' and held.lease_expires_at > (select automatch.now())
+        )
+    from public.match_jobs as j
+    where j.id = any (p_job_ids)
+$$;
+comment on function public.follow_match_jobs(uuid[]) is
+    'How many of these jobs have not ended, the matches that the others found, whether the queue is paused, and whether '
+    'some worker holds a job under a live lease.';
+
+-- 63_smoke_test.sql
+
+-- Two people who do not exist, with whom `automatch verify` tries the whole way on a live installation.
+-- They have a school of their own, which nobody else can be in or is shown, and are erased again.
+create table automatch.trials (
+    id uuid primary key default gen_random_uuid(),
+    school text not null unique,
+    people uuid[] not null,
+    started_at timestamptz not null default automatch.now()
+);
+comment on table automatch.trials is 'Trials that go on, or were cut off; the next one erases what is left of those.';
+
+create function automatch.keep_trials_apart()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select from automatch.trials as t
+        where (new.id = any (t.people)) <> (lower(t.school) = lower(coalesce(new.school, '')))
+    ) then
+        perform automatch.refuse('input_invalid', 'This is no school that one can be in.');
+    end if;
+    return new;
+end
+$$;
+comment on function automatch.keep_trials_apart() is
+    'The people of a trial and its school belong together: nobody else comes in, and they do not go out.';
+
+create trigger profiles_keep_trials_apart
+before insert or update of school on public.profiles
+for each row execute function automatch.keep_trials_apart();
+
+create function public.end_trials(p_trial_id uuid default null, p_actor text default null)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_trial automatch.trials;
+    v_count integer;
+    v_total integer := 0;
+begin
+    for v_trial in
+        select t.* from automatch.trials as t
+        where t.id = p_trial_id
+           -- One that was cut off; a trial takes two minutes at most.
+           or p_trial_id is null and t.started_at < automatch.now() - interval '15 minutes'
+        order by t.id
+        for update skip locked
+    loop
+        perform from public.profiles as p where p.id = any (v_trial.people) order by p.id for update;
+        delete from public.profiles as p where p.id = any (v_trial.people) and p.simulated;
+        get diagnostics v_count = row_count;
+        v_total := v_total + v_count;
+        delete from automatch.trials as t where t.id = v_trial.id;
+        perform automatch.audit(p_actor, 'end_trial', jsonb_build_object('trial', v_trial.id, 'people', v_count));
+    end loop;
+    return v_total;
+end
+$$;
+comment on function public.end_trials(uuid, text) is
+    'Erase the people of a trial with all that is theirs; without an id, those of trials that were cut off '
+    'more than 15 minutes ago. How many people.';
+
+create function public.start_trial(p_actor text default null)
+returns table (trial_id uuid, school text, her_id uuid, his_id uuid)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform public.end_trials(null, p_actor);
+    trial_id := gen_random_uuid();
+    -- Random: not to be guessed, and no name that a school has.
+    school := 'Trial of Auto-Match ' || gen_random_uuid();
+    her_id := gen_random_uuid();
+    his_id := gen_random_uuid();
+    insert into automatch.trials (id, school, people) values (trial_id, start_trial.school, array[her_id, his_id]);
+    insert into public.profiles (id, name, school, gender, birth_date, simulated)
+    values
+        (her_id, 'Trial woman', start_trial.school, 'female', date '2000-02-29', true),
+        (his_id, 'Trial man', start_trial.school, 'male', date '2000-02-29', true);
+    -- Drawn from one face, they look like two accounts of one person: that is decided before anybody
+    -- is told, and before match_settings keeps them apart.
+    insert into automatch.suspected_duplicates (profile_a_id, profile_b_id, u, model, state, decided_at, decided_by)
+    select least(her_id, his_id), greatest(her_id, his_id), 0, m.id, 'dismissed', automatch.now(), 'start_trial'
+    from public.embedding_models as m
+    where m.active;
+    perform automatch.audit(p_actor, 'start_trial', jsonb_build_object('trial', trial_id));
+    return next;
+end
+$$;
+comment on function public.start_trial(text) is
+    'Make a woman and a man who do not exist, without an account, in a school of their own. They have not consented yet.';
+
+-- 90_security.sql
+
+-- Who may read, change or call what: one table, which apply_access_rules() puts into force.
+--
+-- The owner and the functions that run as the owner may do everything. Nobody else may do anything that is not
+-- listed here. A test compares the table with the running catalogue.
+create table automatch.access_rules (
+    kind text not null,
+    -- With its schema. A table stands for its partitions and its sequences too, a function for all of its name.
+    object text not null,
+    grantee text not null,
+    -- As after `grant`; columns in brackets.
+    privileges text not null,
+    -- For tables: the name of the policy, and which rows the grantee sees.
+    policy text,
+    visible text,
+    primary key (kind, object, grantee),
+    constraint kind_is_known check (kind in ('schema', 'table', 'sequence', 'function')),
+    constraint table_has_a_policy check (
+        (kind = 'table') = (policy is not null) and (kind = 'table') = (visible is not null)
+    )
+);
+comment on table automatch.access_rules is
+    'Who may do what. After a change apply_access_rules() puts it into force.';
+
+insert into automatch.access_rules (kind, object, grantee, privileges)
+select r.kind, o.object, g.grantee, r.privileges
+from (values
+    ('schema', 'usage', 'anon authenticated service_role', 'automatch'),
+    -- The type of a parameter is resolved as the login, before it becomes anyone.
+    ('schema', 'usage', 'anon authenticated service_role automatch_api automatch_worker', 'public extensions'),
+    ('sequence', 'usage', 'service_role', 'automatch.match_numbers'),
+    ('function', 'execute', 'anon authenticated service_role', '
+        automatch.claims automatch.now automatch.refuse automatch.uid
+    '),
+    ('function', 'execute', 'authenticated', '
+        public.block_profile public.choose_face public.delete_face public.dismiss_match
+        public.erase_account public.explain_match_job public.feed_page public.feed_position
+        public.hidden_people public.last_match_number public.list_schools public.match_pool
+        public.matches_after public.record_consent public.record_upload public.save_profile
+        public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
+    '),
+    ('function', 'execute', 'authenticated service_role', '
+        automatch.caller_may_see
+    '),
+    ('function', 'execute', 'automatch_api', '
+        public.feed_marks public.follow_match_jobs public.is_trigger_key public.list_due_match_jobs
+    '),
+    ('function', 'execute', 'automatch_api automatch_worker service_role', '
+        public.get_search_recall
+    '),
+    ('function', 'execute', 'automatch_api service_role', '
+        public.cancel_match_jobs public.count_import_jobs public.count_waiting_match_jobs
+        public.decide_suspected_duplicate public.end_trials public.find_imported_photo public.finish_import
+        public.get_match_job_stats public.get_match_queue public.get_match_same_person
+        public.get_match_threshold public.import_photo public.list_audit_log public.list_import_refusals
+        public.list_match_jobs public.list_suspected_duplicates public.pause_match_jobs
+        public.preview_match_thresholds public.prioritize_match_jobs public.requeue_match_job
+        public.resume_match_jobs public.retry_failed_match_jobs public.set_match_concurrency
+        public.set_match_same_person public.set_match_threshold public.start_trial
+    '),
+    ('function', 'execute', 'automatch_worker service_role', '
+        public.active_embedding_model public.check_same_person_again public.chosen_face
+        public.claim_match_jobs public.clean_up_search_audits public.cleanup_old_match_jobs
+        public.complete_match_jobs public.drop_unrenewed_matches public.enqueue_reruns
+        public.erase_unanswered_photo public.fail_match_jobs public.fall_asleep public.finish_match_jobs
+        public.look_for_same_person public.preparing_model public.read_search_group public.read_search_jobs
+        public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases
+        public.renew_matches public.rescore_matches public.retry_match_jobs
+        public.seconds_to_next_match_job public.stay_awake public.store_face_embeddings
+        public.store_shadow_embeddings public.sweep_match_jobs public.take_faces_to_embed
+    '),
+    ('function', 'execute', 'service_role', '
+        automatch.are_face_boxes automatch.cosine_bound automatch.find_candidates automatch.has_consent
+        automatch.is_face_box automatch.similarity public.add_similarity_scale public.begin_model_change
+        public.compare_models public.complete_match_job public.count_comparable_people
+        public.enqueue_match_job public.fail_match_job public.find_similar_faces_filtered
+        public.finish_model_change public.get_model_change public.list_refused_faces
+        public.list_similarity_scales public.retire_model_change public.retry_match_job
+        public.roll_back_model_change public.sample_stranger_distances public.store_face_embedding
+        public.use_similarity_scale
+    ')
+) as r (kind, privileges, grantees, objects)
+cross join regexp_split_to_table(btrim(r.grantees), '\s+') as g (grantee)
+cross join regexp_split_to_table(btrim(r.objects, E' \n'), '\s+') as o (object);
+
+-- The service sees every row of what it may read.
+insert into automatch.access_rules (kind, object, grantee, privileges, policy, visible)
+select 'table', o.object, 'service_role', r.privileges, 'service', 'true'
+from (values
+    ('select, insert, update, delete', '
+        automatch.feed_entries automatch.feed_heads automatch.group_indexes automatch.import_erasures
+        automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures
+        automatch.queue_settings automatch.reruns automatch.same_person_checks automatch.search_audits
+        automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.trials
+        public.embedding_models public.face_index public.faces public.match_dismissals public.match_jobs
+        public.match_settings public.matches public.profile_blocks public.profiles
+    '),
+    ('select, insert', 'automatch.audit_log public.biometric_consents'),
+    ('select', 'automatch.faces_to_embed automatch.model_changes public.consent_texts')
+) as r (privileges, objects)
+cross join regexp_split_to_table(btrim(r.objects, E' \n'), '\s+') as o (object);
+
+-- A person sees their own rows, and of matches those with people whom they may see.
+insert into automatch.access_rules (kind, object, grantee, privileges, policy, visible)
+values
+    ('table', 'public.consent_texts', 'anon', 'select', 'anon_reads', 'true'),
+    ('table', 'public.consent_texts', 'authenticated', 'select', 'authenticated_reads', 'true'),
+    ('table', 'public.profiles', 'authenticated', 'select', 'own_profile', 'id = (select automatch.uid())'),
+    ('table', 'public.biometric_consents', 'authenticated', 'select', 'own_consents',
+        'profile_id = (select automatch.uid())'),
+    ('table', 'public.faces', 'authenticated',
+        'select (id, profile_id, embedding_model, quality, created_at)', 'own_faces',
+        'profile_id = (select automatch.uid())'),
+    ('table', 'public.match_jobs', 'authenticated',
+        'select (id, user_id, face_id, status, attempts, max_attempts, error_code, error_message, created_at, '
+        'started_at, completed_at, match_count, timings, face_boxes)', 'own_jobs',
+        'user_id = (select automatch.uid())'),
+    -- Everything but the exact similarity.
+    ('table', 'public.matches', 'authenticated', 'select (id, face_a_id, face_b_id, created_at)', 'own_matches',
+        '(select automatch.uid()) in (profile_a_id, profile_b_id) and automatch.caller_may_see('
+        'case when profile_a_id = (select automatch.uid()) then profile_b_id else profile_a_id end)'),
+    ('table', 'public.match_dismissals', 'authenticated', 'select', 'own_dismissals',
+        'profile_id = (select automatch.uid())'),
+    ('table', 'public.profile_blocks', 'authenticated', 'select', 'own_blocks',
+        'profile_id = (select automatch.uid())');
+
+create function automatch.apply_table_rules(p_table regclass)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_root regclass := coalesce(pg_partition_root(p_table), p_table);
+    v_name text;
+    v_rule automatch.access_rules;
+begin
+    for v_name in select p.polname from pg_policy as p where p.polrelid = p_table loop
+        execute format('drop policy %I on %s', v_name, p_table);
+    end loop;
+    execute format('alter table %s enable row level security', p_table);
+    execute format('alter table %s force row level security', p_table);
+    -- Forced row level security binds the owner too, and so the functions that run as the owner.
+    execute format('create policy owner on %s to %I using (true) with check (true)', p_table, current_user);
+    execute format(
+        'revoke all on %s from public, anon, authenticated, service_role, automatch_api, automatch_worker', p_table
+    );
+    for v_name in
+        select s.objid::regclass from pg_depend as s
+        join pg_class as c on c.oid = s.objid and c.relkind = 'S'
+        where s.refobjid = p_table and s.classid = 'pg_class'::regclass
+    loop
+        execute format(
+            'revoke all on sequence %s from public, anon, authenticated, service_role, automatch_api, '
+            'automatch_worker', v_name
+        );
+    end loop;
+    for v_rule in select * from automatch.access_rules as r where r.kind = 'table' and r.object = v_root::text loop
+        execute format(
+            'create policy %I on %s for %s to %I using (%s)', v_rule.policy, p_table,
+            case when v_rule.privileges like '%insert%' then 'all' else 'select' end, v_rule.grantee,
+            v_rule.visible
+        );
+        if v_root = p_table then
+            execute format('grant %s on %s to %I', v_rule.privileges, p_table, v_rule.grantee);
+        end if;
+    end loop;
+end
+$$;
+comment on function automatch.apply_table_rules(regclass) is
+    'Put the rules of a table, or of the table that it is a partition of, into force.';
+
+create function automatch.apply_access_rules()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_object record;
+    v_table regclass;
+    v_rule automatch.access_rules;
+begin
+    revoke all on schema automatch from public;
+    -- Into an array first: access_rules itself cannot be altered while it is being read.
+    foreach v_table in array array(
+        select c.oid::regclass from pg_class as c
+        where c.relkind in ('r', 'p') and (
+            c.relnamespace = 'automatch'::regnamespace
+            or exists (
+                select from automatch.access_rules as r
+                where r.kind = 'table' and r.object = coalesce(pg_partition_root(c.oid), c.oid)::regclass::text
+            )
+        )
+    )
+    loop
+        perform automatch.apply_table_rules(v_table);
+    end loop;
+    -- All overloads of one name; a function of an operator's own in public is not ours to judge.
+    for v_object in
+        select p.oid::regprocedure as signature, format('%I.%I', n.nspname, p.proname) as name
+        from pg_proc as p
+        join pg_namespace as n on n.oid = p.pronamespace
+        where n.nspname = 'automatch' or n.nspname = 'public' and exists (
+            select from automatch.access_rules as r
+            where r.kind = 'function' and r.object = format('%I.%I', n.nspname, p.proname)
+        )
+    loop
+        execute format(
+            'revoke all on function %s from public, anon, authenticated, service_role, automatch_api, '
+            'automatch_worker', v_object.signature
+        );
+        for v_rule in
+            select * from automatch.access_rules as r where r.kind = 'function' and r.object = v_object.name
+        loop
+            execute format('grant execute on function %s to %I', v_object.signature, v_rule.grantee);
+        end loop;
+    end loop;
+    for v_rule in select * from automatch.access_rules as r where r.kind in ('schema', 'sequence') loop
+        execute format('grant %s on %s %s to %I', v_rule.privileges, v_rule.kind, v_rule.object, v_rule.grantee);
+    end loop;
+end
+$$;
+comment on function automatch.apply_access_rules() is
+    'Take all rights of everybody on everything of ours, and grant those of the table.';
+
+select automatch.apply_access_rules();

@@ -1,0 +1,48 @@
+-- The roles that everything is granted to, and the two schemas.
+
+-- Bodies name objects of later files; a test checks every body once all of them are there.
+set check_function_bodies = off;
+-- `vector` may have been installed in either.
+set search_path = public, extensions;
+
+-- A Supabase project has the first three; elsewhere they are made here. The two
+-- logins are the only ones that Auto-Match connects with in its daily work:
+-- neither owns anything, and neither inherits what it may become.
+-- Every function names its search_path with pg_temp last. Left out, pg_temp comes
+-- first: a login's own temporary type `uuid` would then run its checks as the owner.
+do $$
+declare
+    v_role text;
+begin
+    foreach v_role in array array['anon', 'authenticated', 'service_role'] loop
+        if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
+            execute pg_catalog.format('create role %I nologin noinherit', v_role);
+        end if;
+    end loop;
+    foreach v_role in array array['automatch_api', 'automatch_worker'] loop
+        if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
+            execute pg_catalog.format('create role %I login noinherit', v_role);
+        end if;
+    end loop;
+end
+$$;
+
+grant anon, authenticated to automatch_api;
+grant service_role to automatch_worker;
+
+-- A query that runs this long is lost, and holds others up.
+alter role automatch_api set statement_timeout = '15s';
+alter role automatch_api set lock_timeout = '5s';
+alter role automatch_api set idle_in_transaction_session_timeout = '15s';
+alter role automatch_worker set statement_timeout = '30s';
+alter role automatch_worker set lock_timeout = '5s';
+alter role automatch_worker set idle_in_transaction_session_timeout = '15s';
+
+create schema if not exists extensions;
+create extension if not exists vector with schema extensions;
+alter role automatch_api set search_path = public, extensions;
+alter role automatch_worker set search_path = public, extensions;
+
+create schema automatch;
+comment on schema automatch is
+    'Internals of Auto-Match. What apps and operators may use is in public.';

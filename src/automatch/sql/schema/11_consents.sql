@@ -1,0 +1,171 @@
+-- People's consent to having their face compared.
+
+-- convert_to() is not marked immutable because an encoding can be redefined; UTF8 is not.
+create function automatch.text_sha256(p_text text)
+returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$ select encode(sha256(convert_to(p_text, 'UTF8')), 'hex') $$;
+
+create table public.consent_texts (
+    version text primary key,
+    body text not null,
+    sha256 text not null generated always as (automatch.text_sha256(body)) stored,
+    published_at timestamptz not null default automatch.now()
+);
+comment on table public.consent_texts is
+    'Every version of what people agreed to; the newest is the current one. Add rows, never edit.';
+insert into public.consent_texts (version, body) values (
+    '2026-11',
+    'I am 18 or older, the photos that I upload show me, and I agree that Auto-Match computes a face '
+    'template (biometric data) from them and compares it with the templates of people of my school and '
+    'the opposite gender who agreed to the same. People I look alike see my name, school and photo, and '
+    'I see theirs. Nothing is used for anything else or given to anyone else. I can withdraw this at any '
+    'time in my profile; my photos, templates and matches are then deleted.'
+);
+
+-- Consent is given by people, not by files: a row of an import tells when and how it was given.
+create table public.biometric_consents (
+    id bigint generated always as identity primary key,
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    action text not null,
+    text_version text not null references public.consent_texts (version),
+    text_sha256 text not null,
+    recorded_at timestamptz not null default automatch.now(),
+    source text not null default 'person',
+    given_at timestamptz,
+    evidence text,
+    constraint action_is_granted_or_withdrawn check (action in ('granted', 'withdrawn')),
+    constraint source_is_known check (source in ('person', 'import')),
+    constraint imported_consent_has_evidence check (
+        source = 'person' or (given_at is not null and evidence is not null and btrim(evidence) <> '')
+    )
+);
+comment on table public.biometric_consents is 'Insert-only ledger; the newest row of a person holds.';
+comment on column public.biometric_consents.source is
+    'person: given here by themselves; import: given elsewhere, as evidence says.';
+comment on column public.biometric_consents.given_at is 'When it was given, where that was elsewhere.';
+comment on column public.biometric_consents.evidence is 'Where the proof of it lies, as the operator wrote.';
+create index biometric_consents_profile_idx on public.biometric_consents (profile_id, id desc);
+
+create function automatch.keep_consent_ledger()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Erasing a person takes their consents along: by then the profile is gone.
+    if tg_op = 'DELETE' and not exists (select from public.profiles where id = old.profile_id) then
+        return old;
+    end if;
+    raise exception using
+        errcode = 'integrity_constraint_violation',
+        message = 'biometric_consents is insert-only: record a withdrawal instead';
+end
+$$;
+
+create trigger biometric_consents_keep
+before update or delete on public.biometric_consents
+for each row execute function automatch.keep_consent_ledger();
+
+create trigger biometric_consents_keep_all
+before truncate on public.biometric_consents
+for each statement execute function automatch.keep_consent_ledger();
+
+create function automatch.lock_consent()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Against an upload that has just found the consent it needs: see require_consent().
+    perform from public.profiles where id = new.profile_id for update;
+    -- The newest row holds: of two that come at once, the one that was let in last.
+    new.id := nextval('public.biometric_consents_id_seq');
+    return new;
+end
+$$;
+
+create trigger biometric_consents_lock
+before insert on public.biometric_consents
+for each row execute function automatch.lock_consent();
+
+create function automatch.has_consent(p_profile_id uuid)
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce((
+        select c.action = 'granted'
+        from public.biometric_consents as c
+        where c.profile_id = p_profile_id
+        order by c.id desc
+        limit 1
+    ), false)
+$$;
+
+create function automatch.require_consent()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- faces and match_jobs name the person differently; the guide's names stay.
+    v_profile_id uuid := coalesce(to_jsonb(new) ->> 'profile_id', to_jsonb(new) ->> 'user_id')::uuid;
+begin
+    -- A withdrawal waits here until this upload is committed, and then deletes it;
+    -- without the lock, neither would see the other.
+    -- `share` waits for changes of discoverable too, which the search copy depends on.
+    perform from public.profiles where id = v_profile_id for share;
+    if not automatch.has_consent(v_profile_id) then
+        perform automatch.refuse(
+            'consent_required',
+            'Give your consent to face matching in your profile before uploading a photo.'
+        );
+    end if;
+    return new;
+end
+$$;
+comment on function automatch.require_consent() is 'No live consent, no face and no job, whoever asks.';
+
+create function public.record_consent(p_granted boolean, p_version text default null)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_current public.consent_texts;
+begin
+    -- One consent at a time a person, so that the last one asked for is the last one kept.
+    perform from public.profiles where id = automatch.uid() for update;
+    if not found then
+        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+    end if;
+    select t.* into v_current from public.consent_texts as t order by t.published_at desc, t.version desc limit 1;
+    if p_granted and p_version is distinct from v_current.version then
+        perform automatch.refuse(
+            'consent_outdated',
+            'The consent text has changed; read the current version and consent to that one.'
+        );
+    end if;
+    if p_granted = automatch.has_consent(automatch.uid()) then
+        return;
+    end if;
+    insert into public.biometric_consents (profile_id, action, text_version, text_sha256)
+    values (
+        automatch.uid(),
+        case when p_granted then 'granted' else 'withdrawn' end,
+        v_current.version,
+        v_current.sha256
+    );
+end
+$$;
+comment on function public.record_consent(boolean, text) is
+    'Record that the caller gives (with the version read) or withdraws consent.';

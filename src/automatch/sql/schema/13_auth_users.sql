@@ -1,0 +1,77 @@
+-- Profiles follow the accounts of auth.users.
+
+-- Who can sign in has a profile; who is deleted there is erased here.
+create function automatch.user_created()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into public.profiles (id, email) values (new.id, new.email) on conflict (id) do nothing;
+    return null;
+end
+$$;
+
+create function automatch.user_deleted()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from public.profiles where id = old.id;
+    return null;
+end
+$$;
+
+create function automatch.follow_auth_users()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if pg_catalog.to_regclass('auth.users') is null then
+        return;
+    end if;
+    create or replace trigger automatch_user_created
+    after insert on auth.users
+    for each row execute function automatch.user_created();
+    create or replace trigger automatch_user_deleted
+    after delete on auth.users
+    for each row execute function automatch.user_deleted();
+    insert into public.profiles (id, email)
+    select u.id, u.email from auth.users as u
+    on conflict (id) do nothing;
+end
+$$;
+comment on function automatch.follow_auth_users() is
+    'Tie profiles to auth.users, where that table exists (Supabase, or our own stand-in for it).';
+
+select automatch.follow_auth_users();
+
+-- Erasing an account, whoever signs people in: Supabase Auth or the stand-in for it.
+create function public.erase_account()
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := automatch.uid();
+begin
+    if pg_catalog.to_regclass('auth.sessions') is not null and not exists (
+        select from auth.sessions as s
+        where s.id = (automatch.claims() ->> 'session_id')::uuid and s.user_id = v_id
+    ) then
+        perform automatch.refuse('token_invalid', 'The access token is not valid; sign in again.');
+    end if;
+    if pg_catalog.to_regclass('auth.users') is not null then
+        delete from auth.users where id = v_id;
+    end if;
+    -- Gone by the trigger on auth.users, where there is that table.
+    delete from public.profiles where id = v_id;
+end
+$$;
+comment on function public.erase_account() is
+    'Erase the caller, while their session lives: the account, and all that is theirs.';

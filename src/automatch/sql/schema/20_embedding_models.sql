@@ -1,0 +1,311 @@
+-- The models that embed faces, and how each turns a distance into a similarity.
+create table public.embedding_models (
+    id text primary key,
+    dimensions integer not null check (dimensions > 0),
+    midpoint double precision not null,
+    width double precision not null check (width > 0),
+    same_person_u double precision not null,
+    active boolean not null default false,
+    scale_version integer not null,
+    same_person_same_gender_u double precision,
+    constraint own_gender_bound_is_no_wider check (same_person_same_gender_u <= same_person_u)
+);
+comment on table public.embedding_models is
+    'Similarity scale per model: u = sqrt(2 - 2 cos), similarity = 1 / (1 + exp((u - midpoint) / width)).';
+comment on column public.embedding_models.scale_version is
+    'The scale in use. Writing it takes midpoint and width from there; writing those makes a new version.';
+comment on column public.embedding_models.same_person_u is
+    'Two faces with a u at or below this are taken for one person.';
+comment on column public.embedding_models.same_person_same_gender_u is
+    'The same for two people of one gender, who look more alike; null: the same bound.';
+create unique index embedding_models_one_is_active on public.embedding_models (active) where active;
+
+create table automatch.similarity_scales (
+    version integer generated always as identity primary key,
+    -- Written in the same statement as its model, so it is looked at when that is over.
+    model text not null references public.embedding_models (id) on delete cascade deferrable initially deferred,
+    midpoint double precision not null,
+    width double precision not null check (width > 0),
+    fit jsonb,
+    actor text,
+    created_at timestamptz not null default automatch.now()
+);
+comment on table automatch.similarity_scales is
+    'Every scale that a model has had. embedding_models holds a copy of the one in use: what a search reads.';
+comment on column automatch.similarity_scales.fit is
+    'How it was calibrated: people, pairs, rates. Null: it came with the model, or was written by hand.';
+
+create function automatch.similarity(p_cosine double precision, p_midpoint double precision, p_width double precision)
+returns double precision
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    -- Rounding can take a cosine of one's own face above 1.
+    select 1 / (1 + exp((sqrt(greatest(2 - 2 * p_cosine, 0)) - p_midpoint) / p_width))
+$$;
+
+create function automatch.cosine_bound(p_similarity double precision, p_midpoint double precision, p_width double precision)
+returns double precision
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    -- The inverse of automatch.similarity(); 2 lets nothing through, -1 everything.
+    select case
+        when p_similarity <= 0 then -1
+        when p_similarity >= 1 then 2
+        when p_midpoint + p_width * ln((1 - p_similarity) / p_similarity) < 0 then 2
+        else 1 - power(p_midpoint + p_width * ln((1 - p_similarity) / p_similarity), 2) / 2
+    end
+$$;
+
+-- A match that is written reads the scale and holds this lock shared until it is committed; a
+-- change of the scale waits for it. So no match with the old scale appears after the change, where
+-- nobody would look for it any more. In memory, unlike a lock on the row: matches are many.
+create function automatch.scale_lock()
+returns bigint
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$ select pg_catalog.hashtextextended('automatch.similarity_scale', 0) $$;
+comment on function automatch.scale_lock() is 'Key of the advisory lock between matches and changes of the scale.';
+
+create function automatch.model_scaled()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pg_advisory_xact_lock(automatch.scale_lock());
+    if tg_op = 'UPDATE' and new.scale_version is distinct from old.scale_version then
+        select s.midpoint, s.width into new.midpoint, new.width
+        from automatch.similarity_scales as s
+        where s.version = new.scale_version and s.model = new.id;
+        if not found then
+            perform automatch.refuse('not_found', 'This model has no such version of its scale.');
+        end if;
+    else
+        insert into automatch.similarity_scales (model, midpoint, width)
+        values (new.id, new.midpoint, new.width)
+        returning version into new.scale_version;
+    end if;
+    return new;
+end
+$$;
+
+create trigger embedding_models_scaled
+before insert on public.embedding_models
+for each row execute function automatch.model_scaled();
+
+create trigger embedding_models_rescaled
+before update on public.embedding_models
+for each row
+when (
+    old.midpoint <> new.midpoint or old.width <> new.width
+    or old.scale_version is distinct from new.scale_version
+)
+execute function automatch.model_scaled();
+
+-- Fitted on 42,120 pairs of strangers of opposite gender (454 official portraits): 0.5 means closer
+-- than 99 of 100 of them. None of 9,240 such pairs of 221 portraits is as close as 0.385, but 40 of
+-- 15,070 pairs of one gender are (2.5 in 1000 of men, 3.9 of women): each of 2,000 men would be suspected
+-- of five others. None of those is as close as 0.32; photos of one person are 0.16 to 0.31 apart.
+insert into public.embedding_models
+    (id, dimensions, midpoint, width, same_person_u, same_person_same_gender_u, active)
+values ('dlib', 128, 0.482, 0.030, 0.385, 0.32, true);
+-- A deferred check that waits would keep the table from being altered again in this transaction.
+set constraints all immediate;
+
+create function public.add_similarity_scale(
+    p_model text, p_midpoint double precision, p_width double precision, p_fit jsonb, p_actor text default null
+)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_version integer;
+begin
+    -- The same order as whoever writes midpoint and width by hand: the model, then the scale's lock.
+    perform from public.embedding_models as m where m.id = p_model for no key update;
+    if not found then
+        perform automatch.refuse('not_found', 'There is no such model.');
+    end if;
+    if not (p_width > 0 and p_width < 2 and p_midpoint > 0 and p_midpoint < 2) then
+        perform automatch.refuse('input_invalid', 'Midpoint and width are distances of unit vectors, between 0 and 2.');
+    end if;
+    insert into automatch.similarity_scales (model, midpoint, width, fit, actor)
+    values (p_model, p_midpoint, p_width, p_fit, p_actor)
+    returning version into v_version;
+    update public.embedding_models as m set scale_version = v_version where m.id = p_model;
+    perform automatch.audit(p_actor, 'calibrate', jsonb_build_object(
+        'model', p_model, 'version', v_version, 'midpoint', p_midpoint, 'width', p_width, 'fit', p_fit
+    ));
+    return v_version;
+end
+$$;
+comment on function public.add_similarity_scale(text, double precision, double precision, jsonb, text) is
+    'Put a new scale in use for a model; the older ones stay. Its version. rescore_matches() follows.';
+
+create function public.use_similarity_scale(p_version integer, p_actor text default null)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_before integer;
+    v_model text;
+begin
+    select m.id, m.scale_version into v_model, v_before
+    from public.embedding_models as m
+    join automatch.similarity_scales as s on s.model = m.id
+    where s.version = p_version
+    for no key update of m;
+    if not found then
+        perform automatch.refuse('not_found', 'There is no such version of a scale.');
+    end if;
+    update public.embedding_models as m set scale_version = p_version where m.id = v_model;
+    perform automatch.audit(p_actor, 'use_scale', jsonb_build_object(
+        'model', v_model, 'version', p_version, 'before', v_before
+    ));
+end
+$$;
+comment on function public.use_similarity_scale(integer, text) is
+    'Go back to an earlier scale, or forward again. rescore_matches() follows.';
+
+create function public.list_similarity_scales()
+returns table (
+    version integer,
+    model text,
+    midpoint double precision,
+    width double precision,
+    fit jsonb,
+    actor text,
+    created_at timestamptz,
+    is_in_use boolean,
+    matches bigint
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select s.version, s.model, s.midpoint, s.width, s.fit, s.actor, s.created_at, m.scale_version = s.version,
+        (select count(*) from public.matches as x where x.scale_version = s.version)
+    from automatch.similarity_scales as s
+    join public.embedding_models as m on m.id = s.model
+    order by s.version desc
+$$;
+comment on function public.list_similarity_scales() is
+    'All scales, newest first, each with the number of matches that are scored with it.';
+
+create function public.active_embedding_model()
+returns text
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select m.id from public.embedding_models as m where m.active $$;
+comment on function public.active_embedding_model() is 'The model that is searched with: whoever looks at photos asks.';
+
+create function automatch.embedding_dimensions()
+returns integer
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    -- What pgvector keeps as the type modifier is the number of dimensions.
+    select a.atttypmod
+    from pg_attribute as a
+    where a.attrelid = 'public.face_index'::regclass and a.attname = 'embedding'
+$$;
+comment on function automatch.embedding_dimensions() is 'The length of the embeddings that are searched.';
+
+-- The change by force, which gives up what is there, knows of no shadow.
+create function automatch.replace_embedding_model(p_model text)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_dimensions integer;
+    v_queued integer;
+begin
+    select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
+    if not found then
+        perform automatch.refuse('input_invalid', 'embedding_models has no such model: add its row first.');
+    end if;
+    if exists (select from public.embedding_models as m where m.id = p_model and m.active) then
+        return 0;
+    end if;
+    -- Nobody searches or uploads meanwhile. In this order, as a deletion of a face takes them.
+    lock table public.faces, public.face_index in access exclusive mode;
+    -- What is being worked on was seen with the other model: it is given back and claimed again.
+    perform public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
+    from public.match_jobs as j where j.status = 'processing' having count(*) > 0;
+    -- One after the other: a unique index allows one active model at any moment.
+    update public.embedding_models set active = false where active;
+    update public.embedding_models set active = true where id = p_model;
+
+    truncate public.face_index;
+    if v_dimensions <> automatch.embedding_dimensions() then
+        -- The type of a column that a trigger names cannot be changed.
+        drop trigger faces_changed on public.faces;
+        -- Vectors of another length have no place in the column.
+        update public.faces set embedding = null, embedding_model = null where embedding is not null;
+        -- A new type takes its own storage along, and then the vectors would lie elsewhere.
+        execute format(
+            'alter table public.faces alter column embedding type vector(%s), '
+            'alter column embedding set storage main', v_dimensions
+        );
+        execute format(
+            'alter table public.face_index alter column embedding type halfvec(%s), '
+            'alter column embedding set storage plain', v_dimensions
+        );
+        create trigger faces_changed
+        after insert or update of embedding, embedding_model, profile_id on public.faces
+        for each row execute function automatch.faces_changed();
+    end if;
+    -- Whom this model has seen before can be found at once; all the others are looked at again.
+    perform automatch.index_faces(p.profile_id)
+    from (select distinct f.profile_id from public.faces as f where f.embedding_model = p_model) as p;
+    select count(public.enqueue_match_job(f.id, 3::smallint))::integer into v_queued
+    from public.faces as f
+    where f.embedding_model is distinct from p_model and automatch.has_consent(f.profile_id);
+    return v_queued;
+end
+$$;
+comment on function automatch.replace_embedding_model(text) is
+    'Make a row of embedding_models the model that is searched with: faces.embedding and '
+    'face_index.embedding take its dimensions, and every photo that it has not seen is queued to be looked '
+    'at again. The number of those photos. Embeddings of another length are given up.';
+
+create function automatch.use_embedding_model(p_model text)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if automatch.has_shadow() then
+        perform automatch.refuse(
+            'input_invalid', 'A change of the model is not over: finish it, go back, or `automatch models retire`.'
+        );
+    end if;
+    return automatch.replace_embedding_model(p_model);
+end
+$$;
+comment on function automatch.use_embedding_model(text) is
+    'replace_embedding_model(), where no change of the model goes on.';

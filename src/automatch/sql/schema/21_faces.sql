@@ -1,0 +1,206 @@
+-- Photos of people, and the face in each.
+
+create function automatch.is_face_box(p_box jsonb)
+returns boolean
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- One after the other: what is no number cannot be compared with one.
+    select case
+        when p_box is null or jsonb_typeof(p_box) <> 'object' then false
+        when exists (
+            select from unnest('{left,top,width,height}'::text[]) as side (name)
+            where coalesce(jsonb_typeof(p_box -> side.name), '') <> 'number'
+        ) then false
+        else (p_box ->> 'left')::float8 >= 0 and (p_box ->> 'width')::float8 > 0
+             and (p_box ->> 'left')::float8 + (p_box ->> 'width')::float8 <= 1.0001
+             and (p_box ->> 'top')::float8 >= 0 and (p_box ->> 'height')::float8 > 0
+             and (p_box ->> 'top')::float8 + (p_box ->> 'height')::float8 <= 1.0001
+    end
+$$;
+comment on function automatch.is_face_box(jsonb) is
+    'Whether it has left, top, width and height in shares of an upright photo''s sides, inside the photo.';
+
+create function automatch.are_face_boxes(p_boxes jsonb)
+returns boolean
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when p_boxes is null or jsonb_typeof(p_boxes) <> 'array' then false
+        else jsonb_array_length(p_boxes) between 2 and 64
+             and not exists (
+                 select from jsonb_array_elements(p_boxes) as box (value)
+                 where not automatch.is_face_box(box.value)
+             )
+    end
+$$;
+comment on function automatch.are_face_boxes(jsonb) is 'Whether it is a list of 2 to 64 boxes of faces.';
+
+create table public.faces (
+    id uuid primary key default gen_random_uuid(),
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    image_path text not null,
+    image_sha256 text not null,
+    -- In the row whatever its length: a search looks at some 20 of them, and a vector(512) that lies
+    -- elsewhere takes 25 microseconds to fetch (in the row 3).
+    embedding vector(128) storage main,
+    embedding_model text references public.embedding_models (id),
+    quality jsonb,
+    created_at timestamptz not null default automatch.now(),
+    chosen_box jsonb,
+    constraint one_face_per_photo unique (profile_id, image_sha256),
+    constraint image_sha256_is_hex check (image_sha256 ~ '^[0-9a-f]{64}$'),
+    constraint embedding_names_its_model check ((embedding is null) = (embedding_model is null)),
+    constraint embedding_is_a_unit_vector check (abs(vector_norm(embedding) - 1) < 0.001),
+    constraint chosen_box_is_in_the_photo check (
+        chosen_box is null
+        or (automatch.is_face_box(chosen_box) and jsonb_typeof(chosen_box -> 'index') = 'number')
+    )
+);
+comment on column public.faces.image_path is 'Where the photo lies in the photo store; never an address.';
+comment on column public.faces.image_sha256 is 'Of the bytes as uploaded: the same photo again is the same face.';
+comment on column public.faces.embedding is 'float32 truth, unit length; null until a worker has seen the photo.';
+comment on column public.faces.chosen_box is
+    'Of several faces the one that its owner chose, as in match_jobs.face_boxes, with its index there. Null '
+    'for a photo of one person.';
+create trigger faces_require_consent
+before insert on public.faces
+for each row execute function automatch.require_consent();
+
+-- A transaction cannot delete a file: the path is written down, and the file
+-- goes once that is committed.
+create table automatch.photo_erasures (
+    image_path text primary key,
+    queued_at timestamptz not null default automatch.now()
+);
+comment on table automatch.photo_erasures is 'Photos of deleted faces whose files are still to be deleted.';
+
+create function automatch.face_erased()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into automatch.photo_erasures (image_path) values (old.image_path) on conflict do nothing;
+    return null;
+end
+$$;
+
+create trigger faces_erased
+after delete on public.faces
+for each row execute function automatch.face_erased();
+
+create function public.record_upload(p_face_id uuid, p_image_path text, p_image_sha256 text)
+returns table (face_id uuid, job_id uuid, job_status text, is_new boolean)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_profile public.profiles;
+    v_face_id uuid;
+begin
+    select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
+    if not found then
+        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+    end if;
+    if not automatch.has_consent(v_profile.id) then
+        perform automatch.refuse(
+            'consent_required',
+            'Give your consent to face matching in your profile before uploading a photo.'
+        );
+    end if;
+    if v_profile.school is null or v_profile.gender is null or v_profile.birth_date is null then
+        perform automatch.refuse(
+            'profile_incomplete',
+            'Fill in your school, gender and birth date before uploading a photo.'
+        );
+    end if;
+    -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
+    if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
+        perform automatch.refuse('input_invalid', 'A photo lies where the id of its face says.');
+    end if;
+    insert into public.faces (id, profile_id, image_path, image_sha256)
+    values (p_face_id, v_profile.id, p_image_path, p_image_sha256)
+    on conflict (profile_id, image_sha256) do nothing
+    returning id into v_face_id;
+    if v_face_id is not null then
+        return query
+            select v_face_id, public.enqueue_match_job(v_face_id), 'pending', true;
+        return;
+    end if;
+    select f.id into v_face_id from public.faces as f
+    where f.profile_id = v_profile.id and f.image_sha256 = p_image_sha256;
+    return query
+        select v_face_id, j.id, j.status, false
+        from public.match_jobs as j
+        where j.face_id = v_face_id
+        order by j.created_at desc
+        limit 1;
+    -- The job of a photo of long ago has been cleaned up: look again for it.
+    if not found then
+        return query
+            select v_face_id, public.enqueue_match_job(v_face_id), 'pending', false;
+    end if;
+end
+$$;
+comment on function public.record_upload(uuid, text, text) is
+    'Write the caller''s photo as a face with its job; the same photo again gives the same ids.';
+
+create function public.chosen_face(p_face_id uuid)
+returns jsonb
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select f.chosen_box from public.faces as f where f.id = p_face_id $$;
+comment on function public.chosen_face(uuid) is
+    'Which face of a photo its owner chose; null for a photo that did not ask.';
+
+create function public.delete_face(p_face_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.lock_for_erasing(automatch.uid());
+    delete from public.faces where id = p_face_id and profile_id = automatch.uid();
+    if not found then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+end
+$$;
+comment on function public.delete_face(uuid) is
+    'Erase one of the caller''s photos with its template, jobs and matches.';
+
+create function public.viewable_photo(p_face_id uuid)
+returns text
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select f.image_path
+    from public.faces as f
+    where f.id = p_face_id
+      and (
+          f.profile_id = (select automatch.uid())
+          or exists (
+              select
+              from automatch.feed_entries as e
+              join public.matches as m on m.id = e.match_id
+              where e.profile_id = (select automatch.uid())
+                and e.other_profile_id = f.profile_id
+                and f.id in (m.face_a_id, m.face_b_id)
+                and automatch.may_see(e.profile_id, e.other_profile_id)
+          )
+      )
+$$;
+comment on function public.viewable_photo(uuid) is
+    'Path of a photo that the caller may see: an own one, or that of a match in the feed.';

@@ -1,0 +1,130 @@
+-- The queue: one row is the promise that a 202 makes. docs/job-lifecycle.md draws its states.
+create table public.match_jobs (
+    id uuid primary key default gen_random_uuid(),
+    face_id uuid not null references public.faces (id) on delete cascade,
+    user_id uuid not null references public.profiles (id) on delete cascade,
+    status text not null default 'pending',
+    attempts smallint not null default 0,
+    max_attempts smallint not null default 5,
+    error_code text,
+    error_message text,
+    created_at timestamptz not null default automatch.now(),
+    run_at timestamptz not null default automatch.now(),
+    started_at timestamptz,
+    completed_at timestamptz,
+    -- Order of work; not the primary key, so that the planner has no reason to walk that.
+    pos bigint,
+    school text not null,
+    -- The fence: grows at every claim and takeover, never shrinks. Attempts may shrink.
+    lease_token bigint not null default 0,
+    lease_expires_at timestamptz,
+    worker_id uuid,
+    match_count integer,
+    timings jsonb not null default '{}',
+    priority smallint not null default 2,
+    first_in_line boolean not null default true,
+    deferred boolean not null default false,
+    solo boolean not null default false,
+    threshold double precision,
+    face_boxes jsonb,
+    constraint status_is_known check (status in ('pending', 'processing', 'completed', 'failed')),
+    constraint processing_has_a_lease check (
+        (status = 'processing') = (lease_expires_at is not null)
+        and (status = 'processing') = (worker_id is not null)
+    ),
+    constraint finished_has_completed_at check (
+        (status in ('completed', 'failed')) = (completed_at is not null)
+    ),
+    constraint completed_has_match_count check ((status = 'completed') = (match_count is not null)),
+    constraint failed_has_a_reason check (
+        status <> 'failed' or (error_code is not null and error_message is not null)
+    ),
+    constraint attempts_are_bounded check (attempts between 0 and max_attempts),
+    -- One such row would make every claim fail.
+    constraint pending_has_an_attempt_left check (status <> 'pending' or attempts < max_attempts),
+    constraint priority_is_known check (priority between 1 and 3),
+    constraint threshold_is_a_similarity check (threshold > 0 and threshold < 1),
+    constraint pending_has_a_turn_or_a_time check (
+        status <> 'pending' or deferred or pos is not null
+    ),
+    constraint only_pending_is_deferred check (status = 'pending' or not deferred),
+    constraint only_a_failed_job_asks_for_a_face check (face_boxes is null or status = 'failed'),
+    constraint face_boxes_are_in_the_photo check (
+        face_boxes is null or automatch.are_face_boxes(face_boxes)
+    )
+)
+-- Every job is written three times and deleted once. Vacuum follows closely and at full speed:
+-- what it leaves behind is what the next claim has to step over. Free space in the pages keeps
+-- lease renewals out of the indexes.
+with (
+    fillfactor = 85,
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 2000,
+    autovacuum_vacuum_insert_scale_factor = 0.2,
+    autovacuum_vacuum_cost_delay = 0,
+    autovacuum_analyze_scale_factor = 0.05,
+    autovacuum_analyze_threshold = 2000
+);
+comment on table public.match_jobs is
+    'pending -> processing -> completed | failed; a retry or a lost lease goes back to pending.';
+comment on column public.match_jobs.created_at is
+    'The upload, or the answer of a person who was asked which face is theirs.';
+comment on column public.match_jobs.run_at is 'Not before this time; pushed out by a retry.';
+comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';
+comment on column public.match_jobs.timings is
+    'Seconds since created_at at which the job was claimed, seen, searched and written.';
+comment on column public.match_jobs.pos is
+    'Its turn: workers claim the lowest first. Null until a deferred job comes due.';
+comment on column public.match_jobs.priority is
+    '1: a person''s first photo; 2: any other; 3: work that nobody waits for.';
+comment on column public.match_jobs.first_in_line is
+    'Whether it was the only job of its person and priority that waited; these make up a school''s line.';
+comment on column public.match_jobs.deferred is
+    'Waits for run_at and not for its turn: a retry, or a job of a paused school (run_at = infinity).';
+comment on column public.match_jobs.solo is
+    'A worker was lost with it: claimed alone from now on, so that it takes nobody along.';
+comment on column public.match_jobs.threshold is
+    'Similarity for this run, when an operator asked for another one than that of match_settings.';
+comment on column public.match_jobs.face_boxes is
+    'While the job asks which face is its owner''s: left, top, width and height of each, in shares of the '
+    'upright photo''s sides, the largest first. choose_face() takes an index into it, from 0.';
+-- What a claim reads, in order, from where the last one stopped.
+create index match_jobs_turn_idx on public.match_jobs (pos) where status = 'pending' and not deferred;
+-- What comes due next.
+create index match_jobs_deferred_idx on public.match_jobs (run_at) where status = 'pending' and deferred;
+-- Where the line of a school and that of a person end: see next_turn().
+create index match_jobs_school_line_idx on public.match_jobs (school, priority, pos)
+    where status = 'pending' and not deferred and first_in_line;
+create index match_jobs_person_line_idx on public.match_jobs (user_id, priority, pos)
+    where status = 'pending' and not deferred;
+-- What the sweep reads. Not lease_expires_at: every renewal would have to write it.
+create index match_jobs_processing_idx on public.match_jobs (id) where status = 'processing';
+-- Of a photo, only one job is open, so that one which is given back always finds its place free.
+create unique index match_jobs_one_open_per_face on public.match_jobs (face_id)
+    where status in ('pending', 'processing');
+-- The last jobs of one photo or one person.
+create index match_jobs_face_idx on public.match_jobs (face_id, created_at desc);
+create index match_jobs_user_idx on public.match_jobs (user_id, created_at desc);
+-- Old jobs lie together: what the cleanup reads, at next to no cost for those that write.
+create index match_jobs_created_idx on public.match_jobs using brin (created_at) with (pages_per_range = 32);
+-- The questions that nobody answered.
+create index match_jobs_asking_idx on public.match_jobs (completed_at) where face_boxes is not null;
+create trigger match_jobs_require_consent
+before insert on public.match_jobs
+for each row execute function automatch.require_consent();
+
+create table automatch.queue_settings (
+    only_row boolean primary key default true,
+    paused boolean not null default false,
+    concurrency integer,
+    constraint there_is_one_row check (only_row),
+    constraint concurrency_is_positive check (concurrency > 0)
+);
+comment on column automatch.queue_settings.concurrency is
+    'Jobs that one worker may hold at once; null: as many as its own settings say.';
+insert into automatch.queue_settings default values;
+create table automatch.paused_schools (
+    school text primary key,
+    paused_at timestamptz not null default automatch.now()
+);
+comment on table automatch.paused_schools is 'Schools whose jobs wait until an operator lets them go on.';

@@ -1,0 +1,256 @@
+-- How workers wait for jobs, claim them and hold them.
+
+create function public.fall_asleep()
+returns boolean
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select pg_try_advisory_lock(automatch.doorbell()) $$;
+comment on function public.fall_asleep() is
+    'From now on this session is notified of new jobs on the channel automatch_jobs, if it listens. '
+    'False: try again soon, because another sleeps already or a job is being queued this moment.';
+
+create function public.stay_awake()
+returns boolean
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select pg_advisory_unlock(automatch.doorbell()) $$;
+comment on function public.stay_awake() is 'Undo fall_asleep(), before looking for jobs.';
+
+create function automatch.call_due_jobs(p_limit integer)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+as $$
+declare
+    v_due record;
+    v_turn record;
+    v_now timestamptz := automatch.now();
+begin
+    -- Nobody pays for the lock while nothing is due.
+    if not exists (
+        select from public.match_jobs as j
+        where j.status = 'pending' and j.deferred and j.run_at <= v_now
+    ) then
+        return;
+    end if;
+    perform automatch.heed_pauses();
+    -- One by one: each has to see where the one before it stands.
+    for v_due in
+        select j.id, j.school, j.user_id, j.priority, j.pos, s.school is not null as paused
+        from public.match_jobs as j
+        join public.profiles as p on p.id = j.user_id
+        join public.faces as f on f.id = j.face_id
+        left join automatch.paused_schools as s on s.school = j.school
+        where j.status = 'pending' and j.deferred and j.run_at <= v_now
+        order by j.run_at
+        limit p_limit
+        for update of j skip locked
+        -- The claim writes the row once more, and a row written twice has its foreign keys checked
+        -- again: who is being moved or erased this moment is left for the next claim.
+        for key share of p, f skip locked
+    loop
+        if v_due.paused then
+            update public.match_jobs set run_at = 'infinity' where id = v_due.id;
+        elsif v_due.pos is not null then
+            update public.match_jobs set deferred = false where id = v_due.id;
+        else
+            select t.* into v_turn
+            from automatch.next_turn(v_due.school, v_due.user_id, v_due.priority) as t;
+            update public.match_jobs
+            set deferred = false, pos = v_turn.pos, first_in_line = v_turn.first_in_line
+            where id = v_due.id;
+        end if;
+    end loop;
+end
+$$;
+comment on function automatch.call_due_jobs(integer) is
+    'Give deferred jobs whose time has come a turn; those of a paused school wait on.';
+
+create function public.claim_match_jobs(
+    p_worker_id uuid, p_limit integer, p_lease interval, p_floor bigint default 0
+)
+returns table (
+    id uuid,
+    lease_token bigint,
+    attempts smallint,
+    max_attempts smallint,
+    face_id uuid,
+    image_path text,
+    is_embedded boolean,
+    solo boolean,
+    pos bigint
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+-- One plan, whatever the statistics say: the index of turns, in order. Without statistics, or with
+-- those of an empty queue, Postgres would read and sort all that waits.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+    v_limit integer := p_limit;
+    v_now timestamptz := automatch.now();
+    v_queue automatch.queue_settings;
+    v_turns bigint[];
+    v_ids uuid[];
+    v_alone boolean[];
+begin
+    select q.* into v_queue from automatch.queue_settings as q;
+    if v_queue.paused then
+        return;
+    end if;
+    if v_queue.concurrency is not null then
+        -- One claim of a worker at a time, or two would both find the same room.
+        perform pg_advisory_xact_lock(hashtextextended(p_worker_id::text, 0));
+        v_limit := least(p_limit, v_queue.concurrency - (
+            select count(*)::integer from public.match_jobs as j
+            where j.status = 'processing' and j.worker_id = p_worker_id
+        ));
+    end if;
+    if v_limit <= 0 then
+        return;
+    end if;
+    -- Many at once, however few are claimed: or somebody's retry would wait until the last of
+    -- 20,000 jobs of a school that goes on has its turn.
+    perform automatch.call_due_jobs(500);
+
+    select array_agg(due.id), array_agg(due.pos), array_agg(due.solo)
+    into v_ids, v_turns, v_alone
+    from (
+        select j.id, j.pos, j.solo
+        from public.match_jobs as j
+        where j.status = 'pending' and not j.deferred and j.pos >= p_floor
+        order by j.pos
+        limit v_limit
+        for update skip locked
+    ) as due;
+    if v_ids is null then
+        return;
+    end if;
+    -- Up to the first job that has to be alone; or that one.
+    v_limit := case when v_alone[1] then 1
+                    else coalesce(array_position(v_alone, true) - 1, cardinality(v_ids)) end;
+    if v_turns[v_limit] > (select c.last_value from automatch.match_job_clock as c) then
+        perform setval('automatch.match_job_clock', v_turns[v_limit]);
+    end if;
+
+    return query
+        with claimed as (
+            update public.match_jobs as j
+            set status = 'processing',
+                attempts = j.attempts + 1,
+                lease_token = j.lease_token + 1,
+                lease_expires_at = v_now + p_lease,
+                worker_id = p_worker_id,
+                started_at = v_now,
+                error_code = null,
+                error_message = null,
+                timings = jsonb_build_object('claimed', round(extract(epoch from v_now - j.created_at), 4))
+            where j.id = any (v_ids[:v_limit])
+            returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.solo, j.pos
+        )
+        select
+            c.id, c.lease_token, c.attempts, c.max_attempts, c.face_id, f.image_path,
+            coalesce(m.active, false), c.solo, c.pos
+        from claimed as c
+        join public.faces as f on f.id = c.face_id
+        left join public.embedding_models as m on m.id = f.embedding_model
+        order by c.pos;
+    perform pg_notify('automatch_feed', '');
+end
+$$;
+comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is
+    'pending -> processing: take the next due jobs under a lease; two workers never get the same one. '
+    'p_floor is a position before which the caller need not look; ask with 0 when it finds none.';
+
+create function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p_lease interval)
+returns setof uuid
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    with held as materialized (
+        select j.id
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        where j.id = any (p_job_ids) and j.status = 'processing'
+    ),
+    -- Waits for nobody: a job that is locked is being settled or erased this moment, and must not
+    -- cost the others their renewal. The next beat comes well before its lease ends.
+    free as materialized (
+        select j.id
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        where j.id = any (p_job_ids) and j.status = 'processing'
+        for no key update of j skip locked
+    ),
+    renewed as (
+        update public.match_jobs as j
+        set lease_expires_at = automatch.now() + p_lease
+        from free as f
+        where j.id = f.id
+    )
+    select h.id from held as h
+$$;
+comment on function public.renew_match_leases(uuid[], bigint[], interval) is
+    'Returns the jobs still held; what is missing from the answer is lost.';
+
+create function public.seconds_to_next_match_job()
+returns double precision
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+    select case
+        when (select q.paused from automatch.queue_settings as q) then null
+        when exists (select from public.match_jobs as j where j.status = 'pending' and not j.deferred) then 0
+        else (
+            select extract(epoch from j.run_at - automatch.now())::double precision
+            from public.match_jobs as j
+            where j.status = 'pending' and j.deferred and j.run_at < 'infinity'
+            order by j.run_at
+            limit 1
+        )
+    end
+$$;
+comment on function public.seconds_to_next_match_job() is
+    'Until the next waiting job can be claimed; 0 when one can be, null when none waits for its time.';
+
+create function public.count_waiting_match_jobs(p_most integer)
+returns integer
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+    select count(*)::integer
+    from (select from public.match_jobs as j where j.status = 'pending' limit p_most) as waiting
+$$;
+comment on function public.count_waiting_match_jobs(integer) is 'How many jobs wait, counted up to p_most.';

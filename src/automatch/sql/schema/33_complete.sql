@@ -1,0 +1,326 @@
+-- What a worker found: embeddings, then matches.
+create type automatch.found_face as (
+    job_id uuid, face_id uuid, profile_id uuid, similarity double precision
+);
+
+create function public.store_face_embedding(
+    p_job_id uuid, p_token bigint, p_embedding vector, p_model text, p_quality jsonb, p_timings jsonb
+)
+returns boolean
+language sql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+    select exists (
+        select from public.store_face_embeddings(
+            array[p_job_id], array[p_token], array[p_embedding], p_model, array[p_quality], array[p_timings]
+        )
+    )
+$$;
+comment on function public.store_face_embedding(uuid, bigint, vector, text, jsonb, jsonb) is
+    'Keep what a worker saw; committed before it searches, so that of two people who upload at '
+    'once at least the later search finds the other. False when the lease is lost.';
+
+-- The fence of the model. Between the claim of a job and here the model may have changed: an embedding of
+-- another than the one in use is not kept, and its job is given back, to be seen with the right one.
+create function public.store_face_embeddings(
+    p_job_ids uuid[], p_tokens bigint[], p_embeddings vector[], p_model text, p_quality jsonb[],
+    p_timings jsonb[]
+)
+returns setof uuid
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    v_now timestamptz := automatch.now();
+begin
+    -- In the order of locks that lock_feeds() names; withdrawing consent takes the same.
+    perform from public.profiles as p
+    where p.id in (select j.user_id from public.match_jobs as j where j.id = any (p_job_ids))
+    order by p.id
+    for share;
+    perform from public.faces as f
+    where f.id in (select j.face_id from public.match_jobs as j where j.id = any (p_job_ids))
+    order by f.id
+    for no key update;
+    -- From here on the models cannot change places: that takes faces for itself alone.
+    if not exists (select from public.embedding_models as m where m.id = p_model and m.active) then
+        perform public.release_match_jobs(p_job_ids, p_tokens);
+        return;
+    end if;
+    return query
+        with seen as materialized (
+            select j.id, j.face_id, mine.embedding, mine.quality, mine.timings
+            from public.match_jobs as j
+            join unnest(p_job_ids, p_tokens, p_embeddings, p_quality, p_timings)
+                as mine (id, token, embedding, quality, timings)
+                on mine.id = j.id and mine.token = j.lease_token
+            where j.id = any (p_job_ids) and j.status = 'processing'
+            order by j.id
+            for no key update of j
+        ),
+        told as (
+            update public.match_jobs as j
+            set timings = j.timings || s.timings
+                          || jsonb_build_object('seen', round(extract(epoch from v_now - j.created_at), 4))
+            from seen as s
+            where j.id = s.id
+        ),
+        kept as (
+            update public.faces as f
+            set embedding = l2_normalize(s.embedding), embedding_model = p_model, quality = s.quality
+            from seen as s
+            where f.id = s.face_id
+        )
+        select s.id from seen as s;
+end
+$$;
+comment on function public.store_face_embeddings(uuid[], bigint[], vector[], text, jsonb[], jsonb[]) is
+    'Keep what a worker saw; committed before it searches, so that of two people who upload at once at '
+    'least the later search finds the other. Returns the jobs still held.';
+
+create function automatch.search_for_jobs(p_job_ids uuid[], p_tokens bigint[])
+returns automatch.found_face[]
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    v_found automatch.found_face[];
+begin
+    -- Without these a search finds nobody, which would pass for "no match".
+    if exists (
+        select from unnest(p_job_ids, p_tokens) as mine (id, token)
+        join public.match_jobs as j
+            on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
+        join public.profiles as p on p.id = j.user_id
+        where j.id = any (p_job_ids) and (p.school is null or p.gender is null)
+    ) then
+        perform automatch.refuse('profile_incomplete', 'Fill in your school and gender, then upload the photo again.');
+    end if;
+    if exists (
+        select from unnest(p_job_ids, p_tokens) as mine (id, token)
+        join public.match_jobs as j
+            on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
+        join public.faces as f on f.id = j.face_id
+        left join public.embedding_models as m on m.id = f.embedding_model and m.active
+        where j.id = any (p_job_ids) and m.id is null
+    ) then
+        perform automatch.refuse('embedding_invalid', 'The photo has no embedding of the active model.');
+    end if;
+
+    select array_agg(row(j.id, c.face_id, c.profile_id, c.similarity)::automatch.found_face)
+    into v_found
+    from unnest(p_job_ids, p_tokens) as mine (id, token)
+    join public.match_jobs as j
+        on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
+    join public.faces as f on f.id = j.face_id
+    join public.profiles as p on p.id = j.user_id
+    cross join public.match_settings as s
+    cross join lateral automatch.find_candidates(
+        f.embedding,
+        p.school,
+        case p.gender when 'male' then 'female' else 'male' end,
+        array(select automatch.hidden_from(p.id)) || p.id,
+        coalesce(j.threshold, s.threshold),
+        s.match_count
+    ) as c
+    where j.id = any (p_job_ids);
+    return coalesce(v_found, '{}');
+end
+$$;
+comment on function automatch.search_for_jobs(uuid[], bigint[]) is
+    'Who looks like the face of each job, best first; refuses a job that could not find anybody.';
+
+create function automatch.finish_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_found automatch.found_face[], p_searched_at timestamptz
+)
+returns table (job_id uuid, match_count integer)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+-- By the primary key, job by job and in the order of ids; never by a look at the whole table.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz;
+    v_finished uuid[];
+    v_counts integer[];
+    v_match_ids uuid[];
+begin
+    if cardinality(p_found) > 0 and not (select s.match_same_person from public.match_settings as s) then
+        p_found := automatch.without_same_person(p_found);
+    end if;
+    if cardinality(p_found) > 0 then
+        perform automatch.lock_feeds(array(
+            select f.profile_id from unnest(p_found) as f
+            union
+            select j.user_id from public.match_jobs as j where j.id = any (p_job_ids)
+        ));
+    end if;
+    v_now := automatch.now();
+    -- The fence, and the only write to these rows: a row written twice in a transaction has its
+    -- foreign keys checked again, which would lock the profile behind the feeds.
+    with mine as materialized (
+        select m.id, max(m.token) as token, sum(m.found)::integer as found
+        from (
+            select j.id, j.token, 0 as found from unnest(p_job_ids, p_tokens) as j (id, token)
+            union all
+            -- Again against faces: one may have been erased since the search.
+            select f.job_id, null, 1
+            from unnest(p_found) as f
+            where exists (select from public.faces as other where other.id = f.face_id)
+        ) as m
+        group by m.id
+        order by m.id
+    ),
+    finished as (
+        update public.match_jobs as j
+        set status = 'completed', completed_at = v_now, lease_expires_at = null, worker_id = null,
+            match_count = m.found,
+            timings = j.timings || jsonb_build_object(
+                'searched', round(extract(epoch from p_searched_at - j.created_at), 4),
+                'written', round(extract(epoch from v_now - j.created_at), 4)
+            )
+        from mine as m
+        where j.id = m.id and j.lease_token = m.token and j.status = 'processing'
+        returning j.id, j.match_count
+    )
+    select array_agg(f.id), array_agg(f.match_count) into v_finished, v_counts from finished as f;
+
+    if v_finished is not null and cardinality(p_found) > 0 then
+        with written as (
+            insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)
+            select
+                least(j.face_id, other.id),
+                greatest(j.face_id, other.id),
+                case when j.face_id < other.id then j.user_id else other.profile_id end,
+                case when j.face_id < other.id then other.profile_id else j.user_id end,
+                f.similarity,
+                v_now
+            from unnest(p_found) as f
+            join public.match_jobs as j on j.id = f.job_id
+            join public.faces as other on other.id = f.face_id
+            where cardinality(v_finished) = cardinality(p_job_ids) or j.id = any (v_finished)
+            -- Two jobs of one batch may have found each other.
+            on conflict (face_a_id, face_b_id) do nothing
+            returning id
+        )
+        select array_agg(w.id) into v_match_ids from written as w;
+    end if;
+    if v_match_ids is not null then
+        perform automatch.put_in_feeds(v_match_ids);
+    elsif v_finished is not null then
+        perform pg_notify('automatch_feed', '');
+    end if;
+
+    return query select f.id, f.found from unnest(v_finished, v_counts) as f (id, found);
+    -- One that this attempt finished before counts too: its commit went through, its answer was lost.
+    if cardinality(p_job_ids) > coalesce(cardinality(v_finished), 0) then
+        return query
+            select j.id, j.match_count
+            from public.match_jobs as j
+            join unnest(p_job_ids, p_tokens) as mine (id, token)
+                on mine.id = j.id and mine.token = j.lease_token
+            where j.id = any (p_job_ids) and j.status = 'completed'
+              and j.id <> all (coalesce(v_finished, '{}'));
+    end if;
+end
+$$;
+comment on function automatch.finish_jobs(uuid[], bigint[], automatch.found_face[], timestamptz) is
+    'processing -> completed: write the matches, put them in both feeds, finish.';
+
+create function public.complete_match_jobs(p_job_ids uuid[], p_tokens bigint[])
+returns table (job_id uuid, match_count integer)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_found automatch.found_face[] := automatch.search_for_jobs(p_job_ids, p_tokens);
+begin
+    return query select * from automatch.finish_jobs(p_job_ids, p_tokens, v_found, automatch.now());
+end
+$$;
+comment on function public.complete_match_jobs(uuid[], bigint[]) is
+    'processing -> completed: search, write the matches, put them in both feeds, finish; all or nothing. '
+    'Each job with the number of matches found, 0 included; one whose lease is lost is missing.';
+
+create function public.complete_match_job(p_job_id uuid, p_token bigint)
+returns integer
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select c.match_count from public.complete_match_jobs(array[p_job_id], array[p_token]) as c $$;
+comment on function public.complete_match_job(uuid, bigint) is
+    'processing -> completed: search, write the matches, put them in both feeds, finish; all or nothing. '
+    'The number of matches found, 0 included; null when the lease is lost.';
+
+create function public.finish_match_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_schools text[], p_genders text[], p_lengths integer[],
+    p_face_ids uuid[]
+)
+returns table (job_id uuid, match_count integer)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_group record;
+    v_found automatch.found_face[] := '{}';
+    v_listed uuid[] := '{}';
+    v_rest uuid[];
+    v_rest_tokens bigint[];
+begin
+    for v_group in
+        select l.school, l.gender, array_agg(l.id) as ids, array_agg(l.ends - l.length + 1) as starts,
+            array_agg(l.ends) as ends
+        from (
+            select mine.*, sum(mine.length) over (order by mine.number)::integer as ends
+            from unnest(p_job_ids, p_tokens, p_schools, p_genders, p_lengths)
+                with ordinality as mine (id, token, school, gender, length, number)
+        ) as l
+        join public.match_jobs as j on j.id = l.id and j.lease_token = l.token and j.status = 'processing'
+        join public.faces as f on f.id = j.face_id
+        join public.embedding_models as m on m.id = f.embedding_model and m.active
+        -- A person who has moved since is searched for again, below.
+        join public.profiles as p on p.id = j.user_id and p.school = l.school and p.gender <> l.gender
+        group by l.school, l.gender
+    loop
+        v_found := v_found || automatch.rank_shortlists(
+            v_group.school, v_group.gender, v_group.ids, v_group.starts, v_group.ends, p_face_ids
+        );
+        v_listed := v_listed || v_group.ids;
+    end loop;
+    select array_agg(mine.id), array_agg(mine.token) into v_rest, v_rest_tokens
+    from unnest(p_job_ids, p_tokens) as mine (id, token)
+    where mine.id <> all (v_listed);
+    if v_rest is not null then
+        v_found := v_found || automatch.search_for_jobs(v_rest, v_rest_tokens);
+    end if;
+    return query select * from automatch.finish_jobs(p_job_ids, p_tokens, v_found, automatch.now());
+end
+$$;
+comment on function public.finish_match_jobs(uuid[], bigint[], text[], text[], integer[], uuid[]) is
+    'complete_match_jobs() for jobs some of which have a shortlist: the group that was searched, and the next '
+    'p_lengths of p_face_ids. Where the group is null, or is not the person''s any more, the search is made here.';

@@ -1,0 +1,282 @@
+-- How a job that is not completed ends or goes back, and what a person is asked.
+
+create function public.fail_match_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[]
+)
+returns setof uuid
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select public.fail_match_jobs(p_job_ids, p_tokens, p_codes, p_messages, null::jsonb[]) $$;
+comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[]) is
+    'processing -> failed, for reasons that no retry can mend. Returns the jobs that were still held.';
+
+create function public.fail_match_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[], p_face_boxes jsonb[]
+)
+returns setof uuid
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    with held as materialized (
+        select j.id, mine.code, mine.message, mine.face_boxes
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens, p_codes, p_messages, p_face_boxes)
+            as mine (id, token, code, message, face_boxes)
+            on mine.id = j.id and mine.token = j.lease_token
+        where j.id = any (p_job_ids) and j.status = 'processing'
+        order by j.id
+        for no key update of j
+    ),
+    failed as (
+        update public.match_jobs as j
+        set status = 'failed', completed_at = automatch.now(), lease_expires_at = null, worker_id = null,
+            error_code = h.code, error_message = h.message, face_boxes = h.face_boxes
+        from held as h
+        where j.id = h.id
+        returning j.id
+    ),
+    told as (
+        select pg_notify('automatch_feed', '') where exists (select from failed)
+    )
+    select f.id from failed as f left join told on true
+$$;
+comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jsonb[]) is
+    'processing -> failed, for reasons that no retry can mend; with p_face_boxes, a job then asks which face '
+    'is its owner''s. Returns the jobs that were still held.';
+
+create function public.fail_match_job(p_job_id uuid, p_token bigint, p_code text, p_message text)
+returns boolean
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from public.fail_match_jobs(array[p_job_id], array[p_token], array[p_code], array[p_message])
+    )
+$$;
+comment on function public.fail_match_job(uuid, bigint, text, text) is
+    'processing -> failed, for a reason that no retry can mend. False when the lease is lost.';
+
+create function automatch.stop_asking()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.face_boxes := null;
+    return new;
+end
+$$;
+
+-- Whoever lets the job run again, an operator too.
+create trigger match_jobs_stop_asking
+before update of status on public.match_jobs
+for each row
+when (old.face_boxes is not null and new.status <> 'failed')
+execute function automatch.stop_asking();
+
+create function public.choose_face(p_job_id uuid, p_index integer)
+returns table (face_id uuid, job_status text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_profile public.profiles;
+    v_job public.match_jobs;
+    v_chosen jsonb;
+begin
+    -- In the order of locks. Erasing the photo, the consent or the account waits here for the answer, or
+    -- the answer for it, and then finds nothing.
+    select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
+    select f.chosen_box into v_chosen
+    from public.match_jobs as j
+    join public.faces as f on f.id = j.face_id
+    where j.id = p_job_id and j.user_id = automatch.uid()
+    for no key update of f;
+    if not found then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    if not automatch.has_consent(v_profile.id) then
+        perform automatch.refuse(
+            'consent_required',
+            'Give your consent to face matching in your profile before uploading a photo.'
+        );
+    end if;
+    if v_profile.school is null or v_profile.gender is null then
+        perform automatch.refuse('profile_incomplete', 'Fill in your school and gender before choosing a face.');
+    end if;
+    perform automatch.heed_pauses();
+    select j.* into v_job from public.match_jobs as j where j.id = p_job_id for no key update;
+
+    if v_job.face_boxes is null and (v_chosen ->> 'index')::integer = p_index then
+        -- The same answer again: a second tap, or a request whose answer was lost.
+        return query select v_job.face_id, v_job.status;
+        return;
+    end if;
+    if v_job.face_boxes is null then
+        perform automatch.refuse(
+            'face_not_asked',
+            'This photo does not ask which face is yours any more; load its job again.'
+        );
+    end if;
+    if p_index is null or p_index not between 0 and jsonb_array_length(v_job.face_boxes) - 1 then
+        perform automatch.refuse('input_invalid', pg_catalog.format(
+            'The photo shows %s faces: choose an index from 0 to %s.',
+            jsonb_array_length(v_job.face_boxes), jsonb_array_length(v_job.face_boxes) - 1
+        ));
+    end if;
+    update public.faces as f
+    set chosen_box = (v_job.face_boxes -> p_index) || jsonb_build_object('index', p_index)
+    where f.id = v_job.face_id;
+    begin
+        -- Like a job that is new: its time begins now, because nobody but its owner waited until here, and
+        -- with the next claim it gets a turn behind those who wait, or its school's pause.
+        update public.match_jobs as j
+        set status = 'pending', attempts = 0, created_at = automatch.now(), school = v_profile.school,
+            deferred = true, run_at = automatch.now(), pos = null, solo = false,
+            started_at = null, completed_at = null, error_code = null, error_message = null, timings = '{}'
+        where j.id = p_job_id;
+    exception when unique_violation then
+        -- An operator has queued the photo once more, and that job may have been seen already.
+        perform automatch.refuse(
+            'face_not_asked',
+            'This photo is being looked at again this moment; load its job again.'
+        );
+    end;
+    perform automatch.wake_workers();
+    perform pg_notify('automatch_feed', '');
+    return query select v_job.face_id, 'pending'::text;
+end
+$$;
+comment on function public.choose_face(uuid, integer) is
+    'failed -> pending, for a job of the caller that asks which face is theirs: the answer is kept with the '
+    'photo, which is looked at again. The same answer again changes nothing. The photo and the job''s status.';
+
+create function automatch.retry_delay(p_attempts integer, p_first_s double precision, p_longest_s double precision)
+returns interval
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    -- Doubles with every attempt; up to half of it less keeps jobs that failed together apart.
+    select make_interval(secs => least(p_longest_s, p_first_s * power(2, least(p_attempts, 30) - 1))
+                                 * (1 - random() / 2))
+$$;
+
+create function public.retry_match_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[],
+    p_first_delay_s double precision, p_longest_delay_s double precision
+)
+returns table (job_id uuid, status text)
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    with held as materialized (
+        select j.id, j.attempts < j.max_attempts as again, mine.code, mine.message
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens, p_codes, p_messages) as mine (id, token, code, message)
+            on mine.id = j.id and mine.token = j.lease_token
+        where j.id = any (p_job_ids) and j.status = 'processing'
+        order by j.id
+        for no key update of j
+    ),
+    settled as (
+        update public.match_jobs as j
+        set status = case when h.again then 'pending' else 'failed' end,
+            deferred = h.again,
+            run_at = case when h.again
+                then automatch.now() + automatch.retry_delay(j.attempts, p_first_delay_s, p_longest_delay_s)
+                else j.run_at end,
+            -- Behind those who wait now.
+            pos = case when h.again then null else j.pos end,
+            completed_at = case when h.again then null else automatch.now() end,
+            lease_expires_at = null, worker_id = null, error_code = h.code, error_message = h.message
+        from held as h
+        where j.id = h.id
+        returning j.id, j.status
+    ),
+    told as (
+        select pg_notify('automatch_feed', '') where exists (select from settled)
+    )
+    select s.id, s.status from settled as s left join told on true
+$$;
+comment on function public.retry_match_jobs(
+    uuid[], bigint[], text[], text[], double precision, double precision
+) is
+    'processing -> pending at a later time, or failed when the attempts are used up. Each job that was '
+    'still held with its new status.';
+
+create function public.retry_match_job(
+    p_job_id uuid, p_token bigint, p_code text, p_message text,
+    p_first_delay_s double precision, p_longest_delay_s double precision
+)
+returns text
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select r.status
+    from public.retry_match_jobs(
+        array[p_job_id], array[p_token], array[p_code], array[p_message], p_first_delay_s, p_longest_delay_s
+    ) as r
+$$;
+comment on function public.retry_match_job(uuid, bigint, text, text, double precision, double precision) is
+    'processing -> pending at a later time, or failed when its attempts are used up. The new status; '
+    'null when the lease is lost.';
+
+create function public.release_match_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0'
+)
+returns integer
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    select automatch.heed_pauses();
+    with held as materialized (
+        select j.id,
+            p_delay > interval '0'
+            or exists (select from automatch.paused_schools as s where s.school = j.school) as later
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        where j.id = any (p_job_ids) and j.status = 'processing'
+        order by j.id
+        for no key update of j
+    ),
+    released as (
+        update public.match_jobs as j
+        set status = 'pending', attempts = j.attempts - 1, deferred = h.later, run_at = automatch.now() + p_delay,
+            lease_expires_at = null, worker_id = null
+        from held as h
+        where j.id = h.id
+        returning j.id
+    ),
+    told as (
+        select automatch.wake_workers() where exists (select from released)
+    )
+    select count(r.id)::integer from released as r left join told on true
+$$;
+comment on function public.release_match_jobs(uuid[], bigint[], interval) is
+    'processing -> pending in its old place and without costing an attempt: the worker stops, or its '
+    'machine is in trouble.';

@@ -1,0 +1,128 @@
+-- Jobs whose worker was lost, and jobs of long ago.
+
+create function public.sweep_match_jobs(
+    p_first_delay_s double precision default 0, p_longest_delay_s double precision default 0
+)
+returns integer
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    with lost as materialized (
+        select j.id, j.attempts < j.max_attempts as again
+        from public.match_jobs as j
+        where j.status = 'processing' and j.lease_expires_at < automatch.now()
+        limit 500
+        for update skip locked
+    ),
+    swept as (
+        update public.match_jobs as j
+        set status = case when l.again then 'pending' else 'failed' end,
+            -- The worker that lost it may wake up again: its token is worth nothing now.
+            lease_token = j.lease_token + 1,
+            -- If it was this job that took the worker down, it will not take others along again.
+            solo = true,
+            deferred = l.again,
+            run_at = case when l.again
+                then automatch.now() + automatch.retry_delay(j.attempts, p_first_delay_s, p_longest_delay_s)
+                else j.run_at end,
+            pos = case when l.again then null else j.pos end,
+            completed_at = case when l.again then null else automatch.now() end,
+            lease_expires_at = null, worker_id = null,
+            error_code = 'worker_lost',
+            error_message = 'The worker on this job stopped answering; it did so in '
+                            || j.attempts || ' of ' || j.max_attempts || ' attempts.'
+        from lost as l
+        where j.id = l.id
+        returning j.id
+    ),
+    told as (
+        select automatch.wake_workers(), pg_notify('automatch_feed', '') where exists (select from swept)
+    )
+    select count(s.id)::integer from swept as s left join told on true
+$$;
+comment on function public.sweep_match_jobs(double precision, double precision) is
+    'processing -> pending or failed, for jobs whose lease has run out; at once unless told otherwise, '
+    'because the lease was wait enough.';
+
+create function public.cleanup_old_match_jobs(p_older_than interval default '7 days')
+returns integer
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+-- Leaves the bitmap of the index of created_at.
+set enable_indexscan = off
+set enable_indexonlyscan = off
+as $$
+    with old as materialized (
+        select j.id
+        from public.match_jobs as j
+        where j.status in ('completed', 'failed')
+          and j.completed_at < automatch.now() - p_older_than
+          -- Follows from it, and is what the index knows; it is asked only for what is computed once.
+          and j.created_at < (select automatch.now() - p_older_than)
+          -- One at a time: two would only step over each other's rows.
+          and (select pg_try_advisory_xact_lock(automatch.doorbell() + 1))
+        limit 2000
+        for update skip locked
+    ),
+    deleted as (
+        delete from public.match_jobs as j where j.id = any (array(select o.id from old as o)) returning j.id
+    )
+    select count(*)::integer from deleted
+$$;
+comment on function public.cleanup_old_match_jobs(interval) is
+    'Delete finished jobs of long ago, 2,000 at most; call it again while it returns that many.';
+
+create function public.erase_unanswered_photo(p_older_than interval)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_profile_id uuid;
+    v_until timestamptz := automatch.now() - p_older_than;
+    v_count integer;
+begin
+    select j.user_id into v_profile_id
+    from public.match_jobs as j
+    join public.faces as f on f.id = j.face_id
+    where j.face_boxes is not null and j.completed_at < v_until and f.quality is null
+      and not exists (
+          select from public.match_jobs as open
+          where open.face_id = f.id and open.status in ('pending', 'processing')
+      )
+    order by j.completed_at
+    limit 1;
+    if not found then
+        return 0;
+    end if;
+    perform automatch.lock_for_erasing(v_profile_id);
+    -- Looked at anew behind the locks: they may have answered meanwhile.
+    delete from public.faces as f
+    where f.profile_id = v_profile_id
+      -- A photo that was accepted once, by another model, is its owner's to delete.
+      and f.quality is null
+      and exists (
+          select from public.match_jobs as j
+          where j.face_id = f.id and j.face_boxes is not null and j.completed_at < v_until
+      )
+      and not exists (
+          select from public.match_jobs as j
+          where j.face_id = f.id and j.status in ('pending', 'processing')
+      );
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function public.erase_unanswered_photo(interval) is
+    'Erase the photos of one person that asked which face is theirs and got no answer for so long, with their '
+    'jobs. How many; call it again until that is 0.';

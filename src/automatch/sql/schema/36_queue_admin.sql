@@ -1,0 +1,373 @@
+-- What operators do with the queue.
+
+create function automatch.change_pauses()
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$ select pg_advisory_xact_lock(automatch.doorbell() + 2) $$;
+comment on function automatch.change_pauses() is 'Wait for whoever has read the pauses: see heed_pauses().';
+
+create function public.pause_match_jobs(p_school text default null, p_actor text default null)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school text;
+    v_waiting integer;
+begin
+    if p_school is null then
+        update automatch.queue_settings set paused = true;
+        select count(*)::integer into v_waiting from public.match_jobs as j where j.status = 'pending';
+    else
+        v_school := automatch.school_named(p_school);
+        perform automatch.change_pauses();
+        insert into automatch.paused_schools (school) values (v_school) on conflict do nothing;
+        with waiting as materialized (
+            select j.id
+            from public.match_jobs as j
+            where j.status = 'pending' and j.school = v_school
+            order by j.id
+            for no key update
+        )
+        -- Without their turns: they would all come before everybody else when they go on.
+        update public.match_jobs as j
+        set deferred = true, run_at = 'infinity', pos = null
+        from waiting as w
+        where j.id = w.id;
+        get diagnostics v_waiting = row_count;
+    end if;
+    perform automatch.audit(p_actor, 'pause', jsonb_build_object('school', v_school, 'waiting', v_waiting));
+    return v_waiting;
+end
+$$;
+comment on function public.pause_match_jobs(text, text) is
+    'No job is claimed any more, of one school or (without one) at all; uploads are still taken, and '
+    'what is being worked on is finished. The number of jobs that wait now.';
+
+create function public.resume_match_jobs(p_school text default null, p_actor text default null)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school text;
+    v_waiting integer;
+begin
+    if p_school is null then
+        update automatch.queue_settings set paused = false;
+        select count(*)::integer into v_waiting
+        from public.match_jobs as j where j.status = 'pending' and j.run_at < 'infinity';
+    else
+        v_school := automatch.school_named(p_school);
+        perform automatch.change_pauses();
+        delete from automatch.paused_schools where school = v_school;
+        with waiting as materialized (
+            select j.id
+            from public.match_jobs as j
+            where j.status = 'pending' and j.deferred and j.school = v_school and j.run_at = 'infinity'
+            order by j.id
+            for no key update
+        )
+        -- In the order in which they came; each gets a turn as claims come by.
+        update public.match_jobs as j
+        set run_at = j.created_at
+        from waiting as w
+        where j.id = w.id;
+        get diagnostics v_waiting = row_count;
+    end if;
+    perform automatch.audit(p_actor, 'resume', jsonb_build_object('school', v_school, 'waiting', v_waiting));
+    perform automatch.wake_workers();
+    return v_waiting;
+end
+$$;
+comment on function public.resume_match_jobs(text, text) is
+    'Undo pause_match_jobs(), for one school or (without one) for the whole queue; schools that were '
+    'paused by name stay so. The number of jobs that go on.';
+
+create function public.set_match_concurrency(p_jobs integer, p_actor text default null)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_jobs < 1 then
+        perform automatch.refuse('input_invalid', 'A worker holds at least one job; to stop all, pause the queue.');
+    end if;
+    update automatch.queue_settings set concurrency = p_jobs;
+    perform automatch.audit(p_actor, 'concurrency', jsonb_build_object('jobs', p_jobs));
+    perform automatch.wake_workers();
+end
+$$;
+comment on function public.set_match_concurrency(integer, text) is
+    'How many jobs each worker may hold at once, from its next claim on; null leaves it to its settings.';
+
+create function public.retry_failed_match_jobs(
+    p_job_ids uuid[] default null, p_code text default null, p_actor text default null
+)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    loop
+        begin
+            with failed as materialized (
+                select j.id, j.face_id, j.completed_at
+                from public.match_jobs as j
+                where j.status = 'failed'
+                  and (p_job_ids is null or j.id = any (p_job_ids))
+                  and (p_code is null or j.error_code = p_code)
+                  and not exists (
+                      select from public.match_jobs as open
+                      where open.face_id = j.face_id and open.status in ('pending', 'processing')
+                  )
+                  -- A photo that was searched for since is helped; whoever names the job wants it anyway.
+                  and (p_job_ids is not null or not exists (
+                      select from public.match_jobs as later
+                      where later.face_id = j.face_id and later.status = 'completed'
+                        and later.completed_at >= j.completed_at
+                  ))
+                order by j.id
+                for no key update of j
+            ),
+            -- A photo has one open job: of several that failed, the newest.
+            newest as (
+                select distinct on (f.face_id) f.id from failed as f order by f.face_id, f.completed_at desc, f.id
+            ),
+            again as (
+                update public.match_jobs as j
+                set status = 'pending', attempts = 0, deferred = true, run_at = automatch.now(), pos = null, solo = false,
+                    completed_at = null, error_code = null, error_message = null
+                from newest as n
+                where j.id = n.id
+                returning j.id
+            )
+            select count(*)::integer into v_count from again;
+            exit;
+        exception when unique_violation then
+            -- One of the photos was queued this moment. Now that job is seen.
+            null;
+        end;
+    end loop;
+    perform automatch.audit(
+        p_actor, 'retry', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'code', p_code, 'count', v_count)
+    );
+    perform automatch.wake_workers();
+    perform pg_notify('automatch_feed', '');
+    return v_count;
+end
+$$;
+comment on function public.retry_failed_match_jobs(uuid[], text, text) is
+    'failed -> pending with all attempts before them: the jobs named, those of one error code, or all. '
+    'The number of them.';
+
+create function public.cancel_match_jobs(p_job_ids uuid[], p_actor text default null)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    with open as materialized (
+        select j.id
+        from public.match_jobs as j
+        where j.id = any (p_job_ids) and j.status in ('pending', 'processing')
+        order by j.id
+        for no key update of j
+    ),
+    cancelled as (
+        update public.match_jobs as j
+        set status = 'failed', completed_at = automatch.now(), deferred = false,
+            -- Whoever works on it writes nothing any more.
+            lease_token = j.lease_token + 1, lease_expires_at = null, worker_id = null,
+            error_code = 'job_cancelled',
+            error_message = 'The search for this photo was stopped by the operator.'
+        from open as o
+        where j.id = o.id
+        returning j.id
+    )
+    select count(*)::integer into v_count from cancelled;
+    perform automatch.audit(
+        p_actor, 'cancel', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'count', v_count)
+    );
+    perform pg_notify('automatch_feed', '');
+    return v_count;
+end
+$$;
+comment on function public.cancel_match_jobs(uuid[], text) is
+    'pending or processing -> failed, with the code job_cancelled. The number of jobs that were open.';
+
+create function public.requeue_match_job(
+    p_job_id uuid, p_threshold double precision default null, p_actor text default null
+)
+returns uuid
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face_id uuid;
+    v_id uuid;
+begin
+    if p_threshold <= 0 or p_threshold >= 1 then
+        perform automatch.refuse('input_invalid', 'A threshold is a similarity between 0 and 1, such as 0.4.');
+    end if;
+    select j.face_id into v_face_id from public.match_jobs as j where j.id = p_job_id;
+    if not found then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    v_id := public.enqueue_match_job(v_face_id, null, p_threshold);
+    if v_id is null then
+        perform automatch.refuse('profile_incomplete', 'The person of this photo names no school any more.');
+    end if;
+    perform automatch.audit(
+        p_actor, 'requeue', jsonb_build_object('job', p_job_id, 'threshold', p_threshold, 'new_job', v_id)
+    );
+    return v_id;
+end
+$$;
+comment on function public.requeue_match_job(uuid, double precision, text) is
+    'Search for the photo of a job once more, with a threshold of its own if one is given; matches that '
+    'are there stay. The new job, or the one of the photo that is open already.';
+
+create function public.prioritize_match_jobs(p_job_ids uuid[], p_priority smallint default 1::smallint, p_actor text default null)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_job record;
+    v_turn record;
+    v_count integer := 0;
+begin
+    if p_priority not between 1 and 3 then
+        perform automatch.refuse('input_invalid', 'A priority is 1 (soon), 2 (as usual) or 3 (when nobody waits).');
+    end if;
+    for v_job in
+        select j.id, j.school, j.user_id, j.deferred
+        from public.match_jobs as j
+        where j.id = any (p_job_ids) and j.status = 'pending' and j.priority <> p_priority
+        order by j.id
+        for no key update of j
+    loop
+        select t.* into v_turn from automatch.next_turn(v_job.school, v_job.user_id, p_priority) as t;
+        update public.match_jobs as j
+        set priority = p_priority,
+            pos = case when v_job.deferred then null else v_turn.pos end,
+            first_in_line = v_turn.first_in_line
+        where j.id = v_job.id;
+        v_count := v_count + 1;
+    end loop;
+    perform automatch.audit(
+        p_actor, 'prioritize',
+        jsonb_build_object('jobs', to_jsonb(p_job_ids), 'priority', p_priority, 'count', v_count)
+    );
+    return v_count;
+end
+$$;
+comment on function public.prioritize_match_jobs(uuid[], smallint, text) is
+    'Give waiting jobs another priority and a new turn. The number of jobs that changed.';
+
+create function public.get_match_queue()
+returns table (
+    paused boolean,
+    concurrency integer,
+    paused_schools text[],
+    waiting bigint,
+    deferred bigint,
+    processing bigint,
+    expired_leases bigint,
+    workers bigint,
+    oldest_waiting_s double precision
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        q.paused,
+        q.concurrency,
+        array(select s.school from automatch.paused_schools as s order by s.school),
+        open.waiting, open.deferred, open.processing, open.expired, open.workers, open.oldest_waiting_s
+    from automatch.queue_settings as q
+    -- What is open, by two partial indexes: the finished rows are not looked at.
+    cross join (
+        select
+            count(*) filter (where j.status = 'pending' and not j.deferred) as waiting,
+            count(*) filter (where j.deferred) as deferred,
+            count(*) filter (where j.status = 'processing') as processing,
+            count(*) filter (where j.lease_expires_at < automatch.now()) as expired,
+            count(distinct j.worker_id) as workers,
+            extract(epoch from automatch.now() - min(j.created_at) filter (
+                where j.status = 'pending' and not j.deferred
+            ))::double precision as oldest_waiting_s
+        from public.match_jobs as j
+        where j.status in ('pending', 'processing')
+    ) as open
+$$;
+comment on function public.get_match_queue() is
+    'The queue at a glance: what waits, what is worked on, what is paused. Times in seconds.';
+
+create function public.list_match_jobs(
+    p_status text default null, p_school text default null, p_code text default null,
+    p_job_ids uuid[] default null, p_limit integer default 50
+)
+returns table (
+    id uuid, face_id uuid, user_id uuid, school text, status text, priority smallint, attempts smallint,
+    max_attempts smallint, error_code text, error_message text, created_at timestamptz, run_at timestamptz,
+    started_at timestamptz, completed_at timestamptz, deferred boolean, solo boolean, worker_id uuid,
+    lease_expires_at timestamptz, threshold double precision, match_count integer, timings jsonb
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        j.id, j.face_id, j.user_id, j.school, j.status, j.priority, j.attempts, j.max_attempts, j.error_code,
+        j.error_message, j.created_at, nullif(j.run_at, 'infinity'), j.started_at, j.completed_at, j.deferred,
+        j.solo, j.worker_id, j.lease_expires_at, j.threshold, j.match_count, j.timings
+    from public.match_jobs as j
+    where (p_status is null or j.status = p_status)
+      and (p_school is null or j.school = p_school)
+      and (p_code is null or j.error_code = p_code)
+      and (p_job_ids is null or j.id = any (p_job_ids))
+    order by j.created_at desc, j.id
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.list_match_jobs(text, text, text, uuid[], integer) is
+    'Jobs of everybody, newest first; run_at is null while the school is paused.';
+
+create function public.get_match_job_stats()
+returns table (status text, count bigint, oldest_created_at timestamptz, avg_seconds double precision)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select j.status, count(*), min(j.created_at),
+        avg(extract(epoch from j.completed_at - j.created_at))::double precision
+    from public.match_jobs as j
+    group by j.status
+    order by j.status
+$$;
+comment on function public.get_match_job_stats() is 'How many jobs are in each status, and how long they took.';

@@ -1,0 +1,114 @@
+-- What a person is told about a search of theirs.
+
+create function automatch.roughly(p_count bigint)
+returns integer
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- Down to two digits, at least to tens: 0 stands for fewer than 10. With exact counts, whoever
+    -- looks before and after learns that one certain person paused, joined or left.
+    select case
+        when p_count < 100 then p_count / 10 * 10
+        else p_count / power(10, length(p_count::text) - 2)::bigint
+             * power(10, length(p_count::text) - 2)::bigint
+    end::integer
+$$;
+comment on function automatch.roughly(bigint) is
+    'A count that may be told: rounded down to two digits and to tens; fewer than 10 is 0.';
+
+create function public.match_pool()
+returns table (
+    school integer, other_gender integer, findable integer, hidden integer, threshold double precision
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        automatch.roughly((
+            select count(*) from public.profiles as p
+            where p.school = me.school and p.profile_type = 'user'
+        )),
+        automatch.roughly((
+            select count(*) from public.profiles as p
+            where p.school = me.school and p.profile_type = 'user' and p.gender <> me.gender
+        )),
+        -- Whoever hid from the caller counts as not findable, together with all who paused, have no
+        -- photo or gave no consent: nobody learns that they were blocked.
+        automatch.roughly((
+            select count(distinct i.profile_id) from public.face_index as i
+            where i.school = me.school
+              and i.gender = case me.gender when 'male' then 'female' when 'female' then 'male' end
+              and i.profile_id <> all (array(select automatch.hidden_from(me.id)))
+        )),
+        (
+            select count(*)::integer from (
+                select b.blocked_profile_id from public.profile_blocks as b where b.profile_id = me.id
+                union
+                select d.other_profile_id from public.match_dismissals as d where d.profile_id = me.id
+            ) as own
+        ),
+        (select s.threshold from public.match_settings as s)
+    from public.profiles as me
+    where me.id = (select automatch.uid())
+$$;
+comment on function public.match_pool() is
+    'Among how many people the caller is searched for, roughly: of their school, of the opposite gender, '
+    'findable for them; exactly: whom they hid themselves, and the threshold.';
+
+create function public.explain_match_job(p_job_id uuid)
+returns table (
+    school integer,
+    other_gender integer,
+    findable integer,
+    hidden integer,
+    threshold double precision,
+    over_threshold integer
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+-- As the search: the rows of one school and gender, read in place.
+set plan_cache_mode = force_generic_plan
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+#variable_conflict use_column
+declare
+    v_asked record;
+    v_half halfvec;
+    v_hidden uuid[];
+    v_count bigint;
+begin
+    select p.id, p.school, case p.gender when 'male' then 'female' when 'female' then 'male' end as wanted,
+        f.embedding, coalesce(j.threshold, s.threshold) as threshold,
+        automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width) as bound
+    into v_asked
+    from public.match_jobs as j
+    join public.profiles as p on p.id = j.user_id
+    join public.faces as f on f.id = j.face_id
+    join public.embedding_models as m on m.id = f.embedding_model and m.active
+    cross join public.match_settings as s
+    where j.id = p_job_id and j.user_id = automatch.uid();
+    if not found then
+        return;
+    end if;
+    v_half := v_asked.embedding::halfvec;
+    v_hidden := array(select automatch.hidden_from(v_asked.id));
+    select count(distinct i.profile_id) into v_count
+    from public.face_index as i
+    where i.school = v_asked.school
+      and i.gender = v_asked.wanted
+      and (i.embedding <#> v_half) <= -v_asked.bound
+      and i.profile_id <> all (v_hidden);
+    return query
+        select m.school, m.other_gender, m.findable, m.hidden, v_asked.threshold, automatch.roughly(v_count)
+        from public.match_pool() as m;
+end
+$$;
+comment on function public.explain_match_job(uuid) is
+    'match_pool() with the threshold of one of the caller''s jobs and, roughly, how many people reach it now; '
+    'nothing while its photo has no embedding.';

@@ -1,0 +1,431 @@
+-- Matches, and what people say about them.
+--
+-- What happened to a person's matches, in order: whoever subscribes to the table, as a supabase client
+-- does, gets every new row once. A feed has one entry for each other person and shows the best pair of
+-- photos; the table has a row for every pair.
+create sequence automatch.match_numbers;
+create table public.matches (
+    id uuid primary key default gen_random_uuid(),
+    face_a_id uuid not null references public.faces (id) on delete cascade,
+    face_b_id uuid not null references public.faces (id) on delete cascade,
+    profile_a_id uuid not null,
+    profile_b_id uuid not null,
+    similarity double precision not null,
+    created_at timestamptz not null default automatch.now(),
+    cosine double precision not null,
+    -- Refers to nothing: the check would lock one row of similarity_scales for every match.
+    scale_version integer not null,
+    number bigint not null default nextval('automatch.match_numbers'),
+    constraint pair_is_ordered check (face_a_id < face_b_id),
+    constraint pair_is_of_two_people check (profile_a_id <> profile_b_id),
+    constraint similarity_is_0_to_1 check (similarity between 0 and 1),
+    constraint cosine_is_a_cosine check (cosine between -1 and 1),
+    constraint pair_is_unique unique (face_a_id, face_b_id)
+);
+comment on table public.matches is 'A pair of faces that look alike; one row for both people.';
+comment on column public.matches.cosine is 'Of the two embeddings: what similarity is scored from.';
+comment on column public.matches.scale_version is 'The scale that similarity was scored with, and so the model.';
+comment on column public.matches.number is
+    'Grows in the order in which the matches of one person were committed: it is drawn while the feeds of both '
+    'are locked.';
+create index matches_face_b_idx on public.matches (face_b_id);
+-- The best remaining match of two people, when one of their photos goes.
+create index matches_people_idx on public.matches
+    (least(profile_a_id, profile_b_id), greatest(profile_a_id, profile_b_id), similarity desc);
+-- What is left to be scored again, in the order in which feeds show it.
+create index matches_scale_idx on public.matches (scale_version, created_at);
+
+create table public.match_dismissals (
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    other_profile_id uuid not null references public.profiles (id) on delete cascade,
+    created_at timestamptz not null default automatch.now(),
+    primary key (profile_id, other_profile_id)
+);
+comment on table public.match_dismissals is '"Not a match", said by profile_id; obeyed by later runs.';
+create index match_dismissals_other_idx on public.match_dismissals (other_profile_id);
+
+create table public.profile_blocks (
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    blocked_profile_id uuid not null references public.profiles (id) on delete cascade,
+    created_at timestamptz not null default automatch.now(),
+    primary key (profile_id, blocked_profile_id)
+);
+comment on table public.profile_blocks is 'Neither of the two sees the other any more.';
+create index profile_blocks_blocked_idx on public.profile_blocks (blocked_profile_id);
+
+create function automatch.score_match()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_model record;
+begin
+    perform pg_advisory_xact_lock_shared(automatch.scale_lock());
+    -- From the embeddings, and not back from the similarity: the scale may have changed since the
+    -- search of this very transaction.
+    select -(a.embedding <#> b.embedding) as cosine, m.midpoint, m.width, m.scale_version into v_model
+    from public.faces as a
+    join public.faces as b on b.id = new.face_b_id and b.embedding_model = a.embedding_model
+    join public.embedding_models as m on m.id = a.embedding_model
+    where a.id = new.face_a_id;
+    if found then
+        new.cosine := greatest(least(v_model.cosine, 1), -1);
+        new.similarity := automatch.similarity(new.cosine, v_model.midpoint, v_model.width);
+    else
+        -- Written by hand, for photos that no worker has seen: the similarity is all there is.
+        select m.midpoint, m.width, m.scale_version into v_model from public.embedding_models as m where m.active;
+        new.cosine := least(automatch.cosine_bound(new.similarity, v_model.midpoint, v_model.width), 1);
+    end if;
+    new.scale_version := v_model.scale_version;
+    return new;
+end
+$$;
+comment on function automatch.score_match() is
+    'A match keeps the cosine of its embeddings and is scored with the scale of this moment, whoever writes it.';
+
+create trigger matches_score
+before insert on public.matches
+for each row execute function automatch.score_match();
+
+create function public.rescore_matches(p_limit integer default 500)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_version integer;
+    v_ids uuid[];
+begin
+    select s.version into v_version
+    from automatch.similarity_scales as s
+    join public.embedding_models as m on m.id = s.model and m.scale_version <> s.version
+    where exists (select from public.matches as x where x.scale_version = s.version)
+    order by s.version
+    limit 1;
+    if not found then
+        return 0;
+    end if;
+    v_ids := array(
+        select x.id from public.matches as x
+        where x.scale_version = v_version
+        order by x.created_at
+        limit p_limit
+    );
+    perform automatch.lock_feeds(array(
+        select unnest(array[x.profile_a_id, x.profile_b_id]) from public.matches as x where x.id = any (v_ids)
+    ));
+    with old as materialized (
+        select x.id, x.similarity from public.matches as x
+        where x.id = any (v_ids) and x.scale_version = v_version
+    ),
+    scored as (
+        update public.matches as x
+        set similarity = automatch.similarity(x.cosine, m.midpoint, m.width), scale_version = m.scale_version
+        from old, automatch.similarity_scales as s, public.embedding_models as m
+        where x.id = old.id and s.version = v_version and m.id = s.model
+        returning x.id, x.profile_a_id, x.profile_b_id,
+            -- As people see it: feed_page() rounds to the same steps.
+            round(x.similarity::numeric * 20) <> round(old.similarity::numeric * 20) as looks_other
+    ),
+    -- A feed in which one number changes is told all that was scored with it, in its old order:
+    -- told alone, the changed ones would end up above better and newer ones.
+    shown as (
+        select e.profile_id, e.other_profile_id, e.pos,
+            bool_or(s.looks_other) over (partition by e.profile_id) as is_told
+        from scored as s
+        cross join lateral (
+            values (s.profile_a_id, s.profile_b_id), (s.profile_b_id, s.profile_a_id)
+        ) as side (profile_id, other_profile_id)
+        join automatch.feed_entries as e
+            on e.profile_id = side.profile_id
+            and e.other_profile_id = side.other_profile_id
+            and e.match_id = s.id
+    ),
+    placed as (
+        select s.*, row_number() over (partition by s.profile_id order by s.pos) as step
+        from shown as s
+        where s.is_told
+    ),
+    heads as (
+        update automatch.feed_heads as h
+        set last_pos = h.last_pos + c.entries
+        from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
+        where h.profile_id = c.profile_id
+        returning h.profile_id, h.last_pos - c.entries as before
+    )
+    update automatch.feed_entries as e
+    set pos = h.before + p.step
+    from placed as p
+    join heads as h on h.profile_id = p.profile_id
+    where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
+    if found then
+        perform pg_notify('automatch_feed', '');
+    end if;
+    return cardinality(v_ids);
+end
+$$;
+comment on function public.rescore_matches(integer) is
+    'Score some matches with the scale that is in use now, and tell it in both feeds. How many were looked '
+    'at; call it again until that is 0.';
+
+-- Who may see whom, and what a person reads and does in their feed.
+create function automatch.hidden_from(p_profile_id uuid)
+returns setof uuid
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select d.other_profile_id from public.match_dismissals as d where d.profile_id = p_profile_id
+    union
+    select d.profile_id from public.match_dismissals as d where d.other_profile_id = p_profile_id
+    union
+    select b.blocked_profile_id from public.profile_blocks as b where b.profile_id = p_profile_id
+    union
+    select b.profile_id from public.profile_blocks as b where b.blocked_profile_id = p_profile_id
+    union
+    -- Only where the operator wants it; else neither index is looked at.
+    select s.profile_b_id from automatch.suspected_duplicates as s
+    where s.profile_a_id = p_profile_id and s.state <> 'dismissed'
+      and not (select m.match_same_person from public.match_settings as m)
+    union
+    select s.profile_a_id from automatch.suspected_duplicates as s
+    where s.profile_b_id = p_profile_id and s.state <> 'dismissed'
+      and not (select m.match_same_person from public.match_settings as m)
+$$;
+comment on function automatch.hidden_from(uuid) is
+    'People a person neither sees nor is shown to: dismissed or blocked, by either of the two, or another '
+    'account of theirs where match_settings says that those do not match.';
+
+create function automatch.may_see(p_viewer_id uuid, p_other_id uuid)
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select
+        from public.profiles as me
+        join public.profiles as other
+            on other.school = me.school
+            and other.gender <> me.gender
+            and other.profile_type = 'user'
+            and other.discoverable
+        where me.id = p_viewer_id
+          and other.id = p_other_id
+          and other.id not in (select automatch.hidden_from(p_viewer_id))
+    )
+$$;
+comment on function automatch.may_see(uuid, uuid) is
+    'Whether a match of the two is still allowed: what a later run would find again.';
+
+create function automatch.caller_may_see(p_other_id uuid)
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
+
+create function automatch.keep_both(p_profile_id uuid, p_other_profile_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (
+        select count(*)
+        from (
+            select from public.profiles as p
+            where p.id in (p_profile_id, p_other_profile_id)
+            for key share
+        ) as kept
+    ) < 2 then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+end
+$$;
+comment on function automatch.keep_both(uuid, uuid) is
+    'Neither of the two is erased before this transaction ends; refuses when one is already.';
+
+create function public.dismiss_match(p_match_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_other uuid;
+begin
+    select case when m.profile_a_id = automatch.uid() then m.profile_b_id else m.profile_a_id end
+    into v_other
+    from public.matches as m
+    where m.id = p_match_id and automatch.uid() in (m.profile_a_id, m.profile_b_id);
+    if not found then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    perform automatch.keep_both(automatch.uid(), v_other);
+    insert into public.match_dismissals (profile_id, other_profile_id)
+    values (automatch.uid(), v_other) on conflict do nothing;
+    perform automatch.refresh_feeds(automatch.uid(), v_other);
+end
+$$;
+
+create function public.block_profile(p_profile_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Only who has been seen can be blocked: else this tells which ids exist.
+    if not exists (
+        select from automatch.feed_entries as e
+        where e.profile_id = automatch.uid() and e.other_profile_id = p_profile_id
+    ) then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    perform automatch.keep_both(automatch.uid(), p_profile_id);
+    insert into public.profile_blocks (profile_id, blocked_profile_id)
+    values (automatch.uid(), p_profile_id) on conflict do nothing;
+    perform automatch.refresh_feeds(automatch.uid(), p_profile_id);
+end
+$$;
+
+create function automatch.show_again(p_other_profile_id uuid)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
+    -- The caller's own photos alone: jobs of the other would tell them that something happened.
+    -- A match is one row for both, so this finds whatever theirs would.
+    perform automatch.search_again_for(automatch.uid());
+end
+$$;
+comment on function automatch.show_again(uuid) is
+    'What follows when the caller no longer hides a person: old matches come back, and new photos are compared.';
+
+create function public.unblock_profile(p_profile_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A job takes this lock too; taken after the feeds it would be out of order.
+    perform from public.profiles as p where p.id = automatch.uid() for share;
+    perform automatch.keep_both(automatch.uid(), p_profile_id);
+    delete from public.profile_blocks
+    where profile_id = automatch.uid() and blocked_profile_id = p_profile_id;
+    if not found then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    perform automatch.show_again(p_profile_id);
+end
+$$;
+comment on function public.unblock_profile(uuid) is
+    'Undo block_profile(). The two see each other again unless the other blocked or dismissed, too.';
+
+create function public.undo_dismissal(p_profile_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from public.profiles as p where p.id = automatch.uid() for share;
+    perform automatch.keep_both(automatch.uid(), p_profile_id);
+    delete from public.match_dismissals
+    where profile_id = automatch.uid() and other_profile_id = p_profile_id;
+    if not found then
+        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    perform automatch.show_again(p_profile_id);
+end
+$$;
+comment on function public.undo_dismissal(uuid) is 'Undo dismiss_match(), for all matches with a person.';
+
+create function public.hidden_people()
+returns table (profile_id uuid, name text, is_blocked boolean, is_dismissed boolean, since timestamptz)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        h.profile_id,
+        -- Only while the feed would show it: to hide somebody is no way to follow them.
+        case when p.school = me.school and p.gender <> me.gender and p.profile_type = 'user'
+                  and p.discoverable and automatch.has_consent(p.id)
+             then p.name end,
+        bool_or(h.is_block), bool_or(not h.is_block), max(h.created_at)
+    from (
+        select b.blocked_profile_id as profile_id, true as is_block, b.created_at
+        from public.profile_blocks as b where b.profile_id = (select automatch.uid())
+        union all
+        select d.other_profile_id, false, d.created_at
+        from public.match_dismissals as d where d.profile_id = (select automatch.uid())
+    ) as h
+    join public.profiles as p on p.id = h.profile_id
+    join public.profiles as me on me.id = (select automatch.uid())
+    group by h.profile_id, p.id, me.id
+    order by max(h.created_at) desc, h.profile_id
+    limit 100
+$$;
+comment on function public.hidden_people() is
+    'Whom the caller blocked or dismissed, newest first. Who hid from the caller is told to nobody.';
+
+create function public.last_match_number()
+returns bigint
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce((select h.last_match from automatch.feed_heads as h
+                     where h.profile_id = (select automatch.uid())), 0)
+$$;
+comment on function public.last_match_number() is 'The highest number of a match of the caller.';
+
+create function public.matches_after(p_number bigint, p_limit integer default 100)
+returns table (number bigint, match_id uuid)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+-- By the indexes on faces, from the caller's own: never by a look at the whole table.
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    select n.number, n.id
+    from automatch.feed_heads as h
+    cross join lateral (
+        select m.number, m.id
+        from public.faces as f
+        join public.matches as m on m.face_a_id = f.id
+        where f.profile_id = h.profile_id and m.number > p_number
+        union all
+        select m.number, m.id
+        from public.faces as f
+        join public.matches as m on m.face_b_id = f.id
+        where f.profile_id = h.profile_id and m.number > p_number
+    ) as n
+    where h.profile_id = (select automatch.uid()) and h.last_match > p_number
+    order by n.number
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.matches_after(bigint, integer) is
+    'The caller''s matches with higher numbers, in their order. What of each the caller may read, and whether '
+    'at all, is for row level security to say.';

@@ -1,0 +1,296 @@
+-- A person's feed is a list of people, each at a position. Whoever writes into it
+-- first locks the person's head until commit, so positions are without gaps and in
+-- the order of commits: a reader that has seen position n has seen everything below.
+create table automatch.feed_heads (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    last_pos bigint not null default 0,
+    last_match bigint not null default 0
+);
+comment on column automatch.feed_heads.last_match is 'The highest number of a match of this person.';
+create table automatch.feed_entries (
+    profile_id uuid not null references automatch.feed_heads (profile_id) on delete cascade,
+    other_profile_id uuid not null,
+    pos bigint not null,
+    match_id uuid,
+    created_at timestamptz not null default automatch.now(),
+    primary key (profile_id, other_profile_id),
+    constraint position_is_unique unique (profile_id, pos)
+);
+comment on column automatch.feed_entries.match_id is
+    'The best match of the two; null when none is left, so that open pages take the card away.';
+
+create function automatch.open_feed()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into automatch.feed_heads (profile_id) values (new.id) on conflict do nothing;
+    return null;
+end
+$$;
+
+create trigger profiles_open_feed
+after insert on public.profiles
+for each row execute function automatch.open_feed();
+
+-- Who locks more than one thing does it in this order, so that nobody waits in a
+-- circle: profile (for update: only one), feed heads (by id), faces (by id), jobs (by id).
+create function automatch.lock_feeds(p_profile_ids uuid[])
+returns void
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select h.profile_id from automatch.feed_heads as h
+    where h.profile_id = any (p_profile_ids)
+    order by h.profile_id
+    for no key update
+$$;
+
+create function automatch.put_in_feeds(p_match_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_now timestamptz;
+begin
+    perform automatch.lock_feeds(array(
+        select unnest(array[m.profile_a_id, m.profile_b_id])
+        from public.matches as m where m.id = any (p_match_ids)
+    ));
+    v_now := automatch.now();
+    -- Who completes jobs inserts under the lock. Where somebody did not, another's number may have been
+    -- told meanwhile that is higher: whoever reads after that one would never see this one.
+    update public.matches as m
+    set number = nextval('automatch.match_numbers')
+    where m.id = any (p_match_ids)
+      and exists (
+          select from automatch.feed_heads as h
+          where h.profile_id in (m.profile_a_id, m.profile_b_id) and h.last_match >= m.number
+      );
+
+    with sides as materialized (
+        select m.id, m.similarity, m.number, m.profile_a_id as profile_id, m.profile_b_id as other_profile_id
+        from public.matches as m where m.id = any (p_match_ids)
+        union all
+        select m.id, m.similarity, m.number, m.profile_b_id, m.profile_a_id
+        from public.matches as m where m.id = any (p_match_ids)
+    ),
+    -- Of two people the best pair of photos is shown; a worse one changes nothing.
+    news as (
+        select distinct on (s.profile_id, s.other_profile_id) s.*
+        from sides as s
+        -- One by one, which "limit" makes sure of: planned while feeds were few, a join would read all
+        -- of them for every batch from then on.
+        left join lateral (
+            select m.similarity
+            from automatch.feed_entries as e
+            join public.matches as m on m.id = e.match_id
+            where e.profile_id = s.profile_id and e.other_profile_id = s.other_profile_id
+            limit 1
+        ) as shown on true
+        where shown.similarity is null or shown.similarity < s.similarity
+        order by s.profile_id, s.other_profile_id, s.similarity desc, s.id
+    ),
+    -- The best match gets the highest position: a feed shows the newest first.
+    placed as materialized (
+        select n.*, row_number() over (
+            partition by n.profile_id order by n.similarity, n.other_profile_id
+        ) as step
+        from news as n
+    ),
+    -- In one write for each head: one written twice has its foreign key checked again, which would lock
+    -- the profile behind the feeds.
+    grown as materialized (
+        select c.profile_id, max(c.number) as last_match, sum(c.entries) as entries
+        from (
+            select s.profile_id, s.number, 0 as entries from sides as s
+            union all
+            select p.profile_id, p.number, 1 from placed as p
+        ) as c
+        group by c.profile_id
+    ),
+    heads as (
+        update automatch.feed_heads as h
+        set last_pos = h.last_pos + g.entries, last_match = greatest(h.last_match, g.last_match)
+        from grown as g
+        where h.profile_id = g.profile_id
+        returning h.profile_id, h.last_pos - g.entries as before
+    )
+    insert into automatch.feed_entries (profile_id, other_profile_id, pos, match_id, created_at)
+    select p.profile_id, p.other_profile_id, h.before + p.step, p.id, v_now
+    from placed as p
+    join heads as h on h.profile_id = p.profile_id
+    on conflict (profile_id, other_profile_id)
+        do update set pos = excluded.pos, match_id = excluded.match_id, created_at = excluded.created_at;
+
+    perform pg_catalog.pg_notify('automatch_feed', '');
+end
+$$;
+
+create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_match_id uuid;
+    v_side uuid;
+begin
+    perform automatch.lock_feeds(array[p_profile_id, p_other_profile_id]);
+    select m.id into v_match_id
+    from public.matches as m
+    where least(m.profile_a_id, m.profile_b_id) = least(p_profile_id, p_other_profile_id)
+      and greatest(m.profile_a_id, m.profile_b_id) = greatest(p_profile_id, p_other_profile_id)
+    order by m.similarity desc, m.id
+    limit 1;
+    foreach v_side in array array[p_profile_id, p_other_profile_id] loop
+        with moved as (
+            update automatch.feed_heads as h
+            set last_pos = h.last_pos + 1
+            where h.profile_id = v_side
+              and exists (
+                  select from automatch.feed_entries as e
+                  where e.profile_id = v_side
+                    and e.other_profile_id in (p_profile_id, p_other_profile_id)
+              )
+            returning h.last_pos
+        )
+        update automatch.feed_entries as e
+        set pos = moved.last_pos, match_id = v_match_id, created_at = automatch.now()
+        from moved
+        where e.profile_id = v_side
+          and e.other_profile_id in (p_profile_id, p_other_profile_id);
+    end loop;
+    perform pg_catalog.pg_notify('automatch_feed', '');
+end
+$$;
+comment on function automatch.refresh_feeds(uuid, uuid) is
+    'Show the best remaining match of two people in both feeds, or take the card away.';
+
+create function automatch.matches_deleted()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.lock_feeds(array(
+        select unnest(array[g.profile_a_id, g.profile_b_id]) from gone as g
+    ));
+    perform automatch.refresh_feeds(pair.low, pair.high)
+    from (
+        select distinct
+            least(g.profile_a_id, g.profile_b_id) as low,
+            greatest(g.profile_a_id, g.profile_b_id) as high
+        from gone as g
+        -- A card that shows another pair of photos stays as and where it is.
+        where exists (
+            select from automatch.feed_entries as e
+            where e.match_id = g.id
+              and e.profile_id in (g.profile_a_id, g.profile_b_id)
+              and e.other_profile_id in (g.profile_a_id, g.profile_b_id)
+        )
+    ) as pair;
+    return null;
+end
+$$;
+
+create trigger matches_deleted
+after delete on public.matches
+referencing old table as gone
+for each statement execute function automatch.matches_deleted();
+
+create function public.feed_page(
+    p_before bigint default null, p_after bigint default null, p_limit integer default 20
+)
+returns table (
+    pos bigint,
+    match_id uuid,
+    profile_id uuid,
+    name text,
+    school text,
+    face_id uuid,
+    own_face_id uuid,
+    similarity double precision,
+    simulated boolean,
+    created_at timestamptz
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        e.pos, m.id, e.other_profile_id, p.name, p.school,
+        case when m.profile_a_id = e.other_profile_id then m.face_a_id else m.face_b_id end,
+        case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
+        -- A person never sees the exact value: enough of those rebuild a template.
+        round(m.similarity::numeric * 20)::double precision / 20,
+        p.simulated, e.created_at
+    from automatch.feed_entries as e
+    left join public.matches as m
+        on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
+    left join public.profiles as p on p.id = e.other_profile_id and m.id is not null
+    where e.profile_id = (select automatch.uid())
+      and (p_before is null or e.pos < p_before)
+      and (p_after is null or e.pos > p_after)
+      -- Who pages back needs no news of what has gone.
+      and (m.id is not null or p_after is not null)
+    order by
+        case when p_after is null then e.pos end desc,
+        case when p_after is not null then e.pos end
+    limit least(greatest(p_limit, 1), 100)
+$$;
+comment on function public.feed_page(bigint, bigint, integer) is
+    'The caller''s feed: newest first before a position, or oldest first after one, then with a '
+    'null match_id for whoever has gone.';
+
+create function public.feed_position()
+returns bigint
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce((select h.last_pos from automatch.feed_heads as h
+                     where h.profile_id = (select automatch.uid())), 0)
+$$;
+comment on function public.feed_position() is 'The newest position of the caller''s feed.';
+
+create function public.feed_marks(p_profile_ids uuid[])
+returns table (profile_id uuid, last_pos bigint, jobs_mark bigint)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    -- The number of the last match too: one that a feed does not show is news to a subscriber.
+    select h.profile_id, h.last_pos, coalesce(jobs.mark, 0) + h.last_match
+    from automatch.feed_heads as h
+    cross join lateral (
+        -- The token changes with every claim: a job may fail, be tried anew and fail alike between two looks.
+        select sum(
+            pg_catalog.hashtextextended(j.id::text || j.status || j.attempts::text || j.lease_token::text, 0) >> 8
+        )::bigint as mark
+        from (
+            select m.id, m.status, m.attempts, m.lease_token from public.match_jobs as m
+            where m.user_id = h.profile_id
+            order by m.created_at desc
+            limit 20
+        ) as j
+    ) as jobs
+    where h.profile_id = any (p_profile_ids)
+$$;
+comment on function public.feed_marks(uuid[]) is
+    'What changes when a feed or the last jobs of a person change: how a server with many readers '
+    'learns whom to wake, and nothing else.';

@@ -1,0 +1,30 @@
+-- What a Supabase project's Realtime server publishes.
+
+-- New matches over Supabase Realtime, where a project has it.
+create function automatch.publish_matches()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (
+        select from pg_catalog.pg_publication as p
+        where p.pubname = 'supabase_realtime' and not p.puballtables
+    ) or exists (
+        select from pg_catalog.pg_publication_tables as t
+        where t.pubname = 'supabase_realtime' and t.schemaname = 'public' and t.tablename = 'matches'
+    ) then
+        return;
+    end if;
+    -- What a person may select, and no exact similarity; whose row it is decides the policy of matches.
+    alter publication supabase_realtime add table public.matches (id, face_a_id, face_b_id, created_at);
+exception
+    when insufficient_privilege then
+        raise warning 'matches is not published: % does not own the publication supabase_realtime', current_user
+            using hint = 'Its owner can run: select automatch.publish_matches()';
+end
+$$;
+comment on function automatch.publish_matches() is
+    'Add matches to the publication that Supabase Realtime reads, where there is one. May be called again.';
+
+select automatch.publish_matches();

@@ -1,0 +1,410 @@
+-- Accounts that look like one person.
+create table automatch.suspected_duplicates (
+    id uuid primary key default gen_random_uuid(),
+    profile_a_id uuid not null references public.profiles (id) on delete cascade,
+    profile_b_id uuid not null references public.profiles (id) on delete cascade,
+    u double precision not null,
+    model text not null references public.embedding_models (id) on delete cascade,
+    found_at timestamptz not null default automatch.now(),
+    state text not null default 'open',
+    decided_at timestamptz,
+    decided_by text,
+    constraint pair_is_ordered check (profile_a_id < profile_b_id),
+    constraint pair_is_unique unique (profile_a_id, profile_b_id),
+    constraint u_is_a_distance check (u between 0 and 2),
+    constraint state_is_known check (state in ('open', 'dismissed', 'confirmed')),
+    constraint decided_by_somebody check (
+        (state = 'open') = (decided_at is null) and (state = 'open') = (decided_by is null)
+    )
+);
+comment on table automatch.suspected_duplicates is
+    'Pairs of accounts whose closest photos look like one person: open until an operator says that they are '
+    '(confirmed) or are not (dismissed). Goes with either account, and with the last photo of either.';
+create index suspected_duplicates_b_idx on automatch.suspected_duplicates (profile_b_id);
+create index suspected_duplicates_state_idx on automatch.suspected_duplicates (state, u);
+
+create table automatch.same_person_checks (
+    face_id uuid primary key references public.faces (id) on delete cascade,
+    queued_at timestamptz not null default automatch.now()
+);
+comment on table automatch.same_person_checks is 'Photos that are still to be compared with all of their school.';
+create index same_person_checks_queued_idx on automatch.same_person_checks (queued_at);
+
+create function automatch.queue_same_person_check()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Not "do nothing": a check that is under way may have read the embedding before this one.
+    insert into automatch.same_person_checks (face_id) values (new.face_id)
+    on conflict (face_id) do update set queued_at = excluded.queued_at;
+    return null;
+end
+$$;
+
+-- Whoever can be found from now on, or somewhere else: a new photo, another model, another school, the
+-- end of a pause.
+create trigger face_index_check_same_person
+after insert or update of school, gender on public.face_index
+for each row execute function automatch.queue_same_person_check();
+
+create function automatch.last_photo_gone()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- What was concluded from the photos goes with them: a withdrawal of the consent takes it too.
+    if not exists (select from public.faces as f where f.profile_id = old.profile_id) then
+        delete from automatch.suspected_duplicates
+        where profile_a_id = old.profile_id or profile_b_id = old.profile_id;
+    end if;
+    return null;
+end
+$$;
+
+create trigger faces_last_gone
+after delete on public.faces
+for each row execute function automatch.last_photo_gone();
+
+create function automatch.find_same_person(p_face_id uuid, p_count integer)
+returns table (profile_id uuid, u double precision)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, public, extensions, pg_temp
+-- As find_candidates(): one partition through its primary key, then a few faces one by one.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+declare
+    v_own record;
+    v_half halfvec;
+    v_bound double precision;
+begin
+    select f.profile_id, f.embedding, i.school, i.gender, m.same_person_u as far,
+        coalesce(m.same_person_same_gender_u, m.same_person_u) as near
+    into v_own
+    from public.faces as f
+    join public.profiles as p on p.id = f.profile_id and not p.simulated
+    join public.face_index as i on i.school = p.school and i.gender = p.gender and i.face_id = f.id
+    join public.embedding_models as m on m.id = f.embedding_model and m.active
+    where f.id = p_face_id;
+    if not found then
+        return;
+    end if;
+    v_half := v_own.embedding::halfvec;
+    v_bound := 1 - v_own.far ^ 2 / 2;
+    return query
+    with close as materialized (
+        -- Half precision moves a cosine by less than 0.001. "+ 0" keeps any vector index out.
+        select i.face_id, i.profile_id, i.gender
+        from public.face_index as i
+        where i.school = v_own.school
+          and i.gender = any (array['male', 'female'])
+          and (i.embedding <#> v_half) + 0 <= 0.002 - v_bound
+          and i.profile_id <> v_own.profile_id
+    ),
+    exact as (
+        select c.profile_id, c.gender, sqrt(greatest(2 + 2 * (f.embedding <#> v_own.embedding), 0)) as u
+        from close as c
+        join public.faces as f on f.id = c.face_id
+        join public.profiles as p on p.id = c.profile_id and not p.simulated
+    )
+    select e.profile_id, min(e.u)
+    from exact as e
+    where e.u <= case when e.gender = v_own.gender then v_own.near else v_own.far end
+    group by e.profile_id
+    order by min(e.u), e.profile_id
+    limit p_count;
+end
+$$;
+comment on function automatch.find_same_person(uuid, integer) is
+    'Other accounts of the school, of either gender, that look like the person of a photo; closest first. '
+    'Simulated people are nobody''s second account.';
+
+create function automatch.without_same_person(p_found automatch.found_face[])
+returns automatch.found_face[]
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+    -- Before the background has looked: what a search has just found tells as much.
+    select coalesce(array_agg(row(f.job_id, f.face_id, f.profile_id, f.similarity)::automatch.found_face
+        order by f.place), '{}')
+    from unnest(p_found) with ordinality as f (job_id, face_id, profile_id, similarity, place)
+    join public.match_jobs as j on j.id = f.job_id
+    cross join public.embedding_models as m
+    where m.active
+      and (
+          f.similarity < automatch.similarity(1 - m.same_person_u ^ 2 / 2, m.midpoint, m.width)
+          or exists (
+              select from automatch.suspected_duplicates as s
+              where s.profile_a_id = least(f.profile_id, j.user_id)
+                and s.profile_b_id = greatest(f.profile_id, j.user_id)
+                and s.state = 'dismissed'
+          )
+      )
+$$;
+comment on function automatch.without_same_person(automatch.found_face[]) is
+    'What searches found, without those who look like the person who searches, unless an operator said that '
+    'they are somebody else.';
+
+create function automatch.match_as_decided(p_ids uuid[])
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_pair record;
+begin
+    for v_pair in
+        select s.profile_a_id, s.profile_b_id from automatch.suspected_duplicates as s
+        where s.id = any (p_ids)
+        order by s.profile_a_id, s.profile_b_id
+    loop
+        perform automatch.refresh_feeds(v_pair.profile_a_id, v_pair.profile_b_id);
+    end loop;
+    -- One of the two is enough: a match is one row for both.
+    perform automatch.search_again(array(
+        select f.id
+        from automatch.suspected_duplicates as s
+        join public.faces as f on f.profile_id = s.profile_a_id
+        where s.id = any (p_ids) and automatch.may_see(s.profile_a_id, s.profile_b_id)
+        order by f.id
+    ));
+end
+$$;
+comment on function automatch.match_as_decided(uuid[]) is
+    'Take the cards of suspected pairs out of both feeds or bring them back, and search again for those who '
+    'may match again. Profiles and feeds are locked first: see lock_pairs().';
+
+create function automatch.lock_pairs(p_ids uuid[])
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_people uuid[] := array(
+        select distinct unnest(array[s.profile_a_id, s.profile_b_id])
+        from automatch.suspected_duplicates as s where s.id = any (p_ids)
+    );
+begin
+    perform from public.profiles as p where p.id = any (v_people) order by p.id for share;
+    perform automatch.lock_feeds(v_people);
+end
+$$;
+comment on function automatch.lock_pairs(uuid[]) is
+    'Lock the people of suspected pairs and their feeds; the rows of the pairs come after those.';
+
+create function public.look_for_same_person(p_most integer default 20, out checked integer, out flagged integer)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_faces uuid[];
+    v_pairs jsonb;
+    v_people uuid[];
+    v_new uuid[];
+    v_matches boolean;
+begin
+    checked := 0;
+    flagged := 0;
+    -- Nobody waits for this, so it waits for everybody.
+    if exists (select from public.match_jobs as j where j.status = 'pending' and not j.deferred) then
+        return;
+    end if;
+    v_faces := array(
+        select due.face_id
+        from (
+            select c.face_id
+            from automatch.same_person_checks as c
+            join public.faces as f on f.id = c.face_id
+            join public.profiles as p on p.id = f.profile_id
+            order by c.queued_at, c.face_id
+            limit p_most
+            -- Steps over whoever is being erased or moved this moment: they hold the profile and come to
+            -- the check after that, and nobody may wait for them the other way round.
+            for update of c skip locked
+            for share of p skip locked
+        ) as due
+    );
+    checked := cardinality(v_faces);
+    if checked = 0 then
+        return;
+    end if;
+
+    -- Read first, and then locked in the order of all: profiles, feeds, pairs.
+    select jsonb_agg(jsonb_build_object('a', near.a, 'b', near.b, 'u', near.u, 'model', near.model))
+    into v_pairs
+    from (
+        select distinct on (least(f.profile_id, s.profile_id), greatest(f.profile_id, s.profile_id))
+            least(f.profile_id, s.profile_id) as a, greatest(f.profile_id, s.profile_id) as b, s.u,
+            f.embedding_model as model
+        from unnest(v_faces) as face (id)
+        join public.faces as f on f.id = face.id
+        -- Five say as much as fifty.
+        cross join lateral automatch.find_same_person(f.id, 5) as s
+        order by least(f.profile_id, s.profile_id), greatest(f.profile_id, s.profile_id), s.u
+    ) as near;
+    delete from automatch.same_person_checks as c where c.face_id = any (v_faces);
+    if v_pairs is null then
+        return;
+    end if;
+    v_people := array(
+        select distinct unnest(array[(p.value ->> 'a')::uuid, (p.value ->> 'b')::uuid])
+        from jsonb_array_elements(v_pairs) as p (value)
+    );
+    perform from public.profiles as p where p.id = any (v_people) order by p.id for share;
+    select s.match_same_person into v_matches from public.match_settings as s;
+    if not v_matches then
+        perform automatch.lock_feeds(v_people);
+    end if;
+    with pairs as (
+        select (p.value ->> 'a')::uuid as a, (p.value ->> 'b')::uuid as b,
+            (p.value ->> 'u')::double precision as u, p.value ->> 'model' as model
+        from jsonb_array_elements(v_pairs) as p (value)
+    ),
+    written as (
+        insert into automatch.suspected_duplicates as s (profile_a_id, profile_b_id, u, model)
+        select p.a, p.b, p.u, p.model
+        from pairs as p
+        -- Again: one may have been erased, or have lost the last photo, since it was read.
+        where exists (select from public.faces as f where f.profile_id = p.a and f.embedding is not null)
+          and exists (select from public.faces as f where f.profile_id = p.b and f.embedding is not null)
+        order by p.a, p.b
+        on conflict (profile_a_id, profile_b_id) do update set u = excluded.u, model = excluded.model
+            -- What somebody decided stays as it was when they did.
+            where s.state = 'open' and (excluded.u < s.u or excluded.model <> s.model)
+        returning s.id, s.xmax = 0 as is_new
+    )
+    select array_agg(w.id) filter (where w.is_new) into v_new from written as w;
+    flagged := coalesce(cardinality(v_new), 0);
+    if flagged > 0 and not v_matches then
+        perform automatch.match_as_decided(v_new);
+    end if;
+end
+$$;
+comment on function public.look_for_same_person(integer) is
+    'Compare some photos with all of their school and write down who looks like one person; nothing while a '
+    'job waits for its turn. How many photos were compared, and how many pairs are new.';
+
+create function public.list_suspected_duplicates(p_state text default 'open', p_limit integer default 50)
+returns table (
+    id uuid, profile_a_id uuid, profile_b_id uuid, same_gender boolean, u double precision, model text,
+    state text, found_at timestamptz, decided_at timestamptz, decided_by text
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select s.id, s.profile_a_id, s.profile_b_id, a.gender is not distinct from b.gender, s.u, s.model,
+        s.state, s.found_at, s.decided_at, s.decided_by
+    from automatch.suspected_duplicates as s
+    join public.profiles as a on a.id = s.profile_a_id
+    join public.profiles as b on b.id = s.profile_b_id
+    where p_state is null or s.state = p_state
+    order by s.u, s.id
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.list_suspected_duplicates(text, integer) is
+    'Pairs of accounts that look like one person, closest first; of one state, or (null) of all.';
+
+create function public.decide_suspected_duplicate(p_id uuid, p_state text, p_actor text default null)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_before text;
+    v_actor text := left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200);
+begin
+    if p_state is null or p_state not in ('open', 'dismissed', 'confirmed') then
+        perform automatch.refuse('input_invalid', 'A suspicion is open, dismissed or confirmed.');
+    end if;
+    perform automatch.lock_pairs(array[p_id]);
+    select s.state into v_before from automatch.suspected_duplicates as s where s.id = p_id for update;
+    if not found then
+        perform automatch.refuse('not_found', 'There is no such pair; one of the two may have left.');
+    end if;
+    if v_before = p_state then
+        return;
+    end if;
+    update automatch.suspected_duplicates
+    set state = p_state,
+        decided_at = case when p_state <> 'open' then automatch.now() end,
+        decided_by = case when p_state <> 'open' then v_actor end
+    where id = p_id;
+    if not (select s.match_same_person from public.match_settings as s) then
+        perform automatch.match_as_decided(array[p_id]);
+    end if;
+    -- Without the people: the log outlives them.
+    perform automatch.audit(p_actor, 'same_person', jsonb_build_object(
+        'pair', p_id, 'state', p_state, 'before', v_before
+    ));
+end
+$$;
+comment on function public.decide_suspected_duplicate(uuid, text, text) is
+    'Say of a pair that it is one person (confirmed), that it is not (dismissed), or neither yet (open).';
+
+create function public.get_match_same_person()
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select s.match_same_person from public.match_settings as s $$;
+comment on function public.get_match_same_person() is 'Whether two accounts that look like one person match.';
+
+create function public.set_match_same_person(p_match boolean, p_actor text default null)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_before boolean;
+    v_ids uuid[];
+begin
+    if p_match is null then
+        perform automatch.refuse('input_invalid', 'Say true or false: whether two accounts of one person match.');
+    end if;
+    select s.match_same_person into v_before from public.match_settings as s for update;
+    if v_before = p_match then
+        return;
+    end if;
+    -- Two of one gender do not match anyway.
+    v_ids := array(
+        select s.id
+        from automatch.suspected_duplicates as s
+        join public.profiles as a on a.id = s.profile_a_id
+        join public.profiles as b on b.id = s.profile_b_id and b.gender <> a.gender
+        where s.state <> 'dismissed'
+    );
+    perform automatch.lock_pairs(v_ids);
+    update public.match_settings set match_same_person = p_match;
+    perform automatch.match_as_decided(v_ids);
+    perform automatch.audit(p_actor, 'match_same_person', jsonb_build_object('match', p_match));
+end
+$$;
+comment on function public.set_match_same_person(boolean, text) is
+    'Whether two accounts that look like one person match like any two (the default). Feeds follow at once.';

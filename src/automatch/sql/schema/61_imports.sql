@@ -1,0 +1,256 @@
+-- Enrolling people whom an operator knows already: `automatch import`.
+--
+-- Who used an account themselves is left alone, who withdrew stays out, and who
+-- erased their account does not come back with the next run.
+create table automatch.imported_people (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    email_sha256 text not null,
+    imported_at timestamptz not null default automatch.now()
+);
+comment on table automatch.imported_people is 'Accounts that an import made or filled in.';
+create table automatch.imported_photos (
+    face_id uuid primary key references public.faces (id) on delete cascade,
+    import_id uuid not null,
+    row_number integer not null
+);
+comment on table automatch.imported_photos is 'Which row of which run a photo came from last; never its file name.';
+create index imported_photos_run_idx on automatch.imported_photos (import_id, row_number);
+create table automatch.import_erasures (
+    email_sha256 text primary key,
+    erased_at timestamptz not null default automatch.now()
+);
+comment on table automatch.import_erasures is 'Imported people who erased their account: the next run leaves them out.';
+
+create function automatch.imported_person_erased()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into automatch.import_erasures (email_sha256) values (old.email_sha256) on conflict do nothing;
+    return null;
+end
+$$;
+
+create trigger imported_people_erased
+after delete on automatch.imported_people
+for each row execute function automatch.imported_person_erased();
+
+create function automatch.account_of(p_email text)
+returns uuid
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
+end
+$$;
+comment on function automatch.account_of(text) is 'Whose account this address is; null when nobody''s.';
+
+create function automatch.import_account(p_email text)
+returns uuid
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := automatch.account_of(p_email);
+    v_email_sha256 text := automatch.text_sha256(lower(p_email));
+begin
+    if exists (select from automatch.imported_people as i where i.profile_id = v_id) then
+        return v_id;
+    end if;
+    if v_id is null then
+        if exists (select from automatch.import_erasures as e where e.email_sha256 = v_email_sha256) then
+            perform automatch.refuse(
+                'consent_required', 'This person erased their account after an import; only they can come back.'
+            );
+        end if;
+        if to_regprocedure('auth.create_user(text, text, jsonb)') is null then
+            perform automatch.refuse(
+                'input_invalid', 'Make the account in Supabase first; an import fills it in while it is unused.'
+            );
+        end if;
+        -- No password has this hash.
+        v_id := auth.create_user(p_email, '!', '{}');
+    elsif exists (select from public.biometric_consents as c where c.profile_id = v_id)
+        or exists (
+            select from public.profiles as p
+            where p.id = v_id and (p.name, p.school, p.gender, p.birth_date) is distinct from (null, null, null, null)
+        )
+    then
+        perform automatch.refuse(
+            'email_taken', 'This person has an account of their own; they add their photos themselves.'
+        );
+    end if;
+    insert into automatch.imported_people (profile_id, email_sha256) values (v_id, v_email_sha256);
+    return v_id;
+end
+$$;
+comment on function automatch.import_account(text) is
+    'The account that imports may fill in: their own, an unused one, or a new one.';
+
+create function public.find_imported_photo(p_import_id uuid, p_row integer, p_email text, p_image_sha256 text)
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face public.faces;
+begin
+    select f.* into v_face
+    from public.faces as f
+    join automatch.imported_people as i on i.profile_id = f.profile_id
+    where f.profile_id = automatch.account_of(p_email) and f.image_sha256 = p_image_sha256;
+    if not found then
+        return false;
+    end if;
+    insert into automatch.imported_photos (face_id, import_id, row_number)
+    values (v_face.id, p_import_id, p_row)
+    on conflict (face_id) do update set import_id = excluded.import_id, row_number = excluded.row_number;
+    -- The job of a photo that was refused long ago has been cleaned up: look again for it.
+    if v_face.embedding is null
+        and not exists (select from public.match_jobs as j where j.face_id = v_face.id)
+    then
+        perform public.enqueue_match_job(v_face.id, 3::smallint);
+    end if;
+    return true;
+end
+$$;
+comment on function public.find_imported_photo(uuid, integer, text, text) is
+    'Whether an earlier run has this photo of this person; if so, it counts as one of this run too.';
+
+create function public.import_photo(
+    p_import_id uuid, p_row integer, p_email text, p_name text, p_school text, p_gender text,
+    p_birth_date date, p_consent_version text, p_consent_at timestamptz, p_consent_evidence text,
+    p_face_id uuid, p_image_path text, p_image_sha256 text
+)
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_claims text := coalesce(current_setting('request.jwt.claims', true), '');
+    v_text public.consent_texts;
+    v_profile public.profiles;
+    v_last_action text;
+    v_id uuid;
+    v_face_id uuid;
+begin
+    select t.* into v_text from public.consent_texts as t where t.version = p_consent_version;
+    if not found then
+        perform automatch.refuse('input_invalid', 'consent_version names no consent text of this installation.');
+    end if;
+    if p_consent_at is null or p_consent_at > automatch.now() or coalesce(btrim(p_consent_evidence), '') = '' then
+        perform automatch.refuse(
+            'consent_required', 'Tell when this person consented (consent_at) and where the proof lies (consent_evidence).'
+        );
+    end if;
+    -- Rows of one person one after the other.
+    perform pg_advisory_xact_lock(hashtextextended('automatch import ' || lower(p_email), 0));
+    v_id := automatch.import_account(p_email);
+    if exists (select from public.profiles as p where p.id = v_id and p.school is null) then
+        perform set_config('request.jwt.claims', jsonb_build_object('sub', v_id, 'role', 'authenticated')::text, true);
+        perform public.save_profile(p_name, p_school, p_gender, p_birth_date);
+        perform set_config('request.jwt.claims', v_claims, true);
+    end if;
+    select p.* into v_profile from public.profiles as p where p.id = v_id for update;
+    if (v_profile.gender, v_profile.birth_date) is distinct from (p_gender, p_birth_date)
+        or lower(v_profile.name) is distinct from lower(btrim(p_name))
+    then
+        perform automatch.refuse(
+            'email_taken', 'This address was imported with another name, gender or birth date: it is somebody else''s.'
+        );
+    end if;
+    select c.action into v_last_action
+    from public.biometric_consents as c where c.profile_id = v_id order by c.id desc limit 1;
+    if v_last_action = 'withdrawn' then
+        perform automatch.refuse(
+            'consent_required', 'This person withdrew their consent; only they can give it again.'
+        );
+    elsif v_last_action is null then
+        insert into public.biometric_consents (profile_id, action, text_version, text_sha256, source, given_at, evidence)
+        values (v_id, 'granted', v_text.version, v_text.sha256, 'import', p_consent_at, btrim(p_consent_evidence));
+    end if;
+    -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
+    if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
+        perform automatch.refuse('input_invalid', 'A photo lies where the id of its face says.');
+    end if;
+    insert into public.faces (id, profile_id, image_path, image_sha256)
+    values (p_face_id, v_id, p_image_path, p_image_sha256)
+    on conflict (profile_id, image_sha256) do nothing
+    returning id into v_face_id;
+    if v_face_id is null then
+        perform public.find_imported_photo(p_import_id, p_row, p_email, p_image_sha256);
+        return false;
+    end if;
+    insert into automatch.imported_photos (face_id, import_id, row_number)
+    values (v_face_id, p_import_id, p_row);
+    -- Nobody waits for it: every upload goes ahead.
+    perform public.enqueue_match_job(v_face_id, 3::smallint);
+    return true;
+end
+$$;
+comment on function public.import_photo(
+    uuid, integer, text, text, text, text, date, text, timestamptz, text, uuid, text, text
+) is 'Enrol a person with a photo; the same row again changes nothing. False when the photo was there.';
+
+create function public.count_import_jobs(p_import_id uuid)
+returns table (photos bigint, open_jobs bigint)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select count(*), count(j.id)
+    from automatch.imported_photos as i
+    left join public.match_jobs as j on j.face_id = i.face_id and j.status in ('pending', 'processing')
+    where i.import_id = p_import_id
+$$;
+comment on function public.count_import_jobs(uuid) is 'Photos of a run, and how many of them are still to be looked at.';
+
+create function public.list_import_refusals(p_import_id uuid, p_after_row integer, p_limit integer)
+returns table (row_number integer, code text, message text)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select i.row_number, j.error_code, j.error_message
+    from automatch.imported_photos as i
+    cross join lateral (
+        select n.status, n.error_code, n.error_message
+        from public.match_jobs as n
+        where n.face_id = i.face_id
+        order by n.created_at desc
+        limit 1
+    ) as j
+    where i.import_id = p_import_id and i.row_number > p_after_row and j.status = 'failed'
+    order by i.row_number
+    limit p_limit
+$$;
+comment on function public.list_import_refusals(uuid, integer, integer) is
+    'Rows whose photo could not be used, in their order; asked for page by page.';
+
+create function public.finish_import(p_import_id uuid, p_actor text default null)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.audit(
+        p_actor, 'import',
+        jsonb_build_object(
+            'import', p_import_id,
+            'photos', (select count(*) from automatch.imported_photos as i where i.import_id = p_import_id)
+        )
+    );
+end
+$$;
+comment on function public.finish_import(uuid, text) is 'Put a run into the audit log.';

@@ -1,0 +1,170 @@
+-- The schedule of the deployment guide: a cron job that calls POST /functions/v1/match-generator
+-- over HTTP, and the key with which it does. The key can start matching and nothing else. It lies in
+-- the Vault, where only the owner reads it; here is what the server knows it by.
+create table automatch.trigger_key (
+    only_row boolean primary key default true,
+    sha256 bytea not null,
+    made_at timestamptz not null default automatch.now(),
+    constraint there_is_one_key check (only_row)
+);
+comment on table automatch.trigger_key is 'The key of the schedule, by its hash. Its row says too that the schedule was made once.';
+
+create function public.is_trigger_key(p_sha256 bytea)
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select exists (select from automatch.trigger_key as k where k.sha256 = p_sha256) $$;
+comment on function public.is_trigger_key(bytea) is 'Whether this is the hash of the key that may start matching.';
+
+create function automatch.rotate_trigger_key()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Two random UUIDs: 244 bits of the server's strong generator, without an extension.
+    v_key text := 'amt_' || encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'hex');
+    v_id uuid;
+begin
+    lock table automatch.trigger_key in exclusive mode;
+    select s.id into v_id from vault.secrets as s where s.name = 'automatch_trigger_key';
+    if found then
+        perform vault.update_secret(v_id, v_key);
+    else
+        perform vault.create_secret(
+            v_key, 'automatch_trigger_key', 'Starts matching: POST /functions/v1/match-generator. Made by Auto-Match.'
+        );
+    end if;
+    insert into automatch.trigger_key (sha256) values (sha256(convert_to(v_key, 'UTF8')))
+    on conflict (only_row) do update set sha256 = excluded.sha256, made_at = automatch.now();
+end
+$$;
+comment on function automatch.rotate_trigger_key() is
+    'Make a new key; the schedule reads it from the Vault at its next run, and the old one is worth nothing. For the owner.';
+
+create function automatch.match_generator_command(p_url text)
+returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $function$
+    select format($command$select net.http_post(
+    url := %L,
+    headers := jsonb_build_object(
+        'Content-Type', 'application/json',
+        'Authorization', 'Bearer ' || (
+            select decrypted_secret from vault.decrypted_secrets where name = 'automatch_trigger_key'
+        )
+    ),
+    body := jsonb_build_object('source', 'pg_cron', 'triggered_at', now()),
+    timeout_milliseconds := 30000
+) as request_id$command$, p_url)
+$function$;
+comment on function automatch.match_generator_command(text) is
+    'The command of the job process-match-jobs, for the address of POST /functions/v1/match-generator.';
+
+create function automatch.keep_match_schedule(p_url text)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_job record;
+begin
+    if to_regclass('cron.job') is null or to_regnamespace('net') is null or to_regnamespace('vault') is null then
+        return 'unavailable';
+    end if;
+    -- Two servers that start at once make one schedule.
+    perform pg_advisory_xact_lock(automatch.doorbell() + 3);
+    if not exists (select from automatch.trigger_key) then
+        perform automatch.rotate_trigger_key();
+        if not exists (select from cron.job as j where j.jobname = 'process-match-jobs') then
+            perform cron.schedule('process-match-jobs', '* * * * *', automatch.match_generator_command(p_url));
+        end if;
+        if not exists (select from cron.job as j where j.jobname = 'cleanup-match-jobs') then
+            perform cron.schedule('cleanup-match-jobs', '0 3 * * *', 'select public.cleanup_old_match_jobs()');
+        end if;
+        return 'made';
+    end if;
+    for v_job in
+        select j.schedule, j.command, substring(j.command from 'url := ''([^'']+)''') as url
+        from cron.job as j
+        where j.jobname = 'process-match-jobs' and j.username = current_user
+    loop
+        -- A command that somebody else wrote is theirs.
+        if v_job.url <> p_url and v_job.command = automatch.match_generator_command(v_job.url) then
+            perform cron.schedule('process-match-jobs', v_job.schedule, automatch.match_generator_command(p_url));
+            return 'moved';
+        end if;
+    end loop;
+    return 'kept';
+end
+$$;
+comment on function automatch.keep_match_schedule(text) is
+    'Make the two jobs of the guide, once: whoever unschedules them keeps them unscheduled. Later only the address of our '
+    'own command follows the server. made, moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
+
+-- What POST /functions/v1/match-generator asks the queue. It changes nothing: workers do the work.
+create function public.list_due_match_jobs(p_limit integer)
+returns setof uuid
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+    (
+        select j.id from public.match_jobs as j
+        where j.status = 'pending' and not j.deferred
+        order by j.pos
+        limit p_limit
+    )
+    union all
+    (
+        select j.id from public.match_jobs as j
+        where j.status = 'pending' and j.deferred and j.run_at <= (select automatch.now())
+        order by j.run_at
+        limit p_limit
+    )
+    union all
+    (
+        -- Of workers that are gone, before anybody has taken them back.
+        select j.id from public.match_jobs as j
+        where j.status = 'processing' and j.lease_expires_at < (select automatch.now())
+        limit p_limit
+    )
+    limit p_limit
+$$;
+comment on function public.list_due_match_jobs(integer) is
+    'Jobs that wait for a worker, in their order. Those of a paused queue too; those of a paused school not.';
+
+create function public.follow_match_jobs(p_job_ids uuid[])
+returns table (open integer, matches integer, paused boolean, worker_is_alive boolean)
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+    select
+        -- What was erased with its photo, or put off after a failure, is nothing to wait for.
+        count(*) filter (
+            where j.status = 'processing'
+               or j.status = 'pending' and (not j.deferred or j.run_at <= (select automatch.now()))
+        )::integer,
+        coalesce(sum(j.match_count) filter (where j.status = 'completed'), 0)::integer,
+        (select q.paused from automatch.queue_settings as q),
+        exists (
+            select from public.match_jobs as held
+            where held.status = 'processing' and held.lease_expires_at > (select automatch.now())
+        )
+    from public.match_jobs as j
+    where j.id = any (p_job_ids)
+$$;
+comment on function public.follow_match_jobs(uuid[]) is
+    'How many of these jobs have not ended, the matches that the others found, whether the queue is paused, and whether '
+    'some worker holds a job under a live lease.';

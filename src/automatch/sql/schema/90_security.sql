@@ -1,0 +1,224 @@
+-- Who may read, change or call what: one table, which apply_access_rules() puts into force.
+--
+-- The owner and the functions that run as the owner may do everything. Nobody else may do anything that is not
+-- listed here. A test compares the table with the running catalogue.
+create table automatch.access_rules (
+    kind text not null,
+    -- With its schema. A table stands for its partitions and its sequences too, a function for all of its name.
+    object text not null,
+    grantee text not null,
+    -- As after `grant`; columns in brackets.
+    privileges text not null,
+    -- For tables: the name of the policy, and which rows the grantee sees.
+    policy text,
+    visible text,
+    primary key (kind, object, grantee),
+    constraint kind_is_known check (kind in ('schema', 'table', 'sequence', 'function')),
+    constraint table_has_a_policy check (
+        (kind = 'table') = (policy is not null) and (kind = 'table') = (visible is not null)
+    )
+);
+comment on table automatch.access_rules is
+    'Who may do what. After a change apply_access_rules() puts it into force.';
+
+insert into automatch.access_rules (kind, object, grantee, privileges)
+select r.kind, o.object, g.grantee, r.privileges
+from (values
+    ('schema', 'usage', 'anon authenticated service_role', 'automatch'),
+    -- The type of a parameter is resolved as the login, before it becomes anyone.
+    ('schema', 'usage', 'anon authenticated service_role automatch_api automatch_worker', 'public extensions'),
+    ('sequence', 'usage', 'service_role', 'automatch.match_numbers'),
+    ('function', 'execute', 'anon authenticated service_role', '
+        automatch.claims automatch.now automatch.refuse automatch.uid
+    '),
+    ('function', 'execute', 'authenticated', '
+        public.block_profile public.choose_face public.delete_face public.dismiss_match
+        public.erase_account public.explain_match_job public.feed_page public.feed_position
+        public.hidden_people public.last_match_number public.list_schools public.match_pool
+        public.matches_after public.record_consent public.record_upload public.save_profile
+        public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
+    '),
+    ('function', 'execute', 'authenticated service_role', '
+        automatch.caller_may_see
+    '),
+    ('function', 'execute', 'automatch_api', '
+        public.feed_marks public.follow_match_jobs public.is_trigger_key public.list_due_match_jobs
+    '),
+    ('function', 'execute', 'automatch_api automatch_worker service_role', '
+        public.get_search_recall
+    '),
+    ('function', 'execute', 'automatch_api service_role', '
+        public.cancel_match_jobs public.count_import_jobs public.count_waiting_match_jobs
+        public.decide_suspected_duplicate public.end_trials public.find_imported_photo public.finish_import
+        public.get_match_job_stats public.get_match_queue public.get_match_same_person
+        public.get_match_threshold public.import_photo public.list_audit_log public.list_import_refusals
+        public.list_match_jobs public.list_suspected_duplicates public.pause_match_jobs
+        public.preview_match_thresholds public.prioritize_match_jobs public.requeue_match_job
+        public.resume_match_jobs public.retry_failed_match_jobs public.set_match_concurrency
+        public.set_match_same_person public.set_match_threshold public.start_trial
+    '),
+    ('function', 'execute', 'automatch_worker service_role', '
+        public.active_embedding_model public.check_same_person_again public.chosen_face
+        public.claim_match_jobs public.clean_up_search_audits public.cleanup_old_match_jobs
+        public.complete_match_jobs public.drop_unrenewed_matches public.enqueue_reruns
+        public.erase_unanswered_photo public.fail_match_jobs public.fall_asleep public.finish_match_jobs
+        public.look_for_same_person public.preparing_model public.read_search_group public.read_search_jobs
+        public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases
+        public.renew_matches public.rescore_matches public.retry_match_jobs
+        public.seconds_to_next_match_job public.stay_awake public.store_face_embeddings
+        public.store_shadow_embeddings public.sweep_match_jobs public.take_faces_to_embed
+    '),
+    ('function', 'execute', 'service_role', '
+        automatch.are_face_boxes automatch.cosine_bound automatch.find_candidates automatch.has_consent
+        automatch.is_face_box automatch.similarity public.add_similarity_scale public.begin_model_change
+        public.compare_models public.complete_match_job public.count_comparable_people
+        public.enqueue_match_job public.fail_match_job public.find_similar_faces_filtered
+        public.finish_model_change public.get_model_change public.list_refused_faces
+        public.list_similarity_scales public.retire_model_change public.retry_match_job
+        public.roll_back_model_change public.sample_stranger_distances public.store_face_embedding
+        public.use_similarity_scale
+    ')
+) as r (kind, privileges, grantees, objects)
+cross join regexp_split_to_table(btrim(r.grantees), '\s+') as g (grantee)
+cross join regexp_split_to_table(btrim(r.objects, E' \n'), '\s+') as o (object);
+
+-- The service sees every row of what it may read.
+insert into automatch.access_rules (kind, object, grantee, privileges, policy, visible)
+select 'table', o.object, 'service_role', r.privileges, 'service', 'true'
+from (values
+    ('select, insert, update, delete', '
+        automatch.feed_entries automatch.feed_heads automatch.group_indexes automatch.import_erasures
+        automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures
+        automatch.queue_settings automatch.reruns automatch.same_person_checks automatch.search_audits
+        automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.trials
+        public.embedding_models public.face_index public.faces public.match_dismissals public.match_jobs
+        public.match_settings public.matches public.profile_blocks public.profiles
+    '),
+    ('select, insert', 'automatch.audit_log public.biometric_consents'),
+    ('select', 'automatch.faces_to_embed automatch.model_changes public.consent_texts')
+) as r (privileges, objects)
+cross join regexp_split_to_table(btrim(r.objects, E' \n'), '\s+') as o (object);
+
+-- A person sees their own rows, and of matches those with people whom they may see.
+insert into automatch.access_rules (kind, object, grantee, privileges, policy, visible)
+values
+    ('table', 'public.consent_texts', 'anon', 'select', 'anon_reads', 'true'),
+    ('table', 'public.consent_texts', 'authenticated', 'select', 'authenticated_reads', 'true'),
+    ('table', 'public.profiles', 'authenticated', 'select', 'own_profile', 'id = (select automatch.uid())'),
+    ('table', 'public.biometric_consents', 'authenticated', 'select', 'own_consents',
+        'profile_id = (select automatch.uid())'),
+    ('table', 'public.faces', 'authenticated',
+        'select (id, profile_id, embedding_model, quality, created_at)', 'own_faces',
+        'profile_id = (select automatch.uid())'),
+    ('table', 'public.match_jobs', 'authenticated',
+        'select (id, user_id, face_id, status, attempts, max_attempts, error_code, error_message, created_at, '
+        'started_at, completed_at, match_count, timings, face_boxes)', 'own_jobs',
+        'user_id = (select automatch.uid())'),
+    -- Everything but the exact similarity.
+    ('table', 'public.matches', 'authenticated', 'select (id, face_a_id, face_b_id, created_at)', 'own_matches',
+        '(select automatch.uid()) in (profile_a_id, profile_b_id) and automatch.caller_may_see('
+        'case when profile_a_id = (select automatch.uid()) then profile_b_id else profile_a_id end)'),
+    ('table', 'public.match_dismissals', 'authenticated', 'select', 'own_dismissals',
+        'profile_id = (select automatch.uid())'),
+    ('table', 'public.profile_blocks', 'authenticated', 'select', 'own_blocks',
+        'profile_id = (select automatch.uid())');
+
+create function automatch.apply_table_rules(p_table regclass)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_root regclass := coalesce(pg_partition_root(p_table), p_table);
+    v_name text;
+    v_rule automatch.access_rules;
+begin
+    for v_name in select p.polname from pg_policy as p where p.polrelid = p_table loop
+        execute format('drop policy %I on %s', v_name, p_table);
+    end loop;
+    execute format('alter table %s enable row level security', p_table);
+    execute format('alter table %s force row level security', p_table);
+    -- Forced row level security binds the owner too, and so the functions that run as the owner.
+    execute format('create policy owner on %s to %I using (true) with check (true)', p_table, current_user);
+    execute format(
+        'revoke all on %s from public, anon, authenticated, service_role, automatch_api, automatch_worker', p_table
+    );
+    for v_name in
+        select s.objid::regclass from pg_depend as s
+        join pg_class as c on c.oid = s.objid and c.relkind = 'S'
+        where s.refobjid = p_table and s.classid = 'pg_class'::regclass
+    loop
+        execute format(
+            'revoke all on sequence %s from public, anon, authenticated, service_role, automatch_api, '
+            'automatch_worker', v_name
+        );
+    end loop;
+    for v_rule in select * from automatch.access_rules as r where r.kind = 'table' and r.object = v_root::text loop
+        execute format(
+            'create policy %I on %s for %s to %I using (%s)', v_rule.policy, p_table,
+            case when v_rule.privileges like '%insert%' then 'all' else 'select' end, v_rule.grantee,
+            v_rule.visible
+        );
+        if v_root = p_table then
+            execute format('grant %s on %s to %I', v_rule.privileges, p_table, v_rule.grantee);
+        end if;
+    end loop;
+end
+$$;
+comment on function automatch.apply_table_rules(regclass) is
+    'Put the rules of a table, or of the table that it is a partition of, into force.';
+
+create function automatch.apply_access_rules()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_object record;
+    v_table regclass;
+    v_rule automatch.access_rules;
+begin
+    revoke all on schema automatch from public;
+    -- Into an array first: access_rules itself cannot be altered while it is being read.
+    foreach v_table in array array(
+        select c.oid::regclass from pg_class as c
+        where c.relkind in ('r', 'p') and (
+            c.relnamespace = 'automatch'::regnamespace
+            or exists (
+                select from automatch.access_rules as r
+                where r.kind = 'table' and r.object = coalesce(pg_partition_root(c.oid), c.oid)::regclass::text
+            )
+        )
+    )
+    loop
+        perform automatch.apply_table_rules(v_table);
+    end loop;
+    -- All overloads of one name; a function of an operator's own in public is not ours to judge.
+    for v_object in
+        select p.oid::regprocedure as signature, format('%I.%I', n.nspname, p.proname) as name
+        from pg_proc as p
+        join pg_namespace as n on n.oid = p.pronamespace
+        where n.nspname = 'automatch' or n.nspname = 'public' and exists (
+            select from automatch.access_rules as r
+            where r.kind = 'function' and r.object = format('%I.%I', n.nspname, p.proname)
+        )
+    loop
+        execute format(
+            'revoke all on function %s from public, anon, authenticated, service_role, automatch_api, '
+            'automatch_worker', v_object.signature
+        );
+        for v_rule in
+            select * from automatch.access_rules as r where r.kind = 'function' and r.object = v_object.name
+        loop
+            execute format('grant execute on function %s to %I', v_object.signature, v_rule.grantee);
+        end loop;
+    end loop;
+    for v_rule in select * from automatch.access_rules as r where r.kind in ('schema', 'sequence') loop
+        execute format('grant %s on %s %s to %I', v_rule.privileges, v_rule.kind, v_rule.object, v_rule.grantee);
+    end loop;
+end
+$$;
+comment on function automatch.apply_access_rules() is
+    'Take all rights of everybody on everything of ours, and grant those of the table.';
+
+select automatch.apply_access_rules();
