@@ -26,8 +26,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from automatch.demo import population
-from automatch.matcher import DLIB
-from automatch.model import Gender
+from automatch.model.people import Gender
+from automatch.search import DLIB
 
 DIRECTIONS = 16
 PEOPLE = 300

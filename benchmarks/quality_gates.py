@@ -21,48 +21,48 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from automatch.settings import VisionSettings
+from automatch.settings.vision import VisionSettings
 from automatch.vision import DlibEmbedder
-from automatch.vision.detector import AlignedFace, Detector, Finding
-from automatch.vision.eyes import open_detector
-from automatch.vision.quality import measure
+from automatch.vision.detect.detector import AlignedFace, Detection, Detector
+from automatch.vision.detect.quality import measure
+from automatch.vision.local_analyzer import open_detector
 from tests.support.turned_head import turned
 
 _SAME_PERSON = 0.385
-Worse = Callable[[Image.Image, Finding, float], Image.Image]
+Worse = Callable[[Image.Image, Detection, float], Image.Image]
 
 
-def shrink(photo: Image.Image, face: Finding, side: float) -> Image.Image:
+def shrink(photo: Image.Image, face: Detection, side: float) -> Image.Image:
     scale = side / face.side
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
     return photo.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
-def blur(photo: Image.Image, face: Finding, radius: float) -> Image.Image:
+def blur(photo: Image.Image, face: Detection, radius: float) -> Image.Image:
     # Told in pixels of the chip, in which a face is about 100 wide.
     return photo.filter(ImageFilter.GaussianBlur(radius * face.side / 100))
 
 
-def light(photo: Image.Image, _: Finding, gain: float) -> Image.Image:
+def light(photo: Image.Image, _: Detection, gain: float) -> Image.Image:
     # The noise of a sensor does not fade with the light.
     noise = np.random.default_rng(1).normal(0, 3, (photo.height, photo.width, 3))
     lit = np.asarray(photo, np.float32) * gain + noise
     return Image.fromarray(lit.round().clip(0, 255).astype(np.uint8))
 
 
-def cut(photo: Image.Image, face: Finding, share: float) -> Image.Image:
+def cut(photo: Image.Image, face: Detection, share: float) -> Image.Image:
     left = round(face.box.left + share * face.box.width)
     return photo.crop((max(0, left), 0, photo.width, photo.height))
 
 
-def cover(photo: Image.Image, face: Finding, share: float) -> Image.Image:
+def cover(photo: Image.Image, face: Detection, share: float) -> Image.Image:
     covered = photo.copy()
     top = round(face.box.bottom + 0.1 * face.box.height - share * face.box.height)
     covered.paste((110, 130, 150), (face.box.left, top, face.box.right, photo.height))
     return covered
 
 
-def turn(photo: Image.Image, face: Finding, degrees: float) -> Image.Image:
+def turn(photo: Image.Image, face: Detection, degrees: float) -> Image.Image:
     return turned(photo, face.box, degrees)
 
 
@@ -107,7 +107,7 @@ def main() -> None:
                 print(f"| {step:g} {_row(gate, seen, embedder, own)}")
 
 
-def _print_untouched(seen: list[tuple[Finding, AlignedFace]]) -> None:
+def _print_untouched(seen: list[tuple[Detection, AlignedFace]]) -> None:
     figures = [measure(finding, aligned) for finding, aligned in seen]
     for name in figures[0]:
         spread = np.percentile([figure[name] for figure in figures], [0, 1, 50, 99, 100])
@@ -116,7 +116,7 @@ def _print_untouched(seen: list[tuple[Finding, AlignedFace]]) -> None:
 
 def _row(
     gate: str,
-    seen: list[tuple[Finding, AlignedFace] | None],
+    seen: list[tuple[Detection, AlignedFace] | None],
     embedder: DlibEmbedder,
     own: np.ndarray,
 ) -> str:
@@ -142,7 +142,7 @@ def _as_file(photo: Image.Image) -> Image.Image:
     return Image.open(out).convert("RGB")
 
 
-def _seen(detector: Detector, photo: Image.Image) -> tuple[Finding, AlignedFace] | None:
+def _seen(detector: Detector, photo: Image.Image) -> tuple[Detection, AlignedFace] | None:
     pixels = np.asarray(photo)
     found = detector.find(pixels)
     return (found[0], detector.align(pixels, found[0])) if found else None

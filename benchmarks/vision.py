@@ -29,10 +29,11 @@ import psutil
 import skimage.data
 from PIL import Image
 
-from automatch.settings import Settings, VisionSettings
-from automatch.vision import DlibEmbedder, Eyes
-from automatch.vision.decoder import Decoder
-from automatch.vision.eyes import open_detector
+from automatch.settings import Settings
+from automatch.settings.vision import VisionSettings
+from automatch.vision import DlibEmbedder, LocalAnalyzer
+from automatch.vision.decode.decoder import Decoder
+from automatch.vision.local_analyzer import open_detector
 from tests.support.dlib_inference import DlibInference
 
 _SIZES = {"640 x 640": 640, "1600 x 1600": 1600, "12 megapixels": 3464}
@@ -112,7 +113,7 @@ def measure_whole(
 
     async def ours(threads: int, file: Path | None) -> None:
         settings = Settings(vision=VisionSettings(threads=threads, yunet_file=file))
-        async with Eyes(settings, DlibEmbedder()) as eyes:
+        async with LocalAnalyzer(settings, DlibEmbedder()) as eyes:
 
             async def see(photo: bytes) -> float:
                 started = time.perf_counter()

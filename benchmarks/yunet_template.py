@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from automatch.vision import DlibEmbedder
-from automatch.vision import yunet_detector as yunet
-from automatch.vision.hog_detector import HogDetector
-from automatch.vision.placement import Placement
+from automatch.vision.detect import yunet_detector as yunet
+from automatch.vision.detect.hog_detector import HogDetector
+from automatch.vision.embed.similarity_transform import Placement
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import psycopg
 
-from automatch.settings import PoolSettings, WorkerSettings
+from automatch.settings.database import PoolSettings
+from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
 from automatch.store.database import Database
 from automatch.store.queue import Claim, Settlement

@@ -20,12 +20,12 @@ import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from automatch.postgres.addresses import database_address, socket_folder
+from automatch.postgres.binaries import find_binaries
+from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings import Settings
-from automatch.store.addresses import database_address, socket_folder
-from automatch.store.binaries import find_binaries
-from automatch.store.embedded import EmbeddedPostgres
+from automatch.settings.secrets import load_or_create
 from automatch.store.migrate import migrate
-from automatch.store.secrets import load_or_create
 from tests.support.postgres import (
     Database,
     TestCluster,

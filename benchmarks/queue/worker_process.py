@@ -16,21 +16,19 @@ from typing import NoReturn
 import psutil
 from threadpoolctl import threadpool_limits
 
-from automatch.cli.logs import configure_logs
-from automatch.errors import PhotoMissingError
-from automatch.matcher.batch import BatchSearch
-from automatch.model import FaceBox
-from automatch.settings import (
-    PoolSettings,
-    RetentionSettings,
-    Settings,
-    VisionSettings,
-    WorkerSettings,
-)
+from automatch.cli.runtime.logging_setup import configure_logs
+from automatch.errors.job import PhotoMissingError
+from automatch.model.faces import FaceBox
+from automatch.search.batch import BatchSearch
+from automatch.settings import Settings
+from automatch.settings.database import PoolSettings
+from automatch.settings.storage import RetentionSettings
+from automatch.settings.vision import VisionSettings
+from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database as Store
-from automatch.vision import SeenPhoto
-from automatch.worker.lane import Bench
-from automatch.worker.scheduler import Scheduler
+from automatch.vision import FaceExtraction
+from automatch.worker.maintenance import Scheduler
+from automatch.worker.run import WorkerContext
 from automatch.worker.worker import Worker
 from benchmarks.queue.peers import watch_pgqueuer, watch_procrastinate
 from tests.support.postgres import Database
@@ -89,7 +87,7 @@ class _NoEyes:
     async def ready(self) -> None:
         """Return at once."""
 
-    async def see(self, _: bytes, __: FaceBox | None = None) -> SeenPhoto:
+    async def see(self, _: bytes, __: FaceBox | None = None) -> FaceExtraction:
         raise NotImplementedError
 
 
@@ -148,7 +146,7 @@ async def _run_worker(database: Database, pipe: Connection, search_cache_mb: int
         search = BatchSearch(db, max_bytes=search_cache_mb * 1024**2)
         seats = asyncio.Semaphore(VisionSettings().threads)
         worker = Worker(
-            Bench(db, photos, _NoEyes(), settings, search, seats),
+            WorkerContext(db, photos, _NoEyes(), settings, search, seats),
             Scheduler(db, photos, settings, RetentionSettings()),
         )
         with threadpool_limits(1, user_api="blas"):

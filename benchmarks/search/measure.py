@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from automatch.matcher.batch import BatchSearch
-from automatch.model import ClaimedJob
-from automatch.settings import PoolSettings
+from automatch.model.jobs import ClaimedJob
+from automatch.search.batch import BatchSearch
+from automatch.settings.database import PoolSettings
 from automatch.store.database import Database
 from benchmarks.search.contenders import COUNT, OURS, Contender, Flat, rows_of
 from benchmarks.search.data import Floats, School, best_people

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from automatch.settings import PostgresSettings, Settings
-from automatch.store.addresses import database_address
-from automatch.store.embedded import EmbeddedPostgres
+from automatch.postgres.addresses import database_address
+from automatch.postgres.embedded import EmbeddedPostgres
+from automatch.settings import Settings
+from automatch.settings.database import PostgresSettings
+from automatch.settings.secrets import load_or_create
 from automatch.store.migrate import migrate
-from automatch.store.secrets import load_or_create
 from tests.support.postgres import remove_home
 
 

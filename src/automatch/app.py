@@ -13,7 +13,16 @@ from starlette.middleware.cors import CORSMiddleware
 from threadpoolctl import threadpool_limits
 
 from automatch import __version__
-from automatch.api import (
+from automatch.auth.ai_keys import AiKeys
+from automatch.auth.function_keys import FunctionKeys
+from automatch.auth.photo_links import PhotoLinks
+from automatch.auth.tokens import tokens_from
+from automatch.errors.configuration import SettingsError
+from automatch.feed.notifier import FeedNotifier
+from automatch.http.errors import add_error_handlers
+from automatch.http.middleware.auth_and_limits import AuthAndLimitsMiddleware
+from automatch.http.middleware.jwks_refresh import JwksRefreshMiddleware
+from automatch.http.routes import (
     admin,
     admin_duplicates,
     ai,
@@ -25,38 +34,29 @@ from automatch.api import (
     matches,
     profile,
     realtime,
-    trials,
+    smoke_test,
 )
-from automatch.api.accounts import Accounts
-from automatch.api.admission import make_admission
-from automatch.api.ai_desk import AiDesk
-from automatch.api.ai_key import AiKeys
-from automatch.api.errors import add_error_handlers
-from automatch.api.fresh_keys import FreshKeys
-from automatch.api.function_keys import FunctionKeys
-from automatch.api.gate import Gate
-from automatch.api.photo_links import PhotoLinks
-from automatch.api.services import Services
-from automatch.api.tokens import tokens_from
-from automatch.errors import SettingsError
-from automatch.feed.hub import FeedHub
-from automatch.matcher.batch import BatchSearch
-from automatch.model import Role
-from automatch.realtime.channel import Parts as RealtimeParts
-from automatch.realtime.limits import Seats
+from automatch.http.services import Services
+from automatch.model.people import Role
+from automatch.photos.folder import FolderPhotos, PhotoStore
+from automatch.postgres.addresses import database_address
+from automatch.search.batch import BatchSearch
+from automatch.services.accounts import Accounts
+from automatch.services.admission import make_admission
+from automatch.services.ai_requests import AiRequestLimiter
 from automatch.settings import Settings
-from automatch.store.addresses import database_address
+from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
 from automatch.store.model_changes import read_active_model
-from automatch.store.photos import FolderPhotos, PhotoStore
-from automatch.store.secrets import Secrets
-from automatch.vision import Embedder, Eyes, RemoteEyes, Sight
-from automatch.vision.embedders import open_embedder
+from automatch.supabase_compat.realtime.channel import Parts as RealtimeParts
+from automatch.supabase_compat.realtime.limits import Seats
+from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer, RemoteAnalyzer
+from automatch.vision.embed.open_embedder import open_embedder
 from automatch.web import routes
 from automatch.web.session import CookieSession
-from automatch.worker.lane import Bench
-from automatch.worker.scheduler import Scheduler
-from automatch.worker.spare import SpareWorker
+from automatch.worker.maintenance import Scheduler
+from automatch.worker.on_demand import OnDemandWorker
+from automatch.worker.run import WorkerContext
 from automatch.worker.worker import Worker
 
 _AI_KEY_LIFE_S = 300
@@ -78,7 +78,7 @@ def make_photos(settings: Settings) -> PhotoStore:
     """
     if settings.photos.bucket is not None:
         try:
-            from automatch.store.bucket_photos import BucketPhotos
+            from automatch.photos.bucket import BucketPhotos
         except ImportError as exc:
             raise SettingsError(
                 "AUTOMATCH_PHOTOS__BUCKET needs one more library: pip install 'automatch[s3]'."
@@ -87,9 +87,9 @@ def make_photos(settings: Settings) -> PhotoStore:
     return FolderPhotos(settings.home / "photos", min_free_mb=settings.retention.min_free_mb)
 
 
-def make_eyes(settings: Settings, embedder: Embedder | None = None) -> Eyes:
+def make_eyes(settings: Settings, embedder: Embedder | None = None) -> LocalAnalyzer:
     """Return the eyes of this machine, with the model of the AI service unless told otherwise."""
-    return Eyes(settings, embedder or open_embedder(settings.ai.model, settings.home))
+    return LocalAnalyzer(settings, embedder or open_embedder(settings.ai.model, settings.home))
 
 
 def create_app(
@@ -105,7 +105,7 @@ def create_app(
     """
     db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
     tokens = tokens_from(settings, secrets.jwt_secret)
-    hub = FeedHub(db, settings.feed)
+    hub = FeedNotifier(db, settings.feed)
     accounts = Accounts(db, tokens, settings.auth)
     services = Services(
         settings=settings,
@@ -116,13 +116,13 @@ def create_app(
         accounts=accounts,
         links=PhotoLinks(secrets.photo_key),
         admission=make_admission(settings, db),
-        spare_worker=SpareWorker(settings),
+        spare_worker=OnDemandWorker(settings),
         realtime=RealtimeParts(
             settings, db, hub, Seats(settings.realtime), tokens.verify, accounts.is_signed_in
         ),
     )
 
-    desk = AiDesk(settings, lambda: make_eyes(settings, embedder))
+    desk = AiRequestLimiter(settings, lambda: make_eyes(settings, embedder))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -153,14 +153,14 @@ def create_app(
         admin_duplicates,
         functions,
         realtime,
-        trials,
+        smoke_test,
         health,
     ]
     for part in [*parts, ai] if with_ai else parts:
         app.include_router(part.router)
     routes.add_pages(app)
     app.add_middleware(
-        Gate,
+        AuthAndLimitsMiddleware,
         tokens=tokens,
         ai_keys=AiKeys(_ai_key(settings), tokens),
         settings=settings,
@@ -168,7 +168,7 @@ def create_app(
         functions=FunctionKeys(db, tokens),
     )
     if tokens.issuer is not None:
-        app.add_middleware(FreshKeys, tokens=tokens)
+        app.add_middleware(JwksRefreshMiddleware, tokens=tokens)
     if settings.web_origins:
         # Without credentials: an app shows a token that it holds, never a cookie of our pages.
         app.add_middleware(
@@ -191,7 +191,7 @@ def create_ai_app(
         secrets: with these, the project's service_role key is one too.
         embedder: another model than the default.
     """
-    desk = AiDesk(settings, lambda: make_eyes(settings, embedder))
+    desk = AiRequestLimiter(settings, lambda: make_eyes(settings, embedder))
     tokens = tokens_from(settings, secrets.jwt_secret) if secrets else None
     keys = AiKeys(_ai_key(settings), tokens)
 
@@ -207,7 +207,7 @@ def create_ai_app(
     app.state.ai_desk = desk
     app.include_router(ai.router)
     app.include_router(health.ai_router)
-    app.add_middleware(Gate, tokens=keys, ai_keys=keys, settings=settings)
+    app.add_middleware(AuthAndLimitsMiddleware, tokens=keys, ai_keys=keys, settings=settings)
     return app
 
 
@@ -249,7 +249,7 @@ async def open_worker(
                 name="automatch-worker",
             )
         )
-        eyes: Sight
+        eyes: FaceAnalyzer
         if settings.ai_url:
             model = await _read_active_model(db)
             eyes = await stack.enter_async_context(_remote_eyes(settings, secrets, model))
@@ -264,7 +264,7 @@ async def open_worker(
         seats = asyncio.Semaphore(
             settings.ai.connections if settings.ai_url else settings.vision.threads
         )
-        bench = Bench(
+        bench = WorkerContext(
             db,
             photos,
             eyes,
@@ -281,10 +281,10 @@ async def _read_active_model(db: Database) -> str:
         return await read_active_model(conn)
 
 
-def _remote_eyes(settings: Settings, secrets: Secrets, model: str) -> RemoteEyes:
+def _remote_eyes(settings: Settings, secrets: Secrets, model: str) -> RemoteAnalyzer:
     tokens = tokens_from(settings, secrets.jwt_secret)
     key = _ai_key(settings)
-    return RemoteEyes(
+    return RemoteAnalyzer(
         settings,
         model_id=model,
         key=lambda: key or tokens.issue_key(Role.SERVICE, life_s=_AI_KEY_LIFE_S),

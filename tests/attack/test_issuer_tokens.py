@@ -9,12 +9,12 @@ from uuid import uuid4
 import pytest
 from joserfc.jwk import ECKey
 
-from automatch.api.issuer import Issuer, SecretKeys
-from automatch.api.published_keys import PublishedKeys
-from automatch.api.tokens import Tokens
-from automatch.errors import AuthError, TokenExpiredError, TokenInvalidError
-from automatch.model import SERVICE, Role, User
-from automatch.settings import AuthSettings
+from automatch.auth.issuer import Issuer, SecretKeys
+from automatch.auth.jwks import JwksCache
+from automatch.auth.tokens import Tokens
+from automatch.errors.auth import AuthError, TokenExpiredError, TokenInvalidError
+from automatch.model.people import SERVICE, Role, User
+from automatch.settings.server import AuthSettings
 from tests.attack.test_tokens import base64url, forge
 from tests.support.issuer import IssuerServer, ec_key, rsa_key
 
@@ -28,7 +28,7 @@ SHARED_SECRET = "s" * 43
 async def tokens(issuer: IssuerServer) -> Tokens:
     """Give what checks the tokens of an issuer with a key of each kind and a shared secret."""
     issuer.keys = [rsa_key("rsa"), ec_key("ec")]
-    keys = PublishedKeys(issuer.keys_url)
+    keys = JwksCache(issuer.keys_url)
     await keys.look_up("ec")
     return Tokens(
         OWN_SECRET,

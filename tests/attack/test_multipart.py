@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
-from automatch.api.form import read_photo
-from automatch.errors import UploadError
+from automatch.errors.upload import UploadError
+from automatch.http.multipart import read_photo
 from tests.support.raw_http import BOUNDARY, form, part
 
 _GOOD = form(part('name="file"; filename="a.jpg"', b"photo"))

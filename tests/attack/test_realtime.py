@@ -11,8 +11,8 @@ from uuid import uuid4
 import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-from automatch.api.tokens import Tokens
-from automatch.model import Role
+from automatch.auth.tokens import Tokens
+from automatch.model.people import Role
 from tests.attack.test_tokens import claims_of, forge
 from tests.support.matches import add_matches, add_own_face
 from tests.support.phoenix import INSERTS, Phone, phone
@@ -238,9 +238,9 @@ async def test_flood_of_joins_is_slowed_down(server: System) -> None:
 async def test_reader_that_never_reads_is_given_up(
     server: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("automatch.realtime.socket._SEND_WITHIN_S", 0.2)
-    monkeypatch.setattr("automatch.realtime.socket._MESSAGES", (10**9, 1.0))
-    monkeypatch.setattr("automatch.cli.serving._GOODBYE_S", 0.2)
+    monkeypatch.setattr("automatch.supabase_compat.realtime.websocket._SEND_WITHIN_S", 0.2)
+    monkeypatch.setattr("automatch.supabase_compat.realtime.websocket._MESSAGES", (10**9, 1.0))
+    monkeypatch.setattr("automatch.cli.runtime.web_server._GOODBYE_S", 0.2)
     async with phone(server) as line:
         # What the server answers piles up there. Its handler ends; then what it has not sent could
         # still keep the connection, were it not cut off.

@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import pytest
 
-from automatch.api.tokens import Tokens
-from automatch.model import Role
-from automatch.settings import AuthSettings
+from automatch.auth.tokens import Tokens
+from automatch.model.people import Role
+from automatch.settings.server import AuthSettings
 from tests.support.raw_http import head, wire
 from tests.support.system import Person, System
 

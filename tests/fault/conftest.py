@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from automatch.settings import WorkerSettings
+from automatch.settings.worker import WorkerSettings
 from tests.support.build import connect
 from tests.support.postgres import Database
 from tests.support.recovery import Recovery

@@ -21,10 +21,10 @@ import psutil
 import psycopg
 import pytest
 
+from automatch.postgres.addresses import database_address
+from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings import Settings
-from automatch.store.addresses import database_address
-from automatch.store.embedded import EmbeddedPostgres
-from automatch.store.secrets import load_or_create
+from automatch.settings.secrets import load_or_create
 from tests.fault.conftest import Figures, Size
 from tests.support import build
 from tests.support.build import connect

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from automatch.errors import PhotoRejectedError, UploadError
-from automatch.settings import Settings, VisionSettings
-from automatch.vision import Embedder, Eyes
+from automatch.errors.photo import PhotoRejectedError
+from automatch.errors.upload import UploadError
+from automatch.settings import Settings
+from automatch.settings.vision import VisionSettings
+from automatch.vision import Embedder, LocalAnalyzer
 from tests.fault.conftest import Size
 from tests.support.photos import (
     astronaut,
@@ -68,7 +70,7 @@ async def test_memory_stays_flat_over_many_mixed_photos(
     others = _children()
     seen = 0
     rounds: list[list[int]] = []
-    async with Eyes(settings, embedder) as eyes:
+    async with LocalAnalyzer(settings, embedder) as eyes:
 
         async def see(photo: bytes) -> None:
             nonlocal seen

@@ -9,8 +9,9 @@ import httpx2
 from pydantic import SecretStr
 
 from automatch.app import create_ai_app
-from automatch.settings import AiSettings, Settings
-from automatch.vision import Embedder, RemoteEyes
+from automatch.settings import Settings
+from automatch.settings.vision import AiSettings
+from automatch.vision import Embedder, RemoteAnalyzer
 from tests.support.system import served
 
 KEY = "a-key-of-an-ai-service-and-nothing-else"
@@ -38,6 +39,8 @@ def using(url: str, settings: Settings, **ai: float) -> Settings:
     )
 
 
-def remote_eyes(url: str, settings: Settings, model_id: str = "dlib", **ai: float) -> RemoteEyes:
+def remote_eyes(
+    url: str, settings: Settings, model_id: str = "dlib", **ai: float
+) -> RemoteAnalyzer:
     """Return eyes that use the service at *url*."""
-    return RemoteEyes(using(url, settings, **ai), model_id=model_id, key=lambda: KEY)
+    return RemoteAnalyzer(using(url, settings, **ai), model_id=model_id, key=lambda: KEY)

@@ -10,15 +10,17 @@ from typing import Any, cast
 import numpy as np
 import psycopg
 
-from automatch.matcher.batch import BatchSearch
-from automatch.model import FaceBox
-from automatch.settings import PoolSettings, RetentionSettings, WorkerSettings
+from automatch.model.faces import FaceBox
+from automatch.photos.folder import PhotoStore
+from automatch.search.batch import BatchSearch
+from automatch.settings.database import PoolSettings
+from automatch.settings.storage import RetentionSettings
+from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database as Pool
-from automatch.store.photos import PhotoStore
-from automatch.vision import Eyes
-from automatch.vision.seen import DetectedFace, SeenPhoto
-from automatch.worker.lane import Bench
-from automatch.worker.scheduler import Scheduler
+from automatch.vision import FaceAnalyzer
+from automatch.vision.results import DetectedFace, FaceExtraction
+from automatch.worker.maintenance import Scheduler
+from automatch.worker.run import WorkerContext
 from automatch.worker.worker import Worker
 from tests.support import build
 from tests.support.postgres import Database
@@ -57,13 +59,13 @@ class FakeEyes:
 
     async def see(
         self, photo: bytes, chosen: FaceBox | None = None, *, model: str = "dlib"
-    ) -> SeenPhoto:
+    ) -> FaceExtraction:
         if self._look is not None:
             done = self._look(photo.decode())
             if asyncio.iscoroutine(done):
                 await done
         face = DetectedFace((0, 0, 9, 9), 1.0, np.zeros((5, 2)), build.unit(0))
-        return SeenPhoto(face, {"sharpness": 1.0}, b"", b"", {"embed": 1.0})
+        return FaceExtraction(face, {"sharpness": 1.0}, b"", b"", {"embed": 1.0})
 
 
 def settings_of(**more: Any) -> WorkerSettings:
@@ -79,9 +81,9 @@ async def working(
     settings = settings_of(**more)
     photos = cast("PhotoStore", NoPhotos())
     async with Pool(database.worker, PoolSettings(), name="automatch-worker") as db:
-        eyes = cast("Eyes", FakeEyes(look))
+        eyes = cast("FaceAnalyzer", FakeEyes(look))
         search = BatchSearch(db, max_bytes=0)
-        bench = Bench(db, photos, eyes, settings, search, asyncio.Semaphore(8))
+        bench = WorkerContext(db, photos, eyes, settings, search, asyncio.Semaphore(8))
         worker = Worker(bench, Scheduler(db, photos, settings, RetentionSettings()))
         running = asyncio.create_task(worker.run())
         try:

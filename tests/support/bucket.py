@@ -10,7 +10,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
-from automatch.settings import PhotoSettings
+from automatch.settings.storage import PhotoSettings
 
 _serial = itertools.count()
 

@@ -18,7 +18,7 @@ import pytest
 from pgvector.psycopg import register_vector
 from psycopg import sql
 
-from automatch.matcher import DLIB
+from automatch.search import DLIB
 from tests.support.postgres import Database, TestCluster, create_database, drop_database
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import dlib
 import numpy as np
 
-from automatch.vision.model_files import FACE_RESNET, verified
+from automatch.vision.models.model_files import FACE_RESNET, verified
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from automatch.doctor.check import Check, Health, Result
-from automatch.doctor.checkup import CHECKS, examine
-from automatch.doctor.installation import open_installation
+from automatch.ops.doctor.check import Check, Health, Result
+from automatch.ops.doctor.checkup import CHECKS, examine
+from automatch.ops.doctor.installation import open_installation
 from automatch.settings import Settings
-from automatch.store.secrets import Secrets
+from automatch.settings.secrets import Secrets
 from tests.support.postgres import TestCluster
 from tests.support.system import System
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automatch.vision.embedder import CHIP_SIDE, check_chips, to_unit_rows
+from automatch.vision.embed.embedder import CHIP_SIDE, check_chips, to_unit_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from automatch.vision.registry import Alignment
+    from automatch.vision.models.registry import Alignment
 
 
 class FakeEmbedder:

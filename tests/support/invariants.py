@@ -17,7 +17,7 @@ import numpy as np
 import psycopg
 from psycopg.rows import class_row
 
-from automatch.matcher import DLIB
+from automatch.search import DLIB
 
 _JOURNAL = """
     create schema journal;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from automatch.model import ClaimedJob
+from automatch.model.jobs import ClaimedJob
 
 if TYPE_CHECKING:
     import psycopg

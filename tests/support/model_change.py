@@ -8,7 +8,7 @@ from uuid import UUID
 
 import psycopg
 
-from automatch.matcher import DLIB
+from automatch.search import DLIB
 from tests.support.build import one, unit
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ import numpy as np
 import structlog
 
 from automatch.app import open_worker
-from automatch.cli.logs import configure_logs
+from automatch.cli.runtime.logging_setup import configure_logs
 from automatch.settings import load_settings
-from automatch.store.secrets import load_or_create
+from automatch.settings.secrets import load_or_create
 from tests.support.embedder import FakeEmbedder
 
 _DIMENSIONS = 128

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automatch.vision.onnx_file import OnnxGraph
+from automatch.vision.models.onnx_writer import OnnxGraph
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from automatch.api.tokens import Tokens
-from automatch.model import Role
+from automatch.auth.tokens import Tokens
+from automatch.model.people import Role
 from tests.support.system import Person, System
 
 PATIENCE_S = 10

@@ -12,11 +12,12 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from automatch.settings import PostgresSettings, Settings
-from automatch.store.addresses import database_address
-from automatch.store.embedded import EmbeddedPostgres
+from automatch.postgres.addresses import database_address
+from automatch.postgres.embedded import EmbeddedPostgres
+from automatch.settings import Settings
+from automatch.settings.database import PostgresSettings
+from automatch.settings.secrets import Secrets, load_or_create
 from automatch.store.migrate import migrate
-from automatch.store.secrets import Secrets, load_or_create
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

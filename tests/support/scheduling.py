@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from automatch.platform.runner import Runner
+from automatch.supabase_compat.cron_runner import Runner
 
 TEST_SERVER = "AUTOMATCH_TEST_DATABASE_URL"
 _PATIENCE_S = 50

@@ -14,11 +14,12 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
-from automatch.settings import PostgresSettings, Settings
-from automatch.store.addresses import database_address
-from automatch.store.embedded import EmbeddedPostgres
+from automatch.postgres.addresses import database_address
+from automatch.postgres.embedded import EmbeddedPostgres
+from automatch.settings import Settings
+from automatch.settings.database import PostgresSettings
+from automatch.settings.secrets import Secrets, load_or_create
 from automatch.store.migrate import MIGRATIONS, migrate
-from automatch.store.secrets import Secrets, load_or_create
 from tests.support.postgres import Database, remove_home
 
 _HERE = Path(__file__).parent

@@ -20,10 +20,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from automatch.app import create_app, open_worker
-from automatch.cli.listening import listen_on
-from automatch.cli.serving import make_config
-from automatch.settings import FeedSettings, RetentionSettings, Settings, WorkerSettings
-from automatch.store.secrets import Secrets
+from automatch.cli.runtime.sockets import listen_on
+from automatch.cli.runtime.web_server import make_config
+from automatch.settings import Settings
+from automatch.settings.secrets import Secrets
+from automatch.settings.server import FeedSettings
+from automatch.settings.storage import RetentionSettings
+from automatch.settings.worker import WorkerSettings
 from automatch.vision import DlibEmbedder, Embedder
 from automatch.worker.worker import Worker
 from tests.support.postgres import Database, TestCluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from automatch.vision.seen import Box
+from automatch.vision.results import Box
 
 _RADIUS = 0.62
 _NOSE_HEIGHT, _NOSE_WIDTH, _NOSE_LENGTH = 0.30, 0.17, 0.13

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from automatch import __version__
-from automatch.cli.lazy import Lazy, add_lazily, lazy_group
+from automatch.cli.runtime.lazy_commands import Lazy, add_lazily, lazy_group
 from automatch.errors import AutomatchError
 
 COMMANDS: dict[str, Lazy] = {
@@ -25,7 +25,7 @@ COMMANDS: dict[str, Lazy] = {
         "Start a worker with its scheduler. SIGTERM finishes or gives back what it holds.",
     ),
     "migrate": (
-        "database:migrate",
+        "db:migrate",
         "Bring the database up to this version. Any number may run at once.",
     ),
     "doctor": (
@@ -37,21 +37,21 @@ COMMANDS: dict[str, Lazy] = {
         "Try the whole way with two throw-away people: upload, job, matches, live feed.",
     ),
     "stats": (
-        "stats:stats",
+        "stats:show_stats",
         "Show how things go: jobs by status, times, rate, failures, workers, the schedule's runs.",
     ),
     "logs": (
-        "journal:logs",
+        "logs:logs",
         "Show the last invocations of the function, runs of its schedule and jobs of the workers.",
     ),
     "demo": ("demo:demo", "Fill a school with simulated people, all marked as such."),
     "import": (
-        "importing:import_people",
+        "import_people:import_people",
         "Enrol people who agreed elsewhere, such as on paper: photos, profiles, proof of consent.",
     ),
-    "token": ("tokens:token", "Print an access token of a person, or a key of the project."),
+    "token": ("token:token", "Print an access token of a person, or a key of the project."),
     "threshold": (
-        "thresholds:threshold",
+        "threshold:threshold",
         "Show or set the similarity from which on two people match.",
     ),
     "calibrate": (
@@ -69,7 +69,7 @@ COMMANDS: dict[str, Lazy] = {
         "models:app",
         "Face models: which there are, their files, and changing the one in use.",
     ),
-    "db": ("database:app", "The database itself."),
+    "db": ("db:app", "The database itself."),
 }
 """Where each command is, and the first line of its help."""
 

@@ -10,7 +10,7 @@ from automatch.demo.look import choose_look
 
 if TYPE_CHECKING:
     from automatch.demo.look import Look
-    from automatch.model import Gender
+    from automatch.model.people import Gender
 
 
 def draw_avatar(seed: int, gender: Gender) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 
 from automatch.demo import hair
 from automatch.demo.head import Head
-from automatch.model import Gender
+from automatch.model.people import Gender
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from automatch.demo.hair import HairStyle
 
 Outfit = Literal["tee", "shirt", "hoodie", "vneck", "turtleneck"]
-Eyes = Literal["dot", "open", "happy"]
+LocalAnalyzer = Literal["dot", "open", "happy"]
 Mouth = Literal["smile", "grin", "small", "wry"]
 Beard = Literal["full", "stubble", "chin"]
 Glasses = Literal["round", "square"]
@@ -40,8 +40,8 @@ _SKIN_SHARES = (0.1, 0.15, 0.18, 0.17, 0.13, 0.1, 0.08, 0.06, 0.03)
 _LIGHT_TONES, _DEEP_FROM = 4, 6
 _OUTFITS_UNDER_LONG_HAIR: tuple[Outfit, ...] = ("tee", "shirt", "vneck", "turtleneck")
 _OUTFITS: tuple[Outfit, ...] = (*_OUTFITS_UNDER_LONG_HAIR, "hoodie")
-_EYES: tuple[Eyes, ...] = ("dot", "dot", "open", "open", "happy")
-_EYES_ON_DEEP_SKIN: tuple[Eyes, ...] = ("open", "open", "open", "happy")
+_EYES: tuple[LocalAnalyzer, ...] = ("dot", "dot", "open", "open", "happy")
+_EYES_ON_DEEP_SKIN: tuple[LocalAnalyzer, ...] = ("open", "open", "open", "happy")
 _MOUTHS: tuple[Mouth, ...] = ("smile", "smile", "grin", "small", "wry")
 _BEARDS: tuple[Beard, ...] = ("full", "stubble", "stubble", "chin")
 _GLASSES: tuple[Glasses, ...] = ("round", "square")
@@ -109,7 +109,7 @@ class Look:
     background: Colour
     clothes: Colour
     outfit: Outfit
-    eyes: Eyes
+    eyes: LocalAnalyzer
     iris: Colour
     brow: float
     """Units by which the inner ends of the brows are raised."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from automatch.model import Gender
+from automatch.model.people import Gender
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ import numpy as np
 from automatch.demo.avatars import draw_avatar
 from automatch.demo.names import invent_name
 from automatch.demo.population import sample_people
-from automatch.model import Gender
+from automatch.model.people import Gender
 
 if TYPE_CHECKING:
     import numpy.typing as npt

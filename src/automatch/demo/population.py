@@ -23,7 +23,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from automatch.model import Gender
+    from automatch.model.people import Gender
 
 _SPREAD = 1.2
 """How much wider than real people the simulated ones are spread along the kept directions."""

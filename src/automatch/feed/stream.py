@@ -12,10 +12,13 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from automatch.errors import StoreError, TooManyStreamsError
-from automatch.feed.hub import FeedHub
-from automatch.model import Claims, FeedEntry, Job
-from automatch.settings import FeedSettings
+from automatch.errors.request import TooManyStreamsError
+from automatch.errors.store import StoreError
+from automatch.feed.notifier import FeedNotifier
+from automatch.model.jobs import Job
+from automatch.model.matches import FeedEntry
+from automatch.model.people import Claims
+from automatch.settings.server import FeedSettings
 from automatch.store.database import Database
 from automatch.store.feed import load_feed_news, load_feed_position
 from automatch.store.jobs import list_jobs
@@ -47,7 +50,7 @@ FeedEvent = Ready | FeedEntry | Job | Ping | Reauth
 
 async def follow(
     db: Database,
-    hub: FeedHub,
+    hub: FeedNotifier,
     claims: Claims,
     settings: FeedSettings,
     *,

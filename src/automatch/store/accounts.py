@@ -11,10 +11,10 @@ from uuid import UUID
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from automatch.errors import EmailTakenError
-from automatch.model import User
+from automatch.errors.request import EmailTakenError
+from automatch.model.people import User
+from automatch.sql.statements import load
 from automatch.store.database import Connection
-from automatch.store.queries import load
 
 _SQL = load("accounts")
 

@@ -19,10 +19,12 @@ from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from automatch import errors
-from automatch.model import Claims
-from automatch.settings import PoolSettings
-from automatch.store.queries import load
+from automatch.errors import AutomatchError
+from automatch.errors.request import InputInvalidError, RequestError
+from automatch.errors.store import DatabaseUnavailableError, StorageFullError
+from automatch.model.people import Claims
+from automatch.settings.database import PoolSettings
+from automatch.sql.statements import load
 
 _SQL = load("database")
 _REFUSED = "AM001"
@@ -45,8 +47,8 @@ Connection = AsyncConnection[tuple[Any, ...]]
 log = structlog.get_logger(__name__)
 
 
-def _refusals() -> dict[str, type[errors.AutomatchError]]:
-    kinds: list[type[errors.AutomatchError]] = [errors.AutomatchError]
+def _refusals() -> dict[str, type[AutomatchError]]:
+    kinds: list[type[AutomatchError]] = [AutomatchError]
     for kind in kinds:
         kinds += kind.__subclasses__()
     return {kind.code: kind for kind in kinds}
@@ -73,27 +75,27 @@ def translated() -> Iterator[None]:
             raise
         raise error from exc
     except PoolTimeout as exc:
-        raise errors.DatabaseUnavailableError from exc
+        raise DatabaseUnavailableError from exc
 
 
-def _translate(exc: psycopg.Error) -> errors.AutomatchError | None:
+def _translate(exc: psycopg.Error) -> AutomatchError | None:
     state = exc.sqlstate or ""
     if state == _REFUSED:
-        kind = _REFUSALS.get(exc.diag.message_hint or "", errors.RequestError)
+        kind = _REFUSALS.get(exc.diag.message_hint or "", RequestError)
         refusal = kind.__new__(kind)
-        errors.AutomatchError.__init__(refusal, exc.diag.message_primary)
+        AutomatchError.__init__(refusal, exc.diag.message_primary)
         return refusal
     # Without a state it never left this process: text with a NUL, for one.
     unsendable = not state and isinstance(exc, psycopg.DataError)
     if unsendable or state in _BAD_VALUES:
         truth = (exc.diag.constraint_name or "value").replace("_", " ")
-        return errors.InputInvalidError(f"A value is not allowed: {truth}.")
+        return InputInvalidError(f"A value is not allowed: {truth}.")
     if state == "53100":
-        return errors.StorageFullError()
+        return StorageFullError()
     # Connection trouble, resources, operator action, deadlock, serialization, time-outs.
     lost = not state and isinstance(exc, (psycopg.OperationalError, psycopg.InterfaceError))
     if lost or state[:2] in ("08", "53", "57", "58", "40") or state in ("55P03", "25P03"):
-        return errors.DatabaseUnavailableError()
+        return DatabaseUnavailableError()
     return None
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import numpy as np
 
+from automatch.photos.folder import photo_path
+from automatch.sql.statements import load
 from automatch.store.database import Connection
-from automatch.store.photos import photo_path
-from automatch.store.queries import load
 
 _SQL = load("demo")
 

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from automatch.model import DuplicateState, SuspectedDuplicate
+from automatch.model.matches import DuplicateState, SuspectedDuplicate
+from automatch.sql.statements import load
 from automatch.store.database import Connection
-from automatch.store.queries import load
 
 _SQL = load("duplicates")
 

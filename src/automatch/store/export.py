@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from automatch.errors import MigrationError
+from automatch.errors.store import MigrationError
 from automatch.store.migrate import MIGRATIONS
 
 if TYPE_CHECKING:

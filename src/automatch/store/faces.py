@@ -7,9 +7,10 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from automatch.model import Face, JobStatus, Upload
+from automatch.model.faces import Face
+from automatch.model.jobs import JobStatus, Upload
+from automatch.sql.statements import load
 from automatch.store.database import Connection
-from automatch.store.queries import load
 
 _SQL = load("faces")
 

@@ -8,15 +8,16 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from automatch.model import FeedEntry, HiddenPerson
+from automatch.model.matches import FeedEntry
+from automatch.model.people import HiddenPerson
+from automatch.sql.statements import load
 from automatch.store.database import Connection
-from automatch.store.queries import load
 
 _SQL = load("feed")
 
 
 @dataclass(frozen=True, slots=True)
-class FeedMark:
+class FeedVersion:
     """Differs from an earlier one when the person's feed or jobs changed."""
 
     profile_id: UUID
@@ -43,9 +44,9 @@ async def load_feed_position(conn: Connection) -> int:
     return row[0] if row else 0
 
 
-async def load_feed_marks(conn: Connection, profile_ids: Sequence[UUID]) -> list[FeedMark]:
+async def load_feed_marks(conn: Connection, profile_ids: Sequence[UUID]) -> list[FeedVersion]:
     """Return the marks of many feeds at once; for the API's login, which sees nothing else."""
-    async with conn.cursor(row_factory=class_row(FeedMark)) as cursor:
+    async with conn.cursor(row_factory=class_row(FeedVersion)) as cursor:
         await cursor.execute(_SQL["marks"], {"profile_ids": list(profile_ids)})
         return await cursor.fetchall()
 

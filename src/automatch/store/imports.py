@@ -12,9 +12,9 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from automatch.model import Claims, Gender, Role
+from automatch.model.people import Claims, Gender, Role
+from automatch.sql.statements import load
 from automatch.store.database import Connection, Database
-from automatch.store.queries import load
 
 _SQL = load("imports")
 _PAGE = 500

@@ -8,10 +8,12 @@ from uuid import UUID
 
 from psycopg.rows import class_row, kwargs_row
 
-from automatch.errors import NotFoundError
-from automatch.model import FaceBox, Job, JobStatus, MatchPool
+from automatch.errors.request import NotFoundError
+from automatch.model.faces import FaceBox
+from automatch.model.jobs import Job, JobStatus
+from automatch.model.matches import MatchPool
+from automatch.sql.statements import load
 from automatch.store.database import Connection
-from automatch.store.queries import load
 
 _SQL = load("jobs")
 

@@ -21,9 +21,9 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from automatch.errors import DatabaseNewerError, DatabaseUnavailableError, MigrationError
-from automatch.store.addresses import API_LOGIN, WORKER_LOGIN
-from automatch.store.queries import SQL_FOLDER, load
+from automatch.errors.store import DatabaseNewerError, DatabaseUnavailableError, MigrationError
+from automatch.postgres.addresses import API_LOGIN, WORKER_LOGIN
+from automatch.sql.statements import SQL_FOLDER, load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

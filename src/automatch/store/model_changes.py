@@ -12,9 +12,9 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from automatch.errors import AutomatchError
-from automatch.model import ModelChange, ModelComparison, RefusedPhotos
+from automatch.model.embedding_models import ModelChange, ModelComparison, RefusedPhotos
+from automatch.sql.statements import load
 from automatch.store.database import Connection
-from automatch.store.queries import load
 
 _SQL = load("model_changes")
 

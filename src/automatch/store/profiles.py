@@ -7,10 +7,10 @@ from datetime import date
 
 from psycopg.rows import class_row
 
-from automatch.errors import ProfileNotFoundError
-from automatch.model import Consent, Gender, Profile
+from automatch.errors.job import ProfileNotFoundError
+from automatch.model.people import Consent, Gender, Profile
+from automatch.sql.statements import load
 from automatch.store.database import Connection
-from automatch.store.queries import load
 
 _SQL = load("profiles")
 

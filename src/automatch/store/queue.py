@@ -16,11 +16,13 @@ from psycopg import AsyncCursor
 from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
-from automatch.errors import AutomatchError, SeveralFacesError
-from automatch.model import ClaimedJob, FaceBox
-from automatch.settings import WorkerSettings
+from automatch.errors import AutomatchError
+from automatch.errors.photo import SeveralFacesError
+from automatch.model.faces import FaceBox
+from automatch.model.jobs import ClaimedJob
+from automatch.settings.worker import WorkerSettings
+from automatch.sql.statements import load
 from automatch.store.database import Connection, Database
-from automatch.store.queries import load
 
 _SQL = load("queue")
 _MOST_FACES = 64

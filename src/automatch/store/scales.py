@@ -10,9 +10,10 @@ import numpy.typing as npt
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from automatch.model import ComparablePeople, EmbeddingModel, StoredScale
+from automatch.model.embedding_models import EmbeddingModel
+from automatch.model.similarity import ComparablePeople, StoredScale
+from automatch.sql.statements import load
 from automatch.store.database import Connection
-from automatch.store.queries import load
 
 _SQL = load("scales")
 

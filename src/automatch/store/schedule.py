@@ -8,8 +8,8 @@ from datetime import datetime
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from automatch.sql.statements import load
 from automatch.store.database import Connection
-from automatch.store.queries import load
 
 _SQL = load("schedule")
 _CRON = load("cron")

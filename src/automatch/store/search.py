@@ -13,9 +13,9 @@ from uuid import UUID
 import numpy as np
 from psycopg.rows import class_row
 
-from automatch.model import ClaimedJob
+from automatch.model.jobs import ClaimedJob
+from automatch.sql.statements import load
 from automatch.store.database import Connection
-from automatch.store.queries import load
 
 _SQL = load("search")
 
@@ -25,7 +25,7 @@ Truths = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SearchRequest:
     """What a job looks for."""
 
     job_id: UUID
@@ -78,7 +78,7 @@ class GroupFaces:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupNews:
+class GroupDelta:
     """What a look at a group gave."""
 
     known: int
@@ -113,7 +113,7 @@ async def clean_up_audits(conn: Connection, days: int) -> None:
     await conn.execute(_SQL["clean_up_audits"], {"days": days})
 
 
-async def read_jobs(conn: Connection, jobs: Sequence[ClaimedJob]) -> list[Wanted]:
+async def read_jobs(conn: Connection, jobs: Sequence[ClaimedJob]) -> list[SearchRequest]:
     """Return what each job looks for; jobs that cannot be searched for are missing."""
     cursor = await conn.execute(
         _SQL["read_jobs"],
@@ -121,14 +121,14 @@ async def read_jobs(conn: Connection, jobs: Sequence[ClaimedJob]) -> list[Wanted
         binary=True,
     )
     return [
-        Wanted(job_id, school, gender, embedding.to_numpy(), bound, match_count, hidden)
+        SearchRequest(job_id, school, gender, embedding.to_numpy(), bound, match_count, hidden)
         for job_id, school, gender, embedding, bound, match_count, hidden in await cursor.fetchall()
     ]
 
 
 async def read_group(
     conn: Connection, school: str, gender: str, horizon: str | None = None
-) -> GroupNews:
+) -> GroupDelta:
     """Return the faces of a group that are not older than *horizon*; without one, all."""
     cursor = await conn.execute(
         _SQL["read_group"],
@@ -138,7 +138,7 @@ async def read_group(
     row = await cursor.fetchone()
     assert row is not None
     known, horizon, *columns = row
-    return GroupNews(known, horizon, _parse(*columns))
+    return GroupDelta(known, horizon, _parse(*columns))
 
 
 def _parse(face_ids: bytes, profile_ids: bytes, embeddings: bytes, settled: bytes) -> GroupFaces:

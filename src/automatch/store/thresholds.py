@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from psycopg.rows import class_row
 
-from automatch.model import MatchThreshold, ThresholdPreview
+from automatch.model.similarity import MatchThreshold, ThresholdPreview
+from automatch.sql.statements import load
 from automatch.store.database import Connection
-from automatch.store.queries import load
 
 _SQL = load("thresholds")
 

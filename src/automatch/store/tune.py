@@ -18,8 +18,8 @@ from pgvector.psycopg import register_vector_async
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 
+from automatch.sql.statements import load
 from automatch.store.database import Connection, translated
-from automatch.store.queries import load
 
 _SQL = load("tune")
 

@@ -1,20 +1,20 @@
 """SEE: bytes of a photo in, one face with its embedding out, or the reason why not."""
 
-from automatch.vision.dlib_embedder import DlibEmbedder
-from automatch.vision.embedder import Embedder
-from automatch.vision.eyes import Eyes
-from automatch.vision.open_eyes import open_eyes
-from automatch.vision.remote_eyes import RemoteEyes
-from automatch.vision.seen import Look, SeenPhoto
-from automatch.vision.sight import Sight
+from automatch.vision.analyzer import FaceAnalyzer
+from automatch.vision.embed.dlib_embedder import DlibEmbedder
+from automatch.vision.embed.embedder import Embedder
+from automatch.vision.local_analyzer import LocalAnalyzer
+from automatch.vision.open_analyzer import open_analyzer
+from automatch.vision.remote_analyzer import RemoteAnalyzer
+from automatch.vision.results import FaceExtraction, PhotoAnalysis
 
 __all__ = [
     "DlibEmbedder",
     "Embedder",
-    "Eyes",
-    "Look",
-    "RemoteEyes",
-    "SeenPhoto",
-    "Sight",
-    "open_eyes",
+    "FaceAnalyzer",
+    "FaceExtraction",
+    "LocalAnalyzer",
+    "PhotoAnalysis",
+    "RemoteAnalyzer",
+    "open_analyzer",
 ]

@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automatch.errors import EmbeddingInvalidError, PhotoRejectedError, SeveralFacesError
-from automatch.vision.alignment import chip_for
-from automatch.vision.bystanders import copies_without_others
-from automatch.vision.quality import check_quality, choose_face, measure
-from automatch.vision.seen import DetectedFace, JudgedFace, Look, SeenPhoto
+from automatch.errors.embedder import EmbeddingInvalidError
+from automatch.errors.photo import PhotoRejectedError, SeveralFacesError
+from automatch.vision.detect.quality import check_quality, choose_face, measure
+from automatch.vision.detect.redact_faces import copies_without_others
+from automatch.vision.embed.alignment import chip_for
+from automatch.vision.results import DetectedFace, FaceExtraction, FaceResult, PhotoAnalysis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from automatch.model import FaceBox
-    from automatch.settings import VisionSettings
-    from automatch.vision.decoder import DecodedPhoto, Decoder
-    from automatch.vision.detector import AlignedFace, Detector, Finding
-    from automatch.vision.embedder import Embedder
+    from automatch.model.faces import FaceBox
+    from automatch.settings.vision import VisionSettings
+    from automatch.vision.decode.decoder import DecodedPhoto, Decoder
+    from automatch.vision.detect.detector import AlignedFace, Detection, Detector
+    from automatch.vision.embed.embedder import Embedder
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Pipeline:
     embedder: Embedder
     settings: VisionSettings
 
-    def see(self, photo: bytes, chosen: FaceBox | None, *, judged: bool) -> SeenPhoto:
+    def see(self, photo: bytes, chosen: FaceBox | None, *, judged: bool) -> FaceExtraction:
         """Return the one face of a photo, or the *chosen* one; *judged*: or a refusal of it."""
         started = time.perf_counter()
         decoded = self.decoder.decode(photo)
@@ -57,7 +58,7 @@ class Pipeline:
         (embedding,) = self._embed(decoded, [aligned])
         embedded_at = time.perf_counter()
         kept, thumbnail = self._copies(decoded, finding if chosen else None, findings)
-        return SeenPhoto(
+        return FaceExtraction(
             face=DetectedFace(finding.box, finding.confidence, aligned.landmarks, embedding),
             quality=quality,
             kept_jpeg=kept,
@@ -65,7 +66,7 @@ class Pipeline:
             timings=_timings(started, decoded_at, detected_at, embedded_at),
         )
 
-    def look(self, photo: bytes, chosen: FaceBox | None) -> Look:
+    def look(self, photo: bytes, chosen: FaceBox | None) -> PhotoAnalysis:
         """Return all faces of a photo, the largest first, and what is wrong with each."""
         started = time.perf_counter()
         decoded = self.decoder.decode(photo)
@@ -87,7 +88,7 @@ class Pipeline:
         ]
         height, width = decoded.pixels.shape[:2]
         kept, thumbnail = self._copies(decoded, own if chosen else None, findings)
-        return Look(
+        return PhotoAnalysis(
             model_id=self.embedder.model_id,
             width=width,
             height=height,
@@ -100,8 +101,8 @@ class Pipeline:
         )
 
     def _choose(
-        self, findings: Sequence[Finding], decoded: DecodedPhoto, chosen: FaceBox | None = None
-    ) -> Finding:
+        self, findings: Sequence[Detection], decoded: DecodedPhoto, chosen: FaceBox | None = None
+    ) -> Detection:
         return choose_face(findings, self.detector.min_confidence, decoded.pixels, chosen)
 
     def _embed(
@@ -111,7 +112,7 @@ class Pipeline:
         return embed(self.embedder, np.stack(chips))
 
     def _copies(
-        self, decoded: DecodedPhoto, own: Finding | None, findings: Sequence[Finding]
+        self, decoded: DecodedPhoto, own: Detection | None, findings: Sequence[Detection]
     ) -> tuple[bytes, bytes]:
         """Return the clean copy and the thumbnail; with a face of its *own*, without the others."""
         if own is None:
@@ -121,11 +122,11 @@ class Pipeline:
 
     def _judged(
         self,
-        finding: Finding,
+        finding: Detection,
         aligned: AlignedFace,
         embedding: npt.NDArray[np.float32],
         decoded: DecodedPhoto,
-    ) -> JudgedFace:
+    ) -> FaceResult:
         quality = measure(finding, aligned)
         refusal = None
         try:
@@ -134,7 +135,7 @@ class Pipeline:
         except PhotoRejectedError as exc:
             refusal = exc
         face = DetectedFace(finding.box, finding.confidence, aligned.landmarks, embedding)
-        return JudgedFace(face, quality, refusal)
+        return FaceResult(face, quality, refusal)
 
 
 def embed(embedder: Embedder, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

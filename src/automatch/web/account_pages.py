@@ -11,19 +11,19 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
-from automatch.api.accounts import Session
-from automatch.api.caller import Caller, Parts, SignedIn, claims_of
-from automatch.api.profile import ProfileForm as ProfileFields
-from automatch.api.services import Services
-from automatch.errors import (
+from automatch.errors import AutomatchError
+from automatch.errors.request import (
     AgeNotAllowedError,
-    AutomatchError,
     EmailTakenError,
     InputInvalidError,
     NotFoundError,
     PasswordWeakError,
     RequestError,
 )
+from automatch.http.deps import Caller, Parts, SignedIn, claims_of
+from automatch.http.routes.profile import ProfileForm as ProfileFields
+from automatch.http.services import Services
+from automatch.services.accounts import Session
 from automatch.store import profiles
 from automatch.store.feed import list_hidden, unblock_profile, undo_dismissal
 from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show

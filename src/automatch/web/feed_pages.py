@@ -9,28 +9,24 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from automatch.api.caller import Caller, Parts, SignedIn
-from automatch.api.faces import send_photo, told_upload
-from automatch.api.intake import take_photo
-from automatch.api.jobs import choose_face
-from automatch.api.matches import LAST_POSITION, STREAM_HEADERS, open_feed
-from automatch.api.services import Services
-from automatch.errors import (
-    InputInvalidError,
-    PhotoRejectedError,
-    QueueFullError,
-    RequestError,
-    StorageFullError,
-    StoreError,
-    UploadError,
-)
+from automatch.errors.photo import PhotoRejectedError
+from automatch.errors.request import InputInvalidError, RequestError
+from automatch.errors.store import QueueFullError, StorageFullError, StoreError
+from automatch.errors.upload import UploadError
 from automatch.feed import sse
 from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth
-from automatch.matcher.why import wants_reason
-from automatch.model import FeedEntry, Job, MatchPool
+from automatch.http.deps import Caller, Parts, SignedIn
+from automatch.http.routes.faces import send_photo, told_upload
+from automatch.http.routes.jobs import choose_face
+from automatch.http.routes.matches import LAST_POSITION, STREAM_HEADERS, open_feed
+from automatch.http.services import Services
+from automatch.model.jobs import Job
+from automatch.model.matches import FeedEntry, MatchPool
+from automatch.photos.folder import Size
+from automatch.search.explain import wants_reason
+from automatch.services.uploads import take_photo
 from automatch.store import faces, jobs, profiles
 from automatch.store.feed import block_profile, dismiss_match, load_feed_page, load_feed_position
-from automatch.store.photos import Size
 from automatch.web.pages import PageRoute, go_to, read_form, show, templates, wants_json
 from automatch.web.views import Card, FeedPage, JobItem, Problem, render_card, render_job
 

@@ -15,15 +15,13 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from automatch.api.errors import error_response, headers_of, status_of
-from automatch.api.services import services_of
-from automatch.errors import (
-    AuthError,
-    AutomatchError,
-    BodyMalformedError,
-    NotFoundError,
-    ProfileNotFoundError,
-)
+from automatch.errors import AutomatchError
+from automatch.errors.auth import AuthError
+from automatch.errors.job import ProfileNotFoundError
+from automatch.errors.request import NotFoundError
+from automatch.errors.upload import BodyMalformedError
+from automatch.http.errors import error_response, headers_of, status_of
+from automatch.http.services import services_of
 from automatch.web.session import CookieSession
 from automatch.web.views import ErrorPage, Page, build_templates, render_page
 

@@ -12,8 +12,8 @@ from starlette.routing import BaseRoute, Match
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from automatch.api.gate import is_page
-from automatch.errors import NotFoundError
+from automatch.errors.request import NotFoundError
+from automatch.http.middleware.auth_and_limits import is_page
 from automatch.web import account_pages, feed_pages
 from automatch.web.pages import go_to, is_signed_in, show_error
 from automatch.web.views import STATIC_FOLDER, static_version

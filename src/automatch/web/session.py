@@ -14,11 +14,12 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import Scope
 
-from automatch.api.accounts import Session
-from automatch.api.gate import Identity
-from automatch.api.services import Services
-from automatch.errors import AuthError, ForbiddenError, SignInElsewhereError
-from automatch.model import Claims
+from automatch.errors.auth import AuthError
+from automatch.errors.request import ForbiddenError, SignInElsewhereError
+from automatch.http.middleware.auth_and_limits import Identity
+from automatch.http.services import Services
+from automatch.model.people import Claims
+from automatch.services.accounts import Session
 
 _ACCESS = "automatch_access"
 _REFRESH = "automatch_refresh"

@@ -14,25 +14,20 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from automatch.errors import PhotoRejectedError
-from automatch.matcher.why import NEWCOMERS, wants_reason, why_facts, why_sentence
-from automatch.model import JobStatus
-from automatch.web.whose_face import FaceButton, face_buttons
+from automatch.errors.photo import PhotoRejectedError
+from automatch.model.jobs import JobStatus
+from automatch.search.explain import NEWCOMERS, wants_reason, why_facts, why_sentence
+from automatch.web.face_picker import FaceButton, face_buttons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
     from uuid import UUID
 
-    from automatch.model import (
-        Consent,
-        Face,
-        FeedEntry,
-        HiddenPerson,
-        Job,
-        MatchPool,
-        Profile,
-    )
+    from automatch.model.faces import Face
+    from automatch.model.jobs import Job
+    from automatch.model.matches import FeedEntry, MatchPool
+    from automatch.model.people import Consent, HiddenPerson, Profile
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 _TEMPLATE_FOLDER = Path(__file__).parent / "templates"

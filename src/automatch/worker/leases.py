@@ -17,9 +17,10 @@ from uuid import UUID
 
 import structlog
 
-from automatch.errors import StoreError
-from automatch.model import ClaimedJob
-from automatch.settings import PoolSettings, WorkerSettings
+from automatch.errors.store import StoreError
+from automatch.model.jobs import ClaimedJob
+from automatch.settings.database import PoolSettings
+from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
 from automatch.store.database import Database
 

@@ -11,16 +11,16 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from automatch.errors import StoreError
-from automatch.model import ClaimedJob
+from automatch.errors.store import StoreError
+from automatch.model.jobs import ClaimedJob
 from automatch.store import queue
-from automatch.store.listener import Doorbell
-from automatch.worker.lane import Bench, Lane
+from automatch.store.notify import JobNotifier
+from automatch.worker.embedding_backfill import EmbeddingBackfill
+from automatch.worker.exclusive_lock import Room
+from automatch.worker.fetch import Line
 from automatch.worker.leases import Leases
-from automatch.worker.line import Line
-from automatch.worker.looking_again import LookingAgain
-from automatch.worker.room import Room
-from automatch.worker.scheduler import Scheduler
+from automatch.worker.maintenance import Scheduler
+from automatch.worker.run import BatchRunner, WorkerContext
 
 log = structlog.get_logger(__name__)
 
@@ -28,16 +28,16 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Works on jobs until `stop` is called."""
 
-    def __init__(self, bench: Bench, scheduler: Scheduler) -> None:
+    def __init__(self, bench: WorkerContext, scheduler: Scheduler) -> None:
         self.id: UUID = uuid4()
         self._bench = bench
         self._scheduler = scheduler
-        self._bell = Doorbell(bench.db.conninfo, name="automatch-worker-listen")
+        self._bell = JobNotifier(bench.db.conninfo, name="automatch-worker-listen")
         self._leases = Leases(bench.db.conninfo, bench.settings, self._lose)
         self._line = Line(bench.db, self._bell, self._leases, self.id, bench.settings)
         room = Room()
         self._lanes = [
-            Lane(bench, self._line, self._leases, room) for _ in range(bench.settings.lanes)
+            BatchRunner(bench, self._line, self._leases, room) for _ in range(bench.settings.lanes)
         ]
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -64,7 +64,7 @@ class Worker:
                     group.create_task(self._scheduler.run()),
                 ]
                 if self._bench.looks_again:
-                    companions.append(group.create_task(LookingAgain(self._bench).run()))
+                    companions.append(group.create_task(EmbeddingBackfill(self._bench).run()))
                 lanes = [group.create_task(lane.run()) for lane in self._lanes]
                 await self._stopping.wait()
                 await self._let_finish(lanes)

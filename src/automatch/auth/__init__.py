@@ -1,0 +1,1 @@
+"""Who is asking: tokens, JWKS, passwords, keys and signed photo links."""

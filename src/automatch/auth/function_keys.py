@@ -1,0 +1,66 @@
+"""Who may call a function: whoever starts work without being a person.
+
+A Supabase client sends a key in `apikey`, in `Authorization`, or one in each; the stronger counts.
+"""
+
+from __future__ import annotations
+
+import re
+
+from starlette.datastructures import Headers
+
+from automatch.auth.tokens import Tokens, bearer_token
+from automatch.errors.auth import AuthError, TokenInvalidError, TokenMissingError
+from automatch.errors.request import ForbiddenError
+from automatch.model.people import SERVICE, Claims, Role
+from automatch.store import match_generator
+from automatch.store.database import Database
+
+_TRIGGER_KEY = re.compile("amt_[0-9a-f]{64}")
+
+
+class FunctionKeys:
+    """Tells the keys that may call functions from all others."""
+
+    def __init__(self, db: Database, tokens: Tokens) -> None:
+        self._db = db
+        self._tokens = tokens
+
+    async def identify(self, headers: Headers) -> Claims:
+        """Return the claims of the service.
+
+        Raises:
+            TokenMissingError: no key was sent.
+            TokenInvalidError: none that is ours, or one of another form.
+            TokenExpiredError: it was ours, but no longer.
+            ForbiddenError: it is a person's token, or the `anon` key.
+        """
+        refusal: AuthError | ForbiddenError = TokenMissingError()
+        for key in _keys(headers):
+            try:
+                if await self._is_service(key):
+                    return SERVICE
+            except AuthError as exc:
+                refusal = refusal if isinstance(refusal, ForbiddenError) else exc
+            else:
+                refusal = ForbiddenError(
+                    "This needs the service_role key (`automatch token --role service_role`), not "
+                    "the anon key or the token of a person."
+                )
+        raise refusal
+
+    async def _is_service(self, key: str) -> bool:
+        if _TRIGGER_KEY.fullmatch(key):
+            async with self._db.alone() as conn:
+                if await match_generator.is_trigger_key(conn, key):
+                    return True
+            raise TokenInvalidError
+        return self._tokens.verify(key).role is Role.SERVICE
+
+
+def _keys(headers: Headers) -> list[str]:
+    keys = headers.getlist("apikey")[:1]
+    try:
+        return [*keys, bearer_token(headers)]
+    except TokenMissingError:
+        return keys

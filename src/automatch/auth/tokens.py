@@ -1,0 +1,166 @@
+"""Access tokens: JWTs in the claim form of Supabase, ours signed with one key and one algorithm.
+
+Where somebody else signs people in, their tokens are the issuer's, and ours are keys alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+from uuid import UUID
+
+from joserfc import jwt
+from joserfc.jwk import OctKey
+from starlette.datastructures import Headers
+
+from automatch.auth.issuer import (
+    SECRET_KEY_PREFIX,
+    Issuer,
+    SecretKeys,
+    decode,
+    issuer_from,
+    secret_keys_from,
+)
+from automatch.auth.jwt_claims import read_claims
+from automatch.errors.auth import TokenInvalidError, TokenMissingError
+from automatch.model.people import Claims, Role, User
+from automatch.settings import Settings
+from automatch.settings.server import AuthSettings
+
+ISSUER = "automatch/auth/v1"
+_ALGORITHM = "HS256"
+_MAX_BYTES = 8192
+
+
+def bearer_token(headers: Headers) -> str:
+    """Return the access token of a request, or the secret key in its `apikey` header.
+
+    Raises:
+        TokenMissingError: it has none.
+        TokenInvalidError: it has several, or something else in their place.
+    """
+    sent = headers.getlist("authorization")
+    keys = headers.getlist("apikey")
+    if not sent and len(keys) == 1 and keys[0].startswith(SECRET_KEY_PREFIX):
+        return keys[0]
+    if len(sent) > 1:
+        raise TokenInvalidError
+    kind, _, token = "".join(sent).partition(" ")
+    if not token.strip():
+        raise TokenMissingError
+    if kind.lower() != "bearer":
+        raise TokenInvalidError
+    return token.strip()
+
+
+def header_of(token: str) -> dict[str, Any]:
+    """Return what a token says of itself; it proves nothing. Empty when it is no token."""
+    head = token[:_MAX_BYTES].partition(".")[0]
+    try:
+        header = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+    except (ValueError, RecursionError):
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+class Tokens:
+    """Issues and checks access tokens."""
+
+    def __init__(
+        self,
+        secret: str,
+        settings: AuthSettings,
+        *,
+        issuer: Issuer | None = None,
+        secret_keys: SecretKeys | None = None,
+    ) -> None:
+        self._key = OctKey.import_key(secret)
+        self._settings = settings
+        self._issuer = issuer
+        self._secret_keys = secret_keys or SecretKeys([])
+
+    @property
+    def issuer(self) -> Issuer | None:
+        """Who else signs people in; None when they sign in here."""
+        return self._issuer
+
+    @property
+    def life_s(self) -> int:
+        return self._settings.access_token_s
+
+    def issue(self, user: User, session_id: UUID) -> str:
+        """Return a short-lived token of a signed-in user."""
+        now = int(time.time())
+        return self._encode(
+            {
+                "sub": str(user.id),
+                "aud": "authenticated",
+                "role": Role.AUTHENTICATED.value,
+                "email": user.email,
+                "phone": "",
+                "app_metadata": user.app_metadata,
+                "user_metadata": user.user_metadata,
+                "aal": "aal1",
+                "amr": [{"method": "password", "timestamp": now}],
+                "session_id": str(session_id),
+                "is_anonymous": False,
+                "exp": now + self._settings.access_token_s,
+            }
+        )
+
+    def issue_key(self, role: Role, *, life_s: int = 10 * 365 * 86400) -> str:
+        """Return a key of the project, as Supabase's legacy `anon` and `service_role` keys are."""
+        return self._encode({"role": role.value, "exp": int(time.time()) + life_s})
+
+    def verify(self, token: str) -> Claims:
+        """Return who a token speaks for.
+
+        Raises:
+            TokenInvalidError: it is not one of ours, or not of the form that ours have.
+            TokenExpiredError: it was, but no longer.
+            IssuerUnavailableError: somebody else's, whose keys are not to be had.
+        """
+        if len(token) > _MAX_BYTES:
+            raise TokenInvalidError
+        if token.startswith(SECRET_KEY_PREFIX):
+            return self._secret_keys.verify(token)
+        if self._issuer is None:
+            return self._verify_own(token)
+        header = header_of(token)
+        try:
+            claims = self._verify_own(token)
+        except TokenInvalidError:
+            return self._issuer.verify(token, header)
+        if claims.role is Role.AUTHENTICATED:
+            # Of the time before: whoever signs people in now has not heard of that session.
+            raise TokenInvalidError
+        return claims
+
+    def _verify_own(self, token: str) -> Claims:
+        payload = decode(token, self._key, _ALGORITHM)
+        return read_claims(payload, issuers=(ISSUER,), leeway_s=self._settings.leeway_s)
+
+    async def get_ready(self, token: str) -> None:
+        """Look for the key of a token that is new to us, so that `verify` finds it."""
+        if self._issuer is not None and self._issuer.keys is not None:
+            kid = header_of(token).get("kid")
+            if isinstance(kid, str):
+                await self._issuer.keys.look_up(kid)
+
+    def _encode(self, claims: dict[str, object]) -> str:
+        header = {"alg": _ALGORITHM, "typ": "JWT"}
+        return jwt.encode(
+            header, {"iss": ISSUER, "iat": int(time.time()), **claims}, self._key, [_ALGORITHM]
+        )
+
+
+def tokens_from(settings: Settings, secret: str) -> Tokens:
+    """Return what checks tokens the way *settings* ask for; *secret* signs our own."""
+    return Tokens(
+        secret,
+        settings.auth,
+        issuer=issuer_from(settings),
+        secret_keys=secret_keys_from(settings),
+    )

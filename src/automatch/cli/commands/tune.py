@@ -1,0 +1,176 @@
+"""`automatch tune`: how large groups are searched, how well, and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from automatch.cli.commands.run import Home
+from automatch.cli.commands.threshold import Preview, Rerun, threshold
+from automatch.cli.runtime.logging_setup import configure_logs
+from automatch.cli.runtime.running_database import running_database
+from automatch.errors.request import InputInvalidError
+from automatch.postgres.addresses import database_address
+from automatch.settings import Settings, load_settings
+from automatch.settings.secrets import load_or_create
+from automatch.store import tune as store
+from automatch.store.database import Connection
+from automatch.store.tune import SearchGroup, SearchSettings
+
+_SAMPLES = 30
+
+
+def tune(
+    *,
+    home: Home = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    limit: Annotated[int, typer.Option(help="Groups to show, the largest first.")] = 20,
+    build: Annotated[
+        bool, typer.Option("--build", help="Make and drop indexes of groups as the settings say.")
+    ] = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Put the rows of each group together; off-peak.")
+    ] = False,
+    however_long: Annotated[
+        bool, typer.Option("--however-long", help="With --cluster: large partitions too.")
+    ] = False,
+    index_from: Annotated[
+        int | None, typer.Option(help="Faces from which a group gets an index.")
+    ] = None,
+    index_until: Annotated[
+        int | None, typer.Option(help="Faces below which a group loses it.")
+    ] = None,
+    most_indexes: Annotated[int | None, typer.Option(help="Indexes at most.")] = None,
+    m: Annotated[int | None, typer.Option(help="Links a face has in an index.")] = None,
+    ef_construction: Annotated[
+        int | None, typer.Option(help="Faces looked at for each that is put in.")
+    ] = None,
+    ef_search: Annotated[
+        int | None, typer.Option(help="Faces collected by a search of an index.")
+    ] = None,
+    audit_one_in: Annotated[
+        int | None, typer.Option(help="One search in so many is made again by brute force.")
+    ] = None,
+    similarity: Annotated[
+        float | None,
+        typer.Option("--threshold", help="The same as `automatch threshold SIMILARITY`."),
+    ] = None,
+    preview: Preview = False,
+    rerun: Rerun = False,
+) -> None:
+    """Show how groups are searched, how fast and how well; change it.
+
+    With --threshold it is `automatch threshold`: from which similarity on two people match.
+    """
+    changes = {
+        "index_from": index_from,
+        "index_until": index_until,
+        "most_indexes": most_indexes,
+        "m": m,
+        "ef_construction": ef_construction,
+        "ef_search": ef_search,
+        "audit_one_in": audit_one_in,
+    }
+    if similarity is not None:
+        if build or cluster or any(value is not None for value in changes.values()):
+            raise InputInvalidError("--threshold changes nothing else; leave the rest out.")
+        threshold(value=similarity, preview=preview, rerun=rerun, as_json=as_json, home=home)
+        return
+    if preview or rerun:
+        raise InputInvalidError("--preview and --rerun go with --threshold.")
+    settings = load_settings(home=home)
+    configure_logs(settings)
+    shown = asyncio.run(
+        _tune(settings, changes, limit, build=build, cluster=cluster, however_long=however_long)
+    )
+    typer.echo(json.dumps(shown, indent=2) if as_json else _as_text(shown))
+
+
+async def _tune(
+    settings: Settings,
+    changes: dict[str, int | None],
+    limit: int,
+    *,
+    build: bool,
+    cluster: bool,
+    however_long: bool,
+) -> dict[str, Any]:
+    secrets = load_or_create(settings.home)
+    address = database_address(settings, secrets, "owner")
+    async with (
+        running_database(settings, secrets),
+        store.owner_connection(address) as conn,
+        store.owner_connection(address) as watcher,
+    ):
+        if any(value is not None for value in changes.values()):
+            await store.change_search_settings(conn, **changes)
+        in_force = await store.read_search_settings(conn)
+        if build:
+            await _build(conn, watcher, in_force)
+        if cluster:
+            async for partition, fate in store.put_in_order(conn, however_long=however_long):
+                typer.echo(f"{partition} {fate}", err=True)
+        groups = [await _measured(conn, group) for group in await store.list_groups(conn, limit)]
+        return {"settings": asdict(in_force), "groups": groups}
+
+
+async def _build(conn: Connection, watcher: Connection, settings: SearchSettings) -> None:
+    """Drop what is too small or was left unfinished, then build for the largest."""
+    indexes = await store.list_indexes(conn)
+    for index in indexes:
+        made_otherwise = (index.m, index.ef_construction) != (settings.m, settings.ef_construction)
+        if index.faces < settings.index_until or not index.ready or made_otherwise:
+            await store.drop_index(conn, index.index_name)
+            typer.echo(f"dropped the index of {index.school}, {index.gender}", err=True)
+    kept = {(index.school, index.gender) for index in await store.list_indexes(conn)}
+    for group in await store.list_groups(conn, settings.most_indexes):
+        key = (group.school, group.gender)
+        if key in kept or group.faces < settings.index_from or len(kept) >= settings.most_indexes:
+            continue
+        name = f"{group.school}, {group.gender}, {group.faces} faces"
+        typer.echo(f"building the index of {name}", err=True)
+        await store.build_index(conn, watcher, *key, on_progress=_say)
+        kept.add(key)
+
+
+def _say(phase: str, share: float) -> None:
+    typer.echo(f"  {phase}: {share:.0%}", err=True)
+
+
+async def _measured(conn: Connection, group: SearchGroup) -> dict[str, Any]:
+    times = await store.time_searches(conn, group.school, group.gender, _SAMPLES)
+    # The first search of a connection makes its plan.
+    of_interest = times[1:] or times
+    p50, p99 = np.percentile(of_interest, [50, 99]) * 1000 if times else (None, None)
+    return {
+        "school": group.school,
+        "gender": group.gender,
+        "faces": group.faces,
+        "plan": "index" if group.index_ready else "exact",
+        "index_mb": None if group.index_bytes is None else round(group.index_bytes / 2**20, 1),
+        "p50_ms": None if p50 is None else round(float(p50), 2),
+        "p99_ms": None if p99 is None else round(float(p99), 2),
+        "audits": group.audits,
+        "recall": group.recall,
+    }
+
+
+def _as_text(shown: dict[str, Any]) -> str:
+    head = list(shown["groups"][0]) if shown["groups"] else []
+    rows = [head] + [
+        ["" if value is None else str(value) for value in group.values()]
+        for group in shown["groups"]
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+        if row
+    ]
+    settings = ", ".join(f"{name} {value}" for name, value in shown["settings"].items())
+    return "\n".join([*(lines or ["No face can be found yet."]), "", settings])

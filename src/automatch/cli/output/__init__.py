@@ -1,0 +1,1 @@
+"""Tables and reports as a person reads them on a terminal."""

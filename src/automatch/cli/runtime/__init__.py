@@ -1,0 +1,1 @@
+"""What commands need to run processes: supervisor, sockets, signals, logging, progress."""

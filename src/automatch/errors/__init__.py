@@ -1,0 +1,90 @@
+"""Every error Auto-Match raises, on one screen.
+
+AutomatchError
+├── SettingsError                what the operator configured cannot work
+│   ├── SecretsError             the secrets file is missing, open to others or broken
+│   ├── InstanceRunningError     another process already serves this data folder
+│   └── ModelsFileError          models.toml of the data folder has a mistake
+├── AuthError                    who is asking is not known
+│   ├── TokenMissingError
+│   ├── TokenInvalidError
+│   ├── TokenExpiredError
+│   ├── CredentialsInvalidError
+│   └── IssuerUnavailableError
+├── RequestError                 what was asked cannot be done as asked
+│   ├── NotFoundError
+│   ├── ForbiddenError
+│   ├── SignInElsewhereError     people sign in at Supabase Auth, or another issuer
+│   ├── InputInvalidError
+│   ├── EmailTakenError
+│   ├── PasswordWeakError
+│   ├── AgeNotAllowedError
+│   ├── ConsentRequiredError
+│   ├── ConsentOutdatedError
+│   ├── ProfileIncompleteError
+│   ├── TooManyStreamsError
+│   ├── FaceNotAskedError        a photo does not ask (any more) which face is its owner's
+│   ├── SubscriptionInvalidError
+│   └── CalibrationError         the population is no ground for a similarity scale
+├── UploadError                  the request body is not one photo
+│   ├── HeadersTooLargeError
+│   ├── BodyTooLargeError
+│   ├── BodyTimeoutError
+│   ├── BodyMalformedError
+│   ├── FileMissingError
+│   ├── TooManyFilesError
+│   ├── FileEmptyError
+│   └── ImageTypeError
+├── PhotoRejectedError           the photo itself will never work: a job fails at once
+│   ├── ImageDamagedError
+│   ├── ImageTooLargeError
+│   ├── ImageTooSmallError
+│   ├── ImageBadShapeError
+│   ├── ImageTooComplexError
+│   ├── ImageTimeoutError
+│   ├── NoFaceError
+│   ├── SeveralFacesError
+│   └── FaceUnclearError         there is one face, and it cannot be compared
+│       ├── FaceTooSmallError
+│       ├── FaceBlurredError
+│       ├── FaceTooDarkError
+│       ├── FaceTooBrightError
+│       ├── FaceTurnedError
+│       ├── FaceCutOffError
+│       └── FaceLowConfidenceError
+├── JobError                     a job cannot go on
+│   ├── ProfileNotFoundError
+│   ├── PhotoMissingError
+│   ├── LeaseLostError
+│   ├── JobCancelledError
+│   └── JobCrashedError
+├── EmbedderError                the model cannot be used
+│   ├── ModelMissingError
+│   ├── ModelDamagedError
+│   ├── ModelUnknownError
+│   ├── ModelNotReadyError       a change of the model is not as far as that
+│   ├── ModelUnfitError          the detector lacks what the model needs
+│   ├── ModelRefusedError        a file that was fetched is not the one that is meant
+│   ├── ModelUnreachableError    a file could not be fetched
+│   ├── LicenceNotAcceptedError
+│   ├── EmbeddingInvalidError
+│   ├── AiBusyError
+│   └── AiUnavailableError
+└── StoreError                   Postgres or the storage of the photos does not answer
+    ├── DatabaseUnavailableError
+    ├── DatabaseNewerError
+    ├── MigrationError
+    ├── EmbeddedPostgresError
+    ├── QueueFullError
+    ├── QueuePausedError
+    ├── JobsUnfinishedError
+    ├── StorageFullError
+    └── PhotoStorageError
+
+`code` is stable: API bodies, `match_jobs.error_code` and `docs/errors.md` carry it.
+The HTTP status of each lives in `api/errors.py` alone.
+"""
+
+from automatch.errors.base import AutomatchError
+
+__all__ = ["AutomatchError"]

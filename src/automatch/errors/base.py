@@ -1,0 +1,23 @@
+"""The root of every error that Auto-Match raises."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AutomatchError(Exception):
+    """Base class: catch this to catch everything Auto-Match raises.
+
+    The class docstring of a subclass without arguments doubles as its message.
+    """
+
+    code: ClassVar[str] = "internal"
+    transient: ClassVar[bool] = False
+    """Whether the same work may succeed later without anyone acting."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])

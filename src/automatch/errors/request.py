@@ -1,0 +1,95 @@
+"""Errors of a request that cannot be done as asked."""
+
+from __future__ import annotations
+
+from automatch.errors.base import AutomatchError
+
+
+class RequestError(AutomatchError):
+    """The request cannot be done as asked."""
+
+    code = "request_invalid"
+
+
+class NotFoundError(RequestError):
+    """There is nothing here, or it is not yours to see."""
+
+    code = "not_found"
+
+
+class ForbiddenError(RequestError):
+    """This is not allowed with the key or token that was sent."""
+
+    code = "forbidden"
+
+
+class SignInElsewhereError(RequestError):
+    """Nobody signs in here: sign in where your app does, and send the token that it gives you."""
+
+    code = "sign_in_elsewhere"
+
+
+class InputInvalidError(RequestError):
+    """A field is missing or has a value that is not allowed."""
+
+    code = "input_invalid"
+
+
+class EmailTakenError(RequestError):
+    """There is an account with this e-mail address already; sign in instead."""
+
+    code = "email_taken"
+
+
+class PasswordWeakError(RequestError):
+    """Choose a password of at least 8 characters."""
+
+    code = "password_weak"
+
+
+class AgeNotAllowedError(RequestError):
+    """Auto-Match is for people of 18 years and older."""
+
+    code = "age_not_allowed"
+
+
+class ConsentRequiredError(RequestError):
+    """Give your consent to face matching in your profile before uploading a photo."""
+
+    code = "consent_required"
+
+
+class ConsentOutdatedError(RequestError):
+    """The consent text has changed; read the current version and consent to that one."""
+
+    code = "consent_outdated"
+
+
+class ProfileIncompleteError(RequestError):
+    """Fill in your school, gender and birth date before uploading a photo."""
+
+    code = "profile_incomplete"
+
+
+class TooManyStreamsError(RequestError):
+    """This account has too many live feeds open; close one of them."""
+
+    code = "too_many_streams"
+
+
+class FaceNotAskedError(RequestError):
+    """This photo does not ask which face is yours any more; load its job again."""
+
+    code = "face_not_asked"
+
+
+class SubscriptionInvalidError(RequestError):
+    """This cannot be subscribed to."""
+
+    code = "subscription_invalid"
+
+
+class CalibrationError(RequestError):
+    """There are too few people to fit a similarity scale to."""
+
+    code = "calibration_impossible"

@@ -1,0 +1,71 @@
+"""Errors of Postgres and of the photo storage."""
+
+from __future__ import annotations
+
+from automatch.errors.base import AutomatchError
+
+
+class StoreError(AutomatchError):
+    """The store does not answer."""
+
+    code = "store_failed"
+
+
+class DatabaseUnavailableError(StoreError):
+    """The database does not answer; try again in a moment."""
+
+    code = "db_unavailable"
+    transient = True
+
+
+class DatabaseNewerError(StoreError):
+    """The database was migrated by a newer Auto-Match; install that version."""
+
+    code = "db_newer"
+
+
+class MigrationError(StoreError):
+    """A migration could not be applied."""
+
+    code = "migration_failed"
+
+
+class EmbeddedPostgresError(StoreError):
+    """The embedded Postgres could not be started."""
+
+    code = "embedded_postgres_failed"
+
+
+class QueueFullError(StoreError):
+    """More photos wait than the server takes in; try again in a minute."""
+
+    code = "queue_full"
+    transient = True
+
+
+class QueuePausedError(StoreError):
+    """Jobs wait and the queue is paused; `automatch jobs resume` lets them go on."""
+
+    code = "queue_paused"
+    transient = True
+
+
+class JobsUnfinishedError(StoreError):
+    """Jobs wait and none has ended yet; see `automatch jobs stats`, or ask again in a moment."""
+
+    code = "jobs_unfinished"
+    transient = True
+
+
+class StorageFullError(StoreError):
+    """The server has no room for another photo; try again later."""
+
+    code = "storage_full"
+    transient = True
+
+
+class PhotoStorageError(StoreError):
+    """The storage of the photos does not answer; try again in a moment."""
+
+    code = "storage_unavailable"
+    transient = True

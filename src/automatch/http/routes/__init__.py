@@ -1,0 +1,1 @@
+"""One module per group of routes: parse the request, call a service, serialise the answer."""

@@ -1,0 +1,102 @@
+"""`/ai/v1`: the eyes as a service of their own, for whoever holds the `service_role` key.
+
+Photos go through the same confined decoder and the same limits as uploads, and nothing of them is
+kept. The gate turns everybody without the key away before their body is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Depends, Query, Request
+
+from automatch.errors import AutomatchError
+from automatch.errors.job import JobCrashedError
+from automatch.errors.upload import BodyTooLargeError
+from automatch.http.deps import check_service, claims_of
+from automatch.http.multipart import form_of, read_photo, read_photos
+from automatch.model.faces import FaceBox
+from automatch.services.ai_requests import Desk
+from automatch.settings.server import UploadSettings
+from automatch.vision import LocalAnalyzer
+from automatch.vision.schemas import BatchFaces, Model, PhotoFaces, PhotoOutcome, Refusal
+
+FACES = "/ai/v1/faces"
+BATCH = "/ai/v1/faces/batch"
+
+_BINARY = {"type": "string", "format": "binary"}
+
+log = structlog.get_logger(__name__)
+
+
+def _require_service(request: Request) -> None:
+    check_service(claims_of(request))
+
+
+router = APIRouter(tags=["ai"], dependencies=[Depends(_require_service)])
+
+WithCopies = Annotated[
+    bool, Query(description="Send the clean copy and the thumbnail along, in base64.")
+]
+Chosen = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[01](\.\d{1,6})?(,[01](\.\d{1,6})?){3}$",
+        description="Of several faces the one that is meant: left, top, width and height of its "
+        "box as shares of the photo's sides. The copies then show no other face.",
+    ),
+]
+
+
+@router.get("/ai/v1/model", summary="Which model it runs")
+async def read_model(desk: Desk) -> Model:
+    """Return the model whose embeddings the service gives."""
+    eyes = await desk.eyes()
+    return Model(model=eyes.model_id, dimensions=eyes.dimensions)
+
+
+@router.post(FACES, summary="Every face of a photo", openapi_extra=form_of(_BINARY))
+async def look(
+    request: Request, desk: Desk, copies: WithCopies = False, chosen: Chosen = None
+) -> PhotoFaces:
+    """Return each face with box, landmarks, confidence, quality, embedding and what is wrong."""
+    async with desk.seat() as eyes:
+        photo = await read_photo(request, desk.settings.upload.max_bytes)
+        seen = await eyes.look(photo, FaceBox.from_text(chosen) if chosen else None)
+        return PhotoFaces.of(seen, eyes.dimensions, copies=copies)
+
+
+@router.post(
+    BATCH,
+    summary="Every face of several photos",
+    openapi_extra=form_of({"type": "array", "items": _BINARY}),
+)
+async def look_at_several(request: Request, desk: Desk, copies: WithCopies = False) -> BatchFaces:
+    """Return for each `file` of the form, in their order, its faces or its error."""
+    async with desk.seat() as eyes:
+        photos = await read_photos(
+            request, desk.settings.ai.max_batch_bytes, most=desk.settings.ai.max_batch
+        )
+        outcomes = [_outcome(eyes, photo, desk.settings.upload, copies) for photo in photos]
+        return BatchFaces(photos=await asyncio.gather(*outcomes))
+
+
+async def _outcome(
+    eyes: LocalAnalyzer, photo: bytes, limits: UploadSettings, copies: bool
+) -> PhotoOutcome:
+    if len(photo) > limits.max_bytes:
+        return PhotoOutcome(error=Refusal.of(BodyTooLargeError()))
+    error: AutomatchError
+    try:
+        seen = await eyes.look(photo)
+    except AutomatchError as exc:
+        error = exc
+    except Exception as exc:
+        # One photo of a batch costs the others nothing; what the log keeps is its kind and place.
+        log.exception("photo of a batch crashed", exc_info=exc)
+        error = JobCrashedError()
+    else:
+        return PhotoOutcome(result=PhotoFaces.of(seen, eyes.dimensions, copies=copies))
+    return PhotoOutcome(error=Refusal.of(error))

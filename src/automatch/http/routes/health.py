@@ -1,0 +1,33 @@
+"""`/healthz` and `/readyz`: whether the process lives, and whether it can serve."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from automatch.http.deps import Parts
+from automatch.services.ai_requests import Desk
+
+router = APIRouter(tags=["health"])
+ai_router = APIRouter(tags=["health"])
+"""Of the AI service alone, which has no database."""
+
+
+@ai_router.get("/healthz", summary="Alive")
+@router.get("/healthz", summary="Alive")
+async def healthz() -> dict[str, str]:
+    """Answer as long as the process does."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Ready")
+async def readyz(services: Parts) -> dict[str, str]:
+    """Answer 200 when the database answers, 503 `db_unavailable` when not."""
+    async with services.db.as_login():
+        return {"status": "ready"}
+
+
+@ai_router.get("/readyz", summary="Ready")
+async def ai_readyz(desk: Desk) -> dict[str, str]:
+    """Answer 200 once the model is loaded."""
+    await desk.eyes()
+    return {"status": "ready"}

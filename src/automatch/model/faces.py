@@ -1,0 +1,61 @@
+"""Photos and the faces on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class FaceBox:
+    """Where a face is, in shares of the upright photo's sides: it fits any copy of the photo."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @classmethod
+    def of_corners(cls, left: float, top: float, right: float, bottom: float) -> Self:
+        """Return the part of a box that lies inside the photo."""
+        left, top, right, bottom = (
+            round(min(max(side, 0.0), 1.0), 4) for side in (left, top, right, bottom)
+        )
+        return cls(left, top, round(right - left, 4), round(bottom - top, 4))
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, float]) -> Self:
+        """Return the box that the database keeps; whatever else it says is left out."""
+        return cls(told["left"], told["top"], told["width"], told["height"])
+
+    @classmethod
+    def from_text(cls, told: str) -> Self:
+        """Return the box that `as_text` told of."""
+        left, top, width, height = map(float, told.split(","))
+        return cls(left, top, width, height)
+
+    def as_text(self) -> str:
+        """Return left, top, width and height for a URL."""
+        return ",".join(f"{share:.4f}" for share in (self.left, self.top, self.width, self.height))
+
+    def overlap(self, other: FaceBox) -> float:
+        """Return the share that two boxes have in common of what they cover together, 0 to 1."""
+        across = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
+        down = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
+        common = max(across, 0.0) * max(down, 0.0)
+        both = self.width * self.height + other.width * other.height - common
+        return common / both if both > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A photo of a person with what was measured on it; never its embedding."""
+
+    id: UUID
+    created_at: datetime
+    embedding_model: str | None
+    """None until a worker has seen the photo."""
+    quality: dict[str, Any] | None

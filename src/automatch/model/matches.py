@@ -1,0 +1,73 @@
+"""Matches, the feed, and suspected duplicates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class DuplicateState(StrEnum):
+    """What an operator said of two accounts that look like one person."""
+
+    OPEN = "open"
+    """Nothing yet."""
+    DISMISSED = "dismissed"
+    """They are two people."""
+    CONFIRMED = "confirmed"
+    """They are one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuspectedDuplicate:
+    """Two accounts whose closest photos look like one person; never with a name or a photo."""
+
+    id: UUID
+    profile_a_id: UUID
+    profile_b_id: UUID
+    same_gender: bool
+    u: float
+    """Distance of the two embeddings, sqrt(2 - 2 cos): the smaller, the surer."""
+    model: str
+    state: DuplicateState
+    found_at: datetime
+    decided_at: datetime | None
+    decided_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """One person in another's feed, at a position that only grows."""
+
+    pos: int
+    profile_id: UUID
+    match_id: UUID | None
+    """None when the match is gone and its card should go too."""
+    name: str | None
+    school: str | None
+    face_id: UUID | None
+    """The other person's face."""
+    own_face_id: UUID | None
+    similarity: float | None
+    """Rounded to 0.05."""
+    simulated: bool | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MatchPool:
+    """Among how many people somebody is searched for; counts are rounded down to tens or more.
+
+    0 stands for fewer than 10: an exact count would tell of single people.
+    """
+
+    school: int
+    other_gender: int
+    findable: int
+    """Of the other gender, with consent and a photo, not paused, and not hidden on either side."""
+    hidden: int
+    """People whom the person dismissed or blocked themselves; exact."""
+    threshold: float
+    over_threshold: int | None = None
+    """How many of the findable reach the threshold now; None where no one photo is asked about."""

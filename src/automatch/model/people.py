@@ -1,0 +1,115 @@
+"""People, and who acts on whose behalf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class Gender(StrEnum):
+    """Declared by the person, never guessed from a face."""
+
+    MALE = "male"
+    FEMALE = "female"
+
+    @property
+    def opposite(self) -> Gender:
+        return Gender.FEMALE if self is Gender.MALE else Gender.MALE
+
+
+class Role(StrEnum):
+    """What a token may be: the roles of a Supabase project."""
+
+    ANON = "anon"
+    AUTHENTICATED = "authenticated"
+    SERVICE = "service_role"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Who asks, read from a token whose signature and times were checked."""
+
+    role: Role
+    subject: UUID | None = None
+    session_id: UUID | None = None
+    email: str | None = None
+    expires_at: int | None = None
+    """Seconds since the epoch."""
+
+    def as_json(self) -> dict[str, str]:
+        """Return what row level security reads from `request.jwt.claims`."""
+        claims = {"role": self.role.value}
+        if self.subject is not None:
+            claims["sub"] = str(self.subject)
+        if self.session_id is not None:
+            claims["session_id"] = str(self.session_id)
+        return claims
+
+
+SERVICE = Claims(role=Role.SERVICE)
+"""The system itself, at work for nobody in particular."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Someone who can sign in."""
+
+    id: UUID
+    email: str
+    app_metadata: dict[str, Any]
+    user_metadata: dict[str, Any]
+    created_at: datetime
+    last_sign_in_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a person told about themselves."""
+
+    id: UUID
+    email: str | None
+    name: str | None
+    school: str | None
+    gender: Gender | None
+    birth_date: date | None
+    profile_type: str
+    discoverable: bool
+
+    @property
+    def is_complete(self) -> bool:
+        return None not in (self.school, self.gender, self.birth_date)
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """The current consent text, and whether this person agreed to face matching."""
+
+    version: str
+    text: str
+    granted: bool
+    recorded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeTestPair:
+    """A woman and a man who do not exist, in a school of their own."""
+
+    id: UUID
+    school: str
+    her_id: UUID
+    his_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenPerson:
+    """Somebody whom the caller dismissed or blocked."""
+
+    profile_id: UUID
+    name: str | None
+    """None while the two could not be matched anyway."""
+    is_blocked: bool
+    is_dismissed: bool
+    since: datetime

@@ -1,0 +1,1 @@
+"""The checks of `automatch doctor`: what is wrong with an installation, and how to fix it."""

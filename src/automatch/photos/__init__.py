@@ -1,0 +1,1 @@
+"""Storage of photos: a folder or a bucket behind one Protocol."""

@@ -1,0 +1,97 @@
+"""Connection strings: who connects where with which password."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from automatch.errors.configuration import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from automatch.settings import Settings
+    from automatch.settings.secrets import Secrets
+
+Role = Literal["owner", "api", "worker"]
+
+PORT = 5432
+"""Names the embedded server's socket file; there is no TCP port."""
+DATABASE = "postgres"
+SUPERUSER = "postgres"
+API_LOGIN = "automatch_api"
+WORKER_LOGIN = "automatch_worker"
+
+# sun_path of a Unix socket address holds 108 bytes with the closing zero.
+_MAX_SOCKET_BYTES = 107
+
+
+def database_address(settings: Settings, secrets: Secrets, role: Role) -> str:
+    """Return the connection string of a login.
+
+    With `database_url` it is the same server as that one, in the same form (URL or keywords);
+    the owner is the login named there.
+
+    Raises:
+        SettingsError: `database_url` is not a connection string.
+    """
+    logins = {
+        "owner": (SUPERUSER, secrets.owner_password),
+        "api": (API_LOGIN, secrets.api_password),
+        "worker": (WORKER_LOGIN, secrets.worker_password),
+    }
+    login, password = logins[role]
+    if settings.database_url is None:
+        folder = quote(str(socket_folder(settings.home)), safe="")
+        return f"postgresql://{login}:{_quote(password)}@/{DATABASE}?host={folder}&port={PORT}"
+    url = settings.database_url.get_secret_value()
+    parts = _parse(url)
+    return url if role == "owner" else _replace_login(url, parts, login, password)
+
+
+def socket_folder(home: Path) -> Path:
+    """Return the folder of the embedded server's socket; the server resolves the same links."""
+    folder = home / "postgres" / "run"
+    return folder if socket_fits(folder) else folder.resolve()
+
+
+def socket_fits(folder: Path) -> bool:
+    """Tell whether a socket in this folder has an address that libpq and the kernel take."""
+    path = str(folder / f".s.PGSQL.{PORT}")
+    # libpq reads a comma as the start of a further host.
+    return len(path.encode()) <= _MAX_SOCKET_BYTES and "," not in path
+
+
+def _parse(url: str) -> dict[str, object]:
+    try:
+        return dict(conninfo_to_dict(url))
+    except psycopg.ProgrammingError:
+        # Not chained: libpq quotes the string, which holds the password.
+        raise SettingsError(
+            "AUTOMATCH_DATABASE_URL is not a connection string; "
+            "it looks like postgresql://user:password@host:5432/postgres."
+        ) from None
+
+
+def _replace_login(url: str, parts: dict[str, object], login: str, password: str) -> str:
+    # Supabase's pooler finds the project by a suffix of the user name: postgres.<project>.
+    _, dot, project = str(parts.get("user", "")).partition(".")
+    if dot and "pooler.supabase.com" in str(parts.get("host", "")):
+        login = f"{login}.{project}"
+    if "://" not in url:
+        return make_conninfo(url, user=login, password=password)
+    split = urlsplit(url)
+    hosts = split.netloc.rpartition("@")[2]
+    options = parse_qsl(split.query, keep_blank_values=True)
+    kept = [(name, value) for name, value in options if name not in {"user", "password"}]
+    return split._replace(
+        netloc=f"{_quote(login)}:{_quote(password)}@{hosts}",
+        query=urlencode(kept, quote_via=quote),
+    ).geturl()
+
+
+def _quote(text: str) -> str:
+    return quote(text, safe="")

@@ -1,0 +1,1 @@
+"""What people and operators do, without HTTP and without SQL text."""

@@ -1,0 +1,69 @@
+"""Filling a school with simulated people, and emptying it of them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+
+from automatch.demo.people import SimulatedPerson, simulated_people
+from automatch.errors.request import InputInvalidError
+from automatch.model.people import SERVICE
+from automatch.photos.folder import PhotoStore, photo_path
+from automatch.store.database import Database
+from automatch.store.demo import (
+    add_simulated_person,
+    list_simulated_people,
+    remove_simulated_person,
+)
+from automatch.store.model_changes import read_active_model
+
+_MODEL = "dlib"
+"""The model whose space the simulated embeddings live in."""
+
+
+async def fill_school(
+    db: Database, photos: PhotoStore, *, school: str, count: int, seed: int
+) -> AsyncIterator[SimulatedPerson]:
+    """Add simulated people to a school, yielding each as they are added; may be run again.
+
+    Raises:
+        InputInvalidError: another model is active, to whose embeddings these say nothing.
+    """
+    async with db.as_user(SERVICE) as conn:
+        model = await read_active_model(conn)
+    if model != _MODEL:
+        raise InputInvalidError(
+            f"Simulated people exist for the model {_MODEL} only, and {model} is active."
+        )
+    for person in simulated_people(school, count, seed):
+        portrait = await asyncio.to_thread(person.draw)
+        await photos.put_copies(photo_path(person.id), full=portrait, thumb=portrait)
+        async with db.as_user(SERVICE) as conn:
+            await add_simulated_person(
+                conn,
+                person_id=person.id,
+                name=person.name,
+                school=person.school,
+                gender=person.gender.value,
+                birth_date=person.birth_date,
+                embedding=person.embedding,
+                image_sha256=hashlib.sha256(portrait).hexdigest(),
+            )
+        yield person
+
+
+async def count_simulated(db: Database) -> int:
+    async with db.as_user(SERVICE) as conn:
+        return len(await list_simulated_people(conn))
+
+
+async def empty_school(db: Database, photos: PhotoStore) -> AsyncIterator[None]:
+    """Delete all simulated people of all schools with their matches, yielding after each."""
+    async with db.as_user(SERVICE) as conn:
+        people = await list_simulated_people(conn)
+    for person_id in people:
+        async with db.as_user(SERVICE) as conn:
+            await remove_simulated_person(conn, person_id)
+        await photos.erase([photo_path(person_id)])
+        yield

@@ -1,0 +1,38 @@
+"""Settings of Postgres and of its connections."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from automatch.settings.group import SettingsGroup
+
+
+class PostgresSettings(SettingsGroup):
+    """The embedded Postgres; unused when `database_url` names a server of yours."""
+
+    system_user: str = Field(
+        "automatch",
+        description="Unprivileged user the embedded Postgres runs as when Auto-Match runs as root; "
+        "made when missing.",
+    )
+    shared_buffers_mb: int = Field(128, ge=16, description="Postgres page cache in MiB.")
+    max_connections: int = Field(60, ge=10, description="Connections Postgres accepts.")
+
+
+class PoolSettings(SettingsGroup):
+    """Connections that one process keeps to Postgres."""
+
+    min_size: int = Field(1, ge=0, description="Connections kept open.")
+    max_size: int = Field(8, ge=1, description="Connections at most.")
+    timeout_s: float = Field(5, gt=0, description="Seconds a request waits for a connection.")
+    answer_s: float = Field(
+        20, gt=0, description="A connection is given up when a transaction takes longer."
+    )
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Self:
+        if self.min_size > self.max_size:
+            raise ValueError("pool.min_size must not exceed pool.max_size")
+        return self

@@ -1,0 +1,238 @@
+"""The only reader of the environment: every setting, its default, its bounds and what it means."""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from automatch.errors.configuration import SettingsError
+from automatch.settings.database import PoolSettings, PostgresSettings
+from automatch.settings.group import SERVICE_URL, SettingsGroup
+from automatch.settings.server import AuthSettings, FeedSettings, RealtimeSettings, UploadSettings
+from automatch.settings.storage import PhotoSettings, RetentionSettings
+from automatch.settings.vision import AiSettings, VisionSettings
+from automatch.settings.worker import WorkerSettings
+
+_PREFIX = "AUTOMATCH_"
+
+
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound
+
+
+def _default_home() -> Path:
+    return platformdirs.user_data_path("automatch", appauthor=False)
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; built once by the command line and passed as a value.
+
+    Nested fields are written with two underscores: `AUTOMATCH_WORKER__LEASE_S=60`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    home: Path = Field(
+        default_factory=_default_home, description="Data folder: database, photos and secrets."
+    )
+    host: str = Field("127.0.0.1", description="Address the web server listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the web server; 0 picks one.")
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+/?$",
+        description="Address people reach the server at, when it is behind a proxy.",
+    )
+    web_origins: str = Field(
+        "",
+        pattern=r"^(\*|(https?://[^/\s*]+ ?)*)$",
+        description="Origins of web apps that may call the API from a browser, with spaces "
+        "between; `*` for any. The server's own pages need none.",
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="Postgres of yours (owner login); turns the embedded Postgres off.",
+    )
+    ai_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s?#@]+/?$",
+        description="AI service that the workers use instead of looking at photos themselves.",
+    )
+    ai_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Key of the AI service, the same where it is served and where it is used; "
+        "without one it takes the project's service_role key.",
+    )
+    supabase_url: str | None = Field(
+        None,
+        pattern=SERVICE_URL,
+        description="Address of a Supabase project; people then sign in at its Auth and not here.",
+    )
+    jwks_url: str | None = Field(
+        None,
+        pattern=SERVICE_URL,
+        description="Address of the public keys that tokens are signed with, if it is not that of "
+        "the Supabase project.",
+    )
+    jwt_issuer: str | None = Field(
+        None,
+        min_length=1,
+        description="`iss` of the tokens, if it is not that of the Supabase project.",
+    )
+    jwt_secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Secret shared with the issuer of the tokens (HS256): the legacy JWT secret of "
+        "a Supabase project.",
+    )
+    secret_keys: SecretStr | None = Field(
+        None,
+        description="Secret keys (`sb_secret_…`, with commas between) that are as good as the "
+        "service_role key, in the header `apikey`.",
+    )
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
+    )
+    log_json: bool = Field(False, description="Log one JSON object a line instead of text.")
+
+    postgres: PostgresSettings = PostgresSettings()
+    pool: PoolSettings = PoolSettings()
+    auth: AuthSettings = AuthSettings()
+    upload: UploadSettings = UploadSettings()
+    vision: VisionSettings = VisionSettings()
+    ai: AiSettings = AiSettings()
+    worker: WorkerSettings = WorkerSettings()
+    feed: FeedSettings = FeedSettings()
+    realtime: RealtimeSettings = RealtimeSettings()
+    photos: PhotoSettings = PhotoSettings()
+    retention: RetentionSettings = RetentionSettings()
+
+    @model_validator(mode="after")
+    def _home_is_absolute(self) -> Self:
+        if not self.home.is_absolute():
+            object.__setattr__(self, "home", Path.cwd() / self.home)
+        return self
+
+    @model_validator(mode="after")
+    def _photos_travel_unread(self) -> Self:
+        if self.ai_url and not self.ai.allow_http and not _is_private(self.ai_url):
+            raise ValueError(
+                "ai_url must be https://, or http:// on this machine; "
+                "AUTOMATCH_AI__ALLOW_HTTP=true is for a network that nobody else can read"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _job_outlives_ai(self) -> Self:
+        if self.ai_url and self.ai.timeout_s >= self.worker.job_timeout_s:
+            raise ValueError("worker.job_timeout_s must exceed ai.timeout_s")
+        return self
+
+    @model_validator(mode="after")
+    def _issuer_and_keys_come_together(self) -> Self:
+        if self.issuer_url is None and (self.jwks_url or self.jwt_secret):
+            raise ValueError("keys of whom? set supabase_url or jwt_issuer too")
+        if self.issuer_url is not None and not (self.keys_url or self.jwt_secret):
+            raise ValueError(
+                "jwt_issuer needs jwks_url or jwt_secret: what are its tokens checked by?"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _secret_keys_are_no_words(self) -> Self:
+        if not all(re.fullmatch(r"sb_secret_[\w-]{16,}", key) for key in self.listed_secret_keys):
+            raise ValueError(
+                "secret_keys takes keys that begin with sb_secret_, with commas between"
+            )
+        return self
+
+    def local_url(self, port: int) -> str:
+        """Return where a server on *port* is reached from its own machine."""
+        host = _ANYWHERE.get(self.host, self.host)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def server_url(self, port: int | None = None) -> str:
+        """Return where people and their clients reach the server, on *port* or as it is set."""
+        local = self.local_url(self.port if port is None else port)
+        return (self.public_url or local).rstrip("/")
+
+    @property
+    def listed_secret_keys(self) -> list[str]:
+        """The secret keys, one by one."""
+        named = self.secret_keys.get_secret_value() if self.secret_keys else ""
+        return [key.strip() for key in named.split(",") if key.strip()]
+
+    @property
+    def issuer_url(self) -> str | None:
+        """The `iss` of whoever else signs people in; None when they sign in here."""
+        if self.jwt_issuer is not None or self.supabase_url is None:
+            return self.jwt_issuer
+        return self.supabase_url.rstrip("/") + "/auth/v1"
+
+    @property
+    def keys_url(self) -> str | None:
+        """Where the issuer publishes its keys."""
+        if self.jwks_url is not None or self.supabase_url is None:
+            return self.jwks_url
+        return self.supabase_url.rstrip("/") + "/auth/v1/.well-known/jwks.json"
+
+
+def _is_private(url: str) -> bool:
+    parts = urlsplit(url)
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return True
+    try:
+        return ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment.
+
+    Args:
+        overrides: values from the command line; `None` means not given.
+
+    Raises:
+        SettingsError: a value is out of bounds, two contradict each other, or the environment
+            has an `AUTOMATCH_` name that no setting has (a typing error would else pass unseen).
+    """
+    _refuse_unknown_names()
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = _PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+        raise SettingsError(f"{name}: {first['msg']}.") from exc
+
+
+def _refuse_unknown_names() -> None:
+    known = {f"{_PREFIX}{path}".upper() for path in setting_names()}
+    for name in os.environ:
+        if (
+            name.startswith(_PREFIX)
+            and name not in known
+            and not name.startswith("AUTOMATCH_TEST_")
+        ):
+            raise SettingsError(f"{name} is no setting of Auto-Match; see docs/settings.md.")
+
+
+def setting_names() -> list[str]:
+    """Return every setting as its environment name without the prefix, groups expanded."""
+    names: list[str] = []
+    for name, field in Settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, SettingsGroup):
+            names += [f"{name}__{sub}" for sub in group.model_fields]
+        else:
+            names.append(name)
+    return names

@@ -1,0 +1,1 @@
+"""The SQL of the product: schema, migrations, compatibility files and named queries."""

@@ -1,0 +1,138 @@
+"""Wake-ups from Postgres, on connections of their own.
+
+A NOTIFY here carries no data and may be lost: it only makes a reader look earlier than it would
+anyway. So both listeners promise little, and that well. `listen` calls *wake* at every notification
+and at every (re)connection, because something may have happened while it was away. `JobNotifier` is
+where a worker waits that has nothing to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Literal
+
+import psycopg
+import structlog
+
+from automatch.sql.statements import load
+from automatch.store.database import Connection, heed_cancellation, impatient
+
+_SQL = load("database")
+_QUEUE_SQL = load("queue")
+_PROBE_S = 10.0
+"""A link that died in silence is noticed after this and the probe's own time-out."""
+_ANSWER_S = 5.0
+_RECONNECT_S = 0.2
+_RECONNECT_MAX_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+async def listen(conninfo: str, wake: Callable[[], None], *, name: str) -> None:
+    """Call *wake* whenever a feed has news, until cancelled; reconnects by itself."""
+    delay = _RECONNECT_S
+    while True:
+        try:
+            async with await _connect(conninfo, "feed", name) as conn:
+                wake()
+                delay = _RECONNECT_S
+                while True:
+                    async for _ in conn.notifies(timeout=_PROBE_S, stop_after=1):
+                        wake()
+                    with impatient(conn, _ANSWER_S):
+                        await conn.execute(_SQL["probe"])
+        except psycopg.Error as exc:
+            log.warning("listener reconnects", channel="feed", error=type(exc).__name__)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _RECONNECT_MAX_S)
+
+
+class JobNotifier:
+    """Where one idle worker waits for jobs.
+
+    `fall_asleep` tells the database that somebody sleeps here and has to be notified; while all
+    workers are awake nothing is. After it the sleeper looks for jobs once more, and only then
+    waits: what was queued before is found, what is queued later rings. `stay_awake` comes before
+    the next look. None of these raises when the database is away: then the bell is silent, and
+    `wait` is a pause.
+    """
+
+    def __init__(self, conninfo: str, *, name: str) -> None:
+        self._conninfo = conninfo
+        self._name = name
+        self._conn: Connection | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        return self._conn is not None
+
+    async def fall_asleep(self) -> bool:
+        """Ask to be notified; False when another sleeps already, or has to be asked again."""
+        if self._conn is None:
+            try:
+                self._conn = await _connect(self._conninfo, "jobs", self._name)
+            except psycopg.Error as exc:
+                log.warning("doorbell is silent", error=type(exc).__name__)
+                return False
+        return await self._ask("fall_asleep")
+
+    async def stay_awake(self) -> None:
+        """Take `fall_asleep` back. Shows too whether the connection still lives."""
+        await self._ask("stay_awake")
+
+    async def wait(self, seconds: float, interruption: asyncio.Event) -> None:
+        """Wait for a ring, for *interruption*, or for so long."""
+        waits = {
+            asyncio.create_task(self._ring(seconds)),
+            asyncio.create_task(interruption.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Hang up; the database forgets that somebody slept here."""
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            await conn.close()
+
+    async def _ring(self, seconds: float) -> None:
+        if self._conn is None:
+            await asyncio.sleep(seconds)
+            return
+        try:
+            async for _ in self._conn.notifies(timeout=seconds, stop_after=1):
+                pass
+        except psycopg.Error:
+            await self.close()
+
+    async def _ask(self, query: Literal["fall_asleep", "stay_awake"]) -> bool:
+        if self._conn is None:
+            return False
+        try:
+            with impatient(self._conn, _ANSWER_S):
+                cursor = await self._conn.execute(_QUEUE_SQL[query])
+                row = await cursor.fetchone()
+        except psycopg.Error as exc:
+            log.warning("doorbell reconnects", error=type(exc).__name__)
+            await self.close()
+            return False
+        return bool(row and row[0])
+
+
+async def _connect(conninfo: str, channel: Literal["jobs", "feed"], name: str) -> Connection:
+    conn: psycopg.AsyncConnection[tuple[Any, ...]] = await psycopg.AsyncConnection.connect(
+        conninfo, autocommit=True, application_name=name, connect_timeout=5
+    )
+    try:
+        heed_cancellation()
+        with impatient(conn, _ANSWER_S):
+            await conn.execute(_SQL[f"listen_{channel}"])
+    except BaseException:
+        await conn.close()
+        raise
+    return conn

@@ -1,0 +1,144 @@
+"""The operator's hands on the queue; each function is one call of the SQL function that owns it.
+
+All of them are for the login of the server itself (`Database.alone`), and do not ask who may:
+whoever calls them has made sure. An act takes the name of its actor, which goes into the audit log
+in the same commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from automatch.errors.request import NotFoundError
+from automatch.model.jobs import AuditEntry, JobStatus, Queue, QueuedJob, StatusCount
+from automatch.sql.statements import load
+from automatch.store.database import Connection
+
+_SQL = load("operator")
+
+
+async def load_queue(conn: Connection) -> Queue:
+    """Return the queue at a glance."""
+    async with conn.cursor(row_factory=class_row(Queue)) as cursor:
+        await cursor.execute(_SQL["load_queue"])
+        queue = await cursor.fetchone()
+    assert queue is not None, "the table of its settings has one row"
+    return queue
+
+
+async def count_jobs(conn: Connection) -> list[StatusCount]:
+    """Return how many jobs are in each status; a status without jobs is missing."""
+    async with conn.cursor(row_factory=class_row(StatusCount)) as cursor:
+        await cursor.execute(_SQL["count_jobs"])
+        return [replace(row, status=JobStatus(row.status)) for row in await cursor.fetchall()]
+
+
+async def list_jobs(
+    conn: Connection,
+    *,
+    status: JobStatus | None = None,
+    school: str | None = None,
+    code: str | None = None,
+    limit: int = 50,
+) -> list[QueuedJob]:
+    """Return jobs of everybody, newest first; None lets all through."""
+    return await _list(conn, status=status, school=school, code=code, job_ids=None, limit=limit)
+
+
+async def load_job(conn: Connection, job_id: UUID) -> QueuedJob:
+    """Return one job of anybody.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    found = await _list(conn, status=None, school=None, code=None, job_ids=[job_id], limit=1)
+    if not found:
+        raise NotFoundError("There is no job with this id.")
+    return found[0]
+
+
+async def pause(conn: Connection, actor: str, school: str | None = None) -> int:
+    """Let no job be claimed any more, of one school or at all; the number of jobs that wait now.
+
+    Raises:
+        InputInvalidError: no profile names the school.
+    """
+    return await _number(conn, "pause", school=school, actor=actor)
+
+
+async def resume(conn: Connection, actor: str, school: str | None = None) -> int:
+    """Undo `pause`; the number of jobs that go on.
+
+    Raises:
+        InputInvalidError: no profile names the school.
+    """
+    return await _number(conn, "resume", school=school, actor=actor)
+
+
+async def set_concurrency(conn: Connection, actor: str, jobs: int | None) -> None:
+    """Let each worker hold so many jobs at once; None leaves it to its settings."""
+    await conn.execute(_SQL["set_concurrency"], {"jobs": jobs, "actor": actor})
+
+
+async def retry_failed(
+    conn: Connection,
+    actor: str,
+    job_ids: Sequence[UUID] | None = None,
+    *,
+    code: str | None = None,
+) -> int:
+    """Give failed jobs all their attempts again: those named, those of one code, or all."""
+    ids = None if job_ids is None else list(job_ids)
+    return await _number(conn, "retry_failed", job_ids=ids, code=code, actor=actor)
+
+
+async def cancel(conn: Connection, actor: str, job_ids: Sequence[UUID]) -> int:
+    """End open jobs as `job_cancelled`; whoever works on one writes nothing any more."""
+    return await _number(conn, "cancel", job_ids=list(job_ids), actor=actor)
+
+
+async def requeue(
+    conn: Connection, actor: str, job_id: UUID, *, threshold: float | None = None
+) -> UUID:
+    """Search for the photo of a job once more; the id of the job that does.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ProfileIncompleteError: its person names no school any more.
+    """
+    cursor = await conn.execute(
+        _SQL["requeue"], {"job_id": job_id, "threshold": threshold, "actor": actor}
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return UUID(str(row[0]))
+
+
+async def prioritize(
+    conn: Connection, actor: str, job_ids: Sequence[UUID], priority: int = 1
+) -> int:
+    """Give waiting jobs another priority and a new turn; the number that changed."""
+    return await _number(conn, "prioritize", job_ids=list(job_ids), priority=priority, actor=actor)
+
+
+async def list_audit(conn: Connection, limit: int = 50) -> list[AuditEntry]:
+    """Return what operators did, newest first."""
+    async with conn.cursor(row_factory=class_row(AuditEntry)) as cursor:
+        await cursor.execute(_SQL["list_audit"], {"limit": limit})
+        return await cursor.fetchall()
+
+
+async def _list(conn: Connection, **parameters: object) -> list[QueuedJob]:
+    async with conn.cursor(row_factory=class_row(QueuedJob)) as cursor:
+        await cursor.execute(_SQL["list_jobs"], parameters)
+        return [replace(job, status=JobStatus(job.status)) for job in await cursor.fetchall()]
+
+
+async def _number(conn: Connection, act: str, **parameters: object) -> int:
+    cursor = await conn.execute(_SQL[act], parameters)
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,36 @@
+"""New rows of a person's matches, in the order in which they were committed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from automatch.sql.statements import load
+from automatch.store.database import Connection
+
+_SQL = load("changes")
+
+
+async def load_match_number(conn: Connection) -> int:
+    """Return the number of the caller's newest match, 0 without any."""
+    cursor = await conn.execute(_SQL["match_number"])
+    row = await cursor.fetchone()
+    return row[0] if row else 0
+
+
+async def load_new_matches(
+    conn: Connection, *, after: int, limit: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Return new rows as the caller may read them, and the number to go on after.
+
+    The number is None when there is nothing more. Rows that have gone since, or that the caller
+    may not see, are left out.
+    """
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_SQL["matches_after"], {"number": after, "limit": limit})
+        rows = await cursor.fetchall()
+    last = rows[-1]["number"] if rows else None
+    for row in rows:
+        del row["number"]
+    return [row for row in rows if row["id"] is not None], last

@@ -1,0 +1,201 @@
+"""How things go: what the guide's dashboards and monitoring queries show.
+
+For a connection of the owner, who sees the schedule too. Only ids, counts, times and reasons: no
+names, no schools, no photos, and no command of the schedule, which may hold a key.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from automatch.model.jobs import Queue, StatusCount
+from automatch.sql.statements import load
+from automatch.store import queue_admin
+from automatch.store.database import Connection
+
+_SQL = load("monitor")
+_KEYLIKE = re.compile(r"eyJ[\w-]+(?:\.[\w-]+)*|(?:sb_secret_|amt_)\w+|Bearer\s+\S+")
+_MESSAGE_CHARS = 200
+_RUNS = 20
+"""As the guide's query of the run history."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """From the upload to the end, of the completed jobs that are kept; None without any."""
+
+    jobs: int
+    average_s: float | None
+    p50_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Jobs that came in, and that ended."""
+
+    queued_minute: int
+    ended_minute: int
+    queued_hour: int
+    ended_hour: int
+    queued_day: int
+    ended_day: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecentJob:
+    """A line of the guide's "recent jobs"."""
+
+    id: UUID
+    status: str
+    attempts: int
+    created_at: datetime
+    completed_at: datetime | None
+    took_s: float | None
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedReason:
+    """Why jobs failed."""
+
+    code: str
+    jobs: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """An entry of the cron schedule."""
+
+    name: str
+    schedule: str
+    active: bool
+    last_run_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of an entry."""
+
+    name: str
+    status: str | None
+    message: str | None
+    started_at: datetime | None
+    took_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The installation at a glance."""
+
+    queue: Queue
+    statuses: list[StatusCount]
+    workers: int
+    """Connected, at work or not."""
+    times: Times
+    rate: Rate
+    recent: list[RecentJob]
+    failed: list[FailedReason]
+    schedule: list[Scheduled] | None
+    """None where neither pg_cron nor a stand-in is."""
+    runs: list[Run]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """Something that happened."""
+
+    at: datetime
+    source: str
+    """`worker`, `function` or `schedule`."""
+    event: str
+    subject: str
+    """The id of a job, a request or a run."""
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    has_cron: bool
+    has_net: bool
+
+
+async def be_careful(conn: Connection) -> None:
+    """Let a session write nothing and wait for nobody from now on."""
+    await conn.execute(_SQL["be_careful"])
+
+
+async def count_workers(conn: Connection) -> int:
+    """Return how many workers are connected to this database."""
+    row = await (await conn.execute(_SQL["workers"])).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def load_statistics(conn: Connection, *, recent: int) -> Statistics:
+    """Return all that `automatch stats` shows."""
+    parts = await _parts(conn)
+    schedule = await _all(conn, Scheduled, "schedule") if parts.has_cron else None
+    runs = await _all(conn, Run, "runs", limit=_RUNS) if parts.has_cron else []
+    return Statistics(
+        queue=await queue_admin.load_queue(conn),
+        statuses=await queue_admin.count_jobs(conn),
+        workers=await count_workers(conn),
+        times=(await _all(conn, Times, "times"))[0],
+        rate=(await _all(conn, Rate, "rate"))[0],
+        recent=await _all(conn, RecentJob, "recent", limit=recent),
+        failed=await _all(conn, FailedReason, "failed"),
+        schedule=schedule,
+        runs=[replace(run, message=without_keys(run.message or "")) for run in runs],
+    )
+
+
+async def read_log(
+    conn: Connection, *, limit: int, after: datetime | None = None
+) -> list[LogEntry]:
+    """Return what happened last, oldest first: at most *limit* entries, later than *after*."""
+    parts = await _parts(conn)
+    names = ["log_of_jobs"]
+    names += ["log_of_runs"] if parts.has_cron else []
+    names += ["log_of_calls"] if parts.has_net else []
+    entries = [
+        entry
+        for name in names
+        for entry in await _all(conn, LogEntry, name, limit=limit, after=after)
+    ]
+    newest = sorted(entries, key=lambda entry: (entry.at, entry.source, entry.subject))[-limit:]
+    return [
+        replace(
+            entry,
+            details={
+                name: without_keys(value) if isinstance(value, str) else value
+                for name, value in entry.details.items()
+            },
+        )
+        for entry in newest
+    ]
+
+
+def without_keys(text: str) -> str:
+    """Return the beginning of a message of the database, without what looks like a key."""
+    return _KEYLIKE.sub("(a key)", text)[:_MESSAGE_CHARS]
+
+
+async def _parts(conn: Connection) -> _Parts:
+    (parts,) = await _all(conn, _Parts, "parts")
+    return parts
+
+
+async def _all(conn: Connection, kind: type[_T], name: str, **parameters: object) -> list[_T]:
+    async with conn.cursor(row_factory=class_row(kind)) as cursor:
+        await cursor.execute(_SQL[name], parameters)
+        return await cursor.fetchall()

@@ -1,0 +1,103 @@
+"""One run of one job: on a connection of its own, as the login that scheduled it, written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+
+from automatch.sql.statements import load
+from automatch.store.database import Database
+
+_SQL = load("cron")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of `cron.job`."""
+
+    jobid: int
+    schedule: str
+    command: str
+    username: str
+    is_ours: bool
+    """Whether it was scheduled by the login that the runner connects as."""
+
+
+async def run_job(db: Database, dsn: str, job: Job) -> None:
+    """Run *job* and write the run down, however it ends.
+
+    A command has the rights of a session that its username opened, and never those of another:
+    `set session authorization` could be undone by the command itself.
+
+    Cancelled, it has the statement cancelled too: psycopg sees to that.
+
+    Raises:
+        StoreError: the run could not be written down.
+    """
+    if not job.is_ours:
+        message = (
+            f"Auto-Match can connect as its owner alone, and not as {job.username}; "
+            "schedule this job as the owner of the database."
+        )
+        await _end(db, await _begin(db, job, None, "failed"), "failed", message)
+        return
+    try:
+        conn = await AsyncConnection.connect(
+            dsn, autocommit=True, connect_timeout=10, application_name=f"automatch job {job.jobid}"
+        )
+    except psycopg.OperationalError as exc:
+        await _end(db, await _begin(db, job, None, "failed"), "failed", f"connection failed: {exc}")
+        return
+    async with conn:
+        if not await _hold(conn, job):
+            log.warning("job not run, its last run goes on", jobid=job.jobid)
+            return
+        run = await _begin(db, job, conn.info.backend_pid, "running")
+        try:
+            status, message = "succeeded", await _execute(conn, job.command)
+        except psycopg.Error as exc:
+            status, message = "failed", f"{exc.diag.severity or 'ERROR'}:  {exc}"
+    await _end(db, run, status, message)
+
+
+async def _hold(conn: AsyncConnection[Any], job: Job) -> bool:
+    row = await (await conn.execute(_SQL["hold_job"], {"jobid": job.jobid})).fetchone()
+    return bool(row and row[0])
+
+
+async def _execute(conn: AsyncConnection[Any], command: str) -> str:
+    # Without parameters it is one simple query: several statements are one transaction.
+    cursor = await conn.execute(command.encode())
+    while cursor.nextset():
+        pass
+    if cursor.description is None:
+        return cursor.statusmessage or "0 rows"
+    return f"{cursor.rowcount} row{'' if cursor.rowcount == 1 else 's'}"
+
+
+async def _begin(db: Database, job: Job, pid: int | None, status: str) -> int:
+    async with db.alone() as conn:
+        cursor = await conn.execute(
+            _SQL["begin_run"],
+            {
+                "jobid": job.jobid,
+                "pid": pid,
+                "username": job.username,
+                "command": job.command,
+                "status": status,
+            },
+        )
+        row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def _end(db: Database, run: int, status: str, message: str) -> None:
+    async with db.alone() as conn:
+        await conn.execute(_SQL["end_run"], {"runid": run, "status": status, "message": message})

@@ -1,0 +1,1 @@
+"""The websocket protocol that supabase clients use for live rows."""

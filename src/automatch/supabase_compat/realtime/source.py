@@ -1,0 +1,102 @@
+"""Where changes come from: each source reads as the person, and begins with now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Protocol
+from uuid import UUID
+
+from automatch.model.jobs import Job
+from automatch.store.database import Connection
+from automatch.store.jobs import list_jobs
+from automatch.store.realtime_rows import load_match_number, load_new_matches
+from automatch.supabase_compat.realtime.subscription import Change
+from automatch.supabase_compat.realtime.table import JOBS, MATCHES, Table
+
+_PAGE = 100
+_JOBS = 20
+"""The jobs a person can be waiting for; `feed_marks` in SQL looks at as many."""
+_KNOWN_JOBS = 200
+"""When photos are deleted, older jobs move up among the newest: those are no new ones."""
+
+
+class Source(Protocol):
+    """The changes of one table."""
+
+    async def begin(self, conn: Connection) -> None:
+        """Take note of how things are: only what comes after it is a change."""
+        ...
+
+    async def read(self, conn: Connection) -> list[Change]:
+        """Return the next changes, oldest first; the same again until `pass_on` is called.
+
+        A transaction that has read may still fail to end.
+        """
+        ...
+
+    def pass_on(self) -> None:
+        """Go on after what was read last."""
+        ...
+
+
+class MatchSource:
+    """New matches: every one of them, in the order of their commits."""
+
+    def __init__(self) -> None:
+        self._last = self._read = 0
+
+    async def begin(self, conn: Connection) -> None:
+        self._last = await load_match_number(conn)
+
+    async def read(self, conn: Connection) -> list[Change]:
+        self._read = self._last
+        # What may not be seen is passed over without being taken for the end.
+        while True:
+            rows, last = await load_new_matches(conn, after=self._read, limit=_PAGE)
+            if last is None:
+                return []
+            self._read = last
+            if rows:
+                return [Change(MATCHES, "INSERT", row, row["created_at"]) for row in rows]
+
+    def pass_on(self) -> None:
+        self._last = self._read
+
+
+class JobSource:
+    """The person's jobs as they are whenever somebody looks; what was in between is skipped."""
+
+    def __init__(self) -> None:
+        self._seen: dict[UUID, Job] = {}
+        self._read: dict[UUID, Job] = {}
+
+    async def begin(self, conn: Connection) -> None:
+        self._seen = {job.id: job for job in reversed(await list_jobs(conn, _KNOWN_JOBS))}
+
+    async def read(self, conn: Connection) -> list[Change]:
+        changes = []
+        self._read = {job.id: job for job in reversed(await list_jobs(conn, _JOBS))}
+        for job in self._read.values():
+            before = self._seen.get(job.id)
+            if before != job:
+                at = job.completed_at or job.started_at or job.created_at
+                event = "INSERT" if before is None else "UPDATE"
+                changes.append(Change(JOBS, event, asdict(job), at))
+        return changes
+
+    def pass_on(self) -> None:
+        self._seen |= self._read
+        while len(self._seen) > _KNOWN_JOBS:
+            del self._seen[next(iter(self._seen))]
+
+
+_SOURCES: dict[str, type[MatchSource | JobSource]] = {
+    MATCHES.name: MatchSource,
+    JOBS.name: JobSource,
+}
+
+
+def sources_of(tables: Iterable[Table]) -> list[Source]:
+    """Return a source for each of these tables."""
+    return [_SOURCES[name]() for name in sorted({table.name for table in tables})]

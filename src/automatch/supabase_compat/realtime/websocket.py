@@ -1,0 +1,224 @@
+"""One connection of a client: its messages in their order, and the channels it has joined."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any, Protocol
+
+from starlette.websockets import WebSocketDisconnect
+
+from automatch.errors import AutomatchError
+from automatch.errors.auth import TokenMissingError
+from automatch.errors.request import InputInvalidError
+from automatch.model.people import Claims, Role
+from automatch.supabase_compat.realtime.channel import Channel, Parts
+from automatch.supabase_compat.realtime.limits import TokenBucket
+from automatch.supabase_compat.realtime.message import Message, Version, decode, encode
+from automatch.supabase_compat.realtime.subscription import parse_subscriptions
+
+_MAX_CHANNELS = 30
+_JOIN_WITHIN_S = 30.0
+"""A connection without a channel is nobody's: anyone who has the public key can open one."""
+_SEND_WITHIN_S = 10.0
+"""A client that takes nothing for so long is given up."""
+_MESSAGES = (100, 10.0)
+"""At once, and a second on the whole. A page that reconnects joins all its channels at once."""
+_JOINS = (_MAX_CHANNELS, 1.0)
+_TOPIC = "realtime:"
+
+GOING_AWAY, NOT_TEXT, REFUSED = 1001, 1003, 1008
+"""Codes with which a connection is closed (RFC 6455, section 7.4.1)."""
+NOTHING_HEARD = 1000
+
+
+class Line(Protocol):
+    """A websocket, as Starlette has it."""
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the next ASGI message."""
+        ...
+
+    def send_text(self, data: str) -> Awaitable[None]:
+        """Send a frame; waits while the client does not read."""
+        ...
+
+    def close(self, code: int = 1000, reason: str | None = None) -> Awaitable[None]:
+        """Say goodbye."""
+        ...
+
+
+class Gone(Exception):  # noqa: N818  ends a connection, and is no error of anybody
+    """The client does not read, or is not there any more."""
+
+
+class Socket:
+    """Answers one client until it leaves or has to."""
+
+    def __init__(self, line: Line, version: Version, parts: Parts) -> None:
+        self._line = line
+        self._version: Version = version
+        self._parts = parts
+        self._channels: dict[str, Channel] = {}
+        self._following: dict[Channel, asyncio.Task[None]] = {}
+        self._numbers = count(1)
+        self._messages = TokenBucket(*_MESSAGES)
+        self._joins = TokenBucket(*_JOINS)
+        self._sending = asyncio.Lock()
+        self._empty_since = asyncio.get_running_loop().time()
+
+    async def run(self) -> None:
+        """Serve until the connection is closed, from either side."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                leaving = group.create_task(self._leave_with_server())
+                await self._listen()
+                for task in (leaving, *self._following.values()):
+                    task.cancel()
+        except* Gone:
+            pass
+        finally:
+            for channel in self._channels.values():
+                channel.close()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._patience()):
+                    received = await self._line.receive()
+            except TimeoutError:
+                reason = "no heartbeat" if self._channels else "no channel was joined"
+                return await self._close(NOTHING_HEARD, reason)
+            if received["type"] == "websocket.disconnect":
+                return None
+            text = received.get("text")
+            if text is None:
+                return await self._close(NOT_TEXT, "send text, not bytes")
+            if not self._messages.take():
+                return await self._close(REFUSED, "too many messages")
+            try:
+                await self._answer(decode(text, self._version))
+            except InputInvalidError as exc:
+                return await self._close(REFUSED, exc.message)
+
+    def _patience(self) -> float:
+        idle = self._parts.settings.realtime.idle_s
+        if self._channels:
+            return idle
+        now = asyncio.get_running_loop().time()
+        return min(idle, max(0.0, self._empty_since + _JOIN_WITHIN_S - now))
+
+    async def _answer(self, message: Message) -> None:
+        channel = self._channels.get(message.topic)
+        match message.event:
+            case "heartbeat" if message.topic == "phoenix":
+                await self._tell(message.reply("ok", {}))
+            case "phx_join":
+                await self._join(message)
+            case "phx_leave":
+                await self._tell(message.reply("ok", {}))
+                if channel is not None:
+                    await self._leave(channel)
+                    await channel.say_closed()
+            case "access_token" if channel is not None:
+                await self._take_token(channel, message.payload.get("access_token"))
+            case _:
+                what = "unmatched topic" if channel is None else f"{message.event} is not offered"
+                await self._tell(message.reply("error", {"reason": what}))
+
+    async def _join(self, message: Message) -> None:
+        try:
+            channel, told = await self._open(message)
+        except AutomatchError as exc:
+            await self._tell(message.reply("error", {"reason": exc.message}))
+            return
+        await self._tell(message.reply("ok", {"postgres_changes": told}))
+        await channel.welcome()
+        self._start(channel)
+
+    async def _open(self, message: Message) -> tuple[Channel, list[dict[str, Any]]]:
+        if not message.topic.startswith(_TOPIC):
+            raise InputInvalidError(f"The topic of a channel begins with `{_TOPIC}`.")
+        if not self._joins.take():
+            # A name that supabase clients know: they wait for half a minute.
+            raise InputInvalidError("ClientJoinRateLimitReached: too many channels a second.")
+        if (earlier := self._channels.get(message.topic)) is not None:
+            await self._leave(earlier)
+        if len(self._channels) >= _MAX_CHANNELS:
+            raise InputInvalidError(f"A connection has at most {_MAX_CHANNELS} channels.")
+        claims = self._verify(message.payload.get("access_token"))
+        if claims.role is not Role.AUTHENTICATED:
+            raise TokenMissingError("Sign in first: a channel needs the access token of a person.")
+        asked = parse_subscriptions(message.payload.get("config"), next(self._numbers))
+        # Numbers are never used again: a late event of an earlier channel reaches no other.
+        for _ in asked[1:]:
+            next(self._numbers)
+        channel = Channel(self._parts, message, [each for each, _ in asked], self._tell)
+        await channel.begin(claims)
+        self._channels[message.topic] = channel
+        return channel, [told for _, told in asked]
+
+    async def _take_token(self, channel: Channel, token: object) -> None:
+        try:
+            claims = self._verify(token)
+            if channel.renew(claims):
+                return
+            # Somebody else, or nobody: clients send the public key when a person signs out.
+            await self._stop(channel)
+            await channel.begin(claims)
+        except AutomatchError as exc:
+            await self._leave(channel)
+            await channel.end(exc.message)
+        else:
+            if channel.is_live:
+                self._start(channel)
+
+    def _verify(self, token: object) -> Claims:
+        if not isinstance(token, str) or not token:
+            raise TokenMissingError("Sign in first: a channel needs the access token of a person.")
+        return self._parts.verify(token)
+
+    def _start(self, channel: Channel) -> None:
+        self._following[channel] = self._group.create_task(self._follow(channel))
+
+    async def _follow(self, channel: Channel) -> None:
+        await channel.follow()
+        self._following.pop(channel, None)
+        self._forget(channel)
+
+    async def _stop(self, channel: Channel) -> None:
+        task = self._following.pop(channel, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _leave(self, channel: Channel) -> None:
+        await self._stop(channel)
+        channel.close()
+        self._forget(channel)
+
+    def _forget(self, channel: Channel) -> None:
+        if self._channels.get(channel.topic) is channel:
+            del self._channels[channel.topic]
+            self._empty_since = asyncio.get_running_loop().time()
+
+    async def _leave_with_server(self) -> None:
+        await self._parts.hub.closing.wait()
+        await self._close(GOING_AWAY, "the server stops")
+
+    async def _tell(self, message: Message) -> None:
+        text = encode(message, self._version)
+        await self._send(lambda: self._line.send_text(text))
+
+    async def _close(self, code: int, reason: str) -> None:
+        await self._send(lambda: self._line.close(code, reason[:100]))
+
+    async def _send(self, send: Callable[[], Awaitable[None]]) -> None:
+        try:
+            async with asyncio.timeout(_SEND_WITHIN_S), self._sending:
+                await send()
+        except (TimeoutError, WebSocketDisconnect, RuntimeError) as exc:
+            # RuntimeError: the connection was closed from our side meanwhile.
+            raise Gone from exc

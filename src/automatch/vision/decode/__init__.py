@@ -1,0 +1,1 @@
+"""From uploaded bytes to pixels, in a sandboxed child process with limits."""

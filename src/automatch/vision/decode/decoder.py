@@ -1,0 +1,282 @@
+"""The parent of the process that decodes photos: hands it files, and outlives what it meets.
+
+One `Decoder` keeps one child (`decode_child.py`) and uses it for photo after photo, since starting
+one costs as much as decoding. A child that crashed, ran out of its limits or was killed takes only
+its own photo with it; the next photo gets a new child.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import PIL
+import structlog
+
+from automatch.errors import AutomatchError
+from automatch.errors.job import JobCrashedError
+from automatch.errors.photo import ImageTimeoutError, ImageTooComplexError
+from automatch.vision.decode.image_header import OUT_OF_MEMORY_EXIT
+from automatch.vision.decode.upload_check import error_of, limits_from
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from automatch.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+_LENGTH = struct.Struct("<I")
+_MAX_HEAD = 4096
+_START_TIMEOUT_S = 30
+_HERE = Path(__file__).parent
+# Isolated from the environment and the user's own packages, so its paths come as arguments.
+# They go last: nothing beside the child may stand in for a standard module.
+_BOOTSTRAP = "import sys; sys.path += sys.argv[1:3]; import decode_child; decode_child.main()"
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedPhoto:
+    """The clean copies of a photo."""
+
+    pixels: npt.NDArray[np.uint8]
+    """The kept copy, (height, width, 3) RGB."""
+    kept_jpeg: bytes
+    thumbnail_jpeg: bytes
+
+
+class _ChildGoneError(Exception):
+    """The child closed its end: it is dead or about to be."""
+
+
+class _AnswerInvalidError(Exception):
+    """The child says what no healthy child says."""
+
+
+class Decoder:
+    """Decodes one photo at a time in a child process, which is started when first needed.
+
+    `close` may come from another thread and ends a running `decode`. The thread that decodes must
+    live on between photos: Linux ends a child with the *thread* that started it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the limits from *settings*; nothing is started yet."""
+        self._vision = settings.vision
+        self._config = {
+            "limits": asdict(limits_from(settings)),
+            "kept_side": settings.vision.kept_side,
+            "thumbnail_side": settings.vision.thumbnail_side,
+            "memory_mb": settings.vision.decode_memory_mb,
+            "cpu_s": settings.vision.decode_cpu_s,
+        }
+        self._one_photo = threading.Lock()
+        self._starting = threading.Lock()
+        self._closed = False
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def child_pid(self) -> int | None:
+        """The process id of the child; `None` while there is none."""
+        child = self._child
+        return child.pid if child else None
+
+    def decode(self, photo: bytes) -> DecodedPhoto:
+        """Return the clean copies of an encoded photo. Blocks without holding the GIL.
+
+        Raises:
+            UploadError: there are no bytes, or no photo of a supported type.
+            PhotoRejectedError: the photo is damaged or outside a limit.
+            JobCrashedError: the child died of something else than a limit, or `close` was called.
+        """
+        with self._one_photo:
+            child = self._running_child()
+            deadline = time.monotonic() + self._vision.decode_timeout_s
+            try:
+                _send(child, _LENGTH.pack(len(photo)), deadline)
+                _send(child, photo, deadline)
+                return self._read_answer(child, deadline)
+            except TimeoutError as exc:
+                self._end(child)
+                raise ImageTimeoutError from exc
+            except _ChildGoneError as exc:
+                raise self._why(child) from exc
+            except _AnswerInvalidError as exc:
+                self._end(child)
+                _log.warning("decoder child gave an invalid answer")
+                raise JobCrashedError from exc
+            except AutomatchError:
+                # An answer like any other: the child waits for the next photo.
+                raise
+            except BaseException:
+                # What is left of this answer must not be read as the next one's.
+                self._end(child)
+                raise
+
+    def close(self) -> None:
+        """End the child; later calls of `decode` fail."""
+        with self._starting:
+            self._closed = True
+            child = self._child
+        if child:
+            child.kill()
+        # Whoever reads from the child closes the pipes: a descriptor closed under a reader may
+        # by then be another file.
+        with self._one_photo:
+            if self._child:
+                self._end(self._child)
+
+    def _running_child(self) -> subprocess.Popen[bytes]:
+        child = self._child
+        if child and child.poll() is None:
+            return child
+        if child:
+            self._end(child)
+        with self._starting:
+            if self._closed:
+                raise JobCrashedError
+            try:
+                self._child = child = self._start()
+            except OSError as exc:
+                _log.warning("decoder child did not start", error=exc.strerror)
+                raise JobCrashedError from exc
+        try:
+            _read_head(child, time.monotonic() + _START_TIMEOUT_S)
+        except (TimeoutError, _ChildGoneError, _AnswerInvalidError) as exc:
+            self._end(child)
+            _log.warning("decoder child did not start", status=child.returncode)
+            raise JobCrashedError from exc
+        return child
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        config = json.dumps({**self._config, "parent": os.getpid()})
+        paths = [str(_HERE), str(Path(PIL.__file__).parents[1])]
+        child = subprocess.Popen(  # noqa: S603  (no part of the command comes from outside)
+            [sys.executable, "-I", "-c", _BOOTSTRAP, *paths, config],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={},
+            cwd="/",
+            # Ctrl-C is for the worker, which first finishes what it holds.
+            start_new_session=True,
+        )
+        for stream in (child.stdin, child.stdout):
+            if stream:
+                os.set_blocking(stream.fileno(), False)
+        return child
+
+    def _end(self, child: subprocess.Popen[bytes]) -> None:
+        child.kill()
+        child.wait()
+        for stream in (child.stdin, child.stdout):
+            if stream:
+                stream.close()
+        self._child = None
+
+    def _why(self, child: subprocess.Popen[bytes]) -> AutomatchError:
+        """Return what a child that closed its end died of."""
+        try:
+            status = child.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            status = None
+        self._end(child)
+        if status == OUT_OF_MEMORY_EXIT:
+            return ImageTooComplexError()
+        if status == -signal.SIGXCPU:
+            return ImageTimeoutError()
+        if not self._closed:
+            _log.warning("decoder child died", status=status)
+        return JobCrashedError()
+
+    def _read_answer(self, child: subprocess.Popen[bytes], deadline: float) -> DecodedPhoto:
+        head = _read_head(child, deadline)
+        if "code" in head:
+            message = head.get("message")
+            raise error_of(str(head["code"]), message if isinstance(message, str) else None)
+        try:
+            width, height = (int(side) for side in head["size"])
+            pixels, kept, thumbnail = (int(length) for length in head["lengths"])
+        except (KeyError, TypeError, ValueError) as exc:
+            raise _AnswerInvalidError from exc
+        # What read a stranger's file is not believed: no figure of it may make this process grow.
+        if (
+            not 0 < width <= self._vision.kept_side
+            or not 0 < height <= self._vision.kept_side
+            or pixels != 3 * width * height
+            or min(kept, thumbnail) < 1
+            or max(kept, thumbnail) > 2 * pixels + _MAX_HEAD
+        ):
+            raise _AnswerInvalidError
+        raw = _receive(child, pixels, deadline)
+        return DecodedPhoto(
+            pixels=np.frombuffer(raw, np.uint8).reshape(height, width, 3),
+            kept_jpeg=bytes(_receive(child, kept, deadline)),
+            thumbnail_jpeg=bytes(_receive(child, thumbnail, deadline)),
+        )
+
+
+def _read_head(child: subprocess.Popen[bytes], deadline: float) -> dict[str, Any]:
+    (length,) = _LENGTH.unpack(_receive(child, _LENGTH.size, deadline))
+    if length > _MAX_HEAD:
+        raise _AnswerInvalidError
+    try:
+        head = json.loads(_receive(child, length, deadline))
+    except ValueError as exc:
+        raise _AnswerInvalidError from exc
+    if not isinstance(head, dict):
+        raise _AnswerInvalidError
+    return head
+
+
+def _send(child: subprocess.Popen[bytes], data: bytes, deadline: float) -> None:
+    rest = memoryview(data)
+    while rest:
+        fd = _ready(child.stdin, select.POLLOUT, deadline)
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:
+            continue
+        except OSError as exc:
+            raise _ChildGoneError from exc
+
+
+def _receive(child: subprocess.Popen[bytes], length: int, deadline: float) -> bytearray:
+    data = bytearray(length)
+    rest = memoryview(data)
+    while rest:
+        fd = _ready(child.stdout, select.POLLIN, deadline)
+        try:
+            count = os.readv(fd, [rest])
+        except BlockingIOError:
+            continue
+        except OSError as exc:
+            raise _ChildGoneError from exc
+        if count == 0:
+            raise _ChildGoneError
+        rest = rest[count:]
+    return data
+
+
+def _ready(stream: IO[bytes] | None, event: int, deadline: float) -> int:
+    """Wait until *stream* can be read or written and return its descriptor."""
+    if stream is None:
+        raise _ChildGoneError
+    fd = stream.fileno()
+    poll = select.poll()
+    poll.register(fd, event)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        raise TimeoutError
+    return fd

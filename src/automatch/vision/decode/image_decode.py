@@ -1,0 +1,185 @@
+"""The picture in a photo file, upright and in RGB, by whichever library reads its kind.
+
+This is the only code that decodes, and it runs in the decoder's child process alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import pillow_heif
+from PIL import (
+    AvifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,  # noqa: F401  (Pillow reads EXIF with it, and later no file can be opened)
+    WebPImagePlugin,
+)
+
+if TYPE_CHECKING:
+    from automatch.vision.decode import image_header
+else:
+    import image_header
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Naming the plugin skips Pillow's guessing. A phone's multi-picture file (MPO) is a JPEG whose
+# first picture is the photo, and is read as that.
+_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
+    "jpeg": JpegImagePlugin.JpegImageFile,
+    "png": PngImagePlugin.PngImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+    "heif": pillow_heif.HeifImageFile,
+    "avif": AvifImagePlugin.AvifImageFile,
+}
+
+# One thread: the child may not start another, and the worker's photos go side by side anyway.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+pillow_heif.options.DECODE_THREADS = 1
+# The photo itself: a thumbnail in the file may show something else, and nobody asks for the rest.
+pillow_heif.options.THUMBNAILS = False
+pillow_heif.options.DEPTH_IMAGES = False
+pillow_heif.options.AUX_IMAGES = False
+
+# Everything that Pillow has been seen to raise about a file it cannot read.
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+
+# How the libraries say it: Pillow and libavif, libheif.
+_NO_MEMORY = ("out of memory", "memory allocation")
+
+
+def decode(data: bytes, limits: image_header.Limits, kept_side: int) -> Image.Image:
+    """Return the photo upright, in RGB, at most *kept_side* long, and with nothing else in it.
+
+    Raises:
+        image_file.PhotoFileError: the file cannot be used.
+    """
+    kind = image_header.check(data, limits)
+    try:
+        with _PLUGINS[kind](io.BytesIO(data)) as photo:
+            # Once more, for a decoder that reads another size out of the file than `check` did.
+            image_header.check_size(*photo.size, limits)
+            # A JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work.
+            photo.draft(None, _fit(photo.size, kept_side))
+            photo.load()
+            # HEIC may turn out to have another size than it said.
+            size = _fit(photo.size, kept_side)
+            turn = _TURNS.get(_orientation(photo))
+            image = _flatten(_shrink(_plain(photo), size))
+    except _DAMAGE as exc:
+        if any(words in str(exc).lower() for words in _NO_MEMORY):
+            raise MemoryError from exc
+        raise image_header.PhotoFileError("image_damaged") from exc
+    if turn is not None:
+        image = image.transpose(turn)
+    return Image.frombytes("RGB", image.size, image.tobytes())
+
+
+def _fit(size: tuple[int, int], side: int) -> tuple[int, int]:
+    scale = min(1.0, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _orientation(photo: Image.Image) -> int:
+    try:
+        value = photo.getexif().get(_ORIENTATION, 1)
+    except _DAMAGE:
+        # A broken side note does not make the picture unusable.
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Return *image* in a mode that can be resized: L, RGB, RGBA or CMYK."""
+    if image.mode.startswith("I"):
+        # Pillow's own conversion clips 16 bits to 8 instead of scaling them.
+        return image.point(lambda value: value * (1 / 256)).convert("L")
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image if image.mode in {"L", "RGB", "CMYK"} else image.convert("RGB")
+
+
+def _shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if image.size == size:
+        return image
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image.convert("RGB")
+    page = Image.new("RGB", image.size, "white")
+    page.paste(image, mask=image.getchannel("A"))
+    return page
+
+
+def thumbnail(image: Image.Image, side: int) -> Image.Image:
+    """Return *image* at most *side* long."""
+    return image.resize(_fit(image.size, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def warm_up() -> None:
+    """Make the libraries import all they import late, before opening files becomes impossible."""
+    for kind, plugin in _PLUGINS.items():
+        with plugin(io.BytesIO(_sample(kind))) as photo:
+            photo.load()
+            _orientation(photo)
+            _flatten(_shrink(_plain(photo), (8, 8))).tobytes()
+
+
+def _sample(kind: str) -> bytes:
+    if kind in _SAMPLES:
+        return base64.b64decode(_SAMPLES[kind])
+    out = io.BytesIO()
+    Image.new("RGBA" if kind == "png" else "RGB", (16, 16)).save(out, kind)
+    return out.getvalue()
+
+
+# Grey squares. Encoders of these kinds would keep threads and memory, and nobody else needs them.
+_SAMPLES = {
+    "heif": (
+        "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAA"
+        "AAAAAAAAAAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABegABAAAAAAAAAA4AAAAjaWluZgAAAAAAAQAAABVpbmZl"
+        "AgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA1mlwcnAAAAC3aXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAHv"
+        "AA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQArQgEBA3AAAAMAkAAAAwAAAwAeoCCB"
+        "BZbqSSmubgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAA"
+        "AAAABAAAAAQAAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAABZtZGF0AAAACigBrwUY"
+        "/SEkGsA="
+    ),
+    "avif": (
+        "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdA"
+        "AAAAAAAAAAAAAAAAAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAETAAAAHwAAAChpaW5m"
+        "AAAAAAABAAAAGmluZmUCAAAAAAEAAGF2MDFDb2xvcgAAAABqaXBycAAAAEtpcGNvAAAAFGlzcGUAAAAAAAAAEA"
+        "AAABAAAAAQcGl4aQAAAAADCAgIAAAADGF2MUOBAAwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABdpcG1hAAAAAAAA"
+        "AAEAAQQBAoMEAAAAJ21kYXQSAAoJGAz/2iAhoNCAMhAf94eFFd///+LAAAB1fWZY"
+    ),
+}

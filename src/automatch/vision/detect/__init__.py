@@ -1,0 +1,1 @@
+"""Face detectors, quality checks, and redaction of other people's faces."""

@@ -1,0 +1,193 @@
+"""Whether a photo shows one face, well enough to compare it.
+
+The limits are settings; docs/vision.md shows for each how far photos may be made worse before the
+embedding leaves its person.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from automatch.errors.photo import (
+    FaceBlurredError,
+    FaceCutOffError,
+    FaceLowConfidenceError,
+    FaceTooBrightError,
+    FaceTooDarkError,
+    FaceTooSmallError,
+    FaceTurnedError,
+    FaceUnclearError,
+    NoFaceError,
+    SeveralFacesError,
+)
+from automatch.model.faces import FaceBox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from automatch.settings.vision import VisionSettings
+    from automatch.vision.detect.detector import AlignedFace, Detection
+
+_BYSTANDER_SHARE = 1 / 2
+"""A face under this share of the largest one's side is a passer-by or a poster, not a second
+subject; what is much smaller the detector would not see anyway. In real double portraits the
+smaller face has four fifths of the other's side and more."""
+
+_LEAST_OVERLAP = 0.4
+"""With the box that was chosen, of what both cover. In 33 photos of two people the same face came
+to 0.68 and more in the clean copy, to 0.62 and more by the other detector, and another to 0."""
+
+_FACE = slice(30, 125)
+"""Where the face itself lies in a chip, in both directions."""
+
+_LIT = 80.0
+_MAX_GAIN = 4.0
+
+
+def choose_face(
+    findings: Sequence[Detection],
+    min_confidence: float,
+    photo: npt.NDArray[np.uint8],
+    chosen: FaceBox | None = None,
+) -> Detection:
+    """Return the one face that the photo is of.
+
+    Args:
+        findings: what the detector found, most certain first.
+        min_confidence: what scores less is no face to rely on.
+        photo: (height, width, 3), in whose pixels the findings are.
+        chosen: which of several the person said is theirs.
+
+    Raises:
+        NoFaceError: there is none.
+        FaceLowConfidenceError: there may be one.
+        SeveralFacesError: there are several of comparable size, and none of them is the chosen one.
+    """
+    if not findings:
+        raise NoFaceError
+    if chosen is not None and (own := _find_chosen(findings, photo, chosen)) is not None:
+        if own.confidence < min_confidence:
+            raise _low_confidence(own.confidence, min_confidence)
+        return own
+    faces = [finding for finding in findings if finding.confidence >= min_confidence]
+    if not faces:
+        raise _low_confidence(findings[0].confidence, min_confidence)
+    faces.sort(key=lambda face: face.side, reverse=True)
+    subjects = [face for face in faces if face.side >= _BYSTANDER_SHARE * faces[0].side]
+    if len(subjects) > 1:
+        raise SeveralFacesError(len(subjects), _shares(subjects, photo))
+    if chosen is not None:
+        # One face, and another one: whoever it is, nobody said that it is theirs.
+        raise NoFaceError("The face that you chose was not found again; use a photo of you alone.")
+    return faces[0]
+
+
+def _find_chosen(
+    findings: Sequence[Detection], photo: npt.NDArray[np.uint8], chosen: FaceBox
+) -> Detection | None:
+    overlaps = [
+        FaceBox.of_corners(*corners).overlap(chosen) for corners in _shares(findings, photo)
+    ]
+    best = int(np.argmax(overlaps))
+    return findings[best] if overlaps[best] >= _LEAST_OVERLAP else None
+
+
+def _low_confidence(score: float, min_confidence: float) -> FaceLowConfidenceError:
+    return FaceLowConfidenceError(
+        f"A face can only be guessed: it scores {score:.2f} and at least {min_confidence:g} is "
+        "needed; use a photo from the front, in good light, with nothing before your face.",
+        score,
+        min_confidence,
+    )
+
+
+def _shares(
+    faces: Sequence[Detection], photo: npt.NDArray[np.uint8]
+) -> tuple[tuple[float, float, float, float], ...]:
+    height, width = photo.shape[:2]
+    boxes = (face.box for face in faces)
+    return tuple(
+        (box.left / width, box.top / height, box.right / width, box.bottom / height)
+        for box in boxes
+    )
+
+
+def measure(finding: Detection, aligned: AlignedFace) -> dict[str, float]:
+    """Return the figures of a face, see `FaceExtraction.quality`."""
+    grey = aligned.chip.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    brightness = float(grey[_FACE, _FACE].mean())
+    # Edges weaken with the light, and a dark photo is not a blurred one.
+    grey *= min(_MAX_GAIN, max(1.0, _LIT / max(float(grey.mean()), 1.0)))
+    inner = grey[1:-1, 1:-1]
+    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * inner
+    return {
+        "face_side_px": float(finding.side),
+        "sharpness": round(float(laplacian.var()), 2),
+        "brightness": round(brightness, 2),
+        "confidence": round(finding.confidence, 3),
+        "turn_degrees": round(aligned.turn, 1),
+        "inside": round(aligned.inside, 3),
+    }
+
+
+def check_quality(quality: dict[str, float], vision: VisionSettings) -> None:
+    """Let a face pass that can be compared.
+
+    Raises:
+        FaceUnclearError: it cannot; its subclass and message say why, and by how much.
+    """
+    for complaint in _complaints(quality, vision):
+        raise complaint
+
+
+def _complaints(quality: dict[str, float], vision: VisionSettings) -> Iterator[FaceUnclearError]:
+    """Yield what is wrong, what hides the rest first: a dark face measures as blurred, too."""
+    if (side := quality["face_side_px"]) < vision.min_face_side:
+        yield FaceTooSmallError(
+            f"The face is only {side:.0f} pixels wide and at least {vision.min_face_side} are "
+            "needed; use a photo taken closer to you.",
+            side,
+            vision.min_face_side,
+        )
+    if (inside := quality["inside"]) < vision.min_inside:
+        yield FaceCutOffError(
+            f"The photo shows only {inside:.0%} of the face and what surrounds it, and at least "
+            f"{vision.min_inside:.0%} are needed; use one with the whole face and some room "
+            "around it.",
+            inside,
+            vision.min_inside,
+        )
+    if (brightness := quality["brightness"]) < vision.min_brightness:
+        yield FaceTooDarkError(
+            f"The face is too dark: its brightness is {brightness:.0f} of 255 and at least "
+            f"{vision.min_brightness:g} is needed; turn towards a window or a lamp.",
+            brightness,
+            vision.min_brightness,
+        )
+    if brightness > vision.max_brightness:
+        yield FaceTooBrightError(
+            f"The face is too bright: its brightness is {brightness:.0f} of 255 and at most "
+            f"{vision.max_brightness:g} is possible; step out of the direct light or switch the "
+            "flash off.",
+            brightness,
+            vision.max_brightness,
+        )
+    if (turn := quality["turn_degrees"]) > vision.max_turn_degrees:
+        yield FaceTurnedError(
+            f"The face is turned to a side by about {turn:.0f} degrees and at most "
+            f"{vision.max_turn_degrees:g} are possible; look straight into the camera.",
+            turn,
+            vision.max_turn_degrees,
+        )
+    if (sharpness := quality["sharpness"]) < vision.min_sharpness:
+        yield FaceBlurredError(
+            f"The face is blurred: its sharpness is {sharpness:.1f} and at least "
+            f"{vision.min_sharpness:g} is needed; hold the camera still, clean its lens, or choose "
+            "a sharper photo.",
+            sharpness,
+            vision.min_sharpness,
+        )

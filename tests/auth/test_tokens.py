@@ -1,0 +1,81 @@
+"""Access tokens: what is issued is what is read back, and nothing else is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import Headers
+
+from automatch.auth.tokens import Tokens, bearer_token
+from automatch.errors.auth import TokenInvalidError, TokenMissingError
+from automatch.model.people import Role, User
+from automatch.settings.server import AuthSettings
+
+TOKENS = Tokens("k" * 43, AuthSettings())
+USER = User(
+    id=uuid4(),
+    email="linh@example.org",
+    app_metadata={"provider": "email"},
+    user_metadata={},
+    created_at=datetime.now(UTC),
+    last_sign_in_at=None,
+)
+
+
+def test_person_is_read_back() -> None:
+    session_id = uuid4()
+
+    claims = TOKENS.verify(TOKENS.issue(USER, session_id))
+
+    assert claims.role is Role.AUTHENTICATED
+    assert (claims.subject, claims.session_id) == (USER.id, session_id)
+    assert claims.email == USER.email
+
+
+@pytest.mark.parametrize("role", [Role.ANON, Role.SERVICE])
+def test_key_of_the_project_is_read_back_as_nobody(role: Role) -> None:
+    claims = TOKENS.verify(TOKENS.issue_key(role))
+
+    assert (claims.role, claims.subject, claims.session_id) == (role, None, None)
+
+
+def test_key_of_a_role_that_is_a_persons_is_no_token_of_one() -> None:
+    with pytest.raises(TokenInvalidError):
+        TOKENS.verify(TOKENS.issue_key(Role.AUTHENTICATED))
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_refused_and_nothing_else_happens(text: str) -> None:
+    with pytest.raises(TokenInvalidError):
+        TOKENS.verify(text)
+
+
+@given(st.lists(st.binary(max_size=60), min_size=3, max_size=3), st.integers(0, 2))
+def test_any_parts_of_a_token_are_refused(parts: list[bytes], kept: int) -> None:
+    whole = TOKENS.issue(USER, uuid4()).split(".")
+    changed = [part.hex() for part in parts]
+    changed[kept] = whole[kept]
+
+    with pytest.raises(TokenInvalidError):
+        TOKENS.verify(".".join(changed))
+
+
+@pytest.mark.parametrize("value", ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c "])
+def test_bearer_token_is_read(value: str) -> None:
+    assert bearer_token(Headers({"authorization": value})) == "a.b.c"
+
+
+@pytest.mark.parametrize("sent", [[], [""], ["Bearer"], ["Bearer "], ["a.b.c"]])
+def test_request_without_token_is_told_so(sent: list[str]) -> None:
+    with pytest.raises(TokenMissingError):
+        bearer_token(Headers(raw=[(b"authorization", value.encode()) for value in sent]))
+
+
+@pytest.mark.parametrize("sent", [["Basic a"], ["Bearer a", "Bearer a"], ["", "Bearer a"]])
+def test_request_with_something_else_is_refused(sent: list[str]) -> None:
+    with pytest.raises(TokenInvalidError):
+        bearer_token(Headers(raw=[(b"authorization", value.encode()) for value in sent]))

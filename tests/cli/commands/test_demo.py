@@ -1,0 +1,68 @@
+"""The demo: a real photo finds some of the simulated people, and they leave without a trace."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from automatch.app import make_photos
+from automatch.services.demo_school import empty_school, fill_school
+from automatch.settings import Settings
+from automatch.settings.database import PoolSettings
+from automatch.store.database import Database
+from tests.support.photos import astronaut, encode, hopper
+from tests.support.system import System
+
+pytestmark = pytest.mark.anyio
+
+
+async def _fill(settings: Settings, dsn: str, count: int) -> None:
+    async with Database(dsn, PoolSettings(), name="test") as db:
+        async for _ in fill_school(db, make_photos(settings), school="UIT", count=count, seed=1):
+            pass
+
+
+@pytest.mark.parametrize("photo", [astronaut, hopper], ids=["astronaut", "hopper"])
+async def test_first_real_photo_finds_simulated_people(
+    system: System, settings: Settings, photo
+) -> None:
+    await _fill(settings, system.database.worker, 300)
+    person = await system.join("female")
+
+    job = await person.matched(encode(photo()))
+
+    feed = await person.feed()
+    assert job["match_count"] == len(feed) >= 3
+    assert all(match["simulated"] for match in feed)
+    image = await person.client.get(feed[0]["face"]["image_url"])
+    assert image.headers["content-type"] == "image/jpeg"
+
+
+async def test_filling_twice_changes_nothing(system: System, settings: Settings) -> None:
+    await _fill(settings, system.database.worker, 4)
+    await _fill(settings, system.database.worker, 4)
+
+    async with await psycopg.AsyncConnection.connect(system.database.owner) as conn:
+        cursor = await conn.execute("select count(*) from profiles where simulated")
+        assert await cursor.fetchone() == (4,)
+
+
+async def test_removal_leaves_only_the_real(system: System, settings: Settings) -> None:
+    await _fill(settings, system.database.worker, 100)
+    person = await system.join("female")
+    await person.matched(encode(astronaut()))
+    assert await person.feed()
+
+    async with Database(system.database.worker, PoolSettings(), name="test") as db:
+        removed = [None async for _ in empty_school(db, make_photos(settings))]
+
+    assert len(removed) == 100
+    assert await person.feed() == []
+    async with await psycopg.AsyncConnection.connect(system.database.owner) as conn:
+        cursor = await conn.execute(
+            "select (select count(*) from profiles), (select count(*) from faces),"
+            " (select count(*) from matches)"
+        )
+        assert await cursor.fetchone() == (1, 1, 0)
+    files = {path.name.partition(".")[0] for path in (settings.home / "photos").rglob("*.jpg")}
+    assert len(files) == 1

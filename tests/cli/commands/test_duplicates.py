@@ -1,0 +1,168 @@
+"""Accounts that look like one person, as workers find them and operators see them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import subprocess
+import sys
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from PIL import ImageOps
+
+from automatch.app import make_photos
+from automatch.settings.storage import RetentionSettings
+from automatch.settings.worker import WorkerSettings
+from automatch.store.database import Database as Pool
+from automatch.worker.maintenance import Scheduler
+from tests.http.routes.test_admin import Operator
+from tests.http.test_errors import check
+from tests.support import build
+from tests.support.build import connect
+from tests.support.command import environment
+from tests.support.photos import astronaut, encode, hopper
+from tests.support.postgres import Database, TestCluster
+from tests.support.system import Person, System
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+
+
+async def looked(system: System) -> None:
+    """Do the duty of a worker now."""
+    async with Pool(system.database.worker, system.settings.pool, name="test") as db:
+        retention = RetentionSettings(min_free_mb=0)
+        duties = Scheduler(db, make_photos(system.settings), WorkerSettings(), retention)
+        await duties.look_for_same_person()
+
+
+async def two_accounts(system: System) -> tuple[Person, Person]:
+    """Return a woman's and a man's account with one face, and leave a stranger beside them."""
+    she, he = await system.join(), await system.join("male")
+    await she.matched(encode(astronaut()))
+    await he.matched(encode(ImageOps.mirror(astronaut())))
+    await (await system.join()).matched(encode(hopper()))
+    await looked(system)
+    return she, he
+
+
+async def test_second_account_of_a_person_is_told_to_the_operator_and_to_nobody_else(
+    system: System,
+) -> None:
+    she, he = await two_accounts(system)
+    told = await Operator(system).told("GET", "/duplicates")
+
+    assert told["match"] is True
+    [pair] = told["duplicates"]
+    assert {pair["profile_a_id"], pair["profile_b_id"]} == {she.id, he.id}
+    assert pair["u"] < 0.385
+    assert (pair["state"], pair["model"], pair["same_gender"]) == ("open", "dlib", False)
+    assert len(await she.feed()) == 1
+    check(await she.get("/api/admin/duplicates"), 403, "forbidden")
+    exported = await she.get("/api/profile")
+    assert "duplicate" not in exported.text
+
+
+async def test_operator_decides_and_it_is_written_down_with_a_name(system: System) -> None:
+    await two_accounts(system)
+    operator = Operator(system)
+    [pair] = (await operator.told("GET", "/duplicates?state=open"))["duplicates"]
+    answer = await operator.ask(
+        "PUT", f"/duplicates/{pair['id']}", {"state": "dismissed"}, x_actor="Linh"
+    )
+    assert answer.status_code == 204
+
+    [after] = (await operator.told("GET", "/duplicates?state=dismissed&limit=1"))["duplicates"]
+    assert after["decided_by"] == "service_role:Linh"
+    assert (await operator.told("GET", "/duplicates?state=open"))["duplicates"] == []
+    [entry] = (await operator.told("GET", "/audit"))["entries"]
+    assert (entry["action"], entry["details"]["state"]) == ("same_person", "dismissed")
+
+
+async def test_accounts_of_one_person_can_be_kept_from_matching(system: System) -> None:
+    she, he = await two_accounts(system)
+    operator = Operator(system)
+    async with she.stream() as events:
+        assert (await anext(events)).kind == "ready"
+        assert await operator.told("PUT", "/duplicates/matching", {"match": False}) == {
+            "match": False
+        }
+        async for event in events:
+            if event.kind == "gone":
+                break
+    assert await she.feed() == await he.feed() == []
+    await operator.told("PUT", "/duplicates/matching", {"match": True})
+
+    assert len(await she.feed()) == len(await he.feed()) == 1
+
+
+async def test_strange_decisions_are_refused(server: System, subtests: pytest.Subtests) -> None:
+    operator = Operator(server)
+    for path, body in [
+        (f"/duplicates/{uuid4()}", {"state": "maybe"}),
+        (f"/duplicates/{uuid4()}", {}),
+        (f"/duplicates/{uuid4()}", {"state": "open", "u": 0}),
+        ("/duplicates/matching", {"match": "no"}),
+        ("/duplicates/matching", {"match": None}),
+    ]:
+        with subtests.test(path, body=body):
+            check(await operator.ask("PUT", path, body), 422, "input_invalid")
+    for query in ("state=maybe", "limit=0", "limit=501"):
+        with subtests.test(query):
+            check(await operator.ask("GET", f"/duplicates?{query}"), 422, "input_invalid")
+    with subtests.test("nobody"):
+        answer = await operator.ask("PUT", f"/duplicates/{uuid4()}", {"state": "confirmed"})
+        check(answer, 404, "not_found")
+
+
+def run(cluster: TestCluster, database: Database, *arguments: str) -> subprocess.CompletedProcess:
+    env = environment(cluster.settings.home) | {"AUTOMATCH_DATABASE_URL": database.owner}
+    return subprocess.run(
+        [sys.executable, "-m", "automatch", "duplicates", *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+def told(done: subprocess.CompletedProcess) -> str:
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return str(done.stdout)
+
+
+def a_pair(conn: psycopg.Connection) -> UUID:
+    for gender in ("female", "male"):
+        build.a_face(conn, build.a_profile(conn, gender=gender), build.unit(0))
+    conn.execute("select public.look_for_same_person()")
+    conn.commit()
+    return build.one(conn, "select id from automatch.suspected_duplicates")
+
+
+async def test_command_lists_decides_and_switches(cluster: TestCluster, database: Database) -> None:
+    with connect(database.owner) as conn:
+        pair = str(a_pair(conn))
+    listed = told(run(cluster, database, "list"))
+    assert pair in listed
+    assert "match like any two" in listed
+    assert told(run(cluster, database, "confirm", pair)) == "The pair is confirmed.\n"
+    assert "No such pair." in told(run(cluster, database, "list"))
+    [shown] = json.loads(told(run(cluster, database, "list", "--state", "all", "--json")))[
+        "duplicates"
+    ]
+    assert (shown["id"], shown["decided_by"]) == (pair, f"cli:{getpass.getuser()}")
+    told(run(cluster, database, "dismiss", pair))
+    told(run(cluster, database, "reopen", pair))
+    assert "do not match" in told(run(cluster, database, "matching", "off"))
+    assert json.loads(told(run(cluster, database, "matching", "--json"))) == {"match": False}
+
+
+async def test_command_says_what_it_cannot_do(cluster: TestCluster, database: Database) -> None:
+    unknown = run(cluster, database, "dismiss", str(uuid4()))
+    misspelt = run(cluster, database, "matching", "maybe")
+
+    assert (unknown.returncode, misspelt.returncode) == (1, 2)
+    assert unknown.stderr.strip().endswith("one of the two may have left.")

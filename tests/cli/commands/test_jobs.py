@@ -1,0 +1,214 @@
+"""`automatch jobs`, as a process: on a given server, beside a running instance, and with none."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from automatch.cli.commands.jobs import app
+from tests.support import build
+from tests.support.build import a_face, a_job, a_profile, claim, complete, connect, one
+from tests.support.command import environment, run_command, running_up
+from tests.support.postgres import Database, TestCluster
+
+# Several processes a test, each of which starts an interpreter.
+pytestmark = pytest.mark.timeout(240)
+
+_NO_JOB = str(UUID(int=0))
+Jobs = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def jobs(cluster: TestCluster, database: Database) -> Jobs:
+    """Give `automatch jobs` on the test's own database."""
+    env = environment(cluster.settings.home) | {"AUTOMATCH_DATABASE_URL": database.owner}
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "automatch", "jobs", *map(str, arguments)],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+
+    return run
+
+
+def _told(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def _failed(conn: psycopg.Connection, code: str) -> UUID:
+    job = a_job(conn, a_face(conn, a_profile(conn)))
+    _, token = claim(conn)
+    assert one(conn, "select public.fail_match_job(%s, %s, %s, 'Why.')", job, token, code)
+    return job
+
+
+def test_jobs_are_listed_and_shown(jobs: Jobs, database: Database) -> None:
+    with connect(database.owner) as conn:
+        failed = _failed(conn, "no_face")
+        waiting = a_job(conn, a_face(conn, a_profile(conn, school="[bold]HUST\x1b[2J")))
+
+    listed = jobs("list")
+    shown = jobs("show", failed)
+    by_code = _told(jobs("list", "--code", "no_face", "--limit", "5", "--json"))
+    by_status = _told(jobs("list", "--status", "pending", "--json"))
+    one_job = _told(jobs("show", failed, "--json"))
+
+    assert listed.returncode == shown.returncode == 0
+    for job in (failed, waiting):
+        assert str(job) in listed.stdout
+    assert "[bold]HUST?[2J" in listed.stdout
+    assert "no_face: Why." in shown.stdout
+    assert [job["id"] for job in by_code["jobs"]] == [str(failed)]
+    assert [job["id"] for job in by_status["jobs"]] == [str(waiting)]
+    assert one_job["job"] == by_code["jobs"][0]
+    assert one_job["job"]["error"] == {"code": "no_face", "message": "Why."}
+
+
+def test_queue_is_paused_and_let_go_on_and_who_did_it_is_told(
+    jobs: Jobs, database: Database
+) -> None:
+    with connect(database.owner) as conn:
+        a_job(conn, a_face(conn, a_profile(conn)))
+
+    assert _told(jobs("pause", "--school", "UIT", "--json")) == {"waiting": 1}
+    assert jobs("pause").stdout == "The queue is paused; jobs that wait: 1.\n"
+    assert jobs("resume", "--school", "UIT").stdout == "UIT goes on; jobs that wait: 1.\n"
+    audit = _told(jobs("audit", "--json"))
+    table = jobs("audit", "--limit", "1")
+
+    assert [entry["action"] for entry in audit["entries"]] == ["resume", "pause", "pause"]
+    assert {entry["actor"] for entry in audit["entries"]} == {f"cli:{getpass.getuser()}"}
+    assert "resume" in table.stdout
+    assert "pause" not in table.stdout
+
+
+def test_queue_is_bounded_and_shown_at_a_glance(jobs: Jobs, database: Database) -> None:
+    with connect(database.owner) as conn:
+        a_job(conn, a_face(conn, a_profile(conn)))
+        conn.execute("select public.pause_match_jobs('UIT')")
+
+    assert _told(jobs("concurrency", "4", "--json")) == {"jobs": 4}
+    stats = _told(jobs("stats", "--json"))
+    glance = jobs("stats")
+    undone = jobs("concurrency", "none")
+
+    assert stats["queue"]["paused_schools"] == ["UIT"]
+    assert (stats["queue"]["concurrency"], stats["queue"]["deferred"]) == (4, 1)
+    assert stats["statuses"][0]["count"] == 1
+    assert "UIT" in glance.stdout
+    assert undone.stdout == "Each worker holds as many jobs as its settings say.\n"
+
+
+def test_failed_jobs_are_retried_and_waiting_ones_cancelled(jobs: Jobs, database: Database) -> None:
+    with connect(database.owner) as conn:
+        crashed, faceless = _failed(conn, "job_crashed"), _failed(conn, "no_face")
+
+    assert jobs("retry", "--code", "job_crashed").stdout == "Failed jobs that run again: 1.\n"
+    assert _told(jobs("retry", faceless, "--json")) == {"count": 1}
+    assert jobs("cancel", crashed, faceless, uuid4()).stdout == "Jobs cancelled: 2 of 3.\n"
+    assert _told(jobs("retry", "--all", "--json")) == {"count": 2}
+    assert _told(jobs("prioritize", crashed, "--priority", "3", "--json")) == {"count": 1}
+    with connect(database.owner) as conn:
+        assert one(conn, "select priority from match_jobs where id = %s", crashed) == 3
+
+
+def test_photo_is_searched_for_with_another_threshold(jobs: Jobs, database: Database) -> None:
+    with connect(database.owner) as conn:
+        (_, face), _ = build.a_pair(conn, similarity=0.45)
+        job = a_job(conn, face)
+        assert complete(conn, *claim(conn)) == 0
+
+    told = jobs("requeue", job, "--threshold", "0.4")
+
+    with connect(database.owner) as conn:
+        new, token = claim(conn)
+        assert complete(conn, new, token) == 1
+    assert told.stdout == f"Job {new} searches once more.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["show", _NO_JOB], "no job with this id"),
+        (["requeue", _NO_JOB], "nothing here"),
+        (["pause", "--school", "Nowhere"], "No profile names this school"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_1(
+    jobs: Jobs, arguments: list[str], words: str
+) -> None:
+    refused = jobs(*arguments)
+
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert words in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "1"],
+        ["retry"],
+        ["retry", "--all", "--code", "no_face"],
+        ["cancel"],
+        ["concurrency", "0"],
+        ["concurrency", "many"],
+        ["list", "--status", "done"],
+        ["list", "--limit", "0"],
+        ["requeue", _NO_JOB, "--threshold", "1.5"],
+        ["prioritize", _NO_JOB, "--priority", "4"],
+        ["explode"],
+    ],
+    ids=" ".join,
+)
+def test_misuse_is_exit_code_2_and_touches_no_database(arguments: list[str]) -> None:
+    # In this process: they end before anything is opened.
+    misused = CliRunner().invoke(app, arguments)
+
+    assert misused.exit_code == 2
+    assert misused.stdout == ""
+    assert "Usage: " in misused.stderr
+
+
+def test_help_names_every_command_and_what_it_takes() -> None:
+    overview = CliRunner().invoke(app, ["--help"]).stdout
+    for command in app.registered_commands:
+        assert command.callback is not None
+        name = command.name or command.callback.__name__
+        assert f" {name} " in overview
+        assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0
+
+
+def test_queue_can_be_looked_at_while_nothing_runs_and_beside_an_instance(
+    empty_home: Path,
+) -> None:
+    too_early = run_command(empty_home, "jobs", "stats")
+    assert too_early.returncode == 1
+    assert "automatch migrate" in too_early.stderr
+    run_command(empty_home, "migrate")
+
+    paused = run_command(empty_home, "jobs", "pause")
+    with running_up(empty_home):
+        beside = run_command(empty_home, "jobs", "stats", "--json")
+
+    assert paused.stdout == "The queue is paused; jobs that wait: 0.\n"
+    assert json.loads(beside.stdout)["queue"]["paused"] is True

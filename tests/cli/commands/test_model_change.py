@@ -1,0 +1,342 @@
+"""Changing the model of a running system: real photos, real workers, a tiny second model."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from automatch.settings import Settings
+from automatch.settings.worker import WorkerSettings
+from tests.support.build import connect, one
+from tests.support.command import environment, run_command
+from tests.support.onnx_models import add_model, tiny_model
+from tests.support.photos import encode, hopper, portrait, scene_without_face
+from tests.support.postgres import Database, TestCluster
+from tests.support.system import Person, System, running_worker
+from tests.support.waiting import until
+from tests.support.workers import Workers, worker_programs
+
+pytestmark = pytest.mark.anyio
+MODEL = "tiny"
+DIMENSIONS = 48
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Look for a change, and for lost claims, often."""
+    worker = WorkerSettings(poll_s=60, sweep_s=0.1, lease_s=4, heartbeat_s=1)
+    return settings.model_copy(update={"worker": worker})
+
+
+@pytest.fixture(autouse=True)
+def tiny(settings: Settings, cluster: TestCluster) -> Path:
+    """Put a second model into the data folder, to which only copies of one photo are alike."""
+    settings.home.mkdir(mode=0o700, exist_ok=True)
+    secrets = settings.home / "secrets.json"
+    secrets.write_bytes((cluster.settings.home / "secrets.json").read_bytes())
+    secrets.chmod(0o600)
+    return add_model(
+        settings.home,
+        MODEL,
+        tiny_model(DIMENSIONS, side=150),
+        dimensions=DIMENSIONS,
+        midpoint=0.3,
+        width=0.03,
+    )
+
+
+@pytest.fixture
+def watcher(database: Database) -> Iterator[psycopg.Connection]:
+    with connect(database.owner, autocommit=True) as conn:
+        yield conn
+
+
+def automatch(settings: Settings, database: Database, *arguments: str) -> str:
+    """Run a command of `automatch models` on the test's database; what it printed."""
+    answer = run_command(
+        settings.home, "models", *arguments, setting=("AUTOMATCH_DATABASE_URL", database.owner)
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+async def command(settings: Settings, database: Database, *arguments: str) -> str:
+    return await asyncio.to_thread(automatch, settings, database, *arguments)
+
+
+@asynccontextmanager
+async def watching(settings: Settings, database: Database) -> AsyncIterator[subprocess.Popen[str]]:
+    """Run `automatch models use` beside the test, without agreeing to anything."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "automatch", "models", "use", MODEL],
+        env=environment(settings.home) | {"AUTOMATCH_DATABASE_URL": database.owner},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        await asyncio.to_thread(process.communicate)
+
+
+def embeddings(conn: psycopg.Connection) -> dict[str, int]:
+    """How many faces are known with how many numbers, by model."""
+    rows = conn.execute(
+        "select embedding_model, vector_dims(embedding), count(*) from public.faces"
+        " where embedding is not null group by 1, 2"
+    ).fetchall()
+    return {f"{model}:{dimensions}": count for model, dimensions, count in rows}
+
+
+async def wait(condition, what: str):
+    return await asyncio.to_thread(until, condition, what)
+
+
+async def couple(system: System) -> tuple[Person, Person]:
+    """Let a woman and a man upload photos that show one face."""
+    she, he = await system.join("female"), await system.join("male")
+    assert (await she.matched(portrait(1)))["status"] == "completed"
+    assert (await he.matched(portrait(2)))["match_count"] == 1
+    return she, he
+
+
+def by_model(conn: psycopg.Connection) -> dict[str, int]:
+    """How many matches are scored with each model."""
+    rows = conn.execute(
+        "select s.model, count(*) from public.matches as m"
+        " join automatch.similarity_scales as s on s.version = m.scale_version group by 1"
+    ).fetchall()
+    return dict(rows)
+
+
+async def test_the_model_changes_while_people_upload_and_back(
+    system: System, settings: Settings, database: Database, watcher: psycopg.Connection
+) -> None:
+    she, he = await couple(system)
+    stranger = await system.join("male")
+    # Another face, which dlib finds alike.
+    assert (await stranger.matched(encode(hopper())))["match_count"] == 1
+    assert embeddings(watcher) == {"dlib:128": 3}
+
+    told = await command(settings, database, "use", MODEL)
+    assert "By 3 photos: 4 matches now, 2 with the new model; 2 in both, 2 go, 0 come" in told
+    assert f"Put {MODEL} in use? Say so with --yes" in told
+    assert embeddings(watcher) == {"dlib:128": 3}
+    # Comes in after everything was seen: by both models, before the change can be finished.
+    assert (await he.matched(portrait(3)))["status"] == "completed"
+    assert f"{MODEL} is in use; it has seen 4 photos" in await command(
+        settings, database, "use", MODEL, "--yes"
+    )
+
+    assert embeddings(watcher) == {f"{MODEL}:{DIMENSIONS}": 4}
+    # The worker that was running all the time uses it, and finds by it.
+    job = await stranger.matched(portrait(4))
+    assert (job["status"], job["match_count"]) == ("completed", 1)
+    assert embeddings(watcher) == {f"{MODEL}:{DIMENSIONS}": 5}
+    await wait(lambda: by_model(watcher) == {MODEL: 3, "dlib": 1}, "matches that followed")
+    assert len(await she.feed()) == 2
+
+    told = await command(settings, database, "rollback", "--yes")
+    assert "dlib is in use again; 1 photos" in told
+    await wait(lambda: embeddings(watcher) == {"dlib:128": 5}, "the last photo seen by dlib")
+    assert (await she.matched(portrait(5)))["status"] == "completed"
+    await wait(lambda: set(by_model(watcher)) == {"dlib"}, "matches that went back")
+    assert f"{MODEL} is given up" in await command(settings, database, "retire", "--yes")
+    assert await command(settings, database, "status") == "dlib is in use.\n"
+
+
+async def test_cards_that_only_the_old_model_found_leave_the_feed_once_it_is_given_up(
+    system: System, settings: Settings, database: Database, watcher: psycopg.Connection
+) -> None:
+    she, _ = await couple(system)
+    stranger = await system.join("male")
+    assert (await stranger.matched(encode(hopper())))["match_count"] == 1
+    await command(settings, database, "use", MODEL, "--yes")
+    await wait(lambda: by_model(watcher) == {MODEL: 1, "dlib": 1}, "matches that followed")
+    assert len(await she.feed()) == 2
+
+    assert "dlib is given up" in await command(settings, database, "retire", "--yes")
+
+    await wait(lambda: by_model(watcher) == {MODEL: 1}, "the match of the old model gone")
+    assert len(await she.feed()) == 1
+    assert await stranger.feed() == []
+
+
+async def test_a_photo_that_shows_nobody_any_more_is_told_with_its_reason(
+    system: System, settings: Settings, database: Database, watcher: psycopg.Connection
+) -> None:
+    she, _ = await couple(system)
+    folder = settings.home / "photos"
+    path, face = watcher.execute(
+        "select image_path, id from public.faces where profile_id = %s", [she.id]
+    ).fetchone()
+    (folder / f"{path}.jpg").write_bytes(encode(scene_without_face()))
+
+    told = await command(settings, database, "use", MODEL, "--yes")
+
+    assert "Not seen, no_face: 1 photos (No face was found" in told
+    assert str(face) in told
+    assert "it has seen 1 photos" in told
+    assert str(face) in await command(settings, database, "status")
+    assert one(watcher, "select count(*) from public.face_index") == 1
+
+
+async def test_whoever_withdraws_during_the_change_is_in_neither_model(
+    system: System, settings: Settings, database: Database, watcher: psycopg.Connection
+) -> None:
+    she, he = await couple(system)
+    await command(settings, database, "use", MODEL)
+    assert one(watcher, "select count(*) from automatch_shadow.face_index") == 2
+    text = (await he.get("/api/profile/consent")).json()
+    answer = await he.client.put(
+        "/api/profile/consent",
+        headers=he.headers,
+        json={"version": text["version"], "granted": False},
+    )
+    assert answer.status_code == 200
+    assert one(watcher, "select count(*) from automatch_shadow.face_index") == 1
+    await command(settings, database, "use", MODEL, "--yes")
+
+    assert one(watcher, "select count(*) from public.faces") == 1
+    assert (await she.matched(portrait(6)))["match_count"] == 0
+    assert await she.feed() == []
+
+
+async def test_searchers_see_one_model_or_the_other_and_never_both(
+    system: System, settings: Settings, database: Database, watcher: psycopg.Connection
+) -> None:
+    she, _ = await couple(system)
+    await command(settings, database, "use", MODEL)
+    stop = asyncio.Event()
+    outcomes: set[tuple[str, int, int]] = set()
+
+    def search() -> None:
+        # As a job does: the embedding and those it is compared with, in one statement.
+        with connect(database.owner, autocommit=True) as conn:
+            while not stop.is_set():
+                row = conn.execute(
+                    "select f.embedding_model, vector_dims(f.embedding), count(s.face_id)"
+                    " from public.faces as f"
+                    " left join lateral public.find_similar_faces_filtered("
+                    " f.embedding, 'UIT', 'female', f.profile_id, 0.1) as s on true"
+                    " where f.profile_id = %s group by 1, 2",
+                    [she.id],
+                ).fetchone()
+                outcomes.add(row)
+
+    searching = [asyncio.create_task(asyncio.to_thread(search)) for _ in range(2)]
+    try:
+        for change in (("use", MODEL, "--yes"), ("rollback", "--yes"), ("use", MODEL, "--yes")):
+            await command(settings, database, *change)
+    finally:
+        stop.set()
+        await asyncio.gather(*searching)
+
+    assert outcomes == {("dlib", 128, 1), (MODEL, DIMENSIONS, 1)}
+
+
+async def test_a_worker_with_nothing_to_do_does_not_hold_the_change_up(
+    server: System, settings: Settings, database: Database, cluster: TestCluster, embedder
+) -> None:
+    async with (
+        watching(settings, database) as process,
+        running_worker(settings, cluster.secrets, embedder),
+    ):
+        told, _ = await asyncio.to_thread(process.communicate, timeout=60)
+
+    assert "By 0 photos" in told
+    assert process.returncode == 0
+
+
+@pytest.fixture
+def workers(settings: Settings, cluster: TestCluster, database: Database) -> Iterator[Workers]:
+    """Give workers as processes on the data folder of the test."""
+    with worker_programs(
+        cluster,
+        settings.home,
+        database.owner,
+        worker__lease_s=2,
+        worker__heartbeat_s=0.5,
+        worker__sweep_s=0.1,
+        worker__poll_s=1,
+        vision__threads=1,
+        retention__min_free_mb=0,
+    ) as programs:
+        yield programs
+
+
+async def _filled(server: System, settings: Settings, cluster: TestCluster, embedder) -> None:
+    async with running_worker(settings, cluster.secrets, embedder):
+        for number in range(6):
+            person = await server.join("female" if number % 2 else "male")
+            for more in range(2):
+                assert (await person.matched(portrait(10 * number + more)))["status"] == "completed"
+
+
+async def test_killed_anywhere_it_goes_on(
+    server: System,
+    settings: Settings,
+    database: Database,
+    cluster: TestCluster,
+    embedder,
+    watcher: psycopg.Connection,
+    workers: Workers,
+) -> None:
+    await _filled(server, settings, cluster, embedder)
+    seen = "select done from automatch.model_changes"
+    # The command alone, killed before a worker has looked at anything.
+    async with watching(settings, database):
+        await wait(lambda: one(watcher, "select count(*) from automatch.model_changes"), "begun")
+    # A worker, killed in the middle of photos, again and again.
+    for least in (1, 3, 5):
+        (program,) = await asyncio.to_thread(workers.start_ready, 1)
+        await wait(lambda least=least: one(watcher, seen) >= least, f"{least} photos seen")
+        program.send(signal.SIGKILL)
+        await asyncio.to_thread(program.process.wait, 30)
+    assert embeddings(watcher) == {"dlib:128": 12}
+    # Another command while two workers go on, and that killed as well.
+    await asyncio.to_thread(workers.start_ready, 2)
+    async with watching(settings, database):
+        await wait(lambda: one(watcher, seen) >= 7, "7 photos seen")
+    assert "12 photos" in await command(settings, database, "use", MODEL, "--yes")
+
+    assert embeddings(watcher) == {f"{MODEL}:{DIMENSIONS}": 12}
+    assert one(watcher, "select count(*) from public.face_index") == 12
+    await wait(lambda: one(watcher, "select renewed from automatch.model_changes"), "scores")
+
+
+async def test_a_worker_without_the_file_says_so_and_works_on(
+    server: System,
+    settings: Settings,
+    database: Database,
+    watcher: psycopg.Connection,
+    workers: Workers,
+    tiny: Path,
+) -> None:
+    (program,) = await asyncio.to_thread(workers.start_ready, 1)
+    she = await server.join("female")
+    assert (await she.matched(portrait(1)))["status"] == "completed"
+    model = tiny.read_bytes()
+    # Or it might have seen the photo before the file is gone.
+    program.send(signal.SIGSTOP)
+    async with watching(settings, database):
+        await wait(lambda: one(watcher, "select count(*) from automatch.model_changes"), "begun")
+        tiny.unlink()
+        program.send(signal.SIGCONT)
+        await asyncio.to_thread(program.heard, "looking again put off")
+    assert (await she.matched(portrait(2)))["status"] == "completed"
+    tiny.write_bytes(model)
+
+    assert "2 photos" in await command(settings, database, "use", MODEL, "--yes")

@@ -1,0 +1,147 @@
+"""`automatch schedule`: what it writes for pg_cron to read, and what it shows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from automatch.cli.commands.schedule import cron_line
+from automatch.errors.request import InputInvalidError
+from tests.support.build import connect, one
+from tests.support.command import environment
+from tests.support.postgres import Database, TestCluster
+
+# Several processes a test, each of which starts an interpreter.
+pytestmark = pytest.mark.timeout(240)
+
+_PROCESS = "process-match-jobs"
+Schedule = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def schedule(cluster: TestCluster, database: Database) -> Schedule:
+    """Give `automatch schedule` on the test's own database."""
+    env = environment(cluster.settings.home) | {"AUTOMATCH_DATABASE_URL": database.owner}
+
+    def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "automatch", "schedule", *arguments],
+            env=env | {f"AUTOMATCH_{name}": value for name, value in settings.items()},
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("every", "line"),
+    [
+        ("1s", "1 seconds"),
+        ("30s", "30 seconds"),
+        ("60s", "* * * * *"),
+        ("1m", "* * * * *"),
+        ("5m", "*/5 * * * *"),
+        ("120s", "*/2 * * * *"),
+        ("60m", "0 * * * *"),
+        ("6h", "0 */6 * * *"),
+        ("24h", "0 0 * * *"),
+    ],
+)
+def test_time_is_written_as_a_schedule(every: str, line: str) -> None:
+    assert cron_line(every) == line
+
+
+@pytest.mark.parametrize("every", ["", "30", "0s", "90s", "7m", "5h", "25h", "1d", "*/30", "-1s"])
+def test_time_that_cron_has_no_line_for_is_refused(every: str) -> None:
+    with pytest.raises(InputInvalidError):
+        cron_line(every)
+
+
+def test_schedule_is_shown_changed_and_put_to_rest(schedule: Schedule, database: Database) -> None:
+    made = schedule("--every", "30s", PORT="8123")
+    assert made.returncode == 0, made.stderr
+    with connect(database.owner, autocommit=True) as conn:
+        query = "select schedule, active, command from cron.job where jobname = %s"
+        [(line, active, command)] = conn.execute(query, [_PROCESS]).fetchall()
+        assert (line, active) == ("30 seconds", True)
+        assert "http://127.0.0.1:8123/functions/v1/match-generator" in command
+        own = "select 'mine'"
+        conn.execute("select cron.schedule(%s, '* * * * *', %s)", [_PROCESS, own])
+
+        assert " off " in schedule("--off").stdout
+        assert conn.execute(query, [_PROCESS]).fetchall() == [("* * * * *", False, own)]
+
+        shown = json.loads(schedule("--every", "5m", "--json").stdout)
+        assert conn.execute(query, [_PROCESS]).fetchall() == [("*/5 * * * *", True, own)]
+        assert [(job["name"], job["schedule"], job["active"]) for job in shown["jobs"]] == [
+            (_PROCESS, "*/5 * * * *", True),
+            ("cleanup-match-jobs", "0 3 * * *", True),
+        ]
+        acts = conn.execute("select actor, action from automatch.audit_log order by id").fetchall()
+        assert {action for _, action in acts} == {"schedule"}
+        assert len(acts) == 3
+        assert all(actor.startswith("cli:") for actor, _ in acts)
+
+
+def test_address_that_a_server_put_in_stays(schedule: Schedule, database: Database) -> None:
+    with connect(database.owner, autocommit=True) as conn:
+        conn.execute("select automatch.keep_match_schedule('http://127.0.0.1:8123/functions/x')")
+        schedule("--every", "30s").check_returncode()
+
+        [(line, command)] = conn.execute(
+            "select schedule, command from cron.job where jobname = %s", [_PROCESS]
+        ).fetchall()
+    assert line == "30 seconds"
+    assert "http://127.0.0.1:8123/functions/x" in command
+
+
+def test_key_is_rotated(schedule: Schedule, database: Database) -> None:
+    secret = "select decrypted_secret from vault.decrypted_secrets"
+    assert schedule("--every", "1m").returncode == 0
+    with connect(database.owner, autocommit=True) as conn:
+        before = one(conn, secret)
+
+        rotated = schedule("--rotate-key")
+
+        after = one(conn, secret)
+        assert before != after
+        assert one(conn, "select public.is_trigger_key(sha256(%s))", after.encode())
+        assert not one(conn, "select public.is_trigger_key(sha256(%s))", before.encode())
+    assert after not in rotated.stdout + rotated.stderr
+
+
+def test_pg_net_elsewhere_needs_an_address_that_it_reaches(
+    schedule: Schedule, database: Database
+) -> None:
+    with connect(database.owner, autocommit=True) as conn:
+        conn.execute("comment on schema net is null")
+
+        refused = schedule("--every", "1m")
+        assert refused.returncode == 1
+        assert "AUTOMATCH_PUBLIC_URL" in refused.stderr
+
+        assert schedule("--every", "1m", PUBLIC_URL="https://m.example.org").returncode == 0
+        command = one(conn, "select command from cron.job where jobname = %s", _PROCESS)
+        assert "'https://m.example.org/functions/v1/match-generator'" in command
+
+
+def test_contradiction_is_refused(schedule: Schedule) -> None:
+    refused = schedule("--every", "1m", "--off")
+
+    assert refused.returncode == 1
+    assert "not both" in refused.stderr
+
+
+def test_line_that_pg_cron_misreads_is_named(schedule: Schedule, database: Database) -> None:
+    with connect(database.owner, autocommit=True) as conn:
+        conn.execute("select cron.schedule(%s, '*/30 * * * * *', 'select 1')", [_PROCESS])
+
+    # By what stands in for pg_cron it is read as it is meant.
+    assert "ignores" not in schedule().stdout

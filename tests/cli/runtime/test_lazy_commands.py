@@ -1,0 +1,56 @@
+"""The command line's front page is quick, and says what the commands say about themselves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from automatch.cli.main import COMMANDS, app
+from automatch.cli.runtime.lazy_commands import load_command
+
+_HEAVY = ("fastapi", "numpy", "onnxruntime", "PIL", "psycopg", "pydantic", "structlog", "uvicorn")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from automatch.cli.main import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        f"print(*(name for name in {_HEAVY!r} if name in sys.modules))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50
+    )
+
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_line_of_a_command_is_the_first_of_its_own_help(name: str) -> None:
+    where, line = COMMANDS[name]
+
+    text = load_command(name, where).help or ""
+
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    assert paragraph.startswith(line)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_is_reached(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "--help"])
+
+    assert shown.exit_code == 0, shown.output
+    assert f"automatch {name}" in shown.output
+    assert "--install-completion" not in shown.output
+
+
+def test_misspelt_command_is_refused_with_a_guess() -> None:
+    shown = CliRunner().invoke(app, ["job"])
+
+    assert shown.exit_code == 2
+    assert "Did you mean" in shown.output

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from automatch.cli.runtime.sockets import listen_on
+from automatch.errors.configuration import SettingsError
+from automatch.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_answers_are_not_held_back_for_an_acknowledgement(host: str) -> None:
+    delays_off = asyncio.get_running_loop().create_future()
+
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted = writer.get_extra_info("socket")
+        delays_off.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    with listen_on(Settings(host=host, port=0)) as listening:
+        async with await asyncio.start_server(accept, sock=listening):
+            _, writer = await asyncio.open_connection(host, listening.getsockname()[1])
+            assert await delays_off
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_taken_port_is_refused_with_what_to_do() -> None:
+    with (
+        listen_on(Settings(port=0)) as taken,
+        pytest.raises(SettingsError, match="AUTOMATCH_PORT"),
+    ):
+        listen_on(Settings(port=taken.getsockname()[1]))

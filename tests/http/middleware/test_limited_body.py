@@ -1,0 +1,286 @@
+"""Requests that are too large, too slow or no HTTP: refused early, with a reason that arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from automatch.settings import Settings
+from automatch.settings.server import UploadSettings
+from tests.support.photos import astronaut, encode
+from tests.support.postgres import Database, TestCluster
+from tests.support.raw_http import (
+    form,
+    head,
+    part,
+    post_form,
+    traces,
+    upload_head,
+    wire,
+)
+from tests.support.system import System, running_server
+
+pytestmark = pytest.mark.anyio
+
+_200_MB = 200 * 1024**2
+_CHUNK = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+
+
+async def test_token_is_checked_before_the_body(server: System, subtests: pytest.Subtests) -> None:
+    before = traces(server)
+    for name, token in [("none", None), ("wrong", "x.y.z")]:
+        with subtests.test(name):
+            async with wire(server) as connection:
+                await connection.send(upload_head(token, f"Content-Length: {_200_MB}"))
+                answer = await connection.answer()
+            assert answer.status == 401
+            assert answer.code == ("token_missing" if token is None else "token_invalid")
+            assert answer.headers["connection"] == "close"
+    assert traces(server) == before
+
+
+async def test_client_that_asks_first_is_never_told_to_go_on(
+    server: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with wire(server) as connection:
+        lines = f"Content-Length: {_200_MB}", "Expect: 100-continue"
+        await connection.send(upload_head(None, *lines))
+
+        assert (await connection.answer()).status == 401
+        assert await connection.rest() == b""
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_announced_size_is_refused_at_once(server: System) -> None:
+    person = await server.join()
+    async with wire(server) as connection:
+        await connection.send(upload_head(person.token, f"Content-Length: {_200_MB}"))
+        answer = await connection.answer()
+
+    assert (answer.status, answer.code) == (413, "body_too_large")
+
+
+async def test_consent_is_asked_for_before_the_body(server: System) -> None:
+    person = await server.sign_up()
+    async with wire(server) as connection:
+        await connection.send(upload_head(person.token, "Content-Length: 1000000"))
+        answer = await connection.answer()
+
+    assert (answer.status, answer.code) == (403, "consent_required")
+
+
+async def test_client_that_reads_last_still_gets_the_reason(server: System) -> None:
+    person = await server.join()
+    data = b"x" * 20 * 1024**2
+
+    received = await asyncio.to_thread(
+        _send_then_read, server, upload_head(person.token, f"Content-Length: {len(data)}") + data
+    )
+
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert b"body_too_large" in received
+
+
+async def test_body_without_end_is_cut_off_at_the_limit(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    small = settings.model_copy(update={"upload": UploadSettings(max_bytes=200_000)})
+    async with running_server(small, cluster.secrets, database) as system:
+        person = await system.join()
+        before = traces(system)
+        async with wire(system) as connection:
+            await connection.send(upload_head(person.token, "Transfer-Encoding: chunked"))
+            start = part('name="file"; filename="a.jpg"', b"")[:-2]
+            await connection.send(f"{len(start):x}\r\n".encode() + start + b"\r\n")
+            for _ in range(4):
+                await connection.send(_CHUNK)
+            answer = await connection.answer()
+            swallowed = await _send_until_closed(connection.writer)
+
+        assert (answer.status, answer.code) == (413, "body_too_large")
+        assert answer.headers["connection"] == "close"
+        assert swallowed < 100 * 1024**2
+        assert traces(system) == before
+
+
+async def test_small_routes_take_small_bodies_only(
+    server: System, subtests: pytest.Subtests
+) -> None:
+    person = await server.join()
+
+    async def endless() -> object:
+        for _ in range(100):
+            yield b" " * 1000
+
+    for method, path in [
+        ("POST", "/auth/v1/signup"),
+        ("PUT", "/api/profile"),
+        ("PUT", "/api/profile/consent"),
+    ]:
+        for name, content in [("announced", b" " * 100_000), ("chunked", endless())]:
+            with subtests.test(path, size=name):
+                answer = await server.client.request(
+                    method,
+                    path,
+                    content=content,  # type: ignore[arg-type]  # an async iterator
+                    headers={**person.headers, "content-type": "application/json"},
+                )
+                assert answer.status_code == 413
+                assert answer.json()["error"]["code"] == "body_too_large"
+
+
+async def test_slow_body_is_given_up(
+    settings: Settings, cluster: TestCluster, database: Database, subtests: pytest.Subtests
+) -> None:
+    hasty = settings.model_copy(update={"upload": UploadSettings(body_timeout_s=0.2)})
+    async with running_server(hasty, cluster.secrets, database) as system:
+        person = await system.join()
+        before = traces(system)
+        body = form(part('name="file"; filename="a.jpg"', encode(astronaut())))
+        heads = {
+            "upload": upload_head(person.token, f"Content-Length: {len(body)}"),
+            "JSON": head(
+                "POST",
+                "/auth/v1/signup",
+                "Content-Type: application/json",
+                f"Content-Length: {len(body)}",
+            ),
+        }
+        for name, opening in heads.items():
+            with subtests.test(name):
+                async with wire(system) as connection:
+                    await connection.send(opening + body[:100])
+                    answer = await connection.answer()
+                    assert (answer.status, answer.code) == (408, "body_timeout")
+                    assert await connection.rest() == b""
+        assert traces(system) == before
+        assert (await person.upload(encode(astronaut()))).status_code == 202
+
+
+async def test_stream_outlives_the_time_limit_of_bodies(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    feed = settings.feed.model_copy(update={"ping_s": 0.1})
+    hasty = settings.model_copy(update={"upload": UploadSettings(body_timeout_s=0.2), "feed": feed})
+    async with running_server(hasty, cluster.secrets, database) as system:
+        person = await system.join()
+        async with wire(system) as connection:
+            await connection.send(head("GET", "/api/matches/stream", token=person.token))
+            started = time.monotonic()
+            for _ in range(8):
+                await asyncio.wait_for(connection.reader.readuntil(b": ping"), 5)
+
+        assert time.monotonic() - started > 0.4
+
+
+async def test_large_headers_are_refused(server: System, subtests: pytest.Subtests) -> None:
+    for size, status in [(8_000, 401), (20_000, 431), (60_000, 431)]:
+        with subtests.test(size=size):
+            answer = await server.client.get("/api/matches", headers={"x-more": "x" * size})
+            assert answer.status_code == status
+    assert answer.json()["error"]["code"] == "headers_too_large"
+
+
+async def test_what_is_no_http_is_answered_once_and_cut_off(
+    server: System, subtests: pytest.Subtests
+) -> None:
+    person = await server.join()
+    good = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    for name, sent in {
+        "two lengths": upload_head(person.token, "Content-Length: 5", "Content-Length: 6"),
+        "negative length": upload_head(person.token, "Content-Length: -5"),
+        "length in words": upload_head(person.token, "Content-Length: 5abc"),
+        "endless length": upload_head(person.token, "Content-Length: " + "9" * 5000),
+        "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
+        "blank in a name": head("GET", "/healthz", "a b: c"),
+        "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00",
+        "no words": b"\r\n\r\n\0\0\0\0\r\n\r\n",
+    }.items():
+        with subtests.test(name):
+            async with wire(server) as connection:
+                await connection.send(sent + b"\r\n" + good)
+                answer = await connection.answer()
+                assert answer.status in {400, 413}
+                assert b"Traceback" not in answer.body
+                assert await connection.rest() == b""
+    assert (await server.client.get("/healthz")).status_code == 200
+
+
+async def test_length_beside_chunks_smuggles_nothing(server: System) -> None:
+    person = await server.join()
+    hidden = head("DELETE", "/api/profile", token=person.token)
+    async with wire(server) as connection:
+        await connection.send(
+            upload_head(None, "Content-Length: 5", "Transfer-Encoding: chunked")
+            + b"0\r\n\r\n"
+            + hidden
+        )
+        answer = await connection.answer()
+        assert await connection.rest() == b""
+
+    assert answer.status in {400, 401}
+    assert (await person.get("/api/profile")).status_code == 200
+
+
+async def test_method_in_a_header_is_not_obeyed(server: System) -> None:
+    person = await server.join()
+
+    for name in ("x-http-method-override", "x-http-method", "x-method-override"):
+        answer = await server.client.post(
+            "/api/profile", headers={**person.headers, name: "DELETE"}
+        )
+        assert answer.status_code == 405
+
+    assert (await person.get("/api/profile")).status_code == 200
+
+
+async def test_honest_upload_works_beside_many_that_stand_still(server: System) -> None:
+    person = await server.join()
+    body = form(part('name="file"; filename="a.jpg"', encode(astronaut())))
+    opening = upload_head(person.token, f"Content-Length: {len(body)}")
+    async with asyncio.TaskGroup() as group:
+        standing = [
+            group.create_task(_stand_still(server, opening + body[:1000])) for _ in range(50)
+        ]
+        await asyncio.wait(standing, timeout=0.3)
+
+        status, _ = await post_form(server, person.token, body)
+
+        for task in standing:
+            task.cancel()
+    assert status == 202
+
+
+async def _stand_still(system: System, data: bytes) -> None:
+    async with wire(system) as connection:
+        await connection.send(data)
+        await asyncio.Event().wait()
+
+
+async def _send_until_closed(writer: asyncio.StreamWriter) -> int:
+    sent = 0
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                writer.write(_CHUNK)
+                await writer.drain()
+                sent += len(_CHUNK)
+    except OSError:
+        return sent
+
+
+def _send_then_read(system: System, data: bytes) -> bytes:
+    address = urlsplit(system.url)
+    assert address.hostname
+    assert address.port
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        connection.sendall(data)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    return received

@@ -1,0 +1,313 @@
+"""`/ai/v1`: who may, what it answers, what it bears; alone and as a part of the whole server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+from automatch.app import create_app
+from automatch.auth.tokens import Tokens
+from automatch.model.people import Role
+from automatch.settings import Settings
+from automatch.settings.server import UploadSettings
+from automatch.settings.vision import AiSettings, VisionSettings
+from automatch.vision import Embedder
+from tests.support.ai import KEY, running_ai
+from tests.support.bad_files import bad_files
+from tests.support.embedder import FakeEmbedder
+from tests.support.photos import astronaut, encode, hopper, scene_without_face, two_people
+from tests.support.postgres import TestCluster
+from tests.support.raw_http import BOUNDARY, form, part, upload_head, wire
+from tests.support.system import System
+
+pytestmark = pytest.mark.anyio
+
+_200_MB = 200 * 1024**2
+_SETTINGS = Settings(vision=VisionSettings(threads=1))
+_FACES, _BATCH = "/ai/v1/faces", "/ai/v1/faces/batch"
+
+
+@pytest.fixture(scope="module")
+async def ai(anyio_backend: str, embedder: Embedder) -> AsyncIterator[httpx2.AsyncClient]:
+    async with running_ai(_SETTINGS, embedder) as client:
+        yield client
+
+
+def _files(*photos: bytes) -> list[tuple[str, tuple[str, bytes]]]:
+    return [("file", (f"{number}.jpg", photo)) for number, photo in enumerate(photos)]
+
+
+async def _look(client: httpx2.AsyncClient, photo: bytes, **params: Any) -> dict[str, Any]:
+    answer = await client.post(_FACES, files=_files(photo), params=params)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def _told(answer: httpx2.Response) -> tuple[int, str]:
+    assert set(answer.json()) == {"error"}
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+async def test_a_face_is_told_with_all_that_was_measured(ai: httpx2.AsyncClient) -> None:
+    told = await _look(ai, encode(astronaut()))
+
+    assert (told["model"], told["dimensions"]) == ("dlib", 128)
+    assert (told["width"], told["height"]) == (512, 512)
+    assert told["refusal"] is told["copies"] is None
+    assert set(told["timings_ms"]) == {"decode", "detect", "embed"}
+    [face] = told["faces"]
+    assert face["refusal"] is None
+    assert len(face["landmarks"]) == 5
+    assert face["confidence"] > told["min_confidence"]
+    assert {"face_side_px", "sharpness", "brightness", "turn_degrees"} <= set(face["quality"])
+    assert np.linalg.norm(face["embedding"]) == pytest.approx(1, abs=1e-5)
+    box = face["box"]
+    assert 0 < box["left"] < box["right"] < 512
+    assert 0 < box["top"] < box["bottom"] < 512
+
+
+async def test_every_face_is_told_and_why_the_photo_would_be_refused(
+    ai: httpx2.AsyncClient,
+) -> None:
+    alone = [(await _look(ai, encode(one)))["faces"][0] for one in (astronaut(), hopper())]
+
+    told = await _look(ai, encode(two_people()))
+
+    assert told["refusal"]["code"] == "several_faces"
+    *found, guess = told["faces"]
+    assert [face["refusal"] for face in found] == [None, None]
+    assert guess["refusal"]["code"] == "face_low_confidence"
+    sides = [face["quality"]["face_side_px"] for face in found]
+    assert sides == sorted(sides, reverse=True)
+    # Each is nearer to their own portrait than the two are to each other.
+    likeness = np.array([[np.dot(a["embedding"], b["embedding"]) for b in alone] for a in found])
+    assert sorted(likeness.argmax(axis=1)) == [0, 1]
+    assert likeness.max(axis=1).min() > 0.95
+
+
+async def test_each_face_has_its_own_refusal(ai: httpx2.AsyncClient) -> None:
+    page = two_people()
+    page.paste(page.crop((512, 0, 812, 352)).point(lambda value: value // 14), (512, 0))
+
+    told = await _look(ai, encode(page))
+
+    assert told["refusal"] is None
+    assert told["faces"][0]["refusal"] is None
+    assert all(face["refusal"] for face in told["faces"][1:])
+
+
+async def test_a_photo_without_a_face_is_an_answer_and_no_error(ai: httpx2.AsyncClient) -> None:
+    told = await _look(ai, encode(scene_without_face()))
+
+    assert told["faces"] == []
+    assert told["refusal"]["code"] == "no_face"
+
+
+async def test_copies_come_when_they_are_asked_for(ai: httpx2.AsyncClient) -> None:
+    told = await _look(ai, encode(astronaut()), copies="true")
+
+    assert set(told["copies"]) == {"full", "thumbnail"}
+
+
+async def test_batch_answers_each_photo_or_its_error(ai: httpx2.AsyncClient) -> None:
+    good = encode(astronaut())
+    photos = [good, b"", encode(hopper(), "PNG"), good[:5000], encode(astronaut(), "GIF")]
+
+    answer = await ai.post(_BATCH, files=_files(*photos))
+
+    assert answer.status_code == 200
+    outcomes = answer.json()["photos"]
+    codes = [one["error"] and one["error"]["code"] for one in outcomes]
+    assert codes == [None, "file_empty", None, "image_damaged", "image_type_unsupported"]
+    single = await _look(ai, good)
+    assert outcomes[0]["result"]["faces"] == single["faces"]
+    assert all((one["result"] is None) != (one["error"] is None) for one in outcomes)
+
+
+async def test_batch_is_bounded(embedder: Embedder, subtests: pytest.Subtests) -> None:
+    small = _SETTINGS.model_copy(
+        update={
+            "ai": AiSettings(max_batch=2, max_batch_bytes=150_000),
+            "upload": UploadSettings(max_bytes=60_000),
+        }
+    )
+    photo = encode(astronaut().resize((300, 300)))
+    async with running_ai(small, embedder) as client:
+        with subtests.test("too many photos"):
+            answer = await client.post(_BATCH, files=_files(photo, photo, photo))
+            assert _told(answer) == (400, "too_many_files")
+            assert "at most 2 photos" in answer.json()["error"]["message"]
+        with subtests.test("too many bytes"):
+            answer = await client.post(_BATCH, files=_files(bytes(100_000), bytes(100_000)))
+            assert _told(answer) == (413, "body_too_large")
+        with subtests.test("one of them too large"):
+            answer = await client.post(_BATCH, files=_files(photo, bytes(70_000)))
+            assert [one["error"] and one["error"]["code"] for one in answer.json()["photos"]] == [
+                None,
+                "body_too_large",
+            ]
+        with subtests.test("no photo"):
+            answer = await client.post(_BATCH, data={"name": "x"}, files=[("other", b"x")])
+            assert _told(answer) == (422, "file_missing")
+
+
+async def test_bad_files_get_a_code_and_never_break_it(ai: httpx2.AsyncClient) -> None:
+    outcomes = {}
+    for name, data in bad_files():
+        answer = await ai.post(_FACES, files=_files(data))
+        outcomes[name] = answer.status_code
+        if answer.status_code != 200:
+            assert set(answer.json()["error"]) == {"code", "message"}, name
+
+    assert set(outcomes.values()) <= {200, 413, 415, 422}, outcomes
+    assert (await _look(ai, encode(astronaut())))["faces"]
+
+
+async def test_strangers_are_refused_before_the_body(
+    ai: httpx2.AsyncClient, subtests: pytest.Subtests
+) -> None:
+    for path in (_FACES, _BATCH):
+        for name, token, code in [
+            ("none", None, "token_missing"),
+            ("wrong", "x" * 40, "token_invalid"),
+            ("not ASCII", "schlüssel" * 5, "token_invalid"),
+        ]:
+            for line in (f"Content-Length: {_200_MB}", "Transfer-Encoding: chunked"):
+                with subtests.test(name, path=path, line=line):
+                    async with wire(_at(ai)) as connection:
+                        await connection.send(upload_head(token, line, path=path))
+                        answer = await connection.answer()
+                    assert (answer.status, answer.code) == (401, code)
+                    assert answer.headers["connection"] == "close"
+
+
+async def test_people_and_the_anon_key_are_refused_before_the_body(
+    server: System, subtests: pytest.Subtests
+) -> None:
+    person = await server.join()
+    tokens = Tokens(server.secrets.jwt_secret, server.settings.auth)
+    for path in (_FACES, _BATCH):
+        for name, token in [("person", person.token), ("anon", tokens.issue_key(Role.ANON))]:
+            with subtests.test(name, path=path):
+                async with wire(server) as connection:
+                    line = f"Content-Length: {_200_MB}"
+                    await connection.send(upload_head(token, line, path=path))
+                    answer = await connection.answer()
+                assert (answer.status, answer.code) == (403, "forbidden")
+
+
+async def test_whole_server_looks_for_the_service_key(server: System, cluster: TestCluster) -> None:
+    key = Tokens(server.secrets.jwt_secret, server.settings.auth).issue_key(Role.SERVICE)
+    headers = {"authorization": f"Bearer {key}"}
+
+    answer = await server.client.post(_FACES, files=_files(encode(astronaut())), headers=headers)
+    model = await server.client.get("/ai/v1/model", headers=headers)
+
+    assert len(answer.json()["faces"]) == 1
+    assert model.json() == {"model": "dlib", "dimensions": 128}
+    described = (await server.client.get("/api/openapi.json")).json()["paths"]
+    assert {_FACES, _BATCH, "/ai/v1/model"} <= set(described)
+    assert "multipart/form-data" in described[_BATCH]["post"]["requestBody"]["content"]
+    without = create_app(server.settings, server.secrets, with_ai=False).openapi()["paths"]
+    assert not [path for path in without if path.startswith("/ai/")]
+
+
+async def test_a_body_that_is_too_large_or_too_slow_is_cut_off(
+    embedder: Embedder, subtests: pytest.Subtests
+) -> None:
+    settings = _SETTINGS.model_copy(
+        update={"upload": UploadSettings(max_bytes=100_000, body_timeout_s=0.2)}
+    )
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    opening = part('name="file"; filename="a.jpg"', b"")[:-2]
+    async with running_ai(settings, embedder) as client:
+        with subtests.test("announced"):
+            async with wire(_at(client)) as connection:
+                await connection.send(upload_head(KEY, f"Content-Length: {_200_MB}", path=_FACES))
+                answer = await connection.answer()
+            assert (answer.status, answer.code) == (413, "body_too_large")
+        with subtests.test("chunked"):
+            async with wire(_at(client)) as connection:
+                await connection.send(upload_head(KEY, "Transfer-Encoding: chunked", path=_FACES))
+                await connection.send(f"{len(opening):x}\r\n".encode() + opening + b"\r\n")
+                await connection.send(chunk * 3)
+                answer = await connection.answer()
+            assert (answer.status, answer.code) == (413, "body_too_large")
+        with subtests.test("slow"):
+            async with wire(_at(client)) as connection:
+                await connection.send(upload_head(KEY, "Content-Length: 5000", path=_FACES))
+                await connection.send(opening)
+                answer = await connection.answer()
+            assert (answer.status, answer.code) == (408, "body_timeout")
+
+
+class _Held(FakeEmbedder):
+    """Looks at a photo for as long as it is held."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.release = threading.Event()
+
+    def embed(self, chips: np.ndarray) -> np.ndarray:
+        # The first chip is the one that is tried when the eyes open.
+        if chips.std() > 0:
+            self.begun.set()
+            assert self.release.wait(30)
+        return super().embed(chips)
+
+
+async def test_requests_past_the_bound_are_told_when_to_come_back() -> None:
+    held = _Held()
+    bound = _SETTINGS.model_copy(update={"ai": AiSettings(max_requests=2)})
+    photo = encode(astronaut())
+    async with running_ai(bound, held) as client:
+        first = [asyncio.create_task(client.post(_FACES, files=_files(photo))) for _ in range(2)]
+        await asyncio.to_thread(held.begun.wait, 30)
+        async with wire(_at(client)) as slow:
+            # Whoever is over the bound is told so before the body, like everybody else.
+            while True:
+                refused = await client.post(_FACES, files=_files(photo))
+                if refused.status_code == 503:
+                    break
+            await slow.send(upload_head(KEY, f"Content-Length: {1000}", path=_FACES))
+            early = await slow.answer()
+        held.release.set()
+        answers = await asyncio.gather(*first)
+        after = await client.post(_FACES, files=_files(photo))
+
+    assert _told(refused) == (503, "ai_busy")
+    assert refused.headers["retry-after"] == "1"
+    assert (early.status, early.code) == (503, "ai_busy")
+    assert [answer.status_code for answer in (*answers, after)] == [200, 200, 200]
+
+
+async def test_service_alone_is_nothing_else(
+    ai: httpx2.AsyncClient, subtests: pytest.Subtests
+) -> None:
+    for path in ("/", "/sign-in", "/api/profile", "/static/app.css", "/x"):
+        with subtests.test(path):
+            assert _told(await ai.get(path)) == (404, "not_found")
+    assert (await ai.get("/healthz")).json() == {"status": "ok"}
+    assert (await ai.get("/readyz")).json() == {"status": "ready"}
+    described = set((await ai.get("/api/openapi.json")).json()["paths"])
+    assert described == {_FACES, _BATCH, "/ai/v1/model", "/healthz", "/readyz"}
+
+
+async def test_form_without_end_is_refused(ai: httpx2.AsyncClient) -> None:
+    body = form(part('name="file"; filename="a.jpg"', encode(astronaut())))[:-20]
+    kind = f"multipart/form-data; boundary={BOUNDARY}"
+
+    answer = await ai.post(_FACES, content=body, headers={"content-type": kind})
+
+    assert _told(answer) == (400, "body_malformed")
+
+
+def _at(client: httpx2.AsyncClient) -> System:
+    """Return what `wire` connects to."""
+    return System(str(client.base_url), *([None] * 4))  # type: ignore[arg-type]  # only the address

@@ -1,0 +1,47 @@
+"""Web apps of other origins: let in by name, and never with a cookie of ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from automatch.errors.configuration import SettingsError
+from automatch.settings import Settings, load_settings
+from tests.support.postgres import Database, TestCluster
+from tests.support.system import running_server
+
+pytestmark = pytest.mark.anyio
+
+APP, OTHER = "https://app.example", "https://other.example"
+PREFLIGHT = {
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "apikey,authorization,content-type,x-client-info",
+}
+
+
+@pytest.mark.parametrize(
+    ("origins", "allowed"),
+    [("", set()), (f"{APP} https://third.example", {APP}), ("*", {APP, OTHER})],
+)
+async def test_app_is_let_in_by_its_origin(
+    settings: Settings, cluster: TestCluster, database: Database, origins: str, allowed: set[str]
+) -> None:
+    told = settings.model_copy(update={"web_origins": origins})
+    async with running_server(told, cluster.secrets, database) as system:
+        for origin in (APP, OTHER):
+            asked = {"origin": origin}
+            before = await system.client.options("/auth/v1/token", headers=asked | PREFLIGHT)
+            answer = await system.client.get("/api/matches", headers=asked)
+
+            # The answer to whoever shows no token is an error, which the app may read too.
+            assert answer.status_code == 401
+            expected = {None} if origin not in allowed else {origin, "*"}
+            for one in (before, answer):
+                assert one.headers.get("access-control-allow-origin") in expected
+                assert "access-control-allow-credentials" not in one.headers
+            assert (before.status_code == 200) == (origin in allowed)
+
+
+@pytest.mark.parametrize("origins", ["app.example", "https://app.example/path", "https://*", "* x"])
+def test_what_is_no_origin_is_refused(origins: str) -> None:
+    with pytest.raises(SettingsError):
+        load_settings(web_origins=origins)

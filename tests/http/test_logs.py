@@ -1,0 +1,160 @@
+"""What the log of a running server keeps: that things happened, and nobody's data."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.support.command import environment, run_command, running_up
+from tests.support.photos import astronaut, encode, scene_without_face
+
+_EMAIL, _NAME, _SCHOOL = "canary-mail@example.org", "Canary Name", "Canary School"
+_PASSWORD, _FILE, _DATE = "canary-password-1", "canary-file.jpg", "1999-12-31"
+
+_TROUBLE = """
+import asyncio, logging, sys
+import structlog
+from automatch.cli.runtime.logging_setup import configure_logs
+from automatch.settings import Settings
+
+configure_logs(Settings(log_json=True, log_level="debug"))
+log = structlog.get_logger("ours")
+
+def raising():
+    raise ValueError("canary")
+
+async def forgotten():
+    async def task():
+        raising()
+    running = asyncio.create_task(task(), name="canary-task")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    del running
+
+try:
+    raising()
+except ValueError as exc:
+    log.exception("ours broke")
+    log.error("ours broke", exc_info=exc)
+    logging.getLogger("theirs").exception("theirs broke\\ncanary")
+asyncio.run(forgotten())
+log.info("still here", number=1)
+logging.getLogger("theirs").info("canary, too little to tell")
+"""
+
+
+def test_log_of_the_whole_way_holds_nobodys_data(empty_home: Path) -> None:
+    with running_up(empty_home) as running:
+        with httpx2.Client(base_url=running.url, timeout=30) as client:
+            secrets = _walk(client)
+        running.stop()
+        running.wait_for("Stopped")
+    log = "".join(running.lines)
+
+    assert "job completed" in log
+    assert "no_face" in log
+    for secret in (*secrets, _EMAIL, _NAME, _SCHOOL, _PASSWORD, _FILE, _DATE, "eyJ", "postgresql:"):
+        assert secret not in log
+    assert "canary" not in log.lower()
+    assert "Traceback" not in log
+
+
+@pytest.mark.anyio
+async def test_log_of_a_websocket_holds_neither_key_nor_token(empty_home: Path) -> None:
+    with running_up(empty_home, settings={"LOG_LEVEL": "debug"}) as running:
+        async with httpx2.AsyncClient(base_url=running.url) as client:
+            credentials = {"email": _EMAIL, "password": _PASSWORD}
+            told = (await client.post("/auth/v1/signup", json=credentials)).json()
+        key = run_command(empty_home, "token", "--role", "anon").stdout.strip()
+        url = f"{running.url.replace('http', 'ws')}/realtime/v1/websocket?vsn=1.0.0&apikey="
+        async with connect(url + key) as connection:
+            for token in (told["access_token"], "canary"):
+                config = {"postgres_changes": [{"table": "matches", "event": "INSERT"}]}
+                join = {"config": config, "access_token": token}
+                message = {"topic": "realtime:canary", "event": "phx_join", "payload": join}
+                await connection.send(json.dumps({**message, "ref": "1"}))
+            await connection.send("canary")
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await connection.recv()
+        assert connection.close_code == 1008
+        with pytest.raises(InvalidStatus):
+            await connect(url + "canary")
+        running.stop()
+        running.wait_for("Stopped")
+    log = "".join(running.lines)
+
+    for secret in (key, told["access_token"], "eyJ", "canary", "apikey"):
+        assert secret not in log
+
+
+def test_exceptions_are_told_by_kind_and_place_alone() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _TROUBLE],
+        env=environment(Path("/nonexistent")),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    entries = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [entry["event"] for entry in entries] == [
+        "ours broke",
+        "ours broke",
+        "theirs broke",
+        "Task exception was never retrieved",
+        "still here",
+    ]
+    for entry in entries[:4]:
+        assert entry["error"] == "ValueError"
+        assert entry["at"].startswith("<string>:")
+    assert "canary" not in done.stderr
+    assert done.stdout == ""
+
+
+def _walk(client: httpx2.Client) -> list[str]:
+    """Do what people do, and what goes wrong; return what must not be told."""
+    credentials = {"email": _EMAIL, "password": _PASSWORD}
+    told = client.post("/auth/v1/signup", json=credentials).json()
+    headers = {"authorization": f"Bearer {told['access_token']}"}
+    profile = {"name": _NAME, "school": _SCHOOL, "gender": "female", "birth_date": _DATE}
+    assert client.put("/api/profile", headers=headers, json=profile).status_code == 200
+    version = client.get("/api/profile/consent", headers=headers).json()["version"]
+    client.put("/api/profile/consent", headers=headers, json={"version": version, "granted": True})
+    ended = []
+    for data in (encode(scene_without_face()), encode(astronaut())):
+        files = {"file": (_FILE, data)}
+        answer = client.post("/api/faces", headers=headers, files=files)
+        assert answer.status_code == 202
+        ended.append(_ended(client, headers, answer.json()["job"]["id"]))
+    assert ended == ["failed", "completed"]
+    client.post("/api/faces", headers=headers, files={"file": (_FILE, b"canary")})
+    client.post("/auth/v1/token", json=credentials | {"password": "canary-wrong"})
+    client.post("/auth/v1/signup", json=credentials)
+    client.get("/api/profile", headers={"authorization": "Bearer canary"})
+    client.put("/api/profile", headers=headers, content=b'{"canary')
+    client.post("/sign-in", data=credentials)
+    photos = client.get("/api/faces", headers=headers).json()["faces"]
+    link = next(photo["image_url"] for photo in photos if photo["image_url"])
+    assert client.get(link).status_code == 200
+    assert client.delete("/api/profile", headers=headers).status_code == 204
+    return [told["access_token"], told["refresh_token"], link.partition("token=")[2]]
+
+
+def _ended(client: httpx2.Client, headers: dict[str, str], job_id: str) -> str:
+    with client.stream("GET", "/api/matches/stream", headers=headers) as answer:
+        for line in answer.iter_lines():
+            if line.startswith("data: ") and job_id in line:
+                status = str(json.loads(line[6:])["status"])
+                if status in {"completed", "failed"}:
+                    return status
+    pytest.fail("the stream ended before the job did")

@@ -1,0 +1,307 @@
+"""`automatch verify`: passes on a healthy system, tells each failure, and leaves nobody behind."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import httpx2
+import numpy as np
+import psycopg
+import pytest
+from PIL import Image
+
+from automatch.auth.tokens import Tokens
+from automatch.model.people import Role
+from automatch.ops.smoke_test.criteria import Criterion, Outcome, Verdict, verify
+from automatch.ops.smoke_test.live_server import LiveServer
+from automatch.ops.smoke_test.portraits import draw_pair
+from automatch.settings import Settings
+from automatch.settings.data_dir import create_home
+from automatch.vision import Embedder
+from automatch.vision.detect.hog_detector import HogDetector
+from automatch.vision.detect.yunet_detector import YunetDetector
+from tests.support.build import a_face, a_profile, record_consent, refused, unit
+from tests.support.postgres import TestCluster
+from tests.support.system import System, running_worker
+
+pytestmark = pytest.mark.anyio
+
+_YUNET = Path(__file__).parents[4] / "shared" / "models" / "face_detection_yunet_2023mar.onnx"
+
+
+def _key(system: System, role: Role = Role.SERVICE) -> str:
+    return Tokens(system.secrets.jwt_secret, system.settings.auth).issue_key(role)
+
+
+async def _verified(
+    system: System, *, within_s: float = 20, key: str | None = None, url: str | None = None
+) -> dict[Criterion, Verdict]:
+    verdicts: list[Verdict] = []
+    async with httpx2.AsyncClient(base_url=url or system.url) as client:
+        await verify(
+            LiveServer(client, key or _key(system)),
+            draw_pair(),
+            verdicts.append,
+            within_s=within_s,
+        )
+    assert len({one.criterion for one in verdicts}) == len(verdicts)
+    return {one.criterion: one for one in verdicts}
+
+
+async def _left_behind(system: System) -> list[tuple[object, ...]]:
+    async with await psycopg.AsyncConnection.connect(system.database.owner) as conn:
+        cursor = await conn.execute(
+            "select name from profiles where simulated union all"
+            " select school from automatch.trials union all"
+            " select id::text from faces union all select id::text from match_jobs"
+        )
+        return await cursor.fetchall()
+
+
+async def _run(system: System, statement: str) -> None:
+    async with await psycopg.AsyncConnection.connect(system.database.owner) as conn:
+        await conn.execute(statement)
+
+
+async def test_every_criterion_is_met_on_a_healthy_system(system: System) -> None:
+    verdicts = await _verified(system)
+
+    assert {
+        name: one.says for name, one in verdicts.items() if one.outcome is not Outcome.MET
+    } == {}
+    assert list(verdicts) == list(Criterion)
+    assert verdicts[Criterion.LIVE].took_ms is not None
+    assert await _left_behind(system) == []
+
+
+async def test_trial_works_where_one_person_does_not_match_itself(system: System) -> None:
+    await _run(system, "update match_settings set match_same_person = false")
+
+    verdicts = await _verified(system)
+
+    assert verdicts[Criterion.MATCHED].outcome is Outcome.MET, verdicts[Criterion.MATCHED].says
+
+
+def test_people_of_a_trial_are_not_told_as_duplicates(conn: psycopg.Connection) -> None:
+    *_, her, him = conn.execute("select * from start_trial()").fetchone()
+    for person in (her, him):
+        record_consent(conn, person, "granted")
+        a_face(conn, person, unit(1))
+
+    conn.execute("select look_for_same_person()")
+
+    assert conn.execute("select * from list_suspected_duplicates()").fetchall() == []
+
+
+async def test_real_people_are_not_matched_with_the_trial(system: System) -> None:
+    person = await system.join("male")
+    # A drawn photo of a real account: nothing but the school keeps the two apart.
+    await person.matched(draw_pair()[1])
+
+    verdicts = await _verified(system)
+
+    assert verdicts[Criterion.FITTING].outcome is Outcome.MET
+    assert await person.feed() == []
+
+
+def test_school_of_a_trial_is_listed_to_nobody_and_joined_by_nobody(
+    conn: psycopg.Connection,
+) -> None:
+    _, school, her, _ = conn.execute("select * from start_trial()").fetchone()
+    outsider = a_profile(conn, school="UIT")
+
+    listed = conn.execute("select school from list_schools()").fetchall()
+    assert listed == [("UIT",)]
+    for person, wanted in ((outsider, school), (outsider, school.upper()), (her, "UIT")):
+        with refused("input_invalid"), conn.transaction():
+            conn.execute("update profiles set school = %s where id = %s", [wanted, person])
+    conn.execute("update profiles set school = 'HCMUS' where id = %s", [outsider])
+
+
+def test_trial_that_was_cut_off_is_erased_by_the_next(conn: psycopg.Connection) -> None:
+    first, _, her, _ = conn.execute("select * from start_trial()").fetchone()
+    second, *_ = conn.execute("select * from start_trial()").fetchone()
+    going_on = conn.execute("select id from automatch.trials order by 1").fetchall()
+    conn.execute("update automatch.trials set started_at = started_at - interval '16 minutes'")
+
+    third, *_ = conn.execute("select * from start_trial()").fetchone()
+
+    assert going_on == sorted([(first,), (second,)])
+    assert conn.execute("select id from automatch.trials").fetchall() == [(third,)]
+    assert conn.execute("select from profiles where id = %s", [her]).fetchall() == []
+    assert conn.execute("select count(*) from profiles where simulated").fetchone() == (2,)
+
+
+def test_end_of_a_trial_erases_only_its_own(conn: psycopg.Connection) -> None:
+    real = a_profile(conn, school="UIT")
+    trial, *_ = conn.execute("select * from start_trial('cli:linh')").fetchone()
+
+    ended = [conn.execute("select end_trials(%s)", [trial]).fetchone() for _ in range(2)]
+
+    assert ended == [(2,), (0,)]
+    assert conn.execute("select id from profiles").fetchall() == [(real,)]
+    acts = conn.execute("select actor, action from automatch.audit_log order by id").fetchall()
+    assert [action for _, action in acts] == ["start_trial", "end_trial"]
+    assert acts[0][0] == "cli:linh"
+
+
+async def test_worker_that_is_off_is_the_reason(server: System) -> None:
+    verdicts = await _verified(server, within_s=0.3)
+
+    assert verdicts[Criterion.ANSWERED].outcome is Outcome.MET
+    assert verdicts[Criterion.PENDING].outcome is Outcome.MET
+    assert verdicts[Criterion.COMPLETED].outcome is Outcome.NOT_MET
+    assert "no worker took it" in verdicts[Criterion.COMPLETED].says
+    assert verdicts[Criterion.LIVE].outcome is Outcome.NOT_TRIED
+    assert verdicts[Criterion.ERASED].outcome is Outcome.MET
+    assert await _left_behind(server) == []
+
+
+async def test_paused_queue_is_the_reason(system: System) -> None:
+    await _run(system, "select pause_match_jobs()")
+
+    verdicts = await _verified(system, within_s=0.3)
+
+    assert "the queue is paused" in verdicts[Criterion.COMPLETED].says
+
+
+async def test_threshold_that_nobody_reaches_is_the_reason(system: System) -> None:
+    await _run(system, "update match_settings set threshold = 0.999999")
+
+    verdicts = await _verified(system)
+
+    assert verdicts[Criterion.COMPLETED].outcome is Outcome.MET
+    assert verdicts[Criterion.MATCHED].outcome is Outcome.NOT_MET
+    assert "threshold too high" in verdicts[Criterion.MATCHED].says
+    assert await _left_behind(system) == []
+
+
+async def test_refused_photo_is_the_reason(
+    server: System, settings: Settings, cluster: TestCluster, embedder: Embedder
+) -> None:
+    strict = settings.vision.model_copy(update={"hog_min_confidence": 9.0})
+    worker = settings.model_copy(update={"vision": strict})
+    async with running_worker(worker, cluster.secrets, embedder):
+        verdicts = await _verified(server)
+
+    assert verdicts[Criterion.COMPLETED].outcome is Outcome.NOT_MET
+    assert "face_low_confidence" in verdicts[Criterion.COMPLETED].says
+
+
+async def test_full_storage_is_the_reason(system: System) -> None:
+    file = system.settings.home / "photos"
+    create_home(system.settings.home)
+    file.write_text("")
+
+    verdicts = await _verified(system)
+
+    assert verdicts[Criterion.ANSWERED].outcome is Outcome.NOT_MET
+    assert "answered with 5" in verdicts[Criterion.ANSWERED].says
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "",
+        "event: ready\ndata: {}\n\n",
+        'event: ready\ndata: {}\n\nevent: job\ndata: {"status": "completed"}\n\n'
+        f'event: match\ndata: {{"profile": {{"id": "{uuid4()}"}}}}\n\n',
+    ],
+    ids=["nothing", "only that it is open", "news of others"],
+)
+async def test_feed_that_does_not_tell_is_the_reason(system: System, says: str) -> None:
+    async with _holding_back_streams(system, says) as url:
+        verdicts = await _verified(system, within_s=2, url=url)
+
+    assert verdicts[Criterion.COMPLETED].outcome is Outcome.MET
+    assert verdicts[Criterion.LIVE].outcome is Outcome.NOT_MET
+    assert await _left_behind(system) == []
+
+
+@asynccontextmanager
+async def _holding_back_streams(system: System, says: str) -> AsyncIterator[str]:
+    """Give the address of a proxy whose live feed says something of its own, then nothing."""
+    port = int(system.url.rpartition(":")[2])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"/api/matches/stream" in head:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            writer.write(says.encode())
+            await writer.drain()
+            await reader.read()
+            writer.close()
+            return
+        near, there = await asyncio.open_connection("127.0.0.1", port)
+        there.write(head.replace(b"keep-alive", b"close"))
+
+        async def forward() -> None:
+            while data := await reader.read(65536):
+                there.write(data)
+
+        forwarding = asyncio.create_task(forward())
+        while data := await near.read(65536):
+            writer.write(data)
+        forwarding.cancel()
+        writer.close()
+        there.close()
+
+    proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with proxy:
+        yield f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize("role", [Role.ANON])
+async def test_wrong_key_is_the_reason(server: System, role: Role) -> None:
+    verdicts = await _verified(server, key=_key(server, role))
+
+    assert verdicts[Criterion.ANSWERED].outcome is Outcome.NOT_MET
+    assert "service_role key" in verdicts[Criterion.ANSWERED].says
+    assert Criterion.ERASED not in verdicts
+
+
+async def test_server_that_is_away_is_the_reason(server: System) -> None:
+    verdicts = await _verified(server, url="http://127.0.0.1:1")
+
+    assert "did not answer" in verdicts[Criterion.ANSWERED].says
+
+
+async def test_cancelling_erases_the_two(server: System) -> None:
+    verdicts: list[Verdict] = []
+    pending = asyncio.Event()
+
+    def tell(verdict: Verdict) -> None:
+        verdicts.append(verdict)
+        if verdict.criterion is Criterion.PENDING:
+            pending.set()
+
+    async with httpx2.AsyncClient(base_url=server.url) as client:
+        trying = asyncio.create_task(
+            verify(LiveServer(client, _key(server)), draw_pair(), tell, within_s=60)
+        )
+        await pending.wait()
+        trying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await trying
+
+    assert verdicts[-1].criterion is Criterion.ERASED
+    assert verdicts[-1].outcome is Outcome.MET
+    assert await _left_behind(server) == []
+
+
+def test_drawn_faces_are_faces_to_both_detectors() -> None:
+    detectors = [HogDetector(640, 0.2)]
+    if _YUNET.exists():
+        detectors.append(YunetDetector(_YUNET, 640, 0.8))
+    for photo in draw_pair():
+        pixels = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
+        for detector in detectors:
+            certain = [
+                one for one in detector.find(pixels) if one.confidence >= detector.min_confidence
+            ]
+            assert len(certain) == 1

@@ -1,0 +1,139 @@
+"""What every store of photos keeps to, be it a folder or a bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from automatch.errors.job import PhotoMissingError
+from automatch.photos import bucket
+from automatch.photos.bucket import BucketPhotos
+from automatch.photos.folder import FolderPhotos, PhotoStore, photo_path
+
+pytestmark = pytest.mark.anyio
+
+
+class Kept:
+    """A store, and a way to make all that it keeps look old."""
+
+    def __init__(self, photos: PhotoStore, age: Callable[[], None]) -> None:
+        self.photos = photos
+        self.age = age
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def kept(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    """Give each of the stores, empty."""
+    if request.param == "folder":
+
+        def age_files() -> None:
+            for file in tmp_path.glob("??/*"):
+                os.utime(file, (time.time() - 7200,) * 2)
+
+        return Kept(FolderPhotos(tmp_path, min_free_mb=0), age_files)
+
+    class Later(datetime):
+        """Now, two hours from now."""
+
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            return datetime.now(UTC) + timedelta(hours=2)
+
+    return Kept(
+        BucketPhotos(request.getfixturevalue("bucket")),
+        lambda: monkeypatch.setattr(bucket, "datetime", Later),
+    )
+
+
+@pytest.fixture
+def photos(kept: Kept) -> PhotoStore:
+    return kept.photos
+
+
+@pytest.fixture
+def path() -> str:
+    return photo_path(uuid4())
+
+
+async def test_upload_is_read_until_there_is_only_the_clean_copy(photos, path) -> None:
+    await photos.put_upload(path, b"upload")
+    assert await photos.read(path) == b"upload"
+    await photos.put_copies(path, full=b"full", thumb=b"thumb")
+    assert await photos.read(path) == b"upload"
+
+    await photos.drop_upload(path)
+    await photos.drop_upload(path)
+
+    assert await photos.read(path) == b"full"
+    assert await photos.read_copy(path, "full") == b"full"
+    assert await photos.read_copy(path, "thumb") == b"thumb"
+
+
+async def test_what_is_not_there_is_told(photos, path) -> None:
+    with pytest.raises(PhotoMissingError):
+        await photos.read(path)
+    await photos.put_upload(path, b"upload")
+
+    assert await photos.read_copy(path, "full") is None
+
+
+async def test_photo_written_again_is_the_new_one(photos, path) -> None:
+    for content in (b"first", b"second"):
+        await photos.put_upload(path, content)
+        await photos.put_copies(path, full=content, thumb=content)
+
+    assert await photos.read(path) == b"second"
+    assert await photos.read_copy(path, "thumb") == b"second"
+
+
+async def test_large_photo_comes_back_as_it_was(photos, path) -> None:
+    photo = os.urandom(12 * 1024**2)
+    await photos.put_upload(path, photo)
+
+    assert await photos.read(path) == photo
+
+
+async def test_erased_photos_leave_nothing_and_others_stay(photos, path) -> None:
+    gone = [photo_path(uuid4()) for _ in range(20)]
+    for one in (*gone, path):
+        await photos.put_upload(one, b"upload")
+        await photos.put_copies(one, full=b"full", thumb=b"thumb")
+
+    await photos.erase([*gone, photo_path(uuid4())])
+    await photos.erase(gone)
+
+    assert await photos.list_older_than(-60, uploads_only=False) == [path]
+    assert await photos.read(path) == b"upload"
+    for one in gone:
+        assert await photos.read_copy(one, "thumb") is None
+
+
+async def test_only_what_is_old_is_listed(kept, path) -> None:
+    photos = kept.photos
+    only_upload, only_copies = path, photo_path(uuid4())
+    await photos.put_upload(only_upload, b"upload")
+    await photos.put_copies(only_copies, full=b"full", thumb=b"thumb")
+    assert await photos.list_older_than(3600, uploads_only=False) == []
+
+    kept.age()
+
+    assert await photos.list_older_than(3600, uploads_only=False) == sorted(
+        [only_upload, only_copies]
+    )
+    assert await photos.list_older_than(3600, uploads_only=True) == [only_upload]
+
+
+async def test_many_at_once_do_not_mix(photos) -> None:
+    paths = {photo_path(uuid4()): os.urandom(1000) for _ in range(40)}
+
+    await asyncio.gather(*(photos.put_upload(path, data) for path, data in paths.items()))
+
+    read = await asyncio.gather(*(photos.read(path) for path in paths))
+    assert read == list(paths.values())

@@ -1,0 +1,98 @@
+"""Connection strings of the three logins, embedded and on a server of the operator's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
+
+from automatch.errors.configuration import SettingsError
+from automatch.postgres.addresses import Role, database_address, socket_folder
+from automatch.settings import Settings
+from automatch.settings.secrets import Secrets
+
+SECRETS = Secrets("j" * 32, "owner/pass@word", "api-pass", "worker pass?&", "p" * 32)
+
+
+def _settings(url: str | None = None, home: Path = Path("/srv/auto match")) -> Settings:
+    return Settings(home=home, database_url=None if url is None else SecretStr(url))
+
+
+@pytest.mark.parametrize(
+    ("role", "user", "password"),
+    [
+        ("owner", "postgres", "owner/pass@word"),
+        ("api", "automatch_api", "api-pass"),
+        ("worker", "automatch_worker", "worker pass?&"),
+    ],
+)
+def test_embedded_address_names_the_socket_and_the_login(
+    role: Role, user: str, password: str
+) -> None:
+    address = database_address(_settings(), SECRETS, role)
+
+    assert conninfo_to_dict(address) == {
+        "user": user,
+        "password": password,
+        "dbname": "postgres",
+        "host": "/srv/auto match/postgres/run",
+        "port": "5432",
+    }
+
+
+def test_owner_of_a_given_server_is_the_url_itself() -> None:
+    url = "postgresql://me:mine@db.example:5433/app?sslmode=require"
+
+    assert database_address(_settings(url), SECRETS, "owner") == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:mine@db.example:5433/app?sslmode=require",
+        "postgres://db.example:5433/app?sslmode=require&user=me&password=mine",
+        "host=db.example port=5433 dbname=app sslmode=require user=me password=mine",
+    ],
+)
+def test_logins_of_a_given_server_replace_user_and_password_alone(url: str) -> None:
+    address = database_address(_settings(url), SECRETS, "worker")
+
+    assert ("://" in address) == ("://" in url)
+    assert conninfo_to_dict(address) == {
+        "user": "automatch_worker",
+        "password": "worker pass?&",
+        "host": "db.example",
+        "port": "5433",
+        "dbname": "app",
+        "sslmode": "require",
+    }
+
+
+def test_supabase_pooler_keeps_the_project_in_the_user_name() -> None:
+    url = "postgresql://postgres.abcd:pw@aws-0-eu.pooler.supabase.com:5432/postgres"
+
+    address = conninfo_to_dict(database_address(_settings(url), SECRETS, "api"))
+
+    assert address["user"] == "automatch_api.abcd"
+
+
+def test_broken_url_is_refused_without_being_quoted() -> None:
+    with pytest.raises(SettingsError) as caught:
+        database_address(
+            _settings("postgresql://me:mine@host:5432/x?nonsense=hidden"), SECRETS, "api"
+        )
+
+    assert "AUTOMATCH_DATABASE_URL" in caught.value.message
+    assert "hidden" not in caught.value.message
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("name", ["x" * 100, "a,b"])
+def test_socket_of_an_unusable_path_is_found_through_the_link(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    (home / "postgres").mkdir(parents=True)
+    (home / "postgres" / "run").symlink_to("/tmp/short")
+
+    assert socket_folder(home) == Path("/tmp/short")

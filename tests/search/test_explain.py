@@ -1,0 +1,83 @@
+"""The words for few matches: the likeliest reason, and no number that tells of somebody."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from automatch.model.jobs import Job, JobStatus
+from automatch.model.matches import MatchPool
+from automatch.search.explain import why_facts, why_sentence
+from automatch.web.views import JobItem, build_templates, render_job
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+POOL = MatchPool(school=120, other_gender=60, findable=50, hidden=0, threshold=0.5)
+JOB = Job(
+    id=UUID(int=1),
+    face_id=UUID(int=2),
+    status=JobStatus.COMPLETED,
+    attempts=1,
+    max_attempts=5,
+    error_code=None,
+    error_message=None,
+    created_at=NOON,
+    started_at=NOON,
+    completed_at=NOON,
+    match_count=0,
+    timings={},
+)
+
+
+def test_in_a_small_school_the_reason_is_that_there_are_few_people():
+    sentence = why_sentence(replace(POOL, findable=0), 0)
+
+    assert sentence.startswith("Fewer than 10 people of your school can be found for you so far.")
+
+
+@pytest.mark.parametrize(
+    ("count", "begins"),
+    [
+        (0, "None of the 50 or more people who can be found for you is 50 % alike or more."),
+        (2, "Of the 50 or more people who can be found for you, the others are less than 50 %"),
+    ],
+)
+def test_otherwise_it_is_that_nobody_else_is_alike_enough(count, begins):
+    assert why_sentence(POOL, count).startswith(begins)
+
+
+def test_facts_say_fewer_than_10_for_0_and_leave_out_hiding_nobody():
+    facts = dict(why_facts(replace(POOL, findable=0)))
+
+    assert facts["With a photo, and to be found for you"] == "fewer than 10"
+    assert facts["People of your school"] == "120 or more"
+    assert "Hidden by you" not in facts
+    assert dict(why_facts(replace(POOL, hidden=2)))["Hidden by you"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("change", "asks"),
+    [
+        ({"match_count": 0}, "Why none?"),
+        ({"match_count": 2}, "Why so few?"),
+        ({"match_count": 3}, None),
+        ({"status": JobStatus.PENDING, "match_count": None, "completed_at": None}, None),
+        ({"status": JobStatus.FAILED, "match_count": None, "error_code": "no_face"}, None),
+    ],
+)
+def test_job_line_tells_why_where_few_were_found(change, asks):
+    html = render_job(build_templates(), JobItem.from_job(replace(JOB, **change), POOL))
+
+    assert ("<dl>" in html) == (asks is not None)
+    assert (asks or "") in html
+    assert re.sub("<[^>]*>", "", html).count("50 or more people") == (asks is not None)
+
+
+def test_job_line_without_counts_says_what_happens_next():
+    item = JobItem.from_job(JOB)
+
+    assert item.detail == "New people are compared with it as they join."
+    assert "<dl>" not in render_job(build_templates(), item)

@@ -1,0 +1,516 @@
+"""Who may do what: the two logins, the three roles, every table and every function."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
+
+from automatch.model.people import Claims, Role
+from automatch.settings.database import PoolSettings
+from automatch.store.database import Database
+from tests.support import build
+from tests.support.build import acting, connect, one
+
+ONE_CONNECTION = PoolSettings(min_size=1, max_size=1)
+OUR_SCHEMAS = "array['public', 'automatch', 'auth', 'cron', 'net', 'vault']::regnamespace[]"
+TABLES = f"""
+    select c.oid::regclass::text from pg_class as c
+    where c.relkind in ('r', 'p') and c.relnamespace = any ({OUR_SCHEMAS})
+"""
+FUNCTIONS = f"""
+    select p.oid::regprocedure::text, p.proconfig from pg_proc as p
+    where p.pronamespace = any ({OUR_SCHEMAS})
+"""
+READABLE = {
+    "profiles": None,
+    "consent_texts": None,
+    "biometric_consents": None,
+    "match_dismissals": None,
+    "profile_blocks": None,
+    "faces": {"id", "profile_id", "embedding_model", "quality", "created_at"},
+    "matches": {"id", "face_a_id", "face_b_id", "created_at"},
+    "match_jobs": {
+        *("id", "face_id", "user_id", "status", "attempts", "max_attempts", "error_code"),
+        *("error_message", "created_at", "started_at", "completed_at", "match_count", "timings"),
+        "face_boxes",
+    },
+}
+"""What a signed-in person may select; None is every column."""
+
+CALLABLE = {
+    "anon": {
+        *("automatch.now", "automatch.claims", "automatch.uid", "automatch.refuse"),
+        *("auth.uid", "auth.jwt", "auth.role"),
+    },
+    "authenticated": {
+        *("automatch.now", "automatch.claims", "automatch.uid", "automatch.refuse"),
+        *("auth.uid", "auth.jwt", "auth.role", "automatch.caller_may_see"),
+        *("record_consent", "save_profile", "list_schools", "record_upload", "delete_face"),
+        *(
+            "erase_account",
+            "feed_page",
+            "feed_position",
+            "viewable_photo",
+            "dismiss_match",
+            "block_profile",
+        ),
+        *("undo_dismissal", "unblock_profile", "hidden_people", "match_pool", "explain_match_job"),
+        "choose_face",
+        *("last_match_number", "matches_after"),
+        *("choose_face", "set_discoverable"),
+    },
+    "automatch_api": {
+        *("auth.uid", "auth.jwt", "auth.role", "auth.create_user", "auth.find_credentials"),
+        *("auth.start_session", "auth.rotate_refresh_token"),
+        *("auth.end_sessions", "auth.update_user"),
+        *("auth.session_user_of", "feed_marks", "count_waiting_match_jobs"),
+        *("pause_match_jobs", "resume_match_jobs", "set_match_concurrency", "cancel_match_jobs"),
+        *("retry_failed_match_jobs", "requeue_match_job", "prioritize_match_jobs"),
+        *("get_match_queue", "list_match_jobs", "list_audit_log", "get_match_job_stats"),
+        *("get_match_threshold", "set_match_threshold", "preview_match_thresholds"),
+        *("get_search_recall", "list_suspected_duplicates", "decide_suspected_duplicate"),
+        *("get_match_same_person", "set_match_same_person"),
+        *("is_trigger_key", "list_due_match_jobs", "follow_match_jobs"),
+        *("get_search_recall", "start_trial", "end_trials"),
+        *("get_search_recall", "find_imported_photo", "import_photo", "count_import_jobs"),
+        *("list_import_refusals", "finish_import"),
+    },
+    "automatch_worker": {
+        *("claim_match_jobs", "renew_match_leases", "store_face_embeddings", "complete_match_jobs"),
+        *("fail_match_jobs", "retry_match_jobs", "release_match_jobs", "sweep_match_jobs"),
+        *("cleanup_old_match_jobs", "seconds_to_next_match_job", "fall_asleep", "stay_awake"),
+        *("read_search_jobs", "read_search_group", "finish_match_jobs"),
+        *("rescore_matches", "enqueue_reruns", "chosen_face", "erase_unanswered_photo"),
+        "look_for_same_person",
+        *("rescore_matches", "enqueue_reruns", "active_embedding_model", "preparing_model"),
+        *("take_faces_to_embed", "store_shadow_embeddings", "refuse_faces_to_embed"),
+        *("renew_matches", "drop_unrenewed_matches", "check_same_person_again"),
+        *("get_search_recall", "clean_up_search_audits"),
+    },
+}
+
+
+def rows(conn, query, *parameters):
+    return conn.execute(query, parameters).fetchall()
+
+
+@pytest.mark.parametrize("login", ["automatch_api", "automatch_worker"])
+def test_logins_have_no_power_of_their_own_and_own_nothing(conn, login):
+    powers = rows(
+        conn,
+        "select rolsuper, rolcreatedb, rolcreaterole, rolbypassrls, rolreplication, rolinherit"
+        " from pg_roles where rolname = %s",
+        login,
+    )
+    owned = one(
+        conn,
+        "select count(*) from pg_shdepend where deptype = 'o' and refobjid = %s::regrole",
+        login,
+    )
+
+    assert powers == [(False,) * 6]
+    assert owned == 0
+
+
+@pytest.mark.parametrize(
+    ("login", "roles"),
+    [("automatch_api", {"anon", "authenticated"}), ("automatch_worker", {"service_role"})],
+)
+def test_logins_may_become_these_roles_and_no_other(conn, login, roles):
+    others = rows(
+        conn,
+        "select rolname from pg_roles where rolname <> %s and pg_has_role(%s, oid, 'member')",
+        *(login, login),
+    )
+
+    assert {name for (name,) in others} == roles
+
+
+@pytest.mark.parametrize(
+    ("login", "role"),
+    [
+        *(("api", role) for role in ("service_role", "automatch_worker", "postgres")),
+        *(("worker", role) for role in ("anon", "authenticated", "automatch_api", "postgres")),
+    ],
+)
+def test_login_cannot_take_a_role_that_is_not_its_own(rows_database, login, role):
+    with connect(getattr(rows_database, login)) as conn, pytest.raises(InsufficientPrivilege):
+        conn.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+
+
+@pytest.mark.parametrize("login", ["api", "worker"])
+def test_login_that_became_nobody_reads_no_table(rows_database, conn, login):
+    tables = [table for (table,) in rows(conn, TABLES)]
+    with connect(getattr(rows_database, login)) as stranger:
+        for table in tables:
+            with pytest.raises(InsufficientPrivilege), stranger.transaction():
+                stranger.execute(f"select from {table}")
+
+    assert len(tables) > 25
+
+
+def test_every_table_has_row_level_security_that_binds_its_owner_too(conn):
+    open_tables = rows(
+        conn,
+        f"select c.oid::regclass::text from pg_class as c where c.oid::regclass::text in ({TABLES})"
+        " and not (c.relrowsecurity and c.relforcerowsecurity)",
+    )
+
+    assert open_tables == []
+
+
+def test_no_view_reads_around_the_policies(conn):
+    views = rows(
+        conn,
+        "select oid::regclass::text from pg_class"
+        f" where relkind in ('v', 'm') and relnamespace = any ({OUR_SCHEMAS})"
+        " and not coalesce('security_invoker=true' = any (reloptions), false)",
+    )
+
+    assert views == []
+
+
+def test_nothing_is_granted_to_everybody(conn):
+    functions = rows(
+        conn,
+        "select p.oid::regprocedure::text"
+        " from pg_proc as p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a"
+        f" where p.pronamespace = any ({OUR_SCHEMAS}) and a.grantee = 0",
+    )
+    relations = rows(
+        conn,
+        "select c.oid::regclass::text from pg_class as c, aclexplode(c.relacl) as a"
+        f" where c.relnamespace = any ({OUR_SCHEMAS}) and a.grantee = 0",
+    )
+
+    assert functions == []
+    assert relations == []
+
+
+def test_every_function_pins_its_search_path_with_temporary_objects_last(conn):
+    loose = [
+        name
+        for name, settings in rows(conn, FUNCTIONS)
+        if not any(
+            setting.startswith("search_path=") and setting.endswith(", pg_temp")
+            for setting in settings or []
+        )
+    ]
+
+    assert loose == []
+
+
+@pytest.mark.parametrize("role", CALLABLE)
+def test_role_may_call_these_functions_and_no_other(conn, role):
+    callable_names = rows(
+        conn,
+        f"select name from ({FUNCTIONS}) as f (name, settings)"
+        " where has_function_privilege(%s, name, 'execute')"
+        " and has_schema_privilege(%s, (select pronamespace from pg_proc"
+        " where oid = name::regprocedure), 'usage')",
+        *(role, role),
+    )
+
+    assert {name.split("(")[0] for (name,) in callable_names} == CALLABLE[role]
+
+
+@pytest.mark.parametrize(
+    ("role", "readable"), [("authenticated", READABLE), ("anon", {"consent_texts": None})]
+)
+def test_role_has_these_rights_on_tables_and_no_other(conn, role, readable):
+    tables = [table for (table,) in rows(conn, TABLES)]
+    everything = "insert, update, delete, truncate, references, trigger"
+    seen = {}
+    for table in tables:
+        columns = {
+            name
+            for name, may in rows(
+                conn,
+                "select attname, has_column_privilege(%s, attrelid, attnum, 'select')"
+                " from pg_attribute where attrelid = %s::regclass and attnum > 0",
+                *(role, table),
+            )
+            if may
+        }
+        whole = one(conn, "select has_table_privilege(%s, %s, 'select')", role, table)
+        if columns:
+            seen[table] = None if whole else columns
+
+        assert not one(conn, "select has_table_privilege(%s, %s, %s)", role, table, everything)
+        assert not one(
+            conn,
+            "select has_any_column_privilege(%s, %s, 'insert, update, references')",
+            *(role, table),
+        )
+
+    assert seen == readable
+
+
+def test_service_role_writes_rows_and_can_hang_no_trigger_on_a_table(conn):
+    held = rows(
+        conn,
+        "select distinct a.privilege_type from pg_class as c, aclexplode(c.relacl) as a"
+        f" where c.relkind in ('r', 'p') and c.relnamespace = any ({OUR_SCHEMAS})"
+        " and a.grantee = 'service_role'::regrole",
+    )
+
+    assert {right for (right,) in held} == {"SELECT", "INSERT", "UPDATE", "DELETE"}
+
+
+@pytest.fixture
+def matched(conn):
+    """Give (profile, face) of a woman, a man she is matched with, and a woman nobody is."""
+    she, he = build.a_pair(conn)
+    build.a_match(conn, she[1])
+    stranger = build.a_profile(conn)
+    face = build.a_face(conn, stranger, build.unit(99))
+    build.a_match(conn, face)
+    return she, he, (stranger, face)
+
+
+def test_person_sees_own_rows_and_nobody_elses(conn, matched):
+    (she, her_face), (he, his_face), (stranger, _) = matched
+    seen = {}
+    for person in (she, he, stranger):
+        with acting(conn, person):
+            seen[person] = [
+                rows(conn, "select id from public.profiles"),
+                [face for (face,) in rows(conn, "select id from public.faces")],
+                one(conn, "select count(*) from public.match_jobs"),
+                one(conn, "select count(*) from public.matches"),
+                rows(conn, "select distinct profile_id from public.biometric_consents"),
+            ]
+
+    assert seen[she] == [[(she,)], [her_face], 1, 1, [(she,)]]
+    assert seen[he] == [[(he,)], [his_face], 0, 1, [(he,)]]
+    assert seen[stranger][2:] == [1, 0, [(stranger,)]]
+
+
+def test_claims_without_a_person_see_no_rows(conn, matched):
+    with acting(conn):
+        counts = [
+            one(conn, f"select count(*) from public.{table}")
+            for table in READABLE.keys() - {"consent_texts"}
+        ]
+
+    assert counts == [0] * 7
+
+
+def test_dismissed_match_is_hidden_from_both_in_the_table_too(conn, matched):
+    (she, _), (he, _), _ = matched
+    with acting(conn, she):
+        match = one(conn, "select id from public.matches")
+        conn.execute("select public.dismiss_match(%s)", [match])
+    for person in (she, he):
+        with acting(conn, person):
+            assert rows(conn, "select id from public.matches") == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select embedding from public.faces",
+        "select image_path from public.faces",
+        "select image_sha256 from public.faces",
+        "select * from public.faces",
+        "select similarity from public.matches",
+        "select profile_a_id from public.matches",
+        "select lease_token from public.match_jobs",
+        "select lease_expires_at from public.match_jobs",
+        "select worker_id from public.match_jobs",
+        "select chosen_box from public.faces",
+        "select public.chosen_face(gen_random_uuid())",
+        "select public.erase_unanswered_photo('0 s')",
+        "select embedding from public.face_index",
+        "select embedding from public.face_index_3",
+        "select last_pos from automatch.feed_heads",
+        "select encrypted_password from auth.users",
+        "select public.feed_marks('{}')",
+        "select auth.find_credentials('someone@example.org')",
+        "select public.claim_match_jobs(gen_random_uuid(), 1, '1 s')",
+        "select public.complete_match_job(gen_random_uuid(), 1)",
+        "select public.enqueue_match_job(gen_random_uuid())",
+        "select public.find_similar_faces_filtered(null, 'UIT', 'male')",
+        "select automatch.find_candidates(null, 'UIT', 'male', '{}', 0, 1)",
+        "select automatch.may_see(gen_random_uuid(), gen_random_uuid())",
+        "select cosine from public.matches",
+        "select public.sample_stranger_distances(10)",
+        "select public.preview_match_thresholds('{0.5}')",
+        "select public.set_match_threshold(0.1)",
+        "select public.rescore_matches()",
+        "select public.list_suspected_duplicates()",
+        "select public.set_match_same_person(false)",
+        "select u from automatch.suspected_duplicates",
+        "select automatch.find_same_person(gen_random_uuid(), 5)",
+        "select automatch.search_again_for(gen_random_uuid())",
+        "update public.profiles set name = 'Other'",
+        "delete from public.match_jobs",
+        "insert into public.match_dismissals values (gen_random_uuid(), gen_random_uuid())",
+    ],
+)
+@pytest.mark.parametrize("role", ["authenticated", "anon"])
+def test_what_a_person_has_no_business_with_is_refused(conn, matched, role, query):
+    with pytest.raises(InsufficientPrivilege), acting(conn, matched[0][0], role):
+        conn.execute(query)
+
+
+def test_photo_of_another_cannot_be_claimed_by_naming_its_path(conn, matched):
+    (she, _), (_, his_face), _ = matched
+    path = one(conn, "select image_path from public.faces where id = %s", his_face)
+    with pytest.raises(psycopg.Error) as refused, acting(conn, she):
+        conn.execute("select public.record_upload(gen_random_uuid(), %s, repeat('0', 64))", [path])
+
+    assert refused.value.diag.message_hint == "input_invalid"
+
+
+def test_photo_is_seen_by_its_owner_and_whom_the_feed_shows_it_to(conn, matched):
+    (she, her_face), (he, his_face), (stranger, _) = matched
+    seen = {}
+    for person in (she, he, stranger):
+        with acting(conn, person):
+            seen[person] = [
+                one(conn, "select public.viewable_photo(%s)", face) is not None
+                for face in (her_face, his_face)
+            ]
+
+    assert seen == {she: [True, True], he: [True, True], stranger: [False, False]}
+
+
+SPY = """
+    create function pg_temp.spy(pg_catalog.text) returns pg_catalog.bool language plpgsql
+    as $$ begin raise notice '%', current_user; return true; end $$
+"""
+HIJACKED = ["uuid", "text", "jsonb", "bytea", "timestamptz", "date"]
+ATTACKED = [
+    "select auth.create_user('spied@example.org', 'x', '{}')",
+    "select auth.rotate_refresh_token('a', 'b', '1 s', '1 s')",
+    "select auth.start_session(gen_random_uuid(), 'a')",
+    "select public.feed_marks('{}')",
+    "set local role authenticated",
+    "select public.feed_page()",
+    "select public.list_schools()",
+    "select public.viewable_photo(gen_random_uuid())",
+    "select public.save_profile('Person', 'UIT', 'male', '2000-01-01')",
+    "select public.record_consent(true, '2026-11')",
+    "select public.record_upload(gen_random_uuid(), 'x', repeat('0', 64))",
+    "select public.dismiss_match(gen_random_uuid())",
+    "select public.block_profile(gen_random_uuid())",
+    "select public.unblock_profile(gen_random_uuid())",
+    "select public.undo_dismissal(gen_random_uuid())",
+    "select public.hidden_people()",
+    "select public.match_pool()",
+    "select public.explain_match_job(gen_random_uuid())",
+    "select public.delete_face(gen_random_uuid())",
+    "select public.choose_face(gen_random_uuid(), 0)",
+    "select public.erase_account()",
+    "select public.set_discoverable(true)",
+]
+
+
+def state_after(conn, statement):
+    # The change of the role has to outlive its savepoint, and does when nothing fails.
+    try:
+        with conn.transaction():
+            conn.execute(statement)
+    except psycopg.Error as exc:
+        return exc.sqlstate
+    return None
+
+
+def test_temporary_types_of_a_login_do_not_run_inside_functions_of_the_owner(rows_database):
+    ran_as = []
+    with connect(rows_database.api) as conn:
+        conn.add_notice_handler(lambda notice: ran_as.append(notice.message_primary))
+        conn.execute(SPY)
+        for name in HIJACKED:
+            conn.execute(
+                f"create domain pg_temp.{name} as pg_catalog.{name}"
+                " check (pg_temp.spy(value::pg_catalog.text))"
+            )
+        conn.execute("select 'x'::text")
+        assert ran_as == ["automatch_api"], "the trap itself works"
+        conn.execute(
+            "select set_config('request.jwt.claims', %s, true)",
+            [json.dumps({"sub": str(uuid4())})],
+        )
+        ran_as.clear()
+        for statement in ATTACKED:
+            outcome = state_after(conn, statement)
+            assert outcome in {None, "AM001", "23503", "42883"}, statement
+        conn.rollback()
+
+    assert "postgres" not in ran_as
+
+
+def claims_of(person=None, role=Role.AUTHENTICATED):
+    return Claims(role=role, subject=person or uuid4())
+
+
+LEFT_BEHIND = "select current_user, current_setting('request.jwt.claims', true)"
+
+
+async def left_behind(db):
+    async with db.as_login() as conn:
+        return await (await conn.execute(LEFT_BEHIND)).fetchone()
+
+
+@pytest.fixture
+async def pool(rows_database):
+    async with Database(rows_database.api, ONE_CONNECTION, name="test") as db:
+        yield db
+
+
+@pytest.mark.anyio
+async def test_as_user_acts_as_one_person_and_leaves_nothing_behind(pool):
+    person = uuid4()
+    async with pool.as_user(claims_of(person)) as conn:
+        acted = await (await conn.execute("select current_user, auth.uid()")).fetchone()
+
+    assert acted == ("authenticated", person)
+    assert await left_behind(pool) in {("automatch_api", ""), ("automatch_api", None)}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("in_the_database", [True, False])
+async def test_as_user_leaves_nothing_behind_after_an_error(pool, in_the_database):
+    async def go_wrong():
+        async with pool.as_user(claims_of()) as conn:
+            if in_the_database:
+                await conn.execute("select 1 / 0")
+            raise ZeroDivisionError
+
+    with pytest.raises((ZeroDivisionError, psycopg.errors.DivisionByZero)):
+        await go_wrong()
+
+    assert await left_behind(pool) in {("automatch_api", ""), ("automatch_api", None)}
+
+
+@pytest.mark.anyio
+async def test_as_user_leaves_nothing_behind_when_cancelled_in_a_query(pool, rows_database):
+    acting_now = asyncio.Event()
+
+    async def wait_for_ever():
+        async with pool.as_user(claims_of()) as conn:
+            acting_now.set()
+            await conn.execute("select pg_sleep(600)")
+
+    task = asyncio.create_task(wait_for_ever())
+    await acting_now.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert await left_behind(pool) in {("automatch_api", ""), ("automatch_api", None)}
+
+
+@pytest.mark.anyio
+async def test_api_cannot_act_as_the_service_whatever_the_claims_say(pool):
+    with pytest.raises(InsufficientPrivilege):
+        async with pool.as_user(claims_of(role=Role.SERVICE)):
+            pass

@@ -1,0 +1,130 @@
+"""The secrets file: made once, closed to others, refused when it is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
+from typing import TYPE_CHECKING
+
+import pytest
+
+from automatch.errors.configuration import SecretsError, SettingsError
+from automatch.settings.secrets import load_or_create
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_first_start_makes_a_closed_folder_and_file(tmp_path: Path) -> None:
+    home = tmp_path / "new" / "home"
+
+    load_or_create(home)
+
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert stat.S_IMODE((home / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_later_starts_find_the_same_secrets(tmp_path: Path) -> None:
+    first = load_or_create(tmp_path)
+
+    assert load_or_create(tmp_path) == first
+
+
+def test_every_secret_is_long_and_its_own(tmp_path: Path) -> None:
+    values = astuple(load_or_create(tmp_path))
+
+    assert len(set(values)) == len(values)
+    assert min(len(value) for value in values) >= 43
+
+
+def test_twenty_first_starts_at_once_agree(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+
+    with ThreadPoolExecutor(20) as pool:
+        found = set(pool.map(load_or_create, [home] * 20))
+
+    assert len(found) == 1
+    assert {path.name for path in home.iterdir()} <= {"secrets.json", ".made-by-automatch"}
+
+
+def test_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+
+    load_or_create(tmp_path)
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_neither_repr_nor_str_shows_a_secret(tmp_path: Path) -> None:
+    secrets = load_or_create(tmp_path)
+
+    assert not any(value in f"{secrets!r} {secrets}" for value in astuple(secrets))
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    load_or_create(tmp_path)
+    (tmp_path / "secrets.json").chmod(mode)
+
+    with pytest.raises(SecretsError, match="chmod 600"):
+        load_or_create(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '"jwt_secret"', '{"jwt_secret": 5}', '{"jwt_secret": "short"}', "\xff"],
+)
+def test_damaged_file_is_refused_without_being_quoted(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "secrets.json"
+    path.write_bytes(content.encode("latin-1"))
+    path.chmod(0o600)
+
+    with pytest.raises(SecretsError, match="damaged") as caught:
+        load_or_create(tmp_path)
+
+    assert str(path) in caught.value.message
+    assert caught.value.__cause__ is None
+
+
+def test_file_with_one_short_secret_is_refused(tmp_path: Path) -> None:
+    load_or_create(tmp_path)
+    path = tmp_path / "secrets.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "photo_key": "weak"}))
+
+    with pytest.raises(SecretsError, match="damaged"):
+        load_or_create(tmp_path)
+
+
+def test_link_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    load_or_create(tmp_path / "other")
+    (tmp_path / "secrets.json").symlink_to(tmp_path / "other" / "secrets.json")
+
+    with pytest.raises(SecretsError, match="is a link"):
+        load_or_create(tmp_path)
+
+
+def test_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").mkdir()
+
+    with pytest.raises(SecretsError, match=r"secrets\.json"):
+        load_or_create(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    load_or_create(tmp_path)
+    os.chown(tmp_path / "secrets.json", 65534, 65534)
+
+    with pytest.raises(SecretsError, match="another user"):
+        load_or_create(tmp_path)
+
+
+def test_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.touch()
+
+    with pytest.raises(SettingsError, match="AUTOMATCH_HOME"):
+        load_or_create(home)

@@ -1,0 +1,229 @@
+"""What runs the schedule where no extension does: one leader, no overlap, nobody else's rights."""
+
+from __future__ import annotations
+
+import itertools
+
+import psycopg
+import pytest
+
+from automatch.supabase_compat import cron_runner
+from tests.support.build import connect, one
+from tests.support.postgres import Database
+from tests.support.scheduling import eventually, running_schedule
+
+pytestmark = pytest.mark.anyio
+
+_ENDED = (
+    "select status, return_message, start_time, end_time from cron.job_run_details"
+    " where jobid = %s and end_time is not null order by runid"
+)
+
+
+@pytest.fixture
+def conn(database: Database):
+    """Give the owner's connection to the test's own database."""
+    with connect(database.owner, autocommit=True) as conn:
+        yield conn
+
+
+def schedule(conn: psycopg.Connection, line: str, command: str, name: str = "job") -> int:
+    return int(one(conn, "select cron.schedule(%s, %s, %s)", name, line, command))
+
+
+async def runs_of(database: Database, job: int, count: int) -> list[tuple]:
+    """Return the first runs of a job once there are so many."""
+    return await eventually(
+        database.owner,
+        f"select * from ({_ENDED}) as runs where (select count(*) from ({_ENDED}) as r) >= %s",
+        *(job, job, count),
+    )
+
+
+async def test_of_two_servers_one_runs_a_job_and_the_other_takes_over(
+    database: Database, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cron_runner, "_TRY_S", 0.05)
+    job = schedule(conn, "1 second", "select 1")
+    leader = (
+        "select pid from pg_locks where locktype = 'advisory' and granted"
+        " and database = (select oid from pg_database where datname = current_database())"
+        " and (classid::bigint << 32 | objid::bigint) = automatch.doorbell() + 4"
+    )
+    async with running_schedule(database.owner), running_schedule(database.owner):
+        runs = await runs_of(database, job, 3)
+        [(first,)] = await eventually(database.owner, leader)
+
+        one(conn, "select pg_terminate_backend(%s)", first)
+
+        [(second,)] = await eventually(database.owner, f"{leader} and pid <> %s", first)
+        done = one(conn, "select count(*) from cron.job_run_details")
+        await runs_of(database, job, done + 1)
+
+    starts = [start for _, _, start, _ in runs]
+    assert all((b - a).total_seconds() > 0.5 for a, b in itertools.pairwise(starts))
+    assert second != first
+
+
+async def test_job_does_not_overlap_with_itself_and_holds_up_no_other(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    slow = schedule(conn, "1 second", "select pg_sleep(1.4)", "slow")
+    quick = schedule(conn, "1 second", "select 1", "quick")
+    async with running_schedule(database.owner):
+        runs = await runs_of(database, slow, 2)
+
+    assert runs[1][2] >= runs[0][3]
+    # Three seconds or so: were they run one after the other, there would be as many of each.
+    quick_runs = conn.execute(_ENDED, [quick]).fetchall()
+    assert len(quick_runs) > len(runs)
+
+
+async def test_job_of_another_login_is_not_run_as_the_owner(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    conn.execute("create table public.proof (by text)")
+    job = schedule(conn, "1 second", "insert into public.proof values (current_user)")
+    conn.execute("update cron.job set username = 'automatch_api'")
+    async with running_schedule(database.owner):
+        [(status, message, *_), *_] = await runs_of(database, job, 1)
+
+    assert status == "failed"
+    assert "automatch_api" in message
+    assert one(conn, "select count(*) from public.proof") == 0
+
+
+def test_no_other_login_schedules_in_the_owners_name(conn: psycopg.Connection) -> None:
+    conn.execute("create role clerk")
+    try:
+        conn.execute("grant usage on schema cron to clerk")
+        conn.execute("grant execute on all functions in schema cron to clerk")
+        conn.execute("grant all on cron.job to clerk")
+        schedule(conn, "@daily", "select 1", "of the owner")
+        conn.execute("set role clerk")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute(
+                "insert into cron.job (schedule, command, username)"
+                " values ('* * * * *', 'select 1', 'postgres')"
+            )
+        schedule(conn, "@daily", "select 1", "of the owner")
+        conn.execute("update cron.job set command = 'select 2'")
+        assert one(conn, "select count(*) from cron.job") == 1
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute("update cron.job set username = 'postgres'")
+        conn.execute("reset role")
+        rows = conn.execute("select username, command from cron.job order by 1").fetchall()
+        assert rows == [("clerk", "select 2"), ("postgres", "select 1")]
+    finally:
+        conn.execute("reset role")
+        conn.execute("drop owned by clerk")
+        conn.execute("drop role clerk")
+
+
+async def test_run_of_a_server_that_is_gone_is_written_off(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    conn.execute(
+        "insert into cron.job_run_details (jobid, status, start_time, username)"
+        " values (7, 'running', now(), current_user)"
+    )
+    async with running_schedule(database.owner):
+        [(status, message, *_)] = await runs_of(database, 7, 1)
+
+    assert (status, message) == ("failed", "server restarted")
+
+
+async def test_old_runs_and_answers_go_by_themselves(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    for days in (6, 8):
+        conn.execute(
+            "insert into cron.job_run_details (jobid, status, start_time, username)"
+            " values (%s, 'succeeded', now() - make_interval(days => %s), current_user)",
+            [days, days],
+        )
+    for hours in (5, 7):
+        conn.execute(
+            "insert into net._http_response (id, created)"
+            " values (%s, now() - make_interval(hours => %s))",
+            [hours, hours],
+        )
+    async with running_schedule(database.owner):
+        await eventually(
+            database.owner,
+            "select 1 where not exists (select from cron.job_run_details where jobid = 8)"
+            " and not exists (select from net._http_response where id = 7)",
+        )
+
+    assert one(conn, "select array_agg(jobid) from cron.job_run_details") == [6]
+    assert one(conn, "select array_agg(id) from net._http_response") == [5]
+
+
+async def test_stopped_job_is_cancelled(database: Database, conn: psycopg.Connection) -> None:
+    schedule(conn, "1 second", "select pg_sleep(600)")
+    working = "select pid from pg_stat_activity where application_name like 'automatch job %%'"
+    async with running_schedule(database.owner):
+        await eventually(database.owner, f"{working} and state = 'active'")
+
+    await eventually(database.owner, f"select 1 where not exists ({working})")
+
+
+async def test_jobs_of_the_guide_are_made_once_and_follow_the_server(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    address = "select substring(command from 'http://[^'']+') from cron.job where jobname = %s"
+    process = "process-match-jobs"
+    async with running_schedule(database.owner, local_url="http://127.0.0.1:1"):
+        await eventually(database.owner, address, process)
+    assert one(conn, address, process) == "http://127.0.0.1:1/functions/v1/match-generator"
+    jobs = "select jobname, schedule, active from cron.job order by jobid"
+    assert conn.execute(jobs).fetchall() == [
+        (process, "* * * * *", True),
+        ("cleanup-match-jobs", "0 3 * * *", True),
+    ]
+
+    async with running_schedule(database.owner, local_url="http://127.0.0.1:2"):
+        await eventually(database.owner, f"{address} and command like '%%:2/%%'", process)
+
+    conn.execute("select cron.unschedule('cleanup-match-jobs')")
+    own = "select net.http_post('http://127.0.0.1:3/functions/v1/match-generator')"
+    schedule(conn, "5 seconds", own, process)
+    assert one(conn, "select automatch.keep_match_schedule('http://127.0.0.1:4/x')") == "kept"
+    rows = conn.execute("select jobname, schedule, command from cron.job").fetchall()
+    assert rows == [(process, "5 seconds", own)]
+
+
+async def test_schedule_outlives_a_restart_of_its_connections(
+    database: Database, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cron_runner, "_TRY_S", 0.05)
+    job = schedule(conn, "1 second", "select 1")
+    async with running_schedule(database.owner):
+        await runs_of(database, job, 1)
+        conn.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where application_name like 'automatch%%' and pid <> pg_backend_pid()"
+        )
+        done = one(conn, "select count(*) from cron.job_run_details where end_time is not null")
+        await runs_of(database, job, done + 1)
+
+
+async def test_extension_that_is_installed_is_left_to_work(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    # Told apart by the schema's comment, which only ours has.
+    conn.execute("comment on schema cron is null")
+    conn.execute("comment on schema net is null")
+    schedule(conn, "1 second", "select 1")
+    async with running_schedule(database.owner, public_url="https://match.example.org/"):
+        await eventually(
+            database.owner,
+            "select 1 from cron.job where command like '%%https://match.example.org/functions%%'",
+        )
+        # The last that it asked: it tries neither to lead nor to listen.
+        await eventually(
+            database.owner,
+            "select 1 from pg_stat_activity where application_name = 'automatch-schedule'"
+            " and state = 'idle' and query like '%%keep_match_schedule%%'",
+        )
+        assert one(conn, "select count(*) from cron.job_run_details") == 0

@@ -1,0 +1,44 @@
+"""What is installed: everything that the product reads at run time, and nothing that is not its."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def contents(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],
+        cwd=_ROOT,
+        check=True,
+        capture_output=True,
+    )
+    [wheel] = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_wheel_holds_every_file_of_the_package(contents: set[str]) -> None:
+    package = _ROOT / "src"
+    files = {
+        str(path.relative_to(package))
+        for path in (package / "automatch").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    assert {name for name in files if name.endswith((".sql", ".html", ".css", ".js", ".npz"))}
+    assert files <= contents
+
+
+def test_wheel_holds_no_photo_and_no_test(contents: set[str]) -> None:
+    unwanted = (".jpg", ".jpeg", ".webp", ".heic", ".onnx", ".dat")
+
+    assert not [name for name in contents if name.endswith(unwanted) or "tests/" in name]

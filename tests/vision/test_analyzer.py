@@ -1,0 +1,149 @@
+"""Eyes of this process and those of a service elsewhere: the same answers, the same refusals."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from automatch.errors import AutomatchError
+from automatch.errors.photo import FaceUnclearError, SeveralFacesError
+from automatch.settings import Settings
+from automatch.settings.server import UploadSettings
+from automatch.settings.vision import VisionSettings
+from automatch.vision import Embedder, FaceExtraction, LocalAnalyzer, RemoteAnalyzer
+from tests.support.ai import remote_eyes, running_ai
+from tests.support.photos import (
+    astronaut,
+    encode,
+    endless,
+    hopper,
+    scene_without_face,
+    two_people,
+)
+
+pytestmark = pytest.mark.anyio
+
+_SETTINGS = Settings(vision=VisionSettings(threads=1))
+_GOOD: dict[str, Callable[[], bytes]] = {
+    "a portrait": lambda: encode(astronaut()),
+    "another": lambda: encode(hopper()),
+    "a PNG": lambda: encode(astronaut(), "PNG"),
+    "a HEIC": lambda: encode(hopper(), "HEIF"),
+    "a large one": lambda: encode(astronaut().resize((2400, 2400))),
+}
+_BAD: dict[str, Callable[[], bytes]] = {
+    "nothing": lambda: b"",
+    "no photo": lambda: b"hello" * 1000,
+    "a GIF": lambda: encode(astronaut(), "GIF"),
+    "half a photo": lambda: encode(astronaut())[:9000],
+    "a stamp": lambda: encode(astronaut().resize((100, 100))),
+    "a strip": lambda: encode(Image.new("RGB", (2000, 200))),
+    "too many pixels": lambda: encode(Image.new("1", (8000, 8000)), "PNG"),
+    "too many scans": endless,
+    "no face": lambda: encode(scene_without_face()),
+    "two people": lambda: encode(two_people()),
+    "darkness": lambda: encode(astronaut().point(lambda value: value * 0.12)),
+    "a blur": lambda: encode(astronaut().filter(ImageFilter.GaussianBlur(9))),
+    "a face cut off": lambda: encode(astronaut().crop((212, 0, 512, 512))),
+    "a small face": lambda: encode(_far_away()),
+}
+
+
+def _far_away() -> Image.Image:
+    page = Image.new("RGB", (640, 640), "grey")
+    page.paste(astronaut().resize((240, 240)), (200, 200))
+    return page
+
+
+@pytest.fixture(scope="module")
+async def local(anyio_backend: str, embedder: Embedder) -> AsyncIterator[LocalAnalyzer]:
+    async with LocalAnalyzer(_SETTINGS, embedder) as eyes:
+        yield eyes
+
+
+@pytest.fixture(scope="module")
+async def remote(anyio_backend: str, embedder: Embedder) -> AsyncIterator[RemoteAnalyzer]:
+    async with (
+        running_ai(_SETTINGS, embedder) as client,
+        remote_eyes(str(client.base_url), _SETTINGS) as eyes,
+    ):
+        await eyes.ready()
+        yield eyes
+
+
+@pytest.mark.parametrize("name", _GOOD)
+async def test_both_see_the_same(name: str, local: LocalAnalyzer, remote: RemoteAnalyzer) -> None:
+    photo = _GOOD[name]()
+
+    here, there = await local.see(photo), await remote.see(photo)
+
+    assert isinstance(there, FaceExtraction)
+    assert there.face.box == here.face.box
+    assert there.face.landmarks == here.face.landmarks
+    assert there.face.confidence == here.face.confidence
+    np.testing.assert_allclose(there.face.embedding, here.face.embedding, atol=1e-6)
+    assert there.face.embedding.dtype == np.float32
+    assert there.quality == here.quality
+    assert there.kept_jpeg == here.kept_jpeg
+    assert there.thumbnail_jpeg == here.thumbnail_jpeg
+    assert set(there.timings) == set(here.timings)
+
+
+@pytest.mark.parametrize("name", _BAD)
+async def test_both_refuse_for_the_same_reason(
+    name: str, local: LocalAnalyzer, remote: RemoteAnalyzer
+) -> None:
+    photo = _BAD[name]()
+
+    here, there = [await _refusal(eyes, photo) for eyes in (local, remote)]
+
+    assert type(there) is type(here)
+    assert there.message == here.message
+    assert not there.transient
+    if isinstance(here, SeveralFacesError):
+        assert isinstance(there, SeveralFacesError)
+        assert (there.count, there.boxes) == (here.count, here.boxes)
+    if isinstance(here, FaceUnclearError):
+        assert isinstance(there, FaceUnclearError)
+        assert (there.measured, there.limit) == (here.measured, here.limit)
+
+
+async def test_refusals_above_are_of_many_kinds(local: LocalAnalyzer) -> None:
+    codes = {(await _refusal(local, make())).code for make in _BAD.values()}
+
+    assert codes >= {"no_face", "several_faces", "face_too_dark", "face_too_small", "face_cut_off"}
+    assert codes >= {"image_damaged", "image_too_complex", "file_empty", "image_bad_shape"}
+
+
+async def test_whoever_asks_judges_by_their_own_settings(embedder: Embedder) -> None:
+    strict = Settings(vision=VisionSettings(threads=1, min_face_side=400))
+    async with (
+        running_ai(_SETTINGS, embedder) as client,
+        remote_eyes(str(client.base_url), strict) as eyes,
+    ):
+        await eyes.ready()
+        refusal = await _refusal(eyes, encode(astronaut()))
+
+    assert refusal.code == "face_too_small"
+
+
+async def test_limits_of_the_service_hold_too(embedder: Embedder) -> None:
+    small = Settings(upload=UploadSettings(max_bytes=20_000), vision=VisionSettings(threads=1))
+    async with (
+        running_ai(small, embedder) as client,
+        remote_eyes(str(client.base_url), _SETTINGS) as eyes,
+    ):
+        await eyes.ready()
+        refusal = await _refusal(eyes, encode(astronaut()))
+
+    assert refusal.code == "body_too_large"
+    assert eyes.is_ready
+
+
+async def _refusal(eyes: LocalAnalyzer | RemoteAnalyzer, photo: bytes) -> AutomatchError:
+    with pytest.raises(AutomatchError) as caught:
+        await eyes.see(photo)
+    return caught.value

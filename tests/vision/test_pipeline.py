@@ -1,0 +1,363 @@
+"""Photos seen from end to end: decoded, detected, judged, embedded."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from automatch.errors import AutomatchError
+from automatch.errors.embedder import EmbeddingInvalidError, ModelDamagedError, ModelMissingError
+from automatch.errors.photo import (
+    FaceLowConfidenceError,
+    FaceTooSmallError,
+    ImageTimeoutError,
+    SeveralFacesError,
+)
+from automatch.model.faces import FaceBox
+from automatch.settings import Settings
+from automatch.settings.vision import VisionSettings
+from automatch.vision import DlibEmbedder, LocalAnalyzer
+from automatch.vision.models.model_files import FACE_RESNET, YUNET, verified
+from automatch.vision.results import Box
+from tests.support.embedder import FakeEmbedder
+from tests.support.photos import (
+    astronaut,
+    blank_png,
+    encode,
+    endless,
+    hopper,
+    pixels,
+    scene_without_face,
+    shared_model,
+    shared_photo,
+    two_people,
+    with_scans,
+)
+from tests.support.turned_head import turned
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+pytestmark = pytest.mark.anyio
+
+_DLIB = DlibEmbedder()
+_SETTINGS = Settings(vision=VisionSettings(threads=2))
+
+
+async def test_a_good_photo_gives_a_face_its_quality_and_clean_copies() -> None:
+    async with LocalAnalyzer(_SETTINGS, _DLIB) as eyes:
+        seen = await eyes.see(encode(astronaut()))
+
+    box = seen.face.box
+    assert 160 < box.left < box.right < 290
+    assert 50 < box.top < box.bottom < 190
+    assert len(seen.face.landmarks) == 5
+    assert all(
+        box.left < x < box.right and box.top < y < box.bottom for x, y in seen.face.landmarks
+    )
+    assert seen.face.embedding.shape == (128,)
+    assert seen.face.embedding.dtype == np.float32
+    assert np.linalg.norm(seen.face.embedding) == pytest.approx(1, abs=1e-6)
+    assert seen.quality["face_side_px"] == max(box.width, box.height)
+    assert seen.quality["confidence"] == pytest.approx(seen.face.confidence, abs=1e-3)
+    assert seen.quality["inside"] == 1
+    assert seen.quality["turn_degrees"] < 15
+    assert pixels(seen.kept_jpeg).shape == (512, 512, 3)
+    assert pixels(seen.thumbnail_jpeg).shape == (320, 320, 3)
+    assert set(seen.timings) == {"decode", "detect", "embed"}
+    assert all(took > 0 for took in seen.timings.values())
+
+
+def _small() -> Image.Image:
+    page = Image.new("RGB", (640, 640), "grey")
+    page.paste(astronaut().resize((240, 240)), (200, 200))
+    return page
+
+
+_REFUSED = {
+    "file_empty": b"",
+    "image_type_unsupported": b"this is text in a file named photo.jpg",
+    "image_too_large_pixels": blank_png(13000, 13000),
+    "image_damaged": encode(astronaut())[:20_000],
+    "image_too_small": encode(astronaut().resize((100, 100))),
+    "image_bad_shape": encode(astronaut().resize((200, 900))),
+    "image_too_complex": with_scans(astronaut(), 1000),
+    "no_face": encode(scene_without_face()),
+    "several_faces": encode(two_people()),
+    "face_too_small": encode(_small()),
+    "face_blurred": encode(astronaut().filter(ImageFilter.GaussianBlur(3))),
+    "face_too_dark": encode(astronaut().point(lambda value: value * 0.12)),
+    "face_too_bright": encode(astronaut().point(lambda value: 255 - (255 - value) * 0.1)),
+    "face_turned": encode(turned(hopper(), Box(173, 128, 376, 331), 40)),
+    "face_cut_off": encode(astronaut().crop((212, 0, 512, 512))),
+}
+
+
+async def test_each_bad_photo_has_its_own_reason_and_the_next_good_one_works() -> None:
+    messages = set()
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
+        for code, photo in _REFUSED.items():
+            with pytest.raises(AutomatchError) as caught:
+                await eyes.see(photo)
+            assert caught.value.code == code
+            assert not caught.value.transient
+            messages.add(caught.value.message)
+
+            assert (await eyes.see(encode(astronaut()))).quality["face_side_px"] > 60
+
+    assert len(messages) == len(_REFUSED)
+
+
+async def test_a_face_of_too_few_pixels_is_refused_with_its_size() -> None:
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
+        with pytest.raises(FaceTooSmallError, match=r"only 4\d pixels wide"):
+            await eyes.see(encode(_small()))
+
+
+async def test_a_face_that_scores_less_than_asked_is_refused_with_its_score() -> None:
+    strict = Settings(vision=VisionSettings(hog_min_confidence=1.5))
+
+    async with LocalAnalyzer(strict, FakeEmbedder()) as eyes:
+        with pytest.raises(FaceLowConfidenceError, match=r"scores 1\.\d\d and at least 1\.5"):
+            await eyes.see(encode(astronaut()))
+
+
+async def test_several_faces_come_with_boxes_that_fit_any_copy() -> None:
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
+        with pytest.raises(SeveralFacesError) as caught:
+            await eyes.see(encode(two_people().resize((1624, 1024))))
+
+    (left, top, right, bottom), second = caught.value.boxes
+    assert 0.7 < left < 0.8 < right < 0.95
+    assert 0.1 < top < 0.2 < bottom < 0.45
+    assert 0.15 < second[0] < second[2] < 0.4
+
+
+async def _boxes(eyes: LocalAnalyzer, photo: bytes) -> list[FaceBox]:
+    with pytest.raises(SeveralFacesError) as caught:
+        await eyes.see(photo)
+    assert caught.value.copies is not None
+    return [FaceBox.of_corners(*box) for box in caught.value.boxes]
+
+
+async def test_chosen_face_of_several_is_seen_as_if_it_were_alone() -> None:
+    photo = encode(two_people(), quality=95)
+    async with LocalAnalyzer(_SETTINGS, _DLIB) as eyes:
+        hopper_box, astronaut_box = await _boxes(eyes, photo)
+        alone = await eyes.see(encode(astronaut(), quality=95))
+        chosen = await eyes.see(photo, astronaut_box)
+        other = await eyes.see(photo, hopper_box)
+
+    assert chosen.face.embedding @ alone.face.embedding > 0.99
+    assert other.face.embedding @ alone.face.embedding < 0.9
+
+
+async def test_nobody_but_the_chosen_face_is_left_in_what_is_kept() -> None:
+    photo = encode(two_people(), quality=95)
+    async with LocalAnalyzer(_SETTINGS, _DLIB) as eyes:
+        for chosen in await _boxes(eyes, photo):
+            seen = await eyes.see(photo, chosen)
+            # One face, at its old place: another look finds it with and without the answer.
+            for again in (await eyes.see(seen.kept_jpeg, chosen), await eyes.see(seen.kept_jpeg)):
+                assert again.face.embedding @ seen.face.embedding > 0.99
+            assert pixels(seen.kept_jpeg).shape == (512, 812, 3)
+            thumbnail = pixels(seen.thumbnail_jpeg)
+            portrait = await eyes.see(encode(Image.fromarray(thumbnail.astype(np.uint8))))
+            assert portrait.face.embedding @ seen.face.embedding > 0.95
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_real_photos_of_two_people_are_refused(number: int) -> None:
+    photo = shared_photo(f"two_people_{number}.jpg")
+
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
+        with pytest.raises(SeveralFacesError) as caught:
+            await eyes.see(photo)
+
+    assert caught.value.count == 2
+
+
+async def test_real_portraits_are_accepted() -> None:
+    names = "biden_1 biden_2 harington_1 lacamoire_1 lacamoire_2 leslie_1 leslie_2 obama_1 obama_3"
+    photos = [shared_photo(f"{name}.jpg") for name in names.split()]
+    photos.append(shared_photo("rgba_32bit.png"))
+
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
+        seen = await asyncio.gather(*(eyes.see(photo) for photo in photos))
+
+    assert all(photo.face.confidence > 0.5 for photo in seen)
+
+
+async def test_yunet_sees_where_its_file_is_named() -> None:
+    vision = VisionSettings(threads=2, yunet_file=shared_model(YUNET))
+    names = [
+        "biden_1",
+        "biden_2",
+        "harington_1",
+        "lacamoire_1",
+        "leslie_1",
+        "obama_1",
+        "obama_2",
+        "obama_3",
+    ]
+
+    async with LocalAnalyzer(Settings(vision=vision), FakeEmbedder()) as eyes:
+        seen = await asyncio.gather(*(eyes.see(shared_photo(f"{name}.jpg")) for name in names))
+        with pytest.raises(SeveralFacesError):
+            await eyes.see(encode(two_people()))
+
+    assert all(0.8 < photo.face.confidence <= 1 for photo in seen)
+
+
+async def test_a_named_yunet_file_must_be_the_one(tmp_path: Path) -> None:
+    file = tmp_path / YUNET
+    settings = Settings(vision=VisionSettings(yunet_file=file))
+
+    with pytest.raises(ModelMissingError, match="AUTOMATCH_VISION__YUNET_FILE"):
+        async with LocalAnalyzer(settings, FakeEmbedder()):
+            pass
+
+    file.write_bytes(b"another model")
+    with pytest.raises(ModelDamagedError, match="AUTOMATCH_VISION__YUNET_FILE"):
+        async with LocalAnalyzer(settings, FakeEmbedder()):
+            pass
+
+
+async def test_one_picture_in_any_orientation_gives_one_face() -> None:
+    turned = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}
+    photos = [encode(hopper(), quality=95)]
+    for orientation, turn in turned.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        photos.append(encode(hopper().transpose(turn), quality=95, exif=exif))
+
+    upright, *others = await _embeddings(photos)
+
+    assert all(upright @ other > 0.99 for other in others)
+
+
+async def test_one_picture_in_any_kind_of_file_gives_one_face() -> None:
+    deep = Image.fromarray(np.asarray(astronaut().convert("L")).astype(np.uint16) * 257)
+    photos = [
+        encode(astronaut(), "PNG"),
+        encode(astronaut(), "WEBP", quality=90),
+        encode(astronaut(), "HEIF", quality=80),
+        encode(astronaut(), "AVIF", quality=80),
+        encode(astronaut().convert("CMYK"), quality=95),
+        encode(astronaut().convert("L")),
+        encode(astronaut().quantize(256), "PNG"),
+        encode(deep, "PNG"),
+    ]
+
+    first, *others = await _embeddings(photos)
+
+    assert all(first @ other > 0.98 for other in others)
+
+
+async def _embeddings(photos: list[bytes]) -> list[npt.NDArray[np.float32]]:
+    async with LocalAnalyzer(_SETTINGS, _DLIB) as eyes:
+        return [(await eyes.see(photo)).face.embedding for photo in photos]
+
+
+async def test_photos_side_by_side_do_not_mix() -> None:
+    people = [encode(astronaut()), encode(hopper())]
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
+        alone = [(await eyes.see(photo)).face.embedding for photo in people]
+
+        together = await asyncio.gather(*(eyes.see(people[turn % 2]) for turn in range(24)))
+
+    for turn, seen in enumerate(together):
+        assert np.array_equal(seen.face.embedding, alone[turn % 2])
+
+
+async def test_a_cancelled_photo_holds_up_none_that_follow() -> None:
+    photo = encode(astronaut())
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
+        await eyes.see(photo)
+        waiting = [asyncio.create_task(eyes.see(photo)) for _ in range(20)]
+        await asyncio.sleep(0)
+        for task in waiting:
+            task.cancel()
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+
+        assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+        assert (await eyes.see(photo)).kept_jpeg
+
+
+async def test_leaving_ends_the_children_even_at_work() -> None:
+    slow = Settings(vision=VisionSettings(threads=1, max_scans=10_000))
+    before = _children()
+    async with LocalAnalyzer(slow, FakeEmbedder()) as eyes:
+        await eyes.see(encode(astronaut()))
+        assert len(_children() - before) == 1
+        running = asyncio.create_task(eyes.see(endless()))
+        await asyncio.sleep(0)
+
+    assert _children() == before
+    assert isinstance((await asyncio.gather(running, return_exceptions=True))[0], BaseException)
+
+
+def _children() -> set[str]:
+    tasks = Path("/proc/self/task")
+    return {pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+
+
+async def test_a_timeout_of_the_decoder_reaches_the_caller() -> None:
+    hasty = Settings(vision=VisionSettings(decode_timeout_s=0.000_001))
+
+    async with LocalAnalyzer(hasty, FakeEmbedder()) as eyes:
+        with pytest.raises(ImageTimeoutError):
+            await eyes.see(encode(astronaut()))
+
+
+async def test_a_missing_model_is_found_on_entering(tmp_path: Path) -> None:
+    with pytest.raises(ModelMissingError, match=FACE_RESNET):
+        async with LocalAnalyzer(_SETTINGS, DlibEmbedder(tmp_path)):
+            pass
+
+
+async def test_a_model_with_one_wrong_bit_is_refused_on_entering(tmp_path: Path) -> None:
+    model = bytearray(verified(FACE_RESNET).read_bytes())
+    model[10_000_000] ^= 1
+    (tmp_path / FACE_RESNET).write_bytes(model)
+
+    with pytest.raises(ModelDamagedError):
+        async with LocalAnalyzer(_SETTINGS, DlibEmbedder(tmp_path)):
+            pass
+
+
+class _Broken(FakeEmbedder):
+    """Keeps its promise for the first chip only."""
+
+    def __init__(self, then: npt.NDArray[np.float32]) -> None:
+        self._then = then
+        self._asked = 0
+
+    def embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        self._asked += 1
+        return super().embed(chips) if self._asked == 1 else self._then
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        np.full((1, 128), np.nan, np.float32),
+        np.full((1, 128), np.inf, np.float32),
+        np.zeros((1, 128), np.float32),
+        np.ones((1, 128), np.float32),
+        np.ones((1, 1), np.float32),
+        np.empty((0, 128), np.float32),
+    ],
+    ids=["nan", "inf", "zero", "long", "short", "none"],
+)
+async def test_a_broken_embedding_never_leaves(then: npt.NDArray[np.float32]) -> None:
+    async with LocalAnalyzer(_SETTINGS, _Broken(then)) as eyes:
+        with pytest.raises(EmbeddingInvalidError) as caught:
+            await eyes.see(encode(astronaut()))
+
+    assert caught.value.transient

@@ -1,0 +1,82 @@
+"""Whatever file comes, the answer is a photo or a code, and the worker stays as it is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from automatch.errors import AutomatchError
+from automatch.errors.photo import PhotoRejectedError
+from automatch.errors.upload import ImageTypeError
+from automatch.settings import Settings
+from automatch.settings.vision import VisionSettings
+from automatch.vision import LocalAnalyzer
+from automatch.vision.decode.decoder import Decoder
+from automatch.vision.decode.upload_check import check_header, limits_from
+from tests.support.bad_files import bad_files
+from tests.support.embedder import FakeEmbedder
+from tests.support.photos import astronaut, encode, hopper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.anyio
+
+_CORPUS = dict(bad_files())
+_USABLE = {
+    "a JPEG with a ZIP behind it",
+    "a JPEG with a page in its comment",
+    "a JPEG with a PNG behind it",
+    "a PNG with a JPEG behind it",
+    "a multi-picture cut in its second picture",
+}
+"""Odd, and yet a photo is all there."""
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    decoder = Decoder(Settings())
+    yield decoder
+    decoder.close()
+
+
+def _outcome(act: Callable[[], object]) -> str:
+    try:
+        act()
+    except (PhotoRejectedError, ImageTypeError) as exc:
+        return exc.code
+    return "usable"
+
+
+@pytest.mark.parametrize("name", _CORPUS)
+def test_a_bad_file_gets_a_reason_and_the_next_photo_is_decoded(
+    name: str, decoder: Decoder
+) -> None:
+    outcome = _outcome(lambda: decoder.decode(_CORPUS[name]))
+
+    assert outcome == "usable" or name not in _USABLE
+    assert decoder.decode(encode(astronaut())).pixels.shape == (512, 512, 3)
+
+
+def test_the_header_check_never_refuses_what_can_be_decoded(decoder: Decoder) -> None:
+    limits = limits_from(Settings())
+    for name, data in _CORPUS.items():
+        at_the_door = _outcome(lambda data=data: check_header(data, limits))
+        if at_the_door != "usable":
+            assert _outcome(lambda data=data: decoder.decode(data)) == at_the_door, name
+
+
+@pytest.mark.timeout(300)
+async def test_the_whole_corpus_at_once_costs_no_good_photo() -> None:
+    good = encode(hopper().resize((256, 300)))
+    async with LocalAnalyzer(Settings(vision=VisionSettings(threads=2)), FakeEmbedder()) as eyes:
+        mixed = [file for data in _CORPUS.values() for file in (data, good)]
+        outcomes = await asyncio.gather(*map(eyes.see, mixed), return_exceptions=True)
+
+    for outcome in outcomes[::2]:
+        if isinstance(outcome, BaseException):
+            assert isinstance(outcome, AutomatchError)
+            assert not outcome.transient
+    assert not any(isinstance(outcome, BaseException) for outcome in outcomes[1::2])

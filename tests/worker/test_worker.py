@@ -1,0 +1,283 @@
+"""The worker: what it does when something goes wrong, and when it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from automatch.errors.embedder import EmbeddingInvalidError
+from automatch.settings import Settings
+from automatch.settings.worker import WorkerSettings
+from automatch.vision import DlibEmbedder, Embedder
+from tests.support.embedder import FakeEmbedder
+from tests.support.photos import astronaut, encode, hopper
+from tests.support.postgres import TestCluster
+from tests.support.system import Person, System, running_worker
+
+pytestmark = pytest.mark.anyio
+
+
+class HeldEmbedder(FakeEmbedder):
+    """An embedder that says when it is asked, and answers when it is let."""
+
+    model_id = "dlib"
+    dimensions = 128
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.let = threading.Event()
+        self._warm = False
+
+    def embed(self, chips: np.ndarray) -> np.ndarray:
+        if self._warm:
+            self.asked.set()
+            assert self.let.wait(30)
+        # The first call is the worker trying its model before it claims anything.
+        self._warm = True
+        rows = np.ones((len(chips), self.dimensions), np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+class BrokenEmbedder(HeldEmbedder):
+    """An embedder that raises what it is told to."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def embed(self, chips: np.ndarray) -> np.ndarray:
+        if self._warm:
+            raise self._error
+        return super().embed(chips)
+
+
+def _tuned(settings: Settings, **more: Any) -> Settings:
+    worker = WorkerSettings(poll_s=60, **more)
+    return settings.model_copy(update={"worker": worker})
+
+
+async def _uploaded(server: System) -> tuple[Person, str]:
+    person = await server.join()
+    answer = await person.upload(encode(astronaut()))
+    return person, answer.json()["job"]["id"]
+
+
+async def _row(system: System, job_id: str) -> dict[str, Any]:
+    async with await psycopg.AsyncConnection.connect(
+        system.database.owner, row_factory=dict_row
+    ) as conn:
+        cursor = await conn.execute("select * from match_jobs where id = %s", [job_id])
+        row = await cursor.fetchone()
+        assert row is not None
+        return row
+
+
+async def _asked(embedder: HeldEmbedder) -> None:
+    assert await asyncio.to_thread(embedder.asked.wait, 30)
+
+
+@pytest.fixture
+async def owner(server: System) -> AsyncIterator[psycopg.AsyncConnection]:
+    async with await psycopg.AsyncConnection.connect(
+        server.database.owner, autocommit=True
+    ) as conn:
+        yield conn
+
+
+async def test_stopping_gives_back_what_is_not_finished_in_time_without_an_attempt(
+    server: System, settings: Settings, cluster: TestCluster
+) -> None:
+    _, job_id = await _uploaded(server)
+    embedder = HeldEmbedder()
+
+    async with running_worker(_tuned(settings, stop_s=0.05), cluster.secrets, embedder) as worker:
+        await _asked(embedder)
+        worker.stop()
+        asyncio.get_running_loop().call_later(0.3, embedder.let.set)
+
+    row = await _row(server, job_id)
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+
+
+async def test_stopping_finishes_what_it_holds(
+    server: System, settings: Settings, cluster: TestCluster
+) -> None:
+    _, job_id = await _uploaded(server)
+    embedder = HeldEmbedder()
+
+    async with running_worker(_tuned(settings, stop_s=30), cluster.secrets, embedder) as worker:
+        await _asked(embedder)
+        worker.stop()
+        embedder.let.set()
+
+    assert (await _row(server, job_id))["status"] == "completed"
+
+
+async def test_worker_that_lost_its_job_writes_nothing(
+    server: System, settings: Settings, cluster: TestCluster, owner: psycopg.AsyncConnection
+) -> None:
+    _, job_id = await _uploaded(server)
+    embedder = HeldEmbedder()
+
+    async with running_worker(_tuned(settings, sweep_s=600), cluster.secrets, embedder) as worker:
+        await _asked(embedder)
+        await owner.execute(
+            "update match_jobs set lease_expires_at = now() - interval '1 second' where id = %s",
+            [job_id],
+        )
+        # Taken back with a long delay, so that this worker does not get it again at once.
+        await owner.execute("select sweep_match_jobs(500, 500)")
+        worker.stop()
+        embedder.let.set()
+
+    row = await _row(server, job_id)
+    assert (row["status"], row["error_code"]) == ("pending", "worker_lost")
+    cursor = await owner.execute("select count(*) from faces where embedding is not null")
+    assert await cursor.fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(EmbeddingInvalidError(), "embedding_invalid"), (ValueError("secret"), "job_crashed")],
+    ids=["ours", "unforeseen"],
+)
+async def test_transient_trouble_is_tried_again_later(
+    server: System, settings: Settings, cluster: TestCluster, error: Exception, code: str
+) -> None:
+    person, job_id = await _uploaded(server)
+
+    async with (
+        person.stream() as events,
+        running_worker(_tuned(settings, backoff_s=60), cluster.secrets, BrokenEmbedder(error)),
+    ):
+        async for event in events:
+            if event.kind == "job" and event.data["error"]:
+                break
+
+    row = await _row(server, job_id)
+    assert (row["status"], row["attempts"], row["error_code"]) == ("pending", 1, code)
+    assert row["run_at"] > row["created_at"]
+    assert "secret" not in row["error_message"]
+
+
+async def test_job_fails_with_its_last_reason_when_attempts_are_used_up(
+    server: System, settings: Settings, cluster: TestCluster
+) -> None:
+    person, job_id = await _uploaded(server)
+    impatient = _tuned(settings, backoff_s=0.01, backoff_max_s=0.01)
+
+    async with running_worker(impatient, cluster.secrets, BrokenEmbedder(EmbeddingInvalidError())):
+        job = await person.ended(job_id)
+
+    assert (job["status"], job["attempts"]) == ("failed", 5)
+    assert job["error"]["code"] == "embedding_invalid"
+
+
+async def test_one_crashing_photo_does_not_stop_the_others(
+    server: System, settings: Settings, cluster: TestCluster, embedder: Embedder
+) -> None:
+    class Picky(DlibEmbedder):
+        def embed(self, chips: np.ndarray) -> np.ndarray:
+            if len(chips) and poison is not None and np.array_equal(chips[0], poison):
+                raise MemoryError
+            embedded.append(chips)
+            return embedder.embed(chips)
+
+    embedded: list[np.ndarray] = []
+    poison: np.ndarray | None = None
+    first, second = await server.join(), await server.join("male")
+
+    async with running_worker(_tuned(settings, backoff_s=60), cluster.secrets, Picky()):
+        await first.matched(encode(astronaut()))
+        poison = embedded[-1][0]
+        poisoned = (await second.upload(encode(astronaut()))).json()["job"]["id"]
+        job = await second.matched(encode(hopper()))
+
+    assert job["status"] == "completed"
+    assert (await _row(server, poisoned))["error_code"] == "job_crashed"
+
+
+async def test_job_without_a_notification_is_found_by_the_poll(
+    server: System, settings: Settings, cluster: TestCluster, embedder: Embedder
+) -> None:
+    person, job_id = await _uploaded(server)
+    polling = settings.model_copy(update={"worker": WorkerSettings(poll_s=0.2)})
+    async with running_worker(polling, cluster.secrets, embedder):
+        await person.ended(job_id)
+        async with await psycopg.AsyncConnection.connect(server.database.owner) as conn:
+            # As an SQL editor would, without enqueue_match_job() and its notification.
+            await conn.execute(
+                "insert into match_jobs (face_id, user_id, school)"
+                " select face_id, user_id, school from match_jobs where id = %s",
+                [job_id],
+            )
+            cursor = await conn.execute("select id from match_jobs where id <> %s", [job_id])
+            row = await cursor.fetchone()
+            assert row is not None
+
+        job = await person.ended(str(row[0]))
+
+    assert job["status"] == "completed"
+
+
+async def test_worker_goes_on_when_its_connections_are_cut(
+    system: System, owner: psycopg.AsyncConnection
+) -> None:
+    person = await system.join()
+
+    await owner.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where usename in ('automatch_worker', 'automatch_api') and datname = current_database()"
+    )
+
+    assert (await person.matched(encode(astronaut())))["status"] == "completed"
+
+
+async def test_seen_photo_is_kept_clean_and_the_upload_is_gone(
+    system: System, settings: Settings
+) -> None:
+    person = await system.join()
+
+    await person.matched(encode(astronaut()))
+
+    names = sorted(path.name.partition(".")[2] for path in _photos(settings.home))
+    assert names == ["jpg", "thumb.jpg"]
+    for path in [settings.home / "photos", *(settings.home / "photos").rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+async def test_photos_of_an_erased_face_are_deleted(
+    server: System, settings: Settings, cluster: TestCluster, embedder: Embedder
+) -> None:
+    person = await server.join()
+    async with running_worker(settings, cluster.secrets, embedder):
+        job = await person.matched(encode(astronaut()))
+    assert _photos(settings.home)
+
+    answer = await server.client.delete(f"/api/faces/{job['face_id']}", headers=person.headers)
+    assert answer.status_code == 204
+    async with running_worker(settings, cluster.secrets, embedder):
+        # The scheduler does every duty once at the start.
+        await _until(lambda: not _photos(settings.home))
+
+    assert (await person.get("/api/faces")).json() == {"faces": []}
+
+
+def _photos(home: Path) -> list[Path]:
+    return [path for path in (home / "photos").rglob("*") if path.is_file()]
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            # Files have no event to wait for; each look is cheap.
+            await asyncio.sleep(0.01)
