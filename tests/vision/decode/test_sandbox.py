@@ -214,7 +214,7 @@ def test_the_child_is_confined(make: Callable[..., Decoder]) -> None:
 _CONFINED = """
 import sys
 sys.path.append(sys.argv[1])
-import _posixsubprocess, _socket, confinement, os, threading
+import _posixsubprocess, _socket, sandbox, os, threading
 attempts = {
     "fork": os.fork,
     "exec": lambda: os.execv("/bin/true", ["true"]),
@@ -225,7 +225,7 @@ attempts = {
 if sys.argv[2] != "0":
     os.setgroups([])
     os.setuid(int(sys.argv[2]))
-confinement.confine(512)
+sandbox.confine(512)
 for name, attempt in attempts.items():
     try:
         attempt()
@@ -268,7 +268,8 @@ def _limits(process: Path) -> list[str]:
 
 _WORKER = """
 import sys
-from automatch.settings import Settings, VisionSettings
+from automatch.settings import Settings
+from automatch.settings.vision import VisionSettings
 from automatch.vision.decode.decoder import Decoder
 patient = VisionSettings(max_scans=10_000, decode_cpu_s=60, decode_timeout_s=60)
 decoder = Decoder(Settings(vision=patient))
@@ -283,7 +284,7 @@ def test_the_child_does_not_outlive_a_worker_that_is_killed(tmp_path: Path) -> N
     paths = [tmp_path / "good", tmp_path / "endless"]
     for path, photo in zip(paths, (_GOOD, endless()), strict=True):
         path.write_bytes(photo)
-    env = {"PYTHONPATH": str(Path(decoder_module.__file__).parents[2])}
+    env = {"PYTHONPATH": str(Path(decoder_module.__file__).parents[3])}
     with subprocess.Popen(
         [sys.executable, "-c", _WORKER, *paths], stdout=subprocess.PIPE, env=env
     ) as worker:

@@ -81,7 +81,7 @@ def decode(data: bytes, limits: image_header.Limits, kept_side: int) -> Image.Im
     """Return the photo upright, in RGB, at most *kept_side* long, and with nothing else in it.
 
     Raises:
-        image_file.PhotoFileError: the file cannot be used.
+        image_header.PhotoFileError: the file cannot be used.
     """
     kind = image_header.check(data, limits)
     try:
