@@ -27,73 +27,32 @@ FUNCTIONS = f"""
     select p.oid::regprocedure::text, p.proconfig from pg_proc as p
     where p.pronamespace = any ({OUR_SCHEMAS})
 """
-READABLE = {
-    "profiles": None,
-    "consent_texts": None,
-    "biometric_consents": None,
-    "match_dismissals": None,
-    "profile_blocks": None,
-    "faces": {"id", "profile_id", "embedding_model", "quality", "created_at"},
-    "matches": {"id", "face_a_id", "face_b_id", "created_at"},
-    "match_jobs": {
-        *("id", "face_id", "user_id", "status", "attempts", "max_attempts", "error_code"),
-        *("error_message", "created_at", "started_at", "completed_at", "match_count", "timings"),
-        "face_boxes",
-    },
-}
-"""What a signed-in person may select; None is every column."""
-
-CALLABLE = {
-    "anon": {
-        *("automatch.now", "automatch.claims", "automatch.uid", "automatch.refuse"),
+OF_COMPAT = {
+    "anon": {"auth.uid", "auth.jwt", "auth.role"},
+    "authenticated": {"auth.uid", "auth.jwt", "auth.role"},
+    "service_role": {
         *("auth.uid", "auth.jwt", "auth.role"),
-    },
-    "authenticated": {
-        *("automatch.now", "automatch.claims", "automatch.uid", "automatch.refuse"),
-        *("auth.uid", "auth.jwt", "auth.role", "automatch.caller_may_see"),
-        *("record_consent", "save_profile", "list_schools", "record_upload", "delete_face"),
-        *(
-            "erase_account",
-            "feed_page",
-            "feed_position",
-            "viewable_photo",
-            "dismiss_match",
-            "block_profile",
-        ),
-        *("undo_dismissal", "unblock_profile", "hidden_people", "match_pool", "explain_match_job"),
-        "choose_face",
-        *("last_match_number", "matches_after"),
-        *("choose_face", "set_discoverable"),
+        *("net.http_get", "net.http_post", "net.http_delete"),
     },
     "automatch_api": {
         *("auth.uid", "auth.jwt", "auth.role", "auth.create_user", "auth.find_credentials"),
-        *("auth.start_session", "auth.rotate_refresh_token"),
-        *("auth.end_sessions", "auth.update_user"),
-        *("auth.session_user_of", "feed_marks", "count_waiting_match_jobs"),
-        *("pause_match_jobs", "resume_match_jobs", "set_match_concurrency", "cancel_match_jobs"),
-        *("retry_failed_match_jobs", "requeue_match_job", "prioritize_match_jobs"),
-        *("get_match_queue", "list_match_jobs", "list_audit_log", "get_match_job_stats"),
-        *("get_match_threshold", "set_match_threshold", "preview_match_thresholds"),
-        *("get_search_recall", "list_suspected_duplicates", "decide_suspected_duplicate"),
-        *("get_match_same_person", "set_match_same_person"),
-        *("is_trigger_key", "list_due_match_jobs", "follow_match_jobs"),
-        *("get_search_recall", "start_trial", "end_trials"),
-        *("get_search_recall", "find_imported_photo", "import_photo", "count_import_jobs"),
-        *("list_import_refusals", "finish_import"),
+        *("auth.start_session", "auth.rotate_refresh_token", "auth.end_sessions"),
+        *("auth.update_user", "auth.session_user_of"),
     },
-    "automatch_worker": {
-        *("claim_match_jobs", "renew_match_leases", "store_face_embeddings", "complete_match_jobs"),
-        *("fail_match_jobs", "retry_match_jobs", "release_match_jobs", "sweep_match_jobs"),
-        *("cleanup_old_match_jobs", "seconds_to_next_match_job", "fall_asleep", "stay_awake"),
-        *("read_search_jobs", "read_search_group", "finish_match_jobs"),
-        *("rescore_matches", "enqueue_reruns", "chosen_face", "erase_unanswered_photo"),
-        "look_for_same_person",
-        *("rescore_matches", "enqueue_reruns", "active_embedding_model", "preparing_model"),
-        *("take_faces_to_embed", "store_shadow_embeddings", "refuse_faces_to_embed"),
-        *("renew_matches", "drop_unrenewed_matches", "check_same_person_again"),
-        *("get_search_recall", "clean_up_search_audits"),
-    },
+    "automatch_worker": set(),
 }
+"""What the SQL for plain Postgres grants beside automatch.access_rules."""
+GRANTED = """
+    select c.oid::regclass::text, a.grantee::regrole::text, lower(a.privilege_type), null
+    from pg_class as c, aclexplode(c.relacl) as a
+    where c.relkind in ('r', 'p', 'v', 'm', 'S') and a.grantee <> c.relowner
+      and c.relnamespace in ('public'::regnamespace, 'automatch'::regnamespace)
+    union all
+    select c.oid::regclass::text, a.grantee::regrole::text, lower(a.privilege_type), t.attname
+    from pg_class as c, pg_attribute as t, aclexplode(t.attacl) as a
+    where t.attrelid = c.oid
+      and c.relnamespace in ('public'::regnamespace, 'automatch'::regnamespace)
+"""
 
 
 def rows(conn, query, *parameters):
@@ -206,8 +165,9 @@ def test_every_function_pins_its_search_path_with_temporary_objects_last(conn):
     assert loose == []
 
 
-@pytest.mark.parametrize("role", CALLABLE)
-def test_role_may_call_these_functions_and_no_other(conn, role):
+@pytest.mark.parametrize("role", OF_COMPAT)
+def test_role_may_call_the_functions_of_the_rules_and_no_other(conn, role):
+    conn.execute("set search_path = pg_catalog")
     callable_names = rows(
         conn,
         f"select name from ({FUNCTIONS}) as f (name, settings)"
@@ -216,40 +176,99 @@ def test_role_may_call_these_functions_and_no_other(conn, role):
         " where oid = name::regprocedure), 'usage')",
         *(role, role),
     )
+    rules = rows(
+        conn,
+        "select object from automatch.access_rules where kind = 'function' and grantee = %s",
+        role,
+    )
 
-    assert {name.split("(")[0] for (name,) in callable_names} == CALLABLE[role]
+    assert {name.split("(")[0] for (name,) in callable_names} == OF_COMPAT[role] | {
+        name for (name,) in rules
+    }
 
 
-@pytest.mark.parametrize(
-    ("role", "readable"), [("authenticated", READABLE), ("anon", {"consent_texts": None})]
-)
-def test_role_has_these_rights_on_tables_and_no_other(conn, role, readable):
-    tables = [table for (table,) in rows(conn, TABLES)]
-    everything = "insert, update, delete, truncate, references, trigger"
-    seen = {}
-    for table in tables:
-        columns = {
-            name
-            for name, may in rows(
-                conn,
-                "select attname, has_column_privilege(%s, attrelid, attnum, 'select')"
-                " from pg_attribute where attrelid = %s::regclass and attnum > 0",
-                *(role, table),
-            )
-            if may
-        }
-        whole = one(conn, "select has_table_privilege(%s, %s, 'select')", role, table)
+def test_roles_have_the_rights_of_the_rules_on_tables_and_no_other(conn):
+    conn.execute("set search_path = pg_catalog")
+    rules = rows(
+        conn,
+        "select object, grantee, privileges from automatch.access_rules"
+        " where kind in ('table', 'sequence')",
+    )
+    ruled = set()
+    for table, role, privileges in rules:
+        verbs, _, columns = privileges.rstrip(")").partition(" (")
         if columns:
-            seen[table] = None if whole else columns
+            ruled |= {(table, role, verbs, column) for column in columns.split(", ")}
+        else:
+            ruled |= {(table, role, verb, None) for verb in verbs.split(", ")}
 
-        assert not one(conn, "select has_table_privilege(%s, %s, %s)", role, table, everything)
-        assert not one(
-            conn,
-            "select has_any_column_privilege(%s, %s, 'insert, update, references')",
-            *(role, table),
-        )
+    assert set(rows(conn, GRANTED)) == ruled
 
-    assert seen == readable
+
+def test_every_function_of_public_is_in_the_rules(conn):
+    forgotten = rows(
+        conn,
+        "select p.proname from pg_proc as p where p.pronamespace = 'public'::regnamespace"
+        " and not exists (select from automatch.access_rules as r"
+        " where r.kind = 'function' and r.object = 'public.' || p.proname)",
+    )
+
+    assert forgotten == []
+
+
+def test_every_rule_names_something_that_is_there(conn):
+    gone = rows(
+        conn,
+        "select r.kind, r.object from automatch.access_rules as r where case r.kind"
+        " when 'schema' then to_regnamespace(r.object) is null"
+        " when 'function' then not exists (select from pg_proc as p"
+        " where r.object = p.pronamespace::regnamespace || '.' || p.proname)"
+        " else to_regclass(r.object) is null end",
+    )
+
+    assert gone == []
+
+
+def test_policies_of_our_tables_are_those_of_the_rules(conn):
+    conn.execute("set search_path = pg_catalog")
+    there = rows(
+        conn,
+        "select polrelid::regclass::text, polname, polroles::regrole[]::text[], polcmd::text"
+        " from pg_policy where polrelid::regclass::text ~ '^(public|automatch)[.]'"
+        " and not (select relispartition from pg_class where oid = polrelid)",
+    )
+    ruled = rows(
+        conn,
+        "select object, policy, array[grantee],"
+        " case when privileges like '%%insert%%' then '*' else 'r' end"
+        " from automatch.access_rules where kind = 'table'",
+    )
+    owner = one(conn, "select current_user::text")
+
+    assert {(t, p, *r, c) for t, p, r, c in there if p != "owner"} == {
+        (t, p, *r, c) for t, p, r, c in ruled
+    }
+    assert {(tuple(r), c) for _, p, r, c in there if p == "owner"} == {((owner,), "*")}
+
+
+def test_person_may_select_these_columns_and_no_other(conn):
+    """As the guide says: no embedding, no path of a photo, no exact similarity."""
+    columns = rows(
+        conn,
+        "select object, privileges from automatch.access_rules"
+        " where kind = 'table' and grantee = 'authenticated' and privileges <> 'select' order by 1",
+    )
+
+    assert columns == [
+        ("public.faces", "select (id, profile_id, embedding_model, quality, created_at)"),
+        (
+            "public.match_jobs",
+            "select (id, user_id, face_id, status, attempts, max_attempts, error_code,"
+            " error_message, created_at, started_at, completed_at, match_count, timings,"
+            " face_boxes)",
+        ),
+        ("public.matches", "select (id, face_a_id, face_b_id, created_at)"),
+    ]
 
 
 def test_service_role_writes_rows_and_can_hang_no_trigger_on_a_table(conn):
@@ -296,7 +315,10 @@ def test_claims_without_a_person_see_no_rows(conn, matched):
     with acting(conn):
         counts = [
             one(conn, f"select count(*) from public.{table}")
-            for table in READABLE.keys() - {"consent_texts"}
+            for table in (
+                *("profiles", "biometric_consents", "match_dismissals", "profile_blocks"),
+                *("faces", "matches", "match_jobs"),
+            )
         ]
 
     assert counts == [0] * 7

@@ -148,9 +148,8 @@ as $$
 begin
     execute format('alter table %s enable row level security', p_table);
     execute format('alter table %s force row level security', p_table);
-    execute format(
-        'create policy service on %s to service_role, current_user using (true) with check (true)', p_table
-    );
+    execute format('create policy owner on %s to current_user using (true) with check (true)', p_table);
+    execute format('create policy service on %s to service_role using (true)', p_table);
     execute format('revoke all on %s from public, anon, authenticated, service_role', p_table);
 end
 $$;
