@@ -22,7 +22,7 @@ async def finish_all(database: postgres.Database, batch: int) -> int:
     worker_id, settings = uuid4(), WorkerSettings()
     finished = floor = 0
     async with Database(database.worker, PoolSettings(), name="bench") as db:
-        async with db.alone() as conn:
+        async with db.connection() as conn:
             jobs = await queue.claim_jobs(conn, Claim(worker_id, batch, settings.lease_s))
         while jobs:
             floor = jobs[0].pos

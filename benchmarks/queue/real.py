@@ -42,7 +42,7 @@ async def measure(server: Server, machine: str, rounds: int, faces: int, jobs: i
             print(f"real: {workers} processes: {rates[-1]:,.0f} jobs/s")
         rows.append(
             [
-                f"{workers} (two lanes each)",
+                f"{workers} (concurrency 2 each)",
                 spread(rates),
                 figure(matches),
                 f"{figure(median(per_job))} us",

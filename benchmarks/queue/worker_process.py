@@ -27,7 +27,7 @@ from automatch.settings.vision import VisionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database as Store
 from automatch.vision import FaceExtraction
-from automatch.worker.maintenance import Scheduler
+from automatch.worker.maintenance import MaintenanceRunner
 from automatch.worker.run import WorkerContext
 from automatch.worker.worker import Worker
 from benchmarks.queue.peers import watch_pgqueuer, watch_procrastinate
@@ -147,7 +147,7 @@ async def _run_worker(database: Database, pipe: Connection, search_cache_mb: int
         seats = asyncio.Semaphore(VisionSettings().threads)
         worker = Worker(
             WorkerContext(db, photos, _NoEyes(), settings, search, seats),
-            Scheduler(db, photos, settings, RetentionSettings()),
+            MaintenanceRunner(db, photos, settings, RetentionSettings()),
         )
         with threadpool_limits(1, user_api="blas"):
             await _be_ready(pipe)

@@ -48,13 +48,13 @@ from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
 from automatch.store.model_changes import read_active_model
-from automatch.supabase_compat.realtime.channel import Parts as RealtimeParts
-from automatch.supabase_compat.realtime.limits import Seats
+from automatch.supabase_compat.realtime.channel import RealtimeDeps
+from automatch.supabase_compat.realtime.limits import ConnectionLimits
 from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer, RemoteAnalyzer
 from automatch.vision.embed.open_embedder import open_embedder
 from automatch.web import routes
 from automatch.web.session import CookieSession
-from automatch.worker.maintenance import Scheduler
+from automatch.worker.maintenance import MaintenanceRunner
 from automatch.worker.on_demand import OnDemandWorker
 from automatch.worker.run import WorkerContext
 from automatch.worker.worker import Worker
@@ -105,20 +105,25 @@ def create_app(
     """
     db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
     tokens = tokens_from(settings, secrets.jwt_secret)
-    hub = FeedNotifier(db, settings.feed)
+    notifier = FeedNotifier(db, settings.feed)
     accounts = Accounts(db, tokens, settings.auth)
     services = Services(
         settings=settings,
         db=db,
         photos=make_photos(settings),
-        hub=hub,
+        notifier=notifier,
         tokens=tokens,
         accounts=accounts,
         links=PhotoLinks(secrets.photo_key),
         admission=make_admission(settings, db),
-        spare_worker=OnDemandWorker(settings),
-        realtime=RealtimeParts(
-            settings, db, hub, Seats(settings.realtime), tokens.verify, accounts.is_signed_in
+        on_demand_worker=OnDemandWorker(settings),
+        realtime=RealtimeDeps(
+            settings,
+            db,
+            notifier,
+            ConnectionLimits(settings.realtime),
+            tokens.verify,
+            accounts.is_signed_in,
         ),
     )
 
@@ -127,7 +132,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with db:
-            listening = asyncio.create_task(services.hub.run())
+            listening = asyncio.create_task(services.notifier.run())
             listening.add_done_callback(stop_when_broken)
             running = [listening]
             if tokens.issuer is not None and tokens.issuer.keys is not None:
@@ -257,7 +262,7 @@ async def open_worker(
             if embedder is None:
                 embedder = open_embedder(await _read_active_model(db), settings.home)
             eyes = await stack.enter_async_context(make_eyes(settings, embedder))
-        scheduler = Scheduler(db, photos, settings.worker, settings.retention)
+        scheduler = MaintenanceRunner(db, photos, settings.worker, settings.retention)
         search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
         # Two threads of BLAS on the cores that Postgres and the eyes share wait for each other.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
@@ -271,13 +276,13 @@ async def open_worker(
             settings.worker,
             search,
             seats,
-            looks_again=0 if settings.ai_url else settings.vision.threads,
+            backfill_concurrency=0 if settings.ai_url else settings.vision.threads,
         )
         yield Worker(bench, scheduler)
 
 
 async def _read_active_model(db: Database) -> str:
-    async with db.alone() as conn:
+    async with db.connection() as conn:
         return await read_active_model(conn)
 
 

@@ -22,7 +22,7 @@ from tests.support.workers import Workers, worker_programs
 
 JOB_S = 0.01
 ANSWER_S = 2
-"""pool.answer_s in these tests: a connection that is silent for so long is given up."""
+"""`pool.transaction_timeout_s` in these tests."""
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ FULL_MB = 160
 FAST = {
     "RETENTION__MIN_FREE_MB": "0",
     "WORKER__BATCH": "10",
-    "WORKER__TROUBLE_MAX_S": "1",
+    "WORKER__OUTAGE_PAUSE_MAX_S": "1",
 }
 
 

@@ -18,7 +18,7 @@ from automatch.settings import Settings
 from automatch.settings.storage import PhotoSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database as Pool
-from automatch.worker.maintenance import Scheduler
+from automatch.worker.maintenance import MaintenanceRunner
 from tests.support.bucket import client_of
 from tests.support.photos import astronaut, encode
 from tests.support.system import System, running_worker
@@ -53,7 +53,7 @@ async def test_people_meet_and_leave_nothing_in_the_bucket(
     for person in (her, him):
         await system.client.delete("/api/profile", headers=person.headers)
     async with Pool(system.database.worker, system.settings.pool, name="test") as db:
-        scheduler = Scheduler(
+        scheduler = MaintenanceRunner(
             db, make_photos(system.settings), WorkerSettings(), system.settings.retention
         )
         await scheduler.erase_photos()

@@ -172,7 +172,7 @@ async def test_copy_that_is_not_used_is_forgotten(owner, db):
         await search.shortlists(jobs)
         # The copy holds what is settled: a second look finds it so.
         assert await check_same(owner, search, jobs) > 0
-    async with db.alone() as conn:
+    async with db.connection() as conn:
         await conn.execute("select")
 
     assert kept.bytes > 0

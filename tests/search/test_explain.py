@@ -11,7 +11,7 @@ import pytest
 
 from automatch.model.jobs import Job, JobStatus
 from automatch.model.matches import MatchPool
-from automatch.search.explain import why_facts, why_sentence
+from automatch.search.explain import explain_few_matches, list_pool_counts
 from automatch.web.views import JobItem, build_templates, render_job
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -33,7 +33,7 @@ JOB = Job(
 
 
 def test_in_a_small_school_the_reason_is_that_there_are_few_people():
-    sentence = why_sentence(replace(POOL, findable=0), 0)
+    sentence = explain_few_matches(replace(POOL, findable=0), 0)
 
     assert sentence.startswith("Fewer than 10 people of your school can be found for you so far.")
 
@@ -46,16 +46,16 @@ def test_in_a_small_school_the_reason_is_that_there_are_few_people():
     ],
 )
 def test_otherwise_it_is_that_nobody_else_is_alike_enough(count, begins):
-    assert why_sentence(POOL, count).startswith(begins)
+    assert explain_few_matches(POOL, count).startswith(begins)
 
 
 def test_facts_say_fewer_than_10_for_0_and_leave_out_hiding_nobody():
-    facts = dict(why_facts(replace(POOL, findable=0)))
+    facts = dict(list_pool_counts(replace(POOL, findable=0)))
 
     assert facts["With a photo, and to be found for you"] == "fewer than 10"
     assert facts["People of your school"] == "120 or more"
     assert "Hidden by you" not in facts
-    assert dict(why_facts(replace(POOL, hidden=2)))["Hidden by you"] == "2"
+    assert dict(list_pool_counts(replace(POOL, hidden=2)))["Hidden by you"] == "2"
 
 
 @pytest.mark.parametrize(

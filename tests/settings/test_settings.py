@@ -184,6 +184,26 @@ def test_name_that_no_setting_has_is_refused(monkeypatch: pytest.MonkeyPatch, na
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("POOL__ANSWER_S", "POOL__TRANSACTION_TIMEOUT_S"),
+        ("VISION__MAX_TURN_DEGREES", "VISION__MAX_YAW_DEGREES"),
+        ("WORKER__LANES", "WORKER__CONCURRENCY"),
+        ("WORKER__STOP_S", "WORKER__SHUTDOWN_TIMEOUT_S"),
+        ("WORKER__TROUBLE_MAX_S", "WORKER__OUTAGE_PAUSE_MAX_S"),
+    ],
+)
+def test_renamed_setting_is_refused_with_its_new_name(
+    monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    monkeypatch.setenv(f"AUTOMATCH_{old}", "1")
+
+    with pytest.raises(SettingsError, match=f"^AUTOMATCH_{old} was renamed to AUTOMATCH_{new}"):
+        load_settings()
+    assert new.lower() in setting_names()
+
+
 def test_value_of_a_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOMATCH_PUBLIC_URL", "canary")
 

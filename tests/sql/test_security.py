@@ -482,7 +482,7 @@ LEFT_BEHIND = "select current_user, current_setting('request.jwt.claims', true)"
 
 
 async def left_behind(db):
-    async with db.as_login() as conn:
+    async with db.transaction() as conn:
         return await (await conn.execute(LEFT_BEHIND)).fetchone()
 
 

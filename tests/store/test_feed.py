@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from automatch.settings.database import PoolSettings
 from automatch.store.database import Database
-from automatch.store.feed import load_feed_marks
+from automatch.store.feed import load_feed_versions
 from tests.support import build
 from tests.support.build import acting, connect, like, one
 
@@ -191,8 +191,11 @@ def test_every_position_is_given_out_once(conn, she):
 @pytest.mark.anyio
 async def test_marks_change_with_the_feed_and_the_jobs_and_with_nothing_else(database):
     async def marks():
-        async with Database(database.api, PoolSettings(), name="test") as db, db.as_login() as conn:
-            return {mark.profile_id: mark for mark in await load_feed_marks(conn, [she, he])}
+        async with (
+            Database(database.api, PoolSettings(), name="test") as db,
+            db.transaction() as conn,
+        ):
+            return {mark.profile_id: mark for mark in await load_feed_versions(conn, [she, he])}
 
     with connect(database.owner, autocommit=True) as conn:
         (she, _), (he, his_face) = build.a_pair(conn)

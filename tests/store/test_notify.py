@@ -91,7 +91,7 @@ async def test_sleeping_worker_is_notified_once_and_a_busy_one_is_not(database: 
     with connect(database.owner) as conn:
         conn.execute("update faces set embedding = null, embedding_model = null")
     async with (
-        working(database, hold, lanes=1),
+        working(database, hold, concurrency=1),
         onlooker(database) as db,
         await psycopg.AsyncConnection.connect(database.owner, autocommit=True) as ear,
     ):

@@ -14,7 +14,7 @@ from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store import tune
 from automatch.store.database import Database
-from automatch.worker.maintenance import Scheduler
+from automatch.worker.maintenance import MaintenanceRunner
 from tests.support import build
 from tests.support.build import connect, like, one
 from tests.support.bulk import write_group
@@ -294,7 +294,7 @@ def test_one_search_in_a_thousand_is_audited(conn):
 async def test_worker_warns_when_searches_miss_people(database, owner, tmp_path):
     async with Database(database.worker, PoolSettings(), name="test") as db:
         photos = FolderPhotos(tmp_path, min_free_mb=0)
-        scheduler = Scheduler(db, photos, WorkerSettings(), RetentionSettings())
+        scheduler = MaintenanceRunner(db, photos, WorkerSettings(), RetentionSettings())
         with capture_logs() as quiet:
             await scheduler.watch_recall()
         owner.execute(

@@ -19,7 +19,7 @@ from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database as Pool
 from automatch.vision import FaceAnalyzer
 from automatch.vision.results import DetectedFace, FaceExtraction
-from automatch.worker.maintenance import Scheduler
+from automatch.worker.maintenance import MaintenanceRunner
 from automatch.worker.run import WorkerContext
 from automatch.worker.worker import Worker
 from tests.support import build
@@ -84,7 +84,7 @@ async def working(
         eyes = cast("FaceAnalyzer", FakeEyes(look))
         search = BatchSearch(db, max_bytes=0)
         bench = WorkerContext(db, photos, eyes, settings, search, asyncio.Semaphore(8))
-        worker = Worker(bench, Scheduler(db, photos, settings, RetentionSettings()))
+        worker = Worker(bench, MaintenanceRunner(db, photos, settings, RetentionSettings()))
         running = asyncio.create_task(worker.run())
         try:
             yield worker

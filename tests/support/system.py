@@ -239,7 +239,7 @@ async def running_server(
     app = create_app(settings, secrets, embedder=embedder)
     async with served(app, settings) as url, httpx2.AsyncClient(base_url=url, timeout=30) as client:
         yield System(url, settings, secrets, database, client)
-        app.state.services.hub.close()
+        app.state.services.notifier.close()
 
 
 @asynccontextmanager

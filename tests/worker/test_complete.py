@@ -28,7 +28,7 @@ ROWS = """
 """
 COMPLETED = ("completed", 1, None)
 CRASHED = ("pending", 1, "job_crashed")
-WHOLE = {"lanes": 1, "batch_s": 600}
+WHOLE = {"concurrency": 1, "batch_s": 600}
 """One lane that takes all that waits at once."""
 
 pytestmark = pytest.mark.anyio
@@ -204,7 +204,7 @@ async def test_lease_of_a_batch_that_is_held_too_long_is_not_renewed(database: D
     working_on = Leases(database.worker, settings_of(), lambda _: None)
     query = "select lease_expires_at from match_jobs where id = %s"
     async with Pool(database.worker, PoolSettings(), name="test") as db:
-        async with db.alone() as conn:
+        async with db.connection() as conn:
             first, second = await queue.claim_jobs(conn, Claim(uuid4(), 2, 30))
         with connect(database.owner, autocommit=True) as conn:
             before = [one(conn, query, job.id) for job in (first, second)]
@@ -233,7 +233,7 @@ async def test_job_that_a_worker_was_lost_with_runs_alone(database: Database) ->
         crowds.append(set(looking))
         looking.discard(path)
 
-    await work_off(database, look, lanes=3)
+    await work_off(database, look, concurrency=3)
 
     assert all(len(crowd) == 1 for crowd in crowds if crowd & solo)
     assert any(len(crowd) > 1 for crowd in crowds)
@@ -263,7 +263,7 @@ async def test_batch_that_is_settled_again_because_the_answer_was_lost_is_told_t
     queue_up(database, 14, seen=True)
     feeds = "select * from automatch.feed_entries order by 1, 2"
     async with Pool(database.worker, PoolSettings(), name="test") as db:
-        async with db.alone() as conn:
+        async with db.connection() as conn:
             jobs = await queue.claim_jobs(conn, Claim(uuid4(), 20, 30))
         first = await queue.settle(db, Settlement(complete=jobs), settings_of())
         with connect(database.owner, autocommit=True) as conn:

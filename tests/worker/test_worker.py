@@ -99,7 +99,9 @@ async def test_stopping_gives_back_what_is_not_finished_in_time_without_an_attem
     _, job_id = await _uploaded(server)
     embedder = HeldEmbedder()
 
-    async with running_worker(_tuned(settings, stop_s=0.05), cluster.secrets, embedder) as worker:
+    async with running_worker(
+        _tuned(settings, shutdown_timeout_s=0.05), cluster.secrets, embedder
+    ) as worker:
         await _asked(embedder)
         worker.stop()
         asyncio.get_running_loop().call_later(0.3, embedder.let.set)
@@ -114,7 +116,9 @@ async def test_stopping_finishes_what_it_holds(
     _, job_id = await _uploaded(server)
     embedder = HeldEmbedder()
 
-    async with running_worker(_tuned(settings, stop_s=30), cluster.secrets, embedder) as worker:
+    async with running_worker(
+        _tuned(settings, shutdown_timeout_s=30), cluster.secrets, embedder
+    ) as worker:
         await _asked(embedder)
         worker.stop()
         embedder.let.set()

@@ -51,7 +51,7 @@ class FunctionKeys:
 
     async def _is_service(self, key: str) -> bool:
         if _TRIGGER_KEY.fullmatch(key):
-            async with self._db.alone() as conn:
+            async with self._db.connection() as conn:
                 if await match_generator.is_trigger_key(conn, key):
                     return True
             raise TokenInvalidError

@@ -114,7 +114,7 @@ class Enrolment:
         while not self._stop.is_set():
             began = time.monotonic()
             with contextlib.suppress(DatabaseUnavailableError):
-                async with self._means.db.alone() as conn:
+                async with self._means.db.connection() as conn:
                     photos, still_open = await imports.count_jobs(conn, self.id)
                 told(photos, still_open)
                 if not still_open:
@@ -131,7 +131,7 @@ class Enrolment:
 
     async def finish(self, actor: str) -> None:
         """Put the run into the audit log."""
-        async with self._means.db.alone() as conn:
+        async with self._means.db.connection() as conn:
             await imports.finish(conn, self.id, actor)
 
     async def _lane(
@@ -166,7 +166,7 @@ class Enrolment:
         data = await asyncio.to_thread(means.files.read, row.file)
         check_header(data, means.limits)
         sha256 = hashlib.sha256(data).hexdigest()
-        async with means.db.alone() as conn:
+        async with means.db.connection() as conn:
             if await imports.find_photo(
                 conn, self.id, row.number, email=person.email, image_sha256=sha256
             ):
@@ -176,7 +176,7 @@ class Enrolment:
         path = photo_path(face_id)
         await means.photos.put_upload(path, data)
         try:
-            async with means.db.alone() as conn:
+            async with means.db.connection() as conn:
                 is_new = await imports.import_photo(
                     conn,
                     self.id,

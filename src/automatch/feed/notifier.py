@@ -1,8 +1,8 @@
 """Who has news: one connection that listens, one query for all connected people.
 
-A wake-up names nobody, so the hub asks for the marks of everyone who is connected and wakes those
-whose mark has changed. The marks are read from rows that a writer locks until it commits, so a mark
-that was seen never hides one that commits later.
+A notification names nobody, so the notifier reads the feed version of everyone who is connected and
+wakes those whose version has changed. Versions are read from rows that a writer locks until it
+commits, so a version that was read never hides one that commits later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import structlog
 from automatch.errors.store import StoreError
 from automatch.settings.server import FeedSettings
 from automatch.store.database import Database
-from automatch.store.feed import FeedVersion, load_feed_marks
+from automatch.store.feed import FeedVersion, load_feed_versions
 from automatch.store.notify import listen
 
 _GATHER_S = 0.02
@@ -97,8 +97,8 @@ class FeedNotifier:
         connected = list(self._watchers)
         if not connected:
             return
-        async with self._db.as_login() as conn:
-            marks = await load_feed_marks(conn, connected)
+        async with self._db.transaction() as conn:
+            marks = await load_feed_versions(conn, connected)
         for mark in marks:
             # Someone who has just connected has no mark yet and looks by themselves.
             if self._marks.get(mark.profile_id) == mark:

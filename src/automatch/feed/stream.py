@@ -50,7 +50,7 @@ FeedEvent = Ready | FeedEntry | Job | Ping | Reauth
 
 async def follow(
     db: Database,
-    hub: FeedNotifier,
+    notifier: FeedNotifier,
     claims: Claims,
     settings: FeedSettings,
     *,
@@ -64,16 +64,16 @@ async def follow(
         TooManyStreamsError: this person has too many streams open already.
     """
     assert claims.subject is not None
-    if hub.streams_of(claims.subject) >= settings.max_streams_per_person:
+    if notifier.streams_of(claims.subject) >= settings.max_streams_per_person:
         raise TooManyStreamsError
-    with hub.watch(claims.subject) as news:
+    with notifier.watch(claims.subject) as news:
         async with db.as_user(claims) as conn:
             newest = await load_feed_position(conn)
         # A position from a database that was restored to an earlier day starts anew.
         pos = newest if after is None else min(after, newest)
         yield Ready(pos)
         sent: dict[object, Job] = {}
-        while not hub.closing.is_set():
+        while not notifier.closing.is_set():
             if _has_expired(claims):
                 yield Reauth()
                 return
@@ -87,7 +87,7 @@ async def follow(
                     jobs = await list_jobs(conn, _JOBS)
             except StoreError:
                 news.set()
-                await _wait(hub.closing, settings.poll_s)
+                await _wait(notifier.closing, settings.poll_s)
                 continue
             for job in reversed(jobs):
                 if sent.get(job.id) != job:

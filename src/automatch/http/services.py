@@ -15,7 +15,7 @@ from automatch.services.admission import Admission
 from automatch.services.match_generator import OnDemandWorker
 from automatch.settings import Settings
 from automatch.store.database import Database
-from automatch.supabase_compat.realtime.channel import Parts as RealtimeParts
+from automatch.supabase_compat.realtime.channel import RealtimeDeps
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Services:
     settings: Settings
     db: Database
     photos: PhotoStore
-    hub: FeedNotifier
+    notifier: FeedNotifier
     tokens: Tokens
     accounts: Accounts
     links: PhotoLinks
     admission: Admission
-    spare_worker: OnDemandWorker
-    realtime: RealtimeParts
+    on_demand_worker: OnDemandWorker
+    realtime: RealtimeDeps
 
 
 def services_of(request: HTTPConnection) -> Services:

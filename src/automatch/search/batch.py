@@ -61,7 +61,7 @@ class BatchSearch:
         """Return shortlists for the jobs that share a group with enough others."""
         if len(jobs) < _FEW or not self._max_bytes:
             return {}
-        async with self._db.alone() as conn:
+        async with self._db.connection() as conn:
             wanted = await search.read_jobs(conn, jobs)
         found: dict[UUID, Shortlist] = {}
         wanted.sort(key=_group_of)
@@ -91,7 +91,7 @@ class BatchSearch:
         }
 
     async def _look(self, group: Group, school: str, gender: str) -> bool:
-        async with self._db.alone() as conn:
+        async with self._db.connection() as conn:
             for _ in range(_READS):
                 if group.take(await search.read_group(conn, school, gender, group.horizon)):
                     return True

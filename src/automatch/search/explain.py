@@ -10,12 +10,12 @@ FEW = 3
 NEWCOMERS = "New people are compared with it as they join."
 
 
-def wants_reason(job: Job) -> bool:
+def needs_explanation(job: Job) -> bool:
     """Tell whether a job ended with so few matches that its person will ask why."""
     return job.status is JobStatus.COMPLETED and (job.match_count or 0) < FEW
 
 
-def why_sentence(pool: MatchPool, match_count: int) -> str:
+def explain_few_matches(pool: MatchPool, match_count: int) -> str:
     """Return the likeliest reason for few matches, and what happens next."""
     if not pool.findable:
         return f"Fewer than 10 people of your school can be found for you so far. {NEWCOMERS}"
@@ -26,7 +26,7 @@ def why_sentence(pool: MatchPool, match_count: int) -> str:
     return f"Of {who}, the others are less than {alike} alike. {NEWCOMERS}"
 
 
-def why_facts(pool: MatchPool) -> list[tuple[str, str]]:
+def list_pool_counts(pool: MatchPool) -> list[tuple[str, str]]:
     """Return the counts behind it, each with what it counts."""
     facts = [
         ("People of your school", _roughly(pool.school)),

@@ -78,7 +78,7 @@ class Accounts:
         _check_data(data or {})
         _check_password(password)
         encrypted = await hash_password(password)
-        async with self._db.as_login() as conn:
+        async with self._db.transaction() as conn:
             user_id = await accounts.create_user(
                 conn, email=address, encrypted_password=encrypted, data=data or {}
             )
@@ -94,13 +94,13 @@ class Accounts:
         address = normal_address(email)
         found = None
         if address is not None:
-            async with self._db.as_login() as conn:
+            async with self._db.transaction() as conn:
                 found = await accounts.find_credentials(conn, address)
         user_id, encrypted = found or (None, None)
         right = len(password) <= _MAX_PASSWORD and await verify_password(password, encrypted)
         if user_id is None or not right:
             raise CredentialsInvalidError
-        async with self._db.as_login() as conn:
+        async with self._db.transaction() as conn:
             return await self._start(conn, user_id)
 
     async def sign_in_without_password(self, email: str) -> Session:
@@ -110,7 +110,7 @@ class Accounts:
             NotFoundError: nobody has this address.
         """
         self.check_here()
-        async with self._db.as_login() as conn:
+        async with self._db.transaction() as conn:
             found = await accounts.find_credentials(conn, normal_address(email) or "")
             if found is None:
                 raise NotFoundError("Nobody has an account with this e-mail address.")
@@ -124,7 +124,7 @@ class Accounts:
         """
         self.check_here()
         new_token = secrets.token_urlsafe(32)
-        async with self._db.as_login() as conn:
+        async with self._db.transaction() as conn:
             found = await accounts.rotate_refresh_token(
                 conn,
                 spent_sha256=_hashed(refresh_token),
@@ -142,7 +142,7 @@ class Accounts:
         """End the session, all sessions, or all others; their refresh tokens die with them."""
         self.check_here()
         if claims.session_id is not None:
-            async with self._db.as_login() as conn:
+            async with self._db.transaction() as conn:
                 await accounts.end_sessions(conn, claims.session_id, scope)
 
     async def update(
@@ -165,7 +165,7 @@ class Accounts:
         if password is not None:
             _check_password(password)
             encrypted = await hash_password(password)
-        async with self._db.as_login() as conn:
+        async with self._db.transaction() as conn:
             await accounts.update_user(
                 conn, claims.session_id, encrypted_password=encrypted, data=data
             )
@@ -180,7 +180,7 @@ class Accounts:
         self.check_here()
         user = None
         if claims.session_id is not None:
-            async with self._db.as_login() as conn:
+            async with self._db.transaction() as conn:
                 user = await accounts.load_session_user(conn, claims.session_id)
         if user is None:
             raise TokenInvalidError

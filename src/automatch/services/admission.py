@@ -68,8 +68,8 @@ class Admission:
 
     async def _look(self) -> None:
         free = await asyncio.to_thread(free_bytes, self._folders)
-        async with self._db.alone() as conn:
-            self._waiting = await queue.count_waiting_jobs(conn, self._max_waiting)
+        async with self._db.connection() as conn:
+            self._waiting = await queue.count_pending_jobs(conn, self._max_waiting)
         self._has_room = free >= self._min_free
         self._stale_at = self._clock() + FRESH_S
 

@@ -57,7 +57,7 @@ async def drain_queue(db: Database, spare: OnDemandWorker) -> Generated:
         QueuePausedError: jobs wait, and may not be worked on.
         JobsUnfinishedError: jobs wait, and none of them ended in time.
     """
-    async with db.alone() as conn:
+    async with db.connection() as conn:
         job_ids = await match_generator.list_due_jobs(conn, _BATCH)
     if not job_ids:
         return Generated(message="No pending jobs", processed=False, match_count=0)
@@ -66,7 +66,7 @@ async def drain_queue(db: Database, spare: OnDemandWorker) -> Generated:
     async with AsyncExitStack() as stack:
         called_in = False
         while True:
-            async with db.alone() as conn:
+            async with db.connection() as conn:
                 progress = await match_generator.load_progress(conn, job_ids)
             waited_s = time.monotonic() - began
             if not progress.open or progress.paused or waited_s > _ANSWER_S:

@@ -27,7 +27,7 @@ class PoolSettings(SettingsGroup):
     min_size: int = Field(1, ge=0, description="Connections kept open.")
     max_size: int = Field(8, ge=1, description="Connections at most.")
     timeout_s: float = Field(5, gt=0, description="Seconds a request waits for a connection.")
-    answer_s: float = Field(
+    transaction_timeout_s: float = Field(
         20, gt=0, description="A connection is given up when a transaction takes longer."
     )
 

@@ -22,7 +22,14 @@ from automatch.settings.vision import AiSettings, VisionSettings
 from automatch.settings.worker import WorkerSettings
 
 _PREFIX = "AUTOMATCH_"
-
+_RENAMED = {
+    "AUTOMATCH_POOL__ANSWER_S": "AUTOMATCH_POOL__TRANSACTION_TIMEOUT_S",
+    "AUTOMATCH_VISION__MAX_TURN_DEGREES": "AUTOMATCH_VISION__MAX_YAW_DEGREES",
+    "AUTOMATCH_WORKER__LANES": "AUTOMATCH_WORKER__CONCURRENCY",
+    "AUTOMATCH_WORKER__STOP_S": "AUTOMATCH_WORKER__SHUTDOWN_TIMEOUT_S",
+    "AUTOMATCH_WORKER__TROUBLE_MAX_S": "AUTOMATCH_WORKER__OUTAGE_PAUSE_MAX_S",
+}
+"""Settings that have another name now, so that the message can say which."""
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound
 
@@ -218,6 +225,8 @@ def load_settings(**overrides: Any) -> Settings:
 def _refuse_unknown_names() -> None:
     known = {f"{_PREFIX}{path}".upper() for path in setting_names()}
     for name in os.environ:
+        if name in _RENAMED:
+            raise SettingsError(f"{name} was renamed to {_RENAMED[name]}.")
         if (
             name.startswith(_PREFIX)
             and name not in known

@@ -43,7 +43,7 @@ class VisionSettings(SettingsGroup):
     max_brightness: float = Field(
         225, ge=0, le=255, description="Greatest mean brightness of a face, of 255."
     )
-    max_turn_degrees: float = Field(
+    max_yaw_degrees: float = Field(
         30, ge=0, le=90, description="Degrees a face may be turned to a side, by its landmarks."
     )
     min_inside: float = Field(

@@ -12,7 +12,7 @@ from automatch.settings.group import SettingsGroup
 class WorkerSettings(SettingsGroup):
     """How jobs are claimed, kept and tried again."""
 
-    lanes: int = Field(2, ge=1, le=16, description="Batches of jobs worked on side by side.")
+    concurrency: int = Field(2, ge=1, le=16, description="Batches of jobs worked on side by side.")
     batch: int = Field(100, ge=1, le=500, description="Jobs claimed at once, at most.")
     batch_s: float = Field(
         0.2, gt=0, description="Seconds of work claimed at once, judged by the jobs before."
@@ -30,10 +30,12 @@ class WorkerSettings(SettingsGroup):
     job_timeout_s: float = Field(60, gt=0, description="A job running longer than this is retried.")
     backoff_s: float = Field(2, gt=0, description="Delay before the first retry; then it doubles.")
     backoff_max_s: float = Field(600, gt=0, description="Longest delay before a retry.")
-    trouble_max_s: float = Field(
+    outage_pause_max_s: float = Field(
         30, gt=0, description="Longest pause when the database or the disk is in trouble."
     )
-    stop_s: float = Field(10, gt=0, description="Seconds to finish what is held when stopping.")
+    shutdown_timeout_s: float = Field(
+        10, gt=0, description="Seconds to finish what is held when stopping."
+    )
 
     @model_validator(mode="after")
     def _lease_outlives_heartbeat(self) -> Self:

@@ -58,7 +58,7 @@ _REFUSALS = _refusals()
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise what psycopg raises as errors of ours.
 
     Raises:
@@ -126,11 +126,11 @@ class Database:
             open=False,
         )
         self._answered_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
-        self._answer_s = settings.answer_s
+        self._answer_s = settings.transaction_timeout_s
 
     async def __aenter__(self) -> Self:
         try:
-            with translated():
+            with translate_errors():
                 await self._pool.open(wait=True, timeout=_OPEN_S)
         except BaseException:
             await self._pool.close()
@@ -155,19 +155,19 @@ class Database:
             yield conn
 
     @asynccontextmanager
-    async def as_login(self) -> AsyncIterator[Connection]:
+    async def transaction(self) -> AsyncIterator[Connection]:
         """Open a transaction as the login itself, which may call a few functions and no more."""
         async with self._connection() as conn, conn.transaction():
             yield conn
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncIterator[Connection]:
         """Give a connection of the login itself; each statement is a transaction of its own."""
         async with self._connection() as conn:
             yield conn
 
     @asynccontextmanager
-    async def in_one_go(self) -> AsyncIterator[Connection]:
+    async def pipelined_transaction(self) -> AsyncIterator[Connection]:
         """Open a transaction as the login itself whose statements are sent together.
 
         One round trip, whatever their number. What they return is there when the block is left.
@@ -182,22 +182,22 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        with translated():
+        with translate_errors():
             async with self._pool.connection() as conn:
-                heed_cancellation()
-                with impatient(conn, self._answer_s):
+                raise_if_cancelled()
+                with deadline(conn, self._answer_s):
                     yield conn
                 self._answered_at[conn] = time.monotonic()
 
     async def _check(self, conn: AsyncConnection[Any]) -> None:
         fresh = time.monotonic() - self._answered_at.get(conn, 0) < _FRESH_S
         if not fresh or _has_news(conn):
-            with impatient(conn, _CHECK_S):
+            with deadline(conn, _CHECK_S):
                 await AsyncConnectionPool.check_connection(conn)
 
 
 @contextmanager
-def impatient(conn: Connection, seconds: float) -> Iterator[None]:
+def deadline(conn: Connection, seconds: float) -> Iterator[None]:
     """Hang up when the block takes longer: its statement then fails like on any lost connection.
 
     A network that swallows packets leaves no error behind, and TCP keepalives see only the next
@@ -227,7 +227,7 @@ def _has_news(conn: AsyncConnection[Any]) -> bool:
     return bool(watch.poll(0))
 
 
-def heed_cancellation() -> None:
+def raise_if_cancelled() -> None:
     """Raise the cancellation that waiting for a connection may have swallowed.
 
     `asyncio.wait_for`, with which the pool waits, drops it in Python 3.11 when the connection

@@ -44,7 +44,7 @@ async def load_feed_position(conn: Connection) -> int:
     return row[0] if row else 0
 
 
-async def load_feed_marks(conn: Connection, profile_ids: Sequence[UUID]) -> list[FeedVersion]:
+async def load_feed_versions(conn: Connection, profile_ids: Sequence[UUID]) -> list[FeedVersion]:
     """Return the marks of many feeds at once; for the API's login, which sees nothing else."""
     async with conn.cursor(row_factory=class_row(FeedVersion)) as cursor:
         await cursor.execute(_SQL["marks"], {"profile_ids": list(profile_ids)})

@@ -1,6 +1,6 @@
 """Enrolling people in bulk; each function is one call of the SQL function that owns it.
 
-All of them are for the login of the server itself (`Database.alone`): an operator's act.
+All of them are for the login of the server itself (`Database.connection`): an operator's act.
 """
 
 from __future__ import annotations
@@ -114,7 +114,10 @@ async def list_refusals(db: Database, import_id: UUID) -> AsyncIterator[RefusedR
     """Yield the rows whose photo could not be used, in their order."""
     after = 0
     while True:
-        async with db.alone() as conn, conn.cursor(row_factory=class_row(RefusedRow)) as cursor:
+        async with (
+            db.connection() as conn,
+            conn.cursor(row_factory=class_row(RefusedRow)) as cursor,
+        ):
             await cursor.execute(
                 _SQL["list_refusals"],
                 {"import_id": import_id, "after_row": after, "limit": _PAGE},

@@ -16,7 +16,7 @@ import psycopg
 import structlog
 
 from automatch.sql.statements import load
-from automatch.store.database import Connection, heed_cancellation, impatient
+from automatch.store.database import Connection, deadline, raise_if_cancelled
 
 _SQL = load("database")
 _QUEUE_SQL = load("queue")
@@ -40,7 +40,7 @@ async def listen(conninfo: str, wake: Callable[[], None], *, name: str) -> None:
                 while True:
                     async for _ in conn.notifies(timeout=_PROBE_S, stop_after=1):
                         wake()
-                    with impatient(conn, _ANSWER_S):
+                    with deadline(conn, _ANSWER_S):
                         await conn.execute(_SQL["probe"])
         except psycopg.Error as exc:
             log.warning("listener reconnects", channel="feed", error=type(exc).__name__)
@@ -114,7 +114,7 @@ class JobNotifier:
         if self._conn is None:
             return False
         try:
-            with impatient(self._conn, _ANSWER_S):
+            with deadline(self._conn, _ANSWER_S):
                 cursor = await self._conn.execute(_QUEUE_SQL[query])
                 row = await cursor.fetchone()
         except psycopg.Error as exc:
@@ -129,8 +129,8 @@ async def _connect(conninfo: str, channel: Literal["jobs", "feed"], name: str) -
         conninfo, autocommit=True, application_name=name, connect_timeout=5
     )
     try:
-        heed_cancellation()
-        with impatient(conn, _ANSWER_S):
+        raise_if_cancelled()
+        with deadline(conn, _ANSWER_S):
             await conn.execute(_SQL[f"listen_{channel}"])
     except BaseException:
         await conn.close()

@@ -1,7 +1,7 @@
 """The queue as workers use it. Each function is one call of the SQL function that owns the change.
 
-All of them are for the login of the worker itself (`Database.alone`, `Database.in_one_go`). Those
-that change a claimed job name its token, and answer with the jobs that were still held.
+All of them are for the worker's login (`Database.connection`, `Database.pipelined_transaction`).
+Those that change a claimed job name its token, and return the jobs that were still held.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ async def settle(db: Database, settlement: Settlement, settings: WorkerSettings)
     Asking again after a lost answer is harmless: a job that this very attempt completed counts as
     completed.
     """
-    async with db.in_one_go() as conn:
+    async with db.pipelined_transaction() as conn:
         completed = claimed = None
         if settlement.complete:
             completed = await _finish(conn, settlement.complete, settlement.shortlists)
@@ -187,7 +187,7 @@ async def erase_unanswered_photos(conn: Connection, seconds: int) -> int:
     return await _count(await conn.execute(_SQL["erase_unanswered"], {"seconds": seconds}))
 
 
-async def count_waiting_jobs(conn: Connection, most: int) -> int:
+async def count_pending_jobs(conn: Connection, most: int) -> int:
     """Return how many jobs wait, counted up to *most*. For the login of the server."""
     return await _count(await conn.execute(_SQL["count_waiting"], {"most": most}))
 

@@ -1,6 +1,6 @@
 """The operator's hands on the queue; each function is one call of the SQL function that owns it.
 
-All of them are for the login of the server itself (`Database.alone`), and do not ask who may:
+All of them are for the login of the server itself (`Database.connection`), and do not ask who may:
 whoever calls them has made sure. An act takes the name of its actor, which goes into the audit log
 in the same commit.
 """

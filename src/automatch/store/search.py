@@ -1,6 +1,6 @@
 """What a search in the worker's memory reads; the answers are given by `finish_match_jobs`.
 
-For the login of the worker itself (`Database.alone`).
+For the login of the worker itself (`Database.connection`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Trials: two people who do not exist, made for `automatch verify` and erased again.
 
-For the login of the server itself (`Database.alone`), like `automatch.store.queue_admin`.
+For the login of the server itself (`Database.connection`), like `automatch.store.queue_admin`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 
 from automatch.sql.statements import load
-from automatch.store.database import Connection, translated
+from automatch.store.database import Connection, translate_errors
 
 _SQL = load("tune")
 
@@ -80,7 +80,7 @@ class GroupIndex:
 @asynccontextmanager
 async def owner_connection(conninfo: str) -> AsyncIterator[Connection]:
     """Connect as the owner, each statement a transaction of its own."""
-    with translated():
+    with translate_errors():
         async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as conn:
             await register_vector_async(conn)
             await conn.execute(_SQL["be_brief"])

@@ -49,7 +49,7 @@ class Cron:
                 await self._sleep()
 
     async def _load(self) -> list[Job]:
-        async with self._db.alone() as conn:
+        async with self._db.connection() as conn:
             cursor = conn.cursor(row_factory=class_row(Job))
             return await (await cursor.execute(_SQL["load_jobs"])).fetchall()
 

@@ -82,7 +82,7 @@ async def _execute(conn: AsyncConnection[Any], command: str) -> str:
 
 
 async def _begin(db: Database, job: Job, pid: int | None, status: str) -> int:
-    async with db.alone() as conn:
+    async with db.connection() as conn:
         cursor = await conn.execute(
             _SQL["begin_run"],
             {
@@ -99,5 +99,5 @@ async def _begin(db: Database, job: Job, pid: int | None, status: str) -> int:
 
 
 async def _end(db: Database, run: int, status: str, message: str) -> None:
-    async with db.alone() as conn:
+    async with db.connection() as conn:
         await conn.execute(_SQL["end_run"], {"runid": run, "status": status, "message": message})

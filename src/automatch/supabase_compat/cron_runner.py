@@ -19,7 +19,7 @@ from psycopg import AsyncConnection
 from automatch.errors import AutomatchError
 from automatch.settings.database import PoolSettings
 from automatch.sql.statements import load
-from automatch.store.database import Database, impatient
+from automatch.store.database import Database, deadline
 from automatch.supabase_compat.cron import Cron
 from automatch.supabase_compat.http_queue import Net
 
@@ -119,13 +119,13 @@ class Runner:
             while True:
                 async for news in conn.notifies(timeout=_PROBE_S, stop_after=1):
                     wakes[news.channel]()
-                with impatient(conn, _ANSWER_S):
+                with deadline(conn, _ANSWER_S):
                     await conn.execute(_DATABASE["probe"])
 
 
 async def _clean_up(db: Database, *, cron: bool, net: bool) -> None:
     while True:
-        async with db.alone() as conn:
+        async with db.connection() as conn:
             if cron:
                 await conn.execute(_CRON["clean_up_runs"], {"days": _RUNS_DAYS})
             if net:

@@ -82,13 +82,13 @@ class Net:
                     await self._sleep()
 
     async def _take(self, limit: int) -> list[Request]:
-        async with self._db.alone() as conn:
+        async with self._db.connection() as conn:
             cursor = conn.cursor(row_factory=class_row(Request))
             return await (await cursor.execute(_SQL["take_requests"], {"limit": limit})).fetchall()
 
     async def _send(self, client: httpx2.AsyncClient, request: Request) -> None:
         response = await ask(client, request)
-        async with self._db.alone() as conn:
+        async with self._db.connection() as conn:
             await conn.execute(
                 _SQL["record_response"],
                 {

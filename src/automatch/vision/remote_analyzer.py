@@ -104,7 +104,7 @@ class RemoteAnalyzer:
                 except (AiUnavailableError, AiBusyError, TimeoutError, httpx2.HTTPError) as exc:
                     log.warning("AI service not there yet", reason=_reason(exc))
                     await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  spreads workers, keeps no secret
-                    pause = min(2 * pause, self._settings.worker.trouble_max_s)
+                    pause = min(2 * pause, self._settings.worker.outage_pause_max_s)
                 else:
                     self._in_trouble = False
                     log.info("AI service answers", model=self.model_id)

@@ -23,7 +23,7 @@ from automatch.http.services import Services
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry, MatchPool
 from automatch.photos.folder import Size
-from automatch.search.explain import wants_reason
+from automatch.search.explain import needs_explanation
 from automatch.services.uploads import take_photo
 from automatch.store import faces, jobs, profiles
 from automatch.store.feed import block_profile, dismiss_match, load_feed_page, load_feed_position
@@ -144,7 +144,7 @@ async def _feed_page(
         entries = await load_feed_page(conn, before=before, limit=_CARDS + 1)
         own_faces = await faces.list_faces(conn)
         own_jobs = await jobs.list_jobs(conn, _JOBS)
-        reasons = any(wants_reason(job) for job in own_jobs)
+        reasons = any(needs_explanation(job) for job in own_jobs)
         pool = await jobs.load_pool(conn) if reasons else None
     newest: dict[UUID, Job] = {}
     for job in own_jobs:
@@ -179,7 +179,7 @@ async def _encoded(
             case FeedEntry():
                 yield _encoded_entry(event)
             case Job():
-                if pool is None and wants_reason(event):
+                if pool is None and needs_explanation(event):
                     pool = await _load_pool(caller, services)
                 item = JobItem.from_job(event, pool)
                 told = {

@@ -16,7 +16,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from automatch.errors.photo import PhotoRejectedError
 from automatch.model.jobs import JobStatus
-from automatch.search.explain import NEWCOMERS, wants_reason, why_facts, why_sentence
+from automatch.search.explain import (
+    NEWCOMERS,
+    explain_few_matches,
+    list_pool_counts,
+    needs_explanation,
+)
 from automatch.web.face_picker import FaceButton, face_buttons
 
 if TYPE_CHECKING:
@@ -204,7 +209,7 @@ class JobItem:
     @classmethod
     def from_job(cls, job: Job, pool: MatchPool | None = None) -> Self:
         """Return the item of a job as its owner sees it; with few matches, *pool* tells why."""
-        explained = pool if wants_reason(job) else None
+        explained = pool if needs_explanation(job) else None
         finished = job.completed_at if job.status.is_final else None
         return cls(
             job_id=job.id,
@@ -218,8 +223,8 @@ class JobItem:
             match_count=job.match_count or 0,
             elapsed_s=(finished - job.created_at).total_seconds() if finished else None,
             created_at=job.created_at,
-            reason=why_sentence(explained, job.match_count or 0) if explained else "",
-            facts=why_facts(explained) if explained else (),
+            reason=explain_few_matches(explained, job.match_count or 0) if explained else "",
+            facts=list_pool_counts(explained) if explained else (),
             faces=face_buttons(job.faces),
         )
 

@@ -101,7 +101,7 @@ class JobCompleter:
     async def give_back(self, jobs: Sequence[ClaimedJob]) -> None:
         """Return jobs that were not begun; it costs them nothing."""
         try:
-            async with self._db.alone() as conn:
+            async with self._db.connection() as conn:
                 await queue.release_jobs(conn, jobs)
         except StoreError as exc:
             log.warning("jobs could not be given back; their leases run out", code=exc.code)
@@ -137,7 +137,7 @@ class JobCompleter:
         # A batch comes from one claim, so from one model; a lane may hold the rest of another.
         kept: dict[UUID, int] = {}
         for model, some in groupby(seen, lambda one: one.model):
-            async with self._db.alone() as conn:
+            async with self._db.connection() as conn:
                 kept |= dict.fromkeys(
                     await queue.store_embeddings(conn, list(some), model=model), 0
                 )

@@ -40,7 +40,7 @@ class EmbeddingBackfill:
     def __init__(self, bench: WorkerContext) -> None:
         self._bench = bench
         # No more of these than there are seats wait for one: an upload is next but one at worst.
-        self._places = asyncio.Semaphore(bench.looks_again)
+        self._places = asyncio.Semaphore(bench.backfill_concurrency)
         self._took_at = 0.0
 
     async def run(self) -> None:
@@ -48,7 +48,7 @@ class EmbeddingBackfill:
         while True:
             pause = self._bench.settings.sweep_s
             try:
-                async with self._bench.db.alone() as conn:
+                async with self._bench.db.connection() as conn:
                     model = await model_changes.read_preparing_model(conn)
                 if model is not None:
                     pause = 0.0 if await self._look_at_some(model) else _PAUSE_S
@@ -59,11 +59,11 @@ class EmbeddingBackfill:
     async def _look_at_some(self, model: str) -> bool:
         """Look at the next photos; False when there are none to be had now."""
         bench = self._bench
-        async with bench.db.alone() as conn:
+        async with bench.db.connection() as conn:
             photos = await model_changes.take_photos(
                 conn,
                 model=model,
-                limit=bench.looks_again * _ROUNDS,
+                limit=bench.backfill_concurrency * _ROUNDS,
                 lease_s=bench.settings.lease_s,
                 anyway=time.monotonic() - self._took_at > _ANYWAY_S,
             )
@@ -89,7 +89,7 @@ class EmbeddingBackfill:
                     log.warning("photo not seen", error=type(result).__name__)
                 case BaseException():
                     raise result
-        async with bench.db.alone() as conn:
+        async with bench.db.connection() as conn:
             if seen:
                 await model_changes.keep_seen(conn, model, seen)
             if refused:

@@ -139,7 +139,7 @@ class Line:
 
     async def recover(self, trouble: AutomatchError) -> None:
         """Pause, longer each time, because the machine is in trouble and not a job."""
-        self._trouble_s = min(max(2 * self._trouble_s, 0.5), self._settings.trouble_max_s)
+        self._trouble_s = min(max(2 * self._trouble_s, 0.5), self._settings.outage_pause_max_s)
         log.warning("worker pauses", code=trouble.code, seconds=self._trouble_s)
         try:
             async with asyncio.timeout(self._trouble_s * random.uniform(0.5, 1)):  # noqa: S311  spreads workers, keeps no secret
@@ -177,7 +177,7 @@ class Line:
         claim = self.next_claim()
         if claim is None:
             return [], None
-        async with self._db.alone() as conn:
+        async with self._db.connection() as conn:
             jobs = await queue.claim_jobs(conn, claim)
             if not jobs and claim.floor:
                 jobs = await queue.claim_jobs(conn, replace(claim, floor=0))

@@ -94,7 +94,7 @@ class Leases:
             min_size=0,
             max_size=1,
             timeout_s=self._settings.heartbeat_s / 2,
-            answer_s=self._settings.heartbeat_s / 2,
+            transaction_timeout_s=self._settings.heartbeat_s / 2,
         )
         pause = self._settings.heartbeat_s
         async with Database(self._conninfo, pool, name="automatch-worker-heartbeat") as db:
@@ -114,7 +114,7 @@ class Leases:
         if not alive:
             return True
         try:
-            async with db.alone() as conn:
+            async with db.connection() as conn:
                 kept = await queue.renew_leases(conn, alive, self._settings.lease_s)
         except StoreError as exc:
             log.warning("leases not renewed", code=exc.code)

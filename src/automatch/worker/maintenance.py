@@ -36,7 +36,7 @@ _LEAST_RECALL = 0.999
 log = structlog.get_logger(__name__)
 
 
-class Scheduler:
+class MaintenanceRunner:
     """Runs the duties, each at its own pace."""
 
     def __init__(
@@ -67,14 +67,14 @@ class Scheduler:
 
     async def sweep(self) -> None:
         """Take back the jobs of workers that stopped answering."""
-        async with self._db.alone() as conn:
+        async with self._db.connection() as conn:
             count = await queue.sweep_jobs(conn)
         if count:
             log.warning("lost jobs taken back", count=count)
 
     async def search_again(self) -> None:
         """Queue some photos of a search again for everybody, while the queue is short."""
-        async with self._db.alone() as conn:
+        async with self._db.connection() as conn:
             count = await thresholds.enqueue_reruns(conn)
         if count:
             log.info("photos looked through to search again", count=count)
@@ -138,7 +138,7 @@ class Scheduler:
 
     async def watch_recall(self) -> None:
         """Warn when searches miss people, and forget audits of long ago."""
-        async with self._db.alone() as conn:
+        async with self._db.connection() as conn:
             seen = await search.read_recall(conn)
             await search.clean_up_audits(conn, _AUDIT_DAYS)
         if seen.recall is not None and seen.recall < _LEAST_RECALL:
@@ -168,7 +168,7 @@ class Scheduler:
         """Do something until nothing is left; nobody has to wait for it, and it for nobody."""
         total = 0
         while True:
-            async with self._db.alone() as conn:
+            async with self._db.connection() as conn:
                 count = await do(conn)
             if not count:
                 return total

@@ -46,7 +46,7 @@ class WorkerContext:
     search: BatchSearch
     seats: asyncio.Semaphore
     """One a photo that the eyes look at: a photo's time begins when its turn comes."""
-    looks_again: int = 0
+    backfill_concurrency: int = 0
     """Kept photos seen side by side when the model changes; 0 where the eyes know one model."""
 
 

@@ -19,7 +19,7 @@ from automatch.worker.embedding_backfill import EmbeddingBackfill
 from automatch.worker.exclusive_lock import Room
 from automatch.worker.fetch import Line
 from automatch.worker.leases import Leases
-from automatch.worker.maintenance import Scheduler
+from automatch.worker.maintenance import MaintenanceRunner
 from automatch.worker.run import BatchRunner, WorkerContext
 
 log = structlog.get_logger(__name__)
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Works on jobs until `stop` is called."""
 
-    def __init__(self, bench: WorkerContext, scheduler: Scheduler) -> None:
+    def __init__(self, bench: WorkerContext, scheduler: MaintenanceRunner) -> None:
         self.id: UUID = uuid4()
         self._bench = bench
         self._scheduler = scheduler
@@ -37,13 +37,14 @@ class Worker:
         self._line = Line(bench.db, self._bell, self._leases, self.id, bench.settings)
         room = Room()
         self._lanes = [
-            BatchRunner(bench, self._line, self._leases, room) for _ in range(bench.settings.lanes)
+            BatchRunner(bench, self._line, self._leases, room)
+            for _ in range(bench.settings.concurrency)
         ]
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
 
     def stop(self) -> None:
-        """Claim nothing more; finish what is held within `stop_s`, give back the rest."""
+        """Claim no more jobs; finish those held within `shutdown_timeout_s`, release the rest."""
         self._line.close()
         self._stopping.set()
 
@@ -63,7 +64,7 @@ class Worker:
                     group.create_task(self._leases.keep()),
                     group.create_task(self._scheduler.run()),
                 ]
-                if self._bench.looks_again:
+                if self._bench.backfill_concurrency:
                     companions.append(group.create_task(EmbeddingBackfill(self._bench).run()))
                 lanes = [group.create_task(lane.run()) for lane in self._lanes]
                 await self._stopping.wait()
@@ -84,7 +85,7 @@ class Worker:
         finishing = asyncio.create_task(asyncio.wait(lanes))
         await asyncio.wait(
             {hurrying, finishing},
-            timeout=self._bench.settings.stop_s,
+            timeout=self._bench.settings.shutdown_timeout_s,
             return_when=asyncio.FIRST_COMPLETED,
         )
         hurrying.cancel()
@@ -95,7 +96,7 @@ class Worker:
         if not held:
             return
         try:
-            async with self._bench.db.alone() as conn:
+            async with self._bench.db.connection() as conn:
                 count = await queue.release_jobs(conn, held)
         except StoreError:
             log.warning("jobs could not be given back; their leases run out")

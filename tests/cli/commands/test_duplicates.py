@@ -16,7 +16,7 @@ from automatch.app import make_photos
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database as Pool
-from automatch.worker.maintenance import Scheduler
+from automatch.worker.maintenance import MaintenanceRunner
 from tests.http.routes.test_admin import Operator
 from tests.http.test_errors import check
 from tests.support import build
@@ -33,7 +33,7 @@ async def looked(system: System) -> None:
     """Do the duty of a worker now."""
     async with Pool(system.database.worker, system.settings.pool, name="test") as db:
         retention = RetentionSettings(min_free_mb=0)
-        duties = Scheduler(db, make_photos(system.settings), WorkerSettings(), retention)
+        duties = MaintenanceRunner(db, make_photos(system.settings), WorkerSettings(), retention)
         await duties.look_for_same_person()
 
 

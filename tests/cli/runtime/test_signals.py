@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(240)
 
 _PATIENCE_S = 100
 # Without the second signal they would wait for longer than a test may take.
-_PATIENT = {"WORKER__STOP_S": "300", "POOL__ANSWER_S": "300"}
+_PATIENT = {"WORKER__SHUTDOWN_TIMEOUT_S": "300", "POOL__TRANSACTION_TIMEOUT_S": "300"}
 _STOPPING = "a second signal stops at once"
 
 

@@ -21,7 +21,7 @@ from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database as Pool
 from automatch.vision import Embedder
-from automatch.worker.maintenance import Scheduler
+from automatch.worker.maintenance import MaintenanceRunner
 from tests.http.test_errors import check
 from tests.support.photos import astronaut, encode, shared_photo, two_people
 from tests.support.postgres import Database, TestCluster
@@ -147,11 +147,11 @@ async def test_deleted_photo_takes_its_copies_along(system: System) -> None:
 
 
 @asynccontextmanager
-async def duties_of(system: System) -> AsyncIterator[Scheduler]:
+async def duties_of(system: System) -> AsyncIterator[MaintenanceRunner]:
     """Give a scheduler whose duties come round when they are called."""
     retention = RetentionSettings(min_free_mb=0)
     async with Pool(system.database.worker, system.settings.pool, name="test") as db:
-        yield Scheduler(db, make_photos(system.settings), WorkerSettings(), retention)
+        yield MaintenanceRunner(db, make_photos(system.settings), WorkerSettings(), retention)
 
 
 async def test_photo_that_nobody_answers_for_is_erased_and_may_be_sent_again(

@@ -10,9 +10,14 @@ import pytest
 
 from automatch.errors.request import SubscriptionInvalidError
 from automatch.supabase_compat.realtime.filter import parse_filter
-from automatch.supabase_compat.realtime.table import Kind
+from automatch.supabase_compat.realtime.table import ColumnType
 
-COLUMNS = {"id": Kind.UUID, "status": Kind.TEXT, "attempts": Kind.INT4, "created_at": Kind.TIME}
+COLUMNS = {
+    "id": ColumnType.UUID,
+    "status": ColumnType.TEXT,
+    "attempts": ColumnType.INT4,
+    "created_at": ColumnType.TIME,
+}
 ONE = UUID("00000000-0000-0000-0000-000000000001")
 ROW: dict[str, Any] = {
     "id": ONE,

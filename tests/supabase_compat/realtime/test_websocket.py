@@ -138,7 +138,7 @@ async def test_pair_that_the_feed_does_not_show_is_told_to_both(server: System) 
         await match_faces(server.database, worse, his, similarity=0.6)
         told = await hers.records(1)
 
-        # The hub knows both by now: without a mark that changes, nobody would be woken.
+        # The notifier knows both by now: without a mark that changes, nobody would be woken.
         await match_faces(server.database, worst, his, similarity=0.55)
         told += await hers.records(1)
 
@@ -195,7 +195,7 @@ async def test_what_was_read_comes_again_until_it_is_passed_on(
             # A transaction can fail when all that is left of it is to end.
             async with db.as_user(claims) as conn:
                 read.append(await source.read(conn))
-        source.pass_on()
+        source.commit()
         async with db.as_user(claims) as conn:
             after = await source.read(conn)
 

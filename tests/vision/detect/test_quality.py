@@ -162,7 +162,7 @@ def test_a_face_on_the_edge_of_a_limit_passes(figure: str, value: float) -> None
 
 def test_limits_are_settings() -> None:
     strict = VisionSettings(
-        min_face_side=300, min_sharpness=200, min_brightness=130, max_turn_degrees=2, min_inside=1
+        min_face_side=300, min_sharpness=200, min_brightness=130, max_yaw_degrees=2, min_inside=1
     )
     for figure, error in {
         "face_side_px": FaceTooSmallError,

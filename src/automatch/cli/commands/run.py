@@ -154,7 +154,7 @@ async def _serve(
     halting.cancel()
     if hasattr(app.state, "services"):
         # Streams end first: a server that waits for them would wait for ever.
-        app.state.services.hub.close()
+        app.state.services.notifier.close()
     server.should_exit = True
     await stopping.hasten(serving, server.force)
 

@@ -98,7 +98,7 @@ async def _schedule(
     settings: Settings, line: str | None, *, off: bool, rotate_key: bool
 ) -> list[ScheduledJob]:
     async with operated_database(settings, "owner", name="automatch-schedule-command") as db:
-        async with db.as_login() as conn:
+        async with db.transaction() as conn:
             if not await store.has_cron(conn):
                 raise SettingsError(
                     "This database has no pg_cron; enable the extensions pg_cron and pg_net in it."
@@ -109,7 +109,7 @@ async def _schedule(
                 await store.set_schedule(conn, line, await _url(settings, conn), actor())
             if off and not await store.rest_schedule(conn, actor()):
                 raise InputInvalidError("There is no job process-match-jobs that could rest.")
-        async with db.as_login() as conn:
+        async with db.transaction() as conn:
             return await store.list_scheduled(conn)
 
 

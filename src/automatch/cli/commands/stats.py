@@ -49,7 +49,7 @@ async def _stats(settings: Settings, recent: int, every_s: float | None, *, as_j
         with _screen(wanted=watching and not as_json) as screen:
             while True:
                 # Taken anew for each look: a connection that is held for long is given up.
-                async with db.alone() as conn:
+                async with db.connection() as conn:
                     await stats.be_careful(conn)
                     shown = await stats.load_statistics(conn, recent=recent)
                 if screen is not None:

@@ -31,7 +31,7 @@ def operate(home: Path | None, act: Callable[[Connection], Awaitable[_T]], *, na
     configure_logs(settings)
 
     async def connected() -> _T:
-        async with operated_database(settings, "api", name=name) as db, db.alone() as conn:
+        async with operated_database(settings, "api", name=name) as db, db.connection() as conn:
             return await act(conn)
 
     return asyncio.run(connected())

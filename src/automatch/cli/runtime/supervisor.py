@@ -64,7 +64,7 @@ class WorkerProcess:
                     process.send_signal(number)
 
         try:
-            async with asyncio.timeout(self._settings.worker.stop_s + 5):
+            async with asyncio.timeout(self._settings.worker.shutdown_timeout_s + 5):
                 await self._stopping.hasten(ending, hurry)
         except TimeoutError:
             log.warning("worker does not stop; killing it")

@@ -54,7 +54,7 @@ async def read(
 
     `u` is the distance of the two embeddings: the smaller, the surer. A resemblance is no proof.
     """
-    async with services.db.alone() as conn:
+    async with services.db.connection() as conn:
         return DuplicatesShown(
             duplicates=await duplicates.list_duplicates(conn, state, limit),
             match=await duplicates.is_matching(conn),
@@ -64,7 +64,7 @@ async def read(
 @router.put("/matching", summary="Let accounts of one person match, or not")
 async def set_matching(form: MatchingForm, actor: Operator, services: Parts) -> MatchingForm:
     """Set whether pairs that are not dismissed match; feeds follow at once."""
-    async with services.db.alone() as conn:
+    async with services.db.connection() as conn:
         await duplicates.set_matching(conn, actor, form.match)
     return form
 
@@ -73,5 +73,5 @@ async def set_matching(form: MatchingForm, actor: Operator, services: Parts) -> 
 @router.put("/{pair_id:uuid}", status_code=204, summary="Decide about a pair")
 async def decide(pair_id: UUID, form: DecisionForm, actor: Operator, services: Parts) -> None:
     """Say that a pair is one person, or two; the decision is kept when they are found again."""
-    async with services.db.alone() as conn:
+    async with services.db.connection() as conn:
         await duplicates.decide(conn, actor, pair_id, form.state)

@@ -20,4 +20,4 @@ async def generate_matches(_: Operator, services: Parts) -> Generated:
         QueuePausedError: jobs wait, and may not be worked on.
         JobsUnfinishedError: jobs wait, and none of them ended in time.
     """
-    return await drain_queue(services.db, services.spare_worker)
+    return await drain_queue(services.db, services.on_demand_worker)

@@ -22,7 +22,7 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", summary="Ready")
 async def readyz(services: Parts) -> dict[str, str]:
     """Answer 200 when the database answers, 503 `db_unavailable` when not."""
-    async with services.db.as_login():
+    async with services.db.transaction():
         return {"status": "ready"}
 
 

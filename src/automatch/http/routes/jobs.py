@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from automatch.http.deps import Caller, Parts, SignedIn
 from automatch.http.services import Services
 from automatch.model.jobs import Job, JobStatus
-from automatch.search.explain import wants_reason, why_sentence
+from automatch.search.explain import explain_few_matches, needs_explanation
 from automatch.store import jobs
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
@@ -62,10 +62,10 @@ async def read_one(job_id: UUID, caller: SignedIn, services: Parts) -> dict[str,
     """
     async with services.db.as_user(caller.claims) as conn:
         job = await jobs.load_job(conn, job_id)
-        pool = await jobs.explain_job(conn, job_id) if wants_reason(job) else None
+        pool = await jobs.explain_job(conn, job_id) if needs_explanation(job) else None
     why = None
     if pool is not None:
-        why = asdict(pool) | {"sentence": why_sentence(pool, job.match_count or 0)}
+        why = asdict(pool) | {"sentence": explain_few_matches(pool, job.match_count or 0)}
     return {"job": told_job(job) | {"why": why}}
 
 

@@ -137,7 +137,7 @@ async def open_feed(
     return await open_stream(
         follow(
             services.db,
-            services.hub,
+            services.notifier,
             caller.claims,
             services.settings.feed,
             after=resumed if resumed is not None else after,

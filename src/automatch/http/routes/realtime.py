@@ -18,7 +18,7 @@ from automatch.errors.request import InputInvalidError
 from automatch.http.errors import error_response
 from automatch.http.services import services_of
 from automatch.supabase_compat.realtime.message import Version
-from automatch.supabase_compat.realtime.websocket import Line, Socket
+from automatch.supabase_compat.realtime.websocket import Socket, WebSocketProtocol
 
 router = APIRouter()
 
@@ -31,19 +31,20 @@ log = structlog.get_logger(__name__)
 @router.websocket("/realtime/v1/websocket")
 async def connect(websocket: WebSocket) -> None:
     """Serve one connection."""
-    parts = services_of(websocket).realtime
+    deps = services_of(websocket).realtime
     try:
         key = websocket.query_params.get("apikey")
         if not key:
             raise TokenMissingError("Send the anon key of the project as `apikey`.")
-        parts.verify(key)
+        deps.verify(key)
         version = websocket.query_params.get("vsn", _VERSIONS[0])
         if version not in _VERSIONS:
             raise InputInvalidError(f"`vsn` is {' or '.join(_VERSIONS)}.")
-        with parts.seats.connection():
+        with deps.limits.connection():
             await websocket.accept()
             await _serve(
-                Socket(cast("Line", websocket), cast("Version", version), parts), websocket
+                Socket(cast("WebSocketProtocol", websocket), cast("Version", version), deps),
+                websocket,
             )
     except AutomatchError as exc:
         await websocket.send_denial_response(error_response(exc))

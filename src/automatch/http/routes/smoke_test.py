@@ -36,7 +36,7 @@ class TrialShown(BaseModel):
 @router.post("", summary="Make two people to try with")
 async def start(actor: Operator, services: Parts) -> TrialShown:
     """Make a woman and a man whom no real person is matched with, shown or in a school with."""
-    async with services.db.alone() as conn:
+    async with services.db.connection() as conn:
         trial = await smoke_test_users.start_trial(conn, actor)
     return TrialShown(
         id=trial.id,
@@ -51,7 +51,7 @@ async def start(actor: Operator, services: Parts) -> TrialShown:
 @router.delete("/{trial_id:uuid}", summary="Erase them again")
 async def end(trial_id: UUID, actor: Operator, services: Parts) -> Count:
     """Erase the two with photos, templates, jobs and matches; tell how many were still there."""
-    async with services.db.alone() as conn:
+    async with services.db.connection() as conn:
         return Count(count=await smoke_test_users.end_trial(conn, actor, trial_id))
 
 

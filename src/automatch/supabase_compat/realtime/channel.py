@@ -1,8 +1,8 @@
 """One joined channel: what it subscribes to, for whom, and until when.
 
-A channel pulls. Woken by the hub, it reads what is new as its person, from the number it read last,
-and sends that before it reads on. So a client that is slow holds one page of rows in memory and no
-queue, and nothing is lost while the listener or the database is away.
+A channel pulls. Woken by the notifier, it reads new rows with its person's rights, from the number
+it read last, and sends them before it reads on. So a slow client holds one page of rows in memory
+and no queue, and nothing is lost while the listener or the database is away.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from automatch.feed.notifier import FeedNotifier
 from automatch.model.people import Claims, Role
 from automatch.settings import Settings
 from automatch.store.database import Database
-from automatch.supabase_compat.realtime.limits import Seats
+from automatch.supabase_compat.realtime.limits import ConnectionLimits
 from automatch.supabase_compat.realtime.message import Message
 from automatch.supabase_compat.realtime.source import Source, sources_of
-from automatch.supabase_compat.realtime.subscription import Subscription, told_changes
+from automatch.supabase_compat.realtime.subscription import Subscription, serialize_changes
 
 _EXTENSION = "postgres_changes"
 
 
 @dataclass(frozen=True)
-class Parts:
+class RealtimeDeps:
     """What connections are made of, once for the server."""
 
     settings: Settings
     db: Database
-    hub: FeedNotifier
-    seats: Seats
+    notifier: FeedNotifier
+    limits: ConnectionLimits
     verify: Callable[[str], Claims]
     """Return who a token speaks for, or raise an AuthError."""
     is_signed_in: Callable[[Claims], Awaitable[bool]]
@@ -46,12 +46,12 @@ class Channel:
 
     def __init__(
         self,
-        parts: Parts,
+        deps: RealtimeDeps,
         joined: Message,
         subscriptions: Sequence[Subscription],
         tell: Callable[[Message], Awaitable[None]],
     ) -> None:
-        self._parts = parts
+        self._deps = deps
         self.topic = joined.topic
         self.join_ref = joined.join_ref or joined.ref
         self._subscriptions = subscriptions
@@ -72,10 +72,10 @@ class Channel:
         if claims.role is not Role.AUTHENTICATED or claims.subject is None:
             return
         with ExitStack() as held:
-            held.enter_context(self._parts.seats.channel(claims.subject))
-            news = held.enter_context(self._parts.hub.watch(claims.subject, as_stream=False))
+            held.enter_context(self._deps.limits.channel(claims.subject))
+            news = held.enter_context(self._deps.notifier.watch(claims.subject, as_stream=False))
             sources = sources_of(each.table for each in self._subscriptions)
-            async with self._parts.db.as_user(claims) as conn:
+            async with self._deps.db.as_user(claims) as conn:
                 for source in sources:
                     await source.begin(conn)
             self._held = held.pop_all()
@@ -101,7 +101,7 @@ class Channel:
 
     async def follow(self) -> None:
         """Tell what changes; returns when the token has expired or the session has ended."""
-        while (claims := self._claims) is not None and not self._parts.hub.closing.is_set():
+        while (claims := self._claims) is not None and not self._deps.notifier.closing.is_set():
             assert claims.expires_at is not None
             left = claims.expires_at - time.time()
             if left <= 0:
@@ -120,15 +120,15 @@ class Channel:
     async def _tell_news(self, claims: Claims) -> bool:
         """Tell what is new; False when the person has signed out."""
         try:
-            if not await self._parts.is_signed_in(claims):
+            if not await self._deps.is_signed_in(claims):
                 return False
             for source in self._sources:
-                async with self._parts.db.as_user(claims) as conn:
+                async with self._deps.db.as_user(claims) as conn:
                     changes = await source.read(conn)
                 for change in changes:
-                    for payload in told_changes(change, self._subscriptions):
+                    for payload in serialize_changes(change, self._subscriptions):
                         await self._tell(self._push(_EXTENSION, payload))
-                source.pass_on()
+                source.commit()
                 if changes:
                     self._news.set()
         except StoreError:
@@ -153,8 +153,8 @@ class Channel:
 
     async def _pause(self) -> None:
         try:
-            async with asyncio.timeout(self._parts.settings.feed.poll_s):
-                await self._parts.hub.closing.wait()
+            async with asyncio.timeout(self._deps.settings.feed.poll_s):
+                await self._deps.notifier.closing.wait()
         except TimeoutError:
             pass
 

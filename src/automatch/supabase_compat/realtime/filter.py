@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from automatch.errors.request import SubscriptionInvalidError
-from automatch.supabase_compat.realtime.table import Kind
+from automatch.supabase_compat.realtime.table import ColumnType
 
 _MAX_CHARS = 4096
 _MAX_CONDITIONS = 10
@@ -52,7 +52,7 @@ class Condition:
         return value is not None and self.compare(value, self.operand) != self.negated
 
 
-def parse_filter(text: str, columns: Mapping[str, Kind]) -> tuple[Condition, ...]:
+def parse_filter(text: str, columns: Mapping[str, ColumnType]) -> tuple[Condition, ...]:
     """Return the conditions of a filter, all of which must hold.
 
     Raises:
@@ -72,7 +72,7 @@ def parse_filter(text: str, columns: Mapping[str, Kind]) -> tuple[Condition, ...
     return tuple(conditions)
 
 
-def _condition(found: re.Match[str], columns: Mapping[str, Kind]) -> Condition:
+def _condition(found: re.Match[str], columns: Mapping[str, ColumnType]) -> Condition:
     kind = columns.get(found["column"])
     if kind is None:
         raise SubscriptionInvalidError(f"A filter may name the columns {', '.join(columns)}.")

@@ -34,7 +34,7 @@ class TokenBucket:
         return True
 
 
-class Seats:
+class ConnectionLimits:
     """The connections of this server, and the channels of each person on them."""
 
     def __init__(self, settings: RealtimeSettings) -> None:

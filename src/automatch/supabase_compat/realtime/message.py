@@ -48,12 +48,12 @@ def decode(text: str, version: Version) -> Message:
     except (ValueError, RecursionError) as exc:
         raise InputInvalidError("A message is not JSON.") from exc
     if version == "1.0.0" and isinstance(told, dict):
-        parts: list[Any] = [told.get(name) for name in _PARTS]
+        deps: list[Any] = [told.get(name) for name in _PARTS]
     elif version == "2.0.0" and isinstance(told, list) and len(told) == 5:
-        parts = told
+        deps = told
     else:
         raise InputInvalidError(f"A message has not the form of version {version}.")
-    join_ref, ref, topic, event, payload = parts
+    join_ref, ref, topic, event, payload = deps
     if not (
         _is_text(topic, _MAX_TOPIC)
         and _is_text(event, _MAX_EVENT)

@@ -29,13 +29,13 @@ class Source(Protocol):
         ...
 
     async def read(self, conn: Connection) -> list[Change]:
-        """Return the next changes, oldest first; the same again until `pass_on` is called.
+        """Return the next changes, oldest first; the same again until `commit` is called.
 
         A transaction that has read may still fail to end.
         """
         ...
 
-    def pass_on(self) -> None:
+    def commit(self) -> None:
         """Go on after what was read last."""
         ...
 
@@ -60,7 +60,7 @@ class MatchSource:
             if rows:
                 return [Change(MATCHES, "INSERT", row, row["created_at"]) for row in rows]
 
-    def pass_on(self) -> None:
+    def commit(self) -> None:
         self._last = self._read
 
 
@@ -85,7 +85,7 @@ class JobSource:
                 changes.append(Change(JOBS, event, asdict(job), at))
         return changes
 
-    def pass_on(self) -> None:
+    def commit(self) -> None:
         self._seen |= self._read
         while len(self._seen) > _KNOWN_JOBS:
             del self._seen[next(iter(self._seen))]

@@ -95,7 +95,9 @@ def parse_subscriptions(config: object, first: int) -> list[tuple[Subscription, 
     ]
 
 
-def told_changes(change: Change, subscriptions: Sequence[Subscription]) -> Iterator[dict[str, Any]]:
+def serialize_changes(
+    change: Change, subscriptions: Sequence[Subscription]
+) -> Iterator[dict[str, Any]]:
     """Yield the payloads in which a change is told: one for each set of columns asked for."""
     ids: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for subscription in subscriptions:

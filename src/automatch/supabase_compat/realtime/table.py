@@ -14,7 +14,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INT4 = re.compile(r"-?[0-9]{1,10}")
 
 
-class Kind(StrEnum):
+class ColumnType(StrEnum):
     """The type of a column, by its name in Postgres."""
 
     UUID = "uuid"
@@ -29,13 +29,13 @@ class Kind(StrEnum):
             ValueError: it stands for none.
         """
         match self:
-            case Kind.TEXT:
+            case ColumnType.TEXT:
                 return text
-            case Kind.UUID if _UUID.fullmatch(text):
+            case ColumnType.UUID if _UUID.fullmatch(text):
                 return UUID(text)
-            case Kind.INT4 if _INT4.fullmatch(text):
+            case ColumnType.INT4 if _INT4.fullmatch(text):
                 return int(text)
-            case Kind.TIME:
+            case ColumnType.TIME:
                 time = datetime.fromisoformat(text)
                 return time if time.tzinfo else time.replace(tzinfo=UTC)
         raise ValueError(f"no {self.value}")
@@ -47,30 +47,35 @@ class Table:
 
     name: str
     events: frozenset[str]
-    columns: Mapping[str, Kind]
+    columns: Mapping[str, ColumnType]
     """What a signed-in person may select; nothing else leaves the server."""
 
 
 MATCHES = Table(
     "matches",
     frozenset({"INSERT"}),
-    {"id": Kind.UUID, "face_a_id": Kind.UUID, "face_b_id": Kind.UUID, "created_at": Kind.TIME},
+    {
+        "id": ColumnType.UUID,
+        "face_a_id": ColumnType.UUID,
+        "face_b_id": ColumnType.UUID,
+        "created_at": ColumnType.TIME,
+    },
 )
 JOBS = Table(
     "match_jobs",
     frozenset({"INSERT", "UPDATE"}),
     {
-        "id": Kind.UUID,
-        "face_id": Kind.UUID,
-        "status": Kind.TEXT,
-        "attempts": Kind.INT4,
-        "max_attempts": Kind.INT4,
-        "error_code": Kind.TEXT,
-        "error_message": Kind.TEXT,
-        "created_at": Kind.TIME,
-        "started_at": Kind.TIME,
-        "completed_at": Kind.TIME,
-        "match_count": Kind.INT4,
+        "id": ColumnType.UUID,
+        "face_id": ColumnType.UUID,
+        "status": ColumnType.TEXT,
+        "attempts": ColumnType.INT4,
+        "max_attempts": ColumnType.INT4,
+        "error_code": ColumnType.TEXT,
+        "error_message": ColumnType.TEXT,
+        "created_at": ColumnType.TIME,
+        "started_at": ColumnType.TIME,
+        "completed_at": ColumnType.TIME,
+        "match_count": ColumnType.INT4,
     },
 )
 TABLES = {table.name: table for table in (MATCHES, JOBS)}

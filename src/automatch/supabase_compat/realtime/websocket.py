@@ -13,7 +13,7 @@ from automatch.errors import AutomatchError
 from automatch.errors.auth import TokenMissingError
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import Claims, Role
-from automatch.supabase_compat.realtime.channel import Channel, Parts
+from automatch.supabase_compat.realtime.channel import Channel, RealtimeDeps
 from automatch.supabase_compat.realtime.limits import TokenBucket
 from automatch.supabase_compat.realtime.message import Message, Version, decode, encode
 from automatch.supabase_compat.realtime.subscription import parse_subscriptions
@@ -33,7 +33,7 @@ GOING_AWAY, NOT_TEXT, REFUSED = 1001, 1003, 1008
 NOTHING_HEARD = 1000
 
 
-class Line(Protocol):
+class WebSocketProtocol(Protocol):
     """A websocket, as Starlette has it."""
 
     async def receive(self) -> dict[str, Any]:
@@ -56,10 +56,10 @@ class Gone(Exception):  # noqa: N818  ends a connection, and is no error of anyb
 class Socket:
     """Answers one client until it leaves or has to."""
 
-    def __init__(self, line: Line, version: Version, parts: Parts) -> None:
-        self._line = line
+    def __init__(self, websocket: WebSocketProtocol, version: Version, deps: RealtimeDeps) -> None:
+        self._websocket = websocket
         self._version: Version = version
-        self._parts = parts
+        self._deps = deps
         self._channels: dict[str, Channel] = {}
         self._following: dict[Channel, asyncio.Task[None]] = {}
         self._numbers = count(1)
@@ -87,7 +87,7 @@ class Socket:
         while True:
             try:
                 async with asyncio.timeout(self._patience()):
-                    received = await self._line.receive()
+                    received = await self._websocket.receive()
             except TimeoutError:
                 reason = "no heartbeat" if self._channels else "no channel was joined"
                 return await self._close(NOTHING_HEARD, reason)
@@ -104,7 +104,7 @@ class Socket:
                 return await self._close(REFUSED, exc.message)
 
     def _patience(self) -> float:
-        idle = self._parts.settings.realtime.idle_s
+        idle = self._deps.settings.realtime.idle_s
         if self._channels:
             return idle
         now = asyncio.get_running_loop().time()
@@ -155,7 +155,7 @@ class Socket:
         # Numbers are never used again: a late event of an earlier channel reaches no other.
         for _ in asked[1:]:
             next(self._numbers)
-        channel = Channel(self._parts, message, [each for each, _ in asked], self._tell)
+        channel = Channel(self._deps, message, [each for each, _ in asked], self._tell)
         await channel.begin(claims)
         self._channels[message.topic] = channel
         return channel, [told for _, told in asked]
@@ -178,7 +178,7 @@ class Socket:
     def _verify(self, token: object) -> Claims:
         if not isinstance(token, str) or not token:
             raise TokenMissingError("Sign in first: a channel needs the access token of a person.")
-        return self._parts.verify(token)
+        return self._deps.verify(token)
 
     def _start(self, channel: Channel) -> None:
         self._following[channel] = self._group.create_task(self._follow(channel))
@@ -205,15 +205,15 @@ class Socket:
             self._empty_since = asyncio.get_running_loop().time()
 
     async def _leave_with_server(self) -> None:
-        await self._parts.hub.closing.wait()
+        await self._deps.notifier.closing.wait()
         await self._close(GOING_AWAY, "the server stops")
 
     async def _tell(self, message: Message) -> None:
         text = encode(message, self._version)
-        await self._send(lambda: self._line.send_text(text))
+        await self._send(lambda: self._websocket.send_text(text))
 
     async def _close(self, code: int, reason: str) -> None:
-        await self._send(lambda: self._line.close(code, reason[:100]))
+        await self._send(lambda: self._websocket.close(code, reason[:100]))
 
     async def _send(self, send: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -176,12 +176,12 @@ def _complaints(quality: dict[str, float], vision: VisionSettings) -> Iterator[F
             brightness,
             vision.max_brightness,
         )
-    if (turn := quality["turn_degrees"]) > vision.max_turn_degrees:
+    if (turn := quality["turn_degrees"]) > vision.max_yaw_degrees:
         yield FaceTurnedError(
             f"The face is turned to a side by about {turn:.0f} degrees and at most "
-            f"{vision.max_turn_degrees:g} are possible; look straight into the camera.",
+            f"{vision.max_yaw_degrees:g} are possible; look straight into the camera.",
             turn,
-            vision.max_turn_degrees,
+            vision.max_yaw_degrees,
         )
     if (sharpness := quality["sharpness"]) < vision.min_sharpness:
         yield FaceBlurredError(
