@@ -114,7 +114,7 @@ def create_app(
         notifier=notifier,
         tokens=tokens,
         accounts=accounts,
-        links=PhotoLinks(secrets.photo_key),
+        photo_links=PhotoLinks(secrets.photo_key),
         admission=make_admission(settings, db),
         on_demand_worker=OnDemandWorker(settings),
         realtime=RealtimeDeps(
@@ -127,7 +127,7 @@ def create_app(
         ),
     )
 
-    desk = AiRequestLimiter(settings, lambda: make_eyes(settings, embedder))
+    ai_requests = AiRequestLimiter(settings, lambda: make_eyes(settings, embedder))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -143,11 +143,11 @@ def create_app(
                 for task in running:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
-                await desk.close()
+                await ai_requests.close()
 
     app = _application(lifespan)
     app.state.services = services
-    app.state.ai_desk = desk
+    app.state.ai_requests = ai_requests
     parts = [
         auth,
         profile,
@@ -196,20 +196,20 @@ def create_ai_app(
         secrets: with these, the project's service_role key is one too.
         embedder: another model than the default.
     """
-    desk = AiRequestLimiter(settings, lambda: make_eyes(settings, embedder))
+    ai_requests = AiRequestLimiter(settings, lambda: make_eyes(settings, embedder))
     tokens = tokens_from(settings, secrets.jwt_secret) if secrets else None
     keys = AiKeys(_ai_key(settings), tokens)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await desk.eyes()
+        await ai_requests.eyes()
         try:
             yield
         finally:
-            await desk.close()
+            await ai_requests.close()
 
     app = _application(lifespan)
-    app.state.ai_desk = desk
+    app.state.ai_requests = ai_requests
     app.include_router(ai.router)
     app.include_router(health.ai_router)
     app.add_middleware(AuthAndLimitsMiddleware, tokens=keys, ai_keys=keys, settings=settings)

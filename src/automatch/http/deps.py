@@ -93,6 +93,6 @@ def operator_of(
     return f"{Role.SERVICE.value}:{person}" if person else Role.SERVICE.value
 
 
-SignedIn = Annotated[Caller, Depends(caller_of)]
-Operator = Annotated[str, Depends(operator_of)]
-Parts = Annotated[Services, Depends(services_of)]
+CallerDep = Annotated[Caller, Depends(caller_of)]
+OperatorDep = Annotated[str, Depends(operator_of)]
+ServicesDep = Annotated[Services, Depends(services_of)]

@@ -28,7 +28,7 @@ class Services:
     notifier: FeedNotifier
     tokens: Tokens
     accounts: Accounts
-    links: PhotoLinks
+    photo_links: PhotoLinks
     admission: Admission
     on_demand_worker: OnDemandWorker
     realtime: RealtimeDeps

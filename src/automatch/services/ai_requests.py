@@ -59,10 +59,10 @@ class AiRequestLimiter:
             self._requests -= 1
 
 
-def desk_of(request: HTTPConnection) -> AiRequestLimiter:
-    """Return the desk of the server that received *request*."""
-    desk: AiRequestLimiter = request.app.state.ai_desk
-    return desk
+def ai_requests_of(request: HTTPConnection) -> AiRequestLimiter:
+    """Return the ai_requests of the server that received *request*."""
+    ai_requests: AiRequestLimiter = request.app.state.ai_requests
+    return ai_requests
 
 
-Desk = Annotated[AiRequestLimiter, Depends(desk_of)]
+AiRequestsDep = Annotated[AiRequestLimiter, Depends(ai_requests_of)]

@@ -20,7 +20,7 @@ from automatch.errors.request import (
     PasswordWeakError,
     RequestError,
 )
-from automatch.http.deps import Caller, Parts, SignedIn, claims_of
+from automatch.http.deps import Caller, CallerDep, ServicesDep, claims_of
 from automatch.http.routes.profile import ProfileForm as ProfileFields
 from automatch.http.services import Services
 from automatch.services.accounts import Session
@@ -59,14 +59,14 @@ _PLEASE = {
 
 
 @router.get("/sign-in")
-async def sign_in_form(request: Request, services: Parts) -> Response:
+async def sign_in_form(request: Request, services: ServicesDep) -> Response:
     """Show the sign-in form."""
     services.accounts.check_here()
     return go_to("/feed") if is_signed_in(request) else show(SignInPage())
 
 
 @router.post("/sign-in")
-async def sign_in(request: Request, services: Parts) -> Response:
+async def sign_in(request: Request, services: ServicesDep) -> Response:
     """Sign in and go to the feed."""
     form = await read_form(request)
     email = _text(form, "email")
@@ -79,7 +79,7 @@ async def sign_in(request: Request, services: Parts) -> Response:
 
 
 @router.get("/sign-up")
-async def sign_up_form(request: Request, services: Parts, done: str = "") -> Response:
+async def sign_up_form(request: Request, services: ServicesDep, done: str = "") -> Response:
     """Show the form for an account."""
     services.accounts.check_here()
     if is_signed_in(request):
@@ -88,7 +88,7 @@ async def sign_up_form(request: Request, services: Parts, done: str = "") -> Res
 
 
 @router.post("/sign-up")
-async def sign_up(request: Request, services: Parts) -> Response:
+async def sign_up(request: Request, services: ServicesDep) -> Response:
     """Create an account and go on to the profile."""
     form = await read_form(request)
     email = _text(form, "email")
@@ -101,7 +101,7 @@ async def sign_up(request: Request, services: Parts) -> Response:
 
 
 @router.post("/sign-out")
-async def sign_out(request: Request, services: Parts) -> Response:
+async def sign_out(request: Request, services: ServicesDep) -> Response:
     """End the session."""
     if is_signed_in(request):
         await services.accounts.sign_out(claims_of(request))
@@ -113,7 +113,7 @@ async def sign_out(request: Request, services: Parts) -> Response:
 
 @router.get("/onboarding")
 async def profile_form(
-    caller: SignedIn, services: Parts, saved: bool = False, done: str = ""
+    caller: CallerDep, services: ServicesDep, saved: bool = False, done: str = ""
 ) -> Response:
     """Show the profile and the consent."""
     page = await _profile_page(caller, services, saved=saved)
@@ -121,7 +121,7 @@ async def profile_form(
 
 
 @router.post("/onboarding")
-async def save_profile(request: Request, caller: SignedIn, services: Parts) -> Response:
+async def save_profile(request: Request, caller: CallerDep, services: ServicesDep) -> Response:
     """Save the profile and, when its box is ticked, the consent; in one transaction."""
     form = await read_form(request)
     typed = ProfileForm(
@@ -151,7 +151,7 @@ async def save_profile(request: Request, caller: SignedIn, services: Parts) -> R
 
 
 @router.post("/pause")
-async def pause(caller: SignedIn, services: Parts) -> Response:
+async def pause(caller: CallerDep, services: ServicesDep) -> Response:
     """Leave the feeds of others, and keep everything."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.set_discoverable(conn, False)
@@ -159,7 +159,7 @@ async def pause(caller: SignedIn, services: Parts) -> Response:
 
 
 @router.post("/resume")
-async def resume(caller: SignedIn, services: Parts) -> Response:
+async def resume(caller: CallerDep, services: ServicesDep) -> Response:
     """Come back into the feeds of others."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.set_discoverable(conn, True)
@@ -167,7 +167,7 @@ async def resume(caller: SignedIn, services: Parts) -> Response:
 
 
 @router.post("/consent/withdraw")
-async def withdraw_consent(caller: SignedIn, services: Parts) -> Response:
+async def withdraw_consent(caller: CallerDep, services: ServicesDep) -> Response:
     """Withdraw the consent; photos and matches go with it."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.record_consent(conn, granted=False, version=None)
@@ -175,7 +175,7 @@ async def withdraw_consent(caller: SignedIn, services: Parts) -> Response:
 
 
 @router.post("/people/{profile_id}/show-again")
-async def show_again(profile_id: UUID, caller: SignedIn, services: Parts) -> Response:
+async def show_again(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Stop hiding a person, whether blocked, dismissed or both."""
     async with services.db.as_user(caller.claims) as conn:
         people = {person.profile_id: person for person in await list_hidden(conn)}
@@ -190,7 +190,7 @@ async def show_again(profile_id: UUID, caller: SignedIn, services: Parts) -> Res
 
 
 @router.post("/account/delete")
-async def delete_account(caller: SignedIn, services: Parts) -> Response:
+async def delete_account(caller: CallerDep, services: ServicesDep) -> Response:
     """Erase the account with everything that is theirs."""
     await services.accounts.delete(caller.claims)
     response = go_to("/sign-up?done=deleted")

@@ -15,7 +15,7 @@ from automatch.errors.store import QueueFullError, StorageFullError, StoreError
 from automatch.errors.upload import UploadError
 from automatch.feed import sse
 from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth
-from automatch.http.deps import Caller, Parts, SignedIn
+from automatch.http.deps import Caller, CallerDep, ServicesDep
 from automatch.http.routes.faces import send_photo, told_upload
 from automatch.http.routes.jobs import choose_face
 from automatch.http.routes.matches import LAST_POSITION, STREAM_HEADERS, open_feed
@@ -38,8 +38,8 @@ _JOBS = 10
 
 @router.get("/feed")
 async def feed(
-    caller: SignedIn,
-    services: Parts,
+    caller: CallerDep,
+    services: ServicesDep,
     before: Annotated[int | None, Query(ge=1, le=LAST_POSITION)] = None,
 ) -> Response:
     """Show the upload box, one's photos and the look-alikes."""
@@ -52,8 +52,8 @@ async def feed(
 
 @router.get("/feed/stream")
 async def stream(
-    caller: SignedIn,
-    services: Parts,
+    caller: CallerDep,
+    services: ServicesDep,
     after: Annotated[int | None, Query(ge=0)] = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
@@ -65,7 +65,7 @@ async def stream(
 
 
 @router.post("/upload")
-async def upload(request: Request, caller: SignedIn, services: Parts) -> Response:
+async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> Response:
     """Take a photo; a script gets the answer of the API, a browser the feed."""
     try:
         taken = await take_photo(request, services, caller.claims)
@@ -86,13 +86,15 @@ async def upload(request: Request, caller: SignedIn, services: Parts) -> Respons
 
 
 @router.get("/photos/{face_id}")
-async def photo(face_id: UUID, caller: SignedIn, services: Parts, size: Size = "thumb") -> Response:
+async def photo(
+    face_id: UUID, caller: CallerDep, services: ServicesDep, size: Size = "thumb"
+) -> Response:
     """Show a photo of one's own or of a match."""
     return await send_photo(services, caller.claims, face_id, size)
 
 
 @router.post("/faces/{face_id}/delete")
-async def delete_photo(face_id: UUID, caller: SignedIn, services: Parts) -> Response:
+async def delete_photo(face_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Erase a photo with its matches."""
     async with services.db.as_user(caller.claims) as conn:
         await faces.delete_face(conn, face_id)
@@ -100,7 +102,9 @@ async def delete_photo(face_id: UUID, caller: SignedIn, services: Parts) -> Resp
 
 
 @router.post("/jobs/{job_id}/face")
-async def choose(job_id: UUID, request: Request, caller: SignedIn, services: Parts) -> Response:
+async def choose(
+    job_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
+) -> Response:
     """Take the answer to "which one is you?"; the photo is looked at again."""
     form = await read_form(request)
     try:
@@ -115,7 +119,7 @@ async def choose(job_id: UUID, request: Request, caller: SignedIn, services: Par
 
 
 @router.post("/matches/{match_id}/dismiss")
-async def dismiss(match_id: UUID, caller: SignedIn, services: Parts) -> Response:
+async def dismiss(match_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Say that this is no match."""
     async with services.db.as_user(caller.claims) as conn:
         await dismiss_match(conn, match_id)
@@ -123,7 +127,7 @@ async def dismiss(match_id: UUID, caller: SignedIn, services: Parts) -> Response
 
 
 @router.post("/people/{profile_id}/block")
-async def block(profile_id: UUID, caller: SignedIn, services: Parts) -> Response:
+async def block(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Become invisible to a person, and they to oneself."""
     async with services.db.as_user(caller.claims) as conn:
         await block_profile(conn, profile_id)

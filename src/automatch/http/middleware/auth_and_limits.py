@@ -23,7 +23,7 @@ from automatch.errors.auth import TokenMissingError
 from automatch.errors.upload import BodyTooLargeError, HeadersTooLargeError
 from automatch.http.deps import check_service
 from automatch.http.errors import error_response, internal_error_response
-from automatch.http.middleware.limited_body import Body
+from automatch.http.middleware.limited_body import LimitedBody
 from automatch.http.routes.ai import BATCH, FACES
 from automatch.model.people import Claims
 from automatch.settings import Settings
@@ -116,7 +116,7 @@ class AuthAndLimitsMiddleware:
             return
         started = False
         state = scope.setdefault("state", {})
-        body = Body(
+        body = LimitedBody(
             scope,
             receive,
             most=self._most_bytes(scope["path"]),
@@ -158,7 +158,7 @@ class AuthAndLimitsMiddleware:
             response = internal_error_response(exc, where=_route_of(scope), path=scope["path"])
             await response(scope, receive, send_with_headers)
 
-    async def _pass(self, scope: Scope, body: Body, send: Send) -> None:
+    async def _pass(self, scope: Scope, body: LimitedBody, send: Send) -> None:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > _MAX_HEADER_BYTES:
             raise HeadersTooLargeError
         path: str = scope["path"]

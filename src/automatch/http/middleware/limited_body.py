@@ -20,7 +20,7 @@ _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 1024**2
 
 
-class Body:
+class LimitedBody:
     """What one request sends after its headers."""
 
     def __init__(self, scope: Scope, receive: Receive, *, most: int, timeout_s: float) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from automatch.http.deps import Operator, Parts
+from automatch.http.deps import OperatorDep, ServicesDep
 from automatch.http.routes.admin_forms import (
     ErrorCode,
     JobsForm,
@@ -87,7 +87,7 @@ class AuditShown(BaseModel):
 
 
 @router.get("/queue", summary="The queue at a glance")
-async def read_queue(_: Operator, services: Parts) -> QueueShown:
+async def read_queue(_: OperatorDep, services: ServicesDep) -> QueueShown:
     """Return what waits, is worked on or is paused, and how many jobs are in each status."""
     async with services.db.connection() as conn:
         return QueueShown(
@@ -96,14 +96,14 @@ async def read_queue(_: Operator, services: Parts) -> QueueShown:
 
 
 @router.post("/queue/pause", summary="Pause the queue, or a school")
-async def pause(form: PauseForm, actor: Operator, services: Parts) -> Waiting:
+async def pause(form: PauseForm, actor: OperatorDep, services: ServicesDep) -> Waiting:
     """Let no job be claimed any more; uploads are still taken, and what is begun is finished."""
     async with services.db.connection() as conn:
         return Waiting(waiting=await queue_admin.pause(conn, actor, form.school))
 
 
 @router.post("/queue/resume", summary="Resume the queue, or a school")
-async def resume(form: PauseForm, actor: Operator, services: Parts) -> Waiting:
+async def resume(form: PauseForm, actor: OperatorDep, services: ServicesDep) -> Waiting:
     """Undo a pause of the same kind: schools that were paused by name are resumed by name."""
     async with services.db.connection() as conn:
         return Waiting(waiting=await queue_admin.resume(conn, actor, form.school))
@@ -111,7 +111,7 @@ async def resume(form: PauseForm, actor: Operator, services: Parts) -> Waiting:
 
 @router.put("/queue/concurrency", summary="Bound what a worker holds")
 async def set_concurrency(
-    form: SetConcurrencyForm, actor: Operator, services: Parts
+    form: SetConcurrencyForm, actor: OperatorDep, services: ServicesDep
 ) -> Concurrency:
     """Let each worker hold so many jobs at once, from its next claim on; null undoes it."""
     async with services.db.connection() as conn:
@@ -121,8 +121,8 @@ async def set_concurrency(
 
 @router.get("/jobs", summary="Jobs of everybody")
 async def read_jobs(
-    _: Operator,
-    services: Parts,
+    _: OperatorDep,
+    services: ServicesDep,
     status: JobStatus | None = None,
     school: SchoolName | None = None,
     code: ErrorCode | None = None,
@@ -139,35 +139,37 @@ async def read_jobs(
 
 # The ids in these paths are matched as such, so that `/jobs/retry` is no job named "retry".
 @router.get("/jobs/{job_id:uuid}", summary="One job of anybody")
-async def read_job(job_id: UUID, _: Operator, services: Parts) -> JobShown:
+async def read_job(job_id: UUID, _: OperatorDep, services: ServicesDep) -> JobShown:
     """Return where a job is, why it failed and how long each stage took."""
     async with services.db.connection() as conn:
         return JobShown(job=await queue_admin.load_job(conn, job_id))
 
 
 @router.post("/jobs/retry", summary="Retry failed jobs")
-async def retry(form: RetryForm, actor: Operator, services: Parts) -> Count:
+async def retry(form: RetryForm, actor: OperatorDep, services: ServicesDep) -> Count:
     """Give failed jobs all their attempts again: those named, those of one error code, or all."""
     async with services.db.connection() as conn:
         return Count(count=await queue_admin.retry_failed(conn, actor, form.ids, code=form.code))
 
 
 @router.post("/jobs/cancel", summary="Cancel jobs")
-async def cancel(form: JobsForm, actor: Operator, services: Parts) -> Count:
+async def cancel(form: JobsForm, actor: OperatorDep, services: ServicesDep) -> Count:
     """End jobs that wait or are worked on as `job_cancelled`; the others are left alone."""
     async with services.db.connection() as conn:
         return Count(count=await queue_admin.cancel(conn, actor, form.ids))
 
 
 @router.post("/jobs/prioritize", summary="Give jobs another priority")
-async def prioritize(form: PrioritizeForm, actor: Operator, services: Parts) -> Count:
+async def prioritize(form: PrioritizeForm, actor: OperatorDep, services: ServicesDep) -> Count:
     """Give waiting jobs another priority and a new turn."""
     async with services.db.connection() as conn:
         return Count(count=await queue_admin.prioritize(conn, actor, form.ids, form.priority))
 
 
 @router.post("/jobs/{job_id:uuid}/requeue", summary="Search once more")
-async def requeue(job_id: UUID, form: RequeueForm, actor: Operator, services: Parts) -> JobQueued:
+async def requeue(
+    job_id: UUID, form: RequeueForm, actor: OperatorDep, services: ServicesDep
+) -> JobQueued:
     """Search for the photo of a job once more; matches that are there stay."""
     async with services.db.connection() as conn:
         new_id = await queue_admin.requeue(conn, actor, job_id, threshold=form.threshold)
@@ -175,7 +177,7 @@ async def requeue(job_id: UUID, form: RequeueForm, actor: Operator, services: Pa
 
 
 @router.get("/audit", summary="What operators did")
-async def read_audit(_: Operator, services: Parts, limit: Limit = 50) -> AuditShown:
+async def read_audit(_: OperatorDep, services: ServicesDep, limit: Limit = 50) -> AuditShown:
     """Return the acts of operators with their actors, newest first."""
     async with services.db.connection() as conn:
         return AuditShown(entries=await queue_admin.list_audit(conn, limit))

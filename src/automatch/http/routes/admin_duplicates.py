@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from automatch.http.deps import Operator, Parts
+from automatch.http.deps import OperatorDep, ServicesDep
 from automatch.http.routes.admin import Limit
 from automatch.model.matches import DuplicateState, SuspectedDuplicate
 from automatch.store import duplicates
@@ -43,8 +43,8 @@ class MatchingForm(BaseModel):
 
 @router.get("", summary="Accounts that look like one person")
 async def read(
-    _: Operator,
-    services: Parts,
+    _: OperatorDep,
+    services: ServicesDep,
     state: Annotated[
         DuplicateState | None, Query(description="Only this state; left out, all of them.")
     ] = None,
@@ -62,7 +62,9 @@ async def read(
 
 
 @router.put("/matching", summary="Let accounts of one person match, or not")
-async def set_matching(form: MatchingForm, actor: Operator, services: Parts) -> MatchingForm:
+async def set_matching(
+    form: MatchingForm, actor: OperatorDep, services: ServicesDep
+) -> MatchingForm:
     """Set whether pairs that are not dismissed match; feeds follow at once."""
     async with services.db.connection() as conn:
         await duplicates.set_matching(conn, actor, form.match)
@@ -71,7 +73,9 @@ async def set_matching(form: MatchingForm, actor: Operator, services: Parts) -> 
 
 # Matched as an id, so that `/matching` is no pair.
 @router.put("/{pair_id:uuid}", status_code=204, summary="Decide about a pair")
-async def decide(pair_id: UUID, form: DecisionForm, actor: Operator, services: Parts) -> None:
+async def decide(
+    pair_id: UUID, form: DecisionForm, actor: OperatorDep, services: ServicesDep
+) -> None:
     """Say that a pair is one person, or two; the decision is kept when they are found again."""
     async with services.db.connection() as conn:
         await duplicates.decide(conn, actor, pair_id, form.state)

@@ -18,7 +18,7 @@ from automatch.errors.upload import BodyTooLargeError
 from automatch.http.deps import check_service, claims_of
 from automatch.http.multipart import form_of, read_photo, read_photos
 from automatch.model.faces import FaceBox
-from automatch.services.ai_requests import Desk
+from automatch.services.ai_requests import AiRequestsDep
 from automatch.settings.server import UploadSettings
 from automatch.vision import LocalAnalyzer
 from automatch.vision.schemas import BatchFaces, Model, PhotoFaces, PhotoOutcome, Refusal
@@ -51,19 +51,19 @@ Chosen = Annotated[
 
 
 @router.get("/ai/v1/model", summary="Which model it runs")
-async def read_model(desk: Desk) -> Model:
+async def read_model(ai_requests: AiRequestsDep) -> Model:
     """Return the model whose embeddings the service gives."""
-    eyes = await desk.eyes()
+    eyes = await ai_requests.eyes()
     return Model(model=eyes.model_id, dimensions=eyes.dimensions)
 
 
 @router.post(FACES, summary="Every face of a photo", openapi_extra=form_of(_BINARY))
 async def look(
-    request: Request, desk: Desk, copies: WithCopies = False, chosen: Chosen = None
+    request: Request, ai_requests: AiRequestsDep, copies: WithCopies = False, chosen: Chosen = None
 ) -> PhotoFaces:
     """Return each face with box, landmarks, confidence, quality, embedding and what is wrong."""
-    async with desk.seat() as eyes:
-        photo = await read_photo(request, desk.settings.upload.max_bytes)
+    async with ai_requests.seat() as eyes:
+        photo = await read_photo(request, ai_requests.settings.upload.max_bytes)
         seen = await eyes.look(photo, FaceBox.from_text(chosen) if chosen else None)
         return PhotoFaces.of(seen, eyes.dimensions, copies=copies)
 
@@ -73,13 +73,15 @@ async def look(
     summary="Every face of several photos",
     openapi_extra=form_of({"type": "array", "items": _BINARY}),
 )
-async def look_at_several(request: Request, desk: Desk, copies: WithCopies = False) -> BatchFaces:
+async def look_at_several(
+    request: Request, ai_requests: AiRequestsDep, copies: WithCopies = False
+) -> BatchFaces:
     """Return for each `file` of the form, in their order, its faces or its error."""
-    async with desk.seat() as eyes:
+    async with ai_requests.seat() as eyes:
         photos = await read_photos(
-            request, desk.settings.ai.max_batch_bytes, most=desk.settings.ai.max_batch
+            request, ai_requests.settings.ai.max_batch_bytes, most=ai_requests.settings.ai.max_batch
         )
-        outcomes = [_outcome(eyes, photo, desk.settings.upload, copies) for photo in photos]
+        outcomes = [_outcome(eyes, photo, ai_requests.settings.upload, copies) for photo in photos]
         return BatchFaces(photos=await asyncio.gather(*outcomes))
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from automatch import __version__
 from automatch.auth.tokens import bearer_token
 from automatch.errors.request import InputInvalidError
-from automatch.http.deps import Parts, person_of
+from automatch.http.deps import ServicesDep, person_of
 from automatch.http.validators import Text
 from automatch.model.people import Claims, User
 from automatch.services.accounts import Session, SignOutScope
@@ -49,7 +49,7 @@ class Attributes(_Body):
     data: dict[str, Any] | None = None
 
 
-def _bearer(request: Request, services: Parts) -> Claims:
+def _bearer(request: Request, services: ServicesDep) -> Claims:
     return person_of(services.tokens.verify(bearer_token(request.headers))).claims
 
 
@@ -58,14 +58,16 @@ Bearer = Annotated[Claims, Depends(_bearer)]
 
 
 @router.post("/signup", summary="Create an account")
-async def sign_up(body: SignUp, services: Parts) -> dict[str, Any]:
+async def sign_up(body: SignUp, services: ServicesDep) -> dict[str, Any]:
     """Create an account and sign in at once."""
     return _told(await services.accounts.sign_up(body.email, body.password, body.data))
 
 
 @router.post("/token", summary="Sign in, or refresh")
 async def token(
-    body: Grant, services: Parts, grant_type: Literal["password", "refresh_token"] = "password"
+    body: Grant,
+    services: ServicesDep,
+    grant_type: Literal["password", "refresh_token"] = "password",
 ) -> dict[str, Any]:
     """Exchange a password or a refresh token for an access token."""
     if grant_type == "password":
@@ -78,13 +80,13 @@ async def token(
 
 
 @router.get("/user", summary="Who is signed in")
-async def user(claims: Bearer, services: Parts) -> dict[str, Any]:
+async def user(claims: Bearer, services: ServicesDep) -> dict[str, Any]:
     """Return the account of the access token, while its session lives."""
     return _told_user(await services.accounts.load_user(claims))
 
 
 @router.put("/user", summary="Change password or metadata")
-async def change_user(body: Attributes, claims: Bearer, services: Parts) -> dict[str, Any]:
+async def change_user(body: Attributes, claims: Bearer, services: ServicesDep) -> dict[str, Any]:
     """Change the password, which signs out everywhere else, or merge `data` into the metadata."""
     if body.email is not None or body.phone is not None:
         raise InputInvalidError("An e-mail address or phone number cannot be changed here.")
@@ -93,7 +95,9 @@ async def change_user(body: Attributes, claims: Bearer, services: Parts) -> dict
 
 
 @router.post("/logout", status_code=204, summary="Sign out")
-async def sign_out(claims: Bearer, services: Parts, scope: SignOutScope = "local") -> Response:
+async def sign_out(
+    claims: Bearer, services: ServicesDep, scope: SignOutScope = "local"
+) -> Response:
     """End this session, those of all `others`, or both (`global`)."""
     await services.accounts.sign_out(claims, scope)
     return Response(status_code=204)

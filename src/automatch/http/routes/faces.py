@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from automatch.errors.request import NotFoundError
-from automatch.http.deps import Parts, SignedIn, caller_of
+from automatch.http.deps import CallerDep, ServicesDep, caller_of
 from automatch.http.multipart import form_of
 from automatch.http.services import Services
 from automatch.model.faces import Face
@@ -24,7 +24,7 @@ _FORM = form_of({"type": "string", "format": "binary"})
 
 
 @router.post("", status_code=202, summary="Upload a photo", openapi_extra=_FORM)
-async def upload(request: Request, caller: SignedIn, services: Parts) -> dict[str, Any]:
+async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
     """Take one photo and queue it; the matches arrive in the feed."""
     return told_upload(await take_photo(request, services, caller.claims))
 
@@ -39,15 +39,15 @@ def told_upload(upload: Upload) -> dict[str, Any]:
 
 
 @router.get("", summary="Own photos")
-async def read(caller: SignedIn, services: Parts) -> dict[str, Any]:
+async def read(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
     """Return the caller's photos, newest first."""
     async with services.db.as_user(caller.claims) as conn:
         found = await faces.list_faces(conn)
-    return {"faces": [_told(face, services.links.sign(face.id, caller.id)) for face in found]}
+    return {"faces": [_told(face, services.photo_links.sign(face.id, caller.id)) for face in found]}
 
 
 @router.delete("/{face_id}", status_code=204, summary="Erase a photo")
-async def erase(face_id: UUID, caller: SignedIn, services: Parts) -> Response:
+async def erase(face_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Delete a photo with its template, jobs and matches, on both sides."""
     async with services.db.as_user(caller.claims) as conn:
         await faces.delete_face(conn, face_id)
@@ -63,13 +63,13 @@ async def erase(face_id: UUID, caller: SignedIn, services: Parts) -> Response:
 async def image(
     face_id: UUID,
     request: Request,
-    services: Parts,
+    services: ServicesDep,
     token: str | None = None,
     size: Size = "full",
 ) -> Response:
     """Return a photo of one's own or of a match; by access token or by a signed link."""
     if token is not None:
-        viewer = services.links.viewer_of(token, face_id)
+        viewer = services.photo_links.viewer_of(token, face_id)
         claims = Claims(role=Role.AUTHENTICATED, subject=viewer)
     else:
         claims = caller_of(request).claims

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from automatch.http.deps import Operator, Parts
+from automatch.http.deps import OperatorDep, ServicesDep
 from automatch.services.match_generator import Generated, drain_queue
 
 MATCH_GENERATOR = "/functions/v1/match-generator"
@@ -13,7 +13,7 @@ router = APIRouter(tags=["functions"])
 
 
 @router.post(MATCH_GENERATOR, summary="Have waiting jobs done")
-async def generate_matches(_: Operator, services: Parts) -> Generated:
+async def generate_matches(_: OperatorDep, services: ServicesDep) -> Generated:
     """Wait until the jobs that wait now have ended; the body is not read.
 
     Raises:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from automatch.http.deps import Parts
-from automatch.services.ai_requests import Desk
+from automatch.http.deps import ServicesDep
+from automatch.services.ai_requests import AiRequestsDep
 
 router = APIRouter(tags=["health"])
 ai_router = APIRouter(tags=["health"])
@@ -20,14 +20,14 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", summary="Ready")
-async def readyz(services: Parts) -> dict[str, str]:
+async def readyz(services: ServicesDep) -> dict[str, str]:
     """Answer 200 when the database answers, 503 `db_unavailable` when not."""
     async with services.db.transaction():
         return {"status": "ready"}
 
 
 @ai_router.get("/readyz", summary="Ready")
-async def ai_readyz(desk: Desk) -> dict[str, str]:
+async def ai_readyz(ai_requests: AiRequestsDep) -> dict[str, str]:
     """Answer 200 once the model is loaded."""
-    await desk.eyes()
+    await ai_requests.eyes()
     return {"status": "ready"}

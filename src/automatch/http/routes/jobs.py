@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from automatch.http.deps import Caller, Parts, SignedIn
+from automatch.http.deps import Caller, CallerDep, ServicesDep
 from automatch.http.services import Services
 from automatch.model.jobs import Job, JobStatus
 from automatch.search.explain import explain_few_matches, needs_explanation
@@ -44,7 +44,7 @@ class FaceChosen(BaseModel):
 
 @router.get("", summary="Own jobs")
 async def read(
-    caller: SignedIn, services: Parts, limit: Annotated[int, Query(ge=1, le=100)] = 20
+    caller: CallerDep, services: ServicesDep, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> dict[str, Any]:
     """Return the caller's jobs, newest first."""
     async with services.db.as_user(caller.claims) as conn:
@@ -52,7 +52,7 @@ async def read(
 
 
 @router.get("/{job_id}", summary="One job")
-async def read_one(job_id: UUID, caller: SignedIn, services: Parts) -> dict[str, Any]:
+async def read_one(job_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
     """Return status, reason and timings of one job; `why`, when it found few people or none.
 
     Its counts are rounded down to tens or more; 0 stands for fewer than 10. A job that failed as
@@ -70,7 +70,9 @@ async def read_one(job_id: UUID, caller: SignedIn, services: Parts) -> dict[str,
 
 
 @router.post("/{job_id}/face", status_code=202, summary="Say which face is one's own")
-async def choose(job_id: UUID, form: FaceForm, caller: SignedIn, services: Parts) -> FaceChosen:
+async def choose(
+    job_id: UUID, form: FaceForm, caller: CallerDep, services: ServicesDep
+) -> FaceChosen:
     """Answer a job that lists several `faces`; it is queued again and looks at that one alone.
 
     The same answer again changes nothing. A job that asks nothing (any more) is a 409.

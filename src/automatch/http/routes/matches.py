@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 
 from automatch.feed import sse
 from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth, follow, open_stream
-from automatch.http.deps import Caller, Parts, SignedIn
+from automatch.http.deps import Caller, CallerDep, ServicesDep
 from automatch.http.routes.jobs import told_job
 from automatch.http.services import Services
 from automatch.model.jobs import Job
@@ -34,8 +34,8 @@ LAST_POSITION = 2**63 - 1
 
 @router.get("/api/matches", summary="A page of the feed")
 async def read(
-    caller: SignedIn,
-    services: Parts,
+    caller: CallerDep,
+    services: ServicesDep,
     cursor: Annotated[
         int | None, Query(ge=1, le=LAST_POSITION, description="`next_cursor` of a page")
     ] = None,
@@ -60,8 +60,8 @@ async def read(
 
 @router.get("/api/matches/stream", response_class=StreamingResponse, summary="The live feed")
 async def stream(
-    caller: SignedIn,
-    services: Parts,
+    caller: CallerDep,
+    services: ServicesDep,
     after: Annotated[int | None, Query(ge=0, description="Go on after this event")] = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
@@ -76,7 +76,7 @@ async def stream(
 
 
 @router.post("/api/matches/{match_id}/dismiss", status_code=204, summary="Not a match")
-async def dismiss(match_id: UUID, caller: SignedIn, services: Parts) -> Response:
+async def dismiss(match_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Take a match out of both feeds; later runs obey."""
     async with services.db.as_user(caller.claims) as conn:
         await dismiss_match(conn, match_id)
@@ -84,7 +84,7 @@ async def dismiss(match_id: UUID, caller: SignedIn, services: Parts) -> Response
 
 
 @router.post("/api/profiles/{profile_id}/block", status_code=204, summary="Block a person")
-async def block(profile_id: UUID, caller: SignedIn, services: Parts) -> Response:
+async def block(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Make two people invisible to each other."""
     async with services.db.as_user(caller.claims) as conn:
         await block_profile(conn, profile_id)
@@ -92,7 +92,7 @@ async def block(profile_id: UUID, caller: SignedIn, services: Parts) -> Response
 
 
 @router.delete("/api/profiles/{profile_id}/block", status_code=204, summary="Unblock a person")
-async def unblock(profile_id: UUID, caller: SignedIn, services: Parts) -> Response:
+async def unblock(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Let the two see each other again, unless the other hides too."""
     async with services.db.as_user(caller.claims) as conn:
         await unblock_profile(conn, profile_id)
@@ -100,7 +100,7 @@ async def unblock(profile_id: UUID, caller: SignedIn, services: Parts) -> Respon
 
 
 @router.delete("/api/profiles/{profile_id}/dismissal", status_code=204, summary="Take a no back")
-async def take_back(profile_id: UUID, caller: SignedIn, services: Parts) -> Response:
+async def take_back(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Undo "not a match" for all matches with a person."""
     async with services.db.as_user(caller.claims) as conn:
         await undo_dismissal(conn, profile_id)
@@ -108,7 +108,7 @@ async def take_back(profile_id: UUID, caller: SignedIn, services: Parts) -> Resp
 
 
 @router.get("/api/profiles/hidden", summary="People one hides")
-async def hidden(caller: SignedIn, services: Parts) -> dict[str, Any]:
+async def hidden(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
     """Return whom the caller blocked or dismissed, newest first; nobody sees who hid from them."""
     async with services.db.as_user(caller.claims) as conn:
         people = await list_hidden(conn)
@@ -174,7 +174,7 @@ def _told_entry(entry: FeedEntry, caller: Caller, services: Services) -> dict[st
         "profile": {"id": str(entry.profile_id), "name": entry.name, "school": entry.school},
         "face": {
             "id": str(entry.face_id),
-            "image_url": services.links.sign(entry.face_id, caller.id),
+            "image_url": services.photo_links.sign(entry.face_id, caller.id),
         },
         "own_face_id": str(entry.own_face_id),
         "similarity": entry.similarity,

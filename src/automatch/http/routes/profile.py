@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from automatch.http.deps import Parts, SignedIn
+from automatch.http.deps import CallerDep, ServicesDep
 from automatch.http.validators import Text, shown
 from automatch.model.people import Consent, Gender, Profile
 from automatch.store import profiles
@@ -58,14 +58,14 @@ class ConsentForm(BaseModel):
 
 
 @router.get("", summary="Own profile")
-async def read(caller: SignedIn, services: Parts) -> dict[str, Any]:
+async def read(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
     """Return the caller's profile."""
     async with services.db.as_user(caller.claims) as conn:
         return _told(await profiles.load_profile(conn))
 
 
 @router.put("", summary="Save the profile")
-async def write(form: ProfileForm, caller: SignedIn, services: Parts) -> dict[str, Any]:
+async def write(form: ProfileForm, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
     """Save name, school, gender and birth date; people under 18 are refused."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.save_profile(conn, **form.model_dump())
@@ -74,7 +74,7 @@ async def write(form: ProfileForm, caller: SignedIn, services: Parts) -> dict[st
 
 @router.put("/discoverable", summary="Pause, or be found again")
 async def write_discoverable(
-    form: DiscoverableForm, caller: SignedIn, services: Parts
+    form: DiscoverableForm, caller: CallerDep, services: ServicesDep
 ) -> dict[str, Any]:
     """Set whether searches of others may find the caller.
 
@@ -87,21 +87,23 @@ async def write_discoverable(
 
 
 @router.delete("", status_code=204, summary="Erase the account")
-async def erase(caller: SignedIn, services: Parts) -> Response:
+async def erase(caller: CallerDep, services: ServicesDep) -> Response:
     """Delete the account with its photos, templates, jobs and matches, on both sides."""
     await services.accounts.delete(caller.claims)
     return Response(status_code=204)
 
 
 @router.get("/consent", summary="Consent text")
-async def read_consent(caller: SignedIn, services: Parts) -> dict[str, Any]:
+async def read_consent(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
     """Return the current text, its version, and whether the caller has agreed."""
     async with services.db.as_user(caller.claims) as conn:
         return _told_consent(await profiles.load_consent(conn))
 
 
 @router.put("/consent", summary="Give consent")
-async def write_consent(form: ConsentForm, caller: SignedIn, services: Parts) -> dict[str, Any]:
+async def write_consent(
+    form: ConsentForm, caller: CallerDep, services: ServicesDep
+) -> dict[str, Any]:
     """Agree to face matching, or (`granted: false`) withdraw."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.record_consent(conn, granted=form.granted, version=form.version)
@@ -109,7 +111,7 @@ async def write_consent(form: ConsentForm, caller: SignedIn, services: Parts) ->
 
 
 @router.delete("/consent", status_code=204, summary="Withdraw consent")
-async def withdraw_consent(caller: SignedIn, services: Parts) -> Response:
+async def withdraw_consent(caller: CallerDep, services: ServicesDep) -> Response:
     """Withdraw; photos, templates, jobs and matches are deleted with it."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.record_consent(conn, granted=False, version=None)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from automatch.http.deps import Operator, Parts
+from automatch.http.deps import OperatorDep, ServicesDep
 from automatch.http.routes.admin import Count
 from automatch.http.services import Services
 from automatch.model.people import Gender, User
@@ -34,7 +34,7 @@ class TrialShown(BaseModel):
 
 
 @router.post("", summary="Make two people to try with")
-async def start(actor: Operator, services: Parts) -> TrialShown:
+async def start(actor: OperatorDep, services: ServicesDep) -> TrialShown:
     """Make a woman and a man whom no real person is matched with, shown or in a school with."""
     async with services.db.connection() as conn:
         trial = await smoke_test_users.start_trial(conn, actor)
@@ -49,7 +49,7 @@ async def start(actor: Operator, services: Parts) -> TrialShown:
 
 
 @router.delete("/{trial_id:uuid}", summary="Erase them again")
-async def end(trial_id: UUID, actor: Operator, services: Parts) -> Count:
+async def end(trial_id: UUID, actor: OperatorDep, services: ServicesDep) -> Count:
     """Erase the two with photos, templates, jobs and matches; tell how many were still there."""
     async with services.db.connection() as conn:
         return Count(count=await smoke_test_users.end_trial(conn, actor, trial_id))
