@@ -113,11 +113,11 @@ def measure_whole(
 
     async def ours(threads: int, file: Path | None) -> None:
         settings = Settings(vision=VisionSettings(threads=threads, yunet_file=file))
-        async with LocalAnalyzer(settings, DlibEmbedder()) as eyes:
+        async with LocalAnalyzer(settings, DlibEmbedder()) as analyzer:
 
             async def see(photo: bytes) -> float:
                 started = time.perf_counter()
-                await eyes.see(photo)
+                await analyzer.extract(photo)
                 return (time.perf_counter() - started) * 1000
 
             async def all_of(some: list[bytes]) -> list[float]:

@@ -78,7 +78,7 @@ async def running(kind: str, database: Database) -> AsyncIterator[RunningWorker]
         process.join()
 
 
-class _NoEyes:
+class _NoAnalyzer:
     """Looks at nothing: every face that is to be searched for has its embedding."""
 
     model_id = "dlib"
@@ -87,7 +87,7 @@ class _NoEyes:
     async def ready(self) -> None:
         """Return at once."""
 
-    async def see(self, _: bytes, __: FaceBox | None = None) -> FaceExtraction:
+    async def extract(self, _: bytes, __: FaceBox | None = None) -> FaceExtraction:
         raise NotImplementedError
 
 
@@ -146,7 +146,7 @@ async def _run_worker(database: Database, pipe: Connection, search_cache_mb: int
         search = BatchSearch(db, max_bytes=search_cache_mb * 1024**2)
         seats = asyncio.Semaphore(VisionSettings().threads)
         worker = Worker(
-            WorkerContext(db, photos, _NoEyes(), settings, search, seats),
+            WorkerContext(db, photos, _NoAnalyzer(), settings, search, seats),
             MaintenanceRunner(db, photos, settings, RetentionSettings()),
         )
         with threadpool_limits(1, user_api="blas"):

@@ -87,8 +87,8 @@ def make_photos(settings: Settings) -> PhotoStore:
     return FolderPhotos(settings.home / "photos", min_free_mb=settings.retention.min_free_mb)
 
 
-def make_eyes(settings: Settings, embedder: Embedder | None = None) -> LocalAnalyzer:
-    """Return the eyes of this machine, with the model of the AI service unless told otherwise."""
+def make_analyzer(settings: Settings, embedder: Embedder | None = None) -> LocalAnalyzer:
+    """Return this machine's face analyzer; it runs the model of the AI service by default."""
     return LocalAnalyzer(settings, embedder or open_embedder(settings.ai.model, settings.home))
 
 
@@ -127,7 +127,7 @@ def create_app(
         ),
     )
 
-    ai_requests = AiRequestLimiter(settings, lambda: make_eyes(settings, embedder))
+    ai_requests = AiRequestLimiter(settings, lambda: make_analyzer(settings, embedder))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -196,13 +196,13 @@ def create_ai_app(
         secrets: with these, the project's service_role key is one too.
         embedder: another model than the default.
     """
-    ai_requests = AiRequestLimiter(settings, lambda: make_eyes(settings, embedder))
+    ai_requests = AiRequestLimiter(settings, lambda: make_analyzer(settings, embedder))
     tokens = tokens_from(settings, secrets.jwt_secret) if secrets else None
     keys = AiKeys(_ai_key(settings), tokens)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await ai_requests.eyes()
+        await ai_requests.analyzer()
         try:
             yield
         finally:
@@ -254,17 +254,17 @@ async def open_worker(
                 name="automatch-worker",
             )
         )
-        eyes: FaceAnalyzer
+        analyzer: FaceAnalyzer
         if settings.ai_url:
             model = await _read_active_model(db)
-            eyes = await stack.enter_async_context(_remote_eyes(settings, secrets, model))
+            analyzer = await stack.enter_async_context(_remote_analyzer(settings, secrets, model))
         else:
             if embedder is None:
                 embedder = open_embedder(await _read_active_model(db), settings.home)
-            eyes = await stack.enter_async_context(make_eyes(settings, embedder))
+            analyzer = await stack.enter_async_context(make_analyzer(settings, embedder))
         scheduler = MaintenanceRunner(db, photos, settings.worker, settings.retention)
         search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
-        # Two threads of BLAS on the cores that Postgres and the eyes share wait for each other.
+        # Two threads of BLAS on the cores that Postgres and the analyzer share wait for each other.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
         seats = asyncio.Semaphore(
             settings.ai.connections if settings.ai_url else settings.vision.threads
@@ -272,7 +272,7 @@ async def open_worker(
         bench = WorkerContext(
             db,
             photos,
-            eyes,
+            analyzer,
             settings.worker,
             search,
             seats,
@@ -286,7 +286,7 @@ async def _read_active_model(db: Database) -> str:
         return await read_active_model(conn)
 
 
-def _remote_eyes(settings: Settings, secrets: Secrets, model: str) -> RemoteAnalyzer:
+def _remote_analyzer(settings: Settings, secrets: Secrets, model: str) -> RemoteAnalyzer:
     tokens = tokens_from(settings, secrets.jwt_secret)
     key = _ai_key(settings)
     return RemoteAnalyzer(

@@ -70,12 +70,12 @@ async def test_memory_stays_flat_over_many_mixed_photos(
     others = _children()
     seen = 0
     rounds: list[list[int]] = []
-    async with LocalAnalyzer(settings, embedder) as eyes:
+    async with LocalAnalyzer(settings, embedder) as analyzer:
 
         async def see(photo: bytes) -> None:
             nonlocal seen
             with contextlib.suppress(PhotoRejectedError, UploadError):
-                await (eyes.see(photo) if rng.random() < 0.5 else eyes.look(photo))
+                await (analyzer.extract(photo) if rng.random() < 0.5 else analyzer.analyze(photo))
             seen += 1
 
         for _ in range(_ROUNDS):

@@ -1,4 +1,4 @@
-"""An AI service on a free port, and the eyes that use it."""
+"""An AI service on a free port, and the analyzer that uses it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def using(url: str, settings: Settings, **ai: float) -> Settings:
     )
 
 
-def remote_eyes(
+def remote_analyzer(
     url: str, settings: Settings, model_id: str = "dlib", **ai: float
 ) -> RemoteAnalyzer:
-    """Return eyes that use the service at *url*."""
+    """Return an analyzer that uses the service at *url*."""
     return RemoteAnalyzer(using(url, settings, **ai), model_id=model_id, key=lambda: KEY)

@@ -45,7 +45,7 @@ class NoPhotos:
         """Erase nothing."""
 
 
-class FakeEyes:
+class FakeAnalyzer:
     """Sees the same face on each photo, after doing what a test wants with its path."""
 
     model_id = "dlib"
@@ -57,7 +57,7 @@ class FakeEyes:
     async def ready(self) -> None:
         """Return at once."""
 
-    async def see(
+    async def extract(
         self, photo: bytes, chosen: FaceBox | None = None, *, model: str = "dlib"
     ) -> FaceExtraction:
         if self._look is not None:
@@ -81,9 +81,9 @@ async def working(
     settings = settings_of(**more)
     photos = cast("PhotoStore", NoPhotos())
     async with Pool(database.worker, PoolSettings(), name="automatch-worker") as db:
-        eyes = cast("FaceAnalyzer", FakeEyes(look))
+        analyzer = cast("FaceAnalyzer", FakeAnalyzer(look))
         search = BatchSearch(db, max_bytes=0)
-        bench = WorkerContext(db, photos, eyes, settings, search, asyncio.Semaphore(8))
+        bench = WorkerContext(db, photos, analyzer, settings, search, asyncio.Semaphore(8))
         worker = Worker(bench, MaintenanceRunner(db, photos, settings, RetentionSettings()))
         running = asyncio.create_task(worker.run())
         try:

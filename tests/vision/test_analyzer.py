@@ -1,4 +1,4 @@
-"""Eyes of this process and those of a service elsewhere: the same answers, the same refusals."""
+"""The local and the remote analyzer: the same answers, the same refusals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from automatch.settings import Settings
 from automatch.settings.server import UploadSettings
 from automatch.settings.vision import VisionSettings
 from automatch.vision import Embedder, FaceExtraction, LocalAnalyzer, RemoteAnalyzer
-from tests.support.ai import remote_eyes, running_ai
+from tests.support.ai import remote_analyzer, running_ai
 from tests.support.photos import (
     astronaut,
     encode,
@@ -60,18 +60,18 @@ def _far_away() -> Image.Image:
 
 @pytest.fixture(scope="module")
 async def local(anyio_backend: str, embedder: Embedder) -> AsyncIterator[LocalAnalyzer]:
-    async with LocalAnalyzer(_SETTINGS, embedder) as eyes:
-        yield eyes
+    async with LocalAnalyzer(_SETTINGS, embedder) as analyzer:
+        yield analyzer
 
 
 @pytest.fixture(scope="module")
 async def remote(anyio_backend: str, embedder: Embedder) -> AsyncIterator[RemoteAnalyzer]:
     async with (
         running_ai(_SETTINGS, embedder) as client,
-        remote_eyes(str(client.base_url), _SETTINGS) as eyes,
+        remote_analyzer(str(client.base_url), _SETTINGS) as analyzer,
     ):
-        await eyes.ready()
-        yield eyes
+        await analyzer.ready()
+        yield analyzer
 
 
 @pytest.mark.parametrize("name", _GOOD)
@@ -98,7 +98,7 @@ async def test_both_refuse_for_the_same_reason(
 ) -> None:
     photo = _BAD[name]()
 
-    here, there = [await _refusal(eyes, photo) for eyes in (local, remote)]
+    here, there = [await _refusal(analyzer, photo) for analyzer in (local, remote)]
 
     assert type(there) is type(here)
     assert there.message == here.message
@@ -122,10 +122,10 @@ async def test_whoever_asks_judges_by_their_own_settings(embedder: Embedder) -> 
     strict = Settings(vision=VisionSettings(threads=1, min_face_side=400))
     async with (
         running_ai(_SETTINGS, embedder) as client,
-        remote_eyes(str(client.base_url), strict) as eyes,
+        remote_analyzer(str(client.base_url), strict) as analyzer,
     ):
-        await eyes.ready()
-        refusal = await _refusal(eyes, encode(astronaut()))
+        await analyzer.ready()
+        refusal = await _refusal(analyzer, encode(astronaut()))
 
     assert refusal.code == "face_too_small"
 
@@ -134,16 +134,16 @@ async def test_limits_of_the_service_hold_too(embedder: Embedder) -> None:
     small = Settings(upload=UploadSettings(max_bytes=20_000), vision=VisionSettings(threads=1))
     async with (
         running_ai(small, embedder) as client,
-        remote_eyes(str(client.base_url), _SETTINGS) as eyes,
+        remote_analyzer(str(client.base_url), _SETTINGS) as analyzer,
     ):
-        await eyes.ready()
-        refusal = await _refusal(eyes, encode(astronaut()))
+        await analyzer.ready()
+        refusal = await _refusal(analyzer, encode(astronaut()))
 
     assert refusal.code == "body_too_large"
-    assert eyes.is_ready
+    assert analyzer.is_ready
 
 
-async def _refusal(eyes: LocalAnalyzer | RemoteAnalyzer, photo: bytes) -> AutomatchError:
+async def _refusal(analyzer: LocalAnalyzer | RemoteAnalyzer, photo: bytes) -> AutomatchError:
     with pytest.raises(AutomatchError) as caught:
-        await eyes.see(photo)
+        await analyzer.extract(photo)
     return caught.value

@@ -1,4 +1,4 @@
-"""Photos seen from end to end: decoded, detected, judged, embedded."""
+"""Photos analyzed from end to end: decoded, detected, checked, embedded."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ _SETTINGS = Settings(vision=VisionSettings(threads=2))
 
 
 async def test_a_good_photo_gives_a_face_its_quality_and_clean_copies() -> None:
-    async with LocalAnalyzer(_SETTINGS, _DLIB) as eyes:
-        seen = await eyes.see(encode(astronaut()))
+    async with LocalAnalyzer(_SETTINGS, _DLIB) as analyzer:
+        seen = await analyzer.extract(encode(astronaut()))
 
     box = seen.face.box
     assert 160 < box.left < box.right < 290
@@ -100,37 +100,37 @@ _REFUSED = {
 
 async def test_each_bad_photo_has_its_own_reason_and_the_next_good_one_works() -> None:
     messages = set()
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
         for code, photo in _REFUSED.items():
             with pytest.raises(AutomatchError) as caught:
-                await eyes.see(photo)
+                await analyzer.extract(photo)
             assert caught.value.code == code
             assert not caught.value.transient
             messages.add(caught.value.message)
 
-            assert (await eyes.see(encode(astronaut()))).quality["face_side_px"] > 60
+            assert (await analyzer.extract(encode(astronaut()))).quality["face_side_px"] > 60
 
     assert len(messages) == len(_REFUSED)
 
 
 async def test_a_face_of_too_few_pixels_is_refused_with_its_size() -> None:
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
         with pytest.raises(FaceTooSmallError, match=r"only 4\d pixels wide"):
-            await eyes.see(encode(_small()))
+            await analyzer.extract(encode(_small()))
 
 
 async def test_a_face_that_scores_less_than_asked_is_refused_with_its_score() -> None:
     strict = Settings(vision=VisionSettings(hog_min_confidence=1.5))
 
-    async with LocalAnalyzer(strict, FakeEmbedder()) as eyes:
+    async with LocalAnalyzer(strict, FakeEmbedder()) as analyzer:
         with pytest.raises(FaceLowConfidenceError, match=r"scores 1\.\d\d and at least 1\.5"):
-            await eyes.see(encode(astronaut()))
+            await analyzer.extract(encode(astronaut()))
 
 
 async def test_several_faces_come_with_boxes_that_fit_any_copy() -> None:
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
         with pytest.raises(SeveralFacesError) as caught:
-            await eyes.see(encode(two_people().resize((1624, 1024))))
+            await analyzer.extract(encode(two_people().resize((1624, 1024))))
 
     (left, top, right, bottom), second = caught.value.boxes
     assert 0.7 < left < 0.8 < right < 0.95
@@ -138,20 +138,20 @@ async def test_several_faces_come_with_boxes_that_fit_any_copy() -> None:
     assert 0.15 < second[0] < second[2] < 0.4
 
 
-async def _boxes(eyes: LocalAnalyzer, photo: bytes) -> list[FaceBox]:
+async def _boxes(analyzer: LocalAnalyzer, photo: bytes) -> list[FaceBox]:
     with pytest.raises(SeveralFacesError) as caught:
-        await eyes.see(photo)
+        await analyzer.extract(photo)
     assert caught.value.copies is not None
     return [FaceBox.of_corners(*box) for box in caught.value.boxes]
 
 
 async def test_chosen_face_of_several_is_seen_as_if_it_were_alone() -> None:
     photo = encode(two_people(), quality=95)
-    async with LocalAnalyzer(_SETTINGS, _DLIB) as eyes:
-        hopper_box, astronaut_box = await _boxes(eyes, photo)
-        alone = await eyes.see(encode(astronaut(), quality=95))
-        chosen = await eyes.see(photo, astronaut_box)
-        other = await eyes.see(photo, hopper_box)
+    async with LocalAnalyzer(_SETTINGS, _DLIB) as analyzer:
+        hopper_box, astronaut_box = await _boxes(analyzer, photo)
+        alone = await analyzer.extract(encode(astronaut(), quality=95))
+        chosen = await analyzer.extract(photo, astronaut_box)
+        other = await analyzer.extract(photo, hopper_box)
 
     assert chosen.face.embedding @ alone.face.embedding > 0.99
     assert other.face.embedding @ alone.face.embedding < 0.9
@@ -159,15 +159,18 @@ async def test_chosen_face_of_several_is_seen_as_if_it_were_alone() -> None:
 
 async def test_nobody_but_the_chosen_face_is_left_in_what_is_kept() -> None:
     photo = encode(two_people(), quality=95)
-    async with LocalAnalyzer(_SETTINGS, _DLIB) as eyes:
-        for chosen in await _boxes(eyes, photo):
-            seen = await eyes.see(photo, chosen)
+    async with LocalAnalyzer(_SETTINGS, _DLIB) as analyzer:
+        for chosen in await _boxes(analyzer, photo):
+            seen = await analyzer.extract(photo, chosen)
             # One face, at its old place: another look finds it with and without the answer.
-            for again in (await eyes.see(seen.kept_jpeg, chosen), await eyes.see(seen.kept_jpeg)):
+            for again in (
+                await analyzer.extract(seen.kept_jpeg, chosen),
+                await analyzer.extract(seen.kept_jpeg),
+            ):
                 assert again.face.embedding @ seen.face.embedding > 0.99
             assert pixels(seen.kept_jpeg).shape == (512, 812, 3)
             thumbnail = pixels(seen.thumbnail_jpeg)
-            portrait = await eyes.see(encode(Image.fromarray(thumbnail.astype(np.uint8))))
+            portrait = await analyzer.extract(encode(Image.fromarray(thumbnail.astype(np.uint8))))
             assert portrait.face.embedding @ seen.face.embedding > 0.95
 
 
@@ -175,9 +178,9 @@ async def test_nobody_but_the_chosen_face_is_left_in_what_is_kept() -> None:
 async def test_real_photos_of_two_people_are_refused(number: int) -> None:
     photo = shared_photo(f"two_people_{number}.jpg")
 
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
         with pytest.raises(SeveralFacesError) as caught:
-            await eyes.see(photo)
+            await analyzer.extract(photo)
 
     assert caught.value.count == 2
 
@@ -187,8 +190,8 @@ async def test_real_portraits_are_accepted() -> None:
     photos = [shared_photo(f"{name}.jpg") for name in names.split()]
     photos.append(shared_photo("rgba_32bit.png"))
 
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
-        seen = await asyncio.gather(*(eyes.see(photo) for photo in photos))
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
+        seen = await asyncio.gather(*(analyzer.extract(photo) for photo in photos))
 
     assert all(photo.face.confidence > 0.5 for photo in seen)
 
@@ -206,10 +209,12 @@ async def test_yunet_sees_where_its_file_is_named() -> None:
         "obama_3",
     ]
 
-    async with LocalAnalyzer(Settings(vision=vision), FakeEmbedder()) as eyes:
-        seen = await asyncio.gather(*(eyes.see(shared_photo(f"{name}.jpg")) for name in names))
+    async with LocalAnalyzer(Settings(vision=vision), FakeEmbedder()) as analyzer:
+        seen = await asyncio.gather(
+            *(analyzer.extract(shared_photo(f"{name}.jpg")) for name in names)
+        )
         with pytest.raises(SeveralFacesError):
-            await eyes.see(encode(two_people()))
+            await analyzer.extract(encode(two_people()))
 
     assert all(0.8 < photo.face.confidence <= 1 for photo in seen)
 
@@ -260,16 +265,16 @@ async def test_one_picture_in_any_kind_of_file_gives_one_face() -> None:
 
 
 async def _embeddings(photos: list[bytes]) -> list[npt.NDArray[np.float32]]:
-    async with LocalAnalyzer(_SETTINGS, _DLIB) as eyes:
-        return [(await eyes.see(photo)).face.embedding for photo in photos]
+    async with LocalAnalyzer(_SETTINGS, _DLIB) as analyzer:
+        return [(await analyzer.extract(photo)).face.embedding for photo in photos]
 
 
 async def test_photos_side_by_side_do_not_mix() -> None:
     people = [encode(astronaut()), encode(hopper())]
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
-        alone = [(await eyes.see(photo)).face.embedding for photo in people]
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
+        alone = [(await analyzer.extract(photo)).face.embedding for photo in people]
 
-        together = await asyncio.gather(*(eyes.see(people[turn % 2]) for turn in range(24)))
+        together = await asyncio.gather(*(analyzer.extract(people[turn % 2]) for turn in range(24)))
 
     for turn, seen in enumerate(together):
         assert np.array_equal(seen.face.embedding, alone[turn % 2])
@@ -277,25 +282,25 @@ async def test_photos_side_by_side_do_not_mix() -> None:
 
 async def test_a_cancelled_photo_holds_up_none_that_follow() -> None:
     photo = encode(astronaut())
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as eyes:
-        await eyes.see(photo)
-        waiting = [asyncio.create_task(eyes.see(photo)) for _ in range(20)]
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
+        await analyzer.extract(photo)
+        waiting = [asyncio.create_task(analyzer.extract(photo)) for _ in range(20)]
         await asyncio.sleep(0)
         for task in waiting:
             task.cancel()
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
 
         assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
-        assert (await eyes.see(photo)).kept_jpeg
+        assert (await analyzer.extract(photo)).kept_jpeg
 
 
 async def test_leaving_ends_the_children_even_at_work() -> None:
     slow = Settings(vision=VisionSettings(threads=1, max_scans=10_000))
     before = _children()
-    async with LocalAnalyzer(slow, FakeEmbedder()) as eyes:
-        await eyes.see(encode(astronaut()))
+    async with LocalAnalyzer(slow, FakeEmbedder()) as analyzer:
+        await analyzer.extract(encode(astronaut()))
         assert len(_children() - before) == 1
-        running = asyncio.create_task(eyes.see(endless()))
+        running = asyncio.create_task(analyzer.extract(endless()))
         await asyncio.sleep(0)
 
     assert _children() == before
@@ -310,9 +315,9 @@ def _children() -> set[str]:
 async def test_a_timeout_of_the_decoder_reaches_the_caller() -> None:
     hasty = Settings(vision=VisionSettings(decode_timeout_s=0.000_001))
 
-    async with LocalAnalyzer(hasty, FakeEmbedder()) as eyes:
+    async with LocalAnalyzer(hasty, FakeEmbedder()) as analyzer:
         with pytest.raises(ImageTimeoutError):
-            await eyes.see(encode(astronaut()))
+            await analyzer.extract(encode(astronaut()))
 
 
 async def test_a_missing_model_is_found_on_entering(tmp_path: Path) -> None:
@@ -356,8 +361,8 @@ class _Broken(FakeEmbedder):
     ids=["nan", "inf", "zero", "long", "short", "none"],
 )
 async def test_a_broken_embedding_never_leaves(then: npt.NDArray[np.float32]) -> None:
-    async with LocalAnalyzer(_SETTINGS, _Broken(then)) as eyes:
+    async with LocalAnalyzer(_SETTINGS, _Broken(then)) as analyzer:
         with pytest.raises(EmbeddingInvalidError) as caught:
-            await eyes.see(encode(astronaut()))
+            await analyzer.extract(encode(astronaut()))
 
     assert caught.value.transient

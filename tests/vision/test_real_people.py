@@ -33,11 +33,11 @@ _PEOPLE = {
 async def _embedded(photos: list[bytes]) -> list[np.ndarray | None]:
     """Return the embedding of each photo; None of one that is refused."""
     settings = Settings(vision=VisionSettings(threads=2))
-    async with LocalAnalyzer(settings, DlibEmbedder()) as eyes:
+    async with LocalAnalyzer(settings, DlibEmbedder()) as analyzer:
 
         async def see(photo: bytes) -> np.ndarray | None:
             try:
-                return (await eyes.see(photo)).face.embedding
+                return (await analyzer.extract(photo)).face.embedding
             except PhotoRejectedError:
                 return None
 

@@ -1,4 +1,4 @@
-"""A worker whose eyes are a service elsewhere: found, lost, found again, never believed blindly."""
+"""A worker that uses an AI service: found, lost, found again, never trusted blindly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from automatch.model.faces import FaceBox
 from automatch.settings import Settings
 from automatch.settings.vision import VisionSettings
 from automatch.vision import Embedder, LocalAnalyzer
-from tests.support.ai import KEY, remote_eyes, running_ai, using
+from tests.support.ai import KEY, remote_analyzer, running_ai, using
 from tests.support.command import running_server_command
 from tests.support.embedder import FakeEmbedder
 from tests.support.photos import astronaut, encode, hopper, portrait, scene_without_face, two_people
@@ -97,8 +97,8 @@ async def test_service_that_dies_and_comes_back_costs_no_attempt(
                 await asyncio.to_thread(until, partial(_in_hand, server), "a photo in hand")
                 ai.process.send_signal(signal.SIGKILL)
                 await asyncio.to_thread(ai.process.wait)
-                eyes = worker._bench.eyes
-                await asyncio.to_thread(until, lambda: not eyes.is_ready, "the loss noticed")
+                analyzer = worker._bench.analyzer
+                await asyncio.to_thread(until, lambda: not analyzer.is_ready, "the loss noticed")
                 # Uploads are taken in while nobody can look at them.
                 queued.append(
                     (people[0], (await people[0].upload(portrait(9))).json()["job"]["id"])
@@ -130,9 +130,9 @@ async def test_worker_waits_for_a_service_that_is_not_there_and_stops_at_once(
     job = (await linh.upload(encode(astronaut()))).json()["job"]["id"]
     async with open_worker(using("http://127.0.0.1:9", settings), cluster.secrets) as worker:
         working = asyncio.create_task(worker.run())
-        # It has tried by now: the lanes claim nothing before they have eyes.
+        # It has tried by now: the lanes claim nothing before the analyzer is ready.
         with pytest.raises(AiUnavailableError):
-            await worker._bench.eyes.see(b"")
+            await worker._bench.analyzer.extract(b"")
         worker.stop()
         async with asyncio.timeout(5):
             await working
@@ -145,15 +145,15 @@ async def test_worker_waits_for_a_service_that_is_not_there_and_stops_at_once(
 async def test_embeddings_of_another_model_are_never_taken() -> None:
     async with (
         running_ai(_SETTINGS, FakeEmbedder()) as ai,
-        remote_eyes(str(ai.base_url), _SETTINGS, "dlib") as eyes,
+        remote_analyzer(str(ai.base_url), _SETTINGS, "dlib") as analyzer,
     ):
-        eyes._in_trouble = False
+        analyzer._in_trouble = False
         with pytest.raises(AiUnavailableError):
-            await eyes.see(encode(astronaut()))
+            await analyzer.extract(encode(astronaut()))
 
-        assert not eyes.is_ready
+        assert not analyzer.is_ready
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(eyes.ready(), 0.3)
+            await asyncio.wait_for(analyzer.ready(), 0.3)
 
 
 async def test_photo_of_several_faces_asks_and_its_chosen_face_is_seen(embedder: Embedder) -> None:
@@ -161,19 +161,22 @@ async def test_photo_of_several_faces_asks_and_its_chosen_face_is_seen(embedder:
     async with (
         LocalAnalyzer(_SETTINGS, embedder) as here,
         running_ai(_SETTINGS, embedder) as ai,
-        remote_eyes(str(ai.base_url), _SETTINGS) as elsewhere,
+        remote_analyzer(str(ai.base_url), _SETTINGS) as elsewhere,
     ):
         await elsewhere.ready()
         asked = []
-        for eyes in (here, elsewhere):
+        for analyzer in (here, elsewhere):
             with pytest.raises(SeveralFacesError) as caught:
-                await eyes.see(photo)
+                await analyzer.extract(photo)
             asked.append((caught.value.boxes, caught.value.copies))
         assert asked[0] == asked[1]
 
         boxes = asked[0][0]
         for box in boxes:
-            seen = [await eyes.see(photo, FaceBox.of_corners(*box)) for eyes in (here, elsewhere)]
+            seen = [
+                await analyzer.extract(photo, FaceBox.of_corners(*box))
+                for analyzer in (here, elsewhere)
+            ]
             assert seen[0].face.box == seen[1].face.box
             np.testing.assert_array_equal(seen[0].face.embedding, seen[1].face.embedding)
             assert seen[0].kept_jpeg == seen[1].kept_jpeg != asked[0][1][0]
@@ -183,12 +186,12 @@ async def test_photo_of_several_faces_asks_and_its_chosen_face_is_seen(embedder:
 
 async def test_wrong_key_is_trouble_and_no_verdict_on_a_photo(embedder: Embedder) -> None:
     async with running_ai(_SETTINGS, embedder) as ai:
-        eyes = remote_eyes(str(ai.base_url), _SETTINGS)
-        eyes._key = lambda: "x" * 40
-        async with eyes:
-            eyes._in_trouble = False
+        analyzer = remote_analyzer(str(ai.base_url), _SETTINGS)
+        analyzer._key = lambda: "x" * 40
+        async with analyzer:
+            analyzer._in_trouble = False
             with pytest.raises(AiUnavailableError):
-                await eyes.see(encode(hopper()))
+                await analyzer.extract(encode(hopper()))
 
 
 class _Odd:
@@ -220,9 +223,9 @@ async def _odd(
     service = _Odd(*answers)
     server = await asyncio.start_server(service.answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, remote_eyes(url, _SETTINGS, timeout_s=10) as eyes:
-        eyes._in_trouble = False
-        yield eyes, service
+    async with server, remote_analyzer(url, _SETTINGS, timeout_s=10) as analyzer:
+        analyzer._in_trouble = False
+        yield analyzer, service
 
 
 async def _real(embedder: Embedder) -> dict[str, Any]:
@@ -240,31 +243,34 @@ def _error(code: str) -> bytes:
 async def test_a_busy_service_is_asked_again(embedder: Embedder) -> None:
     busy = (503, {"retry-after": "0"}, _error("ai_busy"))
     good = (200, {}, json.dumps(await _real(embedder)).encode())
-    async with _odd(busy, busy, good) as (eyes, service):
-        seen = await eyes.see(encode(astronaut()))
+    async with _odd(busy, busy, good) as (analyzer, service):
+        seen = await analyzer.extract(encode(astronaut()))
 
     assert seen.face.box.width > 60
     assert service.asked == 3
 
 
 async def test_a_connection_that_breaks_is_tried_again(embedder: Embedder) -> None:
-    async with _odd(None, None, (200, {}, json.dumps(await _real(embedder)).encode())) as (eyes, _):
-        await eyes.see(encode(astronaut()))
+    async with _odd(None, None, (200, {}, json.dumps(await _real(embedder)).encode())) as (
+        analyzer,
+        _,
+    ):
+        await analyzer.extract(encode(astronaut()))
 
-        assert eyes.is_ready
+        assert analyzer.is_ready
 
 
 async def test_a_photo_that_takes_the_service_down_each_time_is_held_to_be_the_reason() -> None:
-    async with _odd(None) as (eyes, _):
+    async with _odd(None) as (analyzer, _):
         with pytest.raises(AiUnavailableError):
-            await eyes.see(b"poison")
-        assert not eyes.is_ready
-        eyes._in_trouble = False
+            await analyzer.extract(b"poison")
+        assert not analyzer.is_ready
+        analyzer._in_trouble = False
 
         with pytest.raises(JobCrashedError):
-            await eyes.see(b"poison")
+            await analyzer.extract(b"poison")
         with pytest.raises(AiUnavailableError):
-            await eyes.see(b"another")
+            await analyzer.extract(b"another")
 
 
 @pytest.mark.parametrize(
@@ -283,9 +289,9 @@ async def test_a_photo_that_takes_the_service_down_each_time_is_held_to_be_the_r
 async def test_answers_that_are_none_are_trouble(
     status: int, body: bytes, kind: type[AutomatchError]
 ) -> None:
-    async with _odd((status, {"location": "http://127.0.0.1:9/"}, body)) as (eyes, service):
+    async with _odd((status, {"location": "http://127.0.0.1:9/"}, body)) as (analyzer, service):
         with pytest.raises(kind):
-            await eyes.see(b"photo")
+            await analyzer.extract(b"photo")
 
     assert service.asked == 1
 
@@ -309,9 +315,9 @@ async def test_what_a_service_tells_is_not_believed_blindly(
     ]
     for name, lie, kind in lies:
         with subtests.test(name):
-            async with _odd((200, {}, json.dumps(real | lie).encode())) as (eyes, _):
+            async with _odd((200, {}, json.dumps(real | lie).encode())) as (analyzer, _):
                 with pytest.raises(kind):
-                    await eyes.see(b"photo")
+                    await analyzer.extract(b"photo")
 
 
 async def test_certificate_of_the_service_is_checked(tmp_path: Path) -> None:

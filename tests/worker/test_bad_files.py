@@ -71,9 +71,11 @@ def test_the_header_check_never_refuses_what_can_be_decoded(decoder: Decoder) ->
 @pytest.mark.timeout(300)
 async def test_the_whole_corpus_at_once_costs_no_good_photo() -> None:
     good = encode(hopper().resize((256, 300)))
-    async with LocalAnalyzer(Settings(vision=VisionSettings(threads=2)), FakeEmbedder()) as eyes:
+    async with LocalAnalyzer(
+        Settings(vision=VisionSettings(threads=2)), FakeEmbedder()
+    ) as analyzer:
         mixed = [file for data in _CORPUS.values() for file in (data, good)]
-        outcomes = await asyncio.gather(*map(eyes.see, mixed), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(analyzer.extract, mixed), return_exceptions=True)
 
     for outcome in outcomes[::2]:
         if isinstance(outcome, BaseException):

@@ -1,4 +1,4 @@
-"""Where the AI service takes photos in: so many at a time, and the eyes opened when first asked."""
+"""The limit on concurrent requests to the AI service, whose analyzer opens on first use."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from automatch.vision import LocalAnalyzer
 
 
 class AiRequestLimiter:
-    """The eyes of one server, and who may use them."""
+    """The analyzer of one server, and how many requests may use it at once."""
 
-    def __init__(self, settings: Settings, make_eyes: Callable[[], LocalAnalyzer]) -> None:
+    def __init__(self, settings: Settings, make_analyzer: Callable[[], LocalAnalyzer]) -> None:
         self.settings = settings
-        self._make_eyes = make_eyes
+        self._make_analyzer = make_analyzer
         self._opening = asyncio.Lock()
-        self._eyes: LocalAnalyzer | None = None
+        self._analyzer: LocalAnalyzer | None = None
         self._requests = 0
 
-    async def eyes(self) -> LocalAnalyzer:
-        """Return the eyes; the first to ask waits until the model is loaded.
+    async def analyzer(self) -> LocalAnalyzer:
+        """Return the analyzer; the first to ask waits until the model is loaded.
 
         Raises:
             EmbedderError: the model cannot be used.
         """
         async with self._opening:
-            if self._eyes is None:
-                self._eyes = await self._make_eyes().__aenter__()
-        return self._eyes
+            if self._analyzer is None:
+                self._analyzer = await self._make_analyzer().__aenter__()
+        return self._analyzer
 
     async def close(self) -> None:
-        """Close the eyes, if they were ever opened."""
+        """Close the analyzer if it was opened."""
         async with self._opening:
-            eyes, self._eyes = self._eyes, None
-        if eyes is not None:
-            await eyes.__aexit__(None, None, None)
+            analyzer, self._analyzer = self._analyzer, None
+        if analyzer is not None:
+            await analyzer.__aexit__(None, None, None)
 
     @asynccontextmanager
     async def seat(self) -> AsyncIterator[LocalAnalyzer]:
-        """Give the eyes to one request of many, from before its body is read to its answer.
+        """Give the analyzer to one request, from before its body is read to its answer.
 
         Raises:
             AiBusyError: there are as many requests as are answered side by side.
@@ -54,7 +54,7 @@ class AiRequestLimiter:
             raise AiBusyError
         self._requests += 1
         try:
-            yield await self.eyes()
+            yield await self.analyzer()
         finally:
             self._requests -= 1
 

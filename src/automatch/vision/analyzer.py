@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class FaceAnalyzer(Protocol):
-    """`Eyes` of this process, or `RemoteAnalyzer`: a service on another machine."""
+    """Extracts faces from photos, here (`LocalAnalyzer`) or by an AI service (`RemoteAnalyzer`)."""
 
     @property
     def model_id(self) -> str:
@@ -26,15 +26,15 @@ class FaceAnalyzer(Protocol):
         """Wait until it is."""
         ...
 
-    async def see(
+    async def extract(
         self,
         photo: bytes,
         chosen: FaceBox | None = None,
         *,
         model: str | None = None,
-        judged: bool = True,
+        enforce_quality: bool = True,
     ) -> FaceExtraction:
-        """Return what an encoded photo shows: its one face, or the chosen one; see `Eyes.see`.
+        """Return what an encoded photo shows: its one face, or the chosen one.
 
         Raises:
             AiUnavailableError: the service does not answer, or runs another model, which is not

@@ -59,8 +59,8 @@ class LocalAnalyzer:
         self._settings = settings
         self._embedder = embedder
         self._embedders = {embedder.model_id: embedder}
-        self._getting_to_know = threading.Lock()
-        self._pool = ThreadPoolExecutor(settings.vision.threads, thread_name_prefix="eyes")
+        self._loading_embedder = threading.Lock()
+        self._pool = ThreadPoolExecutor(settings.vision.threads, thread_name_prefix="analyzer")
         self._of_thread = threading.local()
         self._opening = threading.Lock()
         self._closed = False
@@ -83,7 +83,7 @@ class LocalAnalyzer:
         return True
 
     async def ready(self) -> None:
-        """Return at once; see `Sight`."""
+        """Return at once; see `FaceAnalyzer`."""
 
     def open(self) -> None:
         """Load the models and try the embedder once, as entering does; for use without asyncio.
@@ -130,7 +130,7 @@ class LocalAnalyzer:
         """End the decoders and wait for the threads; photos that still wait are dropped."""
         await self._close()
 
-    async def look(self, photo: bytes, chosen: FaceBox | None = None) -> PhotoAnalysis:
+    async def analyze(self, photo: bytes, chosen: FaceBox | None = None) -> PhotoAnalysis:
         """Return every face of an encoded photo, each with its figures and what is wrong with it.
 
         With a *chosen* face the copies show no other. Cancelling is as in `see`.
@@ -141,19 +141,19 @@ class LocalAnalyzer:
             JobCrashedError: the decoder died; another try may work.
             EmbedderError: the model gave no usable embedding.
         """
-        return await asyncio.wrap_future(self.look_soon(photo, chosen))
+        return await asyncio.wrap_future(self.submit(photo, chosen))
 
-    def look_soon(self, photo: bytes, chosen: FaceBox | None = None) -> Future[PhotoAnalysis]:
+    def submit(self, photo: bytes, chosen: FaceBox | None = None) -> Future[PhotoAnalysis]:
         """Return the promise of what `look` gives; for use without asyncio."""
-        return self._pool.submit(self._look_at_all, photo, chosen)
+        return self._pool.submit(self._analyze, photo, chosen)
 
-    async def see(
+    async def extract(
         self,
         photo: bytes,
         chosen: FaceBox | None = None,
         *,
         model: str | None = None,
-        judged: bool = True,
+        enforce_quality: bool = True,
     ) -> FaceExtraction:
         """Return what an encoded photo shows: its one face, or the *chosen* one of several.
 
@@ -161,8 +161,8 @@ class LocalAnalyzer:
             photo: an upload or a kept copy.
             chosen: which face its owner said is theirs.
             model: with which to embed the face, if not with `model_id`.
-            judged: whether a face that is too dark, blurred or the like is refused. A photo that
-                was judged once need not be good a second time, after another compression.
+            enforce_quality: whether a face that is too dark, blurred or the like is refused.
+                A copy that is compressed again may fail a check that the upload passed.
 
         Cancelling stops the waiting. A photo that a thread has begun is finished there unheard,
         within the decoder's time limit, and holds up nothing but that thread.
@@ -177,15 +177,17 @@ class LocalAnalyzer:
         loop = asyncio.get_running_loop()
         embedder = self._embedders.get(model or self.model_id)
         if embedder is None:
-            embedder = await loop.run_in_executor(self._pool, self._get_to_know, model or "")
-        return await loop.run_in_executor(self._pool, self._look, photo, chosen, embedder, judged)
+            embedder = await loop.run_in_executor(self._pool, self._load_embedder, model or "")
+        return await loop.run_in_executor(
+            self._pool, self._extract, photo, chosen, embedder, enforce_quality
+        )
 
     def _load(self) -> None:
         self._detector = open_detector(self._settings.vision)
         self._try(self._embedder)
 
-    def _get_to_know(self, model: str) -> Embedder:
-        with self._getting_to_know:
+    def _load_embedder(self, model: str) -> Embedder:
+        with self._loading_embedder:
             if model not in self._embedders:
                 embedder = open_embedder(model, self._settings.home)
                 self._try(embedder)
@@ -197,13 +199,13 @@ class LocalAnalyzer:
         side = embedder.chip_side
         embed(embedder, np.full((1, side, side, 3), 128, np.uint8))
 
-    def _look(
-        self, photo: bytes, chosen: FaceBox | None, embedder: Embedder, judged: bool
+    def _extract(
+        self, photo: bytes, chosen: FaceBox | None, embedder: Embedder, enforce_quality: bool
     ) -> FaceExtraction:
-        return self._pipeline(embedder).see(photo, chosen, judged=judged)
+        return self._pipeline(embedder).extract(photo, chosen, enforce_quality=enforce_quality)
 
-    def _look_at_all(self, photo: bytes, chosen: FaceBox | None) -> PhotoAnalysis:
-        return self._pipeline(self._embedder).look(photo, chosen)
+    def _analyze(self, photo: bytes, chosen: FaceBox | None) -> PhotoAnalysis:
+        return self._pipeline(self._embedder).analyze(photo, chosen)
 
     def _pipeline(self, embedder: Embedder) -> Pipeline:
         detector = self._opened_detector()
@@ -211,7 +213,7 @@ class LocalAnalyzer:
 
     def _opened_detector(self) -> Detector:
         if self._detector is None:
-            raise RuntimeError("Eyes must be entered with `async with` before they see")
+            raise RuntimeError("LocalAnalyzer must be entered with `async with` first")
         return self._detector
 
     def _decoder(self) -> Decoder:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from automatch.vision.results import PhotoAnalysis
 
 
-class OpenEyes:
+class SyncAnalyzer:
     """Looks at photos; any number of threads may ask."""
 
-    def __init__(self, eyes: LocalAnalyzer) -> None:
-        self._eyes = eyes
+    def __init__(self, analyzer: LocalAnalyzer) -> None:
+        self._analyzer = analyzer
 
-    def look(self, photo: bytes | str | Path) -> PhotoAnalysis:
+    def analyze(self, photo: bytes | str | Path) -> PhotoAnalysis:
         """Return every face of a photo, given as its bytes or as the path of its file.
 
         Raises:
@@ -34,17 +34,17 @@ class OpenEyes:
             JobCrashedError: the decoder died; another try may work.
             EmbedderError: the model gave no usable embedding.
         """
-        return self.look_soon(photo).result()
+        return self.submit(photo).result()
 
-    def look_soon(self, photo: bytes | str | Path) -> Future[PhotoAnalysis]:
+    def submit(self, photo: bytes | str | Path) -> Future[PhotoAnalysis]:
         """Return the promise of what `look` gives, to keep all threads busy."""
         data = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
-        return self._eyes.look_soon(data)
+        return self._analyzer.submit(data)
 
 
 @contextmanager
-def open_analyzer(settings: Settings | None = None) -> Iterator[OpenEyes]:
-    """Give eyes with the default model, for as long as the block lasts.
+def open_analyzer(settings: Settings | None = None) -> Iterator[SyncAnalyzer]:
+    """Yield an analyzer with the default model, open for as long as the block lasts.
 
     Args:
         settings: limits and thresholds; those of the environment when left out.
@@ -53,9 +53,9 @@ def open_analyzer(settings: Settings | None = None) -> Iterator[OpenEyes]:
         ModelMissingError: a model file is not there.
         ModelDamagedError: a model file is not the one it should be.
     """
-    eyes = LocalAnalyzer(settings or load_settings(), DlibEmbedder())
-    eyes.open()
+    analyzer = LocalAnalyzer(settings or load_settings(), DlibEmbedder())
+    analyzer.open()
     try:
-        yield OpenEyes(eyes)
+        yield SyncAnalyzer(analyzer)
     finally:
-        eyes.close()
+        analyzer.close()

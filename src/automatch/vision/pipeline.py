@@ -1,4 +1,4 @@
-"""One photo from its bytes to embeddings: decoded, detected, judged, aligned, embedded.
+"""One photo from its bytes to embeddings: decoded, detected, aligned, checked, embedded.
 
 `see` is for a photo of one person and looks at that face only; `look` tells of every face.
 """
@@ -32,15 +32,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The stages that a photo goes through in one thread; what it raises is told by `Eyes`."""
+    """The stages that a photo goes through in one thread; `FaceAnalyzer` lists what it raises."""
 
     decoder: Decoder
     detector: Detector
     embedder: Embedder
     settings: VisionSettings
 
-    def see(self, photo: bytes, chosen: FaceBox | None, *, judged: bool) -> FaceExtraction:
-        """Return the one face of a photo, or the *chosen* one; *judged*: or a refusal of it."""
+    def extract(
+        self, photo: bytes, chosen: FaceBox | None, *, enforce_quality: bool
+    ) -> FaceExtraction:
+        """Return the one face of a photo, or the *chosen* one; see `FaceAnalyzer.extract`."""
         started = time.perf_counter()
         decoded = self.decoder.decode(photo)
         decoded_at = time.perf_counter()
@@ -52,7 +54,7 @@ class Pipeline:
             raise
         aligned = self.detector.align(decoded.pixels, finding)
         quality = measure(finding, aligned)
-        if judged:
+        if enforce_quality:
             check_quality(quality, self.settings)
         detected_at = time.perf_counter()
         (embedding,) = self._embed(decoded, [aligned])
@@ -66,7 +68,7 @@ class Pipeline:
             timings=_timings(started, decoded_at, detected_at, embedded_at),
         )
 
-    def look(self, photo: bytes, chosen: FaceBox | None) -> PhotoAnalysis:
+    def analyze(self, photo: bytes, chosen: FaceBox | None) -> PhotoAnalysis:
         """Return all faces of a photo, the largest first, and what is wrong with each."""
         started = time.perf_counter()
         decoded = self.decoder.decode(photo)
@@ -83,7 +85,7 @@ class Pipeline:
         rows = self._embed(decoded, aligned) if aligned else ()
         embedded_at = time.perf_counter()
         faces = [
-            self._judged(finding, face, row, decoded)
+            self._face_result(finding, face, row, decoded)
             for finding, face, row in zip(found, aligned, rows, strict=True)
         ]
         height, width = decoded.pixels.shape[:2]
@@ -120,7 +122,7 @@ class Pipeline:
         side = self.settings.thumbnail_side
         return copies_without_others(decoded.pixels, own, findings, side)
 
-    def _judged(
+    def _face_result(
         self,
         finding: Detection,
         aligned: AlignedFace,

@@ -1,4 +1,4 @@
-"""Photos looked at by an AI service on another machine; satisfies `Sight`.
+"""Photos looked at by an AI service on another machine; satisfies `FaceAnalyzer`.
 
 The service tells what it sees and this side judges, by its own settings, so that a photo is refused
 for the same reason wherever it was looked at. A service that cannot be reached, refuses the key or
@@ -109,15 +109,15 @@ class RemoteAnalyzer:
                     self._in_trouble = False
                     log.info("AI service answers", model=self.model_id)
 
-    async def see(
+    async def extract(
         self,
         photo: bytes,
         chosen: FaceBox | None = None,
         *,
         model: str | None = None,
-        judged: bool = True,
+        enforce_quality: bool = True,
     ) -> FaceExtraction:
-        """Return what an encoded photo shows; see `Sight.see`."""
+        """Return what an encoded photo shows; see `FaceAnalyzer.extract`."""
         if model is not None and model != self.model_id:
             # The model in use has changed: the service is waited for until it runs that one.
             self.model_id, self._in_trouble = model, True
@@ -130,7 +130,7 @@ class RemoteAnalyzer:
             raise self._trouble(exc) from exc
         except AiUnavailableError as exc:
             raise self._trouble(exc) from exc
-        return _judged(told, self._settings.vision if judged else None, chosen)
+        return _extraction(told, self._settings.vision if enforce_quality else None, chosen)
 
     async def _ask(self, photo: bytes, chosen: FaceBox | None) -> PhotoFaces:
         path = "/ai/v1/faces?copies=true"
@@ -233,10 +233,10 @@ def _reason(exc: Exception) -> str:
     return exc.message if isinstance(exc, AutomatchError) else type(exc).__name__
 
 
-def _judged(
+def _extraction(
     told: PhotoFaces, vision: VisionSettings | None, chosen: FaceBox | None
 ) -> FaceExtraction:
-    """Choose and judge the face as `Eyes.see` does."""
+    """Choose and judge the face as `FaceAnalyzer.extract` does."""
     findings = [Detection(face.box.as_box(), face.confidence) for face in told.faces]
     by_certainty = sorted(findings, key=lambda finding: finding.confidence, reverse=True)
     # Only the size of the photo is asked for; this takes no memory.

@@ -69,16 +69,16 @@ class Face(_Told):
     embedding: list[float] = Field(description="Of length 1.")
 
     @classmethod
-    def of(cls, judged: FaceResult) -> Self:
-        face = judged.face
+    def of(cls, result: FaceResult) -> Self:
+        face = result.face
         return cls(
             box=Corners(
                 left=face.box.left, top=face.box.top, right=face.box.right, bottom=face.box.bottom
             ),
             landmarks=list(face.landmarks),
             confidence=face.confidence,
-            quality=judged.quality,
-            refusal=judged.refusal and Refusal.of(judged.refusal),
+            quality=result.quality,
+            refusal=result.refusal and Refusal.of(result.refusal),
             embedding=np.asarray(face.embedding, np.float64).tolist(),
         )
 

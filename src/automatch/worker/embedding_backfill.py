@@ -102,5 +102,5 @@ class EmbeddingBackfill:
         bench = self._bench
         async with self._places, bench.seats, asyncio.timeout(bench.settings.lease_s):
             data = await bench.photos.read(photo.image_path)
-            seen = await bench.eyes.see(data, model=model, judged=False)
+            seen = await bench.analyzer.extract(data, model=model, enforce_quality=False)
         return SeenAgain(photo, seen.face.embedding, seen.quality)

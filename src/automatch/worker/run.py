@@ -41,13 +41,13 @@ class WorkerContext:
 
     db: Database
     photos: PhotoStore
-    eyes: FaceAnalyzer
+    analyzer: FaceAnalyzer
     settings: WorkerSettings
     search: BatchSearch
     seats: asyncio.Semaphore
-    """One a photo that the eyes look at: a photo's time begins when its turn comes."""
+    """One a photo that the analyzer works on: a photo's time begins when its turn comes."""
     backfill_concurrency: int = 0
-    """Kept photos seen side by side when the model changes; 0 where the eyes know one model."""
+    """Kept photos analyzed at a time when the model changes; 0 where the analyzer has one model."""
 
 
 class BatchRunner:
@@ -101,8 +101,8 @@ class BatchRunner:
             if batch:
                 await self._settler.give_back(batch)
             await self._room.vacated()
-            if not self._bench.eyes.is_ready:
-                await self._line.unless_closed(self._bench.eyes.ready())
+            if not self._bench.analyzer.is_ready:
+                await self._line.unless_closed(self._bench.analyzer.ready())
             batch = await self._line.next_batch()
             if not batch:
                 break
@@ -146,14 +146,14 @@ class BatchRunner:
         return claimed
 
     def _may_claim(self, looking: Collection[object]) -> bool:
-        return not looking and not self._room.is_taken and self._bench.eyes.is_ready
+        return not looking and not self._room.is_taken and self._bench.analyzer.is_ready
 
     async def _see(self, job: ClaimedJob) -> SeenJob:
         bench = self._bench
         async with bench.seats, asyncio.timeout(bench.settings.job_timeout_s):
             photo = await bench.photos.read(job.image_path)
             try:
-                seen = await bench.eyes.see(photo, job.chosen, model=job.model)
+                seen = await bench.analyzer.extract(photo, job.chosen, model=job.model)
             except SeveralFacesError as exc:
                 await self._keep_to_ask(job, exc)
                 raise

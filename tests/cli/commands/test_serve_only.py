@@ -1,4 +1,4 @@
-"""`automatch serve --only`, as a process: the eyes without a database, the rest without eyes."""
+"""`automatch serve --only`, as a process: the AI service without a database, the rest without a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _get(url: str, path: str) -> tuple[int, dict]:
         return exc.code, json.loads(exc.read())
 
 
-def test_eyes_alone_need_a_key_and_nothing_else(tmp_path: Path) -> None:
+def test_the_ai_service_needs_a_key_and_nothing_else(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with running_server_command(home, "serve", "--only", "ai", settings={"AI_KEY": KEY}) as served:
         assert _get(served.url, "/readyz") == (200, {"status": "ready"})
@@ -34,7 +34,7 @@ def test_eyes_alone_need_a_key_and_nothing_else(tmp_path: Path) -> None:
     assert not home.exists()
 
 
-def test_eyes_without_a_key_of_their_own_take_the_projects(tmp_path: Path) -> None:
+def test_an_ai_service_without_a_key_of_its_own_takes_the_projects(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with running_server_command(home, "serve", "--only", "ai") as served:
         assert _get(served.url, "/ai/v1/model")[0] == 401

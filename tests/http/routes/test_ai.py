@@ -255,7 +255,7 @@ class _Held(FakeEmbedder):
         self.release = threading.Event()
 
     def embed(self, chips: np.ndarray) -> np.ndarray:
-        # The first chip is the one that is tried when the eyes open.
+        # The first chip is the one that is tried when the analyzer opens.
         if chips.std() > 0:
             self.begun.set()
             assert self.release.wait(30)

@@ -72,7 +72,7 @@ def serve(
 ) -> None:
     """Start the web server alone: API, pages and the AI service (`/ai/v1/faces`).
 
-    `automatch serve --only ai` turns a larger machine into eyes for the workers of others: set
+    `automatch serve --only ai` lets a larger machine analyze photos for workers elsewhere: set
     AUTOMATCH_AI_KEY to the same 32 characters or more on both, and AUTOMATCH_AI_URL to its address
     where the workers run.
     """
@@ -132,7 +132,7 @@ async def _serve_ai(settings: Settings) -> None:
     app = create_ai_app(settings, None if settings.ai_key else load_or_create(settings.home))
     with listen_on(settings) as listening:
         # A model that is missing is said in one line, and not by a server that breaks.
-        await app.state.ai_desk.eyes()
+        await app.state.ai_desk.analyzer()
         await _serve(settings, app, listening, stop_on_signals(), [])
 
 

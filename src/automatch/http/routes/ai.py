@@ -1,4 +1,4 @@
-"""`/ai/v1`: the eyes as a service of their own, for whoever holds the `service_role` key.
+"""`/ai/v1`: face analysis as a service, for clients that hold the `service_role` key.
 
 Photos go through the same confined decoder and the same limits as uploads, and nothing of them is
 kept. The gate turns everybody without the key away before their body is read.
@@ -53,19 +53,19 @@ Chosen = Annotated[
 @router.get("/ai/v1/model", summary="Which model it runs")
 async def read_model(ai_requests: AiRequestsDep) -> Model:
     """Return the model whose embeddings the service gives."""
-    eyes = await ai_requests.eyes()
-    return Model(model=eyes.model_id, dimensions=eyes.dimensions)
+    analyzer = await ai_requests.analyzer()
+    return Model(model=analyzer.model_id, dimensions=analyzer.dimensions)
 
 
 @router.post(FACES, summary="Every face of a photo", openapi_extra=form_of(_BINARY))
-async def look(
+async def analyze_photo(
     request: Request, ai_requests: AiRequestsDep, copies: WithCopies = False, chosen: Chosen = None
 ) -> PhotoFaces:
     """Return each face with box, landmarks, confidence, quality, embedding and what is wrong."""
-    async with ai_requests.seat() as eyes:
+    async with ai_requests.seat() as analyzer:
         photo = await read_photo(request, ai_requests.settings.upload.max_bytes)
-        seen = await eyes.look(photo, FaceBox.from_text(chosen) if chosen else None)
-        return PhotoFaces.of(seen, eyes.dimensions, copies=copies)
+        analysis = await analyzer.analyze(photo, FaceBox.from_text(chosen) if chosen else None)
+        return PhotoFaces.of(analysis, analyzer.dimensions, copies=copies)
 
 
 @router.post(
@@ -77,22 +77,22 @@ async def look_at_several(
     request: Request, ai_requests: AiRequestsDep, copies: WithCopies = False
 ) -> BatchFaces:
     """Return for each `file` of the form, in their order, its faces or its error."""
-    async with ai_requests.seat() as eyes:
+    async with ai_requests.seat() as analyzer:
         photos = await read_photos(
             request, ai_requests.settings.ai.max_batch_bytes, most=ai_requests.settings.ai.max_batch
         )
-        outcomes = [_outcome(eyes, photo, ai_requests.settings.upload, copies) for photo in photos]
+        outcomes = [_outcome(analyzer, photo, ai_requests.settings.upload, copies) for photo in photos]
         return BatchFaces(photos=await asyncio.gather(*outcomes))
 
 
 async def _outcome(
-    eyes: LocalAnalyzer, photo: bytes, limits: UploadSettings, copies: bool
+    analyzer: LocalAnalyzer, photo: bytes, limits: UploadSettings, copies: bool
 ) -> PhotoOutcome:
     if len(photo) > limits.max_bytes:
         return PhotoOutcome(error=Refusal.of(BodyTooLargeError()))
     error: AutomatchError
     try:
-        seen = await eyes.look(photo)
+        analysis = await analyzer.analyze(photo)
     except AutomatchError as exc:
         error = exc
     except Exception as exc:
@@ -100,5 +100,5 @@ async def _outcome(
         log.exception("photo of a batch crashed", exc_info=exc)
         error = JobCrashedError()
     else:
-        return PhotoOutcome(result=PhotoFaces.of(seen, eyes.dimensions, copies=copies))
+        return PhotoOutcome(result=PhotoFaces.of(analysis, analyzer.dimensions, copies=copies))
     return PhotoOutcome(error=Refusal.of(error))

@@ -29,5 +29,5 @@ async def readyz(services: ServicesDep) -> dict[str, str]:
 @ai_router.get("/readyz", summary="Ready")
 async def ai_readyz(ai_requests: AiRequestsDep) -> dict[str, str]:
     """Answer 200 once the model is loaded."""
-    await ai_requests.eyes()
+    await ai_requests.analyzer()
     return {"status": "ready"}
