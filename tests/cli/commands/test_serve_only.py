@@ -1,4 +1,4 @@
-"""`automatch serve --only`, as a process: the AI service without a database, the rest without a model."""
+"""`automatch serve --only` as a process: an AI service without a database, or the rest."""
 
 from __future__ import annotations
 
