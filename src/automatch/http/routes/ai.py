@@ -81,7 +81,9 @@ async def look_at_several(
         photos = await read_photos(
             request, ai_requests.settings.ai.max_batch_bytes, most=ai_requests.settings.ai.max_batch
         )
-        outcomes = [_outcome(analyzer, photo, ai_requests.settings.upload, copies) for photo in photos]
+        outcomes = [
+            _outcome(analyzer, photo, ai_requests.settings.upload, copies) for photo in photos
+        ]
         return BatchFaces(photos=await asyncio.gather(*outcomes))
 
 
