@@ -69,7 +69,7 @@ def _finish_many(database: Database, rows: int) -> None:
 def _queue_all(database: Database) -> None:
     with psycopg.connect(database.owner) as conn:
         conn.execute("set session_replication_role = replica")
-        conn.execute("delete from match_jobs where pos is not null")
+        conn.execute("delete from match_jobs where position is not null")
         conn.execute(_WAITING)
     with psycopg.connect(database.owner, autocommit=True) as conn:
         conn.execute("vacuum analyze match_jobs")
@@ -95,7 +95,7 @@ join profiles as p on p.id = f.profile_id
 cross join lateral (select now() - interval '6 days' + f.n * interval '0.4 seconds' as at) as t
 """
 _WAITING = """
-insert into match_jobs (face_id, user_id, school, pos)
+insert into match_jobs (face_id, user_id, school, position)
 select f.id, p.id, p.school, 16 * row_number() over (order by f.id)
 from faces as f join profiles as p on p.id = f.profile_id
 """

@@ -25,7 +25,7 @@ async def finish_all(database: postgres.Database, batch: int) -> int:
         async with db.connection() as conn:
             jobs = await queue.claim_jobs(conn, Claim(worker_id, batch, settings.lease_s))
         while jobs:
-            floor = jobs[0].pos
+            floor = jobs[0].position
             settled = await queue.settle(
                 db,
                 Settlement(complete=jobs, claim=Claim(worker_id, batch, settings.lease_s, floor)),

@@ -105,9 +105,9 @@ _FACE_INDEX = """
 insert into public.face_index (school, gender, face_id, profile_id, embedding)
 select school, gender, face_id, profile_id, embedding::halfvec(128) from people order by face_id
 """
-_FEEDS = "insert into automatch.feed_heads (profile_id) select profile_id from people"
+_FEEDS = "insert into automatch.feed_counters (profile_id) select profile_id from people"
 _JOBS = """
-insert into public.match_jobs (face_id, user_id, school, pos)
+insert into public.match_jobs (face_id, user_id, school, position)
 select face_id, profile_id, school, 16 * place
 from (
     select face_id, profile_id, school, row_number() over (partition by school order by n) as place

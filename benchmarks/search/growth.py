@@ -32,7 +32,8 @@ OURS = CONTENDERS[-1]
 
 _JOB = """
     insert into public.match_jobs
-        (face_id, user_id, school, status, attempts, lease_token, lease_expires_at, worker_id, pos)
+        (face_id, user_id, school, status, attempts, lease_token, lease_expires_at, worker_id,
+         position)
     values (%(face)s, %(face)s, %(school)s, 'processing', 1, 1, now() + interval '1 hour',
         gen_random_uuid(), 1)
     returning id

@@ -70,7 +70,7 @@ def write_ours(conn: psycopg.Connection, school: School) -> None:
     for gender, rows in (("female", slice(women)), ("male", slice(women, None))):
         ids, faces = school.ids[rows], school.faces[rows]
         write_group(conn, school.name, gender, ids, faces, model=_MODEL)
-        copy_columns(conn, "automatch.feed_heads (profile_id)", [ids])
+        copy_columns(conn, "automatch.feed_counters (profile_id)", [ids])
     conn.execute("set session_replication_role = default")
 
 

@@ -24,7 +24,8 @@ BATCH = 64
 
 _JOBS = """
     insert into public.match_jobs
-        (face_id, user_id, school, status, attempts, lease_token, lease_expires_at, worker_id, pos)
+        (face_id, user_id, school, status, attempts, lease_token, lease_expires_at, worker_id,
+         position)
     select face_id, profile_id, school, 'processing', 1, 1, now() + interval '1 hour',
         gen_random_uuid(), 1
     from public.face_index where school = %s and gender = 'male' limit %s

@@ -213,7 +213,7 @@ def test_worker_that_is_told_to_stop_finishes_or_gives_back_all_it_holds(
         stopped.send(signal.SIGTERM)
         assert stopped.process.wait(SLACK_S) == 0
         waiting = owner.execute(
-            "select status, attempts, solo from public.match_jobs where status <> 'completed'"
+            "select status, attempts, isolated from public.match_jobs where status <> 'completed'"
         ).fetchall()
         owner.execute("drop trigger takes_a_while on public.match_jobs")
         owner.commit()

@@ -62,10 +62,10 @@ class Job:
     status: str
     token: int
     attempts: int
-    deferred: bool
+    scheduled: bool
     run_at: datetime | None
     """None while the school is paused."""
-    solo: bool
+    isolated: bool
     lease_until: datetime | None
     completed_at: datetime | None
     asks: bool = False
@@ -156,7 +156,7 @@ class Queue(RuleBasedStateMachine):
                 job,
                 school=self.people[job.person].school,
                 attempts=0,
-                solo=False,
+                isolated=False,
                 completed_at=None,
             )
             self._waits_again(job_id)
@@ -216,13 +216,13 @@ class Queue(RuleBasedStateMachine):
             job_id
             for job_id, job in self.jobs.items()
             if job.status == "pending"
-            and (not job.deferred or (job.run_at is not None and job.run_at <= self.now))
+            and (not job.scheduled or (job.run_at is not None and job.run_at <= self.now))
         }
         claimable = {job_id for job_id in due if self.jobs[job_id].school not in self.paused}
         if self.concurrency is not None:
             limit = min(limit, self.concurrency - self._count_of(worker))
         claimed = self.conn.execute(
-            "select id, lease_token, attempts, solo, is_embedded, face_id"
+            "select id, lease_token, attempts, isolated, is_embedded, face_id"
             " from public.claim_match_jobs(%s, %s, %s)",
             [WORKERS[worker], limit, LEASE],
         ).fetchall()
@@ -231,8 +231,8 @@ class Queue(RuleBasedStateMachine):
             assert claimed == []
         else:
             assert bool(claimed) == bool(claimable)
-            alone = any(solo for *_, solo, _, _ in claimed)
-            waits_alone = any(self.jobs[job_id].solo for job_id in claimable)
+            alone = any(isolated for *_, isolated, _, _ in claimed)
+            waits_alone = any(self.jobs[job_id].isolated for job_id in claimable)
             assert len(claimed) == 1 if alone else len(claimed) <= limit
             if not waits_alone:
                 assert len(claimed) == min(limit, len(claimable))
@@ -245,7 +245,7 @@ class Queue(RuleBasedStateMachine):
             self.jobs[job_id] = replace(
                 job,
                 status="processing",
-                deferred=False,
+                scheduled=False,
                 token=token,
                 attempts=attempts,
                 lease_until=self.now + LEASE,
@@ -383,7 +383,7 @@ class Queue(RuleBasedStateMachine):
         assert one(self.conn, "select public.sweep_match_jobs()") == len(lost)
         for job_id in lost:
             job = self.jobs[job_id]
-            self.jobs[job_id] = job = replace(job, token=job.token + 1, solo=True)
+            self.jobs[job_id] = job = replace(job, token=job.token + 1, isolated=True)
             if job.attempts < 5:
                 self._waits_again(job_id)
             else:
@@ -478,7 +478,7 @@ class Queue(RuleBasedStateMachine):
             self.paused.add(school)
             for job_id, job in self.jobs.items():
                 if job.school == school and job.status == "pending":
-                    self.jobs[job_id] = replace(job, deferred=True, run_at=None)
+                    self.jobs[job_id] = replace(job, scheduled=True, run_at=None)
 
     @rule(worker=workers)
     def pause_all_for_a_while(self, worker: int) -> None:
@@ -517,7 +517,7 @@ class Queue(RuleBasedStateMachine):
         assert len(again) == count
         for (job_id,) in again:
             self.jobs[job_id] = replace(
-                self.jobs[job_id], attempts=0, solo=False, completed_at=None
+                self.jobs[job_id], attempts=0, isolated=False, completed_at=None
             )
             self._waits_again(job_id)
 
@@ -561,8 +561,8 @@ class Queue(RuleBasedStateMachine):
     @invariant()
     def model_and_database_agree(self) -> None:
         rows = self.conn.execute(
-            "select id, face_id, user_id, school, status, lease_token, attempts, deferred,"
-            " nullif(run_at, 'infinity'), solo, lease_expires_at, completed_at,"
+            "select id, face_id, user_id, school, status, lease_token, attempts, scheduled,"
+            " nullif(run_at, 'infinity'), isolated, lease_expires_at, completed_at,"
             " face_boxes is not null"
             " from public.match_jobs"
         ).fetchall()
@@ -571,7 +571,7 @@ class Queue(RuleBasedStateMachine):
         for job_id, job in found.items():
             # When a job that does not wait was to be run is of no interest any more.
             expected = self.jobs[job_id]
-            shown = expected.run_at if expected.deferred else job.run_at
+            shown = expected.run_at if expected.scheduled else job.run_at
             assert job == replace(expected, run_at=shown)
 
     @invariant()
@@ -650,7 +650,7 @@ class Queue(RuleBasedStateMachine):
         self.jobs[job_id] = replace(
             self.jobs[job_id],
             status=status,
-            deferred=False,
+            scheduled=False,
             lease_until=None,
             completed_at=self.now,
             asks=False,
@@ -665,11 +665,11 @@ class Queue(RuleBasedStateMachine):
     def _reread(self, job_id: UUID) -> None:
         """Take over when a waiting job is due: delays are drawn by lot."""
         row = self.conn.execute(
-            "select deferred, nullif(run_at, 'infinity') from public.match_jobs where id = %s",
+            "select scheduled, nullif(run_at, 'infinity') from public.match_jobs where id = %s",
             [job_id],
         ).fetchone()
         assert row is not None
-        self.jobs[job_id] = replace(self.jobs[job_id], deferred=row[0], run_at=row[1])
+        self.jobs[job_id] = replace(self.jobs[job_id], scheduled=row[0], run_at=row[1])
 
     def _gone(self, is_gone) -> None:
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if not is_gone(job)}

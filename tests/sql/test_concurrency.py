@@ -81,7 +81,7 @@ def test_erasing_somebody_whose_feed_grows_meanwhile_tells_the_newcomer(sessions
         waiting.result()
 
     with acting(first, newcomer):
-        news = first.execute("select pos, match_id from public.feed_page(null, 0)").fetchall()
+        news = first.execute("select position, match_id from public.feed_page(null, 0)").fetchall()
     assert news == [(2, None)]
 
 

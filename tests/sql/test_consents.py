@@ -126,7 +126,9 @@ def test_withdrawal_takes_faces_jobs_matches_and_search_rows_and_tells_the_other
     assert counts == (0, 0, 0, 0)
     assert one(conn, "select image_path from automatch.photo_erasures") == path
     with acting(conn, he):
-        news = conn.execute("select pos, match_id, name from public.feed_page(null, 1)").fetchall()
+        news = conn.execute(
+            "select position, match_id, name from public.feed_page(null, 1)"
+        ).fetchall()
     assert news == [(2, None, None)]
 
 

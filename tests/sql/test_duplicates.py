@@ -9,7 +9,7 @@ import pytest
 from tests.support import build
 from tests.support.build import acting, at_cosine, connect, one, refused
 
-LOOK = "select checked, flagged from public.look_for_same_person(%s)"
+LOOK = "select checked, flagged from public.detect_duplicates(%s)"
 FAR, NEAR = 0.385, 0.32
 """The bounds of the default model: of opposite gender, and of one gender."""
 
@@ -398,7 +398,7 @@ def test_account_that_is_erased_while_it_is_compared_is_waited_for(sessions):
     conn = sessions.first
     first, second = a_person(conn, build.unit(0)), a_person(conn, build.unit(0))
     conn.execute(
-        "delete from automatch.same_person_checks as c using public.faces as f"
+        "delete from automatch.duplicate_checks as c using public.faces as f"
         " where f.id = c.face_id and f.profile_id = %s",
         [second],
     )
@@ -435,7 +435,7 @@ def test_embedding_that_comes_while_its_photo_is_compared_is_compared_again(sess
     again.result(10)
     sessions.second.commit()
 
-    assert one(sessions.watcher, "select count(*) from automatch.same_person_checks") == 1
+    assert one(sessions.watcher, "select count(*) from automatch.duplicate_checks") == 1
     assert person
 
 

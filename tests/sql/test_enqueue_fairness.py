@@ -198,7 +198,7 @@ def test_job_that_a_worker_was_lost_with_is_claimed_alone(conn):
     sizes = [len(claim_some(conn, 10)) for _ in range(4)]
 
     assert sorted(sizes) == [0, 1, 1, 3]
-    assert one(conn, "select count(*) from public.match_jobs where solo") == 2
+    assert one(conn, "select count(*) from public.match_jobs where isolated") == 2
     assert len(jobs) == 5
 
 

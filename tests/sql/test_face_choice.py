@@ -66,7 +66,7 @@ def test_answer_queues_the_job_again_with_all_attempts_and_is_handed_to_the_work
     claimed, _ = build.claim(conn)
 
     assert claimed == job
-    assert one(conn, "select public.chosen_face(%s)", face) == RIGHT | {"index": 1}
+    assert one(conn, "select public.get_chosen_face(%s)", face) == RIGHT | {"index": 1}
 
 
 def test_time_of_the_job_begins_with_the_answer(conn):
@@ -369,6 +369,6 @@ def test_two_answers_at_once_are_one(sessions):
 
 def test_login_of_the_worker_reads_the_answer_and_cannot_give_one(rows_database):
     with connect(rows_database.worker) as conn:
-        assert one(conn, "select public.chosen_face(%s)", uuid4()) is None
+        assert one(conn, "select public.get_chosen_face(%s)", uuid4()) is None
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute(CHOOSE, [uuid4(), 0])

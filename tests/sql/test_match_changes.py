@@ -292,7 +292,7 @@ def test_hidden_people_are_listed_to_whom_hid_them_and_to_nobody_else(conn, matc
     (she, _), (he, _) = matched
     hide(conn, she, he, "dismiss")
     hide(conn, she, he, "block")
-    columns = "select profile_id, name, is_blocked, is_dismissed from public.hidden_people()"
+    columns = "select profile_id, name, is_blocked, is_dismissed from public.list_hidden_profiles()"
     with acting(conn, she):
         assert conn.execute(columns).fetchall() == [(he, "Person", True, True)]
     with acting(conn, he):
@@ -362,7 +362,7 @@ def test_open_jobs_are_locked_in_their_order_and_not_in_that_of_the_photos(sessi
     first.commit()
     lock = "select from public.match_jobs where id = %s for update nowait"
     first.execute(lock, [UUID(int=8)])
-    searching = sessions.submit(one, second, "select automatch.search_again(%s)", faces)
+    searching = sessions.submit(one, second, "select automatch.enqueue_searches(%s)", faces)
 
     # A worker that ends both goes on to the second job; it must not find that one locked.
     first.execute(lock, [UUID(int=9)])

@@ -84,7 +84,7 @@ def sweep(conn):
 def test_claim_takes_the_oldest_due_job_under_a_lease(conn, clock):
     jobs = [build.a_job(conn, build.a_face(conn, build.a_profile(conn))) for _ in range(3)]
     conn.execute(
-        "update public.match_jobs set run_at = %s, deferred = true where id = %s",
+        "update public.match_jobs set run_at = %s, scheduled = true where id = %s",
         [NOW + timedelta(1), jobs[0]],
     )
     clock(seconds=2)
@@ -366,7 +366,7 @@ def test_cleanup_takes_only_what_ended_long_ago(conn, clock, face):
 def test_stats_count_jobs_by_status(conn, clock, face):
     build.a_job(conn, face)
     (_, her_face), _ = build.a_pair(conn)
-    build.a_job(conn, her_face, pos=0)
+    build.a_job(conn, her_face, position=0)
     job, token = build.claim(conn)
     clock(seconds=4)
     build.complete(conn, job, token)

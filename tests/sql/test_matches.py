@@ -175,5 +175,5 @@ def test_two_jobs_completed_at_once_write_one_match(sessions):
     assert completing.result() == 1
     second.commit()
     assert one(watcher, "select count(*) from public.matches") == 1
-    heads = watcher.execute("select last_pos from automatch.feed_heads").fetchall()
+    heads = watcher.execute("select last_position from automatch.feed_counters").fetchall()
     assert heads == [(1,), (1,)]

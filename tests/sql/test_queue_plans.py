@@ -52,7 +52,7 @@ def conn(request, waiting_jobs):
 
 def claim(conn, limit=50, floor=0, worker=None):
     return conn.execute(
-        "select id, lease_token, pos from public.claim_match_jobs(%s, %s, '30 s', %s)",
+        "select id, lease_token, position from public.claim_match_jobs(%s, %s, '30 s', %s)",
         [worker or uuid4(), limit, floor],
     ).fetchall()
 
@@ -69,12 +69,12 @@ def test_claim_reads_the_turns_in_order_and_only_those_it_takes(conn):
     assert len(jobs) == 50
     assert read.of_table == 0
     assert read.scans.keys() <= {
-        *("match_jobs_turn_idx", "match_jobs_pkey", "match_jobs_deferred_idx"),
+        *("match_jobs_position_idx", "match_jobs_pkey", "match_jobs_scheduled_idx"),
         # Where the new versions of the rows are checked to be unique.
         "match_jobs_one_open_per_face",
     }
     # Of 3,000. What other tests claimed, and undid, is in the index until it is vacuumed.
-    assert read.entries["match_jobs_turn_idx"] <= 500
+    assert read.entries["match_jobs_position_idx"] <= 500
 
 
 def test_claim_with_a_concurrency_counts_what_is_worked_on_only(conn):
@@ -92,10 +92,10 @@ def test_claim_with_a_concurrency_counts_what_is_worked_on_only(conn):
 def test_new_job_looks_at_the_ends_of_two_lines_and_at_nobody_else(conn, school):
     claim(conn)
     with reads(conn) as read:
-        conn.execute("select automatch.next_turn(%s, %s, 2::smallint)", [school, uuid4()])
+        conn.execute("select automatch.next_position(%s, %s, 2::smallint)", [school, uuid4()])
 
     assert read.of_table == 0
-    assert read.scans == {"match_jobs_school_line_idx": 1, "match_jobs_person_line_idx": 1}
+    assert read.scans == {"match_jobs_school_position_idx": 1, "match_jobs_user_position_idx": 1}
     assert sum(read.entries.values()) <= 2
 
 
@@ -104,7 +104,7 @@ def test_new_job_of_another_school_does_not_walk_past_the_one_that_is_all_there_
         a_crowd(conn, "whale", 5_000)
         conn.execute("analyze public.match_jobs")
         with reads(conn) as read:
-            conn.execute("select automatch.next_turn('minnow', %s, 2::smallint)", [uuid4()])
+            conn.execute("select automatch.next_position('minnow', %s, 2::smallint)", [uuid4()])
 
     assert sum(read.entries.values()) == 0
 
@@ -186,10 +186,10 @@ def test_claim_does_not_step_over_what_a_long_transaction_keeps(database, floor)
             assert len(claim(conn, 50, last if floor else 0)) == 50
         a_turn = a_crowd(conn, "UIT")
         with reads(conn) as end:
-            conn.execute("select automatch.next_turn('UIT', %s, 2::smallint)", [uuid4()])
+            conn.execute("select automatch.next_position('UIT', %s, 2::smallint)", [uuid4()])
 
     assert a_turn
-    entries = read.entries["match_jobs_turn_idx"]
+    entries = read.entries["match_jobs_position_idx"]
     # Whether there is anything to step over at all shows in the claim without a floor.
     assert entries <= 101 if floor else entries >= 3_950
     assert sum(end.entries.values()) <= 4

@@ -54,7 +54,7 @@ def test_best_match_of_a_run_stands_on_top(conn, she):
     men = [a_man_like_her(conn, s, seed)[0] for seed, s in enumerate(similarities)]
     build.a_match(conn, one_photo_of(conn, she))
 
-    assert page(conn, she, "pos, profile_id, similarity") == [
+    assert page(conn, she, "position, profile_id, similarity") == [
         (3, men[1], 0.9),
         (2, men[2], 0.7),
         (1, men[0], 0.6),
@@ -78,10 +78,10 @@ def test_card_tells_who_it_is_and_only_roughly_how_alike(conn, she):
 def test_paging_back_shows_everyone_once_and_nobody_who_has_gone(conn, she, limit):
     faces = [a_man_like_her(conn, 0.6 + n / 100, n)[1] for n in range(7)]
     build.a_match(conn, one_photo_of(conn, she))
-    everyone = page(conn, she, "pos")
+    everyone = page(conn, she, "position")
     conn.execute("delete from public.faces where id = %s", [faces[3]])
     shown, before = [], None
-    while rows := page(conn, she, "pos", before=before, limit=limit):
+    while rows := page(conn, she, "position", before=before, limit=limit):
         assert len(rows) <= limit
         shown += rows
         before = rows[-1]
@@ -106,12 +106,12 @@ def test_news_come_oldest_first_and_tell_who_has_gone(conn, she):
     build.a_match(conn, one_photo_of(conn, she))
     conn.execute("delete from public.faces where id = %s", [men[0][1]])
 
-    assert page(conn, she, "pos, profile_id, match_id is null, name", after=1) == [
+    assert page(conn, she, "position, profile_id, match_id is null, name", after=1) == [
         (2, men[1][0], False, "Person"),
         (3, men[2][0], False, "Person"),
         (4, men[0][0], True, None),
     ]
-    assert page(conn, she, "pos", after=3) == [4]
+    assert page(conn, she, "position", after=3) == [4]
     assert page(conn, she, after=4) == []
     assert position(conn, she) == 4
 
@@ -123,10 +123,10 @@ def test_better_photo_moves_the_card_up_and_a_worse_one_does_not(conn, she):
     build.a_match(conn, other_face)
     better = build.a_face(conn, he, like(CENTER, 0.9))
     build.a_match(conn, better)
-    assert page(conn, she, "pos, profile_id, face_id, similarity")[0] == (3, he, better, 0.9)
+    assert page(conn, she, "position, profile_id, face_id, similarity")[0] == (3, he, better, 0.9)
 
     build.a_match(conn, build.a_face(conn, he, like(CENTER, 0.75)))
-    assert page(conn, she, "pos, profile_id, face_id") == [
+    assert page(conn, she, "position, profile_id, face_id") == [
         (3, he, better),
         (2, other, other_face),
     ]
@@ -170,7 +170,7 @@ def test_dismissed_card_goes_from_open_pages(conn, she):
         conn.execute("select public.dismiss_match((select id from public.matches))")
 
     for viewer, other in ((she, he), (he, she)):
-        assert page(conn, viewer, "pos, profile_id, match_id, name", after=1) == [
+        assert page(conn, viewer, "position, profile_id, match_id, name", after=1) == [
             (2, other, None, None)
         ]
 
@@ -179,11 +179,11 @@ def test_every_position_is_given_out_once(conn, she):
     given_out = []
     for n in range(4):
         build.a_match(conn, a_man_like_her(conn, 0.6 + n / 20, n)[1])
-        given_out += page(conn, she, "pos", after=n)
+        given_out += page(conn, she, "position", after=n)
     for match in range(3):
         with acting(conn, she):
             conn.execute("select public.dismiss_match((select id from public.matches limit 1))")
-        given_out += page(conn, she, "pos", after=4 + match)
+        given_out += page(conn, she, "position", after=4 + match)
 
     assert given_out == list(range(1, 8))
 
@@ -250,9 +250,9 @@ def test_reader_in_between_never_skips_whatever_order_writers_start_and_commit_i
         def read():
             nonlocal reached
             with reader.transaction():
-                rows = page(reader, she, "pos, profile_id", after=reached)
+                rows = page(reader, she, "position, profile_id", after=reached)
             told.extend(rows)
-            reached = max([reached, *(pos for pos, _ in rows)])
+            reached = max([reached, *(position for position, _ in rows)])
 
         started = {}
         for n in starts:
@@ -274,7 +274,7 @@ def test_reader_in_between_never_skips_whatever_order_writers_start_and_commit_i
         committed = {he for (he, *_), kept in zip(jobs, commits, strict=True) if kept}
         reader.execute("delete from public.profiles")
 
-    assert [pos for pos, _ in told] == list(range(1, len(committed) + 1))
+    assert [position for position, _ in told] == list(range(1, len(committed) + 1))
     assert {he for _, he in told} == committed
 
 

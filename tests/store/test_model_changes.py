@@ -416,17 +416,17 @@ def test_everybody_is_searched_for_again_with_the_new_model(conn, people):
 
 
 def test_second_accounts_are_looked_for_again_by_the_model_in_use(conn, people):
-    checks = "select face_id from automatch.same_person_checks"
-    conn.execute("delete from automatch.same_person_checks")
+    checks = "select face_id from automatch.duplicate_checks"
+    conn.execute("delete from automatch.duplicate_checks")
     begin(conn)
     see_all(conn)
     assert conn.execute(checks).fetchall() == []
     for change in (finish, roll_back):
         change(conn)
-        while one(conn, "select public.check_same_person_again(2)"):
+        while one(conn, "select public.recheck_duplicates(2)"):
             pass
         assert {row[0] for row in conn.execute(checks)} == set(people)
-        conn.execute("delete from automatch.same_person_checks")
+        conn.execute("delete from automatch.duplicate_checks")
     late = build.a_face(conn, build.a_profile(conn), unit(9))
 
     assert conn.execute(checks).fetchall() == [(late,)]
@@ -494,8 +494,8 @@ def scores(conn, her):
 
 def positions(conn, her):
     return conn.execute(
-        "select other_profile_id, pos from automatch.feed_entries where profile_id = %s"
-        " order by pos",
+        "select other_profile_id, position from automatch.feed_entries where profile_id = %s"
+        " order by position",
         [owner_of(conn, her)],
     ).fetchall()
 
@@ -511,7 +511,7 @@ def test_matches_that_the_new_model_finds_too_are_scored_by_it_and_the_others_st
     after = positions(conn, her)
     # The card whose number changed was told anew, the other is where it was.
     assert dict(after)[owner_of(conn, lost)] == dict(before)[owner_of(conn, lost)]
-    assert dict(after)[owner_of(conn, kept)] > max(pos for _, pos in before)
+    assert dict(after)[owner_of(conn, kept)] > max(position for _, position in before)
 
 
 def test_the_way_back_brings_every_number_back(conn, matched):

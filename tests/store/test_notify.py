@@ -65,7 +65,7 @@ async def test_job_that_comes_while_a_worker_falls_asleep_is_found(database: Dat
     with connect(database.owner) as conn:
         # Makes the moment between the look at the queue and the sleep a long one.
         conn.execute(
-            "create or replace function public.fall_asleep() returns boolean language plpgsql"
+            "create or replace function public.register_idle() returns boolean language plpgsql"
             " security definer as $$ begin perform pg_sleep(0.2);"
             " return pg_try_advisory_lock(automatch.doorbell()); end $$"
         )
@@ -161,8 +161,8 @@ async def test_job_that_is_put_off_is_taken_up_when_it_is_due(database: Database
         await enqueue(database, photo)
         await db.until(ENDED, 1)
         await db.conn.execute(
-            "update match_jobs set status = 'pending', deferred = true, completed_at = null,"
-            " match_count = null, pos = null, attempts = 0, run_at = now() + interval '0.3 s'"
+            "update match_jobs set status = 'pending', scheduled = true, completed_at = null,"
+            " match_count = null, position = null, attempts = 0, run_at = now() + interval '0.3 s'"
         )
         # Whoever puts a job off rings, so that a sleeper reckons anew.
         await db.rows("select automatch.wake_workers()")

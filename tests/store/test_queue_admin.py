@@ -338,7 +338,7 @@ def test_queue_at_a_glance_counts_what_is_open(conn):
     conn.execute("select public.pause_match_jobs('HUST')")
     claim(conn, lease_s=-1)
     row = conn.execute(
-        "select paused, concurrency, paused_schools, waiting, deferred, processing,"
+        "select paused, concurrency, paused_schools, waiting, scheduled, processing,"
         " expired_leases, workers from public.get_match_queue()"
     ).fetchone()
     oldest = one(conn, "select oldest_waiting_s from public.get_match_queue()")

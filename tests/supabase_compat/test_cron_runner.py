@@ -188,7 +188,7 @@ async def test_jobs_of_the_guide_are_made_once_and_follow_the_server(
     conn.execute("select cron.unschedule('cleanup-match-jobs')")
     own = "select net.http_post('http://127.0.0.1:3/functions/v1/match-generator')"
     schedule(conn, "5 seconds", own, process)
-    assert one(conn, "select automatch.keep_match_schedule('http://127.0.0.1:4/x')") == "kept"
+    assert one(conn, "select automatch.ensure_match_schedule('http://127.0.0.1:4/x')") == "kept"
     rows = conn.execute("select jobname, schedule, command from cron.job").fetchall()
     assert rows == [(process, "5 seconds", own)]
 
@@ -224,6 +224,6 @@ async def test_extension_that_is_installed_is_left_to_work(
         await eventually(
             database.owner,
             "select 1 from pg_stat_activity where application_name = 'automatch-schedule'"
-            " and state = 'idle' and query like '%%keep_match_schedule%%'",
+            " and state = 'idle' and query like '%%ensure_match_schedule%%'",
         )
         assert one(conn, "select count(*) from cron.job_run_details") == 0

@@ -37,7 +37,8 @@ _QUEUED = """
 """
 _FINISHED = """
     insert into public.match_jobs
-        (face_id, user_id, school, status, attempts, pos, created_at, completed_at, match_count)
+        (face_id, user_id, school, status, attempts, position, created_at, completed_at,
+         match_count)
     select gen_random_uuid(), gen_random_uuid(), 'S' || n %% 500, 'completed', 1, 0, at, at, 0
     from generate_series(1, %s) as n, lateral (select now() - n * interval '1 ms' as at) as moment
 """
@@ -47,7 +48,9 @@ _FINISHED = """
 def crowded(database: Database) -> Iterator[psycopg.Connection]:
     """Give a connection on which many rows are quickly written: only turns are still given."""
     with connect(database.owner, autocommit=True) as conn:
-        conn.execute("alter table public.match_jobs enable always trigger match_jobs_take_turn")
+        conn.execute(
+            "alter table public.match_jobs enable always trigger match_jobs_assign_position"
+        )
         conn.execute("set session_replication_role = replica")
         yield conn
 

@@ -230,10 +230,11 @@ def _check_feeds(conn: psycopg.Connection) -> None:
     ).fetchall()
     assert Counter(entries) == Counter(sides), "feeds and matches differ"
     broken = conn.execute(
-        "select h.profile_id from automatch.feed_heads as h"
+        "select h.profile_id from automatch.feed_counters as h"
         " left join automatch.feed_entries as e using (profile_id)"
-        " group by h.profile_id, h.last_pos"
-        " having count(e.pos) <> h.last_pos or coalesce(max(e.pos), 0) <> h.last_pos"
-        " or coalesce(min(e.pos), 1) <> 1 or count(distinct e.pos) <> h.last_pos"
+        " group by h.profile_id, h.last_position"
+        " having count(e.position) <> h.last_position"
+        " or coalesce(max(e.position), 0) <> h.last_position"
+        " or coalesce(min(e.position), 1) <> 1 or count(distinct e.position) <> h.last_position"
     ).fetchall()
     assert not broken, f"{len(broken)} feeds have gaps or doubles"

@@ -30,7 +30,7 @@ _MATCH = """
             as pair (a, b, me, other)
         returning id
     )
-    select automatch.put_in_feeds(array(select id from written))
+    select automatch.publish_matches(array(select id from written))
 """
 
 _PAIR = """
@@ -44,7 +44,7 @@ _PAIR = """
         from side as a join side as b on a.number = 1 and b.number = 2
         returning id
     )
-    select automatch.put_in_feeds(array(select id from written))
+    select automatch.publish_matches(array(select id from written))
 """
 
 

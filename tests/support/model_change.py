@@ -103,6 +103,6 @@ def retire(conn: psycopg.Connection) -> str:
 
 def follow(conn: psycopg.Connection) -> None:
     """Let the matches follow the model, as workers do."""
-    for function in ("renew_matches", "drop_unrenewed_matches"):
+    for function in ("rescore_matches_for_model", "delete_unrescored_matches"):
         while one(conn, f"select public.{function}()"):
             pass

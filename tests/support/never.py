@@ -29,8 +29,8 @@ NEVER = {
     """,
     "a position above the head": """
         select from automatch.feed_entries as e
-        join automatch.feed_heads as h on h.profile_id = e.profile_id
-        where e.pos > h.last_pos
+        join automatch.feed_counters as h on h.profile_id = e.profile_id
+        where e.position > h.last_position
     """,
     "a face without consent": """
         select from public.faces as f where not automatch.has_consent(f.profile_id)
@@ -56,7 +56,7 @@ NEVER = {
     "a job that can be claimed although its school is paused": """
         select from public.match_jobs as j
         join automatch.paused_schools as s on s.school = j.school
-        where j.status = 'pending' and not j.deferred
+        where j.status = 'pending' and not j.scheduled
     """,
     "a job that waits for the end of a pause that has ended": """
         select from public.match_jobs as j
@@ -65,7 +65,7 @@ NEVER = {
     """,
     "a job that no claim would ever find": """
         select from public.match_jobs as j
-        where j.status = 'pending' and j.pos is null and not j.deferred
+        where j.status = 'pending' and j.position is null and not j.scheduled
     """,
     "a job of nobody's photo": """
         select from public.match_jobs as j join public.faces as f on f.id = j.face_id

@@ -50,7 +50,7 @@ def an_id(number: int) -> UUID:
 
 def an_entry(**values: Any) -> FeedEntry:
     entry = FeedEntry(
-        pos=7,
+        position=7,
         profile_id=an_id(1),
         match_id=an_id(2),
         name="Linh T.",
@@ -122,7 +122,7 @@ def a_feed_page(**values: Any) -> FeedPage:
         faces=[],
         jobs=[],
         cards=[],
-        last_pos=0,
+        last_position=0,
         older_cursor=None,
         uploads_allowed=True,
         max_upload_mb=15,

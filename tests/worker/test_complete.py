@@ -220,9 +220,9 @@ async def test_lease_of_a_batch_that_is_held_too_long_is_not_renewed(database: D
 
 async def test_job_that_a_worker_was_lost_with_runs_alone(database: Database) -> None:
     faces = queue_up(database, 12, seen=False)
-    solo = {path_of(face) for face in faces[3:6]}
+    isolated = {path_of(face) for face in faces[3:6]}
     with connect(database.owner) as conn:
-        conn.execute("update match_jobs set solo = true where face_id = any (%s)", [faces[3:6]])
+        conn.execute("update match_jobs set isolated = true where face_id = any (%s)", [faces[3:6]])
     looking: set[str] = set()
     crowds: list[set[str]] = []
 
@@ -235,7 +235,7 @@ async def test_job_that_a_worker_was_lost_with_runs_alone(database: Database) ->
 
     await work_off(database, look, concurrency=3)
 
-    assert all(len(crowd) == 1 for crowd in crowds if crowd & solo)
+    assert all(len(crowd) == 1 for crowd in crowds if crowd & isolated)
     assert any(len(crowd) > 1 for crowd in crowds)
     assert set(outcomes(database).values()) == {COMPLETED}
 

@@ -15,7 +15,7 @@ from automatch.worker.failures import refusal_of, sort_out
 
 
 def a_claimed_job() -> ClaimedJob:
-    return ClaimedJob(uuid4(), 1, 1, 5, uuid4(), "x", is_embedded=False, solo=False, pos=1)
+    return ClaimedJob(uuid4(), 1, 1, 5, uuid4(), "x", is_embedded=False, isolated=False, position=1)
 
 
 @pytest.mark.parametrize(

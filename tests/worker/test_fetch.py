@@ -46,8 +46,10 @@ def a_line(**more: Any) -> Line:
     )
 
 
-def a_claimed_job(pos: int) -> ClaimedJob:
-    return ClaimedJob(uuid4(), 1, 1, 5, uuid4(), "x", is_embedded=True, solo=False, pos=pos)
+def a_claimed_job(position: int) -> ClaimedJob:
+    return ClaimedJob(
+        uuid4(), 1, 1, 5, uuid4(), "x", is_embedded=True, isolated=False, position=position
+    )
 
 
 def claim_of(line: Line) -> Claim:

@@ -25,14 +25,14 @@ from automatch.store.jobs import list_jobs
 
 _PAGE = 100
 _JOBS = 20
-"""The jobs a person can be waiting for; `feed_marks` in SQL should look at as many."""
+"""The jobs a person can be waiting for; `feed_versions` in SQL should look at as many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The stream is open; everything after this position will come."""
 
-    pos: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ async def follow(
         async with db.as_user(claims) as conn:
             newest = await load_feed_position(conn)
         # A position from a database that was restored to an earlier day starts anew.
-        pos = newest if after is None else min(after, newest)
-        yield Ready(pos)
+        position = newest if after is None else min(after, newest)
+        yield Ready(position)
         sent: dict[object, Job] = {}
         while not notifier.closing.is_set():
             if _has_expired(claims):
@@ -83,7 +83,7 @@ async def follow(
             news.clear()
             try:
                 async with db.as_user(claims) as conn:
-                    entries = await load_feed_news(conn, after=pos, limit=_PAGE)
+                    entries = await load_feed_news(conn, after=position, limit=_PAGE)
                     jobs = await list_jobs(conn, _JOBS)
             except StoreError:
                 news.set()
@@ -94,7 +94,7 @@ async def follow(
                     yield job
             sent = {job.id: job for job in jobs}
             for entry in entries:
-                pos = entry.pos
+                position = entry.position
                 yield entry
             if len(entries) == _PAGE:
                 news.set()

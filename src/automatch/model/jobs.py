@@ -62,9 +62,9 @@ class ClaimedJob:
     image_path: str
     is_embedded: bool
     """Whether the face has an embedding of the active model already."""
-    solo: bool
+    isolated: bool
     """A worker was lost with it: it runs alone, so that it takes no other along."""
-    pos: int
+    position: int
     """Its turn on the line; the next claim need not look before it."""
     chosen: FaceBox | None = None
     """Which of several faces its owner said is theirs."""
@@ -92,9 +92,9 @@ class QueuedJob:
     """Not before this time; None while its school is paused."""
     started_at: datetime | None
     completed_at: datetime | None
-    deferred: bool
+    scheduled: bool
     """Waits for `run_at` and not for its turn."""
-    solo: bool
+    isolated: bool
     worker_id: UUID | None
     lease_expires_at: datetime | None
     threshold: float | None
@@ -114,7 +114,7 @@ class Queue:
     paused_schools: list[str]
     waiting: int
     """Jobs that have their turn on the line."""
-    deferred: int
+    scheduled: int
     """Jobs that wait for the time of a retry, or for their school to go on."""
     processing: int
     expired_leases: int

@@ -40,7 +40,7 @@ class SuspectedDuplicate:
 class FeedEntry:
     """One person in another's feed, at a position that only grows."""
 
-    pos: int
+    position: int
     profile_id: UUID
     match_id: UUID | None
     """None when the match is gone and its card should go too."""

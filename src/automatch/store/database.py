@@ -28,7 +28,7 @@ from automatch.sql.statements import load
 
 _SQL = load("database")
 _REFUSED = "AM001"
-"""SQLSTATE of automatch.refuse(); its hint is one of our codes."""
+"""SQLSTATE of automatch.raise_error(); its hint is one of our codes."""
 
 _BAD_VALUES = {"23514", "23502", "22001", "22003", "22007", "22008", "22021", "22P02", "22P05"}
 """SQLSTATE of constraints, lengths, ranges and texts that are not what their type holds."""
@@ -62,7 +62,7 @@ def translate_errors() -> Iterator[None]:
     """Raise what psycopg raises as errors of ours.
 
     Raises:
-        AutomatchError: the kind whose code automatch.refuse() named.
+        AutomatchError: the kind whose code automatch.raise_error() named.
         InputInvalidError: a value that a constraint of a table, or Postgres itself, refuses.
         StorageFullError: the disk of the server is full.
         DatabaseUnavailableError: the server is away, too busy or interrupted us.

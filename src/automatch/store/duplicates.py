@@ -14,7 +14,7 @@ from automatch.store.database import Connection
 _SQL = load("duplicates")
 
 
-async def look_for_same_person(conn: Connection, most: int = 20) -> tuple[int, int]:
+async def detect_duplicates(conn: Connection, most: int = 20) -> tuple[int, int]:
     """Compare some photos with all of their school; how many, and how many pairs are new.
 
     For the login of the worker. Nothing is compared while a job waits for its turn.

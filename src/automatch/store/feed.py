@@ -21,8 +21,8 @@ class FeedVersion:
     """Differs from an earlier one when the person's feed or jobs changed."""
 
     profile_id: UUID
-    last_pos: int
-    jobs_mark: int
+    last_position: int
+    jobs_version: int
 
 
 async def load_feed_page(

@@ -172,9 +172,9 @@ async def keep_refused(conn: Connection, model: str, refused: Sequence[NotSeen])
     )
 
 
-async def renew_matches(conn: Connection, limit: int = 200) -> int:
+async def rescore_matches_for_model(conn: Connection, limit: int = 200) -> int:
     """Score some matches of the other model with the one in use; 0 when there are none."""
-    return int(await _value(conn, "renew_matches", limit=limit))
+    return int(await _value(conn, "rescore_matches_for_model", limit=limit))
 
 
 async def check_same_person(conn: Connection, limit: int = 500) -> int:
@@ -182,7 +182,7 @@ async def check_same_person(conn: Connection, limit: int = 500) -> int:
     return int(await _value(conn, "check_same_person", limit=limit))
 
 
-async def drop_unrenewed_matches(conn: Connection, limit: int = 200) -> int:
+async def delete_unrescored_matches(conn: Connection, limit: int = 200) -> int:
     """Delete some matches of a model that was given up; 0 when there are none."""
     return int(await _value(conn, "drop_unrenewed", limit=limit))
 

@@ -51,10 +51,10 @@ async def listen(conninfo: str, wake: Callable[[], None], *, name: str) -> None:
 class JobNotifier:
     """Where one idle worker waits for jobs.
 
-    `fall_asleep` tells the database that somebody sleeps here and has to be notified; while all
-    workers are awake nothing is. After it the sleeper looks for jobs once more, and only then
-    waits: what was queued before is found, what is queued later rings. `stay_awake` comes before
-    the next look. None of these raises when the database is away: then the bell is silent, and
+    `register_idle` tells the database that somebody is idle here and has to be notified; while all
+    workers are busy nothing is. After it the worker fetches once more, and only then waits: what
+    was queued before is found, and what is queued later notifies. `unregister_idle` comes before
+    the next fetch. None of these raises when the database is away: then nothing is notified, and
     `wait` is a pause.
     """
 
@@ -67,7 +67,7 @@ class JobNotifier:
     def is_connected(self) -> bool:
         return self._conn is not None
 
-    async def fall_asleep(self) -> bool:
+    async def register_idle(self) -> bool:
         """Ask to be notified; False when another sleeps already, or has to be asked again."""
         if self._conn is None:
             try:
@@ -75,11 +75,11 @@ class JobNotifier:
             except psycopg.Error as exc:
                 log.warning("doorbell is silent", error=type(exc).__name__)
                 return False
-        return await self._ask("fall_asleep")
+        return await self._ask("register_idle")
 
-    async def stay_awake(self) -> None:
-        """Take `fall_asleep` back. Shows too whether the connection still lives."""
-        await self._ask("stay_awake")
+    async def unregister_idle(self) -> None:
+        """Take `register_idle` back. Shows too whether the connection still lives."""
+        await self._ask("unregister_idle")
 
     async def wait(self, seconds: float, interruption: asyncio.Event) -> None:
         """Wait for a ring, for *interruption*, or for so long."""
@@ -110,7 +110,7 @@ class JobNotifier:
         except psycopg.Error:
             await self.close()
 
-    async def _ask(self, query: Literal["fall_asleep", "stay_awake"]) -> bool:
+    async def _ask(self, query: Literal["register_idle", "unregister_idle"]) -> bool:
         if self._conn is None:
             return False
         try:

@@ -159,8 +159,8 @@ async def _feed_page(
         faces=own_faces,
         jobs=[JobItem.from_job(job, pool) for job in newest.values()],
         cards=cards,
-        last_pos=position,
-        older_cursor=cards[-1].pos if len(entries) > _CARDS else None,
+        last_position=position,
+        older_cursor=cards[-1].position if len(entries) > _CARDS else None,
         uploads_allowed=consent.granted and profile.is_complete,
         uploads_refused_reason=(
             None if consent.granted else "To add a photo, first agree to face matching."
@@ -178,8 +178,8 @@ async def _encoded(
     pool: MatchPool | None = None
     async for event in events:
         match event:
-            case Ready(pos):
-                yield sse.encode_event("ready", {}, event_id=pos)
+            case Ready(position):
+                yield sse.encode_event("ready", {}, event_id=position)
             case FeedEntry():
                 yield _encoded_entry(event)
             case Job():
@@ -210,9 +210,9 @@ async def _load_pool(caller: Caller, services: Services) -> MatchPool | None:
 
 
 def _encoded_entry(entry: FeedEntry) -> str:
-    told: dict[str, object] = {"profile_id": str(entry.profile_id), "pos": entry.pos}
+    told: dict[str, object] = {"profile_id": str(entry.profile_id), "position": entry.position}
     card = Card.from_entry(entry, is_new=True)
     if card is None:
-        return sse.encode_event("gone", told, event_id=entry.pos)
+        return sse.encode_event("gone", told, event_id=entry.position)
     told["html"] = render_card(templates(), card)
-    return sse.encode_event("match", told, event_id=entry.pos)
+    return sse.encode_event("match", told, event_id=entry.position)

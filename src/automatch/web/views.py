@@ -140,7 +140,7 @@ class Card:
 
     profile_id: UUID
     match_id: UUID
-    pos: int
+    position: int
     name: str
     school: str
     photo: str
@@ -164,7 +164,7 @@ class Card:
         return cls(
             profile_id=entry.profile_id,
             match_id=entry.match_id,
-            pos=entry.pos,
+            position=entry.position,
             name=entry.name or _NAMELESS,
             school=entry.school or "",
             photo=photo_address(entry.face_id),
@@ -308,7 +308,7 @@ class FeedPage(Page):
     jobs: Sequence[JobItem]
     """Newest first."""
     cards: Sequence[Card]
-    last_pos: int
+    last_position: int
     """The stream goes on after this position of the feed."""
     older_cursor: int | None
     """`before` of the next page back; None on the last one."""

@@ -98,7 +98,7 @@ class Line:
         """Hold what a claim gave."""
         self._leases.hold(jobs)
         if jobs:
-            self._floor = jobs[0].pos
+            self._floor = jobs[0].position
 
     def worked(self, jobs: int, seconds: float) -> None:
         """Learn from a batch how long a job takes."""
@@ -156,20 +156,20 @@ class Line:
         self._nudged.clear()
         if self.is_closed:
             return []
-        asleep = await self._bell.fall_asleep()
+        asleep = await self._bell.register_idle()
         waking = None
         try:
             batch, due_s = await self._claim()
             if not batch:
                 await self._bell.wait(self._pause(due_s, asleep), self._nudged)
                 # Side by side, on two connections: a job queued meanwhile only rings once more.
-                waking = asyncio.create_task(self._bell.stay_awake()) if asleep else None
+                waking = asyncio.create_task(self._bell.unregister_idle()) if asleep else None
                 batch, _ = await self._claim()
         finally:
             if waking is not None:
                 await waking
             elif asleep:
-                await self._bell.stay_awake()
+                await self._bell.unregister_idle()
         return batch
 
     async def _claim(self) -> tuple[list[ClaimedJob], float | None]:

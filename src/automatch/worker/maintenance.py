@@ -56,7 +56,7 @@ class MaintenanceRunner:
         async with asyncio.TaskGroup() as group:
             group.create_task(_repeat(self.sweep, self._worker.sweep_s))
             group.create_task(_repeat(self.search_again, self._worker.sweep_s))
-            group.create_task(_repeat(self.look_for_same_person, self._worker.sweep_s))
+            group.create_task(_repeat(self.detect_duplicates, self._worker.sweep_s))
             group.create_task(_repeat(self.rescore, _CLEAN_EVERY_S))
             group.create_task(_repeat(self.follow_model, self._worker.sweep_s))
             group.create_task(_repeat(self.erase_photos, _ERASE_EVERY_S))
@@ -79,13 +79,13 @@ class MaintenanceRunner:
         if count:
             log.info("photos looked through to search again", count=count)
 
-    async def look_for_same_person(self) -> None:
+    async def detect_duplicates(self) -> None:
         """Compare new photos with all of their school, while no job waits for its turn."""
         flagged = 0
 
         async def compare(conn: Connection) -> int:
             nonlocal flagged
-            checked, new = await duplicates.look_for_same_person(conn)
+            checked, new = await duplicates.detect_duplicates(conn)
             flagged += new
             return checked
 
@@ -104,8 +104,8 @@ class MaintenanceRunner:
     async def follow_model(self) -> None:
         """Score matches with the model in use once that has changed; drop those of one given up."""
         await self._in_batches(model_changes.check_same_person)
-        renewed = await self._in_batches(model_changes.renew_matches)
-        dropped = await self._in_batches(model_changes.drop_unrenewed_matches)
+        renewed = await self._in_batches(model_changes.rescore_matches_for_model)
+        dropped = await self._in_batches(model_changes.delete_unrescored_matches)
         if renewed or dropped:
             log.info("matches follow the model", looked_at=renewed, dropped=dropped)
 

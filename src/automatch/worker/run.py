@@ -73,7 +73,7 @@ class BatchRunner:
         batch: list[ClaimedJob] = []
         while batch := await self._next(batch):
             try:
-                async with self._room.enter(alone=batch[0].solo):
+                async with self._room.enter(alone=batch[0].isolated):
                     batch = await self._work(batch)
             except StoreError as exc:
                 # Whoever takes them over finds what was written, and nothing half.

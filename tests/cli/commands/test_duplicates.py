@@ -34,7 +34,7 @@ async def looked(system: System) -> None:
     async with Pool(system.database.worker, system.settings.pool, name="test") as db:
         retention = RetentionSettings(min_free_mb=0)
         duties = MaintenanceRunner(db, make_photos(system.settings), WorkerSettings(), retention)
-        await duties.look_for_same_person()
+        await duties.detect_duplicates()
 
 
 async def two_accounts(system: System) -> tuple[Person, Person]:
@@ -137,7 +137,7 @@ def told(done: subprocess.CompletedProcess) -> str:
 def a_pair(conn: psycopg.Connection) -> UUID:
     for gender in ("female", "male"):
         build.a_face(conn, build.a_profile(conn, gender=gender), build.unit(0))
-    conn.execute("select public.look_for_same_person()")
+    conn.execute("select public.detect_duplicates()")
     conn.commit()
     return build.one(conn, "select id from automatch.suspected_duplicates")
 

@@ -110,7 +110,7 @@ def test_queue_is_bounded_and_shown_at_a_glance(jobs: Jobs, database: Database) 
     undone = jobs("concurrency", "none")
 
     assert stats["queue"]["paused_schools"] == ["UIT"]
-    assert (stats["queue"]["concurrency"], stats["queue"]["deferred"]) == (4, 1)
+    assert (stats["queue"]["concurrency"], stats["queue"]["scheduled"]) == (4, 1)
     assert stats["statuses"][0]["count"] == 1
     assert "UIT" in glance.stdout
     assert undone.stdout == "Each worker holds as many jobs as its settings say.\n"

@@ -92,7 +92,7 @@ def test_schedule_is_shown_changed_and_put_to_rest(schedule: Schedule, database:
 
 def test_address_that_a_server_put_in_stays(schedule: Schedule, database: Database) -> None:
     with connect(database.owner, autocommit=True) as conn:
-        conn.execute("select automatch.keep_match_schedule('http://127.0.0.1:8123/functions/x')")
+        conn.execute("select automatch.ensure_match_schedule('http://127.0.0.1:8123/functions/x')")
         schedule("--every", "30s").check_returncode()
 
         [(line, command)] = conn.execute(

@@ -129,7 +129,7 @@ async def test_queue_is_told_at_a_glance(server: System) -> None:
         "concurrency": None,
         "paused_schools": [],
         "waiting": 1,
-        "deferred": 0,
+        "scheduled": 0,
         "processing": 0,
         "expired_leases": 0,
         "workers": 0,
@@ -167,8 +167,8 @@ async def test_school_is_paused_and_resumed_by_name(server: System) -> None:
     job = (await operator.told("GET", f"/jobs/{job_id}"))["job"]
     [listed] = (await operator.told("GET", "/jobs?school=UIT&status=pending"))["jobs"]
 
-    assert (queue["paused_schools"], queue["waiting"], queue["deferred"]) == (["UIT"], 1, 1)
-    assert (job["deferred"], job["run_at"], job["error"]) == (True, None, None)
+    assert (queue["paused_schools"], queue["waiting"], queue["scheduled"]) == (["UIT"], 1, 1)
+    assert (job["scheduled"], job["run_at"], job["error"]) == (True, None, None)
     assert listed == job
     assert await operator.told("POST", "/queue/resume", {"school": "UIT"}) == {"waiting": 1}
     unknown = await operator.ask("POST", "/queue/pause", {"school": "Nowhere"})

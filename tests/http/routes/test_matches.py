@@ -124,7 +124,7 @@ async def test_stream_resumes_with_exactly_what_was_missed(server: System, heade
     events = await read(her, 220, **where)
 
     assert faces_of(events) == added[30:]
-    assert [event.id for event in events] == [str(pos) for pos in range(31, 251)]
+    assert [event.id for event in events] == [str(position) for position in range(31, 251)]
 
 
 async def test_last_event_id_wins_and_nonsense_is_ignored(server: System) -> None:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize(
-    "table", ["public.profiles", "automatch.feed_heads", "public.face_index_3"]
+    "table", ["public.profiles", "automatch.feed_counters", "public.face_index_3"]
 )
 async def test_row_level_security_that_is_off_is_turned_on_again(
     patient: Patient, table: str

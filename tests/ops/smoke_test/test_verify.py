@@ -93,7 +93,7 @@ def test_people_of_a_trial_are_not_told_as_duplicates(conn: psycopg.Connection) 
         record_consent(conn, person, "granted")
         a_face(conn, person, unit(1))
 
-    conn.execute("select look_for_same_person()")
+    conn.execute("select detect_duplicates()")
 
     assert conn.execute("select * from list_suspected_duplicates()").fetchall() == []
 

@@ -55,7 +55,7 @@ def print_job(job: QueuedJob) -> None:
         "ended": _time(job.completed_at),
         "worker": _or_dash(job.worker_id),
         "lease until": _time(job.lease_expires_at),
-        "claimed alone": "yes, a worker was lost with it" if job.solo else "no",
+        "claimed alone": "yes, a worker was lost with it" if job.isolated else "no",
         "timings": json.dumps(job.timings),
     }.items():
         table.add_row(name, str(value))
@@ -70,7 +70,7 @@ def print_queue(queue: Queue, statuses: Sequence[StatusCount]) -> None:
         "paused schools": ", ".join(_plain(school) for school in queue.paused_schools) or "-",
         "jobs a worker may hold": _or_dash(queue.concurrency),
         "waiting for a turn": queue.waiting,
-        "waiting for a time": queue.deferred,
+        "waiting for a time": queue.scheduled,
         "processing": queue.processing,
         "leases run out": queue.expired_leases,
         "workers at work": queue.workers,
@@ -122,7 +122,7 @@ def _print(table: Table, nothing: str) -> None:
 
 
 def _status(job: QueuedJob) -> str:
-    if job.deferred:
+    if job.scheduled:
         return "pending, later" if job.run_at else "pending, paused"
     return job.status.value
 

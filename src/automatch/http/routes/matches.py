@@ -48,7 +48,7 @@ async def read(
     async with services.db.as_user(caller.claims) as conn:
         position = await load_feed_position(conn)
         page = await load_feed_page(conn, before=cursor, limit=limit)
-        last = page[-1].pos if len(page) == limit else None
+        last = page[-1].position if len(page) == limit else None
         # A page of the longest kind has no room for one more entry that would tell.
         more = await load_feed_page(conn, before=last, limit=1) if last is not None else []
     return {
@@ -151,14 +151,14 @@ async def _encoded(
     yield sse.OPENING
     async for event in events:
         match event:
-            case Ready(pos):
-                yield sse.encode_event("ready", {}, event_id=pos)
+            case Ready(position):
+                yield sse.encode_event("ready", {}, event_id=position)
             case FeedEntry(match_id=None):
                 gone = {"profile": {"id": str(event.profile_id)}}
-                yield sse.encode_event("gone", gone, event_id=event.pos)
+                yield sse.encode_event("gone", gone, event_id=event.position)
             case FeedEntry():
                 told = _told_entry(event, caller, services)
-                yield sse.encode_event("match", told, event_id=event.pos)
+                yield sse.encode_event("match", told, event_id=event.position)
             case Job():
                 yield sse.encode_event("job", told_job(event))
             case Ping():

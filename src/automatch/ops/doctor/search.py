@@ -19,7 +19,7 @@ _PARTITIONS = 16
 _INDEXES = [
     *(f"face_index_{number}_pkey" for number in range(_PARTITIONS)),
     *("face_index_face_idx", "face_index_profile_idx", "idx_profiles_school_gender"),
-    *("match_jobs_turn_idx", "match_jobs_deferred_idx", "match_jobs_one_open_per_face"),
+    *("match_jobs_position_idx", "match_jobs_scheduled_idx", "match_jobs_one_open_per_face"),
     *("match_jobs_face_idx", "matches_face_b_idx", "matches_people_idx"),
 ]
 """Without one of these a search, a claim or a feed reads whole tables."""

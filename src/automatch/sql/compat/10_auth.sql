@@ -182,4 +182,4 @@ end
 $$;
 grant execute on function auth.uid(), auth.jwt(), auth.role() to anon, authenticated, service_role;
 
-select automatch.follow_auth_users();
+select automatch.link_auth_users();

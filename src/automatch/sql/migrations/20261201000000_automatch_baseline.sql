@@ -89,7 +89,7 @@ set search_path = pg_catalog, pg_temp
 as $$ select nullif(automatch.claims() ->> 'sub', '')::uuid $$;
 comment on function automatch.uid() is 'The person who asks, from the verified token; null for nobody.';
 
-create function automatch.refuse(p_code text, p_message text)
+create function automatch.raise_error(p_code text, p_message text)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -137,10 +137,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.birth_date > (automatch.now() - interval '18 years')::date then
-        perform automatch.refuse('age_not_allowed', 'Auto-Match is for people of 18 years and older.');
+        perform automatch.raise_error('age_not_allowed', 'Auto-Match is for people of 18 years and older.');
     end if;
     if new.birth_date < date '1900-01-01' then
-        perform automatch.refuse('input_invalid', 'birth_date is not the birth date of a living person.');
+        perform automatch.raise_error('input_invalid', 'birth_date is not the birth date of a living person.');
     end if;
     new.updated_at := automatch.now();
     return new;
@@ -176,7 +176,7 @@ begin
     set name = pg_catalog.btrim(p_name), school = v_school, gender = p_gender, birth_date = p_birth_date
     where id = automatch.uid();
     if not found then
-        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+        perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
 end
 $$;
@@ -200,7 +200,7 @@ as $$
 $$;
 comment on function public.list_schools() is 'The schools that most people name, to choose a spelling from.';
 
-create function automatch.school_named(p_school text)
+create function automatch.resolve_school(p_school text)
 returns text
 language plpgsql
 stable
@@ -223,7 +223,7 @@ begin
     limit 1;
     if v_school is null then
         -- A misspelt name would pause nothing, and look as if it had.
-        perform automatch.refuse('input_invalid', 'No profile names this school; check its spelling.');
+        perform automatch.raise_error('input_invalid', 'No profile names this school; check its spelling.');
     end if;
     return v_school;
 end
@@ -240,11 +240,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_discoverable is null then
-        perform automatch.refuse('input_invalid', 'Say true or false: whether others may find you.');
+        perform automatch.raise_error('input_invalid', 'Say true or false: whether others may find you.');
     end if;
     perform from public.profiles as p where p.id = automatch.uid() for no key update;
     if not found then
-        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+        perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
     update public.profiles as p set discoverable = p_discoverable
     where p.id = automatch.uid() and p.discoverable <> p_discoverable;
@@ -307,7 +307,7 @@ comment on column public.biometric_consents.given_at is 'When it was given, wher
 comment on column public.biometric_consents.evidence is 'Where the proof of it lies, as the operator wrote.';
 create index biometric_consents_profile_idx on public.biometric_consents (profile_id, id desc);
 
-create function automatch.keep_consent_ledger()
+create function automatch.forbid_consent_changes()
 returns trigger
 language plpgsql
 security definer
@@ -324,13 +324,13 @@ begin
 end
 $$;
 
-create trigger biometric_consents_keep
+create trigger biometric_consents_insert_only
 before update or delete on public.biometric_consents
-for each row execute function automatch.keep_consent_ledger();
+for each row execute function automatch.forbid_consent_changes();
 
-create trigger biometric_consents_keep_all
+create trigger biometric_consents_no_truncate
 before truncate on public.biometric_consents
-for each statement execute function automatch.keep_consent_ledger();
+for each statement execute function automatch.forbid_consent_changes();
 
 create function automatch.lock_consent()
 returns trigger
@@ -382,7 +382,7 @@ begin
     -- `share` waits for changes of discoverable too, which the search copy depends on.
     perform from public.profiles where id = v_profile_id for share;
     if not automatch.has_consent(v_profile_id) then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'consent_required',
             'Give your consent to face matching in your profile before uploading a photo.'
         );
@@ -404,11 +404,11 @@ begin
     -- One consent at a time a person, so that the last one asked for is the last one kept.
     perform from public.profiles where id = automatch.uid() for update;
     if not found then
-        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+        perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
     select t.* into v_current from public.consent_texts as t order by t.published_at desc, t.version desc limit 1;
     if p_granted and p_version is distinct from v_current.version then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'consent_outdated',
             'The consent text has changed; read the current version and consent to that one.'
         );
@@ -496,7 +496,7 @@ begin
 end
 $$;
 
-create function automatch.follow_auth_users()
+create function automatch.link_auth_users()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -516,10 +516,10 @@ begin
     on conflict (id) do nothing;
 end
 $$;
-comment on function automatch.follow_auth_users() is
+comment on function automatch.link_auth_users() is
     'Tie profiles to auth.users, where that table exists (Supabase, or our own stand-in for it).';
 
-select automatch.follow_auth_users();
+select automatch.link_auth_users();
 
 -- Erasing an account, whoever signs people in: Supabase Auth or the stand-in for it.
 create function public.erase_account()
@@ -535,7 +535,7 @@ begin
         select from auth.sessions as s
         where s.id = (automatch.claims() ->> 'session_id')::uuid and s.user_id = v_id
     ) then
-        perform automatch.refuse('token_invalid', 'The access token is not valid; sign in again.');
+        perform automatch.raise_error('token_invalid', 'The access token is not valid; sign in again.');
     end if;
     if pg_catalog.to_regclass('auth.users') is not null then
         delete from auth.users where id = v_id;
@@ -637,7 +637,7 @@ begin
         from automatch.similarity_scales as s
         where s.version = new.scale_version and s.model = new.id;
         if not found then
-            perform automatch.refuse('not_found', 'This model has no such version of its scale.');
+            perform automatch.raise_error('not_found', 'This model has no such version of its scale.');
         end if;
     else
         insert into automatch.similarity_scales (model, midpoint, width)
@@ -668,7 +668,7 @@ execute function automatch.model_scaled();
 insert into public.embedding_models
     (id, dimensions, midpoint, width, same_person_u, same_person_same_gender_u, active)
 values ('dlib', 128, 0.482, 0.030, 0.385, 0.32, true);
--- A deferred check that waits would keep the table from being altered again in this transaction.
+-- An unchecked constraint would keep the table from being altered again in this transaction.
 set constraints all immediate;
 
 create function public.add_similarity_scale(
@@ -686,10 +686,10 @@ begin
     -- The same order as whoever writes midpoint and width by hand: the model, then the scale's lock.
     perform from public.embedding_models as m where m.id = p_model for no key update;
     if not found then
-        perform automatch.refuse('not_found', 'There is no such model.');
+        perform automatch.raise_error('not_found', 'There is no such model.');
     end if;
     if not (p_width > 0 and p_width < 2 and p_midpoint > 0 and p_midpoint < 2) then
-        perform automatch.refuse('input_invalid', 'Midpoint and width are distances of unit vectors, between 0 and 2.');
+        perform automatch.raise_error('input_invalid', 'Midpoint and width are distances of unit vectors, between 0 and 2.');
     end if;
     insert into automatch.similarity_scales (model, midpoint, width, fit, actor)
     values (p_model, p_midpoint, p_width, p_fit, p_actor)
@@ -721,7 +721,7 @@ begin
     where s.version = p_version
     for no key update of m;
     if not found then
-        perform automatch.refuse('not_found', 'There is no such version of a scale.');
+        perform automatch.raise_error('not_found', 'There is no such version of a scale.');
     end if;
     update public.embedding_models as m set scale_version = p_version where m.id = v_model;
     perform automatch.audit(p_actor, 'use_scale', jsonb_build_object(
@@ -795,7 +795,7 @@ declare
 begin
     select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
     if not found then
-        perform automatch.refuse('input_invalid', 'embedding_models has no such model: add its row first.');
+        perform automatch.raise_error('input_invalid', 'embedding_models has no such model: add its row first.');
     end if;
     if exists (select from public.embedding_models as m where m.id = p_model and m.active) then
         return 0;
@@ -851,7 +851,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if automatch.has_shadow() then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'input_invalid', 'A change of the model is not over: finish it, go back, or `automatch models retire`.'
         );
     end if;
@@ -972,23 +972,23 @@ declare
 begin
     select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
     if not found then
-        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+        perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
     if not automatch.has_consent(v_profile.id) then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'consent_required',
             'Give your consent to face matching in your profile before uploading a photo.'
         );
     end if;
     if v_profile.school is null or v_profile.gender is null or v_profile.birth_date is null then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'profile_incomplete',
             'Fill in your school, gender and birth date before uploading a photo.'
         );
     end if;
     -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
     if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
-        perform automatch.refuse('input_invalid', 'A photo lies where the id of its face says.');
+        perform automatch.raise_error('input_invalid', 'A photo lies where the id of its face says.');
     end if;
     insert into public.faces (id, profile_id, image_path, image_sha256)
     values (p_face_id, v_profile.id, p_image_path, p_image_sha256)
@@ -1017,14 +1017,14 @@ $$;
 comment on function public.record_upload(uuid, text, text) is
     'Write the caller''s photo as a face with its job; the same photo again gives the same ids.';
 
-create function public.chosen_face(p_face_id uuid)
+create function public.get_chosen_face(p_face_id uuid)
 returns jsonb
 language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$ select f.chosen_box from public.faces as f where f.id = p_face_id $$;
-comment on function public.chosen_face(uuid) is
+comment on function public.get_chosen_face(uuid) is
     'Which face of a photo its owner chose; null for a photo that did not ask.';
 
 create function public.delete_face(p_face_id uuid)
@@ -1037,7 +1037,7 @@ begin
     perform automatch.lock_for_erasing(automatch.uid());
     delete from public.faces where id = p_face_id and profile_id = automatch.uid();
     if not found then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
 end
 $$;
@@ -1422,7 +1422,7 @@ begin
     select c.* into v_change from automatch.model_changes as c where c.state <> 'retired' for update;
     if found then
         if v_change.model <> p_model or v_change.state = 'active' then
-            perform automatch.refuse('input_invalid', format(
+            perform automatch.raise_error('input_invalid', format(
                 'The change from %s to %s is not over: go back (`automatch models rollback`) or give the '
                 'other model up (`automatch models retire`).', v_change.before, v_change.model
             ));
@@ -1431,7 +1431,7 @@ begin
         return v_change.id;
     end if;
     if v_before = p_model then
-        perform automatch.refuse('input_invalid', format('%s is in use already.', p_model));
+        perform automatch.raise_error('input_invalid', format('%s is in use already.', p_model));
     end if;
 
     insert into public.embedding_models (
@@ -1441,7 +1441,7 @@ begin
     on conflict (id) do nothing;
     select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
     if v_dimensions <> p_dimensions then
-        perform automatch.refuse('input_invalid', format(
+        perform automatch.raise_error('input_invalid', format(
             'The database knows %s with %s numbers, and not %s; give the other one another name.',
             p_model, v_dimensions, p_dimensions
         ));
@@ -1545,7 +1545,7 @@ begin
         and not (select q.paused from automatch.queue_settings as q)
         and exists (
             select from public.match_jobs as j
-            where j.status = 'pending' and not j.deferred and j.priority < 3
+            where j.status = 'pending' and not j.scheduled and j.priority < 3
         );
     if not (v_change.listed or v_gives_way) and not exists (
         select from automatch.faces_to_embed as t
@@ -1811,13 +1811,13 @@ declare
     v_photos integer;
 begin
     if not exists (select from automatch.model_changes as c where c.state = 'preparing') then
-        perform automatch.refuse('input_invalid', 'No change of the model is being prepared.');
+        perform automatch.raise_error('input_invalid', 'No change of the model is being prepared.');
     end if;
     lock table public.faces in access exclusive mode;
     lock table public.face_index, automatch_shadow.face_index in access exclusive mode;
     select c.* into strict v_change from automatch.model_changes as c where c.state = 'preparing' for update;
     if not v_change.listed or exists (select from automatch.faces_to_embed as t where t.code is null) then
-        perform automatch.refuse('model_not_ready', 'Not every photo has been seen by the new model.');
+        perform automatch.raise_error('model_not_ready', 'Not every photo has been seen by the new model.');
     end if;
     perform automatch.exchange_models(v_change.model);
     update automatch.model_changes
@@ -1852,7 +1852,7 @@ declare
     v_photos integer;
 begin
     if not exists (select from automatch.model_changes as c where c.state = 'active') then
-        perform automatch.refuse('input_invalid', 'There is no model to go back to.');
+        perform automatch.raise_error('input_invalid', 'There is no model to go back to.');
     end if;
     lock table public.faces in access exclusive mode;
     lock table public.face_index, automatch_shadow.face_index in access exclusive mode;
@@ -1897,11 +1897,11 @@ begin
     lock table public.profiles, public.faces in access exclusive mode;
     select c.* into v_change from automatch.model_changes as c where c.state <> 'retired' for update;
     if not found then
-        perform automatch.refuse('input_invalid', 'There is no other model to give up.');
+        perform automatch.raise_error('input_invalid', 'There is no other model to give up.');
     end if;
     -- Else matches that the model in use finds too would be taken for those that it does not.
     if v_change.state in ('active', 'rolled_back') and not v_change.renewed then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'model_not_ready', 'The workers are still scoring the matches with the model in use; wait a moment.'
         );
     end if;
@@ -1981,14 +1981,14 @@ declare
 begin
     select c.model into v_model from automatch.model_changes as c where c.state in ('preparing', 'rolled_back');
     if not found then
-        perform automatch.refuse('input_invalid', 'No other model is being prepared.');
+        perform automatch.raise_error('input_invalid', 'No other model is being prepared.');
     end if;
     return query
         with asked as materialized (
             select i.face_id, i.profile_id, i.school,
                 case i.gender when 'male' then 'female' else 'male' end as wanted,
                 f.embedding, f.shadow_embedding, s.threshold, s.match_count,
-                array(select automatch.hidden_from(i.profile_id)) || i.profile_id as hidden
+                array(select automatch.excluded_profile_ids(i.profile_id)) || i.profile_id as hidden
             from automatch_shadow.face_index as i
             join public.face_index as o
                 on o.school = i.school and o.gender = i.gender and o.face_id = i.face_id
@@ -2044,7 +2044,7 @@ comment on function public.compare_models(integer, integer, bigint) is
     'Search for some photos with both models: how many matches there are now, would be, and are in both, and '
     'the strongest that would go and come, by the ids of their faces. Changes nothing.';
 
-create function automatch.tell_feeds(p_match_ids uuid[])
+create function automatch.bump_feed_entries(p_match_ids uuid[])
 returns void
 language plpgsql
 volatile
@@ -2056,7 +2056,7 @@ as $$
 begin
     -- In their old order, above all else: as rescore_matches() does it.
     with shown as (
-        select e.profile_id, e.other_profile_id, row_number() over (partition by e.profile_id order by e.pos) as step
+        select e.profile_id, e.other_profile_id, row_number() over (partition by e.profile_id order by e.position) as step
         from public.matches as m
         cross join lateral (
             values (m.profile_a_id, m.profile_b_id), (m.profile_b_id, m.profile_a_id)
@@ -2067,14 +2067,14 @@ begin
         where m.id = any (p_match_ids)
     ),
     heads as (
-        update automatch.feed_heads as h
-        set last_pos = h.last_pos + c.entries
+        update automatch.feed_counters as h
+        set last_position = h.last_position + c.entries
         from (select s.profile_id, count(*) as entries from shown as s group by s.profile_id) as c
         where h.profile_id = c.profile_id
-        returning h.profile_id, h.last_pos - c.entries as before
+        returning h.profile_id, h.last_position - c.entries as before
     )
     update automatch.feed_entries as e
-    set pos = h.before + s.step
+    set position = h.before + s.step
     from shown as s
     join heads as h on h.profile_id = s.profile_id
     where e.profile_id = s.profile_id and e.other_profile_id = s.other_profile_id;
@@ -2083,10 +2083,10 @@ begin
     end if;
 end
 $$;
-comment on function automatch.tell_feeds(uuid[]) is
+comment on function automatch.bump_feed_entries(uuid[]) is
     'Show matches anew in both feeds, which have to be locked: their number as people see it has changed.';
 
-create function public.renew_matches(p_limit integer default 200)
+create function public.rescore_matches_for_model(p_limit integer default 200)
 returns integer
 language plpgsql
 volatile
@@ -2162,7 +2162,7 @@ begin
     )
     select array_agg(s.id) into v_told from scored as s where s.looks_other;
     if v_told is not null then
-        perform automatch.tell_feeds(v_told);
+        perform automatch.bump_feed_entries(v_told);
     end if;
     update automatch.model_changes
     set renewed_version = v_version, renewed_upto = v_upto
@@ -2170,11 +2170,11 @@ begin
     return cardinality(v_ids);
 end
 $$;
-comment on function public.renew_matches(integer) is
+comment on function public.rescore_matches_for_model(integer) is
     'Score some matches of the other model with the one in use, where that finds the pair alike too. How many '
     'were looked at; call it again until that is 0.';
 
-create function public.drop_unrenewed_matches(p_limit integer default 200)
+create function public.delete_unrescored_matches(p_limit integer default 200)
 returns integer
 language plpgsql
 volatile
@@ -2209,10 +2209,10 @@ begin
     return cardinality(v_ids);
 end
 $$;
-comment on function public.drop_unrenewed_matches(integer) is
+comment on function public.delete_unrescored_matches(integer) is
     'Delete some matches that only a model found which was given up. How many; call it again until that is 0.';
 
-create function public.check_same_person_again(p_limit integer default 500)
+create function public.recheck_duplicates(p_limit integer default 500)
 returns integer
 language plpgsql
 volatile
@@ -2236,7 +2236,7 @@ begin
         limit p_limit
         for key share skip locked
     );
-    insert into automatch.same_person_checks (face_id)
+    insert into automatch.duplicate_checks (face_id)
     select i.face_id from public.face_index as i where i.face_id = any (v_faces)
     on conflict do nothing;
     update automatch.model_changes
@@ -2245,7 +2245,7 @@ begin
     return cardinality(v_faces);
 end
 $$;
-comment on function public.check_same_person_again(integer) is
+comment on function public.recheck_duplicates(integer) is
     'Queue some photos to be compared with all of their school by the model in use now: what a person''s two '
     'accounts have in common, each model sees in its own way. How many were looked at; 0 when all are queued.';
 
@@ -2266,7 +2266,7 @@ create table public.match_jobs (
     started_at timestamptz,
     completed_at timestamptz,
     -- Order of work; not the primary key, so that the planner has no reason to walk that.
-    pos bigint,
+    position bigint,
     school text not null,
     -- The fence: grows at every claim and takeover, never shrinks. Attempts may shrink.
     lease_token bigint not null default 0,
@@ -2275,9 +2275,9 @@ create table public.match_jobs (
     match_count integer,
     timings jsonb not null default '{}',
     priority smallint not null default 2,
-    first_in_line boolean not null default true,
-    deferred boolean not null default false,
-    solo boolean not null default false,
+    first_of_user boolean not null default true,
+    scheduled boolean not null default false,
+    isolated boolean not null default false,
     threshold double precision,
     face_boxes jsonb,
     constraint status_is_known check (status in ('pending', 'processing', 'completed', 'failed')),
@@ -2297,10 +2297,10 @@ create table public.match_jobs (
     constraint pending_has_an_attempt_left check (status <> 'pending' or attempts < max_attempts),
     constraint priority_is_known check (priority between 1 and 3),
     constraint threshold_is_a_similarity check (threshold > 0 and threshold < 1),
-    constraint pending_has_a_turn_or_a_time check (
-        status <> 'pending' or deferred or pos is not null
+    constraint pending_has_a_position_or_a_time check (
+        status <> 'pending' or scheduled or position is not null
     ),
-    constraint only_pending_is_deferred check (status = 'pending' or not deferred),
+    constraint only_pending_is_scheduled check (status = 'pending' or not scheduled),
     constraint only_a_failed_job_asks_for_a_face check (face_boxes is null or status = 'failed'),
     constraint face_boxes_are_in_the_photo check (
         face_boxes is null or automatch.are_face_boxes(face_boxes)
@@ -2326,15 +2326,15 @@ comment on column public.match_jobs.run_at is 'Not before this time; pushed out 
 comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';
 comment on column public.match_jobs.timings is
     'Seconds since created_at at which the job was claimed, seen, searched and written.';
-comment on column public.match_jobs.pos is
-    'Its turn: workers claim the lowest first. Null until a deferred job comes due.';
+comment on column public.match_jobs.position is
+    'Its turn: workers claim the lowest first. Null until a scheduled job comes due.';
 comment on column public.match_jobs.priority is
     '1: a person''s first photo; 2: any other; 3: work that nobody waits for.';
-comment on column public.match_jobs.first_in_line is
+comment on column public.match_jobs.first_of_user is
     'Whether it was the only job of its person and priority that waited; these make up a school''s line.';
-comment on column public.match_jobs.deferred is
+comment on column public.match_jobs.scheduled is
     'Waits for run_at and not for its turn: a retry, or a job of a paused school (run_at = infinity).';
-comment on column public.match_jobs.solo is
+comment on column public.match_jobs.isolated is
     'A worker was lost with it: claimed alone from now on, so that it takes nobody along.';
 comment on column public.match_jobs.threshold is
     'Similarity for this run, when an operator asked for another one than that of match_settings.';
@@ -2342,14 +2342,14 @@ comment on column public.match_jobs.face_boxes is
     'While the job asks which face is its owner''s: left, top, width and height of each, in shares of the '
     'upright photo''s sides, the largest first. choose_face() takes an index into it, from 0.';
 -- What a claim reads, in order, from where the last one stopped.
-create index match_jobs_turn_idx on public.match_jobs (pos) where status = 'pending' and not deferred;
+create index match_jobs_position_idx on public.match_jobs (position) where status = 'pending' and not scheduled;
 -- What comes due next.
-create index match_jobs_deferred_idx on public.match_jobs (run_at) where status = 'pending' and deferred;
--- Where the line of a school and that of a person end: see next_turn().
-create index match_jobs_school_line_idx on public.match_jobs (school, priority, pos)
-    where status = 'pending' and not deferred and first_in_line;
-create index match_jobs_person_line_idx on public.match_jobs (user_id, priority, pos)
-    where status = 'pending' and not deferred;
+create index match_jobs_scheduled_idx on public.match_jobs (run_at) where status = 'pending' and scheduled;
+-- Where the line of a school and that of a person end: see next_position().
+create index match_jobs_school_position_idx on public.match_jobs (school, priority, position)
+    where status = 'pending' and not scheduled and first_of_user;
+create index match_jobs_user_position_idx on public.match_jobs (user_id, priority, position)
+    where status = 'pending' and not scheduled;
 -- What the sweep reads. Not lease_expires_at: every renewal would have to write it.
 create index match_jobs_processing_idx on public.match_jobs (id) where status = 'processing';
 -- Of a photo, only one job is open, so that one which is given back always finds its place free.
@@ -2361,7 +2361,7 @@ create index match_jobs_user_idx on public.match_jobs (user_id, created_at desc)
 -- Old jobs lie together: what the cleanup reads, at next to no cost for those that write.
 create index match_jobs_created_idx on public.match_jobs using brin (created_at) with (pages_per_range = 32);
 -- The questions that nobody answered.
-create index match_jobs_asking_idx on public.match_jobs (completed_at) where face_boxes is not null;
+create index match_jobs_face_boxes_idx on public.match_jobs (completed_at) where face_boxes is not null;
 create trigger match_jobs_require_consent
 before insert on public.match_jobs
 for each row execute function automatch.require_consent();
@@ -2394,19 +2394,19 @@ comment on table automatch.paused_schools is 'Schools whose jobs wait until an o
 
 -- The virtual time: the position claimed last. A sequence, because it is written at every claim:
 -- no row versions, no lock until commit, and a position that is lost with a crash does no harm.
-create sequence automatch.match_job_clock as bigint minvalue 0 start 0;
+create sequence automatch.match_job_virtual_time as bigint minvalue 0 start 0;
 
-create function automatch.turn_step(p_priority smallint)
+create function automatch.priority_weight(p_priority smallint)
 returns bigint
 language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$ select case p_priority when 1 then 4 when 2 then 16 else 256 end $$;
-comment on function automatch.turn_step(smallint) is
+comment on function automatch.priority_weight(smallint) is
     'How far apart the jobs of one line stand: the inverse of a priority''s share.';
 
-create function automatch.next_turn(
-    p_school text, p_user_id uuid, p_priority smallint, out pos bigint, out first_in_line boolean
+create function automatch.next_position(
+    p_school text, p_user_id uuid, p_priority smallint, out "position" bigint, out first_of_user boolean
 )
 language plpgsql
 volatile
@@ -2419,38 +2419,38 @@ set enable_sort = off
 set enable_incremental_sort = off
 as $$
 declare
-    v_step bigint := automatch.turn_step(p_priority);
+    v_step bigint := automatch.priority_weight(p_priority);
     v_last constant bigint := 9223372036854775807;
     v_clock bigint;
     v_school_end bigint;
     v_own_end bigint;
 begin
-    select c.last_value into v_clock from automatch.match_job_clock as c;
+    select c.last_value into v_clock from automatch.match_job_virtual_time as c;
     -- Nothing at or before the clock is looked at: there lie the rows that were claimed and cannot
     -- be vacuumed yet. Rows are compared whole because only the index of the line has that order:
-    -- by pos alone Postgres may walk the index of turns, past all that wait of everybody else.
-    select j.pos into v_school_end
+    -- by position alone Postgres may walk the index of turns, past all that wait of everybody else.
+    select j.position into v_school_end
     from public.match_jobs as j
-    where j.status = 'pending' and not j.deferred and j.first_in_line
-      and (j.school, j.priority, j.pos) > (p_school, p_priority, v_clock)
-      and (j.school, j.priority, j.pos) <= (p_school, p_priority, v_last)
-    order by j.school desc, j.priority desc, j.pos desc
+    where j.status = 'pending' and not j.scheduled and j.first_of_user
+      and (j.school, j.priority, j.position) > (p_school, p_priority, v_clock)
+      and (j.school, j.priority, j.position) <= (p_school, p_priority, v_last)
+    order by j.school desc, j.priority desc, j.position desc
     limit 1;
-    select j.pos into v_own_end
+    select j.position into v_own_end
     from public.match_jobs as j
-    where j.status = 'pending' and not j.deferred
-      and (j.user_id, j.priority, j.pos) > (p_user_id, p_priority, v_clock)
-      and (j.user_id, j.priority, j.pos) <= (p_user_id, p_priority, v_last)
-    order by j.user_id desc, j.priority desc, j.pos desc
+    where j.status = 'pending' and not j.scheduled
+      and (j.user_id, j.priority, j.position) > (p_user_id, p_priority, v_clock)
+      and (j.user_id, j.priority, j.position) <= (p_user_id, p_priority, v_last)
+    order by j.user_id desc, j.priority desc, j.position desc
     limit 1;
     v_school_end := coalesce(v_school_end, v_clock);
-    first_in_line := v_own_end is null;
+    first_of_user := v_own_end is null;
     -- The people of a school stand a step apart: how far their line reaches is how many they are.
-    pos := case when first_in_line then v_school_end + v_step
+    position := case when first_of_user then v_school_end + v_step
                 else v_own_end + greatest(v_school_end - v_clock, v_step) end;
 end
 $$;
-comment on function automatch.next_turn(text, uuid, smallint) is
+comment on function automatch.next_position(text, uuid, smallint) is
     'Where a job that is queued now stands. Two that are queued at once may get the same position.';
 
 create function automatch.doorbell()
@@ -2464,39 +2464,39 @@ comment on function automatch.doorbell() is 'Key of the advisory lock that a sle
 -- Whoever lets a job wait reads which schools are paused, and holds this until the commit; whoever
 -- pauses or resumes waits for them all. Else a job that is queued this moment would slip through a
 -- pause, or wait for the end of one that has ended. Taken before any job is locked.
-create function automatch.heed_pauses()
+create function automatch.lock_pauses_shared()
 returns void
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock_shared(automatch.doorbell() + 2) $$;
 
-create function automatch.take_turn()
+create function automatch.assign_position()
 returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform automatch.heed_pauses();
+    perform automatch.lock_pauses_shared();
     if exists (select from automatch.paused_schools as s where s.school = new.school) then
         new.run_at := 'infinity';
     end if;
     if new.run_at > automatch.now() then
-        new.deferred := true;
+        new.scheduled := true;
     else
-        select t.pos, t.first_in_line into new.pos, new.first_in_line
-        from automatch.next_turn(new.school, new.user_id, new.priority) as t;
+        select t.position, t.first_of_user into new.position, new.first_of_user
+        from automatch.next_position(new.school, new.user_id, new.priority) as t;
     end if;
     return new;
 end
 $$;
 
-create trigger match_jobs_take_turn
+create trigger match_jobs_assign_position
 before insert on public.match_jobs
 for each row
-when (new.status = 'pending' and new.pos is null)
-execute function automatch.take_turn();
+when (new.status = 'pending' and new.position is null)
+execute function automatch.assign_position();
 
 -- A worker that is about to sleep takes the lock of the doorbell for its session. A shared lock that cannot be
 -- had therefore means that somebody sleeps and has to be woken. While all are awake nothing is
@@ -2569,27 +2569,27 @@ comment on function public.enqueue_match_job(uuid, smallint, double precision) i
 
 -- How workers wait for jobs, claim them and hold them.
 
-create function public.fall_asleep()
+create function public.register_idle()
 returns boolean
 language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$ select pg_try_advisory_lock(automatch.doorbell()) $$;
-comment on function public.fall_asleep() is
+comment on function public.register_idle() is
     'From now on this session is notified of new jobs on the channel automatch_jobs, if it listens. '
     'False: try again soon, because another sleeps already or a job is being queued this moment.';
 
-create function public.stay_awake()
+create function public.unregister_idle()
 returns boolean
 language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_unlock(automatch.doorbell()) $$;
-comment on function public.stay_awake() is 'Undo fall_asleep(), before looking for jobs.';
+comment on function public.unregister_idle() is 'Undo register_idle(), before looking for jobs.';
 
-create function automatch.call_due_jobs(p_limit integer)
+create function automatch.promote_due_jobs(p_limit integer)
 returns void
 language plpgsql
 volatile
@@ -2608,19 +2608,19 @@ begin
     -- Nobody pays for the lock while nothing is due.
     if not exists (
         select from public.match_jobs as j
-        where j.status = 'pending' and j.deferred and j.run_at <= v_now
+        where j.status = 'pending' and j.scheduled and j.run_at <= v_now
     ) then
         return;
     end if;
-    perform automatch.heed_pauses();
+    perform automatch.lock_pauses_shared();
     -- One by one: each has to see where the one before it stands.
     for v_due in
-        select j.id, j.school, j.user_id, j.priority, j.pos, s.school is not null as paused
+        select j.id, j.school, j.user_id, j.priority, j.position, s.school is not null as paused
         from public.match_jobs as j
         join public.profiles as p on p.id = j.user_id
         join public.faces as f on f.id = j.face_id
         left join automatch.paused_schools as s on s.school = j.school
-        where j.status = 'pending' and j.deferred and j.run_at <= v_now
+        where j.status = 'pending' and j.scheduled and j.run_at <= v_now
         order by j.run_at
         limit p_limit
         for update of j skip locked
@@ -2630,23 +2630,23 @@ begin
     loop
         if v_due.paused then
             update public.match_jobs set run_at = 'infinity' where id = v_due.id;
-        elsif v_due.pos is not null then
-            update public.match_jobs set deferred = false where id = v_due.id;
+        elsif v_due.position is not null then
+            update public.match_jobs set scheduled = false where id = v_due.id;
         else
             select t.* into v_turn
-            from automatch.next_turn(v_due.school, v_due.user_id, v_due.priority) as t;
+            from automatch.next_position(v_due.school, v_due.user_id, v_due.priority) as t;
             update public.match_jobs
-            set deferred = false, pos = v_turn.pos, first_in_line = v_turn.first_in_line
+            set scheduled = false, position = v_turn.position, first_of_user = v_turn.first_of_user
             where id = v_due.id;
         end if;
     end loop;
 end
 $$;
-comment on function automatch.call_due_jobs(integer) is
-    'Give deferred jobs whose time has come a turn; those of a paused school wait on.';
+comment on function automatch.promote_due_jobs(integer) is
+    'Give scheduled jobs whose time has come a turn; those of a paused school wait on.';
 
 create function public.claim_match_jobs(
-    p_worker_id uuid, p_limit integer, p_lease interval, p_floor bigint default 0
+    p_worker_id uuid, p_limit integer, p_lease interval, p_min_position bigint default 0
 )
 returns table (
     id uuid,
@@ -2656,8 +2656,8 @@ returns table (
     face_id uuid,
     image_path text,
     is_embedded boolean,
-    solo boolean,
-    pos bigint
+    isolated boolean,
+    "position" bigint
 )
 language plpgsql
 volatile
@@ -2699,15 +2699,15 @@ begin
     end if;
     -- Many at once, however few are claimed: or somebody's retry would wait until the last of
     -- 20,000 jobs of a school that goes on has its turn.
-    perform automatch.call_due_jobs(500);
+    perform automatch.promote_due_jobs(500);
 
-    select array_agg(due.id), array_agg(due.pos), array_agg(due.solo)
+    select array_agg(due.id), array_agg(due.position), array_agg(due.isolated)
     into v_ids, v_turns, v_alone
     from (
-        select j.id, j.pos, j.solo
+        select j.id, j.position, j.isolated
         from public.match_jobs as j
-        where j.status = 'pending' and not j.deferred and j.pos >= p_floor
-        order by j.pos
+        where j.status = 'pending' and not j.scheduled and j.position >= p_min_position
+        order by j.position
         limit v_limit
         for update skip locked
     ) as due;
@@ -2717,8 +2717,8 @@ begin
     -- Up to the first job that has to be alone; or that one.
     v_limit := case when v_alone[1] then 1
                     else coalesce(array_position(v_alone, true) - 1, cardinality(v_ids)) end;
-    if v_turns[v_limit] > (select c.last_value from automatch.match_job_clock as c) then
-        perform setval('automatch.match_job_clock', v_turns[v_limit]);
+    if v_turns[v_limit] > (select c.last_value from automatch.match_job_virtual_time as c) then
+        perform setval('automatch.match_job_virtual_time', v_turns[v_limit]);
     end if;
 
     return query
@@ -2734,21 +2734,21 @@ begin
                 error_message = null,
                 timings = jsonb_build_object('claimed', round(extract(epoch from v_now - j.created_at), 4))
             where j.id = any (v_ids[:v_limit])
-            returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.solo, j.pos
+            returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.isolated, j.position
         )
         select
             c.id, c.lease_token, c.attempts, c.max_attempts, c.face_id, f.image_path,
-            coalesce(m.active, false), c.solo, c.pos
+            coalesce(m.active, false), c.isolated, c.position
         from claimed as c
         join public.faces as f on f.id = c.face_id
         left join public.embedding_models as m on m.id = f.embedding_model
-        order by c.pos;
+        order by c.position;
     perform pg_notify('automatch_feed', '');
 end
 $$;
 comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is
     'pending -> processing: take the next due jobs under a lease; two workers never get the same one. '
-    'p_floor is a position before which the caller need not look; ask with 0 when it finds none.';
+    'p_min_position is a position before which the caller need not look; ask with 0 when it finds none.';
 
 create function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p_lease interval)
 returns setof uuid
@@ -2797,11 +2797,11 @@ set enable_bitmapscan = off
 as $$
     select case
         when (select q.paused from automatch.queue_settings as q) then null
-        when exists (select from public.match_jobs as j where j.status = 'pending' and not j.deferred) then 0
+        when exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then 0
         else (
             select extract(epoch from j.run_at - automatch.now())::double precision
             from public.match_jobs as j
-            where j.status = 'pending' and j.deferred and j.run_at < 'infinity'
+            where j.status = 'pending' and j.scheduled and j.run_at < 'infinity'
             order by j.run_at
             limit 1
         )
@@ -2936,7 +2936,7 @@ begin
         join public.profiles as p on p.id = j.user_id
         where j.id = any (p_job_ids) and (p.school is null or p.gender is null)
     ) then
-        perform automatch.refuse('profile_incomplete', 'Fill in your school and gender, then upload the photo again.');
+        perform automatch.raise_error('profile_incomplete', 'Fill in your school and gender, then upload the photo again.');
     end if;
     if exists (
         select from unnest(p_job_ids, p_tokens) as mine (id, token)
@@ -2946,7 +2946,7 @@ begin
         left join public.embedding_models as m on m.id = f.embedding_model and m.active
         where j.id = any (p_job_ids) and m.id is null
     ) then
-        perform automatch.refuse('embedding_invalid', 'The photo has no embedding of the active model.');
+        perform automatch.raise_error('embedding_invalid', 'The photo has no embedding of the active model.');
     end if;
 
     select array_agg(row(j.id, c.face_id, c.profile_id, c.similarity)::automatch.found_face)
@@ -2961,7 +2961,7 @@ begin
         f.embedding,
         p.school,
         case p.gender when 'male' then 'female' else 'male' end,
-        array(select automatch.hidden_from(p.id)) || p.id,
+        array(select automatch.excluded_profile_ids(p.id)) || p.id,
         coalesce(j.threshold, s.threshold),
         s.match_count
     ) as c
@@ -2994,7 +2994,7 @@ declare
     v_match_ids uuid[];
 begin
     if cardinality(p_found) > 0 and not (select s.match_same_person from public.match_settings as s) then
-        p_found := automatch.without_same_person(p_found);
+        p_found := automatch.exclude_duplicates(p_found);
     end if;
     if cardinality(p_found) > 0 then
         perform automatch.lock_feeds(array(
@@ -3054,7 +3054,7 @@ begin
         select array_agg(w.id) into v_match_ids from written as w;
     end if;
     if v_match_ids is not null then
-        perform automatch.put_in_feeds(v_match_ids);
+        perform automatch.publish_matches(v_match_ids);
     elsif v_finished is not null then
         perform pg_notify('automatch_feed', '');
     end if;
@@ -3222,7 +3222,7 @@ $$;
 comment on function public.fail_match_job(uuid, bigint, text, text) is
     'processing -> failed, for a reason that no retry can mend. False when the lease is lost.';
 
-create function automatch.stop_asking()
+create function automatch.clear_face_boxes()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -3234,11 +3234,11 @@ end
 $$;
 
 -- Whoever lets the job run again, an operator too.
-create trigger match_jobs_stop_asking
+create trigger match_jobs_clear_face_boxes
 before update of status on public.match_jobs
 for each row
 when (old.face_boxes is not null and new.status <> 'failed')
-execute function automatch.stop_asking();
+execute function automatch.clear_face_boxes();
 
 create function public.choose_face(p_job_id uuid, p_index integer)
 returns table (face_id uuid, job_status text)
@@ -3262,18 +3262,18 @@ begin
     where j.id = p_job_id and j.user_id = automatch.uid()
     for no key update of f;
     if not found then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
     if not automatch.has_consent(v_profile.id) then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'consent_required',
             'Give your consent to face matching in your profile before uploading a photo.'
         );
     end if;
     if v_profile.school is null or v_profile.gender is null then
-        perform automatch.refuse('profile_incomplete', 'Fill in your school and gender before choosing a face.');
+        perform automatch.raise_error('profile_incomplete', 'Fill in your school and gender before choosing a face.');
     end if;
-    perform automatch.heed_pauses();
+    perform automatch.lock_pauses_shared();
     select j.* into v_job from public.match_jobs as j where j.id = p_job_id for no key update;
 
     if v_job.face_boxes is null and (v_chosen ->> 'index')::integer = p_index then
@@ -3282,13 +3282,13 @@ begin
         return;
     end if;
     if v_job.face_boxes is null then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'face_not_asked',
             'This photo does not ask which face is yours any more; load its job again.'
         );
     end if;
     if p_index is null or p_index not between 0 and jsonb_array_length(v_job.face_boxes) - 1 then
-        perform automatch.refuse('input_invalid', pg_catalog.format(
+        perform automatch.raise_error('input_invalid', pg_catalog.format(
             'The photo shows %s faces: choose an index from 0 to %s.',
             jsonb_array_length(v_job.face_boxes), jsonb_array_length(v_job.face_boxes) - 1
         ));
@@ -3301,12 +3301,12 @@ begin
         -- with the next claim it gets a turn behind those who wait, or its school's pause.
         update public.match_jobs as j
         set status = 'pending', attempts = 0, created_at = automatch.now(), school = v_profile.school,
-            deferred = true, run_at = automatch.now(), pos = null, solo = false,
+            scheduled = true, run_at = automatch.now(), position = null, isolated = false,
             started_at = null, completed_at = null, error_code = null, error_message = null, timings = '{}'
         where j.id = p_job_id;
     exception when unique_violation then
         -- An operator has queued the photo once more, and that job may have been seen already.
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'face_not_asked',
             'This photo is being looked at again this moment; load its job again.'
         );
@@ -3356,12 +3356,12 @@ as $$
     settled as (
         update public.match_jobs as j
         set status = case when h.again then 'pending' else 'failed' end,
-            deferred = h.again,
+            scheduled = h.again,
             run_at = case when h.again
                 then automatch.now() + automatch.retry_delay(j.attempts, p_first_delay_s, p_longest_delay_s)
                 else j.run_at end,
             -- Behind those who wait now.
-            pos = case when h.again then null else j.pos end,
+            position = case when h.again then null else j.position end,
             completed_at = case when h.again then null else automatch.now() end,
             lease_expires_at = null, worker_id = null, error_code = h.code, error_message = h.message
         from held as h
@@ -3410,7 +3410,7 @@ set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
-    select automatch.heed_pauses();
+    select automatch.lock_pauses_shared();
     with held as materialized (
         select j.id,
             p_delay > interval '0'
@@ -3423,7 +3423,7 @@ as $$
     ),
     released as (
         update public.match_jobs as j
-        set status = 'pending', attempts = j.attempts - 1, deferred = h.later, run_at = automatch.now() + p_delay,
+        set status = 'pending', attempts = j.attempts - 1, scheduled = h.later, run_at = automatch.now() + p_delay,
             lease_expires_at = null, worker_id = null
         from held as h
         where j.id = h.id
@@ -3467,12 +3467,12 @@ as $$
             -- The worker that lost it may wake up again: its token is worth nothing now.
             lease_token = j.lease_token + 1,
             -- If it was this job that took the worker down, it will not take others along again.
-            solo = true,
-            deferred = l.again,
+            isolated = true,
+            scheduled = l.again,
             run_at = case when l.again
                 then automatch.now() + automatch.retry_delay(j.attempts, p_first_delay_s, p_longest_delay_s)
                 else j.run_at end,
-            pos = case when l.again then null else j.pos end,
+            position = case when l.again then null else j.position end,
             completed_at = case when l.again then null else automatch.now() end,
             lease_expires_at = null, worker_id = null,
             error_code = 'worker_lost',
@@ -3573,13 +3573,13 @@ comment on function public.erase_unanswered_photo(interval) is
 
 -- What operators do with the queue.
 
-create function automatch.change_pauses()
+create function automatch.lock_pauses_exclusive()
 returns void
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock(automatch.doorbell() + 2) $$;
-comment on function automatch.change_pauses() is 'Wait for whoever has read the pauses: see heed_pauses().';
+comment on function automatch.lock_pauses_exclusive() is 'Wait for whoever has read the pauses: see lock_pauses_shared().';
 
 create function public.pause_match_jobs(p_school text default null, p_actor text default null)
 returns integer
@@ -3596,8 +3596,8 @@ begin
         update automatch.queue_settings set paused = true;
         select count(*)::integer into v_waiting from public.match_jobs as j where j.status = 'pending';
     else
-        v_school := automatch.school_named(p_school);
-        perform automatch.change_pauses();
+        v_school := automatch.resolve_school(p_school);
+        perform automatch.lock_pauses_exclusive();
         insert into automatch.paused_schools (school) values (v_school) on conflict do nothing;
         with waiting as materialized (
             select j.id
@@ -3608,7 +3608,7 @@ begin
         )
         -- Without their turns: they would all come before everybody else when they go on.
         update public.match_jobs as j
-        set deferred = true, run_at = 'infinity', pos = null
+        set scheduled = true, run_at = 'infinity', position = null
         from waiting as w
         where j.id = w.id;
         get diagnostics v_waiting = row_count;
@@ -3637,13 +3637,13 @@ begin
         select count(*)::integer into v_waiting
         from public.match_jobs as j where j.status = 'pending' and j.run_at < 'infinity';
     else
-        v_school := automatch.school_named(p_school);
-        perform automatch.change_pauses();
+        v_school := automatch.resolve_school(p_school);
+        perform automatch.lock_pauses_exclusive();
         delete from automatch.paused_schools where school = v_school;
         with waiting as materialized (
             select j.id
             from public.match_jobs as j
-            where j.status = 'pending' and j.deferred and j.school = v_school and j.run_at = 'infinity'
+            where j.status = 'pending' and j.scheduled and j.school = v_school and j.run_at = 'infinity'
             order by j.id
             for no key update
         )
@@ -3672,7 +3672,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_jobs < 1 then
-        perform automatch.refuse('input_invalid', 'A worker holds at least one job; to stop all, pause the queue.');
+        perform automatch.raise_error('input_invalid', 'A worker holds at least one job; to stop all, pause the queue.');
     end if;
     update automatch.queue_settings set concurrency = p_jobs;
     perform automatch.audit(p_actor, 'concurrency', jsonb_build_object('jobs', p_jobs));
@@ -3721,7 +3721,7 @@ begin
             ),
             again as (
                 update public.match_jobs as j
-                set status = 'pending', attempts = 0, deferred = true, run_at = automatch.now(), pos = null, solo = false,
+                set status = 'pending', attempts = 0, scheduled = true, run_at = automatch.now(), position = null, isolated = false,
                     completed_at = null, error_code = null, error_message = null
                 from newest as n
                 where j.id = n.id
@@ -3765,7 +3765,7 @@ begin
     ),
     cancelled as (
         update public.match_jobs as j
-        set status = 'failed', completed_at = automatch.now(), deferred = false,
+        set status = 'failed', completed_at = automatch.now(), scheduled = false,
             -- Whoever works on it writes nothing any more.
             lease_token = j.lease_token + 1, lease_expires_at = null, worker_id = null,
             error_code = 'job_cancelled',
@@ -3799,15 +3799,15 @@ declare
     v_id uuid;
 begin
     if p_threshold <= 0 or p_threshold >= 1 then
-        perform automatch.refuse('input_invalid', 'A threshold is a similarity between 0 and 1, such as 0.4.');
+        perform automatch.raise_error('input_invalid', 'A threshold is a similarity between 0 and 1, such as 0.4.');
     end if;
     select j.face_id into v_face_id from public.match_jobs as j where j.id = p_job_id;
     if not found then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
     v_id := public.enqueue_match_job(v_face_id, null, p_threshold);
     if v_id is null then
-        perform automatch.refuse('profile_incomplete', 'The person of this photo names no school any more.');
+        perform automatch.raise_error('profile_incomplete', 'The person of this photo names no school any more.');
     end if;
     perform automatch.audit(
         p_actor, 'requeue', jsonb_build_object('job', p_job_id, 'threshold', p_threshold, 'new_job', v_id)
@@ -3832,20 +3832,20 @@ declare
     v_count integer := 0;
 begin
     if p_priority not between 1 and 3 then
-        perform automatch.refuse('input_invalid', 'A priority is 1 (soon), 2 (as usual) or 3 (when nobody waits).');
+        perform automatch.raise_error('input_invalid', 'A priority is 1 (soon), 2 (as usual) or 3 (when nobody waits).');
     end if;
     for v_job in
-        select j.id, j.school, j.user_id, j.deferred
+        select j.id, j.school, j.user_id, j.scheduled
         from public.match_jobs as j
         where j.id = any (p_job_ids) and j.status = 'pending' and j.priority <> p_priority
         order by j.id
         for no key update of j
     loop
-        select t.* into v_turn from automatch.next_turn(v_job.school, v_job.user_id, p_priority) as t;
+        select t.* into v_turn from automatch.next_position(v_job.school, v_job.user_id, p_priority) as t;
         update public.match_jobs as j
         set priority = p_priority,
-            pos = case when v_job.deferred then null else v_turn.pos end,
-            first_in_line = v_turn.first_in_line
+            position = case when v_job.scheduled then null else v_turn.position end,
+            first_of_user = v_turn.first_of_user
         where j.id = v_job.id;
         v_count := v_count + 1;
     end loop;
@@ -3865,7 +3865,7 @@ returns table (
     concurrency integer,
     paused_schools text[],
     waiting bigint,
-    deferred bigint,
+    scheduled bigint,
     processing bigint,
     expired_leases bigint,
     workers bigint,
@@ -3880,18 +3880,18 @@ as $$
         q.paused,
         q.concurrency,
         array(select s.school from automatch.paused_schools as s order by s.school),
-        open.waiting, open.deferred, open.processing, open.expired, open.workers, open.oldest_waiting_s
+        open.waiting, open.scheduled, open.processing, open.expired, open.workers, open.oldest_waiting_s
     from automatch.queue_settings as q
     -- What is open, by two partial indexes: the finished rows are not looked at.
     cross join (
         select
-            count(*) filter (where j.status = 'pending' and not j.deferred) as waiting,
-            count(*) filter (where j.deferred) as deferred,
+            count(*) filter (where j.status = 'pending' and not j.scheduled) as waiting,
+            count(*) filter (where j.scheduled) as scheduled,
             count(*) filter (where j.status = 'processing') as processing,
             count(*) filter (where j.lease_expires_at < automatch.now()) as expired,
             count(distinct j.worker_id) as workers,
             extract(epoch from automatch.now() - min(j.created_at) filter (
-                where j.status = 'pending' and not j.deferred
+                where j.status = 'pending' and not j.scheduled
             ))::double precision as oldest_waiting_s
         from public.match_jobs as j
         where j.status in ('pending', 'processing')
@@ -3907,7 +3907,7 @@ create function public.list_match_jobs(
 returns table (
     id uuid, face_id uuid, user_id uuid, school text, status text, priority smallint, attempts smallint,
     max_attempts smallint, error_code text, error_message text, created_at timestamptz, run_at timestamptz,
-    started_at timestamptz, completed_at timestamptz, deferred boolean, solo boolean, worker_id uuid,
+    started_at timestamptz, completed_at timestamptz, scheduled boolean, isolated boolean, worker_id uuid,
     lease_expires_at timestamptz, threshold double precision, match_count integer, timings jsonb
 )
 language sql
@@ -3917,8 +3917,8 @@ set search_path = pg_catalog, pg_temp
 as $$
     select
         j.id, j.face_id, j.user_id, j.school, j.status, j.priority, j.attempts, j.max_attempts, j.error_code,
-        j.error_message, j.created_at, nullif(j.run_at, 'infinity'), j.started_at, j.completed_at, j.deferred,
-        j.solo, j.worker_id, j.lease_expires_at, j.threshold, j.match_count, j.timings
+        j.error_message, j.created_at, nullif(j.run_at, 'infinity'), j.started_at, j.completed_at, j.scheduled,
+        j.isolated, j.worker_id, j.lease_expires_at, j.threshold, j.match_count, j.timings
     from public.match_jobs as j
     where (p_status is null or j.status = p_status)
       and (p_school is null or j.school = p_school)
@@ -4142,7 +4142,7 @@ as $$
     select
         j.id, p.school, case p.gender when 'male' then 'female' else 'male' end, f.embedding,
         automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width), s.match_count,
-        array(select automatch.hidden_from(p.id))
+        array(select automatch.excluded_profile_ids(p.id))
     from unnest(p_job_ids, p_tokens) as mine (id, token)
     join public.match_jobs as j
         on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
@@ -4229,7 +4229,7 @@ begin
             j.id, mine.starts, mine.ends, l2_normalize(f.embedding) as query, s.match_count,
             m.midpoint, m.width,
             automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width) as bound,
-            array(select automatch.hidden_from(j.user_id)) || j.user_id as hidden
+            array(select automatch.excluded_profile_ids(j.user_id)) || j.user_id as hidden
         from unnest(p_job_ids, p_starts, p_ends) as mine (id, starts, ends)
         join public.match_jobs as j on j.id = mine.id
         join public.faces as f on f.id = j.face_id
@@ -4435,7 +4435,7 @@ as $$
             select count(distinct i.profile_id) from public.face_index as i
             where i.school = me.school
               and i.gender = case me.gender when 'male' then 'female' when 'female' then 'male' end
-              and i.profile_id <> all (array(select automatch.hidden_from(me.id)))
+              and i.profile_id <> all (array(select automatch.excluded_profile_ids(me.id)))
         )),
         (
             select count(*)::integer from (
@@ -4491,7 +4491,7 @@ begin
         return;
     end if;
     v_half := v_asked.embedding::halfvec;
-    v_hidden := array(select automatch.hidden_from(v_asked.id));
+    v_hidden := array(select automatch.excluded_profile_ids(v_asked.id));
     select count(distinct i.profile_id) into v_count
     from public.face_index as i
     where i.school = v_asked.school
@@ -4566,7 +4566,7 @@ declare
 begin
     -- NaN is greater than any number here.
     if p_threshold is null or not (p_threshold > 0 and p_threshold < 1) then
-        perform automatch.refuse('input_invalid', 'A threshold is a similarity between 0 and 1, such as 0.4.');
+        perform automatch.raise_error('input_invalid', 'A threshold is a similarity between 0 and 1, such as 0.4.');
     end if;
     select s.threshold into v_before from public.match_settings as s for update;
     update public.match_settings set threshold = p_threshold;
@@ -4643,7 +4643,7 @@ begin
     order by p.id
     for share;
     update automatch.reruns
-    set last_face_id = v_faces[cardinality(v_faces)], queued = queued + automatch.search_again(v_faces)
+    set last_face_id = v_faces[cardinality(v_faces)], queued = queued + automatch.enqueue_searches(v_faces)
     where id = v_rerun.id;
     return cardinality(v_faces);
 end
@@ -4845,7 +4845,7 @@ create table automatch.search_audits (
 comment on table automatch.search_audits is 'Searches that were made again by brute force, and what came of it.';
 create index search_audits_recorded_idx on automatch.search_audits (recorded_at);
 
-create function automatch.search_by_force(
+create function automatch.brute_force_search(
     p_embedding vector,
     p_school text,
     p_gender text,
@@ -4877,7 +4877,7 @@ as $$
     order by b.cosine desc, b.id
     limit p_count
 $$;
-comment on function automatch.search_by_force(vector, text, text, uuid[], double precision, integer) is
+comment on function automatch.brute_force_search(vector, text, text, uuid[], double precision, integer) is
     'What find_candidates() has to find, without its tables, its half precision and its plan.';
 
 create function automatch.is_audited(p_job_id uuid)
@@ -4919,8 +4919,8 @@ begin
         cross join lateral (
             select case p.gender when 'male' then 'female' else 'male' end as gender
         ) as g
-        left join lateral automatch.search_by_force(
-            f.embedding, p.school, g.gender, array(select automatch.hidden_from(p.id)) || p.id,
+        left join lateral automatch.brute_force_search(
+            f.embedding, p.school, g.gender, array(select automatch.excluded_profile_ids(p.id)) || p.id,
             coalesce(new.threshold, s.threshold), s.match_count
         ) as e on true
         where p.id = new.user_id and p.school is not null and p.gender is not null
@@ -5108,7 +5108,7 @@ begin
     -- A feed in which one number changes is told all that was scored with it, in its old order:
     -- told alone, the changed ones would end up above better and newer ones.
     shown as (
-        select e.profile_id, e.other_profile_id, e.pos,
+        select e.profile_id, e.other_profile_id, e.position,
             bool_or(s.looks_other) over (partition by e.profile_id) as is_told
         from scored as s
         cross join lateral (
@@ -5120,19 +5120,19 @@ begin
             and e.match_id = s.id
     ),
     placed as (
-        select s.*, row_number() over (partition by s.profile_id order by s.pos) as step
+        select s.*, row_number() over (partition by s.profile_id order by s.position) as step
         from shown as s
         where s.is_told
     ),
     heads as (
-        update automatch.feed_heads as h
-        set last_pos = h.last_pos + c.entries
+        update automatch.feed_counters as h
+        set last_position = h.last_position + c.entries
         from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
         where h.profile_id = c.profile_id
-        returning h.profile_id, h.last_pos - c.entries as before
+        returning h.profile_id, h.last_position - c.entries as before
     )
     update automatch.feed_entries as e
-    set pos = h.before + p.step
+    set position = h.before + p.step
     from placed as p
     join heads as h on h.profile_id = p.profile_id
     where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
@@ -5147,7 +5147,7 @@ comment on function public.rescore_matches(integer) is
     'at; call it again until that is 0.';
 
 -- Who may see whom, and what a person reads and does in their feed.
-create function automatch.hidden_from(p_profile_id uuid)
+create function automatch.excluded_profile_ids(p_profile_id uuid)
 returns setof uuid
 language sql
 stable
@@ -5171,7 +5171,7 @@ as $$
     where s.profile_b_id = p_profile_id and s.state <> 'dismissed'
       and not (select m.match_same_person from public.match_settings as m)
 $$;
-comment on function automatch.hidden_from(uuid) is
+comment on function automatch.excluded_profile_ids(uuid) is
     'People a person neither sees nor is shown to: dismissed or blocked, by either of the two, or another '
     'account of theirs where match_settings says that those do not match.';
 
@@ -5192,7 +5192,7 @@ as $$
             and other.discoverable
         where me.id = p_viewer_id
           and other.id = p_other_id
-          and other.id not in (select automatch.hidden_from(p_viewer_id))
+          and other.id not in (select automatch.excluded_profile_ids(p_viewer_id))
     )
 $$;
 comment on function automatch.may_see(uuid, uuid) is
@@ -5206,7 +5206,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
 
-create function automatch.keep_both(p_profile_id uuid, p_other_profile_id uuid)
+create function automatch.lock_both_profiles(p_profile_id uuid, p_other_profile_id uuid)
 returns void
 language plpgsql
 security definer
@@ -5221,11 +5221,11 @@ begin
             for key share
         ) as kept
     ) < 2 then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
 end
 $$;
-comment on function automatch.keep_both(uuid, uuid) is
+comment on function automatch.lock_both_profiles(uuid, uuid) is
     'Neither of the two is erased before this transaction ends; refuses when one is already.';
 
 create function public.dismiss_match(p_match_id uuid)
@@ -5242,9 +5242,9 @@ begin
     from public.matches as m
     where m.id = p_match_id and automatch.uid() in (m.profile_a_id, m.profile_b_id);
     if not found then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.keep_both(automatch.uid(), v_other);
+    perform automatch.lock_both_profiles(automatch.uid(), v_other);
     insert into public.match_dismissals (profile_id, other_profile_id)
     values (automatch.uid(), v_other) on conflict do nothing;
     perform automatch.refresh_feeds(automatch.uid(), v_other);
@@ -5263,16 +5263,16 @@ begin
         select from automatch.feed_entries as e
         where e.profile_id = automatch.uid() and e.other_profile_id = p_profile_id
     ) then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.keep_both(automatch.uid(), p_profile_id);
+    perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     insert into public.profile_blocks (profile_id, blocked_profile_id)
     values (automatch.uid(), p_profile_id) on conflict do nothing;
     perform automatch.refresh_feeds(automatch.uid(), p_profile_id);
 end
 $$;
 
-create function automatch.show_again(p_other_profile_id uuid)
+create function automatch.unhide_profile(p_other_profile_id uuid)
 returns void
 language plpgsql
 volatile
@@ -5283,10 +5283,10 @@ begin
     perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
     -- The caller's own photos alone: jobs of the other would tell them that something happened.
     -- A match is one row for both, so this finds whatever theirs would.
-    perform automatch.search_again_for(automatch.uid());
+    perform automatch.enqueue_profile_searches(automatch.uid());
 end
 $$;
-comment on function automatch.show_again(uuid) is
+comment on function automatch.unhide_profile(uuid) is
     'What follows when the caller no longer hides a person: old matches come back, and new photos are compared.';
 
 create function public.unblock_profile(p_profile_id uuid)
@@ -5298,13 +5298,13 @@ as $$
 begin
     -- A job takes this lock too; taken after the feeds it would be out of order.
     perform from public.profiles as p where p.id = automatch.uid() for share;
-    perform automatch.keep_both(automatch.uid(), p_profile_id);
+    perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.profile_blocks
     where profile_id = automatch.uid() and blocked_profile_id = p_profile_id;
     if not found then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.show_again(p_profile_id);
+    perform automatch.unhide_profile(p_profile_id);
 end
 $$;
 comment on function public.unblock_profile(uuid) is
@@ -5318,18 +5318,18 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = automatch.uid() for share;
-    perform automatch.keep_both(automatch.uid(), p_profile_id);
+    perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.match_dismissals
     where profile_id = automatch.uid() and other_profile_id = p_profile_id;
     if not found then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.show_again(p_profile_id);
+    perform automatch.unhide_profile(p_profile_id);
 end
 $$;
 comment on function public.undo_dismissal(uuid) is 'Undo dismiss_match(), for all matches with a person.';
 
-create function public.hidden_people()
+create function public.list_hidden_profiles()
 returns table (profile_id uuid, name text, is_blocked boolean, is_dismissed boolean, since timestamptz)
 language sql
 stable
@@ -5356,7 +5356,7 @@ as $$
     order by max(h.created_at) desc, h.profile_id
     limit 100
 $$;
-comment on function public.hidden_people() is
+comment on function public.list_hidden_profiles() is
     'Whom the caller blocked or dismissed, newest first. Who hid from the caller is told to nobody.';
 
 create function public.last_match_number()
@@ -5366,7 +5366,7 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce((select h.last_match from automatch.feed_heads as h
+    select coalesce((select h.last_match from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)
 $$;
 comment on function public.last_match_number() is 'The highest number of a match of the caller.';
@@ -5383,7 +5383,7 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
     select n.number, n.id
-    from automatch.feed_heads as h
+    from automatch.feed_counters as h
     cross join lateral (
         select m.number, m.id
         from public.faces as f
@@ -5408,39 +5408,39 @@ comment on function public.matches_after(bigint, integer) is
 -- A person's feed is a list of people, each at a position. Whoever writes into it
 -- first locks the person's head until commit, so positions are without gaps and in
 -- the order of commits: a reader that has seen position n has seen everything below.
-create table automatch.feed_heads (
+create table automatch.feed_counters (
     profile_id uuid primary key references public.profiles (id) on delete cascade,
-    last_pos bigint not null default 0,
+    last_position bigint not null default 0,
     last_match bigint not null default 0
 );
-comment on column automatch.feed_heads.last_match is 'The highest number of a match of this person.';
+comment on column automatch.feed_counters.last_match is 'The highest number of a match of this person.';
 create table automatch.feed_entries (
-    profile_id uuid not null references automatch.feed_heads (profile_id) on delete cascade,
+    profile_id uuid not null references automatch.feed_counters (profile_id) on delete cascade,
     other_profile_id uuid not null,
-    pos bigint not null,
+    position bigint not null,
     match_id uuid,
     created_at timestamptz not null default automatch.now(),
     primary key (profile_id, other_profile_id),
-    constraint position_is_unique unique (profile_id, pos)
+    constraint position_is_unique unique (profile_id, position)
 );
 comment on column automatch.feed_entries.match_id is
     'The best match of the two; null when none is left, so that open pages take the card away.';
 
-create function automatch.open_feed()
+create function automatch.create_feed_counter()
 returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into automatch.feed_heads (profile_id) values (new.id) on conflict do nothing;
+    insert into automatch.feed_counters (profile_id) values (new.id) on conflict do nothing;
     return null;
 end
 $$;
 
-create trigger profiles_open_feed
+create trigger profiles_create_feed_counter
 after insert on public.profiles
-for each row execute function automatch.open_feed();
+for each row execute function automatch.create_feed_counter();
 
 -- Who locks more than one thing does it in this order, so that nobody waits in a
 -- circle: profile (for update: only one), feed heads (by id), faces (by id), jobs (by id).
@@ -5451,13 +5451,13 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select h.profile_id from automatch.feed_heads as h
+    select h.profile_id from automatch.feed_counters as h
     where h.profile_id = any (p_profile_ids)
     order by h.profile_id
     for no key update
 $$;
 
-create function automatch.put_in_feeds(p_match_ids uuid[])
+create function automatch.publish_matches(p_match_ids uuid[])
 returns void
 language plpgsql
 security definer
@@ -5480,7 +5480,7 @@ begin
     set number = nextval('automatch.match_numbers')
     where m.id = any (p_match_ids)
       and exists (
-          select from automatch.feed_heads as h
+          select from automatch.feed_counters as h
           where h.profile_id in (m.profile_a_id, m.profile_b_id) and h.last_match >= m.number
       );
 
@@ -5526,18 +5526,18 @@ begin
         group by c.profile_id
     ),
     heads as (
-        update automatch.feed_heads as h
-        set last_pos = h.last_pos + g.entries, last_match = greatest(h.last_match, g.last_match)
+        update automatch.feed_counters as h
+        set last_position = h.last_position + g.entries, last_match = greatest(h.last_match, g.last_match)
         from grown as g
         where h.profile_id = g.profile_id
-        returning h.profile_id, h.last_pos - g.entries as before
+        returning h.profile_id, h.last_position - g.entries as before
     )
-    insert into automatch.feed_entries (profile_id, other_profile_id, pos, match_id, created_at)
+    insert into automatch.feed_entries (profile_id, other_profile_id, position, match_id, created_at)
     select p.profile_id, p.other_profile_id, h.before + p.step, p.id, v_now
     from placed as p
     join heads as h on h.profile_id = p.profile_id
     on conflict (profile_id, other_profile_id)
-        do update set pos = excluded.pos, match_id = excluded.match_id, created_at = excluded.created_at;
+        do update set position = excluded.position, match_id = excluded.match_id, created_at = excluded.created_at;
 
     perform pg_catalog.pg_notify('automatch_feed', '');
 end
@@ -5562,18 +5562,18 @@ begin
     limit 1;
     foreach v_side in array array[p_profile_id, p_other_profile_id] loop
         with moved as (
-            update automatch.feed_heads as h
-            set last_pos = h.last_pos + 1
+            update automatch.feed_counters as h
+            set last_position = h.last_position + 1
             where h.profile_id = v_side
               and exists (
                   select from automatch.feed_entries as e
                   where e.profile_id = v_side
                     and e.other_profile_id in (p_profile_id, p_other_profile_id)
               )
-            returning h.last_pos
+            returning h.last_position
         )
         update automatch.feed_entries as e
-        set pos = moved.last_pos, match_id = v_match_id, created_at = automatch.now()
+        set position = moved.last_position, match_id = v_match_id, created_at = automatch.now()
         from moved
         where e.profile_id = v_side
           and e.other_profile_id in (p_profile_id, p_other_profile_id);
@@ -5621,7 +5621,7 @@ create function public.feed_page(
     p_before bigint default null, p_after bigint default null, p_limit integer default 20
 )
 returns table (
-    pos bigint,
+    "position" bigint,
     match_id uuid,
     profile_id uuid,
     name text,
@@ -5638,7 +5638,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select
-        e.pos, m.id, e.other_profile_id, p.name, p.school,
+        e.position, m.id, e.other_profile_id, p.name, p.school,
         case when m.profile_a_id = e.other_profile_id then m.face_a_id else m.face_b_id end,
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
         -- A person never sees the exact value: enough of those rebuild a template.
@@ -5649,13 +5649,13 @@ as $$
         on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
     left join public.profiles as p on p.id = e.other_profile_id and m.id is not null
     where e.profile_id = (select automatch.uid())
-      and (p_before is null or e.pos < p_before)
-      and (p_after is null or e.pos > p_after)
+      and (p_before is null or e.position < p_before)
+      and (p_after is null or e.position > p_after)
       -- Who pages back needs no news of what has gone.
       and (m.id is not null or p_after is not null)
     order by
-        case when p_after is null then e.pos end desc,
-        case when p_after is not null then e.pos end
+        case when p_after is null then e.position end desc,
+        case when p_after is not null then e.position end
     limit least(greatest(p_limit, 1), 100)
 $$;
 comment on function public.feed_page(bigint, bigint, integer) is
@@ -5669,21 +5669,21 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce((select h.last_pos from automatch.feed_heads as h
+    select coalesce((select h.last_position from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)
 $$;
 comment on function public.feed_position() is 'The newest position of the caller''s feed.';
 
-create function public.feed_marks(p_profile_ids uuid[])
-returns table (profile_id uuid, last_pos bigint, jobs_mark bigint)
+create function public.feed_versions(p_profile_ids uuid[])
+returns table (profile_id uuid, last_position bigint, jobs_version bigint)
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
     -- The number of the last match too: one that a feed does not show is news to a subscriber.
-    select h.profile_id, h.last_pos, coalesce(jobs.mark, 0) + h.last_match
-    from automatch.feed_heads as h
+    select h.profile_id, h.last_position, coalesce(jobs.mark, 0) + h.last_match
+    from automatch.feed_counters as h
     cross join lateral (
         -- The token changes with every claim: a job may fail, be tried anew and fail alike between two looks.
         select sum(
@@ -5698,7 +5698,7 @@ as $$
     ) as jobs
     where h.profile_id = any (p_profile_ids)
 $$;
-comment on function public.feed_marks(uuid[]) is
+comment on function public.feed_versions(uuid[]) is
     'What changes when a feed or the last jobs of a person change: how a server with many readers '
     'learns whom to wake, and nothing else.';
 
@@ -5707,7 +5707,7 @@ comment on function public.feed_marks(uuid[]) is
 -- What a Supabase project's Realtime server publishes.
 
 -- New matches over Supabase Realtime, where a project has it.
-create function automatch.publish_matches()
+create function automatch.add_matches_to_realtime()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -5727,19 +5727,19 @@ begin
 exception
     when insufficient_privilege then
         raise warning 'matches is not published: % does not own the publication supabase_realtime', current_user
-            using hint = 'Its owner can run: select automatch.publish_matches()';
+            using hint = 'Its owner can run: select automatch.add_matches_to_realtime()';
 end
 $$;
-comment on function automatch.publish_matches() is
+comment on function automatch.add_matches_to_realtime() is
     'Add matches to the publication that Supabase Realtime reads, where there is one. May be called again.';
 
-select automatch.publish_matches();
+select automatch.add_matches_to_realtime();
 
 -- 53_profile_changes.sql
 
 -- What follows when a person moves, pauses, comes back or is erased.
 
-create function automatch.lock_feeds_around(p_profile_id uuid)
+create function automatch.lock_related_feeds(p_profile_id uuid)
 returns void
 language plpgsql
 volatile
@@ -5771,7 +5771,7 @@ begin
     end loop;
 end
 $$;
-comment on function automatch.lock_feeds_around(uuid) is
+comment on function automatch.lock_related_feeds(uuid) is
     'Lock the feed of a person and the feeds that show them; the profile must be locked already.';
 
 create function automatch.lock_for_erasing(p_profile_id uuid)
@@ -5783,7 +5783,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = p_profile_id for update;
-    perform automatch.lock_feeds_around(p_profile_id);
+    perform automatch.lock_related_feeds(p_profile_id);
     perform from public.faces as f where f.profile_id = p_profile_id order by f.id for update;
     perform from public.match_jobs as j where j.user_id = p_profile_id order by j.id for update;
 end
@@ -5807,7 +5807,7 @@ create trigger profiles_erased
 before delete on public.profiles
 for each row execute function automatch.profile_erased();
 
-create function automatch.search_again(p_face_ids uuid[])
+create function automatch.enqueue_searches(p_face_ids uuid[])
 returns integer
 language plpgsql
 volatile
@@ -5830,7 +5830,7 @@ begin
           and automatch.has_consent(p.id)
         order by f.id
     );
-    perform automatch.heed_pauses();
+    perform automatch.lock_pauses_shared();
     -- In the order of locks, and no others below: queued one by one, jobs would be locked as the photos
     -- stand, across the order in which a worker ends a batch.
     v_open := array(
@@ -5843,7 +5843,7 @@ begin
     -- nothing now, and the job is back in its place, as if it had been released.
     update public.match_jobs as j
     set status = 'pending', attempts = j.attempts - 1, lease_token = j.lease_token + 1,
-        deferred = exists (select from automatch.paused_schools as s where s.school = j.school),
+        scheduled = exists (select from automatch.paused_schools as s where s.school = j.school),
         run_at = automatch.now(), lease_expires_at = null, worker_id = null
     where j.id = any (v_open) and j.status = 'processing';
     if found then
@@ -5861,18 +5861,18 @@ begin
     return cardinality(v_faces);
 end
 $$;
-comment on function automatch.search_again(uuid[]) is
+comment on function automatch.enqueue_searches(uuid[]) is
     'Queue photos for another search, behind all uploads; one that is being searched for starts over. '
     'How many there are.';
 
-create function automatch.search_again_for(p_profile_id uuid)
+create function automatch.enqueue_profile_searches(p_profile_id uuid)
 returns integer
 language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select automatch.search_again(array(
+    select automatch.enqueue_searches(array(
         -- A job each, and never two open ones of one photo: whoever changes their mind all day
         -- queues no more than this.
         select f.id from public.faces as f
@@ -5881,7 +5881,7 @@ as $$
         limit 100
     ))
 $$;
-comment on function automatch.search_again_for(uuid) is
+comment on function automatch.enqueue_profile_searches(uuid) is
     'Queue the photos of a person for another search; the profile and its feed are locked first.';
 
 create function automatch.profile_moves()
@@ -5892,7 +5892,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Before the row is written: its foreign keys go on to lock faces, which come after feeds.
-    perform automatch.lock_feeds_around(new.id);
+    perform automatch.lock_related_feeds(new.id);
     return new;
 end
 $$;
@@ -5925,7 +5925,7 @@ begin
         join public.profiles as o on o.id = e.other_profile_id
         where e.profile_id = new.id
           and e.match_id is not null
-          and e.other_profile_id not in (select automatch.hidden_from(new.id))
+          and e.other_profile_id not in (select automatch.excluded_profile_ids(new.id))
     ),
     changed as (
         select new.id as profile_id, p.other_id as other_profile_id from pairs as p
@@ -5936,20 +5936,20 @@ begin
     ),
     placed as (
         select e.profile_id, e.other_profile_id,
-            row_number() over (partition by e.profile_id order by e.pos) as step
+            row_number() over (partition by e.profile_id order by e.position) as step
         from changed as c
         join automatch.feed_entries as e
             on e.profile_id = c.profile_id and e.other_profile_id = c.other_profile_id
     ),
     heads as (
-        update automatch.feed_heads as h
-        set last_pos = h.last_pos + c.entries
+        update automatch.feed_counters as h
+        set last_position = h.last_position + c.entries
         from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
         where h.profile_id = c.profile_id
-        returning h.profile_id, h.last_pos - c.entries as before
+        returning h.profile_id, h.last_position - c.entries as before
     )
     update automatch.feed_entries as e
-    set pos = h.before + p.step
+    set position = h.before + p.step
     from placed as p
     join heads as h on h.profile_id = p.profile_id
     where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
@@ -5962,7 +5962,7 @@ begin
         or (new.discoverable and not old.discoverable)
         or (new.profile_type = 'user' and old.profile_type <> 'user')
     then
-        perform automatch.search_again_for(new.id);
+        perform automatch.enqueue_profile_searches(new.id);
     end if;
     return null;
 end
@@ -6008,14 +6008,14 @@ comment on table automatch.suspected_duplicates is
 create index suspected_duplicates_b_idx on automatch.suspected_duplicates (profile_b_id);
 create index suspected_duplicates_state_idx on automatch.suspected_duplicates (state, u);
 
-create table automatch.same_person_checks (
+create table automatch.duplicate_checks (
     face_id uuid primary key references public.faces (id) on delete cascade,
     queued_at timestamptz not null default automatch.now()
 );
-comment on table automatch.same_person_checks is 'Photos that are still to be compared with all of their school.';
-create index same_person_checks_queued_idx on automatch.same_person_checks (queued_at);
+comment on table automatch.duplicate_checks is 'Photos that are still to be compared with all of their school.';
+create index duplicate_checks_queued_idx on automatch.duplicate_checks (queued_at);
 
-create function automatch.queue_same_person_check()
+create function automatch.queue_duplicate_check()
 returns trigger
 language plpgsql
 security definer
@@ -6023,7 +6023,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Not "do nothing": a check that is under way may have read the embedding before this one.
-    insert into automatch.same_person_checks (face_id) values (new.face_id)
+    insert into automatch.duplicate_checks (face_id) values (new.face_id)
     on conflict (face_id) do update set queued_at = excluded.queued_at;
     return null;
 end
@@ -6031,11 +6031,11 @@ $$;
 
 -- Whoever can be found from now on, or somewhere else: a new photo, another model, another school, the
 -- end of a pause.
-create trigger face_index_check_same_person
+create trigger face_index_queue_duplicate_check
 after insert or update of school, gender on public.face_index
-for each row execute function automatch.queue_same_person_check();
+for each row execute function automatch.queue_duplicate_check();
 
-create function automatch.last_photo_gone()
+create function automatch.last_photo_deleted()
 returns trigger
 language plpgsql
 security definer
@@ -6051,11 +6051,11 @@ begin
 end
 $$;
 
-create trigger faces_last_gone
+create trigger faces_last_deleted
 after delete on public.faces
-for each row execute function automatch.last_photo_gone();
+for each row execute function automatch.last_photo_deleted();
 
-create function automatch.find_same_person(p_face_id uuid, p_count integer)
+create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
 returns table (profile_id uuid, u double precision)
 language plpgsql
 stable
@@ -6111,11 +6111,11 @@ begin
     limit p_count;
 end
 $$;
-comment on function automatch.find_same_person(uuid, integer) is
+comment on function automatch.find_duplicate_accounts(uuid, integer) is
     'Other accounts of the school, of either gender, that look like the person of a photo; closest first. '
     'Simulated people are nobody''s second account.';
 
-create function automatch.without_same_person(p_found automatch.found_face[])
+create function automatch.exclude_duplicates(p_found automatch.found_face[])
 returns automatch.found_face[]
 language sql
 stable
@@ -6140,11 +6140,11 @@ as $$
           )
       )
 $$;
-comment on function automatch.without_same_person(automatch.found_face[]) is
+comment on function automatch.exclude_duplicates(automatch.found_face[]) is
     'What searches found, without those who look like the person who searches, unless an operator said that '
     'they are somebody else.';
 
-create function automatch.match_as_decided(p_ids uuid[])
+create function automatch.apply_duplicate_decisions(p_ids uuid[])
 returns void
 language plpgsql
 volatile
@@ -6162,7 +6162,7 @@ begin
         perform automatch.refresh_feeds(v_pair.profile_a_id, v_pair.profile_b_id);
     end loop;
     -- One of the two is enough: a match is one row for both.
-    perform automatch.search_again(array(
+    perform automatch.enqueue_searches(array(
         select f.id
         from automatch.suspected_duplicates as s
         join public.faces as f on f.profile_id = s.profile_a_id
@@ -6171,11 +6171,11 @@ begin
     ));
 end
 $$;
-comment on function automatch.match_as_decided(uuid[]) is
+comment on function automatch.apply_duplicate_decisions(uuid[]) is
     'Take the cards of suspected pairs out of both feeds or bring them back, and search again for those who '
-    'may match again. Profiles and feeds are locked first: see lock_pairs().';
+    'may match again. Profiles and feeds are locked first: see lock_duplicate_pairs().';
 
-create function automatch.lock_pairs(p_ids uuid[])
+create function automatch.lock_duplicate_pairs(p_ids uuid[])
 returns void
 language plpgsql
 volatile
@@ -6192,10 +6192,10 @@ begin
     perform automatch.lock_feeds(v_people);
 end
 $$;
-comment on function automatch.lock_pairs(uuid[]) is
+comment on function automatch.lock_duplicate_pairs(uuid[]) is
     'Lock the people of suspected pairs and their feeds; the rows of the pairs come after those.';
 
-create function public.look_for_same_person(p_most integer default 20, out checked integer, out flagged integer)
+create function public.detect_duplicates(p_most integer default 20, out checked integer, out flagged integer)
 language plpgsql
 volatile
 security definer
@@ -6211,14 +6211,14 @@ begin
     checked := 0;
     flagged := 0;
     -- Nobody waits for this, so it waits for everybody.
-    if exists (select from public.match_jobs as j where j.status = 'pending' and not j.deferred) then
+    if exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then
         return;
     end if;
     v_faces := array(
         select due.face_id
         from (
             select c.face_id
-            from automatch.same_person_checks as c
+            from automatch.duplicate_checks as c
             join public.faces as f on f.id = c.face_id
             join public.profiles as p on p.id = f.profile_id
             order by c.queued_at, c.face_id
@@ -6244,10 +6244,10 @@ begin
         from unnest(v_faces) as face (id)
         join public.faces as f on f.id = face.id
         -- Five say as much as fifty.
-        cross join lateral automatch.find_same_person(f.id, 5) as s
+        cross join lateral automatch.find_duplicate_accounts(f.id, 5) as s
         order by least(f.profile_id, s.profile_id), greatest(f.profile_id, s.profile_id), s.u
     ) as near;
-    delete from automatch.same_person_checks as c where c.face_id = any (v_faces);
+    delete from automatch.duplicate_checks as c where c.face_id = any (v_faces);
     if v_pairs is null then
         return;
     end if;
@@ -6281,11 +6281,11 @@ begin
     select array_agg(w.id) filter (where w.is_new) into v_new from written as w;
     flagged := coalesce(cardinality(v_new), 0);
     if flagged > 0 and not v_matches then
-        perform automatch.match_as_decided(v_new);
+        perform automatch.apply_duplicate_decisions(v_new);
     end if;
 end
 $$;
-comment on function public.look_for_same_person(integer) is
+comment on function public.detect_duplicates(integer) is
     'Compare some photos with all of their school and write down who looks like one person; nothing while a '
     'job waits for its turn. How many photos were compared, and how many pairs are new.';
 
@@ -6323,12 +6323,12 @@ declare
     v_actor text := left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200);
 begin
     if p_state is null or p_state not in ('open', 'dismissed', 'confirmed') then
-        perform automatch.refuse('input_invalid', 'A suspicion is open, dismissed or confirmed.');
+        perform automatch.raise_error('input_invalid', 'A suspicion is open, dismissed or confirmed.');
     end if;
-    perform automatch.lock_pairs(array[p_id]);
+    perform automatch.lock_duplicate_pairs(array[p_id]);
     select s.state into v_before from automatch.suspected_duplicates as s where s.id = p_id for update;
     if not found then
-        perform automatch.refuse('not_found', 'There is no such pair; one of the two may have left.');
+        perform automatch.raise_error('not_found', 'There is no such pair; one of the two may have left.');
     end if;
     if v_before = p_state then
         return;
@@ -6339,7 +6339,7 @@ begin
         decided_by = case when p_state <> 'open' then v_actor end
     where id = p_id;
     if not (select s.match_same_person from public.match_settings as s) then
-        perform automatch.match_as_decided(array[p_id]);
+        perform automatch.apply_duplicate_decisions(array[p_id]);
     end if;
     -- Without the people: the log outlives them.
     perform automatch.audit(p_actor, 'same_person', jsonb_build_object(
@@ -6371,7 +6371,7 @@ declare
     v_ids uuid[];
 begin
     if p_match is null then
-        perform automatch.refuse('input_invalid', 'Say true or false: whether two accounts of one person match.');
+        perform automatch.raise_error('input_invalid', 'Say true or false: whether two accounts of one person match.');
     end if;
     select s.match_same_person into v_before from public.match_settings as s for update;
     if v_before = p_match then
@@ -6385,9 +6385,9 @@ begin
         join public.profiles as b on b.id = s.profile_b_id and b.gender <> a.gender
         where s.state <> 'dismissed'
     );
-    perform automatch.lock_pairs(v_ids);
+    perform automatch.lock_duplicate_pairs(v_ids);
     update public.match_settings set match_same_person = p_match;
-    perform automatch.match_as_decided(v_ids);
+    perform automatch.apply_duplicate_decisions(v_ids);
     perform automatch.audit(p_actor, 'match_same_person', jsonb_build_object('match', p_match));
 end
 $$;
@@ -6435,7 +6435,7 @@ create trigger imported_people_erased
 after delete on automatch.imported_people
 for each row execute function automatch.imported_person_erased();
 
-create function automatch.account_of(p_email text)
+create function automatch.find_account(p_email text)
 returns uuid
 language plpgsql
 stable
@@ -6446,7 +6446,7 @@ begin
     return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
 end
 $$;
-comment on function automatch.account_of(text) is 'Whose account this address is; null when nobody''s.';
+comment on function automatch.find_account(text) is 'Whose account this address is; null when nobody''s.';
 
 create function automatch.import_account(p_email text)
 returns uuid
@@ -6455,7 +6455,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_id uuid := automatch.account_of(p_email);
+    v_id uuid := automatch.find_account(p_email);
     v_email_sha256 text := automatch.text_sha256(lower(p_email));
 begin
     if exists (select from automatch.imported_people as i where i.profile_id = v_id) then
@@ -6463,12 +6463,12 @@ begin
     end if;
     if v_id is null then
         if exists (select from automatch.import_erasures as e where e.email_sha256 = v_email_sha256) then
-            perform automatch.refuse(
+            perform automatch.raise_error(
                 'consent_required', 'This person erased their account after an import; only they can come back.'
             );
         end if;
         if to_regprocedure('auth.create_user(text, text, jsonb)') is null then
-            perform automatch.refuse(
+            perform automatch.raise_error(
                 'input_invalid', 'Make the account in Supabase first; an import fills it in while it is unused.'
             );
         end if;
@@ -6480,7 +6480,7 @@ begin
             where p.id = v_id and (p.name, p.school, p.gender, p.birth_date) is distinct from (null, null, null, null)
         )
     then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'email_taken', 'This person has an account of their own; they add their photos themselves.'
         );
     end if;
@@ -6503,7 +6503,7 @@ begin
     select f.* into v_face
     from public.faces as f
     join automatch.imported_people as i on i.profile_id = f.profile_id
-    where f.profile_id = automatch.account_of(p_email) and f.image_sha256 = p_image_sha256;
+    where f.profile_id = automatch.find_account(p_email) and f.image_sha256 = p_image_sha256;
     if not found then
         return false;
     end if;
@@ -6542,10 +6542,10 @@ declare
 begin
     select t.* into v_text from public.consent_texts as t where t.version = p_consent_version;
     if not found then
-        perform automatch.refuse('input_invalid', 'consent_version names no consent text of this installation.');
+        perform automatch.raise_error('input_invalid', 'consent_version names no consent text of this installation.');
     end if;
     if p_consent_at is null or p_consent_at > automatch.now() or coalesce(btrim(p_consent_evidence), '') = '' then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'consent_required', 'Tell when this person consented (consent_at) and where the proof lies (consent_evidence).'
         );
     end if;
@@ -6561,14 +6561,14 @@ begin
     if (v_profile.gender, v_profile.birth_date) is distinct from (p_gender, p_birth_date)
         or lower(v_profile.name) is distinct from lower(btrim(p_name))
     then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'email_taken', 'This address was imported with another name, gender or birth date: it is somebody else''s.'
         );
     end if;
     select c.action into v_last_action
     from public.biometric_consents as c where c.profile_id = v_id order by c.id desc limit 1;
     if v_last_action = 'withdrawn' then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'consent_required', 'This person withdrew their consent; only they can give it again.'
         );
     elsif v_last_action is null then
@@ -6577,7 +6577,7 @@ begin
     end if;
     -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
     if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
-        perform automatch.refuse('input_invalid', 'A photo lies where the id of its face says.');
+        perform automatch.raise_error('input_invalid', 'A photo lies where the id of its face says.');
     end if;
     insert into public.faces (id, profile_id, image_path, image_sha256)
     values (p_face_id, v_id, p_image_path, p_image_sha256)
@@ -6612,7 +6612,7 @@ as $$
 $$;
 comment on function public.count_import_jobs(uuid) is 'Photos of a run, and how many of them are still to be looked at.';
 
-create function public.list_import_refusals(p_import_id uuid, p_after_row integer, p_limit integer)
+create function public.list_import_failures(p_import_id uuid, p_after_row integer, p_limit integer)
 returns table (row_number integer, code text, message text)
 language sql
 stable
@@ -6632,7 +6632,7 @@ as $$
     order by i.row_number
     limit p_limit
 $$;
-comment on function public.list_import_refusals(uuid, integer, integer) is
+comment on function public.list_import_failures(uuid, integer, integer) is
     'Rows whose photo could not be used, in their order; asked for page by page.';
 
 create function public.finish_import(p_import_id uuid, p_actor text default null)
@@ -6723,7 +6723,7 @@ $function$;
 comment on function automatch.match_generator_command(text) is
     'The command of the job process-match-jobs, for the address of POST /functions/v1/match-generator.';
 
-create function automatch.keep_match_schedule(p_url text)
+create function automatch.ensure_match_schedule(p_url text)
 returns text
 language plpgsql
 volatile
@@ -6761,7 +6761,7 @@ begin
     return 'kept';
 end
 $$;
-comment on function automatch.keep_match_schedule(text) is
+comment on function automatch.ensure_match_schedule(text) is
     'Make the two jobs of the guide, once: whoever unschedules them keeps them unscheduled. Later only the address of our '
     'own command follows the server. made, moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
 
@@ -6776,14 +6776,14 @@ set enable_seqscan = off
 as $$
     (
         select j.id from public.match_jobs as j
-        where j.status = 'pending' and not j.deferred
-        order by j.pos
+        where j.status = 'pending' and not j.scheduled
+        order by j.position
         limit p_limit
     )
     union all
     (
         select j.id from public.match_jobs as j
-        where j.status = 'pending' and j.deferred and j.run_at <= (select automatch.now())
+        where j.status = 'pending' and j.scheduled and j.run_at <= (select automatch.now())
         order by j.run_at
         limit p_limit
     )
@@ -6799,7 +6799,7 @@ $$;
 comment on function public.list_due_match_jobs(integer) is
     'Jobs that wait for a worker, in their order. Those of a paused queue too; those of a paused school not.';
 
-create function public.follow_match_jobs(p_job_ids uuid[])
+create function public.get_match_job_progress(p_job_ids uuid[])
 returns table (open integer, matches integer, paused boolean, worker_is_alive boolean)
 language sql
 volatile
@@ -6811,7 +6811,7 @@ as $$
         -- What was erased with its photo, or put off after a failure, is nothing to wait for.
         count(*) filter (
             where j.status = 'processing'
-               or j.status = 'pending' and (not j.deferred or j.run_at <= (select automatch.now()))
+               or j.status = 'pending' and (not j.scheduled or j.run_at <= (select automatch.now()))
         )::integer,
         coalesce(sum(j.match_count) filter (where j.status = 'completed'), 0)::integer,
         (select q.paused from automatch.queue_settings as q),
@@ -6822,7 +6822,7 @@ as $$
     from public.match_jobs as j
     where j.id = any (p_job_ids)
 $$;
-comment on function public.follow_match_jobs(uuid[]) is
+comment on function public.get_match_job_progress(uuid[]) is
     'How many of these jobs have not ended, the matches that the others found, whether the queue is paused, and whether '
     'some worker holds a job under a live lease.';
 
@@ -6849,7 +6849,7 @@ begin
         select from automatch.trials as t
         where (new.id = any (t.people)) <> (lower(t.school) = lower(coalesce(new.school, '')))
     ) then
-        perform automatch.refuse('input_invalid', 'This is no school that one can be in.');
+        perform automatch.raise_error('input_invalid', 'This is no school that one can be in.');
     end if;
     return new;
 end
@@ -6960,12 +6960,12 @@ from (values
     ('schema', 'usage', 'anon authenticated service_role automatch_api automatch_worker', 'public extensions'),
     ('sequence', 'usage', 'service_role', 'automatch.match_numbers'),
     ('function', 'execute', 'anon authenticated service_role', '
-        automatch.claims automatch.now automatch.refuse automatch.uid
+        automatch.claims automatch.now automatch.raise_error automatch.uid
     '),
     ('function', 'execute', 'authenticated', '
         public.block_profile public.choose_face public.delete_face public.dismiss_match
         public.erase_account public.explain_match_job public.feed_page public.feed_position
-        public.hidden_people public.last_match_number public.list_schools public.match_pool
+        public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.save_profile
         public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
     '),
@@ -6973,7 +6973,7 @@ from (values
         automatch.caller_may_see
     '),
     ('function', 'execute', 'automatch_api', '
-        public.feed_marks public.follow_match_jobs public.is_trigger_key public.list_due_match_jobs
+        public.feed_versions public.get_match_job_progress public.is_trigger_key public.list_due_match_jobs
     '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
         public.get_search_recall
@@ -6982,21 +6982,21 @@ from (values
         public.cancel_match_jobs public.count_import_jobs public.count_waiting_match_jobs
         public.decide_suspected_duplicate public.end_trials public.find_imported_photo public.finish_import
         public.get_match_job_stats public.get_match_queue public.get_match_same_person
-        public.get_match_threshold public.import_photo public.list_audit_log public.list_import_refusals
+        public.get_match_threshold public.import_photo public.list_audit_log public.list_import_failures
         public.list_match_jobs public.list_suspected_duplicates public.pause_match_jobs
         public.preview_match_thresholds public.prioritize_match_jobs public.requeue_match_job
         public.resume_match_jobs public.retry_failed_match_jobs public.set_match_concurrency
         public.set_match_same_person public.set_match_threshold public.start_trial
     '),
     ('function', 'execute', 'automatch_worker service_role', '
-        public.active_embedding_model public.check_same_person_again public.chosen_face
+        public.active_embedding_model public.recheck_duplicates public.get_chosen_face
         public.claim_match_jobs public.clean_up_search_audits public.cleanup_old_match_jobs
-        public.complete_match_jobs public.drop_unrenewed_matches public.enqueue_reruns
-        public.erase_unanswered_photo public.fail_match_jobs public.fall_asleep public.finish_match_jobs
-        public.look_for_same_person public.preparing_model public.read_search_group public.read_search_jobs
+        public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
+        public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.finish_match_jobs
+        public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs
         public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases
-        public.renew_matches public.rescore_matches public.retry_match_jobs
-        public.seconds_to_next_match_job public.stay_awake public.store_face_embeddings
+        public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs
+        public.seconds_to_next_match_job public.unregister_idle public.store_face_embeddings
         public.store_shadow_embeddings public.sweep_match_jobs public.take_faces_to_embed
     '),
     ('function', 'execute', 'service_role', '
@@ -7018,9 +7018,9 @@ insert into automatch.access_rules (kind, object, grantee, privileges, policy, v
 select 'table', o.object, 'service_role', r.privileges, 'service', 'true'
 from (values
     ('select, insert, update, delete', '
-        automatch.feed_entries automatch.feed_heads automatch.group_indexes automatch.import_erasures
+        automatch.feed_entries automatch.feed_counters automatch.group_indexes automatch.import_erasures
         automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures
-        automatch.queue_settings automatch.reruns automatch.same_person_checks automatch.search_audits
+        automatch.queue_settings automatch.reruns automatch.duplicate_checks automatch.search_audits
         automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.trials
         public.embedding_models public.face_index public.faces public.match_dismissals public.match_jobs
         public.match_settings public.matches public.profile_blocks public.profiles

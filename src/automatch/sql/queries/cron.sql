@@ -51,4 +51,4 @@ where status = 'running'
 delete from cron.job_run_details where start_time < now() - make_interval(days => %(days)s)
 
 -- name: keep_schedule
-select automatch.keep_match_schedule(%(url)s)
+select automatch.ensure_match_schedule(%(url)s)

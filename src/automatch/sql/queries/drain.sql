@@ -6,4 +6,4 @@ select public.list_due_match_jobs(%(limit)s)
 
 -- name: follow
 -- How far these jobs are.
-select open, matches, paused, worker_is_alive from public.follow_match_jobs(%(job_ids)s)
+select open, matches, paused, worker_is_alive from public.get_match_job_progress(%(job_ids)s)

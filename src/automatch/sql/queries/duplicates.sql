@@ -1,6 +1,6 @@
 -- name: look
 -- How many photos were compared with their schools, and how many pairs of accounts are new.
-select checked, flagged from public.look_for_same_person(%(most)s)
+select checked, flagged from public.detect_duplicates(%(most)s)
 
 -- name: list
 -- Closest first; with a null state all.

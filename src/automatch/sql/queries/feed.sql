@@ -1,7 +1,7 @@
 -- name: page
 -- Newest first before a position, or oldest first after one.
 select
-    pos, profile_id, match_id, name, school, face_id, own_face_id, similarity, simulated, created_at
+    position, profile_id, match_id, name, school, face_id, own_face_id, similarity, simulated, created_at
 from public.feed_page(%(before)s, %(after)s, %(limit)s)
 
 -- name: position
@@ -9,7 +9,7 @@ select public.feed_position()
 
 -- name: marks
 -- Changes when a person's feed or jobs change.
-select profile_id, last_pos, jobs_mark from public.feed_marks(%(profile_ids)s)
+select profile_id, last_position, jobs_version from public.feed_versions(%(profile_ids)s)
 
 -- name: dismiss
 select public.dismiss_match(%(match_id)s)
@@ -25,4 +25,4 @@ select public.undo_dismissal(%(profile_id)s)
 
 -- name: hidden
 -- Whom the caller dismissed or blocked, newest first.
-select profile_id, name, is_blocked, is_dismissed, since from public.hidden_people()
+select profile_id, name, is_blocked, is_dismissed, since from public.list_hidden_profiles()

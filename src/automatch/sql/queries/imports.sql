@@ -16,7 +16,7 @@ select photos, open_jobs from public.count_import_jobs(%(import_id)s)
 
 -- name: list_refusals
 select row_number, code, message
-from public.list_import_refusals(%(import_id)s, %(after_row)s, %(limit)s)
+from public.list_import_failures(%(import_id)s, %(after_row)s, %(limit)s)
 
 -- name: finish
 select public.finish_import(%(import_id)s, %(actor)s)

@@ -40,11 +40,11 @@ select public.store_shadow_embeddings(%(model)s, %(face_ids)s, %(embeddings)s, %
 -- name: refuse
 select public.refuse_faces_to_embed(%(model)s, %(face_ids)s, %(codes)s, %(messages)s)
 
--- name: renew_matches
-select public.renew_matches(%(limit)s)
+-- name: rescore_matches_for_model
+select public.rescore_matches_for_model(%(limit)s)
 
 -- name: check_same_person
-select public.check_same_person_again(%(limit)s)
+select public.recheck_duplicates(%(limit)s)
 
 -- name: drop_unrenewed
-select public.drop_unrenewed_matches(%(limit)s)
+select public.delete_unrescored_matches(%(limit)s)

@@ -1,6 +1,6 @@
 -- name: load_queue
 select
-    paused, concurrency, paused_schools, waiting, deferred, processing, expired_leases, workers,
+    paused, concurrency, paused_schools, waiting, scheduled, processing, expired_leases, workers,
     oldest_waiting_s
 from public.get_match_queue()
 
@@ -14,7 +14,7 @@ select
     case when error_code is not null
         then jsonb_build_object('code', error_code, 'message', error_message)
     end as error,
-    created_at, run_at, started_at, completed_at, deferred, solo, worker_id, lease_expires_at,
+    created_at, run_at, started_at, completed_at, scheduled, isolated, worker_id, lease_expires_at,
     threshold, match_count, timings
 from public.list_match_jobs(%(status)s, %(school)s, %(code)s, %(job_ids)s, %(limit)s)
 

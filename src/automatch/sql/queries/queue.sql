@@ -2,9 +2,9 @@
 -- With the model to be seen with; store_embeddings refuses another, should it change meanwhile.
 select
     c.id, c.lease_token as token, c.attempts, c.max_attempts, c.face_id, c.image_path, c.is_embedded,
-    c.solo, c.pos,
+    c.isolated, c.position,
     -- Asked for those alone whose photo is to be looked at.
-    case when not c.is_embedded then public.chosen_face(c.face_id) end as chosen,
+    case when not c.is_embedded then public.get_chosen_face(c.face_id) end as chosen,
     (select public.active_embedding_model()) as model
 from public.claim_match_jobs(
     %(worker_id)s, %(limit)s, make_interval(secs => %(lease_s)s), %(floor)s
@@ -65,9 +65,9 @@ select public.erase_unanswered_photo(make_interval(secs => %(seconds)s))
 -- name: count_waiting
 select public.count_waiting_match_jobs(%(most)s)
 
--- name: fall_asleep
+-- name: register_idle
 -- False: another sleeps already, or a job is being queued this moment.
-select public.fall_asleep()
+select public.register_idle()
 
--- name: stay_awake
-select public.stay_awake()
+-- name: unregister_idle
+select public.unregister_idle()

@@ -21,7 +21,7 @@ left join lateral (
 order by j.jobid
 
 -- name: keep
-select automatch.keep_match_schedule(%(url)s)
+select automatch.ensure_match_schedule(%(url)s)
 
 -- name: find
 -- The job of the guide that starts matching, as this login scheduled it.

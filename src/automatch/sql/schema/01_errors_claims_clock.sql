@@ -34,7 +34,7 @@ set search_path = pg_catalog, pg_temp
 as $$ select nullif(automatch.claims() ->> 'sub', '')::uuid $$;
 comment on function automatch.uid() is 'The person who asks, from the verified token; null for nobody.';
 
-create function automatch.refuse(p_code text, p_message text)
+create function automatch.raise_error(p_code text, p_message text)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -33,10 +33,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.birth_date > (automatch.now() - interval '18 years')::date then
-        perform automatch.refuse('age_not_allowed', 'Auto-Match is for people of 18 years and older.');
+        perform automatch.raise_error('age_not_allowed', 'Auto-Match is for people of 18 years and older.');
     end if;
     if new.birth_date < date '1900-01-01' then
-        perform automatch.refuse('input_invalid', 'birth_date is not the birth date of a living person.');
+        perform automatch.raise_error('input_invalid', 'birth_date is not the birth date of a living person.');
     end if;
     new.updated_at := automatch.now();
     return new;
@@ -72,7 +72,7 @@ begin
     set name = pg_catalog.btrim(p_name), school = v_school, gender = p_gender, birth_date = p_birth_date
     where id = automatch.uid();
     if not found then
-        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+        perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
 end
 $$;
@@ -96,7 +96,7 @@ as $$
 $$;
 comment on function public.list_schools() is 'The schools that most people name, to choose a spelling from.';
 
-create function automatch.school_named(p_school text)
+create function automatch.resolve_school(p_school text)
 returns text
 language plpgsql
 stable
@@ -119,7 +119,7 @@ begin
     limit 1;
     if v_school is null then
         -- A misspelt name would pause nothing, and look as if it had.
-        perform automatch.refuse('input_invalid', 'No profile names this school; check its spelling.');
+        perform automatch.raise_error('input_invalid', 'No profile names this school; check its spelling.');
     end if;
     return v_school;
 end
@@ -136,11 +136,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_discoverable is null then
-        perform automatch.refuse('input_invalid', 'Say true or false: whether others may find you.');
+        perform automatch.raise_error('input_invalid', 'Say true or false: whether others may find you.');
     end if;
     perform from public.profiles as p where p.id = automatch.uid() for no key update;
     if not found then
-        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+        perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
     update public.profiles as p set discoverable = p_discoverable
     where p.id = automatch.uid() and p.discoverable <> p_discoverable;

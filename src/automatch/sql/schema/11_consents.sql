@@ -49,7 +49,7 @@ comment on column public.biometric_consents.given_at is 'When it was given, wher
 comment on column public.biometric_consents.evidence is 'Where the proof of it lies, as the operator wrote.';
 create index biometric_consents_profile_idx on public.biometric_consents (profile_id, id desc);
 
-create function automatch.keep_consent_ledger()
+create function automatch.forbid_consent_changes()
 returns trigger
 language plpgsql
 security definer
@@ -66,13 +66,13 @@ begin
 end
 $$;
 
-create trigger biometric_consents_keep
+create trigger biometric_consents_insert_only
 before update or delete on public.biometric_consents
-for each row execute function automatch.keep_consent_ledger();
+for each row execute function automatch.forbid_consent_changes();
 
-create trigger biometric_consents_keep_all
+create trigger biometric_consents_no_truncate
 before truncate on public.biometric_consents
-for each statement execute function automatch.keep_consent_ledger();
+for each statement execute function automatch.forbid_consent_changes();
 
 create function automatch.lock_consent()
 returns trigger
@@ -124,7 +124,7 @@ begin
     -- `share` waits for changes of discoverable too, which the search copy depends on.
     perform from public.profiles where id = v_profile_id for share;
     if not automatch.has_consent(v_profile_id) then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'consent_required',
             'Give your consent to face matching in your profile before uploading a photo.'
         );
@@ -146,11 +146,11 @@ begin
     -- One consent at a time a person, so that the last one asked for is the last one kept.
     perform from public.profiles where id = automatch.uid() for update;
     if not found then
-        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+        perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
     select t.* into v_current from public.consent_texts as t order by t.published_at desc, t.version desc limit 1;
     if p_granted and p_version is distinct from v_current.version then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'consent_outdated',
             'The consent text has changed; read the current version and consent to that one.'
         );

@@ -25,7 +25,7 @@ begin
 end
 $$;
 
-create function automatch.follow_auth_users()
+create function automatch.link_auth_users()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -45,10 +45,10 @@ begin
     on conflict (id) do nothing;
 end
 $$;
-comment on function automatch.follow_auth_users() is
+comment on function automatch.link_auth_users() is
     'Tie profiles to auth.users, where that table exists (Supabase, or our own stand-in for it).';
 
-select automatch.follow_auth_users();
+select automatch.link_auth_users();
 
 -- Erasing an account, whoever signs people in: Supabase Auth or the stand-in for it.
 create function public.erase_account()
@@ -64,7 +64,7 @@ begin
         select from auth.sessions as s
         where s.id = (automatch.claims() ->> 'session_id')::uuid and s.user_id = v_id
     ) then
-        perform automatch.refuse('token_invalid', 'The access token is not valid; sign in again.');
+        perform automatch.raise_error('token_invalid', 'The access token is not valid; sign in again.');
     end if;
     if pg_catalog.to_regclass('auth.users') is not null then
         delete from auth.users where id = v_id;

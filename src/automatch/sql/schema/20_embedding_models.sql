@@ -86,7 +86,7 @@ begin
         from automatch.similarity_scales as s
         where s.version = new.scale_version and s.model = new.id;
         if not found then
-            perform automatch.refuse('not_found', 'This model has no such version of its scale.');
+            perform automatch.raise_error('not_found', 'This model has no such version of its scale.');
         end if;
     else
         insert into automatch.similarity_scales (model, midpoint, width)
@@ -117,7 +117,7 @@ execute function automatch.model_scaled();
 insert into public.embedding_models
     (id, dimensions, midpoint, width, same_person_u, same_person_same_gender_u, active)
 values ('dlib', 128, 0.482, 0.030, 0.385, 0.32, true);
--- A deferred check that waits would keep the table from being altered again in this transaction.
+-- An unchecked constraint would keep the table from being altered again in this transaction.
 set constraints all immediate;
 
 create function public.add_similarity_scale(
@@ -135,10 +135,10 @@ begin
     -- The same order as whoever writes midpoint and width by hand: the model, then the scale's lock.
     perform from public.embedding_models as m where m.id = p_model for no key update;
     if not found then
-        perform automatch.refuse('not_found', 'There is no such model.');
+        perform automatch.raise_error('not_found', 'There is no such model.');
     end if;
     if not (p_width > 0 and p_width < 2 and p_midpoint > 0 and p_midpoint < 2) then
-        perform automatch.refuse('input_invalid', 'Midpoint and width are distances of unit vectors, between 0 and 2.');
+        perform automatch.raise_error('input_invalid', 'Midpoint and width are distances of unit vectors, between 0 and 2.');
     end if;
     insert into automatch.similarity_scales (model, midpoint, width, fit, actor)
     values (p_model, p_midpoint, p_width, p_fit, p_actor)
@@ -170,7 +170,7 @@ begin
     where s.version = p_version
     for no key update of m;
     if not found then
-        perform automatch.refuse('not_found', 'There is no such version of a scale.');
+        perform automatch.raise_error('not_found', 'There is no such version of a scale.');
     end if;
     update public.embedding_models as m set scale_version = p_version where m.id = v_model;
     perform automatch.audit(p_actor, 'use_scale', jsonb_build_object(
@@ -244,7 +244,7 @@ declare
 begin
     select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
     if not found then
-        perform automatch.refuse('input_invalid', 'embedding_models has no such model: add its row first.');
+        perform automatch.raise_error('input_invalid', 'embedding_models has no such model: add its row first.');
     end if;
     if exists (select from public.embedding_models as m where m.id = p_model and m.active) then
         return 0;
@@ -300,7 +300,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if automatch.has_shadow() then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'input_invalid', 'A change of the model is not over: finish it, go back, or `automatch models retire`.'
         );
     end if;

@@ -107,23 +107,23 @@ declare
 begin
     select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
     if not found then
-        perform automatch.refuse('profile_not_found', 'This profile does not exist any more.');
+        perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
     if not automatch.has_consent(v_profile.id) then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'consent_required',
             'Give your consent to face matching in your profile before uploading a photo.'
         );
     end if;
     if v_profile.school is null or v_profile.gender is null or v_profile.birth_date is null then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'profile_incomplete',
             'Fill in your school, gender and birth date before uploading a photo.'
         );
     end if;
     -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
     if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
-        perform automatch.refuse('input_invalid', 'A photo lies where the id of its face says.');
+        perform automatch.raise_error('input_invalid', 'A photo lies where the id of its face says.');
     end if;
     insert into public.faces (id, profile_id, image_path, image_sha256)
     values (p_face_id, v_profile.id, p_image_path, p_image_sha256)
@@ -152,14 +152,14 @@ $$;
 comment on function public.record_upload(uuid, text, text) is
     'Write the caller''s photo as a face with its job; the same photo again gives the same ids.';
 
-create function public.chosen_face(p_face_id uuid)
+create function public.get_chosen_face(p_face_id uuid)
 returns jsonb
 language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$ select f.chosen_box from public.faces as f where f.id = p_face_id $$;
-comment on function public.chosen_face(uuid) is
+comment on function public.get_chosen_face(uuid) is
     'Which face of a photo its owner chose; null for a photo that did not ask.';
 
 create function public.delete_face(p_face_id uuid)
@@ -172,7 +172,7 @@ begin
     perform automatch.lock_for_erasing(automatch.uid());
     delete from public.faces where id = p_face_id and profile_id = automatch.uid();
     if not found then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
 end
 $$;

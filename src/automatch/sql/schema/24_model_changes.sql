@@ -193,7 +193,7 @@ begin
     select c.* into v_change from automatch.model_changes as c where c.state <> 'retired' for update;
     if found then
         if v_change.model <> p_model or v_change.state = 'active' then
-            perform automatch.refuse('input_invalid', format(
+            perform automatch.raise_error('input_invalid', format(
                 'The change from %s to %s is not over: go back (`automatch models rollback`) or give the '
                 'other model up (`automatch models retire`).', v_change.before, v_change.model
             ));
@@ -202,7 +202,7 @@ begin
         return v_change.id;
     end if;
     if v_before = p_model then
-        perform automatch.refuse('input_invalid', format('%s is in use already.', p_model));
+        perform automatch.raise_error('input_invalid', format('%s is in use already.', p_model));
     end if;
 
     insert into public.embedding_models (
@@ -212,7 +212,7 @@ begin
     on conflict (id) do nothing;
     select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
     if v_dimensions <> p_dimensions then
-        perform automatch.refuse('input_invalid', format(
+        perform automatch.raise_error('input_invalid', format(
             'The database knows %s with %s numbers, and not %s; give the other one another name.',
             p_model, v_dimensions, p_dimensions
         ));
@@ -316,7 +316,7 @@ begin
         and not (select q.paused from automatch.queue_settings as q)
         and exists (
             select from public.match_jobs as j
-            where j.status = 'pending' and not j.deferred and j.priority < 3
+            where j.status = 'pending' and not j.scheduled and j.priority < 3
         );
     if not (v_change.listed or v_gives_way) and not exists (
         select from automatch.faces_to_embed as t
@@ -582,13 +582,13 @@ declare
     v_photos integer;
 begin
     if not exists (select from automatch.model_changes as c where c.state = 'preparing') then
-        perform automatch.refuse('input_invalid', 'No change of the model is being prepared.');
+        perform automatch.raise_error('input_invalid', 'No change of the model is being prepared.');
     end if;
     lock table public.faces in access exclusive mode;
     lock table public.face_index, automatch_shadow.face_index in access exclusive mode;
     select c.* into strict v_change from automatch.model_changes as c where c.state = 'preparing' for update;
     if not v_change.listed or exists (select from automatch.faces_to_embed as t where t.code is null) then
-        perform automatch.refuse('model_not_ready', 'Not every photo has been seen by the new model.');
+        perform automatch.raise_error('model_not_ready', 'Not every photo has been seen by the new model.');
     end if;
     perform automatch.exchange_models(v_change.model);
     update automatch.model_changes
@@ -623,7 +623,7 @@ declare
     v_photos integer;
 begin
     if not exists (select from automatch.model_changes as c where c.state = 'active') then
-        perform automatch.refuse('input_invalid', 'There is no model to go back to.');
+        perform automatch.raise_error('input_invalid', 'There is no model to go back to.');
     end if;
     lock table public.faces in access exclusive mode;
     lock table public.face_index, automatch_shadow.face_index in access exclusive mode;
@@ -668,11 +668,11 @@ begin
     lock table public.profiles, public.faces in access exclusive mode;
     select c.* into v_change from automatch.model_changes as c where c.state <> 'retired' for update;
     if not found then
-        perform automatch.refuse('input_invalid', 'There is no other model to give up.');
+        perform automatch.raise_error('input_invalid', 'There is no other model to give up.');
     end if;
     -- Else matches that the model in use finds too would be taken for those that it does not.
     if v_change.state in ('active', 'rolled_back') and not v_change.renewed then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'model_not_ready', 'The workers are still scoring the matches with the model in use; wait a moment.'
         );
     end if;
@@ -752,14 +752,14 @@ declare
 begin
     select c.model into v_model from automatch.model_changes as c where c.state in ('preparing', 'rolled_back');
     if not found then
-        perform automatch.refuse('input_invalid', 'No other model is being prepared.');
+        perform automatch.raise_error('input_invalid', 'No other model is being prepared.');
     end if;
     return query
         with asked as materialized (
             select i.face_id, i.profile_id, i.school,
                 case i.gender when 'male' then 'female' else 'male' end as wanted,
                 f.embedding, f.shadow_embedding, s.threshold, s.match_count,
-                array(select automatch.hidden_from(i.profile_id)) || i.profile_id as hidden
+                array(select automatch.excluded_profile_ids(i.profile_id)) || i.profile_id as hidden
             from automatch_shadow.face_index as i
             join public.face_index as o
                 on o.school = i.school and o.gender = i.gender and o.face_id = i.face_id
@@ -815,7 +815,7 @@ comment on function public.compare_models(integer, integer, bigint) is
     'Search for some photos with both models: how many matches there are now, would be, and are in both, and '
     'the strongest that would go and come, by the ids of their faces. Changes nothing.';
 
-create function automatch.tell_feeds(p_match_ids uuid[])
+create function automatch.bump_feed_entries(p_match_ids uuid[])
 returns void
 language plpgsql
 volatile
@@ -827,7 +827,7 @@ as $$
 begin
     -- In their old order, above all else: as rescore_matches() does it.
     with shown as (
-        select e.profile_id, e.other_profile_id, row_number() over (partition by e.profile_id order by e.pos) as step
+        select e.profile_id, e.other_profile_id, row_number() over (partition by e.profile_id order by e.position) as step
         from public.matches as m
         cross join lateral (
             values (m.profile_a_id, m.profile_b_id), (m.profile_b_id, m.profile_a_id)
@@ -838,14 +838,14 @@ begin
         where m.id = any (p_match_ids)
     ),
     heads as (
-        update automatch.feed_heads as h
-        set last_pos = h.last_pos + c.entries
+        update automatch.feed_counters as h
+        set last_position = h.last_position + c.entries
         from (select s.profile_id, count(*) as entries from shown as s group by s.profile_id) as c
         where h.profile_id = c.profile_id
-        returning h.profile_id, h.last_pos - c.entries as before
+        returning h.profile_id, h.last_position - c.entries as before
     )
     update automatch.feed_entries as e
-    set pos = h.before + s.step
+    set position = h.before + s.step
     from shown as s
     join heads as h on h.profile_id = s.profile_id
     where e.profile_id = s.profile_id and e.other_profile_id = s.other_profile_id;
@@ -854,10 +854,10 @@ begin
     end if;
 end
 $$;
-comment on function automatch.tell_feeds(uuid[]) is
+comment on function automatch.bump_feed_entries(uuid[]) is
     'Show matches anew in both feeds, which have to be locked: their number as people see it has changed.';
 
-create function public.renew_matches(p_limit integer default 200)
+create function public.rescore_matches_for_model(p_limit integer default 200)
 returns integer
 language plpgsql
 volatile
@@ -933,7 +933,7 @@ begin
     )
     select array_agg(s.id) into v_told from scored as s where s.looks_other;
     if v_told is not null then
-        perform automatch.tell_feeds(v_told);
+        perform automatch.bump_feed_entries(v_told);
     end if;
     update automatch.model_changes
     set renewed_version = v_version, renewed_upto = v_upto
@@ -941,11 +941,11 @@ begin
     return cardinality(v_ids);
 end
 $$;
-comment on function public.renew_matches(integer) is
+comment on function public.rescore_matches_for_model(integer) is
     'Score some matches of the other model with the one in use, where that finds the pair alike too. How many '
     'were looked at; call it again until that is 0.';
 
-create function public.drop_unrenewed_matches(p_limit integer default 200)
+create function public.delete_unrescored_matches(p_limit integer default 200)
 returns integer
 language plpgsql
 volatile
@@ -980,10 +980,10 @@ begin
     return cardinality(v_ids);
 end
 $$;
-comment on function public.drop_unrenewed_matches(integer) is
+comment on function public.delete_unrescored_matches(integer) is
     'Delete some matches that only a model found which was given up. How many; call it again until that is 0.';
 
-create function public.check_same_person_again(p_limit integer default 500)
+create function public.recheck_duplicates(p_limit integer default 500)
 returns integer
 language plpgsql
 volatile
@@ -1007,7 +1007,7 @@ begin
         limit p_limit
         for key share skip locked
     );
-    insert into automatch.same_person_checks (face_id)
+    insert into automatch.duplicate_checks (face_id)
     select i.face_id from public.face_index as i where i.face_id = any (v_faces)
     on conflict do nothing;
     update automatch.model_changes
@@ -1016,6 +1016,6 @@ begin
     return cardinality(v_faces);
 end
 $$;
-comment on function public.check_same_person_again(integer) is
+comment on function public.recheck_duplicates(integer) is
     'Queue some photos to be compared with all of their school by the model in use now: what a person''s two '
     'accounts have in common, each model sees in its own way. How many were looked at; 0 when all are queued.';

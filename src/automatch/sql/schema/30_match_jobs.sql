@@ -13,7 +13,7 @@ create table public.match_jobs (
     started_at timestamptz,
     completed_at timestamptz,
     -- Order of work; not the primary key, so that the planner has no reason to walk that.
-    pos bigint,
+    position bigint,
     school text not null,
     -- The fence: grows at every claim and takeover, never shrinks. Attempts may shrink.
     lease_token bigint not null default 0,
@@ -22,9 +22,9 @@ create table public.match_jobs (
     match_count integer,
     timings jsonb not null default '{}',
     priority smallint not null default 2,
-    first_in_line boolean not null default true,
-    deferred boolean not null default false,
-    solo boolean not null default false,
+    first_of_user boolean not null default true,
+    scheduled boolean not null default false,
+    isolated boolean not null default false,
     threshold double precision,
     face_boxes jsonb,
     constraint status_is_known check (status in ('pending', 'processing', 'completed', 'failed')),
@@ -44,10 +44,10 @@ create table public.match_jobs (
     constraint pending_has_an_attempt_left check (status <> 'pending' or attempts < max_attempts),
     constraint priority_is_known check (priority between 1 and 3),
     constraint threshold_is_a_similarity check (threshold > 0 and threshold < 1),
-    constraint pending_has_a_turn_or_a_time check (
-        status <> 'pending' or deferred or pos is not null
+    constraint pending_has_a_position_or_a_time check (
+        status <> 'pending' or scheduled or position is not null
     ),
-    constraint only_pending_is_deferred check (status = 'pending' or not deferred),
+    constraint only_pending_is_scheduled check (status = 'pending' or not scheduled),
     constraint only_a_failed_job_asks_for_a_face check (face_boxes is null or status = 'failed'),
     constraint face_boxes_are_in_the_photo check (
         face_boxes is null or automatch.are_face_boxes(face_boxes)
@@ -73,15 +73,15 @@ comment on column public.match_jobs.run_at is 'Not before this time; pushed out 
 comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';
 comment on column public.match_jobs.timings is
     'Seconds since created_at at which the job was claimed, seen, searched and written.';
-comment on column public.match_jobs.pos is
-    'Its turn: workers claim the lowest first. Null until a deferred job comes due.';
+comment on column public.match_jobs.position is
+    'Its turn: workers claim the lowest first. Null until a scheduled job comes due.';
 comment on column public.match_jobs.priority is
     '1: a person''s first photo; 2: any other; 3: work that nobody waits for.';
-comment on column public.match_jobs.first_in_line is
+comment on column public.match_jobs.first_of_user is
     'Whether it was the only job of its person and priority that waited; these make up a school''s line.';
-comment on column public.match_jobs.deferred is
+comment on column public.match_jobs.scheduled is
     'Waits for run_at and not for its turn: a retry, or a job of a paused school (run_at = infinity).';
-comment on column public.match_jobs.solo is
+comment on column public.match_jobs.isolated is
     'A worker was lost with it: claimed alone from now on, so that it takes nobody along.';
 comment on column public.match_jobs.threshold is
     'Similarity for this run, when an operator asked for another one than that of match_settings.';
@@ -89,14 +89,14 @@ comment on column public.match_jobs.face_boxes is
     'While the job asks which face is its owner''s: left, top, width and height of each, in shares of the '
     'upright photo''s sides, the largest first. choose_face() takes an index into it, from 0.';
 -- What a claim reads, in order, from where the last one stopped.
-create index match_jobs_turn_idx on public.match_jobs (pos) where status = 'pending' and not deferred;
+create index match_jobs_position_idx on public.match_jobs (position) where status = 'pending' and not scheduled;
 -- What comes due next.
-create index match_jobs_deferred_idx on public.match_jobs (run_at) where status = 'pending' and deferred;
--- Where the line of a school and that of a person end: see next_turn().
-create index match_jobs_school_line_idx on public.match_jobs (school, priority, pos)
-    where status = 'pending' and not deferred and first_in_line;
-create index match_jobs_person_line_idx on public.match_jobs (user_id, priority, pos)
-    where status = 'pending' and not deferred;
+create index match_jobs_scheduled_idx on public.match_jobs (run_at) where status = 'pending' and scheduled;
+-- Where the line of a school and that of a person end: see next_position().
+create index match_jobs_school_position_idx on public.match_jobs (school, priority, position)
+    where status = 'pending' and not scheduled and first_of_user;
+create index match_jobs_user_position_idx on public.match_jobs (user_id, priority, position)
+    where status = 'pending' and not scheduled;
 -- What the sweep reads. Not lease_expires_at: every renewal would have to write it.
 create index match_jobs_processing_idx on public.match_jobs (id) where status = 'processing';
 -- Of a photo, only one job is open, so that one which is given back always finds its place free.
@@ -108,7 +108,7 @@ create index match_jobs_user_idx on public.match_jobs (user_id, created_at desc)
 -- Old jobs lie together: what the cleanup reads, at next to no cost for those that write.
 create index match_jobs_created_idx on public.match_jobs using brin (created_at) with (pages_per_range = 32);
 -- The questions that nobody answered.
-create index match_jobs_asking_idx on public.match_jobs (completed_at) where face_boxes is not null;
+create index match_jobs_face_boxes_idx on public.match_jobs (completed_at) where face_boxes is not null;
 create trigger match_jobs_require_consent
 before insert on public.match_jobs
 for each row execute function automatch.require_consent();

@@ -8,19 +8,19 @@
 
 -- The virtual time: the position claimed last. A sequence, because it is written at every claim:
 -- no row versions, no lock until commit, and a position that is lost with a crash does no harm.
-create sequence automatch.match_job_clock as bigint minvalue 0 start 0;
+create sequence automatch.match_job_virtual_time as bigint minvalue 0 start 0;
 
-create function automatch.turn_step(p_priority smallint)
+create function automatch.priority_weight(p_priority smallint)
 returns bigint
 language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$ select case p_priority when 1 then 4 when 2 then 16 else 256 end $$;
-comment on function automatch.turn_step(smallint) is
+comment on function automatch.priority_weight(smallint) is
     'How far apart the jobs of one line stand: the inverse of a priority''s share.';
 
-create function automatch.next_turn(
-    p_school text, p_user_id uuid, p_priority smallint, out pos bigint, out first_in_line boolean
+create function automatch.next_position(
+    p_school text, p_user_id uuid, p_priority smallint, out "position" bigint, out first_of_user boolean
 )
 language plpgsql
 volatile
@@ -33,38 +33,38 @@ set enable_sort = off
 set enable_incremental_sort = off
 as $$
 declare
-    v_step bigint := automatch.turn_step(p_priority);
+    v_step bigint := automatch.priority_weight(p_priority);
     v_last constant bigint := 9223372036854775807;
     v_clock bigint;
     v_school_end bigint;
     v_own_end bigint;
 begin
-    select c.last_value into v_clock from automatch.match_job_clock as c;
+    select c.last_value into v_clock from automatch.match_job_virtual_time as c;
     -- Nothing at or before the clock is looked at: there lie the rows that were claimed and cannot
     -- be vacuumed yet. Rows are compared whole because only the index of the line has that order:
-    -- by pos alone Postgres may walk the index of turns, past all that wait of everybody else.
-    select j.pos into v_school_end
+    -- by position alone Postgres may walk the index of turns, past all that wait of everybody else.
+    select j.position into v_school_end
     from public.match_jobs as j
-    where j.status = 'pending' and not j.deferred and j.first_in_line
-      and (j.school, j.priority, j.pos) > (p_school, p_priority, v_clock)
-      and (j.school, j.priority, j.pos) <= (p_school, p_priority, v_last)
-    order by j.school desc, j.priority desc, j.pos desc
+    where j.status = 'pending' and not j.scheduled and j.first_of_user
+      and (j.school, j.priority, j.position) > (p_school, p_priority, v_clock)
+      and (j.school, j.priority, j.position) <= (p_school, p_priority, v_last)
+    order by j.school desc, j.priority desc, j.position desc
     limit 1;
-    select j.pos into v_own_end
+    select j.position into v_own_end
     from public.match_jobs as j
-    where j.status = 'pending' and not j.deferred
-      and (j.user_id, j.priority, j.pos) > (p_user_id, p_priority, v_clock)
-      and (j.user_id, j.priority, j.pos) <= (p_user_id, p_priority, v_last)
-    order by j.user_id desc, j.priority desc, j.pos desc
+    where j.status = 'pending' and not j.scheduled
+      and (j.user_id, j.priority, j.position) > (p_user_id, p_priority, v_clock)
+      and (j.user_id, j.priority, j.position) <= (p_user_id, p_priority, v_last)
+    order by j.user_id desc, j.priority desc, j.position desc
     limit 1;
     v_school_end := coalesce(v_school_end, v_clock);
-    first_in_line := v_own_end is null;
+    first_of_user := v_own_end is null;
     -- The people of a school stand a step apart: how far their line reaches is how many they are.
-    pos := case when first_in_line then v_school_end + v_step
+    position := case when first_of_user then v_school_end + v_step
                 else v_own_end + greatest(v_school_end - v_clock, v_step) end;
 end
 $$;
-comment on function automatch.next_turn(text, uuid, smallint) is
+comment on function automatch.next_position(text, uuid, smallint) is
     'Where a job that is queued now stands. Two that are queued at once may get the same position.';
 
 create function automatch.doorbell()
@@ -78,39 +78,39 @@ comment on function automatch.doorbell() is 'Key of the advisory lock that a sle
 -- Whoever lets a job wait reads which schools are paused, and holds this until the commit; whoever
 -- pauses or resumes waits for them all. Else a job that is queued this moment would slip through a
 -- pause, or wait for the end of one that has ended. Taken before any job is locked.
-create function automatch.heed_pauses()
+create function automatch.lock_pauses_shared()
 returns void
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock_shared(automatch.doorbell() + 2) $$;
 
-create function automatch.take_turn()
+create function automatch.assign_position()
 returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform automatch.heed_pauses();
+    perform automatch.lock_pauses_shared();
     if exists (select from automatch.paused_schools as s where s.school = new.school) then
         new.run_at := 'infinity';
     end if;
     if new.run_at > automatch.now() then
-        new.deferred := true;
+        new.scheduled := true;
     else
-        select t.pos, t.first_in_line into new.pos, new.first_in_line
-        from automatch.next_turn(new.school, new.user_id, new.priority) as t;
+        select t.position, t.first_of_user into new.position, new.first_of_user
+        from automatch.next_position(new.school, new.user_id, new.priority) as t;
     end if;
     return new;
 end
 $$;
 
-create trigger match_jobs_take_turn
+create trigger match_jobs_assign_position
 before insert on public.match_jobs
 for each row
-when (new.status = 'pending' and new.pos is null)
-execute function automatch.take_turn();
+when (new.status = 'pending' and new.position is null)
+execute function automatch.assign_position();
 
 -- A worker that is about to sleep takes the lock of the doorbell for its session. A shared lock that cannot be
 -- had therefore means that somebody sleeps and has to be woken. While all are awake nothing is

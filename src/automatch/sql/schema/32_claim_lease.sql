@@ -1,26 +1,26 @@
 -- How workers wait for jobs, claim them and hold them.
 
-create function public.fall_asleep()
+create function public.register_idle()
 returns boolean
 language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$ select pg_try_advisory_lock(automatch.doorbell()) $$;
-comment on function public.fall_asleep() is
+comment on function public.register_idle() is
     'From now on this session is notified of new jobs on the channel automatch_jobs, if it listens. '
     'False: try again soon, because another sleeps already or a job is being queued this moment.';
 
-create function public.stay_awake()
+create function public.unregister_idle()
 returns boolean
 language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_unlock(automatch.doorbell()) $$;
-comment on function public.stay_awake() is 'Undo fall_asleep(), before looking for jobs.';
+comment on function public.unregister_idle() is 'Undo register_idle(), before looking for jobs.';
 
-create function automatch.call_due_jobs(p_limit integer)
+create function automatch.promote_due_jobs(p_limit integer)
 returns void
 language plpgsql
 volatile
@@ -39,19 +39,19 @@ begin
     -- Nobody pays for the lock while nothing is due.
     if not exists (
         select from public.match_jobs as j
-        where j.status = 'pending' and j.deferred and j.run_at <= v_now
+        where j.status = 'pending' and j.scheduled and j.run_at <= v_now
     ) then
         return;
     end if;
-    perform automatch.heed_pauses();
+    perform automatch.lock_pauses_shared();
     -- One by one: each has to see where the one before it stands.
     for v_due in
-        select j.id, j.school, j.user_id, j.priority, j.pos, s.school is not null as paused
+        select j.id, j.school, j.user_id, j.priority, j.position, s.school is not null as paused
         from public.match_jobs as j
         join public.profiles as p on p.id = j.user_id
         join public.faces as f on f.id = j.face_id
         left join automatch.paused_schools as s on s.school = j.school
-        where j.status = 'pending' and j.deferred and j.run_at <= v_now
+        where j.status = 'pending' and j.scheduled and j.run_at <= v_now
         order by j.run_at
         limit p_limit
         for update of j skip locked
@@ -61,23 +61,23 @@ begin
     loop
         if v_due.paused then
             update public.match_jobs set run_at = 'infinity' where id = v_due.id;
-        elsif v_due.pos is not null then
-            update public.match_jobs set deferred = false where id = v_due.id;
+        elsif v_due.position is not null then
+            update public.match_jobs set scheduled = false where id = v_due.id;
         else
             select t.* into v_turn
-            from automatch.next_turn(v_due.school, v_due.user_id, v_due.priority) as t;
+            from automatch.next_position(v_due.school, v_due.user_id, v_due.priority) as t;
             update public.match_jobs
-            set deferred = false, pos = v_turn.pos, first_in_line = v_turn.first_in_line
+            set scheduled = false, position = v_turn.position, first_of_user = v_turn.first_of_user
             where id = v_due.id;
         end if;
     end loop;
 end
 $$;
-comment on function automatch.call_due_jobs(integer) is
-    'Give deferred jobs whose time has come a turn; those of a paused school wait on.';
+comment on function automatch.promote_due_jobs(integer) is
+    'Give scheduled jobs whose time has come a turn; those of a paused school wait on.';
 
 create function public.claim_match_jobs(
-    p_worker_id uuid, p_limit integer, p_lease interval, p_floor bigint default 0
+    p_worker_id uuid, p_limit integer, p_lease interval, p_min_position bigint default 0
 )
 returns table (
     id uuid,
@@ -87,8 +87,8 @@ returns table (
     face_id uuid,
     image_path text,
     is_embedded boolean,
-    solo boolean,
-    pos bigint
+    isolated boolean,
+    "position" bigint
 )
 language plpgsql
 volatile
@@ -130,15 +130,15 @@ begin
     end if;
     -- Many at once, however few are claimed: or somebody's retry would wait until the last of
     -- 20,000 jobs of a school that goes on has its turn.
-    perform automatch.call_due_jobs(500);
+    perform automatch.promote_due_jobs(500);
 
-    select array_agg(due.id), array_agg(due.pos), array_agg(due.solo)
+    select array_agg(due.id), array_agg(due.position), array_agg(due.isolated)
     into v_ids, v_turns, v_alone
     from (
-        select j.id, j.pos, j.solo
+        select j.id, j.position, j.isolated
         from public.match_jobs as j
-        where j.status = 'pending' and not j.deferred and j.pos >= p_floor
-        order by j.pos
+        where j.status = 'pending' and not j.scheduled and j.position >= p_min_position
+        order by j.position
         limit v_limit
         for update skip locked
     ) as due;
@@ -148,8 +148,8 @@ begin
     -- Up to the first job that has to be alone; or that one.
     v_limit := case when v_alone[1] then 1
                     else coalesce(array_position(v_alone, true) - 1, cardinality(v_ids)) end;
-    if v_turns[v_limit] > (select c.last_value from automatch.match_job_clock as c) then
-        perform setval('automatch.match_job_clock', v_turns[v_limit]);
+    if v_turns[v_limit] > (select c.last_value from automatch.match_job_virtual_time as c) then
+        perform setval('automatch.match_job_virtual_time', v_turns[v_limit]);
     end if;
 
     return query
@@ -165,21 +165,21 @@ begin
                 error_message = null,
                 timings = jsonb_build_object('claimed', round(extract(epoch from v_now - j.created_at), 4))
             where j.id = any (v_ids[:v_limit])
-            returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.solo, j.pos
+            returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.isolated, j.position
         )
         select
             c.id, c.lease_token, c.attempts, c.max_attempts, c.face_id, f.image_path,
-            coalesce(m.active, false), c.solo, c.pos
+            coalesce(m.active, false), c.isolated, c.position
         from claimed as c
         join public.faces as f on f.id = c.face_id
         left join public.embedding_models as m on m.id = f.embedding_model
-        order by c.pos;
+        order by c.position;
     perform pg_notify('automatch_feed', '');
 end
 $$;
 comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is
     'pending -> processing: take the next due jobs under a lease; two workers never get the same one. '
-    'p_floor is a position before which the caller need not look; ask with 0 when it finds none.';
+    'p_min_position is a position before which the caller need not look; ask with 0 when it finds none.';
 
 create function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p_lease interval)
 returns setof uuid
@@ -228,11 +228,11 @@ set enable_bitmapscan = off
 as $$
     select case
         when (select q.paused from automatch.queue_settings as q) then null
-        when exists (select from public.match_jobs as j where j.status = 'pending' and not j.deferred) then 0
+        when exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then 0
         else (
             select extract(epoch from j.run_at - automatch.now())::double precision
             from public.match_jobs as j
-            where j.status = 'pending' and j.deferred and j.run_at < 'infinity'
+            where j.status = 'pending' and j.scheduled and j.run_at < 'infinity'
             order by j.run_at
             limit 1
         )

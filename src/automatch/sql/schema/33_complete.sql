@@ -108,7 +108,7 @@ begin
         join public.profiles as p on p.id = j.user_id
         where j.id = any (p_job_ids) and (p.school is null or p.gender is null)
     ) then
-        perform automatch.refuse('profile_incomplete', 'Fill in your school and gender, then upload the photo again.');
+        perform automatch.raise_error('profile_incomplete', 'Fill in your school and gender, then upload the photo again.');
     end if;
     if exists (
         select from unnest(p_job_ids, p_tokens) as mine (id, token)
@@ -118,7 +118,7 @@ begin
         left join public.embedding_models as m on m.id = f.embedding_model and m.active
         where j.id = any (p_job_ids) and m.id is null
     ) then
-        perform automatch.refuse('embedding_invalid', 'The photo has no embedding of the active model.');
+        perform automatch.raise_error('embedding_invalid', 'The photo has no embedding of the active model.');
     end if;
 
     select array_agg(row(j.id, c.face_id, c.profile_id, c.similarity)::automatch.found_face)
@@ -133,7 +133,7 @@ begin
         f.embedding,
         p.school,
         case p.gender when 'male' then 'female' else 'male' end,
-        array(select automatch.hidden_from(p.id)) || p.id,
+        array(select automatch.excluded_profile_ids(p.id)) || p.id,
         coalesce(j.threshold, s.threshold),
         s.match_count
     ) as c
@@ -166,7 +166,7 @@ declare
     v_match_ids uuid[];
 begin
     if cardinality(p_found) > 0 and not (select s.match_same_person from public.match_settings as s) then
-        p_found := automatch.without_same_person(p_found);
+        p_found := automatch.exclude_duplicates(p_found);
     end if;
     if cardinality(p_found) > 0 then
         perform automatch.lock_feeds(array(
@@ -226,7 +226,7 @@ begin
         select array_agg(w.id) into v_match_ids from written as w;
     end if;
     if v_match_ids is not null then
-        perform automatch.put_in_feeds(v_match_ids);
+        perform automatch.publish_matches(v_match_ids);
     elsif v_finished is not null then
         perform pg_notify('automatch_feed', '');
     end if;

@@ -65,7 +65,7 @@ $$;
 comment on function public.fail_match_job(uuid, bigint, text, text) is
     'processing -> failed, for a reason that no retry can mend. False when the lease is lost.';
 
-create function automatch.stop_asking()
+create function automatch.clear_face_boxes()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -77,11 +77,11 @@ end
 $$;
 
 -- Whoever lets the job run again, an operator too.
-create trigger match_jobs_stop_asking
+create trigger match_jobs_clear_face_boxes
 before update of status on public.match_jobs
 for each row
 when (old.face_boxes is not null and new.status <> 'failed')
-execute function automatch.stop_asking();
+execute function automatch.clear_face_boxes();
 
 create function public.choose_face(p_job_id uuid, p_index integer)
 returns table (face_id uuid, job_status text)
@@ -105,18 +105,18 @@ begin
     where j.id = p_job_id and j.user_id = automatch.uid()
     for no key update of f;
     if not found then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
     if not automatch.has_consent(v_profile.id) then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'consent_required',
             'Give your consent to face matching in your profile before uploading a photo.'
         );
     end if;
     if v_profile.school is null or v_profile.gender is null then
-        perform automatch.refuse('profile_incomplete', 'Fill in your school and gender before choosing a face.');
+        perform automatch.raise_error('profile_incomplete', 'Fill in your school and gender before choosing a face.');
     end if;
-    perform automatch.heed_pauses();
+    perform automatch.lock_pauses_shared();
     select j.* into v_job from public.match_jobs as j where j.id = p_job_id for no key update;
 
     if v_job.face_boxes is null and (v_chosen ->> 'index')::integer = p_index then
@@ -125,13 +125,13 @@ begin
         return;
     end if;
     if v_job.face_boxes is null then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'face_not_asked',
             'This photo does not ask which face is yours any more; load its job again.'
         );
     end if;
     if p_index is null or p_index not between 0 and jsonb_array_length(v_job.face_boxes) - 1 then
-        perform automatch.refuse('input_invalid', pg_catalog.format(
+        perform automatch.raise_error('input_invalid', pg_catalog.format(
             'The photo shows %s faces: choose an index from 0 to %s.',
             jsonb_array_length(v_job.face_boxes), jsonb_array_length(v_job.face_boxes) - 1
         ));
@@ -144,12 +144,12 @@ begin
         -- with the next claim it gets a turn behind those who wait, or its school's pause.
         update public.match_jobs as j
         set status = 'pending', attempts = 0, created_at = automatch.now(), school = v_profile.school,
-            deferred = true, run_at = automatch.now(), pos = null, solo = false,
+            scheduled = true, run_at = automatch.now(), position = null, isolated = false,
             started_at = null, completed_at = null, error_code = null, error_message = null, timings = '{}'
         where j.id = p_job_id;
     exception when unique_violation then
         -- An operator has queued the photo once more, and that job may have been seen already.
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'face_not_asked',
             'This photo is being looked at again this moment; load its job again.'
         );
@@ -199,12 +199,12 @@ as $$
     settled as (
         update public.match_jobs as j
         set status = case when h.again then 'pending' else 'failed' end,
-            deferred = h.again,
+            scheduled = h.again,
             run_at = case when h.again
                 then automatch.now() + automatch.retry_delay(j.attempts, p_first_delay_s, p_longest_delay_s)
                 else j.run_at end,
             -- Behind those who wait now.
-            pos = case when h.again then null else j.pos end,
+            position = case when h.again then null else j.position end,
             completed_at = case when h.again then null else automatch.now() end,
             lease_expires_at = null, worker_id = null, error_code = h.code, error_message = h.message
         from held as h
@@ -253,7 +253,7 @@ set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
-    select automatch.heed_pauses();
+    select automatch.lock_pauses_shared();
     with held as materialized (
         select j.id,
             p_delay > interval '0'
@@ -266,7 +266,7 @@ as $$
     ),
     released as (
         update public.match_jobs as j
-        set status = 'pending', attempts = j.attempts - 1, deferred = h.later, run_at = automatch.now() + p_delay,
+        set status = 'pending', attempts = j.attempts - 1, scheduled = h.later, run_at = automatch.now() + p_delay,
             lease_expires_at = null, worker_id = null
         from held as h
         where j.id = h.id

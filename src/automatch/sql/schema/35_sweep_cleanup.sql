@@ -25,12 +25,12 @@ as $$
             -- The worker that lost it may wake up again: its token is worth nothing now.
             lease_token = j.lease_token + 1,
             -- If it was this job that took the worker down, it will not take others along again.
-            solo = true,
-            deferred = l.again,
+            isolated = true,
+            scheduled = l.again,
             run_at = case when l.again
                 then automatch.now() + automatch.retry_delay(j.attempts, p_first_delay_s, p_longest_delay_s)
                 else j.run_at end,
-            pos = case when l.again then null else j.pos end,
+            position = case when l.again then null else j.position end,
             completed_at = case when l.again then null else automatch.now() end,
             lease_expires_at = null, worker_id = null,
             error_code = 'worker_lost',

@@ -1,12 +1,12 @@
 -- What operators do with the queue.
 
-create function automatch.change_pauses()
+create function automatch.lock_pauses_exclusive()
 returns void
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock(automatch.doorbell() + 2) $$;
-comment on function automatch.change_pauses() is 'Wait for whoever has read the pauses: see heed_pauses().';
+comment on function automatch.lock_pauses_exclusive() is 'Wait for whoever has read the pauses: see lock_pauses_shared().';
 
 create function public.pause_match_jobs(p_school text default null, p_actor text default null)
 returns integer
@@ -23,8 +23,8 @@ begin
         update automatch.queue_settings set paused = true;
         select count(*)::integer into v_waiting from public.match_jobs as j where j.status = 'pending';
     else
-        v_school := automatch.school_named(p_school);
-        perform automatch.change_pauses();
+        v_school := automatch.resolve_school(p_school);
+        perform automatch.lock_pauses_exclusive();
         insert into automatch.paused_schools (school) values (v_school) on conflict do nothing;
         with waiting as materialized (
             select j.id
@@ -35,7 +35,7 @@ begin
         )
         -- Without their turns: they would all come before everybody else when they go on.
         update public.match_jobs as j
-        set deferred = true, run_at = 'infinity', pos = null
+        set scheduled = true, run_at = 'infinity', position = null
         from waiting as w
         where j.id = w.id;
         get diagnostics v_waiting = row_count;
@@ -64,13 +64,13 @@ begin
         select count(*)::integer into v_waiting
         from public.match_jobs as j where j.status = 'pending' and j.run_at < 'infinity';
     else
-        v_school := automatch.school_named(p_school);
-        perform automatch.change_pauses();
+        v_school := automatch.resolve_school(p_school);
+        perform automatch.lock_pauses_exclusive();
         delete from automatch.paused_schools where school = v_school;
         with waiting as materialized (
             select j.id
             from public.match_jobs as j
-            where j.status = 'pending' and j.deferred and j.school = v_school and j.run_at = 'infinity'
+            where j.status = 'pending' and j.scheduled and j.school = v_school and j.run_at = 'infinity'
             order by j.id
             for no key update
         )
@@ -99,7 +99,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_jobs < 1 then
-        perform automatch.refuse('input_invalid', 'A worker holds at least one job; to stop all, pause the queue.');
+        perform automatch.raise_error('input_invalid', 'A worker holds at least one job; to stop all, pause the queue.');
     end if;
     update automatch.queue_settings set concurrency = p_jobs;
     perform automatch.audit(p_actor, 'concurrency', jsonb_build_object('jobs', p_jobs));
@@ -148,7 +148,7 @@ begin
             ),
             again as (
                 update public.match_jobs as j
-                set status = 'pending', attempts = 0, deferred = true, run_at = automatch.now(), pos = null, solo = false,
+                set status = 'pending', attempts = 0, scheduled = true, run_at = automatch.now(), position = null, isolated = false,
                     completed_at = null, error_code = null, error_message = null
                 from newest as n
                 where j.id = n.id
@@ -192,7 +192,7 @@ begin
     ),
     cancelled as (
         update public.match_jobs as j
-        set status = 'failed', completed_at = automatch.now(), deferred = false,
+        set status = 'failed', completed_at = automatch.now(), scheduled = false,
             -- Whoever works on it writes nothing any more.
             lease_token = j.lease_token + 1, lease_expires_at = null, worker_id = null,
             error_code = 'job_cancelled',
@@ -226,15 +226,15 @@ declare
     v_id uuid;
 begin
     if p_threshold <= 0 or p_threshold >= 1 then
-        perform automatch.refuse('input_invalid', 'A threshold is a similarity between 0 and 1, such as 0.4.');
+        perform automatch.raise_error('input_invalid', 'A threshold is a similarity between 0 and 1, such as 0.4.');
     end if;
     select j.face_id into v_face_id from public.match_jobs as j where j.id = p_job_id;
     if not found then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
     v_id := public.enqueue_match_job(v_face_id, null, p_threshold);
     if v_id is null then
-        perform automatch.refuse('profile_incomplete', 'The person of this photo names no school any more.');
+        perform automatch.raise_error('profile_incomplete', 'The person of this photo names no school any more.');
     end if;
     perform automatch.audit(
         p_actor, 'requeue', jsonb_build_object('job', p_job_id, 'threshold', p_threshold, 'new_job', v_id)
@@ -259,20 +259,20 @@ declare
     v_count integer := 0;
 begin
     if p_priority not between 1 and 3 then
-        perform automatch.refuse('input_invalid', 'A priority is 1 (soon), 2 (as usual) or 3 (when nobody waits).');
+        perform automatch.raise_error('input_invalid', 'A priority is 1 (soon), 2 (as usual) or 3 (when nobody waits).');
     end if;
     for v_job in
-        select j.id, j.school, j.user_id, j.deferred
+        select j.id, j.school, j.user_id, j.scheduled
         from public.match_jobs as j
         where j.id = any (p_job_ids) and j.status = 'pending' and j.priority <> p_priority
         order by j.id
         for no key update of j
     loop
-        select t.* into v_turn from automatch.next_turn(v_job.school, v_job.user_id, p_priority) as t;
+        select t.* into v_turn from automatch.next_position(v_job.school, v_job.user_id, p_priority) as t;
         update public.match_jobs as j
         set priority = p_priority,
-            pos = case when v_job.deferred then null else v_turn.pos end,
-            first_in_line = v_turn.first_in_line
+            position = case when v_job.scheduled then null else v_turn.position end,
+            first_of_user = v_turn.first_of_user
         where j.id = v_job.id;
         v_count := v_count + 1;
     end loop;
@@ -292,7 +292,7 @@ returns table (
     concurrency integer,
     paused_schools text[],
     waiting bigint,
-    deferred bigint,
+    scheduled bigint,
     processing bigint,
     expired_leases bigint,
     workers bigint,
@@ -307,18 +307,18 @@ as $$
         q.paused,
         q.concurrency,
         array(select s.school from automatch.paused_schools as s order by s.school),
-        open.waiting, open.deferred, open.processing, open.expired, open.workers, open.oldest_waiting_s
+        open.waiting, open.scheduled, open.processing, open.expired, open.workers, open.oldest_waiting_s
     from automatch.queue_settings as q
     -- What is open, by two partial indexes: the finished rows are not looked at.
     cross join (
         select
-            count(*) filter (where j.status = 'pending' and not j.deferred) as waiting,
-            count(*) filter (where j.deferred) as deferred,
+            count(*) filter (where j.status = 'pending' and not j.scheduled) as waiting,
+            count(*) filter (where j.scheduled) as scheduled,
             count(*) filter (where j.status = 'processing') as processing,
             count(*) filter (where j.lease_expires_at < automatch.now()) as expired,
             count(distinct j.worker_id) as workers,
             extract(epoch from automatch.now() - min(j.created_at) filter (
-                where j.status = 'pending' and not j.deferred
+                where j.status = 'pending' and not j.scheduled
             ))::double precision as oldest_waiting_s
         from public.match_jobs as j
         where j.status in ('pending', 'processing')
@@ -334,7 +334,7 @@ create function public.list_match_jobs(
 returns table (
     id uuid, face_id uuid, user_id uuid, school text, status text, priority smallint, attempts smallint,
     max_attempts smallint, error_code text, error_message text, created_at timestamptz, run_at timestamptz,
-    started_at timestamptz, completed_at timestamptz, deferred boolean, solo boolean, worker_id uuid,
+    started_at timestamptz, completed_at timestamptz, scheduled boolean, isolated boolean, worker_id uuid,
     lease_expires_at timestamptz, threshold double precision, match_count integer, timings jsonb
 )
 language sql
@@ -344,8 +344,8 @@ set search_path = pg_catalog, pg_temp
 as $$
     select
         j.id, j.face_id, j.user_id, j.school, j.status, j.priority, j.attempts, j.max_attempts, j.error_code,
-        j.error_message, j.created_at, nullif(j.run_at, 'infinity'), j.started_at, j.completed_at, j.deferred,
-        j.solo, j.worker_id, j.lease_expires_at, j.threshold, j.match_count, j.timings
+        j.error_message, j.created_at, nullif(j.run_at, 'infinity'), j.started_at, j.completed_at, j.scheduled,
+        j.isolated, j.worker_id, j.lease_expires_at, j.threshold, j.match_count, j.timings
     from public.match_jobs as j
     where (p_status is null or j.status = p_status)
       and (p_school is null or j.school = p_school)

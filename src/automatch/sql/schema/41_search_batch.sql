@@ -13,7 +13,7 @@ as $$
     select
         j.id, p.school, case p.gender when 'male' then 'female' else 'male' end, f.embedding,
         automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width), s.match_count,
-        array(select automatch.hidden_from(p.id))
+        array(select automatch.excluded_profile_ids(p.id))
     from unnest(p_job_ids, p_tokens) as mine (id, token)
     join public.match_jobs as j
         on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
@@ -100,7 +100,7 @@ begin
             j.id, mine.starts, mine.ends, l2_normalize(f.embedding) as query, s.match_count,
             m.midpoint, m.width,
             automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width) as bound,
-            array(select automatch.hidden_from(j.user_id)) || j.user_id as hidden
+            array(select automatch.excluded_profile_ids(j.user_id)) || j.user_id as hidden
         from unnest(p_job_ids, p_starts, p_ends) as mine (id, starts, ends)
         join public.match_jobs as j on j.id = mine.id
         join public.faces as f on f.id = j.face_id

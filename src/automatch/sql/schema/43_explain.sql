@@ -41,7 +41,7 @@ as $$
             select count(distinct i.profile_id) from public.face_index as i
             where i.school = me.school
               and i.gender = case me.gender when 'male' then 'female' when 'female' then 'male' end
-              and i.profile_id <> all (array(select automatch.hidden_from(me.id)))
+              and i.profile_id <> all (array(select automatch.excluded_profile_ids(me.id)))
         )),
         (
             select count(*)::integer from (
@@ -97,7 +97,7 @@ begin
         return;
     end if;
     v_half := v_asked.embedding::halfvec;
-    v_hidden := array(select automatch.hidden_from(v_asked.id));
+    v_hidden := array(select automatch.excluded_profile_ids(v_asked.id));
     select count(distinct i.profile_id) into v_count
     from public.face_index as i
     where i.school = v_asked.school

@@ -55,7 +55,7 @@ declare
 begin
     -- NaN is greater than any number here.
     if p_threshold is null or not (p_threshold > 0 and p_threshold < 1) then
-        perform automatch.refuse('input_invalid', 'A threshold is a similarity between 0 and 1, such as 0.4.');
+        perform automatch.raise_error('input_invalid', 'A threshold is a similarity between 0 and 1, such as 0.4.');
     end if;
     select s.threshold into v_before from public.match_settings as s for update;
     update public.match_settings set threshold = p_threshold;
@@ -132,7 +132,7 @@ begin
     order by p.id
     for share;
     update automatch.reruns
-    set last_face_id = v_faces[cardinality(v_faces)], queued = queued + automatch.search_again(v_faces)
+    set last_face_id = v_faces[cardinality(v_faces)], queued = queued + automatch.enqueue_searches(v_faces)
     where id = v_rerun.id;
     return cardinality(v_faces);
 end

@@ -11,7 +11,7 @@ create table automatch.search_audits (
 comment on table automatch.search_audits is 'Searches that were made again by brute force, and what came of it.';
 create index search_audits_recorded_idx on automatch.search_audits (recorded_at);
 
-create function automatch.search_by_force(
+create function automatch.brute_force_search(
     p_embedding vector,
     p_school text,
     p_gender text,
@@ -43,7 +43,7 @@ as $$
     order by b.cosine desc, b.id
     limit p_count
 $$;
-comment on function automatch.search_by_force(vector, text, text, uuid[], double precision, integer) is
+comment on function automatch.brute_force_search(vector, text, text, uuid[], double precision, integer) is
     'What find_candidates() has to find, without its tables, its half precision and its plan.';
 
 create function automatch.is_audited(p_job_id uuid)
@@ -85,8 +85,8 @@ begin
         cross join lateral (
             select case p.gender when 'male' then 'female' else 'male' end as gender
         ) as g
-        left join lateral automatch.search_by_force(
-            f.embedding, p.school, g.gender, array(select automatch.hidden_from(p.id)) || p.id,
+        left join lateral automatch.brute_force_search(
+            f.embedding, p.school, g.gender, array(select automatch.excluded_profile_ids(p.id)) || p.id,
             coalesce(new.threshold, s.threshold), s.match_count
         ) as e on true
         where p.id = new.user_id and p.school is not null and p.gender is not null

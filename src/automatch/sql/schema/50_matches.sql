@@ -135,7 +135,7 @@ begin
     -- A feed in which one number changes is told all that was scored with it, in its old order:
     -- told alone, the changed ones would end up above better and newer ones.
     shown as (
-        select e.profile_id, e.other_profile_id, e.pos,
+        select e.profile_id, e.other_profile_id, e.position,
             bool_or(s.looks_other) over (partition by e.profile_id) as is_told
         from scored as s
         cross join lateral (
@@ -147,19 +147,19 @@ begin
             and e.match_id = s.id
     ),
     placed as (
-        select s.*, row_number() over (partition by s.profile_id order by s.pos) as step
+        select s.*, row_number() over (partition by s.profile_id order by s.position) as step
         from shown as s
         where s.is_told
     ),
     heads as (
-        update automatch.feed_heads as h
-        set last_pos = h.last_pos + c.entries
+        update automatch.feed_counters as h
+        set last_position = h.last_position + c.entries
         from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
         where h.profile_id = c.profile_id
-        returning h.profile_id, h.last_pos - c.entries as before
+        returning h.profile_id, h.last_position - c.entries as before
     )
     update automatch.feed_entries as e
-    set pos = h.before + p.step
+    set position = h.before + p.step
     from placed as p
     join heads as h on h.profile_id = p.profile_id
     where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
@@ -174,7 +174,7 @@ comment on function public.rescore_matches(integer) is
     'at; call it again until that is 0.';
 
 -- Who may see whom, and what a person reads and does in their feed.
-create function automatch.hidden_from(p_profile_id uuid)
+create function automatch.excluded_profile_ids(p_profile_id uuid)
 returns setof uuid
 language sql
 stable
@@ -198,7 +198,7 @@ as $$
     where s.profile_b_id = p_profile_id and s.state <> 'dismissed'
       and not (select m.match_same_person from public.match_settings as m)
 $$;
-comment on function automatch.hidden_from(uuid) is
+comment on function automatch.excluded_profile_ids(uuid) is
     'People a person neither sees nor is shown to: dismissed or blocked, by either of the two, or another '
     'account of theirs where match_settings says that those do not match.';
 
@@ -219,7 +219,7 @@ as $$
             and other.discoverable
         where me.id = p_viewer_id
           and other.id = p_other_id
-          and other.id not in (select automatch.hidden_from(p_viewer_id))
+          and other.id not in (select automatch.excluded_profile_ids(p_viewer_id))
     )
 $$;
 comment on function automatch.may_see(uuid, uuid) is
@@ -233,7 +233,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
 
-create function automatch.keep_both(p_profile_id uuid, p_other_profile_id uuid)
+create function automatch.lock_both_profiles(p_profile_id uuid, p_other_profile_id uuid)
 returns void
 language plpgsql
 security definer
@@ -248,11 +248,11 @@ begin
             for key share
         ) as kept
     ) < 2 then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
 end
 $$;
-comment on function automatch.keep_both(uuid, uuid) is
+comment on function automatch.lock_both_profiles(uuid, uuid) is
     'Neither of the two is erased before this transaction ends; refuses when one is already.';
 
 create function public.dismiss_match(p_match_id uuid)
@@ -269,9 +269,9 @@ begin
     from public.matches as m
     where m.id = p_match_id and automatch.uid() in (m.profile_a_id, m.profile_b_id);
     if not found then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.keep_both(automatch.uid(), v_other);
+    perform automatch.lock_both_profiles(automatch.uid(), v_other);
     insert into public.match_dismissals (profile_id, other_profile_id)
     values (automatch.uid(), v_other) on conflict do nothing;
     perform automatch.refresh_feeds(automatch.uid(), v_other);
@@ -290,16 +290,16 @@ begin
         select from automatch.feed_entries as e
         where e.profile_id = automatch.uid() and e.other_profile_id = p_profile_id
     ) then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.keep_both(automatch.uid(), p_profile_id);
+    perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     insert into public.profile_blocks (profile_id, blocked_profile_id)
     values (automatch.uid(), p_profile_id) on conflict do nothing;
     perform automatch.refresh_feeds(automatch.uid(), p_profile_id);
 end
 $$;
 
-create function automatch.show_again(p_other_profile_id uuid)
+create function automatch.unhide_profile(p_other_profile_id uuid)
 returns void
 language plpgsql
 volatile
@@ -310,10 +310,10 @@ begin
     perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
     -- The caller's own photos alone: jobs of the other would tell them that something happened.
     -- A match is one row for both, so this finds whatever theirs would.
-    perform automatch.search_again_for(automatch.uid());
+    perform automatch.enqueue_profile_searches(automatch.uid());
 end
 $$;
-comment on function automatch.show_again(uuid) is
+comment on function automatch.unhide_profile(uuid) is
     'What follows when the caller no longer hides a person: old matches come back, and new photos are compared.';
 
 create function public.unblock_profile(p_profile_id uuid)
@@ -325,13 +325,13 @@ as $$
 begin
     -- A job takes this lock too; taken after the feeds it would be out of order.
     perform from public.profiles as p where p.id = automatch.uid() for share;
-    perform automatch.keep_both(automatch.uid(), p_profile_id);
+    perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.profile_blocks
     where profile_id = automatch.uid() and blocked_profile_id = p_profile_id;
     if not found then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.show_again(p_profile_id);
+    perform automatch.unhide_profile(p_profile_id);
 end
 $$;
 comment on function public.unblock_profile(uuid) is
@@ -345,18 +345,18 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = automatch.uid() for share;
-    perform automatch.keep_both(automatch.uid(), p_profile_id);
+    perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.match_dismissals
     where profile_id = automatch.uid() and other_profile_id = p_profile_id;
     if not found then
-        perform automatch.refuse('not_found', 'There is nothing here, or it is not yours to see.');
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.show_again(p_profile_id);
+    perform automatch.unhide_profile(p_profile_id);
 end
 $$;
 comment on function public.undo_dismissal(uuid) is 'Undo dismiss_match(), for all matches with a person.';
 
-create function public.hidden_people()
+create function public.list_hidden_profiles()
 returns table (profile_id uuid, name text, is_blocked boolean, is_dismissed boolean, since timestamptz)
 language sql
 stable
@@ -383,7 +383,7 @@ as $$
     order by max(h.created_at) desc, h.profile_id
     limit 100
 $$;
-comment on function public.hidden_people() is
+comment on function public.list_hidden_profiles() is
     'Whom the caller blocked or dismissed, newest first. Who hid from the caller is told to nobody.';
 
 create function public.last_match_number()
@@ -393,7 +393,7 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce((select h.last_match from automatch.feed_heads as h
+    select coalesce((select h.last_match from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)
 $$;
 comment on function public.last_match_number() is 'The highest number of a match of the caller.';
@@ -410,7 +410,7 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
     select n.number, n.id
-    from automatch.feed_heads as h
+    from automatch.feed_counters as h
     cross join lateral (
         select m.number, m.id
         from public.faces as f

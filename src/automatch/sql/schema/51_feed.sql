@@ -1,39 +1,39 @@
 -- A person's feed is a list of people, each at a position. Whoever writes into it
 -- first locks the person's head until commit, so positions are without gaps and in
 -- the order of commits: a reader that has seen position n has seen everything below.
-create table automatch.feed_heads (
+create table automatch.feed_counters (
     profile_id uuid primary key references public.profiles (id) on delete cascade,
-    last_pos bigint not null default 0,
+    last_position bigint not null default 0,
     last_match bigint not null default 0
 );
-comment on column automatch.feed_heads.last_match is 'The highest number of a match of this person.';
+comment on column automatch.feed_counters.last_match is 'The highest number of a match of this person.';
 create table automatch.feed_entries (
-    profile_id uuid not null references automatch.feed_heads (profile_id) on delete cascade,
+    profile_id uuid not null references automatch.feed_counters (profile_id) on delete cascade,
     other_profile_id uuid not null,
-    pos bigint not null,
+    position bigint not null,
     match_id uuid,
     created_at timestamptz not null default automatch.now(),
     primary key (profile_id, other_profile_id),
-    constraint position_is_unique unique (profile_id, pos)
+    constraint position_is_unique unique (profile_id, position)
 );
 comment on column automatch.feed_entries.match_id is
     'The best match of the two; null when none is left, so that open pages take the card away.';
 
-create function automatch.open_feed()
+create function automatch.create_feed_counter()
 returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into automatch.feed_heads (profile_id) values (new.id) on conflict do nothing;
+    insert into automatch.feed_counters (profile_id) values (new.id) on conflict do nothing;
     return null;
 end
 $$;
 
-create trigger profiles_open_feed
+create trigger profiles_create_feed_counter
 after insert on public.profiles
-for each row execute function automatch.open_feed();
+for each row execute function automatch.create_feed_counter();
 
 -- Who locks more than one thing does it in this order, so that nobody waits in a
 -- circle: profile (for update: only one), feed heads (by id), faces (by id), jobs (by id).
@@ -44,13 +44,13 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select h.profile_id from automatch.feed_heads as h
+    select h.profile_id from automatch.feed_counters as h
     where h.profile_id = any (p_profile_ids)
     order by h.profile_id
     for no key update
 $$;
 
-create function automatch.put_in_feeds(p_match_ids uuid[])
+create function automatch.publish_matches(p_match_ids uuid[])
 returns void
 language plpgsql
 security definer
@@ -73,7 +73,7 @@ begin
     set number = nextval('automatch.match_numbers')
     where m.id = any (p_match_ids)
       and exists (
-          select from automatch.feed_heads as h
+          select from automatch.feed_counters as h
           where h.profile_id in (m.profile_a_id, m.profile_b_id) and h.last_match >= m.number
       );
 
@@ -119,18 +119,18 @@ begin
         group by c.profile_id
     ),
     heads as (
-        update automatch.feed_heads as h
-        set last_pos = h.last_pos + g.entries, last_match = greatest(h.last_match, g.last_match)
+        update automatch.feed_counters as h
+        set last_position = h.last_position + g.entries, last_match = greatest(h.last_match, g.last_match)
         from grown as g
         where h.profile_id = g.profile_id
-        returning h.profile_id, h.last_pos - g.entries as before
+        returning h.profile_id, h.last_position - g.entries as before
     )
-    insert into automatch.feed_entries (profile_id, other_profile_id, pos, match_id, created_at)
+    insert into automatch.feed_entries (profile_id, other_profile_id, position, match_id, created_at)
     select p.profile_id, p.other_profile_id, h.before + p.step, p.id, v_now
     from placed as p
     join heads as h on h.profile_id = p.profile_id
     on conflict (profile_id, other_profile_id)
-        do update set pos = excluded.pos, match_id = excluded.match_id, created_at = excluded.created_at;
+        do update set position = excluded.position, match_id = excluded.match_id, created_at = excluded.created_at;
 
     perform pg_catalog.pg_notify('automatch_feed', '');
 end
@@ -155,18 +155,18 @@ begin
     limit 1;
     foreach v_side in array array[p_profile_id, p_other_profile_id] loop
         with moved as (
-            update automatch.feed_heads as h
-            set last_pos = h.last_pos + 1
+            update automatch.feed_counters as h
+            set last_position = h.last_position + 1
             where h.profile_id = v_side
               and exists (
                   select from automatch.feed_entries as e
                   where e.profile_id = v_side
                     and e.other_profile_id in (p_profile_id, p_other_profile_id)
               )
-            returning h.last_pos
+            returning h.last_position
         )
         update automatch.feed_entries as e
-        set pos = moved.last_pos, match_id = v_match_id, created_at = automatch.now()
+        set position = moved.last_position, match_id = v_match_id, created_at = automatch.now()
         from moved
         where e.profile_id = v_side
           and e.other_profile_id in (p_profile_id, p_other_profile_id);
@@ -214,7 +214,7 @@ create function public.feed_page(
     p_before bigint default null, p_after bigint default null, p_limit integer default 20
 )
 returns table (
-    pos bigint,
+    "position" bigint,
     match_id uuid,
     profile_id uuid,
     name text,
@@ -231,7 +231,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select
-        e.pos, m.id, e.other_profile_id, p.name, p.school,
+        e.position, m.id, e.other_profile_id, p.name, p.school,
         case when m.profile_a_id = e.other_profile_id then m.face_a_id else m.face_b_id end,
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
         -- A person never sees the exact value: enough of those rebuild a template.
@@ -242,13 +242,13 @@ as $$
         on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
     left join public.profiles as p on p.id = e.other_profile_id and m.id is not null
     where e.profile_id = (select automatch.uid())
-      and (p_before is null or e.pos < p_before)
-      and (p_after is null or e.pos > p_after)
+      and (p_before is null or e.position < p_before)
+      and (p_after is null or e.position > p_after)
       -- Who pages back needs no news of what has gone.
       and (m.id is not null or p_after is not null)
     order by
-        case when p_after is null then e.pos end desc,
-        case when p_after is not null then e.pos end
+        case when p_after is null then e.position end desc,
+        case when p_after is not null then e.position end
     limit least(greatest(p_limit, 1), 100)
 $$;
 comment on function public.feed_page(bigint, bigint, integer) is
@@ -262,21 +262,21 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce((select h.last_pos from automatch.feed_heads as h
+    select coalesce((select h.last_position from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)
 $$;
 comment on function public.feed_position() is 'The newest position of the caller''s feed.';
 
-create function public.feed_marks(p_profile_ids uuid[])
-returns table (profile_id uuid, last_pos bigint, jobs_mark bigint)
+create function public.feed_versions(p_profile_ids uuid[])
+returns table (profile_id uuid, last_position bigint, jobs_version bigint)
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
     -- The number of the last match too: one that a feed does not show is news to a subscriber.
-    select h.profile_id, h.last_pos, coalesce(jobs.mark, 0) + h.last_match
-    from automatch.feed_heads as h
+    select h.profile_id, h.last_position, coalesce(jobs.mark, 0) + h.last_match
+    from automatch.feed_counters as h
     cross join lateral (
         -- The token changes with every claim: a job may fail, be tried anew and fail alike between two looks.
         select sum(
@@ -291,6 +291,6 @@ as $$
     ) as jobs
     where h.profile_id = any (p_profile_ids)
 $$;
-comment on function public.feed_marks(uuid[]) is
+comment on function public.feed_versions(uuid[]) is
     'What changes when a feed or the last jobs of a person change: how a server with many readers '
     'learns whom to wake, and nothing else.';

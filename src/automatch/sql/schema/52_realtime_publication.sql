@@ -1,7 +1,7 @@
 -- What a Supabase project's Realtime server publishes.
 
 -- New matches over Supabase Realtime, where a project has it.
-create function automatch.publish_matches()
+create function automatch.add_matches_to_realtime()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -21,10 +21,10 @@ begin
 exception
     when insufficient_privilege then
         raise warning 'matches is not published: % does not own the publication supabase_realtime', current_user
-            using hint = 'Its owner can run: select automatch.publish_matches()';
+            using hint = 'Its owner can run: select automatch.add_matches_to_realtime()';
 end
 $$;
-comment on function automatch.publish_matches() is
+comment on function automatch.add_matches_to_realtime() is
     'Add matches to the publication that Supabase Realtime reads, where there is one. May be called again.';
 
-select automatch.publish_matches();
+select automatch.add_matches_to_realtime();

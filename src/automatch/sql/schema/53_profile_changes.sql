@@ -1,6 +1,6 @@
 -- What follows when a person moves, pauses, comes back or is erased.
 
-create function automatch.lock_feeds_around(p_profile_id uuid)
+create function automatch.lock_related_feeds(p_profile_id uuid)
 returns void
 language plpgsql
 volatile
@@ -32,7 +32,7 @@ begin
     end loop;
 end
 $$;
-comment on function automatch.lock_feeds_around(uuid) is
+comment on function automatch.lock_related_feeds(uuid) is
     'Lock the feed of a person and the feeds that show them; the profile must be locked already.';
 
 create function automatch.lock_for_erasing(p_profile_id uuid)
@@ -44,7 +44,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = p_profile_id for update;
-    perform automatch.lock_feeds_around(p_profile_id);
+    perform automatch.lock_related_feeds(p_profile_id);
     perform from public.faces as f where f.profile_id = p_profile_id order by f.id for update;
     perform from public.match_jobs as j where j.user_id = p_profile_id order by j.id for update;
 end
@@ -68,7 +68,7 @@ create trigger profiles_erased
 before delete on public.profiles
 for each row execute function automatch.profile_erased();
 
-create function automatch.search_again(p_face_ids uuid[])
+create function automatch.enqueue_searches(p_face_ids uuid[])
 returns integer
 language plpgsql
 volatile
@@ -91,7 +91,7 @@ begin
           and automatch.has_consent(p.id)
         order by f.id
     );
-    perform automatch.heed_pauses();
+    perform automatch.lock_pauses_shared();
     -- In the order of locks, and no others below: queued one by one, jobs would be locked as the photos
     -- stand, across the order in which a worker ends a batch.
     v_open := array(
@@ -104,7 +104,7 @@ begin
     -- nothing now, and the job is back in its place, as if it had been released.
     update public.match_jobs as j
     set status = 'pending', attempts = j.attempts - 1, lease_token = j.lease_token + 1,
-        deferred = exists (select from automatch.paused_schools as s where s.school = j.school),
+        scheduled = exists (select from automatch.paused_schools as s where s.school = j.school),
         run_at = automatch.now(), lease_expires_at = null, worker_id = null
     where j.id = any (v_open) and j.status = 'processing';
     if found then
@@ -122,18 +122,18 @@ begin
     return cardinality(v_faces);
 end
 $$;
-comment on function automatch.search_again(uuid[]) is
+comment on function automatch.enqueue_searches(uuid[]) is
     'Queue photos for another search, behind all uploads; one that is being searched for starts over. '
     'How many there are.';
 
-create function automatch.search_again_for(p_profile_id uuid)
+create function automatch.enqueue_profile_searches(p_profile_id uuid)
 returns integer
 language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select automatch.search_again(array(
+    select automatch.enqueue_searches(array(
         -- A job each, and never two open ones of one photo: whoever changes their mind all day
         -- queues no more than this.
         select f.id from public.faces as f
@@ -142,7 +142,7 @@ as $$
         limit 100
     ))
 $$;
-comment on function automatch.search_again_for(uuid) is
+comment on function automatch.enqueue_profile_searches(uuid) is
     'Queue the photos of a person for another search; the profile and its feed are locked first.';
 
 create function automatch.profile_moves()
@@ -153,7 +153,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Before the row is written: its foreign keys go on to lock faces, which come after feeds.
-    perform automatch.lock_feeds_around(new.id);
+    perform automatch.lock_related_feeds(new.id);
     return new;
 end
 $$;
@@ -186,7 +186,7 @@ begin
         join public.profiles as o on o.id = e.other_profile_id
         where e.profile_id = new.id
           and e.match_id is not null
-          and e.other_profile_id not in (select automatch.hidden_from(new.id))
+          and e.other_profile_id not in (select automatch.excluded_profile_ids(new.id))
     ),
     changed as (
         select new.id as profile_id, p.other_id as other_profile_id from pairs as p
@@ -197,20 +197,20 @@ begin
     ),
     placed as (
         select e.profile_id, e.other_profile_id,
-            row_number() over (partition by e.profile_id order by e.pos) as step
+            row_number() over (partition by e.profile_id order by e.position) as step
         from changed as c
         join automatch.feed_entries as e
             on e.profile_id = c.profile_id and e.other_profile_id = c.other_profile_id
     ),
     heads as (
-        update automatch.feed_heads as h
-        set last_pos = h.last_pos + c.entries
+        update automatch.feed_counters as h
+        set last_position = h.last_position + c.entries
         from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
         where h.profile_id = c.profile_id
-        returning h.profile_id, h.last_pos - c.entries as before
+        returning h.profile_id, h.last_position - c.entries as before
     )
     update automatch.feed_entries as e
-    set pos = h.before + p.step
+    set position = h.before + p.step
     from placed as p
     join heads as h on h.profile_id = p.profile_id
     where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
@@ -223,7 +223,7 @@ begin
         or (new.discoverable and not old.discoverable)
         or (new.profile_type = 'user' and old.profile_type <> 'user')
     then
-        perform automatch.search_again_for(new.id);
+        perform automatch.enqueue_profile_searches(new.id);
     end if;
     return null;
 end

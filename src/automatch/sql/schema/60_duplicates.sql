@@ -23,14 +23,14 @@ comment on table automatch.suspected_duplicates is
 create index suspected_duplicates_b_idx on automatch.suspected_duplicates (profile_b_id);
 create index suspected_duplicates_state_idx on automatch.suspected_duplicates (state, u);
 
-create table automatch.same_person_checks (
+create table automatch.duplicate_checks (
     face_id uuid primary key references public.faces (id) on delete cascade,
     queued_at timestamptz not null default automatch.now()
 );
-comment on table automatch.same_person_checks is 'Photos that are still to be compared with all of their school.';
-create index same_person_checks_queued_idx on automatch.same_person_checks (queued_at);
+comment on table automatch.duplicate_checks is 'Photos that are still to be compared with all of their school.';
+create index duplicate_checks_queued_idx on automatch.duplicate_checks (queued_at);
 
-create function automatch.queue_same_person_check()
+create function automatch.queue_duplicate_check()
 returns trigger
 language plpgsql
 security definer
@@ -38,7 +38,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Not "do nothing": a check that is under way may have read the embedding before this one.
-    insert into automatch.same_person_checks (face_id) values (new.face_id)
+    insert into automatch.duplicate_checks (face_id) values (new.face_id)
     on conflict (face_id) do update set queued_at = excluded.queued_at;
     return null;
 end
@@ -46,11 +46,11 @@ $$;
 
 -- Whoever can be found from now on, or somewhere else: a new photo, another model, another school, the
 -- end of a pause.
-create trigger face_index_check_same_person
+create trigger face_index_queue_duplicate_check
 after insert or update of school, gender on public.face_index
-for each row execute function automatch.queue_same_person_check();
+for each row execute function automatch.queue_duplicate_check();
 
-create function automatch.last_photo_gone()
+create function automatch.last_photo_deleted()
 returns trigger
 language plpgsql
 security definer
@@ -66,11 +66,11 @@ begin
 end
 $$;
 
-create trigger faces_last_gone
+create trigger faces_last_deleted
 after delete on public.faces
-for each row execute function automatch.last_photo_gone();
+for each row execute function automatch.last_photo_deleted();
 
-create function automatch.find_same_person(p_face_id uuid, p_count integer)
+create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
 returns table (profile_id uuid, u double precision)
 language plpgsql
 stable
@@ -126,11 +126,11 @@ begin
     limit p_count;
 end
 $$;
-comment on function automatch.find_same_person(uuid, integer) is
+comment on function automatch.find_duplicate_accounts(uuid, integer) is
     'Other accounts of the school, of either gender, that look like the person of a photo; closest first. '
     'Simulated people are nobody''s second account.';
 
-create function automatch.without_same_person(p_found automatch.found_face[])
+create function automatch.exclude_duplicates(p_found automatch.found_face[])
 returns automatch.found_face[]
 language sql
 stable
@@ -155,11 +155,11 @@ as $$
           )
       )
 $$;
-comment on function automatch.without_same_person(automatch.found_face[]) is
+comment on function automatch.exclude_duplicates(automatch.found_face[]) is
     'What searches found, without those who look like the person who searches, unless an operator said that '
     'they are somebody else.';
 
-create function automatch.match_as_decided(p_ids uuid[])
+create function automatch.apply_duplicate_decisions(p_ids uuid[])
 returns void
 language plpgsql
 volatile
@@ -177,7 +177,7 @@ begin
         perform automatch.refresh_feeds(v_pair.profile_a_id, v_pair.profile_b_id);
     end loop;
     -- One of the two is enough: a match is one row for both.
-    perform automatch.search_again(array(
+    perform automatch.enqueue_searches(array(
         select f.id
         from automatch.suspected_duplicates as s
         join public.faces as f on f.profile_id = s.profile_a_id
@@ -186,11 +186,11 @@ begin
     ));
 end
 $$;
-comment on function automatch.match_as_decided(uuid[]) is
+comment on function automatch.apply_duplicate_decisions(uuid[]) is
     'Take the cards of suspected pairs out of both feeds or bring them back, and search again for those who '
-    'may match again. Profiles and feeds are locked first: see lock_pairs().';
+    'may match again. Profiles and feeds are locked first: see lock_duplicate_pairs().';
 
-create function automatch.lock_pairs(p_ids uuid[])
+create function automatch.lock_duplicate_pairs(p_ids uuid[])
 returns void
 language plpgsql
 volatile
@@ -207,10 +207,10 @@ begin
     perform automatch.lock_feeds(v_people);
 end
 $$;
-comment on function automatch.lock_pairs(uuid[]) is
+comment on function automatch.lock_duplicate_pairs(uuid[]) is
     'Lock the people of suspected pairs and their feeds; the rows of the pairs come after those.';
 
-create function public.look_for_same_person(p_most integer default 20, out checked integer, out flagged integer)
+create function public.detect_duplicates(p_most integer default 20, out checked integer, out flagged integer)
 language plpgsql
 volatile
 security definer
@@ -226,14 +226,14 @@ begin
     checked := 0;
     flagged := 0;
     -- Nobody waits for this, so it waits for everybody.
-    if exists (select from public.match_jobs as j where j.status = 'pending' and not j.deferred) then
+    if exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then
         return;
     end if;
     v_faces := array(
         select due.face_id
         from (
             select c.face_id
-            from automatch.same_person_checks as c
+            from automatch.duplicate_checks as c
             join public.faces as f on f.id = c.face_id
             join public.profiles as p on p.id = f.profile_id
             order by c.queued_at, c.face_id
@@ -259,10 +259,10 @@ begin
         from unnest(v_faces) as face (id)
         join public.faces as f on f.id = face.id
         -- Five say as much as fifty.
-        cross join lateral automatch.find_same_person(f.id, 5) as s
+        cross join lateral automatch.find_duplicate_accounts(f.id, 5) as s
         order by least(f.profile_id, s.profile_id), greatest(f.profile_id, s.profile_id), s.u
     ) as near;
-    delete from automatch.same_person_checks as c where c.face_id = any (v_faces);
+    delete from automatch.duplicate_checks as c where c.face_id = any (v_faces);
     if v_pairs is null then
         return;
     end if;
@@ -296,11 +296,11 @@ begin
     select array_agg(w.id) filter (where w.is_new) into v_new from written as w;
     flagged := coalesce(cardinality(v_new), 0);
     if flagged > 0 and not v_matches then
-        perform automatch.match_as_decided(v_new);
+        perform automatch.apply_duplicate_decisions(v_new);
     end if;
 end
 $$;
-comment on function public.look_for_same_person(integer) is
+comment on function public.detect_duplicates(integer) is
     'Compare some photos with all of their school and write down who looks like one person; nothing while a '
     'job waits for its turn. How many photos were compared, and how many pairs are new.';
 
@@ -338,12 +338,12 @@ declare
     v_actor text := left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200);
 begin
     if p_state is null or p_state not in ('open', 'dismissed', 'confirmed') then
-        perform automatch.refuse('input_invalid', 'A suspicion is open, dismissed or confirmed.');
+        perform automatch.raise_error('input_invalid', 'A suspicion is open, dismissed or confirmed.');
     end if;
-    perform automatch.lock_pairs(array[p_id]);
+    perform automatch.lock_duplicate_pairs(array[p_id]);
     select s.state into v_before from automatch.suspected_duplicates as s where s.id = p_id for update;
     if not found then
-        perform automatch.refuse('not_found', 'There is no such pair; one of the two may have left.');
+        perform automatch.raise_error('not_found', 'There is no such pair; one of the two may have left.');
     end if;
     if v_before = p_state then
         return;
@@ -354,7 +354,7 @@ begin
         decided_by = case when p_state <> 'open' then v_actor end
     where id = p_id;
     if not (select s.match_same_person from public.match_settings as s) then
-        perform automatch.match_as_decided(array[p_id]);
+        perform automatch.apply_duplicate_decisions(array[p_id]);
     end if;
     -- Without the people: the log outlives them.
     perform automatch.audit(p_actor, 'same_person', jsonb_build_object(
@@ -386,7 +386,7 @@ declare
     v_ids uuid[];
 begin
     if p_match is null then
-        perform automatch.refuse('input_invalid', 'Say true or false: whether two accounts of one person match.');
+        perform automatch.raise_error('input_invalid', 'Say true or false: whether two accounts of one person match.');
     end if;
     select s.match_same_person into v_before from public.match_settings as s for update;
     if v_before = p_match then
@@ -400,9 +400,9 @@ begin
         join public.profiles as b on b.id = s.profile_b_id and b.gender <> a.gender
         where s.state <> 'dismissed'
     );
-    perform automatch.lock_pairs(v_ids);
+    perform automatch.lock_duplicate_pairs(v_ids);
     update public.match_settings set match_same_person = p_match;
-    perform automatch.match_as_decided(v_ids);
+    perform automatch.apply_duplicate_decisions(v_ids);
     perform automatch.audit(p_actor, 'match_same_person', jsonb_build_object('match', p_match));
 end
 $$;

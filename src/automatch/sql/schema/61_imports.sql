@@ -37,7 +37,7 @@ create trigger imported_people_erased
 after delete on automatch.imported_people
 for each row execute function automatch.imported_person_erased();
 
-create function automatch.account_of(p_email text)
+create function automatch.find_account(p_email text)
 returns uuid
 language plpgsql
 stable
@@ -48,7 +48,7 @@ begin
     return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
 end
 $$;
-comment on function automatch.account_of(text) is 'Whose account this address is; null when nobody''s.';
+comment on function automatch.find_account(text) is 'Whose account this address is; null when nobody''s.';
 
 create function automatch.import_account(p_email text)
 returns uuid
@@ -57,7 +57,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_id uuid := automatch.account_of(p_email);
+    v_id uuid := automatch.find_account(p_email);
     v_email_sha256 text := automatch.text_sha256(lower(p_email));
 begin
     if exists (select from automatch.imported_people as i where i.profile_id = v_id) then
@@ -65,12 +65,12 @@ begin
     end if;
     if v_id is null then
         if exists (select from automatch.import_erasures as e where e.email_sha256 = v_email_sha256) then
-            perform automatch.refuse(
+            perform automatch.raise_error(
                 'consent_required', 'This person erased their account after an import; only they can come back.'
             );
         end if;
         if to_regprocedure('auth.create_user(text, text, jsonb)') is null then
-            perform automatch.refuse(
+            perform automatch.raise_error(
                 'input_invalid', 'Make the account in Supabase first; an import fills it in while it is unused.'
             );
         end if;
@@ -82,7 +82,7 @@ begin
             where p.id = v_id and (p.name, p.school, p.gender, p.birth_date) is distinct from (null, null, null, null)
         )
     then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'email_taken', 'This person has an account of their own; they add their photos themselves.'
         );
     end if;
@@ -105,7 +105,7 @@ begin
     select f.* into v_face
     from public.faces as f
     join automatch.imported_people as i on i.profile_id = f.profile_id
-    where f.profile_id = automatch.account_of(p_email) and f.image_sha256 = p_image_sha256;
+    where f.profile_id = automatch.find_account(p_email) and f.image_sha256 = p_image_sha256;
     if not found then
         return false;
     end if;
@@ -144,10 +144,10 @@ declare
 begin
     select t.* into v_text from public.consent_texts as t where t.version = p_consent_version;
     if not found then
-        perform automatch.refuse('input_invalid', 'consent_version names no consent text of this installation.');
+        perform automatch.raise_error('input_invalid', 'consent_version names no consent text of this installation.');
     end if;
     if p_consent_at is null or p_consent_at > automatch.now() or coalesce(btrim(p_consent_evidence), '') = '' then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'consent_required', 'Tell when this person consented (consent_at) and where the proof lies (consent_evidence).'
         );
     end if;
@@ -163,14 +163,14 @@ begin
     if (v_profile.gender, v_profile.birth_date) is distinct from (p_gender, p_birth_date)
         or lower(v_profile.name) is distinct from lower(btrim(p_name))
     then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'email_taken', 'This address was imported with another name, gender or birth date: it is somebody else''s.'
         );
     end if;
     select c.action into v_last_action
     from public.biometric_consents as c where c.profile_id = v_id order by c.id desc limit 1;
     if v_last_action = 'withdrawn' then
-        perform automatch.refuse(
+        perform automatch.raise_error(
             'consent_required', 'This person withdrew their consent; only they can give it again.'
         );
     elsif v_last_action is null then
@@ -179,7 +179,7 @@ begin
     end if;
     -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
     if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
-        perform automatch.refuse('input_invalid', 'A photo lies where the id of its face says.');
+        perform automatch.raise_error('input_invalid', 'A photo lies where the id of its face says.');
     end if;
     insert into public.faces (id, profile_id, image_path, image_sha256)
     values (p_face_id, v_id, p_image_path, p_image_sha256)
@@ -214,7 +214,7 @@ as $$
 $$;
 comment on function public.count_import_jobs(uuid) is 'Photos of a run, and how many of them are still to be looked at.';
 
-create function public.list_import_refusals(p_import_id uuid, p_after_row integer, p_limit integer)
+create function public.list_import_failures(p_import_id uuid, p_after_row integer, p_limit integer)
 returns table (row_number integer, code text, message text)
 language sql
 stable
@@ -234,7 +234,7 @@ as $$
     order by i.row_number
     limit p_limit
 $$;
-comment on function public.list_import_refusals(uuid, integer, integer) is
+comment on function public.list_import_failures(uuid, integer, integer) is
     'Rows whose photo could not be used, in their order; asked for page by page.';
 
 create function public.finish_import(p_import_id uuid, p_actor text default null)

@@ -66,7 +66,7 @@ $function$;
 comment on function automatch.match_generator_command(text) is
     'The command of the job process-match-jobs, for the address of POST /functions/v1/match-generator.';
 
-create function automatch.keep_match_schedule(p_url text)
+create function automatch.ensure_match_schedule(p_url text)
 returns text
 language plpgsql
 volatile
@@ -104,7 +104,7 @@ begin
     return 'kept';
 end
 $$;
-comment on function automatch.keep_match_schedule(text) is
+comment on function automatch.ensure_match_schedule(text) is
     'Make the two jobs of the guide, once: whoever unschedules them keeps them unscheduled. Later only the address of our '
     'own command follows the server. made, moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
 
@@ -119,14 +119,14 @@ set enable_seqscan = off
 as $$
     (
         select j.id from public.match_jobs as j
-        where j.status = 'pending' and not j.deferred
-        order by j.pos
+        where j.status = 'pending' and not j.scheduled
+        order by j.position
         limit p_limit
     )
     union all
     (
         select j.id from public.match_jobs as j
-        where j.status = 'pending' and j.deferred and j.run_at <= (select automatch.now())
+        where j.status = 'pending' and j.scheduled and j.run_at <= (select automatch.now())
         order by j.run_at
         limit p_limit
     )
@@ -142,7 +142,7 @@ $$;
 comment on function public.list_due_match_jobs(integer) is
     'Jobs that wait for a worker, in their order. Those of a paused queue too; those of a paused school not.';
 
-create function public.follow_match_jobs(p_job_ids uuid[])
+create function public.get_match_job_progress(p_job_ids uuid[])
 returns table (open integer, matches integer, paused boolean, worker_is_alive boolean)
 language sql
 volatile
@@ -154,7 +154,7 @@ as $$
         -- What was erased with its photo, or put off after a failure, is nothing to wait for.
         count(*) filter (
             where j.status = 'processing'
-               or j.status = 'pending' and (not j.deferred or j.run_at <= (select automatch.now()))
+               or j.status = 'pending' and (not j.scheduled or j.run_at <= (select automatch.now()))
         )::integer,
         coalesce(sum(j.match_count) filter (where j.status = 'completed'), 0)::integer,
         (select q.paused from automatch.queue_settings as q),
@@ -165,6 +165,6 @@ as $$
     from public.match_jobs as j
     where j.id = any (p_job_ids)
 $$;
-comment on function public.follow_match_jobs(uuid[]) is
+comment on function public.get_match_job_progress(uuid[]) is
     'How many of these jobs have not ended, the matches that the others found, whether the queue is paused, and whether '
     'some worker holds a job under a live lease.';

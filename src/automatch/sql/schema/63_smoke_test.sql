@@ -19,7 +19,7 @@ begin
         select from automatch.trials as t
         where (new.id = any (t.people)) <> (lower(t.school) = lower(coalesce(new.school, '')))
     ) then
-        perform automatch.refuse('input_invalid', 'This is no school that one can be in.');
+        perform automatch.raise_error('input_invalid', 'This is no school that one can be in.');
     end if;
     return new;
 end

@@ -29,12 +29,12 @@ from (values
     ('schema', 'usage', 'anon authenticated service_role automatch_api automatch_worker', 'public extensions'),
     ('sequence', 'usage', 'service_role', 'automatch.match_numbers'),
     ('function', 'execute', 'anon authenticated service_role', '
-        automatch.claims automatch.now automatch.refuse automatch.uid
+        automatch.claims automatch.now automatch.raise_error automatch.uid
     '),
     ('function', 'execute', 'authenticated', '
         public.block_profile public.choose_face public.delete_face public.dismiss_match
         public.erase_account public.explain_match_job public.feed_page public.feed_position
-        public.hidden_people public.last_match_number public.list_schools public.match_pool
+        public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.save_profile
         public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
     '),
@@ -42,7 +42,7 @@ from (values
         automatch.caller_may_see
     '),
     ('function', 'execute', 'automatch_api', '
-        public.feed_marks public.follow_match_jobs public.is_trigger_key public.list_due_match_jobs
+        public.feed_versions public.get_match_job_progress public.is_trigger_key public.list_due_match_jobs
     '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
         public.get_search_recall
@@ -51,21 +51,21 @@ from (values
         public.cancel_match_jobs public.count_import_jobs public.count_waiting_match_jobs
         public.decide_suspected_duplicate public.end_trials public.find_imported_photo public.finish_import
         public.get_match_job_stats public.get_match_queue public.get_match_same_person
-        public.get_match_threshold public.import_photo public.list_audit_log public.list_import_refusals
+        public.get_match_threshold public.import_photo public.list_audit_log public.list_import_failures
         public.list_match_jobs public.list_suspected_duplicates public.pause_match_jobs
         public.preview_match_thresholds public.prioritize_match_jobs public.requeue_match_job
         public.resume_match_jobs public.retry_failed_match_jobs public.set_match_concurrency
         public.set_match_same_person public.set_match_threshold public.start_trial
     '),
     ('function', 'execute', 'automatch_worker service_role', '
-        public.active_embedding_model public.check_same_person_again public.chosen_face
+        public.active_embedding_model public.recheck_duplicates public.get_chosen_face
         public.claim_match_jobs public.clean_up_search_audits public.cleanup_old_match_jobs
-        public.complete_match_jobs public.drop_unrenewed_matches public.enqueue_reruns
-        public.erase_unanswered_photo public.fail_match_jobs public.fall_asleep public.finish_match_jobs
-        public.look_for_same_person public.preparing_model public.read_search_group public.read_search_jobs
+        public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
+        public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.finish_match_jobs
+        public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs
         public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases
-        public.renew_matches public.rescore_matches public.retry_match_jobs
-        public.seconds_to_next_match_job public.stay_awake public.store_face_embeddings
+        public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs
+        public.seconds_to_next_match_job public.unregister_idle public.store_face_embeddings
         public.store_shadow_embeddings public.sweep_match_jobs public.take_faces_to_embed
     '),
     ('function', 'execute', 'service_role', '
@@ -87,9 +87,9 @@ insert into automatch.access_rules (kind, object, grantee, privileges, policy, v
 select 'table', o.object, 'service_role', r.privileges, 'service', 'true'
 from (values
     ('select, insert, update, delete', '
-        automatch.feed_entries automatch.feed_heads automatch.group_indexes automatch.import_erasures
+        automatch.feed_entries automatch.feed_counters automatch.group_indexes automatch.import_erasures
         automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures
-        automatch.queue_settings automatch.reruns automatch.same_person_checks automatch.search_audits
+        automatch.queue_settings automatch.reruns automatch.duplicate_checks automatch.search_audits
         automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.trials
         public.embedding_models public.face_index public.faces public.match_dismissals public.match_jobs
         public.match_settings public.matches public.profile_blocks public.profiles

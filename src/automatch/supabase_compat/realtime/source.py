@@ -16,7 +16,7 @@ from automatch.supabase_compat.realtime.table import JOBS, MATCHES, Table
 
 _PAGE = 100
 _JOBS = 20
-"""The jobs a person can be waiting for; `feed_marks` in SQL looks at as many."""
+"""The jobs a person can be waiting for; `feed_versions` in SQL looks at as many."""
 _KNOWN_JOBS = 200
 """When photos are deleted, older jobs move up among the newest: those are no new ones."""
 

@@ -8,7 +8,7 @@ const jobs = document.getElementById("jobs");
 const live = document.getElementById("live");
 const announcer = document.getElementById("announcer");
 
-let lastPos = Number(cards.dataset.lastPos);
+let lastPosition = Number(cards.dataset.lastPosition);
 let retryMs = RETRY_MS.first;
 let source, retry, announcing;
 
@@ -40,7 +40,7 @@ function toElement(html) {
 }
 
 function onMatch(event) {
-  lastPos = Math.max(lastPos, Number(event.lastEventId));
+  lastPosition = Math.max(lastPosition, Number(event.lastEventId));
   const { html, profile_id: profileId } = JSON.parse(event.data);
   const card = toElement(html);
   const old = document.getElementById(`card-${profileId}`);
@@ -53,7 +53,7 @@ function onMatch(event) {
 }
 
 function onGone(event) {
-  lastPos = Math.max(lastPos, Number(event.lastEventId));
+  lastPosition = Math.max(lastPosition, Number(event.lastEventId));
   document.getElementById(`card-${JSON.parse(event.data).profile_id}`)?.remove();
 }
 
@@ -79,7 +79,7 @@ function connect() {
   source?.close();
   // A browser keeps six connections to a server: a page nobody looks at must not hold one.
   if (document.hidden) return;
-  source = new EventSource(`/feed/stream?after=${lastPos}`);
+  source = new EventSource(`/feed/stream?after=${lastPosition}`);
   source.addEventListener("open", () => {
     retryMs = RETRY_MS.first;
     show("connected", "Live");
