@@ -1,4 +1,4 @@
-"""This queue through the functions of its store: what a lane does, without photos."""
+"""This queue through the functions of its store: what a batch runner does, without photos."""
 
 from __future__ import annotations
 
@@ -10,34 +10,30 @@ from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
 from automatch.store.database import Database
-from automatch.store.queue import Claim, Settlement
+from automatch.store.queue import BatchCompletion, ClaimRequest
 from tests.support import postgres
 
 
 async def finish_all(database: postgres.Database, batch: int) -> int:
-    """Claim and settle until nothing is left, as a lane does: the end of a batch takes the next.
+    """Claim and complete until nothing is left; completing a batch claims the next one.
 
-    The settle is the whole one: it searches for each job, writes what is found and ends it.
+    Completing a job includes its search and writing its matches.
     """
     worker_id, settings = uuid4(), WorkerSettings()
-    finished = floor = 0
+    finished = 0
     async with Database(database.worker, PoolSettings(), name="bench") as db:
         async with db.connection() as conn:
-            jobs = await queue.claim_jobs(conn, Claim(worker_id, batch, settings.lease_s))
+            jobs = await queue.claim_jobs(conn, ClaimRequest(worker_id, batch, settings.lease_s))
         while jobs:
-            floor = jobs[0].position
-            settled = await queue.settle(
-                db,
-                Settlement(complete=jobs, claim=Claim(worker_id, batch, settings.lease_s, floor)),
-                settings,
-            )
-            finished += len(settled.matches)
-            jobs = settled.claimed
+            claim = ClaimRequest(worker_id, batch, settings.lease_s, jobs[0].position)
+            result = await queue.complete_batch(db, BatchCompletion(jobs, claim=claim), settings)
+            finished += len(result.matches)
+            jobs = result.claimed
     return finished
 
 
 def switch_off_search(database: postgres.Database) -> None:
-    """Let every search find nothing at once: what is left is the queue."""
+    """Let every search return nothing at once, so that only the queue is measured."""
     with psycopg.connect(database.owner) as conn:
         conn.execute(_FIND_NOTHING)
 

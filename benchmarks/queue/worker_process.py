@@ -144,9 +144,9 @@ async def _run_worker(database: Database, pipe: Connection, search_cache_mb: int
     photos = _NoPhotos(pipe)
     async with Store(database.worker, PoolSettings(), name="automatch-worker") as db:
         search = BatchSearch(db, max_bytes=search_cache_mb * 1024**2)
-        seats = asyncio.Semaphore(VisionSettings().threads)
+        inference_slots = asyncio.Semaphore(VisionSettings().threads)
         worker = Worker(
-            WorkerContext(db, photos, _NoAnalyzer(), settings, search, seats),
+            WorkerContext(db, photos, _NoAnalyzer(), settings, search, inference_slots),
             MaintenanceRunner(db, photos, settings, RetentionSettings()),
         )
         with threadpool_limits(1, user_api="blas"):

@@ -147,7 +147,7 @@ async def batch(dsn: str, school: School) -> list[Result]:
 async def _answer(
     conn: psycopg.Connection, search: BatchSearch, school: School, jobs: Sequence[ClaimedJob]
 ) -> dict[Any, list[Any]]:
-    lists = await search.shortlists(jobs)
+    lists = await search.find_candidates(jobs)
     ends = np.cumsum([len(lists[job.id].face_ids) for job in jobs]).tolist()
     starts = [1, *(end + 1 for end in ends[:-1])]
     faces = [face for job in jobs for face in lists[job.id].face_ids]

@@ -262,23 +262,23 @@ async def open_worker(
             if embedder is None:
                 embedder = open_embedder(await _read_active_model(db), settings.home)
             analyzer = await stack.enter_async_context(make_analyzer(settings, embedder))
-        scheduler = MaintenanceRunner(db, photos, settings.worker, settings.retention)
+        maintenance = MaintenanceRunner(db, photos, settings.worker, settings.retention)
         search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
         # Two threads of BLAS on the cores that Postgres and the analyzer share wait for each other.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
-        seats = asyncio.Semaphore(
+        inference_slots = asyncio.Semaphore(
             settings.ai.connections if settings.ai_url else settings.vision.threads
         )
-        bench = WorkerContext(
+        context = WorkerContext(
             db,
             photos,
             analyzer,
             settings.worker,
             search,
-            seats,
+            inference_slots,
             backfill_concurrency=0 if settings.ai_url else settings.vision.threads,
         )
-        yield Worker(bench, scheduler)
+        yield Worker(context, maintenance)
 
 
 async def _read_active_model(db: Database) -> str:

@@ -167,7 +167,7 @@ def test_nothing_is_doubled_when_the_answer_to_a_statement_gets_lost(
 
     def every_second(done: str) -> bool:
         nonlocal answered
-        # As the worker writes it: the COMMIT of its duties is another.
+        # As the worker writes it: the COMMIT of its maintenance is another.
         if statement not in done or proxy.cuts == 2:
             return False
         answered += 1

@@ -53,10 +53,10 @@ async def test_people_meet_and_leave_nothing_in_the_bucket(
     for person in (her, him):
         await system.client.delete("/api/profile", headers=person.headers)
     async with Pool(system.database.worker, system.settings.pool, name="test") as db:
-        scheduler = MaintenanceRunner(
+        maintenance = MaintenanceRunner(
             db, make_photos(system.settings), WorkerSettings(), system.settings.retention
         )
-        await scheduler.erase_photos()
+        await maintenance.erase_photos()
 
     assert names(bucket) == []
 

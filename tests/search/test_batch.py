@@ -10,7 +10,7 @@ from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
 from automatch.store.database import Database
-from automatch.store.queue import Settlement
+from automatch.store.queue import BatchCompletion
 from tests.support import build
 from tests.support.build import acting, at_cosine, connect, like, one
 from tests.support.bulk import write_group
@@ -67,14 +67,14 @@ def women(conn, count, *, school="UIT", similarity=(0.4, 0.9), seed=0):
     return people
 
 
-def answers(conn, jobs, shortlists):
+def answers(conn, jobs, candidates):
     """Return what finishing the jobs writes; nothing of it stays."""
     with conn.transaction(force_rollback=True):
-        if shortlists is None:
+        if candidates is None:
             statement = "select * from public.complete_match_jobs(%s, %s)"
             conn.execute(statement, [[job.id for job in jobs], [job.token for job in jobs]])
         else:
-            lists = [shortlists.get(job.id) for job in jobs]
+            lists = [candidates.get(job.id) for job in jobs]
             conn.execute(
                 "select * from public.finish_match_jobs(%s, %s, %s, %s, %s, %s)",
                 [
@@ -91,8 +91,8 @@ def answers(conn, jobs, shortlists):
 
 async def check_same(conn, search, jobs):
     """Check the batch against one search after the other; return the number of matches."""
-    shortlists = await search.shortlists(jobs)
-    together = answers(conn, jobs, shortlists)
+    candidates = await search.find_candidates(jobs)
+    together = answers(conn, jobs, candidates)
     assert together == answers(conn, jobs, None)
     return len(together[1])
 
@@ -101,9 +101,9 @@ async def check_same(conn, search, jobs):
 async def test_batch_answers_like_one_search_after_the_other(owner, search, people):
     women(owner, people)
     jobs = men_who_ask(owner, 6)
-    shortlists = await search.shortlists(jobs)
+    candidates = await search.find_candidates(jobs)
 
-    assert shortlists.keys() == {job.id for job in jobs}
+    assert candidates.keys() == {job.id for job in jobs}
     assert await check_same(owner, search, jobs) >= (people > 0)
 
 
@@ -125,9 +125,9 @@ async def test_jobs_of_several_schools_and_genders_are_told_apart(owner, search)
     ).fetchall():
         build.a_job(owner, face)
     jobs += claimed(owner, 5)
-    shortlists = await search.shortlists(jobs)
+    candidates = await search.find_candidates(jobs)
 
-    assert len({(one.school, one.gender) for one in shortlists.values()}) == 3
+    assert len({(one.school, one.gender) for one in candidates.values()}) == 3
     assert await check_same(owner, search, jobs) > 100
 
 
@@ -145,14 +145,14 @@ async def test_few_jobs_of_a_group_are_left_to_the_database(owner, search):
     women(owner, 5)
     jobs = men_who_ask(owner, 3)
 
-    assert await search.shortlists(jobs) == {}
+    assert await search.find_candidates(jobs) == {}
 
 
 async def test_without_memory_every_search_is_left_to_the_database(owner, db):
     women(owner, 5)
     jobs = men_who_ask(owner, 6)
 
-    assert await BatchSearch(db, max_bytes=0).shortlists(jobs) == {}
+    assert await BatchSearch(db, max_bytes=0).find_candidates(jobs) == {}
 
 
 async def test_copies_that_do_not_fit_are_forgotten_and_read_again(owner, db):
@@ -169,7 +169,7 @@ async def test_copy_that_is_not_used_is_forgotten(owner, db):
     jobs = men_who_ask(owner, 5)
     kept, forgotten = (BatchSearch(db, max_bytes=1024**2, keep_s=keep_s) for keep_s in (60, 0))
     for search in (kept, forgotten):
-        await search.shortlists(jobs)
+        await search.find_candidates(jobs)
         # The copy holds what is settled: a second look finds it so.
         assert await check_same(owner, search, jobs) > 0
     async with db.connection() as conn:
@@ -270,9 +270,9 @@ def newcomers_in_bulk(conn, seed):
 async def test_who_leaves_between_search_and_end_is_not_found(owner, search, change):
     leaving, *_ = women(owner, 10, similarity=(0.8, 0.9))
     jobs = men_who_ask(owner, 5)
-    shortlists = await search.shortlists(jobs)
+    candidates = await search.find_candidates(jobs)
     change(owner, leaving)
-    _, written = answers(owner, jobs, shortlists)
+    _, written = answers(owner, jobs, candidates)
 
     assert len(written) == 5 * 9
     assert leaving not in {person for row in written for person in row[2:4]}
@@ -281,9 +281,9 @@ async def test_who_leaves_between_search_and_end_is_not_found(owner, search, cha
 async def test_who_blocks_between_search_and_end_is_not_found(owner, search):
     blocking, *_ = women(owner, 10, similarity=(0.8, 0.9))
     jobs = men_who_ask(owner, 5)
-    shortlists = await search.shortlists(jobs)
+    candidates = await search.find_candidates(jobs)
     blocks_a_searcher(owner, blocking)
-    _, written = answers(owner, jobs, shortlists)
+    _, written = answers(owner, jobs, candidates)
 
     assert len(written) == 5 * 10 - 1
 
@@ -293,15 +293,15 @@ async def test_who_moves_between_search_and_end_is_searched_for_in_the_new_schoo
     there = women(owner, 3, school="HCMUS", similarity=(0.8, 0.9), seed=500)
     jobs = men_who_ask(owner, 5)
     mover = one(owner, "select user_id from public.match_jobs where id = %s", jobs[2].id)
-    shortlists = await search.shortlists(jobs)
+    candidates = await search.find_candidates(jobs)
     moves_away(owner, mover)
-    counts, written = answers(owner, jobs, shortlists)
+    counts, written = answers(owner, jobs, candidates)
 
     # Moving gave the job back: it is searched for once more, by the new rules.
     assert sorted(count for _, count in counts) == [10, 10, 10, 10]
     assert not [row for row in written if mover in row[2:4]]
     again = claimed_jobs(owner, 5)
-    _, written = answers(owner, again, await search.shortlists(again))
+    _, written = answers(owner, again, await search.find_candidates(again))
     assert [job.id for job in again] == [jobs[2].id]
     with_mover = {person for row in written for person in row[2:4] if mover in row[2:4]}
     assert with_mover == {mover, *there}
@@ -314,11 +314,11 @@ async def test_worker_finishes_a_batch_with_its_shortlists(owner, db, search):
     owner.execute(
         "update public.match_jobs set lease_token = lease_token + 1 where id = %s", [lost.id]
     )
-    shortlists = await search.shortlists(jobs)
-    settlement = Settlement(complete=jobs, shortlists=shortlists)
-    settled = await queue.settle(db, settlement, WorkerSettings())
+    candidates = await search.find_candidates(jobs)
+    settlement = BatchCompletion(jobs, candidates=candidates)
+    settled = await queue.complete_batch(db, settlement, WorkerSettings())
 
-    assert shortlists.keys() == {job.id for job in held}
+    assert candidates.keys() == {job.id for job in held}
     assert settled.matches == {job.id: 20 for job in held}
     with acting(
         owner, one(owner, "select user_id from public.match_jobs where id = %s", held[0].id)

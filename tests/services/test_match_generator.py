@@ -68,7 +68,7 @@ class Spare:
     called_in = 0
 
     @asynccontextmanager
-    async def at_work(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         self.called_in += 1
         yield
 

@@ -13,7 +13,7 @@ from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
 from automatch.store.database import Database
-from automatch.store.queue import Settlement
+from automatch.store.queue import BatchCompletion
 from tests.support import build
 from tests.support.build import acting, connect, like, one
 from tests.support.jobs import claimed_jobs
@@ -144,13 +144,13 @@ async def test_searches_during_moves_miss_nobody_who_stays_and_find_nobody_who_l
     stirring = [sessions.threads.submit(stir, database.owner, movers, seed, 60) for seed in (1, 2)]
     async with Database(database.worker, PoolSettings(), name="test") as db:
         search = BatchSearch(db, max_bytes=64 * 1024**2)
-        shortlisted = 0
+        with_candidates = 0
         while jobs := claimed_jobs(owner, 4):
-            shortlists = await search.shortlists(jobs)
+            candidates = await search.find_candidates(jobs)
             # A group that changes at every look is left to the database.
-            shortlisted += len(shortlists)
-            await queue.settle(
-                db, Settlement(complete=jobs, shortlists=shortlists), WorkerSettings()
+            with_candidates += len(candidates)
+            await queue.complete_batch(
+                db, BatchCompletion(jobs, candidates=candidates), WorkerSettings()
             )
             singly = {person for (person,) in owner.execute(FIND, [build.unit(0)]).fetchall()}
             assert stayers <= singly
@@ -165,7 +165,7 @@ async def test_searches_during_moves_miss_nobody_who_stays_and_find_nobody_who_l
         [men],
     ).fetchall()
 
-    assert shortlisted
+    assert with_candidates
     assert len(found) == 32
     for (people,) in found:
         assert stayers <= set(people)

@@ -294,15 +294,15 @@ def test_one_search_in_a_thousand_is_audited(conn):
 async def test_worker_warns_when_searches_miss_people(database, owner, tmp_path):
     async with Database(database.worker, PoolSettings(), name="test") as db:
         photos = FolderPhotos(tmp_path, min_free_mb=0)
-        scheduler = MaintenanceRunner(db, photos, WorkerSettings(), RetentionSettings())
+        maintenance = MaintenanceRunner(db, photos, WorkerSettings(), RetentionSettings())
         with capture_logs() as quiet:
-            await scheduler.watch_recall()
+            await maintenance.check_recall()
         owner.execute(
             "insert into automatch.search_audits (job_id, school, gender, expected, found)"
             " values (gen_random_uuid(), 'UIT', 'female', 20, 19)"
         )
         with capture_logs() as logs:
-            await scheduler.watch_recall()
+            await maintenance.check_recall()
 
     assert quiet == []
     assert [(entry["log_level"], entry["recall"]) for entry in logs] == [("warning", 0.95)]

@@ -12,7 +12,7 @@ import pytest
 from automatch.settings.database import PoolSettings
 from automatch.store import queue
 from automatch.store.database import Database as Pool
-from automatch.store.queue import Claim, Settlement
+from automatch.store.queue import BatchCompletion, ClaimRequest
 from automatch.worker import run
 from automatch.worker.leases import Leases
 from tests.support import build
@@ -85,7 +85,7 @@ async def test_batch_is_written_in_as_many_commits_whatever_its_size(
     database: Database, size: int, seen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # However slow the machine: no photo comes too late for the others.
-    monkeypatch.setattr(run, "_STRAGGLER_S", 30)
+    monkeypatch.setattr(run, "_SLOW_PHOTO_S", 30)
     queue_up(database, size, seen=seen)
 
     await work_off(database, **WHOLE)
@@ -201,16 +201,16 @@ async def test_leases_are_renewed_while_the_event_loop_stands_still(database: Da
 async def test_lease_of_a_batch_that_is_held_too_long_is_not_renewed(database: Database) -> None:
     queue_up(database, 2, seen=True)
     stuck = Leases(database.worker, settings_of(job_timeout_s=1e-9), lambda _: None)
-    working_on = Leases(database.worker, settings_of(), lambda _: None)
+    renewed = Leases(database.worker, settings_of(), lambda _: None)
     query = "select lease_expires_at from match_jobs where id = %s"
     async with Pool(database.worker, PoolSettings(), name="test") as db:
         async with db.connection() as conn:
-            first, second = await queue.claim_jobs(conn, Claim(uuid4(), 2, 30))
+            first, second = await queue.claim_jobs(conn, ClaimRequest(uuid4(), 2, 30))
         with connect(database.owner, autocommit=True) as conn:
             before = [one(conn, query, job.id) for job in (first, second)]
             stuck.hold([first])
-            working_on.hold([second])
-            for leases in (stuck, working_on):
+            renewed.hold([second])
+            for leases in (stuck, renewed):
                 assert await leases._renew(db, asyncio.get_running_loop())
             after = [one(conn, query, job.id) for job in (first, second)]
 
@@ -264,11 +264,11 @@ async def test_batch_that_is_settled_again_because_the_answer_was_lost_is_told_t
     feeds = "select * from automatch.feed_entries order by 1, 2"
     async with Pool(database.worker, PoolSettings(), name="test") as db:
         async with db.connection() as conn:
-            jobs = await queue.claim_jobs(conn, Claim(uuid4(), 20, 30))
-        first = await queue.settle(db, Settlement(complete=jobs), settings_of())
+            jobs = await queue.claim_jobs(conn, ClaimRequest(uuid4(), 20, 30))
+        first = await queue.complete_batch(db, BatchCompletion(jobs), settings_of())
         with connect(database.owner, autocommit=True) as conn:
             before = conn.execute(feeds).fetchall()
-            second = await queue.settle(db, Settlement(complete=jobs), settings_of())
+            second = await queue.complete_batch(db, BatchCompletion(jobs), settings_of())
             after = conn.execute(feeds).fetchall()
 
     assert first.matches == second.matches

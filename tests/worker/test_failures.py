@@ -1,4 +1,4 @@
-"""What becomes of a job that did not work out."""
+"""What becomes of a job that failed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from uuid import uuid4
 
 import pytest
 
+from automatch.errors import AutomatchError
 from automatch.errors.embedder import EmbeddingInvalidError
 from automatch.errors.job import JobCrashedError
 from automatch.errors.photo import NoFaceError
 from automatch.errors.store import DatabaseUnavailableError, StorageFullError
 from automatch.model.jobs import ClaimedJob
-from automatch.worker.failures import refusal_of, sort_out
+from automatch.worker.failures import classify_failure
 
 
 def a_claimed_job() -> ClaimedJob:
@@ -30,24 +31,22 @@ def a_claimed_job() -> ClaimedJob:
     ids=repr,
 )
 def test_reason_is_a_code_and_a_message_without_secrets(error: Exception, code: str) -> None:
-    refusal = refusal_of(a_claimed_job(), error)
+    failure = classify_failure(a_claimed_job(), error)
 
-    assert refusal.code == code
-    assert "secret" not in refusal.message
+    assert failure.code == code
+    assert "secret" not in failure.message
 
 
-def test_each_job_is_failed_or_tried_again_or_given_back() -> None:
-    errors = {
-        "fail": [NoFaceError()],
-        "retry": [JobCrashedError(), EmbeddingInvalidError()],
-        "release": [DatabaseUnavailableError(), StorageFullError()],
-    }
-    refusals = {
-        what: [refusal_of(a_claimed_job(), error) for error in some]
-        for what, some in errors.items()
-    }
-    sorted_out = sort_out([one for some in refusals.values() for one in some])
-
-    assert sorted_out.fail == refusals["fail"]
-    assert sorted_out.retry == refusals["retry"]
-    assert sorted_out.release == [one.job for one in refusals["release"]]
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (NoFaceError(), "fail"),
+        (JobCrashedError(), "retry"),
+        (EmbeddingInvalidError(), "retry"),
+        (DatabaseUnavailableError(), "release"),
+        (StorageFullError(), "release"),
+    ],
+    ids=repr,
+)
+def test_job_is_failed_or_retried_or_released(error: AutomatchError, action: str) -> None:
+    assert classify_failure(a_claimed_job(), error).action == action

@@ -1,4 +1,4 @@
-"""How much a worker claims at once, where it begins to look, and how long it waits."""
+"""How many jobs a worker claims at once, from which position, and how long it waits."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database
 from automatch.store.notify import JobNotifier
-from automatch.worker.fetch import Line
+from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
 
 if TYPE_CHECKING:
-    from automatch.store.queue import Claim
+    from automatch.store.queue import ClaimRequest
 
 
 class Clock:
@@ -34,10 +34,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def a_line(**more: Any) -> Line:
-    settings = WorkerSettings(**more)
-    # Never connected: these tests ask for what needs no database.
-    return Line(
+def a_fetcher(**options: Any) -> JobFetcher:
+    settings = WorkerSettings(**options)
+    # Never connected: these tests need no database.
+    return JobFetcher(
         Database("host=/nowhere", PoolSettings(), name="test"),
         JobNotifier("host=/nowhere", name="test"),
         Leases("host=/nowhere", settings, lambda _: None),
@@ -52,76 +52,76 @@ def a_claimed_job(position: int) -> ClaimedJob:
     )
 
 
-def claim_of(line: Line) -> Claim:
-    claim = line.next_claim()
+def next_claim(fetcher: JobFetcher) -> ClaimRequest:
+    claim = fetcher.next_claim()
     assert claim is not None
     return claim
 
 
 @pytest.mark.anyio
-async def test_claim_is_as_large_as_the_jobs_before_were_quick(clock: Clock) -> None:
-    line = a_line(batch=100, batch_s=0.2)
+async def test_claim_is_larger_the_faster_the_jobs_before_were(clock: Clock) -> None:
+    fetcher = a_fetcher(batch=100, batch_s=0.2)
     limits = []
-    for seconds_a_job in (0.1, 0.0001, 10):
+    for seconds_per_job in (0.1, 0.0001, 10):
         for _ in range(20):
-            line.worked(10, 10 * seconds_a_job)
-        limits.append(claim_of(line).limit)
+            fetcher.record_duration(10, 10 * seconds_per_job)
+        limits.append(next_claim(fetcher).limit)
 
     assert limits == [2, 100, 1]
 
 
 @pytest.mark.anyio
-async def test_claim_begins_where_the_last_one_stopped_and_looks_at_all_every_second(
+async def test_claim_starts_where_the_last_one_stopped_and_at_zero_once_a_second(
     clock: Clock,
 ) -> None:
-    line = a_line()
-    line.took([a_claimed_job(70), a_claimed_job(90)])
-    floors = []
+    fetcher = a_fetcher()
+    fetcher.register_leases([a_claimed_job(70), a_claimed_job(90)])
+    positions = []
     for seconds in (0, 0.5, 0.4, 0.2, 0.1):
         clock.now += seconds
-        floors.append(claim_of(line).floor)
+        positions.append(next_claim(fetcher).min_position)
 
-    assert floors == [0, 70, 70, 0, 70]
-
-
-@pytest.mark.anyio
-async def test_empty_claim_moves_nothing(clock: Clock) -> None:
-    line = a_line()
-    claim_of(line)
-    line.took([a_claimed_job(70)])
-    line.took([])
-
-    assert claim_of(line).floor == 70
+    assert positions == [0, 70, 70, 0, 70]
 
 
 @pytest.mark.anyio
-async def test_closed_line_gives_out_nothing_and_lets_nobody_wait() -> None:
-    line = a_line()
-    line.close()
+async def test_empty_claim_does_not_change_the_position(clock: Clock) -> None:
+    fetcher = a_fetcher()
+    next_claim(fetcher)
+    fetcher.register_leases([a_claimed_job(70)])
+    fetcher.register_leases([])
 
-    assert line.next_claim() is None
-    assert await line.next_batch() == []
-    # Without a pause, too.
-    await line.recover(DatabaseUnavailableError())
-
-
-@pytest.mark.anyio
-async def test_who_sleeps_waits_for_the_ring_or_for_the_next_job_that_is_due() -> None:
-    line = a_line(poll_s=5)
-
-    assert line._pause(None, asleep=True) == 5
-    assert line._pause(2.5, asleep=True) == 2.5
-    assert line._pause(60, asleep=True) == 5
+    assert next_claim(fetcher).min_position == 70
 
 
 @pytest.mark.anyio
-async def test_who_cannot_be_rung_looks_within_a_second() -> None:
-    assert a_line(poll_s=5)._pause(None, asleep=False) == 1
+async def test_closed_fetcher_claims_nothing_and_ends_every_wait() -> None:
+    fetcher = a_fetcher()
+    fetcher.close()
+
+    assert fetcher.next_claim() is None
+    assert await fetcher.next_batch() == []
+    # Returns without a pause, too.
+    await fetcher.back_off(DatabaseUnavailableError())
 
 
 @pytest.mark.anyio
-async def test_job_that_is_due_and_not_to_be_had_is_asked_for_more_and_more_rarely() -> None:
-    line = a_line(poll_s=5)
-    pauses = [line._pause(0, asleep=True) for _ in range(6)]
+async def test_idle_worker_waits_for_a_notification_or_for_the_next_job_that_is_due() -> None:
+    fetcher = a_fetcher(poll_s=5)
+
+    assert fetcher._pause(None, is_idle=True) == 5
+    assert fetcher._pause(2.5, is_idle=True) == 2.5
+    assert fetcher._pause(60, is_idle=True) == 5
+
+
+@pytest.mark.anyio
+async def test_worker_that_cannot_be_notified_polls_within_a_second() -> None:
+    assert a_fetcher(poll_s=5)._pause(None, is_idle=False) == 1
+
+
+@pytest.mark.anyio
+async def test_due_job_that_cannot_be_claimed_is_polled_at_growing_intervals() -> None:
+    fetcher = a_fetcher(poll_s=5)
+    pauses = [fetcher._pause(0, is_idle=True) for _ in range(6)]
 
     assert pauses == [0.02, 0.04, 0.08, 0.16, 0.25, 0.25]

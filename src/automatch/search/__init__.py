@@ -1,9 +1,8 @@
-"""Decide: what a cosine of two embeddings means, and who may be among the best of a group.
+"""From an embedding to matches: the similarity scale, and the candidates of a batch's searches.
 
-Who may match whom and the answer of every search are SQL (`find_similar_faces_filtered`,
+Who may match whom and the result of every search are SQL (`find_similar_faces_filtered`,
 `finish_match_jobs`), so that a worker, an SQL editor and a Supabase function all agree. Python
-knows the similarity scale, and narrows a group down to a shortlist when many jobs search it at
-once.
+knows the similarity scale, and finds the candidates when many jobs search one group at once.
 """
 
 from automatch.search.similarity import DLIB, SimilarityScale

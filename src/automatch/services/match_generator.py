@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 class OnDemandWorker(Protocol):
     """A worker that can be called in."""
 
-    def at_work(self) -> AbstractAsyncContextManager[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Have it work while the block lasts."""
         ...
 
@@ -73,7 +73,7 @@ async def drain_queue(db: Database, spare: OnDemandWorker) -> Generated:
                 break
             if not called_in and waited_s > _PATIENCE_S and not progress.worker_is_alive:
                 log.warning("no worker takes jobs; calling one in", waiting=progress.open)
-                await stack.enter_async_context(spare.at_work())
+                await stack.enter_async_context(spare.running())
                 called_in = True
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LOOK_MAX_S)

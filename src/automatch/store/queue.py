@@ -1,4 +1,4 @@
-"""The queue as workers use it. Each function is one call of the SQL function that owns the change.
+"""The queue as workers use it: each function calls the SQL function that makes the change.
 
 All of them are for the worker's login (`Database.connection`, `Database.pipelined_transaction`).
 Those that change a claimed job name its token, and return the jobs that were still held.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -26,39 +27,50 @@ from automatch.store.database import Connection, Database
 
 _SQL = load("queue")
 _MOST_FACES = 64
-"""A photo with more is no photo of a person; the database keeps no more either."""
+"""The database stores no more face boxes of a photo than this."""
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A wish for jobs."""
+class ClaimRequest:
+    """How many jobs a worker asks for, and for how long."""
 
     worker_id: UUID
     limit: int
     lease_s: float
-    floor: int = 0
-    """No turn before this one is looked at; 0 looks at all."""
+    min_position: int = 0
+    """Jobs at lower positions of the queue are not read; 0 reads all."""
 
 
 @dataclass(frozen=True, slots=True)
-class SeenJob:
-    """What a worker saw on the photo of a job it holds."""
+class JobEmbedding:
+    """The embedding of a job's photo, and how it was made."""
 
     job: ClaimedJob
     embedding: np.ndarray[Any, np.dtype[np.float32]]
     quality: dict[str, float]
     timings: dict[str, float]
     model: str = "dlib"
-    """With which it was seen."""
+
+
+class FailureAction(StrEnum):
+    """What becomes of a job that failed."""
+
+    FAIL = "fail"
+    """It has failed for good."""
+    RETRY = "retry"
+    """It is tried again later, until it has used all its attempts."""
+    RELEASE = "release"
+    """It is tried again soon and keeps its attempt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A job that did not work out, and what its owner is told."""
+class JobFailure:
+    """A job that could not be completed, and the message for the owner of its photo."""
 
     job: ClaimedJob
     error: AutomatchError
     message: str
+    action: FailureAction
 
     @property
     def code(self) -> str:
@@ -66,8 +78,8 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Shortlist:
-    """What a search in memory found: nobody who belongs to the answer is missing."""
+class Candidates:
+    """The faces that a search in memory found; nobody who belongs to the result is missing."""
 
     school: str
     gender: str
@@ -76,30 +88,28 @@ class Shortlist:
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
-    """How the jobs of a batch end, and what is claimed with the same commit."""
+class BatchCompletion:
+    """What to write for a batch in one commit, and what to claim with it."""
 
-    complete: Sequence[ClaimedJob] = ()
-    """To be searched for and finished."""
-    shortlists: Mapping[UUID, Shortlist] = field(default_factory=dict)
+    jobs: Sequence[ClaimedJob] = ()
+    """To be searched for and completed."""
+    failures: Sequence[JobFailure] = ()
+    claim: ClaimRequest | None = None
+    candidates: Mapping[UUID, Candidates] = field(default_factory=dict)
     """By job; the database searches for the jobs that have none."""
-    fail: Sequence[Refusal] = ()
-    retry: Sequence[Refusal] = ()
-    release: Sequence[ClaimedJob] = ()
     release_delay_s: float = 0
-    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What a settlement came to."""
+class CompletionResult:
+    """What the commit of a batch did."""
 
     matches: dict[UUID, int]
-    """Number of matches of each job that was completed; the others had been given away."""
+    """Number of matches of each completed job; jobs that were no longer held are missing."""
     claimed: list[ClaimedJob]
 
 
-async def claim_jobs(conn: Connection, claim: Claim) -> list[ClaimedJob]:
+async def claim_jobs(conn: Connection, claim: ClaimRequest) -> list[ClaimedJob]:
     """Take the next due jobs under a lease."""
     return await (await _claim(conn, claim)).fetchall()
 
@@ -116,101 +126,112 @@ async def renew_leases(conn: Connection, jobs: Sequence[ClaimedJob], lease_s: fl
     return await _ids(await conn.execute(_SQL["renew"], {**_held(jobs), "lease_s": lease_s}))
 
 
-async def store_embeddings(conn: Connection, seen: Sequence[SeenJob], *, model: str) -> set[UUID]:
-    """Keep what was seen; return the ids of the jobs that are still held.
+async def store_embeddings(
+    conn: Connection, embeddings: Sequence[JobEmbedding], *, model: str
+) -> set[UUID]:
+    """Store embeddings; return the ids of the jobs that are still held.
 
-    Jobs seen with another model than the one in use are given back.
+    Jobs whose embedding is of another model than the active one are released.
     """
     cursor = await conn.execute(
         _SQL["store_embeddings"],
         {
-            **_held([one.job for one in seen]),
-            "embeddings": [one.embedding for one in seen],
+            **_held([embedding.job for embedding in embeddings]),
+            "embeddings": [embedding.embedding for embedding in embeddings],
             "model": model,
-            "quality": [Jsonb(one.quality) for one in seen],
-            "timings": [Jsonb(one.timings) for one in seen],
+            "quality": [Jsonb(embedding.quality) for embedding in embeddings],
+            "timings": [Jsonb(embedding.timings) for embedding in embeddings],
         },
     )
     return await _ids(cursor)
 
 
-async def settle(db: Database, settlement: Settlement, settings: WorkerSettings) -> Settled:
-    """Bring jobs to their ends and claim the next, in one commit and one round trip.
+async def complete_batch(
+    db: Database, completion: BatchCompletion, settings: WorkerSettings
+) -> CompletionResult:
+    """Complete, fail, retry and release jobs and claim the next, in one commit and round trip.
 
-    Asking again after a lost answer is harmless: a job that this very attempt completed counts as
-    completed.
+    It may be repeated when the answer was lost: a job that this attempt completed counts as
+    completed again.
     """
+    failures = {
+        action: [failure for failure in completion.failures if failure.action is action]
+        for action in FailureAction
+    }
     async with db.pipelined_transaction() as conn:
         completed = claimed = None
-        if settlement.complete:
-            completed = await _finish(conn, settlement.complete, settlement.shortlists)
-        if settlement.fail:
-            boxes = [_boxes(refusal.error) for refusal in settlement.fail]
-            await conn.execute(_SQL["fail"], {**_refused(settlement.fail), "face_boxes": boxes})
-        if settlement.retry:
+        if completion.jobs:
+            completed = await _complete(conn, completion.jobs, completion.candidates)
+        if failed := failures[FailureAction.FAIL]:
+            boxes = [_boxes(failure.error) for failure in failed]
+            await conn.execute(_SQL["fail"], {**_failed(failed), "face_boxes": boxes})
+        if retried := failures[FailureAction.RETRY]:
             await conn.execute(
                 _SQL["retry"],
                 {
-                    **_refused(settlement.retry),
+                    **_failed(retried),
                     "first_delay_s": settings.backoff_s,
                     "longest_delay_s": settings.backoff_max_s,
                 },
             )
-        if settlement.release:
+        if released := failures[FailureAction.RELEASE]:
             await conn.execute(
                 _SQL["release"],
-                {**_held(settlement.release), "delay_s": settlement.release_delay_s},
+                {
+                    **_held([failure.job for failure in released]),
+                    "delay_s": completion.release_delay_s,
+                },
             )
-        if settlement.claim is not None:
-            claimed = await _claim(conn, settlement.claim)
+        if completion.claim is not None:
+            claimed = await _claim(conn, completion.claim)
     matches = dict(await completed.fetchall()) if completed else {}
-    return Settled(matches, await claimed.fetchall() if claimed else [])
+    return CompletionResult(matches, await claimed.fetchall() if claimed else [])
 
 
 async def release_jobs(conn: Connection, jobs: Sequence[ClaimedJob]) -> int:
-    """Give jobs back without costing an attempt; the number that were still held."""
+    """Release jobs without costing an attempt; return how many were still held."""
     return await _count(await conn.execute(_SQL["release"], {**_held(jobs), "delay_s": 0}))
 
 
 async def sweep_jobs(conn: Connection) -> int:
-    """Take back the jobs of workers that stopped answering; the number of them."""
+    """Release the jobs whose lease has expired; return how many."""
     return await _count(await conn.execute(_SQL["sweep"]))
 
 
 async def clean_up_jobs(conn: Connection, days: int) -> int:
-    """Delete finished jobs older than *days*, some thousand at most; the number of them."""
+    """Delete some thousand finished jobs older than *days*; return how many."""
     return await _count(await conn.execute(_SQL["clean_up"], {"days": days}))
 
 
 async def erase_unanswered_photos(conn: Connection, seconds: int) -> int:
-    """Erase photos of one person who was asked so long ago which face is theirs; how many."""
+    """Erase photos whose owner has not chosen a face within *seconds*; return how many."""
     return await _count(await conn.execute(_SQL["erase_unanswered"], {"seconds": seconds}))
 
 
 async def count_pending_jobs(conn: Connection, most: int) -> int:
-    """Return how many jobs wait, counted up to *most*. For the login of the server."""
+    """Return how many jobs are pending, counting no further than *most*; for the API's login."""
     return await _count(await conn.execute(_SQL["count_waiting"], {"most": most}))
 
 
-async def _finish(
-    conn: Connection, jobs: Sequence[ClaimedJob], shortlists: Mapping[UUID, Shortlist]
+async def _complete(
+    conn: Connection, jobs: Sequence[ClaimedJob], candidates: Mapping[UUID, Candidates]
 ) -> AsyncCursor[Any]:
-    if not shortlists:
+    if not candidates:
         return await conn.execute(_SQL["complete"], _held(jobs))
-    lists = [shortlists.get(job.id) for job in jobs]
+    by_job = [candidates.get(job.id) for job in jobs]
     return await conn.execute(
         _SQL["finish"],
         {
             **_held(jobs),
-            "schools": [one and one.school for one in lists],
-            "genders": [one and one.gender for one in lists],
-            "lengths": [len(one.face_ids) if one else 0 for one in lists],
-            "face_ids": [face for one in lists if one for face in one.face_ids],
+            "schools": [found and found.school for found in by_job],
+            "genders": [found and found.gender for found in by_job],
+            "lengths": [len(found.face_ids) if found else 0 for found in by_job],
+            "face_ids": [face for found in by_job if found for face in found.face_ids],
         },
     )
 
 
-async def _claim(conn: Connection, claim: Claim) -> AsyncCursor[ClaimedJob]:
+async def _claim(conn: Connection, claim: ClaimRequest) -> AsyncCursor[ClaimedJob]:
     cursor = conn.cursor(row_factory=kwargs_row(_claimed))
     return await cursor.execute(
         _SQL["claim"],
@@ -218,7 +239,7 @@ async def _claim(conn: Connection, claim: Claim) -> AsyncCursor[ClaimedJob]:
             "worker_id": claim.worker_id,
             "limit": claim.limit,
             "lease_s": claim.lease_s,
-            "floor": claim.floor,
+            "floor": claim.min_position,
         },
     )
 
@@ -228,7 +249,7 @@ def _claimed(*, chosen: Mapping[str, float] | None, **columns: Any) -> ClaimedJo
 
 
 def _boxes(error: AutomatchError) -> Jsonb | None:
-    """Return what a job asks with, that failed because its photo shows several faces."""
+    """Return the boxes with which the owner of a photo with several faces is asked for theirs."""
     if not isinstance(error, SeveralFacesError) or not error.boxes:
         return None
     boxes = [FaceBox.of_corners(*corners) for corners in error.boxes[:_MOST_FACES]]
@@ -239,11 +260,11 @@ def _held(jobs: Sequence[ClaimedJob]) -> dict[str, Any]:
     return {"job_ids": [job.id for job in jobs], "tokens": [job.token for job in jobs]}
 
 
-def _refused(refusals: Sequence[Refusal]) -> dict[str, Any]:
+def _failed(failures: Sequence[JobFailure]) -> dict[str, Any]:
     return {
-        **_held([refusal.job for refusal in refusals]),
-        "codes": [refusal.code for refusal in refusals],
-        "messages": [refusal.message for refusal in refusals],
+        **_held([failure.job for failure in failures]),
+        "codes": [failure.code for failure in failures],
+        "messages": [failure.message for failure in failures],
     }
 
 

@@ -1,1 +1,1 @@
-"""Run: claim jobs, look at photos, settle; and what has to be done from time to time."""
+"""The worker: fetch jobs, extract embeddings, complete jobs, renew leases, run maintenance."""

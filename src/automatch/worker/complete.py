@@ -1,11 +1,10 @@
-"""How a batch is written: at most two commits, whatever its size.
+"""Completing a batch in at most two commits, whatever its size.
 
-The embeddings are committed before the search: of two people who upload at once, at least the
-search that comes later finds the other. Jobs that look through one group are searched for together,
-in memory. The searches of all others, the matches, both feeds and the ends of all
-jobs are the second commit, which takes the next batch along. A batch that cannot be written whole
-is halved until the job is alone that is to blame. Trouble of the machine halves nothing: it is
-waited out, for as long as the leases may last.
+The embeddings are committed before the search, so that of two people who upload at once at least
+the later search finds the other. Jobs that search the same group are searched together in memory.
+The other searches, the matches, both feeds and the new status of every job are the second commit,
+which also claims the next batch. A batch that cannot be written is halved until the job that causes
+the error is found. An infrastructure error halves nothing: it is retried until the leases expire.
 """
 
 from __future__ import annotations
@@ -27,9 +26,15 @@ from automatch.search.batch import BatchSearch
 from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
 from automatch.store.database import Database
-from automatch.store.queue import Claim, Refusal, SeenJob, Settled, Settlement
-from automatch.worker.failures import MACHINE_TROUBLE, refusal_of, sort_out
-from automatch.worker.fetch import Line
+from automatch.store.queue import (
+    BatchCompletion,
+    ClaimRequest,
+    CompletionResult,
+    JobEmbedding,
+    JobFailure,
+)
+from automatch.worker.failures import INFRASTRUCTURE_ERRORS, classify_failure
+from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
 
 _T = TypeVar("_T")
@@ -38,13 +43,13 @@ log = structlog.get_logger(__name__)
 
 
 class JobCompleter:
-    """Writes what came of the jobs of a worker."""
+    """Writes the results of a worker's jobs."""
 
     def __init__(
         self,
         db: Database,
         photos: PhotoStore,
-        line: Line,
+        fetcher: JobFetcher,
         leases: Leases,
         settings: WorkerSettings,
         *,
@@ -53,148 +58,148 @@ class JobCompleter:
         self._db = db
         self._search = search
         self._photos = photos
-        self._line = line
+        self._fetcher = fetcher
         self._leases = leases
         self._settings = settings
 
-    async def keep(self, seen: Sequence[SeenJob]) -> tuple[list[ClaimedJob], list[Refusal]]:
-        """Keep the embeddings of a batch; from now on others find these faces.
+    async def store_embeddings(
+        self, embeddings: Sequence[JobEmbedding]
+    ) -> tuple[list[ClaimedJob], list[JobFailure]]:
+        """Store the embeddings of a batch; from then on other searches find these faces.
 
         Returns:
-            The jobs to be searched for, and those whose embedding could not be kept.
+            The jobs to search for, and the jobs whose embedding could not be stored.
         """
-        if not seen:
+        if not embeddings:
             return [], []
-        kept, poison = await self._halving(list(seen), self._store)
-        jobs = [one.job for one in seen if one.job.id in kept]
+        stored, errors = await self._write_or_halve(list(embeddings), self._store)
+        jobs = [embedding.job for embedding in embeddings if embedding.job.id in stored]
         await asyncio.gather(*(self._drop_upload(job) for job in jobs))
-        refused = [refusal_of(one.job, exc) for one, exc in poison]
-        spoiled = {one.job.id for one in refused}
-        self._lose(one.job for one in seen if one.job.id not in kept and one.job.id not in spoiled)
-        return jobs, refused
+        failures = [classify_failure(embedding.job, exc) for embedding, exc in errors]
+        failed = {failure.job.id for failure in failures}
+        self._drop_lost(
+            embedding.job
+            for embedding in embeddings
+            if embedding.job.id not in stored and embedding.job.id not in failed
+        )
+        return jobs, failures
 
-    async def settle(
-        self, done: Sequence[ClaimedJob], refused: Sequence[Refusal], *, claim: Claim | None
+    async def complete(
+        self,
+        jobs: Sequence[ClaimedJob],
+        failures: Sequence[JobFailure],
+        *,
+        claim: ClaimRequest | None,
     ) -> list[ClaimedJob]:
-        """Search for *done*, write down why *refused* did not work out, claim the next batch."""
-        refused = list(refused)
-        settlement = self._settlement(done, refused, claim)
-        settled = await self._attempt(lambda: self._settle(settlement))
+        """Search for *jobs* and complete them, write *failures*, and claim the next batch."""
+        failures = list(failures)
+        completion = BatchCompletion(
+            jobs, failures, claim, release_delay_s=self._settings.backoff_s
+        )
+        result = await self._retry_outages(lambda: self._search_and_complete(completion))
         matches: dict[UUID, int] = {}
-        if isinstance(settled, Exception):
-            if not done:
-                raise settled
-            found, poison = await self._halving(list(done), self._complete)
-            matches = found
-            refused += [refusal_of(job, exc) for job, exc in poison]
-            rest = self._settlement((), refused, claim)
-            settled = await self._attempt(lambda: queue.settle(self._db, rest, self._settings))
-            if isinstance(settled, Exception):
-                raise settled
-        self._report(done, refused, matches | settled.matches)
-        if refused:
-            self._line.nudge()
-        self._line.took(settled.claimed)
-        self._line.fine()
-        return settled.claimed
+        if isinstance(result, Exception):
+            if not jobs:
+                raise result
+            matches, errors = await self._write_or_halve(list(jobs), self._complete)
+            failures += [classify_failure(job, exc) for job, exc in errors]
+            rest = replace(completion, jobs=(), failures=failures)
+            result = await self._retry_outages(
+                lambda: queue.complete_batch(self._db, rest, self._settings)
+            )
+            if isinstance(result, Exception):
+                raise result
+        self._drop_leases(jobs, failures, matches | result.matches)
+        if failures:
+            self._fetcher.wake()
+        self._fetcher.register_leases(result.claimed)
+        self._fetcher.reset_backoff()
+        return result.claimed
 
-    async def give_back(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Return jobs that were not begun; it costs them nothing."""
+    async def release(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Release jobs that were not started; this costs them no attempt."""
         try:
             async with self._db.connection() as conn:
                 await queue.release_jobs(conn, jobs)
         except StoreError as exc:
-            log.warning("jobs could not be given back; their leases run out", code=exc.code)
+            log.warning("jobs not released; their leases will expire", code=exc.code)
         self._leases.drop(jobs)
 
-    def _settlement(
-        self, done: Sequence[ClaimedJob], refused: Sequence[Refusal], claim: Claim | None
-    ) -> Settlement:
-        sorted_out = sort_out(refused)
-        return Settlement(
-            complete=done,
-            fail=sorted_out.fail,
-            retry=sorted_out.retry,
-            release=sorted_out.release,
-            release_delay_s=self._settings.backoff_s,
-            claim=claim,
-        )
-
     async def _drop_upload(self, job: ClaimedJob) -> None:
-        # The clean copy is there, and so is the embedding: nobody needs the upload any more.
+        # The re-encoded copy and the embedding are stored: nobody needs the upload any more.
         try:
             await self._photos.drop_upload(job.image_path)
         except (OSError, StoreError) as exc:
-            log.warning("upload not deleted yet", job=str(job.id), error=type(exc).__name__)
+            log.warning("upload not deleted", job=str(job.id), error=type(exc).__name__)
 
-    async def _settle(self, settlement: Settlement) -> Settled:
-        shortlists = await self._search.shortlists(settlement.complete)
-        return await queue.settle(
-            self._db, replace(settlement, shortlists=shortlists), self._settings
+    async def _search_and_complete(self, completion: BatchCompletion) -> CompletionResult:
+        candidates = await self._search.find_candidates(completion.jobs)
+        return await queue.complete_batch(
+            self._db, replace(completion, candidates=candidates), self._settings
         )
 
-    async def _store(self, seen: Sequence[SeenJob]) -> dict[UUID, int]:
-        # A batch comes from one claim, so from one model; a lane may hold the rest of another.
-        kept: dict[UUID, int] = {}
-        for model, some in groupby(seen, lambda one: one.model):
+    async def _store(self, embeddings: Sequence[JobEmbedding]) -> dict[UUID, int]:
+        # Nearly always one group: a batch is one claim, and a claim is for one model.
+        stored: dict[UUID, int] = {}
+        for model, group in groupby(embeddings, lambda embedding: embedding.model):
             async with self._db.connection() as conn:
-                kept |= dict.fromkeys(
-                    await queue.store_embeddings(conn, list(some), model=model), 0
-                )
-        return kept
+                ids = await queue.store_embeddings(conn, list(group), model=model)
+            stored |= dict.fromkeys(ids, 0)
+        return stored
 
     async def _complete(self, jobs: Sequence[ClaimedJob]) -> dict[UUID, int]:
-        return (await queue.settle(self._db, Settlement(complete=jobs), self._settings)).matches
+        result = await queue.complete_batch(self._db, BatchCompletion(jobs), self._settings)
+        return result.matches
 
-    async def _halving(
+    async def _write_or_halve(
         self, items: list[_T], write: Callable[[Sequence[_T]], Awaitable[dict[UUID, int]]]
     ) -> tuple[dict[UUID, int], list[tuple[_T, Exception]]]:
-        """Write all together, else in halves; return also what is to blame, with its error."""
-        written = await self._attempt(lambda: write(items))
+        """Write all items together, else in halves; return also the items that fail alone."""
+        written = await self._retry_outages(lambda: write(items))
         if not isinstance(written, Exception):
             return written, []
         if len(items) == 1:
             return {}, [(items[0], written)]
         middle = len(items) // 2
-        left, left_poison = await self._halving(items[:middle], write)
-        right, right_poison = await self._halving(items[middle:], write)
-        return left | right, left_poison + right_poison
+        left, left_errors = await self._write_or_halve(items[:middle], write)
+        right, right_errors = await self._write_or_halve(items[middle:], write)
+        return left | right, left_errors + right_errors
 
-    async def _attempt(self, write: Callable[[], Awaitable[_T]]) -> _T | Exception:
-        """Write once the machine lets us; return the error that is not the machine's.
+    async def _retry_outages(self, write: Callable[[], Awaitable[_T]]) -> _T | Exception:
+        """Write, again after each infrastructure error; return any other error.
 
         Raises:
-            StoreError: the machine was in trouble for longer than a lease.
+            StoreError: the infrastructure failed for longer than a lease.
         """
         give_up_at = time.monotonic() + self._settings.lease_s
         while True:
             try:
                 return await write()
-            except MACHINE_TROUBLE as exc:
-                if time.monotonic() > give_up_at or self._line.is_closed:
+            except INFRASTRUCTURE_ERRORS as exc:
+                if time.monotonic() > give_up_at or self._fetcher.is_closed:
                     raise
-                await self._line.recover(exc)
+                await self._fetcher.back_off(exc)
             except Exception as exc:
-                # The one place that catches everything: whatever a job's data make of a
-                # statement, its batch and the worker live on.
+                # The one place that catches everything: whatever the data of a job cause in a
+                # statement, its batch and the worker go on.
                 return exc
 
-    def _report(
+    def _drop_leases(
         self,
-        done: Sequence[ClaimedJob],
-        refused: Sequence[Refusal],
+        jobs: Sequence[ClaimedJob],
+        failures: Sequence[JobFailure],
         matches: dict[UUID, int],
     ) -> None:
-        completed = [job for job in done if job.id in matches]
-        gone = {job.id for job in completed} | {one.job.id for one in refused}
-        self._lose(job for job in done if job.id not in gone)
-        self._leases.drop([*completed, *(one.job for one in refused)])
+        completed = [job for job in jobs if job.id in matches]
+        ended = {job.id for job in completed} | {failure.job.id for failure in failures}
+        self._drop_lost(job for job in jobs if job.id not in ended)
+        self._leases.drop([*completed, *(failure.job for failure in failures)])
         for job in completed:
             log.info(
                 "job completed", job=str(job.id), attempt=job.attempts, matches=matches[job.id]
             )
 
-    def _lose(self, jobs: Iterable[ClaimedJob]) -> None:
+    def _drop_lost(self, jobs: Iterable[ClaimedJob]) -> None:
         for job in jobs:
             log.warning("job lost to another worker", job=str(job.id))
             self._leases.drop([job])

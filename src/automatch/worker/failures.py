@@ -1,13 +1,6 @@
-"""What becomes of a job that did not work out.
-
-Failed for good, tried again later, or given back without costing an attempt because the machine is
-in trouble and not the job.
-"""
+"""What to do with a job that failed: fail it for good, retry it later, or release it."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import structlog
 
@@ -16,51 +9,37 @@ from automatch.errors.embedder import AiUnavailableError, EmbedderError
 from automatch.errors.job import JobCrashedError
 from automatch.errors.store import DatabaseUnavailableError, PhotoStorageError, StorageFullError
 from automatch.model.jobs import ClaimedJob
-from automatch.store.queue import Refusal
+from automatch.store.queue import FailureAction, JobFailure
 
-MACHINE_TROUBLE = (
+INFRASTRUCTURE_ERRORS = (
     DatabaseUnavailableError,
     StorageFullError,
     PhotoStorageError,
     AiUnavailableError,
 )
-"""Not the job's fault: it costs no attempt."""
+"""Not caused by the job, so they cost it no attempt."""
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Refusals:
-    """Jobs that did not work out, by what is to be done."""
-
-    fail: Sequence[Refusal]
-    retry: Sequence[Refusal]
-    release: Sequence[ClaimedJob]
-
-
-def refusal_of(job: ClaimedJob, exc: BaseException) -> Refusal:
-    """Return what went wrong as its owner may read it, and log what they may not."""
+def classify_failure(job: ClaimedJob, exc: BaseException) -> JobFailure:
+    """Return what went wrong, worded for the owner of the photo; log what they must not read."""
     logger = log.bind(job=str(job.id), attempt=job.attempts)
     if isinstance(exc, AutomatchError):
         error = exc
     elif isinstance(exc, TimeoutError):
         error = JobCrashedError("Looking at the photo took too long.")
     else:
-        # What the log keeps of it is its kind and place: see cli/logs.py.
+        # The log keeps only the type and place of the exception: see cli/runtime/logs.py.
         logger.error("job crashed", exc_info=exc)
         error = JobCrashedError()
-    # What is wrong with a model names files of this machine.
+    # The message of a model error names files of this machine.
     message = JobCrashedError().message if isinstance(error, EmbedderError) else error.message
     logger.info("job not completed", code=error.code, transient=error.transient)
-    return Refusal(job, error, message)
+    return JobFailure(job, error, message, _action_for(error))
 
 
-def sort_out(refusals: Sequence[Refusal]) -> Refusals:
-    """Tell what is to be done with each job."""
-    trouble = [one for one in refusals if isinstance(one.error, MACHINE_TROUBLE)]
-    retry = [one for one in refusals if one.error.transient and one not in trouble]
-    return Refusals(
-        fail=[one for one in refusals if not one.error.transient],
-        retry=retry,
-        release=[one.job for one in trouble],
-    )
+def _action_for(error: AutomatchError) -> FailureAction:
+    if isinstance(error, INFRASTRUCTURE_ERRORS):
+        return FailureAction.RELEASE
+    return FailureAction.RETRY if error.transient else FailureAction.FAIL

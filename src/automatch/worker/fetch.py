@@ -1,10 +1,10 @@
-"""Where the lanes of a worker get their batches, and wait for them.
+"""Fetching jobs: what a worker claims next, and how it waits while there is nothing to claim.
 
-One lane waits at a time, at the doorbell; the others queue behind it. A claim takes as many jobs as
-fill `batch_s` at the pace of the jobs before. It starts at the position where the last one stopped,
-because the rows before it may be dead and still in the index; what came in behind that position (a
-commit that took long, a job that was given back) is found by a look at all, every second and
-whenever a claim finds none.
+One batch runner at a time waits for a notification; the others queue behind it. A claim takes as
+many jobs as fill `batch_s`, judged by how long the jobs before took. It starts at the position
+where the last claim stopped, because the rows before that may be dead and still in the index. Jobs
+that appear before that position (a slow commit, a released job) are found by a claim from position
+0, once a second and whenever a claim finds none.
 """
 
 from __future__ import annotations
@@ -25,108 +25,110 @@ from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
 from automatch.store.database import Database
 from automatch.store.notify import JobNotifier
-from automatch.store.queue import Claim
+from automatch.store.queue import ClaimRequest
 from automatch.worker.leases import Leases
 
-_LOOK_AT_ALL_S = 1.0
-_DOZE_S = 0.02
-_DOZE_MAX_S = 0.25
-"""Pauses, from the first to the longest, while nothing may ring: another worker is the one that is
-notified and may be busy the next moment, or a job is due that this one does not get."""
-_DEAF_S = 1.0
-"""Longest pause while no notification can come."""
-_FIRST_GUESS_S = 0.05
+_FULL_CLAIM_S = 1.0
+"""Seconds between two claims that start at position 0."""
+_POLL_MIN_S = 0.02
+_POLL_MAX_S = 0.25
+"""Shortest and longest pause while another worker is the one that is notified, or while a job is
+due that this worker may not claim."""
+_POLL_WITHOUT_NOTIFY_S = 1.0
+"""Longest pause while no notification can arrive."""
+_INITIAL_JOB_S = 0.05
+"""How long a job is assumed to take before the first batch is done."""
 
 log = structlog.get_logger(__name__)
 
 
-class Line:
-    """The waiting jobs as one worker sees them."""
+class JobFetcher:
+    """Claims jobs for all batch runners of one worker."""
 
     def __init__(
         self,
         db: Database,
-        bell: JobNotifier,
+        notifier: JobNotifier,
         leases: Leases,
         worker_id: UUID,
         settings: WorkerSettings,
     ) -> None:
         self._db = db
-        self._bell = bell
+        self._notifier = notifier
         self._leases = leases
         self._worker_id = worker_id
         self._settings = settings
         self._closed = asyncio.Event()
-        self._nudged = asyncio.Event()
-        self._door = asyncio.Lock()
-        self._floor = 0
-        self._looked_at_all = 0.0
-        self._job_s = _FIRST_GUESS_S
-        self._trouble_s = 0.0
-        self._doze_s = _DOZE_S
+        self._woken = asyncio.Event()
+        self._fetch_lock = asyncio.Lock()
+        self._min_position = 0
+        self._full_claim_at = 0.0
+        self._job_s = _INITIAL_JOB_S
+        self._backoff_s = 0.0
+        self._poll_s = _POLL_MIN_S
 
     def close(self) -> None:
-        """Give out nothing more, and let nobody wait."""
+        """Claim nothing more, and end every wait."""
         self._closed.set()
-        self._nudged.set()
+        self._woken.set()
 
-    def nudge(self) -> None:
-        """Let the lane that waits look again: a job was put off, for less than it waits."""
-        self._nudged.set()
+    def wake(self) -> None:
+        """Have the waiting runner claim again: a job was scheduled earlier than its wait ends."""
+        self._woken.set()
 
     @property
     def is_closed(self) -> bool:
         return self._closed.is_set()
 
-    def next_claim(self) -> Claim | None:
-        """Return what to ask for next; None when nothing is given out any more."""
+    def next_claim(self) -> ClaimRequest | None:
+        """Return what to claim next; None once the fetcher is closed."""
         if self.is_closed:
             return None
         limit = round(self._settings.batch_s / self._job_s)
         now = time.monotonic()
-        floor = self._floor
-        if now - self._looked_at_all > _LOOK_AT_ALL_S:
-            floor, self._looked_at_all = 0, now
-        return Claim(
+        min_position = self._min_position
+        if now - self._full_claim_at > _FULL_CLAIM_S:
+            min_position, self._full_claim_at = 0, now
+        return ClaimRequest(
             self._worker_id,
             min(max(limit, 1), self._settings.batch),
             self._settings.lease_s,
-            floor,
+            min_position,
         )
 
-    def took(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Hold what a claim gave."""
+    def register_leases(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Renew the leases of jobs that were just claimed."""
         self._leases.hold(jobs)
         if jobs:
-            self._floor = jobs[0].position
+            self._min_position = jobs[0].position
 
-    def worked(self, jobs: int, seconds: float) -> None:
-        """Learn from a batch how long a job takes."""
+    def record_duration(self, jobs: int, seconds: float) -> None:
+        """Update the estimate of how long a job takes from a batch that is done."""
         self._job_s = max((self._job_s + seconds / jobs) / 2, 1e-5)
 
     async def next_batch(self) -> list[ClaimedJob]:
-        """Wait for jobs and claim them; empty once the line is closed."""
-        async with self._door:
-            self._doze_s = _DOZE_S
+        """Wait for jobs and claim them; empty once the fetcher is closed."""
+        async with self._fetch_lock:
+            self._poll_s = _POLL_MIN_S
             batch: list[ClaimedJob] = []
-            # From the second time on, the wait before has ended with a look.
-            looks = True
+            # Every wait ends with a claim, so only the first round needs one of its own.
+            first = True
             while not self.is_closed:
                 try:
-                    if looks:
+                    if first:
                         batch, _ = await self._claim()
-                    looks = False
+                    first = False
                     batch = batch or await self._wait()
                 except StoreError as exc:
-                    await self.recover(exc)
+                    await self.back_off(exc)
                 else:
                     if batch:
                         return batch
             return []
 
-    async def unless_closed(self, wait: Coroutine[None, None, None]) -> None:
-        """Wait for something, or until nothing is given out any more."""
-        waiting = asyncio.create_task(wait)
+    async def wait_unless_closed(self, condition: Coroutine[None, None, None]) -> None:
+        """Wait for *condition*, or until the fetcher is closed."""
+        waiting = asyncio.create_task(condition)
         closing = asyncio.create_task(self._closed.wait())
         try:
             await asyncio.wait({waiting, closing}, return_when=asyncio.FIRST_COMPLETED)
@@ -137,63 +139,66 @@ class Line:
             waiting.cancel()
             await asyncio.gather(waiting, closing, return_exceptions=True)
 
-    async def recover(self, trouble: AutomatchError) -> None:
-        """Pause, longer each time, because the machine is in trouble and not a job."""
-        self._trouble_s = min(max(2 * self._trouble_s, 0.5), self._settings.outage_pause_max_s)
-        log.warning("worker pauses", code=trouble.code, seconds=self._trouble_s)
+    async def back_off(self, error: AutomatchError) -> None:
+        """Pause after an infrastructure error, longer each time."""
+        self._backoff_s = min(max(2 * self._backoff_s, 0.5), self._settings.outage_pause_max_s)
+        log.warning("worker pauses", code=error.code, seconds=self._backoff_s)
         try:
-            async with asyncio.timeout(self._trouble_s * random.uniform(0.5, 1)):  # noqa: S311  spreads workers, keeps no secret
+            async with asyncio.timeout(self._backoff_s * random.uniform(0.5, 1)):  # noqa: S311  spreads workers, keeps no secret
                 await self._closed.wait()
         except TimeoutError:
             return
 
-    def fine(self) -> None:
-        """Note that the machine works: the next pause is short again."""
-        self._trouble_s = 0.0
+    def reset_backoff(self) -> None:
+        """Start with a short pause again after the next infrastructure error."""
+        self._backoff_s = 0.0
 
     async def _wait(self) -> list[ClaimedJob]:
-        """Wait at the doorbell; return what came in while it was being armed, or rang."""
-        self._nudged.clear()
+        """Wait for a notification; return the jobs that a claim before or after it gave."""
+        self._woken.clear()
         if self.is_closed:
             return []
-        asleep = await self._bell.register_idle()
-        waking = None
+        is_idle = await self._notifier.register_idle()
+        unregistering = None
         try:
             batch, due_s = await self._claim()
             if not batch:
-                await self._bell.wait(self._pause(due_s, asleep), self._nudged)
-                # Side by side, on two connections: a job queued meanwhile only rings once more.
-                waking = asyncio.create_task(self._bell.unregister_idle()) if asleep else None
+                await self._notifier.wait(self._pause(due_s, is_idle=is_idle), self._woken)
+                # At the same time, on two connections: a job queued meanwhile notifies once more.
+                if is_idle:
+                    unregistering = asyncio.create_task(self._notifier.unregister_idle())
                 batch, _ = await self._claim()
         finally:
-            if waking is not None:
-                await waking
-            elif asleep:
-                await self._bell.unregister_idle()
+            if unregistering is not None:
+                await unregistering
+            elif is_idle:
+                await self._notifier.unregister_idle()
         return batch
 
     async def _claim(self) -> tuple[list[ClaimedJob], float | None]:
-        """Claim; return also how long there is nothing to do, None for no end of it."""
+        """Claim; return also the seconds until a waiting job is due, None when there is none."""
         claim = self.next_claim()
         if claim is None:
             return [], None
         async with self._db.connection() as conn:
             jobs = await queue.claim_jobs(conn, claim)
-            if not jobs and claim.floor:
-                jobs = await queue.claim_jobs(conn, replace(claim, floor=0))
-            self.took(jobs)
+            if not jobs and claim.min_position:
+                jobs = await queue.claim_jobs(conn, replace(claim, min_position=0))
+            self.register_leases(jobs)
             due_s = None if jobs else await queue.seconds_to_next_job(conn)
-        self.fine()
+        self.reset_backoff()
         return jobs, due_s
 
-    def _pause(self, due_s: float | None, asleep: bool) -> float:
+    def _pause(self, due_s: float | None, *, is_idle: bool) -> float:
         longest = self._settings.poll_s
-        if not asleep:
-            longest = min(longest, self._doze_s if self._bell.is_connected else _DEAF_S)
+        if not is_idle:
+            longest = min(
+                longest, self._poll_s if self._notifier.is_connected else _POLL_WITHOUT_NOTIFY_S
+            )
         if due_s is not None:
-            # Overdue and not ours: another worker is claiming it this moment, or an operator lets
-            # this one hold no more.
-            longest = min(longest, due_s if due_s > 0 else self._doze_s)
-        quiet = asleep and (due_s is None or due_s > 0)
-        self._doze_s = _DOZE_S if quiet else min(2 * self._doze_s, _DOZE_MAX_S)
+            # Overdue but not claimed: another worker is claiming it at this moment, or an operator
+            # limits how many jobs this worker may hold.
+            longest = min(longest, due_s if due_s > 0 else self._poll_s)
+        can_wait = is_idle and (due_s is None or due_s > 0)
+        self._poll_s = _POLL_MIN_S if can_wait else min(2 * self._poll_s, _POLL_MAX_S)
         return longest

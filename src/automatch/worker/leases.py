@@ -1,8 +1,8 @@
-"""What a worker holds, and the thread that keeps it.
+"""The leases of a worker's jobs, and the heartbeat thread that renews them.
 
-The heartbeat has a thread, an event loop and a connection of its own: work that keeps the worker's
-loop or the GIL busy does not cost it its jobs. It renews only what still gets on: a batch that has
-been held for much longer than its jobs may take is let go, for another worker to take over.
+The heartbeat has its own thread, event loop and connection, so work that keeps the worker's loop
+or the GIL busy does not cost it its jobs. A batch that is held for much longer than its jobs may
+take is no longer renewed, so that another worker takes it over.
 """
 
 from __future__ import annotations
@@ -24,72 +24,72 @@ from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
 from automatch.store.database import Database
 
-_PATIENCE = 5
-"""So many times as long as one job may take: a batch waits for its turn, works and is settled."""
+_MAX_HOLD_TIMEOUTS = 5
+"""A job is renewed for this many times `job_timeout_s`: its batch waits, runs and is completed."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Hold:
+class _Lease:
     job: ClaimedJob
-    until: float
+    renew_until: float
 
 
 class Leases:
-    """The jobs of a worker. `hold`, `drop` and `held` are for the worker's own loop."""
+    """The jobs a worker holds. `hold`, `drop` and `held` are for the worker's own loop."""
 
     def __init__(
         self, conninfo: str, settings: WorkerSettings, on_lost: Callable[[ClaimedJob], None]
     ) -> None:
-        """Hold nothing yet; *on_lost* is called in the loop of `keep`."""
+        """Hold nothing yet; *on_lost* is called in the loop that runs `run_heartbeat`."""
         self._conninfo = conninfo
         self._settings = settings
         self._on_lost = on_lost
-        self._holds: dict[UUID, _Hold] = {}
-        self._guard = threading.Lock()
+        self._leases: dict[UUID, _Lease] = {}
+        self._lock = threading.Lock()
 
     def hold(self, jobs: Iterable[ClaimedJob]) -> None:
-        """Keep these jobs from now on."""
-        until = time.monotonic() + _PATIENCE * self._settings.job_timeout_s
-        with self._guard:
-            self._holds |= {job.id: _Hold(job, until) for job in jobs}
+        """Renew the leases of these jobs from now on."""
+        until = time.monotonic() + _MAX_HOLD_TIMEOUTS * self._settings.job_timeout_s
+        with self._lock:
+            self._leases |= {job.id: _Lease(job, until) for job in jobs}
 
     def drop(self, jobs: Iterable[ClaimedJob]) -> None:
-        """Keep these jobs no longer: they are settled or lost."""
-        with self._guard:
+        """Stop renewing the leases of these jobs: they are completed, released or lost."""
+        with self._lock:
             for job in jobs:
-                hold = self._holds.get(job.id)
-                if hold is not None and hold.job.token == job.token:
-                    del self._holds[job.id]
+                lease = self._leases.get(job.id)
+                if lease is not None and lease.job.token == job.token:
+                    del self._leases[job.id]
 
     def held(self) -> list[ClaimedJob]:
-        """Return what is held, in no order."""
-        with self._guard:
-            return [hold.job for hold in self._holds.values()]
+        """Return the jobs that are held, in no order."""
+        with self._lock:
+            return [lease.job for lease in self._leases.values()]
 
-    async def keep(self) -> None:
-        """Renew what is held again and again, until cancelled. Raises what breaks the thread."""
+    async def run_heartbeat(self) -> None:
+        """Renew the leases until cancelled. Raises what ends the thread."""
         loop = asyncio.get_running_loop()
-        inner: asyncio.Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]
-        inner = loop.create_future()
+        started: asyncio.Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]
+        started = loop.create_future()
 
-        async def beat() -> None:
+        async def heartbeat() -> None:
             stop = asyncio.Event()
-            loop.call_soon_threadsafe(inner.set_result, (asyncio.get_running_loop(), stop))
-            await self._beat(stop, loop)
+            loop.call_soon_threadsafe(started.set_result, (asyncio.get_running_loop(), stop))
+            await self._renew_until(stop, loop)
 
         with ThreadPoolExecutor(1, thread_name_prefix="heartbeat") as thread:
-            beating = loop.run_in_executor(thread, lambda: asyncio.run(beat()))
+            running = loop.run_in_executor(thread, lambda: asyncio.run(heartbeat()))
             try:
-                await asyncio.shield(beating)
+                await asyncio.shield(running)
             finally:
-                if not beating.done():
-                    beating_loop, stop = await inner
-                    beating_loop.call_soon_threadsafe(stop.set)
-                    await asyncio.wait({beating})
+                if not running.done():
+                    heartbeat_loop, stop = await started
+                    heartbeat_loop.call_soon_threadsafe(stop.set)
+                    await asyncio.wait({running})
 
-    async def _beat(self, stop: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+    async def _renew_until(self, stop: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
         pool = PoolSettings(
             min_size=0,
             max_size=1,
@@ -104,23 +104,23 @@ class Leases:
                         await stop.wait()
                 except TimeoutError:
                     renewed = await self._renew(db, loop)
-                    # A beat that failed is made up for well before the leases end.
+                    # A failed renewal is tried again well before the leases expire.
                     pause = self._settings.heartbeat_s / (1 if renewed else 5)
 
     async def _renew(self, db: Database, loop: asyncio.AbstractEventLoop) -> bool:
         now = time.monotonic()
-        with self._guard:
-            alive = [hold.job for hold in self._holds.values() if hold.until > now]
-        if not alive:
+        with self._lock:
+            due = [lease.job for lease in self._leases.values() if lease.renew_until > now]
+        if not due:
             return True
         try:
             async with db.connection() as conn:
-                kept = await queue.renew_leases(conn, alive, self._settings.lease_s)
+                renewed = await queue.renew_leases(conn, due, self._settings.lease_s)
         except StoreError as exc:
             log.warning("leases not renewed", code=exc.code)
             return False
-        lost = [job for job in alive if job.id not in kept]
-        # What was settled while the answer was on its way is not held any more, and not lost.
+        lost = [job for job in due if job.id not in renewed]
+        # A job that was completed while the answer was on its way is no longer held, and not lost.
         for job in set(lost).intersection(self.held()):
             log.warning("job lost to another worker", job=str(job.id))
             loop.call_soon_threadsafe(self._on_lost, job)

@@ -1,49 +1,76 @@
-"""A worker for a server that has none: started when it is needed, stopped when nobody waits."""
+"""Worker processes that a server starts: beside it, or only while somebody waits for one."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 
-from automatch.settings import Settings
-from automatch.worker.process import start_worker_process
+if TYPE_CHECKING:
+    from automatch.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 
 class OnDemandWorker:
-    """At most one worker process of this server, shared by all who wait for it."""
+    """At most one worker process of this server, shared by all callers that need it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._lock = asyncio.Lock()
+        self._users = 0
         self._process: asyncio.subprocess.Process | None = None
 
     @asynccontextmanager
-    async def at_work(self) -> AsyncIterator[None]:
-        """Have it work while the block lasts; it finishes what it holds, and gives back the rest.
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the worker running while the block lasts; it then finishes or releases its jobs.
 
         Raises:
             OSError: no process can be started.
         """
-        async with self._turn:
-            self._waiting += 1
+        async with self._lock:
+            self._users += 1
             try:
                 if self._process is None or self._process.returncode is not None:
                     self._process = await start_worker_process(self._settings)
-                    log.info("spare worker started")
+                    log.info("on-demand worker started")
             except BaseException:
-                self._waiting -= 1
+                self._users -= 1
                 raise
         try:
             yield
         finally:
-            self._waiting -= 1
-            if not self._waiting and self._process is not None:
+            self._users -= 1
+            if not self._users and self._process is not None:
                 assert self._process.stdin is not None
                 self._process.stdin.close()
                 self._process = None
+
+
+async def start_worker_process(settings: Settings) -> asyncio.subprocess.Process:
+    """Start a worker for the same data folder and database.
+
+    It stops when its stdin is closed, which also happens when this process is killed.
+
+    Raises:
+        OSError: no process can be started.
+    """
+    env = {"AUTOMATCH_HOME": str(settings.home)}
+    if settings.database_url is not None:
+        env["AUTOMATCH_DATABASE_URL"] = settings.database_url.get_secret_value()
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "automatch",
+        "worker",
+        "--stop-with-stdin",
+        stdin=asyncio.subprocess.PIPE,
+        env=os.environ | env,
+        # Ctrl-C in a terminal reaches only this process, which then stops the worker in order.
+        start_new_session=True,
+    )

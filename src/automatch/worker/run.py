@@ -1,14 +1,15 @@
-"""One batch after the other: see the photos, keep the embeddings, settle, take the next.
+"""Running batches: extract the embeddings of a batch's photos, complete its jobs, claim the next.
 
-The photos of a batch are seen side by side. Normally all of them are written together; one that
-takes its time holds the others up for a moment only, and is written by itself.
+The photos of a batch are analyzed concurrently and normally written together. A slow photo delays
+the others only for a moment and is then written by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -21,160 +22,207 @@ from automatch.photos.folder import PhotoStore
 from automatch.search.batch import BatchSearch
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database
-from automatch.store.queue import SeenJob
+from automatch.store.queue import JobEmbedding
 from automatch.vision import FaceAnalyzer
 from automatch.worker.complete import JobCompleter
-from automatch.worker.exclusive_lock import Room
-from automatch.worker.failures import refusal_of
-from automatch.worker.fetch import Line
+from automatch.worker.failures import classify_failure
+from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
 
-_STRAGGLER_S = 0.5
-"""So long the photos that are seen wait for those that are not."""
+_SLOW_PHOTO_S = 0.5
+"""How long analyzed photos wait for the others of their batch."""
 
 log = structlog.get_logger(__name__)
 
 
+class SharedExclusiveLock:
+    """Held by many at once, or by one exclusively; a waiting exclusive holder goes first."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Condition()
+        self._holders = 0
+        self._exclusive = False
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether it is held exclusively, or somebody waits to hold it so."""
+        return self._exclusive
+
+    async def wait_until_shared(self) -> None:
+        """Wait until nobody holds it exclusively or waits to."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._exclusive)
+
+    @asynccontextmanager
+    async def hold(self, *, exclusive: bool) -> AsyncIterator[None]:
+        """Hold the lock, shared with others or exclusively."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._exclusive)
+            self._exclusive = exclusive
+            try:
+                await self._changed.wait_for(lambda: not (exclusive and self._holders))
+            except BaseException:
+                self._exclusive = False
+                self._changed.notify_all()
+                raise
+            self._holders += 1
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._holders -= 1
+                self._exclusive = self._exclusive and not exclusive
+                self._changed.notify_all()
+
+
 @dataclass(frozen=True)
 class WorkerContext:
-    """What jobs are worked on with."""
+    """What a worker needs to work on jobs."""
 
     db: Database
     photos: PhotoStore
     analyzer: FaceAnalyzer
     settings: WorkerSettings
     search: BatchSearch
-    seats: asyncio.Semaphore
-    """One a photo that the analyzer works on: a photo's time begins when its turn comes."""
+    inference_slots: asyncio.Semaphore
+    """Held while a photo is analyzed; the time limit of a job starts when it gets a slot."""
     backfill_concurrency: int = 0
-    """Kept photos analyzed at a time when the model changes; 0 where the analyzer has one model."""
+    """Stored photos analyzed at a time for a new model; 0 where the analyzer has one model only."""
 
 
 class BatchRunner:
-    """Works on one batch at a time until the line is closed."""
+    """Works on one batch at a time until the fetcher is closed."""
 
-    def __init__(self, bench: WorkerContext, line: Line, leases: Leases, room: Room) -> None:
-        self._bench = bench
-        self._line = line
+    def __init__(
+        self,
+        context: WorkerContext,
+        fetcher: JobFetcher,
+        leases: Leases,
+        lock: SharedExclusiveLock,
+    ) -> None:
+        self._context = context
+        self._fetcher = fetcher
         self._leases = leases
-        self._room = room
-        self._settler = JobCompleter(
-            bench.db,
-            bench.photos,
-            line,
+        self._lock = lock
+        self._completer = JobCompleter(
+            context.db,
+            context.photos,
+            fetcher,
             leases,
-            bench.settings,
-            search=bench.search,
+            context.settings,
+            search=context.search,
         )
-        self._looking: dict[UUID, asyncio.Task[SeenJob]] = {}
+        self._extractions: dict[UUID, asyncio.Task[JobEmbedding]] = {}
 
     async def run(self) -> None:
-        """Work until the line is closed and the batch in hand is settled."""
+        """Work until the fetcher is closed and the current batch is complete."""
         batch: list[ClaimedJob] = []
-        while batch := await self._next(batch):
+        while batch := await self._next_batch(batch):
             try:
-                async with self._room.enter(alone=batch[0].isolated):
-                    batch = await self._work(batch)
+                async with self._lock.hold(exclusive=batch[0].isolated):
+                    batch = await self._run_batch(batch)
             except StoreError as exc:
-                # Whoever takes them over finds what was written, and nothing half.
-                log.warning("batch could not be settled", code=exc.code)
-                if self._line.is_closed:
-                    # The worker gives back what it holds, once it can.
+                # Each write is one transaction, so the next worker finds it whole or not at all.
+                log.warning("batch not completed", code=exc.code)
+                if self._fetcher.is_closed:
+                    # The worker releases the jobs it holds when it stops.
                     return
                 self._leases.drop(batch)
                 batch = []
 
-    def lose(self, job: ClaimedJob) -> None:
-        """Stop looking at the photo of a job that another worker has."""
-        task = self._looking.get(job.id)
+    def cancel(self, job: ClaimedJob) -> None:
+        """Stop analyzing the photo of a job that another worker holds now."""
+        task = self._extractions.get(job.id)
         if task is not None:
             task.cancel()
 
-    async def _next(self, batch: list[ClaimedJob]) -> list[ClaimedJob]:
-        """Return *batch*, or else one from the line; empty once that is closed.
+    async def _next_batch(self, batch: list[ClaimedJob]) -> list[ClaimedJob]:
+        """Return *batch*, or else fetch one; empty once the fetcher is closed.
 
-        While another lane has a job that may take the worker down, this one holds nothing: a job
-        that only waited would be lost along with it, again and again. Nor does it while nobody can
-        look at photos: it would claim the whole line only to give it back.
+        While another runner has an isolated job, which may kill the worker, this one holds no jobs:
+        they would be lost with it again and again. Nor does it claim jobs while the analyzer is not
+        ready: it would only release them.
         """
-        while not batch or self._room.is_taken:
+        while not batch or self._lock.is_exclusive:
             if batch:
-                await self._settler.give_back(batch)
-            await self._room.vacated()
-            if not self._bench.analyzer.is_ready:
-                await self._line.unless_closed(self._bench.analyzer.ready())
-            batch = await self._line.next_batch()
+                await self._completer.release(batch)
+            await self._lock.wait_until_shared()
+            if not self._context.analyzer.is_ready:
+                await self._fetcher.wait_unless_closed(self._context.analyzer.ready())
+            batch = await self._fetcher.next_batch()
             if not batch:
                 break
         return batch
 
-    async def _work(self, batch: list[ClaimedJob]) -> list[ClaimedJob]:
-        """Bring a batch to its end; return the next one."""
+    async def _run_batch(self, batch: list[ClaimedJob]) -> list[ClaimedJob]:
+        """Complete a batch; return the next one."""
         began = time.monotonic()
         claimed: list[ClaimedJob] = []
         ready = [job for job in batch if job.is_embedded]
-        looking = {asyncio.create_task(self._see(job)): job for job in batch if not job.is_embedded}
-        self._looking = {job.id: task for task, job in looking.items()}
+        running = {
+            asyncio.create_task(self._extract(job)): job for job in batch if not job.is_embedded
+        }
+        self._extractions = {job.id: task for task, job in running.items()}
         try:
-            while looking or ready:
-                seen: list[SeenJob] = []
-                refused = []
-                if looking:
-                    for task in (await asyncio.wait(looking, timeout=_STRAGGLER_S))[0]:
-                        job = looking.pop(task)
+            while running or ready:
+                embeddings: list[JobEmbedding] = []
+                failures = []
+                if running:
+                    for task in (await asyncio.wait(running, timeout=_SLOW_PHOTO_S))[0]:
+                        job = running.pop(task)
                         if task.cancelled():
                             self._leases.drop([job])
                         elif (exc := task.exception()) is not None:
-                            refused.append(refusal_of(job, exc))
+                            failures.append(classify_failure(job, exc))
                         else:
-                            seen.append(task.result())
-                if looking and not (ready or seen or refused):
+                            embeddings.append(task.result())
+                if running and not (ready or embeddings or failures):
                     continue
-                kept, spoiled = await self._settler.keep(seen)
-                claimed = await self._settler.settle(
-                    ready + kept,
-                    refused + spoiled,
-                    claim=self._line.next_claim() if self._may_claim(looking) else None,
+                stored, not_stored = await self._completer.store_embeddings(embeddings)
+                claimed = await self._completer.complete(
+                    ready + stored,
+                    failures + not_stored,
+                    claim=self._fetcher.next_claim() if self._may_claim(running) else None,
                 )
                 ready = []
-            self._line.worked(len(batch), time.monotonic() - began)
+            self._fetcher.record_duration(len(batch), time.monotonic() - began)
         finally:
-            self._looking = {}
-            for task in looking:
+            self._extractions = {}
+            for task in running:
                 task.cancel()
-            await asyncio.gather(*looking, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
         return claimed
 
-    def _may_claim(self, looking: Collection[object]) -> bool:
-        return not looking and not self._room.is_taken and self._bench.analyzer.is_ready
+    def _may_claim(self, running: Collection[object]) -> bool:
+        return not running and not self._lock.is_exclusive and self._context.analyzer.is_ready
 
-    async def _see(self, job: ClaimedJob) -> SeenJob:
-        bench = self._bench
-        async with bench.seats, asyncio.timeout(bench.settings.job_timeout_s):
-            photo = await bench.photos.read(job.image_path)
+    async def _extract(self, job: ClaimedJob) -> JobEmbedding:
+        context = self._context
+        async with context.inference_slots, asyncio.timeout(context.settings.job_timeout_s):
+            photo = await context.photos.read(job.image_path)
             try:
-                seen = await bench.analyzer.extract(photo, job.chosen, model=job.model)
+                extraction = await context.analyzer.extract(photo, job.chosen, model=job.model)
             except SeveralFacesError as exc:
-                await self._keep_to_ask(job, exc)
+                await self._store_question_copies(job, exc)
                 raise
-            await bench.photos.put_copies(
-                job.image_path, full=seen.kept_jpeg, thumb=seen.thumbnail_jpeg
+            await context.photos.put_copies(
+                job.image_path, full=extraction.kept_jpeg, thumb=extraction.thumbnail_jpeg
             )
-        return SeenJob(
+        return JobEmbedding(
             job,
-            seen.face.embedding,
-            seen.quality,
-            {f"{stage}_ms": round(ms, 1) for stage, ms in seen.timings.items()},
+            extraction.face.embedding,
+            extraction.quality,
+            {f"{stage}_ms": round(ms, 1) for stage, ms in extraction.timings.items()},
             job.model,
         )
 
-    async def _keep_to_ask(self, job: ClaimedJob, asking: SeveralFacesError) -> None:
-        """Keep what the page asks with; the upload, with all it tells beside the picture, goes."""
-        if asking.copies is None:
+    async def _store_question_copies(self, job: ClaimedJob, error: SeveralFacesError) -> None:
+        """Store the copies with which the owner is asked for their face; delete the upload."""
+        if error.copies is None:
             return
-        full, thumb = asking.copies
-        await self._bench.photos.put_copies(job.image_path, full=full, thumb=thumb)
+        full, thumb = error.copies
+        await self._context.photos.put_copies(job.image_path, full=full, thumb=thumb)
         try:
-            await self._bench.photos.drop_upload(job.image_path)
+            await self._context.photos.drop_upload(job.image_path)
         except OSError as exc:
-            log.warning("upload not deleted yet", job=str(job.id), error=type(exc).__name__)
+            log.warning("upload not deleted", job=str(job.id), error=type(exc).__name__)

@@ -1,8 +1,4 @@
-"""A worker: some lanes that work on batches, and what keeps them going.
-
-The lanes share one line to get their jobs from, the leases with their heartbeat, and a room in
-which a job that a worker was lost with is alone.
-"""
+"""A worker: batch runners that share a job fetcher, leases and a lock for isolated jobs."""
 
 from __future__ import annotations
 
@@ -16,11 +12,10 @@ from automatch.model.jobs import ClaimedJob
 from automatch.store import queue
 from automatch.store.notify import JobNotifier
 from automatch.worker.embedding_backfill import EmbeddingBackfill
-from automatch.worker.exclusive_lock import Room
-from automatch.worker.fetch import Line
+from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
 from automatch.worker.maintenance import MaintenanceRunner
-from automatch.worker.run import BatchRunner, WorkerContext
+from automatch.worker.run import BatchRunner, SharedExclusiveLock, WorkerContext
 
 log = structlog.get_logger(__name__)
 
@@ -28,77 +23,78 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Works on jobs until `stop` is called."""
 
-    def __init__(self, bench: WorkerContext, scheduler: MaintenanceRunner) -> None:
+    def __init__(self, context: WorkerContext, maintenance: MaintenanceRunner) -> None:
         self.id: UUID = uuid4()
-        self._bench = bench
-        self._scheduler = scheduler
-        self._bell = JobNotifier(bench.db.conninfo, name="automatch-worker-listen")
-        self._leases = Leases(bench.db.conninfo, bench.settings, self._lose)
-        self._line = Line(bench.db, self._bell, self._leases, self.id, bench.settings)
-        room = Room()
-        self._lanes = [
-            BatchRunner(bench, self._line, self._leases, room)
-            for _ in range(bench.settings.concurrency)
+        self._context = context
+        self._maintenance = maintenance
+        db, settings = context.db, context.settings
+        self._notifier = JobNotifier(db.conninfo, name="automatch-worker-listen")
+        self._leases = Leases(db.conninfo, settings, self._cancel_job)
+        self._fetcher = JobFetcher(db, self._notifier, self._leases, self.id, settings)
+        lock = SharedExclusiveLock()
+        self._runners = [
+            BatchRunner(context, self._fetcher, self._leases, lock)
+            for _ in range(settings.concurrency)
         ]
         self._stopping = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._aborting = asyncio.Event()
 
     def stop(self) -> None:
         """Claim no more jobs; finish those held within `shutdown_timeout_s`, release the rest."""
-        self._line.close()
+        self._fetcher.close()
         self._stopping.set()
 
     def abort(self) -> None:
-        """Give back at once what is held."""
+        """Release at once the jobs that are held."""
         self.stop()
-        self._hurry.set()
+        self._aborting.set()
 
     async def run(self) -> None:
-        """Work until stopped. The database may come and go meanwhile."""
+        """Work until stopped. The database may go away and come back meanwhile."""
         log.info("worker started", worker=str(self.id))
         try:
-            # A companion that breaks ends the worker: without leases renewed or lost jobs
-            # taken back, a new process is better than one that only looks alive.
+            # A background task that fails ends the worker: without a heartbeat or maintenance, a
+            # new process is better than one that only looks alive.
             async with asyncio.TaskGroup() as group:
-                companions = [
-                    group.create_task(self._leases.keep()),
-                    group.create_task(self._scheduler.run()),
+                background = [
+                    group.create_task(self._leases.run_heartbeat()),
+                    group.create_task(self._maintenance.run()),
                 ]
-                if self._bench.backfill_concurrency:
-                    companions.append(group.create_task(EmbeddingBackfill(self._bench).run()))
-                lanes = [group.create_task(lane.run()) for lane in self._lanes]
+                if self._context.backfill_concurrency:
+                    background.append(group.create_task(EmbeddingBackfill(self._context).run()))
+                runners = [group.create_task(runner.run()) for runner in self._runners]
                 await self._stopping.wait()
-                await self._let_finish(lanes)
-                for task in (*lanes, *companions):
+                await self._finish(runners)
+                for task in (*runners, *background):
                     task.cancel()
         finally:
-            await self._bell.close()
-            await self._give_back()
+            await self._notifier.close()
+            await self._release_jobs()
         log.info("worker stopped", worker=str(self.id))
 
-    def _lose(self, job: ClaimedJob) -> None:
-        for lane in self._lanes:
-            lane.lose(job)
+    def _cancel_job(self, job: ClaimedJob) -> None:
+        for runner in self._runners:
+            runner.cancel(job)
 
-    async def _let_finish(self, lanes: list[asyncio.Task[None]]) -> None:
-        hurrying = asyncio.create_task(self._hurry.wait())
-        finishing = asyncio.create_task(asyncio.wait(lanes))
+    async def _finish(self, runners: list[asyncio.Task[None]]) -> None:
+        aborting = asyncio.create_task(self._aborting.wait())
+        finishing = asyncio.create_task(asyncio.wait(runners))
         await asyncio.wait(
-            {hurrying, finishing},
-            timeout=self._bench.settings.shutdown_timeout_s,
+            {aborting, finishing},
+            timeout=self._context.settings.shutdown_timeout_s,
             return_when=asyncio.FIRST_COMPLETED,
         )
-        hurrying.cancel()
+        aborting.cancel()
         finishing.cancel()
 
-    async def _give_back(self) -> None:
+    async def _release_jobs(self) -> None:
         held = self._leases.held()
         if not held:
             return
         try:
-            async with self._bench.db.connection() as conn:
+            async with self._context.db.connection() as conn:
                 count = await queue.release_jobs(conn, held)
         except StoreError:
-            log.warning("jobs could not be given back; their leases run out")
+            log.warning("jobs not released; their leases will expire")
         else:
-            log.info("jobs given back", count=count)
+            log.info("jobs released", count=count)

@@ -33,8 +33,9 @@ async def looked(system: System) -> None:
     """Do the duty of a worker now."""
     async with Pool(system.database.worker, system.settings.pool, name="test") as db:
         retention = RetentionSettings(min_free_mb=0)
-        duties = MaintenanceRunner(db, make_photos(system.settings), WorkerSettings(), retention)
-        await duties.detect_duplicates()
+        photos = make_photos(system.settings)
+        maintenance = MaintenanceRunner(db, photos, WorkerSettings(), retention)
+        await maintenance.detect_duplicates()
 
 
 async def two_accounts(system: System) -> tuple[Person, Person]:

@@ -104,7 +104,7 @@ def test_second_signal_makes_a_worker_give_back_what_it_holds(
         assert held, "one signal lets it finish"
         assert worker.returncode == 0, printed
         assert _given_back(watcher)
-    assert any("jobs given back" in line for line in printed)
+    assert any("jobs released" in line for line in printed)
     assert not any("Traceback" in line for line in printed)
 
 
@@ -121,7 +121,7 @@ def test_second_ctrl_c_stops_everything_and_gives_jobs_back(empty_home: Path) ->
 
             up.process.send_signal(signal.SIGINT)
 
-            up.wait_for(re.compile(r"jobs given back.*count=1"))
+            up.wait_for(re.compile(r"jobs released.*count=1"))
             assert up.process.wait(_PATIENCE_S) == 0
         up.wait_for("Stopped")
     printed = "".join(up.lines)

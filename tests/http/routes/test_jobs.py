@@ -140,15 +140,15 @@ async def test_deleted_photo_takes_its_copies_along(system: System) -> None:
     answer = await her.client.delete(f"/api/faces/{job['face_id']}", headers=her.headers)
     assert answer.status_code == 204
     check(await choose(her, job["id"]), 404, "not_found")
-    async with duties_of(system) as duties:
-        await duties.erase_photos()
+    async with maintenance_of(system) as maintenance:
+        await maintenance.erase_photos()
 
     assert files_of(system, job["face_id"]) == set()
 
 
 @asynccontextmanager
-async def duties_of(system: System) -> AsyncIterator[MaintenanceRunner]:
-    """Give a scheduler whose duties come round when they are called."""
+async def maintenance_of(system: System) -> AsyncIterator[MaintenanceRunner]:
+    """Give a scheduler whose maintenance come round when they are called."""
     retention = RetentionSettings(min_free_mb=0)
     async with Pool(system.database.worker, system.settings.pool, name="test") as db:
         yield MaintenanceRunner(db, make_photos(system.settings), WorkerSettings(), retention)
@@ -162,9 +162,9 @@ async def test_photo_that_nobody_answers_for_is_erased_and_may_be_sent_again(
         await conn.execute(
             "update public.match_jobs set completed_at = now() - interval '25 hours'"
         )
-    async with duties_of(system) as duties:
-        await duties.erase_unanswered()
-        await duties.erase_photos()
+    async with maintenance_of(system) as maintenance:
+        await maintenance.erase_unanswered_photos()
+        await maintenance.erase_photos()
 
     assert files_of(system, job["face_id"]) == set()
     assert (await her.get("/api/faces")).json() == {"faces": []}
@@ -177,9 +177,9 @@ async def test_photo_that_was_answered_for_is_kept(system: System) -> None:
     her, job = await asked(system)
     await choose(her, job["id"], leftmost(job))
     await her.ended(job["id"])
-    async with duties_of(system) as duties:
-        await duties.erase_unanswered()
-        await duties.clean_up_photos()
+    async with maintenance_of(system) as maintenance:
+        await maintenance.erase_unanswered_photos()
+        await maintenance.clean_up_photos()
 
     assert files_of(system, job["face_id"]) == {".jpg", ".thumb.jpg"}
 

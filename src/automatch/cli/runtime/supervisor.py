@@ -11,7 +11,7 @@ import structlog
 
 from automatch.cli.runtime.signals import SIGNALS, Stopping
 from automatch.settings import Settings
-from automatch.worker.process import start_worker_process
+from automatch.worker.on_demand import start_worker_process
 
 _BACKOFF_S = 0.5
 _BACKOFF_MAX_S = 30.0

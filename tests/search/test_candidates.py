@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from automatch.search.shortlist import HALF_ERROR, shortlist
+from automatch.search.candidates import HALF_ERROR, select_candidates
 
 
 def unit_vectors(rng, shape):
@@ -59,7 +59,7 @@ def test_whoever_belongs_to_the_answer_is_on_the_shortlist(
     codes = rng.integers(0, people, faces).astype(np.uint64)
     halves = vectors.astype(np.float16).astype(np.float32)
 
-    rows = shortlist(halves @ query, codes, bound=bound, count=count)
+    rows = select_candidates(halves @ query, codes, bound=bound, count=count)
     assert exact_answer(vectors, query, codes, bound, count) <= set(rows)
 
 
@@ -79,14 +79,14 @@ def test_half_precision_is_never_off_by_more_than_the_rule_says(dimensions):
 
 def test_list_is_short_when_nothing_is_close():
     cosines = np.linspace(0.99, 0.5, 400, dtype=np.float32)
-    rows = shortlist(cosines, np.arange(400, dtype=np.uint64), bound=0.5, count=20)
+    rows = select_candidates(cosines, np.arange(400, dtype=np.uint64), bound=0.5, count=20)
 
     assert list(rows) == list(range(20))
 
 
 def test_cloud_of_near_ties_is_on_the_list_as_a_whole():
     cosines = np.full(5000, 0.9, np.float32) + np.linspace(0, HALF_ERROR, 5000, dtype=np.float32)
-    rows = shortlist(cosines, np.arange(5000, dtype=np.uint64), bound=0.5, count=20)
+    rows = select_candidates(cosines, np.arange(5000, dtype=np.uint64), bound=0.5, count=20)
 
     assert len(rows) == 5000
 
@@ -94,6 +94,6 @@ def test_cloud_of_near_ties_is_on_the_list_as_a_whole():
 def test_photos_of_one_person_leave_room_for_the_others():
     cosines = np.concatenate([np.full(300, 0.99), np.linspace(0.9, 0.6, 60)]).astype(np.float32)
     people = np.concatenate([np.zeros(300), np.arange(1, 61)]).astype(np.uint64)
-    rows = shortlist(cosines, people, bound=0.5, count=20)
+    rows = select_candidates(cosines, people, bound=0.5, count=20)
 
     assert set(people[rows]) >= set(range(20))
