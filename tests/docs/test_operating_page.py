@@ -30,7 +30,13 @@ _ID = "00000000-0000-0000-0000-000000000000"
 def test_statement_works(conn: psycopg.Connection, row: tuple[str, ...]) -> None:
     job = a_job(conn, a_face(conn, a_profile(conn, school="UIT")))
     _, token = claim(conn)
-    one(conn, "select public.fail_match_job(%s, %s, 'job_crashed', 'Why.')", job, token)
+    one(
+        conn,
+        "select count(*) = 1 from public.fail_match_jobs(array[%s]::uuid[],"
+        " array[%s]::bigint[], array['job_crashed'], array['Why.'])",
+        job,
+        token,
+    )
 
     assert conn.execute(row[2].replace("ID", str(job)).encode()).fetchall() is not None
 

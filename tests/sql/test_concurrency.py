@@ -93,7 +93,9 @@ def test_withdrawing_while_a_job_ends_waits_for_it_and_not_it_for_the_withdrawal
     first.commit()
     # Stops the job where it has the feeds and writes the match.
     first.execute("select from public.faces where id = %s for update", [his_face])
-    complete = "select public.complete_match_job(%s, %s)"
+    complete = (
+        "select match_count from public.complete_match_jobs(array[%s]::uuid[], array[%s]::bigint[])"
+    )
     completing = sessions.submit(call, second, complete, job, token)
     withdrawing = sessions.submit(withdraw, third, she)
     first.commit()
@@ -183,7 +185,13 @@ def test_retry_of_a_photo_that_is_queued_this_moment_leaves_the_new_job_alone(se
     face = build.a_face(first, build.a_profile(first))
     build.a_job(first, face)
     job, token = build.claim(first)
-    call(first, "select public.fail_match_job(%s, %s, 'no_face', 'No face.')", job, token)
+    call(
+        first,
+        "select count(*) = 1 from public.fail_match_jobs(array[%s]::uuid[],"
+        " array[%s]::bigint[], array['no_face'], array['No face.'])",
+        job,
+        token,
+    )
     build.a_job(first, face)
     retrying = sessions.submit(call, second, "select public.retry_failed_match_jobs()")
     first.commit()
@@ -274,10 +282,18 @@ class Campus:
         for job, token in jobs:
             call(
                 conn,
-                "select public.store_face_embedding(%s, %s, %s, 'dlib', '{}', '{}')",
+                "select count(*) = 1 from public.store_face_embeddings("
+                "array[%s]::uuid[], array[%s]::bigint[], array[%s]::extensions.vector[], 'dlib',"
+                " array['{}']::jsonb[], array['{}']::jsonb[])",
                 *(job, token, like(CENTER, 0.8, seed=order.randrange(100))),
             )
-            call(conn, "select public.complete_match_job(%s, %s)", job, token)
+            call(
+                conn,
+                "select match_count from public.complete_match_jobs(array[%s]::uuid[],"
+                " array[%s]::bigint[])",
+                job,
+                token,
+            )
 
     def delete_photo(self, conn, person, order):
         faces = conn.execute("select id from public.faces where profile_id = %s", [person])

@@ -235,7 +235,9 @@ def test_embedding_stored_during_a_withdrawal_leaves_nothing_to_find(sessions, f
     def store(conn):
         return one(
             conn,
-            "select public.store_face_embedding(%s, %s, %s, 'dlib', '{}', '{}')",
+            "select count(*) = 1 from public.store_face_embeddings("
+            "array[%s]::uuid[], array[%s]::bigint[], array[%s]::extensions.vector[], 'dlib',"
+            " array['{}']::jsonb[], array['{}']::jsonb[])",
             *(job, token, build.unit(1)),
         )
 

@@ -117,7 +117,8 @@ def test_retry_goes_to_the_tail_and_a_job_that_is_given_back_keeps_its_place(con
     first, second, *rest = a_crowd(conn, "UIT", 6)
     claimed = dict(claim_some(conn, 2))
     conn.execute(
-        "select public.retry_match_job(%s, %s, 'job_crashed', 'It broke.', 0, 0)",
+        "select status from public.retry_match_jobs(array[%s]::uuid[],"
+        " array[%s]::bigint[], array['job_crashed'], array['It broke.'], 0, 0)",
         [first, claimed[first]],
     )
     conn.execute("select public.release_match_jobs(%s, %s)", [[second], [claimed[second]]])
@@ -164,7 +165,9 @@ def test_retry_of_somebody_does_not_wait_for_all_of_a_school_that_goes_on(conn):
     (mine,) = a_crowd(conn, "UIT")
     ((job, token),) = [row for row in claim_some(conn, 2) if row[0] == mine]
     conn.execute(
-        "select public.retry_match_job(%s, %s, 'job_crashed', 'It broke.', 0, 0)", [job, token]
+        "select status from public.retry_match_jobs(array[%s]::uuid[],"
+        " array[%s]::bigint[], array['job_crashed'], array['It broke.'], 0, 0)",
+        [job, token],
     )
     # By a worker whose photos take long, so that it claims a few at a time.
     claims = [in_order(conn, 2) for _ in range(14)]

@@ -227,7 +227,9 @@ def test_job_of_a_photo_that_is_being_looked_at_goes_on(conn):
     change(conn, person, "school = 'HCMUS'")
     kept = one(
         conn,
-        "select public.store_face_embedding(%s, %s, %s, 'dlib', '{}', '{}')",
+        "select count(*) = 1 from public.store_face_embeddings("
+        "array[%s]::uuid[], array[%s]::bigint[], array[%s]::extensions.vector[], 'dlib',"
+        " array['{}']::jsonb[], array['{}']::jsonb[])",
         *(job, token, CENTER),
     )
 

@@ -46,13 +46,20 @@ def seconds_to_run(conn, job):
 def retry(conn, job, token, first=2, longest=600):
     return one(
         conn,
-        "select public.retry_match_job(%s, %s, 'job_crashed', 'It broke.', %s, %s)",
+        "select status from public.retry_match_jobs(array[%s]::uuid[],"
+        " array[%s]::bigint[], array['job_crashed'], array['It broke.'], %s, %s)",
         *(job, token, first, longest),
     )
 
 
 def fail(conn, job, token):
-    return one(conn, "select public.fail_match_job(%s, %s, 'no_face', 'No face.')", job, token)
+    return one(
+        conn,
+        "select count(*) = 1 from public.fail_match_jobs(array[%s]::uuid[],"
+        " array[%s]::bigint[], array['no_face'], array['No face.'])",
+        job,
+        token,
+    )
 
 
 def release(conn, job, token, delay_s=0):
@@ -72,7 +79,9 @@ def renew(conn, job, token):
 def store(conn, job, token):
     return one(
         conn,
-        "select public.store_face_embedding(%s, %s, %s, 'dlib', '{}', '{\"detect_ms\": 3}')",
+        "select count(*) = 1 from public.store_face_embeddings("
+        "array[%s]::uuid[], array[%s]::bigint[], array[%s]::extensions.vector[], 'dlib',"
+        " array['{}']::jsonb[], array['{\"detect_ms\": 3}']::jsonb[])",
         *(job, token, build.unit(7)),
     )
 
@@ -287,7 +296,9 @@ def test_zero_embedding_is_refused(conn, face):
     job, token = build.claim(conn)
     with pytest.raises(psycopg.errors.CheckViolation, match="embedding_is_a_unit_vector"):
         conn.execute(
-            "select public.store_face_embedding(%s, %s, %s, 'dlib', '{}', '{}')",
+            "select count(*) = 1 from public.store_face_embeddings("
+            "array[%s]::uuid[], array[%s]::bigint[], array[%s]::extensions.vector[], 'dlib',"
+            " array['{}']::jsonb[], array['{}']::jsonb[])",
             [job, token, build.unit(1) * 0],
         )
 

@@ -149,9 +149,12 @@ def test_two_who_upload_at_once_match_in_whatever_order_their_work_is_done(conn,
         person = build.a_profile(conn, gender=gender)
         job = build.a_job(conn, build.a_face(conn, person))
         jobs[name] = [
-            ("select public.store_face_embedding(%s, %s, %s, 'dlib', '{}', '{}')",
+            ("select count(*) = 1 from public.store_face_embeddings("
+"array[%s]::uuid[], array[%s]::bigint[], array[%s]::extensions.vector[], 'dlib',"
+" array['{}']::jsonb[], array['{}']::jsonb[])",
              [job, 1, like(build.unit(0), 0.9, seed=1)]),
-            ("select public.complete_match_job(%s, %s)", [job, 1]),
+            ("select match_count from public.complete_match_jobs(array[%s]::uuid[],"
+" array[%s]::bigint[])", [job, 1]),
         ]  # fmt: skip
     build.claim_some(conn, 2)
     for name in order:

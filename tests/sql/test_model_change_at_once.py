@@ -68,7 +68,9 @@ def test_an_upload_waits_for_the_exchange_and_is_seen_by_the_new_model(
     storing = sessions.submit(
         one,
         sessions.second,
-        "select public.store_face_embedding(%s, %s, %s, 'dlib', '{}', '{}')",
+        "select count(*) = 1 from public.store_face_embeddings("
+        "array[%s]::uuid[], array[%s]::bigint[], array[%s]::extensions.vector[], 'dlib',"
+        " array['{}']::jsonb[], array['{}']::jsonb[])",
         job,
         token,
         unit(5),
@@ -92,7 +94,9 @@ def test_the_exchange_waits_for_an_embedding_that_is_being_kept_and_then_is_not_
     sessions.second.commit()
     one(
         sessions.second,
-        "select public.store_face_embedding(%s, %s, %s, 'dlib', '{}', '{}')",
+        "select count(*) = 1 from public.store_face_embeddings("
+        "array[%s]::uuid[], array[%s]::bigint[], array[%s]::extensions.vector[], 'dlib',"
+        " array['{}']::jsonb[], array['{}']::jsonb[])",
         *(job, token, unit(5)),
     )
     finishing = sessions.submit(finish, sessions.first)

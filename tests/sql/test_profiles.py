@@ -183,7 +183,9 @@ def test_pausing_while_a_photo_is_seen_never_leaves_it_to_be_found(sessions, pau
 
     def store(conn):
         conn.execute(
-            "select public.store_face_embedding(%s, %s, %s, 'dlib', '{}', '{}')",
+            "select count(*) = 1 from public.store_face_embeddings("
+            "array[%s]::uuid[], array[%s]::bigint[], array[%s]::extensions.vector[], 'dlib',"
+            " array['{}']::jsonb[], array['{}']::jsonb[])",
             [job, token, build.unit(1)],
         )
 

@@ -360,7 +360,8 @@ def test_dismissed_match_is_hidden_from_both_in_the_table_too(conn, matched):
         "select public.feed_versions('{}')",
         "select auth.find_credentials('someone@example.org')",
         "select public.claim_match_jobs(gen_random_uuid(), 1, '1 s')",
-        "select public.complete_match_job(gen_random_uuid(), 1)",
+        "select match_count from public.complete_match_jobs(array[gen_random_uuid()]::uuid[],"
+        " array[1]::bigint[])",
         "select public.enqueue_match_job(gen_random_uuid())",
         "select public.find_similar_faces_filtered(null, 'UIT', 'male')",
         "select automatch.find_candidates(null, 'UIT', 'male', '{}', 0, 1)",

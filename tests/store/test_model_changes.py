@@ -272,7 +272,9 @@ def test_an_embedding_of_the_model_before_is_not_kept_and_its_job_comes_back(con
         assert (
             one(
                 conn,
-                "select public.store_face_embedding(%s, %s, %s, 'dlib', '{}', '{}')",
+                "select count(*) = 1 from public.store_face_embeddings("
+                "array[%s]::uuid[], array[%s]::bigint[], array[%s]::extensions.vector[], 'dlib',"
+                " array['{}']::jsonb[], array['{}']::jsonb[])",
                 *(job, token, unit(3)),
             )
             is False
@@ -286,7 +288,9 @@ def test_an_embedding_of_the_model_before_is_not_kept_and_its_job_comes_back(con
 
     assert one(
         conn,
-        "select public.store_face_embedding(%s, %s, %s, 'long', '{}', '{}')",
+        "select count(*) = 1 from public.store_face_embeddings("
+        "array[%s]::uuid[], array[%s]::bigint[], array[%s]::extensions.vector[], 'long',"
+        " array['{}']::jsonb[], array['{}']::jsonb[])",
         *(job, token, unit(3, LONG)),
     )
     assert one(conn, "select embedding_model from public.faces where id = %s", late) == "long"
@@ -541,7 +545,9 @@ def test_the_match_of_a_photo_that_is_yet_to_be_seen_is_scored_once_it_is(conn, 
     job, token = build.claim(conn)
     one(
         conn,
-        "select public.store_face_embedding(%s, %s, %s, 'dlib', '{}', '{}')",
+        "select count(*) = 1 from public.store_face_embeddings("
+        "array[%s]::uuid[], array[%s]::bigint[], array[%s]::extensions.vector[], 'dlib',"
+        " array['{}']::jsonb[], array['{}']::jsonb[])",
         *(job, token, like(unit(1), 0.7)),
     )
     assert build.complete(conn, job, token) == 1

@@ -235,7 +235,13 @@ def claim_some(conn: psycopg.Connection, limit: int, lease_s: float = 30) -> lis
 
 def complete(conn: psycopg.Connection, job: UUID, token: int) -> int | None:
     """Complete a claimed job; return the number of matches, None when the lease is lost."""
-    return one(conn, "select public.complete_match_job(%s, %s)", job, token)
+    return one(
+        conn,
+        "select match_count from public.complete_match_jobs(array[%s]::uuid[],"
+        " array[%s]::bigint[])",
+        job,
+        token,
+    )
 
 
 def a_pair(

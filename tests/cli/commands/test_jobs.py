@@ -55,7 +55,14 @@ def _told(done: subprocess.CompletedProcess[str]) -> Any:
 def _failed(conn: psycopg.Connection, code: str) -> UUID:
     job = a_job(conn, a_face(conn, a_profile(conn)))
     _, token = claim(conn)
-    assert one(conn, "select public.fail_match_job(%s, %s, %s, 'Why.')", job, token, code)
+    assert one(
+        conn,
+        "select count(*) = 1 from public.fail_match_jobs(array[%s]::uuid[],"
+        " array[%s]::bigint[], array[%s], array['Why.'])",
+        job,
+        token,
+        code,
+    )
     return job
 
 

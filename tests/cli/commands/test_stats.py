@@ -88,7 +88,14 @@ def _completed(conn: psycopg.Connection, *, took_s: float = 2) -> UUID:
 def _failed(conn: psycopg.Connection, code: str) -> UUID:
     a_job(conn, a_face(conn, a_profile(conn)))
     job, token = claim(conn)
-    assert one(conn, "select fail_match_job(%s, %s, %s, 'Why.')", job, token, code)
+    assert one(
+        conn,
+        "select count(*) = 1 from public.fail_match_jobs(array[%s]::uuid[],"
+        " array[%s]::bigint[], array[%s], array['Why.'])",
+        job,
+        token,
+        code,
+    )
     return job
 
 

@@ -288,7 +288,14 @@ async def test_failed_jobs_are_told_by_reason_and_tried_again(patient: Patient) 
         for code in ("no_face", "job_crashed"):
             a_job(conn, a_face(conn, a_profile(conn)))
             job, token = claim(conn)
-            assert one(conn, "select fail_match_job(%s, %s, %s, 'Why.')", job, token, code)
+            assert one(
+                conn,
+                "select count(*) = 1 from public.fail_match_jobs(array[%s]::uuid[],"
+                " array[%s]::bigint[], array[%s], array['Why.'])",
+                job,
+                token,
+                code,
+            )
 
     found = await patient.look("queue.failed")
     assert found.health is Health.FAIL

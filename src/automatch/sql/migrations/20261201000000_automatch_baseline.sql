@@ -2830,26 +2830,6 @@ comment on function public.count_waiting_match_jobs(integer) is 'How many jobs w
 create type automatch.found_face as (
     job_id uuid, face_id uuid, profile_id uuid, similarity double precision
 );
-
-create function public.store_face_embedding(
-    p_job_id uuid, p_token bigint, p_embedding vector, p_model text, p_quality jsonb, p_timings jsonb
-)
-returns boolean
-language sql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
-as $$
-    select exists (
-        select from public.store_face_embeddings(
-            array[p_job_id], array[p_token], array[p_embedding], p_model, array[p_quality], array[p_timings]
-        )
-    )
-$$;
-comment on function public.store_face_embedding(uuid, bigint, vector, text, jsonb, jsonb) is
-    'Keep what a worker saw; committed before it searches, so that of two people who upload at '
-    'once at least the later search finds the other. False when the lease is lost.';
-
 -- The fence of the model. Between the claim of a job and here the model may have changed: an embedding of
 -- another than the one in use is not kept, and its job is given back, to be seen with the right one.
 create function public.store_face_embeddings(
@@ -3092,17 +3072,6 @@ comment on function public.complete_match_jobs(uuid[], bigint[]) is
     'processing -> completed: search, write the matches, put them in both feeds, finish; all or nothing. '
     'Each job with the number of matches found, 0 included; one whose lease is lost is missing.';
 
-create function public.complete_match_job(p_job_id uuid, p_token bigint)
-returns integer
-language sql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$ select c.match_count from public.complete_match_jobs(array[p_job_id], array[p_token]) as c $$;
-comment on function public.complete_match_job(uuid, bigint) is
-    'processing -> completed: search, write the matches, put them in both feeds, finish; all or nothing. '
-    'The number of matches found, 0 included; null when the lease is lost.';
-
 create function public.finish_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_schools text[], p_genders text[], p_lengths integer[],
     p_face_ids uuid[]
@@ -3158,19 +3127,8 @@ comment on function public.finish_match_jobs(uuid[], bigint[], text[], text[], i
 -- How a job that is not completed ends or goes back, and what a person is asked.
 
 create function public.fail_match_jobs(
-    p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[]
-)
-returns setof uuid
-language sql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$ select public.fail_match_jobs(p_job_ids, p_tokens, p_codes, p_messages, null::jsonb[]) $$;
-comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[]) is
-    'processing -> failed, for reasons that no retry can mend. Returns the jobs that were still held.';
-
-create function public.fail_match_jobs(
-    p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[], p_face_boxes jsonb[]
+    p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[],
+    p_face_boxes jsonb[] default null
 )
 returns setof uuid
 language sql
@@ -3207,20 +3165,6 @@ $$;
 comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jsonb[]) is
     'processing -> failed, for reasons that no retry can mend; with p_face_boxes, a job then asks which face '
     'is its owner''s. Returns the jobs that were still held.';
-
-create function public.fail_match_job(p_job_id uuid, p_token bigint, p_code text, p_message text)
-returns boolean
-language sql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    select exists (
-        select from public.fail_match_jobs(array[p_job_id], array[p_token], array[p_code], array[p_message])
-    )
-$$;
-comment on function public.fail_match_job(uuid, bigint, text, text) is
-    'processing -> failed, for a reason that no retry can mend. False when the lease is lost.';
 
 create function automatch.clear_face_boxes()
 returns trigger
@@ -3378,25 +3322,6 @@ comment on function public.retry_match_jobs(
 ) is
     'processing -> pending at a later time, or failed when the attempts are used up. Each job that was '
     'still held with its new status.';
-
-create function public.retry_match_job(
-    p_job_id uuid, p_token bigint, p_code text, p_message text,
-    p_first_delay_s double precision, p_longest_delay_s double precision
-)
-returns text
-language sql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    select r.status
-    from public.retry_match_jobs(
-        array[p_job_id], array[p_token], array[p_code], array[p_message], p_first_delay_s, p_longest_delay_s
-    ) as r
-$$;
-comment on function public.retry_match_job(uuid, bigint, text, text, double precision, double precision) is
-    'processing -> pending at a later time, or failed when its attempts are used up. The new status; '
-    'null when the lease is lost.';
 
 create function public.release_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0'
@@ -7002,11 +6927,11 @@ from (values
     ('function', 'execute', 'service_role', '
         automatch.are_face_boxes automatch.cosine_bound automatch.find_candidates automatch.has_consent
         automatch.is_face_box automatch.similarity public.add_similarity_scale public.begin_model_change
-        public.compare_models public.complete_match_job public.count_comparable_people
-        public.enqueue_match_job public.fail_match_job public.find_similar_faces_filtered
+        public.compare_models public.count_comparable_people
+        public.enqueue_match_job public.find_similar_faces_filtered
         public.finish_model_change public.get_model_change public.list_refused_faces
-        public.list_similarity_scales public.retire_model_change public.retry_match_job
-        public.roll_back_model_change public.sample_stranger_distances public.store_face_embedding
+        public.list_similarity_scales public.retire_model_change
+        public.roll_back_model_change public.sample_stranger_distances
         public.use_similarity_scale
     ')
 ) as r (kind, privileges, grantees, objects)

@@ -2,26 +2,6 @@
 create type automatch.found_face as (
     job_id uuid, face_id uuid, profile_id uuid, similarity double precision
 );
-
-create function public.store_face_embedding(
-    p_job_id uuid, p_token bigint, p_embedding vector, p_model text, p_quality jsonb, p_timings jsonb
-)
-returns boolean
-language sql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
-as $$
-    select exists (
-        select from public.store_face_embeddings(
-            array[p_job_id], array[p_token], array[p_embedding], p_model, array[p_quality], array[p_timings]
-        )
-    )
-$$;
-comment on function public.store_face_embedding(uuid, bigint, vector, text, jsonb, jsonb) is
-    'Keep what a worker saw; committed before it searches, so that of two people who upload at '
-    'once at least the later search finds the other. False when the lease is lost.';
-
 -- The fence of the model. Between the claim of a job and here the model may have changed: an embedding of
 -- another than the one in use is not kept, and its job is given back, to be seen with the right one.
 create function public.store_face_embeddings(
@@ -263,17 +243,6 @@ $$;
 comment on function public.complete_match_jobs(uuid[], bigint[]) is
     'processing -> completed: search, write the matches, put them in both feeds, finish; all or nothing. '
     'Each job with the number of matches found, 0 included; one whose lease is lost is missing.';
-
-create function public.complete_match_job(p_job_id uuid, p_token bigint)
-returns integer
-language sql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$ select c.match_count from public.complete_match_jobs(array[p_job_id], array[p_token]) as c $$;
-comment on function public.complete_match_job(uuid, bigint) is
-    'processing -> completed: search, write the matches, put them in both feeds, finish; all or nothing. '
-    'The number of matches found, 0 included; null when the lease is lost.';
 
 create function public.finish_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_schools text[], p_genders text[], p_lengths integer[],

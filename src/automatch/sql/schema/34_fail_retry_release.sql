@@ -1,19 +1,8 @@
 -- How a job that is not completed ends or goes back, and what a person is asked.
 
 create function public.fail_match_jobs(
-    p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[]
-)
-returns setof uuid
-language sql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$ select public.fail_match_jobs(p_job_ids, p_tokens, p_codes, p_messages, null::jsonb[]) $$;
-comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[]) is
-    'processing -> failed, for reasons that no retry can mend. Returns the jobs that were still held.';
-
-create function public.fail_match_jobs(
-    p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[], p_face_boxes jsonb[]
+    p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[],
+    p_face_boxes jsonb[] default null
 )
 returns setof uuid
 language sql
@@ -50,20 +39,6 @@ $$;
 comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jsonb[]) is
     'processing -> failed, for reasons that no retry can mend; with p_face_boxes, a job then asks which face '
     'is its owner''s. Returns the jobs that were still held.';
-
-create function public.fail_match_job(p_job_id uuid, p_token bigint, p_code text, p_message text)
-returns boolean
-language sql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    select exists (
-        select from public.fail_match_jobs(array[p_job_id], array[p_token], array[p_code], array[p_message])
-    )
-$$;
-comment on function public.fail_match_job(uuid, bigint, text, text) is
-    'processing -> failed, for a reason that no retry can mend. False when the lease is lost.';
 
 create function automatch.clear_face_boxes()
 returns trigger
@@ -221,25 +196,6 @@ comment on function public.retry_match_jobs(
 ) is
     'processing -> pending at a later time, or failed when the attempts are used up. Each job that was '
     'still held with its new status.';
-
-create function public.retry_match_job(
-    p_job_id uuid, p_token bigint, p_code text, p_message text,
-    p_first_delay_s double precision, p_longest_delay_s double precision
-)
-returns text
-language sql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    select r.status
-    from public.retry_match_jobs(
-        array[p_job_id], array[p_token], array[p_code], array[p_message], p_first_delay_s, p_longest_delay_s
-    ) as r
-$$;
-comment on function public.retry_match_job(uuid, bigint, text, text, double precision, double precision) is
-    'processing -> pending at a later time, or failed when its attempts are used up. The new status; '
-    'null when the lease is lost.';
 
 create function public.release_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0'

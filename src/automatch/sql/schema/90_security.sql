@@ -71,11 +71,11 @@ from (values
     ('function', 'execute', 'service_role', '
         automatch.are_face_boxes automatch.cosine_bound automatch.find_candidates automatch.has_consent
         automatch.is_face_box automatch.similarity public.add_similarity_scale public.begin_model_change
-        public.compare_models public.complete_match_job public.count_comparable_people
-        public.enqueue_match_job public.fail_match_job public.find_similar_faces_filtered
+        public.compare_models public.count_comparable_people
+        public.enqueue_match_job public.find_similar_faces_filtered
         public.finish_model_change public.get_model_change public.list_refused_faces
-        public.list_similarity_scales public.retire_model_change public.retry_match_job
-        public.roll_back_model_change public.sample_stranger_distances public.store_face_embedding
+        public.list_similarity_scales public.retire_model_change
+        public.roll_back_model_change public.sample_stranger_distances
         public.use_similarity_scale
     ')
 ) as r (kind, privileges, grantees, objects)
