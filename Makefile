@@ -10,7 +10,7 @@ DEV := $(VENV)/.dev
 
 NODE_MODULES := tests/clients/node_modules/.package-lock.json
 
-.PHONY: help run demo clients baseline test test-faults lint fix types bench soak reliability lock clean
+.PHONY: help run demo clients baseline portraits test test-faults lint fix types bench soak reliability lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ demo: $(RUN) ## Fill a school with simulated people
 
 baseline: $(DEV) ## Write the baseline migration out of sql/schema
 	$(BIN)/python -m tools.baseline
+
+portraits: $(DEV) ## Draw the portraits of the simulated people
+	$(BIN)/python -m tools.portraits
 
 test: $(DEV) ## Run all tests, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=xml

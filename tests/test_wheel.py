@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from automatch.demo.portraits import PORTRAITS_PER_GENDER
+
 _ROOT = Path(__file__).parents[1]
 
 
+_PORTRAITS = "automatch/demo/portraits/"
+_MOST_MIB = 5
+
+
 @pytest.fixture(scope="module")
-def contents(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],
@@ -22,6 +28,11 @@ def contents(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         capture_output=True,
     )
     [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def contents(wheel: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())
 
@@ -34,11 +45,21 @@ def test_wheel_holds_every_file_of_the_package(contents: set[str]) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
 
-    assert {name for name in files if name.endswith((".sql", ".html", ".css", ".js", ".npz"))}
+    assert {
+        name for name in files if name.endswith((".sql", ".html", ".css", ".js", ".npz", ".webp"))
+    }
     assert files <= contents
+
+
+def test_wheel_holds_the_drawn_portraits_and_stays_small(wheel: Path, contents: set[str]) -> None:
+    portraits = [name for name in contents if name.startswith(_PORTRAITS)]
+
+    assert len(portraits) == 2 * PORTRAITS_PER_GENDER
+    assert wheel.stat().st_size < _MOST_MIB * 1024**2
 
 
 def test_wheel_holds_no_photo_and_no_test(contents: set[str]) -> None:
     unwanted = (".jpg", ".jpeg", ".webp", ".heic", ".onnx", ".dat")
 
-    assert not [name for name in contents if name.endswith(unwanted) or "tests/" in name]
+    names = {name for name in contents if not name.startswith(_PORTRAITS)}
+    assert not [name for name in names if name.endswith(unwanted) or "tests/" in name]

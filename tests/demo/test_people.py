@@ -19,7 +19,7 @@ def test_the_same_seed_gives_the_same_people() -> None:
         (p.id, p.name, p.gender, p.birth_date) for p in second
     ]
     assert all((a.embedding == b.embedding).all() for a, b in zip(first, second, strict=True))
-    assert first[0].draw() == second[0].draw()
+    assert first[0].portrait() == second[0].portrait()
 
 
 def test_a_larger_school_begins_with_the_people_of_a_smaller_one() -> None:

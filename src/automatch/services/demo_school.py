@@ -37,7 +37,7 @@ async def fill_school(
             f"Simulated people exist for the model {_MODEL} only, and {model} is active."
         )
     for person in simulated_people(school, count, seed):
-        portrait = await asyncio.to_thread(person.draw)
+        portrait = await asyncio.to_thread(person.portrait)
         await photos.put_copies(photo_path(person.id), full=portrait, thumb=portrait)
         async with db.as_user(SERVICE) as conn:
             await add_simulated_person(

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from automatch.auth.tokens import Tokens
+from automatch.demo.portraits import read_similar_pair
 from automatch.model.people import Role
 from automatch.ops.smoke_test.criteria import Criterion, Outcome, Verdict, verify
 from automatch.ops.smoke_test.live_server import LiveServer
-from automatch.ops.smoke_test.portraits import draw_pair
 from automatch.settings import Settings
 from automatch.settings.data_dir import create_home
 from automatch.vision import Embedder
@@ -45,7 +45,7 @@ async def _verified(
     async with httpx2.AsyncClient(base_url=url or system.url) as client:
         await verify(
             LiveServer(client, key or _key(system)),
-            draw_pair(),
+            read_similar_pair(),
             verdicts.append,
             within_s=within_s,
         )
@@ -101,7 +101,7 @@ def test_people_of_a_trial_are_not_told_as_duplicates(conn: psycopg.Connection) 
 async def test_real_people_are_not_matched_with_the_trial(system: System) -> None:
     person = await system.join("male")
     # A drawn photo of a real account: nothing but the school keeps the two apart.
-    await person.matched(draw_pair()[1])
+    await person.matched(read_similar_pair()[1])
 
     verdicts = await _verified(system)
 
@@ -282,7 +282,7 @@ async def test_cancelling_erases_the_two(server: System) -> None:
 
     async with httpx2.AsyncClient(base_url=server.url) as client:
         trying = asyncio.create_task(
-            verify(LiveServer(client, _key(server)), draw_pair(), tell, within_s=60)
+            verify(LiveServer(client, _key(server)), read_similar_pair(), tell, within_s=60)
         )
         await pending.wait()
         trying.cancel()
@@ -298,7 +298,7 @@ def test_drawn_faces_are_faces_to_both_detectors() -> None:
     detectors = [HogDetector(640, 0.2)]
     if _YUNET.exists():
         detectors.append(YunetDetector(_YUNET, 640, 0.8))
-    for photo in draw_pair():
+    for photo in read_similar_pair():
         pixels = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
         for detector in detectors:
             certain = [

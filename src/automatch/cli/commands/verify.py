@@ -16,12 +16,12 @@ import typer
 from automatch.auth.tokens import Tokens
 from automatch.cli.commands.run import Home
 from automatch.cli.runtime.logging_setup import configure_logs
+from automatch.demo.portraits import read_similar_pair
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import Role
 from automatch.ops.smoke_test.criteria import Outcome, Verdict
 from automatch.ops.smoke_test.criteria import verify as try_all
 from automatch.ops.smoke_test.live_server import LiveServer
-from automatch.ops.smoke_test.portraits import draw_pair
 from automatch.settings import Settings, load_settings
 from automatch.settings.secrets import read
 
@@ -79,7 +79,7 @@ def verify(
 
 async def _verify(address: str, key: str, within_s: float, tell: Callable[[Verdict], None]) -> bool:
     """Tell the verdicts; False when a signal cut it short."""
-    photos = await asyncio.to_thread(draw_pair)
+    photos = await asyncio.to_thread(read_similar_pair)
     async with httpx2.AsyncClient(base_url=address) as client:
         trying = asyncio.create_task(
             try_all(LiveServer(client, key), photos, tell, within_s=within_s)
