@@ -16,7 +16,7 @@ from typing import NoReturn
 import psutil
 from threadpoolctl import threadpool_limits
 
-from automatch.cli.runtime.logging_setup import configure_logs
+from automatch.cli.runtime.logging_setup import configure_logging
 from automatch.errors.job import PhotoMissingError
 from automatch.model.faces import FaceBox
 from automatch.search.batch import BatchSearch
@@ -139,7 +139,7 @@ async def _run_queue(database: Database, pipe: Connection) -> None:
 
 
 async def _run_worker(database: Database, pipe: Connection, search_cache_mb: int) -> None:
-    configure_logs(Settings())
+    configure_logging(Settings())
     settings = WorkerSettings()
     photos = _NoPhotos(pipe)
     async with Store(database.worker, PoolSettings(), name="automatch-worker") as db:

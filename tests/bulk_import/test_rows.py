@@ -1,4 +1,4 @@
-"""The list of an import: what a row must say, which files it names, how refusals are put down."""
+"""The list of an import: valid rows, the photo files they may name, and the refused rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ from pathlib import Path
 import pytest
 
 from automatch.bulk_import.photo_files import PhotoFiles
-from automatch.bulk_import.refused import RefusedRows
-from automatch.bulk_import.rows import COLUMNS, Addresses, Row, list_in, person_of, read_rows
+from automatch.bulk_import.rows import (
+    COLUMNS,
+    EmailCheck,
+    RefusedRows,
+    Row,
+    find_list,
+    parse_person,
+    read_rows,
+)
 from automatch.errors import AutomatchError
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import Gender
@@ -37,7 +44,7 @@ def _row(number: int = 2, **cells: str) -> Row:
 
 def _refusal(row: Row) -> tuple[str, str]:
     with pytest.raises(AutomatchError) as caught:
-        person_of(row, _VERSIONS)
+        parse_person(row, _VERSIONS)
     return caught.value.code, caught.value.message
 
 
@@ -47,11 +54,11 @@ def _write(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
 
 
 def test_good_row_is_a_person() -> None:
-    person = person_of(_row(), _VERSIONS)
+    person = parse_person(_row(), _VERSIONS)
 
     assert (person.email, person.gender) == ("linh@example.org", Gender.FEMALE)
     assert person.consent_at == datetime(2026, 11, 3, tzinfo=UTC)
-    later = person_of(_row(consent_at="2026-11-03T14:00+07:00"), _VERSIONS)
+    later = parse_person(_row(consent_at="2026-11-03T14:00+07:00"), _VERSIONS)
     assert later.consent_at == datetime(2026, 11, 3, 7, tzinfo=UTC)
 
 
@@ -76,7 +83,7 @@ def test_good_row_is_a_person() -> None:
         ("file", "@SUM(A1)", "input_invalid"),
     ],
 )
-def test_row_with_a_fault_is_refused_by_the_name_of_its_column(
+def test_invalid_value_is_refused_with_the_name_of_its_column(
     column: str, value: str, code: str
 ) -> None:
     refused_as, message = _refusal(_row(**{column: value}))
@@ -85,13 +92,13 @@ def test_row_with_a_fault_is_refused_by_the_name_of_its_column(
     assert code != "input_invalid" or message.startswith(f"{column}:")
 
 
-def test_address_of_two_people_is_noticed_and_several_photos_of_one_are_not() -> None:
-    with Addresses() as addresses:
+def test_two_people_cannot_share_an_address_but_one_person_has_several_photos() -> None:
+    with EmailCheck() as emails:
         for row in (_row(2), _row(3, file="other.jpg", name="LINH")):
-            addresses.check(row, person_of(row, _VERSIONS))
+            emails.check(row, parse_person(row, _VERSIONS))
         other = _row(4, name="Minh", gender="male")
         with pytest.raises(AutomatchError, match="row 2 has it too") as caught:
-            addresses.check(other, person_of(other, _VERSIONS))
+            emails.check(other, parse_person(other, _VERSIONS))
 
     assert caught.value.code == "email_taken"
 
@@ -114,11 +121,11 @@ def test_rows_are_numbered_as_a_spreadsheet_does(tmp_path: Path) -> None:
         "paper",
     )
     assert (second.number, second.file, second.cells["email"]) == (4, "b.jpg", "")
-    assert list_in(tmp_path) == path
-    assert list_in(path) == path
+    assert find_list(tmp_path) == path
+    assert find_list(path) == path
 
 
-def test_semicolons_separate_where_commas_do_not(tmp_path: Path) -> None:
+def test_semicolons_are_accepted_as_separators(tmp_path: Path) -> None:
     path = _write(tmp_path / "people.csv", ";".join(COLUMNS), ";".join(_GOOD.values()))
 
     [row] = read_rows(path)
@@ -132,12 +139,14 @@ def test_semicolons_separate_where_commas_do_not(tmp_path: Path) -> None:
         (b"file,email\n", "lacks name"),
         (b"", "lacks file"),
         (",".join([*COLUMNS, "file"]).encode(), "twice"),
-        (",".join(COLUMNS).encode() + b'\n"a" b,c\n', "no CSV"),
+        (",".join(COLUMNS).encode() + b'\n"a" b,c\n', "not a CSV"),
         (",".join(COLUMNS).encode() + b"\n\xff\xfe,x\n", "UTF-8"),
-        (",".join(COLUMNS).encode() + b"\n" + b"x" * 200_000, "no CSV"),
+        (",".join(COLUMNS).encode() + b"\n" + b"x" * 200_000, "not a CSV"),
     ],
 )
-def test_what_is_no_list_is_said_to_be_none(tmp_path: Path, content: bytes, words: str) -> None:
+def test_invalid_list_is_refused_with_the_reason(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
     path = tmp_path / "people.csv"
     path.write_bytes(content)
 
@@ -195,7 +204,7 @@ def test_nothing_outside_the_folder_is_read(folder: Path, name: str, code: str) 
         assert caught.value.code == code
 
 
-def test_refused_rows_are_a_list_that_only_its_owner_reads(tmp_path: Path) -> None:
+def test_refused_rows_are_written_to_a_private_list(tmp_path: Path) -> None:
     path = tmp_path / "people.refused.csv"
     with RefusedRows(path) as refused:
         refused.add(_row(7, name="=1+1"), "input_invalid", "name: no.")

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from automatch.cli.main import COMMANDS, app
-from automatch.ops.doctor.checkup import CHECKS
+from automatch.cli.main import COMMANDS, create_cli
+from automatch.ops.doctor.run_checks import CHECKS
 from automatch.ops.smoke_test.criteria import Criterion
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
 _COMMANDS = sorted({*re.findall(r"`automatch ((?:doctor|verify|stats|logs|tune)\b.*?)`", _PAGE)})
 
 
-def test_every_check_is_on_the_page_with_what_it_looks_at() -> None:
+def test_every_check_is_on_the_page_with_its_title() -> None:
     rows = re.findall(r"^\| `([a-z]+\.[a-z]+)` \| (.+?) \| ", _PAGE, re.MULTILINE)
 
-    assert rows == [(check.name, check.looks_at) for check in CHECKS]
+    assert rows == [(check.name, check.title) for check in CHECKS]
 
 
 def test_checks_have_names_of_their_own() -> None:
@@ -43,7 +43,7 @@ def test_every_criterion_is_in_the_example() -> None:
 def test_command_has_these_options(command: str) -> None:
     name, *arguments = shlex.split(command)
 
-    shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"})
+    shown = CliRunner().invoke(create_cli(), [name, "--help"], env={"COLUMNS": "200"})
 
     assert name in COMMANDS
     assert shown.exit_code == 0

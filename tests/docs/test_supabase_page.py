@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from automatch.cli.main import app
+from automatch.cli.main import create_cli
 from automatch.settings.settings import setting_names
 from automatch.store.migrate import MIGRATIONS
 from tests.support.build import a_face, a_job, a_profile, connect
@@ -167,7 +167,7 @@ def test_commands_have_the_options_that_the_page_tells() -> None:
         names = [word for word in arguments if not word.startswith("-")]
         options = [word for word in arguments if word.startswith("--")]
         path = names[:2] if names[0] in {"db", "jobs"} else names[:1]
-        shown = CliRunner().invoke(app, [*path, "--help"])
+        shown = CliRunner().invoke(create_cli(), [*path, "--help"])
         assert shown.exit_code == 0, arguments
         for option in options:
             assert option in shown.stdout, arguments

@@ -22,10 +22,10 @@ _PASSWORD, _FILE, _DATE = "canary-password-1", "canary-file.jpg", "1999-12-31"
 _TROUBLE = """
 import asyncio, logging, sys
 import structlog
-from automatch.cli.runtime.logging_setup import configure_logs
+from automatch.cli.runtime.logging_setup import configure_logging
 from automatch.settings import Settings
 
-configure_logs(Settings(log_json=True, log_level="debug"))
+configure_logging(Settings(log_json=True, log_level="debug"))
 log = structlog.get_logger("ours")
 
 def raising():

@@ -1,4 +1,4 @@
-"""An installation to look over: a server and a worker on a database of the test's own."""
+"""An installation for the doctor to check, on a database of the test's own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from automatch.ops.doctor.check import Check, Health, Result
-from automatch.ops.doctor.checkup import CHECKS, examine
-from automatch.ops.doctor.installation import open_installation
+from automatch.ops.doctor.context import open_context
+from automatch.ops.doctor.run_checks import CHECKS, run_checks
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from tests.support.postgres import TestCluster
@@ -56,36 +56,36 @@ CRON_AND_NET = """
     delete from cron.job_run_details;
     delete from net._http_response;
 """
-"""Tables of the shape that pg_cron and pg_net give them, empty."""
+"""The tables of pg_cron and pg_net, empty."""
 
 
 @dataclass(frozen=True)
-class Patient:
-    """An installation, and how to look at it and hurt it."""
+class Installation:
+    """An installation, with ways to check and to break it."""
 
     settings: Settings
     secrets: Secrets
     url: str
     owner: str
 
-    async def look(self, name: str) -> Result:
-        """Return what one check finds now."""
-        async with open_installation(self.settings, actor="test", url=self.url) as site:
-            (examined,) = await examine(site, [_check(name)])
-        return examined.result
+    async def check(self, name: str) -> Result:
+        """Run one check."""
+        async with open_context(self.settings, actor="test", url=self.url) as context:
+            (checked,) = await run_checks(context, [_check(name)])
+        return checked.result
 
-    async def look_at_all(self) -> dict[str, Result]:
-        """Return what every check finds now."""
-        async with open_installation(self.settings, actor="test", url=self.url) as site:
-            return {one.check.name: one.result for one in await examine(site)}
+    async def check_all(self) -> dict[str, Result]:
+        """Run all checks."""
+        async with open_context(self.settings, actor="test", url=self.url) as context:
+            return {checked.check.name: checked.result for checked in await run_checks(context)}
 
     async def repair(self, name: str) -> Result:
-        """Let a check put right what it found; return what it finds afterwards."""
-        async with open_installation(self.settings, actor="test", url=self.url) as site:
-            (examined,) = await examine(site, [_check(name)])
-            assert examined.result.repair is not None, examined.result.says
-            await examined.result.repair.act()
-        return await self.look(name)
+        """Apply the repair of a check; return what the check finds afterwards."""
+        async with open_context(self.settings, actor="test", url=self.url) as context:
+            (checked,) = await run_checks(context, [_check(name)])
+            assert checked.result.repair is not None, checked.result.message
+            await checked.result.repair.act()
+        return await self.check(name)
 
     async def run(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement as the owner and commit it; return its rows."""
@@ -93,8 +93,8 @@ class Patient:
             cursor = await conn.execute(statement, parameters or None)
             return await cursor.fetchall() if cursor.description else []
 
-    async def audited(self) -> list[dict[str, Any]]:
-        """Return what the audit log says that the doctor did."""
+    async def audit_log(self) -> list[dict[str, Any]]:
+        """Return the doctor's repairs in the audit log."""
         rows = await self.run(
             "select details from automatch.audit_log where action = 'doctor' and actor = 'test'"
             " order by id"
@@ -108,24 +108,24 @@ def _check(name: str) -> Check:
 
 
 def write_secrets(home: Path, secrets: Secrets) -> None:
-    """Give a data folder the secrets of a database that is there already."""
+    """Write the secrets of an existing database to a data folder."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = home / "secrets.json"
     file.write_text(json.dumps(asdict(secrets)))
     file.chmod(0o600)
 
 
-def bad(results: dict[str, Result]) -> dict[str, str]:
-    """Return what is not well."""
+def problems(results: dict[str, Result]) -> dict[str, str]:
+    """Return the messages of warnings and failures."""
     return {
-        name: result.says
+        name: result.message
         for name, result in results.items()
         if result.health in {Health.WARN, Health.FAIL}
     }
 
 
 @pytest.fixture
-async def patient(server: System, cluster: TestCluster) -> Patient:
-    """Give an installation whose server runs and whose worker does not."""
+async def installation(server: System, cluster: TestCluster) -> Installation:
+    """Give an installation with a running server and no worker."""
     write_secrets(server.settings.home, cluster.secrets)
-    return Patient(server.settings, cluster.secrets, server.url, server.database.owner)
+    return Installation(server.settings, cluster.secrets, server.url, server.database.owner)

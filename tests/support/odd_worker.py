@@ -19,7 +19,7 @@ import numpy as np
 import structlog
 
 from automatch.app import open_worker
-from automatch.cli.runtime.logging_setup import configure_logs
+from automatch.cli.runtime.logging_setup import configure_logging
 from automatch.settings import load_settings
 from automatch.settings.secrets import load_or_create
 from tests.support.embedder import FakeEmbedder
@@ -62,7 +62,7 @@ class OddEmbedder(FakeEmbedder):
 
 async def main(how: str) -> None:
     settings = load_settings()
-    configure_logs(settings)
+    configure_logging(settings)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with open_worker(settings, load_or_create(settings.home), OddEmbedder(how)) as worker:

@@ -20,8 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from automatch.app import create_app, open_worker
-from automatch.cli.runtime.sockets import listen_on
-from automatch.cli.runtime.web_server import make_config
+from automatch.cli.runtime.web_server import open_socket, uvicorn_config
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.settings.server import FeedSettings
@@ -245,8 +244,8 @@ async def running_server(
 @asynccontextmanager
 async def served(app: FastAPI, settings: Settings, port: int = 0) -> AsyncIterator[str]:
     """Serve an application until left; give its address."""
-    server = uvicorn.Server(make_config(app))
-    with listen_on(settings.model_copy(update={"port": port})) as listening:
+    server = uvicorn.Server(uvicorn_config(app))
+    with open_socket(settings.model_copy(update={"port": port})) as listening:
         started = asyncio.Event()
         startup = server.startup
 

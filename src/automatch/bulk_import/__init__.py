@@ -1,1 +1,1 @@
-"""Import of people from a CSV list, and the report of the rows that were refused."""
+"""Import of people from a CSV list, and the list of its refused rows."""

@@ -1,4 +1,4 @@
-"""The photos that a list names: files inside its folder, and nothing else on this machine."""
+"""The photos of a list: files inside its folder, and never any other file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PhotoFiles:
         self._max_bytes = max_bytes
 
     def check(self, name: str) -> None:
-        """Make sure that a photo is there, without reading it.
+        """Check that a photo exists, without reading it.
 
         Raises: see `read`.
         """
@@ -28,8 +28,8 @@ class PhotoFiles:
         """Return a photo by its path in the folder.
 
         Raises:
-            InputInvalidError: the path leads out of the folder, by itself or by a link.
-            FileMissingError: there is no such file, or it may not be read.
+            InputInvalidError: the path leads out of the folder, directly or through a link.
+            FileMissingError: there is no such file, or it cannot be read.
             BodyTooLargeError: it is larger than an upload may be.
         """
         with os.fdopen(self._open(name), "rb") as file:
@@ -41,15 +41,15 @@ class PhotoFiles:
     def _open(self, name: str) -> int:
         path = PurePosixPath(name)
         if not name or "\0" in name or "\\" in name or path.is_absolute() or ".." in path.parts:
-            raise InputInvalidError("file: write a path inside the folder of the list.")
+            raise InputInvalidError("file: give a path inside the folder of the list.")
         try:
             real = (self._folder / path).resolve()
             if not real.is_relative_to(self._folder):
                 raise InputInvalidError("file: a link leads out of the folder of the list.")
-            # Not a link by now, and no pipe that would be waited for.
+            # No link that was created meanwhile, and no pipe on which opening would block.
             descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except (OSError, RuntimeError) as exc:
-            raise FileMissingError("file: there is no such file, or it may not be read.") from exc
+            raise FileMissingError("file: there is no such file, or it cannot be read.") from exc
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode) and status.st_size <= self._max_bytes:
             return descriptor
@@ -58,4 +58,4 @@ class PhotoFiles:
             raise BodyTooLargeError(
                 f"file: the photo is larger than {self._max_bytes} bytes; scale it down."
             )
-        raise FileMissingError("file: this is no file.")
+        raise FileMissingError("file: this is not a regular file.")

@@ -1,15 +1,19 @@
-"""The list itself: a CSV file, read row by row so that its length costs no memory."""
+"""The CSV list: reading its rows one by one, and writing the refused ones to another list."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import os
+import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Self
 
 from pydantic import ValidationError
 
@@ -29,16 +33,16 @@ COLUMNS = (
 )
 LIST_NAME = "people.csv"
 _FIRST_ROW = 2
-"""As a spreadsheet counts: the names of the columns are row 1."""
+"""Row numbers are those of a spreadsheet: the column names are row 1."""
 _MAX_EVIDENCE = 500
 _ADULT = 18
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the start of a formula."""
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""Characters with which a formula of a spreadsheet starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row as it stands in the file."""
+    """One row of the file, unchecked."""
 
     number: int
     cells: dict[str, str]
@@ -48,23 +52,23 @@ class Row:
         return self.cells["file"]
 
 
-def list_in(path: Path) -> Path:
-    """Return the list that *path* means: itself, or `people.csv` in that folder.
+def find_list(path: Path) -> Path:
+    """Return *path*, or the `people.csv` in it if it is a folder.
 
     Raises:
         InputInvalidError: there is none.
     """
     found = path / LIST_NAME if path.is_dir() else path
     if not found.is_file():
-        raise InputInvalidError(f"There is no list {found}; docs/import.md says what it holds.")
+        raise InputInvalidError(f"There is no list {found}; see docs/import.md.")
     return found
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a list, however many.
+    """Yield the rows of a list; memory use does not depend on their number.
 
     Raises:
-        InputInvalidError: it is no CSV file in UTF-8 with our columns.
+        InputInvalidError: it is not a CSV file in UTF-8 with our columns.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
@@ -73,36 +77,36 @@ def read_rows(path: Path) -> Iterator[Row]:
             _check_names(names)
             for number, values in enumerate(reader, _FIRST_ROW):
                 if any(value.strip() for value in values):
-                    # Too few or too many: what is missing is refused with its row.
+                    # Missing cells are refused later, with a message; extra cells are ignored.
                     cells = dict.fromkeys(COLUMNS, "") | dict(zip(names, values, strict=False))
                     yield Row(number, {name: cells[name].strip() for name in COLUMNS})
     except UnicodeDecodeError as exc:
         raise InputInvalidError(f"{path.name} is not in UTF-8; save it as CSV in UTF-8.") from exc
     except csv.Error as exc:
-        raise InputInvalidError(f"{path.name} is no CSV file: {exc}.") from exc
+        raise InputInvalidError(f"{path.name} is not a CSV file: {exc}.") from exc
 
 
-def person_of(row: Row, versions: Collection[str]) -> ImportedPerson:
-    """Return whom a row is about.
+def parse_person(row: Row, versions: Collection[str]) -> ImportedPerson:
+    """Return the person of a row.
 
     Args:
-        row: as it stands in the file.
-        versions: the consent texts there are.
+        row: of the list.
+        versions: the existing versions of the consent text.
 
     Raises:
-        AutomatchError: something about it is missing or not allowed; the message names the column.
+        AutomatchError: a value is missing or not allowed; the message names the column.
     """
     for name, value in row.cells.items():
-        if value.startswith(_FORMULA):
+        if value.startswith(_FORMULA_STARTS):
             raise InputInvalidError(
-                f"{name}: a spreadsheet would run what begins with {value[0]!r}."
+                f"{name}: a value that begins with {value[0]!r} is a formula to a spreadsheet."
             )
     email = normal_address(row.cells["email"])
     if email is None:
-        raise InputInvalidError("email: this is no e-mail address.")
-    wanted = {name: row.cells[name] for name in ("name", "school", "gender", "birth_date")}
+        raise InputInvalidError("email: this is not an e-mail address.")
+    fields = {name: row.cells[name] for name in ("name", "school", "gender", "birth_date")}
     try:
-        form = ProfileForm.model_validate(wanted | {"gender": wanted["gender"].lower()})
+        form = ProfileForm.model_validate(fields | {"gender": fields["gender"].lower()})
     except ValidationError as exc:
         first = exc.errors()[0]
         raise InputInvalidError(f"{first['loc'][0]}: {first['msg']}.") from exc
@@ -111,12 +115,12 @@ def person_of(row: Row, versions: Collection[str]) -> ImportedPerson:
     version, evidence = row.cells["consent_version"], row.cells["consent_evidence"]
     if not evidence or not row.cells["consent_at"] or not version:
         raise ConsentRequiredError(
-            "Tell what this person agreed to and when (consent_version, consent_at), and where the "
-            "proof lies (consent_evidence)."
+            "Give what this person consented to and when (consent_version, consent_at), and where "
+            "the proof is kept (consent_evidence)."
         )
     if version not in versions:
         known = ", ".join(sorted(versions))
-        raise InputInvalidError(f"consent_version: there is no such text; there are {known}.")
+        raise InputInvalidError(f"consent_version: there is no such text; known are {known}.")
     if len(evidence) > _MAX_EVIDENCE or not evidence.isprintable():
         raise InputInvalidError(
             f"consent_evidence: at most {_MAX_EVIDENCE} characters, all printable."
@@ -133,29 +137,29 @@ def person_of(row: Row, versions: Collection[str]) -> ImportedPerson:
     )
 
 
-class Addresses:
-    """Notices an address that two people have. Keeps what it saw in a temporary file."""
+class EmailCheck:
+    """Detects an e-mail address that two people share, with a temporary file instead of memory."""
 
     def __init__(self) -> None:
         self._seen = sqlite3.connect("")
         self._seen.execute("create table seen (email blob primary key, person blob, row integer)")
 
-    def __enter__(self) -> Addresses:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._seen.close()
 
     def check(self, row: Row, person: ImportedPerson) -> None:
-        """Take note of a row.
+        """Remember a row.
 
         Raises:
-            EmailTakenError: a row before has this address for another person.
+            EmailTakenError: an earlier row has this address for another person.
         """
-        # Hashes: the temporary file is one more place that would hold names.
+        # Hashes, so that the temporary file holds no personal data.
         email = hashlib.sha256(person.email.encode()).digest()
-        told = f"{person.name.lower()}|{person.gender}|{person.birth_date}"
-        name = hashlib.sha256(told.encode()).digest()
+        identity = f"{person.name.lower()}|{person.gender}|{person.birth_date}"
+        name = hashlib.sha256(identity.encode()).digest()
         with closing(
             self._seen.execute("select person, row from seen where email = ?", [email])
         ) as found:
@@ -168,9 +172,50 @@ class Addresses:
             )
 
 
-def disarmed(value: str) -> str:
+class RefusedRows:
+    """Writes refused rows to a file that only this user can read.
+
+    The file appears when everything is written, and only if a row was refused. It has the columns
+    of the list, preceded by row, code and message.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.reasons: Counter[str] = Counter()
+        self._partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+    def __enter__(self) -> Self:
+        try:
+            descriptor = os.open(
+                self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600
+            )
+        except OSError as exc:
+            raise InputInvalidError(
+                f"Cannot write to {self.path.parent} ({exc.strerror}); name another file for "
+                "the refused rows with --refused."
+            ) from exc
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file)
+        self._writer.writerow(["row", "code", "message", *COLUMNS])
+        return self
+
+    def add(self, row: Row, code: str, message: str) -> None:
+        """Write a row with the reason for its refusal."""
+        self.reasons[code] += 1
+        cells = (row.cells[name] for name in COLUMNS)
+        self._writer.writerow([row.number, code, message, *map(escape_formula, cells)])
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._file.close()
+        if self.reasons:
+            self._partial.replace(self.path)
+        else:
+            self._partial.unlink()
+
+
+def escape_formula(value: str) -> str:
     """Return *value* so that a spreadsheet shows it and runs nothing."""
-    return f"'{value}" if value.startswith(_FORMULA) else value
+    return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
 
 
 def _delimiter(path: Path) -> str:

@@ -1,115 +1,145 @@
-"""All commands, and what an error of ours looks like on a terminal."""
+"""All commands by name, and how an error of ours looks on a terminal."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Collection
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from automatch import __version__
-from automatch.cli.runtime.lazy_commands import Lazy, add_lazily, lazy_group
 from automatch.errors import AutomatchError
 
-COMMANDS: dict[str, Lazy] = {
+COMMANDS = {
     "up": (
-        "run:up",
+        "up:up",
         "Start everything: database, web server, worker and scheduler. Ctrl-C stops it all.",
     ),
     "serve": (
-        "run:serve",
+        "serve:serve",
         "Start the web server alone: API, pages and the AI service (`/ai/v1/faces`).",
     ),
     "worker": (
-        "run:worker",
-        "Start a worker with its scheduler. SIGTERM finishes or gives back what it holds.",
+        "worker:worker",
+        "Start a worker with its scheduled maintenance. SIGTERM finishes or releases its jobs.",
     ),
     "migrate": (
-        "db:migrate",
-        "Bring the database up to this version. Any number may run at once.",
+        "migrate:migrate",
+        "Migrate the database to this version. Safe to run from several processes at once.",
     ),
     "doctor": (
         "doctor:doctor",
-        "Look the installation over: what is wrong, and what to do about it.",
+        "Check the installation: what is wrong, and how to fix it.",
     ),
     "verify": (
         "verify:verify",
-        "Try the whole way with two throw-away people: upload, job, matches, live feed.",
+        "Run a smoke test with two temporary people: upload, job, matches, live feed.",
     ),
     "stats": (
         "stats:show_stats",
-        "Show how things go: jobs by status, times, rate, failures, workers, the schedule's runs.",
+        "Show the statistics: jobs by status, times, rates, failures, workers, schedule runs.",
     ),
     "logs": (
         "logs:logs",
-        "Show the last invocations of the function, runs of its schedule and jobs of the workers.",
+        "Show the latest function invocations, schedule runs and jobs.",
     ),
     "demo": ("demo:demo", "Fill a school with simulated people, all marked as such."),
     "import": (
         "import_people:import_people",
-        "Enrol people who agreed elsewhere, such as on paper: photos, profiles, proof of consent.",
+        "Import people who consented elsewhere, such as on paper: photos, profiles, proof.",
     ),
     "token": ("token:token", "Print an access token of a person, or a key of the project."),
     "threshold": (
         "threshold:threshold",
-        "Show or set the similarity from which on two people match.",
+        "Show or set the minimum similarity at which two people match.",
     ),
     "calibrate": (
         "calibrate:calibrate",
-        "Fit the similarity scale to strangers of opposite gender inside the schools.",
+        "Fit the similarity scale to strangers of opposite gender within the schools.",
     ),
     "schedule": (
         "schedule:schedule",
-        "Show the cron jobs and their last runs, or say how often waiting jobs are looked for.",
+        "Show the cron jobs and their last runs, or set how often pending jobs are checked.",
     ),
-    "tune": ("tune:tune", "Show how groups are searched, how fast and how well; change it."),
-    "jobs": ("jobs:app", "The queue: look, pause, retry, cancel."),
-    "duplicates": ("duplicates:app", "Accounts that look like one person."),
-    "models": (
-        "models:app",
-        "Face models: which there are, their files, and changing the one in use.",
+    "tune": (
+        "tune:tune",
+        "Show how each group is searched, with latency and recall; change the search settings.",
     ),
+    "jobs": ("jobs:app", "The queue: inspect, pause, retry, cancel."),
+    "duplicates": ("duplicates:app", "Accounts that look like the same person."),
+    "models": ("models:app", "Face models: list them, get their files, switch between them."),
     "db": ("db:app", "The database itself."),
 }
-"""Where each command is, and the first line of its help."""
-
-app = typer.Typer(
-    name="automatch",
-    cls=lazy_group(COMMANDS),
-    help="Automatic face matching in the background.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Settings are read from the environment: docs/settings.md names them all.",
-)
-add_lazily(app, COMMANDS)
+"""Each command's function or group as `module:name`, and the first line of its help."""
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def create_cli(loaded: Collection[str] = tuple(COMMANDS)) -> typer.Typer:
+    """Return the command line, with only the commands in *loaded* imported.
+
+    The others show their line of help and cannot be run, so `--help` needs no heavy import.
+    """
+    cli = typer.Typer(
+        name="automatch",
+        help="Automatic face matching in the background.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Settings are read from the environment; docs/settings.md lists them all.",
+    )
+    cli.callback()(_options)
+    for name, (target, line) in COMMANDS.items():
+        if name not in loaded:
+            cli.command(name, help=line)(_not_loaded)
+            continue
+        command = load_command(target)
+        if isinstance(command, typer.Typer):
+            cli.add_typer(command, name=name)
+        else:
+            cli.command(name)(command)
+    return cli
+
+
+def load_command(target: str) -> typer.Typer | Callable[..., None]:
+    """Import a command's function or group, given as `module:name`."""
+    module, _, attribute = target.partition(":")
+    command: typer.Typer | Callable[..., None] = getattr(
+        import_module(f"automatch.cli.commands.{module}"), attribute
+    )
+    return command
+
+
+def main() -> None:
+    """Run a command; an error of ours is one line on stderr and exit code 1."""
+    # Shell completion passes the words in the environment and no arguments; it needs all options.
+    loaded = sys.argv[1:2] or COMMANDS
+    try:
+        create_cli(loaded)()
+    except AutomatchError as exc:
+        typer.secho(f"automatch: {exc.message}", fg=typer.colors.RED, err=True)
+        sys.exit(1)
+
+
+def _not_loaded() -> None:
+    raise AssertionError("only commands in `loaded` can be run")
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(__version__)
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool,
         typer.Option(
             "--version",
-            help="Print the version and stop.",
+            help="Print the version and exit.",
             is_eager=True,
             callback=_print_version,
         ),
     ] = False,
 ) -> None:
     del version
-
-
-def main() -> None:
-    """Run a command; an error of ours is one line on stderr and exit code 1."""
-    try:
-        app()
-    except AutomatchError as exc:
-        typer.secho(f"automatch: {exc.message}", fg=typer.colors.RED, err=True)
-        sys.exit(1)

@@ -35,8 +35,8 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "/duplicates", None),
     ("PUT", "/duplicates/matching", {"match": True}),
     ("PUT", f"/duplicates/{_NOBODY}", {"state": "open"}),
-    ("POST", "/trials", None),
-    ("DELETE", f"/trials/{_NOBODY}", None),
+    ("POST", "/smoke-tests", None),
+    ("DELETE", f"/smoke-tests/{_NOBODY}", None),
 ]
 
 

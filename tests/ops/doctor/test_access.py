@@ -1,13 +1,13 @@
-"""The doctor on access: one thing is opened at a time, and its check says which."""
+"""The doctor's checks of access: each test opens one thing, and its check names it."""
 
 from __future__ import annotations
 
 import pytest
 
 from automatch.ops.doctor.check import Health
-from automatch.ops.doctor.checkup import CHECKS, examine
-from automatch.ops.doctor.installation import open_installation
-from tests.support.doctor import Patient, bad
+from automatch.ops.doctor.context import open_context
+from automatch.ops.doctor.run_checks import CHECKS, run_checks
+from tests.support.doctor import Installation, problems
 
 pytestmark = pytest.mark.anyio
 
@@ -15,38 +15,42 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     "table", ["public.profiles", "automatch.feed_counters", "public.face_index_3"]
 )
-async def test_row_level_security_that_is_off_is_turned_on_again(
-    patient: Patient, table: str
+async def test_disabled_row_level_security_is_repaired(
+    installation: Installation, table: str
 ) -> None:
-    await patient.run(f"alter table {table} disable row level security")
-    found = await patient.look("access.rls")
+    await installation.run(f"alter table {table} disable row level security")
+    found = await installation.check("access.rls")
     assert found.health is Health.FAIL
-    assert table in found.says
+    assert table in found.message
 
-    assert (await patient.repair("access.rls")).health is Health.OK
-    assert await patient.audited() == [{"check": "access.rls", "tables": [table]}]
-
-
-async def test_row_level_security_that_does_not_bind_the_owner(patient: Patient) -> None:
-    await patient.run("alter table matches no force row level security")
-    assert (await patient.look("access.rls")).health is Health.FAIL
-
-    assert (await patient.repair("access.rls")).health is Health.OK
+    assert (await installation.repair("access.rls")).health is Health.OK
+    assert await installation.audit_log() == [{"check": "access.rls", "tables": [table]}]
 
 
-async def test_table_of_somebody_else_is_told_and_left_alone(patient: Patient) -> None:
-    await patient.run("create table public.grades (student text)")
-    closed = await patient.look("access.rls")
-    await patient.run("grant select on public.grades to authenticated")
-    opened = await patient.look("access.rls")
+async def test_row_level_security_that_does_not_bind_the_owner_fails(
+    installation: Installation,
+) -> None:
+    await installation.run("alter table matches no force row level security")
+    assert (await installation.check("access.rls")).health is Health.FAIL
+
+    assert (await installation.repair("access.rls")).health is Health.OK
+
+
+async def test_table_of_an_operator_is_reported_and_not_repaired(
+    installation: Installation,
+) -> None:
+    await installation.run("create table public.grades (student text)")
+    closed = await installation.check("access.rls")
+    await installation.run("grant select on public.grades to authenticated")
+    opened = await installation.check("access.rls")
 
     assert (closed.health, opened.health) == (Health.WARN, Health.FAIL)
-    assert "public.grades" in opened.says
+    assert "public.grades" in opened.message
     assert opened.repair is None
 
 
 @pytest.mark.parametrize(
-    ("statement", "check", "health", "told"),
+    ("statement", "check", "health", "named"),
     [
         (
             "create policy all_in on matches for insert to authenticated with check (true)",
@@ -67,76 +71,54 @@ async def test_table_of_somebody_else_is_told_and_left_alone(patient: Patient) -
             *("access.views", Health.WARN, "public.schools"),
         ),
         (
-            "create function public.loose() returns integer language sql as 'select 1'",
-            *("access.functions", Health.WARN, "loose()"),
-        ),
-        (
-            "create function public.looser() returns integer language sql security definer"
-            " as 'select 1'",
-            *("access.functions", Health.FAIL, "looser()"),
-        ),
-        (
             "grant execute on function list_match_jobs to anon",
             *("access.callable", Health.WARN, "list_match_jobs"),
         ),
         (
-            "create view public.accounts with (security_invoker = on) as"
-            " select email from auth.users; grant select on public.accounts to authenticated",
-            *("access.users", Health.FAIL, "public.accounts"),
-        ),
-        (
-            "grant select (email) on auth.users to authenticated",
-            *("access.users", Health.FAIL, "auth.users"),
-        ),
-        (
-            "alter extension vector set schema public",
-            *("access.extensions", Health.WARN, "vector"),
-        ),
-        (
             "grant select on faces to authenticated",
-            *("access.rights", Health.FAIL, "authenticated may select public.faces.embedding"),
+            *("access.grants", Health.FAIL, "authenticated may select public.faces.embedding"),
         ),
         (
             "grant insert on matches to authenticated",
-            *("access.rights", Health.FAIL, "authenticated may insert public.matches"),
+            *("access.grants", Health.FAIL, "authenticated may insert public.matches"),
         ),
         (
             "grant select on profiles to anon",
-            *("access.rights", Health.FAIL, "anon may select public.profiles"),
+            *("access.grants", Health.FAIL, "anon may select public.profiles"),
         ),
     ],
 )
-async def test_what_is_open_is_told(
-    patient: Patient, statement: str, check: str, health: Health, told: str
+async def test_open_access_is_reported(
+    installation: Installation, statement: str, check: str, health: Health, named: str
 ) -> None:
-    assert (await patient.look(check)).health is Health.OK
+    assert (await installation.check(check)).health is Health.OK
     for part in statement.split(";"):
-        await patient.run(part)
+        await installation.run(part)
 
-    found = await patient.look(check)
+    found = await installation.check(check)
 
     assert found.health is health
-    assert told in found.says
+    assert named in found.message
     assert found.fix
 
 
-async def test_login_with_powers(patient: Patient) -> None:
-    # Roles belong to the whole cluster, which other tests use: nothing may be committed.
-    async with open_installation(patient.settings, actor="test") as site:
-        await site.database.execute("set default_transaction_read_only = off")
-        async with site.database.transaction(force_rollback=True):
-            await site.database.execute("alter role automatch_api bypassrls")
-            await site.database.execute("grant service_role to automatch_api")
-            (examined,) = await examine(
-                site, [check for check in CHECKS if check.name == "access.logins"]
+async def test_login_with_powers_fails(installation: Installation) -> None:
+    # Roles belong to the cluster that other tests use, so nothing may be committed.
+    async with open_context(installation.settings, actor="test") as context:
+        await context.database.execute("set default_transaction_read_only = off")
+        async with context.database.transaction(force_rollback=True):
+            await context.database.execute("alter role automatch_api bypassrls")
+            await context.database.execute("grant service_role to automatch_api")
+            (checked,) = await run_checks(
+                context, [check for check in CHECKS if check.name == "access.logins"]
             )
 
-    assert examined.result.health is Health.FAIL
-    assert "automatch_api sees past row level security" in examined.result.says
-    assert "automatch_api may become service_role" in examined.result.says
+    assert checked.result.health is Health.FAIL
+    assert "automatch_api sees past row level security" in checked.result.message
+    assert "automatch_api may become service_role" in checked.result.message
 
 
-async def test_nothing_is_open_after_a_migration(patient: Patient) -> None:
-    found = await patient.look_at_all()
+async def test_migrated_database_has_no_open_access(installation: Installation) -> None:
+    found = await installation.check_all()
 
-    assert [name for name in bad(found) if name.startswith("access.")] == []
+    assert [name for name in problems(found) if name.startswith("access.")] == []

@@ -1,4 +1,4 @@
-"""`automatch verify`: passes on a healthy system, tells each failure, and leaves nobody behind."""
+"""`automatch verify`: passes on a healthy system, explains each failure, deletes its people."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ async def _verified(
             verdicts.append,
             within_s=within_s,
         )
-    assert len({one.criterion for one in verdicts}) == len(verdicts)
-    return {one.criterion: one for one in verdicts}
+    assert len({verdict.criterion for verdict in verdicts}) == len(verdicts)
+    return {verdict.criterion: verdict for verdict in verdicts}
 
 
-async def _left_behind(system: System) -> list[tuple[object, ...]]:
+async def _leftovers(system: System) -> list[tuple[object, ...]]:
     async with await psycopg.AsyncConnection.connect(system.database.owner) as conn:
         cursor = await conn.execute(
             "select name from profiles where simulated union all"
@@ -72,22 +72,24 @@ async def test_every_criterion_is_met_on_a_healthy_system(system: System) -> Non
     verdicts = await _verified(system)
 
     assert {
-        name: one.says for name, one in verdicts.items() if one.outcome is not Outcome.MET
+        name: verdict.message
+        for name, verdict in verdicts.items()
+        if verdict.outcome is not Outcome.MET
     } == {}
     assert list(verdicts) == list(Criterion)
     assert verdicts[Criterion.LIVE].took_ms is not None
-    assert await _left_behind(system) == []
+    assert await _leftovers(system) == []
 
 
-async def test_trial_works_where_one_person_does_not_match_itself(system: System) -> None:
+async def test_smoke_test_passes_where_duplicates_do_not_match(system: System) -> None:
     await _run(system, "update match_settings set match_same_person = false")
 
     verdicts = await _verified(system)
 
-    assert verdicts[Criterion.MATCHED].outcome is Outcome.MET, verdicts[Criterion.MATCHED].says
+    assert verdicts[Criterion.MATCHED].outcome is Outcome.MET, verdicts[Criterion.MATCHED].message
 
 
-def test_people_of_a_trial_are_not_told_as_duplicates(conn: psycopg.Connection) -> None:
+def test_people_of_a_smoke_test_are_no_duplicates(conn: psycopg.Connection) -> None:
     *_, her, him = conn.execute("select * from start_trial()").fetchone()
     for person in (her, him):
         record_consent(conn, person, "granted")
@@ -98,18 +100,18 @@ def test_people_of_a_trial_are_not_told_as_duplicates(conn: psycopg.Connection) 
     assert conn.execute("select * from list_suspected_duplicates()").fetchall() == []
 
 
-async def test_real_people_are_not_matched_with_the_trial(system: System) -> None:
+async def test_real_people_are_not_matched_with_a_smoke_test(system: System) -> None:
     person = await system.join("male")
-    # A drawn photo of a real account: nothing but the school keeps the two apart.
+    # The same drawn face, so that only the school keeps them apart.
     await person.matched(read_similar_pair()[1])
 
     verdicts = await _verified(system)
 
-    assert verdicts[Criterion.FITTING].outcome is Outcome.MET
+    assert verdicts[Criterion.ELIGIBLE].outcome is Outcome.MET
     assert await person.feed() == []
 
 
-def test_school_of_a_trial_is_listed_to_nobody_and_joined_by_nobody(
+def test_school_of_a_smoke_test_is_not_listed_and_cannot_be_joined(
     conn: psycopg.Connection,
 ) -> None:
     _, school, her, _ = conn.execute("select * from start_trial()").fetchone()
@@ -117,27 +119,27 @@ def test_school_of_a_trial_is_listed_to_nobody_and_joined_by_nobody(
 
     listed = conn.execute("select school from list_schools()").fetchall()
     assert listed == [("UIT",)]
-    for person, wanted in ((outsider, school), (outsider, school.upper()), (her, "UIT")):
+    for person, new_school in ((outsider, school), (outsider, school.upper()), (her, "UIT")):
         with refused("input_invalid"), conn.transaction():
-            conn.execute("update profiles set school = %s where id = %s", [wanted, person])
+            conn.execute("update profiles set school = %s where id = %s", [new_school, person])
     conn.execute("update profiles set school = 'HCMUS' where id = %s", [outsider])
 
 
-def test_trial_that_was_cut_off_is_erased_by_the_next(conn: psycopg.Connection) -> None:
+def test_interrupted_smoke_test_is_deleted_by_the_next(conn: psycopg.Connection) -> None:
     first, _, her, _ = conn.execute("select * from start_trial()").fetchone()
     second, *_ = conn.execute("select * from start_trial()").fetchone()
-    going_on = conn.execute("select id from automatch.trials order by 1").fetchall()
+    running = conn.execute("select id from automatch.trials order by 1").fetchall()
     conn.execute("update automatch.trials set started_at = started_at - interval '16 minutes'")
 
     third, *_ = conn.execute("select * from start_trial()").fetchone()
 
-    assert going_on == sorted([(first,), (second,)])
+    assert running == sorted([(first,), (second,)])
     assert conn.execute("select id from automatch.trials").fetchall() == [(third,)]
     assert conn.execute("select from profiles where id = %s", [her]).fetchall() == []
     assert conn.execute("select count(*) from profiles where simulated").fetchone() == (2,)
 
 
-def test_end_of_a_trial_erases_only_its_own(conn: psycopg.Connection) -> None:
+def test_end_of_a_smoke_test_deletes_only_its_own_people(conn: psycopg.Connection) -> None:
     real = a_profile(conn, school="UIT")
     trial, *_ = conn.execute("select * from start_trial('cli:linh')").fetchone()
 
@@ -150,16 +152,16 @@ def test_end_of_a_trial_erases_only_its_own(conn: psycopg.Connection) -> None:
     assert acts[0][0] == "cli:linh"
 
 
-async def test_worker_that_is_off_is_the_reason(server: System) -> None:
+async def test_missing_worker_is_the_reason(server: System) -> None:
     verdicts = await _verified(server, within_s=0.3)
 
     assert verdicts[Criterion.ANSWERED].outcome is Outcome.MET
     assert verdicts[Criterion.PENDING].outcome is Outcome.MET
     assert verdicts[Criterion.COMPLETED].outcome is Outcome.NOT_MET
-    assert "no worker took it" in verdicts[Criterion.COMPLETED].says
+    assert "no worker claimed it" in verdicts[Criterion.COMPLETED].message
     assert verdicts[Criterion.LIVE].outcome is Outcome.NOT_TRIED
-    assert verdicts[Criterion.ERASED].outcome is Outcome.MET
-    assert await _left_behind(server) == []
+    assert verdicts[Criterion.CLEANED_UP].outcome is Outcome.MET
+    assert await _leftovers(server) == []
 
 
 async def test_paused_queue_is_the_reason(system: System) -> None:
@@ -167,18 +169,18 @@ async def test_paused_queue_is_the_reason(system: System) -> None:
 
     verdicts = await _verified(system, within_s=0.3)
 
-    assert "the queue is paused" in verdicts[Criterion.COMPLETED].says
+    assert "the queue is paused" in verdicts[Criterion.COMPLETED].message
 
 
-async def test_threshold_that_nobody_reaches_is_the_reason(system: System) -> None:
+async def test_unreachable_threshold_is_the_reason(system: System) -> None:
     await _run(system, "update match_settings set threshold = 0.999999")
 
     verdicts = await _verified(system)
 
     assert verdicts[Criterion.COMPLETED].outcome is Outcome.MET
     assert verdicts[Criterion.MATCHED].outcome is Outcome.NOT_MET
-    assert "threshold too high" in verdicts[Criterion.MATCHED].says
-    assert await _left_behind(system) == []
+    assert "threshold too high" in verdicts[Criterion.MATCHED].message
+    assert await _leftovers(system) == []
 
 
 async def test_refused_photo_is_the_reason(
@@ -190,7 +192,7 @@ async def test_refused_photo_is_the_reason(
         verdicts = await _verified(server)
 
     assert verdicts[Criterion.COMPLETED].outcome is Outcome.NOT_MET
-    assert "face_low_confidence" in verdicts[Criterion.COMPLETED].says
+    assert "face_low_confidence" in verdicts[Criterion.COMPLETED].message
 
 
 async def test_full_storage_is_the_reason(system: System) -> None:
@@ -201,38 +203,38 @@ async def test_full_storage_is_the_reason(system: System) -> None:
     verdicts = await _verified(system)
 
     assert verdicts[Criterion.ANSWERED].outcome is Outcome.NOT_MET
-    assert "answered with 5" in verdicts[Criterion.ANSWERED].says
+    assert "answered with 5" in verdicts[Criterion.ANSWERED].message
 
 
 @pytest.mark.parametrize(
-    "says",
+    "stream",
     [
         "",
         "event: ready\ndata: {}\n\n",
         'event: ready\ndata: {}\n\nevent: job\ndata: {"status": "completed"}\n\n'
         f'event: match\ndata: {{"profile": {{"id": "{uuid4()}"}}}}\n\n',
     ],
-    ids=["nothing", "only that it is open", "news of others"],
+    ids=["nothing", "only ready", "events of others"],
 )
-async def test_feed_that_does_not_tell_is_the_reason(system: System, says: str) -> None:
-    async with _holding_back_streams(system, says) as url:
+async def test_silent_feed_is_the_reason(system: System, stream: str) -> None:
+    async with _proxy_with_stream(system, stream) as url:
         verdicts = await _verified(system, within_s=2, url=url)
 
     assert verdicts[Criterion.COMPLETED].outcome is Outcome.MET
     assert verdicts[Criterion.LIVE].outcome is Outcome.NOT_MET
-    assert await _left_behind(system) == []
+    assert await _leftovers(system) == []
 
 
 @asynccontextmanager
-async def _holding_back_streams(system: System, says: str) -> AsyncIterator[str]:
-    """Give the address of a proxy whose live feed says something of its own, then nothing."""
+async def _proxy_with_stream(system: System, stream: str) -> AsyncIterator[str]:
+    """Give the address of a proxy whose live feed sends *stream* and then nothing."""
     port = int(system.url.rpartition(":")[2])
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         if b"/api/matches/stream" in head:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-            writer.write(says.encode())
+            writer.write(stream.encode())
             await writer.drain()
             await reader.read()
             writer.close()
@@ -261,47 +263,47 @@ async def test_wrong_key_is_the_reason(server: System, role: Role) -> None:
     verdicts = await _verified(server, key=_key(server, role))
 
     assert verdicts[Criterion.ANSWERED].outcome is Outcome.NOT_MET
-    assert "service_role key" in verdicts[Criterion.ANSWERED].says
-    assert Criterion.ERASED not in verdicts
+    assert "service_role key" in verdicts[Criterion.ANSWERED].message
+    assert Criterion.CLEANED_UP not in verdicts
 
 
-async def test_server_that_is_away_is_the_reason(server: System) -> None:
+async def test_unreachable_server_is_the_reason(server: System) -> None:
     verdicts = await _verified(server, url="http://127.0.0.1:1")
 
-    assert "did not answer" in verdicts[Criterion.ANSWERED].says
+    assert "did not answer" in verdicts[Criterion.ANSWERED].message
 
 
-async def test_cancelling_erases_the_two(server: System) -> None:
+async def test_cancelling_deletes_the_two_people(server: System) -> None:
     verdicts: list[Verdict] = []
     pending = asyncio.Event()
 
-    def tell(verdict: Verdict) -> None:
+    def report(verdict: Verdict) -> None:
         verdicts.append(verdict)
         if verdict.criterion is Criterion.PENDING:
             pending.set()
 
     async with httpx2.AsyncClient(base_url=server.url) as client:
-        trying = asyncio.create_task(
-            verify(LiveServer(client, _key(server)), read_similar_pair(), tell, within_s=60)
+        running = asyncio.create_task(
+            verify(LiveServer(client, _key(server)), read_similar_pair(), report, within_s=60)
         )
         await pending.wait()
-        trying.cancel()
+        running.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await trying
+            await running
 
-    assert verdicts[-1].criterion is Criterion.ERASED
+    assert verdicts[-1].criterion is Criterion.CLEANED_UP
     assert verdicts[-1].outcome is Outcome.MET
-    assert await _left_behind(server) == []
+    assert await _leftovers(server) == []
 
 
-def test_drawn_faces_are_faces_to_both_detectors() -> None:
+def test_drawn_faces_are_found_by_both_detectors() -> None:
     detectors = [HogDetector(640, 0.2)]
     if _YUNET.exists():
         detectors.append(YunetDetector(_YUNET, 640, 0.8))
     for photo in read_similar_pair():
         pixels = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
         for detector in detectors:
-            certain = [
-                one for one in detector.find(pixels) if one.confidence >= detector.min_confidence
+            confident = [
+                face for face in detector.find(pixels) if face.confidence >= detector.min_confidence
             ]
-            assert len(certain) == 1
+            assert len(confident) == 1

@@ -1,4 +1,4 @@
-"""`automatch calibrate`: fit the similarity scale on the people there are."""
+"""`automatch calibrate`: fit the similarity scale to the people in the database."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Annotated
 
 import typer
 
-from automatch.cli.commands.run import Home
-from automatch.cli.commands.threshold import PREVIEWED, Json, Simulated
-from automatch.cli.output.calibration_report import Report, print_scales
-from automatch.cli.runtime.db_session import actor, operated_database
-from automatch.cli.runtime.logging_setup import configure_logs
+from automatch.cli.commands.threshold import PREVIEWED
+from automatch.cli.options import Home, Json, Simulated
+from automatch.cli.output.similarity_report import CalibrationReport, print_scales
+from automatch.cli.runtime.db_session import audit_actor, db_session
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import SERVICE
 from automatch.search.calibration import check_population, fit_scale
-from automatch.settings import Settings, load_settings
+from automatch.settings import Settings
 from automatch.store import scales, thresholds
 from automatch.store.database import Database
 
@@ -26,31 +26,34 @@ from automatch.store.database import Database
 def calibrate(
     *,
     apply: Annotated[
-        bool, typer.Option("--apply", help="Put the fitted scale in use; the old one is kept.")
+        bool, typer.Option("--apply", help="Use the fitted scale; the old one is kept.")
     ] = False,
     list_scales: Annotated[
-        bool, typer.Option("--list", help="List all scales there have been, and stop.")
+        bool, typer.Option("--list", help="List all versions of the scale and exit.")
     ] = False,
     use: Annotated[
-        int | None, typer.Option(metavar="VERSION", help="Put a scale of the list in use.")
+        int | None, typer.Option(metavar="VERSION", help="Use this version of the scale.")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write the distribution as SVG.")
+        Path | None, typer.Option(dir_okay=False, help="Write the distribution to this SVG file.")
     ] = None,
-    pairs: Annotated[int, typer.Option(min=5_000, max=1_000_000, help="Pairs at most.")] = 100_000,
-    seed: Annotated[int, typer.Option(help="Another number takes other pairs.")] = 1,
+    pairs: Annotated[
+        int, typer.Option(min=5_000, max=1_000_000, help="Maximum number of pairs.")
+    ] = 100_000,
+    seed: Annotated[int, typer.Option(help="Seed of the random sample.")] = 1,
     simulated: Simulated = False,
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Fit the similarity scale to strangers of opposite gender inside the schools.
+    """Fit the similarity scale to strangers of opposite gender within the schools.
 
     Afterwards 0.5 means "closer than 99 of 100" of them. Nothing changes without --apply.
+
+    Example: `automatch calibrate --plot scale.svg`
     """
     if list_scales + (use is not None) + apply > 1:
-        raise InputInvalidError("--apply, --list and --use are three different things; name one.")
-    settings = load_settings(home=home)
-    configure_logs(settings)
+        raise InputInvalidError("--apply, --list and --use exclude each other.")
+    settings = load_settings_and_logging(home=home)
     if list_scales:
         asyncio.run(_list(settings, as_json=as_json))
     elif use is not None:
@@ -79,11 +82,11 @@ async def _calibrate(
     simulated: bool,
     as_json: bool,
 ) -> None:
-    async with operated_database(settings, "worker", name="automatch-calibrate") as db:
+    async with db_session(settings, "worker", name="automatch-calibrate") as db:
         report = await _fit(db, pairs=pairs, seed=seed, simulated=simulated)
-        told = report.told(seed=seed, simulated=simulated)
+        result = report.as_json(seed=seed, simulated=simulated)
         if plot is not None:
-            await asyncio.to_thread(plot.write_text, report.svg(), encoding="utf-8")
+            await asyncio.to_thread(plot.write_text, report.as_svg(), encoding="utf-8")
         if not as_json:
             report.print()
         if apply:
@@ -93,22 +96,22 @@ async def _calibrate(
                     model=report.model.id,
                     midpoint=report.calibration.scale.midpoint,
                     width=report.calibration.scale.width,
-                    fit=told["fit"],
-                    actor=actor(),
+                    fit=result["fit"],
+                    actor=audit_actor(),
                 )
-            told |= {"applied": version, "rescored": await _rescore(db)}
+            result |= {"applied": version, "rescored": await _rescore(db)}
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(result, indent=2))
     elif apply:
         typer.echo(
-            f"In use as version {told['applied']}; {told['rescored']} matches were scored again. "
-            f"`automatch calibrate --use {report.model.scale_version}` goes back."
+            f"In use as version {result['applied']}; {result['rescored']} matches were rescored. "
+            f"`automatch calibrate --use {report.model.scale_version}` undoes this."
         )
     else:
-        typer.echo("Nothing has changed; --apply puts this scale in use.")
+        typer.echo("Nothing has changed; --apply uses this scale.")
 
 
-async def _fit(db: Database, *, pairs: int, seed: int, simulated: bool) -> Report:
+async def _fit(db: Database, *, pairs: int, seed: int, simulated: bool) -> CalibrationReport:
     async with db.as_user(SERVICE) as conn:
         model = await scales.load_active_model(conn)
         people = await scales.count_people(conn, simulated=simulated)
@@ -118,30 +121,30 @@ async def _fit(db: Database, *, pairs: int, seed: int, simulated: bool) -> Repor
         )
     calibration = fit_scale(distances, halves, same_person_u=model.same_person_u)
     async with db.as_user(SERVICE) as conn:
-        in_use = (await thresholds.load_threshold(conn)).threshold
+        threshold = (await thresholds.load_threshold(conn)).threshold
         previews = await thresholds.preview_thresholds(
             conn,
-            sorted({*PREVIEWED, in_use}),
+            sorted({*PREVIEWED, threshold}),
             midpoint=calibration.scale.midpoint,
             width=calibration.scale.width,
             simulated=simulated,
         )
-    return Report(model, people, distances, calibration, in_use, previews)
+    return CalibrationReport(model, people, distances, calibration, threshold, previews)
 
 
 async def _use(settings: Settings, version: int, *, as_json: bool) -> None:
-    async with operated_database(settings, "worker", name="automatch-calibrate") as db:
+    async with db_session(settings, "worker", name="automatch-calibrate") as db:
         async with db.as_user(SERVICE) as conn:
-            await scales.use_scale(conn, version, actor())
+            await scales.use_scale(conn, version, audit_actor())
         count = await _rescore(db)
     if as_json:
         typer.echo(json.dumps({"applied": version, "rescored": count}, indent=2))
     else:
-        typer.echo(f"Version {version} is in use; {count} matches were scored again.")
+        typer.echo(f"Version {version} is in use; {count} matches were rescored.")
 
 
 async def _rescore(db: Database) -> int:
-    """Score all matches with the scale in use, a commit per batch; workers would do it as well."""
+    """Rescore all matches, one transaction per batch; workers would do it too, but later."""
     total = 0
     while True:
         async with db.as_user(SERVICE) as conn:
@@ -153,11 +156,11 @@ async def _rescore(db: Database) -> int:
 
 async def _list(settings: Settings, *, as_json: bool) -> None:
     async with (
-        operated_database(settings, "worker", name="automatch-calibrate") as db,
+        db_session(settings, "worker", name="automatch-calibrate") as db,
         db.as_user(SERVICE) as conn,
     ):
         stored = await scales.list_scales(conn)
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in stored], indent=2, default=str))
+        typer.echo(json.dumps([asdict(scale) for scale in stored], indent=2, default=str))
         return
     print_scales(stored)

@@ -1,44 +1,21 @@
-"""`automatch migrate` and `automatch db`."""
+"""`automatch db`: connection strings, and the migrations as files."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from automatch.cli.commands.run import Home
-from automatch.cli.runtime.logging_setup import configure_logs
-from automatch.cli.runtime.running_database import migrate_database, running_database
+from automatch.cli.options import Home
 from automatch.postgres.addresses import Role, database_address
-from automatch.settings import Settings, load_settings
+from automatch.settings import load_settings
 from automatch.settings.secrets import load_or_create
 from automatch.store.export import list_missing, write_migrations
-from automatch.store.migrate import pending
 
 _SUPABASE_FOLDER = Path("supabase", "migrations")
 
 app = typer.Typer(help="The database itself.", no_args_is_help=True)
-
-
-def migrate(
-    home: Home = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Only list what is missing; exit 1 if anything is.")
-    ] = False,
-) -> None:
-    """Bring the database up to this version. Any number may run at once."""
-    settings = load_settings(home=home)
-    configure_logs(settings)
-    versions = asyncio.run(_migrate(settings, check=check))
-    if check:
-        for version in versions:
-            typer.echo(version)
-        raise typer.Exit(1 if versions else 0)
-    typer.echo(
-        f"Migrations applied: {len(versions)}." if versions else "The database is up to date."
-    )
 
 
 @app.command()
@@ -48,7 +25,10 @@ def url(
         Role, typer.Option(help="Whose login: owner for an SQL editor, api or worker.")
     ] = "owner",
 ) -> None:
-    """Print a connection string, password included: `psql "$(automatch db url)"`."""
+    """Print a connection string, including the password.
+
+    Example: `psql "$(automatch db url)"`
+    """
     settings = load_settings(home=home)
     typer.echo(database_address(settings, load_or_create(settings.home), role))
 
@@ -56,14 +36,17 @@ def url(
 @app.command()
 def export(
     folder: Annotated[
-        Path, typer.Argument(help="Where the Supabase CLI looks for them.")
+        Path, typer.Argument(help="The migrations folder of the Supabase CLI.")
     ] = _SUPABASE_FOLDER,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Write nothing: name what is missing; exit 1 if anything is."),
+        typer.Option("--check", help="Write nothing; list missing files, exit 1 if there are any."),
     ] = False,
 ) -> None:
-    """Write the migrations beside your own, for `supabase db push`. No file is written over."""
+    """Write the migrations beside your own, for `supabase db push`. No file is overwritten.
+
+    Example: `automatch db export supabase/migrations`
+    """
     missing = list_missing(folder)
     if check:
         for file in missing:
@@ -77,11 +60,3 @@ def export(
         else f"{folder} has all migrations of this version.",
         err=True,
     )
-
-
-async def _migrate(settings: Settings, *, check: bool) -> list[str]:
-    secrets = load_or_create(settings.home)
-    async with running_database(settings, secrets):
-        if check:
-            return await pending(database_address(settings, secrets, "owner"))
-        return await migrate_database(settings, secrets)

@@ -1,4 +1,4 @@
-"""`automatch doctor`: what is wrong with this installation, and what to do about it."""
+"""`automatch doctor`: what is wrong with this installation, and how to fix it."""
 
 from __future__ import annotations
 
@@ -10,75 +10,73 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from automatch.cli.commands.run import Home
-from automatch.cli.output.doctor_table import print_examined
-from automatch.cli.runtime.db_session import actor
-from automatch.cli.runtime.logging_setup import configure_logs
+from automatch.cli.options import Home, Json, ServerUrl
+from automatch.cli.output.doctor_table import print_results
+from automatch.cli.runtime.db_session import audit_actor
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors import AutomatchError
 from automatch.errors.request import InputInvalidError
 from automatch.ops.doctor.check import CheckResult, Health
-from automatch.ops.doctor.checkup import examine
-from automatch.ops.doctor.installation import open_installation
-from automatch.settings import Settings, load_settings
+from automatch.ops.doctor.context import open_context
+from automatch.ops.doctor.run_checks import run_checks
+from automatch.settings import Settings
 
 
 def doctor(
     *,
     home: Home = None,
-    url: Annotated[
-        str | None,
-        typer.Option(help="Where the web server answers, if not where the settings say."),
-    ] = None,
+    url: ServerUrl = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Put right what can be put right safely; asks first.")
+        bool, typer.Option("--fix", help="Repair what can be repaired safely; asks first.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and not a table.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Look the installation over: what is wrong, and what to do about it.
+    """Check the installation: what is wrong, and how to fix it.
 
-    Looking changes nothing and starts nothing. Exit code 0: nothing fails; 1: something does.
+    The checks change nothing and start nothing. Exit code 0: no check fails; 1: at least one does.
+
+    Example: `automatch doctor --fix`
     """
     if as_json and fix and not yes:
-        raise InputInvalidError("--json asks no questions; give --yes with --fix.")
-    settings = load_settings(home=home)
-    configure_logs(settings)
-    examined, repaired = asyncio.run(_doctor(settings, url=url, fix=fix, yes=yes, as_json=as_json))
+        raise InputInvalidError("--json cannot ask; give --yes with --fix.")
+    settings = load_settings_and_logging(home=home)
+    results, repaired = asyncio.run(_doctor(settings, url=url, fix=fix, yes=yes, as_json=as_json))
     if as_json:
-        typer.echo(json.dumps(_told(examined, repaired), indent=2))
+        typer.echo(json.dumps(_as_json(results, repaired), indent=2))
     bad = {Health.FAIL, Health.WARN} if strict else {Health.FAIL}
-    raise typer.Exit(any(one.result.health in bad for one in examined))
+    raise typer.Exit(any(checked.result.health in bad for checked in results))
 
 
 async def _doctor(
     settings: Settings, *, url: str | None, fix: bool, yes: bool, as_json: bool
 ) -> tuple[list[CheckResult], list[str]]:
     repaired: list[str] = []
-    async with open_installation(settings, actor=actor(), url=url) as site:
-        examined = await examine(site)
+    async with open_context(settings, actor=audit_actor(), url=url) as context:
+        results = await run_checks(context)
         if not as_json:
-            print_examined(examined)
+            print_results(results)
         if fix:
-            repaired = await _repair(examined, yes=yes)
+            repaired = await _repair(results, yes=yes)
     if repaired:
-        # As somebody finds it who comes now: what was repaired may have hidden something else.
-        async with open_installation(settings, actor=actor(), url=url) as site:
-            examined = await examine(site)
+        # Check again from the start: a repaired problem may have hidden another.
+        async with open_context(settings, actor=audit_actor(), url=url) as context:
+            results = await run_checks(context)
             if not as_json:
-                print_examined(examined)
+                print_results(results)
     elif fix and not as_json:
         typer.echo("Nothing was changed.")
-    return examined, repaired
+    return results, repaired
 
 
-async def _repair(examined: Sequence[CheckResult], *, yes: bool) -> list[str]:
+async def _repair(results: Sequence[CheckResult], *, yes: bool) -> list[str]:
     repaired = []
-    for one in examined:
-        repair = one.result.repair
+    for checked in results:
+        repair = checked.result.repair
         if repair is None:
             continue
-        sentence = f"{one.check.name}: it {repair.does}."
+        sentence = f"{checked.check.name}: {repair.description}."
         if not yes and not typer.confirm(f"{sentence} Do it?", err=True):
             continue
         try:
@@ -89,23 +87,23 @@ async def _repair(examined: Sequence[CheckResult], *, yes: bool) -> list[str]:
             continue
         if yes:
             typer.echo(f"{sentence} Done.", err=True)
-        repaired.append(one.check.name)
+        repaired.append(checked.check.name)
     return repaired
 
 
-def _told(examined: Sequence[CheckResult], repaired: Sequence[str]) -> dict[str, Any]:
+def _as_json(results: Sequence[CheckResult], repaired: Sequence[str]) -> dict[str, Any]:
     return {
-        "healthy": all(one.result.health is not Health.FAIL for one in examined),
+        "healthy": all(checked.result.health is not Health.FAIL for checked in results),
         "checks": [
             {
-                "name": one.check.name,
-                "looks_at": one.check.looks_at,
-                "health": one.result.health.value,
-                "says": one.result.says,
-                "fix": one.result.fix,
-                "repair": one.result.repair.does if one.result.repair else None,
+                "name": checked.check.name,
+                "title": checked.check.title,
+                "health": checked.result.health.value,
+                "message": checked.result.message,
+                "fix": checked.result.fix,
+                "repair": checked.result.repair.description if checked.result.repair else None,
             }
-            for one in examined
+            for checked in results
         ],
         "repaired": list(repaired),
     }

@@ -1,4 +1,4 @@
-"""`automatch import`: enrol the people of a list."""
+"""`automatch import`: import the people of a CSV list."""
 
 from __future__ import annotations
 
@@ -12,21 +12,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import (
-    Progress,
-    TaskID,
-)
+from rich.progress import Progress, TaskID
 
 from automatch.app import make_photos, open_worker
-from automatch.bulk_import.enrol import Enrolment, ImportContext, Outcome, check_rows
+from automatch.bulk_import.import_run import ImportContext, ImportRun, Outcome, check_rows
 from automatch.bulk_import.photo_files import PhotoFiles
-from automatch.bulk_import.refused import RefusedRows
-from automatch.bulk_import.rows import list_in, read_rows
-from automatch.cli.commands.run import Home
-from automatch.cli.runtime.db_session import actor, operated_database
-from automatch.cli.runtime.logging_setup import configure_logs
-from automatch.cli.runtime.progress import counting_bar
-from automatch.cli.runtime.signals import Stopping, stop_on_signals
+from automatch.bulk_import.rows import RefusedRows, find_list, read_rows
+from automatch.cli.options import Home
+from automatch.cli.runtime.db_session import audit_actor, db_session
+from automatch.cli.runtime.logging_setup import configure_logging
+from automatch.cli.runtime.progress import counting_progress
+from automatch.cli.runtime.signals import Shutdown, handle_signals
 from automatch.errors.request import InputInvalidError
 from automatch.postgres.lockfile import is_running
 from automatch.services.admission import make_admission
@@ -35,14 +31,14 @@ from automatch.settings.secrets import load_or_create
 from automatch.store.imports import list_consent_versions
 from automatch.vision.decode.upload_check import limits_from
 
-_QUIET_S = 20
-"""Looks without progress after which the operator is asked whether a worker runs."""
+_HINT_AFTER_POLLS = 20
+"""Polls without progress after which the operator is asked whether a worker is running."""
 
 
 @dataclass(frozen=True)
-class _Wishes:
-    people: Path
-    refused: Path
+class _Options:
+    list_file: Path
+    refused_file: Path
     check: bool
     skip_refused: bool
     wait: bool
@@ -50,132 +46,139 @@ class _Wishes:
 
 def import_people(
     path: Annotated[
-        Path, typer.Argument(metavar="DIR|CSV", help="A list, or a folder with a people.csv.")
+        Path,
+        typer.Argument(metavar="DIR|CSV", help="A CSV list, or a folder that has a people.csv."),
     ],
     *,
     home: Home = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Look through list and photos, keep nothing.")
+        bool, typer.Option("--check", help="Check the list and the photos; import nothing.")
     ] = False,
     skip_refused: Annotated[
-        bool, typer.Option("--skip-refused", help="Go on without the rows that have a fault.")
+        bool, typer.Option("--skip-refused", help="Import the other rows when some are refused.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Stay until every photo was looked at.")
+        bool, typer.Option("--wait/--no-wait", help="Wait until every photo is processed.")
     ] = True,
     refused: Annotated[
         Path | None,
-        typer.Option(help="Where the refused rows go.", show_default="LIST.refused.csv"),
+        typer.Option(help="File for the refused rows.", show_default="LIST.refused.csv"),
     ] = None,
 ) -> None:
-    """Enrol people who agreed elsewhere, such as on paper: photos, profiles, proof of consent.
+    """Import people who consented elsewhere, such as on paper: photos, profiles, proof.
 
     The list is a CSV file with the columns file, email, name, school, gender, birth_date,
-    consent_version, consent_at and consent_evidence; photos lie in its folder. It is looked
-    through first, and nothing is kept while a row has a fault. Photos wait behind all uploads.
-    Ctrl-C stops; the same command goes on. Exit status 1: rows were refused, or are left.
-    docs/import.md has the rest.
+    consent_version, consent_at and consent_evidence; the photos are in its folder. All rows are
+    checked first, and nothing is imported if one is refused. Photos are processed after all
+    uploads. Ctrl-C stops; the same command resumes. Exit code 1: rows were refused or are left.
+    See docs/import.md.
+
+    Example: `automatch import class-of-2026 --check`
     """
     settings = load_settings(home=home)
-    # Each photo that a worker of our own sees is a line of log, and would tear the bars apart.
-    configure_logs(settings.model_copy(update={"log_level": _quiet(settings.log_level)}))
-    people = list_in(path)
-    wishes = _Wishes(
-        people=people,
-        refused=refused or people.with_suffix(".refused.csv"),
+    # At "info" our own worker would log a line per photo, between the progress bars.
+    level = "warning" if settings.log_level == "info" else settings.log_level
+    configure_logging(settings.model_copy(update={"log_level": level}))
+    list_file = find_list(path)
+    options = _Options(
+        list_file=list_file,
+        refused_file=refused or list_file.with_suffix(".refused.csv"),
         check=check,
         skip_refused=skip_refused,
         wait=wait,
     )
-    if wishes.refused.resolve() == people.resolve():
+    if options.refused_file.resolve() == list_file.resolve():
         raise InputInvalidError("--refused names the list itself; name another file.")
-    if not asyncio.run(_import(settings, wishes)):
+    if not asyncio.run(_import(settings, options)):
         raise typer.Exit(1)
 
 
-async def _import(settings: Settings, wishes: _Wishes) -> bool:
-    """Return whether all rows are enrolled."""
-    alone = settings.database_url is None and not is_running(settings.home)
-    stopping = stop_on_signals()
-    async with operated_database(settings, "api", name="automatch-import") as db:
-        means = ImportContext(
+async def _import(settings: Settings, options: _Options) -> bool:
+    """Return whether all rows were imported."""
+    needs_worker = settings.database_url is None and not is_running(settings.home)
+    shutdown = handle_signals()
+    async with db_session(settings, "api", name="automatch-import") as db:
+        context = ImportContext(
             db=db,
             photos=make_photos(settings),
-            admission=make_admission(_with_room_for_others(settings), db),
-            files=PhotoFiles(wishes.people.parent, settings.upload.max_bytes),
+            admission=make_admission(_with_half_the_queue(settings), db),
+            files=PhotoFiles(options.list_file.parent, settings.upload.max_bytes),
             limits=limits_from(settings),
-            versions=await list_consent_versions(db),
+            consent_versions=await list_consent_versions(db),
         )
-        with RefusedRows(wishes.refused) as refused, counting_bar() as bar:
-            looking = bar.add_task("Rows looked at", total=None)
+        with RefusedRows(options.refused_file) as refused, counting_progress() as progress:
+            task = progress.add_task("Rows checked", total=None)
             rows = await asyncio.to_thread(
                 check_rows,
                 itertools.takewhile(
-                    lambda _: not stopping.asked.is_set(), read_rows(wishes.people)
+                    lambda _: not shutdown.requested.is_set(), read_rows(options.list_file)
                 ),
-                means,
+                context,
                 refused,
-                photos_too=wishes.check,
-                told=lambda: bar.advance(looking),
+                check_photos=options.check,
+                on_row=lambda: progress.advance(task),
             )
-        if stopping.asked.is_set():
+        if shutdown.requested.is_set():
             return False
-        if wishes.check or (refused.reasons and not wishes.skip_refused):
-            _tell_checked(rows, refused)
+        if options.check or (refused.reasons and not options.skip_refused):
+            _print_check(rows, refused)
             return not refused.reasons
-        async with _worker_of_our_own(settings, stopping, wanted=alone and wishes.wait):
-            return await _enrol(means, wishes, rows, stopping)
+        async with _own_worker(settings, shutdown, wanted=needs_worker and options.wait):
+            return await _run(context, options, rows, shutdown)
 
 
-async def _enrol(means: ImportContext, wishes: _Wishes, rows: int, stopping: Stopping) -> bool:
+async def _run(context: ImportContext, options: _Options, rows: int, shutdown: Shutdown) -> bool:
     counts: Counter[Outcome] = Counter()
-    with RefusedRows(wishes.refused) as refused, counting_bar() as bar:
-        run = Enrolment(means, refused, stopping.asked)
-        enrolled = bar.add_task("Rows", total=rows)
+    with RefusedRows(options.refused_file) as refused, counting_progress() as progress:
+        run = ImportRun(context, refused, shutdown.requested)
+        task = progress.add_task("Rows", total=rows)
 
-        def kept(outcome: Outcome) -> None:
+        def on_outcome(outcome: Outcome) -> None:
             counts[outcome] += 1
-            bar.advance(enrolled)
+            progress.advance(task)
 
         try:
-            await run.enrol(read_rows(wishes.people), kept)
-            if wishes.wait:
-                await run.follow(_Seen(bar, bar.add_task("Photos seen", total=None)).tell)
-            await run.report(read_rows(wishes.people))
+            await run.import_rows(read_rows(options.list_file), on_outcome)
+            if options.wait:
+                photos = _PhotoProgress(progress, progress.add_task("Photos processed", total=None))
+                await run.wait_for_jobs(photos.update)
+            await run.report_refused_photos(read_rows(options.list_file))
         finally:
             if counts[Outcome.NEW]:
-                await run.finish(actor())
+                await run.record_in_audit_log(audit_actor())
     if counts.total() < rows:
-        typer.echo(f"Stopped after {counts.total()} of {rows} rows; the same command goes on.")
-    typer.echo(f"Photos enrolled: {counts[Outcome.NEW]}; there before: {counts[Outcome.THERE]}.")
-    _tell_refused(refused)
-    if not wishes.wait:
-        typer.echo("Photos that cannot be used are told by the same command, run again later.")
+        typer.echo(
+            f"Stopped after {counts.total()} of {rows} rows; run the command again to resume."
+        )
+    typer.echo(f"Photos imported: {counts[Outcome.NEW]}; existing: {counts[Outcome.EXISTING]}.")
+    _print_refused(refused)
+    if not options.wait:
+        typer.echo("Run the command again later to see which photos could not be used.")
     return not refused.reasons and counts.total() == rows
 
 
-class _Seen:
-    """The bar of the photos that were looked at, and a word when none are."""
+class _PhotoProgress:
+    """The progress bar of processed photos, with a hint when none are."""
 
-    def __init__(self, bar: Progress, task: TaskID) -> None:
-        self._bar = bar
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
         self._task = task
-        self._last = -1
-        self._quiet = 0
+        self._last_open = -1
+        self._unchanged_polls = 0
 
-    def tell(self, photos: int, still_open: int) -> None:
-        self._bar.update(self._task, total=photos, completed=photos - still_open)
-        self._quiet = self._quiet + 1 if still_open == self._last else 0
-        self._last = still_open
-        if self._quiet == _QUIET_S:
-            self._bar.console.print("No photo was looked at for a while: does a worker run?")
+    def update(self, photos: int, open_jobs: int) -> None:
+        self._progress.update(self._task, total=photos, completed=photos - open_jobs)
+        self._unchanged_polls = self._unchanged_polls + 1 if open_jobs == self._last_open else 0
+        self._last_open = open_jobs
+        if self._unchanged_polls == _HINT_AFTER_POLLS:
+            self._progress.console.print("No photo was processed for a while. Is a worker running?")
 
 
 @asynccontextmanager
-async def _worker_of_our_own(
-    settings: Settings, stopping: Stopping, *, wanted: bool
+async def _own_worker(
+    settings: Settings, shutdown: Shutdown, *, wanted: bool
 ) -> AsyncIterator[None]:
-    """Look at the photos ourselves where no Auto-Match runs that would."""
+    """Run a worker during the block, because none is running elsewhere."""
     if not wanted:
         yield
         return
@@ -185,33 +188,29 @@ async def _worker_of_our_own(
             yield
         finally:
             worker.stop()
-            await stopping.hasten(working, worker.abort)
+            await shutdown.wait_for(working, worker.abort)
 
 
-def _quiet(log_level: str) -> str:
-    return "warning" if log_level == "info" else log_level
-
-
-def _with_room_for_others(settings: Settings) -> Settings:
-    """Return settings by which half of the queue is left to those who upload."""
+def _with_half_the_queue(settings: Settings) -> Settings:
+    """Return settings that leave half of the queue to uploads."""
     half = max(1, settings.upload.max_waiting // 2)
     return settings.model_copy(
         update={"upload": settings.upload.model_copy(update={"max_waiting": half})}
     )
 
 
-def _tell_checked(rows: int, refused: RefusedRows) -> None:
+def _print_check(rows: int, refused: RefusedRows) -> None:
     if not refused.reasons:
         typer.echo(f"All {rows} rows can be imported.")
         return
-    _tell_refused(refused)
+    _print_refused(refused)
     typer.echo(
-        f"Nothing was imported. Put these right, or leave them out with --skip-refused "
-        f"({rows - refused.reasons.total()} of {rows} rows have no fault)."
+        "Nothing was imported. Correct these rows, or leave them out with --skip-refused "
+        f"({rows - refused.reasons.total()} of {rows} rows are valid)."
     )
 
 
-def _tell_refused(refused: RefusedRows) -> None:
+def _print_refused(refused: RefusedRows) -> None:
     if not refused.reasons:
         typer.echo("No row was refused.")
         return

@@ -1,4 +1,4 @@
-"""`automatch jobs`: look at the queue, and lend a hand."""
+"""`automatch jobs`: inspect and control the queue."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from uuid import UUID
 import typer
 from pydantic import BaseModel
 
-from automatch.cli.commands.run import Home
+from automatch.cli.options import Home, Json, Limit
 from automatch.cli.output import jobs_tables as tables
-from automatch.cli.runtime.db_session import actor, operate
+from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
 from automatch.http.routes import admin
 from automatch.model.jobs import JobStatus
 from automatch.store import queue_admin
@@ -20,18 +20,14 @@ from automatch.store.database import Connection
 _T = TypeVar("_T")
 
 app = typer.Typer(
-    help="The queue: look, pause, retry, cancel. Works while Auto-Match runs and while it does "
-    "not. What changes something is written into the audit log.",
+    help="The queue: inspect, pause, retry, cancel. Works whether Auto-Match runs or not. Changes "
+    "are recorded in the audit log.",
     no_args_is_help=True,
 )
 
-Json = Annotated[
-    bool, typer.Option("--json", help="Print JSON, in the form of the admin API, and not a table.")
-]
 Ids = Annotated[list[UUID], typer.Argument(metavar="ID...", help="Jobs, as `list` shows them.")]
 School = Annotated[str | None, typer.Option(help="Only this school.", show_default=False)]
 Code = Annotated[str | None, typer.Option(help="Only this error code, such as job_crashed.")]
-Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")]
 
 
 @app.command("list")
@@ -44,7 +40,10 @@ def list_jobs(
     limit: Limit = 50,
     as_json: Json = False,
 ) -> None:
-    """List jobs of everybody, newest first."""
+    """List jobs, newest first.
+
+    Example: `automatch jobs list --status failed`
+    """
     jobs = _run(
         home,
         lambda conn: queue_admin.list_jobs(
@@ -63,7 +62,10 @@ def show(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Show one job: where it is, why it failed, how long each stage took."""
+    """Show one job: its state, why it failed, how long each stage took.
+
+    Example: `automatch jobs show 7d9e...`
+    """
     job = _run(home, lambda conn: queue_admin.load_job(conn, job_id))
     if as_json:
         _print_json(admin.JobShown(job=job))
@@ -73,47 +75,63 @@ def show(
 
 @app.command()
 def stats(home: Home = None, as_json: Json = False) -> None:
-    """Show the queue at a glance, and how many jobs are in each status."""
+    """Show a summary of the queue, and the number of jobs in each status.
 
-    async def look(conn: Connection) -> admin.QueueShown:
+    Example: `automatch jobs stats`
+    """
+
+    async def load(conn: Connection) -> admin.QueueShown:
         return admin.QueueShown(
             queue=await queue_admin.load_queue(conn), statuses=await queue_admin.count_jobs(conn)
         )
 
-    shown = _run(home, look)
+    loaded = _run(home, load)
     if as_json:
-        _print_json(shown)
+        _print_json(loaded)
     else:
-        tables.print_queue(shown.queue, shown.statuses)
+        tables.print_queue(loaded.queue, loaded.statuses)
 
 
 @app.command()
 def pause(home: Home = None, school: School = None, as_json: Json = False) -> None:
-    """Let no job be started any more. Uploads are still taken, and what is begun is finished."""
-    waiting = _run(home, lambda conn: queue_admin.pause(conn, actor(), school))
-    what = f"{school} is" if school else "The queue is"
-    _tell(admin.Waiting(waiting=waiting), f"{what} paused; jobs that wait: {waiting}.", as_json)
+    """Start no more jobs. Uploads are still accepted, and running jobs finish.
+
+    Example: `automatch jobs pause --school UIT`
+    """
+    waiting = _run(home, lambda conn: queue_admin.pause(conn, audit_actor(), school))
+    subject = f"{school} is" if school else "The queue is"
+    _report(admin.Waiting(waiting=waiting), f"{subject} paused; jobs waiting: {waiting}.", as_json)
 
 
 @app.command()
 def resume(home: Home = None, school: School = None, as_json: Json = False) -> None:
-    """Undo a pause. Schools that were paused by name are resumed by name."""
-    waiting = _run(home, lambda conn: queue_admin.resume(conn, actor(), school))
-    what = f"{school} goes" if school else "The queue goes"
-    _tell(admin.Waiting(waiting=waiting), f"{what} on; jobs that wait: {waiting}.", as_json)
+    """Undo a pause. Schools that were paused by name are resumed by name.
+
+    Example: `automatch jobs resume --school UIT`
+    """
+    waiting = _run(home, lambda conn: queue_admin.resume(conn, audit_actor(), school))
+    subject = school or "The queue"
+    _report(
+        admin.Waiting(waiting=waiting),
+        f"{subject} is running again; jobs waiting: {waiting}.",
+        as_json,
+    )
 
 
 @app.command()
 def concurrency(
-    jobs: Annotated[str, typer.Argument(metavar="N|none", help="A number from 1, or `none`.")],
+    jobs: Annotated[str, typer.Argument(metavar="N|none", help="At least 1, or `none`.")],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Bound how many jobs each worker holds at once; `none` leaves it to the workers' settings."""
+    """Limit the jobs that each worker runs at once; `none` leaves it to the workers' settings.
+
+    Example: `automatch jobs concurrency 4`
+    """
     count = _count_or_none(jobs)
-    _run(home, lambda conn: queue_admin.set_concurrency(conn, actor(), count))
-    told = "as many jobs as its settings say" if count is None else f"at most {count} at once"
-    _tell(admin.Concurrency(jobs=count), f"Each worker holds {told}.", as_json)
+    _run(home, lambda conn: queue_admin.set_concurrency(conn, audit_actor(), count))
+    limit = "as many jobs as its settings say" if count is None else f"at most {count} jobs at once"
+    _report(admin.Concurrency(jobs=count), f"Each worker runs {limit}.", as_json)
 
 
 @app.command()
@@ -127,19 +145,26 @@ def retry(
     code: Code = None,
     as_json: Json = False,
 ) -> None:
-    """Give failed jobs all their attempts again; of several of one photo, the newest."""
+    """Give failed jobs all their attempts again; of several jobs of one photo, only the newest.
+
+    Example: `automatch jobs retry --code job_crashed`
+    """
     if sum((bool(ids), every, code is not None)) != 1:
-        raise typer.BadParameter("name jobs, or give --all, or --code.")
-    count = _run(home, lambda conn: queue_admin.retry_failed(conn, actor(), ids or None, code=code))
-    _tell(admin.Count(count=count), f"Failed jobs that run again: {count}.", as_json)
+        raise typer.BadParameter("give job ids, --all or --code.")
+    count = _run(
+        home, lambda conn: queue_admin.retry_failed(conn, audit_actor(), ids or None, code=code)
+    )
+    _report(admin.Count(count=count), f"Failed jobs queued again: {count}.", as_json)
 
 
 @app.command()
 def cancel(ids: Ids, home: Home = None, as_json: Json = False) -> None:
-    """End jobs that wait or are worked on. Those that have ended are left alone."""
-    count = _run(home, lambda conn: queue_admin.cancel(conn, actor(), ids))
-    told = f"Jobs cancelled: {count} of {len(ids)}."
-    _tell(admin.Count(count=count), told, as_json)
+    """End jobs that are waiting or running. Ended jobs stay as they are.
+
+    Example: `automatch jobs cancel 7d9e...`
+    """
+    count = _run(home, lambda conn: queue_admin.cancel(conn, audit_actor(), ids))
+    _report(admin.Count(count=count), f"Jobs cancelled: {count} of {len(ids)}.", as_json)
 
 
 @app.command()
@@ -154,12 +179,15 @@ def requeue(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Search for the photo of a job once more. Matches that are there stay."""
+    """Search for the photo of a job again. Existing matches stay.
+
+    Example: `automatch jobs requeue 7d9e... --threshold 0.4`
+    """
     new_id = _run(
-        home, lambda conn: queue_admin.requeue(conn, actor(), job_id, threshold=threshold)
+        home, lambda conn: queue_admin.requeue(conn, audit_actor(), job_id, threshold=threshold)
     )
     queued = admin.JobQueued(job=admin.JobId(id=new_id))
-    _tell(queued, f"Job {new_id} searches once more.", as_json)
+    _report(queued, f"Job {new_id} will search again.", as_json)
 
 
 @app.command()
@@ -167,19 +195,25 @@ def prioritize(
     ids: Ids,
     home: Home = None,
     priority: Annotated[
-        int, typer.Option(min=1, max=3, help="1 soon, 2 as usual, 3 when nobody waits.")
+        int, typer.Option(min=1, max=3, help="1 high, 2 normal, 3 when nothing else is waiting.")
     ] = 1,
     as_json: Json = False,
 ) -> None:
-    """Give waiting jobs another priority and a new turn."""
-    count = _run(home, lambda conn: queue_admin.prioritize(conn, actor(), ids, priority))
-    told = f"Jobs that have priority {priority} now: {count} of {len(ids)}."
-    _tell(admin.Count(count=count), told, as_json)
+    """Give waiting jobs another priority, and a new position in the queue.
+
+    Example: `automatch jobs prioritize 7d9e... --priority 1`
+    """
+    count = _run(home, lambda conn: queue_admin.prioritize(conn, audit_actor(), ids, priority))
+    sentence = f"Jobs that now have priority {priority}: {count} of {len(ids)}."
+    _report(admin.Count(count=count), sentence, as_json)
 
 
 @app.command()
 def audit(home: Home = None, limit: Limit = 50, as_json: Json = False) -> None:
-    """Show who did what to the queue, newest first."""
+    """Show who did what to the queue, newest first.
+
+    Example: `automatch jobs audit --limit 20`
+    """
     entries = _run(home, lambda conn: queue_admin.list_audit(conn, limit))
     if as_json:
         _print_json(admin.AuditShown(entries=entries))
@@ -188,23 +222,23 @@ def audit(home: Home = None, limit: Limit = 50, as_json: Json = False) -> None:
 
 
 def _run(home: Home, act: Callable[[Connection], Awaitable[_T]]) -> _T:
-    return operate(home, act, name="automatch-jobs")
+    return run_in_db_session(home, act, name="automatch-jobs")
 
 
 def _count_or_none(text: str) -> int | None:
     if text == "none":
         return None
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 100_000):
-        raise typer.BadParameter("give a number from 1, or `none`; `pause` stops the queue.")
+        raise typer.BadParameter("give a number of at least 1, or `none`; `pause` stops the queue.")
     return int(text)
 
 
-def _tell(outcome: BaseModel, sentence: str, as_json: bool) -> None:
+def _report(result: BaseModel, sentence: str, as_json: bool) -> None:
     if as_json:
-        _print_json(outcome)
+        _print_json(result)
     else:
         typer.echo(sentence)
 
 
-def _print_json(shown: BaseModel) -> None:
-    typer.echo(shown.model_dump_json(indent=2))
+def _print_json(result: BaseModel) -> None:
+    typer.echo(result.model_dump_json(indent=2))

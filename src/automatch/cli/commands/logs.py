@@ -1,4 +1,4 @@
-"""`automatch logs`: what workers, the function and its schedule did, from the database."""
+"""`automatch logs`: what workers, the function and its schedule did, as the database tells it."""
 
 from __future__ import annotations
 
@@ -11,57 +11,59 @@ from typing import Annotated
 
 import typer
 
-from automatch.cli.commands.run import Home
-from automatch.cli.runtime.db_session import operated_database
-from automatch.cli.runtime.logging_setup import configure_logs
-from automatch.settings import Settings, load_settings
+from automatch.cli.options import Home
+from automatch.cli.output.tables import printable
+from automatch.cli.runtime.db_session import db_session
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
+from automatch.settings import Settings
 from automatch.store import stats
 from automatch.store.database import Database
 from automatch.store.stats import LogEntry
 
-_LOOK_S = 1.0
-_LATE = timedelta(seconds=30)
-"""A commit may come so long after the time that it writes."""
+_POLL_S = 1.0
+_COMMIT_DELAY = timedelta(seconds=30)
+"""An entry may become visible this long after its timestamp, when its transaction commits late."""
 
 
 class Function(StrEnum):
-    """What has logs."""
+    """The functions that have logs."""
 
     MATCH_GENERATOR = "match-generator"
 
 
 def logs(
     *,
-    function: Annotated[Function, typer.Argument(help="Whose logs.")] = Function.MATCH_GENERATOR,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many entries at most.")] = 100,
-    tail: Annotated[
-        bool, typer.Option("--tail", help="Go on with what happens, until Ctrl-C.")
+    function: Annotated[Function, typer.Argument(help="The function.")] = Function.MATCH_GENERATOR,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of entries.")] = 100,
+    tail: Annotated[bool, typer.Option("--tail", help="Follow new entries until Ctrl-C.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
     home: Home = None,
 ) -> None:
-    """Show the last invocations of the function, runs of its schedule and jobs of the workers.
+    """Show the latest function invocations, schedule runs and jobs.
 
-    Ids, counts, times and reasons, and nobody's name. What a process says itself is on its stderr.
+    Entries hold ids, counts, times and reasons, and no names. Processes log to their own stderr.
+
+    Example: `automatch logs match-generator --tail`
     """
     del function
-    settings = load_settings(home=home)
-    configure_logs(settings)
+    settings = load_settings_and_logging(home=home)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_logs(settings, limit, tail=tail, as_json=as_json))
 
 
 async def _logs(settings: Settings, limit: int, *, tail: bool, as_json: bool) -> None:
-    async with operated_database(settings, "owner", name="automatch-logs") as db:
+    async with db_session(settings, "owner", name="automatch-logs") as db:
         seen: dict[tuple[str, str, str, datetime], datetime] = {}
         for entry in await _read(db, limit):
             _print(entry, as_json=as_json)
             seen[_identity(entry)] = entry.at
         if not tail and not seen:
-            typer.echo("Nothing has happened yet.", err=True)
+            typer.echo("The log is empty.", err=True)
         while tail:
-            await asyncio.sleep(_LOOK_S)
-            since = max(seen.values(), default=datetime.now(UTC)) - _LATE
+            await asyncio.sleep(_POLL_S)
+            since = max(seen.values(), default=datetime.now(UTC)) - _COMMIT_DELAY
             for entry in await _read(db, limit, since):
                 if _identity(entry) not in seen:
                     _print(entry, as_json=as_json)
@@ -81,20 +83,15 @@ def _identity(entry: LogEntry) -> tuple[str, str, str, datetime]:
 
 def _print(entry: LogEntry, *, as_json: bool) -> None:
     if as_json:
-        told = {
+        fields = {
             "at": entry.at.astimezone(UTC).isoformat(),
             "source": entry.source,
             "event": entry.event,
             "id": entry.subject,
             **entry.details,
         }
-        typer.echo(json.dumps(told))
+        typer.echo(json.dumps(fields))
         return
-    details = " ".join(f"{name}={_plain(value)}" for name, value in entry.details.items())
+    details = " ".join(f"{name}={printable(str(value))}" for name, value in entry.details.items())
     at = entry.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     typer.echo(f"{at} {entry.source:8} {entry.event:14} {entry.subject} {details}".rstrip())
-
-
-def _plain(value: object) -> str:
-    # What would move the cursor of a terminal.
-    return "".join(char if char.isprintable() else " " for char in str(value))

@@ -1,4 +1,4 @@
-"""`automatch models use`, `status`, `rollback`, `retire`: another model while people upload."""
+"""`automatch models use`, `status`, `rollback`, `retire`: switch models while people upload."""
 
 from __future__ import annotations
 
@@ -11,25 +11,20 @@ from dataclasses import asdict
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
-from automatch.cli.commands.model_files import Licence, Name, check_licence
-from automatch.cli.commands.run import Home
-from automatch.cli.commands.threshold import Json
+from automatch.cli.options import Home, Json, Yes
 from automatch.cli.output.model_report import print_comparison, print_refused, sentence
-from automatch.cli.runtime.db_session import actor, operated_database
-from automatch.cli.runtime.logging_setup import configure_logs
-from automatch.errors.embedder import ModelNotReadyError, ModelUnfitError
+from automatch.cli.runtime.db_session import audit_actor, db_session
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
+from automatch.cli.runtime.progress import counting_progress
+from automatch.errors.embedder import (
+    LicenceNotAcceptedError,
+    ModelNotReadyError,
+    ModelUnfitError,
+)
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.model.people import SERVICE
-from automatch.settings import Settings, load_settings
+from automatch.settings import Settings
 from automatch.store import model_changes
 from automatch.store.database import Connection, Database
 from automatch.vision.embed.alignment import check_fit
@@ -38,30 +33,37 @@ from automatch.vision.local_analyzer import open_detector
 from automatch.vision.model_check import try_model
 from automatch.vision.models.registry import ModelEntry, find_entry, load_registry
 
-_LOOK_S = 0.5
-_PATIENCE_S = 60
-"""So long a moment is looked for in which nobody is in the way and no photo is missing."""
-_NOBODY_WORKS_S = 20
+_POLL_S = 0.5
+_RETRY_FOR_S = 60
+"""How long a step is retried while locks are held or photos are missing."""
+_NO_PROGRESS_S = 20
 
 T = TypeVar("T")
-Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing.")]
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="As `automatch models list` says.")]
+AcceptLicence = Annotated[
+    str | None,
+    typer.Option(
+        "--accept-licence", metavar="LICENCE", help="For a licence that forbids commercial use."
+    ),
+]
 
 
 def use(
-    name: Name,
+    name: ModelName,
     yes: Yes = False,
-    accept_licence: Licence = None,
+    accept_licence: AcceptLicence = None,
     photos: Annotated[
-        int, typer.Option(min=1, max=5000, help="Photos that the comparison searches for.")
+        int, typer.Option(min=1, max=5000, help="Number of photos to search for in the comparison.")
     ] = 200,
     home: Home = None,
 ) -> None:
-    """Change to another model while everything goes on: see every photo again, compare, change.
+    """Switch to another model during operation: embed every photo again, compare, cut over.
 
-    The workers do the work; Ctrl-C stops nothing but the watching, and the same command goes on.
+    The workers do the work; Ctrl-C stops only the display, and the same command resumes it.
+
+    Example: `automatch models use arcface --photos 500`
     """
-    settings = load_settings(home=home)
-    configure_logs(settings)
+    settings = load_settings_and_logging(home=home)
     entry = find_entry(load_registry(settings.home), name)
     check_licence(entry, accept_licence)
     _check_use(entry, settings)
@@ -72,31 +74,52 @@ def status(
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Show the model in use, how far a change is, and which photos the new one does not see."""
-    settings = load_settings(home=home)
-    configure_logs(settings)
+    """Show the model in use, the progress of a switch, and the photos that the new model refuses.
+
+    Example: `automatch models status --json`
+    """
+    settings = load_settings_and_logging(home=home)
     asyncio.run(_status(settings, as_json=as_json))
 
 
 def rollback(yes: Yes = False, home: Home = None) -> None:
-    """Go back to the model of before. Photos that came in since are seen by it as jobs."""
-    settings = load_settings(home=home)
-    configure_logs(settings)
+    """Go back to the previous model. It embeds the photos uploaded since as jobs.
+
+    Example: `automatch models rollback`
+    """
+    settings = load_settings_and_logging(home=home)
     asyncio.run(_rollback(settings, yes=yes))
 
 
 def retire(yes: Yes = False, home: Home = None) -> None:
-    """Give up the model that is not in use, with its embeddings: there is no way back then."""
-    settings = load_settings(home=home)
-    configure_logs(settings)
+    """Delete the embeddings of the model that is not in use. This cannot be undone.
+
+    Example: `automatch models retire`
+    """
+    settings = load_settings_and_logging(home=home)
     asyncio.run(_retire(settings, yes=yes))
+
+
+def check_licence(entry: ModelEntry, accepted: str | None) -> None:
+    """Check that a licence which forbids commercial use was accepted by its name.
+
+    Raises:
+        LicenceNotAcceptedError: it was not.
+    """
+    licence = entry.licence
+    if licence.forbids_commercial_use and accepted != licence.name:
+        raise LicenceNotAcceptedError(
+            f"The licence of {entry.name} forbids commercial use"
+            + (f" ({licence.url})" if licence.url else "")
+            + f". If you keep to it: --accept-licence {licence.name}"
+        )
 
 
 def _check_use(entry: ModelEntry, settings: Settings) -> None:
     if entry.purpose != "embedder":
         raise ModelUnfitError(
-            f"{entry.name} finds faces: set AUTOMATCH_VISION__YUNET_FILE to its file. Faces that "
-            "are there need not be seen again."
+            f"{entry.name} detects faces: set AUTOMATCH_VISION__YUNET_FILE to its file. Existing "
+            "faces need not be embedded again."
         )
     try_model(entry, settings)
     check_fit(open_embedder(entry.name, settings.home), open_detector(settings.vision))
@@ -106,8 +129,8 @@ async def _use(settings: Settings, entry: ModelEntry, *, photos: int, yes: bool)
     scale, dimensions = entry.scale, entry.dimensions
     assert scale is not None
     assert dimensions is not None
-    async with operated_database(settings, "worker", name="automatch-models") as db:
-        await _patiently(
+    async with db_session(settings, "worker", name="automatch-models") as db:
+        await _retry_while_busy(
             db,
             lambda conn: model_changes.begin_change(
                 conn,
@@ -117,7 +140,7 @@ async def _use(settings: Settings, entry: ModelEntry, *, photos: int, yes: bool)
                 width=scale.width,
                 same_person_u=scale.same_person_u,
                 same_person_same_gender_u=scale.same_person_same_gender_u,
-                actor=actor(),
+                actor=audit_actor(),
             ),
         )
         await _watch(db)
@@ -130,68 +153,65 @@ async def _use(settings: Settings, entry: ModelEntry, *, photos: int, yes: bool)
             typer.echo(
                 "The scale of this model is provisional: `automatch calibrate` fits it afterwards."
             )
-        if not _agreed(f"Put {entry.name} in use?", yes=yes):
-            typer.echo("Nothing has changed; the workers keep it ready.")
+        if not _confirmed(f"Put {entry.name} in use?", yes=yes):
+            typer.echo("Nothing has changed; the workers keep the new model ready.")
             return
-        seen = await _patiently(db, lambda conn: model_changes.finish_change(conn, actor()))
+        seen = await _retry_while_busy(
+            db, lambda conn: model_changes.finish_change(conn, audit_actor())
+        )
     typer.echo(
-        f"{entry.name} is in use; it has seen {seen} photos. Matches follow in the background. "
-        "`automatch models rollback` goes back, `automatch models retire` gives the old one up."
+        f"{entry.name} is in use; it has embedded {seen} photos. Matches follow in the background. "
+        "`automatch models rollback` undoes this; `automatch models retire` deletes the old one."
     )
 
 
 async def _watch(db: Database) -> None:
-    """Show how far the workers are until the new model has seen every photo."""
-    columns = (
-        TextColumn("Photos seen"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=None, rate="")
+    """Show the progress of the workers until the new model has embedded every photo."""
+    with counting_progress() as progress:
+        task = progress.add_task("Photos embedded", total=None)
         first: tuple[float, int] | None = None
         moved_at, moved = time.monotonic(), -1
         while True:
             async with db.as_user(SERVICE) as conn:
                 change = await model_changes.read_change(conn)
             if change is None:
-                raise ModelNotReadyError("The change was given up meanwhile.")
+                raise ModelNotReadyError("The switch was cancelled meanwhile.")
             now, done = time.monotonic(), change.done + change.refused
             first = first or (now, done)
-            rate = (done - first[1]) / max(now - first[0], _LOOK_S)
+            rate = (done - first[1]) / max(now - first[0], _POLL_S)
             total = max(change.total, done + change.waiting)
-            progress.update(task, completed=done, total=total, rate=f"{rate:.1f} photos/s")
+            progress.update(
+                task, completed=done, total=total, description=f"Photos embedded, {rate:.1f}/s"
+            )
             if change.is_ready or change.state == "active":
                 progress.update(task, completed=total)
                 return
             if done > moved:
                 moved_at, moved = now, done
-            elif now - moved_at > _NOBODY_WORKS_S:
+            elif now - moved_at > _NO_PROGRESS_S:
                 progress.console.print(
-                    "Nothing moves. Is a worker running (`automatch up`), and has it the model's "
-                    "file? Its log says."
+                    "No progress. Is a worker running (`automatch up`), and does it have the "
+                    "model's file? Check its log."
                 )
                 moved_at = now
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
 
 
 async def _status(settings: Settings, *, as_json: bool) -> None:
     async with (
-        operated_database(settings, "worker", name="automatch-models") as db,
+        db_session(settings, "worker", name="automatch-models") as db,
         db.as_user(SERVICE) as conn,
     ):
         model = await model_changes.read_active_model(conn)
         change = await model_changes.read_change(conn)
         refused = await model_changes.list_refused(conn)
     if as_json:
-        told = {
+        result = {
             "model": model,
             "change": asdict(change) if change else None,
-            "refused": [asdict(one) for one in refused],
+            "refused": [asdict(group) for group in refused],
         }
-        typer.echo(json.dumps(told, indent=2, default=str))
+        typer.echo(json.dumps(result, indent=2, default=str))
         return
     typer.echo(f"{model} is in use.")
     if change is not None:
@@ -200,32 +220,36 @@ async def _status(settings: Settings, *, as_json: bool) -> None:
 
 
 async def _rollback(settings: Settings, *, yes: bool) -> None:
-    async with operated_database(settings, "worker", name="automatch-models") as db:
+    async with db_session(settings, "worker", name="automatch-models") as db:
         async with db.as_user(SERVICE) as conn:
             change = await model_changes.read_change(conn)
-        if change is not None and not _agreed(f"Go back to {change.before}?", yes=yes):
+        if change is not None and not _confirmed(f"Go back to {change.before}?", yes=yes):
             return
-        count = await _patiently(db, lambda conn: model_changes.roll_back_change(conn, actor()))
+        count = await _retry_while_busy(
+            db, lambda conn: model_changes.roll_back_change(conn, audit_actor())
+        )
         async with db.as_user(SERVICE) as conn:
             model = await model_changes.read_active_model(conn)
-    typer.echo(f"{model} is in use again; {count} photos that came in since are seen by it now.")
+    typer.echo(f"{model} is in use again; it is embedding {count} photos that were uploaded since.")
 
 
 async def _retire(settings: Settings, *, yes: bool) -> None:
-    async with operated_database(settings, "worker", name="automatch-models") as db:
+    async with db_session(settings, "worker", name="automatch-models") as db:
         async with db.as_user(SERVICE) as conn:
             change = await model_changes.read_change(conn)
         if change is not None:
             gone = change.before if change.state == "active" else change.model
-            if not _agreed(f"Give up {gone} and its embeddings for good?", yes=yes):
+            if not _confirmed(f"Delete the embeddings of {gone}? This cannot be undone.", yes=yes):
                 return
-        gone = await _patiently(db, lambda conn: model_changes.retire_change(conn, actor()))
-    typer.echo(f"{gone} is given up; workers take away the matches that only it found.")
+        gone = await _retry_while_busy(
+            db, lambda conn: model_changes.retire_change(conn, audit_actor())
+        )
+    typer.echo(f"{gone} is retired; workers delete the matches that only it found.")
 
 
-async def _patiently(db: Database, call: Callable[[Connection], Awaitable[T]]) -> T:
-    """Call until nobody is in the way; each try takes its locks at once or not at all."""
-    give_up_at = time.monotonic() + _PATIENCE_S
+async def _retry_while_busy(db: Database, call: Callable[[Connection], Awaitable[T]]) -> T:
+    """Retry *call* while others hold its locks; each try takes them at once or fails."""
+    give_up_at = time.monotonic() + _RETRY_FOR_S
     while True:
         try:
             async with db.as_user(SERVICE) as conn:
@@ -233,13 +257,13 @@ async def _patiently(db: Database, call: Callable[[Connection], Awaitable[T]]) -
         except (DatabaseUnavailableError, ModelNotReadyError):
             if time.monotonic() > give_up_at:
                 raise
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)
 
 
-def _agreed(question: str, *, yes: bool) -> bool:
+def _confirmed(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        typer.echo(f"{question} Say so with --yes.")
+        typer.echo(f"{question} Confirm with --yes.")
         return False
     return typer.confirm(question)

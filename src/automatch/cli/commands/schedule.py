@@ -1,35 +1,30 @@
-"""`automatch schedule`: what runs when, and how often waiting jobs are looked for."""
+"""`automatch schedule`: the cron jobs, and how often they check for pending jobs."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from automatch.cli.commands.run import Home
-from automatch.cli.runtime.db_session import actor, operated_database
-from automatch.cli.runtime.logging_setup import configure_logs
+from automatch.cli.options import Home, Json
+from automatch.cli.output.tables import make_table, stdout_console
+from automatch.cli.runtime.db_session import audit_actor, db_session
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.configuration import SettingsError
 from automatch.errors.request import InputInvalidError
-from automatch.settings import Settings, load_settings
+from automatch.settings import Settings
 from automatch.store import schedule as store
 from automatch.store.database import Connection
 from automatch.store.schedule import ScheduledJob
 from automatch.supabase_compat.cron_expression import EverySeconds, parse_schedule
 
-_WIDE = 160
-_PORT = 8000
+_DEFAULT_PORT = 8000
 _EVERY = re.compile(r"([1-9][0-9]{0,4})(s|m|h)")
 _DAY_H = 24
 
@@ -38,28 +33,31 @@ def schedule(
     *,
     every: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Look for waiting jobs so often: 30s, 1m, 5m, 1h."),
+        typer.Option(metavar="TIME", help="Check for pending jobs this often: 30s, 1m, 5m, 1h."),
     ] = None,
     off: Annotated[
-        bool, typer.Option("--off", help="Look for none; `--every` turns it on again.")
+        bool, typer.Option("--off", help="Disable the check; `--every` enables it again.")
     ] = False,
     rotate_key: Annotated[
         bool,
-        typer.Option("--rotate-key", help="Make a new key for the schedule; the old one is void."),
+        typer.Option(
+            "--rotate-key", help="Create a new key for the schedule and revoke the old one."
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and not a table.")] = False,
+    as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Show the cron jobs and their last runs, or say how often waiting jobs are looked for.
+    """Show the cron jobs and their last runs, or set how often pending jobs are checked.
 
-    Workers start on a photo the moment it is uploaded. The schedule is a second look, for the time
-    when no worker runs.
+    Workers start on a photo the moment it is uploaded. The schedule is a fallback for times when
+    no worker runs.
+
+    Example: `automatch schedule --every 60s`
     """
     if every is not None and off:
         raise InputInvalidError("Give --every or --off, not both.")
     line = None if every is None else cron_line(every)
-    settings = load_settings(home=home)
-    configure_logs(settings)
+    settings = load_settings_and_logging(home=home)
     jobs = asyncio.run(_schedule(settings, line, off=off, rotate_key=rotate_key))
     if as_json:
         rows = [asdict(job) | {"last_run_at": _time(job.last_run_at)} for job in jobs]
@@ -69,10 +67,10 @@ def schedule(
 
 
 def cron_line(every: str) -> str:
-    """Return the schedule of `30s`, `5m` or `1h`, in the form that pg_cron reads as it is meant.
+    """Return the cron line for `30s`, `5m` or `1h`, in the syntax of pg_cron.
 
     Raises:
-        InputInvalidError: cron has no line for it.
+        InputInvalidError: cron cannot express this interval.
     """
     found = _EVERY.fullmatch(every)
     count, unit = (int(found[1]), found[2]) if found else (0, "")
@@ -80,7 +78,7 @@ def cron_line(every: str) -> str:
         count, unit = count // 60, "m"
     if unit == "m" and count % 60 == 0:
         count, unit = count // 60, "h"
-    # A cron line starts anew each hour and each day: 7 minutes would be 7, ..., 56, 60.
+    # Cron counts anew each hour and each day: every 7 minutes would run at :56 and then at :00.
     if unit == "s" and count < 60:
         return f"{count} seconds"
     if unit == "m" and 60 % count == 0:
@@ -97,18 +95,18 @@ def cron_line(every: str) -> str:
 async def _schedule(
     settings: Settings, line: str | None, *, off: bool, rotate_key: bool
 ) -> list[ScheduledJob]:
-    async with operated_database(settings, "owner", name="automatch-schedule-command") as db:
+    async with db_session(settings, "owner", name="automatch-schedule-command") as db:
         async with db.transaction() as conn:
             if not await store.has_cron(conn):
                 raise SettingsError(
-                    "This database has no pg_cron; enable the extensions pg_cron and pg_net in it."
+                    "This database has no pg_cron; enable the extensions pg_cron and pg_net."
                 )
             if rotate_key:
-                await store.rotate_trigger_key(conn, actor())
+                await store.rotate_trigger_key(conn, audit_actor())
             if line is not None:
-                await store.set_schedule(conn, line, await _url(settings, conn), actor())
-            if off and not await store.rest_schedule(conn, actor()):
-                raise InputInvalidError("There is no job process-match-jobs that could rest.")
+                await store.set_schedule(conn, line, await _url(settings, conn), audit_actor())
+            if off and not await store.rest_schedule(conn, audit_actor()):
+                raise InputInvalidError("There is no job process-match-jobs to disable.")
         async with db.transaction() as conn:
             return await store.list_scheduled(conn)
 
@@ -116,8 +114,8 @@ async def _schedule(
 async def _url(settings: Settings, conn: Connection) -> str:
     url = settings.public_url
     if url is None and await store.sends_itself(conn):
-        # A server that listens elsewhere puts this right when it starts.
-        url = settings.local_url(settings.port or _PORT)
+        # A server on another port corrects this when it starts.
+        url = settings.local_url(settings.port or _DEFAULT_PORT)
     if url is None:
         raise SettingsError(
             "pg_net has to reach this server from the database: set AUTOMATCH_PUBLIC_URL."
@@ -126,27 +124,24 @@ async def _url(settings: Settings, conn: Connection) -> str:
 
 
 def _print(jobs: Sequence[ScheduledJob]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("job", "schedule", "next (UTC)", "last (UTC)", "result"):
-        table.add_column(heading, overflow="fold")
-    for job in jobs:
-        # Text, not markup: a schedule or a message may hold square brackets.
-        cells = (
+    rows = (
+        (
             job.name or f"#{job.jobid}",
             job.schedule,
             _next(job) if job.active else "off",
             _time(job.last_run_at) or "-",
             f"{job.last_status}: {job.last_message}" if job.last_status else "-",
         )
-        table.add_row(*(Text(cell) for cell in cells))
-    console.print(table)
+        for job in jobs
+    )
+    columns = ("job", "schedule", "next (UTC)", "last (UTC)", "result")
+    stdout_console().print(make_table(columns, rows))
     for job in jobs:
         if job.is_misread:
             typer.secho(
                 f"{job.name or job.jobid}: pg_cron reads the first five fields of "
-                f"'{job.schedule}' and ignores the last; `automatch schedule --every 30s` writes "
-                "what it understands.",
+                f"'{job.schedule}' and ignores the last; `automatch schedule --every 30s` fixes "
+                "that.",
                 fg=typer.colors.YELLOW,
             )
 

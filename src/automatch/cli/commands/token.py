@@ -1,4 +1,4 @@
-"""`automatch token`: a token for an operator's curl."""
+"""`automatch token`: access tokens and keys for an operator's scripts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from automatch.auth.tokens import Tokens, tokens_from
-from automatch.cli.commands.run import Home
-from automatch.cli.runtime.logging_setup import configure_logs
-from automatch.cli.runtime.running_database import running_database
+from automatch.cli.options import Home
+from automatch.cli.runtime.db_session import ensure_postgres
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import Role
 from automatch.postgres.addresses import database_address
 from automatch.services.accounts import Accounts
-from automatch.settings import Settings, load_settings
+from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
 from automatch.store.database import Database
 
@@ -27,23 +27,27 @@ def token(
     ] = None,
     env: Annotated[
         bool,
-        typer.Option("--env", help="Print what supabase clients need: SUPABASE_URL and its key."),
+        typer.Option("--env", help="Print SUPABASE_URL and its key for Supabase clients."),
     ] = False,
     home: Home = None,
 ) -> None:
-    """Print an access token of a person, or a key of the project."""
-    settings = load_settings(home=home)
-    configure_logs(settings)
-    asked = [email is not None, role not in (None, Role.AUTHENTICATED), env]
-    if asked.count(True) != 1:
-        raise InputInvalidError("Name --email, --env, or --role anon or service_role.")
+    """Print an access token of a person, or a key of the project.
+
+    Example: `automatch token --email linh@example.org`
+    """
+    settings = load_settings_and_logging(home=home)
+    choices = [email is not None, role not in (None, Role.AUTHENTICATED), env]
+    if choices.count(True) != 1:
+        raise InputInvalidError("Give --email, --env, or --role anon or service_role.")
     if email is not None:
         typer.echo(asyncio.run(_token_of(settings, email)))
         return
     secrets = load_or_create(settings.home)
     key = Tokens(secrets.jwt_secret, settings.auth).issue_key(role or Role.ANON)
     if env and not (settings.port or settings.public_url):
-        raise InputInvalidError("The port is 0: name the one that the server took, AUTOMATCH_PORT.")
+        raise InputInvalidError(
+            "The port is 0; set AUTOMATCH_PORT to the one that the server uses."
+        )
     if env:
         typer.echo(f"SUPABASE_URL={settings.server_url()}")
         typer.echo(f"SUPABASE_ANON_KEY={key}")
@@ -54,7 +58,7 @@ def token(
 async def _token_of(settings: Settings, email: str) -> str:
     secrets = load_or_create(settings.home)
     async with (
-        running_database(settings, secrets),
+        ensure_postgres(settings, secrets),
         Database(
             database_address(settings, secrets, "api"), settings.pool, name="automatch-token"
         ) as db,

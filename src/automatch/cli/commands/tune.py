@@ -1,4 +1,4 @@
-"""`automatch tune`: how large groups are searched, how well, and what to do about it."""
+"""`automatch tune`: how large groups are searched, with latency and recall."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from automatch.cli.commands.run import Home
-from automatch.cli.commands.threshold import Preview, Rerun, threshold
-from automatch.cli.runtime.logging_setup import configure_logs
-from automatch.cli.runtime.running_database import running_database
+from automatch.cli.commands.threshold import threshold
+from automatch.cli.options import Home, Json, Preview, Rerun
+from automatch.cli.runtime.db_session import ensure_postgres
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
 from automatch.postgres.addresses import database_address
-from automatch.settings import Settings, load_settings
+from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
 from automatch.store import tune as store
 from automatch.store.database import Connection
@@ -28,44 +28,50 @@ _SAMPLES = 30
 def tune(
     *,
     home: Home = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    limit: Annotated[int, typer.Option(help="Groups to show, the largest first.")] = 20,
+    as_json: Json = False,
+    limit: Annotated[int, typer.Option(help="Number of groups to show, largest first.")] = 20,
     build: Annotated[
-        bool, typer.Option("--build", help="Make and drop indexes of groups as the settings say.")
+        bool,
+        typer.Option("--build", help="Create and drop the indexes of groups as the settings say."),
     ] = False,
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="Put the rows of each group together; off-peak.")
+        bool,
+        typer.Option(
+            "--cluster", help="Store the rows of each group together; locks, so run it off-peak."
+        ),
     ] = False,
     however_long: Annotated[
-        bool, typer.Option("--however-long", help="With --cluster: large partitions too.")
+        bool, typer.Option("--however-long", help="With --cluster: include large partitions.")
     ] = False,
     index_from: Annotated[
-        int | None, typer.Option(help="Faces from which a group gets an index.")
+        int | None, typer.Option(help="Number of faces at which a group gets an index.")
     ] = None,
     index_until: Annotated[
-        int | None, typer.Option(help="Faces below which a group loses it.")
+        int | None, typer.Option(help="Number of faces below which a group loses its index.")
     ] = None,
-    most_indexes: Annotated[int | None, typer.Option(help="Indexes at most.")] = None,
-    m: Annotated[int | None, typer.Option(help="Links a face has in an index.")] = None,
+    most_indexes: Annotated[int | None, typer.Option(help="Maximum number of indexes.")] = None,
+    m: Annotated[int | None, typer.Option(help="HNSW parameter m of new indexes.")] = None,
     ef_construction: Annotated[
-        int | None, typer.Option(help="Faces looked at for each that is put in.")
+        int | None, typer.Option(help="HNSW parameter ef_construction of new indexes.")
     ] = None,
     ef_search: Annotated[
-        int | None, typer.Option(help="Faces collected by a search of an index.")
+        int | None, typer.Option(help="HNSW parameter ef_search of searches.")
     ] = None,
     audit_one_in: Annotated[
-        int | None, typer.Option(help="One search in so many is made again by brute force.")
+        int | None, typer.Option(help="Verify one search in N by brute force.")
     ] = None,
     similarity: Annotated[
         float | None,
-        typer.Option("--threshold", help="The same as `automatch threshold SIMILARITY`."),
+        typer.Option("--threshold", help="Same as `automatch threshold SIMILARITY`."),
     ] = None,
     preview: Preview = False,
     rerun: Rerun = False,
 ) -> None:
-    """Show how groups are searched, how fast and how well; change it.
+    """Show how each group is searched, with latency and recall; change the search settings.
 
-    With --threshold it is `automatch threshold`: from which similarity on two people match.
+    With --threshold it is `automatch threshold`: the minimum similarity at which people match.
+
+    Example: `automatch tune --index-from 50000 --build`
     """
     changes = {
         "index_from": index_from,
@@ -78,17 +84,16 @@ def tune(
     }
     if similarity is not None:
         if build or cluster or any(value is not None for value in changes.values()):
-            raise InputInvalidError("--threshold changes nothing else; leave the rest out.")
+            raise InputInvalidError("--threshold cannot be combined with search settings.")
         threshold(value=similarity, preview=preview, rerun=rerun, as_json=as_json, home=home)
         return
     if preview or rerun:
-        raise InputInvalidError("--preview and --rerun go with --threshold.")
-    settings = load_settings(home=home)
-    configure_logs(settings)
-    shown = asyncio.run(
+        raise InputInvalidError("--preview and --rerun need --threshold.")
+    settings = load_settings_and_logging(home=home)
+    report = asyncio.run(
         _tune(settings, changes, limit, build=build, cluster=cluster, however_long=however_long)
     )
-    typer.echo(json.dumps(shown, indent=2) if as_json else _as_text(shown))
+    typer.echo(json.dumps(report, indent=2) if as_json else _as_text(report))
 
 
 async def _tune(
@@ -103,28 +108,28 @@ async def _tune(
     secrets = load_or_create(settings.home)
     address = database_address(settings, secrets, "owner")
     async with (
-        running_database(settings, secrets),
+        ensure_postgres(settings, secrets),
         store.owner_connection(address) as conn,
         store.owner_connection(address) as watcher,
     ):
         if any(value is not None for value in changes.values()):
             await store.change_search_settings(conn, **changes)
-        in_force = await store.read_search_settings(conn)
+        search_settings = await store.read_search_settings(conn)
         if build:
-            await _build(conn, watcher, in_force)
+            await _build(conn, watcher, search_settings)
         if cluster:
-            async for partition, fate in store.put_in_order(conn, however_long=however_long):
-                typer.echo(f"{partition} {fate}", err=True)
+            async for partition, outcome in store.put_in_order(conn, however_long=however_long):
+                typer.echo(f"{partition} {outcome}", err=True)
         groups = [await _measured(conn, group) for group in await store.list_groups(conn, limit)]
-        return {"settings": asdict(in_force), "groups": groups}
+        return {"settings": asdict(search_settings), "groups": groups}
 
 
 async def _build(conn: Connection, watcher: Connection, settings: SearchSettings) -> None:
-    """Drop what is too small or was left unfinished, then build for the largest."""
+    """Drop indexes of small groups and outdated ones, then build those of the largest groups."""
     indexes = await store.list_indexes(conn)
     for index in indexes:
-        made_otherwise = (index.m, index.ef_construction) != (settings.m, settings.ef_construction)
-        if index.faces < settings.index_until or not index.ready or made_otherwise:
+        is_outdated = (index.m, index.ef_construction) != (settings.m, settings.ef_construction)
+        if index.faces < settings.index_until or not index.ready or is_outdated:
             await store.drop_index(conn, index.index_name)
             typer.echo(f"dropped the index of {index.school}, {index.gender}", err=True)
     kept = {(index.school, index.gender) for index in await store.list_indexes(conn)}
@@ -134,19 +139,19 @@ async def _build(conn: Connection, watcher: Connection, settings: SearchSettings
             continue
         name = f"{group.school}, {group.gender}, {group.faces} faces"
         typer.echo(f"building the index of {name}", err=True)
-        await store.build_index(conn, watcher, *key, on_progress=_say)
+        await store.build_index(conn, watcher, *key, on_progress=_print_progress)
         kept.add(key)
 
 
-def _say(phase: str, share: float) -> None:
+def _print_progress(phase: str, share: float) -> None:
     typer.echo(f"  {phase}: {share:.0%}", err=True)
 
 
 async def _measured(conn: Connection, group: SearchGroup) -> dict[str, Any]:
     times = await store.time_searches(conn, group.school, group.gender, _SAMPLES)
-    # The first search of a connection makes its plan.
-    of_interest = times[1:] or times
-    p50, p99 = np.percentile(of_interest, [50, 99]) * 1000 if times else (None, None)
+    # The first search of a connection includes its planning.
+    planned = times[1:] or times
+    p50, p99 = np.percentile(planned, [50, 99]) * 1000 if times else (None, None)
     return {
         "school": group.school,
         "gender": group.gender,
@@ -160,11 +165,11 @@ async def _measured(conn: Connection, group: SearchGroup) -> dict[str, Any]:
     }
 
 
-def _as_text(shown: dict[str, Any]) -> str:
-    head = list(shown["groups"][0]) if shown["groups"] else []
+def _as_text(report: dict[str, Any]) -> str:
+    head = list(report["groups"][0]) if report["groups"] else []
     rows = [head] + [
         ["" if value is None else str(value) for value in group.values()]
-        for group in shown["groups"]
+        for group in report["groups"]
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = [
@@ -172,5 +177,5 @@ def _as_text(shown: dict[str, Any]) -> str:
         for row in rows
         if row
     ]
-    settings = ", ".join(f"{name} {value}" for name, value in shown["settings"].items())
+    settings = ", ".join(f"{name} {value}" for name, value in report["settings"].items())
     return "\n".join([*(lines or ["No face can be found yet."]), "", settings])

@@ -1,4 +1,4 @@
-"""`automatch verify`: the guide's success criteria, end to end, on a live installation."""
+"""`automatch verify`: the smoke test, by the guide's success criteria."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import httpx2
 import typer
 
 from automatch.auth.tokens import Tokens
-from automatch.cli.commands.run import Home
-from automatch.cli.runtime.logging_setup import configure_logs
+from automatch.cli.options import Home, Json, ServerUrl
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.demo.portraits import read_similar_pair
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import Role
 from automatch.ops.smoke_test.criteria import Outcome, Verdict
-from automatch.ops.smoke_test.criteria import verify as try_all
+from automatch.ops.smoke_test.criteria import verify as run_smoke_test
 from automatch.ops.smoke_test.live_server import LiveServer
-from automatch.settings import Settings, load_settings
+from automatch.settings import Settings
 from automatch.settings.secrets import read
 
 _MARKS = {
@@ -36,73 +36,71 @@ _INTERRUPTED = 130
 def verify(
     *,
     home: Home = None,
-    url: Annotated[
-        str | None,
-        typer.Option(help="Where the web server answers, if not where the settings say."),
-    ] = None,
+    url: ServerUrl = None,
     key_file: Annotated[
         str | None,
         typer.Option(
-            help="File with the service_role key, or - for stdin; left out, it is made from the "
+            help="File with the service_role key, or - for stdin. Default: created from the "
             "secrets of this machine."
         ),
     ] = None,
-    within: Annotated[
-        float, typer.Option(min=1, max=600, help="Seconds that a job may take.")
-    ] = 60,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and not a list.")] = False,
+    within: Annotated[float, typer.Option(min=1, max=600, help="Maximum seconds for a job.")] = 60,
+    as_json: Json = False,
 ) -> None:
-    """Try the whole way with two throw-away people: upload, job, matches, live feed.
+    """Run a smoke test with two temporary people: upload, job, matches, live feed.
 
-    They are drawn, have a school of their own that nobody else can be in or see, and are erased
-    afterwards whatever happens. Exit code 0: every criterion is met; 1: one is not.
+    Their faces are drawn, their school is their own and invisible to everyone else, and they are
+    deleted afterwards in any case. Exit code 0: every criterion is met; 1: at least one is not.
+
+    Example: `automatch verify --within 10`
     """
-    settings = load_settings(home=home)
-    configure_logs(settings)
+    settings = load_settings_and_logging(home=home)
     key = _service_key(settings, key_file)
     address = (url or settings.server_url()).rstrip("/")
     verdicts: list[Verdict] = []
 
-    def tell(verdict: Verdict) -> None:
+    def report(verdict: Verdict) -> None:
         verdicts.append(verdict)
         if not as_json:
             _show(verdict)
 
-    whole = asyncio.run(_verify(address, key, within, tell))
+    finished = asyncio.run(_verify(address, key, within, report))
     if as_json:
-        typer.echo(json.dumps(_told(address, verdicts), indent=2))
-    if not whole:
-        typer.echo("Stopped before the end.", err=True)
+        typer.echo(json.dumps(_as_json(address, verdicts), indent=2))
+    if not finished:
+        typer.echo("Interrupted.", err=True)
         raise typer.Exit(_INTERRUPTED)
-    raise typer.Exit(any(one.outcome is not Outcome.MET for one in verdicts))
+    raise typer.Exit(any(verdict.outcome is not Outcome.MET for verdict in verdicts))
 
 
-async def _verify(address: str, key: str, within_s: float, tell: Callable[[Verdict], None]) -> bool:
-    """Tell the verdicts; False when a signal cut it short."""
+async def _verify(
+    address: str, key: str, within_s: float, report: Callable[[Verdict], None]
+) -> bool:
+    """Report the verdicts; return False when a signal interrupted the test."""
     photos = await asyncio.to_thread(read_similar_pair)
     async with httpx2.AsyncClient(base_url=address) as client:
-        trying = asyncio.create_task(
-            try_all(LiveServer(client, key), photos, tell, within_s=within_s)
+        running = asyncio.create_task(
+            run_smoke_test(LiveServer(client, key), photos, report, within_s=within_s)
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _cancel_once, trying)
+            loop.add_signal_handler(number, _cancel_once, running)
         try:
-            await trying
+            await running
         except asyncio.CancelledError:
             return False
     return True
 
 
 def _cancel_once(task: asyncio.Task[None]) -> None:
-    # The two are erased on the way out, which a second signal must not stop.
+    # The two people are deleted on the way out, which a second signal must not interrupt.
     if not task.cancelling():
         task.cancel()
 
 
 def _show(verdict: Verdict) -> None:
     mark, colour = _MARKS[verdict.outcome]
-    typer.echo(f"{typer.style(mark, fg=colour)} {verdict.criterion.value}: {verdict.says}")
+    typer.echo(f"{typer.style(mark, fg=colour)} {verdict.criterion.value}: {verdict.message}")
 
 
 def _service_key(settings: Settings, key_file: str | None) -> str:
@@ -113,24 +111,24 @@ def _service_key(settings: Settings, key_file: str | None) -> str:
     try:
         text = sys.stdin.read() if key_file == "-" else Path(key_file).read_text("utf-8")
     except (OSError, UnicodeError) as exc:
-        raise InputInvalidError(f"The key in {key_file} cannot be read.") from exc
+        raise InputInvalidError(f"Cannot read the key in {key_file}.") from exc
     key = text.strip()
     if not key or not key.isascii() or len(key.split()) != 1:
-        raise InputInvalidError(f"{key_file} does not hold one key.")
+        raise InputInvalidError(f"{key_file} must hold exactly one key.")
     return key
 
 
-def _told(address: str, verdicts: list[Verdict]) -> dict[str, object]:
+def _as_json(address: str, verdicts: list[Verdict]) -> dict[str, object]:
     return {
         "url": address,
-        "met": bool(verdicts) and all(one.outcome is Outcome.MET for one in verdicts),
+        "met": bool(verdicts) and all(verdict.outcome is Outcome.MET for verdict in verdicts),
         "criteria": [
             {
-                "criterion": one.criterion.value,
-                "outcome": one.outcome.value,
-                "says": one.says,
-                "took_ms": None if one.took_ms is None else round(one.took_ms, 1),
+                "criterion": verdict.criterion.value,
+                "outcome": verdict.outcome.value,
+                "message": verdict.message,
+                "took_ms": None if verdict.took_ms is None else round(verdict.took_ms, 1),
             }
-            for one in verdicts
+            for verdict in verdicts
         ],
     }

@@ -1,4 +1,4 @@
-"""The distances of strangers as a picture: for a terminal, and as an SVG drawn by hand."""
+"""Histogram of the distances of strangers: for a terminal, and as SVG."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from automatch.search import SimilarityScale
 
 _ROWS = 20
-_BAR = 40
-"""Longest bar, in characters."""
+_MAX_BAR_CHARS = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 _WIDTH, _HEIGHT = 720, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 60, 50, 50
-_BARS = 60
+_SVG_BARS = 60
 
 
 def histogram_lines(distances: npt.NDArray[np.float64], scale: SimilarityScale) -> list[str]:
@@ -35,8 +34,8 @@ def histogram_lines(distances: npt.NDArray[np.float64], scale: SimilarityScale) 
 
 
 def _bar(part: float) -> str:
-    whole, eighths = divmod(round(part * _BAR * 8), 8)
-    # The tail is what matters, and there one pair in a thousand would leave no trace.
+    whole, eighths = divmod(round(part * _MAX_BAR_CHARS * 8), 8)
+    # Every bar is at least one eighth wide: the tail matters, and its bars are very short.
     return "█" * whole + _EIGHTHS[eighths].strip() or ("▏" if part > 0 else "")
 
 
@@ -46,11 +45,11 @@ def histogram_svg(
     rates: Mapping[float, float],
     title: str,
 ) -> str:
-    """Return an SVG document: pairs by distance as bars, the similarity as a curve over them.
+    """Return an SVG document: pairs by distance as bars, and the similarity as a curve.
 
-    A line marks where each similarity of *rates* lies, with the part of the pairs that reaches it.
+    A line marks each similarity of *rates*, with the share of the pairs that reaches it.
     """
-    counts, edges = np.histogram(distances, bins=_BARS)
+    counts, edges = np.histogram(distances, bins=_SVG_BARS)
     near = min(float(edges[0]), scale.distance(max(rates))) - 2 * scale.width
     far, most = float(edges[-1]), max(int(counts.max()), 1)
 

@@ -1,22 +1,20 @@
-"""What the doctor found, as a person reads it on a terminal."""
+"""The table of the doctor's results."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from automatch.cli.output.tables import printable, stdout_console
 from automatch.ops.doctor.check import CheckResult, Health
 
-_WIDE = 200
-"""Columns where there is no terminal: nothing is cut off for whoever reads a pipe."""
-_MANY = 5
-"""So many checks that one reason keeps from looking are one line."""
+_COLLAPSE_FROM = 5
+"""This many checks that are skipped for the same reason are shown as one line."""
 _STYLES = {
     Health.OK: "green",
     Health.WARN: "yellow",
@@ -25,46 +23,38 @@ _STYLES = {
 }
 
 
-def print_examined(examined: Sequence[CheckResult]) -> None:
-    """Print a line a check, and below it what to do."""
+def print_results(results: Sequence[CheckResult]) -> None:
+    """Print one line per check, and below it how to fix the problem."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("check", no_wrap=True)
-    table.add_column("found", overflow="fold")
-    unseen = Counter(one.result.says for one in examined if one.result.health is Health.SKIPPED)
-    for one in examined:
-        result = one.result
-        if result.health is Health.SKIPPED and unseen[result.says] >= _MANY:
+    table.add_column("result", overflow="fold")
+    skipped = Counter(
+        checked.result.message for checked in results if checked.result.health is Health.SKIPPED
+    )
+    for checked in results:
+        result = checked.result
+        if result.health is Health.SKIPPED and skipped[result.message] >= _COLLAPSE_FROM:
             continue
-        # Names of tables, schools and folders are what people typed: no markup.
-        lines = [Text(_plain(result.says))]
+        lines = [Text(printable(result.message))]
         if result.fix is not None and result.health is not Health.OK:
-            lines.append(Text(f"-> {_plain(result.fix)}", style="cyan"))
-        table.add_row(
-            Text(result.health.value, style=_STYLES[result.health]),
-            Text(one.check.name),
-            Group(*lines),
-        )
-    for reason, count in unseen.items():
-        if count >= _MANY:
-            table.add_row(
-                Text(Health.SKIPPED.value, style=_STYLES[Health.SKIPPED]),
-                Text(f"{count} checks"),
-                Text(_plain(reason)),
-            )
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+            lines.append(Text(f"-> {printable(result.fix)}", style="cyan"))
+        table.add_row(_health(result.health), Text(checked.check.name), Group(*lines))
+    for reason, count in skipped.items():
+        if count >= _COLLAPSE_FROM:
+            table.add_row(_health(Health.SKIPPED), Text(f"{count} checks"), Text(printable(reason)))
+    console = stdout_console()
     console.print(table)
-    console.print(Text(_summary(examined)))
+    console.print(_summary(results))
 
 
-def _summary(examined: Sequence[CheckResult]) -> str:
-    counts = Counter(one.result.health for one in examined)
-    told = ", ".join(f"{counts[health]} {health.value}" for health in Health if counts[health])
-    repairable = sum(one.result.repair is not None for one in examined)
-    hint = f" `automatch doctor --fix` puts {repairable} right." if repairable else ""
-    return f"{len(examined)} checks: {told}.{hint}"
+def _health(health: Health) -> Text:
+    return Text(health.value, style=_STYLES[health])
 
 
-def _plain(text: str) -> str:
-    # What would move the cursor of a terminal.
-    return "".join(char if char.isprintable() else "?" for char in text)
+def _summary(results: Sequence[CheckResult]) -> str:
+    counts = Counter(checked.result.health for checked in results)
+    by_health = ", ".join(f"{counts[health]} {health.value}" for health in Health if counts[health])
+    repairable = sum(checked.result.repair is not None for checked in results)
+    hint = f" `automatch doctor --fix` can repair {repairable}." if repairable else ""
+    return f"{len(results)} checks: {by_health}.{hint}"

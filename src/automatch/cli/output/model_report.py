@@ -1,4 +1,4 @@
-"""What a change of the model is told as on a terminal."""
+"""A switch of the model, in sentences."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from automatch.model.embedding_models import ModelChange, ModelComparison, Refus
 
 
 def sentence(change: ModelChange) -> str:
-    """Return how far a change is, and what may follow."""
+    """Return the progress of a switch, and what can be done next."""
     if change.state == "active":
-        return f"{change.before} is kept: `automatch models rollback`, or `retire` to give it up."
+        return f"{change.before} is kept: `automatch models rollback`, or `retire` to delete it."
     if change.state == "rolled_back":
         return f"{change.model} was in use and is kept: `automatch models use {change.model}`."
     if change.is_ready:
-        return f"{change.model} has seen every photo: `automatch models use {change.model}`."
+        return f"{change.model} has embedded every photo: `automatch models use {change.model}`."
     return (
-        f"{change.model} is being prepared: {change.done} photos of {change.total} seen, "
+        f"{change.model} is being prepared: {change.done} of {change.total} photos embedded, "
         f"{change.refused} refused."
     )
 
 
 def print_refused(refused: list[RefusedPhotos]) -> None:
-    for one in refused:
-        faces = ", ".join(str(face) for face in one.examples)
-        typer.echo(f"Not seen, {one.code}: {one.faces} photos ({one.message}) such as {faces}")
+    for group in refused:
+        faces = ", ".join(str(face) for face in group.examples)
+        typer.echo(f"Refused, {group.code}: {group.faces} photos ({group.message}), e.g. {faces}")
 
 
-def print_comparison(told: ModelComparison) -> None:
-    gone, come = told.matches_before - told.in_both, told.matches_after - told.in_both
+def print_comparison(comparison: ModelComparison) -> None:
+    lost = comparison.matches_before - comparison.in_both
+    gained = comparison.matches_after - comparison.in_both
     typer.echo(
-        f"By {told.photos} photos: {told.matches_before} matches now, {told.matches_after} with "
-        f"the new model; {told.in_both} in both, {gone} go, {come} come. Without any: "
-        f"{told.without_before} now, {told.without_after} then."
+        f"In a sample of {comparison.photos} photos: {comparison.matches_before} matches now, "
+        f"{comparison.matches_after} with the new model; {comparison.in_both} in both, {lost} "
+        f"lost, {gained} gained. Photos without a match: {comparison.without_before} now, "
+        f"{comparison.without_after} then."
     )
-    for example in told.examples:
-        what = "goes" if example["after"] is None else "comes"
+    for example in comparison.examples:
+        change = "lost" if example["after"] is None else "gained"
         similarity = example["before"] if example["after"] is None else example["after"]
-        typer.echo(f"  {what} {similarity:.2f}  {example['face_id']}  {example['other_face_id']}")
+        typer.echo(f"  {change} {similarity:.2f}  {example['face_id']}  {example['other_face_id']}")

@@ -1,132 +1,98 @@
-"""Statistics as a person reads them on a terminal."""
+"""Tables of the statistics."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from datetime import UTC, datetime
-
-from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from automatch.store.stats import Rate, RecentJob, Scheduled, Statistics
-
-_WIDE = 160
-
-
-def console() -> Console:
-    """Return where tables go; nothing is cut off for whoever reads a pipe."""
-    return Console(
-        markup=False,
-        highlight=False,
-        emoji=False,
-        width=None if sys.stdout.isatty() else _WIDE,
-    )
+from automatch.cli.output.tables import make_table, seconds, utc
+from automatch.store.stats import Statistics
 
 
-def as_tables(shown: Statistics) -> Group:
-    """Return everything, one table below the other; what has no rows is left out."""
+def as_tables(stats: Statistics) -> Group:
+    """Return all statistics, one table below the other; empty tables are left out."""
+    rate = stats.rate
     tables = [
-        _glance(shown),
-        _table(
-            ("status", "jobs", "average to the end, s"),
-            ((row.status.value, row.count, _seconds(row.avg_seconds)) for row in shown.statuses),
+        _summary(stats),
+        make_table(
+            ("status", "jobs", "average duration, s"),
+            ((row.status.value, row.count, seconds(row.avg_seconds)) for row in stats.statuses),
         ),
-        _rate(shown.rate),
-        _table(
-            ("recent job", "status", "attempts", "created (UTC)", "took, s", "why"),
-            (_job(job) for job in shown.recent),
+        make_table(
+            ("in the last", "queued", "ended"),
+            (
+                ("minute", rate.queued_minute, rate.ended_minute),
+                ("hour", rate.queued_hour, rate.ended_hour),
+                ("day", rate.queued_day, rate.ended_day),
+            ),
         ),
-        _table(
-            ("failed because of", "jobs", "last (UTC)"),
-            ((one.code, one.jobs, _time(one.last_at)) for one in shown.failed),
+        make_table(
+            ("recent job", "status", "attempts", "created (UTC)", "took, s", "error"),
+            (
+                (
+                    job.id,
+                    job.status,
+                    job.attempts,
+                    utc(job.created_at),
+                    seconds(job.took_s),
+                    job.code or "",
+                )
+                for job in stats.recent
+            ),
         ),
-        *_schedule(shown),
+        make_table(
+            ("failed with", "jobs", "last (UTC)"),
+            ((failure.code, failure.jobs, utc(failure.last_at)) for failure in stats.failed),
+        ),
+        *_schedule(stats),
     ]
-    return Group(*(one for one in tables if isinstance(one, Text) or one.row_count))
+    return Group(*(table for table in tables if isinstance(table, Text) or table.row_count))
 
 
-def _glance(shown: Statistics) -> Table:
-    queue, times = shown.queue, shown.times
+def _summary(stats: Statistics) -> Table:
+    queue, times = stats.queue, stats.times
     rows = {
         "queue": "paused" if queue.paused else "open",
-        "workers connected": shown.workers,
-        "jobs that wait": queue.waiting,
-        "jobs worked on": queue.processing,
-        "oldest waits, s": _seconds(queue.oldest_waiting_s),
-        "upload to end, average s": _seconds(times.average_s),
-        "half / 95 / 99 of 100 within, s": " / ".join(
-            _seconds(value) for value in (times.p50_s, times.p95_s, times.p99_s)
+        "workers connected": stats.workers,
+        "jobs waiting": queue.waiting,
+        "jobs processing": queue.processing,
+        "oldest waiting, s": seconds(queue.oldest_waiting_s),
+        "upload to end, average s": seconds(times.average_s),
+        "p50 / p95 / p99, s": " / ".join(
+            seconds(value) for value in (times.p50_s, times.p95_s, times.p99_s)
         ),
     }
-    return _table(("", ""), rows.items(), header=False)
+    return make_table(("", ""), rows.items(), header=False)
 
 
-def _rate(rate: Rate) -> Table:
-    return _table(
-        ("in the last", "queued", "ended"),
-        (
-            ("minute", rate.queued_minute, rate.ended_minute),
-            ("hour", rate.queued_hour, rate.ended_hour),
-            ("day", rate.queued_day, rate.ended_day),
-        ),
-    )
-
-
-def _schedule(shown: Statistics) -> list[Table | Text]:
-    if shown.schedule is None:
-        return [Text("Nothing is scheduled: pg_cron is not installed, and not needed.")]
+def _schedule(stats: Statistics) -> list[Table | Text]:
+    if stats.schedule is None:
+        return [Text("No cron schedule: pg_cron is not installed, and not needed.")]
     return [
-        _table(
+        make_table(
             ("scheduled", "when", "active", "last run (UTC)"),
-            (_entry(one) for one in shown.schedule),
+            (
+                (
+                    entry.name,
+                    entry.schedule,
+                    "yes" if entry.active else "no",
+                    utc(entry.last_run_at),
+                )
+                for entry in stats.schedule
+            ),
         ),
-        _table(
+        make_table(
             ("run of", "status", "started (UTC)", "took, s", "message"),
             (
                 (
                     run.name,
                     run.status or "",
-                    _time(run.started_at),
-                    _seconds(run.took_s),
+                    utc(run.started_at),
+                    seconds(run.took_s),
                     run.message or "",
                 )
-                for run in shown.runs
+                for run in stats.runs
             ),
         ),
     ]
-
-
-def _job(job: RecentJob) -> tuple[object, ...]:
-    created = _time(job.created_at)
-    return job.id, job.status, job.attempts, created, _seconds(job.took_s), job.code or ""
-
-
-def _entry(one: Scheduled) -> tuple[object, ...]:
-    return one.name, one.schedule, "yes" if one.active else "no", _time(one.last_run_at)
-
-
-def _table(
-    head: tuple[str, ...], rows: Iterable[tuple[object, ...]], *, header: bool = True
-) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_header=header, pad_edge=False)
-    for column in head:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(_plain(str(cell)) for cell in row))
-    return table
-
-
-def _plain(text: str) -> str:
-    # What would move the cursor of a terminal.
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
-def _time(moment: datetime | None) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if moment else "-"
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

@@ -1,8 +1,9 @@
-"""What an operator's command works with: a database that is up, and a name for the audit log."""
+"""A database session for a command, and the name under which the audit log knows the operator."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,55 +11,74 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from automatch.cli.runtime.logging_setup import configure_logs
-from automatch.cli.runtime.running_database import running_database
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
+from automatch.errors.configuration import InstanceRunningError
 from automatch.errors.store import MigrationError
 from automatch.postgres.addresses import Role, database_address
-from automatch.settings import Settings, load_settings
-from automatch.settings.secrets import load_or_create
+from automatch.postgres.embedded import EmbeddedPostgres
+from automatch.settings import Settings
+from automatch.settings.secrets import Secrets, load_or_create
 from automatch.store.database import Connection, Database
-from automatch.store.migrate import pending
+from automatch.store.migrate import migrate, pending
 
 _T = TypeVar("_T")
 
 
-def operate(home: Path | None, act: Callable[[Connection], Awaitable[_T]], *, name: str) -> _T:
-    """Do one thing to the database with the rights of the server; the whole of most commands.
+def run_in_db_session(
+    home: Path | None, act: Callable[[Connection], Awaitable[_T]], *, name: str
+) -> _T:
+    """Run *act* on one connection with the rights of the server; all that most commands do.
 
-    Raises: see `operated_database`.
+    Raises: see `db_session`.
     """
-    settings = load_settings(home=home)
-    configure_logs(settings)
+    settings = load_settings_and_logging(home=home)
 
     async def connected() -> _T:
-        async with operated_database(settings, "api", name=name) as db, db.connection() as conn:
+        async with db_session(settings, "api", name=name) as db, db.connection() as conn:
             return await act(conn)
 
     return asyncio.run(connected())
 
 
 @asynccontextmanager
-async def operated_database(
-    settings: Settings, role: Role, *, name: str
-) -> AsyncIterator[Database]:
-    """Give the database as the login of the server or of the workers.
+async def db_session(settings: Settings, role: Role, *, name: str) -> AsyncIterator[Database]:
+    """Open the database with the login of *role*, starting the embedded Postgres if necessary.
 
     Raises:
-        MigrationError: it is not of this version; a command that only looks migrates nothing.
+        MigrationError: its schema is of another version; most commands do not migrate.
     """
     secrets = load_or_create(settings.home)
-    async with running_database(settings, secrets):
-        # Without its logins and functions a command would fail in a way that says nothing.
+    async with ensure_postgres(settings, secrets):
+        # On an older schema a command would fail with an error that does not name the cause.
         if await pending(database_address(settings, secrets, "owner")):
-            raise MigrationError("The database is not of this version; run `automatch migrate`.")
+            raise MigrationError("The database schema is not up to date; run `automatch migrate`.")
         async with Database(
             database_address(settings, secrets, role), settings.pool, name=name
         ) as db:
             yield db
 
 
-def actor() -> str:
-    """Return who the audit log is told is at the keyboard."""
+@asynccontextmanager
+async def ensure_postgres(settings: Settings, secrets: Secrets) -> AsyncIterator[None]:
+    """Run the embedded Postgres during the block, unless it runs already or another is used."""
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.database_url is None:
+            with contextlib.suppress(InstanceRunningError):
+                await stack.enter_async_context(EmbeddedPostgres(settings, secrets))
+        yield
+
+
+async def migrate_database(settings: Settings, secrets: Secrets) -> list[str]:
+    """Migrate the database to this version; return the versions applied."""
+    return await migrate(
+        database_address(settings, secrets, "owner"),
+        api_password=secrets.api_password,
+        worker_password=secrets.worker_password,
+    )
+
+
+def audit_actor() -> str:
+    """Return the operator's name for the audit log: `cli:` and the user of the operating system."""
     uid = os.getuid()
     try:
         return f"cli:{pwd.getpwuid(uid).pw_name}"

@@ -1,7 +1,7 @@
-"""Logging of a process: structured, to stderr, without anybody's data.
+"""Logging of a process: structured, to stderr, without personal data.
 
-What libraries log goes the same way, its first line. Their tracebacks do not: the message of an
-exception may quote a row or a photo, so its kind and place are all that is kept.
+Of a library's log message only the first line is kept, and of an exception only its type and the
+place where it was raised: an exception's message may quote a database row or a photo.
 """
 
 from __future__ import annotations
@@ -13,17 +13,26 @@ from pathlib import Path
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from automatch.settings import Settings
+from automatch.settings import Settings, load_settings
 
 
-def configure_logs(settings: Settings) -> None:
+def load_settings_and_logging(
+    *, home: Path | None = None, host: str | None = None, port: int | None = None
+) -> Settings:
+    """Return the settings, and set up the logging of this process by them: a command's start."""
+    settings = load_settings(home=home, host=host, port=port)
+    configure_logging(settings)
+    return settings
+
+
+def configure_logging(settings: Settings) -> None:
     """Set up structlog and the standard library's logging for this process."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _name_exception,
+        _summarize_exception,
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
@@ -39,20 +48,20 @@ def configure_logs(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[_cut_to_a_line, *shared],
+            foreign_pre_chain=[_keep_first_line, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
 
 
-def _cut_to_a_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    # asyncio goes on with the task that failed, and its exception word for word.
+def _keep_first_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    # asyncio's further lines show the task that failed, with its exception's message.
     event["event"] = str(event["event"]).partition("\n")[0]
     return event
 
 
-def _name_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _summarize_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     info = event.pop("exc_info", None)
     exc = info[1] if isinstance(info, tuple) else sys.exception() if info is True else info
     if isinstance(exc, BaseException):

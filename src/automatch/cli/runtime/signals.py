@@ -1,4 +1,4 @@
-"""How a process is told to stop: the first signal asks for order, the second for haste."""
+"""Shutdown by signals: the first requests a graceful shutdown, the second forces it."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
-class Stopping:
-    """What the signals of this process have asked for so far."""
+class Shutdown:
+    """What the signals of this process have requested so far."""
 
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+    requested: asyncio.Event = field(default_factory=asyncio.Event)
+    forced: asyncio.Event = field(default_factory=asyncio.Event)
 
     def on_signal(self) -> None:
-        """Stop; at once when it was asked for before."""
-        if self.asked.is_set():
-            self.hurried.set()
+        """Request a shutdown, or force it if it was requested before."""
+        if self.requested.is_set():
+            self.forced.set()
             return
-        self.asked.set()
+        self.requested.set()
         typer.echo("Stopping; a second signal stops at once.", err=True)
 
-    async def hasten(self, work: asyncio.Task[_T], hurry: Callable[[], None]) -> _T:
-        """Wait for *work* to end; call *hurry* once, if haste is asked for before it has."""
-        waiting = asyncio.create_task(self.hurried.wait())
+    async def wait_for(self, task: asyncio.Task[_T], force: Callable[[], None]) -> _T:
+        """Wait until *task* ends; call *force* if the shutdown is forced before that."""
+        forced = asyncio.create_task(self.forced.wait())
         try:
-            await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, forced}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            waiting.cancel()
-        if not work.done():
-            hurry()
-        return await work
+            forced.cancel()
+        if not task.done():
+            force()
+        return await task
 
 
-def stop_on_signals() -> Stopping:
-    """Take Ctrl-C and SIGTERM over from the running loop."""
-    stopping = Stopping()
+def handle_signals() -> Shutdown:
+    """Handle SIGINT (Ctrl-C) and SIGTERM in the running event loop."""
+    shutdown = Shutdown()
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
-        loop.add_signal_handler(number, stopping.on_signal)
-    return stopping
+        loop.add_signal_handler(number, shutdown.on_signal)
+    return shutdown

@@ -1,4 +1,4 @@
-"""The worker as a process of its own, started again when it dies."""
+"""Supervision of the worker process: it is restarted when it ends unexpectedly."""
 
 from __future__ import annotations
 
@@ -9,76 +9,73 @@ from typing import Self
 
 import structlog
 
-from automatch.cli.runtime.signals import SIGNALS, Stopping
+from automatch.cli.runtime.signals import SIGNALS, Shutdown
 from automatch.settings import Settings
 from automatch.worker.on_demand import start_worker_process
 
 _BACKOFF_S = 0.5
 _BACKOFF_MAX_S = 30.0
-_STEADY_S = 60.0
-"""A worker that lived this long did not fail at starting: the next one starts at once."""
+_STABLE_S = 60.0
+"""A worker that ran this long did not fail at startup, so the backoff starts again."""
 
 log = structlog.get_logger(__name__)
 
 
-class WorkerProcess:
-    """Keeps one worker process alive.
+class WorkerSupervisor:
+    """Keeps one worker process running.
 
-    The worker stops when its stdin is closed, which also happens when this process is killed: no
-    worker is ever left behind.
+    The worker stops when its stdin is closed. The operating system closes it when this process is
+    killed, so no worker is ever left behind.
     """
 
-    def __init__(self, settings: Settings, stopping: Stopping) -> None:
+    def __init__(self, settings: Settings, shutdown: Shutdown) -> None:
         self._settings = settings
-        self._stopping = stopping
+        self._shutdown = shutdown
         self._process: asyncio.subprocess.Process | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._supervising: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._keeping = asyncio.create_task(self._keep())
+        self._supervising = asyncio.create_task(self._supervise())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.stop()
 
     async def stop(self) -> None:
-        """Let the worker finish or give back what it holds; harmless when it does not run.
-
-        A second signal makes it give back at once.
-        """
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        """Let the worker finish or release its jobs; a forced shutdown releases them at once."""
+        if self._supervising is not None:
+            self._supervising.cancel()
+            await asyncio.gather(self._supervising, return_exceptions=True)
         process, self._process = self._process, None
         if process is None or process.returncode is not None:
             return
         assert process.stdin is not None
         process.stdin.close()
-        ending = asyncio.create_task(process.wait())
+        exit_task = asyncio.create_task(process.wait())
 
-        def hurry() -> None:
-            # Two, of which one may be the first that it gets: where a service manager sends the
-            # first signal to all processes, another copy of that one alone would be lost in it.
+        def force() -> None:
+            # Two different signals: a service manager may have sent the first one to the worker
+            # too, and a pending signal swallows another of its kind.
             with contextlib.suppress(ProcessLookupError):
                 for number in SIGNALS:
                     process.send_signal(number)
 
         try:
             async with asyncio.timeout(self._settings.worker.shutdown_timeout_s + 5):
-                await self._stopping.hasten(ending, hurry)
+                await self._shutdown.wait_for(exit_task, force)
         except TimeoutError:
             log.warning("worker does not stop; killing it")
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
 
-    async def _keep(self) -> None:
+    async def _supervise(self) -> None:
         delay = _BACKOFF_S
         while True:
-            began = time.monotonic()
+            started = time.monotonic()
             self._process = await start_worker_process(self._settings)
             status = await self._process.wait()
-            delay = _BACKOFF_S if time.monotonic() - began > _STEADY_S else delay
-            log.error("worker ended by itself; starting it again", status=status)
+            delay = _BACKOFF_S if time.monotonic() - started > _STABLE_S else delay
+            log.error("worker exited unexpectedly; restarting it", status=status)
             await asyncio.sleep(delay)
             delay = min(2 * delay, _BACKOFF_MAX_S)

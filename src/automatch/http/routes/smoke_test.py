@@ -1,4 +1,4 @@
-"""`/api/admin/trials`: the two people of `automatch verify`, for whoever holds the service key."""
+"""`/api/admin/smoke-tests`: the two people of `automatch verify`, with the service key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from automatch.http.services import Services
 from automatch.model.people import Gender, User
 from automatch.store import smoke_test_users
 
-router = APIRouter(prefix="/api/admin/trials", tags=["admin"])
+router = APIRouter(prefix="/api/admin/smoke-tests", tags=["admin"])
 
 
 class TrialPerson(BaseModel):

@@ -1,1 +1,1 @@
-"""The checks of `automatch doctor`: what is wrong with an installation, and how to fix it."""
+"""Checks of an installation, each with a fix and some with a repair."""

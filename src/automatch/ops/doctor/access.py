@@ -1,4 +1,8 @@
-"""Who may see what: the questions of Supabase's database linter, with statements of our own."""
+"""Access to the tables, as far as an operator can change it: policies, grants, views, logins.
+
+That the migrations set all of it up is proven by tests/sql/test_security.py. What only concerns an
+operator's own objects is left to the database linter of Supabase.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from automatch.ops.doctor.check import Check, Repair, Result, fail, ok, some, warn
-from automatch.ops.doctor.installation import Installation
+from automatch.ops.doctor.check import Check, Repair, Result, abbreviate, fail, ok, warn
+from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
 
 _SQL = load("doctor_access")
@@ -35,16 +39,10 @@ class _View:
 
 
 @dataclass(frozen=True, slots=True)
-class _Function:
-    name: str
-    is_definer: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Right:
+class _Grant:
     name: str
     role: str
-    may: str
+    privilege: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,152 +51,115 @@ class _Power:
     power: str
 
 
-async def _rls(site: Installation) -> Result:
-    found = await site.all(_OpenTable, _SQL["open_tables"])
+async def _rls(context: CheckContext) -> Result:
+    found = await context.all(_OpenTable, _SQL["open_tables"])
     if not found:
-        return ok("It is on for every table, and binds the owner of ours too.")
-    meant = [table for table in found if table.has_policies]
+        return ok("It is enabled for every table, and binds the owner of our tables too.")
+    with_policies = [table for table in found if table.has_policies]
 
     async def repair() -> None:
-        async with site.repairing("access.rls", tables=[table.name for table in meant]) as conn:
-            for table in meant:
+        async with context.repairing(
+            "access.rls", tables=[table.name for table in with_policies]
+        ) as conn:
+            for table in with_policies:
                 name = sql.Identifier(*table.name.split("."))
                 await conn.execute(sql.SQL(_SQL["enable_rls"]).format(table=name))
                 if table.is_ours:
                     await conn.execute(sql.SQL(_SQL["force_rls"]).format(table=name))
 
-    told = some([table.name for table in found])
-    says = f"Row level security is off, or does not bind the owner, for {told}."
-    fix = f"alter table {found[0].name} enable row level security; its policies then hold"
-    mend = (
+    names = abbreviate([table.name for table in found])
+    message = f"Row level security is disabled, or does not bind the owner, for {names}."
+    fix = f"alter table {found[0].name} enable row level security; its policies then apply"
+    fix_it = (
         Repair(
-            f"turns it on for {some([table.name for table in meant])}, whose policies are there",
+            "Enable it where policies exist: "
+            f"{abbreviate([table.name for table in with_policies])}",
             repair,
         )
-        if meant
+        if with_policies
         else None
     )
     if any(table.is_reachable or table.has_policies for table in found):
-        return fail(says, fix, mend)
-    return warn(f"{says} Nobody who signs in has rights on them.", fix, mend)
+        return fail(message, fix, fix_it)
+    return warn(f"{message} No client role has privileges on them.", fix, fix_it)
 
 
-async def _policies(site: Installation) -> Result:
-    found = await site.all(_Policy, _SQL["policies"])
-    open_ones = [f"{row.policy} of {row.name}" for row in found if row.policy]
-    if open_ones:
+async def _policies(context: CheckContext) -> Result:
+    found = await context.all(_Policy, _SQL["policies"])
+    permissive = [f"{row.policy} of {row.name}" for row in found if row.policy]
+    if permissive:
         return fail(
-            f"Policies let people who sign in, or anybody, write any row: {some(open_ones)}.",
-            "drop policy NAME on TABLE, or say in it whose rows they are",
+            f"Policies let clients write any row: {abbreviate(permissive)}.",
+            "drop policy NAME on TABLE, or restrict it to a person's own rows",
         )
     if found:
         return warn(
-            f"Tables have row level security and no policy, so that nobody reads them: "
-            f"{some([row.name for row in found])}.",
+            f"Tables have row level security but no policy, so no client can read them: "
+            f"{abbreviate([row.name for row in found])}.",
             "create a policy, or drop the table",
         )
-    return ok("Every table has some, and none opens a table to writing.")
+    return ok("Every table has policies, and none lets clients write any row.")
 
 
-async def _views(site: Installation) -> Result:
-    found = await site.all(_View, _SQL["views"])
+async def _views(context: CheckContext) -> Result:
+    found = await context.all(_View, _SQL["views"])
     if not found:
-        return ok("None is shown with its owner's rights.")
+        return ok("No view bypasses row level security.")
     views = [row.name for row in found if row.kind == "v"]
     if views:
         return fail(
-            f"Views show rows with their owner's rights, past row level security: {some(views)}.",
+            f"Views bypass row level security with their owner's rights: {abbreviate(views)}.",
             f"alter view {views[0]} set (security_invoker = on)",
         )
     return warn(
-        f"Row level security cannot hold for {some([row.name for row in found])}, which people who "
-        "sign in can read.",
+        f"Row level security does not apply to {abbreviate([row.name for row in found])}, which "
+        "clients can read.",
         f"revoke select on {found[0].name} from anon, authenticated",  # noqa: S608  shown, not run
     )
 
 
-async def _functions(site: Installation) -> Result:
-    found = await site.all(_Function, _SQL["loose_functions"])
-    definers = [row.name for row in found if row.is_definer]
-    if definers:
-        return fail(
-            "Functions run with their owner's rights and find names by their caller's "
-            f"search_path: {some(definers)}.",
-            f"alter function {definers[0]} set search_path = pg_catalog, pg_temp",
-        )
+async def _callable(context: CheckContext) -> Result:
+    found = await context.column(_SQL["callable_by_anybody"])
     if found:
         return warn(
-            "Functions find names by their caller's search_path: "
-            f"{some([row.name for row in found])}.",
-            f"alter function {found[0].name} set search_path = pg_catalog, pg_temp",
-        )
-    return ok("Every one has a search_path of its own.")
-
-
-async def _callable(site: Installation) -> Result:
-    found = await site.column(_SQL["callable_by_anybody"])
-    if found:
-        return warn(
-            f"Anybody may call functions that run with their owner's rights: {some(found)}.",
+            f"Anonymous clients may call functions that run with their owner's rights: "
+            f"{abbreviate(found)}.",
             f"revoke execute on function {found[0]} from public, anon",
         )
-    return ok("None runs with its owner's rights for anybody.")
+    return ok("Anonymous clients may call no function that runs with its owner's rights.")
 
 
-async def _users(site: Installation) -> Result:
-    found = await site.column(_SQL["exposed_users"])
-    if found:
-        return fail(
-            f"People who sign in, or anybody, can read the accounts through {some(found)}.",
-            f"revoke all on {found[0]} from anon, authenticated",
-        )
-    return ok("Nobody reads auth.users.")
-
-
-async def _extensions(site: Installation) -> Result:
-    found = await site.column(_SQL["public_extensions"])
-    if found:
-        return warn(
-            f"Extensions lie in the exposed schema public: {some(found)}.",
-            f"alter extension {found[0]} set schema extensions",
-        )
-    return ok("None lies in public.")
-
-
-async def _rights(site: Installation) -> Result:
-    found = await site.all(_Right, _SQL["exposed_columns"])
+async def _grants(context: CheckContext) -> Result:
+    found = await context.all(_Grant, _SQL["exposed_columns"])
     if found:
         first = found[0]
-        told = some([f"{row.role} may {row.may} {row.name}" for row in found])
+        grants = abbreviate([f"{row.role} may {row.privilege} {row.name}" for row in found])
         table, _, column = first.name.partition(".")[2].partition(".")
-        what = f"{first.may} ({column})" if column else first.may
+        privilege = f"{first.privilege} ({column})" if column else first.privilege
         return fail(
-            f"People have rights on tables of Auto-Match that no one needs: {told}.",
-            f"revoke {what} on {first.name.partition('.')[0]}.{table} from {first.role}",
+            f"Clients have privileges on tables of Auto-Match that they must not have: {grants}.",
+            f"revoke {privilege} on {first.name.partition('.')[0]}.{table} from {first.role}",
         )
-    return ok("People who sign in read what is theirs, write nothing and see no embedding.")
+    return ok("Clients read their own rows, write nothing and see no embedding.")
 
 
-async def _logins(site: Installation) -> Result:
-    found = await site.all(_Power, _SQL["logins"])
+async def _logins(context: CheckContext) -> Result:
+    found = await context.all(_Power, _SQL["logins"])
     if found:
-        told = some([f"{row.name} {row.power}" for row in found])
+        powers = abbreviate([f"{row.name} {row.power}" for row in found])
         return fail(
-            f"The logins of the server and the workers have powers: {told}.",
+            f"The logins of the server and the workers have powers: {powers}.",
             f"alter role {found[0].name} nosuperuser nobypassrls nocreaterole nocreatedb "
             "noreplication",
         )
-    return ok("The two logins have no power of their own.")
+    return ok("The logins of the server and the workers have no powers.")
 
 
 CHECKS = [
-    Check("access.rls", "Row level security is on", _rls),
-    Check("access.policies", "Policies are there, and closed", _policies),
-    Check("access.views", "Views do not read around policies", _views),
-    Check("access.functions", "Functions pin their search_path", _functions),
-    Check("access.callable", "Functions for the public", _callable),
-    Check("access.users", "auth.users is not exposed", _users),
-    Check("access.extensions", "Extensions outside of public", _extensions),
-    Check("access.rights", "Tables and columns are closed", _rights),
+    Check("access.rls", "Row level security is enabled", _rls),
+    Check("access.policies", "Policies exist and are restrictive", _policies),
+    Check("access.views", "No view bypasses the policies", _views),
+    Check("access.callable", "Functions open to anonymous clients", _callable),
+    Check("access.grants", "Privileges on tables and columns", _grants),
     Check("access.logins", "The logins have no powers", _logins),
 ]

@@ -1,4 +1,4 @@
-"""The calls of the schedule: their address, their key, and what came of them."""
+"""The calls of the schedule: their address, their key, and their responses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ from urllib.parse import urlsplit
 import httpx2
 from psycopg import sql
 
-from automatch.ops.doctor.check import Check, Need, Repair, Result, fail, ok, skipped, some, warn
+from automatch.ops.doctor.check import (
+    Check,
+    Repair,
+    Requires,
+    Result,
+    abbreviate,
+    fail,
+    ok,
+    skipped,
+    warn,
+)
+from automatch.ops.doctor.context import CheckContext
 from automatch.ops.doctor.cron_jobs import NO_CRON, SQL, list_jobs, load_parts
-from automatch.ops.doctor.installation import Installation
 from automatch.sql.statements import load
 from automatch.store.stats import without_keys
 
@@ -24,7 +34,7 @@ _PLACEHOLDER = re.compile(r"YOUR_PROJECT|your-project", re.IGNORECASE)
 @dataclass(frozen=True, slots=True)
 class _Responses:
     all_of_them: int
-    fine: int
+    successful: int
     status: int | None
     error: str | None
 
@@ -36,117 +46,122 @@ class _Setting:
     role: str | None
 
 
-async def _url(site: Installation) -> Result:
-    parts = await load_parts(site)
+async def _url(context: CheckContext) -> Result:
+    parts = await load_parts(context)
     if not parts.has_cron:
         return skipped(NO_CRON)
-    urls = sorted({job.url for job in await list_jobs(site) if job.active and job.url})
+    urls = sorted({job.url for job in await list_jobs(context) if job.active and job.url})
     if not urls:
-        return skipped("No schedule calls an address.")
-    complaints = [told for url in urls if (told := await _url_complaint(site, url))]
-    if complaints:
+        return skipped("No cron job calls an address.")
+    problems = [problem for url in urls if (problem := await _url_problem(context, url))]
+    if problems:
         return fail(
-            " ".join(complaints),
-            "Set AUTOMATCH_PUBLIC_URL (or AUTOMATCH_PORT) to where the server answers, "
-            f"{site.url}, then automatch schedule --every 60s",
+            " ".join(problems),
+            "Set AUTOMATCH_PUBLIC_URL (or AUTOMATCH_PORT) to the address of the server, "
+            f"{context.url}, then automatch schedule --every 60s",
         )
-    return ok(f"{some(urls)} answers.")
+    return ok(f"{abbreviate(urls)} answers.")
 
 
-async def _url_complaint(site: Installation, url: str) -> str | None:
+async def _url_problem(context: CheckContext, url: str) -> str | None:
     parts = urlsplit(url)
-    shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    address = (
+        f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    )
     if _PLACEHOLDER.search(url):
-        return f"The schedule calls {shown}, where the guide's placeholder was left standing."
+        return f"The schedule calls {address}, which still has the guide's placeholder."
     if not parts.path.endswith(_PATH):
-        return f"The schedule calls {shown}, and not {_PATH}."
+        return f"The schedule calls {address}, and not {_PATH}."
     try:
-        # Without a key: whoever is asked says that one is missing, and does nothing.
-        answer = await site.http.post(shown, json={"source": "doctor"})
+        # Without a key, so that the function refuses the call and does nothing.
+        answer = await context.http.post(address, json={"source": "doctor"})
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
-        return f"Nobody answers at {shown}, which the schedule calls ({type(exc).__name__})."
+        return f"{address}, which the schedule calls, does not answer ({type(exc).__name__})."
     if answer.status_code in {401, 403}:
         return None
-    return (
-        f"{shown}, which the schedule calls, answers {answer.status_code} to a call without a key."
-    )
+    return f"{address}, which the schedule calls, answers {answer.status_code} without a key."
 
 
-async def _key(site: Installation) -> Result:
-    parts = await load_parts(site)
+async def _key(context: CheckContext) -> Result:
+    parts = await load_parts(context)
     if not parts.has_cron:
         return skipped(NO_CRON)
-    jobs = await list_jobs(site)
+    jobs = await list_jobs(context)
     written = [job.name for job in jobs if job.has_written_key]
     if written:
         return fail(
-            f"A key stands written in the command of {some(written)}.",
-            "automatch schedule --every 60s keeps it in the Vault; then make a new key, since that "
-            "one may have been read",
+            f"The command of {abbreviate(written)} contains a key.",
+            "automatch schedule --every 60s keeps it in the Vault; then create a new key, since "
+            "the old one may have been read",
         )
-    known = {setting.name for setting in await _settings(site)}
-    lacking = sorted(
-        {name for job in jobs for name in job.settings if name.startswith("app.")} - known
+    defined = {setting.name for setting in await _settings(context)}
+    undefined = sorted(
+        {name for job in jobs for name in job.settings if name.startswith("app.")} - defined
     )
-    if lacking:
+    if undefined:
         return fail(
-            f"The schedule reads its key from {some(lacking)}, which is not set.",
+            f"The schedule reads its key from {abbreviate(undefined)}, which is not set.",
             "automatch schedule --every 60s, which keeps a key of its own in the Vault",
         )
-    return ok("Where a schedule needs a key, it has one, and it is not written in the command.")
+    return ok("Every cron job that needs a key has one, and none contains it in its command.")
 
 
-async def _answers(site: Installation) -> Result:
-    parts = await load_parts(site)
+async def _responses(context: CheckContext) -> Result:
+    parts = await load_parts(context)
     if not parts.has_net:
         return skipped("pg_net is not installed.")
-    seen = await site.one(_Responses, SQL["responses"])
-    if not seen.all_of_them:
-        return skipped("No request was answered in the last hour.")
-    told = f"{seen.fine} of {seen.all_of_them} requests of the last hour were answered well"
-    if seen.fine == seen.all_of_them:
-        return ok(f"{told}.")
+    responses = await context.one(_Responses, SQL["responses"])
+    if not responses.all_of_them:
+        return skipped("No request was sent in the last hour.")
+    message = (
+        f"{responses.successful} of {responses.all_of_them} requests of the last hour succeeded"
+    )
+    if responses.successful == responses.all_of_them:
+        return ok(f"{message}.")
     reasons = {401: "the key is wrong", 403: "it is the wrong key", 404: "the address is wrong"}
-    why = (
-        f"the last that was not got {seen.status}"
-        + (f": {reasons[seen.status]}" if seen.status in reasons else "")
-        if seen.status
-        else f"the last that was not failed: {without_keys(seen.error or '')}"
+    reason = (
+        f"the last failed one got {responses.status}"
+        + (f": {reasons[responses.status]}" if responses.status in reasons else "")
+        if responses.status
+        else f"the last failed one: {without_keys(responses.error or '')}"
     )
-    health = warn if seen.fine else fail
+    health = warn if responses.successful else fail
     return health(
-        f"{told}; {why}.", "automatch schedule --every 60s; `automatch logs match-generator`"
+        f"{message}; {reason}.", "automatch schedule --every 60s; `automatch logs match-generator`"
     )
 
 
-async def _setting(site: Installation) -> Result:
-    found = await _settings(site)
+async def _setting(context: CheckContext) -> Result:
+    found = await _settings(context)
     if not found:
-        return ok("No key lies in a setting of the database.")
-    told = some([setting.name for setting in found])
-    parts = await load_parts(site)
-    jobs = await list_jobs(site) if parts.has_cron else []
+        return ok("No setting of the database contains a key.")
+    names = abbreviate([setting.name for setting in found])
+    parts = await load_parts(context)
+    jobs = await list_jobs(context) if parts.has_cron else []
     used = {name for job in jobs for name in job.settings}
     unused = [setting for setting in found if setting.name not in used]
 
-    async def forget() -> None:
-        async with site.repairing(
+    async def remove() -> None:
+        async with context.repairing(
             "schedule.setting", settings=[setting.name for setting in unused]
         ) as conn:
             for setting in unused:
-                await conn.execute(_forgetting(setting))
+                await conn.execute(_reset_statement(setting))
 
     return warn(
-        f"Every role of the database can read the key in {told}, as the guide puts it there.",
+        f"Every role of the database can read the key in {names}, where the guide puts it.",
         "automatch schedule --every 60s keeps a key in the Vault that can start matching and "
-        "nothing else; then automatch doctor --fix takes the setting away. Make a new service key.",
-        Repair(f"takes {some([one.name for one in unused])} away, which no schedule reads", forget)
+        "nothing else; then automatch doctor --fix removes the setting. Create a new service key.",
+        Repair(
+            f"Remove {abbreviate([setting.name for setting in unused])}, which no cron job reads",
+            remove,
+        )
         if unused
         else None,
     )
 
 
-def _forgetting(setting: _Setting) -> sql.Composed:
+def _reset_statement(setting: _Setting) -> sql.Composed:
     kind = {
         (True, False): "forget_of_database",
         (False, True): "forget_of_role",
@@ -159,13 +174,13 @@ def _forgetting(setting: _Setting) -> sql.Composed:
     )
 
 
-async def _settings(site: Installation) -> list[_Setting]:
-    return await site.all(_Setting, _ACCESS["secret_settings"])
+async def _settings(context: CheckContext) -> list[_Setting]:
+    return await context.all(_Setting, _ACCESS["secret_settings"])
 
 
 CHECKS = [
-    Check("schedule.url", "It calls the right address", _url, Need.DATABASE),
-    Check("schedule.key", "It has its key", _key, Need.DATABASE),
-    Check("schedule.answers", "Its calls are answered", _answers, Need.DATABASE),
-    Check("schedule.setting", "No key in a database setting", _setting, Need.DATABASE),
+    Check("schedule.url", "The schedule calls the right address", _url, Requires.DATABASE),
+    Check("schedule.key", "The schedule has its key", _key, Requires.DATABASE),
+    Check("schedule.responses", "The calls of the schedule succeed", _responses, Requires.DATABASE),
+    Check("schedule.setting", "No key in a database setting", _setting, Requires.DATABASE),
 ]

@@ -1,4 +1,4 @@
-"""What a check is, and what comes of it."""
+"""A check, and its result."""
 
 from __future__ import annotations
 
@@ -8,90 +8,90 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from automatch.ops.doctor.installation import Installation
+    from automatch.ops.doctor.context import CheckContext
 
 
 class Health(StrEnum):
-    """How a thing is."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARN = "warn"
-    """It works, and something should be done."""
+    """It works, but should be improved."""
     FAIL = "fail"
-    """It does not work, or harms somebody."""
+    """It does not work, or is a security problem."""
     SKIPPED = "skipped"
-    """It could not be looked at, or is not there to be looked at."""
+    """It could not be checked, or does not apply."""
 
 
-class Need(Enum):
-    """What has to be there for a check to make sense; each includes those before it."""
+class Requires(Enum):
+    """What a check requires; each level includes those before it."""
 
     NOTHING = 0
     DATABASE = 1
-    TABLES = 2
-    """Of this version."""
+    SCHEMA = 2
+    """The tables of this version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Something that can be put right without harm."""
+    """A change that is safe to make without further thought."""
 
-    does: str
-    """What it does, as a sentence that follows "it"."""
+    description: str
+    """What it does, as an imperative without a full stop."""
     act: Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a check found; neither sentence nor fix ever holds a secret or a name."""
+    """What a check found; neither message nor fix contains a secret or a person's name."""
 
     health: Health
-    says: str
+    message: str
     fix: str | None = None
-    """A command or a sentence: what to do about it."""
+    """How to fix it: a command or a sentence."""
     repair: Repair | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One look at one thing."""
+    """One check of one property."""
 
     name: str
     """Such as `queue.workers`."""
-    looks_at: str
-    look: Callable[[Installation], Awaitable[Result]]
-    needs: Need = Need.TABLES
+    title: str
+    run: Callable[[CheckContext], Awaitable[Result]]
+    requires: Requires = Requires.SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """A check with what it found."""
+    """A check with its result."""
 
     check: Check
     result: Result
 
 
-def ok(says: str) -> Result:
-    """Return that all is well."""
-    return Result(Health.OK, says)
+def ok(message: str) -> Result:
+    """Return a result without a problem."""
+    return Result(Health.OK, message)
 
 
-def warn(says: str, fix: str | None = None, repair: Repair | None = None) -> Result:
-    """Return that something should be done."""
-    return Result(Health.WARN, says, fix, repair)
+def warn(message: str, fix: str | None = None, repair: Repair | None = None) -> Result:
+    """Return a result that needs attention."""
+    return Result(Health.WARN, message, fix, repair)
 
 
-def fail(says: str, fix: str | None = None, repair: Repair | None = None) -> Result:
-    """Return that something does not work."""
-    return Result(Health.FAIL, says, fix, repair)
+def fail(message: str, fix: str | None = None, repair: Repair | None = None) -> Result:
+    """Return a result that needs a fix."""
+    return Result(Health.FAIL, message, fix, repair)
 
 
-def skipped(why: str) -> Result:
-    """Return that there was nothing to look at."""
-    return Result(Health.SKIPPED, why)
+def skipped(reason: str) -> Result:
+    """Return that there was nothing to check."""
+    return Result(Health.SKIPPED, reason)
 
 
-def some(names: list[str], most: int = 5) -> str:
-    """Return names as a list for a sentence, the first few of them."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+def abbreviate(names: list[str], limit: int = 5) -> str:
+    """Return the first *limit* names as a list for a sentence."""
+    first = ", ".join(names[:limit])
+    return first if len(names) <= limit else f"{first} and {len(names) - limit} more"

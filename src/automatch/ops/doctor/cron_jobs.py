@@ -1,11 +1,11 @@
-"""What the checks of the schedule read of pg_cron and pg_net, or of what stands in for them."""
+"""The cron jobs, as pg_cron or its replacement stores them, for the checks of the schedule."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from automatch.ops.doctor.installation import Installation
+from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
 
 SQL = load("doctor_schedule")
@@ -22,17 +22,17 @@ _SECONDS = re.compile(r"(\d+)\s+seconds?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Which of the two are there."""
+    """Which extensions, or replacements of them, exist."""
 
     has_cron: bool
     has_net: bool
     is_pg_cron: bool
-    """The extension itself, and not what stands in for it."""
+    """Whether it is the extension itself, and not our replacement."""
 
 
 @dataclass(frozen=True, slots=True)
 class CronJob:
-    """An entry of the schedule. Its command may hold a key, and is never shown."""
+    """A cron job. Its command may contain a key, and is never shown."""
 
     id: int
     name: str
@@ -49,12 +49,12 @@ class CronJob:
 
     @property
     def settings(self) -> set[str]:
-        """The settings of the database that its command reads."""
+        """The names of the database settings that its command reads."""
         return set(_SETTING.findall(self.command))
 
     @property
     def has_written_key(self) -> bool:
-        """Whether a key stands in the command itself."""
+        """Whether the command itself contains a key."""
         return bool(_WRITTEN_KEY.search(self.command))
 
     @property
@@ -63,25 +63,25 @@ class CronJob:
         return len(self.schedule.split()) == 6
 
     @property
-    def meant_s(self) -> int | None:
-        """How many seconds a six-field schedule is meant to have between two runs."""
+    def intended_interval_s(self) -> int | None:
+        """The interval in seconds that the author of a six-field schedule meant."""
         first, *others = self.schedule.split()
         found = re.fullmatch(r"\*/([1-9]|[1-5]\d)", first)
         return int(found[1]) if found and others == ["*"] * 5 else None
 
     @property
-    def every_s(self) -> float:
-        """How often it runs, in seconds, as far as that is easily told; at most a day."""
+    def interval_s(self) -> float:
+        """Its interval in seconds if that is simple to tell, otherwise a day."""
         if seconds := _SECONDS.fullmatch(self.schedule.strip()):
             return float(seconds[1])
         minute = re.fullmatch(r"\*(?:/(\d+))?(?:\s+\*){4,5}", self.schedule.strip())
         return 60.0 * int(minute[1] or 1) if minute else DAY_S
 
 
-async def load_parts(site: Installation) -> Parts:
-    return await site.one(Parts, SQL["parts"])
+async def load_parts(context: CheckContext) -> Parts:
+    return await context.one(Parts, SQL["parts"])
 
 
-async def list_jobs(site: Installation) -> list[CronJob]:
-    """Return the entries that have to do with matching; pg_cron must be there."""
-    return await site.all(CronJob, SQL["jobs"])
+async def list_jobs(context: CheckContext) -> list[CronJob]:
+    """Return the cron jobs that concern matching; requires pg_cron."""
+    return await context.all(CronJob, SQL["jobs"])

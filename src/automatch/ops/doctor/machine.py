@@ -1,4 +1,4 @@
-"""The machine: secrets, model, database server, web server, clock."""
+"""The machine: secrets, models, database server, web server, clock."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ import httpx2
 
 from automatch.errors.configuration import SettingsError
 from automatch.errors.embedder import EmbedderError
-from automatch.ops.doctor.check import Check, Need, Repair, Result, fail, ok, skipped, some, warn
-from automatch.ops.doctor.installation import Installation
+from automatch.ops.doctor.check import (
+    Check,
+    Repair,
+    Requires,
+    Result,
+    abbreviate,
+    fail,
+    ok,
+    skipped,
+    warn,
+)
+from automatch.ops.doctor.context import CheckContext
 from automatch.settings.secrets import secrets_file
 from automatch.settings.vision import VisionSettings
 from automatch.sql.statements import load
@@ -24,7 +34,7 @@ from automatch.vision.models.registry import find_entry, load_registry
 _SQL = load("doctor")
 _DURABILITY = load("embedded")["durability"]
 
-_LEAST_SERVER = 150000
+_MIN_SERVER_VERSION = 150000
 _SKEW_WARN_S = 2.0
 
 
@@ -34,169 +44,174 @@ class _Server:
     name: str
 
 
-async def _secrets(site: Installation) -> Result:
-    if site.secrets_problem is None:
-        return ok("secrets.json is whole, and nobody else reads it.")
-    file = secrets_file(site.settings.home)
+async def _secrets(context: CheckContext) -> Result:
+    if context.secrets_problem is None:
+        return ok("secrets.json is valid, and only its owner can read it.")
+    file = secrets_file(context.settings.home)
 
-    async def close() -> None:
+    async def restrict() -> None:
         await asyncio.to_thread(file.chmod, 0o600)
 
     is_open = file.is_file() and not file.is_symlink() and file.stat().st_mode & 0o077
     return fail(
-        site.secrets_problem,
+        context.secrets_problem,
         f"chmod 600 {file}" if is_open else None,
-        Repair(f"gives {file} the mode 600", close) if is_open else None,
+        Repair(f"Set the mode of {file} to 600", restrict) if is_open else None,
     )
 
 
-async def _model(site: Installation) -> Result:
-    if (elsewhere := site.settings.ai_url) is not None:
+async def _models(context: CheckContext) -> Result:
+    if (ai_url := context.settings.ai_url) is not None:
         try:
-            answer = await site.http.get(f"{elsewhere.rstrip('/')}/readyz")
+            answer = await context.http.get(f"{ai_url.rstrip('/')}/readyz")
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             return fail(
-                f"The AI service that workers ask does not answer ({type(exc).__name__}).",
-                "automatch serve --only ai on its machine, or another AUTOMATCH_AI_URL",
+                f"The AI service of the workers does not answer ({type(exc).__name__}).",
+                "Run automatch serve --only ai on its machine, or change AUTOMATCH_AI_URL.",
             )
         if answer.status_code != 200:
             return fail(
-                f"The AI service that workers ask answers {answer.status_code}.",
-                "Look at its log; its model may be missing.",
+                f"The AI service of the workers answers {answer.status_code}.",
+                "Check its log; its model may be missing.",
             )
-        return ok("The AI service that workers ask is ready.")
-    return await asyncio.to_thread(_look_at_models, site.settings.vision)
+        return ok("The AI service of the workers is ready.")
+    return await asyncio.to_thread(_check_model_files, context.settings.vision)
 
 
-def _look_at_models(vision: VisionSettings) -> Result:
-    wanted: dict[str, Path | None] = {FACE_RESNET: None, FIVE_LANDMARKS: None}
+def _check_model_files(vision: VisionSettings) -> Result:
+    required: dict[str, Path | None] = {FACE_RESNET: None, FIVE_LANDMARKS: None}
     if vision.yunet_file:
-        wanted = {FACE_RESNET: None, YUNET: vision.yunet_file}
+        required = {FACE_RESNET: None, YUNET: vision.yunet_file}
     try:
-        for name, path in wanted.items():
+        for name, path in required.items():
             read_verified(name, path)
     except EmbedderError as exc:
-        return fail(exc.message, "Install Auto-Match's dependencies again, or see docs/vision.md.")
-    return ok(f"{some(sorted(wanted))} are there, with the right SHA-256.")
+        return fail(exc.message, "Reinstall Auto-Match's dependencies, or see docs/vision.md.")
+    return ok(f"{abbreviate(sorted(required))} exist, with the right SHA-256.")
 
 
-async def _model_in_use(site: Installation) -> Result:
-    if site.settings.ai_url is not None:
-        return skipped("The AI service elsewhere runs it.")
-    model = await read_active_model(site.database)
+async def _model_in_use(context: CheckContext) -> Result:
+    if context.settings.ai_url is not None:
+        return skipped("The AI service runs it.")
+    model = await read_active_model(context.database)
     try:
-        entry = find_entry(load_registry(site.settings.home), model)
-        await asyncio.to_thread(try_model, entry, site.settings)
+        entry = find_entry(load_registry(context.settings.home), model)
+        await asyncio.to_thread(try_model, entry, context.settings)
     except (EmbedderError, SettingsError) as exc:
         return fail(
-            f"Photos cannot be compared with the model in use, {model}: {exc.message}",
+            f"The model in use, {model}, does not work: {exc.message}",
             f"automatch models fetch {model}",
         )
-    return ok(f"{model} is here, and works.")
+    return ok(f"{model} works.")
 
 
-async def _database(site: Installation) -> Result:
-    if site.conn is None:
-        if site.is_embedded and site.secrets is None:
-            return fail("The embedded Postgres cannot be reached without its secrets.")
-        if site.is_embedded:
-            reason = site.database_problem or ""
-            # What libpq says of a socket that nobody has opened is no news.
-            more = "" if "No such file" in reason or "refused" in reason else f" ({reason})"
+async def _database(context: CheckContext) -> Result:
+    if context.conn is None:
+        if context.is_embedded and context.secrets is None:
+            return fail("The embedded Postgres cannot be reached without secrets.json.")
+        if context.is_embedded:
+            reason = context.database_problem or ""
+            # A missing socket or a refused connection only means that it is not running.
+            detail = "" if "No such file" in reason or "refused" in reason else f" ({reason})"
             return fail(
-                f"Auto-Match does not run here: its Postgres does not answer{more}.", "automatch up"
+                f"Auto-Match is not running here: its Postgres does not answer{detail}.",
+                "automatch up",
             )
         return fail(
-            f"The database does not answer ({site.database_problem}).",
-            "Is the server up, and AUTOMATCH_DATABASE_URL right?",
+            f"The database does not answer ({context.database_problem}).",
+            "Is the server running, and AUTOMATCH_DATABASE_URL right?",
         )
-    server = await site.one(_Server, _SQL["server"])
-    if server.number < _LEAST_SERVER:
-        return fail(f"Postgres is {server.name}; 15 or newer is needed.", "Upgrade the server.")
-    weak = await site.column(_DURABILITY)
-    if not site.is_embedded:
-        # Whoever runs the server may have other means against broken disks.
-        weak = [name for name in weak if name != "data_checksums"]
-    if weak:
+    server = await context.one(_Server, _SQL["server"])
+    if server.number < _MIN_SERVER_VERSION:
         return fail(
-            f"Postgres would lose what was promised in a crash: {some(weak)} is not on.",
-            "Undo `alter system`, `alter database` or `alter role` that turned it off.",
+            f"Postgres has version {server.name}; 15 or newer is required.", "Upgrade the server."
         )
-    return ok(f"Postgres {server.name} answers, and keeps what it commits.")
+    unsafe = await context.column(_DURABILITY)
+    if not context.is_embedded:
+        # The operator of the server may detect broken disks by other means.
+        unsafe = [name for name in unsafe if name != "data_checksums"]
+    if unsafe:
+        return fail(
+            f"Postgres can lose committed data in a crash: {abbreviate(unsafe)} is off.",
+            "Undo the `alter system`, `alter database` or `alter role` that turned it off.",
+        )
+    return ok(f"Postgres {server.name} answers, and its durability settings are on.")
 
 
-async def _schema(site: Installation) -> Result:
-    if site.schema_problem is not None:
-        return fail(site.schema_problem)
-    if site.missing:
+async def _schema(context: CheckContext) -> Result:
+    if context.schema_problem is not None:
+        return fail(context.schema_problem)
+    if context.missing:
         return fail(
-            f"The database lacks {len(site.missing)} migrations of this version.",
+            f"The database lacks {len(context.missing)} migrations of this version.",
             "automatch migrate",
         )
-    return ok("The database is of this version.")
+    return ok("The database schema is up to date.")
 
 
-async def _web(site: Installation) -> Result:
+async def _web(context: CheckContext) -> Result:
     try:
-        answer = await site.http.get(f"{site.url}/readyz")
+        answer = await context.http.get(f"{context.url}/readyz")
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
-        says = f"No web server answers at {site.url} ({type(exc).__name__})."
-        fix = "automatch up; if it listens elsewhere, name it with --url or AUTOMATCH_PUBLIC_URL"
-        # Beside a database of one's own the server may well run on another machine.
-        if site.is_embedded or site.url_was_given:
-            return fail(says, fix)
-        return warn(says, fix)
+        message = f"No web server answers at {context.url} ({type(exc).__name__})."
+        fix = "automatch up; if it has another address, give --url or set AUTOMATCH_PUBLIC_URL"
+        # With an external database the server may well run on another machine.
+        if context.is_embedded or context.url_was_given:
+            return fail(message, fix)
+        return warn(message, fix)
     if answer.status_code == 200:
-        return ok(f"{site.url} is ready.")
+        return ok(f"{context.url} is ready.")
     if answer.status_code == 503:
-        return fail(f"{site.url} answers, and cannot reach its database.", "See machine.database.")
+        return fail(
+            f"{context.url} answers, but cannot reach its database.", "See machine.database."
+        )
     return fail(
-        f"{site.url} answers {answer.status_code} where Auto-Match would say that it is ready.",
-        "Does something else listen there? Name the server with --url.",
+        f"{context.url}/readyz answers {answer.status_code}, which Auto-Match would not.",
+        "Is this another server? Give the address of Auto-Match with --url.",
     )
 
 
-async def _clock(site: Installation) -> Result:
+async def _clock(context: CheckContext) -> Result:
     began = datetime.now(UTC)
-    (theirs,) = await site.column(_SQL["clock"])
+    (database_time,) = await context.column(_SQL["clock"])
     ended = datetime.now(UTC)
-    if began <= theirs <= ended:
-        return ok("This machine's clock and the database's agree.")
-    skew_s = max((began - theirs).total_seconds(), (theirs - ended).total_seconds())
-    if skew_s > site.settings.auth.leeway_s:
+    if began <= database_time <= ended:
+        return ok("The clocks of this machine and of the database agree.")
+    skew_s = max((began - database_time).total_seconds(), (database_time - ended).total_seconds())
+    if skew_s > context.settings.auth.leeway_s:
         return fail(
             f"The clocks of this machine and of the database are {skew_s:.0f} s apart; tokens and "
-            "leases go by them.",
-            "Set the clock right: timedatectl set-ntp true",
+            "leases depend on them.",
+            "Synchronize the clock: timedatectl set-ntp true",
         )
     if skew_s > _SKEW_WARN_S:
         return warn(
             f"The clocks of this machine and of the database are {skew_s:.1f} s apart.",
-            "Set the clock right: timedatectl set-ntp true",
+            "Synchronize the clock: timedatectl set-ntp true",
         )
     return ok(f"The clocks of this machine and of the database are {skew_s * 1000:.0f} ms apart.")
 
 
-async def _exposure(site: Installation) -> Result:
-    public = site.settings.public_url
-    if site.settings.host in {"127.0.0.1", "::1", "localhost"} and public is None:
+async def _https(context: CheckContext) -> Result:
+    public = context.settings.public_url
+    if context.settings.host in {"127.0.0.1", "::1", "localhost"} and public is None:
         return skipped("Only this machine can reach the server.")
     if public is None or not public.startswith("https://"):
         return warn(
-            "Other machines can reach the server, and no https:// address is set: sign-in and "
-            "photos may travel in the clear.",
-            "Put a proxy with TLS in front and set AUTOMATCH_PUBLIC_URL=https://…",
+            "Other machines can reach the server, and no https:// address is set: passwords and "
+            "photos may be sent unencrypted.",
+            "Put a TLS proxy in front and set AUTOMATCH_PUBLIC_URL=https://…",
         )
-    return ok("People reach it over HTTPS.")
+    return ok("The public address uses HTTPS.")
 
 
 CHECKS = [
-    Check("machine.secrets", "The keys are closed to others", _secrets, Need.NOTHING),
-    Check("machine.model", "The models are there", _model, Need.NOTHING),
-    Check("machine.embedder", "The model in use works", _model_in_use, Need.TABLES),
-    Check("machine.database", "Postgres answers and is durable", _database, Need.NOTHING),
-    Check("machine.schema", "The database is of this version", _schema, Need.DATABASE),
-    Check("machine.web", "The web server answers", _web, Need.NOTHING),
-    Check("machine.clock", "The clocks agree", _clock, Need.DATABASE),
-    Check("machine.https", "Nothing travels in the clear", _exposure, Need.NOTHING),
+    Check("machine.secrets", "secrets.json is private", _secrets, Requires.NOTHING),
+    Check("machine.models", "The model files exist", _models, Requires.NOTHING),
+    Check("machine.embedder", "The model in use works", _model_in_use, Requires.SCHEMA),
+    Check("machine.database", "Postgres answers and is durable", _database, Requires.NOTHING),
+    Check("machine.schema", "The schema is up to date", _schema, Requires.DATABASE),
+    Check("machine.web", "The web server answers", _web, Requires.NOTHING),
+    Check("machine.clock", "The clocks agree", _clock, Requires.DATABASE),
+    Check("machine.https", "Connections are encrypted", _https, Requires.NOTHING),
 ]

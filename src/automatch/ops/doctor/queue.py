@@ -1,4 +1,4 @@
-"""The queue: whether somebody works on it, whether it moves, and what it failed at."""
+"""The queue: whether workers are connected, whether jobs progress, and why they failed."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from automatch.errors.job import JobCancelledError, ProfileNotFoundError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import RequestError
 from automatch.errors.upload import UploadError
-from automatch.ops.doctor.check import Check, Repair, Result, fail, ok, skipped, some, warn
-from automatch.ops.doctor.installation import Installation
+from automatch.ops.doctor.check import Check, Repair, Result, abbreviate, fail, ok, skipped, warn
+from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
 from automatch.store import queue_admin, stats
 
 _SQL = load("doctor_queue")
 
-_PATIENCE_S = 60.0
-"""The guide's promise: a job ends within a minute."""
+_TARGET_S = 60.0
+"""The guide promises that a job ends within a minute."""
 _BACKLOG_S = 300.0
-"""The guide's sign that there are too few workers."""
+"""The guide's sign of too few workers: the oldest job has been waiting for this long."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Pace:
+class _Progress:
     paused: bool
     paused_schools: list[str]
     waiting: int
     expired_leases: int
     oldest_waiting_s: float | None
-    ended_lately: int
+    ended_last_minute: int
     long_expired: int
 
 
@@ -46,25 +46,25 @@ class _Latency:
     p95_s: float | None
 
 
-async def _workers(site: Installation) -> Result:
-    count = await stats.count_workers(site.database)
+async def _workers(context: CheckContext) -> Result:
+    count = await stats.count_workers(context.database)
     if count:
         return ok(f"{count} {'worker is' if count == 1 else 'workers are'} connected.")
     return fail(
-        "No worker is connected: uploads are taken, and nobody looks at them.",
-        "automatch up" if site.is_embedded else "automatch worker",
+        "No worker is connected: uploads are accepted, but not processed.",
+        "automatch up" if context.is_embedded else "automatch worker",
     )
 
 
-async def _paused(site: Installation) -> Result:
-    pace = await site.one(_Pace, _SQL["pace"])
-    if pace.paused:
+async def _paused(context: CheckContext) -> Result:
+    progress = await context.one(_Progress, _SQL["progress"])
+    if progress.paused:
         return warn(
-            f"The queue is paused; {pace.waiting} jobs wait for their turn.",
+            f"The queue is paused; {progress.waiting} jobs are waiting.",
             "automatch jobs resume",
         )
-    if pace.paused_schools:
-        count = len(pace.paused_schools)
+    if progress.paused_schools:
+        count = len(progress.paused_schools)
         return warn(
             f"{count} {'school is' if count == 1 else 'schools are'} paused by name.",
             "automatch jobs stats, then automatch jobs resume --school NAME",
@@ -72,99 +72,101 @@ async def _paused(site: Installation) -> Result:
     return ok("Nothing is paused.")
 
 
-async def _moving(site: Installation) -> Result:
-    pace = await site.one(_Pace, _SQL["pace"])
-    waits_s = pace.oldest_waiting_s
+async def _waiting(context: CheckContext) -> Result:
+    progress = await context.one(_Progress, _SQL["progress"])
+    waits_s = progress.oldest_waiting_s
     if waits_s is None:
-        return ok("No job waits.")
-    told = f"{pace.waiting} jobs wait, the oldest for {waits_s:.0f} s"
-    if pace.paused:
-        return skipped(f"{told}; the queue is paused.")
-    if waits_s > _PATIENCE_S and not pace.ended_lately:
+        return ok("No job is waiting.")
+    message = f"{progress.waiting} jobs are waiting, the oldest for {waits_s:.0f} s"
+    if progress.paused:
+        return skipped(f"{message}; the queue is paused.")
+    if waits_s > _TARGET_S and not progress.ended_last_minute:
         return fail(
-            f"{told}, and none has ended in the last minute.",
-            "Start a worker (`automatch worker`); if one runs, its log says what it waits for.",
+            f"{message}, and none has ended in the last minute.",
+            "Start a worker (`automatch worker`); if one is running, check its log.",
         )
     if waits_s > _BACKLOG_S:
-        return warn(f"{told}; they are worked on, but too slowly.", "Start another worker.")
-    return ok(f"{told}.")
+        return warn(f"{message}; they are processed, but too slowly.", "Start another worker.")
+    return ok(f"{message}.")
 
 
-async def _stuck(site: Installation) -> Result:
-    pace = await site.one(_Pace, _SQL["pace"])
-    if not pace.long_expired:
-        return ok("No job is held by a worker that is gone.")
+async def _stuck(context: CheckContext) -> Result:
+    progress = await context.one(_Progress, _SQL["progress"])
+    if not progress.long_expired:
+        return ok("No job is held by a dead worker.")
 
     async def sweep() -> None:
-        async with site.repairing("queue.stuck") as conn:
+        async with context.repairing("queue.stuck") as conn:
             await conn.execute(_SQL["sweep"])
 
     return fail(
-        f"{pace.long_expired} jobs are held by workers that stopped answering over a minute ago; a "
-        "running worker would have taken them back.",
+        f"The leases of {progress.long_expired} jobs expired over a minute ago; a running worker "
+        "would have released them.",
         "Start a worker (`automatch worker`).",
-        Repair("takes them back, so that the next worker gets them", sweep),
+        Repair("Release them, so that the next worker gets them", sweep),
     )
 
 
-async def _failed(site: Installation) -> Result:
-    found = await site.all(_Failed, _SQL["failed"])
-    ours = [row for row in found if not _lies_in_the_photo(row.code)]
-    if not ours:
+async def _failed(context: CheckContext) -> Result:
+    found = await context.all(_Failed, _SQL["failed"])
+    internal = [row for row in found if not _is_users_error(row.code)]
+    if not internal:
         photos = sum(row.jobs for row in found)
         return ok(
-            f"{photos} photos could not be used, for reasons that their owners were told."
+            f"{photos} photos could not be used; their owners were told why."
             if photos
             else "No job has failed."
         )
-    told = some([f"{row.code} ({row.jobs})" for row in ours])
+    codes = abbreviate([f"{row.code} ({row.jobs})" for row in internal])
 
     async def retry() -> None:
-        async with site.repairing("queue.failed", codes=[row.code for row in ours]) as conn:
-            for row in ours:
-                await queue_admin.retry_failed(conn, site.actor, code=row.code)
+        async with context.repairing("queue.failed", codes=[row.code for row in internal]) as conn:
+            for row in internal:
+                await queue_admin.retry_failed(conn, context.actor, code=row.code)
 
     return fail(
-        f"Jobs failed for reasons that lie in this installation and not in their photos: {told}.",
-        "automatch jobs list --status failed; put the reason right (docs/errors.md), then "
-        + _retry_command(ours),
-        Repair(f"gives {sum(row.jobs for row in ours)} jobs all their attempts again", retry),
+        f"Jobs failed because of this installation, not because of their photos: {codes}.",
+        "automatch jobs list --status failed; fix the cause (docs/errors.md), then "
+        + _retry_command(internal),
+        Repair(f"Give {sum(row.jobs for row in internal)} jobs all their attempts again", retry),
     )
 
 
-async def _latency(site: Installation) -> Result:
-    seen = await site.one(_Latency, _SQL["latency"])
-    if seen.p95_s is None:
+async def _latency(context: CheckContext) -> Result:
+    latency = await context.one(_Latency, _SQL["latency"])
+    if latency.p95_s is None:
         return skipped("No job has ended in the last hour.")
-    told = f"95 of 100 jobs of the last hour ended within {seen.p95_s:.1f} s ({seen.jobs} in all)"
-    if seen.p95_s > _PATIENCE_S:
-        return warn(f"{told}; a minute was promised.", "Start another worker, or look for pauses.")
-    return ok(f"{told}.")
+    message = f"95% of the {latency.jobs} jobs of the last hour ended within {latency.p95_s:.1f} s"
+    if latency.p95_s > _TARGET_S:
+        return warn(
+            f"{message}; the target is a minute.", "Start another worker, or check for pauses."
+        )
+    return ok(f"{message}.")
 
 
 def _retry_command(failed: Sequence[_Failed]) -> str:
     return " and ".join(f"`automatch jobs retry --code {row.code}`" for row in failed[:3])
 
 
-def _lies_in_the_photo(code: str) -> bool:
-    kinds: list[type[AutomatchError]] = [
+def _is_users_error(code: str) -> bool:
+    errors: list[type[AutomatchError]] = [
         PhotoRejectedError,
         UploadError,
         RequestError,
-        # The person was erased meanwhile, or an operator stopped the job.
+        # The account was deleted meanwhile, or an operator cancelled the job.
         ProfileNotFoundError,
         JobCancelledError,
     ]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-    return code in {kind.code for kind in kinds}
+    for error in errors:
+        errors += error.__subclasses__()
+    return code in {error.code for error in errors}
 
 
 CHECKS = [
-    Check("queue.workers", "Somebody works on jobs", _workers),
+    Check("queue.workers", "A worker is connected", _workers),
     Check("queue.paused", "Nothing is paused", _paused),
-    Check("queue.moving", "Jobs do not stay pending", _moving),
+    Check("queue.waiting", "Jobs do not stay pending", _waiting),
     Check("queue.stuck", "No job is held by a dead worker", _stuck),
-    Check("queue.failed", "What failed, and why", _failed),
-    Check("queue.latency", "From upload to matches in a minute", _latency),
+    Check("queue.failed", "No job failed because of the installation", _failed),
+    Check("queue.latency", "Jobs end within a minute", _latency),
 ]

@@ -1,6 +1,6 @@
-"""The cron schedule of the deployment guide: there, meant as it is written, and running.
+"""The cron schedule of the deployment guide: whether it exists, is correct and runs.
 
-Auto-Match does not need one: an upload wakes a worker by itself. Where one is, it should be right.
+Auto-Match does not need one, because an upload wakes a worker; but if there is one, it should work.
 """
 
 from __future__ import annotations
@@ -8,9 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from automatch.ops.doctor.check import Check, Need, Repair, Result, fail, ok, skipped, some, warn
+from automatch.ops.doctor.check import (
+    Check,
+    Repair,
+    Requires,
+    Result,
+    abbreviate,
+    fail,
+    ok,
+    skipped,
+    warn,
+)
+from automatch.ops.doctor.context import CheckContext
 from automatch.ops.doctor.cron_jobs import DAY_S, MAIN, NO_CRON, SQL, CronJob, list_jobs, load_parts
-from automatch.ops.doctor.installation import Installation
 from automatch.store.stats import without_keys
 
 _GRACE_S = 60.0
@@ -23,91 +33,100 @@ class _Run:
     ago_s: float | None
 
 
-async def _there(site: Installation) -> Result:
-    parts = await load_parts(site)
+async def _exists(context: CheckContext) -> Result:
+    parts = await load_parts(context)
     if not parts.has_cron:
-        return skipped(f"{NO_CRON} Uploads wake workers themselves; nothing is missing.")
-    main = [job for job in await list_jobs(site) if job.name == MAIN or job.url]
+        return skipped(f"{NO_CRON} It is not needed: uploads wake the workers.")
+    main = [job for job in await list_jobs(context) if job.name == MAIN or job.url]
     if not main:
         return warn(
-            f"There is no cron job {MAIN}. Workers do without it.", "automatch schedule --every 60s"
+            f"There is no cron job {MAIN}. Workers do not need it.",
+            "automatch schedule --every 60s",
         )
-    resting = [job.name for job in main if not job.active]
-    if resting:
+    disabled = [job.name for job in main if not job.active]
+    if disabled:
         return warn(
-            f"The cron job {some(resting)} is switched off.", "automatch schedule --every 60s"
+            f"The cron job {abbreviate(disabled)} is disabled.", "automatch schedule --every 60s"
         )
-    return ok(f"{some([f'{job.name} ({job.schedule})' for job in main])}.")
+    return ok(f"{abbreviate([f'{job.name} ({job.schedule})' for job in main])}.")
 
 
-async def _fields(site: Installation) -> Result:
-    parts = await load_parts(site)
+async def _fields(context: CheckContext) -> Result:
+    parts = await load_parts(context)
     if not parts.has_cron:
         return skipped(NO_CRON)
-    odd = [job for job in await list_jobs(site) if job.has_seconds_field]
-    if not odd:
-        return ok("Every entry has cron's five fields, or says how many seconds.")
-    told = some([f"{job.name} ({job.schedule})" for job in odd])
+    six_fields = [job for job in await list_jobs(context) if job.has_seconds_field]
+    if not six_fields:
+        return ok("Every schedule has cron's five fields, or an interval in seconds.")
+    names = abbreviate([f"{job.name} ({job.schedule})" for job in six_fields])
     if not parts.is_pg_cron:
         return warn(
-            f"{told} has six fields. Here the first means seconds; pg_cron itself would take it "
-            "for minutes, without a word.",
-            _every(odd),
-            _reschedule(site, odd),
+            f"{names} has six fields. Here the first means seconds; pg_cron itself would read it "
+            "as minutes, without a warning.",
+            _command(six_fields),
+            _reschedule(context, six_fields),
         )
     return fail(
-        f"{told} has six fields. pg_cron has five: it takes the first for minutes and drops the "
-        "last, so that what is meant to run every 30 seconds runs every 30 minutes.",
-        _every(odd),
-        _reschedule(site, odd),
+        f"{names} has six fields. pg_cron has five: it reads the first as minutes and ignores the "
+        "last, so a job meant for every 30 seconds runs every 30 minutes.",
+        _command(six_fields),
+        _reschedule(context, six_fields),
     )
 
 
-def _every(odd: Sequence[CronJob]) -> str:
-    return f"automatch schedule --every {odd[0].meant_s or 30}s"
+def _command(jobs: Sequence[CronJob]) -> str:
+    return f"automatch schedule --every {jobs[0].intended_interval_s or 30}s"
 
 
-def _reschedule(site: Installation, odd: Sequence[CronJob]) -> Repair | None:
-    clear = [job for job in odd if job.is_own and job.name != str(job.id) and job.meant_s]
-    if not clear:
+def _reschedule(context: CheckContext, jobs: Sequence[CronJob]) -> Repair | None:
+    repairable = [
+        job for job in jobs if job.is_own and job.name != str(job.id) and job.intended_interval_s
+    ]
+    if not repairable:
         return None
 
     async def act() -> None:
-        async with site.repairing("schedule.fields", jobs=[job.name for job in clear]) as conn:
-            for job in clear:
+        async with context.repairing(
+            "schedule.fields", jobs=[job.name for job in repairable]
+        ) as conn:
+            for job in repairable:
                 await conn.execute(
                     SQL["reschedule"],
                     {
                         "name": job.name,
-                        "schedule": f"{job.meant_s} seconds",
+                        "schedule": f"{job.intended_interval_s} seconds",
                         "command": job.command,
                     },
                 )
 
-    told = some([f"{job.name} to '{job.meant_s} seconds'" for job in clear])
-    return Repair(f"sets {told}", act)
+    changes = abbreviate(
+        [f"{job.name} to '{job.intended_interval_s} seconds'" for job in repairable]
+    )
+    return Repair(f"Set {changes}", act)
 
 
-async def _running(site: Installation) -> Result:
-    parts = await load_parts(site)
+async def _running(context: CheckContext) -> Result:
+    parts = await load_parts(context)
     if not parts.has_cron:
         return skipped(NO_CRON)
-    active = [job for job in await list_jobs(site) if job.active]
+    active = [job for job in await list_jobs(context) if job.active]
     if not active:
-        return skipped("Nothing is scheduled.")
-    fix = "`automatch stats` shows the last runs; pg_cron runs them, or without it the server"
-    runs = {job.name: await site.all(_Run, SQL["last_run"], job=job.id) for job in active}
-    complaints = [told for job in active if (told := _complaint(job, runs[job.name]))]
-    if complaints:
-        return fail(" ".join(complaints), fix)
-    # What runs once a day may be younger than a day.
-    never = [job.name for job in active if not runs[job.name] and job.every_s < DAY_S]
+        return skipped("No cron job is active.")
+    fix = "See the last runs in `automatch stats`; pg_cron or, without it, the server runs them."
+    runs = {job.name: await context.all(_Run, SQL["last_run"], job=job.id) for job in active}
+    problems = [problem for job in active if (problem := _problem(job, runs[job.name]))]
+    if problems:
+        return fail(" ".join(problems), fix)
+    # A daily job may have been created less than a day ago.
+    never = [job.name for job in active if not runs[job.name] and job.interval_s < DAY_S]
     if never:
-        return warn(f"{some(never)} has never run; it should within a minute or so.", fix)
-    return ok("The last runs are not longer ago than they should be, and succeeded.")
+        return warn(
+            f"{abbreviate(never)} has never run; it should have within a minute or so.", fix
+        )
+    return ok("The last runs are recent and succeeded.")
 
 
-def _complaint(job: CronJob, runs: Sequence[_Run]) -> str | None:
+def _problem(job: CronJob, runs: Sequence[_Run]) -> str | None:
     if not runs:
         return None
     (run,) = runs
@@ -115,13 +134,13 @@ def _complaint(job: CronJob, runs: Sequence[_Run]) -> str | None:
         return (
             f"The last run of {job.name} failed: {without_keys(run.message or 'no reason given')}"
         )
-    if run.ago_s is not None and run.ago_s > 2 * job.every_s + _GRACE_S:
-        return f"{job.name} ran {run.ago_s:.0f} s ago for the last time."
+    if run.ago_s is not None and run.ago_s > 2 * job.interval_s + _GRACE_S:
+        return f"The last run of {job.name} was {run.ago_s:.0f} s ago."
     return None
 
 
 CHECKS = [
-    Check("schedule.there", "The cron schedule is there", _there, Need.DATABASE),
-    Check("schedule.fields", "The schedule means what it says", _fields, Need.DATABASE),
-    Check("schedule.running", "The schedule runs", _running, Need.DATABASE),
+    Check("schedule.exists", "The cron schedule exists", _exists, Requires.DATABASE),
+    Check("schedule.fields", "The schedules have valid fields", _fields, Requires.DATABASE),
+    Check("schedule.running", "The schedule runs", _running, Requires.DATABASE),
 ]

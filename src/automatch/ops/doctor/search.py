@@ -1,32 +1,33 @@
-"""The search: pgvector, the indexes, the search copy, and settings that make sense."""
+"""The search: pgvector, the indexes, the rows of `face_index`, recall, and the threshold."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
-from automatch.ops.doctor.check import Check, Need, Repair, Result, fail, ok, skipped, some, warn
-from automatch.ops.doctor.installation import Installation
+from automatch.ops.doctor.check import (
+    Check,
+    Repair,
+    Requires,
+    Result,
+    abbreviate,
+    fail,
+    ok,
+    skipped,
+    warn,
+)
+from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
 from automatch.store import thresholds, tune
 from automatch.store.search import read_recall
 
 _SQL = load("doctor_search")
 
-_LEAST_VECTOR = (0, 8)
-_PARTITIONS = 16
-_INDEXES = [
-    *(f"face_index_{number}_pkey" for number in range(_PARTITIONS)),
-    *("face_index_face_idx", "face_index_profile_idx", "idx_profiles_school_gender"),
-    *("match_jobs_position_idx", "match_jobs_scheduled_idx", "match_jobs_one_open_per_face"),
-    *("match_jobs_face_idx", "matches_face_b_idx", "matches_people_idx"),
-]
-"""Without one of these a search, a claim or a feed reads whole tables."""
-_LEAST_THRESHOLD = 0.2
-_GREATEST_THRESHOLD = 0.9
+_MIN_VECTOR_VERSION = (0, 8)
+_MIN_THRESHOLD = 0.2
+_MAX_THRESHOLD = 0.9
 _DEFAULT_THRESHOLD = 0.5
-_LEAST_RECALL = 0.999
+_MIN_RECALL = 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +38,13 @@ class _Vector:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    school: str
-    gender: str
-    faces: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Settings:
     threshold: float
     match_count: int
 
 
-async def _vector(site: Installation) -> Result:
-    found = await site.all(_Vector, _SQL["vector"])
+async def _vector(context: CheckContext) -> Result:
+    found = await context.all(_Vector, _SQL["vector"])
     if not found:
         return fail(
             "The extension vector (pgvector) is not installed.",
@@ -58,10 +52,10 @@ async def _vector(site: Installation) -> Result:
         )
     vector = found[0]
     number = tuple(int(part) for part in re.findall(r"\d+", vector.version))
-    if number < _LEAST_VECTOR:
+    if number < _MIN_VECTOR_VERSION:
         newer = vector.available if vector.available != vector.version else None
         return fail(
-            f"pgvector is of version {vector.version}; 0.8 or newer is needed.",
+            f"pgvector has version {vector.version}; 0.8 or newer is required.",
             "alter extension vector update"
             if newer
             else "Install pgvector 0.8 or newer, then `alter extension vector update`.",
@@ -69,116 +63,88 @@ async def _vector(site: Installation) -> Result:
     return ok(f"pgvector {vector.version} in the schema {vector.schema}.")
 
 
-async def _indexes(site: Installation) -> Result:
-    missing = await site.column(_SQL["missing_indexes"], names=_INDEXES)
-    if missing:
-        return fail(
-            f"Indexes are missing: {some(missing)}.",
-            "Restore them from a backup's schema, or from src/automatch/sql/schema.",
-        )
-    broken = await site.column(_SQL["broken_indexes"])
+async def _indexes(context: CheckContext) -> Result:
+    broken = await context.column(_SQL["broken_indexes"])
     if broken:
         return fail(
-            f"Indexes are not usable, and searches go on without them: {some(broken)}.",
+            f"Indexes are invalid, and searches do not use them: {abbreviate(broken)}.",
             f"reindex index concurrently {broken[0]}",
         )
-    return ok("All are there and usable.")
+    return ok("All indexes are valid.")
 
 
-async def _plan(site: Installation) -> Result:
-    groups = await site.all(_Group, _SQL["largest_group"])
-    if not groups:
-        return skipped("No face can be found yet.")
-    await site.database.execute(_SQL["as_searches_plan"])
-    (plan,) = await site.column(
-        _SQL["group_plan"], school=groups[0].school, gender=groups[0].gender
-    )
-    nodes = _nodes(plan[0]["Plan"])
-    tables = {node["Relation Name"] for node in nodes if "Relation Name" in node}
-    if len(tables) != 1 or any(node["Node Type"] == "Seq Scan" for node in nodes):
-        return fail(
-            "A search reads whole tables instead of its school and gender through an index.",
-            "automatch doctor's check search.indexes says which index; then `analyze`.",
-        )
-    index = next((node["Index Name"] for node in nodes if "Index Name" in node), "its index")
-    return ok(f"The largest group has {groups[0].faces} faces and is read through {index}.")
-
-
-async def _copy(site: Installation) -> Result:
-    people = await site.column(_SQL["copy"])
+async def _face_index(context: CheckContext) -> Result:
+    people = await context.column(_SQL["out_of_sync"])
     if not people:
-        return ok("Exactly those who may be found are found.")
+        return ok("face_index holds exactly the faces that may be found.")
 
     async def repair() -> None:
         for person in people:
-            # One person a transaction: nobody waits for long, and nothing is locked in disorder.
-            async with site.repairing("search.copy", profile=str(person)) as conn:
+            # One transaction per person, so that locks are short and cannot deadlock.
+            async with context.repairing("search.faces", profile=str(person)) as conn:
                 await conn.execute(_SQL["lock_profile"], {"profile": person})
                 await conn.execute(_SQL["index_faces"], {"profile": person})
 
     return fail(
-        f"The search copy of the faces of {len(people)} people is not what it should be: they are "
-        "not found, or are found and should not be.",
+        f"The rows of {len(people)} people in face_index are wrong: they are not found, or are "
+        "found and should not be.",
         "automatch doctor --fix",
-        Repair(f"makes the search copy of {len(people)} people anew", repair),
+        Repair(f"Rebuild the rows of {len(people)} people in face_index", repair),
     )
 
 
-async def _recall(site: Installation) -> Result:
-    seen = await read_recall(site.database)
-    if seen.recall is None:
-        return skipped("No search of the last day was made again by brute force.")
-    told = f"{seen.recall:.4f} of {seen.audits} searches that were made again by brute force"
-    if seen.recall < _LEAST_RECALL:
-        return fail(f"Searches miss people: recall {told}.", "automatch tune --build")
-    return ok(f"Recall {told}.")
+async def _recall(context: CheckContext) -> Result:
+    measured = await read_recall(context.database)
+    if measured.recall is None:
+        return skipped("No search of the last day was verified by brute force.")
+    message = f"is {measured.recall:.4f} in {measured.audits} searches verified by brute force"
+    if measured.recall < _MIN_RECALL:
+        return fail(f"Searches miss people: the recall {message}.", "automatch tune --build")
+    return ok(f"Recall {message}.")
 
 
-async def _large_groups(site: Installation) -> Result:
-    settings = await tune.read_search_settings(site.database)
-    groups = await tune.list_groups(site.database, settings.most_indexes)
+async def _large_groups(context: CheckContext) -> Result:
+    settings = await tune.read_search_settings(context.database)
+    groups = await tune.list_groups(context.database, settings.most_indexes)
     without = [
         group for group in groups if group.faces >= settings.index_from and not group.index_ready
     ]
     if without:
         return warn(
-            f"{len(without)} groups have {settings.index_from} faces and more, and no index of "
-            "their own; their searches are right, and slow.",
+            f"{len(without)} groups have at least {settings.index_from} faces and no index of "
+            "their own; their searches are correct, but slow.",
             "automatch tune --build",
         )
-    return ok(f"No group of {settings.index_from} faces and more is without an index.")
+    return ok(f"Every group with at least {settings.index_from} faces has an index.")
 
 
-async def _threshold(site: Installation) -> Result:
-    now = await site.one(_Settings, _SQL["settings"])
-    if _LEAST_THRESHOLD <= now.threshold <= _GREATEST_THRESHOLD:
+async def _threshold(context: CheckContext) -> Result:
+    now = await context.one(_Settings, _SQL["settings"])
+    if _MIN_THRESHOLD <= now.threshold <= _MAX_THRESHOLD:
         return ok(
-            f"Two people match from a similarity of {now.threshold:g} on; a search finds "
-            f"{now.match_count} at most."
+            f"Two people match at a similarity of at least {now.threshold:g}; a search returns at "
+            f"most {now.match_count} people."
         )
 
     async def repair() -> None:
-        async with site.repairing("search.threshold", threshold=_DEFAULT_THRESHOLD) as conn:
-            await thresholds.set_threshold(conn, _DEFAULT_THRESHOLD, rerun=False, actor=site.actor)
+        async with context.repairing("search.threshold", threshold=_DEFAULT_THRESHOLD) as conn:
+            await thresholds.set_threshold(
+                conn, _DEFAULT_THRESHOLD, rerun=False, actor=context.actor
+            )
 
-    what = "nearly everybody matches" if now.threshold < _LEAST_THRESHOLD else "nobody matches"
+    effect = "nearly everyone matches" if now.threshold < _MIN_THRESHOLD else "no one matches"
     return fail(
-        f"The threshold is {now.threshold:g}, with which {what}.",
-        "automatch threshold 0.5 (with --preview first)",
-        Repair(f"sets the threshold to {_DEFAULT_THRESHOLD}; matches that are there stay", repair),
+        f"The threshold is {now.threshold:g}, at which {effect}.",
+        "automatch threshold 0.5 (first with --preview)",
+        Repair(f"Set the threshold to {_DEFAULT_THRESHOLD}; existing matches stay", repair),
     )
 
 
-def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    return [plan, *(node for child in plan.get("Plans", []) for node in _nodes(child))]
-
-
 CHECKS = [
-    Check("search.vector", "pgvector and its version", _vector, Need.DATABASE),
-    Check("search.indexes", "Indexes are there and usable", _indexes),
-    Check("search.plan", "A search uses its index", _plan),
-    Check("search.copy", "Who may be found is found", _copy),
-    Check("search.recall", "Searches miss nobody", _recall),
-    Check("search.groups", "Very large groups", _large_groups),
-    Check("search.threshold", "The threshold makes sense", _threshold),
+    Check("search.vector", "pgvector and its version", _vector, Requires.DATABASE),
+    Check("search.indexes", "Indexes are valid", _indexes),
+    Check("search.faces", "The faces that can be found are complete", _face_index),
+    Check("search.recall", "Searches miss no one", _recall),
+    Check("search.groups", "Large groups have an index", _large_groups),
+    Check("search.threshold", "The threshold is sensible", _threshold),
 ]

@@ -1,4 +1,4 @@
-"""The photos: where they lie, whether there is room, and whether they are all there."""
+"""The photos: where they are stored, whether there is space, and whether any are missing."""
 
 from __future__ import annotations
 
@@ -10,118 +10,127 @@ from pathlib import Path
 from uuid import uuid4
 
 from automatch.errors import AutomatchError
-from automatch.ops.doctor.check import Check, Need, Repair, Result, fail, ok, skipped, some, warn
-from automatch.ops.doctor.installation import Installation
+from automatch.ops.doctor.check import (
+    Check,
+    Repair,
+    Requires,
+    Result,
+    abbreviate,
+    fail,
+    ok,
+    skipped,
+    warn,
+)
+from automatch.ops.doctor.context import CheckContext
 from automatch.photos.folder import FolderPhotos, PhotoStore, photo_path
 from automatch.sql.statements import load
 from automatch.store.disk import guarded_folders
 
 _SQL = load("doctor_queue")
 _MIB = 1024**2
-_LEAST_INODES = 1000
+_MIN_FREE_INODES = 1000
 
 
-async def _place(site: Installation) -> Result:
-    if site.settings.photos.bucket is not None:
-        return await _look_at_bucket(site)
-    return await asyncio.to_thread(_look_at_folder, site, photo_folder(site))
+async def _photo_store(context: CheckContext) -> Result:
+    if context.settings.photos.bucket is not None:
+        return await _check_bucket(context)
+    return await asyncio.to_thread(_check_folder, context, photo_folder(context))
 
 
-async def _look_at_bucket(site: Installation) -> Result:
-    name = site.settings.photos.bucket
+async def _check_bucket(context: CheckContext) -> Result:
+    name = context.settings.photos.bucket
     path = photo_path(uuid4())
     try:
-        store = _store(site)
+        store = _store(context)
         await store.put_upload(path, b"doctor")
-        kept = await store.read(path)
+        stored = await store.read(path)
         await store.erase([path])
     except ImportError:
         return fail("The library for photos in a bucket is missing.", "pip install 'automatch[s3]'")
     except AutomatchError as exc:
         return fail(
-            f"The bucket {name} does not take photos: {exc.message}",
-            "Are AUTOMATCH_PHOTOS__ENDPOINT, the region and the keys right, and is it there?",
+            f"The bucket {name} cannot store photos: {exc.message}",
+            "Are AUTOMATCH_PHOTOS__ENDPOINT, the region and the keys right? Does the bucket exist?",
         )
-    if kept != b"doctor":
-        return fail(f"The bucket {name} gives back something else than it was given.")
-    return ok(f"The bucket {name} takes photos, gives them back and deletes them.")
+    if stored != b"doctor":
+        return fail(f"The bucket {name} returns other bytes than were stored.")
+    return ok(f"The bucket {name} stores, returns and deletes photos.")
 
 
-def _store(site: Installation) -> PhotoStore:
-    if site.settings.photos.bucket is not None:
-        # The library is there only where buckets are used.
+def _store(context: CheckContext) -> PhotoStore:
+    if context.settings.photos.bucket is not None:
+        # The library is installed only where buckets are used.
         from automatch.photos.bucket import BucketPhotos
 
-        return BucketPhotos(site.settings.photos)
-    return FolderPhotos(photo_folder(site), min_free_mb=0)
+        return BucketPhotos(context.settings.photos)
+    return FolderPhotos(photo_folder(context), min_free_mb=0)
 
 
-def photo_folder(site: Installation) -> Path:
-    return site.settings.home / "photos"
+def photo_folder(context: CheckContext) -> Path:
+    return context.settings.home / "photos"
 
 
-def _look_at_folder(site: Installation, folder: Path) -> Result:
+def _check_folder(context: CheckContext, folder: Path) -> Result:
     if not os.path.lexists(folder):
-        if not site.settings.home.is_dir():
-            return fail(f"The data folder {site.settings.home} is not there.", "automatch up")
-        return ok("The first upload makes it.")
+        if not context.settings.home.is_dir():
+            return fail(f"The data folder {context.settings.home} does not exist.", "automatch up")
+        return ok("The first upload will create it.")
     if not folder.is_dir():
-        return fail(f"{folder} is not a folder.", f"mv {folder} somewhere else")
+        return fail(f"{folder} is not a folder.", f"Move {folder} elsewhere.")
     problem = _write_problem(folder)
     if problem is not None:
         return fail(
-            f"Nothing can be written to {folder} ({problem}); every upload fails.",
-            f"chown -R {folder} to the user that runs Auto-Match; or is its disk read-only?",
+            f"{folder} is not writable ({problem}); every upload fails.",
+            f"chown -R {folder} to the user of Auto-Match; or is the disk read-only?",
         )
     mode = folder.stat().st_mode & 0o777
     if mode & 0o077:
 
-        async def close() -> None:
+        async def restrict() -> None:
             await asyncio.to_thread(folder.chmod, 0o700)
-            if site.conn is not None:
-                async with site.repairing("storage.photos", mode=f"{mode:o} -> 700"):
+            if context.conn is not None:
+                async with context.repairing("storage.photos", mode=f"{mode:o} -> 700"):
                     pass
 
         return warn(
-            f"{folder} is open to other users of this machine (mode {mode:o}).",
+            f"Other users of this machine can read {folder} (mode {mode:o}).",
             f"chmod 700 {folder}",
-            Repair(f"gives {folder} the mode 700", close),
+            Repair(f"Set the mode of {folder} to 700", restrict),
         )
-    return ok(f"{folder} takes photos, and is closed to other users.")
+    return ok(f"{folder} is writable and private.")
 
 
 def _write_problem(folder: Path) -> str | None:
-    trial = folder / f".doctor.{secrets.token_hex(4)}"
+    probe = folder / f".doctor.{secrets.token_hex(4)}"
     try:
-        descriptor = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(descriptor, b"doctor")
         finally:
             os.close(descriptor)
-            trial.unlink()
+            probe.unlink()
     except OSError as exc:
         return exc.strerror or type(exc).__name__
     return None
 
 
-async def _disk(site: Installation) -> Result:
-    least = site.settings.retention.min_free_mb * _MIB
-    folders = [_existing(folder) for folder in guarded_folders(site.settings)]
+async def _disk(context: CheckContext) -> Result:
+    min_free = context.settings.retention.min_free_mb * _MIB
+    folders = [_existing(folder) for folder in guarded_folders(context.settings)]
     if not folders:
-        return skipped("Photos and database are elsewhere; their disks are watched there.")
+        return skipped("Photos and database are on other machines.")
     free = min(shutil.disk_usage(folder).free for folder in folders)
     inodes = min(_free_inodes(folder) for folder in folders)
-    told = f"{free // _MIB} MiB are free"
-    if free < least:
+    message = f"{free // _MIB} MiB are free"
+    if free < min_free:
         return fail(
-            f"{told}, fewer than the {least // _MIB} that are kept: uploads are refused.",
-            "Make room, or lower AUTOMATCH_RETENTION__MIN_FREE_MB.",
+            f"{message}, less than the required {min_free // _MIB}: uploads are refused.",
+            "Free space, or lower AUTOMATCH_RETENTION__MIN_FREE_MB.",
         )
-    if inodes < _LEAST_INODES:
-        return fail(f"The disk takes only {inodes} more files.", "Delete files, or move the data.")
-    if free < 2 * least:
-        return warn(f"{told}; at {least // _MIB} uploads are refused.", "Make room soon.")
-    return ok(f"{told}; uploads are refused at {least // _MIB}.")
+    if inodes < _MIN_FREE_INODES:
+        return fail(f"The disk has only {inodes} inodes left.", "Delete files, or move the data.")
+    message = f"{message}; uploads are refused below {min_free // _MIB}."
+    return warn(message, "Free space soon.") if free < 2 * min_free else ok(message)
 
 
 def _existing(folder: Path) -> Path:
@@ -130,49 +139,49 @@ def _existing(folder: Path) -> Path:
 
 def _free_inodes(folder: Path) -> int:
     status = os.statvfs(folder)
-    # Some file systems have no fixed number and say 0 of 0.
-    return status.f_favail if status.f_files else _LEAST_INODES
+    # File systems without a fixed number of inodes report 0 of 0.
+    return status.f_favail if status.f_files else _MIN_FREE_INODES
 
 
-async def _photos(site: Installation) -> Result:
-    paths = await site.column(_SQL["newest_photos"])
+async def _photo_files(context: CheckContext) -> Result:
+    paths = await context.column(_SQL["newest_photos"])
     if not paths:
-        return skipped("No worker has seen a photo yet.")
-    store = _store(site)
+        return skipped("No photo has been processed yet.")
+    store = _store(context)
     missing = [path for path in paths if await store.read_copy(path, "thumb") is None]
     if missing:
-        where = site.settings.photos.bucket or photo_folder(site)
+        location = context.settings.photos.bucket or photo_folder(context)
         return fail(
-            f"The files of {len(missing)} of the {len(paths)} newest photos are not in {where}.",
-            "Restore the photos that belong to this database, or name where they are: "
-            "AUTOMATCH_HOME, or AUTOMATCH_PHOTOS__BUCKET.",
+            f"{len(missing)} of the {len(paths)} newest photos have no file in {location}.",
+            "Restore the photos that belong to this database, or correct AUTOMATCH_HOME or "
+            "AUTOMATCH_PHOTOS__BUCKET.",
         )
-    return ok(f"The {len(paths)} newest are there.")
+    return ok(f"The files of the {len(paths)} newest photos exist.")
 
 
-async def _erasures(site: Installation) -> Result:
-    (waiting,) = await site.column(_SQL["erasures"])
+async def _erasures(context: CheckContext) -> Result:
+    (waiting,) = await context.column(_SQL["erasures"])
     if waiting:
         return fail(
-            f"The files of {waiting} photos that people erased are still there, for more than ten "
-            "minutes; workers delete them.",
+            f"The files of {waiting} photos still exist, over ten minutes after their deletion; "
+            "workers delete them.",
             "Start a worker with this data folder (`automatch worker`).",
         )
-    return ok("Photos that people erased are gone.")
+    return ok("The files of deleted photos are deleted.")
 
 
-async def _home(site: Installation) -> Result:
-    return await asyncio.to_thread(_look_at_home, site)
+async def _home(context: CheckContext) -> Result:
+    return await asyncio.to_thread(_check_home, context)
 
 
-def _look_at_home(site: Installation) -> Result:
-    home = site.settings.home
+def _check_home(context: CheckContext) -> Result:
+    home = context.settings.home
     if not home.is_dir():
         return fail(
-            f"The data folder {home} is not there: nothing was started here yet.",
-            "automatch up, or AUTOMATCH_HOME for another folder",
+            f"The data folder {home} does not exist: Auto-Match has not been started here.",
+            "Run automatch up, or set AUTOMATCH_HOME to another folder.",
         )
-    open_files = [
+    readable = [
         name
         for name in ("secrets.json", "postgres", "photos")
         if (home / name).exists() and (home / name).stat().st_mode & 0o077
@@ -180,17 +189,15 @@ def _look_at_home(site: Installation) -> Result:
     mode = home.stat().st_mode & 0o777
     if mode & 0o022:
         return fail(f"Other users can write to {home} (mode {mode:o}).", f"chmod 700 {home}")
-    if open_files and mode & 0o011:
-        return warn(
-            f"{some(open_files)} in {home} can be reached by other users.", f"chmod 700 {home}"
-        )
-    return ok(f"{home} is closed to other users.")
+    if readable and mode & 0o011:
+        return warn(f"Other users can read {abbreviate(readable)} in {home}.", f"chmod 700 {home}")
+    return ok(f"{home} is private.")
 
 
 CHECKS = [
-    Check("storage.home", "The data folder", _home, Need.NOTHING),
-    Check("storage.photos", "The photo folder or bucket takes photos", _place, Need.NOTHING),
-    Check("storage.disk", "There is room", _disk, Need.NOTHING),
-    Check("storage.files", "Photos are there", _photos),
-    Check("storage.erased", "Erased photos are gone", _erasures),
+    Check("storage.home", "The data folder is private", _home, Requires.NOTHING),
+    Check("storage.photos", "Photos can be stored", _photo_store, Requires.NOTHING),
+    Check("storage.disk", "There is free space", _disk, Requires.NOTHING),
+    Check("storage.files", "Files of photos exist", _photo_files),
+    Check("storage.erased", "Files of deleted photos are gone", _erasures),
 ]

@@ -1,1 +1,1 @@
-"""The deployment guide's success criteria, tried on a live installation over HTTP."""
+"""The smoke test: the deployment guide's success criteria, over HTTP."""

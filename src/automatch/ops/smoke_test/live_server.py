@@ -1,4 +1,4 @@
-"""An installation as a client sees it: its HTTP API, with the service key."""
+"""The HTTP API of a running installation, as the smoke test uses it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 
 import httpx2
 
-_ANSWER_S = 20.0
+_TIMEOUT_S = 20.0
 
 
 class NotAnsweredError(Exception):
-    """A request got no answer, or not the one that it should get; the message says which."""
+    """A request got no answer or an unexpected one; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody of the trial."""
+    """One person of the smoke test."""
 
     id: str
     gender: str
@@ -29,7 +29,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class SmokeTestPair:
-    """Two people who do not exist."""
+    """The two temporary people of a smoke test."""
 
     id: str
     school: str
@@ -39,7 +39,7 @@ class SmokeTestPair:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What came back for a photo."""
+    """The answer to an upload."""
 
     status: int
     job_id: str
@@ -48,26 +48,30 @@ class Upload:
 
 
 class LiveServer:
-    """Asks a server; every failure is a `NotAnsweredError` with a sentence."""
+    """Sends requests to a server; every failure is a `NotAnsweredError`."""
 
     def __init__(self, client: httpx2.AsyncClient, key: str) -> None:
         self._client = client
         self._key = key
 
-    async def start_trial(self) -> SmokeTestPair:
-        told = await self._ask("POST", "/api/admin/trials", self._key)
-        her, him = (Person(one["id"], one["gender"], one["access_token"]) for one in told["people"])
-        return SmokeTestPair(told["id"], told["school"], her, him)
+    async def create_pair(self) -> SmokeTestPair:
+        """Create the two people, and delete those of interrupted smoke tests."""
+        body = await self._send("POST", "/api/admin/smoke-tests", self._key)
+        her, him = (
+            Person(person["id"], person["gender"], person["access_token"])
+            for person in body["people"]
+        )
+        return SmokeTestPair(body["id"], body["school"], her, him)
 
-    async def end_trial(self, trial: SmokeTestPair) -> int:
-        """Erase the two; how many were still there."""
-        told = await self._ask("DELETE", f"/api/admin/trials/{trial.id}", self._key)
-        return int(told["count"])
+    async def delete_pair(self, pair: SmokeTestPair) -> int:
+        """Delete the two people; return how many still existed."""
+        body = await self._send("DELETE", f"/api/admin/smoke-tests/{pair.id}", self._key)
+        return int(body["count"])
 
     async def consent(self, person: Person) -> None:
-        """Agree to the current text, as a person does."""
-        text = await self._ask("GET", "/api/profile/consent", person.token)
-        await self._ask(
+        """Consent to the current text."""
+        text = await self._send("GET", "/api/profile/consent", person.token)
+        await self._send(
             "PUT",
             "/api/profile/consent",
             person.token,
@@ -75,49 +79,51 @@ class LiveServer:
         )
 
     async def upload(self, person: Person, photo: bytes) -> Upload:
-        """Upload a photo; whatever the answer says, its status tells."""
+        """Upload a photo."""
         began = time.perf_counter()
         files = {"file": ("photo.jpg", photo, "image/jpeg")}
-        answer = await self._send("POST", "/api/faces", person.token, files=files)
+        response = await self._request("POST", "/api/faces", person.token, files=files)
         took_ms = (time.perf_counter() - began) * 1000
-        told = _checked("POST", "/api/faces", answer)
-        return Upload(answer.status_code, told["job"]["id"], told["job"]["status"], took_ms)
+        job = _body("POST", "/api/faces", response)["job"]
+        return Upload(response.status_code, job["id"], job["status"], took_ms)
 
     async def job(self, job_id: str) -> dict[str, Any]:
-        """Return a job as the operator sees it."""
-        told = await self._ask("GET", f"/api/admin/jobs/{job_id}", self._key)
-        return dict(told["job"])
+        """Return a job as the admin API shows it."""
+        body = await self._send("GET", f"/api/admin/jobs/{job_id}", self._key)
+        return dict(body["job"])
 
     async def queue(self) -> dict[str, Any]:
-        told = await self._ask("GET", "/api/admin/queue", self._key)
-        return dict(told["queue"])
+        body = await self._send("GET", "/api/admin/queue", self._key)
+        return dict(body["queue"])
 
     async def matches(self, person: Person) -> list[dict[str, Any]]:
-        told = await self._ask("GET", "/api/matches", person.token, params={"limit": "100"})
-        return list(told["matches"])
+        body = await self._send("GET", "/api/matches", person.token, params={"limit": "100"})
+        return list(body["matches"])
 
     @asynccontextmanager
     async def stream(self, person: Person) -> AsyncIterator[AsyncIterator[tuple[str, Any]]]:
-        """Open the live feed of a person: (kind, data) of each event."""
-        timeout = httpx2.Timeout(_ANSWER_S, read=None)
+        """Open the live feed of a person; yields (kind, data) of each event."""
+        timeout = httpx2.Timeout(_TIMEOUT_S, read=None)
         try:
             async with self._client.stream(
                 "GET", "/api/matches/stream", headers=_bearer(person.token), timeout=timeout
-            ) as answer:
-                if answer.status_code != 200:
-                    await answer.aread()
-                    _checked("GET", "/api/matches/stream", answer)
-                yield _events(answer)
+            ) as response:
+                if response.status_code != 200:
+                    await response.aread()
+                    _body("GET", "/api/matches/stream", response)
+                yield _events(response)
         except httpx2.HTTPError as exc:
-            raise NotAnsweredError(f"The live feed broke ({type(exc).__name__}).") from exc
+            raise NotAnsweredError(
+                f"The live feed was interrupted ({type(exc).__name__})."
+            ) from exc
 
-    async def _ask(self, method: str, path: str, token: str, **more: Any) -> Any:
-        return _checked(method, path, await self._send(method, path, token, **more))
+    async def _send(self, method: str, path: str, token: str, **more: Any) -> Any:
+        return _body(method, path, await self._request(method, path, token, **more))
 
-    async def _send(self, method: str, path: str, token: str, **more: Any) -> httpx2.Response:
+    async def _request(self, method: str, path: str, token: str, **more: Any) -> httpx2.Response:
         try:
             return await self._client.request(
-                method, path, headers=_bearer(token), timeout=_ANSWER_S, **more
+                method, path, headers=_bearer(token), timeout=_TIMEOUT_S, **more
             )
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             raise NotAnsweredError(
@@ -129,24 +135,24 @@ def _bearer(token: str) -> Mapping[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-def _checked(method: str, path: str, answer: httpx2.Response) -> Any:
-    """Return what a good answer holds."""
-    if answer.is_success:
+def _body(method: str, path: str, response: httpx2.Response) -> Any:
+    """Return the JSON body of a successful response."""
+    if response.is_success:
         try:
-            return answer.json()
+            return response.json()
         except ValueError as exc:
             raise NotAnsweredError(f"{method} {path} was not answered by Auto-Match.") from exc
     try:
-        error = answer.json()["error"]
+        error = response.json()["error"]
         reason = f"{error['code']}: {error['message']}"
     except (ValueError, KeyError, TypeError):
         reason = "not an answer of Auto-Match"
-    raise NotAnsweredError(f"{method} {path} was answered with {answer.status_code}, {reason}")
+    raise NotAnsweredError(f"{method} {path} was answered with {response.status_code}, {reason}")
 
 
-async def _events(answer: httpx2.Response) -> AsyncIterator[tuple[str, Any]]:
+async def _events(response: httpx2.Response) -> AsyncIterator[tuple[str, Any]]:
     fields: dict[str, str] = {}
-    async for line in answer.aiter_lines():
+    async for line in response.aiter_lines():
         if line:
             name, _, value = line.partition(": ")
             fields[name] = value

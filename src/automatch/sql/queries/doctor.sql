@@ -1,5 +1,5 @@
 -- name: audit
--- What was put right, in the transaction that did it.
+-- Record a repair, in its transaction.
 select automatch.audit(%(actor)s, 'doctor', %(details)s)
 
 -- name: server

@@ -1,6 +1,6 @@
 -- name: open_tables
--- Tables in the exposed schema and in ours whose row level security is off, or does not bind the
--- owner although a policy of ours is there.
+-- Tables in the exposed schema and in ours without row level security, and tables of ours where it
+-- does not bind the owner.
 select
     format('%%I.%%I', n.nspname, c.relname) as name,
     c.relrowsecurity as enabled,
@@ -34,7 +34,7 @@ alter table {table} enable row level security
 alter table {table} force row level security
 
 -- name: policies
--- Tables that nobody can read, and policies that let everybody write everything.
+-- Tables without a policy, and policies that let clients write any row.
 select format('%%I.%%I', n.nspname, c.relname) as name, null as policy
 from pg_catalog.pg_class as c
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
@@ -58,7 +58,7 @@ where n.nspname in ('public', 'automatch')
 order by 1, 2
 
 -- name: views
--- What shows rows with the rights of its owner to people who are signed in, or to anybody.
+-- Views and other relations that show rows to clients with the rights of their owner.
 select format('%%I.%%I', n.nspname, c.relname) as name, c.relkind::text as kind
 from pg_catalog.pg_class as c
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
@@ -81,25 +81,8 @@ where n.nspname in ('public', 'automatch')
   )
 order by 1
 
--- name: loose_functions
--- Functions whose names are looked up along the caller's search_path.
-select p.oid::regprocedure::text as name, p.prosecdef as is_definer
-from pg_catalog.pg_proc as p
-where p.pronamespace in (
-        select n.oid from pg_catalog.pg_namespace as n where n.nspname in ('public', 'automatch')
-    )
-  and p.prokind in ('f', 'p')
-  and not exists (
-      select from unnest(p.proconfig) as s (setting) where s.setting like 'search_path=%%'
-  )
-  and not exists (
-      select from pg_catalog.pg_depend as d
-      where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
-  )
-order by p.prosecdef desc, 1
-
 -- name: callable_by_anybody
--- Functions that run with the rights of their owner for whoever comes by.
+-- Functions that anonymous clients may call and that run with the rights of their owner.
 select p.oid::regprocedure::text as name
 from pg_catalog.pg_proc as p
 where p.pronamespace in (
@@ -113,45 +96,17 @@ where p.pronamespace in (
   )
 order by 1
 
--- name: exposed_users
--- Ways to the table of those who can sign in: views of it, and rights on it.
-select distinct format('%%I.%%I', n.nspname, c.relname) as name
-from pg_catalog.pg_rewrite as w
-join pg_catalog.pg_class as c on c.oid = w.ev_class
-join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-join pg_catalog.pg_depend as d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
-where n.nspname = 'public'
-  and d.refclassid = 'pg_class'::regclass
-  and d.refobjid = to_regclass('auth.users')
-  and (
-      has_any_column_privilege('anon', c.oid, 'select') or has_any_column_privilege('authenticated', c.oid, 'select')
-  )
-union all
-select 'auth.users'
-where to_regclass('auth.users') is not null
-  and (
-      has_any_column_privilege('anon', to_regclass('auth.users'), 'select')
-      or has_any_column_privilege('authenticated', to_regclass('auth.users'), 'select')
-  )
-order by 1
-
--- name: public_extensions
-select e.extname as name
-from pg_catalog.pg_extension as e
-where e.extnamespace = 'public'::regnamespace
-order by 1
-
 -- name: exposed_columns
--- Rights on our tables that nobody who signs in has any use for: any at all of anon (but for the
--- consent texts), writing, and the columns that would give a face away.
-select format('%%I.%%I', n.nspname, c.relname) || coalesce('.' || x.attname, '') as name, x.role as role, x.may as may
+-- Privileges on our tables that clients must not have: any for anon (except on the consent texts),
+-- writing, and columns that reveal a face.
+select format('%%I.%%I', n.nspname, c.relname) || coalesce('.' || x.attname, '') as name, x.role as role, x.privilege
 from pg_catalog.pg_class as c
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 cross join lateral (
-    select r.role, null::name as attname, w.may
+    select r.role, null::name as attname, w.privilege
     from (values ('anon'), ('authenticated')) as r (role)
-    cross join (values ('insert'), ('update'), ('delete'), ('truncate'), ('trigger')) as w (may)
-    where has_table_privilege(r.role, c.oid, w.may)
+    cross join (values ('insert'), ('update'), ('delete'), ('truncate'), ('trigger')) as w (privilege)
+    where has_table_privilege(r.role, c.oid, w.privilege)
     union all
     select 'anon', null, 'select'
     where c.relname <> 'consent_texts' and has_any_column_privilege('anon', c.oid, 'select')
@@ -170,7 +125,7 @@ where n.nspname in ('public', 'automatch')
 order by 1, 2, 3
 
 -- name: logins
--- Powers that the two logins of the server and the workers must not have.
+-- Powers that the logins of the server and the workers must not have.
 select r.rolname as name, w.power as power
 from pg_catalog.pg_roles as r
 cross join lateral (

@@ -1,10 +1,10 @@
--- name: pace
+-- name: progress
 select
     q.paused, q.paused_schools, q.waiting, q.expired_leases, q.oldest_waiting_s,
     (
         select count(*) from public.match_jobs as j
         where j.completed_at > automatch.now() - interval '1 minute'
-    ) as ended_lately,
+    ) as ended_last_minute,
     (
         select count(*) from public.match_jobs as j
         where j.status = 'processing' and j.lease_expires_at < automatch.now() - interval '1 minute'
@@ -12,7 +12,7 @@ select
 from public.get_match_queue() as q
 
 -- name: failed
--- By reason, without the photos that were searched for since.
+-- By error code, without photos that have a later job that did not fail.
 select f.error_code as code, count(*) as jobs
 from public.match_jobs as f
 where f.status = 'failed' and not exists (
@@ -23,7 +23,7 @@ group by f.error_code
 order by count(*) desc, f.error_code
 
 -- name: latency
--- From the upload to the end, of the jobs of the last hour.
+-- Time from upload to end of the jobs of the last hour.
 select
     count(*) as jobs,
     percentile_cont(0.95) within group (
@@ -33,17 +33,17 @@ from public.match_jobs as j
 where j.status = 'completed' and j.created_at > automatch.now() - interval '1 hour'
 
 -- name: sweep
--- Take back jobs whose lease has run out; how many.
+-- Release jobs whose lease has expired; returns their number.
 select public.sweep_match_jobs()
 
 -- name: erasures
--- Photos of people who left or withdrew whose files are still there.
+-- Deleted photos whose files still exist.
 select count(*)::integer
 from automatch.photo_erasures as e
 where e.queued_at < automatch.now() - interval '10 minutes'
 
 -- name: newest_photos
--- Of faces that a worker has seen: their clean copies are there.
+-- Photos that a worker has processed, so that their copies must exist.
 select f.image_path
 from public.faces as f
 where f.embedding is not null

@@ -1,12 +1,12 @@
 -- name: parts
--- What of pg_cron and pg_net is there: the extensions, or what stands in for them.
+-- Which of pg_cron and pg_net exist, as extensions or as our replacements.
 select
     to_regclass('cron.job') is not null as has_cron,
     to_regclass('net._http_response') is not null as has_net,
     exists (select from pg_catalog.pg_extension as e where e.extname = 'pg_cron') as is_pg_cron
 
 -- name: jobs
--- The commands hold keys at times: they are looked through, and never shown.
+-- The commands may contain keys; they are searched, and never shown.
 select
     j.jobid as id, coalesce(j.jobname, j.jobid::text) as name, j.schedule, j.active, j.command,
     j.username = current_user as is_own
@@ -25,10 +25,10 @@ order by d.start_time desc nulls last
 limit 1
 
 -- name: responses
--- What came of the requests of the last hour.
+-- The responses of the last hour.
 select
     count(*)::integer as all_of_them,
-    (count(*) filter (where r.status_code between 200 and 299))::integer as fine,
+    (count(*) filter (where r.status_code between 200 and 299))::integer as successful,
     (array_agg(r.status_code order by r.created desc) filter (where r.status_code not between 200 and 299))[1] as status,
     (array_agg(coalesce(r.error_msg, case when r.timed_out then 'it took too long' end) order by r.created desc)
         filter (where r.status_code is null))[1] as error

@@ -1,5 +1,5 @@
 -- name: vector
--- The extension, and the newest version that the server could switch to.
+-- The extension, and the newest version that the server offers.
 select e.extversion as version, n.nspname as schema, a.default_version as available
 from pg_catalog.pg_extension as e
 join pg_catalog.pg_namespace as n on n.oid = e.extnamespace
@@ -7,7 +7,7 @@ left join pg_catalog.pg_available_extensions as a on a.name = e.extname
 where e.extname = 'vector'
 
 -- name: broken_indexes
--- Half made or broken, and not being made this moment.
+-- Invalid indexes, except those that are being built right now.
 select i.indexrelid::regclass::text
 from pg_catalog.pg_index as i
 join pg_catalog.pg_class as c on c.oid = i.indrelid
@@ -18,35 +18,8 @@ where c.relnamespace in ('public'::regnamespace, 'automatch'::regnamespace)
   )
 order by 1
 
--- name: missing_indexes
--- Names that no index has.
-select w.name
-from unnest(%(names)s::text[]) as w (name)
-where not exists (
-    select from pg_catalog.pg_class as c
-    where c.relname = w.name and c.relkind in ('i', 'I') and c.relnamespace = 'public'::regnamespace
-)
-
--- name: largest_group
-select i.school, i.gender, count(*)::integer as faces
-from public.face_index as i
-group by i.school, i.gender
-order by count(*) desc
-limit 1
-
--- name: as_searches_plan
-select set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)
-
--- name: group_plan
--- How the rows of a group are found; the search itself reads them just so.
-explain (format json)
-select i.face_id, i.profile_id, i.embedding
-from public.face_index as i
-where i.school = %(school)s and i.gender = %(gender)s
-
--- name: copy
--- Faces that can be found and are not in the search copy, and the other way round: by the rule of
--- automatch.index_faces().
+-- name: out_of_sync
+-- People whose rows in face_index differ from the rule of automatch.index_faces().
 with due as (
     select f.id, p.id as profile_id, p.school, p.gender
     from public.faces as f

@@ -1,4 +1,4 @@
-"""`automatch import`: people of a list enrolled, behind those who upload, and never twice."""
+"""`automatch import`: people of a list are imported once, with lower priority than uploads."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ import psycopg
 import pytest
 
 from automatch.app import make_photos
-from automatch.bulk_import.enrol import Enrolment, ImportContext, Outcome
+from automatch.bulk_import.import_run import ImportContext, ImportRun, Outcome
 from automatch.bulk_import.photo_files import PhotoFiles
-from automatch.bulk_import.refused import RefusedRows
-from automatch.bulk_import.rows import COLUMNS, Addresses, person_of, read_rows
+from automatch.bulk_import.rows import COLUMNS, EmailCheck, RefusedRows, parse_person, read_rows
 from automatch.errors.store import QueueFullError
 from automatch.services.admission import Admission
 from automatch.settings import Settings
@@ -81,7 +80,7 @@ def _refused(folder: Path) -> dict[int, tuple[str, str]]:
         return {int(row["row"]): (row["code"], row["message"]) for row in csv.DictReader(lines)}
 
 
-_WORK_OFF = """
+_COMPLETE_ALL = """
     update match_jobs set status = 'completed', completed_at = now(), match_count = 0
     where status = 'pending' returning id
 """
@@ -146,8 +145,8 @@ async def test_list_becomes_people_with_matches_and_proof_of_consent(
     again = await _run(import_list, folder)
 
     assert first.returncode == again.returncode == 1, first.stderr
-    assert "Photos enrolled: 5; there before: 0." in first.stdout
-    assert "Photos enrolled: 0; there before: 5." in again.stdout
+    assert "Photos imported: 5; existing: 0." in first.stdout
+    assert "Photos imported: 0; existing: 5." in again.stdout
     assert {row: code for row, (code, _) in refused.items()} == {4: "no_face", 6: "image_damaged"}
     assert _refused(folder) == refused
     assert "1  no_face" in first.stdout
@@ -165,7 +164,7 @@ async def test_list_becomes_people_with_matches_and_proof_of_consent(
         ("import", date(2026, 11, 3), f"{_PAPER}, page 1", "2026-11", "UIT", "female")
     ]
     assert people == 4
-    # Of her two photos, and of one if his was searched with before hers was seen.
+    # One match per photo of hers; one fewer if his search ran before her second photo was ready.
     assert matches in {1, 2}
     assert acts == [("import", 5)]
     assert broken == []
@@ -197,7 +196,7 @@ async def test_imported_account_has_no_password_and_cannot_be_taken_over(
     assert answer.json()["error"]["code"] == "email_taken"
 
 
-async def test_list_with_faults_is_refused_whole_unless_told_otherwise(
+async def test_list_with_errors_is_refused_as_a_whole_unless_skipping(
     server: System, import_list: Import, tmp_path: Path
 ) -> None:
     (tmp_path / "secret.jpg").write_bytes(encode(hopper()))
@@ -241,10 +240,10 @@ async def test_list_with_faults_is_refused_whole_unless_told_otherwise(
     }
     assert {row: code for row, (code, _) in with_photos.items()} == expected
     assert {row: code for row, (code, _) in _refused(folder).items()} == expected
-    assert "Photos enrolled: 1; there before: 0." in skipping.stdout
+    assert "Photos imported: 1; existing: 0." in skipping.stdout
 
 
-async def test_who_is_there_by_themselves_or_left_is_left_alone(
+async def test_people_with_an_own_account_or_who_left_are_refused(
     server: System, import_list: Import, tmp_path: Path
 ) -> None:
     own = await server.join()
@@ -279,7 +278,7 @@ async def test_who_is_there_by_themselves_or_left_is_left_alone(
         assert broken_truths(conn) == []
 
 
-async def test_account_that_nobody_has_used_is_filled_in(
+async def test_unused_account_is_completed(
     server: System, import_list: Import, tmp_path: Path
 ) -> None:
     unused = await server.sign_up()
@@ -296,7 +295,7 @@ async def test_account_that_nobody_has_used_is_filled_in(
     assert (await unused.get("/api/profile/consent")).json()["granted"]
 
 
-async def test_upload_during_an_import_is_done_before_the_backlog(
+async def test_upload_during_an_import_is_processed_first(
     server: System,
     settings: Settings,
     cluster: TestCluster,
@@ -325,7 +324,7 @@ async def test_upload_during_an_import_is_done_before_the_backlog(
     assert left > 25
 
 
-async def test_real_people_of_both_genders_go_in_at_once(
+async def test_real_people_of_both_genders_are_imported(
     system: System, import_list: Import, tmp_path: Path
 ) -> None:
     portraits = shared_portraits(12)
@@ -338,13 +337,13 @@ async def test_real_people_of_both_genders_go_in_at_once(
     done = await _run(import_list, folder)
 
     seen = _rows(system.database, "select count(*) from faces where embedding is not null")[0][0]
-    # An official portrait or two may be refused; each is accounted for.
+    # One or two of the portraits may be refused; each of them is reported.
     refused = _refused(folder) if done.returncode else {}
     assert seen + len(refused) == len(portraits)
     assert len(refused) <= 2
 
 
-async def test_run_that_is_stopped_is_gone_on_with(
+async def test_interrupted_import_is_resumed(
     server: System, cluster: TestCluster, import_list: Import, tmp_path: Path
 ) -> None:
     numbers = range(1, 200)
@@ -376,26 +375,26 @@ async def test_run_that_is_stopped_is_gone_on_with(
     assert process.returncode == 1
     assert f"Stopped after {kept} of 199 rows" in printed
     assert 0 < kept < 199
-    assert f"Photos enrolled: {199 - kept}; there before: {kept}." in again.stdout
+    assert f"Photos imported: {199 - kept}; existing: {kept}." in again.stdout
     assert again.returncode == 0
 
 
-class _Watched(Admission):
-    """Tells when it said no."""
+class _ObservedAdmission(Admission):
+    """Sets an event when it refuses."""
 
     def __init__(self, db: store.Database, folder: Path) -> None:
         super().__init__(db, max_waiting=2, folders=[folder], min_free_mb=0)
-        self.said_no = asyncio.Event()
+        self.refused_once = asyncio.Event()
 
     async def check(self) -> None:
         try:
             await super().check()
         except QueueFullError:
-            self.said_no.set()
+            self.refused_once.set()
             raise
 
 
-async def test_import_waits_while_the_queue_is_long_enough(
+async def test_import_waits_while_the_queue_is_full(
     settings: Settings, database: Database, tmp_path: Path
 ) -> None:
     folder = _write_list(
@@ -405,29 +404,29 @@ async def test_import_waits_while_the_queue_is_long_enough(
     )
     outcomes: list[Outcome] = []
     async with store.Database(database.api, PoolSettings(), name="test") as db:
-        admission = _Watched(db, tmp_path)
-        means = ImportContext(
+        admission = _ObservedAdmission(db, tmp_path)
+        context = ImportContext(
             db=db,
             photos=make_photos(settings),
             admission=admission,
             files=PhotoFiles(folder, settings.upload.max_bytes),
             limits=limits_from(settings),
-            versions=await list_consent_versions(db),
+            consent_versions=await list_consent_versions(db),
         )
         with RefusedRows(folder / "refused.csv") as refused:
-            run = Enrolment(means, refused, asyncio.Event())
+            run = ImportRun(context, refused, asyncio.Event())
             rows = read_rows(folder / "people.csv")
-            enrolling = asyncio.create_task(run.enrol(rows, outcomes.append))
-            refusal = asyncio.create_task(admission.said_no.wait())
-            await asyncio.wait({enrolling, refusal}, return_when=asyncio.FIRST_COMPLETED)
-            assert refusal.done(), "nothing was waited for"
+            importing = asyncio.create_task(run.import_rows(rows, outcomes.append))
+            refusal = asyncio.create_task(admission.refused_once.wait())
+            await asyncio.wait({importing, refusal}, return_when=asyncio.FIRST_COMPLETED)
+            assert refusal.done(), "the import never waited"
             waiting = _rows(database, "select count(*) from match_jobs")[0][0]
-            # Room is made when somebody works; then it goes on by itself.
-            while not enrolling.done():
-                await asyncio.to_thread(_rows, database, _WORK_OFF)
-            await enrolling
+            # Completed jobs make room in the queue, and the import resumes by itself.
+            while not importing.done():
+                await asyncio.to_thread(_rows, database, _COMPLETE_ALL)
+            await importing
 
-    # Each lane may have asked before the others took what was left.
+    # Each concurrent task may have checked before the others took the remaining places.
     assert waiting <= 2 + 3
     assert outcomes == [Outcome.NEW] * 8
     assert not refused.reasons
@@ -441,17 +440,17 @@ def test_memory_does_not_grow_with_the_list(tmp_path: Path) -> None:
         writer.writerows(_person(number) for number in range(rows))
 
     tracemalloc.start()
-    with Addresses() as addresses:
+    with EmailCheck() as emails:
         for row in read_rows(path):
-            addresses.check(row, person_of(row, {"2026-11"}))
+            emails.check(row, parse_person(row, {"2026-11"}))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    # pydantic remembers some thousand strings; the rows themselves would take 20 MB.
+    # pydantic caches some thousand strings; the rows themselves would take 20 MB.
     assert most < 2_000_000
 
 
-def test_embedded_database_needs_nothing_else_to_run(empty_home: Path, tmp_path: Path) -> None:
+def test_import_starts_the_embedded_database_and_a_worker(empty_home: Path, tmp_path: Path) -> None:
     folder = _write_list(
         tmp_path / "list",
         [_person(1), _person(2)],
@@ -462,7 +461,7 @@ def test_embedded_database_needs_nothing_else_to_run(empty_home: Path, tmp_path:
     done = run_command(empty_home, "import", str(folder))
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Photos enrolled: 2; there before: 0.\nNo row was refused." in done.stdout
+    assert "Photos imported: 2; existing: 0.\nNo row was refused." in done.stdout
     listed = run_command(empty_home, "jobs", "list", "--status", "completed", "--json")
     assert listed.stdout.count('"completed"') == 2
 

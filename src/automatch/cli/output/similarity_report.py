@@ -1,4 +1,4 @@
-"""What a calibration found, as a person or a program reads it."""
+"""Reports about the similarity scale: what a calibration found, and what thresholds mean."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from automatch.cli.commands.threshold import print_preview
 from automatch.cli.output.charts import histogram_lines, histogram_svg
+from automatch.cli.output.tables import make_table, stdout_console
 from automatch.model.embedding_models import EmbeddingModel
 from automatch.model.similarity import ComparablePeople, StoredScale, ThresholdPreview
-from automatch.search.calibration import RATES, Calibration
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from automatch.search.calibration import Calibration
+
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """A fitted scale beside the one in use, and what it would mean."""
+class CalibrationReport:
+    """A fitted scale beside the one in use, and its effect."""
 
     model: EmbeddingModel
     people: ComparablePeople
     distances: npt.NDArray[np.float64]
     calibration: Calibration
-    in_use: float
-    """The threshold."""
+    threshold: float
+    """The threshold in use."""
     previews: Sequence[ThresholdPreview]
 
     def print(self) -> None:
         """Print it for a person."""
+        from automatch.search.calibration import RATES
+
         fitted, people = self.calibration, self.people
         for line in histogram_lines(self.distances, fitted.scale):
             typer.echo(line)
         typer.echo("")
         typer.echo(
             f"Fitted to {fitted.pairs} pairs of strangers ({people.women} women and {people.men} "
-            f"men in {people.schools} schools); {fitted.left_out} pairs that may be one person "
-            "are left out."
+            f"men in {people.schools} schools); {fitted.left_out} pairs that may be the same "
+            "person are left out."
         )
         typer.echo(
             f"midpoint {fitted.scale.midpoint:.4f} (in use {self.model.midpoint:.4f}), "
@@ -52,7 +52,7 @@ class Report:
         typer.echo(
             "strangers that reach "
             + ", ".join(f"{level:g}: {rate:.2%}" for level, rate in fitted.rates.items())
-            + "; meant are "
+            + "; target "
             + ", ".join(f"{rate:.2%}" for rate in RATES.values())
         )
         if fitted.halves:
@@ -60,10 +60,10 @@ class Report:
                 "at 0.5 in two halves of the people: {:.2%} and {:.2%}".format(*fitted.halves)
             )
         typer.echo("\nWith this scale:")
-        print_preview(self.previews, in_use=self.in_use)
+        print_preview(self.previews, in_use=self.threshold)
 
-    def told(self, *, seed: int, simulated: bool) -> dict[str, Any]:
-        """Return it for a program; `fit` is kept beside the scale when that is applied."""
+    def as_json(self, *, seed: int, simulated: bool) -> dict[str, Any]:
+        """Return it for a program; `fit` is stored with the scale when that is applied."""
         fitted = self.calibration
         return {
             "model": self.model.id,
@@ -71,7 +71,7 @@ class Report:
                 "version": self.model.scale_version,
                 "midpoint": self.model.midpoint,
                 "width": self.model.width,
-                "threshold": self.in_use,
+                "threshold": self.threshold,
             },
             "midpoint": fitted.scale.midpoint,
             "width": fitted.scale.width,
@@ -86,11 +86,11 @@ class Report:
                 "seed": seed,
                 "simulated": simulated,
             },
-            "preview": [asdict(one) for one in self.previews],
+            "preview": [asdict(preview) for preview in self.previews],
         }
 
-    def svg(self) -> str:
-        """Return the distribution as an SVG document."""
+    def as_svg(self) -> str:
+        """Return the distribution of distances as an SVG document."""
         return histogram_svg(
             self.distances,
             self.calibration.scale,
@@ -100,26 +100,50 @@ class Report:
         )
 
 
-def print_scales(stored: Sequence[StoredScale]) -> None:
-    """Print a line a version."""
-    table = Table("version", "model", "midpoint", "width", "in use", "matches", "made", "by")
-    table.box = box.SIMPLE
-    for one in stored:
-        table.add_row(*_row(one))
-    Console(highlight=False).print(table)
+def print_scales(scales: Sequence[StoredScale]) -> None:
+    """Print one line per version of the scale."""
+    columns = ("version", "model", "midpoint", "width", "in use", "matches", "created", "by")
+    rows = (
+        (
+            scale.version,
+            scale.model,
+            f"{scale.midpoint:.4f}",
+            f"{scale.width:.4f}",
+            "yes" if scale.is_in_use else "",
+            scale.matches,
+            _created(scale),
+            scale.actor or "",
+        )
+        for scale in scales
+    )
+    stdout_console().print(make_table(columns, rows))
 
 
-def _row(scale: StoredScale) -> list[str]:
-    pairs = f"{scale.created_at:%Y-%m-%d}"
+def print_preview(previews: Sequence[ThresholdPreview], *, in_use: float | None) -> None:
+    """Print one line per threshold."""
+    if not previews:
+        typer.echo(
+            "No one with a photo can be found yet, so there is nothing to compare "
+            "(`--simulated` includes the people of `automatch demo`)."
+        )
+        return
+    rows = (
+        (
+            f"{preview.threshold:g}{' (in use)' if preview.threshold == in_use else ''}",
+            f"{preview.matches:.1f}",
+            f"{preview.median_matches:.0f}",
+            f"{preview.without_any} of {preview.people}",
+        )
+        for preview in previews
+    )
+    columns = ("threshold", "average matches", "median matches", "people with none")
+    stdout_console().print(make_table(columns, rows))
+    if previews[0].looked_at < previews[0].people:
+        typer.echo(f"Based on a random sample of {previews[0].looked_at} people.")
+
+
+def _created(scale: StoredScale) -> str:
+    created = f"{scale.created_at:%Y-%m-%d}"
     if scale.fit and "pairs" in scale.fit:
-        pairs += f", {scale.fit['pairs']} pairs"
-    return [
-        str(scale.version),
-        scale.model,
-        f"{scale.midpoint:.4f}",
-        f"{scale.width:.4f}",
-        "yes" if scale.is_in_use else "",
-        str(scale.matches),
-        pairs,
-        scale.actor or "",
-    ]
+        created += f", {scale.fit['pairs']} pairs"
+    return created

@@ -1,4 +1,4 @@
-"""An installation as it is found: running or stopped, whole or not. Looking changes nothing."""
+"""What the checks use: an installation that may be stopped or broken, opened read-only."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from automatch.store.stats import be_careful
 
 _SQL = load("doctor")
 _CONNECT_S = 5
-_ANSWER_S = 5
+_HTTP_TIMEOUT_S = 5
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Installation:
-    """What the checks look at."""
+class CheckContext:
+    """The installation that is checked."""
 
     settings: Settings
     actor: str
-    """Who the audit log is told repairs."""
+    """Who repairs, for the audit log."""
     url: str
-    """Where the web server should answer, without a slash at the end."""
+    """The address of the web server, without a slash at the end."""
     url_was_given: bool
     secrets: Secrets | None
     secrets_problem: str | None
     http: httpx2.AsyncClient
     owner: str | None
-    """The owner's address; None without the secrets that it takes."""
+    """The connection string of the owner; None when the secrets for it are missing."""
     conn: Connection | None
-    """Of the owner, read-only; each statement is a transaction of its own."""
+    """The owner's read-only connection; each statement is a transaction of its own."""
     database_problem: str | None
     missing: list[str]
-    """Migrations that the database lacks."""
+    """Pending migrations."""
     schema_problem: str | None
 
     @property
@@ -58,8 +58,8 @@ class Installation:
 
     @property
     def database(self) -> Connection:
-        """The connection, for checks that need one."""
-        assert self.conn is not None, "the check says that it needs the database"
+        """The connection, for checks that require one."""
+        assert self.conn is not None, "the check must declare that it requires the database"
         return self.conn
 
     async def all(self, kind: type[T], statement: Any, **parameters: object) -> list[T]:
@@ -80,7 +80,7 @@ class Installation:
 
     @asynccontextmanager
     async def repairing(self, check: str, **details: object) -> AsyncIterator[Connection]:
-        """Open a transaction of the owner that may write; what it did is in the audit log."""
+        """Open a writable transaction of the owner; the repair is recorded in the audit log."""
         assert self.owner is not None
         async with await psycopg.AsyncConnection.connect(
             self.owner, connect_timeout=_CONNECT_S, application_name="automatch-doctor"
@@ -96,10 +96,10 @@ class Installation:
 
 
 @asynccontextmanager
-async def open_installation(
+async def open_context(
     settings: Settings, *, actor: str, url: str | None = None
-) -> AsyncIterator[Installation]:
-    """Look for the parts of an installation; what is not there is noted, and no error."""
+) -> AsyncIterator[CheckContext]:
+    """Open the parts of an installation; a missing part is recorded and is no error."""
     secrets, secrets_problem = _read_secrets(settings)
     owner = _owner_address(settings, secrets)
     async with AsyncExitStack() as stack:
@@ -107,7 +107,7 @@ async def open_installation(
         problem = secrets_problem
         if owner is not None:
             try:
-                conn = await stack.enter_async_context(_looking(owner))
+                conn = await stack.enter_async_context(_read_only_connection(owner))
                 problem = None
             except (AutomatchError, psycopg.Error) as exc:
                 problem = _first_line(exc)
@@ -119,9 +119,9 @@ async def open_installation(
             except DatabaseNewerError as exc:
                 schema_problem = exc.message
         http = await stack.enter_async_context(
-            httpx2.AsyncClient(timeout=_ANSWER_S, follow_redirects=False)
+            httpx2.AsyncClient(timeout=_HTTP_TIMEOUT_S, follow_redirects=False)
         )
-        yield Installation(
+        yield CheckContext(
             settings=settings,
             actor=actor,
             url=(url or settings.server_url()).rstrip("/"),
@@ -151,7 +151,7 @@ def _owner_address(settings: Settings, secrets: Secrets | None) -> str | None:
 
 
 @asynccontextmanager
-async def _looking(owner: str) -> AsyncIterator[Connection]:
+async def _read_only_connection(owner: str) -> AsyncIterator[Connection]:
     async with await psycopg.AsyncConnection.connect(
         owner, autocommit=True, connect_timeout=_CONNECT_S, application_name="automatch-doctor"
     ) as conn:
@@ -160,5 +160,5 @@ async def _looking(owner: str) -> AsyncIterator[Connection]:
 
 
 def _first_line(exc: Exception) -> str:
-    # libpq tells host, port and login, never the password.
+    # libpq names host, port and login, never the password.
     return str(exc).strip().partition("\n")[0]

@@ -1,0 +1,67 @@
+"""`automatch serve`: the web server without database and worker, or only a part of it."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from automatch.app import create_ai_app, create_app
+from automatch.cli.options import Home, Host, Port
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
+from automatch.cli.runtime.signals import handle_signals
+from automatch.cli.runtime.web_server import cron_runner, open_socket, serve_app
+from automatch.settings import Settings
+from automatch.settings.secrets import load_or_create
+
+
+class Part(StrEnum):
+    """The parts of the server that can be served alone."""
+
+    API = "api"
+    AI = "ai"
+
+
+def serve(
+    home: Home = None,
+    host: Host = None,
+    port: Port = None,
+    only: Annotated[
+        Part | None,
+        typer.Option(
+            "--only",
+            help="Serve only this part: `api` is API and pages, `ai` is the AI service, which "
+            "needs no database.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Start the web server alone: API, pages and the AI service (`/ai/v1/faces`).
+
+    `automatch serve --only ai` makes a larger machine analyze photos for workers elsewhere: set
+    AUTOMATCH_AI_KEY to the same 32 characters or more on both, and AUTOMATCH_AI_URL to its address
+    where the workers run.
+
+    Example: `automatch serve --only api --host 0.0.0.0`
+    """
+    settings = load_settings_and_logging(home=home, host=host, port=port)
+    asyncio.run(_serve_ai(settings) if only is Part.AI else _serve(settings, only))
+
+
+async def _serve(settings: Settings, only: Part | None) -> None:
+    secrets = load_or_create(settings.home)
+    app = create_app(settings, secrets, with_ai=only is not Part.API)
+    with open_socket(settings) as listener:
+        async with cron_runner(settings, secrets, listener):
+            await serve_app(settings, app, listener, handle_signals())
+
+
+async def _serve_ai(settings: Settings) -> None:
+    # A machine that only analyzes photos need not hold the secrets of the database.
+    app = create_ai_app(settings, None if settings.ai_key else load_or_create(settings.home))
+    with open_socket(settings) as listener:
+        # A missing model is reported before the server starts, in one line.
+        await app.state.ai_desk.analyzer()
+        await serve_app(settings, app, listener, handle_signals())
