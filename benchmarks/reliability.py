@@ -74,11 +74,11 @@ def report(figures: Sequence[dict[str, Any]], size: str, seconds: float) -> str:
     from benchmarks.upload_to_screen import machine
 
     rows = "\n".join(
-        "| {fault} | {times} | {jobs:,} | 0 | 0 | {begun_again} |".format(**row)
+        "| {fault} | {times} | {jobs:,} | 0 | 0 | {restarted} |".format(**row)
         for row in sorted(figures, key=lambda row: row["fault"])
     )
     jobs = sum(row["jobs"] for row in figures)
-    taken_back = sorted(s for row in figures for s in row["taken_back_s"])
+    requeued = sorted(s for row in figures for s in row["requeued_s"])
     claimed_again = sorted(s for row in figures for s in row["claimed_again_s"])
     return f"""\
 {datetime.now(UTC):%Y-%m-%d}, `--faults {size}`, {seconds / 60:.0f} minutes, on {machine()}.
@@ -88,11 +88,11 @@ def report(figures: Sequence[dict[str, Any]], size: str, seconds: float) -> str:
 |---|---|---|---|---|---|
 {rows}
 
-Seconds from the death of a worker, for each of the {len(taken_back)} jobs it held:
+Seconds from the death of a worker, for each of the {len(requeued)} jobs it held:
 
 | until the job | p50 | p99 | max |
 |---|---|---|---|
-| waits again | {spread(taken_back)} |
+| waits again | {spread(requeued)} |
 | is claimed again, behind those that wait | {spread(claimed_again)} |"""
 
 

@@ -31,7 +31,7 @@ from automatch.vision import Embedder
 from automatch.vision.decode.upload_check import limits_from
 from tests.support.build import connect, one
 from tests.support.command import environment, run_command
-from tests.support.never import broken_truths
+from tests.support.forbidden_states import find_forbidden_states
 from tests.support.photos import (
     astronaut,
     encode,
@@ -159,7 +159,7 @@ async def test_list_becomes_people_with_matches_and_proof_of_consent(
         people = one(conn, "select count(*) from profiles")
         matches = one(conn, "select count(*) from matches")
         acts = conn.execute("select action, details->'photos' from automatch.audit_log").fetchall()
-        broken = broken_truths(conn)
+        broken = find_forbidden_states(conn)
     assert ledger == [
         ("import", date(2026, 11, 3), f"{_PAPER}, page 1", "2026-11", "UIT", "female")
     ]
@@ -275,7 +275,7 @@ async def test_people_with_an_own_account_or_who_left_are_refused(
     assert "erased" in then[3][1]
     with connect(server.database.owner) as conn:
         assert one(conn, "select count(*) from faces") == 0
-        assert broken_truths(conn) == []
+        assert find_forbidden_states(conn) == []
 
 
 async def test_unused_account_is_completed(

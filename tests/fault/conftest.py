@@ -138,8 +138,8 @@ class Figures:
                     "fault": fault,
                     "times": times,
                     "jobs": steps["queued"],
-                    "begun_again": steps["claimed"] - steps["queued"],
-                    "taken_back_s": list(recovery.taken_back_s) if recovery else [],
+                    "restarted": steps["claimed"] - steps["queued"],
+                    "requeued_s": list(recovery.requeued_s) if recovery else [],
                     "claimed_again_s": list(recovery.claimed_again_s) if recovery else [],
                 },
             )

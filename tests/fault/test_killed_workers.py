@@ -1,4 +1,4 @@
-"""Workers that are killed, frozen or told to stop in the middle of their work."""
+"""WorkerProcesses that are killed, frozen or told to stop in the middle of their work."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from uuid import UUID
 import psycopg
 
 from tests.fault.conftest import Figures, Size
-from tests.support.crowd import a_crowd, a_photo, queue
 from tests.support.invariants import check_invariants, count_open, keep_journal, read_journal
 from tests.support.photos import portrait
+from tests.support.population import add_people, add_photo, enqueue_faces
 from tests.support.postgres import Database, TestCluster
 from tests.support.recovery import measure_recovery
-from tests.support.waiting import until
-from tests.support.workers import worker_programs
+from tests.support.waiting import wait_until
+from tests.support.worker_processes import worker_processes
 
 WORKERS = 3
 JOB_S = 0.012
@@ -38,28 +38,30 @@ def test_nothing_is_lost_or_doubled_while_workers_are_killed(
     figures: Figures,
 ) -> None:
     keep_journal(owner, job_s=JOB_S)
-    jobs = queue(owner, a_crowd(owner, size.jobs))
+    jobs = enqueue_faces(owner, add_people(owner, size.jobs))
     kills: dict[UUID, datetime] = {}
 
-    with worker_programs(
+    with worker_processes(
         cluster, home, database.owner, worker__batch=20, worker__poll_s=1, **size.lease
     ) as workers:
         running = workers.start_ready(WORKERS)
         for number in range(size.kills):
             left = size.jobs * (size.kills - number) // (size.kills + 1)
-            until(lambda left=left: count_open(owner) <= left, f"{left} jobs left", within_s=600)
+            wait_until(
+                lambda left=left: count_open(owner) <= left, f"{left} jobs left", within_s=600
+            )
             victim = running.pop(random.randrange(WORKERS))
             kills[victim.worker_id] = _now(owner)
             victim.send(signal.SIGKILL)
             running.append(workers.start())
-        until(lambda: count_open(owner) == 0, "all jobs ended", within_s=600)
-        assert all(program.is_alive for program in running)
+        wait_until(lambda: count_open(owner) == 0, "all jobs ended", within_s=600)
+        assert all(worker.is_alive for worker in running)
 
     steps = check_invariants(owner, jobs)
     assert steps["completed"] == size.jobs
     recovery = measure_recovery(read_journal(owner), kills)
     assert recovery.orphans > 0, "no kill hit a job: nothing was tried"
-    assert recovery.taken_back_s[-1] <= size.recovery_s + SLACK_S
+    assert recovery.requeued_s[-1] <= size.recovery_s + SLACK_S
     figures.note("a worker is killed (SIGKILL)", size.kills, steps, recovery)
 
 
@@ -72,26 +74,28 @@ def test_nothing_is_doubled_while_workers_are_frozen_past_their_leases(
     figures: Figures,
 ) -> None:
     keep_journal(owner, job_s=JOB_S)
-    jobs = queue(owner, a_crowd(owner, size.jobs // 3))
+    jobs = enqueue_faces(owner, add_people(owner, size.jobs // 3))
     freezes = size.freezes
 
-    with worker_programs(
+    with worker_processes(
         cluster, home, database.owner, worker__batch=20, worker__poll_s=1, **size.lease
     ) as workers:
         running = workers.start_ready(2)
         for number in range(freezes):
             left = len(jobs) * (freezes - number) // (freezes + 1)
-            until(lambda left=left: count_open(owner) <= left, f"{left} jobs left", within_s=600)
+            wait_until(
+                lambda left=left: count_open(owner) <= left, f"{left} jobs left", within_s=600
+            )
             frozen = running[number % 2]
             frozen.send(signal.SIGSTOP)
-            until(
+            wait_until(
                 lambda frozen=frozen: not _held_by(owner, frozen.worker_id),
                 "the others have what it held",
                 within_s=size.recovery_s + SLACK_S,
             )
             frozen.send(signal.SIGCONT)
-        until(lambda: count_open(owner) == 0, "all jobs ended", within_s=600)
-        assert all(program.is_alive for program in running)
+        wait_until(lambda: count_open(owner) == 0, "all jobs ended", within_s=600)
+        assert all(worker.is_alive for worker in running)
 
     steps = check_invariants(owner, jobs)
     assert steps["completed"] == len(jobs)
@@ -108,18 +112,18 @@ def test_worker_that_was_frozen_past_its_lease_wakes_up_and_writes_nothing(
 ) -> None:
     keep_journal(owner)
     genders = ("female", "male")
-    faces = [a_photo(owner, home, portrait(n), gender=genders[n % 2]) for n in range(4)]
-    jobs = queue(owner, faces)
+    faces = [add_photo(owner, home, portrait(n), gender=genders[n % 2]) for n in range(4)]
+    jobs = enqueue_faces(owner, faces)
 
-    with worker_programs(cluster, home, database.owner, **size.lease) as workers:
-        (frozen,) = workers.start_ready(1, "held")
-        frozen.heard("asked")
-        held = until(lambda: _held_by(owner, frozen.worker_id), "it has jobs")
+    with worker_processes(cluster, home, database.owner, **size.lease) as workers:
+        (frozen,) = workers.start_ready(1, "blocking")
+        frozen.wait_for_log("extraction started")
+        held = wait_until(lambda: _held_by(owner, frozen.worker_id), "it has jobs")
         frozen.send(signal.SIGSTOP)
         stopped_at = time.monotonic()
-        (other,) = workers.start_ready(1, "quick")
-        until(lambda: count_open(owner) == 0, "all jobs ended", within_s=120)
-        until(
+        (other,) = workers.start_ready(1, "fast")
+        wait_until(lambda: count_open(owner) == 0, "all jobs ended", within_s=120)
+        wait_until(
             lambda: time.monotonic() - stopped_at > size.frozen_s, "frozen for long", within_s=120
         )
         written = _what_was_written(owner)
@@ -127,10 +131,10 @@ def test_worker_that_was_frozen_past_its_lease_wakes_up_and_writes_nothing(
         assert other.process.wait(30) == 0
         frozen.send(signal.SIGCONT)
         for _ in range(2 * len(faces)):
-            frozen.tell("see")
+            frozen.write_line("see")
         # It still is of use; and when this one has ended, what it did before has too.
-        late = queue(owner, [a_photo(owner, home, portrait(9), school="HCMUS")])
-        until(lambda: count_open(owner) == 0, "the late job ended", within_s=60)
+        late = enqueue_faces(owner, [add_photo(owner, home, portrait(9), school="HCMUS")])
+        wait_until(lambda: count_open(owner) == 0, "the late job ended", within_s=60)
 
     assert _what_was_written(owner) == written
     ends = [change for change in read_journal(owner) if change.name == "completed"]
@@ -149,28 +153,28 @@ def test_photo_that_kills_its_worker_fails_alone(
     figures: Figures,
 ) -> None:
     keep_journal(owner)
-    others = [a_photo(owner, home, portrait(number)) for number in range(size.photos)]
-    deadly = a_photo(owner, home, portrait(0, blue=True))
-    known = a_crowd(owner, 40, school="HCMUS")
-    jobs = queue(owner, [*others[:4], deadly, *others[4:], *known])
+    others = [add_photo(owner, home, portrait(number)) for number in range(size.photos)]
+    deadly = add_photo(owner, home, portrait(0, blue=True))
+    known = add_people(owner, 40, school="HCMUS")
+    jobs = enqueue_faces(owner, [*others[:4], deadly, *others[4:], *known])
     owner.execute("update public.match_jobs set max_attempts = 3 where face_id = %s", [deadly])
     owner.commit()
     died_at: dict[UUID, datetime] = {}
 
     # One batch takes all of them along the first time.
-    with worker_programs(
+    with worker_processes(
         cluster, home, database.owner, worker__batch_s=10, worker__poll_s=1, **size.lease
     ) as workers:
-        running = workers.start_ready(2, "mortal")
+        running = workers.start_ready(2, "crashing")
 
         def ended() -> bool:
-            for program in [one for one in running if not one.is_alive]:
-                died_at[program.worker_id] = _now(owner)
-                running.remove(program)
-                running.append(workers.start("mortal"))
+            for worker in [one for one in running if not one.is_alive]:
+                died_at[worker.worker_id] = _now(owner)
+                running.remove(worker)
+                running.append(workers.start("crashing"))
             return count_open(owner) == 0
 
-        until(ended, "all jobs ended", within_s=600)
+        wait_until(ended, "all jobs ended", within_s=600)
 
     rows = {
         row[0]: row[1:]
@@ -185,13 +189,13 @@ def test_photo_that_kills_its_worker_fails_alone(
     lost = Counter(
         change.job_id
         for change in read_journal(owner)
-        if change.name == "taken back" and change.at > died_at.get(change.old_worker_id, NEVER)
+        if change.name == "expired" and change.at > died_at.get(change.old_worker_id, NEVER)
     )
     del lost[jobs[4]]
     assert set(lost.values()) == {1}, "a photo beside it was lost more than once, or none was"
     assert 1 < len(died_at) <= max_attempts
     steps = check_invariants(owner, jobs)
-    assert steps["given up"] == 1
+    assert steps["exhausted"] == 1
     figures.note("a photo kills its worker at every attempt", len(died_at), steps)
 
 
@@ -203,27 +207,27 @@ def test_worker_that_is_told_to_stop_finishes_or_gives_back_all_it_holds(
     figures: Figures,
 ) -> None:
     keep_journal(owner, job_s=0.05)
-    jobs = queue(owner, a_crowd(owner, 160))
+    jobs = enqueue_faces(owner, add_people(owner, 160))
 
-    with worker_programs(
-        cluster, home, database.owner, worker__batch=20, worker__stop_s=0.3
+    with worker_processes(
+        cluster, home, database.owner, worker__batch=20, worker__shutdown_timeout_s=0.3
     ) as workers:
         (stopped,) = workers.start_ready(1)
-        until(lambda: count_open(owner) < len(jobs), "the first jobs ended")
+        wait_until(lambda: count_open(owner) < len(jobs), "the first jobs ended")
         stopped.send(signal.SIGTERM)
         assert stopped.process.wait(SLACK_S) == 0
         waiting = owner.execute(
             "select status, attempts, isolated from public.match_jobs where status <> 'completed'"
         ).fetchall()
-        owner.execute("drop trigger takes_a_while on public.match_jobs")
+        owner.execute("drop trigger slow_completion on public.match_jobs")
         owner.commit()
         workers.start_ready(1)
-        until(lambda: count_open(owner) == 0, "all jobs ended")
+        wait_until(lambda: count_open(owner) == 0, "all jobs ended")
 
     assert set(waiting) == {("pending", 0, False)}
     steps = check_invariants(owner, jobs)
     assert steps["released"] > 0, "it held nothing that it could not finish: nothing was tried"
-    assert steps["taken back"] == 0
+    assert steps["expired"] == 0
     figures.note("a worker is told to stop (SIGTERM)", 1, steps)
 
 
@@ -231,16 +235,16 @@ def test_worker_that_is_told_twice_gives_back_at_once(
     cluster: TestCluster, database: Database, owner: psycopg.Connection, home: Path
 ) -> None:
     keep_journal(owner, job_s=1)
-    jobs = queue(owner, a_crowd(owner, 20))
+    jobs = enqueue_faces(owner, add_people(owner, 20))
 
-    with worker_programs(
-        cluster, home, database.owner, worker__stop_s=60, worker__lanes=1
+    with worker_processes(
+        cluster, home, database.owner, worker__shutdown_timeout_s=60, worker__concurrency=1
     ) as workers:
         (stopped,) = workers.start_ready(1)
-        until(lambda: _someone_completes(owner), "it completes jobs")
+        wait_until(lambda: _someone_completes(owner), "it completes jobs")
         stopped.send(signal.SIGTERM)
         # A second signal that comes before the first was heard is the same one to a process.
-        until(lambda: signal.SIGTERM not in _pending_signals(stopped.process.pid), "it heard")
+        wait_until(lambda: signal.SIGTERM not in _pending_signals(stopped.process.pid), "it heard")
         stopped.send(signal.SIGTERM)
         assert stopped.process.wait(SLACK_S) == 0
 

@@ -11,14 +11,14 @@ import pytest
 
 from automatch.settings import Settings
 from tests.fault.conftest import Figures, Size
-from tests.support.crowd import a_crowd, queue
 from tests.support.invariants import check_invariants, count_open, keep_journal
 from tests.support.photos import portrait
+from tests.support.population import add_people, enqueue_faces
 from tests.support.postgres import Database, TestCluster
 from tests.support.proxy import proxy_to
 from tests.support.system import running_server
-from tests.support.waiting import until
-from tests.support.workers import Workers, worker_programs
+from tests.support.waiting import wait_until
+from tests.support.worker_processes import WorkerProcesses, worker_processes
 
 JOB_S = 0.01
 ANSWER_S = 2
@@ -31,15 +31,17 @@ def small(size: Size) -> dict[str, object]:
     return {
         "worker__batch": 10,
         "worker__poll_s": 1,
-        "worker__trouble_max_s": 1,
-        "pool__answer_s": ANSWER_S,
+        "worker__outage_pause_max_s": 1,
+        "pool__transaction_timeout_s": ANSWER_S,
         **size.lease,
     }
 
 
-def _all_done(owner: psycopg.Connection, workers: Workers, jobs: list[UUID]) -> Counter[str]:
-    until(lambda: count_open(owner) == 0, "all jobs ended", within_s=300)
-    assert all(program.is_alive for program in workers.programs), "a worker ended"
+def _all_done(
+    owner: psycopg.Connection, workers: WorkerProcesses, jobs: list[UUID]
+) -> Counter[str]:
+    wait_until(lambda: count_open(owner) == 0, "all jobs ended", within_s=300)
+    assert all(worker.is_alive for worker in workers.processes), "a worker ended"
     steps = check_invariants(owner, jobs)
     assert steps["completed"] == len(jobs)
     return steps
@@ -55,12 +57,14 @@ def test_workers_go_on_while_their_sessions_are_ended_again_and_again(
     figures: Figures,
 ) -> None:
     keep_journal(owner, job_s=JOB_S)
-    jobs = queue(owner, a_crowd(owner, size.jobs // 3))
-    with worker_programs(cluster, home, database.owner, **small) as workers:
+    jobs = enqueue_faces(owner, add_people(owner, size.jobs // 3))
+    with worker_processes(cluster, home, database.owner, **small) as workers:
         workers.start_ready(2)
         for number in range(size.cuts):
             left = len(jobs) * (size.cuts - number) // (size.cuts + 1)
-            until(lambda left=left: count_open(owner) <= left, f"{left} jobs left", within_s=300)
+            wait_until(
+                lambda left=left: count_open(owner) <= left, f"{left} jobs left", within_s=300
+            )
             owner.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where usename = 'automatch_worker' and datname = current_database()"
@@ -79,20 +83,20 @@ def test_workers_go_on_when_all_their_connections_fall_silent(
     figures: Figures,
 ) -> None:
     keep_journal(owner, job_s=JOB_S)
-    jobs = queue(owner, a_crowd(owner, 200))
+    jobs = enqueue_faces(owner, add_people(owner, 200))
     with (
         proxy_to(database.owner) as (proxy, url),
-        worker_programs(cluster, home, url, **small) as workers,
+        worker_processes(cluster, home, url, **small) as workers,
     ):
         (worker,) = workers.start_ready(1)
-        until(lambda: count_open(owner) < len(jobs) - 40, "some jobs ended")
-        assert proxy.black_hole() >= 2
-        worker.heard("connection given up: no answer")
+        wait_until(lambda: count_open(owner) < len(jobs) - 40, "some jobs ended")
+        assert proxy.drop_all_data() >= 2
+        worker.wait_for_log("connection given up: no answer")
         # Idle now, and the silence comes to the connection it is woken up by.
-        until(lambda: count_open(owner) == 0, "all jobs ended", within_s=60)
-        until(lambda: _someone_sleeps(owner), "the worker sleeps")
-        proxy.black_hole()
-        jobs += queue(owner, a_crowd(owner, 4, school="HCMUS", seed=1))
+        wait_until(lambda: count_open(owner) == 0, "all jobs ended", within_s=60)
+        wait_until(lambda: _someone_sleeps(owner), "the worker sleeps")
+        proxy.drop_all_data()
+        jobs += enqueue_faces(owner, add_people(owner, 4, school="HCMUS", seed=1))
         steps = _all_done(owner, workers, jobs)
     figures.note("all connections fall silent (no FIN, no RST)", 2, steps)
 
@@ -108,19 +112,19 @@ def test_workers_bear_a_bad_line(
     figures: Figures,
 ) -> None:
     keep_journal(owner)
-    jobs = queue(owner, a_crowd(owner, 60))
+    jobs = enqueue_faces(owner, add_people(owner, 60))
     with (
         proxy_to(database.owner) as (proxy, url),
-        worker_programs(cluster, home, url, **small) as workers,
+        worker_processes(cluster, home, url, **small) as workers,
     ):
         if "slow" in trouble:
             proxy.delay_s = 0.02
         else:
-            proxy.piece = 3
+            proxy.chunk_bytes = 3
         workers.start_ready(1)
         steps = _all_done(owner, workers, jobs)
 
-    assert steps["taken back"] == 0
+    assert steps["expired"] == 0
     figures.note(f"the network is {trouble}", 1, steps)
 
 
@@ -135,16 +139,16 @@ def test_jobs_are_found_when_every_notification_gets_lost(
     keep_journal(owner)
     with (
         proxy_to(database.owner) as (proxy, url),
-        worker_programs(cluster, home, url, **small) as workers,
+        worker_processes(cluster, home, url, **small) as workers,
     ):
-        proxy.swallows_notifications = True
+        proxy.drops_notifications = True
         workers.start_ready(1)
-        until(lambda: _someone_sleeps(owner), "the worker sleeps")
-        jobs = queue(owner, a_crowd(owner, 8))
+        wait_until(lambda: _someone_sleeps(owner), "the worker sleeps")
+        jobs = enqueue_faces(owner, add_people(owner, 8))
         steps = _all_done(owner, workers, jobs)
 
-    assert proxy.swallowed > 0, "nobody was notified: nothing was tried"
-    figures.note("every notification gets lost", proxy.swallowed, steps)
+    assert proxy.dropped_notifications > 0, "nobody was notified: nothing was tried"
+    figures.note("every notification gets lost", proxy.dropped_notifications, steps)
 
 
 @pytest.mark.parametrize(
@@ -162,29 +166,31 @@ def test_nothing_is_doubled_when_the_answer_to_a_statement_gets_lost(
     # A lease is renewed only by who works for longer than a beat.
     keep_journal(owner, job_s=0.1 if statement == "renew_match_leases" else 0)
     small |= {"worker__lease_s": 5, "worker__heartbeat_s": 1, "worker__sweep_s": 0.5}
-    jobs = queue(owner, a_crowd(owner, 80))
+    jobs = enqueue_faces(owner, add_people(owner, 80))
     answered = 0
 
     def every_second(done: str) -> bool:
         nonlocal answered
         # As the worker writes it: the COMMIT of its maintenance is another.
-        if statement not in done or proxy.cuts == 2:
+        if statement not in done or proxy.disconnects == 2:
             return False
         answered += 1
         return answered % 2 == 0
 
     with (
         proxy_to(database.owner) as (proxy, url),
-        worker_programs(cluster, home, url, **small) as workers,
+        worker_processes(cluster, home, url, **small) as workers,
     ):
-        proxy.cuts_before_answer_to = every_second
+        proxy.disconnect_before_response_to = every_second
         workers.start_ready(1)
         steps = _all_done(owner, workers, jobs)
 
-    assert proxy.cuts > 0
+    assert proxy.disconnects > 0
     # What was claimed with the answer that nobody heard came back when its lease ended.
-    assert (steps["taken back"] > 0) == (statement != "renew_match_leases")
-    figures.note(f"the connection is cut between {statement} and its answer", proxy.cuts, steps)
+    assert (steps["expired"] > 0) == (statement != "renew_match_leases")
+    figures.note(
+        f"the connection is cut between {statement} and its answer", proxy.disconnects, steps
+    )
 
 
 @pytest.mark.anyio
@@ -205,12 +211,12 @@ async def test_upload_whose_answer_got_lost_is_there_once_when_it_is_sent_again(
                 commits += done.lower() == "commit"
                 return done.lower() == "commit" and commits == 2
 
-            proxy.cuts_before_answer_to = second_commit
+            proxy.disconnect_before_response_to = second_commit
             lost = await person.upload(portrait(1))
-            proxy.cuts_before_answer_to = lambda _: False
+            proxy.disconnect_before_response_to = lambda _: False
             again = await person.upload(portrait(1))
 
-    assert proxy.cuts == 1
+    assert proxy.disconnects == 1
     assert (lost.status_code, lost.json()["error"]["code"]) == (503, "db_unavailable")
     assert again.status_code in {200, 202}
     with psycopg.connect(database.owner) as conn:

@@ -29,12 +29,12 @@ from tests.fault.conftest import Figures, Size
 from tests.support import build
 from tests.support.build import connect
 from tests.support.command import Running, running_up
-from tests.support.crowd import a_crowd, queue
 from tests.support.invariants import check_invariants, count_open, keep_journal
 from tests.support.photos import portrait
+from tests.support.population import add_people, enqueue_faces
 from tests.support.postgres import Database, remove_home
 from tests.support.system import Person, System
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +74,7 @@ class Machine:
             return 10**9
 
     def wait_until_open(self, most: int) -> None:
-        until(lambda: self.open_jobs() <= most, f"{most} jobs left", within_s=300)
+        wait_until(lambda: self.open_jobs() <= most, f"{most} jobs left", within_s=300)
 
 
 @asynccontextmanager
@@ -114,7 +114,7 @@ async def test_nothing_is_lost_while_postgres_dies_again_and_again(
         people = [await it.system.join(genders[n % 2]) for n in range(2 * size.restarts)]
         with connect(it.system.database.owner) as owner:
             keep_journal(owner, job_s=0.02)
-            jobs = queue(owner, a_crowd(owner, size.jobs // 3, school="HCMUS"))
+            jobs = enqueue_faces(owner, add_people(owner, size.jobs // 3, school="HCMUS"))
         worker = it.worker()
 
         for number in range(size.restarts):
@@ -187,7 +187,7 @@ async def test_full_disk_refuses_uploads_and_costs_no_attempt(
             keep_journal(owner, job_s=0.02)
             person = await it.system.join()
             filler = (small_disk / "postgres").resolve() / "filler"
-            jobs = queue(owner, a_crowd(owner, 400))
+            jobs = enqueue_faces(owner, add_people(owner, 400))
             _fill(filler)
             jobs += _queue_until_full(owner)
             # What it holds now, it cannot settle.
@@ -228,7 +228,7 @@ def _queue_until_full(owner: psycopg.Connection) -> list[UUID]:
     with contextlib.suppress(psycopg.errors.DiskFull):
         person = build.a_profile(owner, school="HCMUS")
         for number in range(5000):
-            jobs += queue(owner, [build.a_face(owner, person, build.unit(number))])
+            jobs += enqueue_faces(owner, [build.a_face(owner, person, build.unit(number))])
         pytest.fail("the disk does not get full")
     owner.rollback()
     return jobs

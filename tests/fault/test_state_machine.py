@@ -27,7 +27,7 @@ from psycopg.types.json import Jsonb
 
 from tests.support import build
 from tests.support.build import acting, connect, one
-from tests.support.never import broken_truths
+from tests.support.forbidden_states import find_forbidden_states
 
 LONG = bool(os.environ.get("AUTOMATCH_TEST_LONG"))
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -208,7 +208,7 @@ class Queue(RuleBasedStateMachine):
         self._gone(lambda job: job.person == person)
         del self.people[person]
 
-    # Workers.
+    # WorkerProcesses.
 
     @rule(worker=workers, limit=st.integers(1, 6))
     def claim(self, worker: int, limit: int) -> None:
@@ -576,7 +576,7 @@ class Queue(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_there_that_must_never_be(self) -> None:
-        assert broken_truths(self.conn) == []
+        assert find_forbidden_states(self.conn) == []
 
     # How the model works.
 

@@ -29,7 +29,7 @@ from tests.support.photos import astronaut, blank_png, encode
 from tests.support.postgres import Database, TestCluster, remove_home
 from tests.support.scheduling import eventually, running_schedule
 from tests.support.system import PASSWORD, System
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -78,7 +78,7 @@ class Site:
     def response(self, request: int) -> tuple[Any, ...]:
         """Return status and content of the answer to a request of net.http_post."""
         query = f"select status_code, content, error_msg from net._http_response where id={request}"
-        return until(lambda: self.ask(query), "an answer")[0]
+        return wait_until(lambda: self.ask(query), "an answer")[0]
 
 
 def _join(url: str, email: str, gender: str) -> str:
@@ -158,13 +158,13 @@ def test_steps_2_and_3_make_a_job_that_works_with_the_key_of_the_setting(site: S
     # Once a second, so that nobody waits for a full minute.
     site.ask(f"select cron.alter_job({job}, schedule => '1 second')")
     ran = f"select status, return_message from cron.job_run_details where jobid = {job}"
-    assert until(lambda: site.ask(f"{ran} and end_time is not null"), "a run")[0] == (
+    assert wait_until(lambda: site.ask(f"{ran} and end_time is not null"), "a run")[0] == (
         "succeeded",
         "1 row",
     )
     site.ask(f"select cron.alter_job({job}, schedule => '* * * * *')")
     answers = "select status_code, content::jsonb from net._http_response order by id"
-    assert until(lambda: site.ask(answers), "an answer")[0] == (
+    assert wait_until(lambda: site.ask(answers), "an answer")[0] == (
         200,
         {
             "success": True,
@@ -193,7 +193,7 @@ def test_2_status_changes_and_matches_are_there(site: Site, tmp_path: Path) -> N
     assert upload(site, 1, encode(ImageOps.mirror(astronaut())), tmp_path).endswith(" 202")
     [changed], [matches] = statements("status_changed"), statements("matches_created")
 
-    rows = until(
+    rows = wait_until(
         lambda: [row for row in site.ask(changed) if row[1] == "completed" and row[3]][1:],
         "both completed",
     )
@@ -262,7 +262,7 @@ def test_reason_of_a_failed_job_is_in_the_table(site: Site, tmp_path: Path) -> N
     assert upload(site, 0, blank_png(400, 400), tmp_path).endswith(" 202")
     [statement] = statements("why_failed")
 
-    [(_, message)] = until(lambda: site.ask(statement), "a failed job")
+    [(_, message)] = wait_until(lambda: site.ask(statement), "a failed job")
 
     assert "No face" in message
 

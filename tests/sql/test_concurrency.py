@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import build
 from tests.support.build import acting, connect, like, one, refused
-from tests.support.never import broken_truths
+from tests.support.forbidden_states import find_forbidden_states
 
 CENTER = build.unit(0)
 EXPECTED = {"consent_required", "not_found", "profile_not_found", "embedding_invalid"}
@@ -336,4 +336,4 @@ def test_everything_at_once_ends_in_no_circle_and_in_order(database, seed):
         act.result()
 
     with connect(database.owner, autocommit=True) as conn:
-        assert broken_truths(conn) == []
+        assert find_forbidden_states(conn) == []

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support import build
-from tests.support.backlog import a_crowd, crowded
+from tests.support.backlog import bulk_inserts, enqueue_people
 from tests.support.build import claim_some, one
 
 MANY = 20_000
@@ -17,7 +17,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 @pytest.fixture
 def conn(database):
-    with crowded(database) as conn:
+    with bulk_inserts(database) as conn:
         yield conn
 
 
@@ -33,21 +33,21 @@ def schools_of(conn, jobs):
 
 
 def test_school_with_twenty_thousand_jobs_does_not_delay_a_single_job_of_another(conn):
-    a_crowd(conn, "whale", MANY)
+    enqueue_people(conn, "whale", MANY)
     # In the midst of it, as it would be.
     for _ in range(3):
         claim_some(conn, 100)
-    (late,) = a_crowd(conn, "minnow")
+    (late,) = enqueue_people(conn, "minnow")
 
     assert in_order(conn, 100).index(late) <= 2
 
 
 def test_person_with_twenty_thousand_jobs_does_not_delay_a_single_job_of_another(conn):
-    a_crowd(conn, "UIT", photos=MANY)
+    enqueue_people(conn, "UIT", photos=MANY)
     for _ in range(3):
         claim_some(conn, 100)
-    (mate,) = a_crowd(conn, "UIT")
-    (stranger,) = a_crowd(conn, "HCMUS")
+    (mate,) = enqueue_people(conn, "UIT")
+    (stranger,) = enqueue_people(conn, "HCMUS")
     order = in_order(conn, 100)
 
     assert order.index(mate) <= 4
@@ -55,9 +55,9 @@ def test_person_with_twenty_thousand_jobs_does_not_delay_a_single_job_of_another
 
 
 def test_second_photo_of_a_person_comes_after_the_first_of_everybody_of_the_school(conn):
-    before = a_crowd(conn, "UIT", people=20)
-    first, second, *_ = a_crowd(conn, "UIT", photos=50)
-    after = a_crowd(conn, "UIT", people=15)
+    before = enqueue_people(conn, "UIT", people=20)
+    first, second, *_ = enqueue_people(conn, "UIT", photos=50)
+    after = enqueue_people(conn, "UIT", people=15)
     order = in_order(conn, 40)
 
     assert order[:37] == [*before, first, *after, second]
@@ -65,8 +65,8 @@ def test_second_photo_of_a_person_comes_after_the_first_of_everybody_of_the_scho
 
 def test_schools_are_served_in_turns_whatever_each_has_waiting(conn):
     for school, people, photos in (("A", 2_000, 1), ("B", 300, 1), ("C", 1, 500), ("D", 40, 5)):
-        a_crowd(conn, school, people, photos=photos)
-    (late,) = a_crowd(conn, "E")
+        enqueue_people(conn, school, people, photos=photos)
+    (late,) = enqueue_people(conn, "E")
     order = in_order(conn, 120)
     share = Counter(schools_of(conn, order))
 
@@ -75,28 +75,28 @@ def test_schools_are_served_in_turns_whatever_each_has_waiting(conn):
 
 
 def test_first_photos_weigh_four_times_as_much_as_others(conn):
-    a_crowd(conn, "others", 500, priority=2)
-    a_crowd(conn, "first", 500, priority=1)
+    enqueue_people(conn, "others", 500, priority=2)
+    enqueue_people(conn, "first", 500, priority=1)
     share = Counter(schools_of(conn, in_order(conn, 100)))
 
     assert 75 <= share["first"] <= 85
 
 
 def test_work_that_nobody_waits_for_is_done_at_a_sixteenth_of_the_pace(conn):
-    a_crowd(conn, "background", 500, priority=3)
-    a_crowd(conn, "people", 500, priority=2)
+    enqueue_people(conn, "background", 500, priority=3)
+    enqueue_people(conn, "people", 500, priority=2)
     share = Counter(schools_of(conn, in_order(conn, 170)))
 
     assert 8 <= share["background"] <= 12
 
 
 def test_work_that_nobody_waits_for_is_done_even_if_first_photos_never_end(conn):
-    (background,) = a_crowd(conn, "background", priority=3)
+    (background,) = enqueue_people(conn, "background", priority=3)
     claims = []
     for _ in range(200):
         # More comes in than is worked off.
-        a_crowd(conn, "A", 2, priority=1)
-        a_crowd(conn, "B", 2, priority=1)
+        enqueue_people(conn, "A", 2, priority=1)
+        enqueue_people(conn, "B", 2, priority=1)
         claims += in_order(conn, 2)
         if background in claims:
             break
@@ -114,7 +114,7 @@ def test_only_photo_of_a_person_is_a_first_one_and_no_other(conn):
 
 
 def test_retry_goes_to_the_tail_and_a_job_that_is_given_back_keeps_its_place(conn):
-    first, second, *rest = a_crowd(conn, "UIT", 6)
+    first, second, *rest = enqueue_people(conn, "UIT", 6)
     claimed = dict(claim_some(conn, 2))
     conn.execute(
         "select status from public.retry_match_jobs(array[%s]::uuid[],"
@@ -127,18 +127,18 @@ def test_retry_goes_to_the_tail_and_a_job_that_is_given_back_keeps_its_place(con
 
 
 def test_no_job_of_a_paused_school_is_claimed_and_the_others_go_on(conn):
-    a_crowd(conn, "paused", 5)
-    others = a_crowd(conn, "UIT", 3)
+    enqueue_people(conn, "paused", 5)
+    others = enqueue_people(conn, "UIT", 3)
     conn.execute("select public.pause_match_jobs('paused')")
-    a_crowd(conn, "paused", 5)
+    enqueue_people(conn, "paused", 5)
 
     assert in_order(conn, 20) == others
 
 
 def test_school_that_goes_on_comes_in_its_old_order_and_before_nobody_else(conn):
-    waiting = a_crowd(conn, "paused", 50)
+    waiting = enqueue_people(conn, "paused", 50)
     conn.execute("select public.pause_match_jobs('paused')")
-    a_crowd(conn, "UIT", 50)
+    enqueue_people(conn, "UIT", 50)
     claim_some(conn, 10)
     conn.execute("select public.resume_match_jobs('paused')")
     order = in_order(conn, 40)
@@ -148,7 +148,7 @@ def test_school_that_goes_on_comes_in_its_old_order_and_before_nobody_else(conn)
 
 
 def test_job_given_back_by_a_worker_while_its_school_is_paused_waits_for_the_end_of_it(conn):
-    (job,) = a_crowd(conn, "UIT")
+    (job,) = enqueue_people(conn, "UIT")
     ((_, token),) = claim_some(conn, 1)
     conn.execute("select public.pause_match_jobs('UIT')")
     conn.execute("select public.release_match_jobs(%s, %s)", [[job], [token]])
@@ -159,10 +159,10 @@ def test_job_given_back_by_a_worker_while_its_school_is_paused_waits_for_the_end
 
 
 def test_retry_of_somebody_does_not_wait_for_all_of_a_school_that_goes_on(conn):
-    a_crowd(conn, "whale", 5_000)
+    enqueue_people(conn, "whale", 5_000)
     conn.execute("select public.pause_match_jobs('whale')")
     conn.execute("select public.resume_match_jobs('whale')")
-    (mine,) = a_crowd(conn, "UIT")
+    (mine,) = enqueue_people(conn, "UIT")
     ((job, token),) = [row for row in claim_some(conn, 2) if row[0] == mine]
     conn.execute(
         "select status from public.retry_match_jobs(array[%s]::uuid[],"
@@ -177,7 +177,7 @@ def test_retry_of_somebody_does_not_wait_for_all_of_a_school_that_goes_on(conn):
 
 def test_deferred_job_gets_its_turn_when_it_is_due_and_not_before(conn):
     build.set_clock(conn, NOW)
-    (job,) = a_crowd(conn, "UIT")
+    (job,) = enqueue_people(conn, "UIT")
     ((_, token),) = claim_some(conn, 1)
     conn.execute(
         "select public.release_match_jobs(%s, %s, '5 s')",
@@ -194,7 +194,7 @@ def test_deferred_job_gets_its_turn_when_it_is_due_and_not_before(conn):
 
 def test_job_that_a_worker_was_lost_with_is_claimed_alone(conn):
     build.set_clock(conn, NOW)
-    jobs = a_crowd(conn, "UIT", 5)
+    jobs = enqueue_people(conn, "UIT", 5)
     claim_some(conn, 2)
     build.set_clock(conn, NOW + timedelta(seconds=31))
     conn.execute("select public.sweep_match_jobs()")
@@ -206,10 +206,10 @@ def test_job_that_a_worker_was_lost_with_is_claimed_alone(conn):
 
 
 def test_line_of_a_school_begins_anew_when_nobody_of_it_waits(conn):
-    a_crowd(conn, "UIT", 300)
+    enqueue_people(conn, "UIT", 300)
     claim_some(conn, 300)
-    uit = a_crowd(conn, "UIT", 2)
-    hcmus = a_crowd(conn, "HCMUS", 2)
+    uit = enqueue_people(conn, "UIT", 2)
+    hcmus = enqueue_people(conn, "HCMUS", 2)
 
     assert Counter(in_order(conn, 2)) == Counter([uit[0], hcmus[0]])
 

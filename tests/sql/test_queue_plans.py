@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.backlog import a_crowd, crowded, finished, reads
+from tests.support.backlog import add_finished_jobs, bulk_inserts, count_reads, enqueue_people
 from tests.support.build import connect, one
 from tests.support.postgres import create_database, drop_database
 
@@ -23,8 +23,8 @@ def finished_jobs(request, cluster, template):
     name = f"plans_{request.param}"
     create_database(cluster, name, template)
     database = cluster.address.named(name)
-    with crowded(database) as conn:
-        finished(conn, request.param)
+    with bulk_inserts(database) as conn:
+        add_finished_jobs(conn, request.param)
     yield database
     drop_database(cluster, name)
 
@@ -32,11 +32,11 @@ def finished_jobs(request, cluster, template):
 @pytest.fixture(scope="module", params=["stale", "analyzed"], ids="{} statistics".format)
 def waiting_jobs(request, finished_jobs):
     """Let 3,000 wait there; with the statistics of a time when none did, or with those of now."""
-    with crowded(finished_jobs) as conn:
+    with bulk_inserts(finished_jobs) as conn:
         conn.execute("delete from public.match_jobs where status = 'pending'")
         conn.execute("vacuum analyze public.match_jobs")
         for school in range(30):
-            a_crowd(conn, f"S{school}", 100)
+            enqueue_people(conn, f"S{school}", 100)
         if request.param == "analyzed":
             conn.execute("analyze public.match_jobs")
     return finished_jobs
@@ -45,7 +45,7 @@ def waiting_jobs(request, finished_jobs):
 @pytest.fixture(params=["force_generic_plan", "force_custom_plan"])
 def conn(request, waiting_jobs):
     """Give a connection whose work is undone, with one way or the other to make plans."""
-    with crowded(waiting_jobs) as conn, conn.transaction(force_rollback=True):
+    with bulk_inserts(waiting_jobs) as conn, conn.transaction(force_rollback=True):
         conn.execute(f"set local plan_cache_mode = {request.param}")
         yield conn
 
@@ -63,7 +63,7 @@ def ids_and_tokens(jobs):
 
 def test_claim_reads_the_turns_in_order_and_only_those_it_takes(conn):
     claim(conn)
-    with reads(conn) as read:
+    with count_reads(conn) as read:
         jobs = claim(conn)
 
     assert len(jobs) == 50
@@ -81,7 +81,7 @@ def test_claim_with_a_concurrency_counts_what_is_worked_on_only(conn):
     conn.execute("select public.set_match_concurrency(80)")
     worker = uuid4()
     claim(conn, 50, worker=worker)
-    with reads(conn) as read:
+    with count_reads(conn) as read:
         assert len(claim(conn, 50, worker=worker)) == 30
 
     assert read.of_table == 0
@@ -91,7 +91,7 @@ def test_claim_with_a_concurrency_counts_what_is_worked_on_only(conn):
 @pytest.mark.parametrize("school", ["S7", "of nobody yet"])
 def test_new_job_looks_at_the_ends_of_two_lines_and_at_nobody_else(conn, school):
     claim(conn)
-    with reads(conn) as read:
+    with count_reads(conn) as read:
         conn.execute("select automatch.next_position(%s, %s, 2::smallint)", [school, uuid4()])
 
     assert read.of_table == 0
@@ -100,10 +100,10 @@ def test_new_job_looks_at_the_ends_of_two_lines_and_at_nobody_else(conn, school)
 
 
 def test_new_job_of_another_school_does_not_walk_past_the_one_that_is_all_there_is(database):
-    with crowded(database) as conn:
-        a_crowd(conn, "whale", 5_000)
+    with bulk_inserts(database) as conn:
+        enqueue_people(conn, "whale", 5_000)
         conn.execute("analyze public.match_jobs")
-        with reads(conn) as read:
+        with count_reads(conn) as read:
             conn.execute("select automatch.next_position('minnow', %s, 2::smallint)", [uuid4()])
 
     assert sum(read.entries.values()) == 0
@@ -118,7 +118,7 @@ def test_settling_and_renewing_look_up_the_jobs_they_are_given(conn):
         ("select public.retry_match_jobs(%s, %s, %s, %s, 1, 1)", [["x"] * 20] * 2, jobs[3]),
         ("select automatch.finish_jobs(%s, %s, '{}', automatch.now())", [], jobs[0]),
     ):
-        with reads(conn) as read:
+        with count_reads(conn) as read:
             assert conn.execute(query, [*ids_and_tokens(batch), *more]).fetchall()
 
         assert read.of_table == 0, query
@@ -128,7 +128,7 @@ def test_settling_and_renewing_look_up_the_jobs_they_are_given(conn):
 
 def test_sweep_reads_what_is_worked_on(conn):
     claim(conn, 50)
-    with reads(conn) as read:
+    with count_reads(conn) as read:
         assert one(conn, "select public.sweep_match_jobs()") == 0
 
     assert read.of_table == 0
@@ -136,7 +136,7 @@ def test_sweep_reads_what_is_worked_on(conn):
 
 
 def test_idle_worker_reads_the_heads_of_the_waiting(conn):
-    with reads(conn) as read:
+    with count_reads(conn) as read:
         assert one(conn, "select public.seconds_to_next_match_job()") == 0
         assert one(conn, "select public.count_waiting_match_jobs(100)") == 100
 
@@ -145,12 +145,12 @@ def test_idle_worker_reads_the_heads_of_the_waiting(conn):
 
 
 def test_idle_worker_reads_no_finished_job_although_statistics_say_that_many_wait(database):
-    with crowded(database) as conn:
-        a_crowd(conn, "UIT", 500)
+    with bulk_inserts(database) as conn:
+        enqueue_people(conn, "UIT", 500)
         conn.execute("analyze public.match_jobs")
         conn.execute("delete from public.match_jobs")
-        finished(conn, 2_000)
-        with reads(conn) as read:
+        add_finished_jobs(conn, 2_000)
+        with count_reads(conn) as read:
             assert one(conn, "select public.seconds_to_next_match_job()") is None
             assert one(conn, "select public.count_waiting_match_jobs(50000)") == 0
 
@@ -159,7 +159,7 @@ def test_idle_worker_reads_no_finished_job_although_statistics_say_that_many_wai
 
 
 def test_cleanup_reads_no_table_from_end_to_end(conn):
-    with reads(conn) as read:
+    with count_reads(conn) as read:
         assert one(conn, "select public.cleanup_old_match_jobs()") == 0
 
     assert read.of_table == 0
@@ -170,10 +170,10 @@ def test_cleanup_reads_no_table_from_end_to_end(conn):
 
 @pytest.mark.parametrize("floor", [True, False], ids=["with its floor", "without"])
 def test_claim_does_not_step_over_what_a_long_transaction_keeps(database, floor):
-    with crowded(database) as conn, connect(database.owner) as reader:
+    with bulk_inserts(database) as conn, connect(database.owner) as reader:
         reader.execute("set transaction isolation level repeatable read")
         reader.execute("select count(*) from public.match_jobs")
-        a_crowd(conn, "UIT", 4_000)
+        enqueue_people(conn, "UIT", 4_000)
         last = 0
         for _ in range(79):
             jobs = claim(conn, 50, last)
@@ -182,10 +182,10 @@ def test_claim_does_not_step_over_what_a_long_transaction_keeps(database, floor)
             conn.execute(
                 "select public.fail_match_jobs(%s, %s, %s, %s)", [*ids_and_tokens(jobs), *told]
             )
-        with reads(conn) as read:
+        with count_reads(conn) as read:
             assert len(claim(conn, 50, last if floor else 0)) == 50
-        a_turn = a_crowd(conn, "UIT")
-        with reads(conn) as end:
+        a_turn = enqueue_people(conn, "UIT")
+        with count_reads(conn) as end:
             conn.execute("select automatch.next_position('UIT', %s, 2::smallint)", [uuid4()])
 
     assert a_turn

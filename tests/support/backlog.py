@@ -1,4 +1,4 @@
-"""Many people and jobs at once, and what it costs Postgres to find some of them."""
+"""Many people and jobs written in bulk, and how many rows Postgres reads to find some of them."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ _FINISHED = """
 
 
 @contextmanager
-def crowded(database: Database) -> Iterator[psycopg.Connection]:
-    """Give a connection on which many rows are quickly written: only turns are still given."""
+def bulk_inserts(database: Database) -> Iterator[psycopg.Connection]:
+    """Give a connection for fast inserts: the only trigger that runs assigns positions."""
     with connect(database.owner, autocommit=True) as conn:
         conn.execute(
             "alter table public.match_jobs enable always trigger match_jobs_assign_position"
@@ -55,39 +55,39 @@ def crowded(database: Database) -> Iterator[psycopg.Connection]:
         yield conn
 
 
-def a_crowd(
+def enqueue_people(
     conn: psycopg.Connection, school: str, people: int = 1, *, photos: int = 1, priority: int = 2
 ) -> list[UUID]:
-    """Queue photos of new people of a school; return the jobs."""
+    """Enqueue photos of new people of a school; return the jobs."""
     rows = conn.execute(_PEOPLE, [school, people, photos]).fetchall()
-    return queued(conn, [face for (face,) in rows], priority)
+    return enqueue_faces(conn, [face for (face,) in rows], priority)
 
 
-def queued(conn: psycopg.Connection, faces: list[UUID], priority: int = 2) -> list[UUID]:
-    """Queue faces in this order; return the jobs."""
+def enqueue_faces(conn: psycopg.Connection, faces: list[UUID], priority: int = 2) -> list[UUID]:
+    """Enqueue faces in this order; return the jobs."""
     return [job for (job,) in conn.execute(_QUEUED, [priority, faces]).fetchall()]
 
 
-def finished(conn: psycopg.Connection, jobs: int) -> None:
-    """Write jobs that have ended, of nobody who is there."""
+def add_finished_jobs(conn: psycopg.Connection, jobs: int) -> None:
+    """Add completed jobs of people who do not exist."""
     conn.execute(_FINISHED, [jobs])
 
 
 @dataclass
-class Reads:
-    """What a block read of one table."""
+class ReadCounts:
+    """How much a block read of one table."""
 
     of_table: int = 0
-    """Times that the table was read from end to end."""
+    """Sequential scans of the table."""
     scans: dict[str, int] = field(default_factory=dict)
-    """Times that each of its indexes was looked into."""
+    """Scans of each index."""
     entries: dict[str, int] = field(default_factory=dict)
-    """Entries that were read of each."""
+    """Entries read from each index."""
     blocks: int = 0
-    """Pages of the table and its indexes that were looked at, in the cache or not."""
+    """Pages of the table and its indexes that were read, from the cache or not."""
 
-    def __sub__(self, before: Reads) -> Reads:
-        return Reads(
+    def __sub__(self, before: ReadCounts) -> ReadCounts:
+        return ReadCounts(
             self.of_table - before.of_table,
             _difference(self.scans, before.scans),
             _difference(self.entries, before.entries),
@@ -100,20 +100,20 @@ def _difference(now: dict[str, int], before: dict[str, int]) -> dict[str, int]:
 
 
 @contextmanager
-def reads(conn: psycopg.Connection, table: str = "public.match_jobs") -> Iterator[Reads]:
+def count_reads(conn: psycopg.Connection, table: str = "public.match_jobs") -> Iterator[ReadCounts]:
     """Count what the block reads of a table, in a transaction of its own.
 
-    Postgres counts for itself, also inside of functions, whose plans `explain` does not show.
+    Postgres counts them, also inside functions, whose plans `explain` does not show.
     """
-    counted = Reads()
+    counted = ReadCounts()
     with conn.transaction():
-        before = _so_far(conn, table)
+        before = _current_counts(conn, table)
         yield counted
-        now = _so_far(conn, table) - before
+        now = _current_counts(conn, table) - before
     counted.__dict__.update(now.__dict__)
 
 
-def _so_far(conn: psycopg.Connection, table: str) -> Reads:
+def _current_counts(conn: psycopg.Connection, table: str) -> ReadCounts:
     rows = conn.execute(
         "select c.relname, pg_stat_get_xact_numscans(c.oid),"
         " pg_stat_get_xact_tuples_returned(c.oid), pg_stat_get_xact_blocks_fetched(c.oid)"
@@ -121,7 +121,7 @@ def _so_far(conn: psycopg.Connection, table: str) -> Reads:
         " where i.indrelid = %s::regclass",
         [table],
     ).fetchall()
-    return Reads(
+    return ReadCounts(
         one(conn, "select pg_stat_get_xact_numscans(%s::regclass)", table),
         {name: scans for name, scans, _, _ in rows},
         {name: entries for name, _, entries, _ in rows},

@@ -53,13 +53,13 @@ _JOURNAL = """
               is distinct from (new.status, new.lease_token, new.attempts))
         execute function journal.note();
 """
-_SLOWNESS = """
-    create function journal.take_a_while() returns trigger
+_SLOW_COMPLETION = """
+    create function journal.slow_down() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp
     as $$ begin perform pg_sleep({seconds}); return new; end $$;
-    create trigger takes_a_while before update on public.match_jobs
+    create trigger slow_completion before update on public.match_jobs
         for each row when (new.status = 'completed' and old.status = 'processing')
-        execute function journal.take_a_while();
+        execute function journal.slow_down();
 """
 
 # Who moves a job, by (status before, after, change of the token, change of the attempts).
@@ -69,15 +69,15 @@ _FAIL = ("processing", "failed", 0, 0)
 _RETRY = ("processing", "pending", 0, 0)
 _RELEASE = ("processing", "pending", 0, -1)
 _SWEEP = ("processing", "pending", 1, 0)
-_SWEEP_TO_THE_END = ("processing", "failed", 1, 0)
+_EXHAUST = ("processing", "failed", 1, 0)
 _NAMES = {
     _CLAIM: "claimed",
     _COMPLETE: "completed",
     _FAIL: "failed",
     _RETRY: "retried",
     _RELEASE: "released",
-    _SWEEP: "taken back",
-    _SWEEP_TO_THE_END: "given up",
+    _SWEEP: "expired",
+    _EXHAUST: "exhausted",
 }
 
 
@@ -119,7 +119,7 @@ def keep_journal(conn: psycopg.Connection, *, job_s: float = 0) -> None:
     """Write down every change from now on; let completing a job take so long, lock and all."""
     conn.execute(_JOURNAL)
     if job_s:
-        conn.execute(_SLOWNESS.format(seconds=job_s))
+        conn.execute(_SLOW_COMPLETION.format(seconds=job_s))
     conn.commit()
 
 
@@ -173,13 +173,13 @@ def _check_jobs(conn: psycopg.Connection, acknowledged: set[UUID]) -> Counter[st
             seen = (after.old_status, after.old_token, after.old_attempts)
             assert seen == (before.status, before.token, before.attempts), (before, after)
         names = [change.name for change in history]
-        ends = [name for name in names if name in {"completed", "failed", "given up"}]
+        ends = [name for name in names if name in {"completed", "failed", "exhausted"}]
         assert len(ends) == 1, f"{job} ended {len(ends)} times: {names}"
         tokens = [change.token for change in history if change.name == "claimed"]
         assert tokens == sorted(set(tokens)), f"{job}: two claims with one token"
         steps.update(names)
     assert steps["queued"] == len(rows)
-    assert steps["queued"] == steps["completed"] + steps["failed"] + steps["given up"]
+    assert steps["queued"] == steps["completed"] + steps["failed"] + steps["exhausted"]
     return steps
 
 

@@ -1,4 +1,4 @@
-"""Jobs as a worker holds them, claimed without one."""
+"""Jobs claimed as a worker does, without a worker."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A network that misbehaves: a TCP proxy in front of the socket of an embedded Postgres.
+"""A faulty network: a TCP proxy in front of the socket of an embedded Postgres.
 
-It understands as much of the protocol as it takes to know which statement an answer belongs to.
+It parses enough of the protocol to know which statement a response belongs to.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _NOT_A_MESSAGE = {80877103, 80877104}
 
 
 @dataclass
-class _Dialogue:
-    """What one client has asked and not had an answer to."""
+class _PendingStatements:
+    """The statements of one client that have no response yet."""
 
     statements: dict[bytes, str] = field(default_factory=dict)
     portals: dict[bytes, str] = field(default_factory=dict)
-    asked: deque[str] = field(default_factory=deque)
+    unanswered: deque[str] = field(default_factory=deque)
 
-    def ask(self, kind: bytes, body: bytes) -> None:
+    def add(self, kind: bytes, body: bytes) -> None:
         if kind == _PARSE:
             name, query, *_ = body.split(b"\0", 2)
             self.statements[name] = query.decode()
@@ -40,41 +40,41 @@ class _Dialogue:
             portal, name, *_ = body.split(b"\0", 2)
             self.portals[portal] = self.statements.get(name, "")
         elif kind == _EXECUTE:
-            self.asked.append(self.portals.get(body.split(b"\0", 1)[0], ""))
+            self.unanswered.append(self.portals.get(body.split(b"\0", 1)[0], ""))
         elif kind == _QUERY:
-            self.asked.append(body.rstrip(b"\0").decode())
+            self.unanswered.append(body.rstrip(b"\0").decode())
 
 
 class Proxy:
-    """Passes bytes on, unless told otherwise; the switches may be turned at any time."""
+    """Forwards all data, except as its attributes say; they may be set at any time."""
 
     def __init__(self, server: Path) -> None:
         self._server = server
-        self._lines: set[_Line] = set()
+        self._connections: set[_Connection] = set()
         self.delay_s = 0.0
-        self.piece: int | None = None
-        """So many bytes at a time, each a packet of its own."""
-        self.swallows_notifications = False
-        self.cuts_before_answer_to: Callable[[str], bool] = lambda _: False
-        """Given a statement that Postgres has just done: whether its answer gets lost."""
-        self.cuts = 0
-        self.swallowed = 0
+        self.chunk_bytes: int | None = None
+        """Bytes per packet; None forwards data as it comes."""
+        self.drops_notifications = False
+        self.disconnect_before_response_to: Callable[[str], bool] = lambda _: False
+        """Called with each executed statement: whether to disconnect before its response."""
+        self.disconnects = 0
+        self.dropped_notifications = 0
         self.port = 0
         self.loop = asyncio.new_event_loop()
 
-    def cut(self) -> None:
-        """End all connections, without a word."""
-        self._call(lambda: [line.abort() for line in list(self._lines)])
+    def disconnect_all(self) -> None:
+        """Abort all connections."""
+        self._call(lambda: [connection.abort() for connection in list(self._connections)])
 
-    def black_hole(self) -> int:
-        """From now on nothing comes through on the connections there are; their number."""
-        lines = list(self._lines)
-        for line in lines:
-            line.is_dead = True
-        return len(lines)
+    def drop_all_data(self) -> int:
+        """Drop all further data of the open connections; return how many there are."""
+        connections = list(self._connections)
+        for connection in connections:
+            connection.drops_data = True
+        return len(connections)
 
-    def _call(self, what: Callable[[], object]) -> None:
-        self.loop.call_soon_threadsafe(what)
+    def _call(self, function: Callable[[], object]) -> None:
+        self.loop.call_soon_threadsafe(function)
 
     async def serve(self, ready: threading.Event, stopped: asyncio.Event) -> None:
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -82,47 +82,47 @@ class Proxy:
         ready.set()
         await stopped.wait()
         server.close()
-        for line in list(self._lines):
-            line.abort()
-        # Lines end by their own handlers, which have to run once more.
-        while self._lines:
+        for connection in list(self._connections):
+            connection.abort()
+        # Their handlers have to run once more to end.
+        while self._connections:
             await asyncio.sleep(0.01)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = _Line(self, writer)
-        self._lines.add(line)
+        connection = _Connection(self, writer)
+        self._connections.add(connection)
         try:
-            up_reader, line.up = await asyncio.open_unix_connection(str(self._server))
+            up_reader, connection.up = await asyncio.open_unix_connection(str(self._server))
             async with asyncio.TaskGroup() as group:
-                group.create_task(line.carry_questions(reader))
-                group.create_task(line.carry_answers(up_reader))
-        except* (OSError, asyncio.IncompleteReadError, _Cut):
+                group.create_task(connection.forward_requests(reader))
+                group.create_task(connection.forward_responses(up_reader))
+        except* (OSError, asyncio.IncompleteReadError, _Disconnect):
             pass
         finally:
-            line.abort()
-            self._lines.discard(line)
+            connection.abort()
+            self._connections.discard(connection)
 
 
-class _Cut(Exception):  # noqa: N818  an event, not an error
+class _Disconnect(Exception):  # noqa: N818  an event, not an error
     pass
 
 
-class _Line:
+class _Connection:
     """One client and its connection to the server."""
 
     def __init__(self, proxy: Proxy, down: asyncio.StreamWriter) -> None:
         self.proxy = proxy
         self.down = down
         self.up: asyncio.StreamWriter | None = None
-        self.is_dead = False
-        self._dialogue = _Dialogue()
+        self.drops_data = False
+        self._pending = _PendingStatements()
 
     def abort(self) -> None:
         for writer in (self.down, self.up):
             if writer is not None:
                 writer.transport.abort()
 
-    async def carry_questions(self, reader: asyncio.StreamReader) -> None:
+    async def forward_requests(self, reader: asyncio.StreamReader) -> None:
         assert self.up is not None
         is_started = False
         while True:
@@ -130,36 +130,36 @@ class _Line:
             length = await reader.readexactly(4)
             body = await reader.readexactly(struct.unpack("!I", length)[0] - 4)
             if is_started:
-                self._dialogue.ask(kind, body)
+                self._pending.add(kind, body)
             is_started = is_started or struct.unpack("!I", body[:4])[0] not in _NOT_A_MESSAGE
-            await self._pass_on(self.up, kind + length + body)
+            await self._forward(self.up, kind + length + body)
 
-    async def carry_answers(self, reader: asyncio.StreamReader) -> None:
+    async def forward_responses(self, reader: asyncio.StreamReader) -> None:
         while True:
             kind = await reader.readexactly(1)
             length = await reader.readexactly(4)
             body = await reader.readexactly(struct.unpack("!I", length)[0] - 4)
-            if kind == _NOTIFICATION and self.proxy.swallows_notifications:
-                self.proxy.swallowed += 1
+            if kind == _NOTIFICATION and self.proxy.drops_notifications:
+                self.proxy.dropped_notifications += 1
                 continue
-            if kind in {_DONE, _EMPTY} and self._dialogue.asked:
-                self._end_if_told(self._dialogue.asked.popleft())
+            if kind in {_DONE, _EMPTY} and self._pending.unanswered:
+                self._disconnect_if_asked(self._pending.unanswered.popleft())
             elif kind == _ERROR:
-                # Whatever was sent along with the statement that failed is left out.
-                self._dialogue.asked.clear()
-            await self._pass_on(self.down, kind + length + body)
+                # Postgres skips the statements that were sent along with the failed one.
+                self._pending.unanswered.clear()
+            await self._forward(self.down, kind + length + body)
 
-    def _end_if_told(self, done: str) -> None:
-        if self.proxy.cuts_before_answer_to(done):
-            self.proxy.cuts += 1
-            raise _Cut
+    def _disconnect_if_asked(self, done: str) -> None:
+        if self.proxy.disconnect_before_response_to(done):
+            self.proxy.disconnects += 1
+            raise _Disconnect
 
-    async def _pass_on(self, writer: asyncio.StreamWriter, data: bytes) -> None:
-        if self.is_dead:
+    async def _forward(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        if self.drops_data:
             return
         if self.proxy.delay_s:
             await asyncio.sleep(self.proxy.delay_s)
-        step = self.proxy.piece or len(data)
+        step = self.proxy.chunk_bytes or len(data)
         for start in range(0, len(data), step):
             writer.write(data[start : start + step])
             await writer.drain()

@@ -1,4 +1,4 @@
-"""How soon the jobs of a worker that died were somebody else's."""
+"""How soon the jobs of a killed worker were pending and claimed again."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tests.support.invariants import Change
 
 @dataclass(frozen=True)
 class Recovery:
-    """Seconds from the death of a worker, one number for each job it held, shortest first."""
+    """Seconds from the end of a worker, one number for each job it held, shortest first."""
 
-    taken_back_s: Sequence[float]
-    """Until the job waited again."""
+    requeued_s: Sequence[float]
+    """Until the job was pending again."""
     claimed_again_s: Sequence[float]
-    """Until another worker had it: this depends on how many jobs wait before it."""
+    """Until another worker claimed it; this depends on how many jobs are pending before it."""
 
     @property
     def orphans(self) -> int:
-        return len(self.taken_back_s)
+        return len(self.requeued_s)
 
     def __add__(self, other: Recovery) -> Recovery:
         return Recovery(
-            sorted([*self.taken_back_s, *other.taken_back_s]),
+            sorted([*self.requeued_s, *other.requeued_s]),
             sorted([*self.claimed_again_s, *other.claimed_again_s]),
         )
 
@@ -37,8 +37,8 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def measure_recovery(changes: Sequence[Change], died_at: Mapping[UUID, datetime]) -> Recovery:
-    """Find in a journal what became of the jobs that workers held when they died."""
-    taken_back, claimed_again = [], []
+    """Find in a journal when the jobs that killed workers held were pending and claimed again."""
+    requeued, claimed_again = [], []
     for _, group in groupby(changes, lambda change: change.job_id):
         lost_at = claimed_at = None
         for change in group:
@@ -46,9 +46,9 @@ def measure_recovery(changes: Sequence[Change], died_at: Mapping[UUID, datetime]
                 if lost_at is not None:
                     claimed_again.append((change.at - lost_at).total_seconds())
                 lost_at, claimed_at = None, change.at
-            elif change.name in {"taken back", "given up"} and change.old_worker_id in died_at:
+            elif change.name in {"expired", "exhausted"} and change.old_worker_id in died_at:
                 assert claimed_at is not None
-                # What it had sent already, Postgres still does: even a claim.
+                # Postgres still executes what the worker had sent, even a claim.
                 lost_at = max(died_at[change.old_worker_id], claimed_at)
-                taken_back.append((change.at - lost_at).total_seconds())
-    return Recovery(sorted(taken_back), sorted(claimed_again))
+                requeued.append((change.at - lost_at).total_seconds())
+    return Recovery(sorted(requeued), sorted(claimed_again))

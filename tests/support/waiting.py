@@ -1,4 +1,4 @@
-"""Waiting for what has no event: processes, files, rows that another process writes."""
+"""Polling for what has no event: processes, files, rows that another process writes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, *, within_s: float = 40) -> T:
-    """Return what *condition* gives once that is true; fail when it takes too long."""
+def wait_until(condition: Callable[[], T], description: str, *, within_s: float = 40) -> T:
+    """Return the value of *condition* once it is true; fail after *within_s*."""
     deadline = time.monotonic() + within_s
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"after {within_s:g} s still not: {what}"
+        assert time.monotonic() < deadline, f"after {within_s:g} s still not: {description}"
         time.sleep(0.02)
     return value

@@ -31,7 +31,7 @@ from tests.support.embedder import FakeEmbedder
 from tests.support.photos import astronaut, encode, hopper, portrait, scene_without_face, two_people
 from tests.support.postgres import TestCluster
 from tests.support.system import System, running_worker
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -94,11 +94,13 @@ async def test_service_that_dies_and_comes_back_costs_no_attempt(
                     for n in range(1, 6)
                     for person in people
                 ]
-                await asyncio.to_thread(until, partial(_in_hand, server), "a photo in hand")
+                await asyncio.to_thread(wait_until, partial(_in_hand, server), "a photo in hand")
                 ai.process.send_signal(signal.SIGKILL)
                 await asyncio.to_thread(ai.process.wait)
-                analyzer = worker._bench.analyzer
-                await asyncio.to_thread(until, lambda: not analyzer.is_ready, "the loss noticed")
+                analyzer = worker._context.analyzer
+                await asyncio.to_thread(
+                    wait_until, lambda: not analyzer.is_ready, "the loss noticed"
+                )
                 # Uploads are taken in while nobody can look at them.
                 queued.append(
                     (people[0], (await people[0].upload(portrait(9))).json()["job"]["id"])
@@ -132,7 +134,7 @@ async def test_worker_waits_for_a_service_that_is_not_there_and_stops_at_once(
         working = asyncio.create_task(worker.run())
         # It has tried by now: the lanes claim nothing before the analyzer is ready.
         with pytest.raises(AiUnavailableError):
-            await worker._bench.analyzer.extract(b"")
+            await worker._context.analyzer.extract(b"")
         worker.stop()
         async with asyncio.timeout(5):
             await working

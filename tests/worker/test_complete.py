@@ -1,4 +1,4 @@
-"""A batch: written whole whatever its size, and what one bad job costs the others: nothing."""
+"""A batch is written in two commits whatever its size, and a bad job costs the others nothing."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from automatch.store.queue import BatchCompletion, ClaimRequest
 from automatch.worker import run
 from automatch.worker.leases import Leases
 from tests.support import build
-from tests.support.bench import onlooker, settings_of, working
 from tests.support.build import connect, one
 from tests.support.postgres import Database
+from tests.support.worker import observe, run_worker, worker_settings
 
 ALL_DONE = "select count(*) = 0 from match_jobs where status in ('pending', 'processing')"
-SETTLED = "select count(*) = 0 from match_jobs where status = 'processing' or attempts = 0"
+PROCESSED = "select count(*) = 0 from match_jobs where status = 'processing' or attempts = 0"
 ROWS = """
     select f.image_path, j.status, j.attempts, j.error_code
     from match_jobs as j join faces as f on f.id = j.face_id
@@ -29,34 +29,34 @@ ROWS = """
 COMPLETED = ("completed", 1, None)
 CRASHED = ("pending", 1, "job_crashed")
 WHOLE = {"concurrency": 1, "batch_s": 600}
-"""One lane that takes all that waits at once."""
+"""One runner that claims all pending jobs at once."""
 
 pytestmark = pytest.mark.anyio
 
 
-def queue_up(database: Database, count: int, *, seen: bool) -> list[UUID]:
-    """Queue photos of so many people; return the faces in the order of their turns."""
+def enqueue_photos(database: Database, count: int, *, embedded: bool) -> list[UUID]:
+    """Enqueue photos of *count* people; return the faces in the order of their positions."""
     with connect(database.owner) as conn:
         found = []
         for n in range(count):
             person = build.a_profile(conn, school=f"S{n % 7}", gender=["male", "female"][n % 2])
-            face = build.a_face(conn, person, build.unit(0) if seen else None)
+            face = build.a_face(conn, person, build.unit(0) if embedded else None)
             build.a_job(conn, face)
             found.append(face)
         return found
 
 
-def break_when(database: Database, table: str, condition: str, what: str) -> None:
-    """Let Postgres do *what* when a row is written of which a condition holds."""
+def run_on_update(database: Database, table: str, condition: str, statement: str) -> None:
+    """Run *statement* in a trigger when an updated row meets a condition."""
     with connect(database.owner) as conn:
-        conn.execute("create sequence if not exists automatch.happened")
+        conn.execute("create sequence if not exists automatch.trigger_runs")
         conn.execute(
-            "create function automatch.breaks() returns trigger language plpgsql security definer"
-            f" as $$ begin {what}; return new; end $$"
+            "create function automatch.run_on_update() returns trigger"
+            f" language plpgsql security definer as $$ begin {statement}; return new; end $$"
         )
         conn.execute(
-            f"create trigger breaks before update on {table} for each row"
-            f" when ({condition}) execute function automatch.breaks()"
+            f"create trigger run_on_update before update on {table} for each row"
+            f" when ({condition}) execute function automatch.run_on_update()"
         )
 
 
@@ -69,29 +69,29 @@ def path_of(face: UUID) -> str:
     return f"{face.hex[:2]}/{face}"
 
 
-async def work_off(
+async def run_until(
     database: Database,
-    look: Callable[[str], Any] | None = None,
-    until: str = ALL_DONE,
-    **more: Any,
+    on_extract: Callable[[str], Any] | None = None,
+    condition: str = ALL_DONE,
+    **options: Any,
 ) -> None:
-    async with working(database, look, **more), onlooker(database) as db:
-        await db.until(until)
+    async with run_worker(database, on_extract, **options), observe(database) as db:
+        await db.wait_until(condition)
 
 
-@pytest.mark.parametrize("seen", [True, False], ids=["seen already", "to be seen"])
+@pytest.mark.parametrize("embedded", [True, False], ids=["embedded", "not embedded"])
 @pytest.mark.parametrize("size", [2, 50])
 async def test_batch_is_written_in_as_many_commits_whatever_its_size(
-    database: Database, size: int, seen: bool, monkeypatch: pytest.MonkeyPatch
+    database: Database, size: int, embedded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # However slow the machine: no photo comes too late for the others.
+    # On a slow machine, too, no photo is written later than the others.
     monkeypatch.setattr(run, "_SLOW_PHOTO_S", 30)
-    queue_up(database, size, seen=seen)
+    enqueue_photos(database, size, embedded=embedded)
 
-    await work_off(database, **WHOLE)
+    await run_until(database, **WHOLE)
 
     with connect(database.owner) as conn:
-        # Each commit leaves its number in the rows that it wrote last.
+        # Each commit leaves its transaction id in the rows that it wrote last.
         assert one(conn, "select count(distinct xmin::text) from match_jobs") == 1
         assert one(conn, "select count(distinct xmin::text) from faces") == 1
         assert one(conn, "select count(*) from match_jobs where status = 'completed'") == size
@@ -102,32 +102,32 @@ async def test_batch_is_written_in_as_many_commits_whatever_its_size(
         assert one(conn, query) == 2
 
 
-async def test_job_that_cannot_be_completed_costs_its_mates_nothing(database: Database) -> None:
-    faces = queue_up(database, 20, seen=True)
-    break_when(
+async def test_job_that_cannot_be_completed_costs_the_others_nothing(database: Database) -> None:
+    faces = enqueue_photos(database, 20, embedded=True)
+    run_on_update(
         database,
         "match_jobs",
         f"new.status = 'completed' and new.face_id = '{faces[7]}'",
         "raise 'poison'",
     )
 
-    await work_off(database, until=SETTLED, **WHOLE)
+    await run_until(database, condition=PROCESSED, **WHOLE)
 
     found = outcomes(database)
     assert found.pop(path_of(faces[7])) == CRASHED
     assert set(found.values()) == {COMPLETED}
 
 
-async def test_embedding_that_cannot_be_kept_costs_its_mates_nothing(database: Database) -> None:
-    faces = queue_up(database, 9, seen=False)
-    break_when(
+async def test_embedding_that_cannot_be_stored_costs_the_others_nothing(database: Database) -> None:
+    faces = enqueue_photos(database, 9, embedded=False)
+    run_on_update(
         database,
         "faces",
         f"new.embedding is not null and new.id = '{faces[4]}'",
         "raise 'poison'",
     )
 
-    await work_off(database, until=SETTLED, **WHOLE)
+    await run_until(database, condition=PROCESSED, **WHOLE)
 
     found = outcomes(database)
     assert found.pop(path_of(faces[4])) == CRASHED
@@ -138,13 +138,13 @@ async def test_embedding_that_cannot_be_kept_costs_its_mates_nothing(database: D
 async def test_embedder_that_raises_costs_its_job_only(
     database: Database, error: Exception
 ) -> None:
-    faces = queue_up(database, 5, seen=False)
+    faces = enqueue_photos(database, 5, embedded=False)
 
-    def look(path: str) -> None:
+    def on_extract(path: str) -> None:
         if path == path_of(faces[2]):
             raise error
 
-    await work_off(database, look, until=SETTLED, **WHOLE)
+    await run_until(database, on_extract, condition=PROCESSED, **WHOLE)
 
     found = outcomes(database)
     assert found.pop(path_of(faces[2])) == CRASHED
@@ -152,40 +152,40 @@ async def test_embedder_that_raises_costs_its_job_only(
 
 
 async def test_embedder_that_hangs_costs_its_job_only(database: Database) -> None:
-    faces = queue_up(database, 5, seen=False)
+    faces = enqueue_photos(database, 5, embedded=False)
 
-    async def look(path: str) -> None:
+    async def on_extract(path: str) -> None:
         if path == path_of(faces[2]):
             await asyncio.Event().wait()
 
-    await work_off(database, look, until=SETTLED, job_timeout_s=2, **WHOLE)
+    await run_until(database, on_extract, condition=PROCESSED, job_timeout_s=2, **WHOLE)
 
     found = outcomes(database)
     assert found.pop(path_of(faces[2])) == CRASHED
     assert set(found.values()) == {COMPLETED}
 
 
-async def test_photo_that_waits_for_its_turn_is_not_taken_for_one_that_hangs(
+async def test_photo_that_waits_for_a_slot_does_not_time_out(
     database: Database,
 ) -> None:
-    # Eight at a time, and all of them together longer than one may take.
-    queue_up(database, 64, seen=False)
-    desks = asyncio.Semaphore(8)
+    # Eight at a time; all of them together take longer than the time limit of one.
+    enqueue_photos(database, 64, embedded=False)
+    slots = asyncio.Semaphore(8)
 
-    async def look(_: str) -> None:
-        async with desks:
+    async def on_extract(_: str) -> None:
+        async with slots:
             await asyncio.sleep(0.5)  # the work
 
-    await work_off(database, look, until=SETTLED, job_timeout_s=3, **WHOLE)
+    await run_until(database, on_extract, condition=PROCESSED, job_timeout_s=3, **WHOLE)
 
     assert set(outcomes(database).values()) == {COMPLETED}
 
 
-async def test_leases_are_renewed_while_the_event_loop_stands_still(database: Database) -> None:
-    queue_up(database, 1, seen=False)
+async def test_leases_are_renewed_while_the_event_loop_is_blocked(database: Database) -> None:
+    enqueue_photos(database, 1, embedded=False)
 
-    def look(_: str) -> None:
-        # Blocks the loop of the worker until the lease has moved on twice.
+    def on_extract(_: str) -> None:
+        # Blocks the worker's loop until the lease has been renewed twice.
         with connect(database.owner, autocommit=True) as conn:
             query = "select lease_expires_at from match_jobs"
             for _ in range(2):
@@ -193,15 +193,15 @@ async def test_leases_are_renewed_while_the_event_loop_stands_still(database: Da
                 while one(conn, query) == before:
                     pass
 
-    await work_off(database, look, lease_s=6, heartbeat_s=0.2)
+    await run_until(database, on_extract, lease_s=6, heartbeat_s=0.2)
 
     assert set(outcomes(database).values()) == {COMPLETED}
 
 
 async def test_lease_of_a_batch_that_is_held_too_long_is_not_renewed(database: Database) -> None:
-    queue_up(database, 2, seen=True)
-    stuck = Leases(database.worker, settings_of(job_timeout_s=1e-9), lambda _: None)
-    renewed = Leases(database.worker, settings_of(), lambda _: None)
+    enqueue_photos(database, 2, embedded=True)
+    stuck = Leases(database.worker, worker_settings(job_timeout_s=1e-9), lambda _: None)
+    renewed = Leases(database.worker, worker_settings(), lambda _: None)
     query = "select lease_expires_at from match_jobs where id = %s"
     async with Pool(database.worker, PoolSettings(), name="test") as db:
         async with db.connection() as conn:
@@ -218,57 +218,57 @@ async def test_lease_of_a_batch_that_is_held_too_long_is_not_renewed(database: D
     assert after[1] > before[1]
 
 
-async def test_job_that_a_worker_was_lost_with_runs_alone(database: Database) -> None:
-    faces = queue_up(database, 12, seen=False)
+async def test_isolated_job_runs_alone(database: Database) -> None:
+    faces = enqueue_photos(database, 12, embedded=False)
     isolated = {path_of(face) for face in faces[3:6]}
     with connect(database.owner) as conn:
         conn.execute("update match_jobs set isolated = true where face_id = any (%s)", [faces[3:6]])
-    looking: set[str] = set()
-    crowds: list[set[str]] = []
+    running: set[str] = set()
+    snapshots: list[set[str]] = []
 
-    async def look(path: str) -> None:
-        looking.add(path)
-        crowds.append(set(looking))
+    async def on_extract(path: str) -> None:
+        running.add(path)
+        snapshots.append(set(running))
         await asyncio.sleep(0.05)  # the work
-        crowds.append(set(looking))
-        looking.discard(path)
+        snapshots.append(set(running))
+        running.discard(path)
 
-    await work_off(database, look, concurrency=3)
+    await run_until(database, on_extract, concurrency=3)
 
-    assert all(len(crowd) == 1 for crowd in crowds if crowd & isolated)
-    assert any(len(crowd) > 1 for crowd in crowds)
+    assert all(len(paths) == 1 for paths in snapshots if paths & isolated)
+    assert any(len(paths) > 1 for paths in snapshots)
     assert set(outcomes(database).values()) == {COMPLETED}
 
 
 async def test_connection_that_breaks_while_a_batch_is_written_costs_no_attempt(
     database: Database,
 ) -> None:
-    queue_up(database, 6, seen=True)
-    break_when(
+    enqueue_photos(database, 6, embedded=True)
+    run_on_update(
         database,
         "match_jobs",
         "new.status = 'completed'",
-        "if nextval('automatch.happened') = 1"
+        "if nextval('automatch.trigger_runs') = 1"
         " then perform pg_terminate_backend(pg_backend_pid()); end if",
     )
 
-    await work_off(database, **WHOLE)
+    await run_until(database, **WHOLE)
 
     assert set(outcomes(database).values()) == {COMPLETED}
 
 
-async def test_batch_that_is_settled_again_because_the_answer_was_lost_is_told_the_same(
+async def test_completing_a_batch_again_after_a_lost_answer_gives_the_same_result(
     database: Database,
 ) -> None:
-    queue_up(database, 14, seen=True)
+    enqueue_photos(database, 14, embedded=True)
     feeds = "select * from automatch.feed_entries order by 1, 2"
     async with Pool(database.worker, PoolSettings(), name="test") as db:
         async with db.connection() as conn:
             jobs = await queue.claim_jobs(conn, ClaimRequest(uuid4(), 20, 30))
-        first = await queue.complete_batch(db, BatchCompletion(jobs), settings_of())
+        first = await queue.complete_batch(db, BatchCompletion(jobs), worker_settings())
         with connect(database.owner, autocommit=True) as conn:
             before = conn.execute(feeds).fetchall()
-            second = await queue.complete_batch(db, BatchCompletion(jobs), settings_of())
+            second = await queue.complete_batch(db, BatchCompletion(jobs), worker_settings())
             after = conn.execute(feeds).fetchall()
 
     assert first.matches == second.matches
@@ -276,19 +276,19 @@ async def test_batch_that_is_settled_again_because_the_answer_was_lost_is_told_t
     assert before == after
 
 
-async def test_worker_stops_looking_at_a_photo_whose_job_was_cancelled(database: Database) -> None:
-    queue_up(database, 1, seen=False)
-    looking, stopped = asyncio.Event(), asyncio.Event()
+async def test_worker_stops_analyzing_a_photo_whose_job_was_cancelled(database: Database) -> None:
+    enqueue_photos(database, 1, embedded=False)
+    started, stopped = asyncio.Event(), asyncio.Event()
 
-    async def look(_: str) -> None:
-        looking.set()
+    async def on_extract(_: str) -> None:
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
             stopped.set()
 
-    async with working(database, look, heartbeat_s=0.1), onlooker(database) as db:
-        await looking.wait()
+    async with run_worker(database, on_extract, heartbeat_s=0.1), observe(database) as db:
+        await started.wait()
         await db.rows("select cancel_match_jobs(array(select id from match_jobs))")
         async with asyncio.timeout(30):
             await stopped.wait()

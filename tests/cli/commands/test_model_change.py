@@ -21,8 +21,8 @@ from tests.support.onnx_models import add_model, tiny_model
 from tests.support.photos import encode, hopper, portrait, scene_without_face
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import Person, System, running_worker
-from tests.support.waiting import until
-from tests.support.workers import Workers, worker_programs
+from tests.support.waiting import wait_until
+from tests.support.worker_processes import WorkerProcesses, worker_processes
 
 pytestmark = pytest.mark.anyio
 MODEL = "tiny"
@@ -101,7 +101,7 @@ def embeddings(conn: psycopg.Connection) -> dict[str, int]:
 
 
 async def wait(condition, what: str):
-    return await asyncio.to_thread(until, condition, what)
+    return await asyncio.to_thread(wait_until, condition, what)
 
 
 async def couple(system: System) -> tuple[Person, Person]:
@@ -261,9 +261,11 @@ async def test_a_worker_with_nothing_to_do_does_not_hold_the_change_up(
 
 
 @pytest.fixture
-def workers(settings: Settings, cluster: TestCluster, database: Database) -> Iterator[Workers]:
+def workers(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> Iterator[WorkerProcesses]:
     """Give workers as processes on the data folder of the test."""
-    with worker_programs(
+    with worker_processes(
         cluster,
         settings.home,
         database.owner,
@@ -273,8 +275,8 @@ def workers(settings: Settings, cluster: TestCluster, database: Database) -> Ite
         worker__poll_s=1,
         vision__threads=1,
         retention__min_free_mb=0,
-    ) as programs:
-        yield programs
+    ) as processes:
+        yield processes
 
 
 async def _filled(server: System, settings: Settings, cluster: TestCluster, embedder) -> None:
@@ -292,7 +294,7 @@ async def test_killed_anywhere_it_goes_on(
     cluster: TestCluster,
     embedder,
     watcher: psycopg.Connection,
-    workers: Workers,
+    workers: WorkerProcesses,
 ) -> None:
     await _filled(server, settings, cluster, embedder)
     seen = "select done from automatch.model_changes"
@@ -301,10 +303,10 @@ async def test_killed_anywhere_it_goes_on(
         await wait(lambda: one(watcher, "select count(*) from automatch.model_changes"), "begun")
     # A worker, killed in the middle of photos, again and again.
     for least in (1, 3, 5):
-        (program,) = await asyncio.to_thread(workers.start_ready, 1)
+        (worker,) = await asyncio.to_thread(workers.start_ready, 1)
         await wait(lambda least=least: one(watcher, seen) >= least, f"{least} photos seen")
-        program.send(signal.SIGKILL)
-        await asyncio.to_thread(program.process.wait, 30)
+        worker.send(signal.SIGKILL)
+        await asyncio.to_thread(worker.process.wait, 30)
     assert embeddings(watcher) == {"dlib:128": 12}
     # Another command while two workers go on, and that killed as well.
     await asyncio.to_thread(workers.start_ready, 2)
@@ -322,20 +324,20 @@ async def test_a_worker_without_the_file_says_so_and_works_on(
     settings: Settings,
     database: Database,
     watcher: psycopg.Connection,
-    workers: Workers,
+    workers: WorkerProcesses,
     tiny: Path,
 ) -> None:
-    (program,) = await asyncio.to_thread(workers.start_ready, 1)
+    (worker,) = await asyncio.to_thread(workers.start_ready, 1)
     she = await server.join("female")
     assert (await she.matched(portrait(1)))["status"] == "completed"
     model = tiny.read_bytes()
     # Or it might have seen the photo before the file is gone.
-    program.send(signal.SIGSTOP)
+    worker.send(signal.SIGSTOP)
     async with watching(settings, database):
         await wait(lambda: one(watcher, "select count(*) from automatch.model_changes"), "begun")
         tiny.unlink()
-        program.send(signal.SIGCONT)
-        await asyncio.to_thread(program.heard, "looking again put off")
+        worker.send(signal.SIGCONT)
+        await asyncio.to_thread(worker.wait_for_log, "embedding backfill failed")
     assert (await she.matched(portrait(2)))["status"] == "completed"
     tiny.write_bytes(model)
 

@@ -1,4 +1,4 @@
-"""A worker's parts on a database of a test's own, with photos that need no looking at."""
+"""A worker in the test's own process, with a fake face analyzer and no photos."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ class NoPhotos:
         return path.encode()
 
     async def put_copies(self, path: str, *, full: bytes, thumb: bytes) -> None:
-        """Keep nothing."""
+        """Store nothing."""
 
     async def drop_upload(self, path: str) -> None:
-        """Drop nothing."""
+        """Delete nothing."""
 
     async def list_older_than(self, seconds: float, *, uploads_only: bool) -> list[str]:
         return []
 
     async def erase(self, paths: Iterable[str]) -> None:
-        """Erase nothing."""
+        """Delete nothing."""
 
 
 class FakeAnalyzer:
-    """Sees the same face on each photo, after doing what a test wants with its path."""
+    """Finds the same face on each photo, after calling a function of the test with its path."""
 
     model_id = "dlib"
     is_ready = True
 
-    def __init__(self, look: Callable[[str], Any] | None = None) -> None:
-        self._look = look
+    def __init__(self, on_extract: Callable[[str], Any] | None = None) -> None:
+        self._on_extract = on_extract
 
     async def ready(self) -> None:
         """Return at once."""
@@ -60,31 +60,31 @@ class FakeAnalyzer:
     async def extract(
         self, photo: bytes, chosen: FaceBox | None = None, *, model: str = "dlib"
     ) -> FaceExtraction:
-        if self._look is not None:
-            done = self._look(photo.decode())
-            if asyncio.iscoroutine(done):
-                await done
+        if self._on_extract is not None:
+            result = self._on_extract(photo.decode())
+            if asyncio.iscoroutine(result):
+                await result
         face = DetectedFace((0, 0, 9, 9), 1.0, np.zeros((5, 2)), build.unit(0))
         return FaceExtraction(face, {"sharpness": 1.0}, b"", b"", {"embed": 1.0})
 
 
-def settings_of(**more: Any) -> WorkerSettings:
-    """Return settings under which only what a test does wakes a worker."""
-    return WorkerSettings(**({"poll_s": 60, "sweep_s": 600, "backoff_s": 600} | more))
+def worker_settings(**options: Any) -> WorkerSettings:
+    """Return settings with which a worker does nothing by itself: only the test wakes it."""
+    return WorkerSettings(**({"poll_s": 60, "sweep_s": 600, "backoff_s": 600} | options))
 
 
 @asynccontextmanager
-async def working(
-    database: Database, look: Callable[[str], Any] | None = None, **more: Any
+async def run_worker(
+    database: Database, on_extract: Callable[[str], Any] | None = None, **options: Any
 ) -> AsyncIterator[Worker]:
-    """Run a worker until left."""
-    settings = settings_of(**more)
+    """Run a worker while the block lasts."""
+    settings = worker_settings(**options)
     photos = cast("PhotoStore", NoPhotos())
     async with Pool(database.worker, PoolSettings(), name="automatch-worker") as db:
-        analyzer = cast("FaceAnalyzer", FakeAnalyzer(look))
+        analyzer = cast("FaceAnalyzer", FakeAnalyzer(on_extract))
         search = BatchSearch(db, max_bytes=0)
-        bench = WorkerContext(db, photos, analyzer, settings, search, asyncio.Semaphore(8))
-        worker = Worker(bench, MaintenanceRunner(db, photos, settings, RetentionSettings()))
+        context = WorkerContext(db, photos, analyzer, settings, search, asyncio.Semaphore(8))
+        worker = Worker(context, MaintenanceRunner(db, photos, settings, RetentionSettings()))
         running = asyncio.create_task(worker.run())
         try:
             yield worker
@@ -93,8 +93,8 @@ async def working(
             await running
 
 
-class Onlooker:
-    """A connection of the owner that waits for what it wants to see."""
+class Observer:
+    """A connection of the owner on which a test waits for a condition."""
 
     def __init__(self, conn: psycopg.AsyncConnection[Any]) -> None:
         self.conn = conn
@@ -102,8 +102,8 @@ class Onlooker:
     async def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return await (await self.conn.execute(query, parameters)).fetchall()
 
-    async def until(self, query: str, *parameters: Any, seconds: float = 30) -> None:
-        """Wait until a query gives true; the database tells when jobs change."""
+    async def wait_until(self, query: str, *parameters: Any, seconds: float = 30) -> None:
+        """Wait until a query returns true; the database notifies of every change of a job."""
         async with asyncio.timeout(seconds):
             while not (await self.rows(query, *parameters))[0][0]:
                 async for _ in self.conn.notifies(timeout=0.05, stop_after=1):
@@ -111,8 +111,8 @@ class Onlooker:
 
 
 @asynccontextmanager
-async def onlooker(database: Database) -> AsyncIterator[Onlooker]:
-    """Give a connection that hears of every change."""
+async def observe(database: Database) -> AsyncIterator[Observer]:
+    """Give a connection that is notified of every change."""
     async with await psycopg.AsyncConnection.connect(database.owner, autocommit=True) as conn:
         await conn.execute("listen automatch_feed")
-        yield Onlooker(conn)
+        yield Observer(conn)

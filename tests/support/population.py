@@ -1,4 +1,4 @@
-"""Many people at once, whose faces are known already: jobs for them are only searches."""
+"""Many people whose photos are embedded already, so that their jobs only search."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import psycopg
 from automatch.photos.folder import photo_path
 from tests.support.build import DIMENSIONS, a_face, a_profile
 
-_CIRCLE = 4
-_CLOSENESS = 0.97
-"""Cosine to the middle of the circle: two of a circle are far over the threshold."""
+_GROUP_SIZE = 4
+_COSINE_TO_CENTER = 0.97
+"""Two people of a group are far above the threshold."""
 
 _PEOPLE = """
     insert into public.profiles (id, name, school, gender, birth_date)
@@ -36,20 +36,22 @@ _FACES = """
 """
 
 
-def a_crowd(
+def add_people(
     conn: psycopg.Connection, people: int, *, school: str = "UIT", seed: int = 0
 ) -> list[UUID]:
-    """Write people in circles of two women and two men who look alike; return their faces.
+    """Add people in groups of two women and two men who look alike; return their faces.
 
-    The faces of a circle follow each other. Its two women match its two men, and nobody else.
+    The faces of a group follow one another. Its two women match its two men and nobody else.
     """
     random = np.random.default_rng(seed)
-    circles = -(-people // _CIRCLE)
-    middles = _unit(random.standard_normal((circles, DIMENSIONS)))
-    away = random.standard_normal((circles * _CIRCLE, DIMENSIONS))
-    middles = np.repeat(middles, _CIRCLE, axis=0)
-    away = _unit(away - np.sum(away * middles, axis=1, keepdims=True) * middles)
-    embeddings = _unit(_CLOSENESS * middles + np.sqrt(1 - _CLOSENESS**2) * away)[:people]
+    groups = -(-people // _GROUP_SIZE)
+    centers = _unit(random.standard_normal((groups, DIMENSIONS)))
+    noise = random.standard_normal((groups * _GROUP_SIZE, DIMENSIONS))
+    centers = np.repeat(centers, _GROUP_SIZE, axis=0)
+    noise = _unit(noise - np.sum(noise * centers, axis=1, keepdims=True) * centers)
+    embeddings = _unit(_COSINE_TO_CENTER * centers + np.sqrt(1 - _COSINE_TO_CENTER**2) * noise)[
+        :people
+    ]
     faces = [uuid4() for _ in range(people)]
     values = {
         "school": school,
@@ -65,8 +67,8 @@ def a_crowd(
     return faces
 
 
-def a_photo(conn: psycopg.Connection, home: Path, photo: bytes, **person: Any) -> UUID:
-    """Write a person and the photo they uploaded, which no worker has seen; return the face."""
+def add_photo(conn: psycopg.Connection, home: Path, photo: bytes, **person: Any) -> UUID:
+    """Add a person with an uploaded photo that is not embedded yet; return the face."""
     face = a_face(conn, a_profile(conn, **person))
     file = home / "photos" / f"{photo_path(face)}.upload"
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -74,8 +76,8 @@ def a_photo(conn: psycopg.Connection, home: Path, photo: bytes, **person: Any) -
     return face
 
 
-def queue(conn: psycopg.Connection, faces: list[UUID]) -> list[UUID]:
-    """Queue faces in their order; return the jobs, whose commit is what a 202 acknowledges."""
+def enqueue_faces(conn: psycopg.Connection, faces: list[UUID]) -> list[UUID]:
+    """Enqueue faces in this order and commit, as an upload does before its 202; return the jobs."""
     rows = conn.execute(
         "select public.enqueue_match_job(face)"
         " from unnest(%s::uuid[]) with ordinality as f (face, n) order by n",

@@ -1,10 +1,10 @@
-"""What no committed state may hold, whoever did what in which order."""
+"""States that no committed transaction may leave, in whatever order things happen."""
 
 from __future__ import annotations
 
 import psycopg
 
-NEVER = {
+FORBIDDEN_STATES = {
     "a card whose match is gone": """
         select from automatch.feed_entries as e
         where e.match_id is not null
@@ -27,7 +27,7 @@ NEVER = {
               and shown.similarity >= m.similarity
         )
     """,
-    "a position above the head": """
+    "a position above the counter": """
         select from automatch.feed_entries as e
         join automatch.feed_counters as h on h.profile_id = e.profile_id
         where e.position > h.last_position
@@ -63,7 +63,7 @@ NEVER = {
         where j.status = 'pending' and j.run_at = 'infinity'
           and not exists (select from automatch.paused_schools as s where s.school = j.school)
     """,
-    "a job that no claim would ever find": """
+    "a job that no claim would find": """
         select from public.match_jobs as j
         where j.status = 'pending' and j.position is null and not j.scheduled
     """,
@@ -74,6 +74,6 @@ NEVER = {
 }
 
 
-def broken_truths(conn: psycopg.Connection) -> list[str]:
-    """Return what is there and must never be."""
-    return [what for what, query in NEVER.items() if conn.execute(query).fetchone()]
+def find_forbidden_states(conn: psycopg.Connection) -> list[str]:
+    """Return the names of the forbidden states that the database is in."""
+    return [name for name, query in FORBIDDEN_STATES.items() if conn.execute(query).fetchone()]
