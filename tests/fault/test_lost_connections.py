@@ -227,7 +227,7 @@ async def test_upload_whose_answer_got_lost_is_there_once_when_it_is_sent_again(
 def _someone_sleeps(conn: psycopg.Connection) -> bool:
     row = conn.execute(
         "select exists (select from pg_locks where locktype = 'advisory' and granted"
-        " and (classid::bigint << 32) + objid::bigint = automatch.doorbell()"
+        " and (classid::bigint << 32) + objid::bigint = automatch.lock_key('idle_worker')"
         " and database = (select oid from pg_database where datname = current_database()))"
     ).fetchone()
     conn.commit()

@@ -22,7 +22,7 @@ ENDED = "select count(*) = %s from match_jobs where status = 'completed'"
 IDLE_WORKERS = """
     select count(*) = %s from pg_locks
     where locktype = 'advisory' and granted and mode = 'ExclusiveLock'
-      and (classid::bigint << 32 | objid::bigint) = automatch.doorbell()
+      and (classid::bigint << 32 | objid::bigint) = automatch.lock_key('idle_worker')
 """
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900 if LONG else 90)]
@@ -67,7 +67,7 @@ async def test_job_that_comes_while_a_worker_becomes_idle_is_found(database: Dat
         conn.execute(
             "create or replace function public.register_idle() returns boolean language plpgsql"
             " security definer as $$ begin perform pg_sleep(0.2);"
-            " return pg_try_advisory_lock(automatch.doorbell()); end $$"
+            " return pg_try_advisory_lock(automatch.lock_key('idle_worker')); end $$"
         )
     registering = (
         "select count(*) > 0 from pg_stat_activity where wait_event = 'PgSleep'"

@@ -48,7 +48,7 @@ async def test_of_two_servers_one_runs_a_job_and_the_other_takes_over(
     leader = (
         "select pid from pg_locks where locktype = 'advisory' and granted"
         " and database = (select oid from pg_database where datname = current_database())"
-        " and (classid::bigint << 32 | objid::bigint) = automatch.doorbell() + 4"
+        " and (classid::bigint << 32 | objid::bigint) = automatch.lock_key('cron')"
     )
     async with running_schedule(database.owner), running_schedule(database.owner):
         runs = await runs_of(database, job, 3)

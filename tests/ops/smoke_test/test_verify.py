@@ -57,7 +57,7 @@ async def _leftovers(system: System) -> list[tuple[object, ...]]:
     async with await psycopg.AsyncConnection.connect(system.database.owner) as conn:
         cursor = await conn.execute(
             "select name from profiles where simulated union all"
-            " select school from automatch.trials union all"
+            " select school from automatch.smoke_test_runs union all"
             " select id::text from faces union all select id::text from match_jobs"
         )
         return await cursor.fetchall()
@@ -90,7 +90,7 @@ async def test_smoke_test_passes_where_duplicates_do_not_match(system: System) -
 
 
 def test_people_of_a_smoke_test_are_no_duplicates(conn: psycopg.Connection) -> None:
-    *_, her, him = conn.execute("select * from start_trial()").fetchone()
+    *_, her, him = conn.execute("select * from start_smoke_test()").fetchone()
     for person in (her, him):
         record_consent(conn, person, "granted")
         a_face(conn, person, unit(1))
@@ -114,7 +114,7 @@ async def test_real_people_are_not_matched_with_a_smoke_test(system: System) -> 
 def test_school_of_a_smoke_test_is_not_listed_and_cannot_be_joined(
     conn: psycopg.Connection,
 ) -> None:
-    _, school, her, _ = conn.execute("select * from start_trial()").fetchone()
+    _, school, her, _ = conn.execute("select * from start_smoke_test()").fetchone()
     outsider = a_profile(conn, school="UIT")
 
     listed = conn.execute("select school from list_schools()").fetchall()
@@ -126,29 +126,31 @@ def test_school_of_a_smoke_test_is_not_listed_and_cannot_be_joined(
 
 
 def test_interrupted_smoke_test_is_deleted_by_the_next(conn: psycopg.Connection) -> None:
-    first, _, her, _ = conn.execute("select * from start_trial()").fetchone()
-    second, *_ = conn.execute("select * from start_trial()").fetchone()
-    running = conn.execute("select id from automatch.trials order by 1").fetchall()
-    conn.execute("update automatch.trials set started_at = started_at - interval '16 minutes'")
+    first, _, her, _ = conn.execute("select * from start_smoke_test()").fetchone()
+    second, *_ = conn.execute("select * from start_smoke_test()").fetchone()
+    running = conn.execute("select id from automatch.smoke_test_runs order by 1").fetchall()
+    conn.execute(
+        "update automatch.smoke_test_runs set started_at = started_at - interval '16 minutes'"
+    )
 
-    third, *_ = conn.execute("select * from start_trial()").fetchone()
+    third, *_ = conn.execute("select * from start_smoke_test()").fetchone()
 
     assert running == sorted([(first,), (second,)])
-    assert conn.execute("select id from automatch.trials").fetchall() == [(third,)]
+    assert conn.execute("select id from automatch.smoke_test_runs").fetchall() == [(third,)]
     assert conn.execute("select from profiles where id = %s", [her]).fetchall() == []
     assert conn.execute("select count(*) from profiles where simulated").fetchone() == (2,)
 
 
 def test_end_of_a_smoke_test_deletes_only_its_own_people(conn: psycopg.Connection) -> None:
     real = a_profile(conn, school="UIT")
-    trial, *_ = conn.execute("select * from start_trial('cli:linh')").fetchone()
+    trial, *_ = conn.execute("select * from start_smoke_test('cli:linh')").fetchone()
 
-    ended = [conn.execute("select end_trials(%s)", [trial]).fetchone() for _ in range(2)]
+    ended = [conn.execute("select end_smoke_tests(%s)", [trial]).fetchone() for _ in range(2)]
 
     assert ended == [(2,), (0,)]
     assert conn.execute("select id from profiles").fetchall() == [(real,)]
     acts = conn.execute("select actor, action from automatch.audit_log order by id").fetchall()
-    assert [action for _, action in acts] == ["start_trial", "end_trial"]
+    assert [action for _, action in acts] == ["start_smoke_test", "end_smoke_test"]
     assert acts[0][0] == "cli:linh"
 
 

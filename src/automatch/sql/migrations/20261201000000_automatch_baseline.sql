@@ -9,11 +9,10 @@ set check_function_bodies = off;
 -- `vector` may have been installed in either.
 set search_path = public, extensions;
 
--- A Supabase project has the first three; elsewhere they are made here. The two
--- logins are the only ones that Auto-Match connects with in its daily work:
--- neither owns anything, and neither inherits what it may become.
--- Every function names its search_path with pg_temp last. Left out, pg_temp comes
--- first: a login's own temporary type `uuid` would then run its checks as the owner.
+-- A Supabase project has the first three roles. The server connects with the two logins alone: they own
+-- nothing and inherit nothing from the roles that they may become.
+-- Every function pins its search_path with pg_temp last. Left out, pg_temp comes first, and a login's
+-- temporary type `uuid` would run code of its own with the owner's rights.
 do $$
 declare
     v_role text;
@@ -34,7 +33,7 @@ $$;
 grant anon, authenticated to automatch_api;
 grant service_role to automatch_worker;
 
--- A query that runs this long is lost, and holds others up.
+-- A query that runs longer blocks others and has no reader any more.
 alter role automatch_api set statement_timeout = '15s';
 alter role automatch_api set lock_timeout = '5s';
 alter role automatch_api set idle_in_transaction_session_timeout = '15s';
@@ -58,36 +57,40 @@ comment on schema automatch is
 create function automatch.now()
 returns timestamptz
 language sql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$ select pg_catalog.clock_timestamp() $$;
 comment on function automatch.now() is
-    'The one clock. Leases, retries and ages are judged by it; tests replace it.';
+    'The clock for leases, retries and ages. Tests replace it.';
 
 create function automatch.seconds_since(p_start timestamptz)
 returns numeric
 language sql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$ select round(extract(epoch from automatch.now() - p_start)::numeric, 4) $$;
 
+create function automatch.lock_key(p_purpose text)
+returns bigint
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select hashtextextended('automatch ' || p_purpose, 0) $$;
+comment on function automatch.lock_key(text) is
+    'The key of an advisory lock: idle_worker, cleanup, pauses, schedule, cron, scales.';
+
 create function automatch.claims()
 returns jsonb
-language sql
-stable
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- After a commit the setting is '' and not null, which is no JSON.
+    -- After a commit the setting is '' and not null.
     select coalesce(nullif(pg_catalog.current_setting('request.jwt.claims', true), ''), '{}')::jsonb
 $$;
 
 create function automatch.uid()
 returns uuid
-language sql
-stable
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select nullif(automatch.claims() ->> 'sub', '')::uuid $$;
-comment on function automatch.uid() is 'The person who asks, from the verified token; null for nobody.';
+comment on function automatch.uid() is 'The caller''s id, from the verified token; null without one.';
 
 create function automatch.raise_error(p_code text, p_message text)
 returns void
@@ -95,14 +98,15 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- SQLSTATE AM001 carries one of errors.py's codes in its hint.
+    -- The hint of SQLSTATE AM001 is an error code of docs/errors.md.
     raise exception using errcode = 'AM001', message = p_message, hint = p_code;
 end
 $$;
 
 -- 10_profiles.sql
 
--- People.
+-- Profiles: one row a person.
+
 create table public.profiles (
     id uuid primary key default gen_random_uuid(),
     email text,
@@ -119,15 +123,15 @@ create table public.profiles (
     constraint profile_type_is_known check (profile_type in ('user', 'celebrity')),
     constraint school_is_trimmed check (school = btrim(school) and school <> '' and length(school) <= 120),
     constraint name_is_trimmed check (name = btrim(name) and name <> '' and length(name) <= 80),
-    -- What the search copy of a face refers to, so that it can never be stale.
+    -- The foreign key of face_index, which keeps school and gender there up to date.
     constraint profiles_search_key unique (id, school, gender)
 );
 comment on table public.profiles is 'One row a person; id is the id of auth.users where the person signs in.';
 comment on column public.profiles.discoverable is 'Whether searches of others may find this person.';
 comment on column public.profiles.simulated is 'Made by `automatch demo`; `automatch demo --remove` deletes it.';
--- The guide's count of potential matches, and every list of a school's people.
+-- For the guide's count of potential matches, and for lists of a school's people.
 create index idx_profiles_school_gender on public.profiles (school, gender) where profile_type = 'user';
--- Finds the spelling of a school that is there already.
+-- For the existing spelling of a school.
 create index profiles_school_spelling_idx on public.profiles (lower(school));
 
 create function automatch.check_profile()
@@ -153,16 +157,15 @@ for each row execute function automatch.check_profile();
 
 create function public.save_profile(p_name text, p_school text, p_gender text, p_birth_date date)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Some keyboards send a letter and its accent as two characters, others as one.
     v_school text := pg_catalog.btrim(pg_catalog.regexp_replace(normalize(p_school, nfc), '\s+', ' ', 'g'));
 begin
-    -- "uit" and "UIT" are one school: the spelling that most people use holds. One
-    -- at a time, or the first two people of a school could split it for good.
+    -- "uit" and "UIT" are one school, spelled as most people spell it. One transaction at a time:
+    -- otherwise the first two people of a school could make two of it.
     perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(pg_catalog.lower(v_school), 0));
     select coalesce((
         select p.school
@@ -182,35 +185,30 @@ end
 $$;
 comment on function public.save_profile(text, text, text, date) is 'Save the caller''s own profile.';
 
--- As it was, but for the schools of trials, which nobody should choose.
 create function public.list_schools()
 returns table (school text)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select p.school
     from public.profiles as p
     where p.school is not null and p.profile_type = 'user'
-      and not exists (select from automatch.trials as t where t.school = p.school)
+      and not exists (select from automatch.smoke_test_runs as t where t.school = p.school)
     group by p.school
     order by count(*) desc, p.school
     limit 100
 $$;
-comment on function public.list_schools() is 'The schools that most people name, to choose a spelling from.';
+comment on function public.list_schools() is 'The most frequent schools, to choose from, without those of smoke tests.';
 
 create function automatch.resolve_school(p_school text)
 returns text
-language plpgsql
-stable
-security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
 begin
-    -- As save_profile() spells it; a school that everybody has left can still be let go on.
+    -- A paused school can be resumed after everybody has left it.
     select s.school into v_school
     from (
         select p.school, count(*) as people from public.profiles as p
@@ -222,20 +220,16 @@ begin
     order by s.people desc, s.school
     limit 1;
     if v_school is null then
-        -- A misspelt name would pause nothing, and look as if it had.
         perform automatch.raise_error('input_invalid', 'No profile names this school; check its spelling.');
     end if;
     return v_school;
 end
 $$;
 
--- A person's own switch: whether searches of others may find them. What follows is in the triggers of
--- profiles: the search copy, both feeds, and another search when they come back.
+-- The triggers of profiles update face_index and both feeds, and search again when somebody comes back.
 create function public.set_discoverable(p_discoverable boolean)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -251,18 +245,17 @@ begin
 end
 $$;
 comment on function public.set_discoverable(boolean) is
-    'Whether searches of others may find the caller. Off, they leave the feeds of others at once and keep '
-    'their photos and their own feed; on, they come back and are searched for again.';
+    'Set whether searches of others may find the caller. If not, they leave the feeds of others at once and '
+    'keep their photos and their own feed.';
 
 -- 11_consents.sql
 
--- People's consent to having their face compared.
+-- Consent to face matching: the texts, and who agreed to which.
 
 -- convert_to() is not marked immutable because an encoding can be redefined; UTF8 is not.
 create function automatch.text_sha256(p_text text)
 returns text
-language sql
-immutable
+language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select encode(sha256(convert_to(p_text, 'UTF8')), 'hex') $$;
 
@@ -283,7 +276,6 @@ insert into public.consent_texts (version, body) values (
     'time in my profile; my photos, templates and matches are then deleted.'
 );
 
--- Consent is given by people, not by files: a row of an import tells when and how it was given.
 create table public.biometric_consents (
     id bigint generated always as identity primary key,
     profile_id uuid not null references public.profiles (id) on delete cascade,
@@ -300,21 +292,20 @@ create table public.biometric_consents (
         source = 'person' or (given_at is not null and evidence is not null and btrim(evidence) <> '')
     )
 );
-comment on table public.biometric_consents is 'Insert-only ledger; the newest row of a person holds.';
+comment on table public.biometric_consents is 'Insert-only; the newest row of a person holds.';
 comment on column public.biometric_consents.source is
-    'person: given here by themselves; import: given elsewhere, as evidence says.';
-comment on column public.biometric_consents.given_at is 'When it was given, where that was elsewhere.';
-comment on column public.biometric_consents.evidence is 'Where the proof of it lies, as the operator wrote.';
+    'person: given here; import: given elsewhere, see given_at and evidence.';
+comment on column public.biometric_consents.given_at is 'When it was given elsewhere.';
+comment on column public.biometric_consents.evidence is 'Where the operator keeps the proof.';
 create index biometric_consents_profile_idx on public.biometric_consents (profile_id, id desc);
 
 create function automatch.forbid_consent_changes()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Erasing a person takes their consents along: by then the profile is gone.
+    -- When a person is erased, the profile is deleted first.
     if tg_op = 'DELETE' and not exists (select from public.profiles where id = old.profile_id) then
         return old;
     end if;
@@ -334,14 +325,13 @@ for each statement execute function automatch.forbid_consent_changes();
 
 create function automatch.lock_consent()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Against an upload that has just found the consent it needs: see require_consent().
+    -- Waits for uploads that have just checked the consent: see require_consent().
     perform from public.profiles where id = new.profile_id for update;
-    -- The newest row holds: of two that come at once, the one that was let in last.
+    -- Drawn behind the lock, so that ids grow in the order of the commits.
     new.id := nextval('public.biometric_consents_id_seq');
     return new;
 end
@@ -353,9 +343,7 @@ for each row execute function automatch.lock_consent();
 
 create function automatch.has_consent(p_profile_id uuid)
 returns boolean
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
@@ -369,17 +357,15 @@ $$;
 
 create function automatch.require_consent()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- faces and match_jobs name the person differently; the guide's names stay.
+    -- faces has profile_id, match_jobs has user_id: both names are the guide's.
     v_profile_id uuid := coalesce(to_jsonb(new) ->> 'profile_id', to_jsonb(new) ->> 'user_id')::uuid;
 begin
-    -- A withdrawal waits here until this upload is committed, and then deletes it;
-    -- without the lock, neither would see the other.
-    -- `share` waits for changes of discoverable too, which the search copy depends on.
+    -- A withdrawal waits for this lock until the upload is committed, and then deletes it. `share` also
+    -- waits for changes of discoverable, on which face_index depends.
     perform from public.profiles where id = v_profile_id for share;
     if not automatch.has_consent(v_profile_id) then
         perform automatch.raise_error(
@@ -390,18 +376,17 @@ begin
     return new;
 end
 $$;
-comment on function automatch.require_consent() is 'No live consent, no face and no job, whoever asks.';
+comment on function automatch.require_consent() is 'Nobody gets a face or a job without consent, whoever inserts it.';
 
 create function public.record_consent(p_granted boolean, p_version text default null)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_current public.consent_texts;
 begin
-    -- One consent at a time a person, so that the last one asked for is the last one kept.
+    -- One at a time for each person, so that the last request is the last row.
     perform from public.profiles where id = automatch.uid() for update;
     if not found then
         perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
@@ -430,7 +415,8 @@ comment on function public.record_consent(boolean, text) is
 
 -- 12_audit_log.sql
 
--- What operators did.
+-- The log of what operators did.
+
 create table automatch.audit_log (
     id bigint generated always as identity primary key,
     recorded_at timestamptz not null default automatch.now(),
@@ -438,26 +424,22 @@ create table automatch.audit_log (
     action text not null,
     details jsonb not null default '{}'
 );
-comment on table automatch.audit_log is 'Insert-only: what operators did, and who they said they were.';
+comment on table automatch.audit_log is 'Insert-only. actor is the name that the operator gave.';
 create index audit_log_recorded_idx on automatch.audit_log (recorded_at desc, id desc);
 
 create function automatch.audit(p_actor text, p_action text, p_details jsonb)
 returns void
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
     insert into automatch.audit_log (actor, action, details)
-    -- session_user: the login, whatever it has become and whoever owns this function.
+    -- session_user is the login; current_user is the owner of this function.
     values (left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200), p_action, jsonb_strip_nulls(p_details))
 $$;
 
 create function public.list_audit_log(p_limit integer default 50)
 returns table (id bigint, recorded_at timestamptz, actor text, action text, details jsonb)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select a.id, a.recorded_at, a.actor, a.action, a.details
@@ -469,13 +451,11 @@ comment on function public.list_audit_log(integer) is 'What operators did, newes
 
 -- 13_auth_users.sql
 
--- Profiles follow the accounts of auth.users.
+-- Every account of auth.users has a profile, and is erased with it.
 
--- Who can sign in has a profile; who is deleted there is erased here.
 create function automatch.user_created()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -486,8 +466,7 @@ $$;
 
 create function automatch.user_deleted()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -517,15 +496,13 @@ begin
 end
 $$;
 comment on function automatch.link_auth_users() is
-    'Tie profiles to auth.users, where that table exists (Supabase, or our own stand-in for it).';
+    'Create the triggers on auth.users, where that table exists: on Supabase, or in sql/compat.';
 
 select automatch.link_auth_users();
 
--- Erasing an account, whoever signs people in: Supabase Auth or the stand-in for it.
 create function public.erase_account()
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -540,12 +517,12 @@ begin
     if pg_catalog.to_regclass('auth.users') is not null then
         delete from auth.users where id = v_id;
     end if;
-    -- Gone by the trigger on auth.users, where there is that table.
+    -- The trigger on auth.users has done this where that table exists.
     delete from public.profiles where id = v_id;
 end
 $$;
 comment on function public.erase_account() is
-    'Erase the caller, while their session lives: the account, and all that is theirs.';
+    'Erase the caller''s account with everything that belongs to it, if their session is still valid.';
 
 -- 20_embedding_models.sql
 
@@ -616,14 +593,6 @@ $$;
 -- A match that is written reads the scale and holds this lock shared until it is committed; a
 -- change of the scale waits for it. So no match with the old scale appears after the change, where
 -- nobody would look for it any more. In memory, unlike a lock on the row: matches are many.
-create function automatch.scale_lock()
-returns bigint
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$ select pg_catalog.hashtextextended('automatch.similarity_scale', 0) $$;
-comment on function automatch.scale_lock() is 'Key of the advisory lock between matches and changes of the scale.';
-
 create function automatch.model_scaled()
 returns trigger
 language plpgsql
@@ -631,7 +600,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pg_advisory_xact_lock(automatch.scale_lock());
+    perform pg_advisory_xact_lock(automatch.lock_key('scales'));
     if tg_op = 'UPDATE' and new.scale_version is distinct from old.scale_version then
         select s.midpoint, s.width into new.midpoint, new.width
         from automatch.similarity_scales as s
@@ -2143,7 +2112,7 @@ begin
     perform automatch.lock_feeds(array(
         select unnest(array[x.profile_a_id, x.profile_b_id]) from public.matches as x where x.id = any (v_ids)
     ));
-    perform pg_advisory_xact_lock_shared(automatch.scale_lock());
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('scales'));
     with old as materialized (
         select x.id, x.similarity, greatest(least(-(a.embedding <#> b.embedding), 1), -1) as cosine
         from public.matches as x
@@ -2251,7 +2220,8 @@ comment on function public.recheck_duplicates(integer) is
 
 -- 30_match_jobs.sql
 
--- The queue: one row is the promise that a 202 makes. docs/job-lifecycle.md draws its states.
+-- The queue: an upload is answered with 202 once its row is committed. docs/job-lifecycle.md draws the states.
+
 create table public.match_jobs (
     id uuid primary key default gen_random_uuid(),
     face_id uuid not null references public.faces (id) on delete cascade,
@@ -2265,10 +2235,9 @@ create table public.match_jobs (
     run_at timestamptz not null default automatch.now(),
     started_at timestamptz,
     completed_at timestamptz,
-    -- Order of work; not the primary key, so that the planner has no reason to walk that.
     position bigint,
     school text not null,
-    -- The fence: grows at every claim and takeover, never shrinks. Attempts may shrink.
+    -- The fence: grows with every claim and every lost lease. Unlike attempts it never shrinks.
     lease_token bigint not null default 0,
     lease_expires_at timestamptz,
     worker_id uuid,
@@ -2306,9 +2275,8 @@ create table public.match_jobs (
         face_boxes is null or automatch.are_face_boxes(face_boxes)
     )
 )
--- Every job is written three times and deleted once. Vacuum follows closely and at full speed:
--- what it leaves behind is what the next claim has to step over. Free space in the pages keeps
--- lease renewals out of the indexes.
+-- A job is updated three times and deleted once, and a claim has to step over the dead rows: so vacuum
+-- runs early and at full speed. Free space in the pages lets a lease be renewed without touching an index.
 with (
     fillfactor = 85,
     autovacuum_vacuum_scale_factor = 0,
@@ -2321,46 +2289,47 @@ with (
 comment on table public.match_jobs is
     'pending -> processing -> completed | failed; a retry or a lost lease goes back to pending.';
 comment on column public.match_jobs.created_at is
-    'The upload, or the answer of a person who was asked which face is theirs.';
+    'When the photo was uploaded, or when the person chose their face on it.';
 comment on column public.match_jobs.run_at is 'Not before this time; pushed out by a retry.';
 comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';
 comment on column public.match_jobs.timings is
-    'Seconds since created_at at which the job was claimed, seen, searched and written.';
+    'Seconds from created_at to each step: claimed, seen, searched, written.';
 comment on column public.match_jobs.position is
-    'Its turn: workers claim the lowest first. Null until a scheduled job comes due.';
+    'Workers claim the lowest first. Null until a scheduled job is due.';
 comment on column public.match_jobs.priority is
     '1: a person''s first photo; 2: any other; 3: work that nobody waits for.';
 comment on column public.match_jobs.first_of_user is
-    'Whether it was the only job of its person and priority that waited; these make up a school''s line.';
+    'Whether no other job of its person and priority waited when it got its position: these count as the '
+    'people of a school, see next_position().';
 comment on column public.match_jobs.scheduled is
-    'Waits for run_at and not for its turn: a retry, or a job of a paused school (run_at = infinity).';
+    'Waits for run_at instead of a position: a retry, or a job of a paused school (run_at = infinity).';
 comment on column public.match_jobs.isolated is
-    'A worker was lost with it: claimed alone from now on, so that it takes nobody along.';
+    'Its worker was lost: it is claimed in a batch of its own from then on, in case it is the cause.';
 comment on column public.match_jobs.threshold is
-    'Similarity for this run, when an operator asked for another one than that of match_settings.';
+    'The threshold of this search, where an operator set another one than that of match_settings.';
 comment on column public.match_jobs.face_boxes is
-    'While the job asks which face is its owner''s: left, top, width and height of each, in shares of the '
-    'upright photo''s sides, the largest first. choose_face() takes an index into it, from 0.';
--- What a claim reads, in order, from where the last one stopped.
+    'Set while the person has to say which face is theirs: left, top, width and height of each face as '
+    'fractions of the upright photo, largest first. choose_face() takes an index into it.';
+-- For the claim.
 create index match_jobs_position_idx on public.match_jobs (position) where status = 'pending' and not scheduled;
--- What comes due next.
+-- For scheduled jobs that are due.
 create index match_jobs_scheduled_idx on public.match_jobs (run_at) where status = 'pending' and scheduled;
--- Where the line of a school and that of a person end: see next_position().
+-- For next_position(): the last position of a school, and of a person.
 create index match_jobs_school_position_idx on public.match_jobs (school, priority, position)
     where status = 'pending' and not scheduled and first_of_user;
 create index match_jobs_user_position_idx on public.match_jobs (user_id, priority, position)
     where status = 'pending' and not scheduled;
--- What the sweep reads. Not lease_expires_at: every renewal would have to write it.
+-- For the sweep. Not on lease_expires_at, which every renewal would have to write.
 create index match_jobs_processing_idx on public.match_jobs (id) where status = 'processing';
--- Of a photo, only one job is open, so that one which is given back always finds its place free.
+-- One open job a photo, so that a job can always go back to pending.
 create unique index match_jobs_one_open_per_face on public.match_jobs (face_id)
     where status in ('pending', 'processing');
--- The last jobs of one photo or one person.
+-- For the newest jobs of a photo or a person.
 create index match_jobs_face_idx on public.match_jobs (face_id, created_at desc);
 create index match_jobs_user_idx on public.match_jobs (user_id, created_at desc);
--- Old jobs lie together: what the cleanup reads, at next to no cost for those that write.
+-- For the cleanup: old jobs lie together, and a BRIN index costs an insert next to nothing.
 create index match_jobs_created_idx on public.match_jobs using brin (created_at) with (pages_per_range = 32);
--- The questions that nobody answered.
+-- For photos whose owner never chose a face.
 create index match_jobs_face_boxes_idx on public.match_jobs (completed_at) where face_boxes is not null;
 create trigger match_jobs_require_consent
 before insert on public.match_jobs
@@ -2374,43 +2343,40 @@ create table automatch.queue_settings (
     constraint concurrency_is_positive check (concurrency > 0)
 );
 comment on column automatch.queue_settings.concurrency is
-    'Jobs that one worker may hold at once; null: as many as its own settings say.';
+    'The most jobs that a worker may hold at once; null: as its own settings say.';
 insert into automatch.queue_settings default values;
 create table automatch.paused_schools (
     school text primary key,
     paused_at timestamptz not null default automatch.now()
 );
-comment on table automatch.paused_schools is 'Schools whose jobs wait until an operator lets them go on.';
+comment on table automatch.paused_schools is 'Schools whose jobs wait until an operator resumes them.';
 
 -- 31_enqueue_fairness.sql
 
--- Whose turn it is: every waiting job has a position on one line that all workers take from.
+-- Enqueuing, and the fair order of jobs.
 --
--- Fairness is decided when a job is queued, so that a claim is the same short index scan whatever
--- the number of schools. It is start-time fair queueing (Goyal, Vin, Cheng 1996) with two levels: a
--- school's people stand one step apart, and a person's further jobs as many steps apart as people
--- of the school wait. So of 20,000 jobs of one school, or of one person, the second stands behind
--- the first job of everybody else.
+-- All workers claim the lowest positions of one queue. Positions are fair when they are assigned, so a
+-- claim is a short index scan however many schools there are. This is start-time fair queueing (Goyal,
+-- Vin, Cheng 1996) with two levels: the people of a school are one step apart, and the further jobs of a
+-- person as many steps apart as people of the school wait. So the second of 20,000 jobs of one school, or
+-- of one person, comes after the first job of everybody else.
 
--- The virtual time: the position claimed last. A sequence, because it is written at every claim:
--- no row versions, no lock until commit, and a position that is lost with a crash does no harm.
+-- The virtual time: the position claimed last. A sequence, because every claim writes it: it makes no row
+-- versions, holds no lock until commit, and losing a value in a crash does no harm.
 create sequence automatch.match_job_virtual_time as bigint minvalue 0 start 0;
 
 create function automatch.priority_weight(p_priority smallint)
 returns bigint
-language sql
-immutable
+language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select case p_priority when 1 then 4 when 2 then 16 else 256 end $$;
 comment on function automatch.priority_weight(smallint) is
-    'How far apart the jobs of one line stand: the inverse of a priority''s share.';
+    'The step between positions: the inverse of the priority''s share of the workers.';
 
 create function automatch.next_position(
     p_school text, p_user_id uuid, p_priority smallint, out "position" bigint, out first_of_user boolean
 )
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -2426,9 +2392,9 @@ declare
     v_own_end bigint;
 begin
     select c.last_value into v_clock from automatch.match_job_virtual_time as c;
-    -- Nothing at or before the clock is looked at: there lie the rows that were claimed and cannot
-    -- be vacuumed yet. Rows are compared whole because only the index of the line has that order:
-    -- by position alone Postgres may walk the index of turns, past all that wait of everybody else.
+    -- Only positions after the virtual time: before it lie claimed rows that are not vacuumed yet. Rows are
+    -- compared whole, because only the index meant here has that order: compared by position alone,
+    -- Postgres may walk match_jobs_position_idx past everybody else's jobs.
     select j.position into v_school_end
     from public.match_jobs as j
     where j.status = 'pending' and not j.scheduled and j.first_of_user
@@ -2445,36 +2411,26 @@ begin
     limit 1;
     v_school_end := coalesce(v_school_end, v_clock);
     first_of_user := v_own_end is null;
-    -- The people of a school stand a step apart: how far their line reaches is how many they are.
+    -- The people of a school are one step apart, so the distance to its end says how many they are.
     position := case when first_of_user then v_school_end + v_step
                 else v_own_end + greatest(v_school_end - v_clock, v_step) end;
 end
 $$;
 comment on function automatch.next_position(text, uuid, smallint) is
-    'Where a job that is queued now stands. Two that are queued at once may get the same position.';
+    'The position of a job that is queued now. Two that are queued at once may get the same one.';
 
-create function automatch.doorbell()
-returns bigint
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$ select 7310579611417370::bigint $$;
-comment on function automatch.doorbell() is 'Key of the advisory lock that a sleeping worker holds; the next two are the cleanup''s and the pauses''.';
-
--- Whoever lets a job wait reads which schools are paused, and holds this until the commit; whoever
--- pauses or resumes waits for them all. Else a job that is queued this moment would slip through a
--- pause, or wait for the end of one that has ended. Taken before any job is locked.
+-- Whoever makes a job pending holds this lock until commit, and whoever pauses or resumes a school waits
+-- for it. Otherwise a job that is queued at that moment could slip through a pause, or wait for the end
+-- of one that is over. It is taken before any job is locked.
 create function automatch.lock_pauses_shared()
 returns void
 language sql
-volatile
 set search_path = pg_catalog, pg_temp
-as $$ select pg_advisory_xact_lock_shared(automatch.doorbell() + 2) $$;
+as $$ select pg_advisory_xact_lock_shared(automatch.lock_key('pauses')) $$;
 
 create function automatch.assign_position()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -2498,19 +2454,17 @@ for each row
 when (new.status = 'pending' and new.position is null)
 execute function automatch.assign_position();
 
--- A worker that is about to sleep takes the lock of the doorbell for its session. A shared lock that cannot be
--- had therefore means that somebody sleeps and has to be woken. While all are awake nothing is
--- notified, which matters: a commit with a NOTIFY waits for every other such commit, fsync included.
--- Taking the lock waits, by trying again, until no enqueuer that found everybody awake is still
--- uncommitted; the sleeper looks once more after that, so nothing is missed.
+-- An idle worker holds the lock idle_worker in its session, so a shared lock that is refused means that
+-- somebody has to be notified. Without idle workers nothing is notified: a commit with a NOTIFY waits
+-- for every other such commit, fsync included. A worker gets the lock only when no transaction that found
+-- nobody idle is still open, and it fetches once more after that: so no job is missed.
 create function automatch.wake_workers()
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not pg_try_advisory_xact_lock_shared(automatch.doorbell()) then
+    if not pg_try_advisory_xact_lock_shared(automatch.lock_key('idle_worker')) then
         perform pg_notify('automatch_jobs', '');
     end if;
 end
@@ -2518,8 +2472,7 @@ $$;
 
 create function automatch.match_jobs_queued()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -2528,7 +2481,6 @@ begin
 end
 $$;
 
--- Whoever queues a job, an SQL editor too.
 create trigger match_jobs_queued
 after insert on public.match_jobs
 for each statement execute function automatch.match_jobs_queued();
@@ -2537,8 +2489,7 @@ create function public.enqueue_match_job(
     p_face_id uuid, p_priority smallint default null, p_threshold double precision default null
 )
 returns uuid
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -2554,7 +2505,7 @@ begin
     from public.faces as f
     join public.profiles as p on p.id = f.profile_id
     where f.id = p_face_id and p.school is not null
-    -- A job that is about to end is waited for. The school stays: its turn, or its pause, is of that.
+    -- Waits for a job that is about to end. The school stays, because the position belongs to it.
     on conflict (face_id) where status in ('pending', 'processing')
         do update set threshold = coalesce(excluded.threshold, match_jobs.threshold)
     returning id into v_id;
@@ -2562,38 +2513,32 @@ begin
 end
 $$;
 comment on function public.enqueue_match_job(uuid, smallint, double precision) is
-    'Queue a face for matching; while one job of it is open, that one is returned. Priority 1 for the '
-    'only photo of a person, else 2; 3 is for work that nobody waits for.';
+    'Queue a face for matching, or return its open job. Priority 1 for the only photo of a person, 2 for '
+    'others, 3 for work that nobody waits for.';
 
 -- 32_claim_lease.sql
 
--- How workers wait for jobs, claim them and hold them.
+-- Claims, leases, and how idle workers wait.
 
 create function public.register_idle()
 returns boolean
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
-as $$ select pg_try_advisory_lock(automatch.doorbell()) $$;
+as $$ select pg_try_advisory_lock(automatch.lock_key('idle_worker')) $$;
 comment on function public.register_idle() is
-    'From now on this session is notified of new jobs on the channel automatch_jobs, if it listens. '
-    'False: try again soon, because another sleeps already or a job is being queued this moment.';
+    'From now on new jobs are notified on the channel automatch_jobs. False: try again soon, because another '
+    'session is registered or a job is being queued at this moment.';
 
 create function public.unregister_idle()
 returns boolean
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
-as $$ select pg_advisory_unlock(automatch.doorbell()) $$;
-comment on function public.unregister_idle() is 'Undo register_idle(), before looking for jobs.';
+as $$ select pg_advisory_unlock(automatch.lock_key('idle_worker')) $$;
+comment on function public.unregister_idle() is 'Undo register_idle(), before the next claim.';
 
 create function automatch.promote_due_jobs(p_limit integer)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -2602,10 +2547,10 @@ set enable_incremental_sort = off
 as $$
 declare
     v_due record;
-    v_turn record;
+    v_next record;
     v_now timestamptz := automatch.now();
 begin
-    -- Nobody pays for the lock while nothing is due.
+    -- No lock while nothing is due.
     if not exists (
         select from public.match_jobs as j
         where j.status = 'pending' and j.scheduled and j.run_at <= v_now
@@ -2613,7 +2558,7 @@ begin
         return;
     end if;
     perform automatch.lock_pauses_shared();
-    -- One by one: each has to see where the one before it stands.
+    -- One by one, because each position depends on the one before.
     for v_due in
         select j.id, j.school, j.user_id, j.priority, j.position, s.school is not null as paused
         from public.match_jobs as j
@@ -2624,8 +2569,8 @@ begin
         order by j.run_at
         limit p_limit
         for update of j skip locked
-        -- The claim writes the row once more, and a row written twice has its foreign keys checked
-        -- again: who is being moved or erased this moment is left for the next claim.
+        -- The claim will update the row again, which checks its foreign keys: people who are being changed
+        -- or erased at this moment are left to the next claim.
         for key share of p, f skip locked
     loop
         if v_due.paused then
@@ -2633,17 +2578,17 @@ begin
         elsif v_due.position is not null then
             update public.match_jobs set scheduled = false where id = v_due.id;
         else
-            select t.* into v_turn
+            select t.* into v_next
             from automatch.next_position(v_due.school, v_due.user_id, v_due.priority) as t;
             update public.match_jobs
-            set scheduled = false, position = v_turn.position, first_of_user = v_turn.first_of_user
+            set scheduled = false, position = v_next.position, first_of_user = v_next.first_of_user
             where id = v_due.id;
         end if;
     end loop;
 end
 $$;
 comment on function automatch.promote_due_jobs(integer) is
-    'Give scheduled jobs whose time has come a turn; those of a paused school wait on.';
+    'Give a position to scheduled jobs that are due; jobs of paused schools keep waiting.';
 
 create function public.claim_match_jobs(
     p_worker_id uuid, p_limit integer, p_lease interval, p_min_position bigint default 0
@@ -2659,12 +2604,9 @@ returns table (
     isolated boolean,
     "position" bigint
 )
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
--- One plan, whatever the statistics say: the index of turns, in order. Without statistics, or with
--- those of an empty queue, Postgres would read and sort all that waits.
+-- test_queue_plans.py: with the statistics of an empty queue, Postgres would read and sort all waiting jobs.
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -2678,16 +2620,16 @@ declare
     v_limit integer := p_limit;
     v_now timestamptz := automatch.now();
     v_queue automatch.queue_settings;
-    v_turns bigint[];
+    v_positions bigint[];
     v_ids uuid[];
-    v_alone boolean[];
+    v_isolated boolean[];
 begin
     select q.* into v_queue from automatch.queue_settings as q;
     if v_queue.paused then
         return;
     end if;
     if v_queue.concurrency is not null then
-        -- One claim of a worker at a time, or two would both find the same room.
+        -- One claim of a worker at a time: two could both count the same free places.
         perform pg_advisory_xact_lock(hashtextextended(p_worker_id::text, 0));
         v_limit := least(p_limit, v_queue.concurrency - (
             select count(*)::integer from public.match_jobs as j
@@ -2697,12 +2639,12 @@ begin
     if v_limit <= 0 then
         return;
     end if;
-    -- Many at once, however few are claimed: or somebody's retry would wait until the last of
-    -- 20,000 jobs of a school that goes on has its turn.
+    -- Many at once, however few are claimed: otherwise a retry would wait for the last of 20,000 jobs of
+    -- a school that was resumed.
     perform automatch.promote_due_jobs(500);
 
     select array_agg(due.id), array_agg(due.position), array_agg(due.isolated)
-    into v_ids, v_turns, v_alone
+    into v_ids, v_positions, v_isolated
     from (
         select j.id, j.position, j.isolated
         from public.match_jobs as j
@@ -2714,11 +2656,11 @@ begin
     if v_ids is null then
         return;
     end if;
-    -- Up to the first job that has to be alone; or that one.
-    v_limit := case when v_alone[1] then 1
-                    else coalesce(array_position(v_alone, true) - 1, cardinality(v_ids)) end;
-    if v_turns[v_limit] > (select c.last_value from automatch.match_job_virtual_time as c) then
-        perform setval('automatch.match_job_virtual_time', v_turns[v_limit]);
+    -- Up to the first isolated job, or that job alone.
+    v_limit := case when v_isolated[1] then 1
+                    else coalesce(array_position(v_isolated, true) - 1, cardinality(v_ids)) end;
+    if v_positions[v_limit] > (select c.last_value from automatch.match_job_virtual_time as c) then
+        perform setval('automatch.match_job_virtual_time', v_positions[v_limit]);
     end if;
 
     return query
@@ -2747,14 +2689,12 @@ begin
 end
 $$;
 comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is
-    'pending -> processing: take the next due jobs under a lease; two workers never get the same one. '
-    'p_min_position is a position before which the caller need not look; ask with 0 when it finds none.';
+    'pending -> processing: claim the next jobs under a lease. p_min_position skips positions that the '
+    'caller has seen empty; call with 0 when nothing is found.';
 
 create function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p_lease interval)
 returns setof uuid
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -2766,8 +2706,8 @@ as $$
         join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
     ),
-    -- Waits for nobody: a job that is locked is being settled or erased this moment, and must not
-    -- cost the others their renewal. The next beat comes well before its lease ends.
+    -- Locked jobs are skipped: they are being completed or erased at this moment, and the next renewal
+    -- comes well before their leases end.
     free as materialized (
         select j.id
         from public.match_jobs as j
@@ -2784,13 +2724,11 @@ as $$
     select h.id from held as h
 $$;
 comment on function public.renew_match_leases(uuid[], bigint[], interval) is
-    'Returns the jobs still held; what is missing from the answer is lost.';
+    'The jobs that are still held; leases of all others are lost.';
 
 create function public.seconds_to_next_match_job()
 returns double precision
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -2808,38 +2746,34 @@ as $$
     end
 $$;
 comment on function public.seconds_to_next_match_job() is
-    'Until the next waiting job can be claimed; 0 when one can be, null when none waits for its time.';
+    'Until the next job can be claimed: 0 when one can be now, null when none is scheduled.';
 
-create function public.count_waiting_match_jobs(p_most integer)
+create function public.count_waiting_match_jobs(p_limit integer)
 returns integer
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
     select count(*)::integer
-    from (select from public.match_jobs as j where j.status = 'pending' limit p_most) as waiting
+    from (select from public.match_jobs as j where j.status = 'pending' limit p_limit) as waiting
 $$;
-comment on function public.count_waiting_match_jobs(integer) is 'How many jobs wait, counted up to p_most.';
+comment on function public.count_waiting_match_jobs(integer) is 'The number of waiting jobs, counted up to p_limit.';
 
 -- 33_complete.sql
 
--- What a worker found: embeddings, then matches.
+-- Storing embeddings, and completing jobs with their matches.
+
 create type automatch.found_face as (
     job_id uuid, face_id uuid, profile_id uuid, similarity double precision
 );
--- The fence of the model. Between the claim of a job and here the model may have changed: an embedding of
--- another than the one in use is not kept, and its job is given back, to be seen with the right one.
+-- The model may have changed since the claim: then the embeddings are dropped and the jobs released.
 create function public.store_face_embeddings(
     p_job_ids uuid[], p_tokens bigint[], p_embeddings vector[], p_model text, p_quality jsonb[],
     p_timings jsonb[]
 )
 returns setof uuid
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, public, extensions, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -2849,7 +2783,7 @@ as $$
 declare
     v_now timestamptz := automatch.now();
 begin
-    -- In the order of locks that lock_feeds() names; withdrawing consent takes the same.
+    -- In the order of lock_feeds(). Withdrawing consent takes the same locks.
     perform from public.profiles as p
     where p.id in (select j.user_id from public.match_jobs as j where j.id = any (p_job_ids))
     order by p.id
@@ -2891,14 +2825,12 @@ begin
 end
 $$;
 comment on function public.store_face_embeddings(uuid[], bigint[], vector[], text, jsonb[], jsonb[]) is
-    'Keep what a worker saw; committed before it searches, so that of two people who upload at once at '
-    'least the later search finds the other. Returns the jobs still held.';
+    'Committed before the search, so that of two people who upload at once the later search finds the '
+    'other. Returns the jobs that are still held.';
 
 create function automatch.search_for_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns automatch.found_face[]
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, public, extensions, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -2908,7 +2840,7 @@ as $$
 declare
     v_found automatch.found_face[];
 begin
-    -- Without these a search finds nobody, which would pass for "no match".
+    -- Without these the search would find nobody and look like "no match".
     if exists (
         select from unnest(p_job_ids, p_tokens) as mine (id, token)
         join public.match_jobs as j
@@ -2950,17 +2882,14 @@ begin
 end
 $$;
 comment on function automatch.search_for_jobs(uuid[], bigint[]) is
-    'Who looks like the face of each job, best first; refuses a job that could not find anybody.';
+    'The matches of each job, best first. Raises an error for a job that cannot find anybody.';
 
 create function automatch.finish_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_found automatch.found_face[], p_searched_at timestamptz
 )
 returns table (job_id uuid, match_count integer)
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
--- By the primary key, job by job and in the order of ids; never by a look at the whole table.
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -2984,14 +2913,14 @@ begin
         ));
     end if;
     v_now := automatch.now();
-    -- The fence, and the only write to these rows: a row written twice in a transaction has its
-    -- foreign keys checked again, which would lock the profile behind the feeds.
+    -- One update for each job: a second one in the same transaction would check the foreign keys again, and
+    -- so lock the profile after the feeds.
     with mine as materialized (
         select m.id, max(m.token) as token, sum(m.found)::integer as found
         from (
             select j.id, j.token, 0 as found from unnest(p_job_ids, p_tokens) as j (id, token)
             union all
-            -- Again against faces: one may have been erased since the search.
+            -- A face may have been erased since the search.
             select f.job_id, null, 1
             from unnest(p_found) as f
             where exists (select from public.faces as other where other.id = f.face_id)
@@ -3027,7 +2956,7 @@ begin
             join public.match_jobs as j on j.id = f.job_id
             join public.faces as other on other.id = f.face_id
             where cardinality(v_finished) = cardinality(p_job_ids) or j.id = any (v_finished)
-            -- Two jobs of one batch may have found each other.
+            -- Two jobs of a batch may find each other.
             on conflict (face_a_id, face_b_id) do nothing
             returning id
         )
@@ -3040,7 +2969,7 @@ begin
     end if;
 
     return query select f.id, f.found from unnest(v_finished, v_counts) as f (id, found);
-    -- One that this attempt finished before counts too: its commit went through, its answer was lost.
+    -- Jobs that this attempt has completed before count too: that commit's answer was lost.
     if cardinality(p_job_ids) > coalesce(cardinality(v_finished), 0) then
         return query
             select j.id, j.match_count
@@ -3053,13 +2982,11 @@ begin
 end
 $$;
 comment on function automatch.finish_jobs(uuid[], bigint[], automatch.found_face[], timestamptz) is
-    'processing -> completed: write the matches, put them in both feeds, finish.';
+    'processing -> completed: write the matches and publish them in both feeds.';
 
 create function public.complete_match_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns table (job_id uuid, match_count integer)
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3069,17 +2996,15 @@ begin
 end
 $$;
 comment on function public.complete_match_jobs(uuid[], bigint[]) is
-    'processing -> completed: search, write the matches, put them in both feeds, finish; all or nothing. '
-    'Each job with the number of matches found, 0 included; one whose lease is lost is missing.';
+    'processing -> completed: search, write the matches and publish them in both feeds, or nothing of it. '
+    'Each job with its number of matches; jobs whose lease is lost are missing.';
 
 create function public.finish_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_schools text[], p_genders text[], p_lengths integer[],
     p_face_ids uuid[]
 )
 returns table (job_id uuid, match_count integer)
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3100,7 +3025,7 @@ begin
         join public.match_jobs as j on j.id = l.id and j.lease_token = l.token and j.status = 'processing'
         join public.faces as f on f.id = j.face_id
         join public.embedding_models as m on m.id = f.embedding_model and m.active
-        -- A person who has moved since is searched for again, below.
+        -- For a person who has moved since, the search is made below.
         join public.profiles as p on p.id = j.user_id and p.school = l.school and p.gender <> l.gender
         group by l.school, l.gender
     loop
@@ -3119,21 +3044,19 @@ begin
 end
 $$;
 comment on function public.finish_match_jobs(uuid[], bigint[], text[], text[], integer[], uuid[]) is
-    'complete_match_jobs() for jobs some of which have a shortlist: the group that was searched, and the next '
-    'p_lengths of p_face_ids. Where the group is null, or is not the person''s any more, the search is made here.';
+    'complete_match_jobs() for jobs with shortlists: of each, the group searched, and the next p_lengths of '
+    'p_face_ids. Without a group, or if the person has changed groups since, the search is made here.';
 
 -- 34_fail_retry_release.sql
 
--- How a job that is not completed ends or goes back, and what a person is asked.
+-- Jobs that fail, are retried or released, and the question which face is the person's.
 
 create function public.fail_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[],
     p_face_boxes jsonb[] default null
 )
 returns setof uuid
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -3163,8 +3086,8 @@ as $$
     select f.id from failed as f left join told on true
 $$;
 comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jsonb[]) is
-    'processing -> failed, for reasons that no retry can mend; with p_face_boxes, a job then asks which face '
-    'is its owner''s. Returns the jobs that were still held.';
+    'processing -> failed. With p_face_boxes the person is asked which face is theirs. Returns the jobs that '
+    'were still held.';
 
 create function automatch.clear_face_boxes()
 returns trigger
@@ -3177,7 +3100,6 @@ begin
 end
 $$;
 
--- Whoever lets the job run again, an operator too.
 create trigger match_jobs_clear_face_boxes
 before update of status on public.match_jobs
 for each row
@@ -3186,9 +3108,7 @@ execute function automatch.clear_face_boxes();
 
 create function public.choose_face(p_job_id uuid, p_index integer)
 returns table (face_id uuid, job_status text)
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
@@ -3197,8 +3117,8 @@ declare
     v_job public.match_jobs;
     v_chosen jsonb;
 begin
-    -- In the order of locks. Erasing the photo, the consent or the account waits here for the answer, or
-    -- the answer for it, and then finds nothing.
+    -- In the order of lock_feeds(): erasing the photo, the consent or the account waits for this, or this
+    -- waits for it and then finds nothing.
     select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
     select f.chosen_box into v_chosen
     from public.match_jobs as j
@@ -3221,7 +3141,7 @@ begin
     select j.* into v_job from public.match_jobs as j where j.id = p_job_id for no key update;
 
     if v_job.face_boxes is null and (v_chosen ->> 'index')::integer = p_index then
-        -- The same answer again: a second tap, or a request whose answer was lost.
+        -- The same choice again: a second tap, or a request whose answer was lost.
         return query select v_job.face_id, v_job.status;
         return;
     end if;
@@ -3241,18 +3161,17 @@ begin
     set chosen_box = (v_job.face_boxes -> p_index) || jsonb_build_object('index', p_index)
     where f.id = v_job.face_id;
     begin
-        -- Like a job that is new: its time begins now, because nobody but its owner waited until here, and
-        -- with the next claim it gets a turn behind those who wait, or its school's pause.
+        -- Like a new job: its waiting time begins now, and the next claim gives it a position.
         update public.match_jobs as j
         set status = 'pending', attempts = 0, created_at = automatch.now(), school = v_profile.school,
             scheduled = true, run_at = automatch.now(), position = null, isolated = false,
             started_at = null, completed_at = null, error_code = null, error_message = null, timings = '{}'
         where j.id = p_job_id;
     exception when unique_violation then
-        -- An operator has queued the photo once more, and that job may have been seen already.
+        -- An operator has queued the photo again, and that job may be in progress.
         perform automatch.raise_error(
             'face_not_asked',
-            'This photo is being looked at again this moment; load its job again.'
+            'This photo is being analyzed again at this moment; load its job again.'
         );
     end;
     perform automatch.wake_workers();
@@ -3261,16 +3180,15 @@ begin
 end
 $$;
 comment on function public.choose_face(uuid, integer) is
-    'failed -> pending, for a job of the caller that asks which face is theirs: the answer is kept with the '
-    'photo, which is looked at again. The same answer again changes nothing. The photo and the job''s status.';
+    'failed -> pending, for a job of the caller with face_boxes: store the choice and analyze the photo '
+    'again. The same choice again changes nothing.';
 
 create function automatch.retry_delay(p_attempts integer, p_first_s double precision, p_longest_s double precision)
 returns interval
 language sql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
-    -- Doubles with every attempt; up to half of it less keeps jobs that failed together apart.
+    -- Doubles with every attempt. The random part keeps jobs apart that failed together.
     select make_interval(secs => least(p_longest_s, p_first_s * power(2, least(p_attempts, 30) - 1))
                                  * (1 - random() / 2))
 $$;
@@ -3280,9 +3198,7 @@ create function public.retry_match_jobs(
     p_first_delay_s double precision, p_longest_delay_s double precision
 )
 returns table (job_id uuid, status text)
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -3304,7 +3220,7 @@ as $$
             run_at = case when h.again
                 then automatch.now() + automatch.retry_delay(j.attempts, p_first_delay_s, p_longest_delay_s)
                 else j.run_at end,
-            -- Behind those who wait now.
+            -- A new position, after those who wait now.
             position = case when h.again then null else j.position end,
             completed_at = case when h.again then null else automatch.now() end,
             lease_expires_at = null, worker_id = null, error_code = h.code, error_message = h.message
@@ -3320,16 +3236,14 @@ $$;
 comment on function public.retry_match_jobs(
     uuid[], bigint[], text[], text[], double precision, double precision
 ) is
-    'processing -> pending at a later time, or failed when the attempts are used up. Each job that was '
-    'still held with its new status.';
+    'processing -> pending at a later time, or failed when no attempt is left. The jobs that were still '
+    'held, with their new status.';
 
 create function public.release_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0'
 )
 returns integer
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -3360,20 +3274,18 @@ as $$
     select count(r.id)::integer from released as r left join told on true
 $$;
 comment on function public.release_match_jobs(uuid[], bigint[], interval) is
-    'processing -> pending in its old place and without costing an attempt: the worker stops, or its '
-    'machine is in trouble.';
+    'processing -> pending at the old position and without using up an attempt: for workers that stop, and '
+    'for failures of the infrastructure.';
 
 -- 35_sweep_cleanup.sql
 
--- Jobs whose worker was lost, and jobs of long ago.
+-- Jobs whose worker was lost, and old jobs.
 
 create function public.sweep_match_jobs(
     p_first_delay_s double precision default 0, p_longest_delay_s double precision default 0
 )
 returns integer
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -3389,9 +3301,9 @@ as $$
     swept as (
         update public.match_jobs as j
         set status = case when l.again then 'pending' else 'failed' end,
-            -- The worker that lost it may wake up again: its token is worth nothing now.
+            -- The worker may come back: its token is no longer valid.
             lease_token = j.lease_token + 1,
-            -- If it was this job that took the worker down, it will not take others along again.
+            -- This job may have brought the worker down.
             isolated = true,
             scheduled = l.again,
             run_at = case when l.again
@@ -3413,17 +3325,14 @@ as $$
     select count(s.id)::integer from swept as s left join told on true
 $$;
 comment on function public.sweep_match_jobs(double precision, double precision) is
-    'processing -> pending or failed, for jobs whose lease has run out; at once unless told otherwise, '
-    'because the lease was wait enough.';
+    'processing -> pending or failed, for jobs whose lease has expired; without a delay by default.';
 
 create function public.cleanup_old_match_jobs(p_older_than interval default '7 days')
 returns integer
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
--- Leaves the bitmap of the index of created_at.
+-- test_queue_plans.py: what remains is a bitmap scan of match_jobs_created_idx.
 set enable_indexscan = off
 set enable_indexonlyscan = off
 as $$
@@ -3432,10 +3341,10 @@ as $$
         from public.match_jobs as j
         where j.status in ('completed', 'failed')
           and j.completed_at < automatch.now() - p_older_than
-          -- Follows from it, and is what the index knows; it is asked only for what is computed once.
+          -- Implied by the line above, and the condition that match_jobs_created_idx can use.
           and j.created_at < (select automatch.now() - p_older_than)
-          -- One at a time: two would only step over each other's rows.
-          and (select pg_try_advisory_xact_lock(automatch.doorbell() + 1))
+          -- One cleanup at a time: two would only skip each other's rows.
+          and (select pg_try_advisory_xact_lock(automatch.lock_key('cleanup')))
         limit 2000
         for update skip locked
     ),
@@ -3445,13 +3354,11 @@ as $$
     select count(*)::integer from deleted
 $$;
 comment on function public.cleanup_old_match_jobs(interval) is
-    'Delete finished jobs of long ago, 2,000 at most; call it again while it returns that many.';
+    'Delete old finished jobs, at most 2,000; call again while it returns that many.';
 
 create function public.erase_unanswered_photo(p_older_than interval)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3473,10 +3380,10 @@ begin
         return 0;
     end if;
     perform automatch.lock_for_erasing(v_profile_id);
-    -- Looked at anew behind the locks: they may have answered meanwhile.
+    -- Checked again behind the locks: the person may have chosen meanwhile.
     delete from public.faces as f
     where f.profile_id = v_profile_id
-      -- A photo that was accepted once, by another model, is its owner's to delete.
+      -- A photo that another model accepted is kept.
       and f.quality is null
       and exists (
           select from public.match_jobs as j
@@ -3491,26 +3398,23 @@ begin
 end
 $$;
 comment on function public.erase_unanswered_photo(interval) is
-    'Erase the photos of one person that asked which face is theirs and got no answer for so long, with their '
-    'jobs. How many; call it again until that is 0.';
+    'Erase the photos of one person who has not chosen a face for so long. The number of photos; call again '
+    'until it is 0.';
 
 -- 36_queue_admin.sql
 
--- What operators do with the queue.
+-- The operator's functions for the queue.
 
 create function automatch.lock_pauses_exclusive()
 returns void
 language sql
-volatile
 set search_path = pg_catalog, pg_temp
-as $$ select pg_advisory_xact_lock(automatch.doorbell() + 2) $$;
-comment on function automatch.lock_pauses_exclusive() is 'Wait for whoever has read the pauses: see lock_pauses_shared().';
+as $$ select pg_advisory_xact_lock(automatch.lock_key('pauses')) $$;
+comment on function automatch.lock_pauses_exclusive() is 'See lock_pauses_shared().';
 
 create function public.pause_match_jobs(p_school text default null, p_actor text default null)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3531,7 +3435,7 @@ begin
             order by j.id
             for no key update
         )
-        -- Without their turns: they would all come before everybody else when they go on.
+        -- With their positions they would all come first when the school is resumed.
         update public.match_jobs as j
         set scheduled = true, run_at = 'infinity', position = null
         from waiting as w
@@ -3543,14 +3447,12 @@ begin
 end
 $$;
 comment on function public.pause_match_jobs(text, text) is
-    'No job is claimed any more, of one school or (without one) at all; uploads are still taken, and '
-    'what is being worked on is finished. The number of jobs that wait now.';
+    'Stop claims, of one school or of the whole queue. Uploads are still accepted, and jobs in progress are '
+    'completed. The number of waiting jobs.';
 
 create function public.resume_match_jobs(p_school text default null, p_actor text default null)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3572,7 +3474,7 @@ begin
             order by j.id
             for no key update
         )
-        -- In the order in which they came; each gets a turn as claims come by.
+        -- In the order of their uploads; claims give them positions.
         update public.match_jobs as j
         set run_at = j.created_at
         from waiting as w
@@ -3585,14 +3487,12 @@ begin
 end
 $$;
 comment on function public.resume_match_jobs(text, text) is
-    'Undo pause_match_jobs(), for one school or (without one) for the whole queue; schools that were '
-    'paused by name stay so. The number of jobs that go on.';
+    'Undo pause_match_jobs(), for one school or for the whole queue; schools that were paused by name stay '
+    'paused. The number of jobs that can be claimed again.';
 
 create function public.set_match_concurrency(p_jobs integer, p_actor text default null)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -3605,15 +3505,13 @@ begin
 end
 $$;
 comment on function public.set_match_concurrency(integer, text) is
-    'How many jobs each worker may hold at once, from its next claim on; null leaves it to its settings.';
+    'Set how many jobs a worker may hold at once, from its next claim on; null: as its own settings say.';
 
 create function public.retry_failed_match_jobs(
     p_job_ids uuid[] default null, p_code text default null, p_actor text default null
 )
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3631,7 +3529,7 @@ begin
                       select from public.match_jobs as open
                       where open.face_id = j.face_id and open.status in ('pending', 'processing')
                   )
-                  -- A photo that was searched for since is helped; whoever names the job wants it anyway.
+                  -- Without ids: only photos that no later job has completed.
                   and (p_job_ids is not null or not exists (
                       select from public.match_jobs as later
                       where later.face_id = j.face_id and later.status = 'completed'
@@ -3640,7 +3538,7 @@ begin
                 order by j.id
                 for no key update of j
             ),
-            -- A photo has one open job: of several that failed, the newest.
+            -- The newest failed job of each photo.
             newest as (
                 select distinct on (f.face_id) f.id from failed as f order by f.face_id, f.completed_at desc, f.id
             ),
@@ -3655,7 +3553,7 @@ begin
             select count(*)::integer into v_count from again;
             exit;
         exception when unique_violation then
-            -- One of the photos was queued this moment. Now that job is seen.
+            -- One of the photos was queued at this moment: try again, that job is visible now.
             null;
         end;
     end loop;
@@ -3668,14 +3566,11 @@ begin
 end
 $$;
 comment on function public.retry_failed_match_jobs(uuid[], text, text) is
-    'failed -> pending with all attempts before them: the jobs named, those of one error code, or all. '
-    'The number of them.';
+    'failed -> pending with all their attempts: the given jobs, those of one error code, or all. How many.';
 
 create function public.cancel_match_jobs(p_job_ids uuid[], p_actor text default null)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3691,7 +3586,7 @@ begin
     cancelled as (
         update public.match_jobs as j
         set status = 'failed', completed_at = automatch.now(), scheduled = false,
-            -- Whoever works on it writes nothing any more.
+            -- The worker can no longer write.
             lease_token = j.lease_token + 1, lease_expires_at = null, worker_id = null,
             error_code = 'job_cancelled',
             error_message = 'The search for this photo was stopped by the operator.'
@@ -3708,15 +3603,13 @@ begin
 end
 $$;
 comment on function public.cancel_match_jobs(uuid[], text) is
-    'pending or processing -> failed, with the code job_cancelled. The number of jobs that were open.';
+    'pending or processing -> failed, with the code job_cancelled. How many were open.';
 
 create function public.requeue_match_job(
     p_job_id uuid, p_threshold double precision default null, p_actor text default null
 )
 returns uuid
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3741,19 +3634,19 @@ begin
 end
 $$;
 comment on function public.requeue_match_job(uuid, double precision, text) is
-    'Search for the photo of a job once more, with a threshold of its own if one is given; matches that '
-    'are there stay. The new job, or the one of the photo that is open already.';
+    'Search for the photo of a job again, with a threshold of its own if one is given. Existing matches stay. '
+    'The new job, or the open job of the photo.';
 
-create function public.prioritize_match_jobs(p_job_ids uuid[], p_priority smallint default 1::smallint, p_actor text default null)
+create function public.prioritize_match_jobs(
+    p_job_ids uuid[], p_priority smallint default 1::smallint, p_actor text default null
+)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job record;
-    v_turn record;
+    v_next record;
     v_count integer := 0;
 begin
     if p_priority not between 1 and 3 then
@@ -3766,11 +3659,11 @@ begin
         order by j.id
         for no key update of j
     loop
-        select t.* into v_turn from automatch.next_position(v_job.school, v_job.user_id, p_priority) as t;
+        select t.* into v_next from automatch.next_position(v_job.school, v_job.user_id, p_priority) as t;
         update public.match_jobs as j
         set priority = p_priority,
-            position = case when v_job.scheduled then null else v_turn.position end,
-            first_of_user = v_turn.first_of_user
+            position = case when v_job.scheduled then null else v_next.position end,
+            first_of_user = v_next.first_of_user
         where j.id = v_job.id;
         v_count := v_count + 1;
     end loop;
@@ -3782,7 +3675,7 @@ begin
 end
 $$;
 comment on function public.prioritize_match_jobs(uuid[], smallint, text) is
-    'Give waiting jobs another priority and a new turn. The number of jobs that changed.';
+    'Give waiting jobs another priority and a new position. How many changed.';
 
 create function public.get_match_queue()
 returns table (
@@ -3796,9 +3689,7 @@ returns table (
     workers bigint,
     oldest_waiting_s double precision
 )
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select
@@ -3807,7 +3698,7 @@ as $$
         array(select s.school from automatch.paused_schools as s order by s.school),
         open.waiting, open.scheduled, open.processing, open.expired, open.workers, open.oldest_waiting_s
     from automatch.queue_settings as q
-    -- What is open, by two partial indexes: the finished rows are not looked at.
+    -- Through partial indexes: finished jobs are not read.
     cross join (
         select
             count(*) filter (where j.status = 'pending' and not j.scheduled) as waiting,
@@ -3823,7 +3714,7 @@ as $$
     ) as open
 $$;
 comment on function public.get_match_queue() is
-    'The queue at a glance: what waits, what is worked on, what is paused. Times in seconds.';
+    'How many jobs wait and are in progress, and what is paused. Times in seconds.';
 
 create function public.list_match_jobs(
     p_status text default null, p_school text default null, p_code text default null,
@@ -3835,9 +3726,7 @@ returns table (
     started_at timestamptz, completed_at timestamptz, scheduled boolean, isolated boolean, worker_id uuid,
     lease_expires_at timestamptz, threshold double precision, match_count integer, timings jsonb
 )
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select
@@ -3853,13 +3742,11 @@ as $$
     limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.list_match_jobs(text, text, text, uuid[], integer) is
-    'Jobs of everybody, newest first; run_at is null while the school is paused.';
+    'Jobs, newest first; run_at is null while the school is paused.';
 
 create function public.get_match_job_stats()
 returns table (status text, count bigint, oldest_created_at timestamptz, avg_seconds double precision)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select j.status, count(*), min(j.created_at),
@@ -4779,9 +4666,7 @@ create function automatch.brute_force_search(
     p_count integer
 )
 returns table (face_id uuid, profile_id uuid)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
@@ -4807,9 +4692,7 @@ comment on function automatch.brute_force_search(vector, text, text, uuid[], dou
 
 create function automatch.is_audited(p_job_id uuid)
 returns boolean
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select mod(hashtextextended(p_job_id::text, 0), s.audit_one_in) = 0 from automatch.search_settings as s
@@ -4817,9 +4700,7 @@ $$;
 
 create function automatch.audit_search()
 returns trigger
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 begin
@@ -4866,9 +4747,7 @@ execute function automatch.audit_search();
 
 create function public.get_search_recall(p_since interval default '1 day')
 returns table (audits bigint, recall double precision, short_answers bigint)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select count(*), sum(a.found)::double precision / nullif(sum(a.expected), 0),
@@ -4882,9 +4761,7 @@ comment on function public.get_search_recall(interval) is
 
 create function public.clean_up_search_audits(p_older_than interval default '30 days')
 returns integer
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
     with deleted as (
@@ -4896,11 +4773,11 @@ comment on function public.clean_up_search_audits(interval) is 'Delete audits of
 
 -- 50_matches.sql
 
--- Matches, and what people say about them.
+-- Matches, dismissals and blocks, and who may see whom.
 --
--- What happened to a person's matches, in order: whoever subscribes to the table, as a supabase client
--- does, gets every new row once. A feed has one entry for each other person and shows the best pair of
--- photos; the table has a row for every pair.
+-- matches has a row for each pair of photos. A feed has an entry for each other person, with their best pair.
+
+-- Subscribers to the table, such as supabase clients, get new rows in this order.
 create sequence automatch.match_numbers;
 create table public.matches (
     id uuid primary key default gen_random_uuid(),
@@ -4911,7 +4788,7 @@ create table public.matches (
     similarity double precision not null,
     created_at timestamptz not null default automatch.now(),
     cosine double precision not null,
-    -- Refers to nothing: the check would lock one row of similarity_scales for every match.
+    -- No foreign key: its check would lock one row of similarity_scales for every match.
     scale_version integer not null,
     number bigint not null default nextval('automatch.match_numbers'),
     constraint pair_is_ordered check (face_a_id < face_b_id),
@@ -4920,17 +4797,16 @@ create table public.matches (
     constraint cosine_is_a_cosine check (cosine between -1 and 1),
     constraint pair_is_unique unique (face_a_id, face_b_id)
 );
-comment on table public.matches is 'A pair of faces that look alike; one row for both people.';
-comment on column public.matches.cosine is 'Of the two embeddings: what similarity is scored from.';
-comment on column public.matches.scale_version is 'The scale that similarity was scored with, and so the model.';
+comment on table public.matches is 'A pair of similar faces; one row for both people.';
+comment on column public.matches.cosine is 'Of the two embeddings; similarity is computed from it.';
+comment on column public.matches.scale_version is 'The scale of similarity, and so its model.';
 comment on column public.matches.number is
-    'Grows in the order in which the matches of one person were committed: it is drawn while the feeds of both '
-    'are locked.';
+    'Grows in the order in which matches of a person are committed: it is drawn while both feeds are locked.';
 create index matches_face_b_idx on public.matches (face_b_id);
--- The best remaining match of two people, when one of their photos goes.
+-- For the best remaining match of two people, when one of their photos is deleted.
 create index matches_people_idx on public.matches
     (least(profile_a_id, profile_b_id), greatest(profile_a_id, profile_b_id), similarity desc);
--- What is left to be scored again, in the order in which feeds show it.
+-- For matches that are still to be rescored, in the order of the feeds.
 create index matches_scale_idx on public.matches (scale_version, created_at);
 
 create table public.match_dismissals (
@@ -4939,7 +4815,7 @@ create table public.match_dismissals (
     created_at timestamptz not null default automatch.now(),
     primary key (profile_id, other_profile_id)
 );
-comment on table public.match_dismissals is '"Not a match", said by profile_id; obeyed by later runs.';
+comment on table public.match_dismissals is 'profile_id said "not a match"; later searches exclude the pair.';
 create index match_dismissals_other_idx on public.match_dismissals (other_profile_id);
 
 create table public.profile_blocks (
@@ -4953,17 +4829,14 @@ create index profile_blocks_blocked_idx on public.profile_blocks (blocked_profil
 
 create function automatch.score_match()
 returns trigger
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_model record;
 begin
-    perform pg_advisory_xact_lock_shared(automatch.scale_lock());
-    -- From the embeddings, and not back from the similarity: the scale may have changed since the
-    -- search of this very transaction.
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('scales'));
+    -- From the embeddings, not from the similarity: the scale may have changed since the search.
     select -(a.embedding <#> b.embedding) as cosine, m.midpoint, m.width, m.scale_version into v_model
     from public.faces as a
     join public.faces as b on b.id = new.face_b_id and b.embedding_model = a.embedding_model
@@ -4973,7 +4846,7 @@ begin
         new.cosine := greatest(least(v_model.cosine, 1), -1);
         new.similarity := automatch.similarity(new.cosine, v_model.midpoint, v_model.width);
     else
-        -- Written by hand, for photos that no worker has seen: the similarity is all there is.
+        -- A row written by hand for photos without embeddings: the cosine follows from the similarity.
         select m.midpoint, m.width, m.scale_version into v_model from public.embedding_models as m where m.active;
         new.cosine := least(automatch.cosine_bound(new.similarity, v_model.midpoint, v_model.width), 1);
     end if;
@@ -4982,7 +4855,7 @@ begin
 end
 $$;
 comment on function automatch.score_match() is
-    'A match keeps the cosine of its embeddings and is scored with the scale of this moment, whoever writes it.';
+    'Store the cosine of a new match, and its similarity on the scale in use.';
 
 create trigger matches_score
 before insert on public.matches
@@ -4990,9 +4863,7 @@ for each row execute function automatch.score_match();
 
 create function public.rescore_matches(p_limit integer default 500)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -5027,14 +4898,14 @@ begin
         from old, automatch.similarity_scales as s, public.embedding_models as m
         where x.id = old.id and s.version = v_version and m.id = s.model
         returning x.id, x.profile_a_id, x.profile_b_id,
-            -- As people see it: feed_page() rounds to the same steps.
-            round(x.similarity::numeric * 20) <> round(old.similarity::numeric * 20) as looks_other
+            -- feed_page() rounds to the same steps.
+            round(x.similarity::numeric * 20) <> round(old.similarity::numeric * 20) as is_shown_otherwise
     ),
-    -- A feed in which one number changes is told all that was scored with it, in its old order:
-    -- told alone, the changed ones would end up above better and newer ones.
+    -- Where the shown number of one entry changes, all rescored entries of the feed move, in their old order:
+    -- moved alone, the changed ones would end up above better and newer ones.
     shown as (
         select e.profile_id, e.other_profile_id, e.position,
-            bool_or(s.looks_other) over (partition by e.profile_id) as is_told
+            bool_or(s.is_shown_otherwise) over (partition by e.profile_id) as moves
         from scored as s
         cross join lateral (
             values (s.profile_a_id, s.profile_b_id), (s.profile_b_id, s.profile_a_id)
@@ -5047,7 +4918,7 @@ begin
     placed as (
         select s.*, row_number() over (partition by s.profile_id order by s.position) as step
         from shown as s
-        where s.is_told
+        where s.moves
     ),
     heads as (
         update automatch.feed_counters as h
@@ -5068,15 +4939,11 @@ begin
 end
 $$;
 comment on function public.rescore_matches(integer) is
-    'Score some matches with the scale that is in use now, and tell it in both feeds. How many were looked '
-    'at; call it again until that is 0.';
+    'Rescore some matches of an older scale, and update both feeds. How many; call again until it is 0.';
 
--- Who may see whom, and what a person reads and does in their feed.
 create function automatch.excluded_profile_ids(p_profile_id uuid)
 returns setof uuid
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select d.other_profile_id from public.match_dismissals as d where d.profile_id = p_profile_id
@@ -5087,7 +4954,6 @@ as $$
     union
     select b.profile_id from public.profile_blocks as b where b.blocked_profile_id = p_profile_id
     union
-    -- Only where the operator wants it; else neither index is looked at.
     select s.profile_b_id from automatch.suspected_duplicates as s
     where s.profile_a_id = p_profile_id and s.state <> 'dismissed'
       and not (select m.match_same_person from public.match_settings as m)
@@ -5097,14 +4963,12 @@ as $$
       and not (select m.match_same_person from public.match_settings as m)
 $$;
 comment on function automatch.excluded_profile_ids(uuid) is
-    'People a person neither sees nor is shown to: dismissed or blocked, by either of the two, or another '
-    'account of theirs where match_settings says that those do not match.';
+    'People whom a person neither sees nor is shown to: dismissed or blocked by either of the two, or '
+    'suspected to be the same person, where match_settings excludes those.';
 
 create function automatch.may_see(p_viewer_id uuid, p_other_id uuid)
 returns boolean
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select exists (
@@ -5121,20 +4985,17 @@ as $$
     )
 $$;
 comment on function automatch.may_see(uuid, uuid) is
-    'Whether a match of the two is still allowed: what a later run would find again.';
+    'Whether a search would still find the other person.';
 
 create function automatch.caller_may_see(p_other_id uuid)
 returns boolean
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
 
 create function automatch.lock_both_profiles(p_profile_id uuid, p_other_profile_id uuid)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -5151,12 +5012,11 @@ begin
 end
 $$;
 comment on function automatch.lock_both_profiles(uuid, uuid) is
-    'Neither of the two is erased before this transaction ends; refuses when one is already.';
+    'Prevent that either is erased before this transaction ends; an error if one is already.';
 
 create function public.dismiss_match(p_match_id uuid)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -5178,12 +5038,11 @@ $$;
 
 create function public.block_profile(p_profile_id uuid)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Only who has been seen can be blocked: else this tells which ids exist.
+    -- Only people of the feed: otherwise this would tell which ids exist.
     if not exists (
         select from automatch.feed_entries as e
         where e.profile_id = automatch.uid() and e.other_profile_id = p_profile_id
@@ -5199,29 +5058,26 @@ $$;
 
 create function automatch.unhide_profile(p_other_profile_id uuid)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
-    -- The caller's own photos alone: jobs of the other would tell them that something happened.
-    -- A match is one row for both, so this finds whatever theirs would.
+    -- Only the caller's photos: jobs of the other person would tell them that something happened. A match is
+    -- one row for both, so the other's photos would find nothing else.
     perform automatch.enqueue_profile_searches(automatch.uid());
 end
 $$;
 comment on function automatch.unhide_profile(uuid) is
-    'What follows when the caller no longer hides a person: old matches come back, and new photos are compared.';
+    'Bring back the matches with a person whom the caller no longer hides, and search again.';
 
 create function public.unblock_profile(p_profile_id uuid)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- A job takes this lock too; taken after the feeds it would be out of order.
+    -- Enqueuing takes this lock too; after the feeds it would be out of order.
     perform from public.profiles as p where p.id = automatch.uid() for share;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.profile_blocks
@@ -5233,12 +5089,11 @@ begin
 end
 $$;
 comment on function public.unblock_profile(uuid) is
-    'Undo block_profile(). The two see each other again unless the other blocked or dismissed, too.';
+    'Undo block_profile(). The two see each other again unless the other has blocked or dismissed too.';
 
 create function public.undo_dismissal(p_profile_id uuid)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -5256,14 +5111,12 @@ comment on function public.undo_dismissal(uuid) is 'Undo dismiss_match(), for al
 
 create function public.list_hidden_profiles()
 returns table (profile_id uuid, name text, is_blocked boolean, is_dismissed boolean, since timestamptz)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select
         h.profile_id,
-        -- Only while the feed would show it: to hide somebody is no way to follow them.
+        -- Only while the feed would show it: hiding somebody must not be a way to follow them.
         case when p.school = me.school and p.gender <> me.gender and p.profile_type = 'user'
                   and p.discoverable and automatch.has_consent(p.id)
              then p.name end,
@@ -5282,13 +5135,11 @@ as $$
     limit 100
 $$;
 comment on function public.list_hidden_profiles() is
-    'Whom the caller blocked or dismissed, newest first. Who hid from the caller is told to nobody.';
+    'Whom the caller blocked or dismissed, newest first. Not who blocked or dismissed the caller.';
 
 create function public.last_match_number()
 returns bigint
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_match from automatch.feed_counters as h
@@ -5298,11 +5149,8 @@ comment on function public.last_match_number() is 'The highest number of a match
 
 create function public.matches_after(p_number bigint, p_limit integer default 100)
 returns table (number bigint, match_id uuid)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
--- By the indexes on faces, from the caller's own: never by a look at the whole table.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -5325,14 +5173,15 @@ as $$
     limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.matches_after(bigint, integer) is
-    'The caller''s matches with higher numbers, in their order. What of each the caller may read, and whether '
-    'at all, is for row level security to say.';
+    'The ids of the caller''s matches with higher numbers, in order. Row level security decides which of them '
+    'the caller may read.';
 
 -- 51_feed.sql
 
--- A person's feed is a list of people, each at a position. Whoever writes into it
--- first locks the person's head until commit, so positions are without gaps and in
--- the order of commits: a reader that has seen position n has seen everything below.
+-- A feed is a list of people, each at a position. A writer locks the person's row of feed_counters until
+-- commit, so positions have no gaps and follow the order of commits: a reader who has seen position n has
+-- seen all positions below.
+
 create table automatch.feed_counters (
     profile_id uuid primary key references public.profiles (id) on delete cascade,
     last_position bigint not null default 0,
@@ -5349,12 +5198,11 @@ create table automatch.feed_entries (
     constraint position_is_unique unique (profile_id, position)
 );
 comment on column automatch.feed_entries.match_id is
-    'The best match of the two; null when none is left, so that open pages take the card away.';
+    'The best match of the two; null when none is left, so that open pages remove the card.';
 
 create function automatch.create_feed_counter()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -5367,13 +5215,11 @@ create trigger profiles_create_feed_counter
 after insert on public.profiles
 for each row execute function automatch.create_feed_counter();
 
--- Who locks more than one thing does it in this order, so that nobody waits in a
--- circle: profile (for update: only one), feed heads (by id), faces (by id), jobs (by id).
+-- The order of locks, which prevents deadlocks: profiles (for update: only one), feed_counters, faces,
+-- jobs; each by id.
 create function automatch.lock_feeds(p_profile_ids uuid[])
 returns void
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select h.profile_id from automatch.feed_counters as h
@@ -5384,8 +5230,7 @@ $$;
 
 create function automatch.publish_matches(p_match_ids uuid[])
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -5399,8 +5244,8 @@ begin
         from public.matches as m where m.id = any (p_match_ids)
     ));
     v_now := automatch.now();
-    -- Who completes jobs inserts under the lock. Where somebody did not, another's number may have been
-    -- told meanwhile that is higher: whoever reads after that one would never see this one.
+    -- complete_match_jobs() inserts matches under this lock. After an insert without it, a higher number may
+    -- have been read meanwhile, and readers would skip this one.
     update public.matches as m
     set number = nextval('automatch.match_numbers')
     where m.id = any (p_match_ids)
@@ -5416,12 +5261,12 @@ begin
         select m.id, m.similarity, m.number, m.profile_b_id, m.profile_a_id
         from public.matches as m where m.id = any (p_match_ids)
     ),
-    -- Of two people the best pair of photos is shown; a worse one changes nothing.
-    news as (
+    -- The entry of two people shows their best pair of photos; a worse one changes nothing.
+    better as (
         select distinct on (s.profile_id, s.other_profile_id) s.*
         from sides as s
-        -- One by one, which "limit" makes sure of: planned while feeds were few, a join would read all
-        -- of them for every batch from then on.
+        -- "limit" forces one lookup for each pair: a join that is planned while feeds are small would read all
+        -- of them from then on.
         left join lateral (
             select m.similarity
             from automatch.feed_entries as e
@@ -5432,15 +5277,15 @@ begin
         where shown.similarity is null or shown.similarity < s.similarity
         order by s.profile_id, s.other_profile_id, s.similarity desc, s.id
     ),
-    -- The best match gets the highest position: a feed shows the newest first.
+    -- The best match gets the highest position, which feeds show first.
     placed as materialized (
         select n.*, row_number() over (
             partition by n.profile_id order by n.similarity, n.other_profile_id
         ) as step
-        from news as n
+        from better as n
     ),
-    -- In one write for each head: one written twice has its foreign key checked again, which would lock
-    -- the profile behind the feeds.
+    -- One update for each counter: a second one would check its foreign key again, and so lock the profile
+    -- after the feeds.
     grown as materialized (
         select c.profile_id, max(c.number) as last_match, sum(c.entries) as entries
         from (
@@ -5470,8 +5315,7 @@ $$;
 
 create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -5507,25 +5351,24 @@ begin
 end
 $$;
 comment on function automatch.refresh_feeds(uuid, uuid) is
-    'Show the best remaining match of two people in both feeds, or take the card away.';
+    'Show the best remaining match of two people in both feeds, or remove the card.';
 
 create function automatch.matches_deleted()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_feeds(array(
-        select unnest(array[g.profile_a_id, g.profile_b_id]) from gone as g
+        select unnest(array[g.profile_a_id, g.profile_b_id]) from deleted_matches as g
     ));
     perform automatch.refresh_feeds(pair.low, pair.high)
     from (
         select distinct
             least(g.profile_a_id, g.profile_b_id) as low,
             greatest(g.profile_a_id, g.profile_b_id) as high
-        from gone as g
-        -- A card that shows another pair of photos stays as and where it is.
+        from deleted_matches as g
+        -- A card that shows another pair of photos does not change.
         where exists (
             select from automatch.feed_entries as e
             where e.match_id = g.id
@@ -5539,7 +5382,7 @@ $$;
 
 create trigger matches_deleted
 after delete on public.matches
-referencing old table as gone
+referencing old table as deleted_matches
 for each statement execute function automatch.matches_deleted();
 
 create function public.feed_page(
@@ -5557,16 +5400,14 @@ returns table (
     simulated boolean,
     created_at timestamptz
 )
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select
         e.position, m.id, e.other_profile_id, p.name, p.school,
         case when m.profile_a_id = e.other_profile_id then m.face_a_id else m.face_b_id end,
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
-        -- A person never sees the exact value: enough of those rebuild a template.
+        -- People never see the exact value: from enough of them a template could be computed.
         round(m.similarity::numeric * 20)::double precision / 20,
         p.simulated, e.created_at
     from automatch.feed_entries as e
@@ -5576,7 +5417,7 @@ as $$
     where e.profile_id = (select automatch.uid())
       and (p_before is null or e.position < p_before)
       and (p_after is null or e.position > p_after)
-      -- Who pages back needs no news of what has gone.
+      -- Removed cards only matter to pages that are open.
       and (m.id is not null or p_after is not null)
     order by
         case when p_after is null then e.position end desc,
@@ -5584,36 +5425,32 @@ as $$
     limit least(greatest(p_limit, 1), 100)
 $$;
 comment on function public.feed_page(bigint, bigint, integer) is
-    'The caller''s feed: newest first before a position, or oldest first after one, then with a '
-    'null match_id for whoever has gone.';
+    'The caller''s feed: newest first before a position, or oldest first after one, there with a null match_id '
+    'for removed cards.';
 
 create function public.feed_position()
 returns bigint
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_position from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)
 $$;
-comment on function public.feed_position() is 'The newest position of the caller''s feed.';
+comment on function public.feed_position() is 'The last position of the caller''s feed.';
 
 create function public.feed_versions(p_profile_ids uuid[])
 returns table (profile_id uuid, last_position bigint, jobs_version bigint)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    -- The number of the last match too: one that a feed does not show is news to a subscriber.
-    select h.profile_id, h.last_position, coalesce(jobs.mark, 0) + h.last_match
+    -- With the number of the last match: a subscriber also gets matches that the feed does not show.
+    select h.profile_id, h.last_position, coalesce(jobs.version, 0) + h.last_match
     from automatch.feed_counters as h
     cross join lateral (
-        -- The token changes with every claim: a job may fail, be tried anew and fail alike between two looks.
+        -- The token changes with every claim, even if a job fails twice in the same way between two calls.
         select sum(
             pg_catalog.hashtextextended(j.id::text || j.status || j.attempts::text || j.lease_token::text, 0) >> 8
-        )::bigint as mark
+        )::bigint as version
         from (
             select m.id, m.status, m.attempts, m.lease_token from public.match_jobs as m
             where m.user_id = h.profile_id
@@ -5624,14 +5461,13 @@ as $$
     where h.profile_id = any (p_profile_ids)
 $$;
 comment on function public.feed_versions(uuid[]) is
-    'What changes when a feed or the last jobs of a person change: how a server with many readers '
-    'learns whom to wake, and nothing else.';
+    'Numbers that change whenever the feed or the newest jobs of a person change, so that a server knows whom '
+    'to notify.';
 
 -- 52_realtime_publication.sql
 
--- What a Supabase project's Realtime server publishes.
-
 -- New matches over Supabase Realtime, where a project has it.
+
 create function automatch.add_matches_to_realtime()
 returns void
 language plpgsql
@@ -5647,7 +5483,7 @@ begin
     ) then
         return;
     end if;
-    -- What a person may select, and no exact similarity; whose row it is decides the policy of matches.
+    -- The columns that a person may select; the policy of matches decides who gets a row.
     alter publication supabase_realtime add table public.matches (id, face_a_id, face_b_id, created_at);
 exception
     when insufficient_privilege then
@@ -5656,19 +5492,17 @@ exception
 end
 $$;
 comment on function automatch.add_matches_to_realtime() is
-    'Add matches to the publication that Supabase Realtime reads, where there is one. May be called again.';
+    'Add matches to the publication of Supabase Realtime, where there is one. May be called again.';
 
 select automatch.add_matches_to_realtime();
 
 -- 53_profile_changes.sql
 
--- What follows when a person moves, pauses, comes back or is erased.
+-- Consequences of changing, pausing and erasing a profile.
 
 create function automatch.lock_related_feeds(p_profile_id uuid)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -5681,8 +5515,8 @@ begin
         );
         begin
             perform automatch.lock_feeds(v_others || p_profile_id);
-            -- Nobody writes into a feed that is locked, but somebody new may have done so just
-            -- before; locked now, theirs would be out of order. The error lets go of all of them.
+            -- Somebody new may have come into the feed just before it was locked, and locking their feed now
+            -- would be out of order. The error releases all these locks.
             exit when not exists (
                 select from automatch.feed_entries as e
                 where e.profile_id = p_profile_id
@@ -5697,13 +5531,11 @@ begin
 end
 $$;
 comment on function automatch.lock_related_feeds(uuid) is
-    'Lock the feed of a person and the feeds that show them; the profile must be locked already.';
+    'Lock the feed of a person and all feeds that show them, after their profile.';
 
 create function automatch.lock_for_erasing(p_profile_id uuid)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -5714,12 +5546,11 @@ begin
 end
 $$;
 comment on function automatch.lock_for_erasing(uuid) is
-    'Lock all that changes when a face of this person, or the person, goes.';
+    'Lock everything that changes when a face of this person, or the person, is erased.';
 
 create function automatch.profile_erased()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -5734,17 +5565,15 @@ for each row execute function automatch.profile_erased();
 
 create function automatch.enqueue_searches(p_face_ids uuid[])
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_faces uuid[];
     v_open uuid[];
 begin
-    -- A photo that no worker has seen yet is searched for when it has been, by the rules of then;
-    -- without a school or a gender a search would only fail. Nobody looks at a simulated feed.
+    -- Without photos that have no embedding yet, which will be searched for by the new rules; without people
+    -- whose search would fail; and without simulated people, whose feeds have no reader.
     v_faces := array(
         select f.id
         from public.faces as f
@@ -5756,16 +5585,14 @@ begin
         order by f.id
     );
     perform automatch.lock_pauses_shared();
-    -- In the order of locks, and no others below: queued one by one, jobs would be locked as the photos
-    -- stand, across the order in which a worker ends a batch.
+    -- Locked here by id, as complete_match_jobs() does: enqueuing would lock them in the order of the photos.
     v_open := array(
         select j.id from public.match_jobs as j
         where j.face_id = any (v_faces) and j.status in ('pending', 'processing')
         order by j.id
         for no key update
     );
-    -- Whoever works on one of them may have searched already, by the old rules: their token is worth
-    -- nothing now, and the job is back in its place, as if it had been released.
+    -- Jobs in progress may have searched by the old rules: their leases end, as if they were released.
     update public.match_jobs as j
     set status = 'pending', attempts = j.attempts - 1, lease_token = j.lease_token + 1,
         scheduled = exists (select from automatch.paused_schools as s where s.school = j.school),
@@ -5774,8 +5601,7 @@ begin
     if found then
         perform automatch.wake_workers();
     end if;
-    -- Priority 3: an upload, for which somebody waits, always goes first. A job that was queued since
-    -- searches by the new rules anyway.
+    -- Priority 3: uploads, for which somebody waits, go first. Open jobs will search by the new rules.
     perform public.enqueue_match_job(f.id, 3::smallint)
     from unnest(v_faces) with ordinality as f (id, n)
     where not exists (
@@ -5787,19 +5613,14 @@ begin
 end
 $$;
 comment on function automatch.enqueue_searches(uuid[]) is
-    'Queue photos for another search, behind all uploads; one that is being searched for starts over. '
-    'How many there are.';
+    'Search for photos again, after all uploads; searches in progress start over. The number of photos.';
 
 create function automatch.enqueue_profile_searches(p_profile_id uuid)
 returns integer
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select automatch.enqueue_searches(array(
-        -- A job each, and never two open ones of one photo: whoever changes their mind all day
-        -- queues no more than this.
         select f.id from public.faces as f
         where f.profile_id = p_profile_id and f.embedding_model is not null
         order by f.created_at desc
@@ -5807,16 +5628,15 @@ as $$
     ))
 $$;
 comment on function automatch.enqueue_profile_searches(uuid) is
-    'Queue the photos of a person for another search; the profile and its feed are locked first.';
+    'Search for the photos of a person again, after locking the profile and its feed.';
 
 create function automatch.profile_moves()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Before the row is written: its foreign keys go on to lock faces, which come after feeds.
+    -- Before the update: its cascades lock faces, which come after the feeds.
     perform automatch.lock_related_feeds(new.id);
     return new;
 end
@@ -5833,12 +5653,11 @@ execute function automatch.profile_moves();
 
 create function automatch.profile_moved()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Each direction by itself, as may_see() judges it: who pauses still sees others.
+    -- Each direction by itself, as in may_see(): a person who pauses still sees others.
     with pairs as materialized (
         select e.other_profile_id as other_id,
             coalesce(o.school = old.school and o.gender <> old.gender, false) as was_pair,
@@ -5893,10 +5712,10 @@ begin
 end
 $$;
 comment on function automatch.profile_moved() is
-    'Take cards out of both feeds that are no longer allowed, bring back those that are again, and '
-    'search again by the new rules.';
+    'Remove cards that are no longer allowed from both feeds, bring back those that are allowed again, and '
+    'search again.';
 
--- By its name after profiles_changed: the search copy is true by then.
+-- Triggers run in the order of their names: profiles_changed has updated face_index before.
 create trigger profiles_moved
 after update of school, gender, profile_type, discoverable on public.profiles
 for each row
@@ -5908,7 +5727,8 @@ execute function automatch.profile_moved();
 
 -- 60_duplicates.sql
 
--- Accounts that look like one person.
+-- Accounts that may belong to the same person.
+
 create table automatch.suspected_duplicates (
     id uuid primary key default gen_random_uuid(),
     profile_a_id uuid not null references public.profiles (id) on delete cascade,
@@ -5928,8 +5748,8 @@ create table automatch.suspected_duplicates (
     )
 );
 comment on table automatch.suspected_duplicates is
-    'Pairs of accounts whose closest photos look like one person: open until an operator says that they are '
-    '(confirmed) or are not (dismissed). Goes with either account, and with the last photo of either.';
+    'Pairs of accounts with photos that look like the same person: open until an operator confirms or dismisses '
+    'them. Deleted with either account, and with the last photo of either.';
 create index suspected_duplicates_b_idx on automatch.suspected_duplicates (profile_b_id);
 create index suspected_duplicates_state_idx on automatch.suspected_duplicates (state, u);
 
@@ -5937,37 +5757,34 @@ create table automatch.duplicate_checks (
     face_id uuid primary key references public.faces (id) on delete cascade,
     queued_at timestamptz not null default automatch.now()
 );
-comment on table automatch.duplicate_checks is 'Photos that are still to be compared with all of their school.';
+comment on table automatch.duplicate_checks is 'Photos that are still to be compared with the other accounts of their school.';
 create index duplicate_checks_queued_idx on automatch.duplicate_checks (queued_at);
 
 create function automatch.queue_duplicate_check()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Not "do nothing": a check that is under way may have read the embedding before this one.
+    -- Not "do nothing": a check in progress may have read an older embedding.
     insert into automatch.duplicate_checks (face_id) values (new.face_id)
     on conflict (face_id) do update set queued_at = excluded.queued_at;
     return null;
 end
 $$;
 
--- Whoever can be found from now on, or somewhere else: a new photo, another model, another school, the
--- end of a pause.
+-- For a new photo, another model, another school, or the end of a pause.
 create trigger face_index_queue_duplicate_check
 after insert or update of school, gender on public.face_index
 for each row execute function automatch.queue_duplicate_check();
 
 create function automatch.last_photo_deleted()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- What was concluded from the photos goes with them: a withdrawal of the consent takes it too.
+    -- A suspicion is personal data, derived from the photos.
     if not exists (select from public.faces as f where f.profile_id = old.profile_id) then
         delete from automatch.suspected_duplicates
         where profile_a_id = old.profile_id or profile_b_id = old.profile_id;
@@ -5982,11 +5799,9 @@ for each row execute function automatch.last_photo_deleted();
 
 create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
 returns table (profile_id uuid, u double precision)
-language plpgsql
-stable
-security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, public, extensions, pg_temp
--- As find_candidates(): one partition through its primary key, then a few faces one by one.
+-- As find_candidates().
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -6037,18 +5852,15 @@ begin
 end
 $$;
 comment on function automatch.find_duplicate_accounts(uuid, integer) is
-    'Other accounts of the school, of either gender, that look like the person of a photo; closest first. '
-    'Simulated people are nobody''s second account.';
+    'Other accounts of the school that look like the person on a photo, closest first. Without simulated people.';
 
 create function automatch.exclude_duplicates(p_found automatch.found_face[])
 returns automatch.found_face[]
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
-    -- Before the background has looked: what a search has just found tells as much.
+    -- Without waiting for detect_duplicates(): the similarity of what was found is enough.
     select coalesce(array_agg(row(f.job_id, f.face_id, f.profile_id, f.similarity)::automatch.found_face
         order by f.place), '{}')
     from unnest(p_found) with ordinality as f (job_id, face_id, profile_id, similarity, place)
@@ -6066,14 +5878,11 @@ as $$
       )
 $$;
 comment on function automatch.exclude_duplicates(automatch.found_face[]) is
-    'What searches found, without those who look like the person who searches, unless an operator said that '
-    'they are somebody else.';
+    'What searches found, without people who look like the searching person, unless an operator dismissed that.';
 
 create function automatch.apply_duplicate_decisions(p_ids uuid[])
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6086,7 +5895,7 @@ begin
     loop
         perform automatch.refresh_feeds(v_pair.profile_a_id, v_pair.profile_b_id);
     end loop;
-    -- One of the two is enough: a match is one row for both.
+    -- For one of the two: a match is one row for both.
     perform automatch.enqueue_searches(array(
         select f.id
         from automatch.suspected_duplicates as s
@@ -6097,14 +5906,12 @@ begin
 end
 $$;
 comment on function automatch.apply_duplicate_decisions(uuid[]) is
-    'Take the cards of suspected pairs out of both feeds or bring them back, and search again for those who '
-    'may match again. Profiles and feeds are locked first: see lock_duplicate_pairs().';
+    'Remove the cards of suspected pairs from both feeds or bring them back, and search again for those who may '
+    'match again. After lock_duplicate_pairs().';
 
 create function automatch.lock_duplicate_pairs(p_ids uuid[])
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6118,12 +5925,10 @@ begin
 end
 $$;
 comment on function automatch.lock_duplicate_pairs(uuid[]) is
-    'Lock the people of suspected pairs and their feeds; the rows of the pairs come after those.';
+    'Lock the profiles of suspected pairs and their feeds, before the pairs.';
 
-create function public.detect_duplicates(p_most integer default 20, out checked integer, out flagged integer)
-language plpgsql
-volatile
-security definer
+create function public.detect_duplicates(p_limit integer default 20, out checked integer, out flagged integer)
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6135,7 +5940,7 @@ declare
 begin
     checked := 0;
     flagged := 0;
-    -- Nobody waits for this, so it waits for everybody.
+    -- Only while no job waits.
     if exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then
         return;
     end if;
@@ -6147,9 +5952,9 @@ begin
             join public.faces as f on f.id = c.face_id
             join public.profiles as p on p.id = f.profile_id
             order by c.queued_at, c.face_id
-            limit p_most
-            -- Steps over whoever is being erased or moved this moment: they hold the profile and come to
-            -- the check after that, and nobody may wait for them the other way round.
+            limit p_limit
+            -- Skips profiles that are being changed or erased: those transactions lock the check after the
+            -- profile, so waiting for them could be a deadlock.
             for update of c skip locked
             for share of p skip locked
         ) as due
@@ -6159,7 +5964,7 @@ begin
         return;
     end if;
 
-    -- Read first, and then locked in the order of all: profiles, feeds, pairs.
+    -- Read first, then locked in the common order: profiles, feeds, pairs.
     select jsonb_agg(jsonb_build_object('a', near.a, 'b', near.b, 'u', near.u, 'model', near.model))
     into v_pairs
     from (
@@ -6168,7 +5973,6 @@ begin
             f.embedding_model as model
         from unnest(v_faces) as face (id)
         join public.faces as f on f.id = face.id
-        -- Five say as much as fifty.
         cross join lateral automatch.find_duplicate_accounts(f.id, 5) as s
         order by least(f.profile_id, s.profile_id), greatest(f.profile_id, s.profile_id), s.u
     ) as near;
@@ -6194,12 +5998,12 @@ begin
         insert into automatch.suspected_duplicates as s (profile_a_id, profile_b_id, u, model)
         select p.a, p.b, p.u, p.model
         from pairs as p
-        -- Again: one may have been erased, or have lost the last photo, since it was read.
+        -- Checked again behind the locks: an account or its last photo may be gone.
         where exists (select from public.faces as f where f.profile_id = p.a and f.embedding is not null)
           and exists (select from public.faces as f where f.profile_id = p.b and f.embedding is not null)
         order by p.a, p.b
         on conflict (profile_a_id, profile_b_id) do update set u = excluded.u, model = excluded.model
-            -- What somebody decided stays as it was when they did.
+            -- Decided pairs do not change.
             where s.state = 'open' and (excluded.u < s.u or excluded.model <> s.model)
         returning s.id, s.xmax = 0 as is_new
     )
@@ -6211,17 +6015,15 @@ begin
 end
 $$;
 comment on function public.detect_duplicates(integer) is
-    'Compare some photos with all of their school and write down who looks like one person; nothing while a '
-    'job waits for its turn. How many photos were compared, and how many pairs are new.';
+    'Compare some photos with the other accounts of their school and store pairs that look like the same person; '
+    'nothing while a job waits. How many photos were compared, and how many pairs are new.';
 
 create function public.list_suspected_duplicates(p_state text default 'open', p_limit integer default 50)
 returns table (
     id uuid, profile_a_id uuid, profile_b_id uuid, same_gender boolean, u double precision, model text,
     state text, found_at timestamptz, decided_at timestamptz, decided_by text
 )
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select s.id, s.profile_a_id, s.profile_b_id, a.gender is not distinct from b.gender, s.u, s.model,
@@ -6234,13 +6036,11 @@ as $$
     limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.list_suspected_duplicates(text, integer) is
-    'Pairs of accounts that look like one person, closest first; of one state, or (null) of all.';
+    'Pairs of accounts, closest first; of one state, or (null) of all.';
 
 create function public.decide_suspected_duplicate(p_id uuid, p_state text, p_actor text default null)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6266,29 +6066,25 @@ begin
     if not (select s.match_same_person from public.match_settings as s) then
         perform automatch.apply_duplicate_decisions(array[p_id]);
     end if;
-    -- Without the people: the log outlives them.
+    -- Without the profiles: the log outlives them.
     perform automatch.audit(p_actor, 'same_person', jsonb_build_object(
         'pair', p_id, 'state', p_state, 'before', v_before
     ));
 end
 $$;
 comment on function public.decide_suspected_duplicate(uuid, text, text) is
-    'Say of a pair that it is one person (confirmed), that it is not (dismissed), or neither yet (open).';
+    'Decide whether a pair is the same person (confirmed) or not (dismissed), or reopen it (open).';
 
 create function public.get_match_same_person()
 returns boolean
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$ select s.match_same_person from public.match_settings as s $$;
-comment on function public.get_match_same_person() is 'Whether two accounts that look like one person match.';
+comment on function public.get_match_same_person() is 'Whether accounts that look like the same person can match.';
 
 create function public.set_match_same_person(p_match boolean, p_actor text default null)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6302,7 +6098,7 @@ begin
     if v_before = p_match then
         return;
     end if;
-    -- Two of one gender do not match anyway.
+    -- Only opposite genders match.
     v_ids := array(
         select s.id
         from automatch.suspected_duplicates as s
@@ -6317,37 +6113,36 @@ begin
 end
 $$;
 comment on function public.set_match_same_person(boolean, text) is
-    'Whether two accounts that look like one person match like any two (the default). Feeds follow at once.';
+    'Set whether accounts that look like the same person can match (the default), and update the feeds.';
 
 -- 61_imports.sql
 
--- Enrolling people whom an operator knows already: `automatch import`.
+-- The bulk import of people whom an operator has on a list: `automatch import`.
 --
--- Who used an account themselves is left alone, who withdrew stays out, and who
--- erased their account does not come back with the next run.
+-- People who used their account themselves are not changed, people who withdrew their consent stay out,
+-- and people who erased their account are not imported again.
 create table automatch.imported_people (
     profile_id uuid primary key references public.profiles (id) on delete cascade,
     email_sha256 text not null,
     imported_at timestamptz not null default automatch.now()
 );
-comment on table automatch.imported_people is 'Accounts that an import made or filled in.';
+comment on table automatch.imported_people is 'Accounts that an import created or filled in.';
 create table automatch.imported_photos (
     face_id uuid primary key references public.faces (id) on delete cascade,
     import_id uuid not null,
     row_number integer not null
 );
-comment on table automatch.imported_photos is 'Which row of which run a photo came from last; never its file name.';
+comment on table automatch.imported_photos is 'The last run and row that a photo came from; not its file name.';
 create index imported_photos_run_idx on automatch.imported_photos (import_id, row_number);
 create table automatch.import_erasures (
     email_sha256 text primary key,
     erased_at timestamptz not null default automatch.now()
 );
-comment on table automatch.import_erasures is 'Imported people who erased their account: the next run leaves them out.';
+comment on table automatch.import_erasures is 'Imported people who erased their account, and are not imported again.';
 
 create function automatch.imported_person_erased()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -6362,21 +6157,18 @@ for each row execute function automatch.imported_person_erased();
 
 create function automatch.find_account(p_email text)
 returns uuid
-language plpgsql
-stable
-security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
 end
 $$;
-comment on function automatch.find_account(text) is 'Whose account this address is; null when nobody''s.';
+comment on function automatch.find_account(text) is 'The account with this address, or null.';
 
 create function automatch.import_account(p_email text)
 returns uuid
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6397,7 +6189,7 @@ begin
                 'input_invalid', 'Make the account in Supabase first; an import fills it in while it is unused.'
             );
         end if;
-        -- No password has this hash.
+        -- No password has the hash '!'.
         v_id := auth.create_user(p_email, '!', '{}');
     elsif exists (select from public.biometric_consents as c where c.profile_id = v_id)
         or exists (
@@ -6414,12 +6206,11 @@ begin
 end
 $$;
 comment on function automatch.import_account(text) is
-    'The account that imports may fill in: their own, an unused one, or a new one.';
+    'The account that an import may fill in: an imported, an unused or a new one.';
 
 create function public.find_imported_photo(p_import_id uuid, p_row integer, p_email text, p_image_sha256 text)
 returns boolean
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6435,7 +6226,7 @@ begin
     insert into automatch.imported_photos (face_id, import_id, row_number)
     values (v_face.id, p_import_id, p_row)
     on conflict (face_id) do update set import_id = excluded.import_id, row_number = excluded.row_number;
-    -- The job of a photo that was refused long ago has been cleaned up: look again for it.
+    -- The failed job of the photo has been cleaned up: analyze it again.
     if v_face.embedding is null
         and not exists (select from public.match_jobs as j where j.face_id = v_face.id)
     then
@@ -6445,7 +6236,7 @@ begin
 end
 $$;
 comment on function public.find_imported_photo(uuid, integer, text, text) is
-    'Whether an earlier run has this photo of this person; if so, it counts as one of this run too.';
+    'Whether an earlier run imported this photo of this person; if so, this run counts it too.';
 
 create function public.import_photo(
     p_import_id uuid, p_row integer, p_email text, p_name text, p_school text, p_gender text,
@@ -6453,8 +6244,7 @@ create function public.import_photo(
     p_face_id uuid, p_image_path text, p_image_sha256 text
 )
 returns boolean
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6474,7 +6264,7 @@ begin
             'consent_required', 'Tell when this person consented (consent_at) and where the proof lies (consent_evidence).'
         );
     end if;
-    -- Rows of one person one after the other.
+    -- Rows of one person are imported one after the other.
     perform pg_advisory_xact_lock(hashtextextended('automatch import ' || lower(p_email), 0));
     v_id := automatch.import_account(p_email);
     if exists (select from public.profiles as p where p.id = v_id and p.school is null) then
@@ -6500,7 +6290,7 @@ begin
         insert into public.biometric_consents (profile_id, action, text_version, text_sha256, source, given_at, evidence)
         values (v_id, 'granted', v_text.version, v_text.sha256, 'import', p_consent_at, btrim(p_consent_evidence));
     end if;
-    -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
+    -- Any other path could be somebody else's photo, which would be shown and erased as one's own.
     if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
         perform automatch.raise_error('input_invalid', 'A photo lies where the id of its face says.');
     end if;
@@ -6514,20 +6304,18 @@ begin
     end if;
     insert into automatch.imported_photos (face_id, import_id, row_number)
     values (v_face_id, p_import_id, p_row);
-    -- Nobody waits for it: every upload goes ahead.
+    -- Priority 3: uploads go first.
     perform public.enqueue_match_job(v_face_id, 3::smallint);
     return true;
 end
 $$;
 comment on function public.import_photo(
     uuid, integer, text, text, text, text, date, text, timestamptz, text, uuid, text, text
-) is 'Enrol a person with a photo; the same row again changes nothing. False when the photo was there.';
+) is 'Import a person with a photo; the same row again changes nothing. False when the photo was there.';
 
 create function public.count_import_jobs(p_import_id uuid)
 returns table (photos bigint, open_jobs bigint)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select count(*), count(j.id)
@@ -6535,13 +6323,11 @@ as $$
     left join public.match_jobs as j on j.face_id = i.face_id and j.status in ('pending', 'processing')
     where i.import_id = p_import_id
 $$;
-comment on function public.count_import_jobs(uuid) is 'Photos of a run, and how many of them are still to be looked at.';
+comment on function public.count_import_jobs(uuid) is 'The photos of a run, and how many of their jobs are open.';
 
 create function public.list_import_failures(p_import_id uuid, p_after_row integer, p_limit integer)
 returns table (row_number integer, code text, message text)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select i.row_number, j.error_code, j.error_message
@@ -6558,12 +6344,11 @@ as $$
     limit p_limit
 $$;
 comment on function public.list_import_failures(uuid, integer, integer) is
-    'Rows whose photo could not be used, in their order; asked for page by page.';
+    'A page of the rows whose photo could not be used, in order.';
 
 create function public.finish_import(p_import_id uuid, p_actor text default null)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -6576,38 +6361,35 @@ begin
     );
 end
 $$;
-comment on function public.finish_import(uuid, text) is 'Put a run into the audit log.';
+comment on function public.finish_import(uuid, text) is 'Write a run to the audit log.';
 
 -- 62_match_generator.sql
 
--- The schedule of the deployment guide: a cron job that calls POST /functions/v1/match-generator
--- over HTTP, and the key with which it does. The key can start matching and nothing else. It lies in
--- the Vault, where only the owner reads it; here is what the server knows it by.
+-- The schedule of the deployment guide: a cron job calls POST /functions/v1/match-generator over HTTP.
+-- Its key can start matching and nothing else. The key is in the Vault, where only the owner can read it;
+-- the server knows its hash.
 create table automatch.trigger_key (
     only_row boolean primary key default true,
     sha256 bytea not null,
     made_at timestamptz not null default automatch.now(),
     constraint there_is_one_key check (only_row)
 );
-comment on table automatch.trigger_key is 'The key of the schedule, by its hash. Its row says too that the schedule was made once.';
+comment on table automatch.trigger_key is 'The hash of the key. Its row also says that the schedule has been made.';
 
 create function public.is_trigger_key(p_sha256 bytea)
 returns boolean
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$ select exists (select from automatch.trigger_key as k where k.sha256 = p_sha256) $$;
-comment on function public.is_trigger_key(bytea) is 'Whether this is the hash of the key that may start matching.';
+comment on function public.is_trigger_key(bytea) is 'Whether this is the hash of the key.';
 
 create function automatch.rotate_trigger_key()
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Two random UUIDs: 244 bits of the server's strong generator, without an extension.
+    -- Two random UUIDs: 244 strong random bits, without an extension.
     v_key text := 'amt_' || encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'hex');
     v_id uuid;
 begin
@@ -6625,12 +6407,11 @@ begin
 end
 $$;
 comment on function automatch.rotate_trigger_key() is
-    'Make a new key; the schedule reads it from the Vault at its next run, and the old one is worth nothing. For the owner.';
+    'Make a new key, which the schedule reads from the Vault at its next run. For the owner.';
 
 create function automatch.match_generator_command(p_url text)
 returns text
-language sql
-immutable
+language sql immutable
 set search_path = pg_catalog, pg_temp
 as $function$
     select format($command$select net.http_post(
@@ -6646,12 +6427,11 @@ as $function$
 ) as request_id$command$, p_url)
 $function$;
 comment on function automatch.match_generator_command(text) is
-    'The command of the job process-match-jobs, for the address of POST /functions/v1/match-generator.';
+    'The command of the cron job process-match-jobs, for the URL of the match generator.';
 
 create function automatch.ensure_match_schedule(p_url text)
 returns text
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6661,7 +6441,7 @@ begin
         return 'unavailable';
     end if;
     -- Two servers that start at once make one schedule.
-    perform pg_advisory_xact_lock(automatch.doorbell() + 3);
+    perform pg_advisory_xact_lock(automatch.lock_key('schedule'));
     if not exists (select from automatch.trigger_key) then
         perform automatch.rotate_trigger_key();
         if not exists (select from cron.job as j where j.jobname = 'process-match-jobs') then
@@ -6677,7 +6457,7 @@ begin
         from cron.job as j
         where j.jobname = 'process-match-jobs' and j.username = current_user
     loop
-        -- A command that somebody else wrote is theirs.
+        -- A command that an operator wrote is not changed.
         if v_job.url <> p_url and v_job.command = automatch.match_generator_command(v_job.url) then
             perform cron.schedule('process-match-jobs', v_job.schedule, automatch.match_generator_command(p_url));
             return 'moved';
@@ -6687,15 +6467,12 @@ begin
 end
 $$;
 comment on function automatch.ensure_match_schedule(text) is
-    'Make the two jobs of the guide, once: whoever unschedules them keeps them unscheduled. Later only the address of our '
-    'own command follows the server. made, moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
+    'Make the two cron jobs of the guide, once; later only update the URL of our own command. Returns made, '
+    'moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
 
--- What POST /functions/v1/match-generator asks the queue. It changes nothing: workers do the work.
 create function public.list_due_match_jobs(p_limit integer)
 returns setof uuid
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
@@ -6714,7 +6491,7 @@ as $$
     )
     union all
     (
-        -- Of workers that are gone, before anybody has taken them back.
+        -- Jobs of lost workers, before the sweep.
         select j.id from public.match_jobs as j
         where j.status = 'processing' and j.lease_expires_at < (select automatch.now())
         limit p_limit
@@ -6722,18 +6499,16 @@ as $$
     limit p_limit
 $$;
 comment on function public.list_due_match_jobs(integer) is
-    'Jobs that wait for a worker, in their order. Those of a paused queue too; those of a paused school not.';
+    'Jobs that wait for a worker, in order; also those of a paused queue, but not those of a paused school.';
 
 create function public.get_match_job_progress(p_job_ids uuid[])
 returns table (open integer, matches integer, paused boolean, worker_is_alive boolean)
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
     select
-        -- What was erased with its photo, or put off after a failure, is nothing to wait for.
+        -- Without jobs that were erased with their photo, or scheduled for a retry.
         count(*) filter (
             where j.status = 'processing'
                or j.status = 'pending' and (not j.scheduled or j.run_at <= (select automatch.now()))
@@ -6748,109 +6523,104 @@ as $$
     where j.id = any (p_job_ids)
 $$;
 comment on function public.get_match_job_progress(uuid[]) is
-    'How many of these jobs have not ended, the matches that the others found, whether the queue is paused, and whether '
-    'some worker holds a job under a live lease.';
+    'How many of these jobs are open, how many matches the others found, whether the queue is paused, and '
+    'whether a worker holds a valid lease.';
 
 -- 63_smoke_test.sql
 
--- Two people who do not exist, with whom `automatch verify` tries the whole way on a live installation.
--- They have a school of their own, which nobody else can be in or is shown, and are erased again.
-create table automatch.trials (
+-- `automatch verify` tries a live installation with two simulated people. They have a school of their own,
+-- which nobody else can join or is shown, and are erased afterwards.
+create table automatch.smoke_test_runs (
     id uuid primary key default gen_random_uuid(),
     school text not null unique,
     people uuid[] not null,
     started_at timestamptz not null default automatch.now()
 );
-comment on table automatch.trials is 'Trials that go on, or were cut off; the next one erases what is left of those.';
+comment on table automatch.smoke_test_runs is 'Smoke tests in progress or interrupted; the next one erases the people of interrupted ones.';
 
-create function automatch.keep_trials_apart()
+create function automatch.isolate_smoke_tests()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (
-        select from automatch.trials as t
+        select from automatch.smoke_test_runs as t
         where (new.id = any (t.people)) <> (lower(t.school) = lower(coalesce(new.school, '')))
     ) then
-        perform automatch.raise_error('input_invalid', 'This is no school that one can be in.');
+        perform automatch.raise_error('input_invalid', 'This school cannot be chosen.');
     end if;
     return new;
 end
 $$;
-comment on function automatch.keep_trials_apart() is
-    'The people of a trial and its school belong together: nobody else comes in, and they do not go out.';
+comment on function automatch.isolate_smoke_tests() is
+    'Nobody else may join the school of a smoke test, and its people may not leave it.';
 
-create trigger profiles_keep_trials_apart
+create trigger profiles_isolate_smoke_tests
 before insert or update of school on public.profiles
-for each row execute function automatch.keep_trials_apart();
+for each row execute function automatch.isolate_smoke_tests();
 
-create function public.end_trials(p_trial_id uuid default null, p_actor text default null)
+create function public.end_smoke_tests(p_run_id uuid default null, p_actor text default null)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_trial automatch.trials;
+    v_run automatch.smoke_test_runs;
     v_count integer;
     v_total integer := 0;
 begin
-    for v_trial in
-        select t.* from automatch.trials as t
-        where t.id = p_trial_id
-           -- One that was cut off; a trial takes two minutes at most.
-           or p_trial_id is null and t.started_at < automatch.now() - interval '15 minutes'
+    for v_run in
+        select t.* from automatch.smoke_test_runs as t
+        where t.id = p_run_id
+           -- Interrupted: a smoke test takes two minutes at most.
+           or p_run_id is null and t.started_at < automatch.now() - interval '15 minutes'
         order by t.id
         for update skip locked
     loop
-        perform from public.profiles as p where p.id = any (v_trial.people) order by p.id for update;
-        delete from public.profiles as p where p.id = any (v_trial.people) and p.simulated;
+        perform from public.profiles as p where p.id = any (v_run.people) order by p.id for update;
+        delete from public.profiles as p where p.id = any (v_run.people) and p.simulated;
         get diagnostics v_count = row_count;
         v_total := v_total + v_count;
-        delete from automatch.trials as t where t.id = v_trial.id;
-        perform automatch.audit(p_actor, 'end_trial', jsonb_build_object('trial', v_trial.id, 'people', v_count));
+        delete from automatch.smoke_test_runs as t where t.id = v_run.id;
+        perform automatch.audit(p_actor, 'end_smoke_test', jsonb_build_object('run', v_run.id, 'people', v_count));
     end loop;
     return v_total;
 end
 $$;
-comment on function public.end_trials(uuid, text) is
-    'Erase the people of a trial with all that is theirs; without an id, those of trials that were cut off '
-    'more than 15 minutes ago. How many people.';
+comment on function public.end_smoke_tests(uuid, text) is
+    'Erase the people of a smoke test; without an id, those of runs that began more than 15 minutes ago. How '
+    'many people.';
 
-create function public.start_trial(p_actor text default null)
-returns table (trial_id uuid, school text, her_id uuid, his_id uuid)
-language plpgsql
-volatile
-security definer
+create function public.start_smoke_test(p_actor text default null)
+returns table (id uuid, school text, her_id uuid, his_id uuid)
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform public.end_trials(null, p_actor);
-    trial_id := gen_random_uuid();
-    -- Random: not to be guessed, and no name that a school has.
-    school := 'Trial of Auto-Match ' || gen_random_uuid();
+    perform public.end_smoke_tests(null, p_actor);
+    id := gen_random_uuid();
+    -- Random, so that it cannot be guessed.
+    school := 'Auto-Match smoke test ' || gen_random_uuid();
     her_id := gen_random_uuid();
     his_id := gen_random_uuid();
-    insert into automatch.trials (id, school, people) values (trial_id, start_trial.school, array[her_id, his_id]);
+    insert into automatch.smoke_test_runs (id, school, people) values (start_smoke_test.id, start_smoke_test.school, array[her_id, his_id]);
     insert into public.profiles (id, name, school, gender, birth_date, simulated)
     values
-        (her_id, 'Trial woman', start_trial.school, 'female', date '2000-02-29', true),
-        (his_id, 'Trial man', start_trial.school, 'male', date '2000-02-29', true);
-    -- Drawn from one face, they look like two accounts of one person: that is decided before anybody
-    -- is told, and before match_settings keeps them apart.
+        (her_id, 'Smoke test woman', start_smoke_test.school, 'female', date '2000-02-29', true),
+        (his_id, 'Smoke test man', start_smoke_test.school, 'male', date '2000-02-29', true);
+    -- Their portraits are drawn from one face: dismissed in advance, because match_settings may exclude
+    -- accounts that look like the same person.
     insert into automatch.suspected_duplicates (profile_a_id, profile_b_id, u, model, state, decided_at, decided_by)
-    select least(her_id, his_id), greatest(her_id, his_id), 0, m.id, 'dismissed', automatch.now(), 'start_trial'
+    select least(her_id, his_id), greatest(her_id, his_id), 0, m.id, 'dismissed', automatch.now(), 'start_smoke_test'
     from public.embedding_models as m
     where m.active;
-    perform automatch.audit(p_actor, 'start_trial', jsonb_build_object('trial', trial_id));
+    perform automatch.audit(p_actor, 'start_smoke_test', jsonb_build_object('run', id));
     return next;
 end
 $$;
-comment on function public.start_trial(text) is
-    'Make a woman and a man who do not exist, without an account, in a school of their own. They have not consented yet.';
+comment on function public.start_smoke_test(text) is
+    'Create a simulated woman and man without accounts or consent, in a school of their own.';
 
 -- 90_security.sql
 
@@ -6905,13 +6675,13 @@ from (values
     '),
     ('function', 'execute', 'automatch_api service_role', '
         public.cancel_match_jobs public.count_import_jobs public.count_waiting_match_jobs
-        public.decide_suspected_duplicate public.end_trials public.find_imported_photo public.finish_import
+        public.decide_suspected_duplicate public.end_smoke_tests public.find_imported_photo public.finish_import
         public.get_match_job_stats public.get_match_queue public.get_match_same_person
         public.get_match_threshold public.import_photo public.list_audit_log public.list_import_failures
         public.list_match_jobs public.list_suspected_duplicates public.pause_match_jobs
         public.preview_match_thresholds public.prioritize_match_jobs public.requeue_match_job
         public.resume_match_jobs public.retry_failed_match_jobs public.set_match_concurrency
-        public.set_match_same_person public.set_match_threshold public.start_trial
+        public.set_match_same_person public.set_match_threshold public.start_smoke_test
     '),
     ('function', 'execute', 'automatch_worker service_role', '
         public.active_embedding_model public.recheck_duplicates public.get_chosen_face
@@ -6946,7 +6716,7 @@ from (values
         automatch.feed_entries automatch.feed_counters automatch.group_indexes automatch.import_erasures
         automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures
         automatch.queue_settings automatch.reruns automatch.duplicate_checks automatch.search_audits
-        automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.trials
+        automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.smoke_test_runs
         public.embedding_models public.face_index public.faces public.match_dismissals public.match_jobs
         public.match_settings public.matches public.profile_blocks public.profiles
     '),

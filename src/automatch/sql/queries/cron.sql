@@ -1,6 +1,6 @@
 -- name: lead
 -- One runner works at a time; the lock ends with its session.
-select pg_try_advisory_lock(automatch.doorbell() + 4)
+select pg_try_advisory_lock(automatch.lock_key('cron'))
 
 -- name: stand_ins
 -- Which extensions are stood in for, and as whom jobs can be run.

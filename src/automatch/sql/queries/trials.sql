@@ -1,6 +1,6 @@
 -- name: start
-select trial_id as id, school, her_id, his_id from public.start_trial(%(actor)s)
+select id, school, her_id, his_id from public.start_smoke_test(%(actor)s)
 
 -- name: end
 -- Of one trial; how many people were erased.
-select public.end_trials(%(trial)s, %(actor)s)
+select public.end_smoke_tests(%(trial)s, %(actor)s)

@@ -5,11 +5,10 @@ set check_function_bodies = off;
 -- `vector` may have been installed in either.
 set search_path = public, extensions;
 
--- A Supabase project has the first three; elsewhere they are made here. The two
--- logins are the only ones that Auto-Match connects with in its daily work:
--- neither owns anything, and neither inherits what it may become.
--- Every function names its search_path with pg_temp last. Left out, pg_temp comes
--- first: a login's own temporary type `uuid` would then run its checks as the owner.
+-- A Supabase project has the first three roles. The server connects with the two logins alone: they own
+-- nothing and inherit nothing from the roles that they may become.
+-- Every function pins its search_path with pg_temp last. Left out, pg_temp comes first, and a login's
+-- temporary type `uuid` would run code of its own with the owner's rights.
 do $$
 declare
     v_role text;
@@ -30,7 +29,7 @@ $$;
 grant anon, authenticated to automatch_api;
 grant service_role to automatch_worker;
 
--- A query that runs this long is lost, and holds others up.
+-- A query that runs longer blocks others and has no reader any more.
 alter role automatch_api set statement_timeout = '15s';
 alter role automatch_api set lock_timeout = '5s';
 alter role automatch_api set idle_in_transaction_session_timeout = '15s';

@@ -1,4 +1,5 @@
--- People.
+-- Profiles: one row a person.
+
 create table public.profiles (
     id uuid primary key default gen_random_uuid(),
     email text,
@@ -15,15 +16,15 @@ create table public.profiles (
     constraint profile_type_is_known check (profile_type in ('user', 'celebrity')),
     constraint school_is_trimmed check (school = btrim(school) and school <> '' and length(school) <= 120),
     constraint name_is_trimmed check (name = btrim(name) and name <> '' and length(name) <= 80),
-    -- What the search copy of a face refers to, so that it can never be stale.
+    -- The foreign key of face_index, which keeps school and gender there up to date.
     constraint profiles_search_key unique (id, school, gender)
 );
 comment on table public.profiles is 'One row a person; id is the id of auth.users where the person signs in.';
 comment on column public.profiles.discoverable is 'Whether searches of others may find this person.';
 comment on column public.profiles.simulated is 'Made by `automatch demo`; `automatch demo --remove` deletes it.';
--- The guide's count of potential matches, and every list of a school's people.
+-- For the guide's count of potential matches, and for lists of a school's people.
 create index idx_profiles_school_gender on public.profiles (school, gender) where profile_type = 'user';
--- Finds the spelling of a school that is there already.
+-- For the existing spelling of a school.
 create index profiles_school_spelling_idx on public.profiles (lower(school));
 
 create function automatch.check_profile()
@@ -49,16 +50,15 @@ for each row execute function automatch.check_profile();
 
 create function public.save_profile(p_name text, p_school text, p_gender text, p_birth_date date)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Some keyboards send a letter and its accent as two characters, others as one.
     v_school text := pg_catalog.btrim(pg_catalog.regexp_replace(normalize(p_school, nfc), '\s+', ' ', 'g'));
 begin
-    -- "uit" and "UIT" are one school: the spelling that most people use holds. One
-    -- at a time, or the first two people of a school could split it for good.
+    -- "uit" and "UIT" are one school, spelled as most people spell it. One transaction at a time:
+    -- otherwise the first two people of a school could make two of it.
     perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(pg_catalog.lower(v_school), 0));
     select coalesce((
         select p.school
@@ -78,35 +78,30 @@ end
 $$;
 comment on function public.save_profile(text, text, text, date) is 'Save the caller''s own profile.';
 
--- As it was, but for the schools of trials, which nobody should choose.
 create function public.list_schools()
 returns table (school text)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select p.school
     from public.profiles as p
     where p.school is not null and p.profile_type = 'user'
-      and not exists (select from automatch.trials as t where t.school = p.school)
+      and not exists (select from automatch.smoke_test_runs as t where t.school = p.school)
     group by p.school
     order by count(*) desc, p.school
     limit 100
 $$;
-comment on function public.list_schools() is 'The schools that most people name, to choose a spelling from.';
+comment on function public.list_schools() is 'The most frequent schools, to choose from, without those of smoke tests.';
 
 create function automatch.resolve_school(p_school text)
 returns text
-language plpgsql
-stable
-security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
 begin
-    -- As save_profile() spells it; a school that everybody has left can still be let go on.
+    -- A paused school can be resumed after everybody has left it.
     select s.school into v_school
     from (
         select p.school, count(*) as people from public.profiles as p
@@ -118,20 +113,16 @@ begin
     order by s.people desc, s.school
     limit 1;
     if v_school is null then
-        -- A misspelt name would pause nothing, and look as if it had.
         perform automatch.raise_error('input_invalid', 'No profile names this school; check its spelling.');
     end if;
     return v_school;
 end
 $$;
 
--- A person's own switch: whether searches of others may find them. What follows is in the triggers of
--- profiles: the search copy, both feeds, and another search when they come back.
+-- The triggers of profiles update face_index and both feeds, and search again when somebody comes back.
 create function public.set_discoverable(p_discoverable boolean)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -147,5 +138,5 @@ begin
 end
 $$;
 comment on function public.set_discoverable(boolean) is
-    'Whether searches of others may find the caller. Off, they leave the feeds of others at once and keep '
-    'their photos and their own feed; on, they come back and are searched for again.';
+    'Set whether searches of others may find the caller. If not, they leave the feeds of others at once and '
+    'keep their photos and their own feed.';

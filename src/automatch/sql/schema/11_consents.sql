@@ -1,10 +1,9 @@
--- People's consent to having their face compared.
+-- Consent to face matching: the texts, and who agreed to which.
 
 -- convert_to() is not marked immutable because an encoding can be redefined; UTF8 is not.
 create function automatch.text_sha256(p_text text)
 returns text
-language sql
-immutable
+language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select encode(sha256(convert_to(p_text, 'UTF8')), 'hex') $$;
 
@@ -25,7 +24,6 @@ insert into public.consent_texts (version, body) values (
     'time in my profile; my photos, templates and matches are then deleted.'
 );
 
--- Consent is given by people, not by files: a row of an import tells when and how it was given.
 create table public.biometric_consents (
     id bigint generated always as identity primary key,
     profile_id uuid not null references public.profiles (id) on delete cascade,
@@ -42,21 +40,20 @@ create table public.biometric_consents (
         source = 'person' or (given_at is not null and evidence is not null and btrim(evidence) <> '')
     )
 );
-comment on table public.biometric_consents is 'Insert-only ledger; the newest row of a person holds.';
+comment on table public.biometric_consents is 'Insert-only; the newest row of a person holds.';
 comment on column public.biometric_consents.source is
-    'person: given here by themselves; import: given elsewhere, as evidence says.';
-comment on column public.biometric_consents.given_at is 'When it was given, where that was elsewhere.';
-comment on column public.biometric_consents.evidence is 'Where the proof of it lies, as the operator wrote.';
+    'person: given here; import: given elsewhere, see given_at and evidence.';
+comment on column public.biometric_consents.given_at is 'When it was given elsewhere.';
+comment on column public.biometric_consents.evidence is 'Where the operator keeps the proof.';
 create index biometric_consents_profile_idx on public.biometric_consents (profile_id, id desc);
 
 create function automatch.forbid_consent_changes()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Erasing a person takes their consents along: by then the profile is gone.
+    -- When a person is erased, the profile is deleted first.
     if tg_op = 'DELETE' and not exists (select from public.profiles where id = old.profile_id) then
         return old;
     end if;
@@ -76,14 +73,13 @@ for each statement execute function automatch.forbid_consent_changes();
 
 create function automatch.lock_consent()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Against an upload that has just found the consent it needs: see require_consent().
+    -- Waits for uploads that have just checked the consent: see require_consent().
     perform from public.profiles where id = new.profile_id for update;
-    -- The newest row holds: of two that come at once, the one that was let in last.
+    -- Drawn behind the lock, so that ids grow in the order of the commits.
     new.id := nextval('public.biometric_consents_id_seq');
     return new;
 end
@@ -95,9 +91,7 @@ for each row execute function automatch.lock_consent();
 
 create function automatch.has_consent(p_profile_id uuid)
 returns boolean
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
@@ -111,17 +105,15 @@ $$;
 
 create function automatch.require_consent()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- faces and match_jobs name the person differently; the guide's names stay.
+    -- faces has profile_id, match_jobs has user_id: both names are the guide's.
     v_profile_id uuid := coalesce(to_jsonb(new) ->> 'profile_id', to_jsonb(new) ->> 'user_id')::uuid;
 begin
-    -- A withdrawal waits here until this upload is committed, and then deletes it;
-    -- without the lock, neither would see the other.
-    -- `share` waits for changes of discoverable too, which the search copy depends on.
+    -- A withdrawal waits for this lock until the upload is committed, and then deletes it. `share` also
+    -- waits for changes of discoverable, on which face_index depends.
     perform from public.profiles where id = v_profile_id for share;
     if not automatch.has_consent(v_profile_id) then
         perform automatch.raise_error(
@@ -132,18 +124,17 @@ begin
     return new;
 end
 $$;
-comment on function automatch.require_consent() is 'No live consent, no face and no job, whoever asks.';
+comment on function automatch.require_consent() is 'Nobody gets a face or a job without consent, whoever inserts it.';
 
 create function public.record_consent(p_granted boolean, p_version text default null)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_current public.consent_texts;
 begin
-    -- One consent at a time a person, so that the last one asked for is the last one kept.
+    -- One at a time for each person, so that the last request is the last row.
     perform from public.profiles where id = automatch.uid() for update;
     if not found then
         perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');

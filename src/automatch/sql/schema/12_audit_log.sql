@@ -1,4 +1,5 @@
--- What operators did.
+-- The log of what operators did.
+
 create table automatch.audit_log (
     id bigint generated always as identity primary key,
     recorded_at timestamptz not null default automatch.now(),
@@ -6,26 +7,22 @@ create table automatch.audit_log (
     action text not null,
     details jsonb not null default '{}'
 );
-comment on table automatch.audit_log is 'Insert-only: what operators did, and who they said they were.';
+comment on table automatch.audit_log is 'Insert-only. actor is the name that the operator gave.';
 create index audit_log_recorded_idx on automatch.audit_log (recorded_at desc, id desc);
 
 create function automatch.audit(p_actor text, p_action text, p_details jsonb)
 returns void
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
     insert into automatch.audit_log (actor, action, details)
-    -- session_user: the login, whatever it has become and whoever owns this function.
+    -- session_user is the login; current_user is the owner of this function.
     values (left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200), p_action, jsonb_strip_nulls(p_details))
 $$;
 
 create function public.list_audit_log(p_limit integer default 50)
 returns table (id bigint, recorded_at timestamptz, actor text, action text, details jsonb)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select a.id, a.recorded_at, a.actor, a.action, a.details

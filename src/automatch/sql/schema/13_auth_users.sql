@@ -1,10 +1,8 @@
--- Profiles follow the accounts of auth.users.
+-- Every account of auth.users has a profile, and is erased with it.
 
--- Who can sign in has a profile; who is deleted there is erased here.
 create function automatch.user_created()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -15,8 +13,7 @@ $$;
 
 create function automatch.user_deleted()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -46,15 +43,13 @@ begin
 end
 $$;
 comment on function automatch.link_auth_users() is
-    'Tie profiles to auth.users, where that table exists (Supabase, or our own stand-in for it).';
+    'Create the triggers on auth.users, where that table exists: on Supabase, or in sql/compat.';
 
 select automatch.link_auth_users();
 
--- Erasing an account, whoever signs people in: Supabase Auth or the stand-in for it.
 create function public.erase_account()
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -69,9 +64,9 @@ begin
     if pg_catalog.to_regclass('auth.users') is not null then
         delete from auth.users where id = v_id;
     end if;
-    -- Gone by the trigger on auth.users, where there is that table.
+    -- The trigger on auth.users has done this where that table exists.
     delete from public.profiles where id = v_id;
 end
 $$;
 comment on function public.erase_account() is
-    'Erase the caller, while their session lives: the account, and all that is theirs.';
+    'Erase the caller''s account with everything that belongs to it, if their session is still valid.';

@@ -65,14 +65,6 @@ $$;
 -- A match that is written reads the scale and holds this lock shared until it is committed; a
 -- change of the scale waits for it. So no match with the old scale appears after the change, where
 -- nobody would look for it any more. In memory, unlike a lock on the row: matches are many.
-create function automatch.scale_lock()
-returns bigint
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$ select pg_catalog.hashtextextended('automatch.similarity_scale', 0) $$;
-comment on function automatch.scale_lock() is 'Key of the advisory lock between matches and changes of the scale.';
-
 create function automatch.model_scaled()
 returns trigger
 language plpgsql
@@ -80,7 +72,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pg_advisory_xact_lock(automatch.scale_lock());
+    perform pg_advisory_xact_lock(automatch.lock_key('scales'));
     if tg_op = 'UPDATE' and new.scale_version is distinct from old.scale_version then
         select s.midpoint, s.width into new.midpoint, new.width
         from automatch.similarity_scales as s

@@ -914,7 +914,7 @@ begin
     perform automatch.lock_feeds(array(
         select unnest(array[x.profile_a_id, x.profile_b_id]) from public.matches as x where x.id = any (v_ids)
     ));
-    perform pg_advisory_xact_lock_shared(automatch.scale_lock());
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('scales'));
     with old as materialized (
         select x.id, x.similarity, greatest(least(-(a.embedding <#> b.embedding), 1), -1) as cosine
         from public.matches as x

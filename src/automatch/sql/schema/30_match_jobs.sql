@@ -1,4 +1,5 @@
--- The queue: one row is the promise that a 202 makes. docs/job-lifecycle.md draws its states.
+-- The queue: an upload is answered with 202 once its row is committed. docs/job-lifecycle.md draws the states.
+
 create table public.match_jobs (
     id uuid primary key default gen_random_uuid(),
     face_id uuid not null references public.faces (id) on delete cascade,
@@ -12,10 +13,9 @@ create table public.match_jobs (
     run_at timestamptz not null default automatch.now(),
     started_at timestamptz,
     completed_at timestamptz,
-    -- Order of work; not the primary key, so that the planner has no reason to walk that.
     position bigint,
     school text not null,
-    -- The fence: grows at every claim and takeover, never shrinks. Attempts may shrink.
+    -- The fence: grows with every claim and every lost lease. Unlike attempts it never shrinks.
     lease_token bigint not null default 0,
     lease_expires_at timestamptz,
     worker_id uuid,
@@ -53,9 +53,8 @@ create table public.match_jobs (
         face_boxes is null or automatch.are_face_boxes(face_boxes)
     )
 )
--- Every job is written three times and deleted once. Vacuum follows closely and at full speed:
--- what it leaves behind is what the next claim has to step over. Free space in the pages keeps
--- lease renewals out of the indexes.
+-- A job is updated three times and deleted once, and a claim has to step over the dead rows: so vacuum
+-- runs early and at full speed. Free space in the pages lets a lease be renewed without touching an index.
 with (
     fillfactor = 85,
     autovacuum_vacuum_scale_factor = 0,
@@ -68,46 +67,47 @@ with (
 comment on table public.match_jobs is
     'pending -> processing -> completed | failed; a retry or a lost lease goes back to pending.';
 comment on column public.match_jobs.created_at is
-    'The upload, or the answer of a person who was asked which face is theirs.';
+    'When the photo was uploaded, or when the person chose their face on it.';
 comment on column public.match_jobs.run_at is 'Not before this time; pushed out by a retry.';
 comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';
 comment on column public.match_jobs.timings is
-    'Seconds since created_at at which the job was claimed, seen, searched and written.';
+    'Seconds from created_at to each step: claimed, seen, searched, written.';
 comment on column public.match_jobs.position is
-    'Its turn: workers claim the lowest first. Null until a scheduled job comes due.';
+    'Workers claim the lowest first. Null until a scheduled job is due.';
 comment on column public.match_jobs.priority is
     '1: a person''s first photo; 2: any other; 3: work that nobody waits for.';
 comment on column public.match_jobs.first_of_user is
-    'Whether it was the only job of its person and priority that waited; these make up a school''s line.';
+    'Whether no other job of its person and priority waited when it got its position: these count as the '
+    'people of a school, see next_position().';
 comment on column public.match_jobs.scheduled is
-    'Waits for run_at and not for its turn: a retry, or a job of a paused school (run_at = infinity).';
+    'Waits for run_at instead of a position: a retry, or a job of a paused school (run_at = infinity).';
 comment on column public.match_jobs.isolated is
-    'A worker was lost with it: claimed alone from now on, so that it takes nobody along.';
+    'Its worker was lost: it is claimed in a batch of its own from then on, in case it is the cause.';
 comment on column public.match_jobs.threshold is
-    'Similarity for this run, when an operator asked for another one than that of match_settings.';
+    'The threshold of this search, where an operator set another one than that of match_settings.';
 comment on column public.match_jobs.face_boxes is
-    'While the job asks which face is its owner''s: left, top, width and height of each, in shares of the '
-    'upright photo''s sides, the largest first. choose_face() takes an index into it, from 0.';
--- What a claim reads, in order, from where the last one stopped.
+    'Set while the person has to say which face is theirs: left, top, width and height of each face as '
+    'fractions of the upright photo, largest first. choose_face() takes an index into it.';
+-- For the claim.
 create index match_jobs_position_idx on public.match_jobs (position) where status = 'pending' and not scheduled;
--- What comes due next.
+-- For scheduled jobs that are due.
 create index match_jobs_scheduled_idx on public.match_jobs (run_at) where status = 'pending' and scheduled;
--- Where the line of a school and that of a person end: see next_position().
+-- For next_position(): the last position of a school, and of a person.
 create index match_jobs_school_position_idx on public.match_jobs (school, priority, position)
     where status = 'pending' and not scheduled and first_of_user;
 create index match_jobs_user_position_idx on public.match_jobs (user_id, priority, position)
     where status = 'pending' and not scheduled;
--- What the sweep reads. Not lease_expires_at: every renewal would have to write it.
+-- For the sweep. Not on lease_expires_at, which every renewal would have to write.
 create index match_jobs_processing_idx on public.match_jobs (id) where status = 'processing';
--- Of a photo, only one job is open, so that one which is given back always finds its place free.
+-- One open job a photo, so that a job can always go back to pending.
 create unique index match_jobs_one_open_per_face on public.match_jobs (face_id)
     where status in ('pending', 'processing');
--- The last jobs of one photo or one person.
+-- For the newest jobs of a photo or a person.
 create index match_jobs_face_idx on public.match_jobs (face_id, created_at desc);
 create index match_jobs_user_idx on public.match_jobs (user_id, created_at desc);
--- Old jobs lie together: what the cleanup reads, at next to no cost for those that write.
+-- For the cleanup: old jobs lie together, and a BRIN index costs an insert next to nothing.
 create index match_jobs_created_idx on public.match_jobs using brin (created_at) with (pages_per_range = 32);
--- The questions that nobody answered.
+-- For photos whose owner never chose a face.
 create index match_jobs_face_boxes_idx on public.match_jobs (completed_at) where face_boxes is not null;
 create trigger match_jobs_require_consent
 before insert on public.match_jobs
@@ -121,10 +121,10 @@ create table automatch.queue_settings (
     constraint concurrency_is_positive check (concurrency > 0)
 );
 comment on column automatch.queue_settings.concurrency is
-    'Jobs that one worker may hold at once; null: as many as its own settings say.';
+    'The most jobs that a worker may hold at once; null: as its own settings say.';
 insert into automatch.queue_settings default values;
 create table automatch.paused_schools (
     school text primary key,
     paused_at timestamptz not null default automatch.now()
 );
-comment on table automatch.paused_schools is 'Schools whose jobs wait until an operator lets them go on.';
+comment on table automatch.paused_schools is 'Schools whose jobs wait until an operator resumes them.';

@@ -1,30 +1,27 @@
--- Whose turn it is: every waiting job has a position on one line that all workers take from.
+-- Enqueuing, and the fair order of jobs.
 --
--- Fairness is decided when a job is queued, so that a claim is the same short index scan whatever
--- the number of schools. It is start-time fair queueing (Goyal, Vin, Cheng 1996) with two levels: a
--- school's people stand one step apart, and a person's further jobs as many steps apart as people
--- of the school wait. So of 20,000 jobs of one school, or of one person, the second stands behind
--- the first job of everybody else.
+-- All workers claim the lowest positions of one queue. Positions are fair when they are assigned, so a
+-- claim is a short index scan however many schools there are. This is start-time fair queueing (Goyal,
+-- Vin, Cheng 1996) with two levels: the people of a school are one step apart, and the further jobs of a
+-- person as many steps apart as people of the school wait. So the second of 20,000 jobs of one school, or
+-- of one person, comes after the first job of everybody else.
 
--- The virtual time: the position claimed last. A sequence, because it is written at every claim:
--- no row versions, no lock until commit, and a position that is lost with a crash does no harm.
+-- The virtual time: the position claimed last. A sequence, because every claim writes it: it makes no row
+-- versions, holds no lock until commit, and losing a value in a crash does no harm.
 create sequence automatch.match_job_virtual_time as bigint minvalue 0 start 0;
 
 create function automatch.priority_weight(p_priority smallint)
 returns bigint
-language sql
-immutable
+language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select case p_priority when 1 then 4 when 2 then 16 else 256 end $$;
 comment on function automatch.priority_weight(smallint) is
-    'How far apart the jobs of one line stand: the inverse of a priority''s share.';
+    'The step between positions: the inverse of the priority''s share of the workers.';
 
 create function automatch.next_position(
     p_school text, p_user_id uuid, p_priority smallint, out "position" bigint, out first_of_user boolean
 )
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -40,9 +37,9 @@ declare
     v_own_end bigint;
 begin
     select c.last_value into v_clock from automatch.match_job_virtual_time as c;
-    -- Nothing at or before the clock is looked at: there lie the rows that were claimed and cannot
-    -- be vacuumed yet. Rows are compared whole because only the index of the line has that order:
-    -- by position alone Postgres may walk the index of turns, past all that wait of everybody else.
+    -- Only positions after the virtual time: before it lie claimed rows that are not vacuumed yet. Rows are
+    -- compared whole, because only the index meant here has that order: compared by position alone,
+    -- Postgres may walk match_jobs_position_idx past everybody else's jobs.
     select j.position into v_school_end
     from public.match_jobs as j
     where j.status = 'pending' and not j.scheduled and j.first_of_user
@@ -59,36 +56,26 @@ begin
     limit 1;
     v_school_end := coalesce(v_school_end, v_clock);
     first_of_user := v_own_end is null;
-    -- The people of a school stand a step apart: how far their line reaches is how many they are.
+    -- The people of a school are one step apart, so the distance to its end says how many they are.
     position := case when first_of_user then v_school_end + v_step
                 else v_own_end + greatest(v_school_end - v_clock, v_step) end;
 end
 $$;
 comment on function automatch.next_position(text, uuid, smallint) is
-    'Where a job that is queued now stands. Two that are queued at once may get the same position.';
+    'The position of a job that is queued now. Two that are queued at once may get the same one.';
 
-create function automatch.doorbell()
-returns bigint
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$ select 7310579611417370::bigint $$;
-comment on function automatch.doorbell() is 'Key of the advisory lock that a sleeping worker holds; the next two are the cleanup''s and the pauses''.';
-
--- Whoever lets a job wait reads which schools are paused, and holds this until the commit; whoever
--- pauses or resumes waits for them all. Else a job that is queued this moment would slip through a
--- pause, or wait for the end of one that has ended. Taken before any job is locked.
+-- Whoever makes a job pending holds this lock until commit, and whoever pauses or resumes a school waits
+-- for it. Otherwise a job that is queued at that moment could slip through a pause, or wait for the end
+-- of one that is over. It is taken before any job is locked.
 create function automatch.lock_pauses_shared()
 returns void
 language sql
-volatile
 set search_path = pg_catalog, pg_temp
-as $$ select pg_advisory_xact_lock_shared(automatch.doorbell() + 2) $$;
+as $$ select pg_advisory_xact_lock_shared(automatch.lock_key('pauses')) $$;
 
 create function automatch.assign_position()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -112,19 +99,17 @@ for each row
 when (new.status = 'pending' and new.position is null)
 execute function automatch.assign_position();
 
--- A worker that is about to sleep takes the lock of the doorbell for its session. A shared lock that cannot be
--- had therefore means that somebody sleeps and has to be woken. While all are awake nothing is
--- notified, which matters: a commit with a NOTIFY waits for every other such commit, fsync included.
--- Taking the lock waits, by trying again, until no enqueuer that found everybody awake is still
--- uncommitted; the sleeper looks once more after that, so nothing is missed.
+-- An idle worker holds the lock idle_worker in its session, so a shared lock that is refused means that
+-- somebody has to be notified. Without idle workers nothing is notified: a commit with a NOTIFY waits
+-- for every other such commit, fsync included. A worker gets the lock only when no transaction that found
+-- nobody idle is still open, and it fetches once more after that: so no job is missed.
 create function automatch.wake_workers()
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not pg_try_advisory_xact_lock_shared(automatch.doorbell()) then
+    if not pg_try_advisory_xact_lock_shared(automatch.lock_key('idle_worker')) then
         perform pg_notify('automatch_jobs', '');
     end if;
 end
@@ -132,8 +117,7 @@ $$;
 
 create function automatch.match_jobs_queued()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -142,7 +126,6 @@ begin
 end
 $$;
 
--- Whoever queues a job, an SQL editor too.
 create trigger match_jobs_queued
 after insert on public.match_jobs
 for each statement execute function automatch.match_jobs_queued();
@@ -151,8 +134,7 @@ create function public.enqueue_match_job(
     p_face_id uuid, p_priority smallint default null, p_threshold double precision default null
 )
 returns uuid
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -168,7 +150,7 @@ begin
     from public.faces as f
     join public.profiles as p on p.id = f.profile_id
     where f.id = p_face_id and p.school is not null
-    -- A job that is about to end is waited for. The school stays: its turn, or its pause, is of that.
+    -- Waits for a job that is about to end. The school stays, because the position belongs to it.
     on conflict (face_id) where status in ('pending', 'processing')
         do update set threshold = coalesce(excluded.threshold, match_jobs.threshold)
     returning id into v_id;
@@ -176,5 +158,5 @@ begin
 end
 $$;
 comment on function public.enqueue_match_job(uuid, smallint, double precision) is
-    'Queue a face for matching; while one job of it is open, that one is returned. Priority 1 for the '
-    'only photo of a person, else 2; 3 is for work that nobody waits for.';
+    'Queue a face for matching, or return its open job. Priority 1 for the only photo of a person, 2 for '
+    'others, 3 for work that nobody waits for.';

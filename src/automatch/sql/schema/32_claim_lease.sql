@@ -1,30 +1,24 @@
--- How workers wait for jobs, claim them and hold them.
+-- Claims, leases, and how idle workers wait.
 
 create function public.register_idle()
 returns boolean
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
-as $$ select pg_try_advisory_lock(automatch.doorbell()) $$;
+as $$ select pg_try_advisory_lock(automatch.lock_key('idle_worker')) $$;
 comment on function public.register_idle() is
-    'From now on this session is notified of new jobs on the channel automatch_jobs, if it listens. '
-    'False: try again soon, because another sleeps already or a job is being queued this moment.';
+    'From now on new jobs are notified on the channel automatch_jobs. False: try again soon, because another '
+    'session is registered or a job is being queued at this moment.';
 
 create function public.unregister_idle()
 returns boolean
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
-as $$ select pg_advisory_unlock(automatch.doorbell()) $$;
-comment on function public.unregister_idle() is 'Undo register_idle(), before looking for jobs.';
+as $$ select pg_advisory_unlock(automatch.lock_key('idle_worker')) $$;
+comment on function public.unregister_idle() is 'Undo register_idle(), before the next claim.';
 
 create function automatch.promote_due_jobs(p_limit integer)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -33,10 +27,10 @@ set enable_incremental_sort = off
 as $$
 declare
     v_due record;
-    v_turn record;
+    v_next record;
     v_now timestamptz := automatch.now();
 begin
-    -- Nobody pays for the lock while nothing is due.
+    -- No lock while nothing is due.
     if not exists (
         select from public.match_jobs as j
         where j.status = 'pending' and j.scheduled and j.run_at <= v_now
@@ -44,7 +38,7 @@ begin
         return;
     end if;
     perform automatch.lock_pauses_shared();
-    -- One by one: each has to see where the one before it stands.
+    -- One by one, because each position depends on the one before.
     for v_due in
         select j.id, j.school, j.user_id, j.priority, j.position, s.school is not null as paused
         from public.match_jobs as j
@@ -55,8 +49,8 @@ begin
         order by j.run_at
         limit p_limit
         for update of j skip locked
-        -- The claim writes the row once more, and a row written twice has its foreign keys checked
-        -- again: who is being moved or erased this moment is left for the next claim.
+        -- The claim will update the row again, which checks its foreign keys: people who are being changed
+        -- or erased at this moment are left to the next claim.
         for key share of p, f skip locked
     loop
         if v_due.paused then
@@ -64,17 +58,17 @@ begin
         elsif v_due.position is not null then
             update public.match_jobs set scheduled = false where id = v_due.id;
         else
-            select t.* into v_turn
+            select t.* into v_next
             from automatch.next_position(v_due.school, v_due.user_id, v_due.priority) as t;
             update public.match_jobs
-            set scheduled = false, position = v_turn.position, first_of_user = v_turn.first_of_user
+            set scheduled = false, position = v_next.position, first_of_user = v_next.first_of_user
             where id = v_due.id;
         end if;
     end loop;
 end
 $$;
 comment on function automatch.promote_due_jobs(integer) is
-    'Give scheduled jobs whose time has come a turn; those of a paused school wait on.';
+    'Give a position to scheduled jobs that are due; jobs of paused schools keep waiting.';
 
 create function public.claim_match_jobs(
     p_worker_id uuid, p_limit integer, p_lease interval, p_min_position bigint default 0
@@ -90,12 +84,9 @@ returns table (
     isolated boolean,
     "position" bigint
 )
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
--- One plan, whatever the statistics say: the index of turns, in order. Without statistics, or with
--- those of an empty queue, Postgres would read and sort all that waits.
+-- test_queue_plans.py: with the statistics of an empty queue, Postgres would read and sort all waiting jobs.
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -109,16 +100,16 @@ declare
     v_limit integer := p_limit;
     v_now timestamptz := automatch.now();
     v_queue automatch.queue_settings;
-    v_turns bigint[];
+    v_positions bigint[];
     v_ids uuid[];
-    v_alone boolean[];
+    v_isolated boolean[];
 begin
     select q.* into v_queue from automatch.queue_settings as q;
     if v_queue.paused then
         return;
     end if;
     if v_queue.concurrency is not null then
-        -- One claim of a worker at a time, or two would both find the same room.
+        -- One claim of a worker at a time: two could both count the same free places.
         perform pg_advisory_xact_lock(hashtextextended(p_worker_id::text, 0));
         v_limit := least(p_limit, v_queue.concurrency - (
             select count(*)::integer from public.match_jobs as j
@@ -128,12 +119,12 @@ begin
     if v_limit <= 0 then
         return;
     end if;
-    -- Many at once, however few are claimed: or somebody's retry would wait until the last of
-    -- 20,000 jobs of a school that goes on has its turn.
+    -- Many at once, however few are claimed: otherwise a retry would wait for the last of 20,000 jobs of
+    -- a school that was resumed.
     perform automatch.promote_due_jobs(500);
 
     select array_agg(due.id), array_agg(due.position), array_agg(due.isolated)
-    into v_ids, v_turns, v_alone
+    into v_ids, v_positions, v_isolated
     from (
         select j.id, j.position, j.isolated
         from public.match_jobs as j
@@ -145,11 +136,11 @@ begin
     if v_ids is null then
         return;
     end if;
-    -- Up to the first job that has to be alone; or that one.
-    v_limit := case when v_alone[1] then 1
-                    else coalesce(array_position(v_alone, true) - 1, cardinality(v_ids)) end;
-    if v_turns[v_limit] > (select c.last_value from automatch.match_job_virtual_time as c) then
-        perform setval('automatch.match_job_virtual_time', v_turns[v_limit]);
+    -- Up to the first isolated job, or that job alone.
+    v_limit := case when v_isolated[1] then 1
+                    else coalesce(array_position(v_isolated, true) - 1, cardinality(v_ids)) end;
+    if v_positions[v_limit] > (select c.last_value from automatch.match_job_virtual_time as c) then
+        perform setval('automatch.match_job_virtual_time', v_positions[v_limit]);
     end if;
 
     return query
@@ -178,14 +169,12 @@ begin
 end
 $$;
 comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is
-    'pending -> processing: take the next due jobs under a lease; two workers never get the same one. '
-    'p_min_position is a position before which the caller need not look; ask with 0 when it finds none.';
+    'pending -> processing: claim the next jobs under a lease. p_min_position skips positions that the '
+    'caller has seen empty; call with 0 when nothing is found.';
 
 create function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p_lease interval)
 returns setof uuid
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -197,8 +186,8 @@ as $$
         join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
     ),
-    -- Waits for nobody: a job that is locked is being settled or erased this moment, and must not
-    -- cost the others their renewal. The next beat comes well before its lease ends.
+    -- Locked jobs are skipped: they are being completed or erased at this moment, and the next renewal
+    -- comes well before their leases end.
     free as materialized (
         select j.id
         from public.match_jobs as j
@@ -215,13 +204,11 @@ as $$
     select h.id from held as h
 $$;
 comment on function public.renew_match_leases(uuid[], bigint[], interval) is
-    'Returns the jobs still held; what is missing from the answer is lost.';
+    'The jobs that are still held; leases of all others are lost.';
 
 create function public.seconds_to_next_match_job()
 returns double precision
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -239,18 +226,16 @@ as $$
     end
 $$;
 comment on function public.seconds_to_next_match_job() is
-    'Until the next waiting job can be claimed; 0 when one can be, null when none waits for its time.';
+    'Until the next job can be claimed: 0 when one can be now, null when none is scheduled.';
 
-create function public.count_waiting_match_jobs(p_most integer)
+create function public.count_waiting_match_jobs(p_limit integer)
 returns integer
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
     select count(*)::integer
-    from (select from public.match_jobs as j where j.status = 'pending' limit p_most) as waiting
+    from (select from public.match_jobs as j where j.status = 'pending' limit p_limit) as waiting
 $$;
-comment on function public.count_waiting_match_jobs(integer) is 'How many jobs wait, counted up to p_most.';
+comment on function public.count_waiting_match_jobs(integer) is 'The number of waiting jobs, counted up to p_limit.';

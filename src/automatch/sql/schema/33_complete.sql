@@ -1,17 +1,15 @@
--- What a worker found: embeddings, then matches.
+-- Storing embeddings, and completing jobs with their matches.
+
 create type automatch.found_face as (
     job_id uuid, face_id uuid, profile_id uuid, similarity double precision
 );
--- The fence of the model. Between the claim of a job and here the model may have changed: an embedding of
--- another than the one in use is not kept, and its job is given back, to be seen with the right one.
+-- The model may have changed since the claim: then the embeddings are dropped and the jobs released.
 create function public.store_face_embeddings(
     p_job_ids uuid[], p_tokens bigint[], p_embeddings vector[], p_model text, p_quality jsonb[],
     p_timings jsonb[]
 )
 returns setof uuid
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, public, extensions, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -21,7 +19,7 @@ as $$
 declare
     v_now timestamptz := automatch.now();
 begin
-    -- In the order of locks that lock_feeds() names; withdrawing consent takes the same.
+    -- In the order of lock_feeds(). Withdrawing consent takes the same locks.
     perform from public.profiles as p
     where p.id in (select j.user_id from public.match_jobs as j where j.id = any (p_job_ids))
     order by p.id
@@ -63,14 +61,12 @@ begin
 end
 $$;
 comment on function public.store_face_embeddings(uuid[], bigint[], vector[], text, jsonb[], jsonb[]) is
-    'Keep what a worker saw; committed before it searches, so that of two people who upload at once at '
-    'least the later search finds the other. Returns the jobs still held.';
+    'Committed before the search, so that of two people who upload at once the later search finds the '
+    'other. Returns the jobs that are still held.';
 
 create function automatch.search_for_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns automatch.found_face[]
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, public, extensions, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -80,7 +76,7 @@ as $$
 declare
     v_found automatch.found_face[];
 begin
-    -- Without these a search finds nobody, which would pass for "no match".
+    -- Without these the search would find nobody and look like "no match".
     if exists (
         select from unnest(p_job_ids, p_tokens) as mine (id, token)
         join public.match_jobs as j
@@ -122,17 +118,14 @@ begin
 end
 $$;
 comment on function automatch.search_for_jobs(uuid[], bigint[]) is
-    'Who looks like the face of each job, best first; refuses a job that could not find anybody.';
+    'The matches of each job, best first. Raises an error for a job that cannot find anybody.';
 
 create function automatch.finish_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_found automatch.found_face[], p_searched_at timestamptz
 )
 returns table (job_id uuid, match_count integer)
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
--- By the primary key, job by job and in the order of ids; never by a look at the whole table.
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -156,14 +149,14 @@ begin
         ));
     end if;
     v_now := automatch.now();
-    -- The fence, and the only write to these rows: a row written twice in a transaction has its
-    -- foreign keys checked again, which would lock the profile behind the feeds.
+    -- One update for each job: a second one in the same transaction would check the foreign keys again, and
+    -- so lock the profile after the feeds.
     with mine as materialized (
         select m.id, max(m.token) as token, sum(m.found)::integer as found
         from (
             select j.id, j.token, 0 as found from unnest(p_job_ids, p_tokens) as j (id, token)
             union all
-            -- Again against faces: one may have been erased since the search.
+            -- A face may have been erased since the search.
             select f.job_id, null, 1
             from unnest(p_found) as f
             where exists (select from public.faces as other where other.id = f.face_id)
@@ -199,7 +192,7 @@ begin
             join public.match_jobs as j on j.id = f.job_id
             join public.faces as other on other.id = f.face_id
             where cardinality(v_finished) = cardinality(p_job_ids) or j.id = any (v_finished)
-            -- Two jobs of one batch may have found each other.
+            -- Two jobs of a batch may find each other.
             on conflict (face_a_id, face_b_id) do nothing
             returning id
         )
@@ -212,7 +205,7 @@ begin
     end if;
 
     return query select f.id, f.found from unnest(v_finished, v_counts) as f (id, found);
-    -- One that this attempt finished before counts too: its commit went through, its answer was lost.
+    -- Jobs that this attempt has completed before count too: that commit's answer was lost.
     if cardinality(p_job_ids) > coalesce(cardinality(v_finished), 0) then
         return query
             select j.id, j.match_count
@@ -225,13 +218,11 @@ begin
 end
 $$;
 comment on function automatch.finish_jobs(uuid[], bigint[], automatch.found_face[], timestamptz) is
-    'processing -> completed: write the matches, put them in both feeds, finish.';
+    'processing -> completed: write the matches and publish them in both feeds.';
 
 create function public.complete_match_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns table (job_id uuid, match_count integer)
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -241,17 +232,15 @@ begin
 end
 $$;
 comment on function public.complete_match_jobs(uuid[], bigint[]) is
-    'processing -> completed: search, write the matches, put them in both feeds, finish; all or nothing. '
-    'Each job with the number of matches found, 0 included; one whose lease is lost is missing.';
+    'processing -> completed: search, write the matches and publish them in both feeds, or nothing of it. '
+    'Each job with its number of matches; jobs whose lease is lost are missing.';
 
 create function public.finish_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_schools text[], p_genders text[], p_lengths integer[],
     p_face_ids uuid[]
 )
 returns table (job_id uuid, match_count integer)
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -272,7 +261,7 @@ begin
         join public.match_jobs as j on j.id = l.id and j.lease_token = l.token and j.status = 'processing'
         join public.faces as f on f.id = j.face_id
         join public.embedding_models as m on m.id = f.embedding_model and m.active
-        -- A person who has moved since is searched for again, below.
+        -- For a person who has moved since, the search is made below.
         join public.profiles as p on p.id = j.user_id and p.school = l.school and p.gender <> l.gender
         group by l.school, l.gender
     loop
@@ -291,5 +280,5 @@ begin
 end
 $$;
 comment on function public.finish_match_jobs(uuid[], bigint[], text[], text[], integer[], uuid[]) is
-    'complete_match_jobs() for jobs some of which have a shortlist: the group that was searched, and the next '
-    'p_lengths of p_face_ids. Where the group is null, or is not the person''s any more, the search is made here.';
+    'complete_match_jobs() for jobs with shortlists: of each, the group searched, and the next p_lengths of '
+    'p_face_ids. Without a group, or if the person has changed groups since, the search is made here.';

@@ -1,13 +1,11 @@
--- How a job that is not completed ends or goes back, and what a person is asked.
+-- Jobs that fail, are retried or released, and the question which face is the person's.
 
 create function public.fail_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[],
     p_face_boxes jsonb[] default null
 )
 returns setof uuid
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -37,8 +35,8 @@ as $$
     select f.id from failed as f left join told on true
 $$;
 comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jsonb[]) is
-    'processing -> failed, for reasons that no retry can mend; with p_face_boxes, a job then asks which face '
-    'is its owner''s. Returns the jobs that were still held.';
+    'processing -> failed. With p_face_boxes the person is asked which face is theirs. Returns the jobs that '
+    'were still held.';
 
 create function automatch.clear_face_boxes()
 returns trigger
@@ -51,7 +49,6 @@ begin
 end
 $$;
 
--- Whoever lets the job run again, an operator too.
 create trigger match_jobs_clear_face_boxes
 before update of status on public.match_jobs
 for each row
@@ -60,9 +57,7 @@ execute function automatch.clear_face_boxes();
 
 create function public.choose_face(p_job_id uuid, p_index integer)
 returns table (face_id uuid, job_status text)
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
@@ -71,8 +66,8 @@ declare
     v_job public.match_jobs;
     v_chosen jsonb;
 begin
-    -- In the order of locks. Erasing the photo, the consent or the account waits here for the answer, or
-    -- the answer for it, and then finds nothing.
+    -- In the order of lock_feeds(): erasing the photo, the consent or the account waits for this, or this
+    -- waits for it and then finds nothing.
     select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
     select f.chosen_box into v_chosen
     from public.match_jobs as j
@@ -95,7 +90,7 @@ begin
     select j.* into v_job from public.match_jobs as j where j.id = p_job_id for no key update;
 
     if v_job.face_boxes is null and (v_chosen ->> 'index')::integer = p_index then
-        -- The same answer again: a second tap, or a request whose answer was lost.
+        -- The same choice again: a second tap, or a request whose answer was lost.
         return query select v_job.face_id, v_job.status;
         return;
     end if;
@@ -115,18 +110,17 @@ begin
     set chosen_box = (v_job.face_boxes -> p_index) || jsonb_build_object('index', p_index)
     where f.id = v_job.face_id;
     begin
-        -- Like a job that is new: its time begins now, because nobody but its owner waited until here, and
-        -- with the next claim it gets a turn behind those who wait, or its school's pause.
+        -- Like a new job: its waiting time begins now, and the next claim gives it a position.
         update public.match_jobs as j
         set status = 'pending', attempts = 0, created_at = automatch.now(), school = v_profile.school,
             scheduled = true, run_at = automatch.now(), position = null, isolated = false,
             started_at = null, completed_at = null, error_code = null, error_message = null, timings = '{}'
         where j.id = p_job_id;
     exception when unique_violation then
-        -- An operator has queued the photo once more, and that job may have been seen already.
+        -- An operator has queued the photo again, and that job may be in progress.
         perform automatch.raise_error(
             'face_not_asked',
-            'This photo is being looked at again this moment; load its job again.'
+            'This photo is being analyzed again at this moment; load its job again.'
         );
     end;
     perform automatch.wake_workers();
@@ -135,16 +129,15 @@ begin
 end
 $$;
 comment on function public.choose_face(uuid, integer) is
-    'failed -> pending, for a job of the caller that asks which face is theirs: the answer is kept with the '
-    'photo, which is looked at again. The same answer again changes nothing. The photo and the job''s status.';
+    'failed -> pending, for a job of the caller with face_boxes: store the choice and analyze the photo '
+    'again. The same choice again changes nothing.';
 
 create function automatch.retry_delay(p_attempts integer, p_first_s double precision, p_longest_s double precision)
 returns interval
 language sql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
-    -- Doubles with every attempt; up to half of it less keeps jobs that failed together apart.
+    -- Doubles with every attempt. The random part keeps jobs apart that failed together.
     select make_interval(secs => least(p_longest_s, p_first_s * power(2, least(p_attempts, 30) - 1))
                                  * (1 - random() / 2))
 $$;
@@ -154,9 +147,7 @@ create function public.retry_match_jobs(
     p_first_delay_s double precision, p_longest_delay_s double precision
 )
 returns table (job_id uuid, status text)
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -178,7 +169,7 @@ as $$
             run_at = case when h.again
                 then automatch.now() + automatch.retry_delay(j.attempts, p_first_delay_s, p_longest_delay_s)
                 else j.run_at end,
-            -- Behind those who wait now.
+            -- A new position, after those who wait now.
             position = case when h.again then null else j.position end,
             completed_at = case when h.again then null else automatch.now() end,
             lease_expires_at = null, worker_id = null, error_code = h.code, error_message = h.message
@@ -194,16 +185,14 @@ $$;
 comment on function public.retry_match_jobs(
     uuid[], bigint[], text[], text[], double precision, double precision
 ) is
-    'processing -> pending at a later time, or failed when the attempts are used up. Each job that was '
-    'still held with its new status.';
+    'processing -> pending at a later time, or failed when no attempt is left. The jobs that were still '
+    'held, with their new status.';
 
 create function public.release_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0'
 )
 returns integer
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -234,5 +223,5 @@ as $$
     select count(r.id)::integer from released as r left join told on true
 $$;
 comment on function public.release_match_jobs(uuid[], bigint[], interval) is
-    'processing -> pending in its old place and without costing an attempt: the worker stops, or its '
-    'machine is in trouble.';
+    'processing -> pending at the old position and without using up an attempt: for workers that stop, and '
+    'for failures of the infrastructure.';

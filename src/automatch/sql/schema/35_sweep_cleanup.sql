@@ -1,12 +1,10 @@
--- Jobs whose worker was lost, and jobs of long ago.
+-- Jobs whose worker was lost, and old jobs.
 
 create function public.sweep_match_jobs(
     p_first_delay_s double precision default 0, p_longest_delay_s double precision default 0
 )
 returns integer
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -22,9 +20,9 @@ as $$
     swept as (
         update public.match_jobs as j
         set status = case when l.again then 'pending' else 'failed' end,
-            -- The worker that lost it may wake up again: its token is worth nothing now.
+            -- The worker may come back: its token is no longer valid.
             lease_token = j.lease_token + 1,
-            -- If it was this job that took the worker down, it will not take others along again.
+            -- This job may have brought the worker down.
             isolated = true,
             scheduled = l.again,
             run_at = case when l.again
@@ -46,17 +44,14 @@ as $$
     select count(s.id)::integer from swept as s left join told on true
 $$;
 comment on function public.sweep_match_jobs(double precision, double precision) is
-    'processing -> pending or failed, for jobs whose lease has run out; at once unless told otherwise, '
-    'because the lease was wait enough.';
+    'processing -> pending or failed, for jobs whose lease has expired; without a delay by default.';
 
 create function public.cleanup_old_match_jobs(p_older_than interval default '7 days')
 returns integer
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
--- Leaves the bitmap of the index of created_at.
+-- test_queue_plans.py: what remains is a bitmap scan of match_jobs_created_idx.
 set enable_indexscan = off
 set enable_indexonlyscan = off
 as $$
@@ -65,10 +60,10 @@ as $$
         from public.match_jobs as j
         where j.status in ('completed', 'failed')
           and j.completed_at < automatch.now() - p_older_than
-          -- Follows from it, and is what the index knows; it is asked only for what is computed once.
+          -- Implied by the line above, and the condition that match_jobs_created_idx can use.
           and j.created_at < (select automatch.now() - p_older_than)
-          -- One at a time: two would only step over each other's rows.
-          and (select pg_try_advisory_xact_lock(automatch.doorbell() + 1))
+          -- One cleanup at a time: two would only skip each other's rows.
+          and (select pg_try_advisory_xact_lock(automatch.lock_key('cleanup')))
         limit 2000
         for update skip locked
     ),
@@ -78,13 +73,11 @@ as $$
     select count(*)::integer from deleted
 $$;
 comment on function public.cleanup_old_match_jobs(interval) is
-    'Delete finished jobs of long ago, 2,000 at most; call it again while it returns that many.';
+    'Delete old finished jobs, at most 2,000; call again while it returns that many.';
 
 create function public.erase_unanswered_photo(p_older_than interval)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -106,10 +99,10 @@ begin
         return 0;
     end if;
     perform automatch.lock_for_erasing(v_profile_id);
-    -- Looked at anew behind the locks: they may have answered meanwhile.
+    -- Checked again behind the locks: the person may have chosen meanwhile.
     delete from public.faces as f
     where f.profile_id = v_profile_id
-      -- A photo that was accepted once, by another model, is its owner's to delete.
+      -- A photo that another model accepted is kept.
       and f.quality is null
       and exists (
           select from public.match_jobs as j
@@ -124,5 +117,5 @@ begin
 end
 $$;
 comment on function public.erase_unanswered_photo(interval) is
-    'Erase the photos of one person that asked which face is theirs and got no answer for so long, with their '
-    'jobs. How many; call it again until that is 0.';
+    'Erase the photos of one person who has not chosen a face for so long. The number of photos; call again '
+    'until it is 0.';

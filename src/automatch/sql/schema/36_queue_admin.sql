@@ -1,18 +1,15 @@
--- What operators do with the queue.
+-- The operator's functions for the queue.
 
 create function automatch.lock_pauses_exclusive()
 returns void
 language sql
-volatile
 set search_path = pg_catalog, pg_temp
-as $$ select pg_advisory_xact_lock(automatch.doorbell() + 2) $$;
-comment on function automatch.lock_pauses_exclusive() is 'Wait for whoever has read the pauses: see lock_pauses_shared().';
+as $$ select pg_advisory_xact_lock(automatch.lock_key('pauses')) $$;
+comment on function automatch.lock_pauses_exclusive() is 'See lock_pauses_shared().';
 
 create function public.pause_match_jobs(p_school text default null, p_actor text default null)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -33,7 +30,7 @@ begin
             order by j.id
             for no key update
         )
-        -- Without their turns: they would all come before everybody else when they go on.
+        -- With their positions they would all come first when the school is resumed.
         update public.match_jobs as j
         set scheduled = true, run_at = 'infinity', position = null
         from waiting as w
@@ -45,14 +42,12 @@ begin
 end
 $$;
 comment on function public.pause_match_jobs(text, text) is
-    'No job is claimed any more, of one school or (without one) at all; uploads are still taken, and '
-    'what is being worked on is finished. The number of jobs that wait now.';
+    'Stop claims, of one school or of the whole queue. Uploads are still accepted, and jobs in progress are '
+    'completed. The number of waiting jobs.';
 
 create function public.resume_match_jobs(p_school text default null, p_actor text default null)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -74,7 +69,7 @@ begin
             order by j.id
             for no key update
         )
-        -- In the order in which they came; each gets a turn as claims come by.
+        -- In the order of their uploads; claims give them positions.
         update public.match_jobs as j
         set run_at = j.created_at
         from waiting as w
@@ -87,14 +82,12 @@ begin
 end
 $$;
 comment on function public.resume_match_jobs(text, text) is
-    'Undo pause_match_jobs(), for one school or (without one) for the whole queue; schools that were '
-    'paused by name stay so. The number of jobs that go on.';
+    'Undo pause_match_jobs(), for one school or for the whole queue; schools that were paused by name stay '
+    'paused. The number of jobs that can be claimed again.';
 
 create function public.set_match_concurrency(p_jobs integer, p_actor text default null)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -107,15 +100,13 @@ begin
 end
 $$;
 comment on function public.set_match_concurrency(integer, text) is
-    'How many jobs each worker may hold at once, from its next claim on; null leaves it to its settings.';
+    'Set how many jobs a worker may hold at once, from its next claim on; null: as its own settings say.';
 
 create function public.retry_failed_match_jobs(
     p_job_ids uuid[] default null, p_code text default null, p_actor text default null
 )
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -133,7 +124,7 @@ begin
                       select from public.match_jobs as open
                       where open.face_id = j.face_id and open.status in ('pending', 'processing')
                   )
-                  -- A photo that was searched for since is helped; whoever names the job wants it anyway.
+                  -- Without ids: only photos that no later job has completed.
                   and (p_job_ids is not null or not exists (
                       select from public.match_jobs as later
                       where later.face_id = j.face_id and later.status = 'completed'
@@ -142,7 +133,7 @@ begin
                 order by j.id
                 for no key update of j
             ),
-            -- A photo has one open job: of several that failed, the newest.
+            -- The newest failed job of each photo.
             newest as (
                 select distinct on (f.face_id) f.id from failed as f order by f.face_id, f.completed_at desc, f.id
             ),
@@ -157,7 +148,7 @@ begin
             select count(*)::integer into v_count from again;
             exit;
         exception when unique_violation then
-            -- One of the photos was queued this moment. Now that job is seen.
+            -- One of the photos was queued at this moment: try again, that job is visible now.
             null;
         end;
     end loop;
@@ -170,14 +161,11 @@ begin
 end
 $$;
 comment on function public.retry_failed_match_jobs(uuid[], text, text) is
-    'failed -> pending with all attempts before them: the jobs named, those of one error code, or all. '
-    'The number of them.';
+    'failed -> pending with all their attempts: the given jobs, those of one error code, or all. How many.';
 
 create function public.cancel_match_jobs(p_job_ids uuid[], p_actor text default null)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -193,7 +181,7 @@ begin
     cancelled as (
         update public.match_jobs as j
         set status = 'failed', completed_at = automatch.now(), scheduled = false,
-            -- Whoever works on it writes nothing any more.
+            -- The worker can no longer write.
             lease_token = j.lease_token + 1, lease_expires_at = null, worker_id = null,
             error_code = 'job_cancelled',
             error_message = 'The search for this photo was stopped by the operator.'
@@ -210,15 +198,13 @@ begin
 end
 $$;
 comment on function public.cancel_match_jobs(uuid[], text) is
-    'pending or processing -> failed, with the code job_cancelled. The number of jobs that were open.';
+    'pending or processing -> failed, with the code job_cancelled. How many were open.';
 
 create function public.requeue_match_job(
     p_job_id uuid, p_threshold double precision default null, p_actor text default null
 )
 returns uuid
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -243,19 +229,19 @@ begin
 end
 $$;
 comment on function public.requeue_match_job(uuid, double precision, text) is
-    'Search for the photo of a job once more, with a threshold of its own if one is given; matches that '
-    'are there stay. The new job, or the one of the photo that is open already.';
+    'Search for the photo of a job again, with a threshold of its own if one is given. Existing matches stay. '
+    'The new job, or the open job of the photo.';
 
-create function public.prioritize_match_jobs(p_job_ids uuid[], p_priority smallint default 1::smallint, p_actor text default null)
+create function public.prioritize_match_jobs(
+    p_job_ids uuid[], p_priority smallint default 1::smallint, p_actor text default null
+)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job record;
-    v_turn record;
+    v_next record;
     v_count integer := 0;
 begin
     if p_priority not between 1 and 3 then
@@ -268,11 +254,11 @@ begin
         order by j.id
         for no key update of j
     loop
-        select t.* into v_turn from automatch.next_position(v_job.school, v_job.user_id, p_priority) as t;
+        select t.* into v_next from automatch.next_position(v_job.school, v_job.user_id, p_priority) as t;
         update public.match_jobs as j
         set priority = p_priority,
-            position = case when v_job.scheduled then null else v_turn.position end,
-            first_of_user = v_turn.first_of_user
+            position = case when v_job.scheduled then null else v_next.position end,
+            first_of_user = v_next.first_of_user
         where j.id = v_job.id;
         v_count := v_count + 1;
     end loop;
@@ -284,7 +270,7 @@ begin
 end
 $$;
 comment on function public.prioritize_match_jobs(uuid[], smallint, text) is
-    'Give waiting jobs another priority and a new turn. The number of jobs that changed.';
+    'Give waiting jobs another priority and a new position. How many changed.';
 
 create function public.get_match_queue()
 returns table (
@@ -298,9 +284,7 @@ returns table (
     workers bigint,
     oldest_waiting_s double precision
 )
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select
@@ -309,7 +293,7 @@ as $$
         array(select s.school from automatch.paused_schools as s order by s.school),
         open.waiting, open.scheduled, open.processing, open.expired, open.workers, open.oldest_waiting_s
     from automatch.queue_settings as q
-    -- What is open, by two partial indexes: the finished rows are not looked at.
+    -- Through partial indexes: finished jobs are not read.
     cross join (
         select
             count(*) filter (where j.status = 'pending' and not j.scheduled) as waiting,
@@ -325,7 +309,7 @@ as $$
     ) as open
 $$;
 comment on function public.get_match_queue() is
-    'The queue at a glance: what waits, what is worked on, what is paused. Times in seconds.';
+    'How many jobs wait and are in progress, and what is paused. Times in seconds.';
 
 create function public.list_match_jobs(
     p_status text default null, p_school text default null, p_code text default null,
@@ -337,9 +321,7 @@ returns table (
     started_at timestamptz, completed_at timestamptz, scheduled boolean, isolated boolean, worker_id uuid,
     lease_expires_at timestamptz, threshold double precision, match_count integer, timings jsonb
 )
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select
@@ -355,13 +337,11 @@ as $$
     limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.list_match_jobs(text, text, text, uuid[], integer) is
-    'Jobs of everybody, newest first; run_at is null while the school is paused.';
+    'Jobs, newest first; run_at is null while the school is paused.';
 
 create function public.get_match_job_stats()
 returns table (status text, count bigint, oldest_created_at timestamptz, avg_seconds double precision)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select j.status, count(*), min(j.created_at),

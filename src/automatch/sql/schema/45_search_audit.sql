@@ -20,9 +20,7 @@ create function automatch.brute_force_search(
     p_count integer
 )
 returns table (face_id uuid, profile_id uuid)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
@@ -48,9 +46,7 @@ comment on function automatch.brute_force_search(vector, text, text, uuid[], dou
 
 create function automatch.is_audited(p_job_id uuid)
 returns boolean
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select mod(hashtextextended(p_job_id::text, 0), s.audit_one_in) = 0 from automatch.search_settings as s
@@ -58,9 +54,7 @@ $$;
 
 create function automatch.audit_search()
 returns trigger
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 begin
@@ -107,9 +101,7 @@ execute function automatch.audit_search();
 
 create function public.get_search_recall(p_since interval default '1 day')
 returns table (audits bigint, recall double precision, short_answers bigint)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select count(*), sum(a.found)::double precision / nullif(sum(a.expected), 0),
@@ -123,9 +115,7 @@ comment on function public.get_search_recall(interval) is
 
 create function public.clean_up_search_audits(p_older_than interval default '30 days')
 returns integer
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
     with deleted as (

@@ -1,8 +1,8 @@
--- Matches, and what people say about them.
+-- Matches, dismissals and blocks, and who may see whom.
 --
--- What happened to a person's matches, in order: whoever subscribes to the table, as a supabase client
--- does, gets every new row once. A feed has one entry for each other person and shows the best pair of
--- photos; the table has a row for every pair.
+-- matches has a row for each pair of photos. A feed has an entry for each other person, with their best pair.
+
+-- Subscribers to the table, such as supabase clients, get new rows in this order.
 create sequence automatch.match_numbers;
 create table public.matches (
     id uuid primary key default gen_random_uuid(),
@@ -13,7 +13,7 @@ create table public.matches (
     similarity double precision not null,
     created_at timestamptz not null default automatch.now(),
     cosine double precision not null,
-    -- Refers to nothing: the check would lock one row of similarity_scales for every match.
+    -- No foreign key: its check would lock one row of similarity_scales for every match.
     scale_version integer not null,
     number bigint not null default nextval('automatch.match_numbers'),
     constraint pair_is_ordered check (face_a_id < face_b_id),
@@ -22,17 +22,16 @@ create table public.matches (
     constraint cosine_is_a_cosine check (cosine between -1 and 1),
     constraint pair_is_unique unique (face_a_id, face_b_id)
 );
-comment on table public.matches is 'A pair of faces that look alike; one row for both people.';
-comment on column public.matches.cosine is 'Of the two embeddings: what similarity is scored from.';
-comment on column public.matches.scale_version is 'The scale that similarity was scored with, and so the model.';
+comment on table public.matches is 'A pair of similar faces; one row for both people.';
+comment on column public.matches.cosine is 'Of the two embeddings; similarity is computed from it.';
+comment on column public.matches.scale_version is 'The scale of similarity, and so its model.';
 comment on column public.matches.number is
-    'Grows in the order in which the matches of one person were committed: it is drawn while the feeds of both '
-    'are locked.';
+    'Grows in the order in which matches of a person are committed: it is drawn while both feeds are locked.';
 create index matches_face_b_idx on public.matches (face_b_id);
--- The best remaining match of two people, when one of their photos goes.
+-- For the best remaining match of two people, when one of their photos is deleted.
 create index matches_people_idx on public.matches
     (least(profile_a_id, profile_b_id), greatest(profile_a_id, profile_b_id), similarity desc);
--- What is left to be scored again, in the order in which feeds show it.
+-- For matches that are still to be rescored, in the order of the feeds.
 create index matches_scale_idx on public.matches (scale_version, created_at);
 
 create table public.match_dismissals (
@@ -41,7 +40,7 @@ create table public.match_dismissals (
     created_at timestamptz not null default automatch.now(),
     primary key (profile_id, other_profile_id)
 );
-comment on table public.match_dismissals is '"Not a match", said by profile_id; obeyed by later runs.';
+comment on table public.match_dismissals is 'profile_id said "not a match"; later searches exclude the pair.';
 create index match_dismissals_other_idx on public.match_dismissals (other_profile_id);
 
 create table public.profile_blocks (
@@ -55,17 +54,14 @@ create index profile_blocks_blocked_idx on public.profile_blocks (blocked_profil
 
 create function automatch.score_match()
 returns trigger
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_model record;
 begin
-    perform pg_advisory_xact_lock_shared(automatch.scale_lock());
-    -- From the embeddings, and not back from the similarity: the scale may have changed since the
-    -- search of this very transaction.
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('scales'));
+    -- From the embeddings, not from the similarity: the scale may have changed since the search.
     select -(a.embedding <#> b.embedding) as cosine, m.midpoint, m.width, m.scale_version into v_model
     from public.faces as a
     join public.faces as b on b.id = new.face_b_id and b.embedding_model = a.embedding_model
@@ -75,7 +71,7 @@ begin
         new.cosine := greatest(least(v_model.cosine, 1), -1);
         new.similarity := automatch.similarity(new.cosine, v_model.midpoint, v_model.width);
     else
-        -- Written by hand, for photos that no worker has seen: the similarity is all there is.
+        -- A row written by hand for photos without embeddings: the cosine follows from the similarity.
         select m.midpoint, m.width, m.scale_version into v_model from public.embedding_models as m where m.active;
         new.cosine := least(automatch.cosine_bound(new.similarity, v_model.midpoint, v_model.width), 1);
     end if;
@@ -84,7 +80,7 @@ begin
 end
 $$;
 comment on function automatch.score_match() is
-    'A match keeps the cosine of its embeddings and is scored with the scale of this moment, whoever writes it.';
+    'Store the cosine of a new match, and its similarity on the scale in use.';
 
 create trigger matches_score
 before insert on public.matches
@@ -92,9 +88,7 @@ for each row execute function automatch.score_match();
 
 create function public.rescore_matches(p_limit integer default 500)
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -129,14 +123,14 @@ begin
         from old, automatch.similarity_scales as s, public.embedding_models as m
         where x.id = old.id and s.version = v_version and m.id = s.model
         returning x.id, x.profile_a_id, x.profile_b_id,
-            -- As people see it: feed_page() rounds to the same steps.
-            round(x.similarity::numeric * 20) <> round(old.similarity::numeric * 20) as looks_other
+            -- feed_page() rounds to the same steps.
+            round(x.similarity::numeric * 20) <> round(old.similarity::numeric * 20) as is_shown_otherwise
     ),
-    -- A feed in which one number changes is told all that was scored with it, in its old order:
-    -- told alone, the changed ones would end up above better and newer ones.
+    -- Where the shown number of one entry changes, all rescored entries of the feed move, in their old order:
+    -- moved alone, the changed ones would end up above better and newer ones.
     shown as (
         select e.profile_id, e.other_profile_id, e.position,
-            bool_or(s.looks_other) over (partition by e.profile_id) as is_told
+            bool_or(s.is_shown_otherwise) over (partition by e.profile_id) as moves
         from scored as s
         cross join lateral (
             values (s.profile_a_id, s.profile_b_id), (s.profile_b_id, s.profile_a_id)
@@ -149,7 +143,7 @@ begin
     placed as (
         select s.*, row_number() over (partition by s.profile_id order by s.position) as step
         from shown as s
-        where s.is_told
+        where s.moves
     ),
     heads as (
         update automatch.feed_counters as h
@@ -170,15 +164,11 @@ begin
 end
 $$;
 comment on function public.rescore_matches(integer) is
-    'Score some matches with the scale that is in use now, and tell it in both feeds. How many were looked '
-    'at; call it again until that is 0.';
+    'Rescore some matches of an older scale, and update both feeds. How many; call again until it is 0.';
 
--- Who may see whom, and what a person reads and does in their feed.
 create function automatch.excluded_profile_ids(p_profile_id uuid)
 returns setof uuid
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select d.other_profile_id from public.match_dismissals as d where d.profile_id = p_profile_id
@@ -189,7 +179,6 @@ as $$
     union
     select b.profile_id from public.profile_blocks as b where b.blocked_profile_id = p_profile_id
     union
-    -- Only where the operator wants it; else neither index is looked at.
     select s.profile_b_id from automatch.suspected_duplicates as s
     where s.profile_a_id = p_profile_id and s.state <> 'dismissed'
       and not (select m.match_same_person from public.match_settings as m)
@@ -199,14 +188,12 @@ as $$
       and not (select m.match_same_person from public.match_settings as m)
 $$;
 comment on function automatch.excluded_profile_ids(uuid) is
-    'People a person neither sees nor is shown to: dismissed or blocked, by either of the two, or another '
-    'account of theirs where match_settings says that those do not match.';
+    'People whom a person neither sees nor is shown to: dismissed or blocked by either of the two, or '
+    'suspected to be the same person, where match_settings excludes those.';
 
 create function automatch.may_see(p_viewer_id uuid, p_other_id uuid)
 returns boolean
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select exists (
@@ -223,20 +210,17 @@ as $$
     )
 $$;
 comment on function automatch.may_see(uuid, uuid) is
-    'Whether a match of the two is still allowed: what a later run would find again.';
+    'Whether a search would still find the other person.';
 
 create function automatch.caller_may_see(p_other_id uuid)
 returns boolean
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
 
 create function automatch.lock_both_profiles(p_profile_id uuid, p_other_profile_id uuid)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -253,12 +237,11 @@ begin
 end
 $$;
 comment on function automatch.lock_both_profiles(uuid, uuid) is
-    'Neither of the two is erased before this transaction ends; refuses when one is already.';
+    'Prevent that either is erased before this transaction ends; an error if one is already.';
 
 create function public.dismiss_match(p_match_id uuid)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -280,12 +263,11 @@ $$;
 
 create function public.block_profile(p_profile_id uuid)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Only who has been seen can be blocked: else this tells which ids exist.
+    -- Only people of the feed: otherwise this would tell which ids exist.
     if not exists (
         select from automatch.feed_entries as e
         where e.profile_id = automatch.uid() and e.other_profile_id = p_profile_id
@@ -301,29 +283,26 @@ $$;
 
 create function automatch.unhide_profile(p_other_profile_id uuid)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
-    -- The caller's own photos alone: jobs of the other would tell them that something happened.
-    -- A match is one row for both, so this finds whatever theirs would.
+    -- Only the caller's photos: jobs of the other person would tell them that something happened. A match is
+    -- one row for both, so the other's photos would find nothing else.
     perform automatch.enqueue_profile_searches(automatch.uid());
 end
 $$;
 comment on function automatch.unhide_profile(uuid) is
-    'What follows when the caller no longer hides a person: old matches come back, and new photos are compared.';
+    'Bring back the matches with a person whom the caller no longer hides, and search again.';
 
 create function public.unblock_profile(p_profile_id uuid)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- A job takes this lock too; taken after the feeds it would be out of order.
+    -- Enqueuing takes this lock too; after the feeds it would be out of order.
     perform from public.profiles as p where p.id = automatch.uid() for share;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.profile_blocks
@@ -335,12 +314,11 @@ begin
 end
 $$;
 comment on function public.unblock_profile(uuid) is
-    'Undo block_profile(). The two see each other again unless the other blocked or dismissed, too.';
+    'Undo block_profile(). The two see each other again unless the other has blocked or dismissed too.';
 
 create function public.undo_dismissal(p_profile_id uuid)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -358,14 +336,12 @@ comment on function public.undo_dismissal(uuid) is 'Undo dismiss_match(), for al
 
 create function public.list_hidden_profiles()
 returns table (profile_id uuid, name text, is_blocked boolean, is_dismissed boolean, since timestamptz)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select
         h.profile_id,
-        -- Only while the feed would show it: to hide somebody is no way to follow them.
+        -- Only while the feed would show it: hiding somebody must not be a way to follow them.
         case when p.school = me.school and p.gender <> me.gender and p.profile_type = 'user'
                   and p.discoverable and automatch.has_consent(p.id)
              then p.name end,
@@ -384,13 +360,11 @@ as $$
     limit 100
 $$;
 comment on function public.list_hidden_profiles() is
-    'Whom the caller blocked or dismissed, newest first. Who hid from the caller is told to nobody.';
+    'Whom the caller blocked or dismissed, newest first. Not who blocked or dismissed the caller.';
 
 create function public.last_match_number()
 returns bigint
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_match from automatch.feed_counters as h
@@ -400,11 +374,8 @@ comment on function public.last_match_number() is 'The highest number of a match
 
 create function public.matches_after(p_number bigint, p_limit integer default 100)
 returns table (number bigint, match_id uuid)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
--- By the indexes on faces, from the caller's own: never by a look at the whole table.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -427,5 +398,5 @@ as $$
     limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.matches_after(bigint, integer) is
-    'The caller''s matches with higher numbers, in their order. What of each the caller may read, and whether '
-    'at all, is for row level security to say.';
+    'The ids of the caller''s matches with higher numbers, in order. Row level security decides which of them '
+    'the caller may read.';

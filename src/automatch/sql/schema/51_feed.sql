@@ -1,6 +1,7 @@
--- A person's feed is a list of people, each at a position. Whoever writes into it
--- first locks the person's head until commit, so positions are without gaps and in
--- the order of commits: a reader that has seen position n has seen everything below.
+-- A feed is a list of people, each at a position. A writer locks the person's row of feed_counters until
+-- commit, so positions have no gaps and follow the order of commits: a reader who has seen position n has
+-- seen all positions below.
+
 create table automatch.feed_counters (
     profile_id uuid primary key references public.profiles (id) on delete cascade,
     last_position bigint not null default 0,
@@ -17,12 +18,11 @@ create table automatch.feed_entries (
     constraint position_is_unique unique (profile_id, position)
 );
 comment on column automatch.feed_entries.match_id is
-    'The best match of the two; null when none is left, so that open pages take the card away.';
+    'The best match of the two; null when none is left, so that open pages remove the card.';
 
 create function automatch.create_feed_counter()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -35,13 +35,11 @@ create trigger profiles_create_feed_counter
 after insert on public.profiles
 for each row execute function automatch.create_feed_counter();
 
--- Who locks more than one thing does it in this order, so that nobody waits in a
--- circle: profile (for update: only one), feed heads (by id), faces (by id), jobs (by id).
+-- The order of locks, which prevents deadlocks: profiles (for update: only one), feed_counters, faces,
+-- jobs; each by id.
 create function automatch.lock_feeds(p_profile_ids uuid[])
 returns void
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select h.profile_id from automatch.feed_counters as h
@@ -52,8 +50,7 @@ $$;
 
 create function automatch.publish_matches(p_match_ids uuid[])
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -67,8 +64,8 @@ begin
         from public.matches as m where m.id = any (p_match_ids)
     ));
     v_now := automatch.now();
-    -- Who completes jobs inserts under the lock. Where somebody did not, another's number may have been
-    -- told meanwhile that is higher: whoever reads after that one would never see this one.
+    -- complete_match_jobs() inserts matches under this lock. After an insert without it, a higher number may
+    -- have been read meanwhile, and readers would skip this one.
     update public.matches as m
     set number = nextval('automatch.match_numbers')
     where m.id = any (p_match_ids)
@@ -84,12 +81,12 @@ begin
         select m.id, m.similarity, m.number, m.profile_b_id, m.profile_a_id
         from public.matches as m where m.id = any (p_match_ids)
     ),
-    -- Of two people the best pair of photos is shown; a worse one changes nothing.
-    news as (
+    -- The entry of two people shows their best pair of photos; a worse one changes nothing.
+    better as (
         select distinct on (s.profile_id, s.other_profile_id) s.*
         from sides as s
-        -- One by one, which "limit" makes sure of: planned while feeds were few, a join would read all
-        -- of them for every batch from then on.
+        -- "limit" forces one lookup for each pair: a join that is planned while feeds are small would read all
+        -- of them from then on.
         left join lateral (
             select m.similarity
             from automatch.feed_entries as e
@@ -100,15 +97,15 @@ begin
         where shown.similarity is null or shown.similarity < s.similarity
         order by s.profile_id, s.other_profile_id, s.similarity desc, s.id
     ),
-    -- The best match gets the highest position: a feed shows the newest first.
+    -- The best match gets the highest position, which feeds show first.
     placed as materialized (
         select n.*, row_number() over (
             partition by n.profile_id order by n.similarity, n.other_profile_id
         ) as step
-        from news as n
+        from better as n
     ),
-    -- In one write for each head: one written twice has its foreign key checked again, which would lock
-    -- the profile behind the feeds.
+    -- One update for each counter: a second one would check its foreign key again, and so lock the profile
+    -- after the feeds.
     grown as materialized (
         select c.profile_id, max(c.number) as last_match, sum(c.entries) as entries
         from (
@@ -138,8 +135,7 @@ $$;
 
 create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -175,25 +171,24 @@ begin
 end
 $$;
 comment on function automatch.refresh_feeds(uuid, uuid) is
-    'Show the best remaining match of two people in both feeds, or take the card away.';
+    'Show the best remaining match of two people in both feeds, or remove the card.';
 
 create function automatch.matches_deleted()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_feeds(array(
-        select unnest(array[g.profile_a_id, g.profile_b_id]) from gone as g
+        select unnest(array[g.profile_a_id, g.profile_b_id]) from deleted_matches as g
     ));
     perform automatch.refresh_feeds(pair.low, pair.high)
     from (
         select distinct
             least(g.profile_a_id, g.profile_b_id) as low,
             greatest(g.profile_a_id, g.profile_b_id) as high
-        from gone as g
-        -- A card that shows another pair of photos stays as and where it is.
+        from deleted_matches as g
+        -- A card that shows another pair of photos does not change.
         where exists (
             select from automatch.feed_entries as e
             where e.match_id = g.id
@@ -207,7 +202,7 @@ $$;
 
 create trigger matches_deleted
 after delete on public.matches
-referencing old table as gone
+referencing old table as deleted_matches
 for each statement execute function automatch.matches_deleted();
 
 create function public.feed_page(
@@ -225,16 +220,14 @@ returns table (
     simulated boolean,
     created_at timestamptz
 )
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select
         e.position, m.id, e.other_profile_id, p.name, p.school,
         case when m.profile_a_id = e.other_profile_id then m.face_a_id else m.face_b_id end,
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
-        -- A person never sees the exact value: enough of those rebuild a template.
+        -- People never see the exact value: from enough of them a template could be computed.
         round(m.similarity::numeric * 20)::double precision / 20,
         p.simulated, e.created_at
     from automatch.feed_entries as e
@@ -244,7 +237,7 @@ as $$
     where e.profile_id = (select automatch.uid())
       and (p_before is null or e.position < p_before)
       and (p_after is null or e.position > p_after)
-      -- Who pages back needs no news of what has gone.
+      -- Removed cards only matter to pages that are open.
       and (m.id is not null or p_after is not null)
     order by
         case when p_after is null then e.position end desc,
@@ -252,36 +245,32 @@ as $$
     limit least(greatest(p_limit, 1), 100)
 $$;
 comment on function public.feed_page(bigint, bigint, integer) is
-    'The caller''s feed: newest first before a position, or oldest first after one, then with a '
-    'null match_id for whoever has gone.';
+    'The caller''s feed: newest first before a position, or oldest first after one, there with a null match_id '
+    'for removed cards.';
 
 create function public.feed_position()
 returns bigint
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_position from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)
 $$;
-comment on function public.feed_position() is 'The newest position of the caller''s feed.';
+comment on function public.feed_position() is 'The last position of the caller''s feed.';
 
 create function public.feed_versions(p_profile_ids uuid[])
 returns table (profile_id uuid, last_position bigint, jobs_version bigint)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    -- The number of the last match too: one that a feed does not show is news to a subscriber.
-    select h.profile_id, h.last_position, coalesce(jobs.mark, 0) + h.last_match
+    -- With the number of the last match: a subscriber also gets matches that the feed does not show.
+    select h.profile_id, h.last_position, coalesce(jobs.version, 0) + h.last_match
     from automatch.feed_counters as h
     cross join lateral (
-        -- The token changes with every claim: a job may fail, be tried anew and fail alike between two looks.
+        -- The token changes with every claim, even if a job fails twice in the same way between two calls.
         select sum(
             pg_catalog.hashtextextended(j.id::text || j.status || j.attempts::text || j.lease_token::text, 0) >> 8
-        )::bigint as mark
+        )::bigint as version
         from (
             select m.id, m.status, m.attempts, m.lease_token from public.match_jobs as m
             where m.user_id = h.profile_id
@@ -292,5 +281,5 @@ as $$
     where h.profile_id = any (p_profile_ids)
 $$;
 comment on function public.feed_versions(uuid[]) is
-    'What changes when a feed or the last jobs of a person change: how a server with many readers '
-    'learns whom to wake, and nothing else.';
+    'Numbers that change whenever the feed or the newest jobs of a person change, so that a server knows whom '
+    'to notify.';

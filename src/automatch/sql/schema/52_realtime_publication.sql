@@ -1,6 +1,5 @@
--- What a Supabase project's Realtime server publishes.
-
 -- New matches over Supabase Realtime, where a project has it.
+
 create function automatch.add_matches_to_realtime()
 returns void
 language plpgsql
@@ -16,7 +15,7 @@ begin
     ) then
         return;
     end if;
-    -- What a person may select, and no exact similarity; whose row it is decides the policy of matches.
+    -- The columns that a person may select; the policy of matches decides who gets a row.
     alter publication supabase_realtime add table public.matches (id, face_a_id, face_b_id, created_at);
 exception
     when insufficient_privilege then
@@ -25,6 +24,6 @@ exception
 end
 $$;
 comment on function automatch.add_matches_to_realtime() is
-    'Add matches to the publication that Supabase Realtime reads, where there is one. May be called again.';
+    'Add matches to the publication of Supabase Realtime, where there is one. May be called again.';
 
 select automatch.add_matches_to_realtime();

@@ -1,10 +1,8 @@
--- What follows when a person moves, pauses, comes back or is erased.
+-- Consequences of changing, pausing and erasing a profile.
 
 create function automatch.lock_related_feeds(p_profile_id uuid)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -17,8 +15,8 @@ begin
         );
         begin
             perform automatch.lock_feeds(v_others || p_profile_id);
-            -- Nobody writes into a feed that is locked, but somebody new may have done so just
-            -- before; locked now, theirs would be out of order. The error lets go of all of them.
+            -- Somebody new may have come into the feed just before it was locked, and locking their feed now
+            -- would be out of order. The error releases all these locks.
             exit when not exists (
                 select from automatch.feed_entries as e
                 where e.profile_id = p_profile_id
@@ -33,13 +31,11 @@ begin
 end
 $$;
 comment on function automatch.lock_related_feeds(uuid) is
-    'Lock the feed of a person and the feeds that show them; the profile must be locked already.';
+    'Lock the feed of a person and all feeds that show them, after their profile.';
 
 create function automatch.lock_for_erasing(p_profile_id uuid)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -50,12 +46,11 @@ begin
 end
 $$;
 comment on function automatch.lock_for_erasing(uuid) is
-    'Lock all that changes when a face of this person, or the person, goes.';
+    'Lock everything that changes when a face of this person, or the person, is erased.';
 
 create function automatch.profile_erased()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -70,17 +65,15 @@ for each row execute function automatch.profile_erased();
 
 create function automatch.enqueue_searches(p_face_ids uuid[])
 returns integer
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_faces uuid[];
     v_open uuid[];
 begin
-    -- A photo that no worker has seen yet is searched for when it has been, by the rules of then;
-    -- without a school or a gender a search would only fail. Nobody looks at a simulated feed.
+    -- Without photos that have no embedding yet, which will be searched for by the new rules; without people
+    -- whose search would fail; and without simulated people, whose feeds have no reader.
     v_faces := array(
         select f.id
         from public.faces as f
@@ -92,16 +85,14 @@ begin
         order by f.id
     );
     perform automatch.lock_pauses_shared();
-    -- In the order of locks, and no others below: queued one by one, jobs would be locked as the photos
-    -- stand, across the order in which a worker ends a batch.
+    -- Locked here by id, as complete_match_jobs() does: enqueuing would lock them in the order of the photos.
     v_open := array(
         select j.id from public.match_jobs as j
         where j.face_id = any (v_faces) and j.status in ('pending', 'processing')
         order by j.id
         for no key update
     );
-    -- Whoever works on one of them may have searched already, by the old rules: their token is worth
-    -- nothing now, and the job is back in its place, as if it had been released.
+    -- Jobs in progress may have searched by the old rules: their leases end, as if they were released.
     update public.match_jobs as j
     set status = 'pending', attempts = j.attempts - 1, lease_token = j.lease_token + 1,
         scheduled = exists (select from automatch.paused_schools as s where s.school = j.school),
@@ -110,8 +101,7 @@ begin
     if found then
         perform automatch.wake_workers();
     end if;
-    -- Priority 3: an upload, for which somebody waits, always goes first. A job that was queued since
-    -- searches by the new rules anyway.
+    -- Priority 3: uploads, for which somebody waits, go first. Open jobs will search by the new rules.
     perform public.enqueue_match_job(f.id, 3::smallint)
     from unnest(v_faces) with ordinality as f (id, n)
     where not exists (
@@ -123,19 +113,14 @@ begin
 end
 $$;
 comment on function automatch.enqueue_searches(uuid[]) is
-    'Queue photos for another search, behind all uploads; one that is being searched for starts over. '
-    'How many there are.';
+    'Search for photos again, after all uploads; searches in progress start over. The number of photos.';
 
 create function automatch.enqueue_profile_searches(p_profile_id uuid)
 returns integer
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select automatch.enqueue_searches(array(
-        -- A job each, and never two open ones of one photo: whoever changes their mind all day
-        -- queues no more than this.
         select f.id from public.faces as f
         where f.profile_id = p_profile_id and f.embedding_model is not null
         order by f.created_at desc
@@ -143,16 +128,15 @@ as $$
     ))
 $$;
 comment on function automatch.enqueue_profile_searches(uuid) is
-    'Queue the photos of a person for another search; the profile and its feed are locked first.';
+    'Search for the photos of a person again, after locking the profile and its feed.';
 
 create function automatch.profile_moves()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Before the row is written: its foreign keys go on to lock faces, which come after feeds.
+    -- Before the update: its cascades lock faces, which come after the feeds.
     perform automatch.lock_related_feeds(new.id);
     return new;
 end
@@ -169,12 +153,11 @@ execute function automatch.profile_moves();
 
 create function automatch.profile_moved()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Each direction by itself, as may_see() judges it: who pauses still sees others.
+    -- Each direction by itself, as in may_see(): a person who pauses still sees others.
     with pairs as materialized (
         select e.other_profile_id as other_id,
             coalesce(o.school = old.school and o.gender <> old.gender, false) as was_pair,
@@ -229,10 +212,10 @@ begin
 end
 $$;
 comment on function automatch.profile_moved() is
-    'Take cards out of both feeds that are no longer allowed, bring back those that are again, and '
-    'search again by the new rules.';
+    'Remove cards that are no longer allowed from both feeds, bring back those that are allowed again, and '
+    'search again.';
 
--- By its name after profiles_changed: the search copy is true by then.
+-- Triggers run in the order of their names: profiles_changed has updated face_index before.
 create trigger profiles_moved
 after update of school, gender, profile_type, discoverable on public.profiles
 for each row

@@ -1,4 +1,5 @@
--- Accounts that look like one person.
+-- Accounts that may belong to the same person.
+
 create table automatch.suspected_duplicates (
     id uuid primary key default gen_random_uuid(),
     profile_a_id uuid not null references public.profiles (id) on delete cascade,
@@ -18,8 +19,8 @@ create table automatch.suspected_duplicates (
     )
 );
 comment on table automatch.suspected_duplicates is
-    'Pairs of accounts whose closest photos look like one person: open until an operator says that they are '
-    '(confirmed) or are not (dismissed). Goes with either account, and with the last photo of either.';
+    'Pairs of accounts with photos that look like the same person: open until an operator confirms or dismisses '
+    'them. Deleted with either account, and with the last photo of either.';
 create index suspected_duplicates_b_idx on automatch.suspected_duplicates (profile_b_id);
 create index suspected_duplicates_state_idx on automatch.suspected_duplicates (state, u);
 
@@ -27,37 +28,34 @@ create table automatch.duplicate_checks (
     face_id uuid primary key references public.faces (id) on delete cascade,
     queued_at timestamptz not null default automatch.now()
 );
-comment on table automatch.duplicate_checks is 'Photos that are still to be compared with all of their school.';
+comment on table automatch.duplicate_checks is 'Photos that are still to be compared with the other accounts of their school.';
 create index duplicate_checks_queued_idx on automatch.duplicate_checks (queued_at);
 
 create function automatch.queue_duplicate_check()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Not "do nothing": a check that is under way may have read the embedding before this one.
+    -- Not "do nothing": a check in progress may have read an older embedding.
     insert into automatch.duplicate_checks (face_id) values (new.face_id)
     on conflict (face_id) do update set queued_at = excluded.queued_at;
     return null;
 end
 $$;
 
--- Whoever can be found from now on, or somewhere else: a new photo, another model, another school, the
--- end of a pause.
+-- For a new photo, another model, another school, or the end of a pause.
 create trigger face_index_queue_duplicate_check
 after insert or update of school, gender on public.face_index
 for each row execute function automatch.queue_duplicate_check();
 
 create function automatch.last_photo_deleted()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- What was concluded from the photos goes with them: a withdrawal of the consent takes it too.
+    -- A suspicion is personal data, derived from the photos.
     if not exists (select from public.faces as f where f.profile_id = old.profile_id) then
         delete from automatch.suspected_duplicates
         where profile_a_id = old.profile_id or profile_b_id = old.profile_id;
@@ -72,11 +70,9 @@ for each row execute function automatch.last_photo_deleted();
 
 create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
 returns table (profile_id uuid, u double precision)
-language plpgsql
-stable
-security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, public, extensions, pg_temp
--- As find_candidates(): one partition through its primary key, then a few faces one by one.
+-- As find_candidates().
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -127,18 +123,15 @@ begin
 end
 $$;
 comment on function automatch.find_duplicate_accounts(uuid, integer) is
-    'Other accounts of the school, of either gender, that look like the person of a photo; closest first. '
-    'Simulated people are nobody''s second account.';
+    'Other accounts of the school that look like the person on a photo, closest first. Without simulated people.';
 
 create function automatch.exclude_duplicates(p_found automatch.found_face[])
 returns automatch.found_face[]
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
-    -- Before the background has looked: what a search has just found tells as much.
+    -- Without waiting for detect_duplicates(): the similarity of what was found is enough.
     select coalesce(array_agg(row(f.job_id, f.face_id, f.profile_id, f.similarity)::automatch.found_face
         order by f.place), '{}')
     from unnest(p_found) with ordinality as f (job_id, face_id, profile_id, similarity, place)
@@ -156,14 +149,11 @@ as $$
       )
 $$;
 comment on function automatch.exclude_duplicates(automatch.found_face[]) is
-    'What searches found, without those who look like the person who searches, unless an operator said that '
-    'they are somebody else.';
+    'What searches found, without people who look like the searching person, unless an operator dismissed that.';
 
 create function automatch.apply_duplicate_decisions(p_ids uuid[])
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -176,7 +166,7 @@ begin
     loop
         perform automatch.refresh_feeds(v_pair.profile_a_id, v_pair.profile_b_id);
     end loop;
-    -- One of the two is enough: a match is one row for both.
+    -- For one of the two: a match is one row for both.
     perform automatch.enqueue_searches(array(
         select f.id
         from automatch.suspected_duplicates as s
@@ -187,14 +177,12 @@ begin
 end
 $$;
 comment on function automatch.apply_duplicate_decisions(uuid[]) is
-    'Take the cards of suspected pairs out of both feeds or bring them back, and search again for those who '
-    'may match again. Profiles and feeds are locked first: see lock_duplicate_pairs().';
+    'Remove the cards of suspected pairs from both feeds or bring them back, and search again for those who may '
+    'match again. After lock_duplicate_pairs().';
 
 create function automatch.lock_duplicate_pairs(p_ids uuid[])
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -208,12 +196,10 @@ begin
 end
 $$;
 comment on function automatch.lock_duplicate_pairs(uuid[]) is
-    'Lock the people of suspected pairs and their feeds; the rows of the pairs come after those.';
+    'Lock the profiles of suspected pairs and their feeds, before the pairs.';
 
-create function public.detect_duplicates(p_most integer default 20, out checked integer, out flagged integer)
-language plpgsql
-volatile
-security definer
+create function public.detect_duplicates(p_limit integer default 20, out checked integer, out flagged integer)
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -225,7 +211,7 @@ declare
 begin
     checked := 0;
     flagged := 0;
-    -- Nobody waits for this, so it waits for everybody.
+    -- Only while no job waits.
     if exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then
         return;
     end if;
@@ -237,9 +223,9 @@ begin
             join public.faces as f on f.id = c.face_id
             join public.profiles as p on p.id = f.profile_id
             order by c.queued_at, c.face_id
-            limit p_most
-            -- Steps over whoever is being erased or moved this moment: they hold the profile and come to
-            -- the check after that, and nobody may wait for them the other way round.
+            limit p_limit
+            -- Skips profiles that are being changed or erased: those transactions lock the check after the
+            -- profile, so waiting for them could be a deadlock.
             for update of c skip locked
             for share of p skip locked
         ) as due
@@ -249,7 +235,7 @@ begin
         return;
     end if;
 
-    -- Read first, and then locked in the order of all: profiles, feeds, pairs.
+    -- Read first, then locked in the common order: profiles, feeds, pairs.
     select jsonb_agg(jsonb_build_object('a', near.a, 'b', near.b, 'u', near.u, 'model', near.model))
     into v_pairs
     from (
@@ -258,7 +244,6 @@ begin
             f.embedding_model as model
         from unnest(v_faces) as face (id)
         join public.faces as f on f.id = face.id
-        -- Five say as much as fifty.
         cross join lateral automatch.find_duplicate_accounts(f.id, 5) as s
         order by least(f.profile_id, s.profile_id), greatest(f.profile_id, s.profile_id), s.u
     ) as near;
@@ -284,12 +269,12 @@ begin
         insert into automatch.suspected_duplicates as s (profile_a_id, profile_b_id, u, model)
         select p.a, p.b, p.u, p.model
         from pairs as p
-        -- Again: one may have been erased, or have lost the last photo, since it was read.
+        -- Checked again behind the locks: an account or its last photo may be gone.
         where exists (select from public.faces as f where f.profile_id = p.a and f.embedding is not null)
           and exists (select from public.faces as f where f.profile_id = p.b and f.embedding is not null)
         order by p.a, p.b
         on conflict (profile_a_id, profile_b_id) do update set u = excluded.u, model = excluded.model
-            -- What somebody decided stays as it was when they did.
+            -- Decided pairs do not change.
             where s.state = 'open' and (excluded.u < s.u or excluded.model <> s.model)
         returning s.id, s.xmax = 0 as is_new
     )
@@ -301,17 +286,15 @@ begin
 end
 $$;
 comment on function public.detect_duplicates(integer) is
-    'Compare some photos with all of their school and write down who looks like one person; nothing while a '
-    'job waits for its turn. How many photos were compared, and how many pairs are new.';
+    'Compare some photos with the other accounts of their school and store pairs that look like the same person; '
+    'nothing while a job waits. How many photos were compared, and how many pairs are new.';
 
 create function public.list_suspected_duplicates(p_state text default 'open', p_limit integer default 50)
 returns table (
     id uuid, profile_a_id uuid, profile_b_id uuid, same_gender boolean, u double precision, model text,
     state text, found_at timestamptz, decided_at timestamptz, decided_by text
 )
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select s.id, s.profile_a_id, s.profile_b_id, a.gender is not distinct from b.gender, s.u, s.model,
@@ -324,13 +307,11 @@ as $$
     limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.list_suspected_duplicates(text, integer) is
-    'Pairs of accounts that look like one person, closest first; of one state, or (null) of all.';
+    'Pairs of accounts, closest first; of one state, or (null) of all.';
 
 create function public.decide_suspected_duplicate(p_id uuid, p_state text, p_actor text default null)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -356,29 +337,25 @@ begin
     if not (select s.match_same_person from public.match_settings as s) then
         perform automatch.apply_duplicate_decisions(array[p_id]);
     end if;
-    -- Without the people: the log outlives them.
+    -- Without the profiles: the log outlives them.
     perform automatch.audit(p_actor, 'same_person', jsonb_build_object(
         'pair', p_id, 'state', p_state, 'before', v_before
     ));
 end
 $$;
 comment on function public.decide_suspected_duplicate(uuid, text, text) is
-    'Say of a pair that it is one person (confirmed), that it is not (dismissed), or neither yet (open).';
+    'Decide whether a pair is the same person (confirmed) or not (dismissed), or reopen it (open).';
 
 create function public.get_match_same_person()
 returns boolean
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$ select s.match_same_person from public.match_settings as s $$;
-comment on function public.get_match_same_person() is 'Whether two accounts that look like one person match.';
+comment on function public.get_match_same_person() is 'Whether accounts that look like the same person can match.';
 
 create function public.set_match_same_person(p_match boolean, p_actor text default null)
 returns void
-language plpgsql
-volatile
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -392,7 +369,7 @@ begin
     if v_before = p_match then
         return;
     end if;
-    -- Two of one gender do not match anyway.
+    -- Only opposite genders match.
     v_ids := array(
         select s.id
         from automatch.suspected_duplicates as s
@@ -407,4 +384,4 @@ begin
 end
 $$;
 comment on function public.set_match_same_person(boolean, text) is
-    'Whether two accounts that look like one person match like any two (the default). Feeds follow at once.';
+    'Set whether accounts that look like the same person can match (the default), and update the feeds.';

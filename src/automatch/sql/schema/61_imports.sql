@@ -1,30 +1,29 @@
--- Enrolling people whom an operator knows already: `automatch import`.
+-- The bulk import of people whom an operator has on a list: `automatch import`.
 --
--- Who used an account themselves is left alone, who withdrew stays out, and who
--- erased their account does not come back with the next run.
+-- People who used their account themselves are not changed, people who withdrew their consent stay out,
+-- and people who erased their account are not imported again.
 create table automatch.imported_people (
     profile_id uuid primary key references public.profiles (id) on delete cascade,
     email_sha256 text not null,
     imported_at timestamptz not null default automatch.now()
 );
-comment on table automatch.imported_people is 'Accounts that an import made or filled in.';
+comment on table automatch.imported_people is 'Accounts that an import created or filled in.';
 create table automatch.imported_photos (
     face_id uuid primary key references public.faces (id) on delete cascade,
     import_id uuid not null,
     row_number integer not null
 );
-comment on table automatch.imported_photos is 'Which row of which run a photo came from last; never its file name.';
+comment on table automatch.imported_photos is 'The last run and row that a photo came from; not its file name.';
 create index imported_photos_run_idx on automatch.imported_photos (import_id, row_number);
 create table automatch.import_erasures (
     email_sha256 text primary key,
     erased_at timestamptz not null default automatch.now()
 );
-comment on table automatch.import_erasures is 'Imported people who erased their account: the next run leaves them out.';
+comment on table automatch.import_erasures is 'Imported people who erased their account, and are not imported again.';
 
 create function automatch.imported_person_erased()
 returns trigger
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -39,21 +38,18 @@ for each row execute function automatch.imported_person_erased();
 
 create function automatch.find_account(p_email text)
 returns uuid
-language plpgsql
-stable
-security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
 end
 $$;
-comment on function automatch.find_account(text) is 'Whose account this address is; null when nobody''s.';
+comment on function automatch.find_account(text) is 'The account with this address, or null.';
 
 create function automatch.import_account(p_email text)
 returns uuid
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -74,7 +70,7 @@ begin
                 'input_invalid', 'Make the account in Supabase first; an import fills it in while it is unused.'
             );
         end if;
-        -- No password has this hash.
+        -- No password has the hash '!'.
         v_id := auth.create_user(p_email, '!', '{}');
     elsif exists (select from public.biometric_consents as c where c.profile_id = v_id)
         or exists (
@@ -91,12 +87,11 @@ begin
 end
 $$;
 comment on function automatch.import_account(text) is
-    'The account that imports may fill in: their own, an unused one, or a new one.';
+    'The account that an import may fill in: an imported, an unused or a new one.';
 
 create function public.find_imported_photo(p_import_id uuid, p_row integer, p_email text, p_image_sha256 text)
 returns boolean
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -112,7 +107,7 @@ begin
     insert into automatch.imported_photos (face_id, import_id, row_number)
     values (v_face.id, p_import_id, p_row)
     on conflict (face_id) do update set import_id = excluded.import_id, row_number = excluded.row_number;
-    -- The job of a photo that was refused long ago has been cleaned up: look again for it.
+    -- The failed job of the photo has been cleaned up: analyze it again.
     if v_face.embedding is null
         and not exists (select from public.match_jobs as j where j.face_id = v_face.id)
     then
@@ -122,7 +117,7 @@ begin
 end
 $$;
 comment on function public.find_imported_photo(uuid, integer, text, text) is
-    'Whether an earlier run has this photo of this person; if so, it counts as one of this run too.';
+    'Whether an earlier run imported this photo of this person; if so, this run counts it too.';
 
 create function public.import_photo(
     p_import_id uuid, p_row integer, p_email text, p_name text, p_school text, p_gender text,
@@ -130,8 +125,7 @@ create function public.import_photo(
     p_face_id uuid, p_image_path text, p_image_sha256 text
 )
 returns boolean
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -151,7 +145,7 @@ begin
             'consent_required', 'Tell when this person consented (consent_at) and where the proof lies (consent_evidence).'
         );
     end if;
-    -- Rows of one person one after the other.
+    -- Rows of one person are imported one after the other.
     perform pg_advisory_xact_lock(hashtextextended('automatch import ' || lower(p_email), 0));
     v_id := automatch.import_account(p_email);
     if exists (select from public.profiles as p where p.id = v_id and p.school is null) then
@@ -177,7 +171,7 @@ begin
         insert into public.biometric_consents (profile_id, action, text_version, text_sha256, source, given_at, evidence)
         values (v_id, 'granted', v_text.version, v_text.sha256, 'import', p_consent_at, btrim(p_consent_evidence));
     end if;
-    -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
+    -- Any other path could be somebody else's photo, which would be shown and erased as one's own.
     if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
         perform automatch.raise_error('input_invalid', 'A photo lies where the id of its face says.');
     end if;
@@ -191,20 +185,18 @@ begin
     end if;
     insert into automatch.imported_photos (face_id, import_id, row_number)
     values (v_face_id, p_import_id, p_row);
-    -- Nobody waits for it: every upload goes ahead.
+    -- Priority 3: uploads go first.
     perform public.enqueue_match_job(v_face_id, 3::smallint);
     return true;
 end
 $$;
 comment on function public.import_photo(
     uuid, integer, text, text, text, text, date, text, timestamptz, text, uuid, text, text
-) is 'Enrol a person with a photo; the same row again changes nothing. False when the photo was there.';
+) is 'Import a person with a photo; the same row again changes nothing. False when the photo was there.';
 
 create function public.count_import_jobs(p_import_id uuid)
 returns table (photos bigint, open_jobs bigint)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select count(*), count(j.id)
@@ -212,13 +204,11 @@ as $$
     left join public.match_jobs as j on j.face_id = i.face_id and j.status in ('pending', 'processing')
     where i.import_id = p_import_id
 $$;
-comment on function public.count_import_jobs(uuid) is 'Photos of a run, and how many of them are still to be looked at.';
+comment on function public.count_import_jobs(uuid) is 'The photos of a run, and how many of their jobs are open.';
 
 create function public.list_import_failures(p_import_id uuid, p_after_row integer, p_limit integer)
 returns table (row_number integer, code text, message text)
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select i.row_number, j.error_code, j.error_message
@@ -235,12 +225,11 @@ as $$
     limit p_limit
 $$;
 comment on function public.list_import_failures(uuid, integer, integer) is
-    'Rows whose photo could not be used, in their order; asked for page by page.';
+    'A page of the rows whose photo could not be used, in order.';
 
 create function public.finish_import(p_import_id uuid, p_actor text default null)
 returns void
-language plpgsql
-security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -253,4 +242,4 @@ begin
     );
 end
 $$;
-comment on function public.finish_import(uuid, text) is 'Put a run into the audit log.';
+comment on function public.finish_import(uuid, text) is 'Write a run to the audit log.';

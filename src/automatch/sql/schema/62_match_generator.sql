@@ -1,31 +1,28 @@
--- The schedule of the deployment guide: a cron job that calls POST /functions/v1/match-generator
--- over HTTP, and the key with which it does. The key can start matching and nothing else. It lies in
--- the Vault, where only the owner reads it; here is what the server knows it by.
+-- The schedule of the deployment guide: a cron job calls POST /functions/v1/match-generator over HTTP.
+-- Its key can start matching and nothing else. The key is in the Vault, where only the owner can read it;
+-- the server knows its hash.
 create table automatch.trigger_key (
     only_row boolean primary key default true,
     sha256 bytea not null,
     made_at timestamptz not null default automatch.now(),
     constraint there_is_one_key check (only_row)
 );
-comment on table automatch.trigger_key is 'The key of the schedule, by its hash. Its row says too that the schedule was made once.';
+comment on table automatch.trigger_key is 'The hash of the key. Its row also says that the schedule has been made.';
 
 create function public.is_trigger_key(p_sha256 bytea)
 returns boolean
-language sql
-stable
-security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$ select exists (select from automatch.trigger_key as k where k.sha256 = p_sha256) $$;
-comment on function public.is_trigger_key(bytea) is 'Whether this is the hash of the key that may start matching.';
+comment on function public.is_trigger_key(bytea) is 'Whether this is the hash of the key.';
 
 create function automatch.rotate_trigger_key()
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Two random UUIDs: 244 bits of the server's strong generator, without an extension.
+    -- Two random UUIDs: 244 strong random bits, without an extension.
     v_key text := 'amt_' || encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'hex');
     v_id uuid;
 begin
@@ -43,12 +40,11 @@ begin
 end
 $$;
 comment on function automatch.rotate_trigger_key() is
-    'Make a new key; the schedule reads it from the Vault at its next run, and the old one is worth nothing. For the owner.';
+    'Make a new key, which the schedule reads from the Vault at its next run. For the owner.';
 
 create function automatch.match_generator_command(p_url text)
 returns text
-language sql
-immutable
+language sql immutable
 set search_path = pg_catalog, pg_temp
 as $function$
     select format($command$select net.http_post(
@@ -64,12 +60,11 @@ as $function$
 ) as request_id$command$, p_url)
 $function$;
 comment on function automatch.match_generator_command(text) is
-    'The command of the job process-match-jobs, for the address of POST /functions/v1/match-generator.';
+    'The command of the cron job process-match-jobs, for the URL of the match generator.';
 
 create function automatch.ensure_match_schedule(p_url text)
 returns text
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -79,7 +74,7 @@ begin
         return 'unavailable';
     end if;
     -- Two servers that start at once make one schedule.
-    perform pg_advisory_xact_lock(automatch.doorbell() + 3);
+    perform pg_advisory_xact_lock(automatch.lock_key('schedule'));
     if not exists (select from automatch.trigger_key) then
         perform automatch.rotate_trigger_key();
         if not exists (select from cron.job as j where j.jobname = 'process-match-jobs') then
@@ -95,7 +90,7 @@ begin
         from cron.job as j
         where j.jobname = 'process-match-jobs' and j.username = current_user
     loop
-        -- A command that somebody else wrote is theirs.
+        -- A command that an operator wrote is not changed.
         if v_job.url <> p_url and v_job.command = automatch.match_generator_command(v_job.url) then
             perform cron.schedule('process-match-jobs', v_job.schedule, automatch.match_generator_command(p_url));
             return 'moved';
@@ -105,15 +100,12 @@ begin
 end
 $$;
 comment on function automatch.ensure_match_schedule(text) is
-    'Make the two jobs of the guide, once: whoever unschedules them keeps them unscheduled. Later only the address of our '
-    'own command follows the server. made, moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
+    'Make the two cron jobs of the guide, once; later only update the URL of our own command. Returns made, '
+    'moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
 
--- What POST /functions/v1/match-generator asks the queue. It changes nothing: workers do the work.
 create function public.list_due_match_jobs(p_limit integer)
 returns setof uuid
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
@@ -132,7 +124,7 @@ as $$
     )
     union all
     (
-        -- Of workers that are gone, before anybody has taken them back.
+        -- Jobs of lost workers, before the sweep.
         select j.id from public.match_jobs as j
         where j.status = 'processing' and j.lease_expires_at < (select automatch.now())
         limit p_limit
@@ -140,18 +132,16 @@ as $$
     limit p_limit
 $$;
 comment on function public.list_due_match_jobs(integer) is
-    'Jobs that wait for a worker, in their order. Those of a paused queue too; those of a paused school not.';
+    'Jobs that wait for a worker, in order; also those of a paused queue, but not those of a paused school.';
 
 create function public.get_match_job_progress(p_job_ids uuid[])
 returns table (open integer, matches integer, paused boolean, worker_is_alive boolean)
-language sql
-volatile
-security definer
+language sql security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
     select
-        -- What was erased with its photo, or put off after a failure, is nothing to wait for.
+        -- Without jobs that were erased with their photo, or scheduled for a retry.
         count(*) filter (
             where j.status = 'processing'
                or j.status = 'pending' and (not j.scheduled or j.run_at <= (select automatch.now()))
@@ -166,5 +156,5 @@ as $$
     where j.id = any (p_job_ids)
 $$;
 comment on function public.get_match_job_progress(uuid[]) is
-    'How many of these jobs have not ended, the matches that the others found, whether the queue is paused, and whether '
-    'some worker holds a job under a live lease.';
+    'How many of these jobs are open, how many matches the others found, whether the queue is paused, and '
+    'whether a worker holds a valid lease.';

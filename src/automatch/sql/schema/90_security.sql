@@ -49,13 +49,13 @@ from (values
     '),
     ('function', 'execute', 'automatch_api service_role', '
         public.cancel_match_jobs public.count_import_jobs public.count_waiting_match_jobs
-        public.decide_suspected_duplicate public.end_trials public.find_imported_photo public.finish_import
+        public.decide_suspected_duplicate public.end_smoke_tests public.find_imported_photo public.finish_import
         public.get_match_job_stats public.get_match_queue public.get_match_same_person
         public.get_match_threshold public.import_photo public.list_audit_log public.list_import_failures
         public.list_match_jobs public.list_suspected_duplicates public.pause_match_jobs
         public.preview_match_thresholds public.prioritize_match_jobs public.requeue_match_job
         public.resume_match_jobs public.retry_failed_match_jobs public.set_match_concurrency
-        public.set_match_same_person public.set_match_threshold public.start_trial
+        public.set_match_same_person public.set_match_threshold public.start_smoke_test
     '),
     ('function', 'execute', 'automatch_worker service_role', '
         public.active_embedding_model public.recheck_duplicates public.get_chosen_face
@@ -90,7 +90,7 @@ from (values
         automatch.feed_entries automatch.feed_counters automatch.group_indexes automatch.import_erasures
         automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures
         automatch.queue_settings automatch.reruns automatch.duplicate_checks automatch.search_audits
-        automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.trials
+        automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.smoke_test_runs
         public.embedding_models public.face_index public.faces public.match_dismissals public.match_jobs
         public.match_settings public.matches public.profile_blocks public.profiles
     '),
