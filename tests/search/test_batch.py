@@ -76,7 +76,7 @@ def answers(conn, jobs, candidates):
         else:
             lists = [candidates.get(job.id) for job in jobs]
             conn.execute(
-                "select * from public.finish_match_jobs(%s, %s, %s, %s, %s, %s)",
+                "select * from public.complete_match_jobs_with_candidates(%s, %s, %s, %s, %s, %s)",
                 [
                     [job.id for job in jobs],
                     [job.token for job in jobs],

@@ -1,7 +1,8 @@
-"""Every statement of the package is one that the migrated schema understands."""
+"""Every statement and every call of the package is one that the migrated schema understands."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -11,6 +12,13 @@ from automatch.sql.statements import SQL_FOLDER, load
 from tests.support.doctor import CRON_AND_NET
 from tests.support.postgres import Database
 
+_CALLS = {"call", "call_value", "call_values", "call_row", "call_rows"}
+_PARAMETERS = """
+    select coalesce(p.proargnames[:p.pronargs], '{}'), p.pronargs - p.pronargdefaults
+    from pg_proc as p
+    join pg_namespace as n on n.oid = p.pronamespace
+    where n.nspname || '.' || p.proname = %s
+"""
 _EXPLAINABLE = re.compile(r"\s*(select|insert|update|delete|with)\b", re.IGNORECASE)
 
 
@@ -32,6 +40,43 @@ def _misfits(conn: psycopg.Connection, path: Path) -> list[str]:
             misfits.append(f"{path.stem}.{name}: {exc}")
         conn.rollback()
     return misfits
+
+
+def _calls() -> list[tuple[str, str, set[str], bool]]:
+    """Return where each call stands, its function, its arguments, and whether it spreads a dict."""
+    calls = []
+    for path in sorted(SQL_FOLDER.parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call) or getattr(node.func, "id", "") not in _CALLS:
+                continue
+            if len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
+                name = str(node.args[1].value)
+                named = {keyword.arg for keyword in node.keywords}
+                calls.append(
+                    (
+                        f"{path.name}:{node.lineno}",
+                        name if "." in name else f"public.{name}",
+                        {f"p_{argument}" for argument in named if argument},
+                        None in named,
+                    )
+                )
+    return calls
+
+
+def test_every_call_names_a_function_and_its_parameters(conn: psycopg.Connection) -> None:
+    calls = _calls()
+    misfits = []
+    for place, function, given, spreads in calls:
+        # In parameters come first where there are out parameters too.
+        fits = [
+            given <= set(names) and (spreads or set(names[:needed]) <= given)
+            for names, needed in conn.execute(_PARAMETERS, [function]).fetchall()
+        ]
+        if not any(fits):
+            misfits.append(f"{place}: {function}{sorted(given)}")
+
+    assert len(calls) > 50
+    assert misfits == []
 
 
 def test_every_named_statement_fits_the_schema(database: Database) -> None:

@@ -206,7 +206,7 @@ def test_search_that_was_under_way_when_the_person_moved_writes_nothing_and_is_d
     assert str(he) in found
     change(conn, she, "school = 'HCMUS'")
     finished = conn.execute(
-        "select * from automatch.finish_jobs(%s, %s, %s::automatch.found_face[], now())",
+        "select * from automatch.complete_jobs(%s, %s, %s::automatch.found_face[], now())",
         [[job], [token], found],
     ).fetchall()
     assert (finished, one(conn, "select count(*) from public.matches")) == ([], 0)

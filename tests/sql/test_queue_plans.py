@@ -116,7 +116,7 @@ def test_settling_and_renewing_look_up_the_jobs_they_are_given(conn):
         ("select public.release_match_jobs(%s, %s)", [], jobs[1]),
         ("select public.fail_match_jobs(%s, %s, %s, %s)", [["x"] * 20] * 2, jobs[2]),
         ("select public.retry_match_jobs(%s, %s, %s, %s, 1, 1)", [["x"] * 20] * 2, jobs[3]),
-        ("select automatch.finish_jobs(%s, %s, '{}', automatch.now())", [], jobs[0]),
+        ("select automatch.complete_jobs(%s, %s, '{}', automatch.now())", [], jobs[0]),
     ):
         with count_reads(conn) as read:
             assert conn.execute(query, [*ids_and_tokens(batch), *more]).fetchall()

@@ -90,7 +90,7 @@ def test_match_found_with_the_old_scale_is_scored_with_the_one_in_use_when_it_is
     found = one(conn, "select automatch.search_for_jobs(%s, %s)::text", [job], [token])
     version = add_scale(conn, 0.6, 0.05)
     conn.execute(
-        "select * from automatch.finish_jobs(%s, %s, %s::automatch.found_face[], now())",
+        "select * from automatch.complete_jobs(%s, %s, %s::automatch.found_face[], now())",
         [[job], [token], found],
     )
 

@@ -1,8 +1,8 @@
 """Searching for many jobs at once: jobs that search the same group share one matrix product.
 
-The result is the candidates of each job. `public.finish_match_jobs` ranks them in the transaction
-that completes the job, against the database as it is then; a job without candidates is searched
-for there.
+The result is the candidates of each job. `complete_match_jobs_with_candidates` ranks them in the
+transaction that completes the job, against the database as it is then; a job without candidates is
+searched for there.
 """
 
 from __future__ import annotations

@@ -5,18 +5,17 @@ All but the last run as the API's login, before there is anyone to act as.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from automatch.errors.request import EmailTakenError
 from automatch.model.people import User
-from automatch.sql.statements import load
+from automatch.store.call import call, call_row, call_value
 from automatch.store.database import Connection
-
-_SQL = load("accounts")
 
 
 async def create_user(
@@ -27,31 +26,27 @@ async def create_user(
     Raises:
         EmailTakenError: someone has this address.
     """
-    cursor = await conn.execute(
-        _SQL["create_user"],
-        {"email": email, "encrypted_password": encrypted_password, "data": Jsonb(data)},
+    user_id: UUID | None = await call_value(
+        conn,
+        "auth.create_user",
+        email=email,
+        encrypted_password=encrypted_password,
+        data=Jsonb(data),
     )
-    row = await cursor.fetchone()
-    if row is None or row[0] is None:
+    if user_id is None:
         raise EmailTakenError
-    user_id: UUID = row[0]
     return user_id
 
 
 async def find_credentials(conn: Connection, email: str) -> tuple[UUID, str] | None:
     """Return the id and the password hash of the user with this address."""
-    cursor = await conn.execute(_SQL["find_credentials"], {"email": email})
-    row = await cursor.fetchone()
-    return (row[0], row[1]) if row else None
+    return await call_row(conn, "auth.find_credentials", tuple_row, email=email)
 
 
 async def start_session(conn: Connection, user_id: UUID, token_sha256: bytes) -> UUID:
-    cursor = await conn.execute(
-        _SQL["start_session"], {"user_id": user_id, "token_sha256": token_sha256}
+    session_id: UUID = await call_value(
+        conn, "auth.start_session", user_id=user_id, token_sha256=token_sha256
     )
-    row = await cursor.fetchone()
-    assert row is not None
-    session_id: UUID = row[0]
     return session_id
 
 
@@ -62,24 +57,22 @@ async def rotate_refresh_token(
 
     A token that was spent longer ago than *reuse_s* ends its session: two people hold it.
     """
-    cursor = await conn.execute(
-        _SQL["rotate_refresh_token"],
-        {
-            "token_sha256": spent_sha256,
-            "new_token_sha256": new_sha256,
-            "reuse_s": reuse_s,
-            "unused_s": unused_s,
-        },
+    return await call_row(
+        conn,
+        "auth.rotate_refresh_token",
+        tuple_row,
+        token_sha256=spent_sha256,
+        new_token_sha256=new_sha256,
+        reuse=timedelta(seconds=reuse_s),
+        unused=timedelta(seconds=unused_s),
     )
-    row = await cursor.fetchone()
-    return (row[0], row[1]) if row else None
 
 
 async def end_sessions(
     conn: Connection, session_id: UUID, scope: Literal["global", "local", "others"]
 ) -> None:
     """End sessions of the person of a live one: all of them, this one, or all others."""
-    await conn.execute(_SQL["end_sessions"], {"session_id": session_id, "scope": scope})
+    await call(conn, "auth.end_sessions", session_id=session_id, scope=scope)
 
 
 async def update_user(
@@ -90,21 +83,18 @@ async def update_user(
     data: dict[str, Any] | None,
 ) -> None:
     """Change the person of a live session; a new password ends their other sessions."""
-    await conn.execute(
-        _SQL["update_user"],
-        {
-            "session_id": session_id,
-            "encrypted_password": encrypted_password,
-            "data": None if data is None else Jsonb(data),
-        },
+    await call(
+        conn,
+        "auth.update_user",
+        session_id=session_id,
+        encrypted_password=encrypted_password,
+        data=None if data is None else Jsonb(data),
     )
 
 
 async def load_session_user(conn: Connection, session_id: UUID) -> User | None:
     """Return who is signed in by a session, or None once it has ended."""
-    async with conn.cursor(row_factory=class_row(User)) as cursor:
-        await cursor.execute(_SQL["load_session_user"], {"session_id": session_id})
-        return await cursor.fetchone()
+    return await call_row(conn, "auth.session_user_of", class_row(User), session_id=session_id)
 
 
 async def erase_account(conn: Connection) -> None:
@@ -113,4 +103,4 @@ async def erase_account(conn: Connection) -> None:
     Raises:
         TokenInvalidError: their session has ended.
     """
-    await conn.execute(_SQL["erase_account"])
+    await call(conn, "erase_account")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -10,6 +11,7 @@ from psycopg.rows import class_row
 from automatch.model.faces import Face
 from automatch.model.jobs import JobStatus, Upload
 from automatch.sql.statements import load
+from automatch.store.call import call, call_row, call_value
 from automatch.store.database import Connection
 
 _SQL = load("faces")
@@ -26,13 +28,16 @@ async def record_upload(
         ConsentRequiredError: the caller has not agreed to face matching.
         ProfileIncompleteError: school, gender or birth date is missing.
     """
-    cursor = await conn.execute(
-        _SQL["record_upload"],
-        {"face_id": face_id, "image_path": image_path, "image_sha256": image_sha256},
+    upload = await call_row(
+        conn,
+        "record_upload",
+        class_row(Upload),
+        face_id=face_id,
+        image_path=image_path,
+        image_sha256=image_sha256,
     )
-    row = await cursor.fetchone()
-    assert row is not None
-    return Upload(face_id=row[0], job_id=row[1], job_status=JobStatus(row[2]), is_new=row[3])
+    assert upload is not None
+    return replace(upload, job_status=JobStatus(upload.job_status))
 
 
 async def list_faces(conn: Connection) -> list[Face]:
@@ -48,14 +53,13 @@ async def delete_face(conn: Connection, face_id: UUID) -> None:
     Raises:
         NotFoundError: the caller has no such face.
     """
-    await conn.execute(_SQL["delete"], {"face_id": face_id})
+    await call(conn, "delete_face", face_id=face_id)
 
 
 async def find_viewable_photo(conn: Connection, face_id: UUID) -> str | None:
     """Return the path of a photo the caller may see: an own one, or that of a match."""
-    cursor = await conn.execute(_SQL["find_viewable"], {"face_id": face_id})
-    row = await cursor.fetchone()
-    return row[0] if row else None
+    path: str | None = await call_value(conn, "viewable_photo", face_id=face_id)
+    return path
 
 
 async def list_erasures(conn: Connection, limit: int = 500) -> list[str]:

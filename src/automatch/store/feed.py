@@ -10,10 +10,8 @@ from psycopg.rows import class_row
 
 from automatch.model.matches import FeedEntry
 from automatch.model.people import HiddenPerson
-from automatch.sql.statements import load
+from automatch.store.call import call, call_rows, call_value
 from automatch.store.database import Connection
-
-_SQL = load("feed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +37,14 @@ async def load_feed_news(conn: Connection, *, after: int, limit: int = 100) -> l
 
 async def load_feed_position(conn: Connection) -> int:
     """Return the newest position of the caller's feed, 0 for an empty one."""
-    cursor = await conn.execute(_SQL["position"])
-    row = await cursor.fetchone()
-    return row[0] if row else 0
+    return int(await call_value(conn, "feed_position"))
 
 
 async def load_feed_versions(conn: Connection, profile_ids: Sequence[UUID]) -> list[FeedVersion]:
     """Return the marks of many feeds at once; for the API's login, which sees nothing else."""
-    async with conn.cursor(row_factory=class_row(FeedVersion)) as cursor:
-        await cursor.execute(_SQL["marks"], {"profile_ids": list(profile_ids)})
-        return await cursor.fetchall()
+    return await call_rows(
+        conn, "feed_versions", class_row(FeedVersion), profile_ids=list(profile_ids)
+    )
 
 
 async def dismiss_match(conn: Connection, match_id: UUID) -> None:
@@ -57,7 +53,7 @@ async def dismiss_match(conn: Connection, match_id: UUID) -> None:
     Raises:
         NotFoundError: the caller has no such match.
     """
-    await conn.execute(_SQL["dismiss"], {"match_id": match_id})
+    await call(conn, "dismiss_match", match_id=match_id)
 
 
 async def block_profile(conn: Connection, profile_id: UUID) -> None:
@@ -66,7 +62,7 @@ async def block_profile(conn: Connection, profile_id: UUID) -> None:
     Raises:
         NotFoundError: the caller's feed never had this person.
     """
-    await conn.execute(_SQL["block"], {"profile_id": profile_id})
+    await call(conn, "block_profile", profile_id=profile_id)
 
 
 async def unblock_profile(conn: Connection, profile_id: UUID) -> None:
@@ -75,7 +71,7 @@ async def unblock_profile(conn: Connection, profile_id: UUID) -> None:
     Raises:
         NotFoundError: the caller has not blocked this person.
     """
-    await conn.execute(_SQL["unblock"], {"profile_id": profile_id})
+    await call(conn, "unblock_profile", profile_id=profile_id)
 
 
 async def undo_dismissal(conn: Connection, profile_id: UUID) -> None:
@@ -84,19 +80,17 @@ async def undo_dismissal(conn: Connection, profile_id: UUID) -> None:
     Raises:
         NotFoundError: the caller has not dismissed a match with this person.
     """
-    await conn.execute(_SQL["undo_dismissal"], {"profile_id": profile_id})
+    await call(conn, "undo_dismissal", profile_id=profile_id)
 
 
 async def list_hidden(conn: Connection) -> list[HiddenPerson]:
     """Return whom the caller dismissed or blocked, newest first."""
-    async with conn.cursor(row_factory=class_row(HiddenPerson)) as cursor:
-        await cursor.execute(_SQL["hidden"])
-        return await cursor.fetchall()
+    return await call_rows(conn, "list_hidden_profiles", class_row(HiddenPerson))
 
 
 async def _page(
     conn: Connection, *, before: int | None, after: int | None, limit: int
 ) -> list[FeedEntry]:
-    async with conn.cursor(row_factory=class_row(FeedEntry)) as cursor:
-        await cursor.execute(_SQL["page"], {"before": before, "after": after, "limit": limit})
-        return await cursor.fetchall()
+    return await call_rows(
+        conn, "feed_page", class_row(FeedEntry), before=before, after=after, limit=limit
+    )

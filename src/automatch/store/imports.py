@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 
 from automatch.model.people import Claims, Gender, Role
 from automatch.sql.statements import load
+from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection, Database
 
 _SQL = load("imports")
@@ -55,12 +56,16 @@ async def find_photo(
     conn: Connection, import_id: UUID, row: int, *, email: str, image_sha256: str
 ) -> bool:
     """Tell whether an earlier run has this photo of this person; then it is one of this run too."""
-    cursor = await conn.execute(
-        _SQL["find_photo"],
-        {"import_id": import_id, "row": row, "email": email, "image_sha256": image_sha256},
+    return bool(
+        await call_value(
+            conn,
+            "find_imported_photo",
+            import_id=import_id,
+            row=row,
+            email=email,
+            image_sha256=image_sha256,
+        )
     )
-    found = await cursor.fetchone()
-    return bool(found and found[0])
 
 
 async def import_photo(
@@ -81,32 +86,30 @@ async def import_photo(
         EmailTakenError: the address is of somebody who uses their account themselves.
         InputInvalidError: a value is not allowed.
     """
-    cursor = await conn.execute(
-        _SQL["import_photo"],
-        {
-            "import_id": import_id,
-            "row": row,
-            "email": person.email,
-            "name": person.name,
-            "school": person.school,
-            "gender": person.gender.value,
-            "birth_date": person.birth_date,
-            "consent_version": person.consent_version,
-            "consent_at": person.consent_at,
-            "consent_evidence": person.consent_evidence,
-            "face_id": face_id,
-            "image_path": image_path,
-            "image_sha256": image_sha256,
-        },
+    return bool(
+        await call_value(
+            conn,
+            "import_photo",
+            import_id=import_id,
+            row=row,
+            email=person.email,
+            name=person.name,
+            school=person.school,
+            gender=person.gender.value,
+            birth_date=person.birth_date,
+            consent_version=person.consent_version,
+            consent_at=person.consent_at,
+            consent_evidence=person.consent_evidence,
+            face_id=face_id,
+            image_path=image_path,
+            image_sha256=image_sha256,
+        )
     )
-    found = await cursor.fetchone()
-    return bool(found and found[0])
 
 
 async def count_jobs(conn: Connection, import_id: UUID) -> tuple[int, int]:
     """Return how many photos a run has, and how many are still to be looked at."""
-    cursor = await conn.execute(_SQL["count_jobs"], {"import_id": import_id})
-    row = await cursor.fetchone()
+    row = await call_row(conn, "count_import_jobs", tuple_row, import_id=import_id)
     return (row[0], row[1]) if row else (0, 0)
 
 
@@ -114,15 +117,15 @@ async def list_refusals(db: Database, import_id: UUID) -> AsyncIterator[RefusedR
     """Yield the rows whose photo could not be used, in their order."""
     after = 0
     while True:
-        async with (
-            db.connection() as conn,
-            conn.cursor(row_factory=class_row(RefusedRow)) as cursor,
-        ):
-            await cursor.execute(
-                _SQL["list_refusals"],
-                {"import_id": import_id, "after_row": after, "limit": _PAGE},
+        async with db.connection() as conn:
+            page = await call_rows(
+                conn,
+                "list_import_failures",
+                class_row(RefusedRow),
+                import_id=import_id,
+                after_row=after,
+                limit=_PAGE,
             )
-            page = await cursor.fetchall()
         for refused in page:
             yield refused
         if len(page) < _PAGE:
@@ -132,4 +135,4 @@ async def list_refusals(db: Database, import_id: UUID) -> AsyncIterator[RefusedR
 
 async def finish(conn: Connection, import_id: UUID, actor: str) -> None:
     """Put the run into the audit log."""
-    await conn.execute(_SQL["finish"], {"import_id": import_id, "actor": actor})
+    await call(conn, "finish_import", import_id=import_id, actor=actor)

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row, kwargs_row
+from psycopg.rows import class_row, dict_row, kwargs_row
 
 from automatch.errors.request import NotFoundError
 from automatch.model.faces import FaceBox
 from automatch.model.jobs import Job, JobStatus
 from automatch.model.matches import MatchPool
 from automatch.sql.statements import load
+from automatch.store.call import call_row
 from automatch.store.database import Connection
 
 _SQL = load("jobs")
@@ -51,17 +52,14 @@ async def choose_face(conn: Connection, job_id: UUID, index: int) -> JobStatus:
         ConsentRequiredError: the caller has not agreed to face matching.
         ProfileIncompleteError: the caller's school or gender is missing.
     """
-    cursor = await conn.execute(_SQL["choose_face"], {"job_id": job_id, "index": index})
-    row = await cursor.fetchone()
+    row = await call_row(conn, "choose_face", dict_row, job_id=job_id, index=index)
     assert row is not None
-    return JobStatus(row[0])
+    return JobStatus(row["job_status"])
 
 
 async def load_pool(conn: Connection) -> MatchPool | None:
     """Return among how many people the caller is searched for; None without a profile."""
-    async with conn.cursor(row_factory=class_row(MatchPool)) as cursor:
-        await cursor.execute(_SQL["pool"])
-        return await cursor.fetchone()
+    return await call_row(conn, "match_pool", class_row(MatchPool))
 
 
 async def explain_job(conn: Connection, job_id: UUID) -> MatchPool | None:
@@ -69,9 +67,7 @@ async def explain_job(conn: Connection, job_id: UUID) -> MatchPool | None:
 
     None when it is another's, or its photo has no embedding of the model that searches use.
     """
-    async with conn.cursor(row_factory=class_row(MatchPool)) as cursor:
-        await cursor.execute(_SQL["explain"], {"job_id": job_id})
-        return await cursor.fetchone()
+    return await call_row(conn, "explain_match_job", class_row(MatchPool), job_id=job_id)
 
 
 def _job(*, status: str, face_boxes: Sequence[Mapping[str, float]] | None, **columns: Any) -> Job:

@@ -9,10 +9,8 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from automatch.sql.statements import load
+from automatch.store.call import call_row, call_value, call_values
 from automatch.store.database import Connection
-
-_SQL = load("drain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +29,18 @@ class Progress:
 async def is_trigger_key(conn: Connection, key: str) -> bool:
     """Tell whether *key* is the one with which the schedule starts matching."""
     digest = hashlib.sha256(key.encode()).digest()
-    row = await (await conn.execute(_SQL["is_trigger_key"], {"sha256": digest})).fetchone()
-    return bool(row and row[0])
+    return bool(await call_value(conn, "is_trigger_key", sha256=digest))
 
 
 async def list_due_jobs(conn: Connection, limit: int) -> list[UUID]:
     """Return jobs whose time has come, in the order in which workers take them."""
-    rows = await (await conn.execute(_SQL["list_due"], {"limit": limit})).fetchall()
-    return [job for (job,) in rows]
+    return await call_values(conn, "list_due_match_jobs", limit=limit)
 
 
 async def load_progress(conn: Connection, job_ids: Sequence[UUID]) -> Progress:
     """Return how far jobs are; one that was erased meanwhile counts as ended."""
-    cursor = conn.cursor(row_factory=class_row(Progress))
-    row = await (await cursor.execute(_SQL["follow"], {"job_ids": list(job_ids)})).fetchone()
-    assert row is not None
-    return row
+    progress = await call_row(
+        conn, "get_match_job_progress", class_row(Progress), job_ids=list(job_ids)
+    )
+    assert progress is not None
+    return progress

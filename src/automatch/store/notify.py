@@ -16,10 +16,10 @@ import psycopg
 import structlog
 
 from automatch.sql.statements import load
+from automatch.store.call import call_value
 from automatch.store.database import Connection, deadline, raise_if_cancelled
 
 _SQL = load("database")
-_QUEUE_SQL = load("queue")
 _PROBE_S = 10.0
 """A link that died in silence is noticed after this and the probe's own time-out."""
 _ANSWER_S = 5.0
@@ -73,7 +73,7 @@ class JobNotifier:
             try:
                 self._conn = await _connect(self._conninfo, "jobs", self._name)
             except psycopg.Error as exc:
-                log.warning("doorbell is silent", error=type(exc).__name__)
+                log.warning("job notifier cannot connect", error=type(exc).__name__)
                 return False
         return await self._ask("register_idle")
 
@@ -110,18 +110,16 @@ class JobNotifier:
         except psycopg.Error:
             await self.close()
 
-    async def _ask(self, query: Literal["register_idle", "unregister_idle"]) -> bool:
+    async def _ask(self, function: Literal["register_idle", "unregister_idle"]) -> bool:
         if self._conn is None:
             return False
         try:
             with deadline(self._conn, _ANSWER_S):
-                cursor = await self._conn.execute(_QUEUE_SQL[query])
-                row = await cursor.fetchone()
+                return bool(await call_value(self._conn, function))
         except psycopg.Error as exc:
-            log.warning("doorbell reconnects", error=type(exc).__name__)
+            log.warning("job notifier reconnects", error=type(exc).__name__)
             await self.close()
             return False
-        return bool(row and row[0])
 
 
 async def _connect(conninfo: str, channel: Literal["jobs", "feed"], name: str) -> Connection:

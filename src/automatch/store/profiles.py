@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 from automatch.errors.job import ProfileNotFoundError
 from automatch.model.people import Consent, Gender, Profile
 from automatch.sql.statements import load
+from automatch.store.call import call, call_values
 from automatch.store.database import Connection
 
 _SQL = load("profiles")
@@ -37,9 +38,13 @@ async def save_profile(
     Raises:
         AgeNotAllowedError: under 18.
     """
-    await conn.execute(
-        _SQL["save"],
-        {"name": name, "school": school, "gender": gender.value, "birth_date": birth_date},
+    await call(
+        conn,
+        "save_profile",
+        name=name,
+        school=school,
+        gender=gender.value,
+        birth_date=birth_date,
     )
 
 
@@ -49,7 +54,7 @@ async def set_discoverable(conn: Connection, discoverable: bool) -> None:
     Raises:
         ProfileNotFoundError: the account was deleted while its token lives on.
     """
-    await conn.execute(_SQL["set_discoverable"], {"discoverable": discoverable})
+    await call(conn, "set_discoverable", discoverable=discoverable)
 
 
 async def load_consent(conn: Connection) -> Consent:
@@ -69,9 +74,8 @@ async def record_consent(conn: Connection, *, granted: bool, version: str | None
     Raises:
         ConsentOutdatedError: *version* is not the text that is current now.
     """
-    await conn.execute(_SQL["record_consent"], {"granted": granted, "version": version})
+    await call(conn, "record_consent", granted=granted, version=version)
 
 
 async def list_schools(conn: Connection) -> list[str]:
-    cursor = await conn.execute(_SQL["list_schools"])
-    return [row[0] for row in await cursor.fetchall()]
+    return await call_values(conn, "list_schools")

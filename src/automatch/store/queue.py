@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from automatch.model.faces import FaceBox
 from automatch.model.jobs import ClaimedJob
 from automatch.settings.worker import WorkerSettings
 from automatch.sql.statements import load
+from automatch.store.call import call, call_value, call_values
 from automatch.store.database import Connection, Database
 
 _SQL = load("queue")
@@ -116,14 +118,14 @@ async def claim_jobs(conn: Connection, claim: ClaimRequest) -> list[ClaimedJob]:
 
 async def seconds_to_next_job(conn: Connection) -> float | None:
     """Return how long until a waiting job can be claimed; None when none waits for its time."""
-    cursor = await conn.execute(_SQL["seconds_to_next"])
-    row = await cursor.fetchone()
-    return row[0] if row else None
+    seconds: float | None = await call_value(conn, "seconds_to_next_match_job")
+    return seconds
 
 
 async def renew_leases(conn: Connection, jobs: Sequence[ClaimedJob], lease_s: float) -> set[UUID]:
     """Renew the leases of *jobs*; return the ids of those that are still held."""
-    return await _ids(await conn.execute(_SQL["renew"], {**_held(jobs), "lease_s": lease_s}))
+    lease = timedelta(seconds=lease_s)
+    return set(await call_values(conn, "renew_match_leases", **_held(jobs), lease=lease))
 
 
 async def store_embeddings(
@@ -133,17 +135,16 @@ async def store_embeddings(
 
     Jobs whose embedding is of another model than the active one are released.
     """
-    cursor = await conn.execute(
-        _SQL["store_embeddings"],
-        {
-            **_held([embedding.job for embedding in embeddings]),
-            "embeddings": [embedding.embedding for embedding in embeddings],
-            "model": model,
-            "quality": [Jsonb(embedding.quality) for embedding in embeddings],
-            "timings": [Jsonb(embedding.timings) for embedding in embeddings],
-        },
+    held = await call_values(
+        conn,
+        "store_face_embeddings",
+        **_held([embedding.job for embedding in embeddings]),
+        embeddings=[embedding.embedding for embedding in embeddings],
+        model=model,
+        quality=[Jsonb(embedding.quality) for embedding in embeddings],
+        timings=[Jsonb(embedding.timings) for embedding in embeddings],
     )
-    return await _ids(cursor)
+    return set(held)
 
 
 async def complete_batch(
@@ -164,23 +165,21 @@ async def complete_batch(
             completed = await _complete(conn, completion.jobs, completion.candidates)
         if failed := failures[FailureAction.FAIL]:
             boxes = [_boxes(failure.error) for failure in failed]
-            await conn.execute(_SQL["fail"], {**_failed(failed), "face_boxes": boxes})
+            await call(conn, "fail_match_jobs", **_failed(failed), face_boxes=boxes)
         if retried := failures[FailureAction.RETRY]:
-            await conn.execute(
-                _SQL["retry"],
-                {
-                    **_failed(retried),
-                    "first_delay_s": settings.backoff_s,
-                    "longest_delay_s": settings.backoff_max_s,
-                },
+            await call(
+                conn,
+                "retry_match_jobs",
+                **_failed(retried),
+                first_delay_s=settings.backoff_s,
+                longest_delay_s=settings.backoff_max_s,
             )
         if released := failures[FailureAction.RELEASE]:
-            await conn.execute(
-                _SQL["release"],
-                {
-                    **_held([failure.job for failure in released]),
-                    "delay_s": completion.release_delay_s,
-                },
+            await call(
+                conn,
+                "release_match_jobs",
+                **_held([failure.job for failure in released]),
+                delay=timedelta(seconds=completion.release_delay_s),
             )
         if completion.claim is not None:
             claimed = await _claim(conn, completion.claim)
@@ -190,44 +189,45 @@ async def complete_batch(
 
 async def release_jobs(conn: Connection, jobs: Sequence[ClaimedJob]) -> int:
     """Release jobs without costing an attempt; return how many were still held."""
-    return await _count(await conn.execute(_SQL["release"], {**_held(jobs), "delay_s": 0}))
+    return int(await call_value(conn, "release_match_jobs", **_held(jobs)))
 
 
 async def sweep_jobs(conn: Connection) -> int:
     """Release the jobs whose lease has expired; return how many."""
-    return await _count(await conn.execute(_SQL["sweep"]))
+    return int(await call_value(conn, "sweep_match_jobs"))
 
 
 async def clean_up_jobs(conn: Connection, days: int) -> int:
     """Delete some thousand finished jobs older than *days*; return how many."""
-    return await _count(await conn.execute(_SQL["clean_up"], {"days": days}))
+    age = timedelta(days=days)
+    return int(await call_value(conn, "cleanup_old_match_jobs", older_than=age))
 
 
 async def erase_unanswered_photos(conn: Connection, seconds: int) -> int:
     """Erase photos whose owner has not chosen a face within *seconds*; return how many."""
-    return await _count(await conn.execute(_SQL["erase_unanswered"], {"seconds": seconds}))
+    age = timedelta(seconds=seconds)
+    return int(await call_value(conn, "erase_unanswered_photo", older_than=age))
 
 
-async def count_pending_jobs(conn: Connection, most: int) -> int:
-    """Return how many jobs are pending, counting no further than *most*; for the API's login."""
-    return await _count(await conn.execute(_SQL["count_waiting"], {"most": most}))
+async def count_pending_jobs(conn: Connection, limit: int) -> int:
+    """Return how many jobs are pending, counting no further than *limit*; for the API's login."""
+    return int(await call_value(conn, "count_waiting_match_jobs", limit=limit))
 
 
 async def _complete(
     conn: Connection, jobs: Sequence[ClaimedJob], candidates: Mapping[UUID, Candidates]
 ) -> AsyncCursor[Any]:
     if not candidates:
-        return await conn.execute(_SQL["complete"], _held(jobs))
+        return await call(conn, "complete_match_jobs", **_held(jobs))
     by_job = [candidates.get(job.id) for job in jobs]
-    return await conn.execute(
-        _SQL["finish"],
-        {
-            **_held(jobs),
-            "schools": [found and found.school for found in by_job],
-            "genders": [found and found.gender for found in by_job],
-            "lengths": [len(found.face_ids) if found else 0 for found in by_job],
-            "face_ids": [face for found in by_job if found for face in found.face_ids],
-        },
+    return await call(
+        conn,
+        "complete_match_jobs_with_candidates",
+        **_held(jobs),
+        schools=[found and found.school for found in by_job],
+        genders=[found and found.gender for found in by_job],
+        lengths=[len(found.face_ids) if found else 0 for found in by_job],
+        face_ids=[face for found in by_job if found for face in found.face_ids],
     )
 
 
@@ -266,12 +266,3 @@ def _failed(failures: Sequence[JobFailure]) -> dict[str, Any]:
         "codes": [failure.code for failure in failures],
         "messages": [failure.message for failure in failures],
     }
-
-
-async def _ids(cursor: AsyncCursor[Any]) -> set[UUID]:
-    return {row[0] for row in await cursor.fetchall()}
-
-
-async def _count(cursor: AsyncCursor[Any]) -> int:
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0

@@ -16,25 +16,23 @@ from psycopg.rows import class_row
 from automatch.errors.request import NotFoundError
 from automatch.model.jobs import AuditEntry, JobStatus, Queue, QueuedJob, StatusCount
 from automatch.sql.statements import load
+from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
 
-_SQL = load("operator")
+_SQL = load("queue_admin")
 
 
 async def load_queue(conn: Connection) -> Queue:
     """Return the queue at a glance."""
-    async with conn.cursor(row_factory=class_row(Queue)) as cursor:
-        await cursor.execute(_SQL["load_queue"])
-        queue = await cursor.fetchone()
+    queue = await call_row(conn, "get_match_queue", class_row(Queue))
     assert queue is not None, "the table of its settings has one row"
     return queue
 
 
 async def count_jobs(conn: Connection) -> list[StatusCount]:
     """Return how many jobs are in each status; a status without jobs is missing."""
-    async with conn.cursor(row_factory=class_row(StatusCount)) as cursor:
-        await cursor.execute(_SQL["count_jobs"])
-        return [replace(row, status=JobStatus(row.status)) for row in await cursor.fetchall()]
+    rows = await call_rows(conn, "get_match_job_stats", class_row(StatusCount))
+    return [replace(row, status=JobStatus(row.status)) for row in rows]
 
 
 async def list_jobs(
@@ -67,7 +65,7 @@ async def pause(conn: Connection, actor: str, school: str | None = None) -> int:
     Raises:
         InputInvalidError: no profile names the school.
     """
-    return await _number(conn, "pause", school=school, actor=actor)
+    return int(await call_value(conn, "pause_match_jobs", school=school, actor=actor))
 
 
 async def resume(conn: Connection, actor: str, school: str | None = None) -> int:
@@ -76,12 +74,12 @@ async def resume(conn: Connection, actor: str, school: str | None = None) -> int
     Raises:
         InputInvalidError: no profile names the school.
     """
-    return await _number(conn, "resume", school=school, actor=actor)
+    return int(await call_value(conn, "resume_match_jobs", school=school, actor=actor))
 
 
 async def set_concurrency(conn: Connection, actor: str, jobs: int | None) -> None:
     """Let each worker hold so many jobs at once; None leaves it to its settings."""
-    await conn.execute(_SQL["set_concurrency"], {"jobs": jobs, "actor": actor})
+    await call(conn, "set_match_concurrency", jobs=jobs, actor=actor)
 
 
 async def retry_failed(
@@ -93,12 +91,14 @@ async def retry_failed(
 ) -> int:
     """Give failed jobs all their attempts again: those named, those of one code, or all."""
     ids = None if job_ids is None else list(job_ids)
-    return await _number(conn, "retry_failed", job_ids=ids, code=code, actor=actor)
+    return int(
+        await call_value(conn, "retry_failed_match_jobs", job_ids=ids, code=code, actor=actor)
+    )
 
 
 async def cancel(conn: Connection, actor: str, job_ids: Sequence[UUID]) -> int:
     """End open jobs as `job_cancelled`; whoever works on one writes nothing any more."""
-    return await _number(conn, "cancel", job_ids=list(job_ids), actor=actor)
+    return int(await call_value(conn, "cancel_match_jobs", job_ids=list(job_ids), actor=actor))
 
 
 async def requeue(
@@ -110,35 +110,33 @@ async def requeue(
         NotFoundError: there is no such job.
         ProfileIncompleteError: its person names no school any more.
     """
-    cursor = await conn.execute(
-        _SQL["requeue"], {"job_id": job_id, "threshold": threshold, "actor": actor}
+    new_id: UUID = await call_value(
+        conn, "requeue_match_job", job_id=job_id, threshold=threshold, actor=actor
     )
-    row = await cursor.fetchone()
-    assert row is not None
-    return UUID(str(row[0]))
+    return new_id
 
 
 async def prioritize(
     conn: Connection, actor: str, job_ids: Sequence[UUID], priority: int = 1
 ) -> int:
     """Give waiting jobs another priority and a new turn; the number that changed."""
-    return await _number(conn, "prioritize", job_ids=list(job_ids), priority=priority, actor=actor)
+    return int(
+        await call_value(
+            conn,
+            "prioritize_match_jobs",
+            job_ids=list(job_ids),
+            priority=priority,
+            actor=actor,
+        )
+    )
 
 
 async def list_audit(conn: Connection, limit: int = 50) -> list[AuditEntry]:
     """Return what operators did, newest first."""
-    async with conn.cursor(row_factory=class_row(AuditEntry)) as cursor:
-        await cursor.execute(_SQL["list_audit"], {"limit": limit})
-        return await cursor.fetchall()
+    return await call_rows(conn, "list_audit_log", class_row(AuditEntry), limit=limit)
 
 
 async def _list(conn: Connection, **parameters: object) -> list[QueuedJob]:
     async with conn.cursor(row_factory=class_row(QueuedJob)) as cursor:
         await cursor.execute(_SQL["list_jobs"], parameters)
         return [replace(job, status=JobStatus(job.status)) for job in await cursor.fetchall()]
-
-
-async def _number(conn: Connection, act: str, **parameters: object) -> int:
-    cursor = await conn.execute(_SQL[act], parameters)
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0

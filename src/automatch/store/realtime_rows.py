@@ -7,16 +7,15 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from automatch.sql.statements import load
+from automatch.store.call import call_value
 from automatch.store.database import Connection
 
-_SQL = load("changes")
+_SQL = load("realtime_rows")
 
 
 async def load_match_number(conn: Connection) -> int:
     """Return the number of the caller's newest match, 0 without any."""
-    cursor = await conn.execute(_SQL["match_number"])
-    row = await cursor.fetchone()
-    return row[0] if row else 0
+    return int(await call_value(conn, "last_match_number"))
 
 
 async def load_new_matches(

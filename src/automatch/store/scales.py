@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from automatch.model.embedding_models import EmbeddingModel
 from automatch.model.similarity import ComparablePeople, StoredScale
 from automatch.sql.statements import load
+from automatch.store.call import call, call_rows, call_value
 from automatch.store.database import Connection
 
 _SQL = load("scales")
@@ -29,9 +30,7 @@ async def load_active_model(conn: Connection) -> EmbeddingModel:
 
 async def list_scales(conn: Connection) -> list[StoredScale]:
     """Return every version of every model's scale, newest first."""
-    async with conn.cursor(row_factory=class_row(StoredScale)) as cursor:
-        await cursor.execute(_SQL["list"])
-        return await cursor.fetchall()
+    return await call_rows(conn, "list_similarity_scales", class_row(StoredScale))
 
 
 async def count_people(conn: Connection, *, simulated: bool) -> ComparablePeople:
@@ -65,11 +64,17 @@ async def add_scale(
     conn: Connection, *, model: str, midpoint: float, width: float, fit: dict[str, Any], actor: str
 ) -> int:
     """Put a new scale in use; its version. The matches are scored with it by `rescore_matches`."""
-    cursor = await conn.execute(
-        _SQL["add"],
-        {"model": model, "midpoint": midpoint, "width": width, "fit": Jsonb(fit), "actor": actor},
+    return int(
+        await call_value(
+            conn,
+            "add_similarity_scale",
+            model=model,
+            midpoint=midpoint,
+            width=width,
+            fit=Jsonb(fit),
+            actor=actor,
+        )
     )
-    return await _number(cursor)
 
 
 async def use_scale(conn: Connection, version: int, actor: str) -> None:
@@ -78,14 +83,9 @@ async def use_scale(conn: Connection, version: int, actor: str) -> None:
     Raises:
         NotFoundError: there is no such version.
     """
-    await conn.execute(_SQL["use"], {"version": version, "actor": actor})
+    await call(conn, "use_similarity_scale", version=version, actor=actor)
 
 
 async def rescore_matches(conn: Connection, limit: int = 500) -> int:
     """Score some matches with the scale in use; how many, 0 when all are."""
-    return await _number(await conn.execute(_SQL["rescore"], {"limit": limit}))
-
-
-async def _number(cursor: Any) -> int:
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return int(await call_value(conn, "rescore_matches", limit=limit))

@@ -9,6 +9,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from automatch.sql.statements import load
+from automatch.store.call import call, call_value
 from automatch.store.database import Connection
 
 _SQL = load("schedule")
@@ -54,14 +55,13 @@ async def set_schedule(conn: Connection, schedule: str, url: str, actor: str) ->
     job = await (await conn.execute(_SQL["find"])).fetchone()
     if job is None:
         # Only then: a server on another port than this command thinks has put its own address in.
-        await conn.execute(_SQL["keep"], {"url": url})
+        await call(conn, "automatch.ensure_match_schedule", url=url)
         job = await (await conn.execute(_SQL["find"])).fetchone()
     if job is None:
-        row = await (await conn.execute(_SQL["command"], {"url": url})).fetchone()
+        command = await call_value(conn, "automatch.match_generator_command", url=url)
     else:
-        row = (job[1],)
-    assert row is not None
-    cursor = await conn.execute(_SQL["set"], {"schedule": schedule, "command": row[0]})
+        command = job[1]
+    cursor = await conn.execute(_SQL["set"], {"schedule": schedule, "command": command})
     made = await cursor.fetchone()
     assert made is not None
     await conn.execute(_SQL["set_active"], {"jobid": made[0], "active": True})
@@ -80,9 +80,9 @@ async def rest_schedule(conn: Connection, actor: str) -> bool:
 
 async def rotate_trigger_key(conn: Connection, actor: str) -> None:
     """Make a new key for the schedule; the old one is worth nothing any more."""
-    await conn.execute(_SQL["rotate_key"])
+    await call(conn, "automatch.rotate_trigger_key")
     await _write_down(conn, actor, {"key": "rotated"})
 
 
 async def _write_down(conn: Connection, actor: str, details: dict[str, object]) -> None:
-    await conn.execute(_SQL["audit"], {"actor": actor, "details": Jsonb(details)})
+    await call(conn, "automatch.audit", actor=actor, action="schedule", details=Jsonb(details))

@@ -1,4 +1,4 @@
-"""What a search in the worker's memory reads; the answers are given by `finish_match_jobs`.
+"""What a search in the worker's memory reads.
 
 For the login of the worker itself (`Database.connection`).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from psycopg.rows import class_row
 
 from automatch.model.jobs import ClaimedJob
 from automatch.sql.statements import load
+from automatch.store.call import call, call_row
 from automatch.store.database import Connection
 
 _SQL = load("search")
@@ -102,15 +104,14 @@ class Recall:
 
 async def read_recall(conn: Connection) -> Recall:
     """Return how well searches did that were made again by brute force."""
-    cursor = conn.cursor(row_factory=class_row(Recall))
-    row = await (await cursor.execute(_SQL["recall"])).fetchone()
-    assert row is not None
-    return row
+    recall = await call_row(conn, "get_search_recall", class_row(Recall))
+    assert recall is not None
+    return recall
 
 
 async def clean_up_audits(conn: Connection, days: int) -> None:
     """Delete audits older than *days*."""
-    await conn.execute(_SQL["clean_up_audits"], {"days": days})
+    await call(conn, "clean_up_search_audits", older_than=timedelta(days=days))
 
 
 async def read_jobs(conn: Connection, jobs: Sequence[ClaimedJob]) -> list[SearchRequest]:

@@ -10,23 +10,17 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from automatch.model.people import SmokeTestPair
-from automatch.sql.statements import load
+from automatch.store.call import call_row, call_value
 from automatch.store.database import Connection
 
-_SQL = load("trials")
+
+async def start_smoke_test(conn: Connection, actor: str) -> SmokeTestPair:
+    """Create the two people, and erase those of interrupted runs."""
+    pair = await call_row(conn, "start_smoke_test", class_row(SmokeTestPair), actor=actor)
+    assert pair is not None
+    return pair
 
 
-async def start_trial(conn: Connection, actor: str) -> SmokeTestPair:
-    """Make the two, and erase those of trials that were cut off."""
-    async with conn.cursor(row_factory=class_row(SmokeTestPair)) as cursor:
-        await cursor.execute(_SQL["start"], {"actor": actor})
-        trial = await cursor.fetchone()
-    assert trial is not None
-    return trial
-
-
-async def end_trial(conn: Connection, actor: str, trial_id: UUID) -> int:
-    """Erase the two with all that is theirs; how many were still there."""
-    cursor = await conn.execute(_SQL["end"], {"trial": trial_id, "actor": actor})
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+async def end_smoke_test(conn: Connection, actor: str, run_id: UUID) -> int:
+    """Erase the people of a run; return how many were still there."""
+    return int(await call_value(conn, "end_smoke_tests", run_id=run_id, actor=actor))

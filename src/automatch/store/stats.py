@@ -19,7 +19,7 @@ from automatch.sql.statements import load
 from automatch.store import queue_admin
 from automatch.store.database import Connection
 
-_SQL = load("monitor")
+_SQL = load("stats")
 _KEYLIKE = re.compile(r"eyJ[\w-]+(?:\.[\w-]+)*|(?:sb_secret_|amt_)\w+|Bearer\s+\S+")
 _MESSAGE_CHARS = 200
 _RUNS = 20

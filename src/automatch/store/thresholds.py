@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from psycopg.rows import class_row
 
 from automatch.model.similarity import MatchThreshold, ThresholdPreview
-from automatch.sql.statements import load
+from automatch.store.call import call_row, call_rows, call_value
 from automatch.store.database import Connection
-
-_SQL = load("thresholds")
 
 
 async def load_threshold(conn: Connection) -> MatchThreshold:
     """Return the threshold in use."""
-    async with conn.cursor(row_factory=class_row(MatchThreshold)) as cursor:
-        await cursor.execute(_SQL["load"])
-        threshold = await cursor.fetchone()
+    threshold = await call_row(conn, "get_match_threshold", class_row(MatchThreshold))
     assert threshold is not None, "match_settings has one row"
     return threshold
 
@@ -28,11 +24,9 @@ async def set_threshold(conn: Connection, threshold: float, *, rerun: bool, acto
     Raises:
         InputInvalidError: it is not between 0 and 1.
     """
-    cursor = await conn.execute(
-        _SQL["set"], {"threshold": threshold, "rerun": rerun, "actor": actor}
+    return int(
+        await call_value(conn, "set_match_threshold", threshold=threshold, rerun=rerun, actor=actor)
     )
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
 
 
 async def preview_thresholds(
@@ -47,21 +41,17 @@ async def preview_thresholds(
 
     Empty when nobody can be found.
     """
-    async with conn.cursor(row_factory=class_row(ThresholdPreview)) as cursor:
-        await cursor.execute(
-            _SQL["preview"],
-            {
-                "thresholds": list(thresholds),
-                "midpoint": midpoint,
-                "width": width,
-                "simulated": simulated,
-            },
-        )
-        return await cursor.fetchall()
+    return await call_rows(
+        conn,
+        "preview_match_thresholds",
+        class_row(ThresholdPreview),
+        thresholds=list(thresholds),
+        midpoint=midpoint,
+        width=width,
+        simulated=simulated,
+    )
 
 
 async def enqueue_reruns(conn: Connection, most: int = 500) -> int:
     """Queue the next photos of a search again for everybody, while fewer than *most* jobs wait."""
-    cursor = await conn.execute(_SQL["enqueue_reruns"], {"most": most})
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return int(await call_value(conn, "enqueue_reruns", most=most))

@@ -19,6 +19,7 @@ from psycopg import AsyncConnection
 from automatch.errors import AutomatchError
 from automatch.settings.database import PoolSettings
 from automatch.sql.statements import load
+from automatch.store.call import call_value
 from automatch.store.database import Database, deadline
 from automatch.supabase_compat.cron import Cron
 from automatch.supabase_compat.http_queue import Net
@@ -89,13 +90,13 @@ class Runner:
         url = self._local_url if own_net else self._public_url
         if self._looked_after or url is None:
             return
-        row = await (
-            await conn.execute(
-                _CRON["keep_schedule"], {"url": f"{url.rstrip('/')}/functions/v1/match-generator"}
-            )
-        ).fetchone()
+        outcome = await call_value(
+            conn,
+            "automatch.ensure_match_schedule",
+            url=f"{url.rstrip('/')}/functions/v1/match-generator",
+        )
         self._looked_after = True
-        log.info("schedule looked after", outcome=row and row[0], url=url)
+        log.info("schedule looked after", outcome=outcome, url=url)
 
     async def _lead(self, conn: AsyncConnection[Any], *, cron: bool, net: bool) -> None:
         async with (

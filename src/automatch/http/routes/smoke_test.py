@@ -37,7 +37,7 @@ class TrialShown(BaseModel):
 async def start(actor: OperatorDep, services: ServicesDep) -> TrialShown:
     """Make a woman and a man whom no real person is matched with, shown or in a school with."""
     async with services.db.connection() as conn:
-        trial = await smoke_test_users.start_trial(conn, actor)
+        trial = await smoke_test_users.start_smoke_test(conn, actor)
     return TrialShown(
         id=trial.id,
         school=trial.school,
@@ -52,7 +52,7 @@ async def start(actor: OperatorDep, services: ServicesDep) -> TrialShown:
 async def end(trial_id: UUID, actor: OperatorDep, services: ServicesDep) -> Count:
     """Erase the two with photos, templates, jobs and matches; tell how many were still there."""
     async with services.db.connection() as conn:
-        return Count(count=await smoke_test_users.end_trial(conn, actor, trial_id))
+        return Count(count=await smoke_test_users.end_smoke_test(conn, actor, trial_id))
 
 
 def _person(services: Services, person_id: UUID, gender: Gender) -> TrialPerson:

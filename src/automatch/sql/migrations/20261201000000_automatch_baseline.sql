@@ -2378,8 +2378,7 @@ create function automatch.next_position(
 )
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
+-- test_queue_plans.py: otherwise Postgres reads and sorts all jobs of a school or a person.
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
@@ -2540,10 +2539,6 @@ create function automatch.promote_due_jobs(p_limit integer)
 returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set enable_incremental_sort = off
 as $$
 declare
     v_due record;
@@ -2607,13 +2602,9 @@ returns table (
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: with the statistics of an empty queue, Postgres would read and sort all waiting jobs.
-set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
-set enable_incremental_sort = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
@@ -2696,9 +2687,6 @@ create function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p
 returns setof uuid
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
     with held as materialized (
         select j.id
@@ -2730,6 +2718,7 @@ create function public.seconds_to_next_match_job()
 returns double precision
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
+-- test_queue_plans.py: otherwise Postgres reads finished jobs while statistics say that many wait.
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -2752,6 +2741,7 @@ create function public.count_waiting_match_jobs(p_limit integer)
 returns integer
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
+-- test_queue_plans.py: otherwise Postgres reads finished jobs while statistics say that many wait.
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -2775,10 +2765,6 @@ create function public.store_face_embeddings(
 returns setof uuid
 language plpgsql security definer
 set search_path = pg_catalog, public, extensions, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     v_now timestamptz := automatch.now();
@@ -2832,10 +2818,6 @@ create function automatch.search_for_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns automatch.found_face[]
 language plpgsql security definer
 set search_path = pg_catalog, public, extensions, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     v_found automatch.found_face[];
@@ -2884,16 +2866,12 @@ $$;
 comment on function automatch.search_for_jobs(uuid[], bigint[]) is
     'The matches of each job, best first. Raises an error for a job that cannot find anybody.';
 
-create function automatch.finish_jobs(
+create function automatch.complete_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_found automatch.found_face[], p_searched_at timestamptz
 )
 returns table (job_id uuid, match_count integer)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
@@ -2981,7 +2959,7 @@ begin
     end if;
 end
 $$;
-comment on function automatch.finish_jobs(uuid[], bigint[], automatch.found_face[], timestamptz) is
+comment on function automatch.complete_jobs(uuid[], bigint[], automatch.found_face[], timestamptz) is
     'processing -> completed: write the matches and publish them in both feeds.';
 
 create function public.complete_match_jobs(p_job_ids uuid[], p_tokens bigint[])
@@ -2992,14 +2970,14 @@ as $$
 declare
     v_found automatch.found_face[] := automatch.search_for_jobs(p_job_ids, p_tokens);
 begin
-    return query select * from automatch.finish_jobs(p_job_ids, p_tokens, v_found, automatch.now());
+    return query select * from automatch.complete_jobs(p_job_ids, p_tokens, v_found, automatch.now());
 end
 $$;
 comment on function public.complete_match_jobs(uuid[], bigint[]) is
     'processing -> completed: search, write the matches and publish them in both feeds, or nothing of it. '
     'Each job with its number of matches; jobs whose lease is lost are missing.';
 
-create function public.finish_match_jobs(
+create function public.complete_match_jobs_with_candidates(
     p_job_ids uuid[], p_tokens bigint[], p_schools text[], p_genders text[], p_lengths integer[],
     p_face_ids uuid[]
 )
@@ -3040,10 +3018,10 @@ begin
     if v_rest is not null then
         v_found := v_found || automatch.search_for_jobs(v_rest, v_rest_tokens);
     end if;
-    return query select * from automatch.finish_jobs(p_job_ids, p_tokens, v_found, automatch.now());
+    return query select * from automatch.complete_jobs(p_job_ids, p_tokens, v_found, automatch.now());
 end
 $$;
-comment on function public.finish_match_jobs(uuid[], bigint[], text[], text[], integer[], uuid[]) is
+comment on function public.complete_match_jobs_with_candidates(uuid[], bigint[], text[], text[], integer[], uuid[]) is
     'complete_match_jobs() for jobs with shortlists: of each, the group searched, and the next p_lengths of '
     'p_face_ids. Without a group, or if the person has changed groups since, the search is made here.';
 
@@ -3058,9 +3036,6 @@ create function public.fail_match_jobs(
 returns setof uuid
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
     with held as materialized (
         select j.id, mine.code, mine.message, mine.face_boxes
@@ -3200,9 +3175,6 @@ create function public.retry_match_jobs(
 returns table (job_id uuid, status text)
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
     with held as materialized (
         select j.id, j.attempts < j.max_attempts as again, mine.code, mine.message
@@ -3245,9 +3217,6 @@ create function public.release_match_jobs(
 returns integer
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
     select automatch.lock_pauses_shared();
     with held as materialized (
@@ -3287,9 +3256,6 @@ create function public.sweep_match_jobs(
 returns integer
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
     with lost as materialized (
         select j.id, j.attempts < j.max_attempts as again
@@ -3334,7 +3300,6 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 -- test_queue_plans.py: what remains is a bitmap scan of match_jobs_created_idx.
 set enable_indexscan = off
-set enable_indexonlyscan = off
 as $$
     with old as materialized (
         select j.id
@@ -5151,9 +5116,6 @@ create function public.matches_after(p_number bigint, p_limit integer default 10
 returns table (number bigint, match_id uuid)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
     select n.number, n.id
     from automatch.feed_counters as h
@@ -5232,9 +5194,6 @@ create function automatch.publish_matches(p_match_ids uuid[])
 returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
 declare
     v_now timestamptz;
@@ -5801,13 +5760,7 @@ create function automatch.find_duplicate_accounts(p_face_id uuid, p_count intege
 returns table (profile_id uuid, u double precision)
 language plpgsql stable security definer
 set search_path = pg_catalog, public, extensions, pg_temp
--- As find_candidates().
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 set jit = off
-set max_parallel_workers_per_gather = 0
 as $$
 declare
     v_own record;
@@ -5858,7 +5811,6 @@ create function automatch.exclude_duplicates(p_found automatch.found_face[])
 returns automatch.found_face[]
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
     -- Without waiting for detect_duplicates(): the similarity of what was found is enough.
     select coalesce(array_agg(row(f.job_id, f.face_id, f.profile_id, f.similarity)::automatch.found_face
@@ -6474,7 +6426,6 @@ create function public.list_due_match_jobs(p_limit integer)
 returns setof uuid
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
     (
         select j.id from public.match_jobs as j
@@ -6505,7 +6456,6 @@ create function public.get_match_job_progress(p_job_ids uuid[])
 returns table (open integer, matches integer, paused boolean, worker_is_alive boolean)
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
     select
         -- Without jobs that were erased with their photo, or scheduled for a retry.
@@ -6687,7 +6637,7 @@ from (values
         public.active_embedding_model public.recheck_duplicates public.get_chosen_face
         public.claim_match_jobs public.clean_up_search_audits public.cleanup_old_match_jobs
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
-        public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.finish_match_jobs
+        public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
         public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs
         public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases
         public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs

@@ -49,6 +49,3 @@ where status = 'running'
 
 -- name: clean_up_runs
 delete from cron.job_run_details where start_time < now() - make_interval(days => %(days)s)
-
--- name: keep_schedule
-select automatch.ensure_match_schedule(%(url)s)

@@ -1,20 +1,9 @@
--- name: record_upload
-select face_id, job_id, job_status, is_new
-from public.record_upload(%(face_id)s, %(image_path)s, %(image_sha256)s)
-
 -- name: list
 select id, created_at, embedding_model, quality
 from public.faces
 where profile_id = automatch.uid()
 order by created_at desc, id
 limit 100
-
--- name: delete
-select public.delete_face(%(face_id)s)
-
--- name: find_viewable
--- Path of a photo that the caller may see.
-select public.viewable_photo(%(face_id)s)
 
 -- name: list_erasures
 -- Photos of deleted faces whose files are still to go.

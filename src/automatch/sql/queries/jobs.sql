@@ -14,14 +14,3 @@ select
     created_at, started_at, completed_at, match_count, timings, face_boxes
 from public.match_jobs
 where id = %(job_id)s
-
--- name: choose_face
-select job_status from public.choose_face(%(job_id)s, %(index)s)
-
--- name: pool
--- Among how many people the caller is searched for.
-select school, other_gender, findable, hidden, threshold from public.match_pool()
-
--- name: explain
-select school, other_gender, findable, hidden, threshold, over_threshold
-from public.explain_match_job(%(job_id)s)

@@ -4,12 +4,6 @@ select id, email, name, school, gender, birth_date, profile_type, discoverable
 from public.profiles
 where id = automatch.uid()
 
--- name: save
-select public.save_profile(%(name)s, %(school)s, %(gender)s, %(birth_date)s)
-
--- name: set_discoverable
-select public.set_discoverable(%(discoverable)s)
-
 -- name: load_consent
 select
     t.version,
@@ -26,10 +20,3 @@ left join lateral (
 ) as c on true
 order by t.published_at desc, t.version desc
 limit 1
-
--- name: record_consent
-select public.record_consent(%(granted)s, %(version)s)
-
--- name: list_schools
--- The schools that most people name, to choose a spelling from.
-select school from public.list_schools()

@@ -20,9 +20,6 @@ left join lateral (
 ) as run on true
 order by j.jobid
 
--- name: keep
-select automatch.ensure_match_schedule(%(url)s)
-
 -- name: find
 -- The job of the guide that starts matching, as this login scheduled it.
 select j.jobid, j.command from cron.job as j
@@ -33,12 +30,3 @@ select cron.schedule('process-match-jobs', %(schedule)s, %(command)s)
 
 -- name: set_active
 select cron.alter_job(%(jobid)s, active => %(active)s)
-
--- name: rotate_key
-select automatch.rotate_trigger_key()
-
--- name: command
-select automatch.match_generator_command(%(url)s)
-
--- name: audit
-select automatch.audit(%(actor)s, 'schedule', %(details)s)

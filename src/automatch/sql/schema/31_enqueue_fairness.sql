@@ -23,8 +23,7 @@ create function automatch.next_position(
 )
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
+-- test_queue_plans.py: otherwise Postgres reads and sorts all jobs of a school or a person.
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off

@@ -20,10 +20,6 @@ create function automatch.promote_due_jobs(p_limit integer)
 returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set enable_incremental_sort = off
 as $$
 declare
     v_due record;
@@ -87,13 +83,9 @@ returns table (
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: with the statistics of an empty queue, Postgres would read and sort all waiting jobs.
-set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
-set enable_incremental_sort = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
@@ -176,9 +168,6 @@ create function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p
 returns setof uuid
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
     with held as materialized (
         select j.id
@@ -210,6 +199,7 @@ create function public.seconds_to_next_match_job()
 returns double precision
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
+-- test_queue_plans.py: otherwise Postgres reads finished jobs while statistics say that many wait.
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -232,6 +222,7 @@ create function public.count_waiting_match_jobs(p_limit integer)
 returns integer
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
+-- test_queue_plans.py: otherwise Postgres reads finished jobs while statistics say that many wait.
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$

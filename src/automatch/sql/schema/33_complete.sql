@@ -11,10 +11,6 @@ create function public.store_face_embeddings(
 returns setof uuid
 language plpgsql security definer
 set search_path = pg_catalog, public, extensions, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     v_now timestamptz := automatch.now();
@@ -68,10 +64,6 @@ create function automatch.search_for_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns automatch.found_face[]
 language plpgsql security definer
 set search_path = pg_catalog, public, extensions, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     v_found automatch.found_face[];
@@ -120,16 +112,12 @@ $$;
 comment on function automatch.search_for_jobs(uuid[], bigint[]) is
     'The matches of each job, best first. Raises an error for a job that cannot find anybody.';
 
-create function automatch.finish_jobs(
+create function automatch.complete_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_found automatch.found_face[], p_searched_at timestamptz
 )
 returns table (job_id uuid, match_count integer)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
@@ -217,7 +205,7 @@ begin
     end if;
 end
 $$;
-comment on function automatch.finish_jobs(uuid[], bigint[], automatch.found_face[], timestamptz) is
+comment on function automatch.complete_jobs(uuid[], bigint[], automatch.found_face[], timestamptz) is
     'processing -> completed: write the matches and publish them in both feeds.';
 
 create function public.complete_match_jobs(p_job_ids uuid[], p_tokens bigint[])
@@ -228,14 +216,14 @@ as $$
 declare
     v_found automatch.found_face[] := automatch.search_for_jobs(p_job_ids, p_tokens);
 begin
-    return query select * from automatch.finish_jobs(p_job_ids, p_tokens, v_found, automatch.now());
+    return query select * from automatch.complete_jobs(p_job_ids, p_tokens, v_found, automatch.now());
 end
 $$;
 comment on function public.complete_match_jobs(uuid[], bigint[]) is
     'processing -> completed: search, write the matches and publish them in both feeds, or nothing of it. '
     'Each job with its number of matches; jobs whose lease is lost are missing.';
 
-create function public.finish_match_jobs(
+create function public.complete_match_jobs_with_candidates(
     p_job_ids uuid[], p_tokens bigint[], p_schools text[], p_genders text[], p_lengths integer[],
     p_face_ids uuid[]
 )
@@ -276,9 +264,9 @@ begin
     if v_rest is not null then
         v_found := v_found || automatch.search_for_jobs(v_rest, v_rest_tokens);
     end if;
-    return query select * from automatch.finish_jobs(p_job_ids, p_tokens, v_found, automatch.now());
+    return query select * from automatch.complete_jobs(p_job_ids, p_tokens, v_found, automatch.now());
 end
 $$;
-comment on function public.finish_match_jobs(uuid[], bigint[], text[], text[], integer[], uuid[]) is
+comment on function public.complete_match_jobs_with_candidates(uuid[], bigint[], text[], text[], integer[], uuid[]) is
     'complete_match_jobs() for jobs with shortlists: of each, the group searched, and the next p_lengths of '
     'p_face_ids. Without a group, or if the person has changed groups since, the search is made here.';

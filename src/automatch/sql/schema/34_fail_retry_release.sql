@@ -7,9 +7,6 @@ create function public.fail_match_jobs(
 returns setof uuid
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
     with held as materialized (
         select j.id, mine.code, mine.message, mine.face_boxes
@@ -149,9 +146,6 @@ create function public.retry_match_jobs(
 returns table (job_id uuid, status text)
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
     with held as materialized (
         select j.id, j.attempts < j.max_attempts as again, mine.code, mine.message
@@ -194,9 +188,6 @@ create function public.release_match_jobs(
 returns integer
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
     select automatch.lock_pauses_shared();
     with held as materialized (

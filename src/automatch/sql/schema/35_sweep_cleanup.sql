@@ -6,9 +6,6 @@ create function public.sweep_match_jobs(
 returns integer
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
     with lost as materialized (
         select j.id, j.attempts < j.max_attempts as again
@@ -53,7 +50,6 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 -- test_queue_plans.py: what remains is a bitmap scan of match_jobs_created_idx.
 set enable_indexscan = off
-set enable_indexonlyscan = off
 as $$
     with old as materialized (
         select j.id

@@ -376,9 +376,6 @@ create function public.matches_after(p_number bigint, p_limit integer default 10
 returns table (number bigint, match_id uuid)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
     select n.number, n.id
     from automatch.feed_counters as h

@@ -52,9 +52,6 @@ create function automatch.publish_matches(p_match_ids uuid[])
 returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
 declare
     v_now timestamptz;

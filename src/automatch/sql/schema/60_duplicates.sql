@@ -72,13 +72,7 @@ create function automatch.find_duplicate_accounts(p_face_id uuid, p_count intege
 returns table (profile_id uuid, u double precision)
 language plpgsql stable security definer
 set search_path = pg_catalog, public, extensions, pg_temp
--- As find_candidates().
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 set jit = off
-set max_parallel_workers_per_gather = 0
 as $$
 declare
     v_own record;
@@ -129,7 +123,6 @@ create function automatch.exclude_duplicates(p_found automatch.found_face[])
 returns automatch.found_face[]
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
     -- Without waiting for detect_duplicates(): the similarity of what was found is enough.
     select coalesce(array_agg(row(f.job_id, f.face_id, f.profile_id, f.similarity)::automatch.found_face

@@ -107,7 +107,6 @@ create function public.list_due_match_jobs(p_limit integer)
 returns setof uuid
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
     (
         select j.id from public.match_jobs as j
@@ -138,7 +137,6 @@ create function public.get_match_job_progress(p_job_ids uuid[])
 returns table (open integer, matches integer, paused boolean, worker_is_alive boolean)
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
     select
         -- Without jobs that were erased with their photo, or scheduled for a retry.

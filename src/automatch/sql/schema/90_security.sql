@@ -61,7 +61,7 @@ from (values
         public.active_embedding_model public.recheck_duplicates public.get_chosen_face
         public.claim_match_jobs public.clean_up_search_audits public.cleanup_old_match_jobs
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
-        public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.finish_match_jobs
+        public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
         public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs
         public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases
         public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs

@@ -1,6 +1,3 @@
--- name: match_number
-select public.last_match_number()
-
 -- name: matches_after
 -- Each new match of the caller in order; without an id when it has gone, or the caller may not read it.
 select n.number, m.id, m.face_a_id, m.face_b_id, m.created_at
