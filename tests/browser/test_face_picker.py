@@ -38,7 +38,7 @@ def test_tapped_face_is_matched_live_on_both_phones(
 ) -> None:
     him = _join(browser, up.url, "Minh", "Male")
     _upload(him, _photo(tmp_path, "him", ImageOps.mirror(astronaut())))
-    expect(him.locator("#jobs")).to_contain_text("No look-alike at first")
+    expect(him.locator("#jobs")).to_contain_text("No look-alikes yet")
     her = _asked(browser, up, tmp_path)
     photo = her.get_by_role("img", name="Your photo, with 2 faces")
     assert photo.evaluate("image => image.decode().then(() => image.naturalWidth)") == 812
@@ -62,7 +62,7 @@ def test_tapped_face_is_matched_live_on_both_phones(
     expect(her.locator("#cards li")).to_contain_text("Minh")
     expect(him.locator("#cards li")).to_contain_text("Linh")
     expect(her.locator("#jobs")).to_contain_text("1 look-alike found")
-    expect(her.locator(".whose")).to_have_count(0)
+    expect(her.locator(".face-picker")).to_have_count(0)
     assert her.evaluate("window.sameDocument")
 
 
@@ -83,7 +83,7 @@ def test_face_is_chosen_by_keyboard_and_told_to_a_screen_reader(
 
     page.keyboard.press("Enter")
 
-    expect(page.locator("#jobs")).to_contain_text("No look-alike at first")
+    expect(page.locator("#jobs")).to_contain_text("No look-alikes yet")
     assert page.evaluate("window.sameDocument")
 
 
@@ -94,12 +94,12 @@ def test_answer_that_does_not_get_through_is_told_and_can_be_given_again(
     face = page.get_by_role("button", name="Face 2 of 2")
     page.route("**/jobs/*/face", lambda route: route.abort())
     face.click()
-    expect(page.locator(".whose-error")).to_contain_text("tap again")
+    expect(page.locator(".face-picker-error")).to_contain_text("tap again")
     page.unroute("**/jobs/*/face")
 
     face.click()
 
-    expect(page.locator("#jobs")).to_contain_text("No look-alike at first")
+    expect(page.locator("#jobs")).to_contain_text("No look-alikes yet")
 
 
 def test_question_is_a_form_without_javascript(
@@ -110,9 +110,9 @@ def test_question_is_a_form_without_javascript(
     context.add_cookies(scripted.context.cookies())
     page = context.new_page()
     page.goto(f"{up.url}/feed")
-    numbers = page.locator(".whose svg text")
+    numbers = page.locator(".face-picker svg text")
     expect(numbers).to_have_text(["1", "2"])
-    photo = page.locator(".whose img").bounding_box()
+    photo = page.locator(".face-picker img").bounding_box()
     button = page.get_by_role("button", name="Face 1 of 2")
     box = button.bounding_box()
     assert photo is not None
@@ -123,5 +123,5 @@ def test_question_is_a_form_without_javascript(
     button.click()
 
     expect(page).to_have_url(f"{up.url}/feed")
-    expect(page.locator(".whose")).to_have_count(0)
-    expect(scripted.locator("#jobs")).to_contain_text("No look-alike at first")
+    expect(page.locator(".face-picker")).to_have_count(0)
+    expect(scripted.locator("#jobs")).to_contain_text("No look-alikes yet")

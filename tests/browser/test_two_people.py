@@ -73,7 +73,7 @@ def test_match_arrives_on_both_screens_without_a_refresh(
             page.evaluate("window.sameDocument = true")
 
         _upload(her, _photo(tmp_path, "her", astronaut()))
-        expect(her.locator("#jobs")).to_contain_text("No look-alike at first")
+        expect(her.locator("#jobs")).to_contain_text("No look-alikes yet")
         _upload(him, _photo(tmp_path, "him", ImageOps.mirror(astronaut())))
 
         expect(her.locator("#cards li")).to_contain_text("Minh")
@@ -94,7 +94,7 @@ def test_refused_photo_shows_its_reason_and_the_next_one_works(
         expect(page.locator("#jobs")).to_contain_text("No face was found")
         _upload(page, _photo(tmp_path, "her", astronaut()))
 
-        expect(page.locator("#jobs")).to_contain_text("No look-alike at first")
+        expect(page.locator("#jobs")).to_contain_text("No look-alikes yet")
 
 
 def test_feed_is_usable_without_javascript(

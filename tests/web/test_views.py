@@ -17,21 +17,19 @@ from automatch.model.faces import Face
 from automatch.model.jobs import Job, JobStatus
 from automatch.model.matches import FeedEntry
 from automatch.model.people import Consent, Gender, Profile
-from automatch.web.views import (
-    STATIC_FOLDER,
-    Card,
-    ErrorPage,
-    FeedPage,
-    JobItem,
+from automatch.web.account_views import (
     OnboardingPage,
-    Page,
-    Problem,
     ProfileForm,
     SignInPage,
     SignUpPage,
+)
+from automatch.web.feed_views import Card, FeedPage, JobItem, render_card, render_job
+from automatch.web.templating import (
+    STATIC_FOLDER,
+    ErrorPage,
+    Page,
+    Problem,
     build_templates,
-    render_card,
-    render_job,
     render_page,
 )
 
@@ -223,9 +221,9 @@ def test_card_says_the_similarity_as_rounded_percent_in_text_and_meter(
 ) -> None:
     html = render_card(templates, a_card(similarity=0.15000000000000002))
 
-    assert "15 % alike" in text_of(html)
+    assert "15% alike" in text_of(html)
     assert '<meter min="0" max="100" value="15">' in html
-    assert 'data-announce="Linh T., 15 %"' in html
+    assert 'data-announce="Linh T., 15%"' in html
 
 
 def test_only_a_simulated_person_is_marked_as_such(templates: Environment) -> None:
@@ -252,7 +250,7 @@ def test_page_and_stream_show_the_same_card_and_job(templates: Environment) -> N
         ({"status": JobStatus.PENDING, "attempts": 0}, "Waiting for its turn"),
         ({"status": JobStatus.PENDING, "attempts": 2}, "Trying again soon"),
         ({"status": JobStatus.PROCESSING}, "Looking for look-alikes"),
-        ({"match_count": 0}, "No look-alike at first"),
+        ({"match_count": 0}, "No look-alikes yet"),
         ({"match_count": 1}, "1 look-alike found"),
         ({"match_count": 20}, "20 look-alikes found"),
         ({"status": JobStatus.FAILED, "error_code": "no_face"}, "This photo cannot be used"),

@@ -7,7 +7,7 @@ from automatch.model.matches import MatchPool
 
 FEW_MATCHES = 3
 """Fewer matches than this are explained."""
-NEWCOMERS = "New people are compared with it as they join."
+NEWCOMERS = "We'll check everyone new who joins."
 
 
 def needs_explanation(job: Job) -> bool:
@@ -18,25 +18,27 @@ def needs_explanation(job: Job) -> bool:
 def explain_few_matches(pool: MatchPool, match_count: int) -> str:
     """Return the most likely reason for few matches, and what happens next."""
     if not pool.findable:
-        return f"Fewer than 10 people of your school can be found for you so far. {NEWCOMERS}"
-    threshold = f"{pool.threshold * 100:.0f} %"
-    people = f"the {pool.findable} or more people who can be found for you"
+        return f"So far, fewer than 10 people at your school could match with you. {NEWCOMERS}"
+    threshold = f"{pool.threshold * 100:.0f}%"
     if match_count == 0:
-        return f"None of {people} is {threshold} alike or more. {NEWCOMERS}"
-    return f"Of {people}, the others are less than {threshold} alike. {NEWCOMERS}"
+        return (
+            f"None of the {pool.findable} or more people who could match with you scored "
+            f"{threshold} or more. {NEWCOMERS}"
+        )
+    return f"Everyone else scored below {threshold}. {NEWCOMERS}"
 
 
 def list_pool_counts(pool: MatchPool) -> list[tuple[str, str]]:
     """Return the counts behind that sentence, each with a label."""
-    facts = [
-        ("People of your school", _roughly(pool.school)),
+    counts = [
+        ("People at your school", _roughly(pool.school)),
         ("Of the other gender", _roughly(pool.other_gender)),
-        ("With a photo, and to be found for you", _roughly(pool.findable)),
-        ("Alike enough from", f"{pool.threshold * 100:.0f} %"),
+        ("Who could match with you", _roughly(pool.findable)),
+        ("Minimum similarity", f"{pool.threshold * 100:.0f}%"),
     ]
     if pool.hidden:
-        facts.append(("Hidden by you", str(pool.hidden)))
-    return facts
+        counts.append(("Hidden by you", str(pool.hidden)))
+    return counts
 
 
 def _roughly(count: int) -> str:

@@ -26,15 +26,10 @@ from automatch.http.services import Services
 from automatch.services.accounts import Session
 from automatch.store import profiles
 from automatch.store.feed import list_hidden, unblock_profile, undo_dismissal
+from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
 from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show
 from automatch.web.session import CookieSession
-from automatch.web.views import (
-    OnboardingPage,
-    Problem,
-    ProfileForm,
-    SignInPage,
-    SignUpPage,
-)
+from automatch.web.templating import Problem
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -43,18 +38,18 @@ _FIELD_OF = {
     InputInvalidError: "email",
     PasswordWeakError: "password",
 }
-_DONE = {
-    "paused": "You are paused. Nobody finds you until you say otherwise.",
+_NOTICES = {
+    "paused": "You're hidden until you turn this back on.",
     "resumed": "Others can find you again.",
     "withdrawn": "Your consent is withdrawn. Your photos and matches are deleted.",
-    "shown": "They can appear among your look-alikes again.",
+    "shown": "This person can appear among your look-alikes again.",
     "deleted": "Your account is deleted, with your photos and matches.",
 }
-_PLEASE = {
-    "name": "Give the name that your look-alikes should see.",
-    "school": "Name your school.",
-    "gender": "Choose one of the two.",
-    "birth_date": "Give your birth date.",
+_FIELD_MESSAGES = {
+    "name": "Enter the name other people will see.",
+    "school": "Enter your school.",
+    "gender": "Choose female or male.",
+    "birth_date": "Enter your birth date.",
 }
 
 
@@ -84,12 +79,12 @@ async def sign_up_form(request: Request, services: ServicesDep, done: str = "") 
     services.accounts.check_here()
     if is_signed_in(request):
         return go_to("/feed")
-    return show(SignUpPage(notice=_DONE.get(done)))
+    return show(SignUpPage(notice=_NOTICES.get(done)))
 
 
 @router.post("/sign-up")
 async def sign_up(request: Request, services: ServicesDep) -> Response:
-    """Create an account and go on to the profile."""
+    """Create an account and continue with the profile."""
     form = await read_form(request)
     email = _text(form, "email")
     try:
@@ -117,19 +112,19 @@ async def profile_form(
 ) -> Response:
     """Show the profile and the consent."""
     page = await _profile_page(caller, services, saved=saved)
-    return show(replace(page, notice=_DONE.get(done)))
+    return show(replace(page, notice=_NOTICES.get(done)))
 
 
 @router.post("/onboarding")
 async def save_profile(request: Request, caller: CallerDep, services: ServicesDep) -> Response:
-    """Save the profile and, when its box is ticked, the consent; in one transaction."""
+    """Save the profile and, if its box is checked, the consent, in one transaction."""
     form = await read_form(request)
-    typed = ProfileForm(
+    typed_values = ProfileForm(
         **{name: _text(form, name) for name in ("name", "school", "gender", "birth_date")}
     )
     try:
         fields = ProfileFields.model_validate_strings(
-            {name: getattr(typed, name) for name in ProfileFields.model_fields}
+            {name: getattr(typed_values, name) for name in ProfileFields.model_fields}
         )
         async with services.db.as_user(caller.claims) as conn:
             await profiles.save_profile(conn, **fields.model_dump())
@@ -138,21 +133,22 @@ async def save_profile(request: Request, caller: CallerDep, services: ServicesDe
             consent = await profiles.load_consent(conn)
     except ValidationError as exc:
         field = str(exc.errors()[0]["loc"][0])
-        problem = Problem("input_invalid", _PLEASE[field], field)
+        problem = Problem("input_invalid", _FIELD_MESSAGES[field], field)
         return show(
-            await _profile_page(caller, services, form=typed, problem=problem), InputInvalidError()
+            await _profile_page(caller, services, form=typed_values, problem=problem),
+            InputInvalidError(),
         )
     except RequestError as exc:
         field_at_fault = "birth_date" if isinstance(exc, AgeNotAllowedError) else None
         problem = Problem(exc.code, exc.message, field_at_fault)
-        page = await _profile_page(caller, services, form=typed, problem=problem)
+        page = await _profile_page(caller, services, form=typed_values, problem=problem)
         return show(page, exc)
     return go_to("/feed" if consent.granted else "/onboarding?saved=true")
 
 
 @router.post("/pause")
 async def pause(caller: CallerDep, services: ServicesDep) -> Response:
-    """Leave the feeds of others, and keep everything."""
+    """Hide from the feeds of others, without deleting anything."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.set_discoverable(conn, False)
     return go_to("/onboarding?done=paused#being-found")
@@ -160,7 +156,7 @@ async def pause(caller: CallerDep, services: ServicesDep) -> Response:
 
 @router.post("/resume")
 async def resume(caller: CallerDep, services: ServicesDep) -> Response:
-    """Come back into the feeds of others."""
+    """Appear in the feeds of others again."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.set_discoverable(conn, True)
     return go_to("/onboarding?done=resumed#being-found")
@@ -168,7 +164,7 @@ async def resume(caller: CallerDep, services: ServicesDep) -> Response:
 
 @router.post("/consent/withdraw")
 async def withdraw_consent(caller: CallerDep, services: ServicesDep) -> Response:
-    """Withdraw the consent; photos and matches go with it."""
+    """Withdraw the consent, which deletes photos and matches."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.record_consent(conn, granted=False, version=None)
     return go_to("/onboarding?done=withdrawn")
@@ -176,7 +172,7 @@ async def withdraw_consent(caller: CallerDep, services: ServicesDep) -> Response
 
 @router.post("/people/{profile_id}/show-again")
 async def show_again(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
-    """Stop hiding a person, whether blocked, dismissed or both."""
+    """Show a person again who was blocked, dismissed or both."""
     async with services.db.as_user(caller.claims) as conn:
         people = {person.profile_id: person for person in await list_hidden(conn)}
         person = people.get(profile_id)
@@ -191,7 +187,7 @@ async def show_again(profile_id: UUID, caller: CallerDep, services: ServicesDep)
 
 @router.post("/account/delete")
 async def delete_account(caller: CallerDep, services: ServicesDep) -> Response:
-    """Erase the account with everything that is theirs."""
+    """Delete the account with all its data."""
     await services.accounts.delete(caller.claims)
     response = go_to("/sign-up?done=deleted")
     for cookie in CookieSession(services).forget():
@@ -234,7 +230,7 @@ def _signed_in(services: Services, session: Session) -> Response:
 
 def _text(form: FormData, name: str) -> str:
     value = form.get(name, "")
-    # No keyboard sends a NUL, and Postgres keeps none.
+    # Postgres cannot store a NUL, and no keyboard types one.
     return value if isinstance(value, str) and "\0" not in value else ""
 
 

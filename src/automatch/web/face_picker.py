@@ -1,4 +1,4 @@
-"""The question which of several faces is one's own: what each of them is called and where it is."""
+"""The face picker: one labelled button per face, when a photo shows several people."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FaceButton:
-    """One face of a photo, to be tapped; places are in percent of the photo's sides."""
+    """The button of one face; positions are in percent of the photo's width and height."""
 
     index: int
-    """What the answer names: the job's boxes begin with the largest."""
+    """The index in the job's boxes, which are sorted by size; this is the answer."""
     number: int
-    """From 1, as people count: from the left to the right."""
+    """The number of the face, from 1, from left to right."""
     label: str
     left: float
     top: float
@@ -27,13 +27,13 @@ class FaceButton:
 
 
 def face_buttons(boxes: Sequence[FaceBox]) -> list[FaceButton]:
-    """Return a button a face, from the left to the right."""
+    """Return one button per face, from left to right."""
     order = sorted(range(len(boxes)), key=lambda index: _middle(boxes[index]))
     return [
         FaceButton(
             index=index,
             number=number,
-            label=f"Face {number} of {len(boxes)}, {_place(boxes[index])}",
+            label=f"Face {number} of {len(boxes)}, {_position(boxes[index])}",
             left=_percent(boxes[index].left),
             top=_percent(boxes[index].top),
             width=_percent(boxes[index].width),
@@ -47,7 +47,7 @@ def _middle(box: FaceBox) -> float:
     return box.left + box.width / 2
 
 
-def _place(box: FaceBox) -> str:
+def _position(box: FaceBox) -> str:
     middle = _middle(box)
     if middle < 1 / 3:
         return "on the left"

@@ -1,4 +1,4 @@
-"""The live feed: the page, its stream, uploads, photos, and what one can do with a match."""
+"""The live feed: its page and stream, uploads, photos, and the actions on a match."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ from automatch.search.explain import needs_explanation
 from automatch.services.uploads import take_photo
 from automatch.store import faces, jobs, profiles
 from automatch.store.feed import block_profile, dismiss_match, load_feed_page, load_feed_position
+from automatch.web.feed_views import Card, FeedPage, JobItem, render_card, render_job
 from automatch.web.pages import PageRoute, go_to, read_form, show, templates, wants_json
-from automatch.web.views import Card, FeedPage, JobItem, Problem, render_card, render_job
+from automatch.web.templating import Problem
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -42,9 +43,9 @@ async def feed(
     services: ServicesDep,
     before: Annotated[int | None, Query(ge=1, le=LAST_POSITION)] = None,
 ) -> Response:
-    """Show the upload box, one's photos and the look-alikes."""
+    """Show the upload form, the caller's photos and their look-alikes."""
     page = await _feed_page(caller, services, before=before)
-    # Someone new answers the questions first; without them there is nothing to see here.
+    # A new person completes the profile first; before that the feed is empty.
     if not page.profile.is_complete:
         return go_to("/onboarding")
     return show(page)
@@ -57,16 +58,18 @@ async def stream(
     after: Annotated[int | None, Query(ge=0)] = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
-    """Stream the cards and photos that change, as the page shows them."""
+    """Stream the cards and photos that change, as HTML of the page."""
     events = await open_feed(services, caller, after=after, last_event_id=last_event_id)
     return StreamingResponse(
-        _encoded(events, caller, services), media_type="text/event-stream", headers=STREAM_HEADERS
+        _encode_events(events, caller, services),
+        media_type="text/event-stream",
+        headers=STREAM_HEADERS,
     )
 
 
 @router.post("/upload")
 async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> Response:
-    """Take a photo; a script gets the answer of the API, a browser the feed."""
+    """Accept a photo; a script gets the answer of the API, a browser the feed."""
     try:
         taken = await take_photo(request, services, caller.claims)
     except (
@@ -89,13 +92,13 @@ async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> 
 async def photo(
     face_id: UUID, caller: CallerDep, services: ServicesDep, size: Size = "thumb"
 ) -> Response:
-    """Show a photo of one's own or of a match."""
+    """Send a photo of the caller or of a match."""
     return await send_photo(services, caller.claims, face_id, size)
 
 
 @router.post("/faces/{face_id}/delete")
 async def delete_photo(face_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
-    """Erase a photo with its matches."""
+    """Delete a photo with its matches."""
     async with services.db.as_user(caller.claims) as conn:
         await faces.delete_face(conn, face_id)
     return go_to("/feed")
@@ -105,11 +108,11 @@ async def delete_photo(face_id: UUID, caller: CallerDep, services: ServicesDep) 
 async def choose(
     job_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
 ) -> Response:
-    """Take the answer to "which one is you?"; the photo is looked at again."""
+    """Store the choice of a face; the photo is then processed again."""
     form = await read_form(request)
     try:
         index = int(str(form.get("index")))
-        # As the database keeps it; what is larger is no face either.
+        # Clamped to what the database can store; the result is not a valid face either.
         status = await choose_face(services, caller, job_id, max(-1, min(index, 64)))
     except ValueError as exc:
         raise InputInvalidError("Choose one of the faces.") from exc
@@ -120,7 +123,7 @@ async def choose(
 
 @router.post("/matches/{match_id}/dismiss")
 async def dismiss(match_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
-    """Say that this is no match."""
+    """Dismiss a match."""
     async with services.db.as_user(caller.claims) as conn:
         await dismiss_match(conn, match_id)
     return go_to("/feed")
@@ -128,7 +131,7 @@ async def dismiss(match_id: UUID, caller: CallerDep, services: ServicesDep) -> R
 
 @router.post("/people/{profile_id}/block")
 async def block(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
-    """Become invisible to a person, and they to oneself."""
+    """Block a person: neither sees the other."""
     async with services.db.as_user(caller.claims) as conn:
         await block_profile(conn, profile_id)
     return go_to("/feed")
@@ -148,8 +151,8 @@ async def _feed_page(
         entries = await load_feed_page(conn, before=before, limit=_CARDS + 1)
         own_faces = await faces.list_faces(conn)
         own_jobs = await jobs.list_jobs(conn, _JOBS)
-        reasons = any(needs_explanation(job) for job in own_jobs)
-        pool = await jobs.load_pool(conn) if reasons else None
+        is_explained = any(needs_explanation(job) for job in own_jobs)
+        pool = await jobs.load_pool(conn) if is_explained else None
     newest: dict[UUID, Job] = {}
     for job in own_jobs:
         newest.setdefault(job.face_id, job)
@@ -171,7 +174,7 @@ async def _feed_page(
     )
 
 
-async def _encoded(
+async def _encode_events(
     events: AsyncIterator[FeedEvent], caller: Caller, services: Services
 ) -> AsyncIterator[str]:
     yield sse.OPENING
@@ -181,19 +184,19 @@ async def _encoded(
             case Ready(position):
                 yield sse.encode_event("ready", {}, event_id=position)
             case FeedEntry():
-                yield _encoded_entry(event)
+                yield _encode_entry(event)
             case Job():
                 if pool is None and needs_explanation(event):
                     pool = await _load_pool(caller, services)
                 item = JobItem.from_job(event, pool)
-                told = {
+                data = {
                     "html": render_job(templates(), item),
                     "job_id": str(event.id),
                     "status": event.status.value,
                 }
-                yield sse.encode_event("job", told)
+                yield sse.encode_event("job", data)
             case Ping():
-                # Kept for what comes in one go, such as all jobs when a stream opens.
+                # The pool is cached only for events that come together, as when a stream opens.
                 pool = None
                 yield sse.PING
             case Reauth():
@@ -205,14 +208,14 @@ async def _load_pool(caller: Caller, services: Services) -> MatchPool | None:
         async with services.db.as_user(caller.claims) as conn:
             return await jobs.load_pool(conn)
     except StoreError:
-        # The reason is left out rather than the news.
+        # Better an event without the reason than no event.
         return None
 
 
-def _encoded_entry(entry: FeedEntry) -> str:
-    told: dict[str, object] = {"profile_id": str(entry.profile_id), "position": entry.position}
+def _encode_entry(entry: FeedEntry) -> str:
+    data: dict[str, object] = {"profile_id": str(entry.profile_id), "position": entry.position}
     card = Card.from_entry(entry, is_new=True)
     if card is None:
-        return sse.encode_event("gone", told, event_id=entry.position)
-    told["html"] = render_card(templates(), card)
-    return sse.encode_event("match", told, event_id=entry.position)
+        return sse.encode_event("gone", data, event_id=entry.position)
+    data["html"] = render_card(templates(), card)
+    return sse.encode_event("match", data, event_id=entry.position)

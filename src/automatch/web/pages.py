@@ -1,4 +1,4 @@
-"""What all page handlers share: rendering, redirects, and errors as a page."""
+"""Shared by all page handlers: rendering, redirects, and errors as pages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from automatch.errors.upload import BodyMalformedError
 from automatch.http.errors import error_response, headers_of, status_of
 from automatch.http.services import services_of
 from automatch.web.session import CookieSession
-from automatch.web.views import ErrorPage, Page, build_templates, render_page
+from automatch.web.templating import ErrorPage, Page, build_templates, render_page
 
 
 @cache
@@ -33,21 +33,21 @@ def templates() -> Environment:
 
 
 def show(page: Page, error: AutomatchError | None = None) -> HTMLResponse:
-    """Answer with a page; with the status of the error that it tells of, if any."""
+    """Answer with a page, with the status of *error* if the page shows one."""
     if error is None:
         return HTMLResponse(render_page(templates(), page))
     status = status_of(error)
-    # No word on how to send a token: the people who read this sign in with a form.
+    # No WWW-Authenticate header: people sign in with the form.
     headers = {} if status == 401 else headers_of(error)
     return HTMLResponse(render_page(templates(), page), status, headers)
 
 
 def show_error(request: Request, error: AutomatchError) -> Response:
-    """Tell an error to whoever asks: a page for a person, JSON for a script."""
+    """Answer with an error: a page for a person, JSON for a script."""
     if wants_json(request):
         return error_response(error)
     if isinstance(error, AuthError | ProfileNotFoundError):
-        # Without the cookies of an account that is gone: with them, this leads back here.
+        # The cookies of a deleted account would redirect from there back to this page.
         response = go_to("/sign-in")
         for cookie in CookieSession(services_of(request)).forget():
             response.headers.append("set-cookie", cookie)
@@ -66,7 +66,7 @@ async def read_form(request: Request) -> FormData:
     """Return the fields of a form.
 
     Raises:
-        BodyMalformedError: it is none.
+        BodyMalformedError: the body is not a form.
     """
     try:
         return await request.form()
@@ -75,12 +75,12 @@ async def read_form(request: Request) -> FormData:
 
 
 def go_to(path: str) -> RedirectResponse:
-    """Answer a form: the browser asks for *path* next, and a reload repeats nothing."""
+    """Redirect after a form, so that a reload does not submit it again."""
     return RedirectResponse(path, HTTPStatus.SEE_OTHER)
 
 
 def wants_json(request: Request) -> bool:
-    """Tell whether a script sent the form, and not the browser by itself."""
+    """Return whether a script sent the form, and not the browser itself."""
     return request.headers.get("accept", "").startswith("application/json")
 
 
@@ -89,10 +89,10 @@ def is_signed_in(request: Request) -> bool:
 
 
 class PageRoute(APIRoute):
-    """A route whose errors a person can read; who is not signed in is sent to sign in."""
+    """A route that shows errors as pages, and redirects to sign-in where that is required."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler with its errors turned into pages."""
+        """Return the handler, with its errors turned into pages."""
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
@@ -101,7 +101,7 @@ class PageRoute(APIRoute):
             except AutomatchError as exc:
                 return show_error(request, exc)
             except RequestValidationError:
-                # Pages check their forms themselves, so it is the address that is wrong.
+                # Handlers validate their forms themselves, so the address is wrong.
                 return show_error(request, NotFoundError("There is no such page."))
 
         return handle

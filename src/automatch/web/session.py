@@ -1,7 +1,7 @@
-"""Who asks for a page: a session in two cookies that no script can read.
+"""The session of a browser: two tokens in cookies that scripts cannot read.
 
-The access token is short-lived; when it has run out, the refresh token gets a new pair on the way,
-so a page never sends anyone to sign in who still has a session.
+When the short-lived access token has expired, a request renews both with the refresh token, so
+nobody with a valid session is sent to the sign-in page.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class CookieSession:
         self._services = services
 
     async def identify(self, scope: Scope) -> Identity:
-        """Return who asks, and cookies to set when their session was renewed.
+        """Return the caller, and the cookies to set if the session was renewed.
 
         Raises:
-            ForbiddenError: another site's page sent this form.
+            ForbiddenError: the form was sent by another site.
         """
         headers = Headers(scope=scope)
         if scope["path"].startswith("/static/"):
@@ -71,7 +71,7 @@ class CookieSession:
             claims = self._services.tokens.verify(token)
         except AuthError:
             return None
-        # The leeway of `verify` is for the clocks of others; a stream would end at once.
+        # `verify` accepts tokens that expired seconds ago, but a stream would end at once.
         return claims if (claims.expires_at or 0) > time.time() else None
 
     def _cookie(self, name: str, value: str, life_s: int) -> str:
@@ -86,8 +86,8 @@ class CookieSession:
         return cookie[name].OutputString()
 
     def _refuse_other_sites(self, method: str, headers: Headers) -> None:
-        # Lax cookies do not come along with another site's form; this also holds for
-        # other ports of this host, which are the same site to a browser.
+        # SameSite=Lax keeps the cookies from other sites' forms, but to a browser other ports of
+        # this host are the same site.
         if method in _SAFE_METHODS:
             return
         origin = headers.get("origin")

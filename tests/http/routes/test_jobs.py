@@ -263,7 +263,7 @@ async def test_page_asks_with_a_form_that_works_without_scripts(system: System) 
         await her.ended(job_id)
 
         assert "Which one is you?" not in (await client.get("/feed")).text
-        assert "No look-alike at first" in (await client.get("/feed")).text
+        assert "No look-alikes yet" in (await client.get("/feed")).text
         other = await client.post(action, data={"index": "1" if buttons[0][0] == "0" else "0"})
         assert other.status_code == 409
 

@@ -161,7 +161,7 @@ async def test_hidden_people_can_be_shown_again_on_the_profile_page(system: Syst
         [job] = re.findall(r'data-job="([^"]+)"', sent.text)
         her = Person("", "", client.cookies["automatch_access"], system.client)
         await her.ended(job)
-        assert "People you hide" not in text_of(await client.get("/onboarding"))
+        assert "Hidden people" not in text_of(await client.get("/onboarding"))
         await client.post(f"/people/{him.id}/block")
         page = await client.get("/onboarding")
         assert "Minh, blocked on" in " ".join(text_of(page).split())
@@ -169,6 +169,6 @@ async def test_hidden_people_can_be_shown_again_on_the_profile_page(system: Syst
 
         shown = await client.post(again)
         assert "They can appear among your look-alikes again." in text_of(shown)
-        assert "People you hide" not in text_of(shown)
+        assert "Hidden people" not in text_of(shown)
         assert "Photo of Minh" in (await client.get("/feed")).text
         assert (await client.post(again)).status_code == 404

@@ -109,7 +109,7 @@ async def test_page_has_a_switch_and_says_what_it_does(server: System) -> None:
         assert "your photos and matches are kept" in text_of(page)
         paused = await client.post("/pause")
         assert paused.url.path == "/onboarding"
-        assert "You are paused." in text_of(paused)
+        assert "You're hidden" in text_of(paused)
         assert 'action="/pause"' not in paused.text
         resumed = await client.post("/resume")
 

@@ -1,4 +1,4 @@
-// Keeps the feed live. The page is complete without it: a reload shows the same.
+// Updates the feed live. Without it the page works, and a reload shows the same.
 
 const RETRY_MS = { first: 1_000, last: 30_000 };
 const ANNOUNCE_AFTER_MS = 1_000;
@@ -66,7 +66,7 @@ function onJob(event) {
   announceSoon();
 }
 
-// A refusal is for good when the person has signed out elsewhere: the page then leads to signing in.
+// If the person has signed out elsewhere, retrying is useless: the page then redirects to sign-in.
 async function retryLater() {
   retry = setTimeout(connect, retryMs);
   retryMs = Math.min(retryMs * 2, RETRY_MS.last);
@@ -77,7 +77,7 @@ async function retryLater() {
 function connect() {
   clearTimeout(retry);
   source?.close();
-  // A browser keeps six connections to a server: a page nobody looks at must not hold one.
+  // A browser opens only six connections to a server, so a hidden page must not hold one.
   if (document.hidden) return;
   source = new EventSource(`/feed/stream?after=${lastPosition}`);
   source.addEventListener("open", () => {
@@ -86,7 +86,7 @@ function connect() {
   });
   source.addEventListener("error", () => {
     show("reconnecting", navigator.onLine ? "Reconnecting…" : "You are offline");
-    // After a lost connection, or the end of a session's token, the browser comes back by itself.
+    // The browser itself reconnects after a lost connection or an expired token.
     if (source.readyState === EventSource.CLOSED) retryLater();
   });
   source.addEventListener("match", onMatch);

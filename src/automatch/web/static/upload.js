@@ -1,7 +1,8 @@
-// Drop, paste, preview and progress. Without it the form posts by itself.
+// Drop, paste, preview and progress. Without it the browser submits the form.
 
 const RELOAD_AFTER_MS = 3_000;
-const LOST = "The photo did not get through. Check your connection and try again.";
+const LOST = "The photo was not sent. Check your connection and try again.";
+const ADDED_BEFORE = "You've added this photo already.";
 
 const form = document.getElementById("upload-form");
 if (form) enhance(form);
@@ -12,6 +13,7 @@ function enhance(form) {
   const part = (id) => document.getElementById(id);
   const maxMb = Number(form.dataset.maxMb);
   let sending = false;
+  let listed = [];
 
   part("drop-hint").hidden = false;
   part("preview").addEventListener("error", () => (part("preview").hidden = true));
@@ -60,15 +62,12 @@ function enhance(form) {
     if (!lengthComputable) return;
     const percent = Math.round((100 * loaded) / total);
     part("progress").value = percent;
-    part("progress-text").textContent = percent < 100 ? `Sending, ${percent} %` : "Sent, checking it";
+    part("progress-text").textContent = percent < 100 ? `Sending, ${percent}%` : "Sent, checking it";
   }
 
   function finish(request) {
     setSending(false);
-    if (request.status === 401) {
-      location.assign("/sign-in");
-      return;
-    }
+    if (request.status === 401) return location.assign("/sign-in");
     const face = request.status < 300 && request.response?.face;
     if (!face) {
       say("file-error", request.response?.error?.message ?? LOST);
@@ -76,13 +75,14 @@ function enhance(form) {
     }
     form.reset();
     showChosen();
-    say("sent", request.response.message);
-    // The live feed shows the job; where that is down, the page does when read again.
+    say("sent", listed.includes(`photo-${face.id}`) ? ADDED_BEFORE : request.response.message);
+    // The live feed shows the job; if it is not connected, a reload does.
     setTimeout(() => (part(`photo-${face.id}`) ? (part("sent").hidden = true) : location.reload()), RELOAD_AFTER_MS);
   }
 
   function send() {
     const request = new XMLHttpRequest();
+    listed = [...document.querySelectorAll("#jobs > li")].map((item) => item.id);
     request.open("POST", form.action);
     request.setRequestHeader("Accept", "application/json");
     request.responseType = "json";

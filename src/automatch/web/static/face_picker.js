@@ -1,7 +1,7 @@
-// Puts the buttons of "Which one is you?" over the faces, and sends the answer without leaving the
-// page: the live feed then shows how the photo goes on. Without it, they stand below the photo.
+// Places the buttons of "Which one is you?" over the faces, and sends the answer without leaving the
+// page; the live feed then shows the new state. Without it, the buttons are below the photo.
 
-const LOST = "That did not get through. Check your connection and tap again.";
+const LOST = "Your answer was not sent. Check your connection and tap again.";
 const RELOAD_AFTER_MS = 3_000;
 
 const jobs = document.getElementById("jobs");
@@ -11,7 +11,7 @@ function place(form) {
   form.classList.add("is-placed");
   for (const button of form.querySelectorAll("button")) {
     const [left, top, width, height] = ["left", "top", "width", "height"].map((side) => Number(button.dataset[side]));
-    // By script and not in the markup, where the page allows no styles. By the middle: see app.css.
+    // By script, because the page allows no inline styles. By the centre: see app.css.
     Object.assign(button.style, {
       left: `${left + width / 2}%`,
       top: `${top + height / 2}%`,
@@ -23,12 +23,12 @@ function place(form) {
 
 async function send(form, button) {
   const buttons = form.querySelectorAll("button");
-  const error = form.querySelector(".whose-error");
+  const error = form.querySelector(".face-picker-error");
   if (form.ariaBusy === "true") return;
   form.ariaBusy = "true";
   error.hidden = true;
   button.classList.add("is-chosen");
-  for (const one of buttons) one.setAttribute("aria-disabled", "true");
+  for (const other of buttons) other.setAttribute("aria-disabled", "true");
   const answer = await fetch(form.action, {
     method: "POST",
     headers: { Accept: "application/json" },
@@ -36,24 +36,24 @@ async function send(form, button) {
   }).catch(() => null);
   if (answer?.status === 401) return location.assign("/sign-in");
   if (answer?.ok) {
-    // The live feed replaces the question; where that is down, the page does when read again.
+    // The live feed replaces the question; if it is not connected, a reload does.
     setTimeout(() => form.isConnected && location.reload(), RELOAD_AFTER_MS);
     return;
   }
-  const told = await answer?.json().catch(() => null);
-  error.textContent = told?.error?.message ?? LOST;
+  const body = await answer?.json().catch(() => null);
+  error.textContent = body?.error?.message ?? LOST;
   error.hidden = false;
   form.ariaBusy = "false";
   button.classList.remove("is-chosen");
-  for (const one of buttons) one.removeAttribute("aria-disabled");
+  for (const other of buttons) other.removeAttribute("aria-disabled");
 }
 
 function placeAll() {
-  for (const form of jobs.querySelectorAll(".whose")) place(form);
+  for (const form of jobs.querySelectorAll(".face-picker")) place(form);
 }
 
 jobs.addEventListener("submit", (event) => {
-  if (!event.target.classList.contains("whose")) return;
+  if (!event.target.classList.contains("face-picker")) return;
   event.preventDefault();
   send(event.target, event.submitter);
 });

@@ -1,0 +1,77 @@
+"""View models of the account pages: sign-in, sign-up, profile and consent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from automatch.web.templating import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from automatch.model.people import Consent, HiddenPerson, Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInPage(Page):
+    """E-mail and password."""
+
+    template: ClassVar[str] = "sign_in.html"
+    title: str = "Sign in"
+    email: str = ""
+    """The address as typed, so that only the password must be typed again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignUpPage(Page):
+    """E-mail and a new password; everything else is asked for on the profile page."""
+
+    template: ClassVar[str] = "sign_up.html"
+    title: str = "Create an account"
+    email: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileForm:
+    """The profile fields as typed, valid or not; the names are those of the form fields."""
+
+    name: str = ""
+    school: str = ""
+    gender: str = ""
+    birth_date: str = ""
+    """`YYYY-MM-DD`, as a date field sends it."""
+
+    @classmethod
+    def from_profile(cls, profile: Profile) -> Self:
+        """Return the fields as they were saved."""
+        return cls(
+            name=profile.name or "",
+            school=profile.school or "",
+            gender=profile.gender.value if profile.gender else "",
+            birth_date=profile.birth_date.isoformat() if profile.birth_date else "",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnboardingPage(Page):
+    """The profile and the consent, for new people and for changes."""
+
+    template: ClassVar[str] = "onboarding.html"
+    section: ClassVar[str] = "profile"
+    title: str = "Your profile"
+    signed_in: bool = True
+    form: ProfileForm
+    consent: Consent
+    latest_birth_date: date
+    """The birth date of a person who turns 18 today."""
+    schools: Sequence[str] = ()
+    """Suggestions while typing the school."""
+    hidden: Sequence[HiddenPerson] = ()
+    """People whom the person dismissed or blocked."""
+    discoverable: bool = True
+    """Whether others can find the person; False while paused."""
+    first_time: bool = False
+    saved: bool = False
+    """Whether the profile was saved just now."""

@@ -1,0 +1,243 @@
+"""View models of the feed: its page, the cards of look-alikes, and the person's own photos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from automatch.errors.photo import FaceBlurredError, FaceCutOffError, PhotoRejectedError
+from automatch.model.jobs import JobStatus
+from automatch.search.explain import (
+    NEWCOMERS,
+    explain_few_matches,
+    list_pool_counts,
+    needs_explanation,
+)
+from automatch.web.face_picker import FaceButton, face_buttons
+from automatch.web.templating import Page, photo_address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from jinja2 import Environment
+
+    from automatch.model.faces import Face
+    from automatch.model.jobs import Job
+    from automatch.model.matches import FeedEntry, MatchPool
+    from automatch.model.people import Profile
+
+_UNKNOWN_NAME = "Someone"
+_PHOTO_CODES = frozenset(error.code for error in PhotoRejectedError.__subclasses__())
+_PHOTO_ADVICE = {
+    FaceBlurredError.code: "Your photo is blurry. Hold the phone still or wipe the lens.",
+    FaceCutOffError.code: "Your face is cut off at the edge. Leave some space around it.",
+}
+"""Advice that replaces the message of the API, which states the measured values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One look-alike in the feed."""
+
+    profile_id: UUID
+    match_id: UUID
+    position: int
+    name: str
+    school: str
+    photo: str
+    """Address of the thumbnail."""
+    photo_full: str
+    own_photo: str | None
+    """Address of the thumbnail of the viewer's photo that matched."""
+    similarity: int
+    """Percent."""
+    simulated: bool
+    created_at: datetime
+    is_new: bool = False
+    """Whether the card is marked as new."""
+
+    @classmethod
+    def from_entry(cls, entry: FeedEntry, *, is_new: bool = False) -> Self | None:
+        """Return the card of a feed entry; None when the match is gone and the card should go."""
+        if entry.match_id is None or entry.face_id is None or entry.similarity is None:
+            return None
+        own = entry.own_face_id
+        return cls(
+            profile_id=entry.profile_id,
+            match_id=entry.match_id,
+            position=entry.position,
+            name=entry.name or _UNKNOWN_NAME,
+            school=entry.school or "",
+            photo=photo_address(entry.face_id),
+            photo_full=photo_address(entry.face_id, "full"),
+            own_photo=photo_address(own) if own else None,
+            similarity=round(entry.similarity * 100),
+            simulated=bool(entry.simulated),
+            created_at=entry.created_at,
+            is_new=is_new,
+        )
+
+    @property
+    def announcement(self) -> str:
+        """The announcement of a new card for screen readers."""
+        return f"{self.name}, {self.similarity}%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobItem:
+    """One photo of the person, with the state of its job."""
+
+    job_id: UUID
+    face_id: UUID
+    thumbnail: str | None
+    """None until a worker has created it; a refused photo never gets one."""
+    status: JobStatus
+    attempts: int
+    max_attempts: int
+    error_code: str | None
+    error_message: str | None
+    match_count: int
+    elapsed_s: float | None
+    """Seconds from the upload to the end of the job; None before that."""
+    created_at: datetime
+    reason: str = ""
+    """Why the search found no one; empty when it found somebody."""
+    counts: Sequence[tuple[str, str]] = ()
+    """The counts behind the reason, each as (label, count)."""
+    faces: Sequence[FaceButton] = ()
+    """The faces to choose from, from left to right, while the person is asked which is theirs."""
+
+    @classmethod
+    def from_job(cls, job: Job, pool: MatchPool | None = None) -> Self:
+        """Return the item of a job; *pool* explains why it has no matches."""
+        explained = pool if needs_explanation(job) and not job.match_count else None
+        finished = job.completed_at if job.status.is_final else None
+        return cls(
+            job_id=job.id,
+            face_id=job.face_id,
+            thumbnail=photo_address(job.face_id) if job.status is JobStatus.COMPLETED else None,
+            status=job.status,
+            attempts=job.attempts,
+            max_attempts=job.max_attempts,
+            error_code=job.error_code,
+            error_message=job.error_message,
+            match_count=job.match_count or 0,
+            elapsed_s=(finished - job.created_at).total_seconds() if finished else None,
+            created_at=job.created_at,
+            reason=explain_few_matches(explained, 0) if explained else "",
+            counts=list_pool_counts(explained) if explained else (),
+            faces=face_buttons(job.faces),
+        )
+
+    @property
+    def css_class(self) -> str:
+        """The item's CSS class: its status, or `asking`."""
+        return "asking" if self.faces else self.status.value
+
+    @property
+    def headline(self) -> str:
+        """The state of the photo, in a few words."""
+        match self.status:
+            case JobStatus.PENDING:
+                return "Trying again soon" if self.attempts else "Waiting for its turn"
+            case JobStatus.PROCESSING:
+                return "Looking for look-alikes"
+            case JobStatus.COMPLETED:
+                return _found(self.match_count)
+            case JobStatus.FAILED if self.faces:
+                return "Which one is you?"
+            case JobStatus.FAILED if self.error_code in _PHOTO_CODES:
+                return "This photo cannot be used"
+            case _:
+                return "This photo was not matched"
+
+    @property
+    def detail(self) -> str:
+        """What the state means or what to do, in one sentence; may be empty."""
+        match self.status:
+            case JobStatus.PENDING if self.attempts:
+                return f"Attempt {self.attempts} of {self.max_attempts} did not work."
+            case JobStatus.PENDING:
+                return "It usually takes a few seconds."
+            case JobStatus.PROCESSING:
+                return "Your look-alikes appear here as they are found."
+            case JobStatus.COMPLETED if self.match_count:
+                return f"Matched in {_duration(self.elapsed_s)}" if self.elapsed_s else ""
+            case JobStatus.COMPLETED:
+                return self.reason or NEWCOMERS
+            case JobStatus.FAILED if self.faces:
+                return (
+                    f"The photo shows {len(self.faces)} faces. Tap yours to continue the search; "
+                    "without an answer the photo will be deleted."
+                )
+            case _:
+                return (
+                    _PHOTO_ADVICE.get(self.error_code or "")
+                    or self.error_message
+                    or "Try again, or use another photo."
+                )
+
+    @property
+    def announcement(self) -> str:
+        """The announcement of a final state for screen readers; empty before that."""
+        if not self.status.is_final:
+            return ""
+        headline = self.headline if self.headline.endswith("?") else f"{self.headline}."
+        return headline if self.match_count else f"{headline} {self.detail}"
+
+
+def _found(count: int) -> str:
+    if count == 0:
+        return "No look-alikes yet"
+    return "1 look-alike found" if count == 1 else f"{count} look-alikes found"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 119.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedPage(Page):
+    """The upload box, the person's photos and the look-alikes, newest first."""
+
+    template: ClassVar[str] = "feed.html"
+    section: ClassVar[str] = "feed"
+    title: str = "Your look-alikes"
+    signed_in: bool = True
+    profile: Profile
+    faces: Sequence[Face]
+    jobs: Sequence[JobItem]
+    """Newest first."""
+    cards: Sequence[Card]
+    last_position: int
+    """The stream continues after this position of the feed."""
+    older_cursor: int | None
+    """The parameter `before` of the next older page; None on the last one."""
+    uploads_allowed: bool
+    uploads_refused_reason: str | None = None
+    """Why uploads are not allowed, shown with a link to the profile."""
+    max_upload_mb: int
+    is_newest: bool = True
+    """False on an older page, which is not live and has no upload form."""
+
+    @property
+    def faces_without_job(self) -> list[Face]:
+        """Photos whose job was cleaned up; they are still matched."""
+        listed = {job.face_id for job in self.jobs}
+        return [face for face in self.faces if face.id not in listed]
+
+
+def render_card(templates: Environment, card: Card) -> str:
+    """Return the `<li>` of a card, for the page and the stream."""
+    return templates.get_template("_card.html").render(card=card).strip()
+
+
+def render_job(templates: Environment, job: JobItem) -> str:
+    """Return the `<li>` of the person's own photo, for the page and the stream."""
+    return templates.get_template("_job.html").render(job=job).strip()

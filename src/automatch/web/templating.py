@@ -1,0 +1,105 @@
+"""The Jinja templates, the static files, and what every page passes to its template.
+
+Every template gets one variable: `page`, or `card` or `job` in the partials that the feed page and
+the stream share. Texts are in the templates and in the view models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+if TYPE_CHECKING:
+    from datetime import date
+    from uuid import UUID
+
+STATIC_FOLDER = Path(__file__).parent / "static"
+_TEMPLATE_FOLDER = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a form was refused, shown at the field to correct."""
+
+    code: str
+    message: str
+    field: str | None = None
+    """Name of the form field at fault; None shows the message above the form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What the base template needs of every page."""
+
+    template: ClassVar[str]
+    section: ClassVar[str] = ""
+    """The current entry of the navigation."""
+    title: str
+    signed_in: bool = False
+    """Whether the header offers the feed, the profile and signing out."""
+    problem: Problem | None = None
+    notice: str | None = None
+    """What was just done, shown at the top of the page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorPage(Page):
+    """An error that belongs to no form."""
+
+    template: ClassVar[str] = "error.html"
+    status: int
+    """The HTTP status."""
+    message: str
+    """What happened and what to do, in one or two sentences."""
+
+
+def photo_address(face_id: UUID, size: str = "thumb") -> str:
+    """Return the address of a face's photo; *size* is `thumb` or `full`."""
+    return f"/photos/{face_id}?size={size}"
+
+
+@cache
+def static_version() -> str:
+    """Return a hash of all static files, which is part of their addresses."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC_FOLDER.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def static_address(path: str) -> str:
+    """Return the address of a static file; it changes with the content of any of them."""
+    return f"/static/{static_version()}/{path}"
+
+
+def _day(moment: date) -> str:
+    return f"{moment.day} {moment:%b %Y}"
+
+
+def build_templates() -> Environment:
+    """Return the environment of the templates: text is escaped, and an unknown name is an error.
+
+    It has `static(path)` and `photo(face_id)`, which return addresses, and the filter `day`.
+    """
+    templates = Environment(
+        loader=FileSystemLoader(_TEMPLATE_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.globals["static"] = static_address
+    templates.globals["photo"] = photo_address
+    templates.filters["day"] = _day
+    return templates
+
+
+def render_page(templates: Environment, page: Page) -> str:
+    """Return the whole document of a page."""
+    return templates.get_template(page.template).render(page=page)
