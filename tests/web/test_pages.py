@@ -393,7 +393,7 @@ async def test_page_of_a_photo_that_is_too_large_says_the_limit(
     ):
         await sign_up(client)
         await onboard(client)
-        assert "at most 2 MB" in (await client.get("/feed")).text
+        assert "up to 2 MB" in (await client.get("/feed")).text
         assert (await upload(client, b"x" * 3 * 1024**2)).status_code == 413
 
 

@@ -112,7 +112,7 @@ async def test_job_without_matches_says_why_in_the_api_and_on_the_page(system: S
     job = await person.matched(encode(astronaut()))
     why = await why_of(person, job)
 
-    assert why.pop("sentence").startswith("Fewer than 10 people of your school")
+    assert why.pop("sentence").startswith("So far, fewer than 10 people at your school")
     assert why == {
         "school": 0,
         "other_gender": 0,
@@ -135,7 +135,7 @@ async def test_job_without_matches_says_why_in_the_api_and_on_the_page(system: S
                 if "Why none?" in line:
                     break
 
-    assert "Fewer than 10 people of your school can be found for you so far." in text_of(page)
+    assert "So far, fewer than 10 people at your school can be found for you so far." in text_of(page)
     assert "Why none?" in text_of(page)
     assert "With a photo, and to be found for you fewer than 10" in " ".join(text_of(page).split())
 
@@ -168,7 +168,7 @@ async def test_hidden_people_can_be_shown_again_on_the_profile_page(system: Syst
         [again] = re.findall(r'action="(/people/[^"]+/show-again)"', page.text)
 
         shown = await client.post(again)
-        assert "They can appear among your look-alikes again." in text_of(shown)
+        assert "This person can appear among your look-alikes again." in text_of(shown)
         assert "Hidden people" not in text_of(shown)
         assert "Photo of Minh" in (await client.get("/feed")).text
         assert (await client.post(again)).status_code == 404

@@ -105,7 +105,7 @@ async def test_page_has_a_switch_and_says_what_it_does(server: System) -> None:
         assert "Being found" not in (await client.get("/onboarding")).text
         await onboard(client)
         page = await client.get("/onboarding")
-        assert "Others of your school can find you." in text_of(page)
+        assert "People at your school can find you." in text_of(page)
         assert "your photos and matches are kept" in text_of(page)
         paused = await client.post("/pause")
         assert paused.url.path == "/onboarding"
