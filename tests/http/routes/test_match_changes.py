@@ -135,7 +135,7 @@ async def test_job_without_matches_says_why_in_the_api_and_on_the_page(system: S
                 if "Why none?" in line:
                     break
 
-    assert "So far, fewer than 10 people at your school can be found for you so far." in text_of(page)
+    assert "So far, fewer than 10 people at your school could match with you." in text_of(page)
     assert "Why none?" in text_of(page)
     assert "With a photo, and to be found for you fewer than 10" in " ".join(text_of(page).split())
 
