@@ -1,1 +1,1 @@
-"""Out: one LISTEN, many readers; server-sent events that resume."""
+"""The live feed: a notifier with one LISTEN for many readers, and resumable server-sent events."""

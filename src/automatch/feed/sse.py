@@ -1,4 +1,4 @@
-"""The wire form of server-sent events (WHATWG HTML, section 9.2)."""
+"""The encoding of server-sent events (WHATWG HTML, section 9.2)."""
 
 from __future__ import annotations
 

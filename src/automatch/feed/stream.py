@@ -1,8 +1,8 @@
 """One person's live feed as a sequence of events.
 
-Matches carry their position as the event's id: whoever reconnects with the last id they saw gets
-everything after it, across reconnects and restarts. The state of jobs carries no id: it is sent
-whole when a stream opens and whenever it changes.
+A match carries its position as the id of its event: a client that reconnects with the last id it
+saw gets everything after that, also after a restart. The state of a job carries no id: it is sent
+when a stream opens and whenever it changes.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _JOBS = 20
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The stream is open; everything after this position will come."""
+    """The stream is open; all changes after this position will follow."""
 
     position: int
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Nothing happened for a while; keeps proxies from closing the connection."""
+    """Nothing has changed for a while; this keeps proxies from closing the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reauth:
-    """The token has expired; come back with a new one and the last id."""
+    """The token has expired; the client has to reconnect with a new one and the last id."""
 
 
 FeedEvent = Ready | FeedEntry | Job | Ping | Reauth
@@ -56,20 +56,20 @@ async def follow(
     *,
     after: int | None,
 ) -> AsyncIterator[FeedEvent]:
-    """Yield what happens in the caller's feed after a position; None means from now on.
+    """Yield the changes of the caller's feed after a position; None means from now on.
 
-    Ends when the token expires or the server stops. Trouble of the database is waited out.
+    Ends when the token expires or the server stops. A database outage only delays it.
 
     Raises:
         TooManyStreamsError: this person has too many streams open already.
     """
     assert claims.subject is not None
-    if notifier.streams_of(claims.subject) >= settings.max_streams_per_person:
+    if notifier.count_streams(claims.subject) >= settings.max_streams_per_person:
         raise TooManyStreamsError
-    with notifier.watch(claims.subject) as news:
+    with notifier.subscribe(claims.subject) as changed:
         async with db.as_user(claims) as conn:
             newest = await load_feed_position(conn)
-        # A position from a database that was restored to an earlier day starts anew.
+        # A position beyond the newest comes from before the database was restored from a backup.
         position = newest if after is None else min(after, newest)
         yield Ready(position)
         sent: dict[object, Job] = {}
@@ -77,16 +77,16 @@ async def follow(
             if _has_expired(claims):
                 yield Reauth()
                 return
-            if not await _wait(news, settings.ping_s):
+            if not await _wait(changed, settings.ping_s):
                 yield Ping()
                 continue
-            news.clear()
+            changed.clear()
             try:
                 async with db.as_user(claims) as conn:
                     entries = await load_feed_news(conn, after=position, limit=_PAGE)
                     jobs = await list_jobs(conn, _JOBS)
             except StoreError:
-                news.set()
+                changed.set()
                 await _wait(notifier.closing, settings.poll_s)
                 continue
             for job in reversed(jobs):
@@ -97,32 +97,32 @@ async def follow(
                 position = entry.position
                 yield entry
             if len(entries) == _PAGE:
-                news.set()
+                changed.set()
 
 
 async def open_stream(events: AsyncIterator[FeedEvent]) -> AsyncIterator[FeedEvent]:
-    """Start *events* and return them whole.
+    """Start *events* and return all of them.
 
-    What keeps a stream from opening is raised here, while an error can still be answered.
+    An error that keeps the stream from opening is raised here, before the response has begun.
     """
     first = await anext(events)
 
-    async def whole() -> AsyncIterator[FeedEvent]:
+    async def with_first() -> AsyncIterator[FeedEvent]:
         yield first
         async for event in events:
             yield event
 
-    return whole()
+    return with_first()
 
 
 def _has_expired(claims: Claims) -> bool:
     return claims.expires_at is not None and claims.expires_at <= time.time()
 
 
-async def _wait(news: asyncio.Event, seconds: float) -> bool:
+async def _wait(event: asyncio.Event, seconds: float) -> bool:
     try:
         async with asyncio.timeout(seconds):
-            await news.wait()
+            await event.wait()
     except TimeoutError:
         return False
     return True

@@ -186,7 +186,7 @@ async def test_what_was_read_comes_again_until_it_is_passed_on(
     source = kind()
     async with Pool(server.database.api, PoolSettings(), name="automatch-test") as db:
         async with db.as_user(claims) as conn:
-            await source.begin(conn)
+            await source.start(conn)
         await add_matches(server.database, her.id, own)
         await her.upload(encode(astronaut()))
 

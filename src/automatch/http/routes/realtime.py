@@ -18,7 +18,7 @@ from automatch.errors.request import InputInvalidError
 from automatch.http.errors import error_response
 from automatch.http.services import services_of
 from automatch.supabase_compat.realtime.message import Version
-from automatch.supabase_compat.realtime.websocket import Socket, WebSocketProtocol
+from automatch.supabase_compat.realtime.websocket import RealtimeConnection, WebSocketProtocol
 
 router = APIRouter()
 
@@ -43,16 +43,18 @@ async def connect(websocket: WebSocket) -> None:
         with deps.limits.connection():
             await websocket.accept()
             await _serve(
-                Socket(cast("WebSocketProtocol", websocket), cast("Version", version), deps),
+                RealtimeConnection(
+                    cast("WebSocketProtocol", websocket), cast("Version", version), deps
+                ),
                 websocket,
             )
     except AutomatchError as exc:
         await websocket.send_denial_response(error_response(exc))
 
 
-async def _serve(socket: Socket, websocket: WebSocket) -> None:
+async def _serve(connection: RealtimeConnection, websocket: WebSocket) -> None:
     try:
-        await socket.run()
+        await connection.run()
     except Exception as exc:
         # The edge of the server, like the gate for requests.
         _log_crash(exc)

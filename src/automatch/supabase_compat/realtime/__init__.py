@@ -1,1 +1,1 @@
-"""The websocket protocol that supabase clients use for live rows."""
+"""The Realtime websocket protocol: supabase clients subscribe to new and changed rows."""

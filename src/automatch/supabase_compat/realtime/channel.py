@@ -21,7 +21,7 @@ from automatch.settings import Settings
 from automatch.store.database import Database
 from automatch.supabase_compat.realtime.limits import ConnectionLimits
 from automatch.supabase_compat.realtime.message import Message
-from automatch.supabase_compat.realtime.source import Source, sources_of
+from automatch.supabase_compat.realtime.source import Source, sources_for
 from automatch.supabase_compat.realtime.subscription import Subscription, serialize_changes
 
 _EXTENSION = "postgres_changes"
@@ -29,16 +29,16 @@ _EXTENSION = "postgres_changes"
 
 @dataclass(frozen=True)
 class RealtimeDeps:
-    """What connections are made of, once for the server."""
+    """What all connections of the server share."""
 
     settings: Settings
     db: Database
     notifier: FeedNotifier
     limits: ConnectionLimits
     verify: Callable[[str], Claims]
-    """Return who a token speaks for, or raise an AuthError."""
+    """Return the claims of a token, or raise an AuthError."""
     is_signed_in: Callable[[Claims], Awaitable[bool]]
-    """Tell whether the session of a token that is still valid has not ended."""
+    """Return whether the session of a valid token is still open."""
 
 
 class Channel:
@@ -49,20 +49,20 @@ class Channel:
         deps: RealtimeDeps,
         joined: Message,
         subscriptions: Sequence[Subscription],
-        tell: Callable[[Message], Awaitable[None]],
+        send: Callable[[Message], Awaitable[None]],
     ) -> None:
         self._deps = deps
         self.topic = joined.topic
         self.join_ref = joined.join_ref or joined.ref
         self._subscriptions = subscriptions
-        self._tell = tell
+        self._send = send
         self._sources: list[Source] = []
         self._claims: Claims | None = None
-        self._news = asyncio.Event()
-        self._held = ExitStack()
+        self._changed = asyncio.Event()
+        self._resources = ExitStack()
 
-    async def begin(self, claims: Claims) -> None:
-        """Speak for a person from now on; for nobody where the claims are a key of the project.
+    async def open(self, claims: Claims) -> None:
+        """Send a person's changes from now on; none if the claims are those of a project key.
 
         Raises:
             TooManyStreamsError: this person has too many channels.
@@ -71,54 +71,56 @@ class Channel:
         self.close()
         if claims.role is not Role.AUTHENTICATED or claims.subject is None:
             return
-        with ExitStack() as held:
-            held.enter_context(self._deps.limits.channel(claims.subject))
-            news = held.enter_context(self._deps.notifier.watch(claims.subject, as_stream=False))
-            sources = sources_of(each.table for each in self._subscriptions)
+        with ExitStack() as resources:
+            resources.enter_context(self._deps.limits.channel(claims.subject))
+            changed = resources.enter_context(
+                self._deps.notifier.subscribe(claims.subject, as_stream=False)
+            )
+            sources = sources_for(each.table for each in self._subscriptions)
             async with self._deps.db.as_user(claims) as conn:
                 for source in sources:
-                    await source.begin(conn)
-            self._held = held.pop_all()
-        self._claims, self._sources, self._news = claims, sources, news
+                    await source.start(conn)
+            self._resources = resources.pop_all()
+        self._claims, self._sources, self._changed = claims, sources, changed
 
     @property
     def is_live(self) -> bool:
-        """Whether the channel speaks for a person."""
+        """Whether the channel sends the changes of a person."""
         return self._claims is not None
 
     def renew(self, claims: Claims) -> bool:
-        """Go on with a newer token of the same person; False when it is somebody else's."""
+        """Replace the token by a newer one of the same person; False when it is another's."""
         if self._claims is None or self._claims.subject != claims.subject:
             return False
         self._claims = claims
-        self._news.set()
+        self._changed.set()
         return True
 
     def close(self) -> None:
-        """Let go of what the channel holds."""
+        """Release what the channel holds."""
         self._claims = None
-        self._held.close()
+        self._resources.close()
 
     async def follow(self) -> None:
-        """Tell what changes; returns when the token has expired or the session has ended."""
+        """Send changes; return when the token has expired or the session has ended."""
         while (claims := self._claims) is not None and not self._deps.notifier.closing.is_set():
             assert claims.expires_at is not None
-            left = claims.expires_at - time.time()
-            if left <= 0:
+            remaining_s = claims.expires_at - time.time()
+            if remaining_s <= 0:
                 await self.end("Token has expired: send a new one as access_token, or join again.")
                 return
             try:
-                async with asyncio.timeout(left):
-                    await self._news.wait()
+                async with asyncio.timeout(remaining_s):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
-            self._news.clear()
-            if not await self._tell_news(claims):
+            self._changed.clear()
+            if not await self._send_changes(claims):
                 await self.end("The session has ended: sign in again.")
                 return
 
-    async def _tell_news(self, claims: Claims) -> bool:
-        """Tell what is new; False when the person has signed out."""
+    async def _send_changes(self, claims: Claims) -> bool:
+        """Send what is new; False when the person has signed out."""
         try:
             if not await self._deps.is_signed_in(claims):
                 return False
@@ -127,29 +129,29 @@ class Channel:
                     changes = await source.read(conn)
                 for change in changes:
                     for payload in serialize_changes(change, self._subscriptions):
-                        await self._tell(self._push(_EXTENSION, payload))
+                        await self._send(self._push(_EXTENSION, payload))
                 source.commit()
                 if changes:
-                    self._news.set()
+                    self._changed.set()
         except StoreError:
-            self._news.set()
+            self._changed.set()
             await self._pause()
         return True
 
     async def end(self, reason: str) -> None:
-        """Tell the client that and why the channel ends."""
+        """Close the channel and send the client the reason."""
         self.close()
-        await self._tell(self._push("system", self._status("error", reason, "system")))
-        await self.say_closed()
+        await self._send(self._push("system", self._status("error", reason, "system")))
+        await self.send_closed()
 
-    async def say_closed(self) -> None:
-        """Tell the client that the channel is closed."""
-        await self._tell(Message(self.topic, "phx_close", {}, self.join_ref, self.join_ref))
+    async def send_closed(self) -> None:
+        """Send the client that the channel is closed."""
+        await self._send(Message(self.topic, "phx_close", {}, self.join_ref, self.join_ref))
 
-    async def welcome(self) -> None:
-        """Tell the client that changes will come from now on."""
-        told = self._status("ok", "Subscribed to PostgreSQL", _EXTENSION)
-        await self._tell(self._push("system", told))
+    async def send_subscribed(self) -> None:
+        """Send the client that changes will follow from now on."""
+        status = self._status("ok", "Subscribed to PostgreSQL", _EXTENSION)
+        await self._send(self._push("system", status))
 
     async def _pause(self) -> None:
         try:

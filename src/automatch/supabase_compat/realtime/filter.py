@@ -1,7 +1,7 @@
 """Filters of a subscription: `column=operator.value`, several joined by commas.
 
-They are parsed once, into values of the columns' types, and compared here: no part of a filter ever
-reaches the database.
+They are parsed once, into values of the types of their columns, and compared here: no part of a
+filter ever reaches the database.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Condition:
     negated: bool
 
     def holds(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether a row fulfils it; as in SQL, nothing is true of a null."""
+        """Return whether a row meets it; as in SQL, no condition is true of a null."""
         value = row[self.column]
         return value is not None and self.compare(value, self.operand) != self.negated
 
@@ -59,51 +59,51 @@ def parse_filter(text: str, columns: Mapping[str, ColumnType]) -> tuple[Conditio
         SubscriptionInvalidError: it is not one, or names what the table does not have.
     """
     conditions: list[Condition] = []
-    place = 0
-    while place < len(text):
-        found = _CONDITION.match(text, place) if len(text) <= _MAX_CHARS else None
-        if found is None or len(conditions) == _MAX_CONDITIONS:
+    start = 0
+    while start < len(text):
+        match = _CONDITION.match(text, start) if len(text) <= _MAX_CHARS else None
+        if match is None or len(conditions) == _MAX_CONDITIONS:
             raise SubscriptionInvalidError(
                 "A filter is `column=operator.value`, or at most "
                 f"{_MAX_CONDITIONS} of them with commas between."
             )
-        conditions.append(_condition(found, columns))
-        place = found.end()
+        conditions.append(_condition(match, columns))
+        start = match.end()
     return tuple(conditions)
 
 
-def _condition(found: re.Match[str], columns: Mapping[str, ColumnType]) -> Condition:
-    kind = columns.get(found["column"])
-    if kind is None:
+def _condition(match: re.Match[str], columns: Mapping[str, ColumnType]) -> Condition:
+    column_type = columns.get(match["column"])
+    if column_type is None:
         raise SubscriptionInvalidError(f"A filter may name the columns {', '.join(columns)}.")
-    name, value = found["operator"], found["value"]
+    name, value = match["operator"], match["value"]
     compare = _OPERATORS.get(name)
     if compare is None:
         raise SubscriptionInvalidError(f"A filter may use the operators {', '.join(_OPERATORS)}.")
     texts = _list(value) if name == "in" else [_unquoted(value)]
     try:
-        operands = [kind.parse(text) for text in texts]
+        operands = [column_type.parse(text) for text in texts]
     except ValueError as exc:
         raise SubscriptionInvalidError(
-            f"The filter compares {found['column']} with what is no {kind.value}."
+            f"The filter compares {match['column']} with what is no {column_type.value}."
         ) from exc
     operand = operands if name == "in" else operands[0]
-    return Condition(found["column"], compare, operand, negated=found["not"] is not None)
+    return Condition(match["column"], compare, operand, negated=match["not"] is not None)
 
 
 def _list(text: str) -> list[str]:
     if not text.startswith("(") or text == "()":
         raise SubscriptionInvalidError("The operator `in` takes a list: `id=in.(a,b)`.")
-    inner, place = text[1:-1], 0
+    inner, start = text[1:-1], 0
     values: list[str] = []
-    while place < len(inner):
-        found = _VALUE.match(inner, place)
-        if found is None or len(values) == _MAX_VALUES:
+    while start < len(inner):
+        match = _VALUE.match(inner, start)
+        if match is None or len(values) == _MAX_VALUES:
             raise SubscriptionInvalidError(
                 f"A list of a filter takes at most {_MAX_VALUES} values with commas between."
             )
-        values.append(_unquoted(found["quoted"] or found["plain"]))
-        place = found.end()
+        values.append(_unquoted(match["quoted"] or match["plain"]))
+        start = match.end()
     return values
 
 

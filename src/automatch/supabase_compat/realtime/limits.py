@@ -1,4 +1,4 @@
-"""Ends to what clients may ask of a server: connections, channels, messages."""
+"""Limits on connections, channels and messages."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from automatch.settings.server import RealtimeSettings
 
 
 class TokenBucket:
-    """So many at once, and so many a second on the whole (a token bucket)."""
+    """A rate limit with a burst: *burst* tokens at once, refilled at *per_second*."""
 
     def __init__(
-        self, at_once: int, per_second: float, clock: Callable[[], float] = time.monotonic
+        self, burst: int, per_second: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._most = self._left = float(at_once)
+        self._capacity = self._tokens = float(burst)
         self._per_second = per_second
         self._clock = clock
-        self._at = clock()
+        self._updated_at = clock()
 
     def take(self) -> bool:
-        """Take one; False when there is none left."""
+        """Take a token; False when none is left."""
         now = self._clock()
-        self._left = min(self._most, self._left + (now - self._at) * self._per_second)
-        self._at = now
-        if self._left < 1:
+        self._tokens = min(
+            self._capacity, self._tokens + (now - self._updated_at) * self._per_second
+        )
+        self._updated_at = now
+        if self._tokens < 1:
             return False
-        self._left -= 1
+        self._tokens -= 1
         return True
 
 
@@ -44,10 +46,10 @@ class ConnectionLimits:
 
     @contextmanager
     def connection(self) -> Iterator[None]:
-        """Hold a seat for a connection.
+        """Count a connection while the block lasts.
 
         Raises:
-            TooManyStreamsError: all are taken.
+            TooManyStreamsError: the server has as many as it may.
         """
         if self._connections >= self._settings.max_connections:
             raise TooManyStreamsError
@@ -59,7 +61,7 @@ class ConnectionLimits:
 
     @contextmanager
     def channel(self, person_id: UUID) -> Iterator[None]:
-        """Hold one of a person's channels.
+        """Count a channel of a person while the block lasts.
 
         Raises:
             TooManyStreamsError: the person has as many as they may.

@@ -1,4 +1,4 @@
-"""The wire form of Phoenix channels, in the two versions that supabase clients speak.
+"""The encoding of Phoenix channel messages, in the two versions that supabase clients use.
 
 Version 1.0.0 is a JSON object, version 2.0.0 the array [join_ref, ref, topic, event, payload].
 """
@@ -13,7 +13,7 @@ from automatch.errors.request import InputInvalidError
 
 Version = Literal["1.0.0", "2.0.0"]
 
-_PARTS = ("join_ref", "ref", "topic", "event", "payload")
+_FIELDS = ("join_ref", "ref", "topic", "event", "payload")
 _MAX_REF = 64
 _MAX_EVENT = 64
 _MAX_TOPIC = 255
@@ -29,7 +29,7 @@ class Message:
     ref: str | None = None
     """The request of a client that this is, or answers."""
     join_ref: str | None = None
-    """The `phx_join` by which the channel was joined: tells it from an earlier one of the topic."""
+    """The `phx_join` that joined the channel; distinguishes it from an earlier one of its topic."""
 
     def reply(self, status: Literal["ok", "error"], response: dict[str, Any]) -> Message:
         """Return the answer to this message."""
@@ -41,19 +41,19 @@ def decode(text: str, version: Version) -> Message:
     """Return the message that a client sent.
 
     Raises:
-        InputInvalidError: it is none.
+        InputInvalidError: the text is not a message of this version.
     """
     try:
-        told = json.loads(text)
+        decoded = json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise InputInvalidError("A message is not JSON.") from exc
-    if version == "1.0.0" and isinstance(told, dict):
-        deps: list[Any] = [told.get(name) for name in _PARTS]
-    elif version == "2.0.0" and isinstance(told, list) and len(told) == 5:
-        deps = told
+    if version == "1.0.0" and isinstance(decoded, dict):
+        fields: list[Any] = [decoded.get(name) for name in _FIELDS]
+    elif version == "2.0.0" and isinstance(decoded, list) and len(decoded) == 5:
+        fields = decoded
     else:
         raise InputInvalidError(f"A message has not the form of version {version}.")
-    join_ref, ref, topic, event, payload = deps
+    join_ref, ref, topic, event, payload = fields
     if not (
         _is_text(topic, _MAX_TOPIC)
         and _is_text(event, _MAX_EVENT)
@@ -67,17 +67,17 @@ def decode(text: str, version: Version) -> Message:
 
 def encode(message: Message, version: Version) -> str:
     """Return the text that a client of this version reads."""
-    told: Any = [message.join_ref, message.ref, message.topic, message.event, message.payload]
+    encoded: Any = [message.join_ref, message.ref, message.topic, message.event, message.payload]
     if version == "1.0.0":
-        told = {
+        encoded = {
             "topic": message.topic,
             "event": message.event,
             "payload": message.payload,
             "ref": message.ref,
             "join_ref": message.join_ref,
         }
-    return json.dumps(told, separators=(",", ":"))
+    return json.dumps(encoded, separators=(",", ":"))
 
 
-def _is_text(value: object, most: int) -> bool:
-    return isinstance(value, str) and len(value) <= most
+def _is_text(value: object, max_chars: int) -> bool:
+    return isinstance(value, str) and len(value) <= max_chars

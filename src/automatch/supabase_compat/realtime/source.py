@@ -1,4 +1,4 @@
-"""Where changes come from: each source reads as the person, and begins with now."""
+"""Where changes come from: each source reads with a person's rights, from now on."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _PAGE = 100
 _JOBS = 20
 """The jobs a person can be waiting for; `feed_versions` in SQL looks at as many."""
 _KNOWN_JOBS = 200
-"""When photos are deleted, older jobs move up among the newest: those are no new ones."""
+"""When photos are deleted, older jobs move up among the newest ones without being new."""
 
 
 class Source(Protocol):
     """The changes of one table."""
 
-    async def begin(self, conn: Connection) -> None:
-        """Take note of how things are: only what comes after it is a change."""
+    async def start(self, conn: Connection) -> None:
+        """Read the present state; only what differs from it later is a change."""
         ...
 
     async def read(self, conn: Connection) -> list[Change]:
-        """Return the next changes, oldest first; the same again until `commit` is called.
+        """Return the next changes, oldest first; the same ones again until `commit` is called.
 
-        A transaction that has read may still fail to end.
+        The transaction that read them may still fail, or the client may not get them.
         """
         ...
 
     def commit(self) -> None:
-        """Go on after what was read last."""
+        """Continue after the changes that were read last."""
         ...
 
 
@@ -46,12 +46,12 @@ class MatchSource:
     def __init__(self) -> None:
         self._last = self._read = 0
 
-    async def begin(self, conn: Connection) -> None:
+    async def start(self, conn: Connection) -> None:
         self._last = await load_match_number(conn)
 
     async def read(self, conn: Connection) -> list[Change]:
         self._read = self._last
-        # What may not be seen is passed over without being taken for the end.
+        # A page of rows that the person may not see is not the end.
         while True:
             rows, last = await load_new_matches(conn, after=self._read, limit=_PAGE)
             if last is None:
@@ -65,13 +65,13 @@ class MatchSource:
 
 
 class JobSource:
-    """The person's jobs as they are whenever somebody looks; what was in between is skipped."""
+    """The person's jobs as they are at each read; states in between are skipped."""
 
     def __init__(self) -> None:
         self._seen: dict[UUID, Job] = {}
         self._read: dict[UUID, Job] = {}
 
-    async def begin(self, conn: Connection) -> None:
+    async def start(self, conn: Connection) -> None:
         self._seen = {job.id: job for job in reversed(await list_jobs(conn, _KNOWN_JOBS))}
 
     async def read(self, conn: Connection) -> list[Change]:
@@ -97,6 +97,6 @@ _SOURCES: dict[str, type[MatchSource | JobSource]] = {
 }
 
 
-def sources_of(tables: Iterable[Table]) -> list[Source]:
+def sources_for(tables: Iterable[Table]) -> list[Source]:
     """Return a source for each of these tables."""
     return [_SOURCES[name]() for name in sorted({table.name for table in tables})]

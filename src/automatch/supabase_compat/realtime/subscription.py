@@ -1,4 +1,4 @@
-"""What a channel asks for, and which changes that is."""
+"""What a channel subscribes to, and which changes match."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from automatch.errors.request import SubscriptionInvalidError
 from automatch.supabase_compat.realtime.filter import Condition, parse_filter
-from automatch.supabase_compat.realtime.table import TABLES, Table, wire_value
+from automatch.supabase_compat.realtime.table import TABLES, Table, to_json_value
 
 _MAX_SUBSCRIPTIONS = 20
 _ANY = "*"
@@ -18,7 +18,7 @@ _ANY = "*"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row that was written, as its reader may see it."""
+    """A written row, as the person may read it."""
 
     table: Table
     event: str
@@ -35,9 +35,9 @@ class Subscription:
     event: str
     conditions: tuple[Condition, ...]
     columns: tuple[str, ...]
-    """Those that are sent."""
+    """The columns that are sent."""
 
-    def wants(self, change: Change) -> bool:
+    def matches(self, change: Change) -> bool:
         return (
             change.table is self.table
             and self.event in (_ANY, change.event)
@@ -46,10 +46,10 @@ class Subscription:
 
 
 def parse_subscription(asked: object, number: int) -> Subscription:
-    """Return what an element of `config.postgres_changes` asks for.
+    """Return the subscription of an element of `config.postgres_changes`.
 
     Raises:
-        SubscriptionInvalidError: there is no such thing here, or it is not understood.
+        SubscriptionInvalidError: it is not offered, or not understood.
     """
     if not isinstance(asked, dict) or asked.get("schema", "public") != "public":
         raise SubscriptionInvalidError("Only tables of the schema `public` can be subscribed to.")
@@ -60,22 +60,26 @@ def parse_subscription(asked: object, number: int) -> Subscription:
     if not isinstance(event, str) or event.upper() not in {*table.events, _ANY}:
         events = " or ".join(sorted(table.events))
         raise SubscriptionInvalidError(f"Of {table.name} the event {events} can be subscribed to.")
-    told = asked.get("filter") or ""
-    if not isinstance(told, str):
+    filter_text = asked.get("filter") or ""
+    if not isinstance(filter_text, str):
         raise SubscriptionInvalidError("A filter is a text: `column=operator.value`.")
     selected = asked.get("select") or list(table.columns)
     if not isinstance(selected, list) or not {*map(str, selected)} <= {*table.columns}:
         columns = ", ".join(table.columns)
         raise SubscriptionInvalidError(f"Of {table.name} can be selected: {columns}.")
     return Subscription(
-        number, table, event.upper(), parse_filter(told, table.columns), tuple(map(str, selected))
+        number,
+        table,
+        event.upper(),
+        parse_filter(filter_text, table.columns),
+        tuple(map(str, selected)),
     )
 
 
 def parse_subscriptions(config: object, first: int) -> list[tuple[Subscription, dict[str, Any]]]:
-    """Return what a join asks for, numbered from *first*, each with what the client is told of it.
+    """Return the subscriptions of a join, numbered from *first*, each with its reply to the client.
 
-    Clients compare that with what they asked for, so it is the same again with its number.
+    Clients compare the reply with their request, so it is the request with its number.
 
     Raises:
         SubscriptionInvalidError: nothing, too much, or something that is not offered.
@@ -98,12 +102,12 @@ def parse_subscriptions(config: object, first: int) -> list[tuple[Subscription, 
 def serialize_changes(
     change: Change, subscriptions: Sequence[Subscription]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the payloads in which a change is told: one for each set of columns asked for."""
+    """Yield the payloads of a change: one for each set of columns that is subscribed to."""
     ids: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for subscription in subscriptions:
-        if subscription.wants(change):
+        if subscription.matches(change):
             ids[subscription.columns].append(subscription.id)
-    for columns, numbers in ids.items():
+    for columns, subscription_ids in ids.items():
         data = {
             "schema": "public",
             "table": change.table.name,
@@ -112,10 +116,10 @@ def serialize_changes(
             "columns": [
                 {"name": name, "type": change.table.columns[name].value} for name in columns
             ],
-            "record": {name: wire_value(change.row[name]) for name in columns},
+            "record": {name: to_json_value(change.row[name]) for name in columns},
             "errors": None,
         }
         if change.event == "UPDATE":
-            # Of a row as it was, only its key is known, as with Postgres' default replica identity.
-            data["old_record"] = {"id": wire_value(change.row["id"])}
-        yield {"ids": numbers, "data": data}
+            # Only the key of the old row, as with Postgres' default replica identity.
+            data["old_record"] = {"id": to_json_value(change.row["id"])}
+        yield {"ids": subscription_ids, "data": data}

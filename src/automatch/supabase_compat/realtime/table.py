@@ -1,4 +1,4 @@
-"""Which tables can be subscribed to, and what their values are on the wire."""
+"""The tables that can be subscribed to, and the JSON form of their values."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class ColumnType(StrEnum):
     TIME = "timestamptz"
 
     def parse(self, text: str) -> Any:
-        """Return the value that *text* stands for; as the rows have it, so that they compare.
+        """Parse *text* into a value that compares with the values of rows.
 
         Raises:
-            ValueError: it stands for none.
+            ValueError: it is no value of this type.
         """
         match self:
             case ColumnType.TEXT:
@@ -43,12 +43,12 @@ class ColumnType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of schema `public` whose changes are told."""
+    """A table of schema `public` that can be subscribed to."""
 
     name: str
     events: frozenset[str]
     columns: Mapping[str, ColumnType]
-    """What a signed-in person may select; nothing else leaves the server."""
+    """The columns that a signed-in person may select; no others leave the server."""
 
 
 MATCHES = Table(
@@ -81,7 +81,7 @@ JOBS = Table(
 TABLES = {table.name: table for table in (MATCHES, JOBS)}
 
 
-def wire_value(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """Return a value of a row as JSON has it."""
     match value:
         case UUID():

@@ -1,4 +1,4 @@
-"""One connection of a client: its messages in their order, and the channels it has joined."""
+"""One connection of a client: it handles messages in order and keeps the joined channels."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from automatch.supabase_compat.realtime.subscription import parse_subscriptions
 
 _MAX_CHANNELS = 30
 _JOIN_WITHIN_S = 30.0
-"""A connection without a channel is nobody's: anyone who has the public key can open one."""
+"""A connection without a channel belongs to nobody: anyone with the public key can open one."""
 _SEND_WITHIN_S = 10.0
-"""A client that takes nothing for so long is given up."""
+"""A client that reads nothing for this long is disconnected."""
 _MESSAGES = (100, 10.0)
-"""At once, and a second on the whole. A page that reconnects joins all its channels at once."""
+"""Burst, and rate per second. A page that reconnects joins all its channels at once."""
 _JOINS = (_MAX_CHANNELS, 1.0)
 _TOPIC = "realtime:"
 
-GOING_AWAY, NOT_TEXT, REFUSED = 1001, 1003, 1008
+GOING_AWAY, UNSUPPORTED_DATA, POLICY_VIOLATION = 1001, 1003, 1008
 """Codes with which a connection is closed (RFC 6455, section 7.4.1)."""
-NOTHING_HEARD = 1000
+NORMAL_CLOSURE = 1000
 
 
 class WebSocketProtocol(Protocol):
@@ -45,104 +45,104 @@ class WebSocketProtocol(Protocol):
         ...
 
     def close(self, code: int = 1000, reason: str | None = None) -> Awaitable[None]:
-        """Say goodbye."""
+        """Close the connection."""
         ...
 
 
-class Gone(Exception):  # noqa: N818  ends a connection, and is no error of anybody
-    """The client does not read, or is not there any more."""
+class Disconnected(Exception):  # noqa: N818  ends a connection, and is no error
+    """The client does not read, or has left."""
 
 
-class Socket:
-    """Answers one client until it leaves or has to."""
+class RealtimeConnection:
+    """Serves one client until either side closes the connection."""
 
     def __init__(self, websocket: WebSocketProtocol, version: Version, deps: RealtimeDeps) -> None:
         self._websocket = websocket
         self._version: Version = version
         self._deps = deps
         self._channels: dict[str, Channel] = {}
-        self._following: dict[Channel, asyncio.Task[None]] = {}
-        self._numbers = count(1)
+        self._follow_tasks: dict[Channel, asyncio.Task[None]] = {}
+        self._subscription_ids = count(1)
         self._messages = TokenBucket(*_MESSAGES)
         self._joins = TokenBucket(*_JOINS)
         self._sending = asyncio.Lock()
-        self._empty_since = asyncio.get_running_loop().time()
+        self._no_channel_since = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
         """Serve until the connection is closed, from either side."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                leaving = group.create_task(self._leave_with_server())
-                await self._listen()
-                for task in (leaving, *self._following.values()):
+                closing = group.create_task(self._close_with_server())
+                await self._receive()
+                for task in (closing, *self._follow_tasks.values()):
                     task.cancel()
-        except* Gone:
+        except* Disconnected:
             pass
         finally:
             for channel in self._channels.values():
                 channel.close()
 
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(self._patience()):
+                async with asyncio.timeout(self._receive_timeout_s()):
                     received = await self._websocket.receive()
             except TimeoutError:
                 reason = "no heartbeat" if self._channels else "no channel was joined"
-                return await self._close(NOTHING_HEARD, reason)
+                return await self._close(NORMAL_CLOSURE, reason)
             if received["type"] == "websocket.disconnect":
                 return None
             text = received.get("text")
             if text is None:
-                return await self._close(NOT_TEXT, "send text, not bytes")
+                return await self._close(UNSUPPORTED_DATA, "send text, not bytes")
             if not self._messages.take():
-                return await self._close(REFUSED, "too many messages")
+                return await self._close(POLICY_VIOLATION, "too many messages")
             try:
-                await self._answer(decode(text, self._version))
+                await self._handle(decode(text, self._version))
             except InputInvalidError as exc:
-                return await self._close(REFUSED, exc.message)
+                return await self._close(POLICY_VIOLATION, exc.message)
 
-    def _patience(self) -> float:
+    def _receive_timeout_s(self) -> float:
         idle = self._deps.settings.realtime.idle_s
         if self._channels:
             return idle
         now = asyncio.get_running_loop().time()
-        return min(idle, max(0.0, self._empty_since + _JOIN_WITHIN_S - now))
+        return min(idle, max(0.0, self._no_channel_since + _JOIN_WITHIN_S - now))
 
-    async def _answer(self, message: Message) -> None:
+    async def _handle(self, message: Message) -> None:
         channel = self._channels.get(message.topic)
         match message.event:
             case "heartbeat" if message.topic == "phoenix":
-                await self._tell(message.reply("ok", {}))
+                await self._send_message(message.reply("ok", {}))
             case "phx_join":
                 await self._join(message)
             case "phx_leave":
-                await self._tell(message.reply("ok", {}))
+                await self._send_message(message.reply("ok", {}))
                 if channel is not None:
                     await self._leave(channel)
-                    await channel.say_closed()
+                    await channel.send_closed()
             case "access_token" if channel is not None:
-                await self._take_token(channel, message.payload.get("access_token"))
+                await self._change_token(channel, message.payload.get("access_token"))
             case _:
-                what = "unmatched topic" if channel is None else f"{message.event} is not offered"
-                await self._tell(message.reply("error", {"reason": what}))
+                reason = "unmatched topic" if channel is None else f"{message.event} is not offered"
+                await self._send_message(message.reply("error", {"reason": reason}))
 
     async def _join(self, message: Message) -> None:
         try:
-            channel, told = await self._open(message)
+            channel, accepted = await self._open(message)
         except AutomatchError as exc:
-            await self._tell(message.reply("error", {"reason": exc.message}))
+            await self._send_message(message.reply("error", {"reason": exc.message}))
             return
-        await self._tell(message.reply("ok", {"postgres_changes": told}))
-        await channel.welcome()
+        await self._send_message(message.reply("ok", {"postgres_changes": accepted}))
+        await channel.send_subscribed()
         self._start(channel)
 
     async def _open(self, message: Message) -> tuple[Channel, list[dict[str, Any]]]:
         if not message.topic.startswith(_TOPIC):
             raise InputInvalidError(f"The topic of a channel begins with `{_TOPIC}`.")
         if not self._joins.take():
-            # A name that supabase clients know: they wait for half a minute.
+            # Supabase clients know this name and wait for half a minute.
             raise InputInvalidError("ClientJoinRateLimitReached: too many channels a second.")
         if (earlier := self._channels.get(message.topic)) is not None:
             await self._leave(earlier)
@@ -151,23 +151,30 @@ class Socket:
         claims = self._verify(message.payload.get("access_token"))
         if claims.role is not Role.AUTHENTICATED:
             raise TokenMissingError("Sign in first: a channel needs the access token of a person.")
-        asked = parse_subscriptions(message.payload.get("config"), next(self._numbers))
-        # Numbers are never used again: a late event of an earlier channel reaches no other.
-        for _ in asked[1:]:
-            next(self._numbers)
-        channel = Channel(self._deps, message, [each for each, _ in asked], self._tell)
-        await channel.begin(claims)
+        subscriptions = parse_subscriptions(
+            message.payload.get("config"), next(self._subscription_ids)
+        )
+        # Ids are never reused: a late event of an earlier channel reaches no other.
+        for _ in subscriptions[1:]:
+            next(self._subscription_ids)
+        channel = Channel(
+            self._deps,
+            message,
+            [subscription for subscription, _ in subscriptions],
+            self._send_message,
+        )
+        await channel.open(claims)
         self._channels[message.topic] = channel
-        return channel, [told for _, told in asked]
+        return channel, [accepted for _, accepted in subscriptions]
 
-    async def _take_token(self, channel: Channel, token: object) -> None:
+    async def _change_token(self, channel: Channel, token: object) -> None:
         try:
             claims = self._verify(token)
             if channel.renew(claims):
                 return
-            # Somebody else, or nobody: clients send the public key when a person signs out.
+            # Of another person, or of nobody: clients send the public key after signing out.
             await self._stop(channel)
-            await channel.begin(claims)
+            await channel.open(claims)
         except AutomatchError as exc:
             await self._leave(channel)
             await channel.end(exc.message)
@@ -181,15 +188,15 @@ class Socket:
         return self._deps.verify(token)
 
     def _start(self, channel: Channel) -> None:
-        self._following[channel] = self._group.create_task(self._follow(channel))
+        self._follow_tasks[channel] = self._group.create_task(self._follow(channel))
 
     async def _follow(self, channel: Channel) -> None:
         await channel.follow()
-        self._following.pop(channel, None)
-        self._forget(channel)
+        self._follow_tasks.pop(channel, None)
+        self._remove(channel)
 
     async def _stop(self, channel: Channel) -> None:
-        task = self._following.pop(channel, None)
+        task = self._follow_tasks.pop(channel, None)
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -197,18 +204,18 @@ class Socket:
     async def _leave(self, channel: Channel) -> None:
         await self._stop(channel)
         channel.close()
-        self._forget(channel)
+        self._remove(channel)
 
-    def _forget(self, channel: Channel) -> None:
+    def _remove(self, channel: Channel) -> None:
         if self._channels.get(channel.topic) is channel:
             del self._channels[channel.topic]
-            self._empty_since = asyncio.get_running_loop().time()
+            self._no_channel_since = asyncio.get_running_loop().time()
 
-    async def _leave_with_server(self) -> None:
+    async def _close_with_server(self) -> None:
         await self._deps.notifier.closing.wait()
         await self._close(GOING_AWAY, "the server stops")
 
-    async def _tell(self, message: Message) -> None:
+    async def _send_message(self, message: Message) -> None:
         text = encode(message, self._version)
         await self._send(lambda: self._websocket.send_text(text))
 
@@ -220,5 +227,5 @@ class Socket:
             async with asyncio.timeout(_SEND_WITHIN_S), self._sending:
                 await send()
         except (TimeoutError, WebSocketDisconnect, RuntimeError) as exc:
-            # RuntimeError: the connection was closed from our side meanwhile.
-            raise Gone from exc
+            # RuntimeError: the server has closed the connection meanwhile.
+            raise Disconnected from exc
