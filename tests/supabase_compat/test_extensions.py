@@ -49,7 +49,7 @@ def extensions(request: pytest.FixtureRequest) -> Extensions:
 def _slow_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make polls too slow to hide a lost wake-up."""
     for part in (cron, http_queue):
-        monkeypatch.setattr(part, "_LOOK_S", 600.0)
+        monkeypatch.setattr(part, "_POLL_S", 600.0)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from automatch.supabase_compat.cron_runner import Runner
+from automatch.supabase_compat.cron_runner import CronRunner
 
 TEST_SERVER = "AUTOMATCH_TEST_DATABASE_URL"
 _PATIENCE_S = 50
@@ -23,7 +23,7 @@ async def running_schedule(
 ) -> AsyncIterator[None]:
     """Run what a server runs beside itself, until left."""
     running = asyncio.create_task(
-        Runner(dsn, local_url=local_url, public_url=public_url).run(), name="schedule"
+        CronRunner(dsn, local_url=local_url, public_url=public_url).run(), name="schedule"
     )
     try:
         yield

@@ -1,5 +1,5 @@
-"""Stand-ins for what a Supabase project brings and plain Postgres lacks: pg_cron and pg_net.
+"""What a Supabase project has and plain Postgres lacks: cron jobs, HTTP requests and Realtime.
 
-Their schemas are in `sql/compat`; what runs the jobs and sends the requests is here. Where the
-extensions are installed, they do it themselves.
+The SQL side of pg_cron and pg_net is in `sql/compat`; here the jobs are run and the requests sent.
+Where the extensions are installed, they do both themselves.
 """

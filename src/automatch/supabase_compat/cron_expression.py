@@ -1,4 +1,4 @@
-"""What a schedule of `cron.schedule()` means: when to run next. Times are UTC, as pg_cron's are."""
+"""Parsing the schedules of `cron.schedule()`. Times are UTC, as in pg_cron."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 from cronsim import CronSim, CronSimError
 
 _SECONDS = re.compile(r"\s*([1-9]|[1-5][0-9])\s*seconds?\s*", re.IGNORECASE)
-_WORDS = {
+_SHORTHANDS = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
     "@midnight": "0 0 * * *",
@@ -19,7 +19,7 @@ _WORDS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-_DAY = 2
+_DAY_FIELD = 2
 """Index of the day of the month among five fields."""
 
 
@@ -33,7 +33,7 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class EverySeconds:
-    """`30 seconds`: so long after each start."""
+    """`30 seconds`: this long after each start."""
 
     seconds: int
 
@@ -42,25 +42,25 @@ class EverySeconds:
 
 
 @dataclass(frozen=True)
-class CronLine:
+class CronExpression:
     """Five fields, or six with the seconds first."""
 
-    line: str
+    expression: str
 
     def next_after(self, moment: datetime) -> datetime | None:
         try:
-            return next(CronSim(self.line, moment), None)
+            return next(CronSim(self.expression, moment), None)
         except CronSimError:
-            # A day that no month has, such as 30 February; pg_cron never runs that either.
+            # A day that no month has, such as 30 February; pg_cron never runs it either.
             return None
 
 
 def parse_schedule(text: str) -> Schedule:
-    """Read a schedule that `cron.is_schedule()` has taken."""
-    if found := _SECONDS.fullmatch(text):
-        return EverySeconds(int(found[1]))
-    fields = _WORDS.get(text.strip(), text).split()
-    day = _DAY + (len(fields) == 6)
+    """Parse a schedule that `cron.is_schedule()` has accepted."""
+    if match := _SECONDS.fullmatch(text):
+        return EverySeconds(int(match[1]))
+    fields = _SHORTHANDS.get(text.strip(), text).split()
+    day = _DAY_FIELD + (len(fields) == 6)
     if fields[day : day + 1] == ["$"]:
         fields[day] = "L"
-    return CronLine(" ".join(fields))
+    return CronExpression(" ".join(fields))

@@ -1,4 +1,4 @@
-"""One run of one job: on a connection of its own, as the login that scheduled it, written down."""
+"""Running a cron job: on its own connection, as the login that scheduled it, with a log row."""
 
 from __future__ import annotations
 
@@ -26,19 +26,17 @@ class Job:
     command: str
     username: str
     is_ours: bool
-    """Whether it was scheduled by the login that the runner connects as."""
+    """Whether the login that scheduled it is the one the runner connects as."""
 
 
 async def run_job(db: Database, dsn: str, job: Job) -> None:
-    """Run *job* and write the run down, however it ends.
+    """Run *job* and record the run, however it ends.
 
-    A command has the rights of a session that its username opened, and never those of another:
-    `set session authorization` could be undone by the command itself.
-
-    Cancelled, it has the statement cancelled too: psycopg sees to that.
+    A command runs in a session that its username opened, never in another's with `set session
+    authorization`, which the command itself could undo. Cancelling this cancels the statement too.
 
     Raises:
-        StoreError: the run could not be written down.
+        StoreError: the run could not be recorded.
     """
     if not job.is_ours:
         message = (
@@ -55,8 +53,8 @@ async def run_job(db: Database, dsn: str, job: Job) -> None:
         await _end(db, await _begin(db, job, None, "failed"), "failed", f"connection failed: {exc}")
         return
     async with conn:
-        if not await _hold(conn, job):
-            log.warning("job not run, its last run goes on", jobid=job.jobid)
+        if not await _lock(conn, job):
+            log.warning("job not run: its last run has not ended", jobid=job.jobid)
             return
         run = await _begin(db, job, conn.info.backend_pid, "running")
         try:
@@ -66,13 +64,13 @@ async def run_job(db: Database, dsn: str, job: Job) -> None:
     await _end(db, run, status, message)
 
 
-async def _hold(conn: AsyncConnection[Any], job: Job) -> bool:
+async def _lock(conn: AsyncConnection[Any], job: Job) -> bool:
     row = await (await conn.execute(_SQL["hold_job"], {"jobid": job.jobid})).fetchone()
     return bool(row and row[0])
 
 
 async def _execute(conn: AsyncConnection[Any], command: str) -> str:
-    # Without parameters it is one simple query: several statements are one transaction.
+    # Without parameters it is one simple query, so several statements are one transaction.
     cursor = await conn.execute(command.encode())
     while cursor.nextset():
         pass

@@ -1,7 +1,7 @@
-"""The sender of the stand-in for pg_net: requests of `net.http_request_queue`, side by side.
+"""Sending the requests of `net.http_request_queue`, where pg_net is not installed.
 
-A request is taken out of the queue before it is sent, so it is sent at most once. Redirects are not
-followed: a request goes where the SQL says, and nowhere else.
+A request is removed from the queue before it is sent, so it is sent at most once. Redirects are not
+followed: a request goes only to the URL that the SQL gives.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from automatch.sql.statements import load
 from automatch.store.database import Database
 
 _SQL = load("net")
-_SIDE_BY_SIDE = 50
-_LOOK_S = 5.0
-"""Between looks when no notification comes; one may be lost."""
-_MAX_ANSWER_BYTES = 1024**2
+_MAX_CONCURRENT = 50
+_POLL_S = 5.0
+"""Between two polls; a notification may be lost."""
+_MAX_RESPONSE_BYTES = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +47,36 @@ class Response:
     error_msg: str | None = None
 
 
-class Net:
-    """Sends what is queued and keeps the answers, until cancelled."""
+class HttpSender:
+    """Sends queued requests and stores the responses, until cancelled."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._woken = asyncio.Event()
-        self._underway: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
-        """Look into the queue: something was committed to it."""
+        """Read the queue: a request was committed to it."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Send requests, again and again.
+        """Send requests until cancelled.
 
         Raises:
-            StoreError: the database is away.
+            StoreError: the database does not response.
         """
-        # Not by a proxy that happens to stand in the environment: most requests are for this host.
+        # Without a proxy from the environment: most requests are for this host.
         async with (
             httpx2.AsyncClient(follow_redirects=False, trust_env=False) as client,
             asyncio.TaskGroup() as group,
         ):
             while True:
                 self._woken.clear()
-                free = _SIDE_BY_SIDE - len(self._underway)
+                free = _MAX_CONCURRENT - len(self._sending)
                 taken = await self._take(free) if free else []
                 for request in taken:
                     task = group.create_task(self._send(client, request))
-                    self._underway.add(task)
+                    self._sending.add(task)
                     task.add_done_callback(self._sent)
                 if len(taken) < free or not free:
                     await self._sleep()
@@ -87,7 +87,7 @@ class Net:
             return await (await cursor.execute(_SQL["take_requests"], {"limit": limit})).fetchall()
 
     async def _send(self, client: httpx2.AsyncClient, request: Request) -> None:
-        response = await ask(client, request)
+        response = await send_request(client, request)
         async with self._db.connection() as conn:
             await conn.execute(
                 _SQL["record_response"],
@@ -96,7 +96,7 @@ class Net:
                     "status_code": response.status_code,
                     "content_type": (response.headers or {}).get("content-type"),
                     "headers": None if response.headers is None else Jsonb(response.headers),
-                    # Text of Postgres holds no NUL.
+                    # Postgres text cannot hold NUL.
                     "content": response.content and response.content.replace("\0", ""),
                     "timed_out": response.timed_out,
                     "error_msg": response.error_msg,
@@ -104,19 +104,19 @@ class Net:
             )
 
     def _sent(self, task: asyncio.Task[None]) -> None:
-        self._underway.discard(task)
+        self._sending.discard(task)
         self.wake()
 
     async def _sleep(self) -> None:
         try:
-            async with asyncio.timeout(_LOOK_S):
+            async with asyncio.timeout(_POLL_S):
                 await self._woken.wait()
         except TimeoutError:
             return
 
 
-async def ask(client: httpx2.AsyncClient, request: Request) -> Response:
-    """Send one request; trouble on the way is an answer too."""
+async def send_request(client: httpx2.AsyncClient, request: Request) -> Response:
+    """Send one request; return errors as a response too."""
     try:
         async with (
             asyncio.timeout(request.timeout_milliseconds / 1000),
@@ -126,17 +126,17 @@ async def ask(client: httpx2.AsyncClient, request: Request) -> Response:
                 headers={name: str(value) for name, value in request.headers.items()},
                 content=request.body,
                 timeout=None,
-            ) as answer,
+            ) as response,
         ):
             content = b""
-            async for piece in answer.aiter_bytes():
-                content += piece
-                if len(content) > _MAX_ANSWER_BYTES:
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > _MAX_RESPONSE_BYTES:
                     return Response(error_msg="The answer is larger than 1 MiB")
             return Response(
-                status_code=answer.status_code,
-                headers=dict(answer.headers),
-                content=content.decode(answer.encoding or "utf-8", errors="replace"),
+                status_code=response.status_code,
+                headers=dict(response.headers),
+                content=content.decode(response.encoding or "utf-8", errors="replace"),
             )
     except TimeoutError:
         return Response(

@@ -23,7 +23,7 @@ from automatch.errors.configuration import SettingsError
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
-from automatch.supabase_compat.cron_runner import Runner, name_of
+from automatch.supabase_compat.cron_runner import CronRunner, error_name
 
 _GRACE_S = 10
 _MAX_MESSAGE_BYTES = 64 * 1024
@@ -85,7 +85,7 @@ async def cron_runner(
     settings: Settings, secrets: Secrets, listener: socket.socket
 ) -> AsyncIterator[None]:
     """Run the cron jobs of the database during the block, unless another server does."""
-    runner = Runner(
+    runner = CronRunner(
         database_address(settings, secrets, "owner"),
         local_url=settings.local_url(listener.getsockname()[1]),
         public_url=settings.public_url,
@@ -149,4 +149,4 @@ class _WebSocket(WebSocketsSansIOProtocol):
 
 def _log_failure(running: asyncio.Task[None]) -> None:
     if not running.cancelled() and (error := running.exception()) is not None:
-        log.error("cron runner failed; it starts again with the server", error=name_of(error))
+        log.error("cron runner failed; it starts again with the server", error=error_name(error))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from automatch.supabase_compat.cron import CronTable
 from automatch.supabase_compat.cron_job import Job
-from automatch.supabase_compat.due_jobs import Timetable
 
 _NOON = datetime(2026, 11, 25, 12, 0, 0, 400_000, tzinfo=UTC)
 
@@ -18,37 +18,37 @@ def at(**later: float) -> datetime:
     return _NOON + timedelta(**later)
 
 
-def timetable(*jobs: Job) -> Timetable:
-    table = Timetable()
+def cron_table(*jobs: Job) -> CronTable:
+    table = CronTable()
     table.update(jobs, _NOON)
     return table
 
 
 def test_job_is_due_at_its_minute_and_once() -> None:
-    table, every = timetable(job()), job()
+    table, every = cron_table(job()), job()
 
     assert table.start_due(at(seconds=59)) == []
     assert table.start_due(at(seconds=60)) == [every]
-    table.ended(every)
+    table.finish(every)
     assert table.start_due(at(seconds=61)) == []
     assert table.seconds_to_next(at(seconds=61)) == 58.6
 
 
 def test_job_that_runs_comes_due_once_more_however_often_it_was_missed() -> None:
-    table, every = timetable(job()), job()
+    table, every = cron_table(job()), job()
     assert table.start_due(at(minutes=1)) == [every]
 
     for minute in (2, 3, 4):
         assert table.start_due(at(minutes=minute)) == []
-    table.ended(every)
+    table.finish(every)
 
     assert table.start_due(at(minutes=4, seconds=5)) == [every]
-    table.ended(every)
+    table.finish(every)
     assert table.start_due(at(minutes=4, seconds=6)) == []
 
 
 def test_minutes_while_nobody_looked_are_not_made_up_for() -> None:
-    table = timetable(job("0 13 * * *"), job("* * * * *", 2))
+    table = cron_table(job("0 13 * * *"), job("* * * * *", 2))
 
     # The machine slept for two hours.
     assert table.start_due(at(hours=2, seconds=30)) == []
@@ -56,11 +56,11 @@ def test_minutes_while_nobody_looked_are_not_made_up_for() -> None:
 
 
 def test_job_is_not_lost_by_a_look_that_comes_late() -> None:
-    assert timetable(job("0 13 * * *")).start_due(at(hours=1, seconds=40)) == [job("0 13 * * *")]
+    assert cron_table(job("0 13 * * *")).start_due(at(hours=1, seconds=40)) == [job("0 13 * * *")]
 
 
 def test_change_of_another_job_moves_no_time() -> None:
-    table = timetable(job("30 seconds"))
+    table = cron_table(job("30 seconds"))
 
     table.update([job("30 seconds"), job("@daily", 2)], at(seconds=29))
 
@@ -68,7 +68,7 @@ def test_change_of_another_job_moves_no_time() -> None:
 
 
 def test_changed_schedule_counts_from_its_change() -> None:
-    table = timetable(job("30 seconds"))
+    table = cron_table(job("30 seconds"))
 
     table.update([job("20 seconds")], at(seconds=29))
 
@@ -77,17 +77,17 @@ def test_changed_schedule_counts_from_its_change() -> None:
 
 
 def test_seconds_are_counted_from_the_start_before() -> None:
-    table, often = timetable(job("10 seconds")), job("10 seconds")
+    table, often = cron_table(job("10 seconds")), job("10 seconds")
 
     assert table.start_due(at(seconds=12)) == [often]
-    table.ended(often)
+    table.finish(often)
 
     assert table.start_due(at(seconds=21)) == []
     assert table.start_due(at(seconds=22)) == [often]
 
 
 def test_job_that_is_gone_is_never_due() -> None:
-    table = timetable(job())
+    table = cron_table(job())
 
     table.update([], at(seconds=30))
 
