@@ -91,7 +91,7 @@ def test_workers_go_on_when_all_their_connections_fall_silent(
         (worker,) = workers.start_ready(1)
         wait_until(lambda: count_open(owner) < len(jobs) - 40, "some jobs ended")
         assert proxy.drop_all_data() >= 2
-        worker.wait_for_log("connection given up: no answer")
+        worker.wait_for_log("connection closed: no answer")
         # Idle now, and the silence comes to the connection it is woken up by.
         wait_until(lambda: count_open(owner) == 0, "all jobs ended", within_s=60)
         wait_until(lambda: _someone_sleeps(owner), "the worker sleeps")

@@ -96,13 +96,13 @@ async def test_it_waits_for_the_workers_and_tells_what_they_found(
 ) -> None:
     # The worker comes once the call has seen that jobs wait: they might be done before it, else.
     waiting = asyncio.Event()
-    load_progress = match_generator.drain.load_progress
+    load_progress = match_generator.match_generator.load_progress
 
     async def noticed(*arguments: Any) -> Any:
         waiting.set()
         return await load_progress(*arguments)
 
-    monkeypatch.setattr(match_generator.drain, "load_progress", noticed)
+    monkeypatch.setattr(match_generator.match_generator, "load_progress", noticed)
     monkeypatch.setattr(match_generator, "_PATIENCE_S", match_generator._ANSWER_S)
     await two_uploads(server)
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from automatch.settings import Settings
-from automatch.store.disk import free_bytes, guarded_folders
+from automatch.store.disk import free_bytes, list_data_folders
 
 _OTHER_DISK = Path("/dev/shm")
 _APART = 64 * 1024**2
@@ -54,5 +54,5 @@ def test_embedded_postgres_is_watched_and_one_elsewhere_is_not(tmp_path: Path) -
     embedded = Settings(home=tmp_path, database_url=None)
     elsewhere = Settings(home=tmp_path, database_url=SecretStr("postgresql://db.example.org/x"))
 
-    assert guarded_folders(embedded) == [tmp_path / "photos", tmp_path / "postgres"]
-    assert guarded_folders(elsewhere) == [tmp_path / "photos"]
+    assert list_data_folders(embedded) == [tmp_path / "photos", tmp_path / "postgres"]
+    assert list_data_folders(elsewhere) == [tmp_path / "photos"]

@@ -209,8 +209,8 @@ def scatter(conn):
 @pytest.mark.anyio
 async def test_scattered_partition_is_put_in_order_and_no_other(owner, tuned):
     partition = scatter(owner)
-    fates = [one_fate async for one_fate in tune.put_in_order(tuned[0], however_long=False)]
-    again = [one_fate async for one_fate in tune.put_in_order(tuned[0], however_long=False)]
+    fates = [one_fate async for one_fate in tune.cluster_partitions(tuned[0], include_large=False)]
+    again = [one_fate async for one_fate in tune.cluster_partitions(tuned[0], include_large=False)]
 
     assert len(fates) == 16
     assert [name for name, fate in fates if "put in order" in fate] == [partition]
@@ -224,7 +224,7 @@ async def test_partition_in_use_is_left_and_nobody_waits_behind_it(owner, tuned,
     with connect(database.owner) as busy:
         busy.execute(f"lock table public.{partition} in access share mode")
         fates = dict(
-            [one_fate async for one_fate in tune.put_in_order(tuned[0], however_long=False)]
+            [one_fate async for one_fate in tune.cluster_partitions(tuned[0], include_large=False)]
         )
 
     assert fates[partition] == "is left: it is in use all the time"

@@ -20,7 +20,7 @@ from automatch.model.matches import FeedEntry
 from automatch.model.people import Claims
 from automatch.settings.server import FeedSettings
 from automatch.store.database import Database
-from automatch.store.feed import load_feed_news, load_feed_position
+from automatch.store.feed import load_feed_changes, load_feed_position
 from automatch.store.jobs import list_jobs
 
 _PAGE = 100
@@ -83,7 +83,7 @@ async def follow(
             changed.clear()
             try:
                 async with db.as_user(claims) as conn:
-                    entries = await load_feed_news(conn, after=position, limit=_PAGE)
+                    entries = await load_feed_changes(conn, after=position, limit=_PAGE)
                     jobs = await list_jobs(conn, _JOBS)
             except StoreError:
                 changed.set()

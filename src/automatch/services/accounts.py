@@ -127,7 +127,7 @@ class Accounts:
         async with self._db.transaction() as conn:
             found = await accounts.rotate_refresh_token(
                 conn,
-                spent_sha256=_hashed(refresh_token),
+                used_sha256=_hashed(refresh_token),
                 new_sha256=_hashed(new_token),
                 reuse_s=self._settings.refresh_reuse_s,
                 unused_s=self._settings.refresh_token_s,

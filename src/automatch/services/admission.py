@@ -17,7 +17,7 @@ from automatch.errors.store import QueueFullError, StorageFullError
 from automatch.settings import Settings
 from automatch.store import queue
 from automatch.store.database import Database
-from automatch.store.disk import free_bytes, guarded_folders
+from automatch.store.disk import free_bytes, list_data_folders
 
 FRESH_S = 1.0
 
@@ -79,6 +79,6 @@ def make_admission(settings: Settings, db: Database) -> Admission:
     return Admission(
         db,
         max_waiting=settings.upload.max_waiting,
-        folders=guarded_folders(settings),
+        folders=list_data_folders(settings),
         min_free_mb=settings.retention.min_free_mb,
     )

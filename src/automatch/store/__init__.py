@@ -1,1 +1,1 @@
-"""Keep: Postgres and the photo folder. Modules are named after what they keep."""
+"""The database: connections, notifications, migrations, and one repository per noun."""

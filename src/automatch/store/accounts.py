@@ -1,6 +1,6 @@
-"""Who can sign in: users, their sessions, and refresh tokens of which only a hash is kept.
+"""Users, their sessions, and refresh tokens, of which only a hash is stored.
 
-All but the last run as the API's login, before there is anyone to act as.
+All functions but the last run as the API's login, before the user is known.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ async def start_session(conn: Connection, user_id: UUID, token_sha256: bytes) ->
 
 
 async def rotate_refresh_token(
-    conn: Connection, *, spent_sha256: bytes, new_sha256: bytes, reuse_s: int, unused_s: int
+    conn: Connection, *, used_sha256: bytes, new_sha256: bytes, reuse_s: int, unused_s: int
 ) -> tuple[UUID, UUID] | None:
-    """Exchange a refresh token for a new one; return (session, user), or None when it is no good.
+    """Replace a refresh token by a new one; return (session, user), or None when it is invalid.
 
-    A token that was spent longer ago than *reuse_s* ends its session: two people hold it.
+    A token that was used longer ago than *reuse_s* ends its session: two people have it.
     """
     return await call_row(
         conn,
         "auth.rotate_refresh_token",
         tuple_row,
-        token_sha256=spent_sha256,
+        token_sha256=used_sha256,
         new_token_sha256=new_sha256,
         reuse=timedelta(seconds=reuse_s),
         unused=timedelta(seconds=unused_s),
@@ -71,7 +71,7 @@ async def rotate_refresh_token(
 async def end_sessions(
     conn: Connection, session_id: UUID, scope: Literal["global", "local", "others"]
 ) -> None:
-    """End sessions of the person of a live one: all of them, this one, or all others."""
+    """End sessions of the user of an open session: all, this one, or all others."""
     await call(conn, "auth.end_sessions", session_id=session_id, scope=scope)
 
 
@@ -82,7 +82,7 @@ async def update_user(
     encrypted_password: str | None,
     data: dict[str, Any] | None,
 ) -> None:
-    """Change the person of a live session; a new password ends their other sessions."""
+    """Change the user of an open session; a new password ends their other sessions."""
     await call(
         conn,
         "auth.update_user",
@@ -93,12 +93,12 @@ async def update_user(
 
 
 async def load_session_user(conn: Connection, session_id: UUID) -> User | None:
-    """Return who is signed in by a session, or None once it has ended."""
+    """Return the user of a session, or None once it has ended."""
     return await call_row(conn, "auth.session_user_of", class_row(User), session_id=session_id)
 
 
 async def erase_account(conn: Connection) -> None:
-    """Erase the person who asks, with everything that is theirs; as that person.
+    """Erase the calling user with all their data; runs with that user's rights.
 
     Raises:
         TokenInvalidError: their session has ended.

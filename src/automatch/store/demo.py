@@ -1,4 +1,4 @@
-"""Simulated people as rows: written in one transaction each, marked, and removable."""
+"""Rows of simulated people: marked as simulated, and removable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def add_simulated_person(
     embedding: np.ndarray[Any, np.dtype[np.float32]],
     image_sha256: str,
 ) -> None:
-    """Write a simulated person with consent and face; one who is there already stays as they are.
+    """Add a simulated person with consent and face; an existing one is not changed.
 
     The face has the id of the person.
     """

@@ -1,4 +1,4 @@
-"""Free space on the disks that must not fill up: of the photos, and of a Postgres of our own."""
+"""Free space on the disks of the photos and of the embedded Postgres."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from automatch.settings import Settings
 
 
-def guarded_folders(settings: Settings) -> list[Path]:
-    """Return the folders that uploads fill.
+def list_data_folders(settings: Settings) -> list[Path]:
+    """Return the folders that grow with uploads.
 
-    Run as root, the embedded Postgres may lie elsewhere than the photos; the link is followed.
+    When run as root, the folder of the embedded Postgres may be a link to another disk.
     """
     folders = [] if settings.photos.bucket else [settings.home / "photos"]
     if settings.database_url is None:
@@ -22,11 +22,11 @@ def guarded_folders(settings: Settings) -> list[Path]:
 
 
 def free_bytes(folders: Iterable[Path]) -> int:
-    """Return how much the fullest of their disks can still take."""
+    """Return the free bytes on the fullest of their disks."""
     free = (shutil.disk_usage(_existing(folder)).free for folder in folders)
     return min(free, default=sys.maxsize)
 
 
 def _existing(folder: Path) -> Path:
-    # The photo folder is made by the first upload.
-    return next(place for place in (folder, *folder.parents) if place.exists())
+    # The photo folder is created by the first upload.
+    return next(path for path in (folder, *folder.parents) if path.exists())

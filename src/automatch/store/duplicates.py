@@ -1,4 +1,4 @@
-"""Accounts that look like one person: found by workers, decided by operators."""
+"""Pairs of accounts that may be one person: detected by workers, decided by operators."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from automatch.store.database import Connection
 
 
 async def detect_duplicates(conn: Connection, limit: int = 20) -> tuple[int, int]:
-    """Compare some photos with all of their school; how many, and how many pairs are new.
+    """Compare some photos with all of their school; return how many, and how many pairs are new.
 
-    For the login of the worker. Nothing is compared while a job waits for its turn.
+    For the worker's login. Nothing is compared while a job is pending.
     """
     row = await call_row(conn, "detect_duplicates", tuple_row, limit=limit)
     assert row is not None
@@ -25,7 +25,7 @@ async def detect_duplicates(conn: Connection, limit: int = 20) -> tuple[int, int
 async def list_duplicates(
     conn: Connection, state: DuplicateState | None = DuplicateState.OPEN, limit: int = 50
 ) -> list[SuspectedDuplicate]:
-    """Return pairs of accounts, closest first; None lets all states through."""
+    """Return pairs of accounts, closest first; None for all states."""
     rows = await call_rows(
         conn,
         "list_suspected_duplicates",
@@ -37,19 +37,19 @@ async def list_duplicates(
 
 
 async def decide(conn: Connection, actor: str, pair_id: UUID, state: DuplicateState) -> None:
-    """Say what a pair is; `OPEN` takes an earlier decision back.
+    """Decide about a pair; `OPEN` undoes an earlier decision.
 
     Raises:
-        NotFoundError: there is no such pair, or one of the two has left.
+        NotFoundError: there is no such pair, or one of the two accounts is gone.
     """
     await call(conn, "decide_suspected_duplicate", id=pair_id, state=state.value, actor=actor)
 
 
 async def is_matching(conn: Connection) -> bool:
-    """Return whether two accounts that look like one person match like any two."""
+    """Return whether two accounts that may be one person can match."""
     return bool(await call_value(conn, "get_match_same_person"))
 
 
 async def set_matching(conn: Connection, actor: str, match: bool) -> None:
-    """Let them match, or not; feeds follow at once."""
+    """Set whether they can match; feeds change at once."""
     await call(conn, "set_match_same_person", match=match, actor=actor)

@@ -1,4 +1,4 @@
-"""Migrations as files in a folder of the operator's, for `supabase db push`."""
+"""Copying the migrations into a folder of the operator, for `supabase db push`."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 def list_missing(folder: Path, migrations: Path = MIGRATIONS) -> list[Path]:
-    """Return our files that are not in *folder*; the operator's own do not matter.
+    """Return the migrations that are not in *folder*; other files there are ignored.
 
     Raises:
-        MigrationError: a file of ours has been changed there, or another has its version.
+        MigrationError: a migration was changed there, or another file has its version.
     """
     ours = {path.name: path for path in sorted(migrations.glob("*.sql"))}
     versions = {_version(name): name for name in ours}
-    for there in sorted(folder.glob("*.sql")):
-        if there.name in ours:
-            _compare(there, ours[there.name])
-        elif (ours_too := versions.get(_version(there.name))) is not None:
+    for path in sorted(folder.glob("*.sql")):
+        if path.name in ours:
+            _compare(path, ours[path.name])
+        elif (name := versions.get(_version(path.name))) is not None:
             raise MigrationError(
-                f"{there} has the version of {ours_too}; give yours another time in its name."
+                f"{path} has the version of {name}; give yours another time in its name."
             )
     return [path for name, path in ours.items() if not (folder / name).exists()]
 
 
 def write_migrations(folder: Path, files: list[Path]) -> list[Path]:
-    """Copy *files* into *folder*, over nothing that is there; return the copies.
+    """Copy *files* into *folder* without overwriting anything; return the copies.
 
     Raises:
-        MigrationError: the folder cannot be written to, or a file came in between.
+        MigrationError: the folder is not writable, or a file exists already.
     """
     copies = []
     try:
@@ -50,26 +50,26 @@ def _copy(source: Path, target: Path) -> Path:
         try:
             out.write(source.read_bytes())
         except BaseException:
-            # Half a migration would be pushed as a whole one.
+            # Part of a migration would be pushed like a whole one.
             target.unlink()
             raise
     return target
 
 
-def _compare(there: Path, ours: Path) -> None:
+def _compare(copy: Path, ours: Path) -> None:
     try:
-        same = _text(there) == _text(ours)
+        same = _text(copy) == _text(ours)
     except OSError as exc:
-        raise MigrationError(f"{there}: {exc.strerror}.") from exc
+        raise MigrationError(f"{copy}: {exc.strerror}.") from exc
     if not same:
         raise MigrationError(
-            f"{there} is not the file of this version: somebody changed it. Move the changes to a "
+            f"{copy} is not the file of this version: somebody changed it. Move the changes to a "
             "file of your own and delete this one, to get it anew."
         )
 
 
 def _text(path: Path) -> bytes:
-    # A checkout on Windows may have turned the ends of the lines; it is the same SQL.
+    # A checkout on Windows may have other line endings.
     return path.read_bytes().replace(b"\r\n", b"\n")
 
 

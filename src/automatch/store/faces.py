@@ -1,4 +1,4 @@
-"""Faces as rows: uploads, lists, and what is to be erased. The pixels are in store/photos.py."""
+"""Faces: uploads, lists, and photos to be erased. The files are in `automatch.photos`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _SQL = load("faces")
 async def record_upload(
     conn: Connection, *, face_id: UUID, image_path: str, image_sha256: str
 ) -> Upload:
-    """Write the caller's photo as a face with its job.
+    """Add the caller's photo as a face with its job.
 
-    The same photo again gives the ids of the first time, and `is_new` is False.
+    The same photo again returns the ids of the first upload, with `is_new` False.
 
     Raises:
         ConsentRequiredError: the caller has not agreed to face matching.
@@ -48,7 +48,7 @@ async def list_faces(conn: Connection) -> list[Face]:
 
 
 async def delete_face(conn: Connection, face_id: UUID) -> None:
-    """Erase one of the caller's faces with its jobs and matches; the file follows.
+    """Erase one of the caller's faces with its jobs and matches; a worker deletes the file later.
 
     Raises:
         NotFoundError: the caller has no such face.
@@ -57,13 +57,13 @@ async def delete_face(conn: Connection, face_id: UUID) -> None:
 
 
 async def find_viewable_photo(conn: Connection, face_id: UUID) -> str | None:
-    """Return the path of a photo the caller may see: an own one, or that of a match."""
+    """Return the path of a photo that the caller may see: their own, or that of a match."""
     path: str | None = await call_value(conn, "viewable_photo", face_id=face_id)
     return path
 
 
 async def list_erasures(conn: Connection, limit: int = 500) -> list[str]:
-    """Return paths of photos whose faces are deleted and whose files are still there."""
+    """Return paths of photos whose faces are deleted and whose files may still exist."""
     cursor = await conn.execute(_SQL["list_erasures"], {"limit": limit})
     return [row[0] for row in await cursor.fetchall()]
 
@@ -73,12 +73,12 @@ async def forget_erasures(conn: Connection, image_paths: Sequence[str]) -> None:
 
 
 async def list_known_photos(conn: Connection, image_paths: Sequence[str]) -> set[str]:
-    """Return those of *image_paths* that a face refers to."""
+    """Return the *image_paths* that belong to a face."""
     cursor = await conn.execute(_SQL["list_known"], {"image_paths": list(image_paths)})
     return {row[0] for row in await cursor.fetchall()}
 
 
 async def list_unfinished_photos(conn: Connection, image_paths: Sequence[str]) -> set[str]:
-    """Return those of *image_paths* that a waiting or running job still needs."""
+    """Return the *image_paths* that an open job still needs."""
     cursor = await conn.execute(_SQL["list_unfinished"], {"image_paths": list(image_paths)})
     return {row[0] for row in await cursor.fetchall()}

@@ -1,4 +1,4 @@
-"""The live feed as rows: pages of it, what is new after a position, and whom to wake."""
+"""The live feed: pages, changes after a position, versions, and hiding people."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ async def load_feed_page(
     return await _page(conn, before=before, after=None, limit=limit)
 
 
-async def load_feed_news(conn: Connection, *, after: int, limit: int = 100) -> list[FeedEntry]:
-    """Return what changed after a position, oldest first; entries without a match have gone."""
+async def load_feed_changes(conn: Connection, *, after: int, limit: int = 100) -> list[FeedEntry]:
+    """Return what changed after a position, oldest first; entries without a match were removed."""
     return await _page(conn, before=None, after=after, limit=limit)
 
 
@@ -41,14 +41,14 @@ async def load_feed_position(conn: Connection) -> int:
 
 
 async def load_feed_versions(conn: Connection, profile_ids: Sequence[UUID]) -> list[FeedVersion]:
-    """Return the marks of many feeds at once; for the API's login, which sees nothing else."""
+    """Return the versions of many feeds at once; for the API's login, which sees nothing else."""
     return await call_rows(
         conn, "feed_versions", class_row(FeedVersion), profile_ids=list(profile_ids)
     )
 
 
 async def dismiss_match(conn: Connection, match_id: UUID) -> None:
-    """Say "not a match": neither of the two sees the other in the feed any more.
+    """Dismiss a match: neither of the two sees the other in the feed any more.
 
     Raises:
         NotFoundError: the caller has no such match.
@@ -60,13 +60,13 @@ async def block_profile(conn: Connection, profile_id: UUID) -> None:
     """Block a person of the caller's feed, in both directions.
 
     Raises:
-        NotFoundError: the caller's feed never had this person.
+        NotFoundError: this person was never in the caller's feed.
     """
     await call(conn, "block_profile", profile_id=profile_id)
 
 
 async def unblock_profile(conn: Connection, profile_id: UUID) -> None:
-    """Take a block back: old matches return to both feeds, and the caller is searched for anew.
+    """Unblock a person: old matches return, and the caller's photos are searched again.
 
     Raises:
         NotFoundError: the caller has not blocked this person.
@@ -75,7 +75,7 @@ async def unblock_profile(conn: Connection, profile_id: UUID) -> None:
 
 
 async def undo_dismissal(conn: Connection, profile_id: UUID) -> None:
-    """Take back that a person is "not a match"; likewise.
+    """Undo the dismissal of a person, with the same effects as `unblock_profile`.
 
     Raises:
         NotFoundError: the caller has not dismissed a match with this person.

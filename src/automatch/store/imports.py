@@ -1,6 +1,6 @@
-"""Enrolling people in bulk; each function is one call of the SQL function that owns it.
+"""Importing people in bulk: each function calls the SQL function that does it.
 
-All of them are for the login of the server itself (`Database.connection`): an operator's act.
+All of them are for the API's login (`Database.connection`), on behalf of an operator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class ImportedPerson:
-    """Somebody who is to be enrolled, and the proof that they agreed to it."""
+    """A person to import, and the evidence of their consent."""
 
     email: str
     name: str
@@ -33,7 +33,7 @@ class ImportedPerson:
     consent_version: str
     consent_at: datetime
     consent_evidence: str
-    """Where the proof lies, in the operator's words."""
+    """Where the evidence is stored, in the operator's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class RefusedRow:
 
 
 async def list_consent_versions(db: Database) -> set[str]:
-    """Return the versions of the consent text that this installation has ever had."""
+    """Return all versions of the consent text that this installation has had."""
     async with db.as_user(Claims(role=Role.ANON)) as conn:
         cursor = await conn.execute(_SQL["list_consent_versions"])
         return {row[0] for row in await cursor.fetchall()}
@@ -55,7 +55,7 @@ async def list_consent_versions(db: Database) -> set[str]:
 async def find_photo(
     conn: Connection, import_id: UUID, row: int, *, email: str, image_sha256: str
 ) -> bool:
-    """Tell whether an earlier run has this photo of this person; then it is one of this run too."""
+    """Return whether an earlier run imported this photo; if so, count it in this run too."""
     return bool(
         await call_value(
             conn,
@@ -78,12 +78,12 @@ async def import_photo(
     image_path: str,
     image_sha256: str,
 ) -> bool:
-    """Enrol a person with a photo and queue it behind all uploads; False when it was there.
+    """Import a person with a photo and enqueue it behind all uploads; False when it existed.
 
     Raises:
         AgeNotAllowedError: under 18.
         ConsentRequiredError: without evidence, or the person withdrew, or erased their account.
-        EmailTakenError: the address is of somebody who uses their account themselves.
+        EmailTakenError: the address belongs to somebody who uses their account themselves.
         InputInvalidError: a value is not allowed.
     """
     return bool(
@@ -108,7 +108,7 @@ async def import_photo(
 
 
 async def count_jobs(conn: Connection, import_id: UUID) -> tuple[int, int]:
-    """Return how many photos a run has, and how many are still to be looked at."""
+    """Return how many photos a run has, and how many are still pending."""
     row = await call_row(conn, "count_import_jobs", tuple_row, import_id=import_id)
     return (row[0], row[1]) if row else (0, 0)
 
@@ -134,5 +134,5 @@ async def list_refusals(db: Database, import_id: UUID) -> AsyncIterator[RefusedR
 
 
 async def finish(conn: Connection, import_id: UUID, actor: str) -> None:
-    """Put the run into the audit log."""
+    """Write the run to the audit log."""
     await call(conn, "finish_import", import_id=import_id, actor=actor)

@@ -1,4 +1,4 @@
-"""Jobs as their owners see them. How workers take and settle them is in store/queue.py."""
+"""Jobs as their owners see them. How workers claim and complete them is in store/queue.py."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ async def load_job(conn: Connection, job_id: UUID) -> Job:
 
 
 async def choose_face(conn: Connection, job_id: UUID, index: int) -> JobStatus:
-    """Say which face of a photo that asks is the caller's; where its job is then.
+    """Choose the caller's face on a photo with several; return the status of its job.
 
-    The same answer again changes nothing.
+    The same choice again changes nothing.
 
     Raises:
         NotFoundError: the caller has no such job.
-        FaceNotAskedError: it does not ask, or not any more.
+        FaceNotAskedError: the job does not ask for a face, or no longer.
         InputInvalidError: the photo has no face with this index.
         ConsentRequiredError: the caller has not agreed to face matching.
         ProfileIncompleteError: the caller's school or gender is missing.
@@ -58,14 +58,14 @@ async def choose_face(conn: Connection, job_id: UUID, index: int) -> JobStatus:
 
 
 async def load_pool(conn: Connection) -> MatchPool | None:
-    """Return among how many people the caller is searched for; None without a profile."""
+    """Return how many people the caller's searches cover; None without a profile."""
     return await call_row(conn, "match_pool", class_row(MatchPool))
 
 
 async def explain_job(conn: Connection, job_id: UUID) -> MatchPool | None:
-    """Return the same for one job of the caller, with how many reach its threshold now.
+    """Return the same for one job, with how many people reach its threshold now.
 
-    None when it is another's, or its photo has no embedding of the model that searches use.
+    None when the job is another's, or its photo has no embedding of the active model.
     """
     return await call_row(conn, "explain_match_job", class_row(MatchPool), job_id=job_id)
 

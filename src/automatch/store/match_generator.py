@@ -1,4 +1,4 @@
-"""What `match-generator` asks the queue: what is due, and how far it is. For the server's login."""
+"""What `match-generator` reads of the queue: due jobs and their progress; for the API's login."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from automatch.store.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far some jobs are."""
+    """The progress of some jobs."""
 
     open: int
-    """They wait for a worker, or one is at them."""
+    """Jobs that are pending or processing."""
     matches: int
-    """Found by those that are completed."""
+    """Matches found by the completed ones."""
     paused: bool
     worker_is_alive: bool
-    """Whether some worker holds a job, of these or another, and renews its lease."""
+    """Whether a worker holds any job and renews its lease."""
 
 
 async def is_trigger_key(conn: Connection, key: str) -> bool:
-    """Tell whether *key* is the one with which the schedule starts matching."""
+    """Return whether *key* is the key with which the schedule starts matching."""
     digest = hashlib.sha256(key.encode()).digest()
     return bool(await call_value(conn, "is_trigger_key", sha256=digest))
 
 
 async def list_due_jobs(conn: Connection, limit: int) -> list[UUID]:
-    """Return jobs whose time has come, in the order in which workers take them."""
+    """Return jobs that are due, in the order in which workers claim them."""
     return await call_values(conn, "list_due_match_jobs", limit=limit)
 
 
 async def load_progress(conn: Connection, job_ids: Sequence[UUID]) -> Progress:
-    """Return how far jobs are; one that was erased meanwhile counts as ended."""
+    """Return the progress of jobs; one that was erased meanwhile counts as ended."""
     progress = await call_row(
         conn, "get_match_job_progress", class_row(Progress), job_ids=list(job_ids)
     )

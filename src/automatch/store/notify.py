@@ -1,9 +1,8 @@
-"""Wake-ups from Postgres, on connections of their own.
+"""Notifications from Postgres, on dedicated connections.
 
-A NOTIFY here carries no data and may be lost: it only makes a reader look earlier than it would
-anyway. So both listeners promise little, and that well. `listen` calls *wake* at every notification
-and at every (re)connection, because something may have happened while it was away. `JobNotifier` is
-where a worker waits that has nothing to do.
+A NOTIFY carries no data and may be lost: it only makes a reader poll earlier. `listen` calls *wake*
+at every notification and every (re)connection, because notifications may have been missed before.
+`JobNotifier` is for workers without jobs.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from automatch.store.database import Connection, deadline, raise_if_cancelled
 
 _SQL = load("database")
 _PROBE_S = 10.0
-"""A link that died in silence is noticed after this and the probe's own time-out."""
-_ANSWER_S = 5.0
+"""A dead connection is noticed after this and the timeout of the probe."""
+_PROBE_TIMEOUT_S = 5.0
 _RECONNECT_S = 0.2
 _RECONNECT_MAX_S = 5.0
 
@@ -30,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 
 async def listen(conninfo: str, wake: Callable[[], None], *, name: str) -> None:
-    """Call *wake* whenever a feed has news, until cancelled; reconnects by itself."""
+    """Call *wake* whenever a feed has changed, until cancelled; reconnect after errors."""
     delay = _RECONNECT_S
     while True:
         try:
@@ -40,7 +39,7 @@ async def listen(conninfo: str, wake: Callable[[], None], *, name: str) -> None:
                 while True:
                     async for _ in conn.notifies(timeout=_PROBE_S, stop_after=1):
                         wake()
-                    with deadline(conn, _ANSWER_S):
+                    with deadline(conn, _PROBE_TIMEOUT_S):
                         await conn.execute(_SQL["probe"])
         except psycopg.Error as exc:
             log.warning("listener reconnects", channel="feed", error=type(exc).__name__)
@@ -49,7 +48,7 @@ async def listen(conninfo: str, wake: Callable[[], None], *, name: str) -> None:
 
 
 class JobNotifier:
-    """Where one idle worker waits for jobs.
+    """Notifies one idle worker of new jobs.
 
     `register_idle` tells the database that somebody is idle here and has to be notified; while all
     workers are busy nothing is. After it the worker fetches once more, and only then waits: what
@@ -68,23 +67,23 @@ class JobNotifier:
         return self._conn is not None
 
     async def register_idle(self) -> bool:
-        """Ask to be notified; False when another sleeps already, or has to be asked again."""
+        """Ask to be notified; False when another idle worker is registered, or on errors."""
         if self._conn is None:
             try:
                 self._conn = await _connect(self._conninfo, "jobs", self._name)
             except psycopg.Error as exc:
                 log.warning("job notifier cannot connect", error=type(exc).__name__)
                 return False
-        return await self._ask("register_idle")
+        return await self._call("register_idle")
 
     async def unregister_idle(self) -> None:
-        """Take `register_idle` back. Shows too whether the connection still lives."""
-        await self._ask("unregister_idle")
+        """Undo `register_idle`. This also detects a dead connection."""
+        await self._call("unregister_idle")
 
     async def wait(self, seconds: float, interruption: asyncio.Event) -> None:
-        """Wait for a ring, for *interruption*, or for so long."""
+        """Wait for a notification, for *interruption*, or for *seconds*."""
         waits = {
-            asyncio.create_task(self._ring(seconds)),
+            asyncio.create_task(self._wait_for_notification(seconds)),
             asyncio.create_task(interruption.wait()),
         }
         try:
@@ -95,12 +94,12 @@ class JobNotifier:
             await asyncio.gather(*waits, return_exceptions=True)
 
     async def close(self) -> None:
-        """Hang up; the database forgets that somebody slept here."""
+        """Close the connection, which also undoes `register_idle`."""
         conn, self._conn = self._conn, None
         if conn is not None:
             await conn.close()
 
-    async def _ring(self, seconds: float) -> None:
+    async def _wait_for_notification(self, seconds: float) -> None:
         if self._conn is None:
             await asyncio.sleep(seconds)
             return
@@ -110,11 +109,11 @@ class JobNotifier:
         except psycopg.Error:
             await self.close()
 
-    async def _ask(self, function: Literal["register_idle", "unregister_idle"]) -> bool:
+    async def _call(self, function: Literal["register_idle", "unregister_idle"]) -> bool:
         if self._conn is None:
             return False
         try:
-            with deadline(self._conn, _ANSWER_S):
+            with deadline(self._conn, _PROBE_TIMEOUT_S):
                 return bool(await call_value(self._conn, function))
         except psycopg.Error as exc:
             log.warning("job notifier reconnects", error=type(exc).__name__)
@@ -128,7 +127,7 @@ async def _connect(conninfo: str, channel: Literal["jobs", "feed"], name: str) -
     )
     try:
         raise_if_cancelled()
-        with deadline(conn, _ANSWER_S):
+        with deadline(conn, _PROBE_TIMEOUT_S):
             await conn.execute(_SQL[f"listen_{channel}"])
     except BaseException:
         await conn.close()

@@ -1,4 +1,4 @@
-"""What people tell about themselves, and their consent."""
+"""Profiles and consents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def load_profile(conn: Connection) -> Profile:
     """Return the caller's profile.
 
     Raises:
-        ProfileNotFoundError: the account was deleted while its token lives on.
+        ProfileNotFoundError: the account was deleted and its token has not expired yet.
     """
     async with conn.cursor(row_factory=class_row(Profile)) as cursor:
         await cursor.execute(_SQL["load"])
@@ -33,7 +33,7 @@ async def load_profile(conn: Connection) -> Profile:
 async def save_profile(
     conn: Connection, *, name: str, school: str, gender: Gender, birth_date: date
 ) -> None:
-    """Save the caller's profile; the school takes the spelling that most people use.
+    """Save the caller's profile; the school gets the spelling that most people use.
 
     Raises:
         AgeNotAllowedError: under 18.
@@ -49,10 +49,10 @@ async def save_profile(
 
 
 async def set_discoverable(conn: Connection, discoverable: bool) -> None:
-    """Set whether searches of others may find the caller; feeds follow at once.
+    """Set whether others' searches may find the caller; feeds change at once.
 
     Raises:
-        ProfileNotFoundError: the account was deleted while its token lives on.
+        ProfileNotFoundError: the account was deleted and its token has not expired yet.
     """
     await call(conn, "set_discoverable", discoverable=discoverable)
 
@@ -67,12 +67,12 @@ async def load_consent(conn: Connection) -> Consent:
 
 
 async def record_consent(conn: Connection, *, granted: bool, version: str | None) -> None:
-    """Write down that the caller gives or withdraws consent.
+    """Record that the caller gives or withdraws consent.
 
-    Withdrawing deletes their photos, templates, jobs and matches in the same transaction.
+    Withdrawing deletes their photos, embeddings, jobs and matches in the same transaction.
 
     Raises:
-        ConsentOutdatedError: *version* is not the text that is current now.
+        ConsentOutdatedError: *version* is not the current text.
     """
     await call(conn, "record_consent", granted=granted, version=version)
 

@@ -1,8 +1,8 @@
-"""The operator's hands on the queue; each function is one call of the SQL function that owns it.
+"""What operators do with the queue: each function calls the SQL function that does it.
 
-All of them are for the login of the server itself (`Database.connection`), and do not ask who may:
-whoever calls them has made sure. An act takes the name of its actor, which goes into the audit log
-in the same commit.
+All of them are for the API's login (`Database.connection`) and check no permission: the caller has.
+A function that changes something takes the name of the actor for the audit log, which is written in
+the same commit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SQL = load("queue_admin")
 
 
 async def load_queue(conn: Connection) -> Queue:
-    """Return the queue at a glance."""
+    """Return an overview of the queue."""
     queue = await call_row(conn, "get_match_queue", class_row(Queue))
     assert queue is not None, "the table of its settings has one row"
     return queue
@@ -43,7 +43,7 @@ async def list_jobs(
     code: str | None = None,
     limit: int = 50,
 ) -> list[QueuedJob]:
-    """Return jobs of everybody, newest first; None lets all through."""
+    """Return jobs of everybody, newest first; None does not filter."""
     return await _list(conn, status=status, school=school, code=code, job_ids=None, limit=limit)
 
 
@@ -53,14 +53,14 @@ async def load_job(conn: Connection, job_id: UUID) -> QueuedJob:
     Raises:
         NotFoundError: there is none.
     """
-    found = await _list(conn, status=None, school=None, code=None, job_ids=[job_id], limit=1)
-    if not found:
+    jobs = await _list(conn, status=None, school=None, code=None, job_ids=[job_id], limit=1)
+    if not jobs:
         raise NotFoundError("There is no job with this id.")
-    return found[0]
+    return jobs[0]
 
 
 async def pause(conn: Connection, actor: str, school: str | None = None) -> int:
-    """Let no job be claimed any more, of one school or at all; the number of jobs that wait now.
+    """Pause claims, of one school or all; return the number of jobs that wait for the end.
 
     Raises:
         InputInvalidError: no profile names the school.
@@ -69,7 +69,7 @@ async def pause(conn: Connection, actor: str, school: str | None = None) -> int:
 
 
 async def resume(conn: Connection, actor: str, school: str | None = None) -> int:
-    """Undo `pause`; the number of jobs that go on.
+    """End a pause; return the number of jobs that can be claimed again.
 
     Raises:
         InputInvalidError: no profile names the school.
@@ -78,7 +78,7 @@ async def resume(conn: Connection, actor: str, school: str | None = None) -> int
 
 
 async def set_concurrency(conn: Connection, actor: str, jobs: int | None) -> None:
-    """Let each worker hold so many jobs at once; None leaves it to its settings."""
+    """Limit how many jobs each worker holds at once; None leaves it to its settings."""
     await call(conn, "set_match_concurrency", jobs=jobs, actor=actor)
 
 
@@ -89,7 +89,7 @@ async def retry_failed(
     *,
     code: str | None = None,
 ) -> int:
-    """Give failed jobs all their attempts again: those named, those of one code, or all."""
+    """Retry failed jobs with all their attempts: those named, those of one code, or all."""
     ids = None if job_ids is None else list(job_ids)
     return int(
         await call_value(conn, "retry_failed_match_jobs", job_ids=ids, code=code, actor=actor)
@@ -97,18 +97,18 @@ async def retry_failed(
 
 
 async def cancel(conn: Connection, actor: str, job_ids: Sequence[UUID]) -> int:
-    """End open jobs as `job_cancelled`; whoever works on one writes nothing any more."""
+    """End open jobs as `job_cancelled`; a worker that holds one writes nothing for it."""
     return int(await call_value(conn, "cancel_match_jobs", job_ids=list(job_ids), actor=actor))
 
 
 async def requeue(
     conn: Connection, actor: str, job_id: UUID, *, threshold: float | None = None
 ) -> UUID:
-    """Search for the photo of a job once more; the id of the job that does.
+    """Search for the photo of a job again; return the id of the new job.
 
     Raises:
         NotFoundError: there is no such job.
-        ProfileIncompleteError: its person names no school any more.
+        ProfileIncompleteError: the profile of its person names no school.
     """
     new_id: UUID = await call_value(
         conn, "requeue_match_job", job_id=job_id, threshold=threshold, actor=actor
@@ -119,7 +119,7 @@ async def requeue(
 async def prioritize(
     conn: Connection, actor: str, job_ids: Sequence[UUID], priority: int = 1
 ) -> int:
-    """Give waiting jobs another priority and a new turn; the number that changed."""
+    """Give pending jobs another priority and a new position; return how many changed."""
     return int(
         await call_value(
             conn,

@@ -1,4 +1,4 @@
-"""New rows of a person's matches, in the order in which they were committed."""
+"""New matches of a person, in the order of their commits, for Realtime."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ async def load_match_number(conn: Connection) -> int:
 async def load_new_matches(
     conn: Connection, *, after: int, limit: int
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """Return new rows as the caller may read them, and the number to go on after.
+    """Return new rows as the caller may read them, and the number to continue after.
 
-    The number is None when there is nothing more. Rows that have gone since, or that the caller
-    may not see, are left out.
+    The number is None when there is nothing more. Rows that are deleted or that the caller may not
+    see are left out.
     """
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_SQL["matches_after"], {"number": after, "limit": limit})

@@ -1,7 +1,7 @@
-"""How things go: what the guide's dashboards and monitoring queries show.
+"""Statistics: what the dashboards and monitoring queries of the guide show.
 
-For a connection of the owner, who sees the schedule too. Only ids, counts, times and reasons: no
-names, no schools, no photos, and no command of the schedule, which may hold a key.
+For a connection of the owner, who sees the schedule too. The results are ids, counts, times and
+reasons: no names, schools or photos, and no command of the schedule, which may contain a key.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from automatch.store import queue_admin
 from automatch.store.database import Connection
 
 _SQL = load("stats")
-_KEYLIKE = re.compile(r"eyJ[\w-]+(?:\.[\w-]+)*|(?:sb_secret_|amt_)\w+|Bearer\s+\S+")
+_KEYS = re.compile(r"eyJ[\w-]+(?:\.[\w-]+)*|(?:sb_secret_|amt_)\w+|Bearer\s+\S+")
 _MESSAGE_CHARS = 200
 _RUNS = 20
-"""As the guide's query of the run history."""
+"""As in the guide's query of the run history."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """From the upload to the end, of the completed jobs that are kept; None without any."""
+    """Seconds from upload to completion of the stored jobs; None without any."""
 
     jobs: int
     average_s: float | None
@@ -41,7 +41,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Jobs that came in, and that ended."""
+    """Jobs that were queued and that ended."""
 
     queued_minute: int
     ended_minute: int
@@ -53,7 +53,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class RecentJob:
-    """A line of the guide's "recent jobs"."""
+    """A row of the guide's "recent jobs"."""
 
     id: UUID
     status: str
@@ -96,24 +96,24 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """The installation at a glance."""
+    """An overview of the installation."""
 
     queue: Queue
     statuses: list[StatusCount]
     workers: int
-    """Connected, at work or not."""
+    """Connected workers, busy or idle."""
     times: Times
     rate: Rate
     recent: list[RecentJob]
     failed: list[FailedReason]
     schedule: list[Scheduled] | None
-    """None where neither pg_cron nor a stand-in is."""
+    """None where neither pg_cron nor its replacement is installed."""
     runs: list[Run]
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """Something that happened."""
+    """An event."""
 
     at: datetime
     source: str
@@ -125,13 +125,13 @@ class LogEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class _Extensions:
     has_cron: bool
     has_net: bool
 
 
-async def be_careful(conn: Connection) -> None:
-    """Let a session write nothing and wait for nobody from now on."""
+async def make_read_only(conn: Connection) -> None:
+    """Let the session write nothing and wait for no lock from now on."""
     await conn.execute(_SQL["be_careful"])
 
 
@@ -142,10 +142,10 @@ async def count_workers(conn: Connection) -> int:
 
 
 async def load_statistics(conn: Connection, *, recent: int) -> Statistics:
-    """Return all that `automatch stats` shows."""
-    parts = await _parts(conn)
-    schedule = await _all(conn, Scheduled, "schedule") if parts.has_cron else None
-    runs = await _all(conn, Run, "runs", limit=_RUNS) if parts.has_cron else []
+    """Return what `automatch stats` shows."""
+    extensions = await _load_extensions(conn)
+    schedule = await _all(conn, Scheduled, "schedule") if extensions.has_cron else None
+    runs = await _all(conn, Run, "runs", limit=_RUNS) if extensions.has_cron else []
     return Statistics(
         queue=await queue_admin.load_queue(conn),
         statuses=await queue_admin.count_jobs(conn),
@@ -155,18 +155,18 @@ async def load_statistics(conn: Connection, *, recent: int) -> Statistics:
         recent=await _all(conn, RecentJob, "recent", limit=recent),
         failed=await _all(conn, FailedReason, "failed"),
         schedule=schedule,
-        runs=[replace(run, message=without_keys(run.message or "")) for run in runs],
+        runs=[replace(run, message=redact_keys(run.message or "")) for run in runs],
     )
 
 
 async def read_log(
     conn: Connection, *, limit: int, after: datetime | None = None
 ) -> list[LogEntry]:
-    """Return what happened last, oldest first: at most *limit* entries, later than *after*."""
-    parts = await _parts(conn)
+    """Return the latest *limit* events after *after*, oldest first."""
+    extensions = await _load_extensions(conn)
     names = ["log_of_jobs"]
-    names += ["log_of_runs"] if parts.has_cron else []
-    names += ["log_of_calls"] if parts.has_net else []
+    names += ["log_of_runs"] if extensions.has_cron else []
+    names += ["log_of_calls"] if extensions.has_net else []
     entries = [
         entry
         for name in names
@@ -177,7 +177,7 @@ async def read_log(
         replace(
             entry,
             details={
-                name: without_keys(value) if isinstance(value, str) else value
+                name: redact_keys(value) if isinstance(value, str) else value
                 for name, value in entry.details.items()
             },
         )
@@ -185,14 +185,14 @@ async def read_log(
     ]
 
 
-def without_keys(text: str) -> str:
-    """Return the beginning of a message of the database, without what looks like a key."""
-    return _KEYLIKE.sub("(a key)", text)[:_MESSAGE_CHARS]
+def redact_keys(text: str) -> str:
+    """Return the beginning of a database message, with anything that looks like a key removed."""
+    return _KEYS.sub("(a key)", text)[:_MESSAGE_CHARS]
 
 
-async def _parts(conn: Connection) -> _Parts:
-    (parts,) = await _all(conn, _Parts, "parts")
-    return parts
+async def _load_extensions(conn: Connection) -> _Extensions:
+    (extensions,) = await _all(conn, _Extensions, "parts")
+    return extensions
 
 
 async def _all(conn: Connection, kind: type[_T], name: str, **parameters: object) -> list[_T]:

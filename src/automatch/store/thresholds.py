@@ -1,4 +1,4 @@
-"""From which similarity on two people match, what that means, and searching again for everybody."""
+"""The similarity from which two people match, its effects, and reruns for everybody."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from automatch.store.database import Connection
 
 
 async def load_threshold(conn: Connection) -> MatchThreshold:
-    """Return the threshold in use."""
+    """Return the current threshold."""
     threshold = await call_row(conn, "get_match_threshold", class_row(MatchThreshold))
     assert threshold is not None, "match_settings has one row"
     return threshold
 
 
 async def set_threshold(conn: Connection, threshold: float, *, rerun: bool, actor: str) -> int:
-    """Set it for all searches from now on; how many photos are searched for again.
+    """Set it for all searches from now on; return how many photos are searched again.
 
     Raises:
         InputInvalidError: it is not between 0 and 1.
@@ -37,7 +37,7 @@ async def preview_thresholds(
     width: float | None = None,
     simulated: bool = False,
 ) -> list[ThresholdPreview]:
-    """Return what each threshold would mean, with the scale in use or another one.
+    """Return the effect of each threshold, with the current scale or another one.
 
     Empty when nobody can be found.
     """
@@ -53,5 +53,5 @@ async def preview_thresholds(
 
 
 async def enqueue_reruns(conn: Connection, most: int = 500) -> int:
-    """Queue the next photos of a search again for everybody, while fewer than *most* jobs wait."""
+    """Enqueue the next photos of a rerun, while fewer than *max_pending* jobs are pending."""
     return int(await call_value(conn, "enqueue_reruns", most=most))

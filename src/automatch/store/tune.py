@@ -1,7 +1,7 @@
 """How groups are searched: their indexes, their order on disk, and the settings of both.
 
-For the login of the owner, on a connection that commits every statement. An index is built beside
-uploads and searches (`create index concurrently`); only owners may, which is why no worker does it.
+For the owner's login, on a connection that commits every statement. An index is built while uploads
+and searches go on (`create index concurrently`); only the owner may, so no worker does it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from automatch.store.database import Connection, translate_errors
 
 _SQL = load("tune")
 
-_LOOK_S = 0.5
-"""Between looks at how far an index is."""
-_TRIES = 10
-"""So often a partition is asked for while others use it."""
-_BETWEEN_TRIES_S = 0.3
-_LONG_BYTES = 200 * 1024**2
-"""A partition of this size is locked for about a second while it is put in order (170 MB/s)."""
-_IN_ORDER = 0.02
-"""Below this share of scattered rows a partition stays as it is."""
+_PROGRESS_S = 0.5
+"""Between two reads of the progress of an index build."""
+_LOCK_ATTEMPTS = 10
+"""How often the lock of a partition is tried while others use it."""
+_LOCK_RETRY_S = 0.3
+_MAX_CLUSTER_BYTES = 200 * 1024**2
+"""A partition of this size is locked for about a second while it is clustered (170 MB/s)."""
+_MIN_SCATTERED = 0.02
+"""A partition with a smaller share of scattered rows is not clustered."""
 
 Progress = Callable[[str, float], None]
 
@@ -51,7 +51,7 @@ class SearchSettings:
 
 @dataclass(frozen=True, slots=True)
 class SearchGroup:
-    """A school and gender that is searched, and how."""
+    """A school and gender, and how it is searched."""
 
     school: str
     gender: str
@@ -61,12 +61,12 @@ class SearchGroup:
     index_bytes: int | None
     audits: int
     recall: float | None
-    """Of the audits that are kept; None when they expected nobody."""
+    """Of the stored audits; None when nobody was to be found."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupIndex:
-    """An index of a group, whole or not."""
+    """The index of a group, complete or not."""
 
     school: str
     gender: str
@@ -79,7 +79,7 @@ class GroupIndex:
 
 @asynccontextmanager
 async def owner_connection(conninfo: str) -> AsyncIterator[Connection]:
-    """Connect as the owner, each statement a transaction of its own."""
+    """Connect as the owner; each statement is its own transaction."""
     with translate_errors():
         async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as conn:
             await register_vector_async(conn)
@@ -88,7 +88,7 @@ async def owner_connection(conninfo: str) -> AsyncIterator[Connection]:
 
 
 async def read_search_settings(conn: Connection) -> SearchSettings:
-    """Return the settings in force."""
+    """Return the current settings."""
     cursor = conn.cursor(row_factory=class_row(SearchSettings))
     row = await (await cursor.execute(_SQL["settings"])).fetchone()
     assert row is not None
@@ -107,13 +107,13 @@ async def list_groups(conn: Connection, limit: int) -> list[SearchGroup]:
 
 
 async def list_indexes(conn: Connection) -> list[GroupIndex]:
-    """Return the groups that have an index, or what is left of one."""
+    """Return the groups that have an index, complete or not."""
     cursor = conn.cursor(row_factory=class_row(GroupIndex))
     return await (await cursor.execute(_SQL["indexes"])).fetchall()
 
 
 async def time_searches(conn: Connection, school: str, gender: str, count: int) -> list[float]:
-    """Return the seconds of searches of a group by people who would search it."""
+    """Return the seconds that searches of a group take, for people who would search it."""
     group = {"school": school, "gender": gender}
     cursor = await conn.execute(_SQL["samples"], {**group, "count": count})
     times = []
@@ -125,9 +125,9 @@ async def time_searches(conn: Connection, school: str, gender: str, count: int) 
 
 
 async def build_index(
-    conn: Connection, watcher: Connection, school: str, gender: str, on_progress: Progress
+    conn: Connection, progress_conn: Connection, school: str, gender: str, on_progress: Progress
 ) -> None:
-    """Build the index of a group and search through it from then on."""
+    """Build the index of a group and use it from then on."""
     index_name, statement = await _row(conn, "plan_index", {"school": school, "gender": gender})
     try:
         await conn.execute(_SQL["be_patient"])
@@ -135,9 +135,9 @@ async def build_index(
         building = asyncio.create_task(_execute(conn, statement))
         try:
             while not building.done():
-                await asyncio.wait({building}, timeout=_LOOK_S)
+                await asyncio.wait({building}, timeout=_PROGRESS_S)
                 row = await (
-                    await watcher.execute(_SQL["progress"], {"pid": conn.info.backend_pid})
+                    await progress_conn.execute(_SQL["progress"], {"pid": conn.info.backend_pid})
                 ).fetchone()
                 if row is not None:
                     on_progress(*row)
@@ -145,12 +145,12 @@ async def build_index(
             await building
         await conn.execute(_SQL["use_index"], {"index_name": index_name})
     except BaseException:
-        await drop_index(watcher, index_name)
+        await drop_index(progress_conn, index_name)
         raise
 
 
 async def drop_index(conn: Connection, index_name: str) -> None:
-    """Search the group exactly from now on, and take its index away."""
+    """Search the group exactly from now on, and drop its index."""
     name = {"index_name": index_name}
     await conn.execute(_SQL["stop_using_index"], name)
     await conn.execute(_SQL["be_patient"])
@@ -159,20 +159,22 @@ async def drop_index(conn: Connection, index_name: str) -> None:
     await conn.execute(_SQL["forget_index"], name)
 
 
-async def put_in_order(conn: Connection, *, however_long: bool) -> AsyncIterator[tuple[str, str]]:
-    """Put the rows of each group together, partition by partition; tell what became of each.
+async def cluster_partitions(
+    conn: Connection, *, include_large: bool
+) -> AsyncIterator[tuple[str, str]]:
+    """Cluster the rows of each group, partition by partition; yield the outcome of each.
 
-    Nobody reads or writes a partition meanwhile. So one that would be locked for long is left out,
-    and the lock is asked for only for a moment at a time: everybody queues behind who asks.
+    A partition is locked meanwhile. So large ones are left out, and the lock is tried only briefly
+    at a time, because all others queue behind whoever waits for it.
     """
     await conn.execute(_SQL["be_brief"])
     cursor = await conn.execute(_SQL["partitions"])
     for partition, size in await cursor.fetchall():
         name = {"partition": partition}
         (scattered,) = await _row(conn, "scattered", name)
-        if scattered < _IN_ORDER:
+        if scattered < _MIN_SCATTERED:
             yield partition, "is in order"
-        elif size > _LONG_BYTES and not however_long:
+        elif size > _MAX_CLUSTER_BYTES and not include_large:
             yield partition, f"is left: {size / 2**20:.0f} MiB would be locked for a while"
         else:
             (statement,) = await _row(conn, "cluster", name)
@@ -180,12 +182,12 @@ async def put_in_order(conn: Connection, *, however_long: bool) -> AsyncIterator
 
 
 async def _cluster(conn: Connection, statement: str) -> str:
-    for _ in range(_TRIES):
+    for _ in range(_LOCK_ATTEMPTS):
         began = time.perf_counter()
         try:
             await _execute(conn, statement)
         except LockNotAvailable:
-            await asyncio.sleep(_BETWEEN_TRIES_S)
+            await asyncio.sleep(_LOCK_RETRY_S)
         else:
             return f"was put in order in {time.perf_counter() - began:.2f} s"
     return "is left: it is in use all the time"
@@ -198,5 +200,5 @@ async def _row(conn: Connection, name: str, parameters: dict[str, Any]) -> tuple
 
 
 async def _execute(conn: Connection, statement: str) -> None:
-    # Made by format() from a statement of ours; names and values are quoted there.
+    # Made by format() from one of our statements, which quotes names and values.
     await conn.execute(statement)

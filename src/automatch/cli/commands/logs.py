@@ -73,7 +73,7 @@ async def _logs(settings: Settings, limit: int, *, tail: bool, as_json: bool) ->
 
 async def _read(db: Database, limit: int, after: datetime | None = None) -> list[LogEntry]:
     async with db.connection() as conn:
-        await stats.be_careful(conn)
+        await stats.make_read_only(conn)
         return await stats.read_log(conn, limit=limit, after=after)
 
 

@@ -105,7 +105,7 @@ async def _schedule(
                 await store.rotate_trigger_key(conn, audit_actor())
             if line is not None:
                 await store.set_schedule(conn, line, await _url(settings, conn), audit_actor())
-            if off and not await store.rest_schedule(conn, audit_actor()):
+            if off and not await store.pause_schedule(conn, audit_actor()):
                 raise InputInvalidError("There is no job process-match-jobs to disable.")
         async with db.transaction() as conn:
             return await store.list_scheduled(conn)
@@ -113,7 +113,7 @@ async def _schedule(
 
 async def _url(settings: Settings, conn: Connection) -> str:
     url = settings.public_url
-    if url is None and await store.sends_itself(conn):
+    if url is None and await store.sends_http_requests(conn):
         # A server on another port corrects this when it starts.
         url = settings.local_url(settings.port or _DEFAULT_PORT)
     if url is None:
@@ -137,7 +137,7 @@ def _print(jobs: Sequence[ScheduledJob]) -> None:
     columns = ("job", "schedule", "next (UTC)", "last (UTC)", "result")
     stdout_console().print(make_table(columns, rows))
     for job in jobs:
-        if job.is_misread:
+        if job.ignores_seconds:
             typer.secho(
                 f"{job.name or job.jobid}: pg_cron reads the first five fields of "
                 f"'{job.schedule}' and ignores the last; `automatch schedule --every 30s` fixes "
@@ -147,7 +147,7 @@ def _print(jobs: Sequence[ScheduledJob]) -> None:
 
 
 def _next(job: ScheduledJob) -> str:
-    line = " ".join(job.schedule.split()[:5]) if job.is_misread else job.schedule
+    line = " ".join(job.schedule.split()[:5]) if job.ignores_seconds else job.schedule
     parsed = parse_schedule(line)
     if isinstance(parsed, EverySeconds):
         return f"within {parsed.seconds} s"

@@ -50,7 +50,7 @@ async def _stats(settings: Settings, recent: int, every_s: float | None, *, as_j
             while True:
                 # A new connection each time: the pool closes connections that are held for long.
                 async with db.connection() as conn:
-                    await stats.be_careful(conn)
+                    await stats.make_read_only(conn)
                     loaded = await stats.load_statistics(conn, recent=recent)
                 if screen is not None:
                     screen.update(as_tables(loaded), refresh=True)

@@ -118,7 +118,9 @@ async def _tune(
         if build:
             await _build(conn, watcher, search_settings)
         if cluster:
-            async for partition, outcome in store.put_in_order(conn, however_long=however_long):
+            async for partition, outcome in store.cluster_partitions(
+                conn, include_large=however_long
+            ):
                 typer.echo(f"{partition} {outcome}", err=True)
         groups = [await _measured(conn, group) for group in await store.list_groups(conn, limit)]
         return {"settings": asdict(search_settings), "groups": groups}

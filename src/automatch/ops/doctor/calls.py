@@ -23,7 +23,7 @@ from automatch.ops.doctor.check import (
 from automatch.ops.doctor.context import CheckContext
 from automatch.ops.doctor.cron_jobs import NO_CRON, SQL, list_jobs, load_parts
 from automatch.sql.statements import load
-from automatch.store.stats import without_keys
+from automatch.store.stats import redact_keys
 
 _ACCESS = load("doctor_access")
 
@@ -123,7 +123,7 @@ async def _responses(context: CheckContext) -> Result:
         f"the last failed one got {responses.status}"
         + (f": {reasons[responses.status]}" if responses.status in reasons else "")
         if responses.status
-        else f"the last failed one: {without_keys(responses.error or '')}"
+        else f"the last failed one: {redact_keys(responses.error or '')}"
     )
     health = warn if responses.successful else fail
     return health(

@@ -21,7 +21,7 @@ from automatch.settings.secrets import Secrets, read
 from automatch.sql.statements import load
 from automatch.store.database import Connection
 from automatch.store.migrate import pending
-from automatch.store.stats import be_careful
+from automatch.store.stats import make_read_only
 
 _SQL = load("doctor")
 _CONNECT_S = 5
@@ -155,7 +155,7 @@ async def _read_only_connection(owner: str) -> AsyncIterator[Connection]:
     async with await psycopg.AsyncConnection.connect(
         owner, autocommit=True, connect_timeout=_CONNECT_S, application_name="automatch-doctor"
     ) as conn:
-        await be_careful(conn)
+        await make_read_only(conn)
         yield conn
 
 

@@ -21,7 +21,7 @@ from automatch.ops.doctor.check import (
 )
 from automatch.ops.doctor.context import CheckContext
 from automatch.ops.doctor.cron_jobs import DAY_S, MAIN, NO_CRON, SQL, CronJob, list_jobs, load_parts
-from automatch.store.stats import without_keys
+from automatch.store.stats import redact_keys
 
 _GRACE_S = 60.0
 
@@ -131,9 +131,7 @@ def _problem(job: CronJob, runs: Sequence[_Run]) -> str | None:
         return None
     (run,) = runs
     if run.status == "failed":
-        return (
-            f"The last run of {job.name} failed: {without_keys(run.message or 'no reason given')}"
-        )
+        return f"The last run of {job.name} failed: {redact_keys(run.message or 'no reason given')}"
     if run.ago_s is not None and run.ago_s > 2 * job.interval_s + _GRACE_S:
         return f"The last run of {job.name} was {run.ago_s:.0f} s ago."
     return None

@@ -24,7 +24,7 @@ from automatch.ops.doctor.check import (
 from automatch.ops.doctor.context import CheckContext
 from automatch.photos.folder import FolderPhotos, PhotoStore, photo_path
 from automatch.sql.statements import load
-from automatch.store.disk import guarded_folders
+from automatch.store.disk import list_data_folders
 
 _SQL = load("doctor_queue")
 _MIB = 1024**2
@@ -116,7 +116,7 @@ def _write_problem(folder: Path) -> str | None:
 
 async def _disk(context: CheckContext) -> Result:
     min_free = context.settings.retention.min_free_mb * _MIB
-    folders = [_existing(folder) for folder in guarded_folders(context.settings)]
+    folders = [_existing(folder) for folder in list_data_folders(context.settings)]
     if not folders:
         return skipped("Photos and database are on other machines.")
     free = min(shutil.disk_usage(folder).free for folder in folders)

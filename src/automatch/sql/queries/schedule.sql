@@ -9,7 +9,7 @@ select
     run.start_time as last_run_at, run.status as last_status, run.return_message as last_message,
     -- pg_cron reads five fields and ignores the rest of the line.
     j.schedule ~ '^\s*(\S+\s+){5}\S' and exists (select from pg_catalog.pg_extension where extname = 'pg_cron')
-        as is_misread
+        as ignores_seconds
 from cron.job as j
 left join lateral (
     select d.start_time, d.status, d.return_message
