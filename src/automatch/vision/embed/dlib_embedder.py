@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from automatch.vision.embed.embedder import CHIP_SIDE, check_chips, to_unit_rows
-from automatch.vision.models.dlib_reader import read_network
-from automatch.vision.models.dlib_to_onnx import onnx_model
-from automatch.vision.models.model_files import FACE_RESNET, read_verified
-from automatch.vision.models.onnx_session import open_session
+from automatch.vision.models.converted_model import open_dlib_model
+from automatch.vision.models.model_files import FACE_RESNET
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +27,7 @@ class DlibEmbedder:
     """dlib's 128-dimensional face embedding; satisfies `Embedder`.
 
     The numbers are those of dlib's own inference to 1e-6, for a thirtieth of its time and without
-    the GIL. The weights are read from dlib's file, so none are shipped.
+    the GIL. The weights are those of dlib's own file, so none are shipped.
     """
 
     model_id = "dlib"
@@ -37,9 +35,15 @@ class DlibEmbedder:
     alignment: Alignment = "dlib"
     chip_side = CHIP_SIDE
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """Name the model without reading it; `folder` is where its file lies, if elsewhere."""
-        self._folder = folder
+    def __init__(self, *, folder: Path | None = None, data_dir: Path | None = None) -> None:
+        """Read nothing yet.
+
+        Args:
+            folder: where dlib's file lies, if not in its package.
+            data_dir: the data folder, in which the converted model is kept; see `open_dlib_model`.
+        """
+        self._source = folder / FACE_RESNET if folder else None
+        self._data_dir = data_dir
         self._loading = threading.Lock()
         self._session: onnxruntime.InferenceSession | None = None
 
@@ -56,7 +60,5 @@ class DlibEmbedder:
     def _loaded(self) -> onnxruntime.InferenceSession:
         with self._loading:
             if self._session is None:
-                path = self._folder / FACE_RESNET if self._folder else None
-                data = read_verified(FACE_RESNET, path)
-                self._session = open_session(onnx_model(read_network(data)))
+                self._session = open_dlib_model(self._source, self._data_dir)
             return self._session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 # From 1.29 on onnxruntime keeps a device id in the user's cache and sends its maker what models are
 # run on what machine. It looks at this once, while it is imported.
@@ -11,8 +12,8 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
 
-def open_session(model: bytes) -> onnxruntime.InferenceSession:
-    """Return *model* ready to run on the processor; `run` bears several threads at once.
+def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:
+    """Return a model, or the model of a file, ready to run; several threads may call `run` at once.
 
     Raises:
         ValueError: the model cannot be used.
