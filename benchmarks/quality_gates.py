@@ -25,7 +25,7 @@ from automatch.settings.vision import VisionSettings
 from automatch.vision import DlibEmbedder
 from automatch.vision.detect.detector import AlignedFace, Detection, Detector
 from automatch.vision.detect.quality import measure
-from automatch.vision.local_analyzer import open_detector
+from automatch.vision.load import open_detector
 from tests.support.turned_head import turned
 
 _SAME_PERSON = 0.385
@@ -71,7 +71,7 @@ _GATES: tuple[tuple[str, str, Worse, tuple[float, ...]], ...] = (
     ("blur, pixels of the chip", "sharpness", blur, (0.5, 1, 1.5, 2, 2.5, 3, 4, 5)),
     ("light, share", "brightness", light, (0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03)),
     ("light, share", "brightness", light, (1.3, 1.6, 1.8, 2, 2.2, 2.5, 3)),
-    ("turned, degrees", "turn_degrees", turn, (10, 20, 30, 35, 40, 45, 50, 60)),
+    ("turned, degrees", "yaw_degrees", turn, (10, 20, 30, 35, 40, 45, 50, 60)),
     ("cut off, share of the box", "inside", cut, (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)),
     ("covered from below, share", "confidence", cover, (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
 )
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def _print_untouched(seen: list[tuple[Detection, AlignedFace]]) -> None:
-    figures = [measure(finding, aligned) for finding, aligned in seen]
+    figures = [measure(detection, aligned) for detection, aligned in seen]
     for name in figures[0]:
         spread = np.percentile([figure[name] for figure in figures], [0, 1, 50, 99, 100])
         print(f"untouched {name}: least, 1, 50, 99 %, most {spread.round(2)}")

@@ -33,7 +33,7 @@ from automatch.settings import Settings
 from automatch.settings.vision import VisionSettings
 from automatch.vision import DlibEmbedder, LocalAnalyzer
 from automatch.vision.decode.decoder import Decoder
-from automatch.vision.local_analyzer import open_detector
+from automatch.vision.load import open_detector
 from tests.support.dlib_inference import DlibInference
 
 _SIZES = {"640 x 640": 640, "1600 x 1600": 1600, "12 megapixels": 3464}

@@ -19,7 +19,7 @@ from PIL import Image
 from automatch.vision import DlibEmbedder
 from automatch.vision.detect import yunet_detector as yunet
 from automatch.vision.detect.hog_detector import HogDetector
-from automatch.vision.embed.similarity_transform import Placement
+from automatch.vision.embed.similarity_transform import SimilarityTransform
 
 
 def main() -> None:
@@ -37,29 +37,29 @@ def main() -> None:
         if not by_hog or not by_yunet:
             continue
         aligned = hog.align(photo, by_hog[0])
-        placement = _placement(aligned.landmarks)
+        transform = _placement(aligned.landmarks)
         photos.append(photo)
         landmarks.append(np.array(by_yunet[0].landmarks))
-        places.append((landmarks[-1] - placement.offset) @ np.linalg.inv(placement.matrix).T)
+        places.append((landmarks[-1] - transform.offset) @ np.linalg.inv(transform.matrix).T)
         chips.append(aligned.chip)
     print(f"{len(photos)} portraits\ntemplate of all:\n{np.mean(places, axis=0).round(2)}")
     print(f"standard deviation:\n{np.std(places, axis=0).round(2)}")
     template, expected = np.mean(places[::2], axis=0), embedder.embed(np.stack(chips[1::2]))
     for name, points in {"template of the other half": template, "in use": yunet._TEMPLATE}.items():
         cut = [
-            Placement.by_landmarks(at, points).cut(photo)
+            SimilarityTransform.from_landmarks(at, points).crop(photo)
             for at, photo in zip(landmarks[1::2], photos[1::2], strict=True)
         ]
         apart = np.linalg.norm(embedder.embed(np.stack(cut)) - expected, axis=1)
         print(f"{name}: median, 95 %, most {np.percentile(apart, [50, 95, 100]).round(3)}")
 
 
-def _placement(landmarks: tuple[tuple[float, float], ...]) -> Placement:
+def _placement(landmarks: tuple[tuple[float, float], ...]) -> SimilarityTransform:
     parts = dlib.points([dlib.point(round(x), round(y)) for x, y in landmarks])
     shape = dlib.full_object_detection(dlib.rectangle(), parts)
     details = dlib.get_face_chip_details(shape, 150, 0.25)
     center = details.rect.center()
-    return Placement.of_chip((center.x, center.y), details.rect.width(), details.angle)
+    return SimilarityTransform.from_chip((center.x, center.y), details.rect.width(), details.angle)
 
 
 if __name__ == "__main__":

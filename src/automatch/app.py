@@ -51,7 +51,7 @@ from automatch.store.model_changes import read_active_model
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
 from automatch.supabase_compat.realtime.limits import ConnectionLimits
 from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer, RemoteAnalyzer
-from automatch.vision.embed.open_embedder import open_embedder
+from automatch.vision.load import open_embedder
 from automatch.web import routes
 from automatch.web.session import CookieSession
 from automatch.worker.maintenance import MaintenanceRunner

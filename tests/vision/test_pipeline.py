@@ -66,7 +66,7 @@ async def test_a_good_photo_gives_a_face_its_quality_and_clean_copies() -> None:
     assert seen.quality["face_side_px"] == max(box.width, box.height)
     assert seen.quality["confidence"] == pytest.approx(seen.face.confidence, abs=1e-3)
     assert seen.quality["inside"] == 1
-    assert seen.quality["turn_degrees"] < 15
+    assert seen.quality["yaw_degrees"] < 15
     assert pixels(seen.kept_jpeg).shape == (512, 512, 3)
     assert pixels(seen.thumbnail_jpeg).shape == (320, 320, 3)
     assert set(seen.timings) == {"decode", "detect", "embed"}
@@ -322,7 +322,7 @@ async def test_a_timeout_of_the_decoder_reaches_the_caller() -> None:
 
 async def test_a_missing_model_is_found_on_entering(tmp_path: Path) -> None:
     with pytest.raises(ModelMissingError, match=FACE_RESNET):
-        async with LocalAnalyzer(_SETTINGS, DlibEmbedder(tmp_path)):
+        async with LocalAnalyzer(_SETTINGS, DlibEmbedder(folder=tmp_path)):
             pass
 
 
@@ -332,7 +332,7 @@ async def test_a_model_with_one_wrong_bit_is_refused_on_entering(tmp_path: Path)
     (tmp_path / FACE_RESNET).write_bytes(model)
 
     with pytest.raises(ModelDamagedError):
-        async with LocalAnalyzer(_SETTINGS, DlibEmbedder(tmp_path)):
+        async with LocalAnalyzer(_SETTINGS, DlibEmbedder(folder=tmp_path)):
             pass
 
 

@@ -1,10 +1,8 @@
-"""SEE: bytes of a photo in, one face with its embedding out, or the reason why not."""
+"""Face analysis: the bytes of a photo in; faces with embeddings out, or the reason for refusal."""
 
-from automatch.vision.analyzer import FaceAnalyzer
+from automatch.vision.analyzer import FaceAnalyzer, LocalAnalyzer, SyncAnalyzer, open_analyzer
 from automatch.vision.embed.dlib_embedder import DlibEmbedder
 from automatch.vision.embed.embedder import Embedder
-from automatch.vision.local_analyzer import LocalAnalyzer
-from automatch.vision.open_analyzer import open_analyzer
 from automatch.vision.remote_analyzer import RemoteAnalyzer
 from automatch.vision.results import FaceExtraction, PhotoAnalysis
 
@@ -16,5 +14,6 @@ __all__ = [
     "LocalAnalyzer",
     "PhotoAnalysis",
     "RemoteAnalyzer",
+    "SyncAnalyzer",
     "open_analyzer",
 ]

@@ -14,8 +14,8 @@ import numpy as np
 from automatch.errors.embedder import EmbeddingInvalidError
 from automatch.errors.photo import PhotoRejectedError, SeveralFacesError
 from automatch.vision.detect.quality import check_quality, choose_face, measure
-from automatch.vision.detect.redact_faces import copies_without_others
-from automatch.vision.embed.alignment import chip_for
+from automatch.vision.detect.redact_faces import redact_other_faces
+from automatch.vision.embed.similarity_transform import cut_chip
 from automatch.vision.results import DetectedFace, FaceExtraction, FaceResult, PhotoAnalysis
 
 if TYPE_CHECKING:
@@ -46,22 +46,22 @@ class Pipeline:
         started = time.perf_counter()
         decoded = self.decoder.decode(photo)
         decoded_at = time.perf_counter()
-        findings = self.detector.find(decoded.pixels)
+        detections = self.detector.find(decoded.pixels)
         try:
-            finding = self._choose(findings, decoded, chosen)
+            detection = self._choose(detections, decoded, chosen)
         except SeveralFacesError as exc:
             exc.copies = (decoded.kept_jpeg, decoded.thumbnail_jpeg)
             raise
-        aligned = self.detector.align(decoded.pixels, finding)
-        quality = measure(finding, aligned)
+        aligned = self.detector.align(decoded.pixels, detection)
+        quality = measure(detection, aligned)
         if enforce_quality:
             check_quality(quality, self.settings)
         detected_at = time.perf_counter()
         (embedding,) = self._embed(decoded, [aligned])
         embedded_at = time.perf_counter()
-        kept, thumbnail = self._copies(decoded, finding if chosen else None, findings)
+        kept, thumbnail = self._copies(decoded, detection if chosen else None, detections)
         return FaceExtraction(
-            face=DetectedFace(finding.box, finding.confidence, aligned.landmarks, embedding),
+            face=DetectedFace(detection.box, detection.confidence, aligned.landmarks, embedding),
             quality=quality,
             kept_jpeg=kept,
             thumbnail_jpeg=thumbnail,
@@ -73,23 +73,23 @@ class Pipeline:
         started = time.perf_counter()
         decoded = self.decoder.decode(photo)
         decoded_at = time.perf_counter()
-        findings = self.detector.find(decoded.pixels)
+        detections = self.detector.find(decoded.pixels)
         own, refusal = None, None
         try:
-            own = self._choose(findings, decoded, chosen)
+            own = self._choose(detections, decoded, chosen)
         except PhotoRejectedError as exc:
             refusal = exc
-        found = sorted(findings, key=lambda finding: finding.side, reverse=True)
-        aligned = [self.detector.align(decoded.pixels, finding) for finding in found]
+        found = sorted(detections, key=lambda detection: detection.side, reverse=True)
+        aligned = [self.detector.align(decoded.pixels, detection) for detection in found]
         detected_at = time.perf_counter()
         rows = self._embed(decoded, aligned) if aligned else ()
         embedded_at = time.perf_counter()
         faces = [
-            self._face_result(finding, face, row, decoded)
-            for finding, face, row in zip(found, aligned, rows, strict=True)
+            self._face_result(detection, face, row, decoded)
+            for detection, face, row in zip(found, aligned, rows, strict=True)
         ]
         height, width = decoded.pixels.shape[:2]
-        kept, thumbnail = self._copies(decoded, own if chosen else None, findings)
+        kept, thumbnail = self._copies(decoded, own if chosen else None, detections)
         return PhotoAnalysis(
             model_id=self.embedder.model_id,
             width=width,
@@ -103,40 +103,40 @@ class Pipeline:
         )
 
     def _choose(
-        self, findings: Sequence[Detection], decoded: DecodedPhoto, chosen: FaceBox | None = None
+        self, detections: Sequence[Detection], decoded: DecodedPhoto, chosen: FaceBox | None = None
     ) -> Detection:
-        return choose_face(findings, self.detector.min_confidence, decoded.pixels, chosen)
+        return choose_face(detections, self.detector.min_confidence, decoded.pixels, chosen)
 
     def _embed(
         self, decoded: DecodedPhoto, aligned: Sequence[AlignedFace]
     ) -> npt.NDArray[np.float32]:
-        chips = [chip_for(self.embedder, decoded.pixels, face) for face in aligned]
+        chips = [cut_chip(self.embedder, decoded.pixels, face) for face in aligned]
         return embed(self.embedder, np.stack(chips))
 
     def _copies(
-        self, decoded: DecodedPhoto, own: Detection | None, findings: Sequence[Detection]
+        self, decoded: DecodedPhoto, own: Detection | None, detections: Sequence[Detection]
     ) -> tuple[bytes, bytes]:
         """Return the clean copy and the thumbnail; with a face of its *own*, without the others."""
         if own is None:
             return decoded.kept_jpeg, decoded.thumbnail_jpeg
         side = self.settings.thumbnail_side
-        return copies_without_others(decoded.pixels, own, findings, side)
+        return redact_other_faces(decoded.pixels, own, detections, side)
 
     def _face_result(
         self,
-        finding: Detection,
+        detection: Detection,
         aligned: AlignedFace,
         embedding: npt.NDArray[np.float32],
         decoded: DecodedPhoto,
     ) -> FaceResult:
-        quality = measure(finding, aligned)
+        quality = measure(detection, aligned)
         refusal = None
         try:
-            self._choose([finding], decoded)
+            self._choose([detection], decoded)
             check_quality(quality, self.settings)
         except PhotoRejectedError as exc:
             refusal = exc
-        face = DetectedFace(finding.box, finding.confidence, aligned.landmarks, embedding)
+        face = DetectedFace(detection.box, detection.confidence, aligned.landmarks, embedding)
         return FaceResult(face, quality, refusal)
 
 

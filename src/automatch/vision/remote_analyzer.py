@@ -237,8 +237,8 @@ def _extraction(
     told: PhotoFaces, vision: VisionSettings | None, chosen: FaceBox | None
 ) -> FaceExtraction:
     """Choose and judge the face as `FaceAnalyzer.extract` does."""
-    findings = [Detection(face.box.as_box(), face.confidence) for face in told.faces]
-    by_certainty = sorted(findings, key=lambda finding: finding.confidence, reverse=True)
+    detections = [Detection(face.box.as_box(), face.confidence) for face in told.faces]
+    by_certainty = sorted(detections, key=lambda detection: detection.confidence, reverse=True)
     # Only the size of the photo is asked for; this takes no memory.
     photo = np.broadcast_to(np.uint8(0), (told.height, told.width, 3))
     try:
@@ -246,7 +246,7 @@ def _extraction(
     except SeveralFacesError as exc:
         exc.copies = _copies(told)
         raise
-    face = told.faces[findings.index(own)]
+    face = told.faces[detections.index(own)]
     try:
         if vision is not None:
             check_quality(face.quality, vision)

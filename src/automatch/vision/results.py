@@ -54,7 +54,7 @@ class FaceExtraction:
     face: DetectedFace
     quality: dict[str, float]
     """`face_side_px` (in the kept copy), `sharpness`, `brightness` (0 to 255), `confidence`,
-    `turn_degrees` (to a side), `inside` (share of the chip that lies in the photo, 0 to 1)."""
+    `yaw_degrees` (to a side), `inside` (share of the chip that lies in the photo, 0 to 1)."""
     kept_jpeg: bytes
     """The photo upright, at most `kept_side` long, without any metadata; of several faces, only the
     chosen one can be recognised."""

@@ -60,7 +60,7 @@ class Face(_Told):
     landmarks: list[tuple[float, float]] = Field(description="Five points, x and y.")
     confidence: float = Field(description="The detector's own score, no probability.")
     quality: dict[str, float] = Field(
-        description="`face_side_px`, `sharpness`, `brightness`, `confidence`, `turn_degrees`, "
+        description="`face_side_px`, `sharpness`, `brightness`, `confidence`, `yaw_degrees`, "
         "`inside`; docs/vision.md says how each is measured."
     )
     refusal: Refusal | None = Field(

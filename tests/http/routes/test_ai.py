@@ -65,7 +65,7 @@ async def test_a_face_is_told_with_all_that_was_measured(ai: httpx2.AsyncClient)
     assert face["refusal"] is None
     assert len(face["landmarks"]) == 5
     assert face["confidence"] > told["min_confidence"]
-    assert {"face_side_px", "sharpness", "brightness", "turn_degrees"} <= set(face["quality"])
+    assert {"face_side_px", "sharpness", "brightness", "yaw_degrees"} <= set(face["quality"])
     assert np.linalg.norm(face["embedding"]) == pytest.approx(1, abs=1e-5)
     box = face["box"]
     assert 0 < box["left"] < box["right"] < 512

@@ -51,7 +51,7 @@ def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 def _sure(detector: Detector, image: Image.Image) -> list[Detection]:
     found = detector.find(_pixels(image))
-    return [finding for finding in found if finding.confidence >= detector.min_confidence]
+    return [detection for detection in found if detection.confidence >= detector.min_confidence]
 
 
 def _embedding(
@@ -80,7 +80,7 @@ def test_two_people_give_two_faces_the_surest_first(detector: Detector) -> None:
 
     assert len(found) == 2
     assert found[0].confidence >= found[1].confidence
-    assert {finding.box.left < 500 for finding in found} == {True, False}
+    assert {detection.box.left < 500 for detection in found} == {True, False}
 
 
 @pytest.mark.parametrize("size", [(160, 200), (240, 201), (1600, 1600), (1200, 1600)])
@@ -106,7 +106,7 @@ def test_the_chip_shows_the_face_upright_and_whole(detector: Detector) -> None:
     assert len(aligned.landmarks) == 5
     assert all(160 < x < 300 and 50 < y < 200 for x, y in aligned.landmarks)
     assert aligned.inside == 1
-    assert 0 <= aligned.turn < 25
+    assert 0 <= aligned.yaw_degrees < 25
 
 
 @pytest.mark.parametrize("angle", [-20, 20])

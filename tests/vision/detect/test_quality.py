@@ -32,7 +32,7 @@ _GOOD = {
     "sharpness": 100.0,
     "brightness": 120.0,
     "confidence": 2.0,
-    "turn_degrees": 3.0,
+    "yaw_degrees": 3.0,
     "inside": 1.0,
 }
 
@@ -44,7 +44,7 @@ def _face(side: int, confidence: float = 1.0) -> Detection:
 def _aligned(blur: float = 0, light: float = 1) -> AlignedFace:
     face = astronaut().crop((148, 28, 298, 178)).filter(ImageFilter.GaussianBlur(blur))
     chip = np.asarray(face.point(lambda value: value * light))
-    return AlignedFace(chip, landmarks=(), turn=3.21, inside=0.98765)
+    return AlignedFace(chip, landmarks=(), yaw_degrees=3.21, inside=0.98765)
 
 
 def test_no_face_is_named() -> None:
@@ -130,7 +130,7 @@ def test_a_guess_beside_a_face_does_not_count() -> None:
         ("sharpness", 4.94, FaceBlurredError, "its sharpness is 4.9 and at least 5 is"),
         ("brightness", 24.4, FaceTooDarkError, "its brightness is 24 of 255 and at least 25 is"),
         ("brightness", 231.2, FaceTooBrightError, "its brightness is 231 of 255 and at most 225"),
-        ("turn_degrees", 31.4, FaceTurnedError, "by about 31 degrees and at most 30 are"),
+        ("yaw_degrees", 31.4, FaceTurnedError, "by about 31 degrees and at most 30 are"),
         ("inside", 0.62, FaceCutOffError, "only 62% of the face .* at least 70% are"),
     ],
 )
@@ -152,7 +152,7 @@ def test_each_figure_has_its_own_reason_with_its_number(
         ("sharpness", 5.0),
         ("brightness", 25.0),
         ("brightness", 225.0),
-        ("turn_degrees", 30.0),
+        ("yaw_degrees", 30.0),
         ("inside", 0.7),
     ],
 )
@@ -168,11 +168,11 @@ def test_limits_are_settings() -> None:
         "face_side_px": FaceTooSmallError,
         "sharpness": FaceBlurredError,
         "brightness": FaceTooDarkError,
-        "turn_degrees": FaceTurnedError,
+        "yaw_degrees": FaceTurnedError,
     }.items():
         passing = {"face_side_px": 400.0, "sharpness": 300.0, "brightness": 150.0}
         with pytest.raises(error):
-            check_quality(_GOOD | passing | {"turn_degrees": 1.0} | {figure: _GOOD[figure]}, strict)
+            check_quality(_GOOD | passing | {"yaw_degrees": 1.0} | {figure: _GOOD[figure]}, strict)
 
 
 def test_what_hides_the_rest_is_told_first() -> None:
@@ -190,7 +190,7 @@ def test_every_figure_is_measured() -> None:
     assert set(quality) == set(_GOOD)
     assert quality["face_side_px"] == 200
     assert quality["confidence"] == 1.235
-    assert quality["turn_degrees"] == 3.2
+    assert quality["yaw_degrees"] == 3.2
     assert quality["inside"] == 0.988
     check_quality(quality, _LIMITS)
 

@@ -12,8 +12,8 @@ from automatch.errors.embedder import EmbeddingInvalidError, ModelDamagedError, 
 from automatch.vision import DlibEmbedder, Embedder
 from automatch.vision.detect.hog_detector import HogDetector
 from automatch.vision.embed.embedder import to_unit_rows
-from automatch.vision.embed.open_embedder import open_embedder
-from automatch.vision.models.onnx_session import open_session
+from automatch.vision.load import open_embedder
+from automatch.vision.models.onnx_model import open_session
 from automatch.vision.models.onnx_writer import bytes_field, text_field
 from tests.support.dlib_inference import DlibInference
 from tests.support.embedder import FakeEmbedder

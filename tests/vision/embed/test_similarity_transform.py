@@ -1,4 +1,4 @@
-"""The way from a face in a photo to its upright chip, and back."""
+"""Faces are brought upright: as dlib does it, and as ArcFace models were trained."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import math
 import dlib
 import numpy as np
 import pytest
+import skimage.filters
+import skimage.transform
+from PIL import Image
 
-from automatch.vision.embed.similarity_transform import Placement, turn_degrees
-from tests.support.photos import astronaut
+from automatch.vision.detect.detector import AlignedFace
+from automatch.vision.detect.yunet_detector import YunetDetector
+from automatch.vision.embed.similarity_transform import SimilarityTransform, cut_chip, estimate_yaw
+from tests.support.embedder import FakeEmbedder
+from tests.support.photos import astronaut, hopper, shared_model
 
 _TEMPLATE = np.array([(45.0, 44.0), (103.0, 44.0), (74.0, 77.0), (48.0, 100.0), (100.0, 100.0)])
 
@@ -24,24 +30,24 @@ def _moved(points: np.ndarray, angle: float, scale: float, by: tuple[int, int]) 
 def test_landmarks_that_were_moved_are_found_back(angle: float, scale: float) -> None:
     landmarks = _moved(_TEMPLATE, angle, scale, (200, -30))
 
-    placement = Placement.by_landmarks(landmarks, _TEMPLATE)
+    transform = SimilarityTransform.from_landmarks(landmarks, _TEMPLATE)
 
-    assert placement.to_photo(_TEMPLATE) == pytest.approx(landmarks, abs=1e-6)
+    assert transform.to_photo(_TEMPLATE) == pytest.approx(landmarks, abs=1e-6)
 
 
 def test_landmarks_that_do_not_fit_are_met_in_the_middle() -> None:
     landmarks = _TEMPLATE + np.array([(2, 0), (-2, 0), (0, 0), (2, 0), (-2, 0)])
 
-    placement = Placement.by_landmarks(landmarks, _TEMPLATE)
+    transform = SimilarityTransform.from_landmarks(landmarks, _TEMPLATE)
 
-    assert placement.matrix == pytest.approx(np.eye(2) * placement.matrix[0, 0], abs=1e-9)
-    assert 0.93 < placement.matrix[0, 0] < 1
+    assert transform.matrix == pytest.approx(np.eye(2) * transform.matrix[0, 0], abs=1e-9)
+    assert 0.93 < transform.matrix[0, 0] < 1
 
 
 def test_a_chip_is_placed_by_middle_side_and_angle() -> None:
-    placement = Placement.of_chip((400, 300), 300, math.pi / 2)
+    transform = SimilarityTransform.from_chip((400, 300), 300, math.pi / 2)
 
-    assert placement.to_photo([(75, 75), (150, 75), (75, 150)]) == pytest.approx(
+    assert transform.to_photo([(75, 75), (150, 75), (75, 150)]) == pytest.approx(
         np.array([(400, 300), (400, 450), (250, 300)])
     )
 
@@ -53,7 +59,9 @@ def test_a_chip_is_placed_by_middle_side_and_angle() -> None:
 def test_the_share_inside_is_counted(center: tuple[int, int], inside: float) -> None:
     photo = np.zeros((175, 200, 3), np.uint8)
 
-    assert Placement.of_chip(center, 150, 0).inside(photo) == pytest.approx(inside, abs=0.02)
+    assert SimilarityTransform.from_chip(center, 150, 0).share_inside(photo) == pytest.approx(
+        inside, abs=0.02
+    )
 
 
 @pytest.mark.parametrize("scale", [0.5, 1, 2.5, 7])
@@ -63,7 +71,7 @@ def test_the_chip_is_the_part_of_the_photo(scale: float) -> None:
     photo[10 : 10 + side, 30 : 30 + side // 2] = (250, 0, 0)
     photo[10 : 10 + side, 30 + side // 2 : 30 + side] = (0, 0, 250)
 
-    chip = Placement.of_chip((30 + side / 2, 10 + side / 2), side, 0).cut(photo)
+    chip = SimilarityTransform.from_chip((30 + side / 2, 10 + side / 2), side, 0).crop(photo)
 
     assert chip.shape == (150, 150, 3)
     assert (chip[5:-5, 5:70] == (250, 0, 0)).all()
@@ -80,7 +88,9 @@ def test_a_chip_of_dlib_is_placed_as_dlib_cuts_it(angle: float) -> None:
 
     details = dlib.get_face_chip_details(shape, 150, 0.25)
     center = details.rect.center()
-    ours = Placement.of_chip((center.x, center.y), details.rect.width(), details.angle).cut(photo)
+    ours = SimilarityTransform.from_chip(
+        (center.x, center.y), details.rect.width(), details.angle
+    ).crop(photo)
 
     theirs = dlib.get_face_chip(photo, shape, 150, 0.25)
     assert np.abs(ours.astype(int) - theirs).mean() < 6
@@ -89,7 +99,7 @@ def test_a_chip_of_dlib_is_placed_as_dlib_cuts_it(angle: float) -> None:
 def test_a_chip_past_the_edge_is_black_there() -> None:
     photo = np.full((100, 100, 3), 200, np.uint8)
 
-    chip = Placement.of_chip((0, 50), 100, 0).cut(photo)
+    chip = SimilarityTransform.from_chip((0, 50), 100, 0).crop(photo)
 
     assert (chip[:, :70] == 0).all()
     assert (chip[5:-5, 80:] == 200).all()
@@ -101,8 +111,87 @@ def test_a_turn_is_told_by_the_nose(angle: int, tilt: float) -> None:
     aside = 0.48 * 50 * math.tan(math.radians(angle))
     points = _moved(np.array([(0.0, 0.0), (50.0, 0.0), (25 - aside, 30.0)]), tilt, 2, (9, 9))
 
-    assert turn_degrees(*points, depth=0.48) == pytest.approx(angle)
+    assert estimate_yaw(*points, depth=0.48) == pytest.approx(angle)
 
 
 def test_eyes_in_one_place_are_a_profile() -> None:
-    assert turn_degrees((5, 5), (5, 5), (9, 9), 0.48) == 90
+    assert estimate_yaw((5, 5), (5, 5), (9, 9), 0.48) == 90
+
+
+_ARCFACE = np.array(
+    [
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    ]
+)
+
+
+class _Arcface(FakeEmbedder):
+    model_id = "arcface-like"
+    alignment = "arcface"
+    chip_side = 112
+
+
+def _aligned(landmarks: np.ndarray) -> AlignedFace:
+    points = tuple((float(x), float(y)) for x, y in landmarks)
+    return AlignedFace(np.zeros((150, 150, 3), np.uint8), points, 0.0, 1.0)
+
+
+def test_landmarks_in_their_places_leave_the_photo_as_it_is() -> None:
+    photo = np.asarray(astronaut())
+
+    chip = cut_chip(_Arcface(), photo, _aligned(_ARCFACE))
+
+    assert np.abs(chip.astype(int) - photo[:112, :112]).max() <= 1
+
+
+@pytest.mark.parametrize("noise", [0.0, 4.0])
+def test_the_placement_is_umeyamas(noise: float) -> None:
+    rng = np.random.default_rng(3)
+    turned = skimage.transform.SimilarityTransform(scale=2.3, rotation=0.4, translation=(200, 90))
+    landmarks = turned(_ARCFACE) + rng.normal(0, noise or 1e-9, (5, 2))
+
+    ours = SimilarityTransform.umeyama(landmarks, _ARCFACE, 112)
+
+    estimate = skimage.transform.SimilarityTransform.from_estimate(landmarks, _ARCFACE)
+    corners = np.array([(0.0, 0.0), (111.0, 0.0), (0.0, 111.0), (56.0, 56.0)])
+    # By the middles of pixels there, by their edges here.
+    assert ours.to_photo(corners + 0.5) - 0.5 == pytest.approx(estimate.inverse(corners), abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.7, 1.0, 2.0, 3.5])
+@pytest.mark.parametrize("turn", [-0.5, 0.0, 0.3])
+def test_the_chip_is_what_a_warp_of_the_photo_gives(scale: float, turn: float) -> None:
+    photo = np.asarray(astronaut().resize((900, 900), Image.Resampling.BICUBIC))
+    placed = skimage.transform.SimilarityTransform(scale=scale, rotation=turn)
+    landmarks = placed(_ARCFACE) - placed([[56, 56]]) + np.array((390, 150))
+
+    chip = cut_chip(_Arcface(), photo, _aligned(landmarks))
+
+    estimate = skimage.transform.SimilarityTransform.from_estimate(landmarks, _ARCFACE)
+    smooth = skimage.filters.gaussian(photo / 255, max(scale - 1, 0.01) / 2.5, channel_axis=-1)
+    warped = skimage.transform.warp(smooth, estimate.inverse, output_shape=(112, 112)) * 255
+    assert np.abs(chip - warped).mean() < 3
+
+
+@pytest.mark.parametrize("portrait", [astronaut, hopper])
+def test_real_faces_come_to_lie_on_the_template(portrait: object) -> None:
+    detector = YunetDetector(shared_model("face_detection_yunet_2023mar.onnx"), 640, 0.8)
+    photo = np.asarray(portrait())  # type: ignore[operator]  # a function of two
+    aligned = detector.align(photo, detector.find(photo)[0])
+
+    chip = cut_chip(_Arcface(), photo, aligned)
+
+    enlarged = np.asarray(Image.fromarray(chip).resize((448, 448)))
+    seen = np.array(detector.find(enlarged)[0].landmarks) / 4
+    assert chip.shape == (112, 112, 3)
+    assert np.abs(seen - _ARCFACE).max() < 6
+
+
+def test_a_model_that_takes_dlibs_chips_gets_them() -> None:
+    aligned = _aligned(_ARCFACE)
+
+    assert cut_chip(FakeEmbedder(), np.zeros((9, 9, 3), np.uint8), aligned) is aligned.chip

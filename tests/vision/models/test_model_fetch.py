@@ -298,7 +298,7 @@ sha256 = "{hashlib.sha256(data).hexdigest()}"
         assert "--accept-licence Not-For-Sale" in answer.stderr
     assert asked == []
     assert fetched.returncode == 0, fetched.stderr
-    assert "is whole" in fetched.stdout
+    assert "is complete" in fetched.stdout
     assert "tiny: right, and it works" in verified.stdout
     assert "dlib: right, and it works" in verified.stdout
     assert "sface: not here" in verified.stdout

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from automatch.vision.models.onnx_session import open_session
+from automatch.vision.models.onnx_model import open_session
 from automatch.vision.models.onnx_writer import OnnxGraph
 
 

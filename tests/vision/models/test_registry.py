@@ -8,7 +8,7 @@ import pytest
 
 from automatch.errors.configuration import ModelsFileError
 from automatch.errors.embedder import ModelUnfitError, ModelUnknownError
-from automatch.vision.embed.open_embedder import open_embedder
+from automatch.vision.load import open_embedder
 from automatch.vision.models.model_files import path_of
 from automatch.vision.models.registry import find_entry, is_safe_address, load_registry, shipped
 from tests.support.photos import shared_model

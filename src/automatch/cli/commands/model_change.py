@@ -27,10 +27,7 @@ from automatch.model.people import SERVICE
 from automatch.settings import Settings
 from automatch.store import model_changes
 from automatch.store.database import Connection, Database
-from automatch.vision.embed.alignment import check_fit
-from automatch.vision.embed.open_embedder import open_embedder
-from automatch.vision.local_analyzer import open_detector
-from automatch.vision.model_check import try_model
+from automatch.vision.load import check_compatible, check_model, open_detector, open_embedder
 from automatch.vision.models.registry import ModelEntry, find_entry, load_registry
 
 _POLL_S = 0.5
@@ -121,8 +118,8 @@ def _check_use(entry: ModelEntry, settings: Settings) -> None:
             f"{entry.name} detects faces: set AUTOMATCH_VISION__YUNET_FILE to its file. Existing "
             "faces need not be embedded again."
         )
-    try_model(entry, settings)
-    check_fit(open_embedder(entry.name, settings.home), open_detector(settings.vision))
+    check_model(entry, settings)
+    check_compatible(open_embedder(entry.name, settings.home), open_detector(settings.vision))
 
 
 async def _use(settings: Settings, entry: ModelEntry, *, photos: int, yes: bool) -> None:

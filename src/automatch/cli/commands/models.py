@@ -18,7 +18,7 @@ from automatch.cli.runtime.progress import download_progress
 from automatch.errors.configuration import SettingsError
 from automatch.errors.embedder import EmbedderError, ModelMissingError
 from automatch.settings import Settings
-from automatch.vision.model_check import try_model
+from automatch.vision.load import check_model
 from automatch.vision.models.model_fetch import fetch_file
 from automatch.vision.models.model_files import fetched_folder, path_of, read_checked
 from automatch.vision.models.registry import ModelEntry, ModelFile, find_entry, load_registry
@@ -110,7 +110,7 @@ def verify(
             typer.echo(f"{entry.name}: no files on this machine")
             continue
         try:
-            try_model(entry, settings)
+            check_model(entry, settings)
         except EmbedderError as exc:
             bad = True
             typer.secho(f"{entry.name}: {exc.message}", fg=typer.colors.RED)

@@ -27,7 +27,7 @@ from automatch.settings.secrets import secrets_file
 from automatch.settings.vision import VisionSettings
 from automatch.sql.statements import load
 from automatch.store.model_changes import read_active_model
-from automatch.vision.model_check import try_model
+from automatch.vision.load import check_model
 from automatch.vision.models.model_files import FACE_RESNET, FIVE_LANDMARKS, YUNET, read_verified
 from automatch.vision.models.registry import find_entry, load_registry
 
@@ -96,7 +96,7 @@ async def _model_in_use(context: CheckContext) -> Result:
     model = await read_active_model(context.database)
     try:
         entry = find_entry(load_registry(context.settings.home), model)
-        await asyncio.to_thread(try_model, entry, context.settings)
+        await asyncio.to_thread(check_model, entry, context.settings)
     except (EmbedderError, SettingsError) as exc:
         return fail(
             f"The model in use, {model}, does not work: {exc.message}",

@@ -1,4 +1,4 @@
-"""Where the faces of a photo are: the seam between the pipeline and a detector."""
+"""What a face detector offers and returns."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Points: TypeAlias = tuple[tuple[float, float], ...]
 """(x, y) in pixels of the kept copy."""
 
 _REDUCING_GAP = 1.25
-"""Beyond it whole pixels are averaged before the filter, at a fraction of its work; 1600 pixels to
-640 leave just so much to it."""
+"""See `Image.resize`: how far pixels are averaged first, which costs less than the filter. From
+1600 pixels to 640, averaging does half of the work."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What a detector takes for a face."""
+    """A detected face."""
 
     box: Box
-    """It may reach past the photo's edge."""
+    """It may extend past the photo's edge."""
     confidence: float
     """The detector's own score, see `Detector.min_confidence`."""
     landmarks: Points = ()
-    """Empty where the detector finds them in `Detector.align` only."""
+    """Empty for a detector that finds them in `align` only."""
 
     @property
     def side(self) -> int:
@@ -41,48 +41,48 @@ class Detection:
 
 @dataclass(frozen=True, eq=False)
 class AlignedFace:
-    """A face upright and centred for the embedder."""
+    """A face cut out upright and centred."""
 
     chip: npt.NDArray[np.uint8]
     """(150, 150, 3) RGB; black where the photo ends."""
     landmarks: Points
-    """Five points; which ones they are, `Detector.gives` says."""
-    turn: float
-    """Degrees by which the face is turned to a side, estimated from its landmarks; 0 or more."""
+    """Five points, of the `Detector.landmark_set`."""
+    yaw_degrees: float
+    """How far the face is turned to a side, estimated from its landmarks; 0 or more."""
     inside: float
     """The share of the chip that lies inside the photo, 0 to 1."""
 
 
 class Detector(Protocol):
-    """Finds faces. Both methods may be called from several threads at once."""
+    """Finds faces. Several threads may call both methods at once."""
 
     @property
     def min_confidence(self) -> float:
-        """What scores less may be a face, but is none to rely on."""
+        """A detection with a lower score is too uncertain to use."""
         ...
 
     @property
-    def gives(self) -> Landmarks:
-        """Which five points the landmarks of its aligned faces are."""
+    def landmark_set(self) -> Landmarks:
+        """Which five points its landmarks are."""
         ...
 
     def find(self, photo: npt.NDArray[np.uint8]) -> list[Detection]:
-        """Return what may be a face in a photo, most certain first.
+        """Return what may be a face in a photo, highest confidence first.
 
         Args:
             photo: (height, width, 3) RGB, the kept copy.
         """
         ...
 
-    def align(self, photo: npt.NDArray[np.uint8], finding: Detection) -> AlignedFace:
-        """Return a face that `find` found in *photo*, cut out as the face model was trained."""
+    def align(self, photo: npt.NDArray[np.uint8], detection: Detection) -> AlignedFace:
+        """Return a face that `find` found in *photo*, cut out as dlib's model was trained on."""
         ...
 
 
-def shrunk(photo: npt.NDArray[np.uint8], side: int) -> tuple[npt.NDArray[np.uint8], float]:
-    """Return *photo* with a long side of *side* pixels, and by how much it was scaled.
+def resized_to(photo: npt.NDArray[np.uint8], side: int) -> tuple[npt.NDArray[np.uint8], float]:
+    """Return *photo* with a long side of *side* pixels, and the scale factor.
 
-    Small photos are enlarged: detectors know no face under a certain number of pixels.
+    Small photos are enlarged, because detectors find no face below a certain size.
     """
     height, width = photo.shape[:2]
     scale = side / max(width, height)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import dlib
 import numpy as np
 
-from automatch.vision.detect.detector import AlignedFace, Detection, shrunk
+from automatch.vision.detect.detector import AlignedFace, Detection, resized_to
 from automatch.vision.embed.embedder import CHIP_SIDE
-from automatch.vision.embed.similarity_transform import Placement, turn_degrees
+from automatch.vision.embed.similarity_transform import SimilarityTransform, estimate_yaw
 from automatch.vision.models.model_files import FIVE_LANDMARKS, verified
 from automatch.vision.results import Box
 
@@ -21,30 +21,31 @@ if TYPE_CHECKING:
 
     from automatch.vision.models.registry import Landmarks
 
-_LEAST_CONFIDENCE = 0.1
-"""What scores less is not worth a word. In real photos without a face, textures, animals and folds
-of cloth reached 0.08."""
+_MIN_CONFIDENCE = 0.1
+"""Detections with a lower score are dropped. In real photos without a face, textures, animals and
+folds of cloth scored up to 0.08."""
 
-_SECOND_LOOK_SIDE = 1024
+_SECOND_PASS_SIDE = 1024
 _CHIP_PADDING = 0.25
-"""Margin round the face that the model was trained with."""
+"""Margin around the face, as in the model's training data."""
 
 _NOSE_DEPTH = 0.43
-"""See `turn_degrees`: of the base of the nose. 0.89 times that of its tip, by 246 real faces."""
+"""See `estimate_yaw`: the depth of the base of the nose, 0.89 times that of its tip on 246 real
+faces."""
 
 
 class HogDetector:
     """dlib's frontal face detector; satisfies `Detector`."""
 
-    gives: Landmarks = "eye_corners_nose"
+    landmark_set: Landmarks = "eye_corners_nose"
 
     def __init__(self, side: int, min_confidence: float, folder: Path | None = None) -> None:
         """Read the landmark model.
 
         Args:
-            side: long side in pixels of the picture that is searched.
+            side: long side in pixels to which a photo is resized for detection.
             min_confidence: see `Detector.min_confidence`.
-            folder: where the model file lies, if not in its package.
+            folder: the folder of the model file, if not its package.
 
         Raises:
             ModelMissingError: the model file is not there.
@@ -53,51 +54,53 @@ class HogDetector:
         self.min_confidence = min_confidence
         self._side = side
         self._landmarks = dlib.shape_predictor(str(verified(FIVE_LANDMARKS, folder)))
-        # dlib's detector keeps its work in itself: two threads in one detector crash the process.
-        self._of_thread = threading.local()
+        # dlib's detector holds working memory: two threads in one detector crash the process.
+        self._per_thread = threading.local()
 
     def find(self, photo: npt.NDArray[np.uint8]) -> list[Detection]:
-        """See `Detector.find`. Mostly without the GIL.
+        """See `Detector.find`. Most of it releases the GIL.
 
-        A photo without a face costs about eight times as much, for a second and closer look.
+        A photo without a face costs about eight times as much, for a second pass at a larger size.
         """
         found = self._search(photo, self._side, 0)
         if found and found[0].confidence >= self.min_confidence:
             return found
-        return self._search(photo, _SECOND_LOOK_SIDE, 1) or found
+        return self._search(photo, _SECOND_PASS_SIDE, 1) or found
 
-    def align(self, photo: npt.NDArray[np.uint8], finding: Detection) -> AlignedFace:
+    def align(self, photo: npt.NDArray[np.uint8], detection: Detection) -> AlignedFace:
         """See `Detector.align`. The landmarks are the corners of the eyes and the nose's base."""
-        box = finding.box
+        box = detection.box
         shape = self._landmarks(
             photo, dlib.rectangle(box.left, box.top, box.right - 1, box.bottom - 1)
         )
         points = np.array([(point.x, point.y) for point in shape.parts()])
         details = dlib.get_face_chip_details(shape, CHIP_SIDE, _CHIP_PADDING)
         center = details.rect.center()
-        placement = Placement.of_chip((center.x, center.y), details.rect.width(), details.angle)
+        transform = SimilarityTransform.from_chip(
+            (center.x, center.y), details.rect.width(), details.angle
+        )
         return AlignedFace(
             chip=dlib.get_face_chip(photo, shape, CHIP_SIDE, _CHIP_PADDING),
             landmarks=tuple((float(x), float(y)) for x, y in points),
-            turn=turn_degrees(
+            yaw_degrees=estimate_yaw(
                 points[2:4].mean(axis=0), points[:2].mean(axis=0), points[4], _NOSE_DEPTH
             ),
-            inside=placement.inside(photo),
+            inside=transform.share_inside(photo),
         )
 
     def _search(self, photo: npt.NDArray[np.uint8], side: int, doublings: int) -> list[Detection]:
-        searched, scale = shrunk(photo, side)
-        boxes, scores, _ = self._detector().run(searched, doublings, _LEAST_CONFIDENCE)
+        searched, scale = resized_to(photo, side)
+        boxes, scores, _ = self._detector().run(searched, doublings, _MIN_CONFIDENCE)
         found = [
             Detection(_box(box, scale), float(score))
             for box, score in zip(boxes, scores, strict=True)
         ]
-        return sorted(found, key=lambda finding: finding.confidence, reverse=True)
+        return sorted(found, key=lambda detection: detection.confidence, reverse=True)
 
     def _detector(self) -> Any:
-        if not hasattr(self._of_thread, "detector"):
-            self._of_thread.detector = dlib.get_frontal_face_detector()
-        return self._of_thread.detector
+        if not hasattr(self._per_thread, "detector"):
+            self._per_thread.detector = dlib.get_frontal_face_detector()
+        return self._per_thread.detector
 
 
 def _box(found: Any, scale: float) -> Box:

@@ -49,7 +49,7 @@ _MAX_GAIN = 4.0
 
 
 def choose_face(
-    findings: Sequence[Detection],
+    detections: Sequence[Detection],
     min_confidence: float,
     photo: npt.NDArray[np.uint8],
     chosen: FaceBox | None = None,
@@ -57,9 +57,9 @@ def choose_face(
     """Return the one face that the photo is of.
 
     Args:
-        findings: what the detector found, most certain first.
+        detections: what the detector found, most certain first.
         min_confidence: what scores less is no face to rely on.
-        photo: (height, width, 3), in whose pixels the findings are.
+        photo: (height, width, 3), in whose pixels the detections are.
         chosen: which of several the person said is theirs.
 
     Raises:
@@ -67,15 +67,15 @@ def choose_face(
         FaceLowConfidenceError: there may be one.
         SeveralFacesError: there are several of comparable size, and none of them is the chosen one.
     """
-    if not findings:
+    if not detections:
         raise NoFaceError
-    if chosen is not None and (own := _find_chosen(findings, photo, chosen)) is not None:
+    if chosen is not None and (own := _find_chosen(detections, photo, chosen)) is not None:
         if own.confidence < min_confidence:
             raise _low_confidence(own.confidence, min_confidence)
         return own
-    faces = [finding for finding in findings if finding.confidence >= min_confidence]
+    faces = [detection for detection in detections if detection.confidence >= min_confidence]
     if not faces:
-        raise _low_confidence(findings[0].confidence, min_confidence)
+        raise _low_confidence(detections[0].confidence, min_confidence)
     faces.sort(key=lambda face: face.side, reverse=True)
     subjects = [face for face in faces if face.side >= _BYSTANDER_SHARE * faces[0].side]
     if len(subjects) > 1:
@@ -87,13 +87,13 @@ def choose_face(
 
 
 def _find_chosen(
-    findings: Sequence[Detection], photo: npt.NDArray[np.uint8], chosen: FaceBox
+    detections: Sequence[Detection], photo: npt.NDArray[np.uint8], chosen: FaceBox
 ) -> Detection | None:
     overlaps = [
-        FaceBox.of_corners(*corners).overlap(chosen) for corners in _shares(findings, photo)
+        FaceBox.of_corners(*corners).overlap(chosen) for corners in _shares(detections, photo)
     ]
     best = int(np.argmax(overlaps))
-    return findings[best] if overlaps[best] >= _LEAST_OVERLAP else None
+    return detections[best] if overlaps[best] >= _LEAST_OVERLAP else None
 
 
 def _low_confidence(score: float, min_confidence: float) -> FaceLowConfidenceError:
@@ -116,7 +116,7 @@ def _shares(
     )
 
 
-def measure(finding: Detection, aligned: AlignedFace) -> dict[str, float]:
+def measure(detection: Detection, aligned: AlignedFace) -> dict[str, float]:
     """Return the figures of a face, see `FaceExtraction.quality`."""
     grey = aligned.chip.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     brightness = float(grey[_FACE, _FACE].mean())
@@ -125,11 +125,11 @@ def measure(finding: Detection, aligned: AlignedFace) -> dict[str, float]:
     inner = grey[1:-1, 1:-1]
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * inner
     return {
-        "face_side_px": float(finding.side),
+        "face_side_px": float(detection.side),
         "sharpness": round(float(laplacian.var()), 2),
         "brightness": round(brightness, 2),
-        "confidence": round(finding.confidence, 3),
-        "turn_degrees": round(aligned.turn, 1),
+        "confidence": round(detection.confidence, 3),
+        "yaw_degrees": round(aligned.yaw_degrees, 1),
         "inside": round(aligned.inside, 3),
     }
 
@@ -176,11 +176,11 @@ def _complaints(quality: dict[str, float], vision: VisionSettings) -> Iterator[F
             brightness,
             vision.max_brightness,
         )
-    if (turn := quality["turn_degrees"]) > vision.max_yaw_degrees:
+    if (yaw := quality["yaw_degrees"]) > vision.max_yaw_degrees:
         yield FaceTurnedError(
-            f"The face is turned to a side by about {turn:.0f} degrees and at most "
+            f"The face is turned to a side by about {yaw:.0f} degrees and at most "
             f"{vision.max_yaw_degrees:g} are possible; look straight into the camera.",
-            turn,
+            yaw,
             vision.max_yaw_degrees,
         )
     if (sharpness := quality["sharpness"]) < vision.min_sharpness:

@@ -1,7 +1,7 @@
-"""The others in a photo of which one face was chosen: they agreed to nothing, and are not shown.
+"""Makes the other faces of a photo unrecognisable when the uploader has chosen one of several.
 
-What is kept of such a photo shows the chosen face alone, at its old place, so that another look at
-it finds the same. The other faces are coarsened beyond recognition.
+The other people have consented to nothing. The kept copy shows the chosen face at its old place, so
+that analyzing the copy again finds the same face, and every other face as a few large squares.
 """
 
 from __future__ import annotations
@@ -20,46 +20,49 @@ if TYPE_CHECKING:
     from automatch.vision.detect.detector import Detection
 
 _HEAD = 0.35
-"""A detector's box ends at brows and chin: so much of its side is added all around for a head."""
+"""Margin as a share of the box's side: a box ends at brows and chin, and a head is larger."""
 
-_GRAINS = 6
-"""Squares that are left of a head in each direction."""
+_SQUARES = 6
+"""Squares that a redacted head has in each direction."""
 
 _PORTRAIT = 0.9
-"""Likewise around the chosen face for the thumbnail: head and shoulders."""
+"""Margin around the chosen face for the thumbnail, which shows head and shoulders."""
 
 _KEPT_QUALITY = 90
 _THUMBNAIL_QUALITY = 85
 
 
-def copies_without_others(
-    photo: npt.NDArray[np.uint8], own: Detection, findings: Iterable[Detection], thumbnail_side: int
+def redact_other_faces(
+    photo: npt.NDArray[np.uint8],
+    own: Detection,
+    detections: Iterable[Detection],
+    thumbnail_side: int,
 ) -> tuple[bytes, bytes]:
     """Return the clean copy and the thumbnail, as JPEG, with no face but *own*.
 
     Args:
         photo: (height, width, 3) RGB, the kept copy.
         own: the chosen face.
-        findings: all that may be a face in *photo*.
+        detections: all detections in *photo*, *own* among them.
         thumbnail_side: longest side of the thumbnail in pixels.
     """
     page = Image.fromarray(photo)
     head = _around(page, own, _HEAD)
     own_pixels = page.crop(head)
-    for finding in findings:
-        if finding is not own:
-            place = _around(page, finding, _HEAD)
-            page.paste(_coarse(page.crop(place)), place)
-    # Cheek to cheek, the chosen face stays whole.
+    for detection in detections:
+        if detection is not own:
+            place = _around(page, detection, _HEAD)
+            page.paste(_pixelate(page.crop(place)), place)
+    # Where heads overlap, the chosen one stays whole.
     page.paste(own_pixels, head)
     portrait = page.crop(_around(page, own, _PORTRAIT))
     portrait.thumbnail((thumbnail_side, thumbnail_side))
     return _jpeg(page, _KEPT_QUALITY), _jpeg(portrait, _THUMBNAIL_QUALITY)
 
 
-def _around(page: Image.Image, finding: Detection, margin: float) -> tuple[int, int, int, int]:
-    box = finding.box
-    more = round(margin * finding.side)
+def _around(page: Image.Image, detection: Detection, margin: float) -> tuple[int, int, int, int]:
+    box = detection.box
+    more = round(margin * detection.side)
     return (
         max(box.left - more, 0),
         max(box.top - more, 0),
@@ -68,9 +71,9 @@ def _around(page: Image.Image, finding: Detection, margin: float) -> tuple[int, 
     )
 
 
-def _coarse(head: Image.Image) -> Image.Image:
-    grains = head.resize((_GRAINS, _GRAINS), Image.Resampling.BOX)
-    return grains.resize(head.size, Image.Resampling.NEAREST)
+def _pixelate(head: Image.Image) -> Image.Image:
+    squares = head.resize((_SQUARES, _SQUARES), Image.Resampling.BOX)
+    return squares.resize(head.size, Image.Resampling.NEAREST)
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:

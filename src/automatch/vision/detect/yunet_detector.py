@@ -1,7 +1,7 @@
 """YuNet, a small convolutional detector with five landmarks of its own, run by onnxruntime.
 
-Its file is not part of Auto-Match; `VISION__YUNET_FILE` names it. The model gives, for every cell
-of three grids laid over the picture, two scores, a box and the landmarks. Source of the arithmetic:
+Its file is not part of Auto-Match; `VISION__YUNET_FILE` names it. For every cell of three grids
+over the picture, the model gives two scores, a box and the landmarks. Source of the arithmetic:
 OpenCV's `modules/objdetect/src/face_detect.cpp`.
 """
 
@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from automatch.errors.embedder import ModelDamagedError
-from automatch.vision.detect.detector import AlignedFace, Detection, shrunk
-from automatch.vision.embed.similarity_transform import Placement, turn_degrees
+from automatch.vision.detect.detector import AlignedFace, Detection, resized_to
+from automatch.vision.embed.similarity_transform import SimilarityTransform, estimate_yaw
 from automatch.vision.models.model_files import YUNET, read_verified
-from automatch.vision.models.onnx_dynamic_shape import with_shapes
-from automatch.vision.models.onnx_session import open_session
+from automatch.vision.models.onnx_model import open_session, with_shapes
 from automatch.vision.results import Box
 
 if TYPE_CHECKING:
@@ -41,23 +40,25 @@ _SHAPES: dict[str, tuple[int | str, ...]] = {
     },
 }
 
-_FIRST_LOOK_SIDE = 320
-_CLOSE_ENOUGH = 1 / 8
-"""Where the largest face takes less of the long side, faces half its size begin to be missed in the
-first look, and a second one at full side decides who is in the photo."""
+_FIRST_PASS_SIDE = 320
+_LARGE_FACE = 1 / 8
+"""Where the largest face takes a smaller share of the long side, the first pass begins to miss
+faces of half its size, and a second pass at the full side follows."""
 
-_LEAST_CONFIDENCE = 0.6
-"""What scores less is not worth a word; paintings and cloth reached 0.59 in the first look."""
+_MIN_CONFIDENCE = 0.6
+"""Detections with a lower score are dropped; paintings and cloth scored up to 0.59 in a first
+pass."""
 
-_MOST_CANDIDATES = 200
-"""A photo made to look like faces everywhere would else cost the square of its cells."""
+_MAX_CANDIDATES = 200
+"""Limits the work on a photo that is made to have detections everywhere: it grows with the
+square."""
 
-_SAME_FACE_OVERLAP = 0.3
+_SAME_FACE_IOU = 0.3
 _LARGEST = 5.0
-"""Logarithm of a box's side in cells: 148 of them are more than any picture searched here has."""
+"""Logarithm of the largest side of a box in cells: 148 are more than any resized photo has."""
 
 _NOSE_DEPTH = 0.48
-"""See `turn_degrees`: of the tip of the nose; eyes 62 mm apart and a tip 30 mm before them."""
+"""See `estimate_yaw`: of the tip of the nose; eyes 62 mm apart and a tip 30 mm before them."""
 
 # Eyes, tip of the nose and corners of the mouth as they lie in the chips that dlib cuts from real
 # portraits, the mean of 231. Chips cut by them give embeddings 0.10 from dlib's own (95 %: 0.14),
@@ -70,15 +71,15 @@ _TEMPLATE = np.array(
 class YunetDetector:
     """YuNet; satisfies `Detector`. Five times as fast as HOG, and finds turned faces too."""
 
-    gives: Landmarks = "eyes_nose_mouth"
+    landmark_set: Landmarks = "eyes_nose_mouth"
 
     def __init__(self, file: Path, side: int, min_confidence: float) -> None:
         """Read the model.
 
         Args:
             file: the model, `face_detection_yunet_2023mar.onnx`.
-            side: long side in pixels of the picture that is searched when a first look at 320
-                finds no face or only small ones.
+            side: long side in pixels of the second pass, which follows when the first one at
+                320 pixels finds no face or only small ones.
             min_confidence: see `Detector.min_confidence`; scores go from 0 to 1.
 
         Raises:
@@ -93,29 +94,31 @@ class YunetDetector:
             raise ModelDamagedError(file) from exc
 
     def find(self, photo: npt.NDArray[np.uint8]) -> list[Detection]:
-        """See `Detector.find`. Without the GIL."""
-        found = self._search(photo, _FIRST_LOOK_SIDE)
-        sure = [finding.side for finding in found if finding.confidence >= self.min_confidence]
-        if sure and max(sure) >= _CLOSE_ENOUGH * max(photo.shape):
+        """See `Detector.find`. It releases the GIL."""
+        found = self._search(photo, _FIRST_PASS_SIDE)
+        sure = [
+            detection.side for detection in found if detection.confidence >= self.min_confidence
+        ]
+        if sure and max(sure) >= _LARGE_FACE * max(photo.shape):
             return found
         return self._search(photo, self._side) or found
 
-    def align(self, photo: npt.NDArray[np.uint8], finding: Detection) -> AlignedFace:
+    def align(self, photo: npt.NDArray[np.uint8], detection: Detection) -> AlignedFace:
         """See `Detector.align`. The landmarks are the eyes, the nose's tip, the mouth's corners."""
-        left_eye, right_eye, nose, *_ = finding.landmarks
-        placement = Placement.by_landmarks(finding.landmarks, _TEMPLATE)
+        left_eye, right_eye, nose, *_ = detection.landmarks
+        transform = SimilarityTransform.from_landmarks(detection.landmarks, _TEMPLATE)
         return AlignedFace(
-            chip=placement.cut(photo),
-            landmarks=finding.landmarks,
-            turn=turn_degrees(left_eye, right_eye, nose, _NOSE_DEPTH),
-            inside=placement.inside(photo),
+            chip=transform.crop(photo),
+            landmarks=detection.landmarks,
+            yaw_degrees=estimate_yaw(left_eye, right_eye, nose, _NOSE_DEPTH),
+            inside=transform.share_inside(photo),
         )
 
     def _search(self, photo: npt.NDArray[np.uint8], side: int) -> list[Detection]:
-        searched, scale = shrunk(photo, side)
+        searched, scale = resized_to(photo, side)
         height, width = searched.shape[:2]
-        # The grids need whole cells; what is added is black.
-        canvas = np.zeros((1, 3, _whole(height), _whole(width)), np.float32)
+        # The grids need whole cells, so the picture is padded with black.
+        canvas = np.zeros((1, 3, _round_up(height), _round_up(width)), np.float32)
         # The model was trained on BGR from 0 to 255.
         canvas[0, :, :height, :width] = searched[:, :, ::-1].transpose(2, 0, 1)
         names = [name for name in _SHAPES if name != "input"]
@@ -129,11 +132,11 @@ class YunetDetector:
                 float(scores[at]),
                 tuple((float(x), float(y)) for x, y in points[at] / scale),
             )
-            for at in _best_of_each(scores, boxes)
+            for at in _suppress_overlaps(scores, boxes)
         ]
 
 
-def _whole(length: int) -> int:
+def _round_up(length: int) -> int:
     return -(-length // _STRIDES[-1]) * _STRIDES[-1]
 
 
@@ -143,7 +146,7 @@ def _candidates(
     """Return scores (n), boxes (n, 4: left, top, right, bottom) and points (n, 5, 2) of a grid."""
     parts = {part: outputs[f"{part}_{stride}"][0] for part in _PARTS}
     score = np.sqrt(np.clip(parts["cls"][:, 0], 0, 1) * np.clip(parts["obj"][:, 0], 0, 1))
-    cells = np.flatnonzero(score >= _LEAST_CONFIDENCE)
+    cells = np.flatnonzero(score >= _MIN_CONFIDENCE)
     corner = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
     box = parts["bbox"][cells]
     middle, half = (
@@ -154,21 +157,21 @@ def _candidates(
     return score[cells], np.concatenate([middle - half, middle + half], axis=1), points
 
 
-def _best_of_each(scores: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32]) -> list[int]:
-    """Return which candidates to keep, most certain first: one for each face."""
-    order = np.argsort(-scores, kind="stable")[:_MOST_CANDIDATES]
+def _suppress_overlaps(
+    scores: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32]
+) -> list[int]:
+    """Return which candidates to keep, highest score first: one for each face."""
+    order = np.argsort(-scores, kind="stable")[:_MAX_CANDIDATES]
     kept: list[int] = []
     while len(order):
         best, order = order[0], order[1:]
         kept.append(int(best))
-        order = order[_overlap(boxes[best], boxes[order]) <= _SAME_FACE_OVERLAP]
+        order = order[_iou(boxes[best], boxes[order]) <= _SAME_FACE_IOU]
     return kept
 
 
-def _overlap(
-    box: npt.NDArray[np.float32], others: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """Return what *box* and each of the others share, over what they cover together."""
+def _iou(box: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the intersection over union of *box* and each of the others."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=1)
     area = np.prod(box[2:] - box[:2])

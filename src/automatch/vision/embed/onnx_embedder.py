@@ -10,8 +10,7 @@ import numpy as np
 from automatch.errors.embedder import EmbeddingInvalidError, ModelDamagedError
 from automatch.vision.embed.embedder import check_chips, to_unit_rows
 from automatch.vision.models.model_files import path_of, read_checked
-from automatch.vision.models.onnx_external_data import reaches_outside
-from automatch.vision.models.onnx_session import open_session
+from automatch.vision.models.onnx_model import has_external_data, open_session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +72,7 @@ class OnnxEmbedder:
         remedy = f"run `automatch models fetch {self.model_id}`"
         data = read_checked(self._entry.files[0], self._file, remedy)
         try:
-            if reaches_outside(data):
+            if has_external_data(data):
                 raise ModelDamagedError(self._file, "ask for a model in one file")
             session = open_session(data)
         except ValueError as exc:

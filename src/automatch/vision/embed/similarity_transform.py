@@ -1,4 +1,4 @@
-"""How a face lies in its photo: the move, turn and scale that bring it upright into a chip."""
+"""Alignment: the shift, rotation and scale between a face in its photo and its upright chip."""
 
 from __future__ import annotations
 
@@ -14,13 +14,30 @@ from automatch.vision.embed.embedder import CHIP_SIDE
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from automatch.vision.detect.detector import AlignedFace
+    from automatch.vision.embed.embedder import Embedder
+
+_ARCFACE_SIDE = 112
+
+# The places of the landmarks in a chip, from InsightFace's `face_align.py`; OpenCV's
+# `face_recognize.cpp` has the same.
+_ARCFACE = np.array(
+    [
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    ]
+)
+
 _SAMPLES = 30
-"""Points along a side by which the share inside the photo is counted."""
+"""Sample points along a side for `share_inside`."""
 
 
 @dataclass(frozen=True, eq=False)
-class Placement:
-    """Leads from a point of the chip to one of the photo: `matrix @ point + offset`."""
+class SimilarityTransform:
+    """Maps a point of the chip to one of the photo: `matrix @ point + offset`."""
 
     matrix: npt.NDArray[np.float64]
     """(2, 2), a rotation times a scale."""
@@ -29,29 +46,33 @@ class Placement:
     """Of the chip, in its pixels."""
 
     @classmethod
-    def of_chip(cls, center: tuple[float, float], side: float, angle: float) -> Placement:
-        """Return the placement of a chip by its middle and side in the photo, and its turn.
+    def from_chip(
+        cls, center: tuple[float, float], side: float, angle: float
+    ) -> SimilarityTransform:
+        """Return the transform of a chip with this centre, side and rotation in the photo.
 
         Args:
             center: in pixels of the photo.
             side: in pixels of the photo.
-            angle: in radians, clockwise as one sees it.
+            angle: in radians, clockwise.
         """
         matrix = side / CHIP_SIDE * _rotation(math.cos(angle), math.sin(angle))
         middle = np.full(2, CHIP_SIDE / 2)
         return cls(matrix, np.asarray(center) - matrix @ middle)
 
     @classmethod
-    def by_landmarks(cls, landmarks: npt.ArrayLike, template: npt.NDArray[np.float64]) -> Placement:
-        """Return the placement that brings *landmarks* nearest to their places in a chip.
+    def from_landmarks(
+        cls, landmarks: npt.ArrayLike, template: npt.NDArray[np.float64]
+    ) -> SimilarityTransform:
+        """Return the transform that fits *landmarks* to *template*, by least squares in the photo.
 
         Args:
             landmarks: (n, 2) in pixels of the photo.
-            template: (n, 2), the usual places of these landmarks in a chip.
+            template: (n, 2), the places of these landmarks in a chip.
         """
         points = np.asarray(landmarks, np.float64)
         here, there = template - template.mean(axis=0), points - points.mean(axis=0)
-        # Least squares over rotation and scale: one complex division, written out.
+        # Least squares over rotation and scale is one division of complex numbers, written out.
         power = (here**2).sum()
         along = (here * there).sum() / power
         across = (here[:, 0] * there[:, 1] - here[:, 1] * there[:, 0]).sum() / power
@@ -59,47 +80,48 @@ class Placement:
         return cls(matrix, points.mean(axis=0) - matrix @ template.mean(axis=0))
 
     @classmethod
-    def onto(
+    def umeyama(
         cls, landmarks: npt.ArrayLike, template: npt.NDArray[np.float64], side: int
-    ) -> Placement:
-        """Return the placement for which *landmarks*, brought into the chip, miss *template* least.
+    ) -> SimilarityTransform:
+        """Return the transform for which *landmarks*, brought into the chip, miss *template* least.
 
         `by_landmarks` measures the miss in the photo. Models of the ArcFace type were trained on
         chips for which it was measured in the chip (Umeyama's estimate), which are a little
         smaller where the two do not fit.
 
         Args:
-            landmarks: (n, 2) in pixels of the photo, by the middles of pixels.
-            template: (n, 2) in pixels of the chip, likewise.
+            landmarks: (n, 2) in pixels of the photo; whole numbers are the middles of pixels.
+            template: (n, 2) in pixels of the chip; likewise.
             side: of the chip.
         """
-        # Here a pixel's middle lies half a pixel from its edge.
+        # Elsewhere in this class whole numbers are the edges of pixels.
         here, there = np.asarray(landmarks, np.float64) + 0.5, template + 0.5
-        inwards = cls.by_landmarks(there, here)
+        inwards = cls.from_landmarks(there, here)
         matrix = np.linalg.inv(inwards.matrix).astype(np.float64)
         return cls(matrix, -matrix @ inwards.offset, side)
 
     def to_photo(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return where points (n, 2) of the chip lie in the photo."""
+        """Return the places in the photo of points (n, 2) of the chip."""
         moved: npt.NDArray[np.float64] = np.asarray(points) @ self.matrix.T + self.offset
         return moved
 
-    def inside(self, photo: npt.NDArray[np.uint8]) -> float:
+    def share_inside(self, photo: npt.NDArray[np.uint8]) -> float:
         """Return the share of the chip that lies inside *photo*, 0 to 1."""
         height, width = photo.shape[:2]
         steps = (np.arange(_SAMPLES) + 0.5) * (self.side / _SAMPLES)
         x, y = self.to_photo(np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)).T
         return float(((x >= 0) & (x < width) & (y >= 0) & (y < height)).mean())
 
-    def cut(self, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def crop(self, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return the chip, (side, side, 3) RGB; black where *photo* ends."""
         side = self.side
         corners = self.to_photo([(0, 0), (side, 0), (0, side), (side, side)])
-        # Only this part is handed to Pillow, which copies what it gets.
+        # Pillow copies what it is given, so it gets only this part.
         left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 2, 0)
         right, bottom = np.ceil(corners.max(axis=0)).astype(int) + 3
         part = Image.fromarray(np.ascontiguousarray(photo[top:bottom, left:right]))
-        # Taking one pixel of many would leave jagged edges, so a large face is averaged first.
+        # Sampling single pixels of a large face would leave jagged edges, so pixels are averaged
+        # first.
         shrink = max(1, int(math.hypot(*self.matrix[0])))
         part = part.reduce(shrink)
         matrix = self.matrix / shrink
@@ -113,7 +135,23 @@ class Placement:
         return np.asarray(chip)
 
 
-def turn_degrees(
+def cut_chip(
+    embedder: Embedder, photo: npt.NDArray[np.uint8], aligned: AlignedFace
+) -> npt.NDArray[np.uint8]:
+    """Return the chip of a face in *photo* as *embedder* was trained on it, (side, side, 3) RGB.
+
+    Every detector cuts dlib's chip, by which the quality is measured. ArcFace models take another:
+    eyes, tip of the nose and corners of the mouth are fitted to a template of 112 pixels. dlib's
+    five landmarks have no mouth, so that chip cannot be cut from them.
+    """
+    if embedder.alignment == "dlib":
+        return aligned.chip
+    side = embedder.chip_side
+    template = _ARCFACE * (side / _ARCFACE_SIDE)
+    return SimilarityTransform.umeyama(aligned.landmarks, template, side).crop(photo)
+
+
+def estimate_yaw(
     left_eye: npt.ArrayLike, right_eye: npt.ArrayLike, nose: npt.ArrayLike, depth: float
 ) -> float:
     """Return by how many degrees a face is turned to a side, 0 or more.
@@ -122,8 +160,8 @@ def turn_degrees(
         left_eye: the middle of the eye on the left of the picture.
         right_eye: the middle of the other.
         nose: a point of the nose.
-        depth: how far that point stands out before the eyes, in distances between them. A head
-            turned by an angle moves it sideways by *depth* times the tangent of that angle.
+        depth: how far that point lies in front of the eyes, in distances between the eyes. In a
+            head turned by an angle it moves aside by *depth* times the tangent of the angle.
     """
     left, right = np.asarray(left_eye, np.float64), np.asarray(right_eye, np.float64)
     axis = right - left

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,7 +18,7 @@ import structlog
 from automatch.vision.models.dlib_reader import read_network
 from automatch.vision.models.dlib_to_onnx import onnx_model
 from automatch.vision.models.model_files import FACE_RESNET, read_verified
-from automatch.vision.models.onnx_session import open_session
+from automatch.vision.models.onnx_model import open_session
 from automatch.vision.models.registry import shipped_file
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 CONVERSION_VERSION = 1
 """Raised with each change of what `onnx_model` returns, so that older files are not used."""
+
+_ABANDONED_S = 3600
+"""Age at which an unfinished file belongs to a process that was killed."""
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +101,8 @@ def _keep(model: bytes, folder: Path, prefix: str) -> None:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    for path in folder.glob("*.onnx"):
-        if path != target:
+    for path in folder.iterdir():
+        if (path.suffix == ".onnx" and path != target) or (
+            path.suffix == ".partial" and time.time() - path.stat().st_mtime > _ABANDONED_S
+        ):
             path.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx2
 
 from automatch.errors.embedder import ModelMissingError, ModelRefusedError, ModelUnreachableError
-from automatch.vision.models.onnx_external_data import reaches_outside
+from automatch.vision.models.onnx_model import has_external_data
 from automatch.vision.models.registry import ModelFile, is_safe_address
 
 _TIMEOUT = httpx2.Timeout(30, connect=15)
@@ -183,7 +183,7 @@ def _keep(file: ModelFile, out: BinaryIO, target: Path) -> None:
             f"{file.name} is not the file that the registry means: its SHA-256 differs. "
             "It was thrown away."
         )
-    if file.name.endswith(".onnx") and reaches_outside(part.read_bytes()):
+    if file.name.endswith(".onnx") and has_external_data(part.read_bytes()):
         _start_over(out)
         raise ModelRefusedError(
             f"{file.name} keeps numbers in other files (ONNX external data), which nothing has "
