@@ -75,7 +75,9 @@ async def remote(anyio_backend: str, embedder: Embedder) -> AsyncIterator[Remote
 
 
 @pytest.mark.parametrize("name", _GOOD)
-async def test_both_extract_the_same(name: str, local: LocalAnalyzer, remote: RemoteAnalyzer) -> None:
+async def test_both_extract_the_same(
+    name: str, local: LocalAnalyzer, remote: RemoteAnalyzer
+) -> None:
     photo = _GOOD[name]()
 
     here, there = await local.extract(photo), await remote.extract(photo)

@@ -63,5 +63,5 @@ async def _serve_ai(settings: Settings) -> None:
     app = create_ai_app(settings, None if settings.ai_key else load_or_create(settings.home))
     with open_socket(settings) as listener:
         # A missing model is reported before the server starts, in one line.
-        await app.state.ai_desk.analyzer()
+        await app.state.ai_requests.analyzer()
         await serve_app(settings, app, listener, handle_signals())
