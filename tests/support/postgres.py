@@ -1,9 +1,13 @@
-"""Real Postgres for tests: one embedded cluster per test process, one cloned database per test."""
+"""Real Postgres for tests: one embedded cluster per test process, a database of each test's own."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import shutil
+import tempfile
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +17,13 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from automatch.postgres.addresses import database_address
-from automatch.postgres.embedded import EmbeddedPostgres
+from automatch.postgres.cluster import prepare_cluster
+from automatch.postgres.postmaster import end, server_settings, spawn
 from automatch.settings import Settings
 from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import Secrets, load_or_create
 from automatch.store.migrate import migrate
+from tests.support import reset
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -82,19 +88,52 @@ def remove_home(home: Path) -> None:
 async def cluster(anyio_backend: str, home_of_cluster: Path) -> AsyncIterator[TestCluster]:
     """Start the embedded Postgres once per test process; sync tests may ask for it too."""
     assert anyio_backend == "asyncio"
+    async with running_cluster(home_of_cluster) as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def running_cluster(home: Path) -> AsyncIterator[TestCluster]:
+    """Serve a new embedded cluster until left, which a crash of the machine may break.
+
+    `EmbeddedPostgres` would refuse that; waiting for the disk at every commit takes most of the
+    time of a test.
+    """
     settings = Settings(
-        home=home_of_cluster,
+        home=home,
         database_url=None,
         postgres=PostgresSettings(shared_buffers_mb=64, max_connections=100),
     )
-    secrets = load_or_create(settings.home)
-    async with EmbeddedPostgres(settings, secrets):
-        address = Database(
-            owner=database_address(settings, secrets, "owner"),
-            api=database_address(settings, secrets, "api"),
-            worker=database_address(settings, secrets, "worker"),
+    secrets = load_or_create(home)
+    folders = prepare_cluster(home, settings.postgres.system_user, secrets.owner_password)
+    options = server_settings(folders, settings.postgres)
+    with tempfile.TemporaryFile() as errors:
+        process = await spawn(
+            folders, options | {"fsync": "off", "full_page_writes": "off"}, errors
         )
-        yield TestCluster(settings, secrets, address)
+        try:
+            address = Database(
+                owner=database_address(settings, secrets, "owner"),
+                api=database_address(settings, secrets, "api"),
+                worker=database_address(settings, secrets, "worker"),
+            )
+            await _wait_ready(address.owner, process)
+            yield TestCluster(settings, secrets, address)
+        finally:
+            await end(process)
+
+
+async def _wait_ready(address: str, process: asyncio.subprocess.Process) -> None:
+    while True:
+        assert process.returncode is None, "Postgres did not start"
+        try:
+            psycopg.connect(address).close()
+        except psycopg.OperationalError:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await process.wait()
+        else:
+            return
 
 
 @pytest.fixture(scope="session")
@@ -107,16 +146,56 @@ async def template(anyio_backend: str, cluster: TestCluster) -> str:
         api_password=cluster.secrets.api_password,
         worker_password=cluster.secrets.worker_password,
     )
+    with psycopg.connect(cluster.address.named(_TEMPLATE).owner, autocommit=True) as conn:
+        # Or autovacuum does it in the middle of a test: it is the only table long enough.
+        conn.execute("analyze automatch.access_rules")
     return _TEMPLATE
 
 
+class DatabasePool:
+    """Migrated databases to use one after the other; each is emptied before the next use."""
+
+    def __init__(self, cluster: TestCluster, template: str) -> None:
+        self._cluster = cluster
+        self._template = template
+        self._idle: list[str] = []
+        self._contents: reset.Template | None = None
+
+    def take(self) -> str:
+        """Return the name of a database in which there is what a migration leaves."""
+        if self._idle:
+            return self._idle.pop()
+        name = f"test_{next(_serial)}"
+        create_database(self._cluster, name, self._template)
+        if self._contents is None:
+            self._contents = reset.read_template(self._cluster.address.named(name).owner)
+        return name
+
+    def give_back(self, name: str) -> None:
+        """Empty a database for the next use, or drop it where emptying is not enough."""
+        assert self._contents is not None
+        try:
+            emptied = reset.empty(self._cluster.address.named(name).owner, self._contents)
+        except psycopg.Error:
+            emptied = False
+        if emptied:
+            self._idle.append(name)
+        else:
+            drop_database(self._cluster, name)
+
+
+@pytest.fixture(scope="session")
+def database_pool(cluster: TestCluster, template: str) -> DatabasePool:
+    """Give the migrated databases that the tests of this process take turns in."""
+    return DatabasePool(cluster, template)
+
+
 @pytest.fixture
-def database(cluster: TestCluster, template: str) -> Iterator[Database]:
-    """Give a fresh, migrated database of the test's own."""
-    name = f"test_{next(_serial)}"
-    create_database(cluster, name, template)
+def database(cluster: TestCluster, database_pool: DatabasePool) -> Iterator[Database]:
+    """Give a migrated database in which nothing happened yet, and which nobody else uses."""
+    name = database_pool.take()
     yield cluster.address.named(name)
-    drop_database(cluster, name)
+    database_pool.give_back(name)
 
 
 @pytest.fixture
@@ -130,7 +209,7 @@ def blank_database(cluster: TestCluster) -> Iterator[Database]:
 
 @pytest.fixture
 def dsn(database: Database) -> str:
-    """Give the owner's address of a fresh, migrated database."""
+    """Give the owner's address of a migrated database in which nothing happened yet."""
     return database.owner
 
 

@@ -14,13 +14,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
-from automatch.postgres.addresses import database_address
-from automatch.postgres.embedded import EmbeddedPostgres
-from automatch.settings import Settings
-from automatch.settings.database import PostgresSettings
-from automatch.settings.secrets import Secrets, load_or_create
+from automatch.settings.secrets import Secrets
 from automatch.store.migrate import MIGRATIONS, migrate
-from tests.support.postgres import Database, remove_home
+from tests.support.postgres import Database, remove_home, running_cluster
 
 _HERE = Path(__file__).parent
 _EMPTY = "template_project"
@@ -107,18 +103,8 @@ async def supabase_cluster(
     """Start a cluster whose superuser is supabase_admin, with an empty project to copy."""
     assert anyio_backend == "asyncio"
     home = tmp_path_factory.mktemp("supabase") / "home"
-    settings = Settings(
-        home=home,
-        database_url=None,
-        postgres=PostgresSettings(shared_buffers_mb=64, max_connections=100),
-    )
-    secrets = load_or_create(home)
-    async with EmbeddedPostgres(settings, secrets):
-        address = Database(
-            owner=database_address(settings, secrets, "owner"),
-            api=database_address(settings, secrets, "api"),
-            worker=database_address(settings, secrets, "worker"),
-        )
+    async with running_cluster(home) as plain:
+        secrets, address = plain.secrets, plain.address
         admin = _make_roles(address.owner, secrets.owner_password)
         cluster = SupabaseCluster(secrets, admin, address)
         project = cluster.create(_EMPTY, "template0")

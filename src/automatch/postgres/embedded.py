@@ -21,7 +21,7 @@ from automatch.postgres.addresses import database_address
 from automatch.postgres.cluster import prepare_cluster
 from automatch.postgres.lockfile import InstanceLock
 from automatch.postgres.orphan_processes import end_leftovers
-from automatch.postgres.postmaster import end, prune_logs, spawn
+from automatch.postgres.postmaster import end, prune_logs, server_settings, spawn
 from automatch.sql.statements import load
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ class EmbeddedPostgres:
             await asyncio.to_thread(end_leftovers, self._served)
             await asyncio.to_thread(prune_logs, self._served)
             with tempfile.TemporaryFile() as errors:
-                process = await spawn(self._served, self._settings.postgres, errors)
+                settings = server_settings(self._served, self._settings.postgres)
+                process = await spawn(self._served, settings, errors)
                 self._process = process
                 try:
                     await self._wait_ready(process, errors)

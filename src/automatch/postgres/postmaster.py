@@ -77,19 +77,19 @@ def server_settings(cluster: Cluster, settings: PostgresSettings) -> dict[str, s
 
 
 async def spawn(
-    cluster: Cluster, settings: PostgresSettings, errors: IO[bytes]
+    cluster: Cluster, settings: dict[str, str], errors: IO[bytes]
 ) -> asyncio.subprocess.Process:
     """Start the server as a child that ends when the calling thread does.
 
     Args:
         cluster: what to serve.
-        settings: sizes.
+        settings: of Postgres, as `server_settings` returns them.
         errors: takes what the server says before its own log is open.
 
     Raises:
         EmbeddedPostgresError: the program cannot be started.
     """
-    options = [f"--{name}={value}" for name, value in server_settings(cluster, settings).items()]
+    options = [f"--{name}={value}" for name, value in settings.items()]
     try:
         return await asyncio.create_subprocess_exec(
             str(cluster.binaries / "bin" / "postgres"),
