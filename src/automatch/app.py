@@ -19,12 +19,12 @@ from automatch.auth.photo_links import PhotoLinks
 from automatch.auth.tokens import tokens_from
 from automatch.errors.configuration import SettingsError
 from automatch.feed.notifier import FeedNotifier
+from automatch.http.deps import Services
 from automatch.http.errors import add_error_handlers
 from automatch.http.middleware.auth_and_limits import AuthAndLimitsMiddleware
-from automatch.http.middleware.jwks_refresh import JwksRefreshMiddleware
+from automatch.http.middleware.authentication import ai_authenticators, server_authenticators
 from automatch.http.routes import (
     admin,
-    admin_duplicates,
     ai,
     auth,
     faces,
@@ -34,9 +34,7 @@ from automatch.http.routes import (
     matches,
     profile,
     realtime,
-    smoke_test,
 )
-from automatch.http.services import Services
 from automatch.model.people import Role
 from automatch.photos.folder import FolderPhotos, PhotoStore
 from automatch.postgres.addresses import database_address
@@ -44,6 +42,7 @@ from automatch.search.batch import BatchSearch
 from automatch.services.accounts import Accounts
 from automatch.services.admission import make_admission
 from automatch.services.ai_requests import AiRequestLimiter
+from automatch.services.photos import Uploads
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
@@ -51,6 +50,7 @@ from automatch.store.model_changes import read_active_model
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
 from automatch.supabase_compat.realtime.limits import ConnectionLimits
 from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer, RemoteAnalyzer
+from automatch.vision.decode.upload_check import limits_from
 from automatch.vision.load import open_embedder
 from automatch.web import routes
 from automatch.web.session import CookieSession
@@ -107,15 +107,18 @@ def create_app(
     tokens = tokens_from(settings, secrets.jwt_secret)
     notifier = FeedNotifier(db, settings.feed)
     accounts = Accounts(db, tokens, settings.auth)
+    photos = make_photos(settings)
+    admission = make_admission(settings, db)
     services = Services(
         settings=settings,
         db=db,
-        photos=make_photos(settings),
+        photos=photos,
         notifier=notifier,
         tokens=tokens,
         accounts=accounts,
         photo_links=PhotoLinks(secrets.photo_key),
-        admission=make_admission(settings, db),
+        admission=admission,
+        uploads=Uploads(db, photos, admission, limits_from(settings)),
         on_demand_worker=OnDemandWorker(settings),
         realtime=RealtimeDeps(
             settings,
@@ -148,32 +151,30 @@ def create_app(
     app = _application(lifespan)
     app.state.services = services
     app.state.ai_requests = ai_requests
-    parts = [
+    modules = [
         auth,
         profile,
         faces,
         jobs,
         matches,
         admin,
-        admin_duplicates,
         functions,
         realtime,
-        smoke_test,
         health,
     ]
-    for part in [*parts, ai] if with_ai else parts:
-        app.include_router(part.router)
+    for module in [*modules, ai] if with_ai else modules:
+        app.include_router(module.router)
     routes.add_pages(app)
     app.add_middleware(
         AuthAndLimitsMiddleware,
-        tokens=tokens,
-        ai_keys=AiKeys(_ai_key(settings), tokens),
         settings=settings,
-        pages=CookieSession(services),
-        functions=FunctionKeys(db, tokens),
+        authenticators=server_authenticators(
+            tokens=tokens,
+            ai_keys=AiKeys(_ai_key(settings), tokens),
+            function_keys=FunctionKeys(db, tokens),
+            pages=CookieSession(services),
+        ),
     )
-    if tokens.issuer is not None:
-        app.add_middleware(JwksRefreshMiddleware, tokens=tokens)
     if settings.web_origins:
         # Without credentials: an app shows a token that it holds, never a cookie of our pages.
         app.add_middleware(
@@ -212,7 +213,9 @@ def create_ai_app(
     app.state.ai_requests = ai_requests
     app.include_router(ai.router)
     app.include_router(health.ai_router)
-    app.add_middleware(AuthAndLimitsMiddleware, tokens=keys, ai_keys=keys, settings=settings)
+    app.add_middleware(
+        AuthAndLimitsMiddleware, settings=settings, authenticators=ai_authenticators(keys)
+    )
     return app
 
 
@@ -221,7 +224,7 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
         title="Auto-Match",
         version=__version__,
         lifespan=lifespan,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )

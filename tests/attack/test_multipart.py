@@ -50,7 +50,7 @@ def read(body: Sequence[bytes], kind: str) -> bytes | None:
     headers = [(b"content-type", kind.encode("latin-1"))]
     request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
     try:
-        return asyncio.run(read_photo(request, 100_000))
+        return asyncio.run(read_photo(request))
     except UploadError:
         return None
 

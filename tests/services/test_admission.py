@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from automatch.errors.store import QueueFullError
-from automatch.services.admission import FRESH_S, Admission
+from automatch.services.admission import CHECK_INTERVAL_S, Admission
 from automatch.settings import Settings
 from automatch.settings.database import PoolSettings
 from automatch.settings.server import UploadSettings
@@ -156,12 +156,12 @@ async def test_queue_is_looked_at_once_a_second_and_own_uploads_are_counted(
     for _ in range(2):
         _queue_one(database)
     await admission.check()
-    clock.now += FRESH_S
+    clock.now += CHECK_INTERVAL_S
     with pytest.raises(QueueFullError):
         await admission.check()
     with psycopg.connect(database.owner) as conn:
         conn.execute("delete from public.match_jobs")
-    clock.now += FRESH_S
+    clock.now += CHECK_INTERVAL_S
     await admission.check()
     admission.took()
     await admission.check()

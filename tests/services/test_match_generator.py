@@ -13,11 +13,8 @@ import pytest
 from PIL import ImageOps
 from pydantic import SecretStr
 
-from automatch.app import create_app
-from automatch.auth.function_keys import FunctionKeys
 from automatch.auth.tokens import Tokens
 from automatch.errors.store import JobsUnfinishedError
-from automatch.http.middleware.auth_and_limits import AuthAndLimitsMiddleware
 from automatch.model.people import Role
 from automatch.services import match_generator
 from automatch.settings import Settings
@@ -103,7 +100,7 @@ async def test_it_waits_for_the_workers_and_tells_what_they_found(
         return await load_progress(*arguments)
 
     monkeypatch.setattr(match_generator.match_generator, "load_progress", noticed)
-    monkeypatch.setattr(match_generator, "_PATIENCE_S", match_generator._ANSWER_S)
+    monkeypatch.setattr(match_generator, "_WORKER_WAIT_S", match_generator._ANSWER_WITHIN_S)
     await two_uploads(server)
 
     calling = asyncio.create_task(server.client.post(PATH, headers=bearer(key(server))))
@@ -124,7 +121,7 @@ async def test_it_waits_for_the_workers_and_tells_what_they_found(
 async def test_without_a_worker_it_calls_one_in_and_lets_it_go(
     server: System, cluster: TestCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(match_generator, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(match_generator, "_WORKER_WAIT_S", 0.0)
     server.settings.home.mkdir(parents=True, exist_ok=True)
     server.settings.home.chmod(0o700)
     shutil.copy2(cluster.settings.home / "secrets.json", server.settings.home)
@@ -147,7 +144,7 @@ async def test_without_a_worker_it_calls_one_in_and_lets_it_go(
 async def test_job_of_a_worker_that_is_gone_is_not_overlooked(
     server: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(match_generator, "_ANSWER_S", 0.0)
+    monkeypatch.setattr(match_generator, "_ANSWER_WITHIN_S", 0.0)
     await two_uploads(server)
     with connect(server.database.owner) as conn:
         conn.execute("select public.claim_match_jobs(gen_random_uuid(), 5, '-1 second')")
@@ -160,8 +157,8 @@ async def test_job_of_a_worker_that_is_gone_is_not_overlooked(
 async def test_job_that_a_living_worker_holds_is_left_to_it(
     server: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(match_generator, "_PATIENCE_S", 0.0)
-    monkeypatch.setattr(match_generator, "_ANSWER_S", 0.5)
+    monkeypatch.setattr(match_generator, "_WORKER_WAIT_S", 0.0)
+    monkeypatch.setattr(match_generator, "_ANSWER_WITHIN_S", 0.5)
     await two_uploads(server)
     spare = Spare()
     async with Database(server.database.api, PoolSettings(), name="test") as db:
@@ -294,10 +291,3 @@ async def test_browsers_may_ask_before_and_read_the_answer(server: System) -> No
         assert "access-control-allow-credentials" not in answer.headers
     other = await server.client.get("/readyz", headers={"origin": "https://app.example.org"})
     assert "access-control-allow-origin" not in other.headers
-
-
-def test_application_knows_the_functions_keys(settings: Settings, cluster: TestCluster) -> None:
-    middleware = create_app(settings, cluster.secrets).user_middleware
-    [gate] = [layer for layer in middleware if layer.cls is AuthAndLimitsMiddleware]
-
-    assert isinstance(gate.kwargs["functions"], FunctionKeys)

@@ -1,4 +1,4 @@
-"""Who may use the AI service: whoever holds its own key, or the project's."""
+"""The keys that may use the AI service: its own, and the service_role key of the project."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from automatch.model.people import Claims, Role
 
 
 class AiKeys:
-    """Tells the keys of the AI service from everything else."""
+    """Accepts the keys of the AI service."""
 
     def __init__(self, key: str | None, tokens: Tokens | None) -> None:
-        """Take either, or both: *key* as `AUTOMATCH_AI_KEY` says, *tokens* of the project."""
+        """Accept *key*, the setting `AUTOMATCH_AI_KEY`, tokens of the project, or both."""
         self._key = key
         self._tokens = tokens
 
-    def verify(self, token: str) -> Claims:
-        """Return who a token speaks for.
+    async def identify(self, token: str) -> Claims:
+        """Return the claims of a valid key.
 
         Raises:
-            AuthError: it speaks for nobody, or no longer.
+            AuthError: it is not valid, or no longer.
         """
         if self._key and secrets.compare_digest(token.encode(), self._key.encode()):
             return Claims(role=Role.SERVICE)
         if self._tokens is None:
             raise TokenInvalidError("This is not the key of the AI service (AUTOMATCH_AI_KEY).")
-        return self._tokens.verify(token)
+        return await self._tokens.identify(token)

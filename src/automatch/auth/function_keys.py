@@ -1,4 +1,4 @@
-"""Who may call a function: whoever starts work without being a person.
+"""The keys that may call functions: the service_role key, and the key of the schedule.
 
 A Supabase client sends a key in `apikey`, in `Authorization`, or one in each; the stronger counts.
 """
@@ -20,7 +20,7 @@ _TRIGGER_KEY = re.compile("amt_[0-9a-f]{64}")
 
 
 class FunctionKeys:
-    """Tells the keys that may call functions from all others."""
+    """Accepts the keys that may call functions."""
 
     def __init__(self, db: Database, tokens: Tokens) -> None:
         self._db = db
@@ -31,9 +31,9 @@ class FunctionKeys:
 
         Raises:
             TokenMissingError: no key was sent.
-            TokenInvalidError: none that is ours, or one of another form.
-            TokenExpiredError: it was ours, but no longer.
-            ForbiddenError: it is a person's token, or the `anon` key.
+            TokenInvalidError: no key of this project, or a malformed one.
+            TokenExpiredError: it was valid, but no longer is.
+            ForbiddenError: it is the token of a person, or the `anon` key.
         """
         refusal: AuthError | ForbiddenError = TokenMissingError()
         for key in _keys(headers):
@@ -55,7 +55,7 @@ class FunctionKeys:
                 if await match_generator.is_trigger_key(conn, key):
                     return True
             raise TokenInvalidError
-        return self._tokens.verify(key).role is Role.SERVICE
+        return (await self._tokens.identify(key)).role is Role.SERVICE
 
 
 def _keys(headers: Headers) -> list[str]:

@@ -1,4 +1,4 @@
-"""Somebody else who signs people in: Supabase Auth, or another server that issues such tokens."""
+"""Another server that signs people in: Supabase Auth, or one that issues such tokens."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from automatch.errors.auth import TokenInvalidError
 from automatch.model.people import SERVICE, Claims, Role
 from automatch.settings import Settings
 
-SECRET_KEY_PREFIX = "sb_secret_"  # noqa: S105  how such a key begins, and none itself
+SECRET_KEY_PREFIX = "sb_secret_"  # noqa: S105  a prefix, not a key
 _PROJECT = "supabase"
 """Issuer of the legacy keys `anon` and `service_role` of a Supabase project."""
 
 
 class Issuer:
-    """Checks what the issuer signed, by its published keys or by a secret shared with it."""
+    """Verifies tokens of the issuer, by its published keys or by a secret shared with it."""
 
     def __init__(
         self, url: str, *, keys: JwksCache | None, shared_secret: str | None, leeway_s: int
@@ -33,12 +33,12 @@ class Issuer:
         self._leeway_s = leeway_s
 
     def verify(self, token: str, header: dict[str, Any]) -> Claims:
-        """Return who a token of the issuer speaks for; *header* is what it says of itself.
+        """Return the claims of a valid token of the issuer.
 
         Raises:
-            TokenInvalidError: the issuer did not sign it, or not for us.
-            TokenExpiredError: it was good, but no longer is.
-            IssuerUnavailableError: the keys that would tell are not to be had.
+            TokenInvalidError: the issuer did not sign it, or not for this server.
+            TokenExpiredError: it was valid, but no longer is.
+            IssuerUnavailableError: the keys of the issuer are not available.
         """
         if header.get("alg") == "HS256":
             return self._verify_shared(token)
@@ -62,7 +62,7 @@ class Issuer:
 
 
 class SecretKeys:
-    """Keys that are no tokens, each as good as the service key: `sb_secret_…` of a project."""
+    """Keys that are not tokens and count as the service key: `sb_secret_…` of a project."""
 
     def __init__(self, keys: list[str]) -> None:
         self._digests = [_digest(key) for key in keys]
@@ -74,14 +74,14 @@ class SecretKeys:
             TokenInvalidError: it is none of the keys.
         """
         digest = _digest(key)
-        # By digests: how long it takes tells nothing about the keys.
+        # Digests are compared, so that the time it takes reveals nothing about the keys.
         if not any(hmac.compare_digest(digest, known) for known in self._digests):
             raise TokenInvalidError
         return SERVICE
 
 
 def decode(token: str, key: Any, algorithm: str) -> dict[str, Any]:
-    """Return the claims of a token that was signed with this key by this algorithm.
+    """Return the claims of a token that was signed with this key and algorithm.
 
     Raises:
         TokenInvalidError: it was not.

@@ -1,10 +1,10 @@
 """The public keys of an issuer of tokens, as its JWKS endpoint publishes them.
 
-They are fetched in the background, so that a request hardly ever waits for it: only one whose
-token names a key that is not known yet does, because the issuer may have begun to sign with a new
-one. How often that is looked up does not depend on how many such tokens come, or anybody could make
-us ask. A key that is published no more is known no more. While the issuer does not answer, the last
-keys hold for some hours; then genuine tokens cannot be told from others, and none is taken.
+They are fetched in the background, so that requests rarely wait: only a request whose token names
+an unknown key does, because the issuer may have started to sign with a new one. The number of such
+fetches does not depend on the number of such tokens, or anybody could make this server send many.
+A key that is no longer published is forgotten. While the issuer does not answer, the last keys
+stay valid for some hours; after that no token can be verified, and all are refused.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from joserfc.jwk import ECKey, RSAKey
 
 from automatch.errors.auth import IssuerUnavailableError
 
-_FRESH_S = 600.0
-"""Seconds between two looks; as long as Supabase itself lets caches keep the answer."""
+_REFRESH_S = 600.0
+"""Seconds between two fetches; Supabase lets caches keep the answer as long."""
 
 _RETRY_S = 30.0
-"""Seconds before another look after a failed one, or for the sake of an unknown key."""
+"""Seconds before another fetch after a failed one, or because of an unknown key."""
 
 _STALE_S = 4 * 3600.0
-"""So long the keys of the last answer hold when no further answer comes."""
+"""Seconds for which the keys of the last answer stay valid when no further answer comes."""
 
 _TIMEOUT_S = 5.0
 _MAX_BYTES = 64 * 1024
@@ -57,24 +57,24 @@ class JwksCache:
         self._keys: dict[str, JwksKey] = {}
         self._fetched_at: float | None = None
         self._looked_up_at: float | None = None
-        self._turn = asyncio.Lock()
+        self._fetching = asyncio.Lock()
 
     def find(self, kid: str) -> JwksKey | None:
-        """Return the key of this id, or None when the issuer has none such.
+        """Return the key with this id, or None when the issuer has no such key.
 
         Raises:
-            IssuerUnavailableError: the keys are not known, or it is too long ago that they were.
+            IssuerUnavailableError: the keys were never fetched, or too long ago.
         """
         if self._fetched_at is None or self._clock() - self._fetched_at > _STALE_S:
             raise IssuerUnavailableError
         return self._keys.get(kid)
 
     async def look_up(self, kid: str) -> None:
-        """Ask the issuer if it has a key of this id, unless that is known or was just asked."""
+        """Fetch the keys if this id is unknown, unless they were fetched a moment ago."""
         if self._is_known(kid):
             return
-        # Whoever waits here for somebody else's answer has it then.
-        async with self._turn:
+        # A request that waited here for the fetch of another one has the answer then.
+        async with self._fetching:
             now = self._clock()
             if self._is_known(kid) or self._was_looked_up(now):
                 return
@@ -84,9 +84,9 @@ class JwksCache:
     async def run(self) -> None:
         """Keep the keys fresh until cancelled."""
         while True:
-            async with self._turn:
+            async with self._fetching:
                 succeeded = await self._fetch()
-            await asyncio.sleep(_FRESH_S if succeeded else _RETRY_S)
+            await asyncio.sleep(_REFRESH_S if succeeded else _RETRY_S)
 
     def _is_known(self, kid: str) -> bool:
         return (
@@ -104,16 +104,16 @@ class JwksCache:
                 document = await _read(self._url)
             keys = _parse(document)
         except (httpx2.HTTPError, ValueError, TimeoutError) as exc:
-            log.warning("keys of the issuer are not to be had", error=type(exc).__name__)
+            log.warning("keys of the issuer are not available", error=type(exc).__name__)
             return False
         if keys.keys() != self._keys.keys():
-            log.info("keys of the issuer", count=len(keys))
+            log.info("keys of the issuer changed", count=len(keys))
         self._keys, self._fetched_at = keys, self._clock()
         return True
 
 
 async def _read(url: str) -> bytes:
-    # Redirects are not followed: the address is the operator's word on whom to trust.
+    # Redirects are not followed: the operator trusts this address and no other.
     async with (
         httpx2.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False) as client,
         client.stream("GET", url, headers={"accept": "application/json"}) as answer,
@@ -135,7 +135,7 @@ def _parse(document: bytes) -> dict[str, JwksKey]:
         raise ValueError("no key set") from exc
     found: dict[str, JwksKey] = {}
     for jwk in listed:
-        # One that we have no use for says nothing against the others.
+        # A key that cannot be used does not make the others unusable.
         key = _import(jwk) if isinstance(jwk, dict) else None
         if key is not None:
             found.setdefault(jwk["kid"], key)
@@ -150,13 +150,13 @@ def _import(jwk: dict[str, Any]) -> JwksKey | None:
         match jwk.get("kty"):
             case "EC" if jwk.get("crv") == "P-256":
                 key, algorithm = ECKey.import_key(jwk), "ES256"
-            # Four characters of base64 hold three bytes; the library warns of short keys itself.
+            # The library itself warns of short keys. Four characters of base64 hold three bytes.
             case "RSA" if len(jwk.get("n", "")) * 6 >= _MIN_RSA_BITS:
                 key, algorithm = RSAKey.import_key(jwk), "RS256"
                 if key.public_key.key_size < _MIN_RSA_BITS:
                     return None
             case _:
-                # A symmetric key among them would be one that everybody knows.
+                # A symmetric key that is published would be known to everybody.
                 return None
     except (JoseError, ValueError, TypeError, KeyError):
         return None

@@ -1,4 +1,4 @@
-"""The claims of an access token, once its signature is known to be right."""
+"""The claims of an access token whose signature has been verified."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from automatch.model.people import Claims, Role
 _AUDIENCE = "authenticated"
 
 
-class _WireClaims(BaseModel):
-    """The claims a token must have, each of its exact type: "9999999999" is no time."""
+class _JwtClaims(BaseModel):
+    """The claims that a token must have, each of its exact type: "9999999999" is not a time."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
@@ -31,28 +31,28 @@ class _WireClaims(BaseModel):
 
 
 def read_claims(payload: dict[str, Any], *, issuers: Container[str], leeway_s: int) -> Claims:
-    """Return who a token with these claims speaks for.
+    """Return the claims of a token, checked.
 
-    A person is told by subject, session and audience; a key of the project by its role alone.
+    A person has a subject, a session and an audience; a key of the project has only a role.
 
     Raises:
-        TokenInvalidError: a claim is missing or of another form, or somebody else issued it.
-        TokenExpiredError: it was good, but no longer is.
+        TokenInvalidError: a claim is missing or malformed, or another issuer made it.
+        TokenExpiredError: it was valid, but no longer is.
     """
     try:
-        wire = _WireClaims.model_validate(payload)
+        parsed = _JwtClaims.model_validate(payload)
         claims = Claims(
-            role=Role(wire.role),
-            subject=UUID(wire.sub) if wire.sub is not None else None,
-            session_id=UUID(wire.session_id) if wire.session_id is not None else None,
-            email=wire.email,
-            expires_at=wire.exp,
+            role=Role(parsed.role),
+            subject=UUID(parsed.sub) if parsed.sub is not None else None,
+            session_id=UUID(parsed.session_id) if parsed.session_id is not None else None,
+            email=parsed.email,
+            expires_at=parsed.exp,
         )
     except (ValidationError, ValueError) as exc:
         raise TokenInvalidError from exc
-    if wire.iss not in issuers:
+    if parsed.iss not in issuers:
         raise TokenInvalidError
-    audience = [wire.aud] if isinstance(wire.aud, str) else wire.aud
+    audience = [parsed.aud] if isinstance(parsed.aud, str) else parsed.aud
     if audience is not None and _AUDIENCE not in audience:
         raise TokenInvalidError
     if claims.role is Role.AUTHENTICATED and (
@@ -60,8 +60,8 @@ def read_claims(payload: dict[str, Any], *, issuers: Container[str], leeway_s: i
     ):
         raise TokenInvalidError
     now = time.time()
-    if wire.iat > now + leeway_s:
+    if parsed.iat > now + leeway_s:
         raise TokenInvalidError
-    if wire.exp < now - leeway_s:
+    if parsed.exp < now - leeway_s:
         raise TokenExpiredError
     return claims

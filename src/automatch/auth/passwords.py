@@ -23,7 +23,7 @@ async def hash_password(password: str) -> str:
 
 
 async def verify_password(password: str, encrypted: str | None) -> bool:
-    """Tell whether a password is right; takes as long when there is no such account (None)."""
+    """Tell whether a password is right; takes equally long without an account (None)."""
     return await anyio.to_thread.run_sync(_verify, password, encrypted, limiter=_limiter())
 
 
@@ -34,7 +34,7 @@ def _verify(password: str, encrypted: str | None) -> bool:
     try:
         return _HASHER.verify(encrypted, password)
     except InvalidHashError:
-        # The account has no password, as imported ones: that, too, must not show in the time.
+        # An imported account has no password, which must not show in the time either.
         _HASHER.hash(password)
         return False
     except VerificationError:

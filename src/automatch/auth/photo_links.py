@@ -1,4 +1,4 @@
-"""Addresses of photos for apps: signed, short-lived, bound to one viewer."""
+"""Signed links to photos for apps: short-lived, and bound to one viewer."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ LIFE_S = 300
 
 
 class PhotoLinks:
-    """Signs who may fetch which photo, and checks it."""
+    """Signs links and verifies them."""
 
     def __init__(self, key: str) -> None:
         self._serializer = URLSafeTimedSerializer(key, salt="photo-link")
 
     def sign(self, face_id: UUID, viewer_id: UUID) -> str:
-        """Return the path of a photo that this viewer may fetch for five minutes."""
+        """Return a link to a photo that works for this viewer for five minutes."""
         token = self._serializer.dumps([str(face_id), str(viewer_id)])
         return f"/api/faces/{face_id}/image?token={token}"
 
     def viewer_of(self, token: str, face_id: UUID) -> UUID:
-        """Return whom a link was made for.
+        """Return the viewer of a link.
 
         Raises:
-            NotFoundError: it is not ours, is of another photo, or too old.
+            NotFoundError: it is not ours, for another photo, or too old.
         """
         try:
             signed_face, viewer = self._serializer.loads(token, max_age=LIFE_S)

@@ -1,6 +1,6 @@
-"""Access tokens: JWTs in the claim form of Supabase, ours signed with one key and one algorithm.
+"""Access tokens: JWTs with the claims of Supabase, ours signed with one key and one algorithm.
 
-Where somebody else signs people in, their tokens are the issuer's, and ours are keys alone.
+Where another server signs people in, access tokens come from that issuer, and only keys are ours.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def bearer_token(headers: Headers) -> str:
 
     Raises:
         TokenMissingError: it has none.
-        TokenInvalidError: it has several, or something else in their place.
+        TokenInvalidError: it has several, or another kind of authorization.
     """
     sent = headers.getlist("authorization")
     keys = headers.getlist("apikey")
@@ -56,7 +56,7 @@ def bearer_token(headers: Headers) -> str:
 
 
 def header_of(token: str) -> dict[str, Any]:
-    """Return what a token says of itself; it proves nothing. Empty when it is no token."""
+    """Return the header of a token, which proves nothing; empty when it is not a token."""
     head = token[:_MAX_BYTES].partition(".")[0]
     try:
         header = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
@@ -83,7 +83,7 @@ class Tokens:
 
     @property
     def issuer(self) -> Issuer | None:
-        """Who else signs people in; None when they sign in here."""
+        """The server that signs people in; None when they sign in here."""
         return self._issuer
 
     @property
@@ -115,12 +115,12 @@ class Tokens:
         return self._encode({"role": role.value, "exp": int(time.time()) + life_s})
 
     def verify(self, token: str) -> Claims:
-        """Return who a token speaks for.
+        """Return the claims of a valid token.
 
         Raises:
-            TokenInvalidError: it is not one of ours, or not of the form that ours have.
-            TokenExpiredError: it was, but no longer.
-            IssuerUnavailableError: somebody else's, whose keys are not to be had.
+            TokenInvalidError: it was not signed by us or the issuer, or its claims are wrong.
+            TokenExpiredError: it was valid, but no longer is.
+            IssuerUnavailableError: the keys of the issuer are not available.
         """
         if len(token) > _MAX_BYTES:
             raise TokenInvalidError
@@ -134,7 +134,7 @@ class Tokens:
         except TokenInvalidError:
             return self._issuer.verify(token, header)
         if claims.role is Role.AUTHENTICATED:
-            # Of the time before: whoever signs people in now has not heard of that session.
+            # Issued before an issuer was configured, which knows nothing of that session.
             raise TokenInvalidError
         return claims
 
@@ -142,12 +142,16 @@ class Tokens:
         payload = decode(token, self._key, _ALGORITHM)
         return read_claims(payload, issuers=(ISSUER,), leeway_s=self._settings.leeway_s)
 
-    async def get_ready(self, token: str) -> None:
-        """Look for the key of a token that is new to us, so that `verify` finds it."""
+    async def identify(self, token: str) -> Claims:
+        """Fetch the issuer's keys if the token names one that is not known yet, then verify it.
+
+        Raises: see `verify`.
+        """
         if self._issuer is not None and self._issuer.keys is not None:
             kid = header_of(token).get("kid")
             if isinstance(kid, str):
                 await self._issuer.keys.look_up(kid)
+        return self.verify(token)
 
     def _encode(self, claims: dict[str, object]) -> str:
         header = {"alg": _ALGORITHM, "typ": "JWT"}
@@ -157,7 +161,7 @@ class Tokens:
 
 
 def tokens_from(settings: Settings, secret: str) -> Tokens:
-    """Return what checks tokens the way *settings* ask for; *secret* signs our own."""
+    """Return the tokens that *settings* ask for; *secret* signs our own."""
     return Tokens(
         secret,
         settings.auth,

@@ -20,8 +20,9 @@ from automatch.bulk_import.photo_files import PhotoFiles
 from automatch.bulk_import.rows import EmailCheck, RefusedRows, Row, parse_person
 from automatch.errors import AutomatchError
 from automatch.errors.store import DatabaseUnavailableError, QueueFullError, StorageFullError
-from automatch.photos.folder import PhotoStore, photo_path
+from automatch.photos.folder import PhotoStore
 from automatch.services.admission import Admission
+from automatch.services.photos import stored_photo
 from automatch.store import imports
 from automatch.store.database import Database
 from automatch.store.imports import ImportedPerson
@@ -172,30 +173,19 @@ class ImportRun:
             ):
                 return Outcome.EXISTING
         await context.admission.check()
-        face_id = uuid4()
-        path = photo_path(face_id)
-        await context.photos.put_upload(path, data)
-        try:
-            async with context.db.connection() as conn:
-                is_new = await imports.import_photo(
-                    conn,
-                    self.id,
-                    row.number,
-                    person,
-                    face_id=face_id,
-                    image_path=path,
-                    image_sha256=sha256,
-                )
-        except DatabaseUnavailableError:
-            # The transaction may have been committed; a file without rows is cleaned up later.
-            raise
-        except AutomatchError:
-            await context.photos.erase([path])
-            raise
-        if not is_new:
-            await context.photos.erase([path])
+        async with stored_photo(context.photos, data) as stored, context.db.connection() as conn:
+            stored.is_new = await imports.import_photo(
+                conn,
+                self.id,
+                row.number,
+                person,
+                face_id=stored.face_id,
+                image_path=stored.path,
+                image_sha256=stored.sha256,
+            )
+        if not stored.is_new:
             return Outcome.EXISTING
-        context.admission.took()
+        context.admission.count_accepted()
         return Outcome.NEW
 
     async def _sleep(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -23,8 +23,7 @@ from automatch.errors.request import (
     EmailTakenError,
     InputInvalidError,
 )
-from automatch.http.routes.profile import ProfileForm
-from automatch.services.accounts import normal_address
+from automatch.services.validators import ProfileFields, is_adult, normalize_email
 from automatch.store.imports import ImportedPerson
 
 COLUMNS = (
@@ -35,7 +34,6 @@ LIST_NAME = "people.csv"
 _FIRST_ROW = 2
 """Row numbers are those of a spreadsheet: the column names are row 1."""
 _MAX_EVIDENCE = 500
-_ADULT = 18
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """Characters with which a formula of a spreadsheet starts."""
 
@@ -101,16 +99,16 @@ def parse_person(row: Row, versions: Collection[str]) -> ImportedPerson:
             raise InputInvalidError(
                 f"{name}: a value that begins with {value[0]!r} is a formula to a spreadsheet."
             )
-    email = normal_address(row.cells["email"])
+    email = normalize_email(row.cells["email"])
     if email is None:
         raise InputInvalidError("email: this is not an e-mail address.")
     fields = {name: row.cells[name] for name in ("name", "school", "gender", "birth_date")}
     try:
-        form = ProfileForm.model_validate(fields | {"gender": fields["gender"].lower()})
+        profile = ProfileFields.model_validate(fields | {"gender": fields["gender"].lower()})
     except ValidationError as exc:
         first = exc.errors()[0]
         raise InputInvalidError(f"{first['loc'][0]}: {first['msg']}.") from exc
-    if _years_since(form.birth_date) < _ADULT:
+    if not is_adult(profile.birth_date):
         raise AgeNotAllowedError
     version, evidence = row.cells["consent_version"], row.cells["consent_evidence"]
     if not evidence or not row.cells["consent_at"] or not version:
@@ -127,10 +125,10 @@ def parse_person(row: Row, versions: Collection[str]) -> ImportedPerson:
         )
     return ImportedPerson(
         email=email,
-        name=form.name,
-        school=form.school,
-        gender=form.gender,
-        birth_date=form.birth_date,
+        name=profile.name,
+        school=profile.school,
+        gender=profile.gender,
+        birth_date=profile.birth_date,
         consent_version=version,
         consent_at=_moment(row.cells["consent_at"]),
         consent_evidence=evidence,
@@ -246,8 +244,3 @@ def _moment(text: str) -> datetime:
     if moment > datetime.now(UTC):
         raise InputInvalidError("consent_at: this is in the future.")
     return moment
-
-
-def _years_since(day: date) -> int:
-    today = datetime.now(UTC).date()
-    return today.year - day.year - ((today.month, today.day) < (day.month, day.day))

@@ -10,6 +10,8 @@ RETRY_MS = 1000
 
 OPENING = f"retry: {RETRY_MS}\n\n"
 PING = ": ping\n\n"
+HEADERS = {"x-accel-buffering": "no"}
+"""Keeps nginx from collecting events before it passes them on."""
 
 
 def encode_event(kind: str, data: dict[str, Any], *, event_id: int | None = None) -> str:

@@ -1,4 +1,7 @@
-"""Who asks, as the gate found out."""
+"""What handlers are given: the services of the server, and who is asking.
+
+`Services` is the container that `automatch.app` fills once; the rest are FastAPI dependencies.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,60 @@ from uuid import UUID
 from fastapi import Depends, Header
 from starlette.requests import HTTPConnection
 
+from automatch.auth.photo_links import PhotoLinks
+from automatch.auth.tokens import Tokens
 from automatch.errors.auth import TokenMissingError
 from automatch.errors.request import ForbiddenError, InputInvalidError
-from automatch.http.services import Services, services_of
+from automatch.feed.notifier import FeedNotifier
 from automatch.model.people import Claims, Role
+from automatch.photos.folder import PhotoStore
+from automatch.services.accounts import Accounts
+from automatch.services.admission import Admission
+from automatch.services.ai_requests import AiRequestLimiter
+from automatch.services.match_generator import OnDemandWorker
+from automatch.services.photos import Uploads
+from automatch.settings import Settings
+from automatch.store.database import Database
+from automatch.supabase_compat.realtime.channel import RealtimeDeps
 
 _MAX_ACTOR = 100
 
 
+@dataclass(frozen=True)
+class Services:
+    """All that handlers work with, made once for the server."""
+
+    settings: Settings
+    db: Database
+    photos: PhotoStore
+    notifier: FeedNotifier
+    tokens: Tokens
+    accounts: Accounts
+    photo_links: PhotoLinks
+    admission: Admission
+    uploads: Uploads
+    on_demand_worker: OnDemandWorker
+    realtime: RealtimeDeps
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A signed-in person."""
+    """The signed-in person who asks."""
 
     claims: Claims
     id: UUID
+
+
+def services_of(request: HTTPConnection) -> Services:
+    """Return the services of the server that received *request*."""
+    services: Services = request.app.state.services
+    return services
+
+
+def ai_requests_of(request: HTTPConnection) -> AiRequestLimiter:
+    """Return what limits the AI requests of the server that received *request*."""
+    ai_requests: AiRequestLimiter = request.app.state.ai_requests
+    return ai_requests
 
 
 def claims_of(request: HTTPConnection) -> Claims:
@@ -42,16 +85,16 @@ def caller_of(request: HTTPConnection) -> Caller:
 
     Raises:
         TokenMissingError: nobody is signed in.
-        ForbiddenError: a key of the project was sent, which is nobody's.
+        ForbiddenError: the token is a key of the project, which belongs to no person.
     """
     return person_of(claims_of(request))
 
 
 def person_of(claims: Claims) -> Caller:
-    """Return the person that *claims* speak for.
+    """Return the person whose token has these claims.
 
     Raises:
-        ForbiddenError: they are those of a key of the project, which is nobody's.
+        ForbiddenError: the token is a key of the project, which belongs to no person.
     """
     if claims.role is not Role.AUTHENTICATED or claims.subject is None:
         raise ForbiddenError("This needs the access token of a person, not a key of the project.")
@@ -59,10 +102,10 @@ def person_of(claims: Claims) -> Caller:
 
 
 def check_service(claims: Claims) -> None:
-    """Let nobody on but the holder of the project's service key.
+    """Allow only the holder of the project's service key.
 
     Raises:
-        ForbiddenError: it is another key, or the token of a person.
+        ForbiddenError: the token is another key, or belongs to a person.
     """
     if claims.role is not Role.SERVICE:
         raise ForbiddenError("This needs the service_role key of the project.")
@@ -80,11 +123,11 @@ def operator_of(
     Raises:
         TokenMissingError: no key was sent.
         ForbiddenError: it is not the service key.
-        InputInvalidError: `X-Actor` is nothing to put down.
+        InputInvalidError: `X-Actor` cannot be written into the audit log.
     """
     check_service(claims_of(request))
     try:
-        # Bytes of a header are told as Latin-1, and meant as UTF-8.
+        # ASGI decodes the bytes of a header as Latin-1, and clients send UTF-8.
         person = (x_actor or "").encode("latin-1").decode().strip()
     except UnicodeError as exc:
         raise InputInvalidError("X-Actor is not UTF-8.") from exc
@@ -93,6 +136,7 @@ def operator_of(
     return f"{Role.SERVICE.value}:{person}" if person else Role.SERVICE.value
 
 
+ServicesDep = Annotated[Services, Depends(services_of)]
+AiRequestsDep = Annotated[AiRequestLimiter, Depends(ai_requests_of)]
 CallerDep = Annotated[Caller, Depends(caller_of)]
 OperatorDep = Annotated[str, Depends(operator_of)]
-ServicesDep = Annotated[Services, Depends(services_of)]

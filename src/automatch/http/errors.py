@@ -1,12 +1,18 @@
-"""The only place where an error becomes an HTTP status, and the one shape it is told in."""
+"""The only place where an error becomes an HTTP status, and the one shape of its body.
+
+Below `/auth/v1` the body also has the fields of Supabase Auth: its clients look for `msg` and
+`error_code`, and handle some codes in a way of their own, a weak password for one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -45,7 +51,6 @@ from automatch.errors.upload import (
     ImageTypeError,
     UploadError,
 )
-from automatch.http import auth_errors
 
 STATUSES: dict[type[AutomatchError], int] = {
     AutomatchError: 500,
@@ -81,32 +86,81 @@ STATUSES: dict[type[AutomatchError], int] = {
     PhotoStorageError: 503,
 }
 _RETRY_AFTER_S = 5
-_OTHER_S: dict[type[AutomatchError], int] = {
+_RETRY_AFTER_OTHER_S: dict[type[AutomatchError], int] = {
     # A full queue is not worked off in a moment; a photo is.
     QueueFullError: 30,
     AiBusyError: 1,
 }
 
-_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 400: "request_invalid"}
+METHOD_NOT_ALLOWED = "method_not_allowed"
+REQUEST_INVALID = "request_invalid"
+_HTTP_CODES = {404: "not_found", 405: METHOD_NOT_ALLOWED, 400: REQUEST_INVALID}
+
+_AUTH_PATH = "/auth/v1/"
+_AUTH_CODES = {
+    "credentials_invalid": "invalid_credentials",
+    "email_taken": "user_already_exists",
+    "password_weak": "weak_password",
+    "token_missing": "no_authorization",
+    "token_invalid": "bad_jwt",
+    "token_expired": "bad_jwt",
+    "forbidden": "no_authorization",
+    "input_invalid": "validation_failed",
+    "body_malformed": "bad_json",
+    "internal": "unexpected_failure",
+}
+"""The codes of Supabase Auth by ours; a code that is not listed is sent as it is."""
 
 log = structlog.get_logger(__name__)
 
 
-def status_of(error: AutomatchError) -> int:
-    """Return the HTTP status of an error: that of its nearest kind."""
-    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    code: str
+    """Stable; docs/errors.md lists all codes."""
+    message: str
+    """What happened and what to do, in plain words."""
+
+
+class ErrorResponse(BaseModel):
+    """The body of every error."""
+
+    error: ErrorDetail
+
+
+class AuthErrorResponse(ErrorResponse):
+    """The body of an error below `/auth/v1`, with the fields of Supabase Auth beside ours."""
+
+    code: int
+    error_code: str
+    msg: str
+    weak_password: dict[str, list[str]] | None = None
+
+
+def status_of(error: AutomatchError | type[AutomatchError]) -> int:
+    """Return the HTTP status of an error: that of its nearest base class that has one."""
+    error_type = error if isinstance(error, type) else type(error)
+    return next(STATUSES[base] for base in error_type.__mro__ if base in STATUSES)
+
+
+def error_model(path: str) -> type[ErrorResponse]:
+    """Return the model of the errors that a route with this path gives."""
+    return AuthErrorResponse if path.startswith(_AUTH_PATH) else ErrorResponse
 
 
 def error_body(code: str, message: str, status: int, path: str) -> dict[str, Any]:
-    """Return the body of an error: the one shape, and for *path* what others look for in it."""
+    """Return the body of an error on *path*."""
     body: dict[str, Any] = {"error": {"code": code, "message": message}}
-    if path.startswith(auth_errors.PATH):
-        body |= auth_errors.auth_fields(code, message, status)
+    if path.startswith(_AUTH_PATH):
+        body |= {"code": status, "error_code": _AUTH_CODES.get(code, code), "msg": message}
+        if code == "password_weak":
+            body["weak_password"] = {"reasons": ["length"]}
     return body
 
 
 def error_response(error: AutomatchError, *, path: str = "") -> JSONResponse:
-    """Tell an error in the one shape; of what broke on our side, only that it did."""
+    """Return the answer to an error; of a failure on our side it says nothing more."""
     status = status_of(error)
     if status == 500:
         return internal_error_response(error, where="handler", path=path)
@@ -115,31 +169,37 @@ def error_response(error: AutomatchError, *, path: str = "") -> JSONResponse:
 
 
 def headers_of(error: AutomatchError) -> dict[str, str]:
-    """Return what the answer to an error says besides: how to sign in, when to come back."""
+    """Return the headers of the answer to an error: how to sign in, when to try again."""
     status = status_of(error)
     if status == 401:
         return {"www-authenticate": "Bearer"}
     if status in {429, 503}:
-        return {"retry-after": str(_OTHER_S.get(type(error), _RETRY_AFTER_S))}
+        return {"retry-after": str(_RETRY_AFTER_OTHER_S.get(type(error), _RETRY_AFTER_S))}
     return {}
 
 
 def internal_error_response(exc: Exception, *, where: str, path: str = "") -> JSONResponse:
-    """Tell that something broke, and log its kind; the message of *exc* may quote data."""
+    """Return the answer to a crash, and log its type; the message of *exc* may quote data."""
     log.error("request crashed", error=type(exc).__name__, where=where)
     message = "Something went wrong on our side; try again in a moment."
     return JSONResponse(error_body("internal", message, 500, path), 500)
 
 
-def _field(place: tuple[int | str, ...]) -> str:
-    # Where the JSON itself is broken, the place is a number of characters. And a name may be
+def method_not_allowed_response(allowed_methods: Sequence[str], *, path: str) -> JSONResponse:
+    """Return the answer to a method that an address does not take."""
+    body = error_body(METHOD_NOT_ALLOWED, "Method Not Allowed.", 405, path)
+    return JSONResponse(body, 405, {"allow": ", ".join(allowed_methods)})
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    # Where the JSON itself is malformed, the location is a number of characters. And a name may be
     # anything that a stranger sent.
-    names = [str(part)[:40] for part in place[1:]]
-    return ".".join(names) if len(place) > 1 and isinstance(place[1], str) else "body"
+    names = [str(part)[:40] for part in location[1:]]
+    return ".".join(names) if len(location) > 1 and isinstance(location[1], str) else "body"
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Make every error of the application leave in the one shape."""
+    """Give every error of the application the one shape."""
 
     async def on_automatch_error(request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, AutomatchError)
@@ -157,7 +217,7 @@ def add_error_handlers(app: FastAPI) -> None:
     async def on_http_error(request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, HTTPException)
         if isinstance(exc.__cause__, AutomatchError):
-            # FastAPI calls whatever happens while it reads a body a bad request.
+            # FastAPI reports every failure while it reads a body as a bad request.
             return error_response(exc.__cause__, path=request.url.path)
         code = _HTTP_CODES.get(exc.status_code, "request_invalid")
         body = error_body(code, f"{exc.detail}.", exc.status_code, request.url.path)

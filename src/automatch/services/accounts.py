@@ -1,10 +1,9 @@
-"""Signing up, in and out; used by the JSON routes and the pages alike."""
+"""Accounts: sign-up, sign-in, refresh, sign-out, changes and erasure."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,11 +19,11 @@ from automatch.errors.request import (
     SignInElsewhereError,
 )
 from automatch.model.people import Claims, User
+from automatch.services.validators import normalize_email
 from automatch.settings.server import AuthSettings
 from automatch.store import accounts
 from automatch.store.database import Connection, Database
 
-_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
 _MIN_PASSWORD = 8
 _MAX_PASSWORD = 200
 """Hashing costs time per byte."""
@@ -36,7 +35,7 @@ SignOutScope = Literal["global", "local", "others"]
 
 @dataclass(frozen=True)
 class Session:
-    """Someone who is signed in."""
+    """The tokens of somebody who signed in."""
 
     access_token: str
     refresh_token: str
@@ -52,11 +51,11 @@ class Accounts:
         self._tokens = tokens
         self._settings = settings
 
-    def check_here(self) -> None:
-        """Refuse where Supabase Auth, or another issuer of tokens, signs people in.
+    def check_local_sign_in(self) -> None:
+        """Return when people sign in here, and not with Supabase Auth or another issuer.
 
         Raises:
-            SignInElsewhereError: it does.
+            SignInElsewhereError: they sign in elsewhere.
         """
         if self._tokens.issuer is not None:
             raise SignInElsewhereError
@@ -67,12 +66,12 @@ class Accounts:
         """Create an account and sign in.
 
         Raises:
-            InputInvalidError: that is no e-mail address, or *data* is too much.
-            PasswordWeakError: too short.
-            EmailTakenError: there is such an account.
+            InputInvalidError: the e-mail address is invalid, or *data* is too large.
+            PasswordWeakError: it is too short or too long.
+            EmailTakenError: there is an account with this address.
         """
-        self.check_here()
-        address = normal_address(email)
+        self.check_local_sign_in()
+        address = normalize_email(email)
         if address is None:
             raise InputInvalidError("Give a valid e-mail address.")
         _check_data(data or {})
@@ -88,10 +87,10 @@ class Accounts:
         """Start a session.
 
         Raises:
-            CredentialsInvalidError: one of the two is wrong; it is not said which.
+            CredentialsInvalidError: one of the two is wrong; the error does not say which.
         """
-        self.check_here()
-        address = normal_address(email)
+        self.check_local_sign_in()
+        address = normalize_email(email)
         found = None
         if address is not None:
             async with self._db.transaction() as conn:
@@ -104,14 +103,14 @@ class Accounts:
             return await self._start(conn, user_id)
 
     async def sign_in_without_password(self, email: str) -> Session:
-        """Start a session for an operator who holds the secrets anyway.
+        """Start a session for an operator, who holds the secrets anyway.
 
         Raises:
             NotFoundError: nobody has this address.
         """
-        self.check_here()
+        self.check_local_sign_in()
         async with self._db.transaction() as conn:
-            found = await accounts.find_credentials(conn, normal_address(email) or "")
+            found = await accounts.find_credentials(conn, normalize_email(email) or "")
             if found is None:
                 raise NotFoundError("Nobody has an account with this e-mail address.")
             return await self._start(conn, found[0])
@@ -120,9 +119,9 @@ class Accounts:
         """Exchange a refresh token for a new pair.
 
         Raises:
-            TokenInvalidError: it is unknown, spent, too old, or its session has ended.
+            TokenInvalidError: it is unknown, used before, too old, or its session has ended.
         """
-        self.check_here()
+        self.check_local_sign_in()
         new_token = secrets.token_urlsafe(32)
         async with self._db.transaction() as conn:
             found = await accounts.rotate_refresh_token(
@@ -133,14 +132,14 @@ class Accounts:
                 unused_s=self._settings.refresh_token_s,
             )
             user = await accounts.load_session_user(conn, found[0]) if found else None
-        # Raised out here: what the database decided about a stolen token must be committed.
+        # Raised outside the transaction: what it decided about a stolen token must be committed.
         if found is None or user is None:
             raise TokenInvalidError
         return self._session(user, found[0], new_token)
 
     async def sign_out(self, claims: Claims, scope: SignOutScope = "local") -> None:
         """End the session, all sessions, or all others; their refresh tokens die with them."""
-        self.check_here()
+        self.check_local_sign_in()
         if claims.session_id is not None:
             async with self._db.transaction() as conn:
                 await accounts.end_sessions(conn, claims.session_id, scope)
@@ -148,14 +147,14 @@ class Accounts:
     async def update(
         self, claims: Claims, *, password: str | None = None, data: dict[str, Any] | None = None
     ) -> User:
-        """Change the password, which ends all other sessions, or some of the metadata.
+        """Change the password, which ends all other sessions, or merge *data* into the metadata.
 
         Raises:
             TokenInvalidError: the session has ended, or the account is gone.
-            InputInvalidError: *data* is too much.
-            PasswordWeakError: too short.
+            InputInvalidError: *data* is too large.
+            PasswordWeakError: it is too short or too long.
         """
-        self.check_here()
+        self.check_local_sign_in()
         user = await self.load_user(claims)
         assert claims.session_id is not None
         if data is not None:
@@ -172,12 +171,12 @@ class Accounts:
         return await self.load_user(claims)
 
     async def load_user(self, claims: Claims) -> User:
-        """Return who is signed in.
+        """Return the account of a session.
 
         Raises:
             TokenInvalidError: the session has ended, or the account is gone.
         """
-        self.check_here()
+        self.check_local_sign_in()
         user = None
         if claims.session_id is not None:
             async with self._db.transaction() as conn:
@@ -187,9 +186,9 @@ class Accounts:
         return user
 
     async def is_signed_in(self, claims: Claims) -> bool:
-        """Tell whether the session of a valid token still lives.
+        """Tell whether the session of a valid token has not ended.
 
-        Of people who sign in elsewhere nothing is known here but that their token is valid.
+        Where people sign in elsewhere, a valid token is all that is known.
         """
         if self._tokens.issuer is not None:
             return True
@@ -200,7 +199,7 @@ class Accounts:
         return True
 
     async def delete(self, claims: Claims) -> None:
-        """Erase the account with everything that is theirs.
+        """Erase an account with everything that belongs to it.
 
         Raises:
             TokenInvalidError: the session has ended.
@@ -223,13 +222,6 @@ class Accounts:
             expires_in=self._tokens.life_s,
             user=user,
         )
-
-
-def normal_address(email: str) -> str | None:
-    """Return an e-mail address in the one spelling we keep, or None when it is none."""
-    address = email.strip().lower()
-    valid = len(address) <= 254 and _EMAIL.fullmatch(address) and address.isprintable()
-    return address if valid else None
 
 
 def _check_password(password: str) -> None:

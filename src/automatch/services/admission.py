@@ -1,8 +1,8 @@
-"""Whether another photo is taken in: asked before its body is read, and of no cost to an upload.
+"""Whether another photo is accepted: checked before its body is read, at no cost to an upload.
 
-What is accepted is finished, so there must be an end to accepting: past a bound of waiting jobs, or
-with little room on a disk, uploads are refused with a time to come back. The database and the disks
-are looked at once a second at most; in between, this process counts what it takes in itself.
+Every accepted photo is processed, so there must be a limit: past a number of pending jobs, or with
+little room on a disk, uploads are refused with a time to try again. The database and the disks are
+checked at most once a second; in between, this process counts what it accepts itself.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from automatch.store import queue
 from automatch.store.database import Database
 from automatch.store.disk import free_bytes, list_data_folders
 
-FRESH_S = 1.0
+CHECK_INTERVAL_S = 1.0
 
 
 class Admission:
-    """Says no in time."""
+    """Refuses photos that cannot be processed soon or stored at all."""
 
     def __init__(
         self,
@@ -39,43 +39,43 @@ class Admission:
         self._folders = folders
         self._min_free = min_free_mb * 1024**2
         self._clock = clock
-        self._waiting = 0
+        self._pending = 0
         self._has_room = True
         self._stale_at = -math.inf
-        self._looking = asyncio.Lock()
+        self._checking = asyncio.Lock()
 
     async def check(self) -> None:
         """Return when there is room for another photo.
 
         Raises:
-            QueueFullError: too many photos wait already.
+            QueueFullError: too many photos are waiting already.
             StorageFullError: a disk is nearly full.
             DatabaseUnavailableError: the database does not answer.
         """
         if self._clock() >= self._stale_at:
-            async with self._looking:
-                # Those who waited for the lock find that another has looked.
+            async with self._checking:
+                # Another request may have checked while this one waited for the lock.
                 if self._clock() >= self._stale_at:
-                    await self._look()
+                    await self._refresh()
         if not self._has_room:
             raise StorageFullError
-        if self._waiting >= self._max_waiting:
+        if self._pending >= self._max_waiting:
             raise QueueFullError
 
-    def took(self) -> None:
-        """Count a photo that was taken in."""
-        self._waiting += 1
+    def count_accepted(self) -> None:
+        """Count a photo that was accepted."""
+        self._pending += 1
 
-    async def _look(self) -> None:
+    async def _refresh(self) -> None:
         free = await asyncio.to_thread(free_bytes, self._folders)
         async with self._db.connection() as conn:
-            self._waiting = await queue.count_pending_jobs(conn, self._max_waiting)
+            self._pending = await queue.count_pending_jobs(conn, self._max_waiting)
         self._has_room = free >= self._min_free
-        self._stale_at = self._clock() + FRESH_S
+        self._stale_at = self._clock() + CHECK_INTERVAL_S
 
 
 def make_admission(settings: Settings, db: Database) -> Admission:
-    """Return the guard that *settings* ask for."""
+    """Return the admission control that *settings* ask for."""
     return Admission(
         db,
         max_waiting=settings.upload.max_waiting,

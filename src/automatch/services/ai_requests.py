@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Annotated
 
-from fastapi import Depends
-from starlette.requests import HTTPConnection
+import structlog
 
+from automatch.errors import AutomatchError
 from automatch.errors.embedder import AiBusyError
+from automatch.errors.job import JobCrashedError
+from automatch.errors.upload import BodyTooLargeError
 from automatch.settings import Settings
-from automatch.vision import LocalAnalyzer
+from automatch.vision import LocalAnalyzer, PhotoAnalysis
+
+log = structlog.get_logger(__name__)
 
 
 class AiRequestLimiter:
@@ -44,7 +47,7 @@ class AiRequestLimiter:
             await analyzer.__aexit__(None, None, None)
 
     @asynccontextmanager
-    async def seat(self) -> AsyncIterator[LocalAnalyzer]:
+    async def slot(self) -> AsyncIterator[LocalAnalyzer]:
         """Give the analyzer to one request, from before its body is read to its answer.
 
         Raises:
@@ -58,11 +61,22 @@ class AiRequestLimiter:
         finally:
             self._requests -= 1
 
+    async def analyze_each(
+        self, analyzer: LocalAnalyzer, photos: Iterable[bytes]
+    ) -> list[PhotoAnalysis | AutomatchError]:
+        """Return the analysis of each photo, or its error: one photo costs the others nothing."""
+        return await asyncio.gather(*(self._analyze_one(analyzer, photo) for photo in photos))
 
-def ai_requests_of(request: HTTPConnection) -> AiRequestLimiter:
-    """Return the ai_requests of the server that received *request*."""
-    ai_requests: AiRequestLimiter = request.app.state.ai_requests
-    return ai_requests
-
-
-AiRequestsDep = Annotated[AiRequestLimiter, Depends(ai_requests_of)]
+    async def _analyze_one(
+        self, analyzer: LocalAnalyzer, photo: bytes
+    ) -> PhotoAnalysis | AutomatchError:
+        if len(photo) > self.settings.upload.max_bytes:
+            return BodyTooLargeError()
+        try:
+            return await analyzer.analyze(photo)
+        except AutomatchError as exc:
+            return exc
+        except Exception as exc:
+            # The log keeps the type of the error and its place, never the photo.
+            log.exception("photo of a batch crashed", exc_info=exc)
+            return JobCrashedError()

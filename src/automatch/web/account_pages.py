@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -16,16 +15,19 @@ from automatch.errors.request import (
     AgeNotAllowedError,
     EmailTakenError,
     InputInvalidError,
-    NotFoundError,
     PasswordWeakError,
     RequestError,
 )
-from automatch.http.deps import Caller, CallerDep, ServicesDep, claims_of
-from automatch.http.routes.profile import ProfileForm as ProfileFields
-from automatch.http.services import Services
+from automatch.http.declaration import Access, declare
+from automatch.http.deps import Caller, CallerDep, Services, ServicesDep, claims_of
 from automatch.services.accounts import Session
+from automatch.services.profiles import (
+    load_overview,
+    save_profile_and_consent,
+    unhide_person,
+)
+from automatch.services.validators import ProfileFields, latest_adult_birth_date
 from automatch.store import profiles
-from automatch.store.feed import list_hidden, unblock_profile, undo_dismissal
 from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
 from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show
 from automatch.web.session import CookieSession
@@ -54,13 +56,15 @@ _FIELD_MESSAGES = {
 
 
 @router.get("/sign-in")
+@declare(Access.PAGE_COOKIE)
 async def sign_in_form(request: Request, services: ServicesDep) -> Response:
     """Show the sign-in form."""
-    services.accounts.check_here()
+    services.accounts.check_local_sign_in()
     return go_to("/feed") if is_signed_in(request) else show(SignInPage())
 
 
 @router.post("/sign-in")
+@declare(Access.PAGE_COOKIE)
 async def sign_in(request: Request, services: ServicesDep) -> Response:
     """Sign in and go to the feed."""
     form = await read_form(request)
@@ -74,15 +78,17 @@ async def sign_in(request: Request, services: ServicesDep) -> Response:
 
 
 @router.get("/sign-up")
+@declare(Access.PAGE_COOKIE)
 async def sign_up_form(request: Request, services: ServicesDep, done: str = "") -> Response:
     """Show the form for an account."""
-    services.accounts.check_here()
+    services.accounts.check_local_sign_in()
     if is_signed_in(request):
         return go_to("/feed")
     return show(SignUpPage(notice=_NOTICES.get(done)))
 
 
 @router.post("/sign-up")
+@declare(Access.PAGE_COOKIE)
 async def sign_up(request: Request, services: ServicesDep) -> Response:
     """Create an account and continue with the profile."""
     form = await read_form(request)
@@ -96,6 +102,7 @@ async def sign_up(request: Request, services: ServicesDep) -> Response:
 
 
 @router.post("/sign-out")
+@declare(Access.PAGE_COOKIE)
 async def sign_out(request: Request, services: ServicesDep) -> Response:
     """End the session."""
     if is_signed_in(request):
@@ -107,6 +114,7 @@ async def sign_out(request: Request, services: ServicesDep) -> Response:
 
 
 @router.get("/onboarding")
+@declare(Access.PAGE_COOKIE)
 async def profile_form(
     caller: CallerDep, services: ServicesDep, saved: bool = False, done: str = ""
 ) -> Response:
@@ -116,6 +124,7 @@ async def profile_form(
 
 
 @router.post("/onboarding")
+@declare(Access.PAGE_COOKIE)
 async def save_profile(request: Request, caller: CallerDep, services: ServicesDep) -> Response:
     """Save the profile and, if its box is checked, the consent, in one transaction."""
     form = await read_form(request)
@@ -126,11 +135,9 @@ async def save_profile(request: Request, caller: CallerDep, services: ServicesDe
         fields = ProfileFields.model_validate_strings(
             {name: getattr(typed_values, name) for name in ProfileFields.model_fields}
         )
-        async with services.db.as_user(caller.claims) as conn:
-            await profiles.save_profile(conn, **fields.model_dump())
-            if version := _text(form, "consent"):
-                await profiles.record_consent(conn, granted=True, version=version)
-            consent = await profiles.load_consent(conn)
+        consent = await save_profile_and_consent(
+            services.db, caller.claims, fields, _text(form, "consent") or None
+        )
     except ValidationError as exc:
         field = str(exc.errors()[0]["loc"][0])
         problem = Problem("input_invalid", _FIELD_MESSAGES[field], field)
@@ -147,6 +154,7 @@ async def save_profile(request: Request, caller: CallerDep, services: ServicesDe
 
 
 @router.post("/pause")
+@declare(Access.PAGE_COOKIE)
 async def pause(caller: CallerDep, services: ServicesDep) -> Response:
     """Hide from the feeds of others, without deleting anything."""
     async with services.db.as_user(caller.claims) as conn:
@@ -155,6 +163,7 @@ async def pause(caller: CallerDep, services: ServicesDep) -> Response:
 
 
 @router.post("/resume")
+@declare(Access.PAGE_COOKIE)
 async def resume(caller: CallerDep, services: ServicesDep) -> Response:
     """Appear in the feeds of others again."""
     async with services.db.as_user(caller.claims) as conn:
@@ -163,6 +172,7 @@ async def resume(caller: CallerDep, services: ServicesDep) -> Response:
 
 
 @router.post("/consent/withdraw")
+@declare(Access.PAGE_COOKIE)
 async def withdraw_consent(caller: CallerDep, services: ServicesDep) -> Response:
     """Withdraw the consent, which deletes photos and matches."""
     async with services.db.as_user(caller.claims) as conn:
@@ -171,21 +181,15 @@ async def withdraw_consent(caller: CallerDep, services: ServicesDep) -> Response
 
 
 @router.post("/people/{profile_id}/show-again")
+@declare(Access.PAGE_COOKIE)
 async def show_again(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Show a person again who was blocked, dismissed or both."""
-    async with services.db.as_user(caller.claims) as conn:
-        people = {person.profile_id: person for person in await list_hidden(conn)}
-        person = people.get(profile_id)
-        if person is None:
-            raise NotFoundError
-        if person.is_blocked:
-            await unblock_profile(conn, profile_id)
-        if person.is_dismissed:
-            await undo_dismissal(conn, profile_id)
+    await unhide_person(services.db, caller.claims, profile_id)
     return go_to("/onboarding?done=shown")
 
 
 @router.post("/account/delete")
+@declare(Access.PAGE_COOKIE)
 async def delete_account(caller: CallerDep, services: ServicesDep) -> Response:
     """Delete the account with all its data."""
     await services.accounts.delete(caller.claims)
@@ -203,19 +207,15 @@ async def _profile_page(
     problem: Problem | None = None,
     saved: bool = False,
 ) -> OnboardingPage:
-    async with services.db.as_user(caller.claims) as conn:
-        profile = await profiles.load_profile(conn)
-        consent = await profiles.load_consent(conn)
-        schools = await profiles.list_schools(conn)
-        hidden = await list_hidden(conn)
+    overview = await load_overview(services.db, caller.claims)
     return OnboardingPage(
-        form=form or ProfileForm.from_profile(profile),
-        consent=consent,
-        latest_birth_date=_eighteen_years_ago(),
-        schools=schools,
-        hidden=hidden,
-        discoverable=profile.discoverable,
-        first_time=not profile.is_complete,
+        form=form or ProfileForm.from_profile(overview.profile),
+        consent=overview.consent,
+        latest_birth_date=latest_adult_birth_date(),
+        schools=overview.schools,
+        hidden=overview.hidden_people,
+        discoverable=overview.profile.discoverable,
+        first_time=not overview.profile.is_complete,
         saved=saved,
         problem=problem,
     )
@@ -232,9 +232,3 @@ def _text(form: FormData, name: str) -> str:
     value = form.get(name, "")
     # Postgres cannot store a NUL, and no keyboard types one.
     return value if isinstance(value, str) and "\0" not in value else ""
-
-
-def _eighteen_years_ago() -> date:
-    today = datetime.now(UTC).date()
-    leap_day = (today.month, today.day) == (2, 29)
-    return today.replace(year=today.year - 18, day=28 if leap_day else today.day)

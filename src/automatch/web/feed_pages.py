@@ -15,18 +15,23 @@ from automatch.errors.store import QueueFullError, StorageFullError, StoreError
 from automatch.errors.upload import UploadError
 from automatch.feed import sse
 from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth
-from automatch.http.deps import Caller, CallerDep, ServicesDep
-from automatch.http.routes.faces import send_photo, told_upload
-from automatch.http.routes.jobs import choose_face
-from automatch.http.routes.matches import LAST_POSITION, STREAM_HEADERS, open_feed
-from automatch.http.services import Services
+from automatch.http.declaration import Access, declare, photo_body
+from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
+from automatch.http.multipart import read_photo
+from automatch.http.responses.photos import (
+    FaceChosenResponse,
+    QueuedJobResponse,
+    UploadResponse,
+)
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry, MatchPool
 from automatch.photos.folder import Size
 from automatch.search.explain import needs_explanation
-from automatch.services.uploads import take_photo
-from automatch.store import faces, jobs, profiles
-from automatch.store.feed import block_profile, dismiss_match, load_feed_page, load_feed_position
+from automatch.services.jobs import choose_face
+from automatch.services.matches import MAX_POSITION, load_feed_overview, open_feed
+from automatch.services.photos import load_visible_photo
+from automatch.store import faces, jobs
+from automatch.store.feed import block_profile, dismiss_match
 from automatch.web.feed_views import Card, FeedPage, JobItem, render_card, render_job
 from automatch.web.pages import PageRoute, go_to, read_form, show, templates, wants_json
 from automatch.web.templating import Problem
@@ -38,10 +43,11 @@ _JOBS = 10
 
 
 @router.get("/feed")
+@declare(Access.PAGE_COOKIE)
 async def feed(
     caller: CallerDep,
     services: ServicesDep,
-    before: Annotated[int | None, Query(ge=1, le=LAST_POSITION)] = None,
+    before: Annotated[int | None, Query(ge=1, le=MAX_POSITION)] = None,
 ) -> Response:
     """Show the upload form, the caller's photos and their look-alikes."""
     page = await _feed_page(caller, services, before=before)
@@ -52,6 +58,7 @@ async def feed(
 
 
 @router.get("/feed/stream")
+@declare(Access.PAGE_COOKIE)
 async def stream(
     caller: CallerDep,
     services: ServicesDep,
@@ -59,19 +66,28 @@ async def stream(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
     """Stream the cards and photos that change, as HTML of the page."""
-    events = await open_feed(services, caller, after=after, last_event_id=last_event_id)
+    events = await open_feed(
+        services.db,
+        services.notifier,
+        services.settings.feed,
+        caller.claims,
+        after=after,
+        last_event_id=last_event_id,
+    )
     return StreamingResponse(
         _encode_events(events, caller, services),
         media_type="text/event-stream",
-        headers=STREAM_HEADERS,
+        headers=sse.HEADERS,
     )
 
 
 @router.post("/upload")
+@declare(Access.PAGE_COOKIE, max_body_bytes=photo_body)
 async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> Response:
     """Accept a photo; a script gets the answer of the API, a browser the feed."""
     try:
-        taken = await take_photo(request, services, caller.claims)
+        await services.uploads.check_allowed(caller.claims)
+        accepted = await services.uploads.accept(caller.claims, await read_photo(request))
     except (
         UploadError,
         PhotoRejectedError,
@@ -84,19 +100,23 @@ async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> 
         problem = Problem(exc.code, exc.message, "file")
         return show(await _feed_page(caller, services, problem=problem), exc)
     if wants_json(request):
-        return JSONResponse(told_upload(taken), 202)
+        response = UploadResponse.from_upload(accepted)
+        return JSONResponse(response.model_dump(mode="json"), 202)
     return go_to("/feed")
 
 
 @router.get("/photos/{face_id}")
+@declare(Access.PAGE_COOKIE)
 async def photo(
     face_id: UUID, caller: CallerDep, services: ServicesDep, size: Size = "thumb"
 ) -> Response:
     """Send a photo of the caller or of a match."""
-    return await send_photo(services, caller.claims, face_id, size)
+    jpeg = await load_visible_photo(services.db, services.photos, caller.claims, face_id, size)
+    return Response(jpeg, media_type="image/jpeg")
 
 
 @router.post("/faces/{face_id}/delete")
+@declare(Access.PAGE_COOKIE)
 async def delete_photo(face_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Delete a photo with its matches."""
     async with services.db.as_user(caller.claims) as conn:
@@ -105,6 +125,7 @@ async def delete_photo(face_id: UUID, caller: CallerDep, services: ServicesDep) 
 
 
 @router.post("/jobs/{job_id}/face")
+@declare(Access.PAGE_COOKIE)
 async def choose(
     job_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
 ) -> Response:
@@ -113,15 +134,19 @@ async def choose(
     try:
         index = int(str(form.get("index")))
         # Clamped to what the database can store; the result is not a valid face either.
-        status = await choose_face(services, caller, job_id, max(-1, min(index, 64)))
+        status = await choose_face(
+            services.db, services.admission, caller.claims, job_id, max(-1, min(index, 64))
+        )
     except ValueError as exc:
         raise InputInvalidError("Choose one of the faces.") from exc
     if wants_json(request):
-        return JSONResponse({"job": {"id": str(job_id), "status": status.value}}, 202)
+        response = FaceChosenResponse(job=QueuedJobResponse(id=job_id, status=status))
+        return JSONResponse(response.model_dump(mode="json"), 202)
     return go_to("/feed")
 
 
 @router.post("/matches/{match_id}/dismiss")
+@declare(Access.PAGE_COOKIE)
 async def dismiss(match_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Dismiss a match."""
     async with services.db.as_user(caller.claims) as conn:
@@ -130,6 +155,7 @@ async def dismiss(match_id: UUID, caller: CallerDep, services: ServicesDep) -> R
 
 
 @router.post("/people/{profile_id}/block")
+@declare(Access.PAGE_COOKIE)
 async def block(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Block a person: neither sees the other."""
     async with services.db.as_user(caller.claims) as conn:
@@ -144,27 +170,21 @@ async def _feed_page(
     before: int | None = None,
     problem: Problem | None = None,
 ) -> FeedPage:
-    async with services.db.as_user(caller.claims) as conn:
-        profile = await profiles.load_profile(conn)
-        consent = await profiles.load_consent(conn)
-        position = await load_feed_position(conn)
-        entries = await load_feed_page(conn, before=before, limit=_CARDS + 1)
-        own_faces = await faces.list_faces(conn)
-        own_jobs = await jobs.list_jobs(conn, _JOBS)
-        is_explained = any(needs_explanation(job) for job in own_jobs)
-        pool = await jobs.load_pool(conn) if is_explained else None
+    overview = await load_feed_overview(
+        services.db, caller.claims, before=before, max_matches=_CARDS, max_jobs=_JOBS
+    )
     newest: dict[UUID, Job] = {}
-    for job in own_jobs:
+    for job in overview.jobs:
         newest.setdefault(job.face_id, job)
-    cards = [card for entry in entries[:_CARDS] if (card := Card.from_entry(entry))]
+    consent = overview.consent
     return FeedPage(
-        profile=profile,
-        faces=own_faces,
-        jobs=[JobItem.from_job(job, pool) for job in newest.values()],
-        cards=cards,
-        last_position=position,
-        older_cursor=cards[-1].position if len(entries) > _CARDS else None,
-        uploads_allowed=consent.granted and profile.is_complete,
+        profile=overview.profile,
+        faces=overview.faces,
+        jobs=[JobItem.from_job(job, overview.pool) for job in newest.values()],
+        cards=[card for entry in overview.page.entries if (card := Card.from_entry(entry))],
+        last_position=overview.page.position,
+        older_cursor=overview.page.next_cursor,
+        uploads_allowed=consent.granted and overview.profile.is_complete,
         uploads_refused_reason=(
             None if consent.granted else "To add a photo, first agree to face matching."
         ),

@@ -14,14 +14,15 @@ from jinja2 import Environment
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.types import Receive, Scope, Send
 
 from automatch.errors import AutomatchError
 from automatch.errors.auth import AuthError
 from automatch.errors.job import ProfileNotFoundError
 from automatch.errors.request import NotFoundError
 from automatch.errors.upload import BodyMalformedError
+from automatch.http.deps import services_of
 from automatch.http.errors import error_response, headers_of, status_of
-from automatch.http.services import services_of
 from automatch.web.session import CookieSession
 from automatch.web.templating import ErrorPage, Page, build_templates, render_page
 
@@ -105,3 +106,11 @@ class PageRoute(APIRoute):
                 return show_error(request, NotFoundError("There is no such page."))
 
         return handle
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Show an unknown page to a browser that opens the address of a form."""
+        if scope["method"] == "GET" and "GET" not in (self.methods or ()):
+            page = show_error(Request(scope), NotFoundError("There is no such page."))
+            await page(scope, receive, send)
+            return
+        await super().handle(scope, receive, send)

@@ -16,8 +16,8 @@ from starlette.types import Scope
 
 from automatch.errors.auth import AuthError
 from automatch.errors.request import ForbiddenError, SignInElsewhereError
-from automatch.http.middleware.auth_and_limits import Identity
-from automatch.http.services import Services
+from automatch.http.deps import Services
+from automatch.http.middleware.authentication import Identity
 from automatch.model.people import Claims
 from automatch.services.accounts import Session
 
@@ -39,8 +39,6 @@ class CookieSession:
             ForbiddenError: the form was sent by another site.
         """
         headers = Headers(scope=scope)
-        if scope["path"].startswith("/static/"):
-            return Identity(None)
         self._refuse_other_sites(scope["method"], headers)
         cookies = cookie_parser(headers.get("cookie", ""))
         claims = self._claims_of(cookies.get(_ACCESS, ""))

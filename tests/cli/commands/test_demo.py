@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from automatch.app import make_photos
-from automatch.services.demo_school import empty_school, fill_school
+from automatch.services.demo import empty_school, fill_school
 from automatch.settings import Settings
 from automatch.settings.database import PoolSettings
 from automatch.store.database import Database

@@ -169,39 +169,6 @@ async def test_bad_files_get_a_code_and_never_break_it(ai: httpx2.AsyncClient) -
     assert (await _look(ai, encode(astronaut())))["faces"]
 
 
-async def test_strangers_are_refused_before_the_body(
-    ai: httpx2.AsyncClient, subtests: pytest.Subtests
-) -> None:
-    for path in (_FACES, _BATCH):
-        for name, token, code in [
-            ("none", None, "token_missing"),
-            ("wrong", "x" * 40, "token_invalid"),
-            ("not ASCII", "schlüssel" * 5, "token_invalid"),
-        ]:
-            for line in (f"Content-Length: {_200_MB}", "Transfer-Encoding: chunked"):
-                with subtests.test(name, path=path, line=line):
-                    async with wire(_at(ai)) as connection:
-                        await connection.send(upload_head(token, line, path=path))
-                        answer = await connection.answer()
-                    assert (answer.status, answer.code) == (401, code)
-                    assert answer.headers["connection"] == "close"
-
-
-async def test_people_and_the_anon_key_are_refused_before_the_body(
-    server: System, subtests: pytest.Subtests
-) -> None:
-    person = await server.join()
-    tokens = Tokens(server.secrets.jwt_secret, server.settings.auth)
-    for path in (_FACES, _BATCH):
-        for name, token in [("person", person.token), ("anon", tokens.issue_key(Role.ANON))]:
-            with subtests.test(name, path=path):
-                async with wire(server) as connection:
-                    line = f"Content-Length: {_200_MB}"
-                    await connection.send(upload_head(token, line, path=path))
-                    answer = await connection.answer()
-                assert (answer.status, answer.code) == (403, "forbidden")
-
-
 async def test_whole_server_looks_for_the_service_key(server: System, cluster: TestCluster) -> None:
     key = Tokens(server.secrets.jwt_secret, server.settings.auth).issue_key(Role.SERVICE)
     headers = {"authorization": f"Bearer {key}"}

@@ -14,7 +14,7 @@ from automatch.cli.runtime.db_session import ensure_postgres, migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.progress import counting_progress
 from automatch.postgres.addresses import database_address
-from automatch.services.demo_school import count_simulated, empty_school, fill_school
+from automatch.services.demo import count_simulated, empty_school, fill_school
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
 from automatch.store.database import Database

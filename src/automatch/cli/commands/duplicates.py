@@ -12,8 +12,9 @@ import typer
 from automatch.cli.options import Home, Json, Limit
 from automatch.cli.output.tables import make_table, or_dash, stdout_console, utc
 from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
-from automatch.http.routes.admin_duplicates import DuplicatesShown, MatchingForm
+from automatch.http.responses.admin import DuplicatesResponse, MatchingResponse
 from automatch.model.matches import DuplicateState
+from automatch.services.operators import load_duplicates_overview, set_duplicate_matching
 from automatch.store import duplicates
 from automatch.store.database import Connection
 
@@ -53,13 +54,8 @@ def list_pairs(
     """
     only = None if state is _StateFilter.ALL else DuplicateState(state.value)
 
-    async def load(conn: Connection) -> DuplicatesShown:
-        return DuplicatesShown(
-            duplicates=await duplicates.list_duplicates(conn, only, limit),
-            match=await duplicates.is_matching(conn),
-        )
-
-    found = _run(home, load)
+    overview = _run(home, lambda conn: load_duplicates_overview(conn, only, limit))
+    found = DuplicatesResponse.from_overview(overview)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     else:
@@ -107,15 +103,10 @@ def matching(
 
     Example: `automatch duplicates matching off`
     """
-
-    async def change(conn: Connection) -> bool:
-        if switch is not None:
-            await duplicates.set_matching(conn, audit_actor(), switch is _Switch.ON)
-        return await duplicates.is_matching(conn)
-
-    match = _run(home, change)
+    wanted = None if switch is None else switch is _Switch.ON
+    match = _run(home, lambda conn: set_duplicate_matching(conn, audit_actor(), wanted))
     if as_json:
-        typer.echo(MatchingForm(match=match).model_dump_json())
+        typer.echo(MatchingResponse(match=match).model_dump_json())
     else:
         typer.echo(_matching(match))
 
@@ -125,7 +116,7 @@ def _decide(home: Home, pair_id: UUID, state: DuplicateState) -> None:
     typer.echo(f"The pair is {state.value}.")
 
 
-def _print(found: DuplicatesShown) -> None:
+def _print(found: DuplicatesResponse) -> None:
     columns = ("pair", "account", "other account", "u", "state", "found (UTC)", "decided by")
     rows = (
         (

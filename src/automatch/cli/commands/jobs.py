@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from automatch.cli.options import Home, Json, Limit
 from automatch.cli.output import jobs_tables as tables
 from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
-from automatch.http.routes import admin
+from automatch.http.responses import admin
 from automatch.model.jobs import JobStatus
+from automatch.services.operators import load_queue_overview
 from automatch.store import queue_admin
 from automatch.store.database import Connection
 
@@ -51,7 +52,7 @@ def list_jobs(
         ),
     )
     if as_json:
-        _print_json(admin.JobsShown(jobs=jobs))
+        _print_json(admin.AdminJobsResponse(jobs=jobs))
     else:
         tables.print_jobs(jobs)
 
@@ -68,7 +69,7 @@ def show(
     """
     job = _run(home, lambda conn: queue_admin.load_job(conn, job_id))
     if as_json:
-        _print_json(admin.JobShown(job=job))
+        _print_json(admin.AdminJobResponse(job=job))
     else:
         tables.print_job(job)
 
@@ -79,13 +80,7 @@ def stats(home: Home = None, as_json: Json = False) -> None:
 
     Example: `automatch jobs stats`
     """
-
-    async def load(conn: Connection) -> admin.QueueShown:
-        return admin.QueueShown(
-            queue=await queue_admin.load_queue(conn), statuses=await queue_admin.count_jobs(conn)
-        )
-
-    loaded = _run(home, load)
+    loaded = admin.QueueResponse.from_overview(_run(home, load_queue_overview))
     if as_json:
         _print_json(loaded)
     else:
@@ -100,7 +95,11 @@ def pause(home: Home = None, school: School = None, as_json: Json = False) -> No
     """
     waiting = _run(home, lambda conn: queue_admin.pause(conn, audit_actor(), school))
     subject = f"{school} is" if school else "The queue is"
-    _report(admin.Waiting(waiting=waiting), f"{subject} paused; jobs waiting: {waiting}.", as_json)
+    _report(
+        admin.WaitingResponse(waiting=waiting),
+        f"{subject} paused; jobs waiting: {waiting}.",
+        as_json,
+    )
 
 
 @app.command()
@@ -112,7 +111,7 @@ def resume(home: Home = None, school: School = None, as_json: Json = False) -> N
     waiting = _run(home, lambda conn: queue_admin.resume(conn, audit_actor(), school))
     subject = school or "The queue"
     _report(
-        admin.Waiting(waiting=waiting),
+        admin.WaitingResponse(waiting=waiting),
         f"{subject} is running again; jobs waiting: {waiting}.",
         as_json,
     )
@@ -131,7 +130,7 @@ def concurrency(
     count = _count_or_none(jobs)
     _run(home, lambda conn: queue_admin.set_concurrency(conn, audit_actor(), count))
     limit = "as many jobs as its settings say" if count is None else f"at most {count} jobs at once"
-    _report(admin.Concurrency(jobs=count), f"Each worker runs {limit}.", as_json)
+    _report(admin.ConcurrencyResponse(jobs=count), f"Each worker runs {limit}.", as_json)
 
 
 @app.command()
@@ -154,7 +153,7 @@ def retry(
     count = _run(
         home, lambda conn: queue_admin.retry_failed(conn, audit_actor(), ids or None, code=code)
     )
-    _report(admin.Count(count=count), f"Failed jobs queued again: {count}.", as_json)
+    _report(admin.CountResponse(count=count), f"Failed jobs queued again: {count}.", as_json)
 
 
 @app.command()
@@ -164,7 +163,7 @@ def cancel(ids: Ids, home: Home = None, as_json: Json = False) -> None:
     Example: `automatch jobs cancel 7d9e...`
     """
     count = _run(home, lambda conn: queue_admin.cancel(conn, audit_actor(), ids))
-    _report(admin.Count(count=count), f"Jobs cancelled: {count} of {len(ids)}.", as_json)
+    _report(admin.CountResponse(count=count), f"Jobs cancelled: {count} of {len(ids)}.", as_json)
 
 
 @app.command()
@@ -186,7 +185,7 @@ def requeue(
     new_id = _run(
         home, lambda conn: queue_admin.requeue(conn, audit_actor(), job_id, threshold=threshold)
     )
-    queued = admin.JobQueued(job=admin.JobId(id=new_id))
+    queued = admin.RequeuedJobResponse(job=admin.JobId(id=new_id))
     _report(queued, f"Job {new_id} will search again.", as_json)
 
 
@@ -205,7 +204,7 @@ def prioritize(
     """
     count = _run(home, lambda conn: queue_admin.prioritize(conn, audit_actor(), ids, priority))
     sentence = f"Jobs that now have priority {priority}: {count} of {len(ids)}."
-    _report(admin.Count(count=count), sentence, as_json)
+    _report(admin.CountResponse(count=count), sentence, as_json)
 
 
 @app.command()
@@ -216,7 +215,7 @@ def audit(home: Home = None, limit: Limit = 50, as_json: Json = False) -> None:
     """
     entries = _run(home, lambda conn: queue_admin.list_audit(conn, limit))
     if as_json:
-        _print_json(admin.AuditShown(entries=entries))
+        _print_json(admin.AuditResponse(entries=entries))
     else:
         tables.print_audit(entries)
 

@@ -1,9 +1,9 @@
-"""The body of a request while it is read: counted and timed, and what nobody wants thrown away.
+"""The body of a request, counted and timed while it is read, with a lingering close.
 
-A server that answers early and closes at once makes the client's system drop the answer that it
-has not read yet: whoever sends a photo that is too large would see a broken connection and no
-reason. So the answer goes out whole, then what still arrives is read for a moment, and only then
-the connection ends.
+When a server answers early and closes the connection at once, the client's system may drop the
+answer that it has not read yet: a client that sends a photo that is too large would see a broken
+connection and no reason. So the whole answer is sent, then what still arrives is read and dropped
+for a moment, and only then the connection is closed.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ _LINGER_BYTES = 64 * 1024**2
 
 
 class LimitedBody:
-    """What one request sends after its headers."""
+    """The body of one request."""
 
-    def __init__(self, scope: Scope, receive: Receive, *, most: int, timeout_s: float) -> None:
+    def __init__(self, scope: Scope, receive: Receive, *, max_bytes: int, timeout_s: float) -> None:
         headers = Headers(scope=scope)
         length = headers.get("content-length", "")
         self._receive = receive
-        self._most = most
+        self._max_bytes = max_bytes
         self._deadline = time.monotonic() + timeout_s
-        self._seen = 0
+        self._received = 0
         self._ended = False
         self._announced = "transfer-encoding" in headers or length not in {"", "0"}
-        # Such a client sends nothing before it is asked to.
+        # A client that sends `Expect` sends nothing more before it is asked to.
         self._is_silent = "expect" in headers
-        self.is_too_large = length.isascii() and length.isdigit() and int(length) > most
-        """Whether the headers alone say so."""
+        self.is_too_large = length.isascii() and length.isdigit() and int(length) > max_bytes
+        """Whether the announced length alone exceeds the limit."""
 
     @property
     def is_pending(self) -> bool:
-        """Whether more of it is still to come."""
+        """Whether more of the body is still to come."""
         return self._announced and not self._ended
 
     async def receive(self) -> Message:
-        """Give the next message of the client, as ASGI asks for.
+        """Return the next ASGI message of the client.
 
         Raises:
-            BodyTooLargeError: more than allowed has been announced or has come.
-            BodyTimeoutError: it has taken too long.
+            BodyTooLargeError: more bytes were announced or received than allowed.
+            BodyTimeoutError: the body did not arrive in time.
         """
         if self._ended:
-            # The body is complete: what comes now is a disconnect, however late.
+            # The body is complete: the next message is a disconnect, and may take any time.
             return await self._receive()
         if self.is_too_large:
             raise BodyTooLargeError
@@ -60,21 +60,21 @@ class LimitedBody:
         except TimeoutError as exc:
             self._is_silent = True
             raise BodyTimeoutError from exc
-        if self._seen > self._most:
+        if self._received > self._max_bytes:
             raise BodyTooLargeError
         return message
 
     async def end_after(self, message: Message, send: Send) -> None:
-        """Send the last part of the answer so that it arrives, whatever is still to come."""
+        """Send the last part of the answer, then drop what still arrives for a moment."""
         await send({**message, "more_body": True})
         await self._discard()
         await send({"type": "http.response.body"})
 
     async def _discard(self) -> None:
-        most = self._seen + _LINGER_BYTES
+        limit = self._received + _LINGER_BYTES
         try:
             async with asyncio.timeout(_LINGER_S):
-                while self.is_pending and not self._is_silent and self._seen < most:
+                while self.is_pending and not self._is_silent and self._received < limit:
                     await self._next()
         except TimeoutError:
             return
@@ -82,6 +82,6 @@ class LimitedBody:
     async def _next(self) -> Message:
         message = await self._receive()
         self._is_silent = False
-        self._seen += len(message.get("body", b""))
+        self._received += len(message.get("body", b""))
         self._ended = not message.get("more_body", False)
         return message

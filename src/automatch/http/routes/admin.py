@@ -1,7 +1,7 @@
-"""`/api/admin`: the operator's hands on the queue, for whoever holds the `service_role` key.
+"""`/api/admin`: what operators do, for whoever holds the `service_role` key.
 
-The gate turns everybody else away before their body is read. Each act is written into the audit
-log with its actor: the role of the key, and who the `X-Actor` header says is behind it.
+Each act is written into the audit log with its actor: the role of the key, and who the `X-Actor`
+header says is behind it.
 """
 
 from __future__ import annotations
@@ -10,116 +10,90 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
 
+from automatch.errors.request import InputInvalidError, NotFoundError
+from automatch.errors.store import DatabaseUnavailableError
+from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import OperatorDep, ServicesDep
+from automatch.http.responses.admin import (
+    AdminJobResponse,
+    AdminJobsResponse,
+    AuditResponse,
+    ConcurrencyResponse,
+    CountResponse,
+    DuplicatesResponse,
+    JobId,
+    MatchingResponse,
+    QueueResponse,
+    RequeuedJobResponse,
+    SmokeTestResponse,
+    WaitingResponse,
+)
 from automatch.http.routes.admin_forms import (
+    DecisionForm,
     ErrorCode,
     JobsForm,
+    MatchingForm,
     PauseForm,
     PrioritizeForm,
     RequeueForm,
     RetryForm,
-    SchoolName,
     SetConcurrencyForm,
 )
-from automatch.model.jobs import AuditEntry, JobStatus, Queue, QueuedJob, StatusCount
-from automatch.store import queue_admin
+from automatch.model.jobs import JobStatus
+from automatch.model.matches import DuplicateState
+from automatch.services.operators import (
+    load_duplicates_overview,
+    load_queue_overview,
+    start_smoke_test,
+)
+from automatch.services.validators import SchoolName
+from automatch.store import duplicates, queue_admin, smoke_test_users
 
-router = APIRouter(prefix="/api/admin", tags=["admin"])
+router = APIRouter(prefix="/api/admin", tags=["admin"], route_class=DeclaredRoute)
+
+_ERRORS = (DatabaseUnavailableError, InputInvalidError)
 
 Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
 
 
-class QueueShown(BaseModel):
-    """The queue at a glance."""
-
-    queue: Queue
-    statuses: list[StatusCount]
-
-
-class JobShown(BaseModel):
-    """One job."""
-
-    job: QueuedJob
-
-
-class JobsShown(BaseModel):
-    """Jobs, newest first."""
-
-    jobs: list[QueuedJob]
-
-
-class JobId(BaseModel):
-    """A job by its id."""
-
-    id: UUID
-
-
-class JobQueued(BaseModel):
-    """The job that searches once more."""
-
-    job: JobId
-
-
-class Count(BaseModel):
-    """How many jobs an act has changed."""
-
-    count: int
-
-
-class Waiting(BaseModel):
-    """How many jobs wait now, or go on."""
-
-    waiting: int
-
-
-class Concurrency(BaseModel):
-    """How many jobs each worker may hold at once."""
-
-    jobs: int | None
-
-
-class AuditShown(BaseModel):
-    """What operators did, newest first."""
-
-    entries: list[AuditEntry]
-
-
 @router.get("/queue", summary="The queue at a glance")
-async def read_queue(_: OperatorDep, services: ServicesDep) -> QueueShown:
-    """Return what waits, is worked on or is paused, and how many jobs are in each status."""
+@declare(Access.SERVICE_KEY, errors=_ERRORS)
+async def read_queue(_: OperatorDep, services: ServicesDep) -> QueueResponse:
+    """Return what waits, is processed or is paused, and how many jobs are in each status."""
     async with services.db.connection() as conn:
-        return QueueShown(
-            queue=await queue_admin.load_queue(conn), statuses=await queue_admin.count_jobs(conn)
-        )
+        return QueueResponse.from_overview(await load_queue_overview(conn))
 
 
 @router.post("/queue/pause", summary="Pause the queue, or a school")
-async def pause(form: PauseForm, actor: OperatorDep, services: ServicesDep) -> Waiting:
-    """Let no job be claimed any more; uploads are still taken, and what is begun is finished."""
+@declare(Access.SERVICE_KEY, errors=_ERRORS)
+async def pause(form: PauseForm, actor: OperatorDep, services: ServicesDep) -> WaitingResponse:
+    """Let no job be claimed any more; uploads are still accepted, and running jobs end."""
     async with services.db.connection() as conn:
-        return Waiting(waiting=await queue_admin.pause(conn, actor, form.school))
+        return WaitingResponse(waiting=await queue_admin.pause(conn, actor, form.school))
 
 
 @router.post("/queue/resume", summary="Resume the queue, or a school")
-async def resume(form: PauseForm, actor: OperatorDep, services: ServicesDep) -> Waiting:
+@declare(Access.SERVICE_KEY, errors=_ERRORS)
+async def resume(form: PauseForm, actor: OperatorDep, services: ServicesDep) -> WaitingResponse:
     """Undo a pause of the same kind: schools that were paused by name are resumed by name."""
     async with services.db.connection() as conn:
-        return Waiting(waiting=await queue_admin.resume(conn, actor, form.school))
+        return WaitingResponse(waiting=await queue_admin.resume(conn, actor, form.school))
 
 
 @router.put("/queue/concurrency", summary="Bound what a worker holds")
+@declare(Access.SERVICE_KEY, errors=_ERRORS)
 async def set_concurrency(
     form: SetConcurrencyForm, actor: OperatorDep, services: ServicesDep
-) -> Concurrency:
+) -> ConcurrencyResponse:
     """Let each worker hold so many jobs at once, from its next claim on; null undoes it."""
     async with services.db.connection() as conn:
         await queue_admin.set_concurrency(conn, actor, form.jobs)
-    return Concurrency(jobs=form.jobs)
+    return ConcurrencyResponse(jobs=form.jobs)
 
 
 @router.get("/jobs", summary="Jobs of everybody")
+@declare(Access.SERVICE_KEY, errors=_ERRORS)
 async def read_jobs(
     _: OperatorDep,
     services: ServicesDep,
@@ -127,57 +101,131 @@ async def read_jobs(
     school: SchoolName | None = None,
     code: ErrorCode | None = None,
     limit: Limit = 50,
-) -> JobsShown:
+) -> AdminJobsResponse:
     """Return jobs, newest first, of one status, school or error code if asked for."""
     async with services.db.connection() as conn:
-        return JobsShown(
+        return AdminJobsResponse(
             jobs=await queue_admin.list_jobs(
                 conn, status=status, school=school, code=code, limit=limit
             )
         )
 
 
-# The ids in these paths are matched as such, so that `/jobs/retry` is no job named "retry".
+# Ids in these paths are matched as UUIDs, so that `/jobs/retry` is not taken for a job.
 @router.get("/jobs/{job_id:uuid}", summary="One job of anybody")
-async def read_job(job_id: UUID, _: OperatorDep, services: ServicesDep) -> JobShown:
+@declare(Access.SERVICE_KEY, errors=(*_ERRORS, NotFoundError))
+async def read_job(job_id: UUID, _: OperatorDep, services: ServicesDep) -> AdminJobResponse:
     """Return where a job is, why it failed and how long each stage took."""
     async with services.db.connection() as conn:
-        return JobShown(job=await queue_admin.load_job(conn, job_id))
+        return AdminJobResponse(job=await queue_admin.load_job(conn, job_id))
 
 
 @router.post("/jobs/retry", summary="Retry failed jobs")
-async def retry(form: RetryForm, actor: OperatorDep, services: ServicesDep) -> Count:
+@declare(Access.SERVICE_KEY, errors=_ERRORS)
+async def retry(form: RetryForm, actor: OperatorDep, services: ServicesDep) -> CountResponse:
     """Give failed jobs all their attempts again: those named, those of one error code, or all."""
     async with services.db.connection() as conn:
-        return Count(count=await queue_admin.retry_failed(conn, actor, form.ids, code=form.code))
+        return CountResponse(
+            count=await queue_admin.retry_failed(conn, actor, form.ids, code=form.code)
+        )
 
 
 @router.post("/jobs/cancel", summary="Cancel jobs")
-async def cancel(form: JobsForm, actor: OperatorDep, services: ServicesDep) -> Count:
+@declare(Access.SERVICE_KEY, errors=_ERRORS)
+async def cancel(form: JobsForm, actor: OperatorDep, services: ServicesDep) -> CountResponse:
     """End jobs that wait or are worked on as `job_cancelled`; the others are left alone."""
     async with services.db.connection() as conn:
-        return Count(count=await queue_admin.cancel(conn, actor, form.ids))
+        return CountResponse(count=await queue_admin.cancel(conn, actor, form.ids))
 
 
 @router.post("/jobs/prioritize", summary="Give jobs another priority")
-async def prioritize(form: PrioritizeForm, actor: OperatorDep, services: ServicesDep) -> Count:
+@declare(Access.SERVICE_KEY, errors=_ERRORS)
+async def prioritize(
+    form: PrioritizeForm, actor: OperatorDep, services: ServicesDep
+) -> CountResponse:
     """Give waiting jobs another priority and a new turn."""
     async with services.db.connection() as conn:
-        return Count(count=await queue_admin.prioritize(conn, actor, form.ids, form.priority))
+        return CountResponse(
+            count=await queue_admin.prioritize(conn, actor, form.ids, form.priority)
+        )
 
 
 @router.post("/jobs/{job_id:uuid}/requeue", summary="Search once more")
+@declare(Access.SERVICE_KEY, errors=(*_ERRORS, NotFoundError))
 async def requeue(
     job_id: UUID, form: RequeueForm, actor: OperatorDep, services: ServicesDep
-) -> JobQueued:
+) -> RequeuedJobResponse:
     """Search for the photo of a job once more; matches that are there stay."""
     async with services.db.connection() as conn:
         new_id = await queue_admin.requeue(conn, actor, job_id, threshold=form.threshold)
-    return JobQueued(job=JobId(id=new_id))
+    return RequeuedJobResponse(job=JobId(id=new_id))
 
 
 @router.get("/audit", summary="What operators did")
-async def read_audit(_: OperatorDep, services: ServicesDep, limit: Limit = 50) -> AuditShown:
+@declare(Access.SERVICE_KEY, errors=_ERRORS)
+async def read_audit(_: OperatorDep, services: ServicesDep, limit: Limit = 50) -> AuditResponse:
     """Return the acts of operators with their actors, newest first."""
     async with services.db.connection() as conn:
-        return AuditShown(entries=await queue_admin.list_audit(conn, limit))
+        return AuditResponse(entries=await queue_admin.list_audit(conn, limit))
+
+
+@router.get("/duplicates", summary="Accounts that look like one person")
+@declare(Access.SERVICE_KEY, errors=_ERRORS)
+async def read_duplicates(
+    _: OperatorDep,
+    services: ServicesDep,
+    state: Annotated[
+        DuplicateState | None, Query(description="Only this state; left out, all of them.")
+    ] = None,
+    limit: Limit = 50,
+) -> DuplicatesResponse:
+    """Return pairs of accounts whose closest photos are as alike as two of one person.
+
+    `u` is the distance of the two embeddings: the smaller, the surer. A resemblance is no proof.
+    """
+    async with services.db.connection() as conn:
+        overview = await load_duplicates_overview(conn, state, limit)
+    return DuplicatesResponse.from_overview(overview)
+
+
+@router.put("/duplicates/matching", summary="Let accounts of one person match, or not")
+@declare(Access.SERVICE_KEY, errors=_ERRORS)
+async def set_matching(
+    form: MatchingForm, actor: OperatorDep, services: ServicesDep
+) -> MatchingResponse:
+    """Set whether pairs that are not dismissed match; feeds follow at once."""
+    async with services.db.connection() as conn:
+        await duplicates.set_matching(conn, actor, form.match)
+    return MatchingResponse(match=form.match)
+
+
+# Matched as an id, so that `/matching` is no pair.
+@router.put("/duplicates/{pair_id:uuid}", status_code=204, summary="Decide about a pair")
+@declare(Access.SERVICE_KEY, errors=(*_ERRORS, NotFoundError))
+async def decide(
+    pair_id: UUID, form: DecisionForm, actor: OperatorDep, services: ServicesDep
+) -> None:
+    """Say that a pair is one person, or two; the decision is kept when they are found again."""
+    async with services.db.connection() as conn:
+        await duplicates.decide(conn, actor, pair_id, form.state)
+
+
+@router.post("/smoke-tests", summary="Create two people for a smoke test")
+@declare(Access.SERVICE_KEY, errors=_ERRORS)
+async def start_smoke_test_run(actor: OperatorDep, services: ServicesDep) -> SmokeTestResponse:
+    """Create a woman and a man whom no real person is matched with, shown or in a school with."""
+    async with services.db.connection() as conn:
+        smoke_test = await start_smoke_test(conn, services.tokens, actor)
+    return SmokeTestResponse.from_smoke_test(smoke_test)
+
+
+@router.delete("/smoke-tests/{smoke_test_id:uuid}", summary="Erase them again")
+@declare(Access.SERVICE_KEY, errors=(*_ERRORS, NotFoundError))
+async def end_smoke_test_run(
+    smoke_test_id: UUID, actor: OperatorDep, services: ServicesDep
+) -> CountResponse:
+    """Erase the two with photos, templates, jobs and matches; return how many were still there."""
+    async with services.db.connection() as conn:
+        return CountResponse(
+            count=await smoke_test_users.end_smoke_test(conn, actor, smoke_test_id)
+        )

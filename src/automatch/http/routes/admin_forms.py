@@ -8,13 +8,11 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from automatch.http.validators import shown
+from automatch.model.matches import DuplicateState
+from automatch.services.validators import SchoolName
 
 MAX_IDS = 1000
 
-SchoolName = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120), shown
-]
 ErrorCode = Annotated[str, StringConstraints(pattern="^[a-z_]{1,60}$")]
 JobIds = Annotated[list[UUID], Field(min_length=1, max_length=MAX_IDS)]
 
@@ -66,3 +64,17 @@ class RequeueForm(_Form):
     """The similarity that this run asks for; null takes that of `match_settings`."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
+class DecisionForm(_Form):
+    """What a pair of accounts is."""
+
+    state: DuplicateState = Field(
+        description="`confirmed`: one person. `dismissed`: two. `open`: not decided (any more)."
+    )
+
+
+class MatchingForm(_Form):
+    """Whether two accounts that look like one person match."""
+
+    match: Annotated[bool, Field(strict=True)]

@@ -1,46 +1,46 @@
-"""`/ai/v1`: face analysis as a service, for clients that hold the `service_role` key.
+"""`/ai/v1`: face analysis as a service of its own, for the holder of its key.
 
-Photos go through the same confined decoder and the same limits as uploads, and nothing of them is
-kept. The gate turns everybody without the key away before their body is read.
+Photos pass the same sandboxed decoder and the same limits as uploads, and nothing of them is kept.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
-import structlog
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 
 from automatch.errors import AutomatchError
-from automatch.errors.job import JobCrashedError
-from automatch.errors.upload import BodyTooLargeError
-from automatch.http.deps import check_service, claims_of
-from automatch.http.multipart import form_of, read_photo, read_photos
+from automatch.errors.embedder import AiBusyError, EmbedderError
+from automatch.errors.photo import PhotoRejectedError
+from automatch.errors.request import InputInvalidError
+from automatch.errors.upload import UploadError
+from automatch.http.declaration import (
+    Access,
+    DeclaredRoute,
+    declare,
+    photo_batch_body,
+    photo_body,
+)
+from automatch.http.deps import AiRequestsDep
+from automatch.http.multipart import describe_form, read_photo, read_photos
 from automatch.model.faces import FaceBox
-from automatch.services.ai_requests import AiRequestsDep
-from automatch.settings.server import UploadSettings
-from automatch.vision import LocalAnalyzer
 from automatch.vision.schemas import BatchFaces, Model, PhotoFaces, PhotoOutcome, Refusal
 
-FACES = "/ai/v1/faces"
-BATCH = "/ai/v1/faces/batch"
+router = APIRouter(prefix="/ai/v1", tags=["ai"], route_class=DeclaredRoute)
 
 _BINARY = {"type": "string", "format": "binary"}
-
-log = structlog.get_logger(__name__)
-
-
-def _require_service(request: Request) -> None:
-    check_service(claims_of(request))
-
-
-router = APIRouter(tags=["ai"], dependencies=[Depends(_require_service)])
+_ANALYZE_ERRORS = (
+    AiBusyError,
+    EmbedderError,
+    InputInvalidError,
+    UploadError,
+    PhotoRejectedError,
+)
 
 WithCopies = Annotated[
     bool, Query(description="Send the clean copy and the thumbnail along, in base64.")
 ]
-Chosen = Annotated[
+ChosenBox = Annotated[
     str | None,
     Query(
         pattern=r"^[01](\.\d{1,6})?(,[01](\.\d{1,6})?){3}$",
@@ -50,57 +50,47 @@ Chosen = Annotated[
 ]
 
 
-@router.get("/ai/v1/model", summary="Which model it runs")
+@router.get("/model", summary="Which model it runs")
+@declare(Access.AI_KEY, errors=(EmbedderError,))
 async def read_model(ai_requests: AiRequestsDep) -> Model:
     """Return the model whose embeddings the service gives."""
     analyzer = await ai_requests.analyzer()
     return Model(model=analyzer.model_id, dimensions=analyzer.dimensions)
 
 
-@router.post(FACES, summary="Every face of a photo", openapi_extra=form_of(_BINARY))
+@router.post("/faces", summary="Every face of a photo", openapi_extra=describe_form(_BINARY))
+@declare(Access.AI_KEY, max_body_bytes=photo_body, errors=_ANALYZE_ERRORS)
 async def analyze_photo(
-    request: Request, ai_requests: AiRequestsDep, copies: WithCopies = False, chosen: Chosen = None
+    request: Request,
+    ai_requests: AiRequestsDep,
+    copies: WithCopies = False,
+    chosen: ChosenBox = None,
 ) -> PhotoFaces:
     """Return each face with box, landmarks, confidence, quality, embedding and what is wrong."""
-    async with ai_requests.seat() as analyzer:
-        photo = await read_photo(request, ai_requests.settings.upload.max_bytes)
+    async with ai_requests.slot() as analyzer:
+        photo = await read_photo(request)
         analysis = await analyzer.analyze(photo, FaceBox.from_text(chosen) if chosen else None)
         return PhotoFaces.of(analysis, analyzer.dimensions, copies=copies)
 
 
 @router.post(
-    BATCH,
+    "/faces/batch",
     summary="Every face of several photos",
-    openapi_extra=form_of({"type": "array", "items": _BINARY}),
+    openapi_extra=describe_form({"type": "array", "items": _BINARY}),
 )
-async def look_at_several(
+@declare(Access.AI_KEY, max_body_bytes=photo_batch_body, errors=_ANALYZE_ERRORS)
+async def analyze_photos(
     request: Request, ai_requests: AiRequestsDep, copies: WithCopies = False
 ) -> BatchFaces:
     """Return for each `file` of the form, in their order, its faces or its error."""
-    async with ai_requests.seat() as analyzer:
-        photos = await read_photos(
-            request, ai_requests.settings.ai.max_batch_bytes, most=ai_requests.settings.ai.max_batch
+    async with ai_requests.slot() as analyzer:
+        photos = await read_photos(request, max_files=ai_requests.settings.ai.max_batch)
+        outcomes = await ai_requests.analyze_each(analyzer, photos)
+        return BatchFaces(
+            photos=[
+                PhotoOutcome(error=Refusal.of(outcome))
+                if isinstance(outcome, AutomatchError)
+                else PhotoOutcome(result=PhotoFaces.of(outcome, analyzer.dimensions, copies=copies))
+                for outcome in outcomes
+            ]
         )
-        outcomes = [
-            _outcome(analyzer, photo, ai_requests.settings.upload, copies) for photo in photos
-        ]
-        return BatchFaces(photos=await asyncio.gather(*outcomes))
-
-
-async def _outcome(
-    analyzer: LocalAnalyzer, photo: bytes, limits: UploadSettings, copies: bool
-) -> PhotoOutcome:
-    if len(photo) > limits.max_bytes:
-        return PhotoOutcome(error=Refusal.of(BodyTooLargeError()))
-    error: AutomatchError
-    try:
-        analysis = await analyzer.analyze(photo)
-    except AutomatchError as exc:
-        error = exc
-    except Exception as exc:
-        # One photo of a batch costs the others nothing; what the log keeps is its kind and place.
-        log.exception("photo of a batch crashed", exc_info=exc)
-        error = JobCrashedError()
-    else:
-        return PhotoOutcome(result=PhotoFaces.of(analysis, analyzer.dimensions, copies=copies))
-    return PhotoOutcome(error=Refusal.of(error))

@@ -2,161 +2,128 @@
 
 from __future__ import annotations
 
-import time
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from automatch import __version__
-from automatch.auth.tokens import bearer_token
-from automatch.errors.request import InputInvalidError
-from automatch.http.deps import ServicesDep, person_of
-from automatch.http.validators import Text
-from automatch.model.people import Claims, User
-from automatch.services.accounts import Session, SignOutScope
+from automatch.errors.auth import CredentialsInvalidError, TokenInvalidError
+from automatch.errors.request import (
+    EmailTakenError,
+    InputInvalidError,
+    PasswordWeakError,
+    SignInElsewhereError,
+)
+from automatch.errors.store import DatabaseUnavailableError
+from automatch.http.declaration import Access, DeclaredRoute, declare
+from automatch.http.deps import CallerDep, ServicesDep
+from automatch.http.responses.accounts import (
+    AuthHealthResponse,
+    AuthSettingsResponse,
+    SessionResponse,
+    UserResponse,
+)
+from automatch.services.accounts import SignOutScope
+from automatch.services.validators import StorableText
 
-router = APIRouter(prefix="/auth/v1", tags=["auth"])
+router = APIRouter(prefix="/auth/v1", tags=["auth"], route_class=DeclaredRoute)
+
+_ERRORS = (DatabaseUnavailableError, SignInElsewhereError)
 
 
-class _Body(BaseModel):
-    # Clients of other versions send fields of their own; those are no reason to refuse.
+class _Form(BaseModel):
+    # Clients of other versions send fields of their own, which are no reason to refuse.
     model_config = ConfigDict(extra="ignore")
 
 
-class SignUp(_Body):
+class SignUpForm(_Form):
     """Who wants an account."""
 
-    email: Text
-    password: Text
+    email: StorableText
+    password: StorableText
     data: dict[str, Any] = Field(default_factory=dict)
 
 
-class Grant(_Body):
+class GrantForm(_Form):
     """Either e-mail and password, or a refresh token."""
 
-    email: Text | None = None
-    password: Text | None = None
-    refresh_token: Text | None = None
+    email: StorableText | None = None
+    password: StorableText | None = None
+    refresh_token: StorableText | None = None
 
 
-class Attributes(_Body):
+class UserForm(_Form):
     """What is to change about the account."""
 
-    email: Text | None = None
-    phone: Text | None = None
-    password: Text | None = None
+    email: StorableText | None = None
+    phone: StorableText | None = None
+    password: StorableText | None = None
     data: dict[str, Any] | None = None
 
 
-def _bearer(request: Request, services: ServicesDep) -> Claims:
-    return person_of(services.tokens.verify(bearer_token(request.headers))).claims
-
-
-Bearer = Annotated[Claims, Depends(_bearer)]
-"""Claims of the person whose token was sent; asked for before what a body says."""
-
-
 @router.post("/signup", summary="Create an account")
-async def sign_up(body: SignUp, services: ServicesDep) -> dict[str, Any]:
+@declare(Access.ANYONE, errors=(*_ERRORS, InputInvalidError, EmailTakenError, PasswordWeakError))
+async def sign_up(form: SignUpForm, services: ServicesDep) -> SessionResponse:
     """Create an account and sign in at once."""
-    return _told(await services.accounts.sign_up(body.email, body.password, body.data))
+    session = await services.accounts.sign_up(form.email, form.password, form.data)
+    return SessionResponse.from_session(session)
 
 
 @router.post("/token", summary="Sign in, or refresh")
+@declare(
+    Access.ANYONE,
+    errors=(*_ERRORS, InputInvalidError, CredentialsInvalidError, TokenInvalidError),
+)
 async def token(
-    body: Grant,
+    form: GrantForm,
     services: ServicesDep,
     grant_type: Literal["password", "refresh_token"] = "password",
-) -> dict[str, Any]:
+) -> SessionResponse:
     """Exchange a password or a refresh token for an access token."""
     if grant_type == "password":
-        if body.email is None or body.password is None:
+        if form.email is None or form.password is None:
             raise InputInvalidError("Send `email` and `password`.")
-        return _told(await services.accounts.sign_in(body.email, body.password))
-    if body.refresh_token is None:
+        session = await services.accounts.sign_in(form.email, form.password)
+    elif form.refresh_token is None:
         raise InputInvalidError("Send `refresh_token`.")
-    return _told(await services.accounts.refresh(body.refresh_token))
+    else:
+        session = await services.accounts.refresh(form.refresh_token)
+    return SessionResponse.from_session(session)
 
 
 @router.get("/user", summary="Who is signed in")
-async def user(claims: Bearer, services: ServicesDep) -> dict[str, Any]:
-    """Return the account of the access token, while its session lives."""
-    return _told_user(await services.accounts.load_user(claims))
+@declare(Access.PERSON, errors=_ERRORS)
+async def read_user(caller: CallerDep, services: ServicesDep) -> UserResponse:
+    """Return the account of the access token, as long as its session has not ended."""
+    return UserResponse.from_user(await services.accounts.load_user(caller.claims))
 
 
 @router.put("/user", summary="Change password or metadata")
-async def change_user(body: Attributes, claims: Bearer, services: ServicesDep) -> dict[str, Any]:
+@declare(Access.PERSON, errors=(*_ERRORS, InputInvalidError, PasswordWeakError))
+async def write_user(form: UserForm, caller: CallerDep, services: ServicesDep) -> UserResponse:
     """Change the password, which signs out everywhere else, or merge `data` into the metadata."""
-    if body.email is not None or body.phone is not None:
+    if form.email is not None or form.phone is not None:
         raise InputInvalidError("An e-mail address or phone number cannot be changed here.")
-    changed = await services.accounts.update(claims, password=body.password, data=body.data)
-    return _told_user(changed)
+    user = await services.accounts.update(caller.claims, password=form.password, data=form.data)
+    return UserResponse.from_user(user)
 
 
 @router.post("/logout", status_code=204, summary="Sign out")
-async def sign_out(
-    claims: Bearer, services: ServicesDep, scope: SignOutScope = "local"
-) -> Response:
+@declare(Access.PERSON, errors=(*_ERRORS, InputInvalidError))
+async def sign_out(caller: CallerDep, services: ServicesDep, scope: SignOutScope = "local") -> None:
     """End this session, those of all `others`, or both (`global`)."""
-    await services.accounts.sign_out(claims, scope)
-    return Response(status_code=204)
+    await services.accounts.sign_out(caller.claims, scope)
 
 
 @router.get("/settings", summary="What sign-in offers")
-async def settings() -> dict[str, Any]:
+@declare(Access.ANYONE)
+async def read_settings() -> AuthSettingsResponse:
     """Tell clients that there are passwords, and no confirmation by mail."""
-    return {
-        "external": {"email": True, "phone": False, "anonymous_users": False},
-        "disable_signup": False,
-        "mailer_autoconfirm": True,
-        "phone_autoconfirm": False,
-        "saml_enabled": False,
-    }
+    return AuthSettingsResponse()
 
 
 @router.get("/health", summary="Whether sign-in answers")
-async def health() -> dict[str, str]:
-    """Tell what answers here."""
-    return {"name": "Auto-Match", "version": __version__, "description": "Sign-in of Auto-Match"}
-
-
-def _told(session: Session) -> dict[str, Any]:
-    return {
-        "access_token": session.access_token,
-        "token_type": "bearer",
-        "expires_in": session.expires_in,
-        "expires_at": int(time.time()) + session.expires_in,
-        "refresh_token": session.refresh_token,
-        "user": _told_user(session.user),
-    }
-
-
-def _told_user(user: User) -> dict[str, Any]:
-    created = user.created_at.isoformat()
-    signed_in = user.last_sign_in_at.isoformat() if user.last_sign_in_at else None
-    return {
-        "id": str(user.id),
-        "aud": "authenticated",
-        "role": "authenticated",
-        "email": user.email,
-        "email_confirmed_at": created,
-        "phone": "",
-        "app_metadata": user.app_metadata,
-        "user_metadata": user.user_metadata,
-        # Clients take an account without any for one that was there already.
-        "identities": [
-            {
-                "id": str(user.id),
-                "identity_id": str(user.id),
-                "user_id": str(user.id),
-                "identity_data": {"sub": str(user.id), "email": user.email},
-                "provider": "email",
-                "created_at": created,
-                "last_sign_in_at": signed_in,
-            }
-        ],
-        "is_anonymous": False,
-        "created_at": created,
-        "last_sign_in_at": signed_in,
-    }
+@declare(Access.ANYONE)
+async def read_health() -> AuthHealthResponse:
+    """Name what answers here."""
+    return AuthHealthResponse()

@@ -1,57 +1,77 @@
-"""`/api/faces`: upload a photo, list, see and erase one's own."""
+"""`/api/faces`: upload a photo; list, see and erase one's own."""
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from automatch.errors.request import NotFoundError
+from automatch.errors.photo import PhotoRejectedError
+from automatch.errors.request import (
+    ConsentRequiredError,
+    InputInvalidError,
+    NotFoundError,
+    ProfileIncompleteError,
+)
+from automatch.errors.store import (
+    DatabaseUnavailableError,
+    PhotoStorageError,
+    QueueFullError,
+    StorageFullError,
+)
+from automatch.errors.upload import UploadError
+from automatch.http.declaration import Access, DeclaredRoute, declare, photo_body
 from automatch.http.deps import CallerDep, ServicesDep, caller_of
-from automatch.http.multipart import form_of
-from automatch.http.services import Services
-from automatch.model.faces import Face
-from automatch.model.jobs import Upload
+from automatch.http.multipart import describe_form, read_photo
+from automatch.http.responses.photos import FacesResponse, UploadResponse
 from automatch.model.people import Claims, Role
 from automatch.photos.folder import Size
-from automatch.services.uploads import MESSAGE, take_photo
+from automatch.services.photos import load_visible_photo
 from automatch.store import faces
 
-router = APIRouter(prefix="/api/faces", tags=["faces"])
+router = APIRouter(prefix="/api/faces", tags=["faces"], route_class=DeclaredRoute)
 
-_FORM = form_of({"type": "string", "format": "binary"})
+UPLOAD_ERRORS = (
+    DatabaseUnavailableError,
+    QueueFullError,
+    StorageFullError,
+    PhotoStorageError,
+    ConsentRequiredError,
+    ProfileIncompleteError,
+    UploadError,
+    PhotoRejectedError,
+)
 
 
-@router.post("", status_code=202, summary="Upload a photo", openapi_extra=_FORM)
-async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
-    """Take one photo and queue it; the matches arrive in the feed."""
-    return told_upload(await take_photo(request, services, caller.claims))
-
-
-def told_upload(upload: Upload) -> dict[str, Any]:
-    """Return the guide's answer to an upload."""
-    return {
-        "face": {"id": str(upload.face_id)},
-        "job": {"id": str(upload.job_id), "status": upload.job_status.value},
-        "message": MESSAGE,
-    }
+@router.post(
+    "",
+    status_code=202,
+    summary="Upload a photo",
+    openapi_extra=describe_form({"type": "string", "format": "binary"}),
+)
+@declare(Access.PERSON, max_body_bytes=photo_body, errors=UPLOAD_ERRORS)
+async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> UploadResponse:
+    """Accept one photo and queue it; the matches arrive in the feed."""
+    await services.uploads.check_allowed(caller.claims)
+    photo = await read_photo(request)
+    return UploadResponse.from_upload(await services.uploads.accept(caller.claims, photo))
 
 
 @router.get("", summary="Own photos")
-async def read(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+@declare(Access.PERSON, errors=(DatabaseUnavailableError,))
+async def read(caller: CallerDep, services: ServicesDep) -> FacesResponse:
     """Return the caller's photos, newest first."""
     async with services.db.as_user(caller.claims) as conn:
-        found = await faces.list_faces(conn)
-    return {"faces": [_told(face, services.photo_links.sign(face.id, caller.id)) for face in found]}
+        own_faces = await faces.list_faces(conn)
+    return FacesResponse.from_faces(own_faces, services.photo_links, caller.id)
 
 
 @router.delete("/{face_id}", status_code=204, summary="Erase a photo")
-async def erase(face_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
+@declare(Access.PERSON, errors=(DatabaseUnavailableError, InputInvalidError, NotFoundError))
+async def erase(face_id: UUID, caller: CallerDep, services: ServicesDep) -> None:
     """Delete a photo with its template, jobs and matches, on both sides."""
     async with services.db.as_user(caller.claims) as conn:
         await faces.delete_face(conn, face_id)
-    return Response(status_code=204)
 
 
 @router.get(
@@ -59,6 +79,10 @@ async def erase(face_id: UUID, caller: CallerDep, services: ServicesDep) -> Resp
     response_class=Response,
     responses={200: {"content": {"image/jpeg": {}}}},
     summary="See a photo",
+)
+@declare(
+    Access.PERSON_OR_LINK,
+    errors=(DatabaseUnavailableError, PhotoStorageError, InputInvalidError, NotFoundError),
 )
 async def image(
     face_id: UUID,
@@ -69,32 +93,9 @@ async def image(
 ) -> Response:
     """Return a photo of one's own or of a match; by access token or by a signed link."""
     if token is not None:
-        viewer = services.photo_links.viewer_of(token, face_id)
-        claims = Claims(role=Role.AUTHENTICATED, subject=viewer)
+        viewer_id = services.photo_links.viewer_of(token, face_id)
+        claims = Claims(role=Role.AUTHENTICATED, subject=viewer_id)
     else:
         claims = caller_of(request).claims
-    return await send_photo(services, claims, face_id, size)
-
-
-async def send_photo(services: Services, claims: Claims, face_id: UUID, size: Size) -> Response:
-    """Answer with a clean copy of a photo, if this person may see it now.
-
-    Raises:
-        NotFoundError: they may not, or no worker has seen the photo yet.
-    """
-    async with services.db.as_user(claims) as conn:
-        path = await faces.find_viewable_photo(conn, face_id)
-    jpeg = await services.photos.read_copy(path, size) if path else None
-    if jpeg is None:
-        raise NotFoundError
+    jpeg = await load_visible_photo(services.db, services.photos, claims, face_id, size)
     return Response(jpeg, media_type="image/jpeg")
-
-
-def _told(face: Face, image_url: str) -> dict[str, Any]:
-    return {
-        "id": str(face.id),
-        "created_at": face.created_at.isoformat(),
-        "embedded": face.embedding_model is not None,
-        "quality": face.quality,
-        "image_url": image_url if face.embedding_model else None,
-    }

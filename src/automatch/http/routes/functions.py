@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from automatch.errors.request import InputInvalidError
+from automatch.errors.store import (
+    DatabaseUnavailableError,
+    JobsUnfinishedError,
+    QueuePausedError,
+)
+from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import OperatorDep, ServicesDep
-from automatch.services.match_generator import Generated, drain_queue
+from automatch.http.responses.admin import MatchGeneratorResponse
+from automatch.services.match_generator import drain_queue
 
-MATCH_GENERATOR = "/functions/v1/match-generator"
-
-router = APIRouter(tags=["functions"])
+router = APIRouter(tags=["functions"], route_class=DeclaredRoute)
 
 
-@router.post(MATCH_GENERATOR, summary="Have waiting jobs done")
-async def generate_matches(_: OperatorDep, services: ServicesDep) -> Generated:
-    """Wait until the jobs that wait now have ended; the body is not read.
-
-    Raises:
-        QueuePausedError: jobs wait, and may not be worked on.
-        JobsUnfinishedError: jobs wait, and none of them ended in time.
-    """
-    return await drain_queue(services.db, services.on_demand_worker)
+@router.post("/functions/v1/match-generator", summary="Have waiting jobs done")
+@declare(
+    Access.FUNCTION_KEY,
+    errors=(DatabaseUnavailableError, InputInvalidError, QueuePausedError, JobsUnfinishedError),
+)
+async def generate_matches(_: OperatorDep, services: ServicesDep) -> MatchGeneratorResponse:
+    """Wait until the jobs that wait now have ended; the body is not read."""
+    drained = await drain_queue(services.db, services.on_demand_worker)
+    return MatchGeneratorResponse.from_drained_queue(drained)

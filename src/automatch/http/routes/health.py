@@ -1,33 +1,50 @@
-"""`/healthz` and `/readyz`: whether the process lives, and whether it can serve."""
+"""What programs ask about the server itself: whether it works, and what its routes are."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Any
 
-from automatch.http.deps import ServicesDep
-from automatch.services.ai_requests import AiRequestsDep
+from fastapi import APIRouter, Request
 
-router = APIRouter(tags=["health"])
-ai_router = APIRouter(tags=["health"])
+from automatch.errors.embedder import EmbedderError
+from automatch.errors.store import DatabaseUnavailableError
+from automatch.http.declaration import Access, DeclaredRoute, declare
+from automatch.http.deps import AiRequestsDep, ServicesDep
+from automatch.http.responses.admin import StatusResponse
+
+router = APIRouter(tags=["health"], route_class=DeclaredRoute)
+ai_router = APIRouter(tags=["health"], route_class=DeclaredRoute)
 """Of the AI service alone, which has no database."""
 
 
 @ai_router.get("/healthz", summary="Alive")
 @router.get("/healthz", summary="Alive")
-async def healthz() -> dict[str, str]:
+@declare(Access.ANYONE)
+async def healthz() -> StatusResponse:
     """Answer as long as the process does."""
-    return {"status": "ok"}
+    return StatusResponse(status="ok")
 
 
 @router.get("/readyz", summary="Ready")
-async def readyz(services: ServicesDep) -> dict[str, str]:
+@declare(Access.ANYONE, errors=(DatabaseUnavailableError,))
+async def readyz(services: ServicesDep) -> StatusResponse:
     """Answer 200 when the database answers, 503 `db_unavailable` when not."""
     async with services.db.transaction():
-        return {"status": "ready"}
+        return StatusResponse(status="ready")
 
 
 @ai_router.get("/readyz", summary="Ready")
-async def ai_readyz(ai_requests: AiRequestsDep) -> dict[str, str]:
+@declare(Access.ANYONE, errors=(EmbedderError,))
+async def ai_readyz(ai_requests: AiRequestsDep) -> StatusResponse:
     """Answer 200 once the model is loaded."""
     await ai_requests.analyzer()
-    return {"status": "ready"}
+    return StatusResponse(status="ready")
+
+
+@ai_router.get("/api/openapi.json", include_in_schema=False)
+@router.get("/api/openapi.json", include_in_schema=False)
+@declare(Access.ANYONE)
+async def read_openapi(request: Request) -> dict[str, Any]:
+    """Return the description of all routes for programs."""
+    description: dict[str, Any] = request.app.openapi()
+    return description

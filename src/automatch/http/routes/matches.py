@@ -3,62 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 
+from automatch.errors.request import InputInvalidError, NotFoundError, TooManyStreamsError
+from automatch.errors.store import DatabaseUnavailableError
 from automatch.feed import sse
-from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth, follow, open_stream
-from automatch.http.deps import Caller, CallerDep, ServicesDep
-from automatch.http.routes.jobs import told_job
-from automatch.http.services import Services
+from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth
+from automatch.http.declaration import Access, DeclaredRoute, declare
+from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
+from automatch.http.responses.accounts import HiddenPeopleResponse
+from automatch.http.responses.matches import MatchesResponse, MatchResponse
+from automatch.http.responses.photos import JobResponse
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry
-from automatch.store.feed import (
-    block_profile,
-    dismiss_match,
-    list_hidden,
-    load_feed_page,
-    load_feed_position,
-    unblock_profile,
-    undo_dismissal,
-)
+from automatch.services.matches import MAX_POSITION, load_feed_page, open_feed
+from automatch.store import feed
 
-router = APIRouter(tags=["matches"])
+router = APIRouter(tags=["matches"], route_class=DeclaredRoute)
 
-STREAM_HEADERS = {"x-accel-buffering": "no"}
-LAST_POSITION = 2**63 - 1
+_BY_ID = (DatabaseUnavailableError, InputInvalidError, NotFoundError)
 
 
 @router.get("/api/matches", summary="A page of the feed")
+@declare(Access.PERSON, errors=(DatabaseUnavailableError, InputInvalidError))
 async def read(
     caller: CallerDep,
     services: ServicesDep,
     cursor: Annotated[
-        int | None, Query(ge=1, le=LAST_POSITION, description="`next_cursor` of a page")
+        int | None, Query(ge=1, le=MAX_POSITION, description="`next_cursor` of a page")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-) -> dict[str, Any]:
+) -> MatchesResponse:
     """Return matches, newest first.
 
     `last_event_id` is where `GET /api/matches/stream?after=` goes on without a gap.
     """
-    async with services.db.as_user(caller.claims) as conn:
-        position = await load_feed_position(conn)
-        page = await load_feed_page(conn, before=cursor, limit=limit)
-        last = page[-1].position if len(page) == limit else None
-        # A page of the longest kind has no room for one more entry that would tell.
-        more = await load_feed_page(conn, before=last, limit=1) if last is not None else []
-    return {
-        "matches": [_told_entry(entry, caller, services) for entry in page],
-        "next_cursor": last if more else None,
-        "last_event_id": position,
-    }
+    page = await load_feed_page(services.db, caller.claims, before=cursor, limit=limit)
+    return MatchesResponse.from_page(page, services.photo_links, caller.id)
 
 
-@router.get("/api/matches/stream", response_class=StreamingResponse, summary="The live feed")
+@router.get(
+    "/api/matches/stream",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}}},
+    summary="The live feed",
+)
+@declare(Access.PERSON, errors=(DatabaseUnavailableError, InputInvalidError, TooManyStreamsError))
 async def stream(
     caller: CallerDep,
     services: ServicesDep,
@@ -69,83 +63,62 @@ async def stream(
 
     A reconnect with `Last-Event-ID` gets all that happened in between.
     """
-    events = await open_feed(services, caller, after=after, last_event_id=last_event_id)
+    events = await open_feed(
+        services.db,
+        services.notifier,
+        services.settings.feed,
+        caller.claims,
+        after=after,
+        last_event_id=last_event_id,
+    )
     return StreamingResponse(
-        _encoded(events, caller, services), media_type="text/event-stream", headers=STREAM_HEADERS
+        _encode_events(events, caller, services),
+        media_type="text/event-stream",
+        headers=sse.HEADERS,
     )
 
 
 @router.post("/api/matches/{match_id}/dismiss", status_code=204, summary="Not a match")
-async def dismiss(match_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
-    """Take a match out of both feeds; later runs obey."""
+@declare(Access.PERSON, errors=_BY_ID)
+async def dismiss(match_id: UUID, caller: CallerDep, services: ServicesDep) -> None:
+    """Take a match out of both feeds; later searches leave it out."""
     async with services.db.as_user(caller.claims) as conn:
-        await dismiss_match(conn, match_id)
-    return Response(status_code=204)
+        await feed.dismiss_match(conn, match_id)
 
 
 @router.post("/api/profiles/{profile_id}/block", status_code=204, summary="Block a person")
-async def block(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
+@declare(Access.PERSON, errors=_BY_ID)
+async def block(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> None:
     """Make two people invisible to each other."""
     async with services.db.as_user(caller.claims) as conn:
-        await block_profile(conn, profile_id)
-    return Response(status_code=204)
+        await feed.block_profile(conn, profile_id)
 
 
 @router.delete("/api/profiles/{profile_id}/block", status_code=204, summary="Unblock a person")
-async def unblock(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
+@declare(Access.PERSON, errors=_BY_ID)
+async def unblock(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> None:
     """Let the two see each other again, unless the other hides too."""
     async with services.db.as_user(caller.claims) as conn:
-        await unblock_profile(conn, profile_id)
-    return Response(status_code=204)
+        await feed.unblock_profile(conn, profile_id)
 
 
-@router.delete("/api/profiles/{profile_id}/dismissal", status_code=204, summary="Take a no back")
-async def take_back(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
+@router.delete("/api/profiles/{profile_id}/dismissal", status_code=204, summary="Undo a dismissal")
+@declare(Access.PERSON, errors=_BY_ID)
+async def undo_dismissal(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> None:
     """Undo "not a match" for all matches with a person."""
     async with services.db.as_user(caller.claims) as conn:
-        await undo_dismissal(conn, profile_id)
-    return Response(status_code=204)
+        await feed.undo_dismissal(conn, profile_id)
 
 
-@router.get("/api/profiles/hidden", summary="People one hides")
-async def hidden(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
-    """Return whom the caller blocked or dismissed, newest first; nobody sees who hid from them."""
+@router.get("/api/profiles/hidden", summary="People whom one hides")
+@declare(Access.PERSON, errors=(DatabaseUnavailableError,))
+async def read_hidden(caller: CallerDep, services: ServicesDep) -> HiddenPeopleResponse:
+    """Return whom the caller blocked or dismissed, newest first; nobody sees who hid them."""
     async with services.db.as_user(caller.claims) as conn:
-        people = await list_hidden(conn)
-    return {
-        "people": [
-            {
-                "profile": {"id": str(person.profile_id), "name": person.name},
-                "blocked": person.is_blocked,
-                "dismissed": person.is_dismissed,
-                "since": person.since.isoformat(),
-            }
-            for person in people
-        ]
-    }
+        return HiddenPeopleResponse.from_people(await feed.list_hidden(conn))
 
 
-async def open_feed(
-    services: Services, caller: Caller, *, after: int | None, last_event_id: str | None
-) -> AsyncIterator[FeedEvent]:
-    """Return the caller's live feed, opened; what a client saw last counts over *after*.
-
-    Raises:
-        TooManyStreamsError: this person has too many streams open already.
-    """
-    resumed = sse.parse_last_event_id(last_event_id)
-    return await open_stream(
-        follow(
-            services.db,
-            services.notifier,
-            caller.claims,
-            services.settings.feed,
-            after=resumed if resumed is not None else after,
-        )
-    )
-
-
-async def _encoded(
+async def _encode_events(
     events: AsyncIterator[FeedEvent], caller: Caller, services: Services
 ) -> AsyncIterator[str]:
     yield sse.OPENING
@@ -157,27 +130,13 @@ async def _encoded(
                 gone = {"profile": {"id": str(event.profile_id)}}
                 yield sse.encode_event("gone", gone, event_id=event.position)
             case FeedEntry():
-                told = _told_entry(event, caller, services)
-                yield sse.encode_event("match", told, event_id=event.position)
+                response = MatchResponse.from_entry(event, services.photo_links, caller.id)
+                yield sse.encode_event(
+                    "match", response.model_dump(mode="json"), event_id=event.position
+                )
             case Job():
-                yield sse.encode_event("job", told_job(event))
+                yield sse.encode_event("job", JobResponse.from_job(event).model_dump(mode="json"))
             case Ping():
                 yield sse.PING
             case Reauth():
                 yield sse.encode_event("reauth", {})
-
-
-def _told_entry(entry: FeedEntry, caller: Caller, services: Services) -> dict[str, Any]:
-    assert entry.face_id is not None
-    return {
-        "id": str(entry.match_id),
-        "profile": {"id": str(entry.profile_id), "name": entry.name, "school": entry.school},
-        "face": {
-            "id": str(entry.face_id),
-            "image_url": services.photo_links.sign(entry.face_id, caller.id),
-        },
-        "own_face_id": str(entry.own_face_id),
-        "similarity": entry.similarity,
-        "simulated": entry.simulated,
-        "created_at": entry.created_at.isoformat(),
-    }

@@ -1,4 +1,4 @@
-"""Filling a school with simulated people, and emptying it of them."""
+"""Simulated people: adding them to a school, and removing them from all schools."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from automatch.store.demo import (
 from automatch.store.model_changes import read_active_model
 
 _MODEL = "dlib"
-"""The model whose space the simulated embeddings live in."""
+"""The model whose embeddings the simulated ones resemble."""
 
 
 async def fill_school(

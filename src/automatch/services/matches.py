@@ -1,0 +1,111 @@
+"""The feed of a person: pages of it, all that the feed page shows, and the live stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from automatch.feed.notifier import FeedNotifier
+from automatch.feed.sse import parse_last_event_id
+from automatch.feed.stream import FeedEvent, follow, open_stream
+from automatch.model.faces import Face
+from automatch.model.jobs import Job
+from automatch.model.matches import FeedEntry, MatchPool
+from automatch.model.people import Claims, Consent, Profile
+from automatch.search.explain import needs_explanation
+from automatch.settings.server import FeedSettings
+from automatch.store import faces, feed, jobs, profiles
+from automatch.store.database import Connection, Database
+
+MAX_POSITION = 2**63 - 1
+"""Positions of a feed are 64-bit integers."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPage:
+    """Matches of a person, newest first."""
+
+    entries: Sequence[FeedEntry]
+    next_cursor: int | None
+    """`before` of the next page; None on the last one."""
+    position: int
+    """The newest position of the feed: a stream goes on after it without a gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedOverview:
+    """All that the feed page of a person shows."""
+
+    profile: Profile
+    consent: Consent
+    page: FeedPage
+    faces: Sequence[Face]
+    jobs: Sequence[Job]
+    """Newest first."""
+    pool: MatchPool | None
+    """Among how many people the person is searched for, when a job found few of them."""
+
+
+async def load_feed_page(
+    db: Database, claims: Claims, *, before: int | None, limit: int
+) -> FeedPage:
+    """Return the matches of a person at positions below *before*, newest first."""
+    async with db.as_user(claims) as conn:
+        return await _load_page(conn, before=before, limit=limit)
+
+
+async def load_feed_overview(
+    db: Database, claims: Claims, *, before: int | None, max_matches: int, max_jobs: int
+) -> FeedOverview:
+    """Return what the feed page shows.
+
+    Raises:
+        ProfileNotFoundError: the account was deleted while its token lives on.
+    """
+    async with db.as_user(claims) as conn:
+        own_jobs = await jobs.list_jobs(conn, max_jobs)
+        explain = any(needs_explanation(job) for job in own_jobs)
+        return FeedOverview(
+            profile=await profiles.load_profile(conn),
+            consent=await profiles.load_consent(conn),
+            page=await _load_page(conn, before=before, limit=max_matches),
+            faces=await faces.list_faces(conn),
+            jobs=own_jobs,
+            pool=await jobs.load_pool(conn) if explain else None,
+        )
+
+
+async def open_feed(
+    db: Database,
+    notifier: FeedNotifier,
+    settings: FeedSettings,
+    claims: Claims,
+    *,
+    after: int | None,
+    last_event_id: str | None,
+) -> AsyncIterator[FeedEvent]:
+    """Return the live feed of a person, opened; *last_event_id* takes precedence over *after*.
+
+    Raises:
+        TooManyStreamsError: this person has too many streams open already.
+    """
+    resumed_after = parse_last_event_id(last_event_id)
+    return await open_stream(
+        follow(
+            db,
+            notifier,
+            claims,
+            settings,
+            after=resumed_after if resumed_after is not None else after,
+        )
+    )
+
+
+async def _load_page(conn: Connection, *, before: int | None, limit: int) -> FeedPage:
+    # The position is read first: what arrives in between comes again with the stream.
+    position = await feed.load_feed_position(conn)
+    entries = await feed.load_feed_page(conn, before=before, limit=limit)
+    last = entries[-1].position if len(entries) == limit else None
+    # A page of the maximum length has no room for one more entry that would show there are more.
+    more = await feed.load_feed_page(conn, before=last, limit=1) if last is not None else []
+    return FeedPage(entries, last if more else None, position)

@@ -1,0 +1,84 @@
+"""What operators look at and set up, over HTTP or by a command on a connection of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from automatch.auth.tokens import Tokens
+from automatch.model.jobs import Queue, StatusCount
+from automatch.model.matches import DuplicateState, SuspectedDuplicate
+from automatch.model.people import Gender, User
+from automatch.store import duplicates, queue_admin, smoke_test_users
+from automatch.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOverview:
+    """The queue, and how many jobs are in each status."""
+
+    queue: Queue
+    statuses: Sequence[StatusCount]
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatesOverview:
+    """Accounts that look like one person, closest pair first."""
+
+    duplicates: Sequence[SuspectedDuplicate]
+    match: bool
+    """Whether such pairs match like any two people."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeTestPerson:
+    """Somebody who does not exist, and the token with which they ask."""
+
+    id: UUID
+    gender: Gender
+    access_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeTest:
+    """Two people in a school of their own, who have not consented yet."""
+
+    id: UUID
+    school: str
+    people: Sequence[SmokeTestPerson]
+
+
+async def load_queue_overview(conn: Connection) -> QueueOverview:
+    """Return what waits, is processed or is paused, and how many jobs are in each status."""
+    return QueueOverview(await queue_admin.load_queue(conn), await queue_admin.count_jobs(conn))
+
+
+async def load_duplicates_overview(
+    conn: Connection, state: DuplicateState | None, limit: int
+) -> DuplicatesOverview:
+    """Return the pairs of one state, or with None of all, and whether they match."""
+    return DuplicatesOverview(
+        await duplicates.list_duplicates(conn, state, limit), await duplicates.is_matching(conn)
+    )
+
+
+async def set_duplicate_matching(conn: Connection, actor: str, match: bool | None) -> bool:
+    """Set whether such pairs match, unless *match* is None, and return whether they do."""
+    if match is not None:
+        await duplicates.set_matching(conn, actor, match)
+    return await duplicates.is_matching(conn)
+
+
+async def start_smoke_test(conn: Connection, tokens: Tokens, actor: str) -> SmokeTest:
+    """Create a woman and a man whom no real person is matched with, shown or in a school with."""
+    pair = await smoke_test_users.start_smoke_test(conn, actor)
+
+    def with_token(person_id: UUID, gender: Gender) -> SmokeTestPerson:
+        # They have no account: the token is all there is, and it expires by itself.
+        user = User(person_id, "", {}, {}, datetime.now(UTC), None)
+        return SmokeTestPerson(person_id, gender, tokens.issue(user, uuid4()))
+
+    people = [with_token(pair.her_id, Gender.FEMALE), with_token(pair.his_id, Gender.MALE)]
+    return SmokeTest(pair.id, pair.school, people)

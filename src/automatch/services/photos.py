@@ -1,0 +1,127 @@
+"""Photos of people: accepting an upload, and handing a photo to somebody who may see it.
+
+What the answer 202 promises: the file is durable before the rows are, and the rows are one
+transaction. A file without rows is swept up later; rows without a file cannot be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from automatch.errors import AutomatchError
+from automatch.errors.request import ConsentRequiredError, NotFoundError, ProfileIncompleteError
+from automatch.errors.store import DatabaseUnavailableError
+from automatch.model.jobs import Upload
+from automatch.model.people import Claims
+from automatch.photos.folder import PhotoStore, Size, photo_path
+from automatch.services.admission import Admission
+from automatch.store import faces, profiles
+from automatch.store.database import Database
+from automatch.vision.decode.image_header import Limits
+from automatch.vision.decode.upload_check import check_header
+
+
+@dataclass(slots=True)
+class StoredPhoto:
+    """A photo whose file is durable, and whose rows are still to be written."""
+
+    face_id: UUID
+    path: str
+    sha256: str
+    is_new: bool = False
+    """Whether rows were written for it; False when the same photo was there before."""
+
+
+class Uploads:
+    """Accepts photos of people who have agreed to face matching."""
+
+    def __init__(
+        self, db: Database, photos: PhotoStore, admission: Admission, limits: Limits
+    ) -> None:
+        self._db = db
+        self._photos = photos
+        self._admission = admission
+        self._limits = limits
+
+    async def check_allowed(self, claims: Claims) -> None:
+        """Return when this person may upload a photo now; asked before a byte of it is read.
+
+        Raises:
+            QueueFullError: too many photos wait already.
+            StorageFullError: there is no room for another photo.
+            ConsentRequiredError: the person has not agreed to face matching.
+            ProfileIncompleteError: school, gender or birth date is missing.
+        """
+        await self._admission.check()
+        async with self._db.as_user(claims) as conn:
+            if not (await profiles.load_consent(conn)).granted:
+                raise ConsentRequiredError
+            if not (await profiles.load_profile(conn)).is_complete:
+                raise ProfileIncompleteError
+
+    async def accept(self, claims: Claims, photo: bytes) -> Upload:
+        """Keep a photo with its face and job; the same photo again gives the same ids.
+
+        Raises:
+            PhotoRejectedError: its header shows that it cannot be used.
+            StorageFullError: there is no room for it.
+        """
+        check_header(photo, self._limits)
+
+        async with stored_photo(self._photos, photo) as stored:
+            async with self._db.as_user(claims) as conn:
+                upload = await faces.record_upload(
+                    conn,
+                    face_id=stored.face_id,
+                    image_path=stored.path,
+                    image_sha256=stored.sha256,
+                )
+            stored.is_new = upload.is_new
+        if upload.is_new:
+            self._admission.count_accepted()
+        return upload
+
+
+@asynccontextmanager
+async def stored_photo(photos: PhotoStore, photo: bytes) -> AsyncIterator[StoredPhoto]:
+    """Write the file of a photo, then let the block write its rows and set `is_new`.
+
+    The file is erased again when the block fails or finds that the photo was there before.
+
+    Raises:
+        StorageFullError: there is no room for the file.
+    """
+    face_id = uuid4()
+    stored = StoredPhoto(face_id, photo_path(face_id), hashlib.sha256(photo).hexdigest())
+    await photos.put_upload(stored.path, photo)
+    try:
+        yield stored
+    except DatabaseUnavailableError:
+        # The commit may have succeeded and only its answer been lost: then the file is needed,
+        # and if not, the sweep of stray files finds it.
+        raise
+    except AutomatchError:
+        await photos.erase([stored.path])
+        raise
+    if not stored.is_new:
+        await photos.erase([stored.path])
+
+
+async def load_visible_photo(
+    db: Database, photos: PhotoStore, claims: Claims, face_id: UUID, size: Size
+) -> bytes:
+    """Return the clean copy of a photo, as JPEG, if this person may see it now.
+
+    Raises:
+        NotFoundError: they may not, or no worker has processed the photo yet.
+    """
+    async with db.as_user(claims) as conn:
+        path = await faces.find_viewable_photo(conn, face_id)
+    jpeg = await photos.read_copy(path, size) if path else None
+    if jpeg is None:
+        raise NotFoundError
+    return jpeg

@@ -1,0 +1,86 @@
+"""What people may type: text that can be stored and shown, e-mail addresses, profiles."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from automatch.model.people import Gender
+
+ADULT_AGE = 18
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
+_MAX_EMAIL = 254
+_JOINERS = "\u200c\u200d"
+"""Invisible, but part of how Persian, Hindi and emoji are written."""
+
+
+def _check_storable(text: str) -> str:
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise PydanticCustomError("text", "Some characters are not allowed")
+    return text
+
+
+def _check_displayable(text: str) -> str:
+    categories = {unicodedata.category(char) for char in text if char not in _JOINERS}
+    # Line ends, other control characters, and those that change the direction of the text.
+    if categories & {"Cc", "Cf", "Cs", "Zl", "Zp"}:
+        raise PydanticCustomError("text", "Some characters are not allowed")
+    if not any(category[0] not in "CZ" for category in categories):
+        raise PydanticCustomError("text", "Nothing in it can be seen")
+    return text
+
+
+def _check_iso_date(value: object) -> object:
+    # Left alone, pydantic takes any number for a count of seconds.
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+        raise PydanticCustomError("date", "Write a date as YYYY-MM-DD")
+    return value
+
+
+StorableText = Annotated[str, AfterValidator(_check_storable)]
+PersonName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
+    AfterValidator(_check_displayable),
+]
+SchoolName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=120),
+    AfterValidator(_check_displayable),
+]
+IsoDate = Annotated[date, BeforeValidator(_check_iso_date)]
+
+
+class ProfileFields(BaseModel):
+    """All that a search needs to know about a person."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: PersonName
+    school: SchoolName
+    gender: Gender
+    birth_date: IsoDate
+
+
+def normalize_email(email: str) -> str | None:
+    """Return an e-mail address in the one spelling we keep, or None when it is not an address."""
+    address = email.strip().lower()
+    valid = len(address) <= _MAX_EMAIL and _EMAIL.fullmatch(address) and address.isprintable()
+    return address if valid else None
+
+
+def is_adult(birth_date: date) -> bool:
+    """Tell whether somebody born on this day is 18 years old today, in UTC."""
+    return birth_date <= latest_adult_birth_date()
+
+
+def latest_adult_birth_date() -> date:
+    """Return the birth date of somebody who turns 18 today, in UTC."""
+    today = datetime.now(UTC).date()
+    is_leap_day = (today.month, today.day) == (2, 29)
+    return today.replace(year=today.year - ADULT_AGE, day=28 if is_leap_day else today.day)
