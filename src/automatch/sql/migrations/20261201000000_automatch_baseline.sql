@@ -2585,19 +2585,37 @@ $$;
 comment on function automatch.promote_due_jobs(integer) is
     'Give a position to scheduled jobs that are due; jobs of paused schools keep waiting.';
 
+create function automatch.limit_claim(p_worker_id uuid, p_limit integer)
+returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_queue automatch.queue_settings;
+begin
+    select q.* into v_queue from automatch.queue_settings as q;
+    if v_queue.paused then
+        return 0;
+    elsif v_queue.concurrency is null then
+        return p_limit;
+    end if;
+    -- One claim of a worker at a time: two could both count the same free places.
+    perform pg_advisory_xact_lock(hashtextextended(p_worker_id::text, 0));
+    return least(p_limit, v_queue.concurrency - (
+        select count(*)::integer from public.match_jobs as j
+        where j.status = 'processing' and j.worker_id = p_worker_id
+    ));
+end
+$$;
+comment on function automatch.limit_claim(uuid, integer) is
+    'How many of p_limit jobs a worker may claim: fewer under a limit of concurrency, 0 while the queue is paused.';
+
 create function public.claim_match_jobs(
     p_worker_id uuid, p_limit integer, p_lease interval, p_min_position bigint default 0
 )
 returns table (
-    id uuid,
-    lease_token bigint,
-    attempts smallint,
-    max_attempts smallint,
-    face_id uuid,
-    image_path text,
-    is_embedded boolean,
-    isolated boolean,
-    "position" bigint
+    id uuid, lease_token bigint, attempts smallint, max_attempts smallint, face_id uuid, image_path text,
+    is_embedded boolean, isolated boolean, "position" bigint
 )
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -2608,25 +2626,12 @@ set enable_sort = off
 as $$
 #variable_conflict use_column
 declare
-    v_limit integer := p_limit;
+    v_limit integer := automatch.limit_claim(p_worker_id, p_limit);
     v_now timestamptz := automatch.now();
-    v_queue automatch.queue_settings;
     v_positions bigint[];
     v_ids uuid[];
     v_isolated boolean[];
 begin
-    select q.* into v_queue from automatch.queue_settings as q;
-    if v_queue.paused then
-        return;
-    end if;
-    if v_queue.concurrency is not null then
-        -- One claim of a worker at a time: two could both count the same free places.
-        perform pg_advisory_xact_lock(hashtextextended(p_worker_id::text, 0));
-        v_limit := least(p_limit, v_queue.concurrency - (
-            select count(*)::integer from public.match_jobs as j
-            where j.status = 'processing' and j.worker_id = p_worker_id
-        ));
-    end if;
     if v_limit <= 0 then
         return;
     end if;
@@ -2691,7 +2696,7 @@ as $$
     with held as materialized (
         select j.id
         from public.match_jobs as j
-        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        join unnest(p_job_ids, p_tokens) as lease (id, token) on lease.id = j.id and lease.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
     ),
     -- Locked jobs are skipped: they are being completed or erased at this moment, and the next renewal
@@ -2699,7 +2704,7 @@ as $$
     free as materialized (
         select j.id
         from public.match_jobs as j
-        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        join unnest(p_job_ids, p_tokens) as lease (id, token) on lease.id = j.id and lease.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
         for no key update of j skip locked
     ),
@@ -2866,6 +2871,33 @@ $$;
 comment on function automatch.search_for_jobs(uuid[], bigint[]) is
     'The matches of each job, best first. Raises an error for a job that cannot find anybody.';
 
+create function automatch.write_matches(p_found automatch.found_face[], p_job_ids uuid[], p_now timestamptz)
+returns uuid[]
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with written as (
+        insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)
+        select
+            least(j.face_id, other.id),
+            greatest(j.face_id, other.id),
+            case when j.face_id < other.id then j.user_id else other.profile_id end,
+            case when j.face_id < other.id then other.profile_id else j.user_id end,
+            f.similarity,
+            p_now
+        from unnest(p_found) as f
+        join public.match_jobs as j on j.id = f.job_id
+        join public.faces as other on other.id = f.face_id
+        where j.id = any (p_job_ids)
+        -- Two jobs of a batch may find each other.
+        on conflict (face_a_id, face_b_id) do nothing
+        returning id
+    )
+    select array_agg(w.id) from written as w
+$$;
+comment on function automatch.write_matches(automatch.found_face[], uuid[], timestamptz) is
+    'Insert what the given jobs found; the ids of the new matches, or null.';
+
 create function automatch.complete_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_found automatch.found_face[], p_searched_at timestamptz
 )
@@ -2921,24 +2953,7 @@ begin
     select array_agg(f.id), array_agg(f.match_count) into v_finished, v_counts from finished as f;
 
     if v_finished is not null and cardinality(p_found) > 0 then
-        with written as (
-            insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)
-            select
-                least(j.face_id, other.id),
-                greatest(j.face_id, other.id),
-                case when j.face_id < other.id then j.user_id else other.profile_id end,
-                case when j.face_id < other.id then other.profile_id else j.user_id end,
-                f.similarity,
-                v_now
-            from unnest(p_found) as f
-            join public.match_jobs as j on j.id = f.job_id
-            join public.faces as other on other.id = f.face_id
-            where cardinality(v_finished) = cardinality(p_job_ids) or j.id = any (v_finished)
-            -- Two jobs of a batch may find each other.
-            on conflict (face_a_id, face_b_id) do nothing
-            returning id
-        )
-        select array_agg(w.id) into v_match_ids from written as w;
+        v_match_ids := automatch.write_matches(p_found, v_finished, v_now);
     end if;
     if v_match_ids is not null then
         perform automatch.publish_matches(v_match_ids);
@@ -3038,11 +3053,11 @@ language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
-        select j.id, mine.code, mine.message, mine.face_boxes
+        select j.id, lease.code, lease.message, lease.face_boxes
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens, p_codes, p_messages, p_face_boxes)
-            as mine (id, token, code, message, face_boxes)
-            on mine.id = j.id and mine.token = j.lease_token
+            as lease (id, token, code, message, face_boxes)
+            on lease.id = j.id and lease.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
         for no key update of j
@@ -3055,10 +3070,10 @@ as $$
         where j.id = h.id
         returning j.id
     ),
-    told as (
+    notified as (
         select pg_notify('automatch_feed', '') where exists (select from failed)
     )
-    select f.id from failed as f left join told on true
+    select f.id from failed as f left join notified on true
 $$;
 comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jsonb[]) is
     'processing -> failed. With p_face_boxes the person is asked which face is theirs. Returns the jobs that '
@@ -3177,15 +3192,15 @@ language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
-        select j.id, j.attempts < j.max_attempts as again, mine.code, mine.message
+        select j.id, j.attempts < j.max_attempts as again, lease.code, lease.message
         from public.match_jobs as j
-        join unnest(p_job_ids, p_tokens, p_codes, p_messages) as mine (id, token, code, message)
-            on mine.id = j.id and mine.token = j.lease_token
+        join unnest(p_job_ids, p_tokens, p_codes, p_messages) as lease (id, token, code, message)
+            on lease.id = j.id and lease.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
         for no key update of j
     ),
-    settled as (
+    retried as (
         update public.match_jobs as j
         set status = case when h.again then 'pending' else 'failed' end,
             scheduled = h.again,
@@ -3200,10 +3215,10 @@ as $$
         where j.id = h.id
         returning j.id, j.status
     ),
-    told as (
-        select pg_notify('automatch_feed', '') where exists (select from settled)
+    notified as (
+        select pg_notify('automatch_feed', '') where exists (select from retried)
     )
-    select s.id, s.status from settled as s left join told on true
+    select s.id, s.status from retried as s left join notified on true
 $$;
 comment on function public.retry_match_jobs(
     uuid[], bigint[], text[], text[], double precision, double precision
@@ -3224,7 +3239,7 @@ as $$
             p_delay > interval '0'
             or exists (select from automatch.paused_schools as s where s.school = j.school) as later
         from public.match_jobs as j
-        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        join unnest(p_job_ids, p_tokens) as lease (id, token) on lease.id = j.id and lease.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
         for no key update of j
@@ -3237,10 +3252,10 @@ as $$
         where j.id = h.id
         returning j.id
     ),
-    told as (
+    notified as (
         select automatch.wake_workers() where exists (select from released)
     )
-    select count(r.id)::integer from released as r left join told on true
+    select count(r.id)::integer from released as r left join notified on true
 $$;
 comment on function public.release_match_jobs(uuid[], bigint[], interval) is
     'processing -> pending at the old position and without using up an attempt: for workers that stop, and '
@@ -3285,10 +3300,10 @@ as $$
         where j.id = l.id
         returning j.id
     ),
-    told as (
+    notified as (
         select automatch.wake_workers(), pg_notify('automatch_feed', '') where exists (select from swept)
     )
-    select count(s.id)::integer from swept as s left join told on true
+    select count(s.id)::integer from swept as s left join notified on true
 $$;
 comment on function public.sweep_match_jobs(double precision, double precision) is
     'processing -> pending or failed, for jobs whose lease has expired; without a delay by default.';
@@ -4885,7 +4900,7 @@ begin
         from shown as s
         where s.moves
     ),
-    heads as (
+    counters as (
         update automatch.feed_counters as h
         set last_position = h.last_position + c.entries
         from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
@@ -4895,7 +4910,7 @@ begin
     update automatch.feed_entries as e
     set position = h.before + p.step
     from placed as p
-    join heads as h on h.profile_id = p.profile_id
+    join counters as h on h.profile_id = p.profile_id
     where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
     if found then
         perform pg_notify('automatch_feed', '');
@@ -5190,6 +5205,24 @@ as $$
     for no key update
 $$;
 
+create function automatch.renumber_matches(p_match_ids uuid[])
+returns void
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    -- complete_match_jobs() inserts matches under this lock. After an insert without it, a higher number may
+    -- have been read meanwhile, and readers would skip this one.
+    update public.matches as m
+    set number = nextval('automatch.match_numbers')
+    where m.id = any (p_match_ids)
+      and exists (
+          select from automatch.feed_counters as h
+          where h.profile_id in (m.profile_a_id, m.profile_b_id) and h.last_match >= m.number
+      )
+$$;
+comment on function automatch.renumber_matches(uuid[]) is
+    'Draw higher numbers for matches that were not inserted under the lock of both feeds.';
+
 create function automatch.publish_matches(p_match_ids uuid[])
 returns void
 language plpgsql security definer
@@ -5203,15 +5236,7 @@ begin
         from public.matches as m where m.id = any (p_match_ids)
     ));
     v_now := automatch.now();
-    -- complete_match_jobs() inserts matches under this lock. After an insert without it, a higher number may
-    -- have been read meanwhile, and readers would skip this one.
-    update public.matches as m
-    set number = nextval('automatch.match_numbers')
-    where m.id = any (p_match_ids)
-      and exists (
-          select from automatch.feed_counters as h
-          where h.profile_id in (m.profile_a_id, m.profile_b_id) and h.last_match >= m.number
-      );
+    perform automatch.renumber_matches(p_match_ids);
 
     with sides as materialized (
         select m.id, m.similarity, m.number, m.profile_a_id as profile_id, m.profile_b_id as other_profile_id
@@ -5254,7 +5279,7 @@ begin
         ) as c
         group by c.profile_id
     ),
-    heads as (
+    counters as (
         update automatch.feed_counters as h
         set last_position = h.last_position + g.entries, last_match = greatest(h.last_match, g.last_match)
         from grown as g
@@ -5264,7 +5289,7 @@ begin
     insert into automatch.feed_entries (profile_id, other_profile_id, position, match_id, created_at)
     select p.profile_id, p.other_profile_id, h.before + p.step, p.id, v_now
     from placed as p
-    join heads as h on h.profile_id = p.profile_id
+    join counters as h on h.profile_id = p.profile_id
     on conflict (profile_id, other_profile_id)
         do update set position = excluded.position, match_id = excluded.match_id, created_at = excluded.created_at;
 
@@ -5644,7 +5669,7 @@ begin
         join automatch.feed_entries as e
             on e.profile_id = c.profile_id and e.other_profile_id = c.other_profile_id
     ),
-    heads as (
+    counters as (
         update automatch.feed_counters as h
         set last_position = h.last_position + c.entries
         from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
@@ -5654,7 +5679,7 @@ begin
     update automatch.feed_entries as e
     set position = h.before + p.step
     from placed as p
-    join heads as h on h.profile_id = p.profile_id
+    join counters as h on h.profile_id = p.profile_id
     where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
     if found then
         perform pg_notify('automatch_feed', '');

@@ -66,19 +66,37 @@ $$;
 comment on function automatch.promote_due_jobs(integer) is
     'Give a position to scheduled jobs that are due; jobs of paused schools keep waiting.';
 
+create function automatch.limit_claim(p_worker_id uuid, p_limit integer)
+returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_queue automatch.queue_settings;
+begin
+    select q.* into v_queue from automatch.queue_settings as q;
+    if v_queue.paused then
+        return 0;
+    elsif v_queue.concurrency is null then
+        return p_limit;
+    end if;
+    -- One claim of a worker at a time: two could both count the same free places.
+    perform pg_advisory_xact_lock(hashtextextended(p_worker_id::text, 0));
+    return least(p_limit, v_queue.concurrency - (
+        select count(*)::integer from public.match_jobs as j
+        where j.status = 'processing' and j.worker_id = p_worker_id
+    ));
+end
+$$;
+comment on function automatch.limit_claim(uuid, integer) is
+    'How many of p_limit jobs a worker may claim: fewer under a limit of concurrency, 0 while the queue is paused.';
+
 create function public.claim_match_jobs(
     p_worker_id uuid, p_limit integer, p_lease interval, p_min_position bigint default 0
 )
 returns table (
-    id uuid,
-    lease_token bigint,
-    attempts smallint,
-    max_attempts smallint,
-    face_id uuid,
-    image_path text,
-    is_embedded boolean,
-    isolated boolean,
-    "position" bigint
+    id uuid, lease_token bigint, attempts smallint, max_attempts smallint, face_id uuid, image_path text,
+    is_embedded boolean, isolated boolean, "position" bigint
 )
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -89,25 +107,12 @@ set enable_sort = off
 as $$
 #variable_conflict use_column
 declare
-    v_limit integer := p_limit;
+    v_limit integer := automatch.limit_claim(p_worker_id, p_limit);
     v_now timestamptz := automatch.now();
-    v_queue automatch.queue_settings;
     v_positions bigint[];
     v_ids uuid[];
     v_isolated boolean[];
 begin
-    select q.* into v_queue from automatch.queue_settings as q;
-    if v_queue.paused then
-        return;
-    end if;
-    if v_queue.concurrency is not null then
-        -- One claim of a worker at a time: two could both count the same free places.
-        perform pg_advisory_xact_lock(hashtextextended(p_worker_id::text, 0));
-        v_limit := least(p_limit, v_queue.concurrency - (
-            select count(*)::integer from public.match_jobs as j
-            where j.status = 'processing' and j.worker_id = p_worker_id
-        ));
-    end if;
     if v_limit <= 0 then
         return;
     end if;
@@ -172,7 +177,7 @@ as $$
     with held as materialized (
         select j.id
         from public.match_jobs as j
-        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        join unnest(p_job_ids, p_tokens) as lease (id, token) on lease.id = j.id and lease.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
     ),
     -- Locked jobs are skipped: they are being completed or erased at this moment, and the next renewal
@@ -180,7 +185,7 @@ as $$
     free as materialized (
         select j.id
         from public.match_jobs as j
-        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        join unnest(p_job_ids, p_tokens) as lease (id, token) on lease.id = j.id and lease.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
         for no key update of j skip locked
     ),

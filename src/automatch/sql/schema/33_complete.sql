@@ -112,6 +112,33 @@ $$;
 comment on function automatch.search_for_jobs(uuid[], bigint[]) is
     'The matches of each job, best first. Raises an error for a job that cannot find anybody.';
 
+create function automatch.write_matches(p_found automatch.found_face[], p_job_ids uuid[], p_now timestamptz)
+returns uuid[]
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with written as (
+        insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)
+        select
+            least(j.face_id, other.id),
+            greatest(j.face_id, other.id),
+            case when j.face_id < other.id then j.user_id else other.profile_id end,
+            case when j.face_id < other.id then other.profile_id else j.user_id end,
+            f.similarity,
+            p_now
+        from unnest(p_found) as f
+        join public.match_jobs as j on j.id = f.job_id
+        join public.faces as other on other.id = f.face_id
+        where j.id = any (p_job_ids)
+        -- Two jobs of a batch may find each other.
+        on conflict (face_a_id, face_b_id) do nothing
+        returning id
+    )
+    select array_agg(w.id) from written as w
+$$;
+comment on function automatch.write_matches(automatch.found_face[], uuid[], timestamptz) is
+    'Insert what the given jobs found; the ids of the new matches, or null.';
+
 create function automatch.complete_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_found automatch.found_face[], p_searched_at timestamptz
 )
@@ -167,24 +194,7 @@ begin
     select array_agg(f.id), array_agg(f.match_count) into v_finished, v_counts from finished as f;
 
     if v_finished is not null and cardinality(p_found) > 0 then
-        with written as (
-            insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)
-            select
-                least(j.face_id, other.id),
-                greatest(j.face_id, other.id),
-                case when j.face_id < other.id then j.user_id else other.profile_id end,
-                case when j.face_id < other.id then other.profile_id else j.user_id end,
-                f.similarity,
-                v_now
-            from unnest(p_found) as f
-            join public.match_jobs as j on j.id = f.job_id
-            join public.faces as other on other.id = f.face_id
-            where cardinality(v_finished) = cardinality(p_job_ids) or j.id = any (v_finished)
-            -- Two jobs of a batch may find each other.
-            on conflict (face_a_id, face_b_id) do nothing
-            returning id
-        )
-        select array_agg(w.id) into v_match_ids from written as w;
+        v_match_ids := automatch.write_matches(p_found, v_finished, v_now);
     end if;
     if v_match_ids is not null then
         perform automatch.publish_matches(v_match_ids);

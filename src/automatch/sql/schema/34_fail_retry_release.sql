@@ -9,11 +9,11 @@ language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
-        select j.id, mine.code, mine.message, mine.face_boxes
+        select j.id, lease.code, lease.message, lease.face_boxes
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens, p_codes, p_messages, p_face_boxes)
-            as mine (id, token, code, message, face_boxes)
-            on mine.id = j.id and mine.token = j.lease_token
+            as lease (id, token, code, message, face_boxes)
+            on lease.id = j.id and lease.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
         for no key update of j
@@ -26,10 +26,10 @@ as $$
         where j.id = h.id
         returning j.id
     ),
-    told as (
+    notified as (
         select pg_notify('automatch_feed', '') where exists (select from failed)
     )
-    select f.id from failed as f left join told on true
+    select f.id from failed as f left join notified on true
 $$;
 comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jsonb[]) is
     'processing -> failed. With p_face_boxes the person is asked which face is theirs. Returns the jobs that '
@@ -148,15 +148,15 @@ language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
-        select j.id, j.attempts < j.max_attempts as again, mine.code, mine.message
+        select j.id, j.attempts < j.max_attempts as again, lease.code, lease.message
         from public.match_jobs as j
-        join unnest(p_job_ids, p_tokens, p_codes, p_messages) as mine (id, token, code, message)
-            on mine.id = j.id and mine.token = j.lease_token
+        join unnest(p_job_ids, p_tokens, p_codes, p_messages) as lease (id, token, code, message)
+            on lease.id = j.id and lease.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
         for no key update of j
     ),
-    settled as (
+    retried as (
         update public.match_jobs as j
         set status = case when h.again then 'pending' else 'failed' end,
             scheduled = h.again,
@@ -171,10 +171,10 @@ as $$
         where j.id = h.id
         returning j.id, j.status
     ),
-    told as (
-        select pg_notify('automatch_feed', '') where exists (select from settled)
+    notified as (
+        select pg_notify('automatch_feed', '') where exists (select from retried)
     )
-    select s.id, s.status from settled as s left join told on true
+    select s.id, s.status from retried as s left join notified on true
 $$;
 comment on function public.retry_match_jobs(
     uuid[], bigint[], text[], text[], double precision, double precision
@@ -195,7 +195,7 @@ as $$
             p_delay > interval '0'
             or exists (select from automatch.paused_schools as s where s.school = j.school) as later
         from public.match_jobs as j
-        join unnest(p_job_ids, p_tokens) as mine (id, token) on mine.id = j.id and mine.token = j.lease_token
+        join unnest(p_job_ids, p_tokens) as lease (id, token) on lease.id = j.id and lease.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
         for no key update of j
@@ -208,10 +208,10 @@ as $$
         where j.id = h.id
         returning j.id
     ),
-    told as (
+    notified as (
         select automatch.wake_workers() where exists (select from released)
     )
-    select count(r.id)::integer from released as r left join told on true
+    select count(r.id)::integer from released as r left join notified on true
 $$;
 comment on function public.release_match_jobs(uuid[], bigint[], interval) is
     'processing -> pending at the old position and without using up an attempt: for workers that stop, and '

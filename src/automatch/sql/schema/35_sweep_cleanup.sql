@@ -35,10 +35,10 @@ as $$
         where j.id = l.id
         returning j.id
     ),
-    told as (
+    notified as (
         select automatch.wake_workers(), pg_notify('automatch_feed', '') where exists (select from swept)
     )
-    select count(s.id)::integer from swept as s left join told on true
+    select count(s.id)::integer from swept as s left join notified on true
 $$;
 comment on function public.sweep_match_jobs(double precision, double precision) is
     'processing -> pending or failed, for jobs whose lease has expired; without a delay by default.';

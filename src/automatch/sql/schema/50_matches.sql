@@ -145,7 +145,7 @@ begin
         from shown as s
         where s.moves
     ),
-    heads as (
+    counters as (
         update automatch.feed_counters as h
         set last_position = h.last_position + c.entries
         from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
@@ -155,7 +155,7 @@ begin
     update automatch.feed_entries as e
     set position = h.before + p.step
     from placed as p
-    join heads as h on h.profile_id = p.profile_id
+    join counters as h on h.profile_id = p.profile_id
     where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
     if found then
         perform pg_notify('automatch_feed', '');

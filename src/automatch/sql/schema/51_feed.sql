@@ -48,6 +48,24 @@ as $$
     for no key update
 $$;
 
+create function automatch.renumber_matches(p_match_ids uuid[])
+returns void
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    -- complete_match_jobs() inserts matches under this lock. After an insert without it, a higher number may
+    -- have been read meanwhile, and readers would skip this one.
+    update public.matches as m
+    set number = nextval('automatch.match_numbers')
+    where m.id = any (p_match_ids)
+      and exists (
+          select from automatch.feed_counters as h
+          where h.profile_id in (m.profile_a_id, m.profile_b_id) and h.last_match >= m.number
+      )
+$$;
+comment on function automatch.renumber_matches(uuid[]) is
+    'Draw higher numbers for matches that were not inserted under the lock of both feeds.';
+
 create function automatch.publish_matches(p_match_ids uuid[])
 returns void
 language plpgsql security definer
@@ -61,15 +79,7 @@ begin
         from public.matches as m where m.id = any (p_match_ids)
     ));
     v_now := automatch.now();
-    -- complete_match_jobs() inserts matches under this lock. After an insert without it, a higher number may
-    -- have been read meanwhile, and readers would skip this one.
-    update public.matches as m
-    set number = nextval('automatch.match_numbers')
-    where m.id = any (p_match_ids)
-      and exists (
-          select from automatch.feed_counters as h
-          where h.profile_id in (m.profile_a_id, m.profile_b_id) and h.last_match >= m.number
-      );
+    perform automatch.renumber_matches(p_match_ids);
 
     with sides as materialized (
         select m.id, m.similarity, m.number, m.profile_a_id as profile_id, m.profile_b_id as other_profile_id
@@ -112,7 +122,7 @@ begin
         ) as c
         group by c.profile_id
     ),
-    heads as (
+    counters as (
         update automatch.feed_counters as h
         set last_position = h.last_position + g.entries, last_match = greatest(h.last_match, g.last_match)
         from grown as g
@@ -122,7 +132,7 @@ begin
     insert into automatch.feed_entries (profile_id, other_profile_id, position, match_id, created_at)
     select p.profile_id, p.other_profile_id, h.before + p.step, p.id, v_now
     from placed as p
-    join heads as h on h.profile_id = p.profile_id
+    join counters as h on h.profile_id = p.profile_id
     on conflict (profile_id, other_profile_id)
         do update set position = excluded.position, match_id = excluded.match_id, created_at = excluded.created_at;
 
