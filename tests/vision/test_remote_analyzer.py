@@ -149,7 +149,7 @@ async def test_embeddings_of_another_model_are_never_taken() -> None:
         running_ai(_SETTINGS, FakeEmbedder()) as ai,
         remote_analyzer(str(ai.base_url), _SETTINGS, "dlib") as analyzer,
     ):
-        analyzer._in_trouble = False
+        analyzer._unavailable = False
         with pytest.raises(AiUnavailableError):
             await analyzer.extract(encode(astronaut()))
 
@@ -191,7 +191,7 @@ async def test_wrong_key_is_trouble_and_no_verdict_on_a_photo(embedder: Embedder
         analyzer = remote_analyzer(str(ai.base_url), _SETTINGS)
         analyzer._key = lambda: "x" * 40
         async with analyzer:
-            analyzer._in_trouble = False
+            analyzer._unavailable = False
             with pytest.raises(AiUnavailableError):
                 await analyzer.extract(encode(hopper()))
 
@@ -226,7 +226,7 @@ async def _odd(
     server = await asyncio.start_server(service.answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, remote_analyzer(url, _SETTINGS, timeout_s=10) as analyzer:
-        analyzer._in_trouble = False
+        analyzer._unavailable = False
         yield analyzer, service
 
 
@@ -267,7 +267,7 @@ async def test_a_photo_that_takes_the_service_down_each_time_is_held_to_be_the_r
         with pytest.raises(AiUnavailableError):
             await analyzer.extract(b"poison")
         assert not analyzer.is_ready
-        analyzer._in_trouble = False
+        analyzer._unavailable = False
 
         with pytest.raises(JobCrashedError):
             await analyzer.extract(b"poison")

@@ -1,6 +1,6 @@
 """One photo from its bytes to embeddings: decoded, detected, aligned, checked, embedded.
 
-`see` is for a photo of one person and looks at that face only; `look` tells of every face.
+`extract` is for a photo of one person and embeds that face only; `analyze` embeds every face.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The stages that a photo goes through in one thread; `FaceAnalyzer` lists what it raises."""
+    """The stages of one photo, in one thread; `FaceAnalyzer.extract` lists what they raise."""
 
     decoder: Decoder
     detector: Detector
@@ -69,7 +69,7 @@ class Pipeline:
         )
 
     def analyze(self, photo: bytes, chosen: FaceBox | None) -> PhotoAnalysis:
-        """Return all faces of a photo, the largest first, and what is wrong with each."""
+        """Return all faces of a photo, the largest first, each with the reason to refuse it."""
         started = time.perf_counter()
         decoded = self.decoder.decode(photo)
         decoded_at = time.perf_counter()
@@ -116,7 +116,7 @@ class Pipeline:
     def _copies(
         self, decoded: DecodedPhoto, own: Detection | None, detections: Sequence[Detection]
     ) -> tuple[bytes, bytes]:
-        """Return the clean copy and the thumbnail; with a face of its *own*, without the others."""
+        """Return the clean copy and the thumbnail; with an *own* face, the others are redacted."""
         if own is None:
             return decoded.kept_jpeg, decoded.thumbnail_jpeg
         side = self.settings.thumbnail_side
@@ -144,10 +144,10 @@ def embed(embedder: Embedder, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.fl
     """Return an embedding for each chip.
 
     Raises:
-        EmbeddingInvalidError: the model gave something else.
+        EmbeddingInvalidError: the model returned something else.
     """
     rows = embedder.embed(chips)
-    # Stored embeddings are never looked at again, so the last look is here.
+    # The last check: stored embeddings are never checked again.
     if rows.shape != (len(chips), embedder.dimensions) or not np.allclose(
         np.linalg.norm(rows, axis=1), 1, atol=1e-3
     ):

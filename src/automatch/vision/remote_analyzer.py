@@ -1,9 +1,9 @@
-"""Photos looked at by an AI service on another machine; satisfies `FaceAnalyzer`.
+"""Analyzes photos by an AI service on another machine; satisfies `FaceAnalyzer`.
 
-The service tells what it sees and this side judges, by its own settings, so that a photo is refused
-for the same reason wherever it was looked at. A service that cannot be reached, refuses the key or
-runs another model is trouble of the machine: no photo is to blame, and nothing is asked of it
-until `ready` has found it well again.
+The service measures, and this side applies its own settings to the figures, so a photo is refused
+for the same reason wherever it was analyzed. A service that cannot be reached, refuses the key or
+runs another model is an infrastructure error and no fault of a photo; it gets no further photo
+until `ready` has found it available again.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from automatch.settings.vision import VisionSettings
 
 _RETRIES_S = (0.1, 0.4)
-"""Pauses before a connection that broke is tried again."""
-_FIRST_PROBE_S = 0.5
-_BUSY_S = 5.0
-"""Longest pause before a busy service is asked again, whatever it says."""
-_MOST_BYTES = 64 * 1024**2
-_MOST_BREAKS = 3
-"""So often the connection may break over one photo before that photo is held to be the reason."""
-_MOST_REMEMBERED = 1000
+"""Pauses before a request is repeated after its connection broke."""
+_FIRST_PAUSE_S = 0.5
+_MAX_BUSY_PAUSE_S = 5.0
+"""Longest pause after a busy answer, whatever its Retry-After says."""
+_MAX_BYTES = 64 * 1024**2
+_MAX_DISCONNECTS = 3
+"""After more broken connections over one photo, that photo is taken for their cause."""
+_MAX_COUNTED_PHOTOS = 1000
 _CONNECT_S = 5.0
 _JPEG = b"\xff\xd8\xff"
 
@@ -61,8 +61,8 @@ class RemoteAnalyzer:
 
         Args:
             settings: `ai_url` must be set.
-            model_id: the model whose embeddings are wanted; those of another are refused.
-            key: gives the key to show with the next request.
+            model_id: the model that the service must run.
+            key: returns the key for the next request.
         """
         self.model_id = model_id
         self._settings = settings
@@ -75,12 +75,12 @@ class RemoteAnalyzer:
                 max_keepalive_connections=settings.ai.connections + 1,
             ),
         )
-        self._in_trouble = True
-        self._probing = asyncio.Lock()
-        self._breaks: dict[bytes, int] = {}
+        self._unavailable = True
+        self._ready_lock = asyncio.Lock()
+        self._disconnects: dict[bytes, int] = {}
 
     async def __aenter__(self) -> Self:
-        """Open the client; whether the service is there is for `ready` to find out."""
+        """Open the client; only `ready` connects."""
         await self._client.__aenter__()
         return self
 
@@ -90,24 +90,24 @@ class RemoteAnalyzer:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the service was well when last heard of."""
-        return not self._in_trouble
+        """Whether the last request found the service available."""
+        return not self._unavailable
 
     async def ready(self) -> None:
-        """Wait until the service answers and runs the model that is wanted."""
-        async with self._probing:
-            pause = _FIRST_PROBE_S
-            while self._in_trouble:
+        """Wait until the service answers and runs `model_id`."""
+        async with self._ready_lock:
+            pause = _FIRST_PAUSE_S
+            while self._unavailable:
                 try:
                     async with asyncio.timeout(self._settings.ai.timeout_s):
                         await self._check_model()
                 except (AiUnavailableError, AiBusyError, TimeoutError, httpx2.HTTPError) as exc:
-                    log.warning("AI service not there yet", reason=_reason(exc))
+                    log.warning("AI service not available yet", reason=_reason(exc))
                     await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  spreads workers, keeps no secret
                     pause = min(2 * pause, self._settings.worker.outage_pause_max_s)
                 else:
-                    self._in_trouble = False
-                    log.info("AI service answers", model=self.model_id)
+                    self._unavailable = False
+                    log.info("AI service is available", model=self.model_id)
 
     async def extract(
         self,
@@ -117,20 +117,20 @@ class RemoteAnalyzer:
         model: str | None = None,
         enforce_quality: bool = True,
     ) -> FaceExtraction:
-        """Return what an encoded photo shows; see `FaceAnalyzer.extract`."""
+        """Return the one face of a photo; see `FaceAnalyzer.extract`."""
         if model is not None and model != self.model_id:
-            # The model in use has changed: the service is waited for until it runs that one.
-            self.model_id, self._in_trouble = model, True
-        if self._in_trouble:
+            # The model in use has changed; wait until the service runs the new one.
+            self.model_id, self._unavailable = model, True
+        if self._unavailable:
             raise AiUnavailableError
         try:
             async with asyncio.timeout(self._settings.ai.timeout_s):
-                told = await self._ask(photo, chosen)
+                answer = await self._ask(photo, chosen)
         except TimeoutError as exc:
-            raise self._trouble(exc) from exc
+            raise self._mark_unavailable(exc) from exc
         except AiUnavailableError as exc:
-            raise self._trouble(exc) from exc
-        return _extraction(told, self._settings.vision if enforce_quality else None, chosen)
+            raise self._mark_unavailable(exc) from exc
+        return _extraction(answer, self._settings.vision if enforce_quality else None, chosen)
 
     async def _ask(self, photo: bytes, chosen: FaceBox | None) -> PhotoFaces:
         path = "/ai/v1/faces?copies=true"
@@ -139,82 +139,82 @@ class RemoteAnalyzer:
         pauses = iter(_RETRIES_S)
         while True:
             try:
-                answer = await self._request("POST", path, files={"file": ("photo", photo)})
-                told = PhotoFaces.model_validate_json(answer)
+                body = await self._request("POST", path, files={"file": ("photo", photo)})
+                answer = PhotoFaces.model_validate_json(body)
             except AiBusyError as exc:
-                await asyncio.sleep(min(exc.retry_after_s, _BUSY_S))
+                await asyncio.sleep(min(exc.retry_after_s, _MAX_BUSY_PAUSE_S))
             except httpx2.TransportError as exc:
-                self._count_break(photo, exc)
+                self._count_disconnect(photo, exc)
                 pause = next(pauses, None)
                 if pause is None:
                     raise AiUnavailableError(f"{type(exc).__name__}.") from exc
                 await asyncio.sleep(pause)
             except ValidationError as exc:
-                raise AiUnavailableError("Its answer is none of an AI service.") from exc
+                raise AiUnavailableError("Its answer is not that of an AI service.") from exc
             else:
-                self._check(told)
-                self._breaks.pop(hashlib.sha256(photo).digest(), None)
-                return told
+                self._check(answer)
+                self._disconnects.pop(hashlib.sha256(photo).digest(), None)
+                return answer
 
     async def _check_model(self) -> None:
         try:
             self._check(Model.model_validate_json(await self._request("GET", "/ai/v1/model")))
         except ValidationError as exc:
-            raise AiUnavailableError("Its answer is none of an AI service.") from exc
+            raise AiUnavailableError("Its answer is not that of an AI service.") from exc
 
-    def _check(self, told: Model) -> None:
-        if told.model != self.model_id:
+    def _check(self, answer: Model) -> None:
+        if answer.model != self.model_id:
             raise AiUnavailableError(
-                f"It runs the model {told.model}, and {self.model_id} is the active one."
+                f"It runs the model {answer.model}, and {self.model_id} is the active one."
             )
 
     async def _request(
         self, method: str, path: str, *, files: dict[str, tuple[str, bytes]] | None = None
     ) -> bytes:
-        """Return the body of an answer that is no error.
+        """Return the body of a successful answer.
 
         Raises:
-            AutomatchError: the refusal that was told, or what an answer without one means.
+            AutomatchError: the error in the answer, or what its status means.
             httpx2.TransportError: there was no answer.
         """
         headers = {"authorization": f"Bearer {self._key()}"}
         body = bytearray()
-        async with self._client.stream(method, path, headers=headers, files=files) as answer:
-            async for chunk in answer.aiter_bytes():
+        async with self._client.stream(method, path, headers=headers, files=files) as response:
+            async for chunk in response.aiter_bytes():
                 body += chunk
-                if len(body) > _MOST_BYTES:
+                if len(body) > _MAX_BYTES:
                     raise AiUnavailableError("Its answer is too large.")
-        if answer.status_code == httpx2.codes.OK:
+        if response.status_code == httpx2.codes.OK:
             return bytes(body)
-        raise _error_of(answer.status_code, bytes(body), answer.headers.get("retry-after", ""))
+        raise _error_of(response.status_code, bytes(body), response.headers.get("retry-after", ""))
 
-    def _trouble(self, exc: Exception) -> AiUnavailableError:
-        if not self._in_trouble:
-            self._in_trouble = True
-            log.warning("AI service in trouble; jobs wait", reason=_reason(exc))
+    def _mark_unavailable(self, exc: Exception) -> AiUnavailableError:
+        if not self._unavailable:
+            self._unavailable = True
+            log.warning("AI service unavailable; jobs wait", reason=_reason(exc))
         return AiUnavailableError()
 
-    def _count_break(self, photo: bytes, exc: httpx2.TransportError) -> None:
-        """Blame the photo that takes the service down each time: else it would for ever.
+    def _count_disconnect(self, photo: bytes, exc: httpx2.TransportError) -> None:
+        """Fail a photo that breaks the connection every time, or it would do so forever.
 
         Raises:
             JobCrashedError: this photo has done so too often.
         """
         if isinstance(exc, (httpx2.ConnectError, httpx2.ConnectTimeout)):
-            # The service never saw it.
+            # The service never received the photo.
             return
-        if len(self._breaks) >= _MOST_REMEMBERED:
-            self._breaks.clear()
+        if len(self._disconnects) >= _MAX_COUNTED_PHOTOS:
+            self._disconnects.clear()
         name = hashlib.sha256(photo).digest()
-        self._breaks[name] = self._breaks.get(name, 0) + 1
-        if self._breaks[name] > _MOST_BREAKS:
+        self._disconnects[name] = self._disconnects.get(name, 0) + 1
+        if self._disconnects[name] > _MAX_DISCONNECTS:
             raise JobCrashedError from exc
 
 
 def _error_of(status: int, body: bytes, retry_after: str) -> AutomatchError:
     try:
-        told = json.loads(body)["error"]
-        code, message = str(told["code"]), str(told["message"])
+        error = json.loads(body)["error"]
+        code, message = str(error["code"]), str(error["message"])
     except (ValueError, KeyError, TypeError):
         code = message = ""
     if status == httpx2.codes.SERVICE_UNAVAILABLE and code == AiBusyError.code:
@@ -234,46 +234,48 @@ def _reason(exc: Exception) -> str:
 
 
 def _extraction(
-    told: PhotoFaces, vision: VisionSettings | None, chosen: FaceBox | None
+    answer: PhotoFaces, vision: VisionSettings | None, chosen: FaceBox | None
 ) -> FaceExtraction:
-    """Choose and judge the face as `FaceAnalyzer.extract` does."""
-    detections = [Detection(face.box.as_box(), face.confidence) for face in told.faces]
-    by_certainty = sorted(detections, key=lambda detection: detection.confidence, reverse=True)
-    # Only the size of the photo is asked for; this takes no memory.
-    photo = np.broadcast_to(np.uint8(0), (told.height, told.width, 3))
+    """Choose the face and check its quality, as the local analyzer does."""
+    detections = [Detection(face.box.as_box(), face.confidence) for face in answer.faces]
+    by_confidence = sorted(detections, key=lambda detection: detection.confidence, reverse=True)
+    # `choose_face` needs only the size of the photo; this array takes no memory.
+    photo = np.broadcast_to(np.uint8(0), (answer.height, answer.width, 3))
     try:
-        own = choose_face(by_certainty, told.min_confidence, photo, chosen)
+        own = choose_face(by_confidence, answer.min_confidence, photo, chosen)
     except SeveralFacesError as exc:
-        exc.copies = _copies(told)
+        exc.copies = _copies(answer)
         raise
-    face = told.faces[detections.index(own)]
+    face = answer.faces[detections.index(own)]
     try:
         if vision is not None:
             check_quality(face.quality, vision)
     except KeyError as exc:
         raise JobCrashedError from exc
     embedding = np.asarray(face.embedding, np.float32)
-    if len(embedding) != told.dimensions or not np.isclose(np.linalg.norm(embedding), 1, atol=1e-3):
+    if len(embedding) != answer.dimensions or not np.isclose(
+        np.linalg.norm(embedding), 1, atol=1e-3
+    ):
         raise EmbeddingInvalidError
-    kept, thumbnail = _copies(told)
+    kept, thumbnail = _copies(answer)
     return FaceExtraction(
         face=DetectedFace(own.box, face.confidence, tuple(face.landmarks), embedding),
         quality=face.quality,
         kept_jpeg=kept,
         thumbnail_jpeg=thumbnail,
-        timings=told.timings_ms.model_dump(),
+        timings=answer.timings_ms.model_dump(),
     )
 
 
-def _copies(told: PhotoFaces) -> tuple[bytes, bytes]:
-    if told.copies is None:
+def _copies(answer: PhotoFaces) -> tuple[bytes, bytes]:
+    if answer.copies is None:
         raise JobCrashedError
     try:
-        full = base64.b64decode(told.copies.full, validate=True)
-        thumbnail = base64.b64decode(told.copies.thumbnail, validate=True)
+        full = base64.b64decode(answer.copies.full, validate=True)
+        thumbnail = base64.b64decode(answer.copies.thumbnail, validate=True)
     except binascii.Error as exc:
         raise JobCrashedError from exc
     if not (full.startswith(_JPEG) and thumbnail.startswith(_JPEG)):
-        # They are shown to people as they are.
+        # They are shown to people unchanged.
         raise JobCrashedError
     return full, thumbnail

@@ -1,4 +1,4 @@
-"""What looking at a photo gives."""
+"""The results of analyzing a photo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in pixels of the kept copy; right and bottom lie just outside."""
+    """A rectangle in pixels of the kept copy; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -40,11 +40,11 @@ class DetectedFace:
 
     box: Box
     confidence: float
-    """The detector's own score: it depends on the detector and is no probability."""
+    """The detector's own score; detectors differ in their scales, and it is no probability."""
     landmarks: tuple[tuple[float, float], ...]
     """Five (x, y) points in the kept copy; which ones depends on the detector."""
     embedding: npt.NDArray[np.float32]
-    """Of length 1."""
+    """A unit vector."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +54,10 @@ class FaceExtraction:
     face: DetectedFace
     quality: dict[str, float]
     """`face_side_px` (in the kept copy), `sharpness`, `brightness` (0 to 255), `confidence`,
-    `yaw_degrees` (to a side), `inside` (share of the chip that lies in the photo, 0 to 1)."""
+    `yaw_degrees` (absolute), `inside` (share of the chip that lies in the photo, 0 to 1)."""
     kept_jpeg: bytes
-    """The photo upright, at most `kept_side` long, without any metadata; of several faces, only the
-    chosen one can be recognised."""
+    """The photo upright, at most `kept_side` long, without metadata. If the uploader chose one of
+    several faces, the others are redacted."""
     thumbnail_jpeg: bytes
     timings: dict[str, float]
     """Milliseconds for `decode`, `detect` and `embed`."""
@@ -65,29 +65,29 @@ class FaceExtraction:
 
 @dataclass(frozen=True, eq=False)
 class FaceResult:
-    """One face of a photo, whether it can be used or not."""
+    """One face of a photo, usable or not."""
 
     face: DetectedFace
     quality: dict[str, float]
     """See `FaceExtraction.quality`."""
     refusal: PhotoRejectedError | None
-    """Why a photo of this face alone would be refused; `None` when it would not."""
+    """Why a photo of this face alone would be refused; `None` if it would be accepted."""
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoAnalysis:
-    """All that a photo shows, and no choice made."""
+    """All faces of a photo."""
 
     model_id: str
     width: int
-    """Of the kept copy, in pixels; boxes and landmarks are in these."""
+    """Width of the kept copy in pixels, the unit of boxes and landmarks."""
     height: int
     faces: Sequence[FaceResult]
-    """The largest first; also what is only guessed to be a face."""
+    """The largest first, with those below `min_confidence`."""
     min_confidence: float
-    """Of the detector: what scores less is no face to rely on."""
+    """The detector's threshold: a face with a lower score is too uncertain to use."""
     refusal: PhotoRejectedError | None
-    """Why an upload of this photo would be refused; `None` when it would not."""
+    """Why an upload of this photo would be refused; `None` if it would be accepted."""
     kept_jpeg: bytes
     """See `FaceExtraction`."""
     thumbnail_jpeg: bytes

@@ -1,6 +1,6 @@
-"""The answers of the AI service as they travel, for whoever gives and whoever reads them.
+"""The JSON answers of the AI service, shared by the service and its client.
 
-Numbers lose nothing on the way: JSON carries each float32 whole.
+JSON represents every float32 exactly, so embeddings arrive unchanged.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from automatch.vision.results import FaceResult, PhotoAnalysis
 
 
-class _Told(BaseModel):
-    # A service of a later version may tell more.
+class _Schema(BaseModel):
+    # A service of a later version may send further fields.
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Model(_Told):
-    """Which model the service runs."""
+class Model(_Schema):
+    """The model that the service runs."""
 
-    model: str = Field(description="Embeddings of two models are never compared.")
+    model: str = Field(description="Embeddings of different models are never compared.")
     dimensions: int
 
 
-class Refusal(_Told):
+class Refusal(_Schema):
     """Why a face or a photo cannot be used."""
 
     code: str
@@ -41,32 +41,32 @@ class Refusal(_Told):
         return cls(code=error.code, message=error.message)
 
 
-class Corners(_Told):
-    """A rectangle in pixels of the upright photo as it is kept."""
+class Corners(_Schema):
+    """A rectangle in pixels of the kept copy, which is upright."""
 
-    left: int = Field(description="Boxes may reach past the photo.")
+    left: int = Field(description="A box may extend past the photo.")
     top: int
-    right: int = Field(description="Just outside, as is `bottom`.")
+    right: int = Field(description="Exclusive, as is `bottom`.")
     bottom: int
 
     def as_box(self) -> Box:
         return Box(self.left, self.top, self.right, self.bottom)
 
 
-class Face(_Told):
-    """One face, whether it can be used or not."""
+class Face(_Schema):
+    """One face, usable or not."""
 
     box: Corners
-    landmarks: list[tuple[float, float]] = Field(description="Five points, x and y.")
-    confidence: float = Field(description="The detector's own score, no probability.")
+    landmarks: list[tuple[float, float]] = Field(description="Five points (x, y).")
+    confidence: float = Field(description="The detector's own score; no probability.")
     quality: dict[str, float] = Field(
         description="`face_side_px`, `sharpness`, `brightness`, `confidence`, `yaw_degrees`, "
-        "`inside`; docs/vision.md says how each is measured."
+        "`inside`; docs/vision.md defines each."
     )
     refusal: Refusal | None = Field(
-        description="Why a photo of this face alone would be refused; null when it would not."
+        description="Why a photo of this face alone would be refused; null if it would be accepted."
     )
-    embedding: list[float] = Field(description="Of length 1.")
+    embedding: list[float] = Field(description="A unit vector.")
 
     @classmethod
     def of(cls, result: FaceResult) -> Self:
@@ -83,14 +83,14 @@ class Face(_Told):
         )
 
 
-class Copies(_Told):
-    """The clean copies of the photo: upright JPEGs without metadata, in base64."""
+class Copies(_Schema):
+    """The clean copies of the photo: upright JPEGs without metadata, base64-encoded."""
 
     full: str
     thumbnail: str
 
 
-class Timings(_Told):
+class Timings(_Schema):
     """Milliseconds of each stage."""
 
     decode: float
@@ -99,48 +99,50 @@ class Timings(_Told):
 
 
 class PhotoFaces(Model):
-    """What one photo shows."""
+    """The faces of one photo."""
 
     width: int = Field(
-        gt=0, description="Of the upright photo as it is kept, scaled down if large."
+        gt=0, description="Of the kept copy, which is upright and scaled down if large."
     )
     height: int = Field(gt=0)
-    min_confidence: float = Field(description="A face that scores less is only guessed.")
+    min_confidence: float = Field(
+        description="A face with a lower confidence is too uncertain to use."
+    )
     faces: list[Face] = Field(description="Every face, the largest first.")
     refusal: Refusal | None = Field(
-        description="Why an upload of this photo would be refused; null when it would not."
+        description="Why an upload of this photo would be refused; null if it would be accepted."
     )
     timings_ms: Timings
-    copies: Copies | None = Field(None, description="Only where `copies=true` asks for them.")
+    copies: Copies | None = Field(None, description="Only with `copies=true`.")
 
     @classmethod
-    def of(cls, look: PhotoAnalysis, dimensions: int, *, copies: bool) -> Self:
+    def of(cls, analysis: PhotoAnalysis, dimensions: int, *, copies: bool) -> Self:
         return cls(
-            model=look.model_id,
+            model=analysis.model_id,
             dimensions=dimensions,
-            width=look.width,
-            height=look.height,
-            min_confidence=look.min_confidence,
-            faces=[Face.of(face) for face in look.faces],
-            refusal=look.refusal and Refusal.of(look.refusal),
-            timings_ms=Timings(**{stage: round(ms, 2) for stage, ms in look.timings.items()}),
+            width=analysis.width,
+            height=analysis.height,
+            min_confidence=analysis.min_confidence,
+            faces=[Face.of(face) for face in analysis.faces],
+            refusal=analysis.refusal and Refusal.of(analysis.refusal),
+            timings_ms=Timings(**{stage: round(ms, 2) for stage, ms in analysis.timings.items()}),
             copies=Copies(
-                full=base64.b64encode(look.kept_jpeg).decode(),
-                thumbnail=base64.b64encode(look.thumbnail_jpeg).decode(),
+                full=base64.b64encode(analysis.kept_jpeg).decode(),
+                thumbnail=base64.b64encode(analysis.thumbnail_jpeg).decode(),
             )
             if copies
             else None,
         )
 
 
-class PhotoOutcome(_Told):
-    """What came of one photo of a batch: exactly one of the two is there."""
+class PhotoOutcome(_Schema):
+    """The result of one photo of a batch, or its error."""
 
     result: PhotoFaces | None = None
     error: Refusal | None = None
 
 
-class BatchFaces(_Told):
-    """What the photos of a batch show, in their order."""
+class BatchFaces(_Schema):
+    """The results of the photos of a batch, in their order."""
 
     photos: list[PhotoOutcome]

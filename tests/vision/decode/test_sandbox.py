@@ -225,7 +225,7 @@ attempts = {
 if sys.argv[2] != "0":
     os.setgroups([])
     os.setuid(int(sys.argv[2]))
-sandbox.confine(512)
+sandbox.enter(512)
 for name, attempt in attempts.items():
     try:
         attempt()

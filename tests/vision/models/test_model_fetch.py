@@ -41,7 +41,7 @@ def file_at(url: str | None, data: bytes = MODEL, name: str = "model.bin") -> Mo
 def fetch(file: ModelFile, folder: Path, brought: Path | None = None) -> tuple[bytes, list[int]]:
     """Return the file and how it grew."""
     steps: list[int] = []
-    path = fetch_file(file, folder, steps.append, brought=brought)
+    path = fetch_file(file, folder, steps.append, local=brought)
     assert path == folder / file.name
     assert [left.name for left in folder.iterdir()] == [file.name]
     return path.read_bytes(), steps
@@ -118,7 +118,7 @@ def test_a_server_that_only_hangs_up_is_given_up_and_what_came_is_kept(
     (tmp_path / "model.bin.part").write_bytes(MODEL[:1000])
     server.cut_after, server.cuts = 0, 99
 
-    with pytest.raises(ModelUnreachableError, match="goes on where it stopped"):
+    with pytest.raises(ModelUnreachableError, match="run the command again to resume"):
         fetch(file_at(server.url), tmp_path)
 
     assert len(server.asked) == 4
@@ -175,16 +175,16 @@ def test_a_redirect_to_another_host_without_https_is_refused_unasked(
     with file_server(b"") as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        with pytest.raises(ModelRefusedError, match=r"leads on to models\.example without https"):
+        with pytest.raises(ModelRefusedError, match=r"redirects to models\.example without https"):
             fetch(file_at(server.url), tmp_path)
 
     assert proxy.proxied == []
 
 
-def test_a_redirect_in_a_circle_ends(server: FileServer, tmp_path: Path) -> None:
+def test_an_endless_redirect_ends(server: FileServer, tmp_path: Path) -> None:
     server.redirect = "/again"
 
-    with pytest.raises(ModelUnreachableError, match="in a circle"):
+    with pytest.raises(ModelUnreachableError, match="redirects too often"):
         fetch(file_at(server.url), tmp_path)
 
 
@@ -299,9 +299,9 @@ sha256 = "{hashlib.sha256(data).hexdigest()}"
     assert asked == []
     assert fetched.returncode == 0, fetched.stderr
     assert "is complete" in fetched.stdout
-    assert "tiny: right, and it works" in verified.stdout
-    assert "dlib: right, and it works" in verified.stdout
-    assert "sface: not here" in verified.stdout
+    assert "tiny: files are right, model works" in verified.stdout
+    assert "dlib: files are right, model works" in verified.stdout
+    assert "sface: no files on this machine" in verified.stdout
     assert verified.returncode == 0
     assert damaged.returncode == 1
     assert "SHA-256 differs" in damaged.stdout

@@ -131,7 +131,7 @@ def _fetch(file: ModelFile, settings: Settings, brought: Path | None) -> Path:
         def show(received: int) -> None:
             progress.update(task, completed=received)
 
-        path = fetch_file(file, fetched_folder(settings.home), show, brought=brought)
+        path = fetch_file(file, fetched_folder(settings.home), show, local=brought)
         show(file.bytes)
     return path
 

@@ -1,11 +1,11 @@
 """The decoder's child process: encoded photos in, pixels and clean copies out, within limits.
 
-A photo file is the one input that a stranger shapes byte by byte and that C code then reads. So
-it is decoded here: in a process that can open no file and no socket, has no environment and a
-ceiling on memory and CPU, and that the worker can lose without losing more than one photo.
+A photo file is the one input in which a stranger controls every byte that C code parses. So it is
+decoded in a process that can open no file and no socket, has no environment and limited memory and
+CPU, and whose loss costs the worker one photo.
 
-It speaks frames over its standard streams (`decoder.py` is the other end): in, a length and the
-file; out, a length and a line of JSON, then the bytes whose sizes that line names. It is started
+It talks to `decoder.py` in frames over its standard streams. A request is a length and the file; an
+answer is a length and a line of JSON, then the bytes whose sizes that line names. It is started
 with this folder on the path and not as part of the package, whose imports cost 50 MB.
 """
 
@@ -66,20 +66,20 @@ def _write(parts: list[bytes]) -> None:
 
 
 def main() -> None:
-    """Say that all is ready, then answer photos until the other end closes.
+    """Report readiness, then decode photos until the parent closes the stream.
 
-    The last argument of the process is its configuration in JSON.
+    The last argument of the process is its configuration as JSON.
     """
     config = json.loads(sys.argv[-1])
-    sandbox.die_with(config["parent"])
+    sandbox.die_with_parent(config["parent"])
     limits = image_header.Limits(**config["limits"])
     image_decode.warm_up()
-    sandbox.confine(config["memory_mb"])
+    sandbox.enter(config["memory_mb"])
     try:
         _write([b"{}"])
         while (data := _read(sys.stdin.buffer)) is not None:
             sandbox.allow_cpu(config["cpu_s"])
             _write(_answer(data, limits, config))
     except MemoryError:
-        # What is left of the heap is not to be trusted with another photo.
+        # After running out of memory, this process decodes no further photo.
         os._exit(image_header.OUT_OF_MEMORY_EXIT)

@@ -1,8 +1,8 @@
-"""The parent of the process that decodes photos: hands it files, and outlives what it meets.
+"""Decodes photos in a sandboxed child process, and replaces it when it dies.
 
-One `Decoder` keeps one child (`decode_child.py`) and uses it for photo after photo, since starting
-one costs as much as decoding. A child that crashed, ran out of its limits or was killed takes only
-its own photo with it; the next photo gets a new child.
+One `Decoder` keeps one child (`decode_child.py`) for many photos, since starting one costs as much
+as decoding. When a child crashes, exceeds a limit or is killed, only the photo that it was decoding
+fails; the next photo gets a new child.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _LENGTH = struct.Struct("<I")
 _MAX_HEAD = 4096
 _START_TIMEOUT_S = 30
 _HERE = Path(__file__).parent
-# Isolated from the environment and the user's own packages, so its paths come as arguments.
-# They go last: nothing beside the child may stand in for a standard module.
+# The child ignores the environment and the user's packages, so its paths are arguments. They come
+# last in `sys.path`: no file beside the child may replace a standard module.
 _BOOTSTRAP = "import sys; sys.path += sys.argv[1:3]; import decode_child; decode_child.main()"
 
 
@@ -57,18 +57,18 @@ class DecodedPhoto:
 
 
 class _ChildGoneError(Exception):
-    """The child closed its end: it is dead or about to be."""
+    """The child closed its streams: it is dead or dying."""
 
 
 class _AnswerInvalidError(Exception):
-    """The child says what no healthy child says."""
+    """The child sent what no healthy child sends."""
 
 
 class Decoder:
-    """Decodes one photo at a time in a child process, which is started when first needed.
+    """Decodes one photo at a time in a child process, which is started on first use.
 
-    `close` may come from another thread and ends a running `decode`. The thread that decodes must
-    live on between photos: Linux ends a child with the *thread* that started it.
+    `close` may be called from another thread and ends a running `decode`. Always call `decode` from
+    the same living thread: Linux ends a child with the *thread* that started it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -81,8 +81,8 @@ class Decoder:
             "memory_mb": settings.vision.decode_memory_mb,
             "cpu_s": settings.vision.decode_cpu_s,
         }
-        self._one_photo = threading.Lock()
-        self._starting = threading.Lock()
+        self._decode_lock = threading.Lock()
+        self._start_lock = threading.Lock()
         self._closed = False
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -98,9 +98,9 @@ class Decoder:
         Raises:
             UploadError: there are no bytes, or no photo of a supported type.
             PhotoRejectedError: the photo is damaged or outside a limit.
-            JobCrashedError: the child died of something else than a limit, or `close` was called.
+            JobCrashedError: the child died of another cause than a limit, or `close` was called.
         """
-        with self._one_photo:
+        with self._decode_lock:
             child = self._running_child()
             deadline = time.monotonic() + self._vision.decode_timeout_s
             try:
@@ -111,29 +111,29 @@ class Decoder:
                 self._end(child)
                 raise ImageTimeoutError from exc
             except _ChildGoneError as exc:
-                raise self._why(child) from exc
+                raise self._cause_of_death(child) from exc
             except _AnswerInvalidError as exc:
                 self._end(child)
                 _log.warning("decoder child gave an invalid answer")
                 raise JobCrashedError from exc
             except AutomatchError:
-                # An answer like any other: the child waits for the next photo.
+                # A refusal is a normal answer; the child waits for the next photo.
                 raise
             except BaseException:
-                # What is left of this answer must not be read as the next one's.
+                # The rest of this answer must not be read as the next one.
                 self._end(child)
                 raise
 
     def close(self) -> None:
         """End the child; later calls of `decode` fail."""
-        with self._starting:
+        with self._start_lock:
             self._closed = True
             child = self._child
         if child:
             child.kill()
-        # Whoever reads from the child closes the pipes: a descriptor closed under a reader may
-        # by then be another file.
-        with self._one_photo:
+        # The thread that reads closes the pipes: under a reader, a closed descriptor may already
+        # belong to another file.
+        with self._decode_lock:
             if self._child:
                 self._end(self._child)
 
@@ -143,7 +143,7 @@ class Decoder:
             return child
         if child:
             self._end(child)
-        with self._starting:
+        with self._start_lock:
             if self._closed:
                 raise JobCrashedError
             try:
@@ -170,7 +170,7 @@ class Decoder:
             bufsize=0,
             env={},
             cwd="/",
-            # Ctrl-C is for the worker, which first finishes what it holds.
+            # Ctrl-C must reach the worker only, which finishes its jobs first.
             start_new_session=True,
         )
         for stream in (child.stdin, child.stdout):
@@ -186,8 +186,8 @@ class Decoder:
                 stream.close()
         self._child = None
 
-    def _why(self, child: subprocess.Popen[bytes]) -> AutomatchError:
-        """Return what a child that closed its end died of."""
+    def _cause_of_death(self, child: subprocess.Popen[bytes]) -> AutomatchError:
+        """Return the error for a child that closed its streams."""
         try:
             status = child.wait(timeout=1)
         except subprocess.TimeoutExpired:
@@ -211,7 +211,8 @@ class Decoder:
             pixels, kept, thumbnail = (int(length) for length in head["lengths"])
         except (KeyError, TypeError, ValueError) as exc:
             raise _AnswerInvalidError from exc
-        # What read a stranger's file is not believed: no figure of it may make this process grow.
+        # The child has read a stranger's file and is not trusted: its figures are checked before
+        # this process allocates memory for them.
         if (
             not 0 < width <= self._vision.kept_side
             or not 0 < height <= self._vision.kept_side

@@ -1,6 +1,6 @@
-"""The picture in a photo file, upright and in RGB, by whichever library reads its kind.
+"""Decodes a photo file of any supported type to an upright RGB picture.
 
-This is the only code that decodes, and it runs in the decoder's child process alone.
+No other code decodes, and this runs in the decoder's child process only.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Naming the plugin skips Pillow's guessing. A phone's multi-picture file (MPO) is a JPEG whose
-# first picture is the photo, and is read as that.
+# A named plugin keeps Pillow from guessing the type. A phone's multi-picture file (MPO) is read as
+# a JPEG: its first picture is the photo.
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "jpeg": JpegImagePlugin.JpegImageFile,
     "png": PngImagePlugin.PngImageFile,
@@ -48,15 +48,15 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "avif": AvifImagePlugin.AvifImageFile,
 }
 
-# One thread: the child may not start another, and the worker's photos go side by side anyway.
+# One thread each, because the worker already decodes several photos in parallel.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 pillow_heif.options.DECODE_THREADS = 1
-# The photo itself: a thumbnail in the file may show something else, and nobody asks for the rest.
+# Only the photo itself is read: a thumbnail in the file may show something else.
 pillow_heif.options.THUMBNAILS = False
 pillow_heif.options.DEPTH_IMAGES = False
 pillow_heif.options.AUX_IMAGES = False
 
-# Everything that Pillow has been seen to raise about a file it cannot read.
+# The exceptions that Pillow raises for damaged files.
 _DAMAGE = (
     ArithmeticError,
     AssertionError,
@@ -73,12 +73,12 @@ _DAMAGE = (
 )
 
 
-# How the libraries say it: Pillow and libavif, libheif.
+# The messages of Pillow and libavif, and of libheif.
 _NO_MEMORY = ("out of memory", "memory allocation")
 
 
 def decode(data: bytes, limits: image_header.Limits, kept_side: int) -> Image.Image:
-    """Return the photo upright, in RGB, at most *kept_side* long, and with nothing else in it.
+    """Return the photo upright, in RGB, at most *kept_side* long and without metadata.
 
     Raises:
         image_header.PhotoFileError: the file cannot be used.
@@ -86,12 +86,13 @@ def decode(data: bytes, limits: image_header.Limits, kept_side: int) -> Image.Im
     kind = image_header.check(data, limits)
     try:
         with _PLUGINS[kind](io.BytesIO(data)) as photo:
-            # Once more, for a decoder that reads another size out of the file than `check` did.
+            # Checked again, because the decoder may read another size from the file than `check`
+            # did.
             image_header.check_size(*photo.size, limits)
             # A JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work.
             photo.draft(None, _fit(photo.size, kept_side))
             photo.load()
-            # HEIC may turn out to have another size than it said.
+            # The size of a decoded HEIC may differ from the one in its header.
             size = _fit(photo.size, kept_side)
             turn = _TURNS.get(_orientation(photo))
             image = _flatten(_shrink(_plain(photo), size))
@@ -113,7 +114,7 @@ def _orientation(photo: Image.Image) -> int:
     try:
         value = photo.getexif().get(_ORIENTATION, 1)
     except _DAMAGE:
-        # A broken side note does not make the picture unusable.
+        # Damaged EXIF data does not make the picture unusable.
         return 1
     return value if isinstance(value, int) else 1
 
@@ -148,7 +149,7 @@ def thumbnail(image: Image.Image, side: int) -> Image.Image:
 
 
 def warm_up() -> None:
-    """Make the libraries import all they import late, before opening files becomes impossible."""
+    """Decode samples, so that late imports of the libraries happen before files are denied."""
     for kind, plugin in _PLUGINS.items():
         with plugin(io.BytesIO(_sample(kind))) as photo:
             photo.load()
@@ -164,7 +165,7 @@ def _sample(kind: str) -> bytes:
     return out.getvalue()
 
 
-# Grey squares. Encoders of these kinds would keep threads and memory, and nobody else needs them.
+# Grey squares, encoded beforehand: an encoder would hold threads and memory for nothing else.
 _SAMPLES = {
     "heif": (
         "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAA"

@@ -1,10 +1,10 @@
-"""What a photo file says about itself before anything decodes it, and the limits it must keep.
+"""Reads the type and size of a photo file from its header, and checks them against limits.
 
-The decoder's child process loads this file on its own, without the package around it, so it
-imports nothing but the standard library and has an exception of its own. The parsers are by hand
-because opening a file with Pillow already does work that the file decides on: a PNG may carry
-60 MB of compressed text before its pixels, a JPEG four million segments. Here every file costs a
-bounded number of steps, so the upload handler can afford to look.
+The decoder's child process loads this module without the package, so it imports only the standard
+library and has its own exception. The parsers are hand-written because even opening a file with
+Pillow does work of which the file decides the amount: a PNG may have 60 MB of compressed text
+before its pixels, a JPEG four million segments. Here every file takes a bounded number of steps, so
+the upload handler can check it too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OUT_OF_MEMORY_EXIT = 77
-"""Exit status by which the decoder's child says that the photo needed more than its memory."""
+"""Exit status of the decoder's child when a photo needed more memory than its limit."""
 
 # A large photo with an embedded depth map has about a hundred.
 _MAX_SEGMENTS = 1000
@@ -35,7 +35,7 @@ _NEXT_SEGMENT = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a photo file may claim."""
+    """Limits on what the header of a photo file declares."""
 
     max_pixels: int
     min_side: int
@@ -44,19 +44,19 @@ class Limits:
 
 
 class PhotoFileError(Exception):
-    """The file cannot be used; `code` is the slug of the `automatch.errors` class it becomes."""
+    """The file cannot be used; `code` is that of a class in `automatch.errors`."""
 
     def __init__(self, code: str, message: str | None = None) -> None:
-        """See `errors.py` for *code*; a *message* replaces the usual one."""
+        """A *message* replaces the default one of the error."""
         super().__init__(code)
         self.code = code
         self.message = message
 
 
 def check(data: bytes, limits: Limits) -> str:
-    """Return the type of a photo file, whatever its name says.
+    """Return the type of a photo file by its content.
 
-    It is one of `jpeg`, `png`, `webp`, `heif` (HEIC, a phone's) and `avif`.
+    It is one of `jpeg`, `png`, `webp`, `heif` (HEIC) and `avif`.
 
     Raises:
         PhotoFileError: it is empty, of another type, or outside the limits.
@@ -75,7 +75,7 @@ def check(data: bytes, limits: Limits) -> str:
 
 
 def check_size(width: int, height: int, limits: Limits) -> None:
-    """Refuse a photo by its number of pixels, its shorter side or its shape.
+    """Check the number of pixels, the shorter side and the aspect ratio.
 
     Raises:
         PhotoFileError: it is outside the limits.
@@ -110,7 +110,7 @@ def _kind(data: bytes) -> str:
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "webp"
     if data[4:8] == b"ftyp":
-        # The main brand, four bytes of a version, and the brands of readers that suffice.
+        # The main brand, four bytes of version, and the compatible brands.
         end = min(int.from_bytes(data[:4], "big"), _MAX_BRANDS_END)
         brands = {data[at : at + 4] for at in (8, *range(16, end, 4))}
         if brands & _AVIF_BRANDS:
@@ -144,7 +144,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     at = 2
     for _ in range(_MAX_SEGMENTS):
-        # Cameras leave padding between segments, and decoders skip it.
+        # Cameras write padding between segments, which decoders skip.
         at = data.find(b"\xff", at)
         if at < 0:
             raise PhotoFileError("image_damaged")
@@ -162,9 +162,9 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
 
 
 def _heif_size(data: bytes) -> tuple[int, int]:
-    """Return the size of the largest picture: the photo, beside its tiles, thumbnail and masks."""
+    """Return the size of the largest picture: tiles, thumbnail and masks are smaller."""
     _, meta, meta_end = _box(data, b"meta", 0, len(data))
-    # Four bytes of version and flags come before the boxes inside.
+    # Four bytes of version and flags precede the inner boxes.
     _, at, end = _box(data, b"iprp", meta + 4, meta_end)
     _, at, end = _box(data, b"ipco", at, end)
     sizes = [
@@ -188,7 +188,7 @@ def _box(data: bytes, wanted: bytes, at: int, end: int) -> tuple[bytes, int, int
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, first byte and end of each box that lies between two places of the file."""
+    """Yield name, content start and end of each box between two offsets."""
     for _ in range(_MAX_SEGMENTS):
         if at + 8 > end:
             return
@@ -217,9 +217,9 @@ def _segment_length(data: bytes, at: int) -> int:
 
 
 def _check_scans(data: bytes, max_scans: int) -> None:
-    """Refuse a JPEG that makes a decoder go over the whole picture again and again."""
-    # The plain count is quick and never too low, but what follows the picture in the file (a
-    # phone's motion photo is a whole film) holds these two bytes by chance. So it only acquits.
+    """Refuse a JPEG with so many scans that decoding takes too long."""
+    # The plain count is quick and never too low, but may be too high: data after the picture, such
+    # as the film of a motion photo, contains these two bytes by chance. So it can only accept.
     if data.count(bytes((0xFF, _SOS))) <= max_scans:
         return
     at, scans = 2, 0

@@ -1,4 +1,4 @@
-"""What the upload handler asks of a photo: its type and limits, by its bytes, decoding nothing."""
+"""Checks an uploaded photo by its header, without decoding it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ERRORS: dict[str, type[AutomatchError]] = {
 
 
 def limits_from(settings: Settings) -> Limits:
-    """Return the limits of a photo file that *settings* ask for."""
+    """Return the limits of a photo file from *settings*."""
     return Limits(
         max_pixels=settings.upload.max_pixels,
         min_side=settings.upload.min_side,
@@ -47,13 +47,13 @@ def limits_from(settings: Settings) -> Limits:
 def check_header(data: bytes, limits: Limits) -> str:
     """Return the type of a photo file: `jpeg`, `png`, `webp`, `heif` or `avif`.
 
-    Only the first bytes are read, for a JPEG its segment marks, for HEIC and AVIF the boxes that
-    lead to the sizes: a file that passes may still be damaged.
+    It reads only the first bytes, the segment markers of a JPEG, and the boxes of HEIC and AVIF
+    that hold sizes: a file that passes may still be damaged.
 
     Raises:
         FileEmptyError: there are no bytes.
-        ImageTypeError: the bytes are of no supported type, whatever the file is called.
-        PhotoRejectedError: the header is broken, or claims more than the limits allow.
+        ImageTypeError: the bytes are of no supported type.
+        PhotoRejectedError: the header is damaged, or outside the limits.
     """
     try:
         return check(data, limits)
@@ -62,11 +62,11 @@ def check_header(data: bytes, limits: Limits) -> str:
 
 
 def error_of(code: str, message: str | None) -> AutomatchError:
-    """Return the error that *code* names; an unknown code counts as a damaged photo."""
+    """Return the error of *code*; an unknown code means a damaged photo."""
     return _ERRORS.get(code, ImageDamagedError)(message)
 
 
 def refusal_named(code: str, message: str) -> AutomatchError | None:
-    """Return the refusal of a photo that was told elsewhere; `None` when *code* names none."""
+    """Return the error of *code* if it is one about a photo, with the given message."""
     kind = BodyTooLargeError if code == BodyTooLargeError.code else _ERRORS.get(code)
     return kind(message or None) if kind else None

@@ -1,7 +1,7 @@
-"""Whether a photo shows one face, well enough to compare it.
+"""Chooses the face of a photo, measures its quality and checks it.
 
-The limits are settings; docs/vision.md shows for each how far photos may be made worse before the
-embedding leaves its person.
+The limits are settings; docs/vision.md shows for each of them how far photos can be degraded before
+the embedding no longer identifies the person.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from automatch.settings.vision import VisionSettings
     from automatch.vision.detect.detector import AlignedFace, Detection
 
-_BYSTANDER_SHARE = 1 / 2
-"""A face under this share of the largest one's side is a passer-by or a poster, not a second
-subject; what is much smaller the detector would not see anyway. In real double portraits the
-smaller face has four fifths of the other's side and more."""
+_SUBJECT_SHARE = 1 / 2
+"""A face whose side is a smaller share of the largest one's is a passer-by or a poster and no
+second subject. In real double portraits the smaller face has at least four fifths of the other's
+side."""
 
-_LEAST_OVERLAP = 0.4
-"""With the box that was chosen, of what both cover. In 33 photos of two people the same face came
-to 0.68 and more in the clean copy, to 0.62 and more by the other detector, and another to 0."""
+_MIN_IOU = 0.4
+"""Intersection over union with the chosen box. In 33 photos of two people, the same face had at
+least 0.68 in the clean copy and 0.62 by the other detector; another face had 0."""
 
 _FACE = slice(30, 125)
-"""Where the face itself lies in a chip, in both directions."""
+"""Rows and columns of a chip that show the face itself."""
 
 _LIT = 80.0
 _MAX_GAIN = 4.0
@@ -54,17 +54,17 @@ def choose_face(
     photo: npt.NDArray[np.uint8],
     chosen: FaceBox | None = None,
 ) -> Detection:
-    """Return the one face that the photo is of.
+    """Return the one face that the photo shows.
 
     Args:
-        detections: what the detector found, most certain first.
-        min_confidence: what scores less is no face to rely on.
+        detections: of the detector, highest confidence first.
+        min_confidence: a face with a lower score is too uncertain to use.
         photo: (height, width, 3), in whose pixels the detections are.
-        chosen: which of several the person said is theirs.
+        chosen: the one of several that the uploader marked as their own.
 
     Raises:
-        NoFaceError: there is none.
-        FaceLowConfidenceError: there may be one.
+        NoFaceError: there is no face.
+        FaceLowConfidenceError: there may be a face.
         SeveralFacesError: there are several of comparable size, and none of them is the chosen one.
     """
     if not detections:
@@ -77,11 +77,11 @@ def choose_face(
     if not faces:
         raise _low_confidence(detections[0].confidence, min_confidence)
     faces.sort(key=lambda face: face.side, reverse=True)
-    subjects = [face for face in faces if face.side >= _BYSTANDER_SHARE * faces[0].side]
+    subjects = [face for face in faces if face.side >= _SUBJECT_SHARE * faces[0].side]
     if len(subjects) > 1:
         raise SeveralFacesError(len(subjects), _shares(subjects, photo))
     if chosen is not None:
-        # One face, and another one: whoever it is, nobody said that it is theirs.
+        # There is one face, but not the chosen one, and nobody marked it as their own.
         raise NoFaceError("The face that you chose was not found again; use a photo of you alone.")
     return faces[0]
 
@@ -93,7 +93,7 @@ def _find_chosen(
         FaceBox.of_corners(*corners).overlap(chosen) for corners in _shares(detections, photo)
     ]
     best = int(np.argmax(overlaps))
-    return detections[best] if overlaps[best] >= _LEAST_OVERLAP else None
+    return detections[best] if overlaps[best] >= _MIN_IOU else None
 
 
 def _low_confidence(score: float, min_confidence: float) -> FaceLowConfidenceError:
@@ -117,10 +117,10 @@ def _shares(
 
 
 def measure(detection: Detection, aligned: AlignedFace) -> dict[str, float]:
-    """Return the figures of a face, see `FaceExtraction.quality`."""
+    """Return the quality of a face; see `FaceExtraction.quality`."""
     grey = aligned.chip.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     brightness = float(grey[_FACE, _FACE].mean())
-    # Edges weaken with the light, and a dark photo is not a blurred one.
+    # Edges are weaker in a dark photo, which must not count as blur.
     grey *= min(_MAX_GAIN, max(1.0, _LIT / max(float(grey.mean()), 1.0)))
     inner = grey[1:-1, 1:-1]
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * inner
@@ -135,17 +135,17 @@ def measure(detection: Detection, aligned: AlignedFace) -> dict[str, float]:
 
 
 def check_quality(quality: dict[str, float], vision: VisionSettings) -> None:
-    """Let a face pass that can be compared.
+    """Check that a face can be compared.
 
     Raises:
-        FaceUnclearError: it cannot; its subclass and message say why, and by how much.
+        FaceUnclearError: it cannot; the subclass and its message say why.
     """
-    for complaint in _complaints(quality, vision):
-        raise complaint
+    for violation in _violations(quality, vision):
+        raise violation
 
 
-def _complaints(quality: dict[str, float], vision: VisionSettings) -> Iterator[FaceUnclearError]:
-    """Yield what is wrong, what hides the rest first: a dark face measures as blurred, too."""
+def _violations(quality: dict[str, float], vision: VisionSettings) -> Iterator[FaceUnclearError]:
+    """Yield each violated limit, causes before effects: a dark face also measures as blurred."""
     if (side := quality["face_side_px"]) < vision.min_face_side:
         yield FaceTooSmallError(
             f"The face is only {side:.0f} pixels wide and at least {vision.min_face_side} are "

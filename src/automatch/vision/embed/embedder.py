@@ -1,4 +1,4 @@
-"""What turns faces into embeddings: the seam between the pipeline and a model."""
+"""What a face embedder offers, and checks that all embedders share."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from automatch.vision.models.registry import Alignment
 
 CHIP_SIDE = 150
-"""Side in pixels of the chip that every detector cuts: an upright, centred picture of a face."""
+"""Side in pixels of the chip that every detector cuts, an upright and centred picture of a face."""
 
 
 class Embedder(Protocol):
-    """A face model. `embed` may be called from several threads at once."""
+    """A face embedding model. Several threads may call `embed` at once."""
 
     @property
     def model_id(self) -> str:
-        """Stored beside every embedding; embeddings of two models are never compared."""
+        """Stored with every embedding; embeddings of different models are never compared."""
         ...
 
     @property
     def dimensions(self) -> int:
-        """How many numbers an embedding has."""
+        """Length of an embedding."""
         ...
 
     @property
     def alignment(self) -> Alignment:
-        """How faces lie in its chips."""
+        """How faces are aligned in its chips."""
         ...
 
     @property
@@ -41,19 +41,19 @@ class Embedder(Protocol):
         ...
 
     def embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return one embedding of length 1 for each chip.
+        """Return one unit vector for each chip.
 
         Args:
             chips: (n, chip_side, chip_side, 3) RGB; n may be 0.
 
         Returns:
-            (n, dimensions), in the order of the chips; a row does not depend on the others.
+            (n, dimensions), in the order of the chips; each row depends on its chip only.
 
         Raises:
-            ValueError: *chips* has another shape or type.
+            ValueError: *chips* has another shape or dtype.
             ModelMissingError: the model file is not there; it is read on first use.
             ModelDamagedError: the model file is not the one it should be.
-            EmbeddingInvalidError: the model gave numbers that cannot be brought to length 1.
+            EmbeddingInvalidError: the model returned a row that cannot be normalised.
         """
         ...
 
@@ -68,10 +68,10 @@ def check_chips(chips: npt.NDArray[np.uint8], side: int = CHIP_SIDE) -> None:
 
 
 def to_unit_rows(raw: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Bring each row to length 1.
+    """Normalise each row to length 1.
 
     Raises:
-        EmbeddingInvalidError: a row is not finite or has no length, so no direction.
+        EmbeddingInvalidError: a row is zero or not finite.
     """
     wide = np.asarray(raw, dtype=np.float64)
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Face models that are one ONNX file: chips in, one row of numbers a chip out."""
+"""Face models in the form of one ONNX file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from automatch.vision.models.registry import Alignment, ModelEntry
 
-_MOST_AT_ONCE = 16
+_MAX_BATCH = 16
 
 
 class OnnxEmbedder:
     """A model of the registry that runs as `onnx`; satisfies `Embedder`."""
 
-    def __init__(self, entry: ModelEntry, home: Path) -> None:
-        """Name the model without reading its file, which lies under *home*."""
+    def __init__(self, entry: ModelEntry, data_dir: Path) -> None:
+        """Name the model without reading its file, which lies under *data_dir*."""
         assert entry.dimensions is not None
         assert entry.alignment is not None
         assert entry.input is not None
@@ -36,33 +36,33 @@ class OnnxEmbedder:
         self.alignment: Alignment = entry.alignment
         self.chip_side: int = entry.input.side
         self._entry = entry
-        self._takes = entry.input
-        self._file = path_of(entry, entry.files[0], home)
+        self._input = entry.input
+        self._file = path_of(entry, entry.files[0], data_dir)
         self._loading = threading.Lock()
         self._session: onnxruntime.InferenceSession | None = None
 
     def embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """See `Embedder.embed`."""
         check_chips(chips, self.chip_side)
-        session = self._loaded()
+        session = self._load()
         (taken,) = session.get_inputs()
-        # A side that is fixed at 1 takes one chip a run.
-        at_once = 1 if taken.shape[0] == 1 else _MOST_AT_ONCE
+        # A model whose batch size is fixed at 1 takes one chip per run.
+        batch_size = 1 if taken.shape[0] == 1 else _MAX_BATCH
         rows = [np.empty((0, self.dimensions), np.float32)]
-        for start in range(0, len(chips), at_once):
-            batch = chips[start : start + at_once]
-            (raw,) = session.run(None, {taken.name: self._prepared(batch)})
+        for start in range(0, len(chips), batch_size):
+            batch = chips[start : start + batch_size]
+            (raw,) = session.run(None, {taken.name: self._to_input(batch)})
             if raw.shape != (len(batch), self.dimensions):
                 raise EmbeddingInvalidError
             rows.append(raw)
         return to_unit_rows(np.concatenate(rows))
 
-    def _prepared(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        ordered = chips[..., ::-1] if self._takes.colours == "bgr" else chips
-        scaled = (ordered.astype(np.float32) - self._takes.subtract) / self._takes.divide
+    def _to_input(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        ordered = chips[..., ::-1] if self._input.colours == "bgr" else chips
+        scaled = (ordered.astype(np.float32) - self._input.subtract) / self._input.divide
         return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), dtype=np.float32)
 
-    def _loaded(self) -> onnxruntime.InferenceSession:
+    def _load(self) -> onnxruntime.InferenceSession:
         with self._loading:
             if self._session is None:
                 self._session = self._open()

@@ -1,12 +1,12 @@
-"""Reads dlib's own file of its face network: the layers in the order in which they run.
+"""Reads dlib's file of its face network: the layers in the order of execution.
 
-dlib writes a network from its end to its beginning. Each layer first writes only a version number
-and then the layers before it, so the file opens with one run of version numbers, the innermost
-layer's last, and what the layers hold follows in the order of execution. A version 1 is a tag: a
-name for what flows there, of which nothing else is ever written.
+dlib writes a network from its end to its beginning: each layer writes a version number, then the
+layers before it, then its own content. So the file starts with all version numbers, the innermost
+layer's last, and the contents follow in the order of execution. Version 1 is a tag, a name for the
+tensor at that place, and has no content.
 
-Only what `dlib_face_recognition_resnet_model_v1.dat` needs is read. Source of the format:
-dlib's `dnn/core.h`, `dnn/layers.h`, `float_details.h` and `serialize.h`.
+Only the layers of `dlib_face_recognition_resnet_model_v1.dat` are supported. Source of the
+format: dlib's `dnn/core.h`, `dnn/layers.h`, `float_details.h` and `serialize.h`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NOT_FINITE = 32000
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """A cross-correlation, as ONNX means `Conv`."""
+    """A cross-correlation, like ONNX `Conv`."""
 
     filters: npt.NDArray[np.float32]
     """(outputs, inputs, height, width)."""
@@ -39,7 +39,7 @@ class Convolution:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """What is left of a batch normalisation: `scale * x + shift` for each channel."""
+    """A batch normalisation after training: `scale * x + shift` for each channel."""
 
     scale: npt.NDArray[np.float32]
     shift: npt.NDArray[np.float32]
@@ -47,7 +47,7 @@ class Affine:
 
 @dataclass(frozen=True)
 class Pool:
-    """A pooling; a *window* of zeros means the whole picture."""
+    """A pooling layer; a *window* of zeros covers the whole picture."""
 
     kind: Literal["max", "average"]
     window: tuple[int, int]
@@ -65,7 +65,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Plain:
-    """A layer without numbers. `add` adds what a tag remembers."""
+    """A layer without parameters. `add` adds the tensor of a tag."""
 
     kind: Literal["relu", "add", "tag"]
 
@@ -78,18 +78,18 @@ class DlibNetwork:
     """The network of a file."""
 
     side: int
-    """Height and width in pixels of the pictures that it takes."""
+    """Height and width of its input in pixels."""
     mean: tuple[float, float, float]
-    """Taken off red, green and blue; the rest is divided by 256."""
+    """Subtracted from red, green and blue, before they are divided by 256."""
     layers: tuple[Layer, ...]
-    """In the order in which they run."""
+    """In the order of execution."""
 
 
 def read_network(data: bytes) -> DlibNetwork:
-    """Return the network that a `.dat` file of dlib's metric loss holds.
+    """Return the network in a `.dat` file of a dlib network with metric loss.
 
     Raises:
-        ValueError: the file ends early, goes on, or has a layer that is not known here.
+        ValueError: the file is cut off, has trailing bytes, or has an unsupported layer.
     """
     try:
         file = _Reader(data)
@@ -102,7 +102,7 @@ def read_network(data: bytes) -> DlibNetwork:
 
 
 class _Reader:
-    """dlib's primitive values, one after the other."""
+    """Reads dlib's primitive values one after another."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -189,7 +189,7 @@ def _layer(file: _Reader, version: int) -> Layer:
     layer = _LAYERS[kind](file)
     for _ in ("is set up", "has a stale gradient", "has no output"):
         file.flag()
-    # Gradients and the last output, which are empty in a file made for use.
+    # Gradients and the last output, which are empty in a file for inference.
     for _ in range(3):
         file.tensor()
     if version == _INNERMOST:

@@ -1,4 +1,4 @@
-"""dlib's face network as an ONNX graph: chips in, raw embeddings out."""
+"""Converts dlib's face network to an ONNX model from chips to raw embeddings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHANNELS = 3
 
 @dataclass(frozen=True)
 class _Tensor:
-    """What flows between two layers."""
+    """A tensor between two layers."""
 
     name: str
     shape: tuple[int, int, int]
@@ -31,10 +31,10 @@ def onnx_model(network: DlibNetwork) -> bytes:
     """Return *network* as an ONNX model.
 
     Its input `chips` is (n, side, side, 3) in uint8 RGB; its output `embeddings` is (n, dimensions)
-    in float32, not of length 1.
+    in float32, not normalised.
 
     Raises:
-        ValueError: the layers are in an order that dlib's face network does not have.
+        ValueError: the layers are in an order that is not supported.
     """
     side = network.side
     graph = OnnxGraph("dlib_face_resnet")
@@ -49,14 +49,14 @@ def onnx_model(network: DlibNetwork) -> bytes:
 
 
 def _fold(layers: Sequence[Layer]) -> list[Layer]:
-    """Put each affine layer into the convolution before it, where it costs nothing."""
+    """Fold each affine layer into the convolution before it, so that it costs nothing."""
     folded: list[Layer] = []
     for layer in layers:
         before = folded[-1] if folded else None
         if not isinstance(layer, Affine) or not isinstance(before, Convolution):
             folded.append(layer)
             continue
-        # Two roundings instead of one would show in the sums; a product has only one anyway.
+        # In float32 the sum would round twice; a product rounds once in either type.
         biases = before.biases * layer.scale.astype(np.float64) + layer.shift
         folded[-1] = replace(
             before,
@@ -67,11 +67,11 @@ def _fold(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def _add_layers(graph: OnnxGraph, start: _Tensor, layers: Sequence[Layer]) -> _Tensor:
-    """Add *layers* and return what comes out of the last.
+    """Add *layers* and return the output of the last.
 
-    A block's input is tagged, and added at its end to what became of it. A block that halves the
-    picture tags its main path as well, turns back to the input, and pools that: the two tags stand
-    in a row. The file does not store which tag an addition means; this order tells it.
+    The input of a residual block is tagged, and added to its output. A block that halves the
+    picture also tags its main path, goes back to the input and pools it, so it has two tags in a
+    row. The file does not say which tag an addition means; this order does.
     """
     x = start
     block_input: _Tensor | None = None
@@ -122,7 +122,7 @@ def _convolve(graph: OnnxGraph, x: _Tensor, layer: Convolution) -> _Tensor:
         pads=layer.padding * 2,
     )
     outputs, _, *window = layer.filters.shape
-    return _Tensor(name, (outputs, *_covered(x, window, layer.stride, layer.padding)))
+    return _Tensor(name, (outputs, *_output_size(x, window, layer.stride, layer.padding)))
 
 
 def _pool(graph: OnnxGraph, x: _Tensor, layer: Pool) -> _Tensor:
@@ -135,13 +135,13 @@ def _pool(graph: OnnxGraph, x: _Tensor, layer: Pool) -> _Tensor:
         strides=layer.stride,
         pads=layer.padding * 2,
     )
-    return _Tensor(name, (x.shape[0], *_covered(x, layer.window, layer.stride, layer.padding)))
+    return _Tensor(name, (x.shape[0], *_output_size(x, layer.window, layer.stride, layer.padding)))
 
 
-def _covered(
+def _output_size(
     x: _Tensor, window: Sequence[int], stride: tuple[int, int], padding: tuple[int, int]
 ) -> tuple[int, int]:
-    """Return height and width after a window has gone over *x*."""
+    """Return height and width of the output of a window over *x*."""
     height, width = (
         (side + 2 * pad - length) // step + 1
         for side, pad, length, step in zip(x.shape[1:], padding, window, stride, strict=True)
@@ -150,13 +150,13 @@ def _covered(
 
 
 def _add(graph: OnnxGraph, a: _Tensor, b: _Tensor) -> _Tensor:
-    """Add two tensors as dlib does: the smaller one gets zeros at the end of every side."""
+    """Add two tensors as dlib does, with zeros where the smaller one ends."""
     channels, height, width = (max(pair) for pair in zip(a.shape, b.shape, strict=True))
     shape = (channels, height, width)
-    return _Tensor(graph.add("Add", _grown(graph, a, shape), _grown(graph, b, shape)), shape)
+    return _Tensor(graph.add("Add", _pad(graph, a, shape), _pad(graph, b, shape)), shape)
 
 
-def _grown(graph: OnnxGraph, x: _Tensor, shape: Sequence[int]) -> str:
+def _pad(graph: OnnxGraph, x: _Tensor, shape: Sequence[int]) -> str:
     missing = [wanted - has for wanted, has in zip(shape, x.shape, strict=True)]
     if not any(missing):
         return x.name

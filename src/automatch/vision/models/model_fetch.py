@@ -1,8 +1,8 @@
-"""Brings a model file here, from its address or from a file of the operator.
+"""Downloads a model file, or copies it from a file of the operator.
 
-What has arrived is kept in `NAME.part`, so that a connection that broke costs nothing but what was
-on its way. Only whole files whose SHA-256 is that of the registry get their name. Proxies are those
-that the environment names (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
+Received bytes are kept in `NAME.part`, so a download resumes after a broken connection. A file gets
+its name only when it is complete and has the SHA-256 of the registry. Proxies are taken from the
+environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from automatch.vision.models.onnx_model import has_external_data
 from automatch.vision.models.registry import ModelFile, is_safe_address
 
 _TIMEOUT = httpx2.Timeout(30, connect=15)
-_MOST_REDIRECTS = 5
-_TRIES = 4
-"""So many connections in a row may break without a byte."""
+_MAX_REDIRECTS = 5
+_MAX_FAILURES = 4
+"""Connections in a row that may break without a byte received."""
 _CHUNK = 1 << 16
 
 Progress = Callable[[int], None]
-"""Told how many bytes are here."""
+"""Called with the number of bytes received so far."""
 
 
 def fetch_file(
-    file: ModelFile, folder: Path, on_progress: Progress, *, brought: Path | None = None
+    file: ModelFile, folder: Path, on_progress: Progress, *, local: Path | None = None
 ) -> Path:
-    """Return the path of *file* in *folder*, brought there if need be.
+    """Return the path of *file* in *folder*, fetched if it is not there.
 
     Args:
-        file: what is wanted.
-        folder: made when it is missing.
+        file: the file to fetch.
+        folder: created if it is missing.
         on_progress: called as bytes arrive.
-        brought: a file of the operator to take instead of the address.
+        local: a file of the operator to copy instead of downloading.
 
     Raises:
-        ModelMissingError: *brought* is not there, or there is neither a file nor an address.
-        ModelRefusedError: what arrived is not the file that is meant.
-        ModelUnreachableError: it could not be had; what arrived is kept for the next try.
+        ModelMissingError: *local* cannot be read, or there is neither a file nor an address.
+        ModelRefusedError: the received file is not the expected one.
+        ModelUnreachableError: the download failed; received bytes are kept for the next try.
     """
     target = folder / file.name
-    if target.is_file() and _is_right(file, target):
+    if target.is_file() and _is_valid(file, target):
         return target
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(folder / f"{file.name}.part") as out:
-        if brought is not None:
-            _copy(file, brought, out, on_progress)
+    with _locked(folder / f"{file.name}.part") as out:
+        if local is not None:
+            _copy(file, local, out, on_progress)
         elif file.url is not None:
             _download(file, out, on_progress)
         else:
@@ -65,8 +65,8 @@ def fetch_file(
 
 
 @contextmanager
-def _alone(part: Path) -> Iterator[BinaryIO]:
-    """Open the unfinished file for nobody but us."""
+def _locked(part: Path) -> Iterator[BinaryIO]:
+    """Open the unfinished file under an exclusive lock."""
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "r+b") as out:
         try:
@@ -76,18 +76,18 @@ def _alone(part: Path) -> Iterator[BinaryIO]:
         yield out
 
 
-def _copy(file: ModelFile, brought: Path, out: BinaryIO, on_progress: Progress) -> None:
+def _copy(file: ModelFile, local: Path, out: BinaryIO, on_progress: Progress) -> None:
     try:
-        with brought.open("rb") as source:
+        with local.open("rb") as source:
             _start_over(out)
             while chunk := source.read(_CHUNK):
                 _append(file, out, chunk, on_progress)
     except OSError as exc:
-        raise ModelMissingError(brought, "name a file that can be read") from exc
+        raise ModelMissingError(local, "name a file that can be read") from exc
 
 
 def _download(file: ModelFile, out: BinaryIO, on_progress: Progress) -> None:
-    tries = 0
+    failures = 0
     if out.seek(0, os.SEEK_END) > file.bytes:
         _start_over(out)
     with httpx2.Client(timeout=_TIMEOUT, follow_redirects=False) as client:
@@ -98,54 +98,54 @@ def _download(file: ModelFile, out: BinaryIO, on_progress: Progress) -> None:
             except httpx2.TransportError as exc:
                 cause = exc
             if out.seek(0, os.SEEK_END) > here:
-                tries = 0
+                failures = 0
                 continue
-            tries += 1
-            if tries == _TRIES:
+            failures += 1
+            if failures == _MAX_FAILURES:
                 raise ModelUnreachableError(
-                    f"{_host(file.url)} does not answer or hangs up ({type(cause).__name__}); "
-                    "run the command again, it goes on where it stopped. A proxy is taken from "
-                    "HTTPS_PROXY."
+                    f"{_host(file.url)} does not answer or closes the connection "
+                    f"({type(cause).__name__}); run the command again to resume. A proxy is taken "
+                    "from HTTPS_PROXY."
                 ) from cause
 
 
 def _receive(client: httpx2.Client, file: ModelFile, out: BinaryIO, on_progress: Progress) -> None:
-    """Append what one connection gives."""
+    """Append the bytes of one connection."""
     here = out.tell()
     url = file.url or ""
-    for _ in range(_MOST_REDIRECTS + 1):
+    for _ in range(_MAX_REDIRECTS + 1):
         if not is_safe_address(url):
             raise ModelRefusedError(
-                f"{_host(file.url)} leads on to {_host(url)} without https, which is not followed."
+                f"{_host(file.url)} redirects to {_host(url)} without https, which is not followed."
             )
-        # Bytes as they are: a packed answer could not be gone on with.
+        # Uncompressed, because a compressed download cannot be resumed.
         headers = {"accept-encoding": "identity"} | ({"range": f"bytes={here}-"} if here else {})
-        with client.stream("GET", url, headers=headers) as answer:
-            if answer.is_redirect:
-                url = urljoin(url, answer.headers.get("location", ""))
+        with client.stream("GET", url, headers=headers) as response:
+            if response.is_redirect:
+                url = urljoin(url, response.headers.get("location", ""))
                 continue
-            _check_answer(file, answer, here)
-            if answer.status_code != httpx2.codes.PARTIAL_CONTENT:
+            _check_answer(file, response, here)
+            if response.status_code != httpx2.codes.PARTIAL_CONTENT:
                 _start_over(out)
-            if answer.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
+            if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
                 return
-            for chunk in answer.iter_raw(_CHUNK):
+            for chunk in response.iter_raw(_CHUNK):
                 _append(file, out, chunk, on_progress)
             return
-    raise ModelUnreachableError(f"{_host(file.url)} leads in a circle.")
+    raise ModelUnreachableError(f"{_host(file.url)} redirects too often.")
 
 
-def _check_answer(file: ModelFile, answer: httpx2.Response, here: int) -> None:
-    match answer.status_code:
+def _check_answer(file: ModelFile, response: httpx2.Response, here: int) -> None:
+    match response.status_code:
         case httpx2.codes.OK:
-            size = answer.headers.get("content-length", "")
+            size = response.headers.get("content-length", "")
         case httpx2.codes.PARTIAL_CONTENT:
             told = re.fullmatch(
-                r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("content-range", "")
+                r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("content-range", "")
             )
             if told is None or int(told[1]) != here:
                 raise ModelUnreachableError(
-                    f"{_host(file.url)} sends another part of the file than was asked for."
+                    f"{_host(file.url)} sent another part of the file than was requested."
                 )
             size = told[2]
         case httpx2.codes.RANGE_NOT_SATISFIABLE if here:
@@ -173,20 +173,19 @@ def _start_over(out: BinaryIO) -> None:
 
 
 def _keep(file: ModelFile, out: BinaryIO, target: Path) -> None:
-    """Give the file its name, if it is the one that is meant."""
+    """Give the file its name if its content is the expected one."""
     out.flush()
     part = Path(out.name) if isinstance(out.name, str) else target.with_name(f"{target.name}.part")
-    if not _is_right(file, part):
-        # Nothing of it can be trusted, and going on behind it would never end well.
+    if not _is_valid(file, part):
+        # No part of it can be trusted, so it must not be resumed.
         _start_over(out)
         raise ModelRefusedError(
-            f"{file.name} is not the file that the registry means: its SHA-256 differs. "
-            "It was thrown away."
+            f"{file.name} is not the file of the registry: its SHA-256 differs. It was deleted."
         )
     if file.name.endswith(".onnx") and has_external_data(part.read_bytes()):
         _start_over(out)
         raise ModelRefusedError(
-            f"{file.name} keeps numbers in other files (ONNX external data), which nothing has "
+            f"{file.name} stores tensors in other files (ONNX external data), which are not "
             "checked; ask for a model in one file."
         )
     os.fsync(out.fileno())
@@ -198,7 +197,7 @@ def _keep(file: ModelFile, out: BinaryIO, target: Path) -> None:
         os.close(descriptor)
 
 
-def _is_right(file: ModelFile, path: Path) -> bool:
+def _is_valid(file: ModelFile, path: Path) -> bool:
     if path.stat().st_size != file.bytes:
         return False
     with path.open("rb") as data:

@@ -1,4 +1,4 @@
-"""Where the model files lie, and the proof that they are the ones they should be."""
+"""Paths of the model files, and the check of their SHA-256."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ YUNET = "face_detection_yunet_2023mar.onnx"
 _REMEDIES = {
     YUNET: "put the original there, or take AUTOMATCH_VISION__YUNET_FILE away to do without it"
 }
-"""What to do about a file that a setting names."""
+"""The remedies in the errors about files that a setting names."""
 
 
 def model_folder() -> Path:
@@ -37,26 +37,26 @@ def model_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "models"
 
 
-def fetched_folder(home: Path) -> Path:
-    """Return where `automatch models fetch` keeps files."""
-    return home / "models"
+def fetched_folder(data_dir: Path) -> Path:
+    """Return the folder of `automatch models fetch`."""
+    return data_dir / "models"
 
 
-def path_of(entry: ModelEntry, file: ModelFile, home: Path) -> Path:
-    """Return where a file of *entry* lies, or will lie.
+def path_of(entry: ModelEntry, file: ModelFile, data_dir: Path) -> Path:
+    """Return the path of a file of *entry*, which need not exist.
 
     Raises:
         ModelMissingError: the package that brings it is not installed.
     """
-    return (model_folder() if entry.package else fetched_folder(home)) / file.name
+    return (model_folder() if entry.package else fetched_folder(data_dir)) / file.name
 
 
 def verified(name: str, folder: Path | None = None) -> Path:
-    """Return the path of a model file of the package whose content has been checked.
+    """Return the path of a model file of the package, after checking its content.
 
     Args:
-        name: which model it is.
-        folder: where it lies, if not in its package.
+        name: of the file.
+        folder: its folder, if not that of the package.
 
     Raises:
         ModelMissingError: there is no such file.
@@ -68,22 +68,22 @@ def verified(name: str, folder: Path | None = None) -> Path:
 
 
 def read_verified(name: str, path: Path | None = None) -> bytes:
-    """Return the checked content of a model file; raises what `verified` raises.
+    """Return the checked content of a model file; see `verified` for errors.
 
     Args:
-        name: which model it is.
-        path: the file, if it is not the one in the package.
+        name: of the file.
+        path: its path, if not in the package.
     """
     return read_checked(shipped_file(name), path or model_folder() / name, _REMEDIES.get(name))
 
 
 def read_checked(file: ModelFile, path: Path, remedy: str | None = None) -> bytes:
-    """Return the content of *path*, which is that of *file*.
+    """Return the content of *path* if it is that of *file*.
 
     Args:
-        file: what it should be.
-        path: where it lies.
-        remedy: what to do when it is not there or another one.
+        file: the expected file.
+        path: the path to read.
+        remedy: for the error message.
 
     Raises:
         ModelMissingError: there is no such file.

@@ -1,7 +1,7 @@
-"""Writes an ONNX model as bytes, so that a graph can be built without the package `onnx`.
+"""Writes ONNX models without the package `onnx`.
 
-ONNX is Protocol Buffers, and a model needs only two of their wire types: integers of variable
-length, and bytes behind their length. Field numbers are those of `onnx.proto3` at IR version 8.
+An ONNX model is Protocol Buffers and needs only two of their wire types: varints, and bytes after
+their length. Field numbers are those of `onnx.proto3` at IR version 8.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _ELEMENT_TYPES = {"float32": 1, "uint8": 2, "int64": 7}
 
 
 class OnnxGraph:
-    """A graph under construction; tensors are known by their names."""
+    """A graph under construction, which refers to tensors by their names."""
 
     def __init__(self, name: str) -> None:
-        """Start with nothing in it."""
+        """Start an empty graph."""
         self._name = name
         self._nodes: list[bytes] = []
         self._constants: list[bytes | memoryview] = []
@@ -32,12 +32,12 @@ class OnnxGraph:
         self._outputs: list[bytes] = []
 
     def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
-        """Declare an input and return its name; a text in *shape* names a side of any size."""
+        """Declare an input and return its name; a string in *shape* names a free dimension."""
         self._inputs.append(value_info(name, dtype, shape))
         return name
 
     def constant(self, values: npt.ArrayLike, dtype: str = "float32") -> str:
-        """Add numbers to the graph and return their name."""
+        """Add a constant tensor and return its name."""
         array = np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<"))
         name = f"c{len(self._constants) // 3}"
         numbers = array.data.cast("B") if array.size else b""
@@ -47,7 +47,7 @@ class OnnxGraph:
             + text_field(8, name)
             + _head(9, array.nbytes)
         )
-        # The numbers stay where they are until the one copy that makes the model.
+        # The values are copied only once, in `to_bytes`.
         self._constants += (_head(5, len(head) + array.nbytes), head, numbers)
         return name
 
@@ -58,12 +58,12 @@ class OnnxGraph:
         return name
 
     def output(self, tensor: str, name: str, dtype: str, shape: Sequence[int | str]) -> None:
-        """Give *tensor* out under *name*."""
+        """Declare *tensor* as the output *name*."""
         self._nodes.append(_node("Identity", (tensor,), name, {}))
         self._outputs.append(value_info(name, dtype, shape))
 
     def to_bytes(self) -> bytes:
-        """Return the model as a file of it would be."""
+        """Return the content of the model's file."""
         graph = [
             *(bytes_field(1, node) for node in self._nodes),
             text_field(2, self._name),
@@ -128,7 +128,7 @@ def integer_field(field: int, value: int) -> bytes:
 
 
 def _head(field: int, length: int) -> bytes:
-    """Return what stands before *length* bytes."""
+    """Return the field header before *length* bytes."""
     return _varint(field << 3 | 2) + _varint(length)
 
 

@@ -1,8 +1,7 @@
-"""The registry: which models there are, where their files come from and what they need.
+"""The registry of models: where their files come from, and how they are used.
 
-It is data. `models.toml` beside this module comes with the package, and the operator's own entries
-lie in `models.toml` of the data folder. Both are read into the same values, and whatever does not
-name its files by their SHA-256 is no entry.
+`models.toml` beside this module holds the entries of the package, and `models.toml` in the data
+folder those of the operator. An entry must name each of its files with its SHA-256.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ if TYPE_CHECKING:
 
 _SHIPPED = Path(__file__).with_name("models.toml")
 _OWN = "models.toml"
-_MOVING = {"main", "master", "head", "latest"}
-"""Parts of an address behind which something else may lie tomorrow."""
+_MUTABLE_REFS = {"main", "master", "head", "latest"}
+"""Parts of an address whose content may change."""
 
 Landmarks = Literal["eye_corners_nose", "eyes_nose_mouth"]
-"""The five points that a detector gives: dlib's (four corners of the eyes, the nose's base), or the
-middles of the eyes, the tip of the nose and the corners of the mouth."""
+"""The five landmarks of a detector: dlib's (four corners of the eyes, the base of the nose), or the
+centres of the eyes, the tip of the nose and the corners of the mouth."""
 
 Alignment = Literal["dlib", "arcface"]
-"""How faces lie in the chips that an embedder takes. Every detector cuts dlib's; ArcFace's template
-needs `eyes_nose_mouth`."""
+"""How faces are aligned in the chips of an embedder. Every detector cuts dlib's chips; ArcFace's
+need the landmarks `eyes_nose_mouth`."""
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 _FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -46,13 +45,13 @@ class _Part(BaseModel):
 
 
 class ModelFile(_Part):
-    """One file of a model, known by its content."""
+    """One file of a model."""
 
     name: _FileName
     sha256: _Sha256
     bytes: int = Field(gt=0, lt=2**33)
     url: str | None = None
-    """None: it comes with a package, or the operator brings it."""
+    """None if it comes with a package or the operator provides it."""
 
     @_validator(mode="after")
     def _source_is_pinned(self) -> Self:
@@ -60,13 +59,15 @@ class ModelFile(_Part):
             return self
         if not is_safe_address(self.url):
             raise ValueError("the address must begin with https://")
-        if _MOVING.intersection(urlsplit(self.url).path.lower().split("/")):
-            raise ValueError("the address names a branch, which moves on; name a commit or a tag")
+        if _MUTABLE_REFS.intersection(urlsplit(self.url).path.lower().split("/")):
+            raise ValueError(
+                "the address names a branch, whose content changes; name a commit or a tag"
+            )
         return self
 
 
 class Licence(_Part):
-    """Under which terms the weights may be used."""
+    """The licence of the weights."""
 
     name: str = Field(min_length=1, max_length=60)
     url: str | None = None
@@ -74,20 +75,20 @@ class Licence(_Part):
 
 
 class Scale(_Part):
-    """The similarity scale that a model starts with: distances u of unit vectors."""
+    """The similarity scale that a model starts with, as distances u between unit vectors."""
 
     midpoint: _Distance
     width: _Distance
     same_person_u: _Distance
-    """Two faces with a u up to this are taken for one person."""
+    """Two faces at this distance or closer count as one person."""
     same_person_same_gender_u: _Distance | None = None
-    """The same for two people of one gender, who look more alike; None: the same bound."""
+    """The bound for people of one gender, who are more similar; None means the same bound."""
     provisional: bool = False
-    """Not measured on strangers of opposite gender; to be calibrated."""
+    """Not measured on strangers of opposite gender, so it should be calibrated."""
 
 
 class ChipInput(_Part):
-    """What the network of an ONNX model takes: `(chip - subtract) / divide`, (n, 3, side, side)."""
+    """The input of an ONNX model: `(chip - subtract) / divide`, (n, 3, side, side)."""
 
     side: int = Field(ge=32, le=512)
     colours: Literal["rgb", "bgr"] = "rgb"
@@ -103,11 +104,11 @@ class ModelEntry(_Part):
     runs_as: Literal["dlib", "yunet", "onnx"]
     about: str = ""
     package: str | None = None
-    """The Python package that brings the files."""
+    """The Python package that contains the files."""
     files: tuple[ModelFile, ...] = Field(min_length=1)
     licence: Licence
     landmarks: Landmarks | None = None
-    """Of a detector: what it gives."""
+    """For a detector: the landmarks that it finds."""
     dimensions: int | None = Field(None, ge=2, le=4000)
     alignment: Alignment | None = None
     input: ChipInput | None = None
@@ -125,14 +126,14 @@ class ModelEntry(_Part):
         if missing:
             raise ValueError(f"it lacks {', '.join(missing)}")
         if self.runs_as == "onnx" and (self.purpose != "embedder" or len(self.files) != 1):
-            raise ValueError("what runs as onnx is an embedder of one file")
+            raise ValueError("a model that runs as onnx must be an embedder of one file")
         return self
 
 
 def is_safe_address(url: str) -> bool:
-    """Tell whether nobody on the way can see or change what comes from *url*."""
+    """Tell whether a download from *url* can be neither read nor changed on its way."""
     parts = urlsplit(url)
-    # To this very machine there is no way on which anybody sits.
+    # Plain http is safe to this machine itself.
     return bool(parts.hostname) and (
         parts.scheme == "https"
         or (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"})
@@ -141,17 +142,17 @@ def is_safe_address(url: str) -> bool:
 
 @cache
 def shipped() -> Mapping[str, ModelEntry]:
-    """Return the entries that come with the package."""
+    """Return the entries of the package."""
     return _read(_SHIPPED)
 
 
-def load_registry(home: Path) -> Mapping[str, ModelEntry]:
-    """Return all entries, those of the data folder *home* too.
+def load_registry(data_dir: Path) -> Mapping[str, ModelEntry]:
+    """Return the entries of the package and of the data folder.
 
     Raises:
-        ModelsFileError: the operator's file has a mistake, or a name that is taken.
+        ModelsFileError: the operator's file has a mistake, or reuses a name of the package.
     """
-    own = home / _OWN
+    own = data_dir / _OWN
     if not own.is_file():
         return shipped()
     entries = _read(own)
@@ -162,7 +163,7 @@ def load_registry(home: Path) -> Mapping[str, ModelEntry]:
 
 
 def find_entry(registry: Mapping[str, ModelEntry], name: str) -> ModelEntry:
-    """Return an entry by its name.
+    """Return the entry with a name.
 
     Raises:
         ModelUnknownError: there is none.
@@ -173,7 +174,7 @@ def find_entry(registry: Mapping[str, ModelEntry], name: str) -> ModelEntry:
 
 
 def shipped_file(name: str) -> ModelFile:
-    """Return a file that an entry of the package names."""
+    """Return the file with a name among the entries of the package."""
     return next(file for entry in shipped().values() for file in entry.files if file.name == name)
 
 
