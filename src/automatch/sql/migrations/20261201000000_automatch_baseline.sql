@@ -56,30 +56,26 @@ comment on schema automatch is
 
 create function automatch.now()
 returns timestamptz
-language sql
-set search_path = pg_catalog, pg_temp
+language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_catalog.clock_timestamp() $$;
 comment on function automatch.now() is
     'The clock for leases, retries and ages. Tests replace it.';
 
 create function automatch.seconds_since(p_start timestamptz)
 returns numeric
-language sql
-set search_path = pg_catalog, pg_temp
+language sql set search_path = pg_catalog, pg_temp
 as $$ select round(extract(epoch from automatch.now() - p_start)::numeric, 4) $$;
 
 create function automatch.lock_key(p_purpose text)
 returns bigint
-language sql immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select hashtextextended('automatch ' || p_purpose, 0) $$;
 comment on function automatch.lock_key(text) is
     'The key of an advisory lock: idle_worker, cleanup, pauses, schedule, cron, scales.';
 
 create function automatch.claims()
 returns jsonb
-language sql stable
-set search_path = pg_catalog, pg_temp
+language sql stable set search_path = pg_catalog, pg_temp
 as $$
     -- After a commit the setting is '' and not null.
     select coalesce(nullif(pg_catalog.current_setting('request.jwt.claims', true), ''), '{}')::jsonb
@@ -87,15 +83,13 @@ $$;
 
 create function automatch.uid()
 returns uuid
-language sql stable
-set search_path = pg_catalog, pg_temp
+language sql stable set search_path = pg_catalog, pg_temp
 as $$ select nullif(automatch.claims() ->> 'sub', '')::uuid $$;
 comment on function automatch.uid() is 'The caller''s id, from the verified token; null without one.';
 
 create function automatch.raise_error(p_code text, p_message text)
 returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The hint of SQLSTATE AM001 is an error code of docs/errors.md.
@@ -136,8 +130,7 @@ create index profiles_school_spelling_idx on public.profiles (lower(school));
 
 create function automatch.check_profile()
 returns trigger
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.birth_date > (automatch.now() - interval '18 years')::date then
@@ -157,8 +150,7 @@ for each row execute function automatch.check_profile();
 
 create function public.save_profile(p_name text, p_school text, p_gender text, p_birth_date date)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Some keyboards send a letter and its accent as two characters, others as one.
@@ -187,8 +179,7 @@ comment on function public.save_profile(text, text, text, date) is 'Save the cal
 
 create function public.list_schools()
 returns table (school text)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select p.school
     from public.profiles as p
@@ -202,8 +193,7 @@ comment on function public.list_schools() is 'The most frequent schools, to choo
 
 create function automatch.resolve_school(p_school text)
 returns text
-language plpgsql stable security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
@@ -229,8 +219,7 @@ $$;
 -- The triggers of profiles update face_index and both feeds, and search again when somebody comes back.
 create function public.set_discoverable(p_discoverable boolean)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_discoverable is null then
@@ -255,8 +244,7 @@ comment on function public.set_discoverable(boolean) is
 -- convert_to() is not marked immutable because an encoding can be redefined; UTF8 is not.
 create function automatch.text_sha256(p_text text)
 returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select encode(sha256(convert_to(p_text, 'UTF8')), 'hex') $$;
 
 create table public.consent_texts (
@@ -301,8 +289,7 @@ create index biometric_consents_profile_idx on public.biometric_consents (profil
 
 create function automatch.forbid_consent_changes()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- When a person is erased, the profile is deleted first.
@@ -325,8 +312,7 @@ for each statement execute function automatch.forbid_consent_changes();
 
 create function automatch.lock_consent()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Waits for uploads that have just checked the consent: see require_consent().
@@ -343,8 +329,7 @@ for each row execute function automatch.lock_consent();
 
 create function automatch.has_consent(p_profile_id uuid)
 returns boolean
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
         select c.action = 'granted'
@@ -357,8 +342,7 @@ $$;
 
 create function automatch.require_consent()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- faces has profile_id, match_jobs has user_id: both names are the guide's.
@@ -380,8 +364,7 @@ comment on function automatch.require_consent() is 'Nobody gets a face or a job 
 
 create function public.record_consent(p_granted boolean, p_version text default null)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_current public.consent_texts;
@@ -429,8 +412,7 @@ create index audit_log_recorded_idx on automatch.audit_log (recorded_at desc, id
 
 create function automatch.audit(p_actor text, p_action text, p_details jsonb)
 returns void
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     insert into automatch.audit_log (actor, action, details)
     -- session_user is the login; current_user is the owner of this function.
@@ -439,8 +421,7 @@ $$;
 
 create function public.list_audit_log(p_limit integer default 50)
 returns table (id bigint, recorded_at timestamptz, actor text, action text, details jsonb)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select a.id, a.recorded_at, a.actor, a.action, a.details
     from automatch.audit_log as a
@@ -455,8 +436,7 @@ comment on function public.list_audit_log(integer) is 'What operators did, newes
 
 create function automatch.user_created()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.profiles (id, email) values (new.id, new.email) on conflict (id) do nothing;
@@ -466,8 +446,7 @@ $$;
 
 create function automatch.user_deleted()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.profiles where id = old.id;
@@ -477,8 +456,7 @@ $$;
 
 create function automatch.link_auth_users()
 returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if pg_catalog.to_regclass('auth.users') is null then
@@ -502,8 +480,7 @@ select automatch.link_auth_users();
 
 create function public.erase_account()
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := automatch.uid();
@@ -2367,8 +2344,7 @@ create sequence automatch.match_job_virtual_time as bigint minvalue 0 start 0;
 
 create function automatch.priority_weight(p_priority smallint)
 returns bigint
-language sql immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select case p_priority when 1 then 4 when 2 then 16 else 256 end $$;
 comment on function automatch.priority_weight(smallint) is
     'The step between positions: the inverse of the priority''s share of the workers.';
@@ -2376,8 +2352,7 @@ comment on function automatch.priority_weight(smallint) is
 create function automatch.next_position(
     p_school text, p_user_id uuid, p_priority smallint, out "position" bigint, out first_of_user boolean
 )
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: otherwise Postgres reads and sorts all jobs of a school or a person.
 set enable_bitmapscan = off
 set enable_sort = off
@@ -2423,14 +2398,12 @@ comment on function automatch.next_position(text, uuid, smallint) is
 -- of one that is over. It is taken before any job is locked.
 create function automatch.lock_pauses_shared()
 returns void
-language sql
-set search_path = pg_catalog, pg_temp
+language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock_shared(automatch.lock_key('pauses')) $$;
 
 create function automatch.assign_position()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_pauses_shared();
@@ -2459,8 +2432,7 @@ execute function automatch.assign_position();
 -- nobody idle is still open, and it fetches once more after that: so no job is missed.
 create function automatch.wake_workers()
 returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not pg_try_advisory_xact_lock_shared(automatch.lock_key('idle_worker')) then
@@ -2471,8 +2443,7 @@ $$;
 
 create function automatch.match_jobs_queued()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.wake_workers();
@@ -2488,8 +2459,7 @@ create function public.enqueue_match_job(
     p_face_id uuid, p_priority smallint default null, p_threshold double precision default null
 )
 returns uuid
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid;
@@ -2521,8 +2491,7 @@ comment on function public.enqueue_match_job(uuid, smallint, double precision) i
 
 create function public.register_idle()
 returns boolean
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select pg_try_advisory_lock(automatch.lock_key('idle_worker')) $$;
 comment on function public.register_idle() is
     'From now on new jobs are notified on the channel automatch_jobs. False: try again soon, because another '
@@ -2530,15 +2499,13 @@ comment on function public.register_idle() is
 
 create function public.unregister_idle()
 returns boolean
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_unlock(automatch.lock_key('idle_worker')) $$;
 comment on function public.unregister_idle() is 'Undo register_idle(), before the next claim.';
 
 create function automatch.promote_due_jobs(p_limit integer)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_due record;
@@ -2587,8 +2554,7 @@ comment on function automatch.promote_due_jobs(integer) is
 
 create function automatch.limit_claim(p_worker_id uuid, p_limit integer)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queue automatch.queue_settings;
@@ -2617,8 +2583,7 @@ returns table (
     id uuid, lease_token bigint, attempts smallint, max_attempts smallint, face_id uuid, image_path text,
     is_embedded boolean, isolated boolean, "position" bigint
 )
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: with the statistics of an empty queue, Postgres would read and sort all waiting jobs.
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -2690,8 +2655,7 @@ comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is
 
 create function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p_lease interval)
 returns setof uuid
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
         select j.id
@@ -2721,8 +2685,7 @@ comment on function public.renew_match_leases(uuid[], bigint[], interval) is
 
 create function public.seconds_to_next_match_job()
 returns double precision
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: otherwise Postgres reads finished jobs while statistics say that many wait.
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -2744,8 +2707,7 @@ comment on function public.seconds_to_next_match_job() is
 
 create function public.count_waiting_match_jobs(p_limit integer)
 returns integer
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: otherwise Postgres reads finished jobs while statistics say that many wait.
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -2768,8 +2730,7 @@ create function public.store_face_embeddings(
     p_timings jsonb[]
 )
 returns setof uuid
-language plpgsql security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_now timestamptz := automatch.now();
@@ -2821,8 +2782,7 @@ comment on function public.store_face_embeddings(uuid[], bigint[], vector[], tex
 
 create function automatch.search_for_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns automatch.found_face[]
-language plpgsql security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_found automatch.found_face[];
@@ -2873,8 +2833,7 @@ comment on function automatch.search_for_jobs(uuid[], bigint[]) is
 
 create function automatch.write_matches(p_found automatch.found_face[], p_job_ids uuid[], p_now timestamptz)
 returns uuid[]
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with written as (
         insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)
@@ -2902,8 +2861,7 @@ create function automatch.complete_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_found automatch.found_face[], p_searched_at timestamptz
 )
 returns table (job_id uuid, match_count integer)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -2979,8 +2937,7 @@ comment on function automatch.complete_jobs(uuid[], bigint[], automatch.found_fa
 
 create function public.complete_match_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns table (job_id uuid, match_count integer)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_found automatch.found_face[] := automatch.search_for_jobs(p_job_ids, p_tokens);
@@ -2997,8 +2954,7 @@ create function public.complete_match_jobs_with_candidates(
     p_face_ids uuid[]
 )
 returns table (job_id uuid, match_count integer)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_group record;
@@ -3049,8 +3005,7 @@ create function public.fail_match_jobs(
     p_face_boxes jsonb[] default null
 )
 returns setof uuid
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
         select j.id, lease.code, lease.message, lease.face_boxes
@@ -3081,8 +3036,7 @@ comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jso
 
 create function automatch.clear_face_boxes()
 returns trigger
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.face_boxes := null;
@@ -3098,8 +3052,7 @@ execute function automatch.clear_face_boxes();
 
 create function public.choose_face(p_job_id uuid, p_index integer)
 returns table (face_id uuid, job_status text)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -3175,8 +3128,7 @@ comment on function public.choose_face(uuid, integer) is
 
 create function automatch.retry_delay(p_attempts integer, p_first_s double precision, p_longest_s double precision)
 returns interval
-language sql
-set search_path = pg_catalog, pg_temp
+language sql set search_path = pg_catalog, pg_temp
 as $$
     -- Doubles with every attempt. The random part keeps jobs apart that failed together.
     select make_interval(secs => least(p_longest_s, p_first_s * power(2, least(p_attempts, 30) - 1))
@@ -3188,8 +3140,7 @@ create function public.retry_match_jobs(
     p_first_delay_s double precision, p_longest_delay_s double precision
 )
 returns table (job_id uuid, status text)
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
         select j.id, j.attempts < j.max_attempts as again, lease.code, lease.message
@@ -3230,8 +3181,7 @@ create function public.release_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0'
 )
 returns integer
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.lock_pauses_shared();
     with held as materialized (
@@ -3269,8 +3219,7 @@ create function public.sweep_match_jobs(
     p_first_delay_s double precision default 0, p_longest_delay_s double precision default 0
 )
 returns integer
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with lost as materialized (
         select j.id, j.attempts < j.max_attempts as again
@@ -3310,8 +3259,7 @@ comment on function public.sweep_match_jobs(double precision, double precision) 
 
 create function public.cleanup_old_match_jobs(p_older_than interval default '7 days')
 returns integer
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 -- test_queue_plans.py: what remains is a bitmap scan of match_jobs_created_idx.
 set enable_indexscan = off
@@ -3338,8 +3286,7 @@ comment on function public.cleanup_old_match_jobs(interval) is
 
 create function public.erase_unanswered_photo(p_older_than interval)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_profile_id uuid;
@@ -3387,15 +3334,13 @@ comment on function public.erase_unanswered_photo(interval) is
 
 create function automatch.lock_pauses_exclusive()
 returns void
-language sql
-set search_path = pg_catalog, pg_temp
+language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock(automatch.lock_key('pauses')) $$;
 comment on function automatch.lock_pauses_exclusive() is 'See lock_pauses_shared().';
 
 create function public.pause_match_jobs(p_school text default null, p_actor text default null)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
@@ -3432,8 +3377,7 @@ comment on function public.pause_match_jobs(text, text) is
 
 create function public.resume_match_jobs(p_school text default null, p_actor text default null)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
@@ -3472,8 +3416,7 @@ comment on function public.resume_match_jobs(text, text) is
 
 create function public.set_match_concurrency(p_jobs integer, p_actor text default null)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_jobs < 1 then
@@ -3491,8 +3434,7 @@ create function public.retry_failed_match_jobs(
     p_job_ids uuid[] default null, p_code text default null, p_actor text default null
 )
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count integer;
@@ -3550,8 +3492,7 @@ comment on function public.retry_failed_match_jobs(uuid[], text, text) is
 
 create function public.cancel_match_jobs(p_job_ids uuid[], p_actor text default null)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count integer;
@@ -3589,8 +3530,7 @@ create function public.requeue_match_job(
     p_job_id uuid, p_threshold double precision default null, p_actor text default null
 )
 returns uuid
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_face_id uuid;
@@ -3621,8 +3561,7 @@ create function public.prioritize_match_jobs(
     p_job_ids uuid[], p_priority smallint default 1::smallint, p_actor text default null
 )
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job record;
@@ -3669,8 +3608,7 @@ returns table (
     workers bigint,
     oldest_waiting_s double precision
 )
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         q.paused,
@@ -3706,8 +3644,7 @@ returns table (
     started_at timestamptz, completed_at timestamptz, scheduled boolean, isolated boolean, worker_id uuid,
     lease_expires_at timestamptz, threshold double precision, match_count integer, timings jsonb
 )
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         j.id, j.face_id, j.user_id, j.school, j.status, j.priority, j.attempts, j.max_attempts, j.error_code,
@@ -3726,8 +3663,7 @@ comment on function public.list_match_jobs(text, text, text, uuid[], integer) is
 
 create function public.get_match_job_stats()
 returns table (status text, count bigint, oldest_created_at timestamptz, avg_seconds double precision)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select j.status, count(*), min(j.created_at),
         avg(extract(epoch from j.completed_at - j.created_at))::double precision
@@ -4646,8 +4582,7 @@ create function automatch.brute_force_search(
     p_count integer
 )
 returns table (face_id uuid, profile_id uuid)
-language sql stable security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
     select b.id, b.profile_id
@@ -4672,16 +4607,14 @@ comment on function automatch.brute_force_search(vector, text, text, uuid[], dou
 
 create function automatch.is_audited(p_job_id uuid)
 returns boolean
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select mod(hashtextextended(p_job_id::text, 0), s.audit_one_in) = 0 from automatch.search_settings as s
 $$;
 
 create function automatch.audit_search()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 begin
     insert into automatch.search_audits (job_id, school, gender, expected, found)
@@ -4727,8 +4660,7 @@ execute function automatch.audit_search();
 
 create function public.get_search_recall(p_since interval default '1 day')
 returns table (audits bigint, recall double precision, short_answers bigint)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select count(*), sum(a.found)::double precision / nullif(sum(a.expected), 0),
         count(*) filter (where a.found < a.expected)
@@ -4741,8 +4673,7 @@ comment on function public.get_search_recall(interval) is
 
 create function public.clean_up_search_audits(p_older_than interval default '30 days')
 returns integer
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with deleted as (
         delete from automatch.search_audits as a where a.recorded_at < automatch.now() - p_older_than returning 1
@@ -4809,8 +4740,7 @@ create index profile_blocks_blocked_idx on public.profile_blocks (blocked_profil
 
 create function automatch.score_match()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_model record;
@@ -4843,12 +4773,13 @@ for each row execute function automatch.score_match();
 
 create function public.rescore_matches(p_limit integer default 500)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_version integer;
     v_ids uuid[];
+    v_profiles uuid[];
+    v_others uuid[];
 begin
     select s.version into v_version
     from automatch.similarity_scales as s
@@ -4881,10 +4812,8 @@ begin
             -- feed_page() rounds to the same steps.
             round(x.similarity::numeric * 20) <> round(old.similarity::numeric * 20) as is_shown_otherwise
     ),
-    -- Where the shown number of one entry changes, all rescored entries of the feed move, in their old order:
-    -- moved alone, the changed ones would end up above better and newer ones.
     shown as (
-        select e.profile_id, e.other_profile_id, e.position,
+        select e.profile_id, e.other_profile_id,
             bool_or(s.is_shown_otherwise) over (partition by e.profile_id) as moves
         from scored as s
         cross join lateral (
@@ -4894,27 +4823,13 @@ begin
             on e.profile_id = side.profile_id
             and e.other_profile_id = side.other_profile_id
             and e.match_id = s.id
-    ),
-    placed as (
-        select s.*, row_number() over (partition by s.profile_id order by s.position) as step
-        from shown as s
-        where s.moves
-    ),
-    counters as (
-        update automatch.feed_counters as h
-        set last_position = h.last_position + c.entries
-        from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
-        where h.profile_id = c.profile_id
-        returning h.profile_id, h.last_position - c.entries as before
     )
-    update automatch.feed_entries as e
-    set position = h.before + p.step
-    from placed as p
-    join counters as h on h.profile_id = p.profile_id
-    where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
-    if found then
-        perform pg_notify('automatch_feed', '');
-    end if;
+    select array_agg(s.profile_id), array_agg(s.other_profile_id) into v_profiles, v_others
+    from shown as s
+    where s.moves;
+    -- Where the shown number of one entry changes, all rescored entries of the feed move: moved alone, the
+    -- changed ones would end up above better and newer ones.
+    perform automatch.move_feed_entries(v_profiles, v_others);
     return cardinality(v_ids);
 end
 $$;
@@ -4923,8 +4838,7 @@ comment on function public.rescore_matches(integer) is
 
 create function automatch.excluded_profile_ids(p_profile_id uuid)
 returns setof uuid
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select d.other_profile_id from public.match_dismissals as d where d.profile_id = p_profile_id
     union
@@ -4948,8 +4862,7 @@ comment on function automatch.excluded_profile_ids(uuid) is
 
 create function automatch.may_see(p_viewer_id uuid, p_other_id uuid)
 returns boolean
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select exists (
         select
@@ -4969,14 +4882,12 @@ comment on function automatch.may_see(uuid, uuid) is
 
 create function automatch.caller_may_see(p_other_id uuid)
 returns boolean
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
 
 create function automatch.lock_both_profiles(p_profile_id uuid, p_other_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if (
@@ -4996,8 +4907,7 @@ comment on function automatch.lock_both_profiles(uuid, uuid) is
 
 create function public.dismiss_match(p_match_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_other uuid;
@@ -5018,8 +4928,7 @@ $$;
 
 create function public.block_profile(p_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Only people of the feed: otherwise this would tell which ids exist.
@@ -5038,8 +4947,7 @@ $$;
 
 create function automatch.unhide_profile(p_other_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
@@ -5053,8 +4961,7 @@ comment on function automatch.unhide_profile(uuid) is
 
 create function public.unblock_profile(p_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Enqueuing takes this lock too; after the feeds it would be out of order.
@@ -5073,8 +4980,7 @@ comment on function public.unblock_profile(uuid) is
 
 create function public.undo_dismissal(p_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = automatch.uid() for share;
@@ -5091,8 +4997,7 @@ comment on function public.undo_dismissal(uuid) is 'Undo dismiss_match(), for al
 
 create function public.list_hidden_profiles()
 returns table (profile_id uuid, name text, is_blocked boolean, is_dismissed boolean, since timestamptz)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         h.profile_id,
@@ -5119,8 +5024,7 @@ comment on function public.list_hidden_profiles() is
 
 create function public.last_match_number()
 returns bigint
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_match from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)
@@ -5129,8 +5033,7 @@ comment on function public.last_match_number() is 'The highest number of a match
 
 create function public.matches_after(p_number bigint, p_limit integer default 100)
 returns table (number bigint, match_id uuid)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select n.number, n.id
     from automatch.feed_counters as h
@@ -5179,8 +5082,7 @@ comment on column automatch.feed_entries.match_id is
 
 create function automatch.create_feed_counter()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.feed_counters (profile_id) values (new.id) on conflict do nothing;
@@ -5196,8 +5098,7 @@ for each row execute function automatch.create_feed_counter();
 -- jobs; each by id.
 create function automatch.lock_feeds(p_profile_ids uuid[])
 returns void
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select h.profile_id from automatch.feed_counters as h
     where h.profile_id = any (p_profile_ids)
@@ -5207,8 +5108,7 @@ $$;
 
 create function automatch.renumber_matches(p_match_ids uuid[])
 returns void
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     -- complete_match_jobs() inserts matches under this lock. After an insert without it, a higher number may
     -- have been read meanwhile, and readers would skip this one.
@@ -5225,8 +5125,7 @@ comment on function automatch.renumber_matches(uuid[]) is
 
 create function automatch.publish_matches(p_match_ids uuid[])
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_now timestamptz;
@@ -5297,10 +5196,42 @@ begin
 end
 $$;
 
+create function automatch.move_feed_entries(p_profile_ids uuid[], p_other_profile_ids uuid[])
+returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    with placed as (
+        select e.profile_id, e.other_profile_id,
+            row_number() over (partition by e.profile_id order by e.position) as step
+        from unnest(p_profile_ids, p_other_profile_ids) as m (profile_id, other_profile_id)
+        join automatch.feed_entries as e
+            on e.profile_id = m.profile_id and e.other_profile_id = m.other_profile_id
+    ),
+    counters as (
+        update automatch.feed_counters as h
+        set last_position = h.last_position + c.entries
+        from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
+        where h.profile_id = c.profile_id
+        returning h.profile_id, h.last_position - c.entries as before
+    )
+    update automatch.feed_entries as e
+    set position = h.before + p.step
+    from placed as p
+    join counters as h on h.profile_id = p.profile_id
+    where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
+    if found then
+        perform pg_notify('automatch_feed', '');
+    end if;
+end
+$$;
+comment on function automatch.move_feed_entries(uuid[], uuid[]) is
+    'Move entries to the top of their feeds, in their old order, so that open pages update them. The feeds are '
+    'locked first.';
+
 create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_match_id uuid;
@@ -5339,8 +5270,7 @@ comment on function automatch.refresh_feeds(uuid, uuid) is
 
 create function automatch.matches_deleted()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_feeds(array(
@@ -5384,8 +5314,7 @@ returns table (
     simulated boolean,
     created_at timestamptz
 )
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         e.position, m.id, e.other_profile_id, p.name, p.school,
@@ -5414,8 +5343,7 @@ comment on function public.feed_page(bigint, bigint, integer) is
 
 create function public.feed_position()
 returns bigint
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_position from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)
@@ -5424,8 +5352,7 @@ comment on function public.feed_position() is 'The last position of the caller''
 
 create function public.feed_versions(p_profile_ids uuid[])
 returns table (profile_id uuid, last_position bigint, jobs_version bigint)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- With the number of the last match: a subscriber also gets matches that the feed does not show.
     select h.profile_id, h.last_position, coalesce(jobs.version, 0) + h.last_match
@@ -5454,8 +5381,7 @@ comment on function public.feed_versions(uuid[]) is
 
 create function automatch.add_matches_to_realtime()
 returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (
@@ -5486,8 +5412,7 @@ select automatch.add_matches_to_realtime();
 
 create function automatch.lock_related_feeds(p_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_others uuid[];
@@ -5519,8 +5444,7 @@ comment on function automatch.lock_related_feeds(uuid) is
 
 create function automatch.lock_for_erasing(p_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = p_profile_id for update;
@@ -5534,8 +5458,7 @@ comment on function automatch.lock_for_erasing(uuid) is
 
 create function automatch.profile_erased()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_for_erasing(old.id);
@@ -5549,8 +5472,7 @@ for each row execute function automatch.profile_erased();
 
 create function automatch.enqueue_searches(p_face_ids uuid[])
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_faces uuid[];
@@ -5601,8 +5523,7 @@ comment on function automatch.enqueue_searches(uuid[]) is
 
 create function automatch.enqueue_profile_searches(p_profile_id uuid)
 returns integer
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.enqueue_searches(array(
         select f.id from public.faces as f
@@ -5616,8 +5537,7 @@ comment on function automatch.enqueue_profile_searches(uuid) is
 
 create function automatch.profile_moves()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Before the update: its cascades lock faces, which come after the feeds.
@@ -5637,9 +5557,11 @@ execute function automatch.profile_moves();
 
 create function automatch.profile_moved()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_profiles uuid[];
+    v_others uuid[];
 begin
     -- Each direction by itself, as in may_see(): a person who pauses still sees others.
     with pairs as materialized (
@@ -5661,29 +5583,9 @@ begin
         union all
         select p.other_id, new.id from pairs as p
         where (p.was_pair and p.was_shown) <> (p.is_pair and p.is_shown)
-    ),
-    placed as (
-        select e.profile_id, e.other_profile_id,
-            row_number() over (partition by e.profile_id order by e.position) as step
-        from changed as c
-        join automatch.feed_entries as e
-            on e.profile_id = c.profile_id and e.other_profile_id = c.other_profile_id
-    ),
-    counters as (
-        update automatch.feed_counters as h
-        set last_position = h.last_position + c.entries
-        from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
-        where h.profile_id = c.profile_id
-        returning h.profile_id, h.last_position - c.entries as before
     )
-    update automatch.feed_entries as e
-    set position = h.before + p.step
-    from placed as p
-    join counters as h on h.profile_id = p.profile_id
-    where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
-    if found then
-        perform pg_notify('automatch_feed', '');
-    end if;
+    select array_agg(c.profile_id), array_agg(c.other_profile_id) into v_profiles, v_others from changed as c;
+    perform automatch.move_feed_entries(v_profiles, v_others);
 
     if new.school is distinct from old.school
         or new.gender is distinct from old.gender
@@ -5746,8 +5648,7 @@ create index duplicate_checks_queued_idx on automatch.duplicate_checks (queued_a
 
 create function automatch.queue_duplicate_check()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Not "do nothing": a check in progress may have read an older embedding.
@@ -5764,8 +5665,7 @@ for each row execute function automatch.queue_duplicate_check();
 
 create function automatch.last_photo_deleted()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- A suspicion is personal data, derived from the photos.
@@ -5783,8 +5683,7 @@ for each row execute function automatch.last_photo_deleted();
 
 create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
 returns table (profile_id uuid, u double precision)
-language plpgsql stable security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
 declare
@@ -5834,8 +5733,7 @@ comment on function automatch.find_duplicate_accounts(uuid, integer) is
 
 create function automatch.exclude_duplicates(p_found automatch.found_face[])
 returns automatch.found_face[]
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- Without waiting for detect_duplicates(): the similarity of what was found is enough.
     select coalesce(array_agg(row(f.job_id, f.face_id, f.profile_id, f.similarity)::automatch.found_face
@@ -5859,8 +5757,7 @@ comment on function automatch.exclude_duplicates(automatch.found_face[]) is
 
 create function automatch.apply_duplicate_decisions(p_ids uuid[])
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_pair record;
@@ -5888,8 +5785,7 @@ comment on function automatch.apply_duplicate_decisions(uuid[]) is
 
 create function automatch.lock_duplicate_pairs(p_ids uuid[])
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_people uuid[] := array(
@@ -5905,8 +5801,7 @@ comment on function automatch.lock_duplicate_pairs(uuid[]) is
     'Lock the profiles of suspected pairs and their feeds, before the pairs.';
 
 create function public.detect_duplicates(p_limit integer default 20, out checked integer, out flagged integer)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_faces uuid[];
@@ -6000,8 +5895,7 @@ returns table (
     id uuid, profile_a_id uuid, profile_b_id uuid, same_gender boolean, u double precision, model text,
     state text, found_at timestamptz, decided_at timestamptz, decided_by text
 )
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select s.id, s.profile_a_id, s.profile_b_id, a.gender is not distinct from b.gender, s.u, s.model,
         s.state, s.found_at, s.decided_at, s.decided_by
@@ -6017,8 +5911,7 @@ comment on function public.list_suspected_duplicates(text, integer) is
 
 create function public.decide_suspected_duplicate(p_id uuid, p_state text, p_actor text default null)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before text;
@@ -6054,15 +5947,13 @@ comment on function public.decide_suspected_duplicate(uuid, text, text) is
 
 create function public.get_match_same_person()
 returns boolean
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select s.match_same_person from public.match_settings as s $$;
 comment on function public.get_match_same_person() is 'Whether accounts that look like the same person can match.';
 
 create function public.set_match_same_person(p_match boolean, p_actor text default null)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before boolean;
@@ -6119,8 +6010,7 @@ comment on table automatch.import_erasures is 'Imported people who erased their 
 
 create function automatch.imported_person_erased()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.import_erasures (email_sha256) values (old.email_sha256) on conflict do nothing;
@@ -6134,8 +6024,7 @@ for each row execute function automatch.imported_person_erased();
 
 create function automatch.find_account(p_email text)
 returns uuid
-language plpgsql stable security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
@@ -6145,8 +6034,7 @@ comment on function automatch.find_account(text) is 'The account with this addre
 
 create function automatch.import_account(p_email text)
 returns uuid
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := automatch.find_account(p_email);
@@ -6187,8 +6075,7 @@ comment on function automatch.import_account(text) is
 
 create function public.find_imported_photo(p_import_id uuid, p_row integer, p_email text, p_image_sha256 text)
 returns boolean
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_face public.faces;
@@ -6221,8 +6108,7 @@ create function public.import_photo(
     p_face_id uuid, p_image_path text, p_image_sha256 text
 )
 returns boolean
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_claims text := coalesce(current_setting('request.jwt.claims', true), '');
@@ -6292,8 +6178,7 @@ comment on function public.import_photo(
 
 create function public.count_import_jobs(p_import_id uuid)
 returns table (photos bigint, open_jobs bigint)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select count(*), count(j.id)
     from automatch.imported_photos as i
@@ -6304,8 +6189,7 @@ comment on function public.count_import_jobs(uuid) is 'The photos of a run, and 
 
 create function public.list_import_failures(p_import_id uuid, p_after_row integer, p_limit integer)
 returns table (row_number integer, code text, message text)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select i.row_number, j.error_code, j.error_message
     from automatch.imported_photos as i
@@ -6325,8 +6209,7 @@ comment on function public.list_import_failures(uuid, integer, integer) is
 
 create function public.finish_import(p_import_id uuid, p_actor text default null)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.audit(
@@ -6355,15 +6238,13 @@ comment on table automatch.trigger_key is 'The hash of the key. Its row also say
 
 create function public.is_trigger_key(p_sha256 bytea)
 returns boolean
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select exists (select from automatch.trigger_key as k where k.sha256 = p_sha256) $$;
 comment on function public.is_trigger_key(bytea) is 'Whether this is the hash of the key.';
 
 create function automatch.rotate_trigger_key()
 returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Two random UUIDs: 244 strong random bits, without an extension.
@@ -6388,8 +6269,7 @@ comment on function automatch.rotate_trigger_key() is
 
 create function automatch.match_generator_command(p_url text)
 returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $function$
     select format($command$select net.http_post(
     url := %L,
@@ -6408,8 +6288,7 @@ comment on function automatch.match_generator_command(text) is
 
 create function automatch.ensure_match_schedule(p_url text)
 returns text
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job record;
@@ -6449,8 +6328,7 @@ comment on function automatch.ensure_match_schedule(text) is
 
 create function public.list_due_match_jobs(p_limit integer)
 returns setof uuid
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     (
         select j.id from public.match_jobs as j
@@ -6479,8 +6357,7 @@ comment on function public.list_due_match_jobs(integer) is
 
 create function public.get_match_job_progress(p_job_ids uuid[])
 returns table (open integer, matches integer, paused boolean, worker_is_alive boolean)
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         -- Without jobs that were erased with their photo, or scheduled for a retry.
@@ -6515,8 +6392,7 @@ comment on table automatch.smoke_test_runs is 'Smoke tests in progress or interr
 
 create function automatch.isolate_smoke_tests()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (
@@ -6537,8 +6413,7 @@ for each row execute function automatch.isolate_smoke_tests();
 
 create function public.end_smoke_tests(p_run_id uuid default null, p_actor text default null)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_run automatch.smoke_test_runs;
@@ -6569,8 +6444,7 @@ comment on function public.end_smoke_tests(uuid, text) is
 
 create function public.start_smoke_test(p_actor text default null)
 returns table (id uuid, school text, her_id uuid, his_id uuid)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform public.end_smoke_tests(null, p_actor);

@@ -29,8 +29,7 @@ create index profiles_school_spelling_idx on public.profiles (lower(school));
 
 create function automatch.check_profile()
 returns trigger
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.birth_date > (automatch.now() - interval '18 years')::date then
@@ -50,8 +49,7 @@ for each row execute function automatch.check_profile();
 
 create function public.save_profile(p_name text, p_school text, p_gender text, p_birth_date date)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Some keyboards send a letter and its accent as two characters, others as one.
@@ -80,8 +78,7 @@ comment on function public.save_profile(text, text, text, date) is 'Save the cal
 
 create function public.list_schools()
 returns table (school text)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select p.school
     from public.profiles as p
@@ -95,8 +92,7 @@ comment on function public.list_schools() is 'The most frequent schools, to choo
 
 create function automatch.resolve_school(p_school text)
 returns text
-language plpgsql stable security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
@@ -122,8 +118,7 @@ $$;
 -- The triggers of profiles update face_index and both feeds, and search again when somebody comes back.
 create function public.set_discoverable(p_discoverable boolean)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_discoverable is null then

@@ -3,8 +3,7 @@
 -- convert_to() is not marked immutable because an encoding can be redefined; UTF8 is not.
 create function automatch.text_sha256(p_text text)
 returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select encode(sha256(convert_to(p_text, 'UTF8')), 'hex') $$;
 
 create table public.consent_texts (
@@ -49,8 +48,7 @@ create index biometric_consents_profile_idx on public.biometric_consents (profil
 
 create function automatch.forbid_consent_changes()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- When a person is erased, the profile is deleted first.
@@ -73,8 +71,7 @@ for each statement execute function automatch.forbid_consent_changes();
 
 create function automatch.lock_consent()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Waits for uploads that have just checked the consent: see require_consent().
@@ -91,8 +88,7 @@ for each row execute function automatch.lock_consent();
 
 create function automatch.has_consent(p_profile_id uuid)
 returns boolean
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
         select c.action = 'granted'
@@ -105,8 +101,7 @@ $$;
 
 create function automatch.require_consent()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- faces has profile_id, match_jobs has user_id: both names are the guide's.
@@ -128,8 +123,7 @@ comment on function automatch.require_consent() is 'Nobody gets a face or a job 
 
 create function public.record_consent(p_granted boolean, p_version text default null)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_current public.consent_texts;

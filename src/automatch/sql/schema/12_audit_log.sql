@@ -12,8 +12,7 @@ create index audit_log_recorded_idx on automatch.audit_log (recorded_at desc, id
 
 create function automatch.audit(p_actor text, p_action text, p_details jsonb)
 returns void
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     insert into automatch.audit_log (actor, action, details)
     -- session_user is the login; current_user is the owner of this function.
@@ -22,8 +21,7 @@ $$;
 
 create function public.list_audit_log(p_limit integer default 50)
 returns table (id bigint, recorded_at timestamptz, actor text, action text, details jsonb)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select a.id, a.recorded_at, a.actor, a.action, a.details
     from automatch.audit_log as a

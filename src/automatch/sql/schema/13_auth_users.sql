@@ -2,8 +2,7 @@
 
 create function automatch.user_created()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.profiles (id, email) values (new.id, new.email) on conflict (id) do nothing;
@@ -13,8 +12,7 @@ $$;
 
 create function automatch.user_deleted()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.profiles where id = old.id;
@@ -24,8 +22,7 @@ $$;
 
 create function automatch.link_auth_users()
 returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if pg_catalog.to_regclass('auth.users') is null then
@@ -49,8 +46,7 @@ select automatch.link_auth_users();
 
 create function public.erase_account()
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := automatch.uid();

@@ -12,8 +12,7 @@ create sequence automatch.match_job_virtual_time as bigint minvalue 0 start 0;
 
 create function automatch.priority_weight(p_priority smallint)
 returns bigint
-language sql immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select case p_priority when 1 then 4 when 2 then 16 else 256 end $$;
 comment on function automatch.priority_weight(smallint) is
     'The step between positions: the inverse of the priority''s share of the workers.';
@@ -21,8 +20,7 @@ comment on function automatch.priority_weight(smallint) is
 create function automatch.next_position(
     p_school text, p_user_id uuid, p_priority smallint, out "position" bigint, out first_of_user boolean
 )
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: otherwise Postgres reads and sorts all jobs of a school or a person.
 set enable_bitmapscan = off
 set enable_sort = off
@@ -68,14 +66,12 @@ comment on function automatch.next_position(text, uuid, smallint) is
 -- of one that is over. It is taken before any job is locked.
 create function automatch.lock_pauses_shared()
 returns void
-language sql
-set search_path = pg_catalog, pg_temp
+language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock_shared(automatch.lock_key('pauses')) $$;
 
 create function automatch.assign_position()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_pauses_shared();
@@ -104,8 +100,7 @@ execute function automatch.assign_position();
 -- nobody idle is still open, and it fetches once more after that: so no job is missed.
 create function automatch.wake_workers()
 returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not pg_try_advisory_xact_lock_shared(automatch.lock_key('idle_worker')) then
@@ -116,8 +111,7 @@ $$;
 
 create function automatch.match_jobs_queued()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.wake_workers();
@@ -133,8 +127,7 @@ create function public.enqueue_match_job(
     p_face_id uuid, p_priority smallint default null, p_threshold double precision default null
 )
 returns uuid
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid;

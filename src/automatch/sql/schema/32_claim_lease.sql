@@ -2,8 +2,7 @@
 
 create function public.register_idle()
 returns boolean
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select pg_try_advisory_lock(automatch.lock_key('idle_worker')) $$;
 comment on function public.register_idle() is
     'From now on new jobs are notified on the channel automatch_jobs. False: try again soon, because another '
@@ -11,15 +10,13 @@ comment on function public.register_idle() is
 
 create function public.unregister_idle()
 returns boolean
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_unlock(automatch.lock_key('idle_worker')) $$;
 comment on function public.unregister_idle() is 'Undo register_idle(), before the next claim.';
 
 create function automatch.promote_due_jobs(p_limit integer)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_due record;
@@ -68,8 +65,7 @@ comment on function automatch.promote_due_jobs(integer) is
 
 create function automatch.limit_claim(p_worker_id uuid, p_limit integer)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queue automatch.queue_settings;
@@ -98,8 +94,7 @@ returns table (
     id uuid, lease_token bigint, attempts smallint, max_attempts smallint, face_id uuid, image_path text,
     is_embedded boolean, isolated boolean, "position" bigint
 )
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: with the statistics of an empty queue, Postgres would read and sort all waiting jobs.
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -171,8 +166,7 @@ comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is
 
 create function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p_lease interval)
 returns setof uuid
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
         select j.id
@@ -202,8 +196,7 @@ comment on function public.renew_match_leases(uuid[], bigint[], interval) is
 
 create function public.seconds_to_next_match_job()
 returns double precision
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: otherwise Postgres reads finished jobs while statistics say that many wait.
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -225,8 +218,7 @@ comment on function public.seconds_to_next_match_job() is
 
 create function public.count_waiting_match_jobs(p_limit integer)
 returns integer
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: otherwise Postgres reads finished jobs while statistics say that many wait.
 set enable_seqscan = off
 set enable_bitmapscan = off

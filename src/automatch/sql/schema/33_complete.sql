@@ -9,8 +9,7 @@ create function public.store_face_embeddings(
     p_timings jsonb[]
 )
 returns setof uuid
-language plpgsql security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_now timestamptz := automatch.now();
@@ -62,8 +61,7 @@ comment on function public.store_face_embeddings(uuid[], bigint[], vector[], tex
 
 create function automatch.search_for_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns automatch.found_face[]
-language plpgsql security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_found automatch.found_face[];
@@ -114,8 +112,7 @@ comment on function automatch.search_for_jobs(uuid[], bigint[]) is
 
 create function automatch.write_matches(p_found automatch.found_face[], p_job_ids uuid[], p_now timestamptz)
 returns uuid[]
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with written as (
         insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)
@@ -143,8 +140,7 @@ create function automatch.complete_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_found automatch.found_face[], p_searched_at timestamptz
 )
 returns table (job_id uuid, match_count integer)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -220,8 +216,7 @@ comment on function automatch.complete_jobs(uuid[], bigint[], automatch.found_fa
 
 create function public.complete_match_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns table (job_id uuid, match_count integer)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_found automatch.found_face[] := automatch.search_for_jobs(p_job_ids, p_tokens);
@@ -238,8 +233,7 @@ create function public.complete_match_jobs_with_candidates(
     p_face_ids uuid[]
 )
 returns table (job_id uuid, match_count integer)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_group record;

@@ -5,8 +5,7 @@ create function public.fail_match_jobs(
     p_face_boxes jsonb[] default null
 )
 returns setof uuid
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
         select j.id, lease.code, lease.message, lease.face_boxes
@@ -37,8 +36,7 @@ comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jso
 
 create function automatch.clear_face_boxes()
 returns trigger
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.face_boxes := null;
@@ -54,8 +52,7 @@ execute function automatch.clear_face_boxes();
 
 create function public.choose_face(p_job_id uuid, p_index integer)
 returns table (face_id uuid, job_status text)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -131,8 +128,7 @@ comment on function public.choose_face(uuid, integer) is
 
 create function automatch.retry_delay(p_attempts integer, p_first_s double precision, p_longest_s double precision)
 returns interval
-language sql
-set search_path = pg_catalog, pg_temp
+language sql set search_path = pg_catalog, pg_temp
 as $$
     -- Doubles with every attempt. The random part keeps jobs apart that failed together.
     select make_interval(secs => least(p_longest_s, p_first_s * power(2, least(p_attempts, 30) - 1))
@@ -144,8 +140,7 @@ create function public.retry_match_jobs(
     p_first_delay_s double precision, p_longest_delay_s double precision
 )
 returns table (job_id uuid, status text)
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
         select j.id, j.attempts < j.max_attempts as again, lease.code, lease.message
@@ -186,8 +181,7 @@ create function public.release_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0'
 )
 returns integer
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.lock_pauses_shared();
     with held as materialized (

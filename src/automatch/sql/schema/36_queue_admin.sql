@@ -2,15 +2,13 @@
 
 create function automatch.lock_pauses_exclusive()
 returns void
-language sql
-set search_path = pg_catalog, pg_temp
+language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock(automatch.lock_key('pauses')) $$;
 comment on function automatch.lock_pauses_exclusive() is 'See lock_pauses_shared().';
 
 create function public.pause_match_jobs(p_school text default null, p_actor text default null)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
@@ -47,8 +45,7 @@ comment on function public.pause_match_jobs(text, text) is
 
 create function public.resume_match_jobs(p_school text default null, p_actor text default null)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
@@ -87,8 +84,7 @@ comment on function public.resume_match_jobs(text, text) is
 
 create function public.set_match_concurrency(p_jobs integer, p_actor text default null)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_jobs < 1 then
@@ -106,8 +102,7 @@ create function public.retry_failed_match_jobs(
     p_job_ids uuid[] default null, p_code text default null, p_actor text default null
 )
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count integer;
@@ -165,8 +160,7 @@ comment on function public.retry_failed_match_jobs(uuid[], text, text) is
 
 create function public.cancel_match_jobs(p_job_ids uuid[], p_actor text default null)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count integer;
@@ -204,8 +198,7 @@ create function public.requeue_match_job(
     p_job_id uuid, p_threshold double precision default null, p_actor text default null
 )
 returns uuid
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_face_id uuid;
@@ -236,8 +229,7 @@ create function public.prioritize_match_jobs(
     p_job_ids uuid[], p_priority smallint default 1::smallint, p_actor text default null
 )
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job record;
@@ -284,8 +276,7 @@ returns table (
     workers bigint,
     oldest_waiting_s double precision
 )
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         q.paused,
@@ -321,8 +312,7 @@ returns table (
     started_at timestamptz, completed_at timestamptz, scheduled boolean, isolated boolean, worker_id uuid,
     lease_expires_at timestamptz, threshold double precision, match_count integer, timings jsonb
 )
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         j.id, j.face_id, j.user_id, j.school, j.status, j.priority, j.attempts, j.max_attempts, j.error_code,
@@ -341,8 +331,7 @@ comment on function public.list_match_jobs(text, text, text, uuid[], integer) is
 
 create function public.get_match_job_stats()
 returns table (status text, count bigint, oldest_created_at timestamptz, avg_seconds double precision)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select j.status, count(*), min(j.created_at),
         avg(extract(epoch from j.completed_at - j.created_at))::double precision

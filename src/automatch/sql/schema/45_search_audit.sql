@@ -20,8 +20,7 @@ create function automatch.brute_force_search(
     p_count integer
 )
 returns table (face_id uuid, profile_id uuid)
-language sql stable security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
     select b.id, b.profile_id
@@ -46,16 +45,14 @@ comment on function automatch.brute_force_search(vector, text, text, uuid[], dou
 
 create function automatch.is_audited(p_job_id uuid)
 returns boolean
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select mod(hashtextextended(p_job_id::text, 0), s.audit_one_in) = 0 from automatch.search_settings as s
 $$;
 
 create function automatch.audit_search()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 begin
     insert into automatch.search_audits (job_id, school, gender, expected, found)
@@ -101,8 +98,7 @@ execute function automatch.audit_search();
 
 create function public.get_search_recall(p_since interval default '1 day')
 returns table (audits bigint, recall double precision, short_answers bigint)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select count(*), sum(a.found)::double precision / nullif(sum(a.expected), 0),
         count(*) filter (where a.found < a.expected)
@@ -115,8 +111,7 @@ comment on function public.get_search_recall(interval) is
 
 create function public.clean_up_search_audits(p_older_than interval default '30 days')
 returns integer
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with deleted as (
         delete from automatch.search_audits as a where a.recorded_at < automatch.now() - p_older_than returning 1

@@ -54,8 +54,7 @@ create index profile_blocks_blocked_idx on public.profile_blocks (blocked_profil
 
 create function automatch.score_match()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_model record;
@@ -88,12 +87,13 @@ for each row execute function automatch.score_match();
 
 create function public.rescore_matches(p_limit integer default 500)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_version integer;
     v_ids uuid[];
+    v_profiles uuid[];
+    v_others uuid[];
 begin
     select s.version into v_version
     from automatch.similarity_scales as s
@@ -126,10 +126,8 @@ begin
             -- feed_page() rounds to the same steps.
             round(x.similarity::numeric * 20) <> round(old.similarity::numeric * 20) as is_shown_otherwise
     ),
-    -- Where the shown number of one entry changes, all rescored entries of the feed move, in their old order:
-    -- moved alone, the changed ones would end up above better and newer ones.
     shown as (
-        select e.profile_id, e.other_profile_id, e.position,
+        select e.profile_id, e.other_profile_id,
             bool_or(s.is_shown_otherwise) over (partition by e.profile_id) as moves
         from scored as s
         cross join lateral (
@@ -139,27 +137,13 @@ begin
             on e.profile_id = side.profile_id
             and e.other_profile_id = side.other_profile_id
             and e.match_id = s.id
-    ),
-    placed as (
-        select s.*, row_number() over (partition by s.profile_id order by s.position) as step
-        from shown as s
-        where s.moves
-    ),
-    counters as (
-        update automatch.feed_counters as h
-        set last_position = h.last_position + c.entries
-        from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
-        where h.profile_id = c.profile_id
-        returning h.profile_id, h.last_position - c.entries as before
     )
-    update automatch.feed_entries as e
-    set position = h.before + p.step
-    from placed as p
-    join counters as h on h.profile_id = p.profile_id
-    where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
-    if found then
-        perform pg_notify('automatch_feed', '');
-    end if;
+    select array_agg(s.profile_id), array_agg(s.other_profile_id) into v_profiles, v_others
+    from shown as s
+    where s.moves;
+    -- Where the shown number of one entry changes, all rescored entries of the feed move: moved alone, the
+    -- changed ones would end up above better and newer ones.
+    perform automatch.move_feed_entries(v_profiles, v_others);
     return cardinality(v_ids);
 end
 $$;
@@ -168,8 +152,7 @@ comment on function public.rescore_matches(integer) is
 
 create function automatch.excluded_profile_ids(p_profile_id uuid)
 returns setof uuid
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select d.other_profile_id from public.match_dismissals as d where d.profile_id = p_profile_id
     union
@@ -193,8 +176,7 @@ comment on function automatch.excluded_profile_ids(uuid) is
 
 create function automatch.may_see(p_viewer_id uuid, p_other_id uuid)
 returns boolean
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select exists (
         select
@@ -214,14 +196,12 @@ comment on function automatch.may_see(uuid, uuid) is
 
 create function automatch.caller_may_see(p_other_id uuid)
 returns boolean
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
 
 create function automatch.lock_both_profiles(p_profile_id uuid, p_other_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if (
@@ -241,8 +221,7 @@ comment on function automatch.lock_both_profiles(uuid, uuid) is
 
 create function public.dismiss_match(p_match_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_other uuid;
@@ -263,8 +242,7 @@ $$;
 
 create function public.block_profile(p_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Only people of the feed: otherwise this would tell which ids exist.
@@ -283,8 +261,7 @@ $$;
 
 create function automatch.unhide_profile(p_other_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
@@ -298,8 +275,7 @@ comment on function automatch.unhide_profile(uuid) is
 
 create function public.unblock_profile(p_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Enqueuing takes this lock too; after the feeds it would be out of order.
@@ -318,8 +294,7 @@ comment on function public.unblock_profile(uuid) is
 
 create function public.undo_dismissal(p_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = automatch.uid() for share;
@@ -336,8 +311,7 @@ comment on function public.undo_dismissal(uuid) is 'Undo dismiss_match(), for al
 
 create function public.list_hidden_profiles()
 returns table (profile_id uuid, name text, is_blocked boolean, is_dismissed boolean, since timestamptz)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         h.profile_id,
@@ -364,8 +338,7 @@ comment on function public.list_hidden_profiles() is
 
 create function public.last_match_number()
 returns bigint
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_match from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)
@@ -374,8 +347,7 @@ comment on function public.last_match_number() is 'The highest number of a match
 
 create function public.matches_after(p_number bigint, p_limit integer default 100)
 returns table (number bigint, match_id uuid)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select n.number, n.id
     from automatch.feed_counters as h

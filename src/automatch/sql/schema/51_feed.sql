@@ -22,8 +22,7 @@ comment on column automatch.feed_entries.match_id is
 
 create function automatch.create_feed_counter()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.feed_counters (profile_id) values (new.id) on conflict do nothing;
@@ -39,8 +38,7 @@ for each row execute function automatch.create_feed_counter();
 -- jobs; each by id.
 create function automatch.lock_feeds(p_profile_ids uuid[])
 returns void
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select h.profile_id from automatch.feed_counters as h
     where h.profile_id = any (p_profile_ids)
@@ -50,8 +48,7 @@ $$;
 
 create function automatch.renumber_matches(p_match_ids uuid[])
 returns void
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     -- complete_match_jobs() inserts matches under this lock. After an insert without it, a higher number may
     -- have been read meanwhile, and readers would skip this one.
@@ -68,8 +65,7 @@ comment on function automatch.renumber_matches(uuid[]) is
 
 create function automatch.publish_matches(p_match_ids uuid[])
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_now timestamptz;
@@ -140,10 +136,42 @@ begin
 end
 $$;
 
+create function automatch.move_feed_entries(p_profile_ids uuid[], p_other_profile_ids uuid[])
+returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    with placed as (
+        select e.profile_id, e.other_profile_id,
+            row_number() over (partition by e.profile_id order by e.position) as step
+        from unnest(p_profile_ids, p_other_profile_ids) as m (profile_id, other_profile_id)
+        join automatch.feed_entries as e
+            on e.profile_id = m.profile_id and e.other_profile_id = m.other_profile_id
+    ),
+    counters as (
+        update automatch.feed_counters as h
+        set last_position = h.last_position + c.entries
+        from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
+        where h.profile_id = c.profile_id
+        returning h.profile_id, h.last_position - c.entries as before
+    )
+    update automatch.feed_entries as e
+    set position = h.before + p.step
+    from placed as p
+    join counters as h on h.profile_id = p.profile_id
+    where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
+    if found then
+        perform pg_notify('automatch_feed', '');
+    end if;
+end
+$$;
+comment on function automatch.move_feed_entries(uuid[], uuid[]) is
+    'Move entries to the top of their feeds, in their old order, so that open pages update them. The feeds are '
+    'locked first.';
+
 create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_match_id uuid;
@@ -182,8 +210,7 @@ comment on function automatch.refresh_feeds(uuid, uuid) is
 
 create function automatch.matches_deleted()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_feeds(array(
@@ -227,8 +254,7 @@ returns table (
     simulated boolean,
     created_at timestamptz
 )
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         e.position, m.id, e.other_profile_id, p.name, p.school,
@@ -257,8 +283,7 @@ comment on function public.feed_page(bigint, bigint, integer) is
 
 create function public.feed_position()
 returns bigint
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_position from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)
@@ -267,8 +292,7 @@ comment on function public.feed_position() is 'The last position of the caller''
 
 create function public.feed_versions(p_profile_ids uuid[])
 returns table (profile_id uuid, last_position bigint, jobs_version bigint)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- With the number of the last match: a subscriber also gets matches that the feed does not show.
     select h.profile_id, h.last_position, coalesce(jobs.version, 0) + h.last_match

@@ -2,8 +2,7 @@
 
 create function automatch.add_matches_to_realtime()
 returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (

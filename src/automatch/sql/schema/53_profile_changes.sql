@@ -2,8 +2,7 @@
 
 create function automatch.lock_related_feeds(p_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_others uuid[];
@@ -35,8 +34,7 @@ comment on function automatch.lock_related_feeds(uuid) is
 
 create function automatch.lock_for_erasing(p_profile_id uuid)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = p_profile_id for update;
@@ -50,8 +48,7 @@ comment on function automatch.lock_for_erasing(uuid) is
 
 create function automatch.profile_erased()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_for_erasing(old.id);
@@ -65,8 +62,7 @@ for each row execute function automatch.profile_erased();
 
 create function automatch.enqueue_searches(p_face_ids uuid[])
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_faces uuid[];
@@ -117,8 +113,7 @@ comment on function automatch.enqueue_searches(uuid[]) is
 
 create function automatch.enqueue_profile_searches(p_profile_id uuid)
 returns integer
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.enqueue_searches(array(
         select f.id from public.faces as f
@@ -132,8 +127,7 @@ comment on function automatch.enqueue_profile_searches(uuid) is
 
 create function automatch.profile_moves()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Before the update: its cascades lock faces, which come after the feeds.
@@ -153,9 +147,11 @@ execute function automatch.profile_moves();
 
 create function automatch.profile_moved()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_profiles uuid[];
+    v_others uuid[];
 begin
     -- Each direction by itself, as in may_see(): a person who pauses still sees others.
     with pairs as materialized (
@@ -177,29 +173,9 @@ begin
         union all
         select p.other_id, new.id from pairs as p
         where (p.was_pair and p.was_shown) <> (p.is_pair and p.is_shown)
-    ),
-    placed as (
-        select e.profile_id, e.other_profile_id,
-            row_number() over (partition by e.profile_id order by e.position) as step
-        from changed as c
-        join automatch.feed_entries as e
-            on e.profile_id = c.profile_id and e.other_profile_id = c.other_profile_id
-    ),
-    counters as (
-        update automatch.feed_counters as h
-        set last_position = h.last_position + c.entries
-        from (select p.profile_id, count(*) as entries from placed as p group by p.profile_id) as c
-        where h.profile_id = c.profile_id
-        returning h.profile_id, h.last_position - c.entries as before
     )
-    update automatch.feed_entries as e
-    set position = h.before + p.step
-    from placed as p
-    join counters as h on h.profile_id = p.profile_id
-    where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
-    if found then
-        perform pg_notify('automatch_feed', '');
-    end if;
+    select array_agg(c.profile_id), array_agg(c.other_profile_id) into v_profiles, v_others from changed as c;
+    perform automatch.move_feed_entries(v_profiles, v_others);
 
     if new.school is distinct from old.school
         or new.gender is distinct from old.gender

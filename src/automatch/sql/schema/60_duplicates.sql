@@ -33,8 +33,7 @@ create index duplicate_checks_queued_idx on automatch.duplicate_checks (queued_a
 
 create function automatch.queue_duplicate_check()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Not "do nothing": a check in progress may have read an older embedding.
@@ -51,8 +50,7 @@ for each row execute function automatch.queue_duplicate_check();
 
 create function automatch.last_photo_deleted()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- A suspicion is personal data, derived from the photos.
@@ -70,8 +68,7 @@ for each row execute function automatch.last_photo_deleted();
 
 create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
 returns table (profile_id uuid, u double precision)
-language plpgsql stable security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
 declare
@@ -121,8 +118,7 @@ comment on function automatch.find_duplicate_accounts(uuid, integer) is
 
 create function automatch.exclude_duplicates(p_found automatch.found_face[])
 returns automatch.found_face[]
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- Without waiting for detect_duplicates(): the similarity of what was found is enough.
     select coalesce(array_agg(row(f.job_id, f.face_id, f.profile_id, f.similarity)::automatch.found_face
@@ -146,8 +142,7 @@ comment on function automatch.exclude_duplicates(automatch.found_face[]) is
 
 create function automatch.apply_duplicate_decisions(p_ids uuid[])
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_pair record;
@@ -175,8 +170,7 @@ comment on function automatch.apply_duplicate_decisions(uuid[]) is
 
 create function automatch.lock_duplicate_pairs(p_ids uuid[])
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_people uuid[] := array(
@@ -192,8 +186,7 @@ comment on function automatch.lock_duplicate_pairs(uuid[]) is
     'Lock the profiles of suspected pairs and their feeds, before the pairs.';
 
 create function public.detect_duplicates(p_limit integer default 20, out checked integer, out flagged integer)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_faces uuid[];
@@ -287,8 +280,7 @@ returns table (
     id uuid, profile_a_id uuid, profile_b_id uuid, same_gender boolean, u double precision, model text,
     state text, found_at timestamptz, decided_at timestamptz, decided_by text
 )
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select s.id, s.profile_a_id, s.profile_b_id, a.gender is not distinct from b.gender, s.u, s.model,
         s.state, s.found_at, s.decided_at, s.decided_by
@@ -304,8 +296,7 @@ comment on function public.list_suspected_duplicates(text, integer) is
 
 create function public.decide_suspected_duplicate(p_id uuid, p_state text, p_actor text default null)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before text;
@@ -341,15 +332,13 @@ comment on function public.decide_suspected_duplicate(uuid, text, text) is
 
 create function public.get_match_same_person()
 returns boolean
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select s.match_same_person from public.match_settings as s $$;
 comment on function public.get_match_same_person() is 'Whether accounts that look like the same person can match.';
 
 create function public.set_match_same_person(p_match boolean, p_actor text default null)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before boolean;

@@ -23,8 +23,7 @@ comment on table automatch.import_erasures is 'Imported people who erased their 
 
 create function automatch.imported_person_erased()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.import_erasures (email_sha256) values (old.email_sha256) on conflict do nothing;
@@ -38,8 +37,7 @@ for each row execute function automatch.imported_person_erased();
 
 create function automatch.find_account(p_email text)
 returns uuid
-language plpgsql stable security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
@@ -49,8 +47,7 @@ comment on function automatch.find_account(text) is 'The account with this addre
 
 create function automatch.import_account(p_email text)
 returns uuid
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := automatch.find_account(p_email);
@@ -91,8 +88,7 @@ comment on function automatch.import_account(text) is
 
 create function public.find_imported_photo(p_import_id uuid, p_row integer, p_email text, p_image_sha256 text)
 returns boolean
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_face public.faces;
@@ -125,8 +121,7 @@ create function public.import_photo(
     p_face_id uuid, p_image_path text, p_image_sha256 text
 )
 returns boolean
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_claims text := coalesce(current_setting('request.jwt.claims', true), '');
@@ -196,8 +191,7 @@ comment on function public.import_photo(
 
 create function public.count_import_jobs(p_import_id uuid)
 returns table (photos bigint, open_jobs bigint)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select count(*), count(j.id)
     from automatch.imported_photos as i
@@ -208,8 +202,7 @@ comment on function public.count_import_jobs(uuid) is 'The photos of a run, and 
 
 create function public.list_import_failures(p_import_id uuid, p_after_row integer, p_limit integer)
 returns table (row_number integer, code text, message text)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select i.row_number, j.error_code, j.error_message
     from automatch.imported_photos as i
@@ -229,8 +222,7 @@ comment on function public.list_import_failures(uuid, integer, integer) is
 
 create function public.finish_import(p_import_id uuid, p_actor text default null)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.audit(

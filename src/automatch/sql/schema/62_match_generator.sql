@@ -11,15 +11,13 @@ comment on table automatch.trigger_key is 'The hash of the key. Its row also say
 
 create function public.is_trigger_key(p_sha256 bytea)
 returns boolean
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select exists (select from automatch.trigger_key as k where k.sha256 = p_sha256) $$;
 comment on function public.is_trigger_key(bytea) is 'Whether this is the hash of the key.';
 
 create function automatch.rotate_trigger_key()
 returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Two random UUIDs: 244 strong random bits, without an extension.
@@ -44,8 +42,7 @@ comment on function automatch.rotate_trigger_key() is
 
 create function automatch.match_generator_command(p_url text)
 returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $function$
     select format($command$select net.http_post(
     url := %L,
@@ -64,8 +61,7 @@ comment on function automatch.match_generator_command(text) is
 
 create function automatch.ensure_match_schedule(p_url text)
 returns text
-language plpgsql
-set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job record;
@@ -105,8 +101,7 @@ comment on function automatch.ensure_match_schedule(text) is
 
 create function public.list_due_match_jobs(p_limit integer)
 returns setof uuid
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     (
         select j.id from public.match_jobs as j
@@ -135,8 +130,7 @@ comment on function public.list_due_match_jobs(integer) is
 
 create function public.get_match_job_progress(p_job_ids uuid[])
 returns table (open integer, matches integer, paused boolean, worker_is_alive boolean)
-language sql security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         -- Without jobs that were erased with their photo, or scheduled for a retry.

@@ -10,8 +10,7 @@ comment on table automatch.smoke_test_runs is 'Smoke tests in progress or interr
 
 create function automatch.isolate_smoke_tests()
 returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (
@@ -32,8 +31,7 @@ for each row execute function automatch.isolate_smoke_tests();
 
 create function public.end_smoke_tests(p_run_id uuid default null, p_actor text default null)
 returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_run automatch.smoke_test_runs;
@@ -64,8 +62,7 @@ comment on function public.end_smoke_tests(uuid, text) is
 
 create function public.start_smoke_test(p_actor text default null)
 returns table (id uuid, school text, her_id uuid, his_id uuid)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform public.end_smoke_tests(null, p_actor);
