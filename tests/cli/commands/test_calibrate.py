@@ -1,4 +1,4 @@
-"""What a calibration looks at in the database, and the command from end to end."""
+"""`automatch calibrate`: the sample of the database, and the command end to end."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_sample_takes_from_each_school_its_share_and_is_the_same_for_the_same_se
     assert len(distances_between(*small)) == 400
 
 
-def test_half_is_told_where_both_people_are_of_it(conn):
+def test_pair_has_a_half_only_if_both_people_are_in_it(conn):
     fill_school(conn, "UIT", 30, 30)
     halves = [half for _, half in conn.execute(SAMPLE, [1000, 1]).fetchall()]
     people = dict(
@@ -137,7 +137,7 @@ def test_preview_counts_what_searches_would_find(conn):
     ]
 
 
-def test_preview_judges_by_some_people_and_speaks_of_all(conn):
+def test_preview_samples_some_people_and_reports_all(conn):
     fill_school(conn, "UIT", 20, 20)
     ((_, people, looked_at, matches, _, without_any),) = conn.execute(
         PREVIEW, [[0.999999], 10]
@@ -154,7 +154,7 @@ def command(database: Database, home: Path, *arguments: str):
     return run_command(home, *arguments, setting=("AUTOMATCH_DATABASE_URL", database.owner))
 
 
-def told(database: Database, home: Path, *arguments: str):
+def as_json(database: Database, home: Path, *arguments: str):
     done = command(database, home, *arguments, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -171,7 +171,7 @@ def home(empty_home: Path, cluster) -> Path:
 
 
 @pytest.mark.timeout(240)  # commands as processes, one after the other
-def test_command_fits_plots_applies_lists_and_goes_back(database: Database, home: Path):
+def test_command_fits_plots_applies_lists_and_restores(database: Database, home: Path):
     with connect(database.owner) as conn:
         women, men = fill_school(conn, "UIT", 110, 100)
         conn.commit()
@@ -183,30 +183,30 @@ def test_command_fits_plots_applies_lists_and_goes_back(database: Database, home
     plot = home / "plot.svg"
     shown = command(database, home, "calibrate", "--plot", str(plot))
     assert shown.returncode == 0, shown.stderr
-    assert "Nothing has changed; --apply puts this scale in use." in shown.stdout
+    assert "Nothing has changed; --apply uses this scale." in shown.stdout
     assert "110 women and 100 men" in shown.stdout
     assert plot.read_text().startswith("<svg ")
 
-    fitted = told(database, home, "calibrate", "--apply")
+    fitted = as_json(database, home, "calibrate", "--apply")
     scale = SimilarityScale(fitted["midpoint"], fitted["width"])
     near = distances_between(women, men)
     assert np.mean(near <= scale.midpoint) == pytest.approx(0.01, abs=0.001)
     assert fitted["in_use"]["midpoint"] == DLIB.midpoint
     assert (fitted["applied"], fitted["rescored"]) == (2, len(before))
-    assert [one["threshold"] for one in fitted["preview"]] == [0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8]
+    assert [row["threshold"] for row in fitted["preview"]] == [0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8]
     with psycopg.connect(database.owner) as conn:
         after = conn.execute("select similarity, cosine from public.matches").fetchall()
-        book = conn.execute(
+        audit = conn.execute(
             "select actor, details -> 'fit' from public.list_audit_log()"
         ).fetchone()
     for similarity, cosine in after:
         assert similarity == pytest.approx(scale.similarity(cosine), abs=1e-9)
-    assert book[0].startswith("cli:")
-    assert book[1]["pairs"] == 11_000
+    assert audit[0].startswith("cli:")
+    assert audit[1]["pairs"] == 11_000
 
-    assert [entry["version"] for entry in told(database, home, "calibrate", "--list")] == [2, 1]
+    assert [entry["version"] for entry in as_json(database, home, "calibrate", "--list")] == [2, 1]
     assert "yes" in command(database, home, "calibrate", "--list").stdout
-    assert told(database, home, "calibrate", "--use", "1")["rescored"] == len(before)
+    assert as_json(database, home, "calibrate", "--use", "1")["rescored"] == len(before)
     with psycopg.connect(database.owner) as conn:
         again = conn.execute("select id, similarity from public.matches order by id").fetchall()
     assert again == before
@@ -225,7 +225,7 @@ def test_command_refuses_a_population_that_is_too_small(database: Database, home
 
 
 @pytest.mark.parametrize("wrong", [("--apply", "--list"), ("--use", "9")])
-def test_command_that_cannot_be_meant_changes_nothing(database: Database, home: Path, wrong):
+def test_contradictory_options_change_nothing(database: Database, home: Path, wrong):
     refused = command(database, home, "calibrate", *wrong)
 
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -238,26 +238,26 @@ def test_command_shows_sets_and_previews_the_threshold(database: Database, home:
     with connect(database.owner) as conn:
         she, he = build.a_pair(conn, 0.45)
         assert build.a_match(conn, she[1]) == 0
-    assert "from a similarity of 0.5 on" in command(database, home, "threshold").stdout
+    assert "a similarity of at least 0.5." in command(database, home, "threshold").stdout
 
-    previewed = told(database, home, "threshold", "0.41", "--preview")
+    previewed = as_json(database, home, "threshold", "0.41", "--preview")
     assert previewed["threshold"] == 0.5
-    reached = {one["threshold"]: one["without_any"] for one in previewed["preview"]}
+    reached = {row["threshold"]: row["without_any"] for row in previewed["preview"]}
     assert (reached[0.41], reached[0.5]) == (0, 2)
 
     done = command(database, home, "threshold", "0.41", "--rerun")
-    assert "from a similarity of 0.41 on now" in done.stdout
+    assert "at least 0.41. It was 0.5 before." in done.stdout
     assert "2 photos are still to be queued" in done.stdout
     with connect(database.owner) as conn:
         assert one(conn, "select public.enqueue_reruns()") == 2
         build.complete(conn, *build.claim(conn))
         with acting(conn, she[0]):
             assert one(conn, "select profile_id from public.feed_page()") == he[0]
-        assert told(database, home, "threshold")["rerun_left"] == 2
+        assert as_json(database, home, "threshold")["rerun_left"] == 2
 
 
 @pytest.mark.parametrize("wrong", [("1.5",), ("0",), ("--rerun",), ("0.4", "--rerun", "--preview")])
-def test_threshold_that_cannot_be_meant_is_refused(home: Path, wrong):
+def test_invalid_threshold_is_refused(home: Path, wrong):
     refused = run_command(home, "threshold", *wrong)
 
     assert (refused.returncode, refused.stdout) == (1, "")

@@ -1,4 +1,4 @@
-"""Accounts that look like one person, as workers find them and operators see them."""
+"""Accounts that look like the same person: found by workers, decided by operators."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from tests.support.system import Person, System
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
 
-async def looked(system: System) -> None:
-    """Do the duty of a worker now."""
+async def detect_duplicates(system: System) -> None:
+    """Run the maintenance task of the worker now."""
     async with Pool(system.database.worker, system.settings.pool, name="test") as db:
         retention = RetentionSettings(min_free_mb=0)
         photos = make_photos(system.settings)
@@ -44,11 +44,11 @@ async def two_accounts(system: System) -> tuple[Person, Person]:
     await she.matched(encode(astronaut()))
     await he.matched(encode(ImageOps.mirror(astronaut())))
     await (await system.join()).matched(encode(hopper()))
-    await looked(system)
+    await detect_duplicates(system)
     return she, he
 
 
-async def test_second_account_of_a_person_is_told_to_the_operator_and_to_nobody_else(
+async def test_second_account_of_a_person_is_shown_to_the_operator_only(
     system: System,
 ) -> None:
     she, he = await two_accounts(system)
@@ -65,7 +65,7 @@ async def test_second_account_of_a_person_is_told_to_the_operator_and_to_nobody_
     assert "duplicate" not in exported.text
 
 
-async def test_operator_decides_and_it_is_written_down_with_a_name(system: System) -> None:
+async def test_decision_of_the_operator_is_in_the_audit_log(system: System) -> None:
     await two_accounts(system)
     operator = Operator(system)
     [pair] = (await operator.told("GET", "/duplicates?state=open"))["duplicates"]
@@ -98,7 +98,7 @@ async def test_accounts_of_one_person_can_be_kept_from_matching(system: System) 
     assert len(await she.feed()) == len(await he.feed()) == 1
 
 
-async def test_strange_decisions_are_refused(server: System, subtests: pytest.Subtests) -> None:
+async def test_invalid_decisions_are_refused(server: System, subtests: pytest.Subtests) -> None:
     operator = Operator(server)
     for path, body in [
         (f"/duplicates/{uuid4()}", {"state": "maybe"}),
@@ -129,7 +129,7 @@ def run(cluster: TestCluster, database: Database, *arguments: str) -> subprocess
     )
 
 
-def told(done: subprocess.CompletedProcess) -> str:
+def output_of(done: subprocess.CompletedProcess) -> str:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return str(done.stdout)
@@ -143,25 +143,29 @@ def a_pair(conn: psycopg.Connection) -> UUID:
     return build.one(conn, "select id from automatch.suspected_duplicates")
 
 
-async def test_command_lists_decides_and_switches(cluster: TestCluster, database: Database) -> None:
+async def test_command_lists_pairs_decides_and_switches_matching(
+    cluster: TestCluster, database: Database
+) -> None:
     with connect(database.owner) as conn:
         pair = str(a_pair(conn))
-    listed = told(run(cluster, database, "list"))
+    listed = output_of(run(cluster, database, "list"))
     assert pair in listed
-    assert "match like any two" in listed
-    assert told(run(cluster, database, "confirm", pair)) == "The pair is confirmed.\n"
-    assert "No such pair." in told(run(cluster, database, "list"))
-    [shown] = json.loads(told(run(cluster, database, "list", "--state", "all", "--json")))[
+    assert "match like any two people" in listed
+    assert output_of(run(cluster, database, "confirm", pair)) == "The pair is confirmed.\n"
+    assert "No such pair." in output_of(run(cluster, database, "list"))
+    [shown] = json.loads(output_of(run(cluster, database, "list", "--state", "all", "--json")))[
         "duplicates"
     ]
     assert (shown["id"], shown["decided_by"]) == (pair, f"cli:{getpass.getuser()}")
-    told(run(cluster, database, "dismiss", pair))
-    told(run(cluster, database, "reopen", pair))
-    assert "do not match" in told(run(cluster, database, "matching", "off"))
-    assert json.loads(told(run(cluster, database, "matching", "--json"))) == {"match": False}
+    output_of(run(cluster, database, "dismiss", pair))
+    output_of(run(cluster, database, "reopen", pair))
+    assert "do not match" in output_of(run(cluster, database, "matching", "off"))
+    assert json.loads(output_of(run(cluster, database, "matching", "--json"))) == {"match": False}
 
 
-async def test_command_says_what_it_cannot_do(cluster: TestCluster, database: Database) -> None:
+async def test_command_refuses_an_unknown_pair_and_a_wrong_switch(
+    cluster: TestCluster, database: Database
+) -> None:
     unknown = run(cluster, database, "dismiss", str(uuid4()))
     misspelt = run(cluster, database, "matching", "maybe")
 

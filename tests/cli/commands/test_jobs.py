@@ -1,4 +1,4 @@
-"""`automatch jobs`, as a process: on a given server, beside a running instance, and with none."""
+"""`automatch jobs` as a process: with an own database, beside a running instance, and alone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def jobs(cluster: TestCluster, database: Database) -> Jobs:
     return run
 
 
-def _told(done: subprocess.CompletedProcess[str]) -> Any:
+def _json(done: subprocess.CompletedProcess[str]) -> Any:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return json.loads(done.stdout)
@@ -73,9 +73,9 @@ def test_jobs_are_listed_and_shown(jobs: Jobs, database: Database) -> None:
 
     listed = jobs("list")
     shown = jobs("show", failed)
-    by_code = _told(jobs("list", "--code", "no_face", "--limit", "5", "--json"))
-    by_status = _told(jobs("list", "--status", "pending", "--json"))
-    one_job = _told(jobs("show", failed, "--json"))
+    by_code = _json(jobs("list", "--code", "no_face", "--limit", "5", "--json"))
+    by_status = _json(jobs("list", "--status", "pending", "--json"))
+    one_job = _json(jobs("show", failed, "--json"))
 
     assert listed.returncode == shown.returncode == 0
     for job in (failed, waiting):
@@ -88,16 +88,16 @@ def test_jobs_are_listed_and_shown(jobs: Jobs, database: Database) -> None:
     assert one_job["job"]["error"] == {"code": "no_face", "message": "Why."}
 
 
-def test_queue_is_paused_and_let_go_on_and_who_did_it_is_told(
+def test_queue_is_paused_and_resumed_and_the_audit_log_says_by_whom(
     jobs: Jobs, database: Database
 ) -> None:
     with connect(database.owner) as conn:
         a_job(conn, a_face(conn, a_profile(conn)))
 
-    assert _told(jobs("pause", "--school", "UIT", "--json")) == {"waiting": 1}
-    assert jobs("pause").stdout == "The queue is paused; jobs that wait: 1.\n"
-    assert jobs("resume", "--school", "UIT").stdout == "UIT goes on; jobs that wait: 1.\n"
-    audit = _told(jobs("audit", "--json"))
+    assert _json(jobs("pause", "--school", "UIT", "--json")) == {"waiting": 1}
+    assert jobs("pause").stdout == "The queue is paused; jobs waiting: 1.\n"
+    assert jobs("resume", "--school", "UIT").stdout == "UIT is running again; jobs waiting: 1.\n"
+    audit = _json(jobs("audit", "--json"))
     table = jobs("audit", "--limit", "1")
 
     assert [entry["action"] for entry in audit["entries"]] == ["resume", "pause", "pause"]
@@ -106,48 +106,48 @@ def test_queue_is_paused_and_let_go_on_and_who_did_it_is_told(
     assert "pause" not in table.stdout
 
 
-def test_queue_is_bounded_and_shown_at_a_glance(jobs: Jobs, database: Database) -> None:
+def test_concurrency_is_limited_and_the_queue_is_summarized(jobs: Jobs, database: Database) -> None:
     with connect(database.owner) as conn:
         a_job(conn, a_face(conn, a_profile(conn)))
         conn.execute("select public.pause_match_jobs('UIT')")
 
-    assert _told(jobs("concurrency", "4", "--json")) == {"jobs": 4}
-    stats = _told(jobs("stats", "--json"))
-    glance = jobs("stats")
+    assert _json(jobs("concurrency", "4", "--json")) == {"jobs": 4}
+    stats = _json(jobs("stats", "--json"))
+    summary = jobs("stats")
     undone = jobs("concurrency", "none")
 
     assert stats["queue"]["paused_schools"] == ["UIT"]
     assert (stats["queue"]["concurrency"], stats["queue"]["scheduled"]) == (4, 1)
     assert stats["statuses"][0]["count"] == 1
-    assert "UIT" in glance.stdout
-    assert undone.stdout == "Each worker holds as many jobs as its settings say.\n"
+    assert "UIT" in summary.stdout
+    assert undone.stdout == "Each worker runs as many jobs as its settings say.\n"
 
 
-def test_failed_jobs_are_retried_and_waiting_ones_cancelled(jobs: Jobs, database: Database) -> None:
+def test_failed_jobs_are_retried_and_waiting_jobs_cancelled(jobs: Jobs, database: Database) -> None:
     with connect(database.owner) as conn:
         crashed, faceless = _failed(conn, "job_crashed"), _failed(conn, "no_face")
 
-    assert jobs("retry", "--code", "job_crashed").stdout == "Failed jobs that run again: 1.\n"
-    assert _told(jobs("retry", faceless, "--json")) == {"count": 1}
+    assert jobs("retry", "--code", "job_crashed").stdout == "Failed jobs queued again: 1.\n"
+    assert _json(jobs("retry", faceless, "--json")) == {"count": 1}
     assert jobs("cancel", crashed, faceless, uuid4()).stdout == "Jobs cancelled: 2 of 3.\n"
-    assert _told(jobs("retry", "--all", "--json")) == {"count": 2}
-    assert _told(jobs("prioritize", crashed, "--priority", "3", "--json")) == {"count": 1}
+    assert _json(jobs("retry", "--all", "--json")) == {"count": 2}
+    assert _json(jobs("prioritize", crashed, "--priority", "3", "--json")) == {"count": 1}
     with connect(database.owner) as conn:
         assert one(conn, "select priority from match_jobs where id = %s", crashed) == 3
 
 
-def test_photo_is_searched_for_with_another_threshold(jobs: Jobs, database: Database) -> None:
+def test_requeued_job_searches_with_another_threshold(jobs: Jobs, database: Database) -> None:
     with connect(database.owner) as conn:
         (_, face), _ = build.a_pair(conn, similarity=0.45)
         job = a_job(conn, face)
         assert complete(conn, *claim(conn)) == 0
 
-    told = jobs("requeue", job, "--threshold", "0.4")
+    requeued = jobs("requeue", job, "--threshold", "0.4")
 
     with connect(database.owner) as conn:
         new, token = claim(conn)
         assert complete(conn, new, token) == 1
-    assert told.stdout == f"Job {new} searches once more.\n"
+    assert requeued.stdout == f"Job {new} will search again.\n"
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,7 @@ def test_photo_is_searched_for_with_another_threshold(jobs: Jobs, database: Data
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_what_cannot_be_done_is_one_line_and_exit_code_1(
-    jobs: Jobs, arguments: list[str], words: str
-) -> None:
+def test_error_is_one_line_and_exit_code_1(jobs: Jobs, arguments: list[str], words: str) -> None:
     refused = jobs(*arguments)
 
     assert refused.returncode == 1
@@ -187,8 +185,8 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_1(
     ],
     ids=" ".join,
 )
-def test_misuse_is_exit_code_2_and_touches_no_database(arguments: list[str]) -> None:
-    # In this process: they end before anything is opened.
+def test_usage_error_is_exit_code_2_and_opens_no_database(arguments: list[str]) -> None:
+    # Run in this process, because they fail before anything is opened.
     misused = CliRunner().invoke(app, arguments)
 
     assert misused.exit_code == 2
@@ -196,7 +194,7 @@ def test_misuse_is_exit_code_2_and_touches_no_database(arguments: list[str]) -> 
     assert "Usage: " in misused.stderr
 
 
-def test_help_names_every_command_and_what_it_takes() -> None:
+def test_help_lists_every_command() -> None:
     overview = CliRunner().invoke(app, ["--help"]).stdout
     for command in app.registered_commands:
         assert command.callback is not None
@@ -205,7 +203,7 @@ def test_help_names_every_command_and_what_it_takes() -> None:
         assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0
 
 
-def test_queue_can_be_looked_at_while_nothing_runs_and_beside_an_instance(
+def test_jobs_works_while_nothing_runs_and_beside_an_instance(
     empty_home: Path,
 ) -> None:
     too_early = run_command(empty_home, "jobs", "stats")
@@ -217,5 +215,5 @@ def test_queue_can_be_looked_at_while_nothing_runs_and_beside_an_instance(
     with running_up(empty_home):
         beside = run_command(empty_home, "jobs", "stats", "--json")
 
-    assert paused.stdout == "The queue is paused; jobs that wait: 0.\n"
+    assert paused.stdout == "The queue is paused; jobs waiting: 0.\n"
     assert json.loads(beside.stdout)["queue"]["paused"] is True

@@ -131,12 +131,15 @@ async def test_the_model_changes_while_people_upload_and_back(
     assert embeddings(watcher) == {"dlib:128": 3}
 
     told = await command(settings, database, "use", MODEL)
-    assert "By 3 photos: 4 matches now, 2 with the new model; 2 in both, 2 go, 0 come" in told
-    assert f"Put {MODEL} in use? Say so with --yes" in told
+    assert (
+        "sample of 3 photos: 4 matches now, 2 with the new model; 2 in both, 2 lost, 0 gained"
+        in told
+    )
+    assert f"Put {MODEL} in use? Confirm with --yes" in told
     assert embeddings(watcher) == {"dlib:128": 3}
     # Comes in after everything was seen: by both models, before the change can be finished.
     assert (await he.matched(portrait(3)))["status"] == "completed"
-    assert f"{MODEL} is in use; it has seen 4 photos" in await command(
+    assert f"{MODEL} is in use; it has embedded 4 photos" in await command(
         settings, database, "use", MODEL, "--yes"
     )
 
@@ -149,11 +152,11 @@ async def test_the_model_changes_while_people_upload_and_back(
     assert len(await she.feed()) == 2
 
     told = await command(settings, database, "rollback", "--yes")
-    assert "dlib is in use again; 1 photos" in told
+    assert "dlib is in use again; it is embedding 1 photos" in told
     await wait(lambda: embeddings(watcher) == {"dlib:128": 5}, "the last photo seen by dlib")
     assert (await she.matched(portrait(5)))["status"] == "completed"
     await wait(lambda: set(by_model(watcher)) == {"dlib"}, "matches that went back")
-    assert f"{MODEL} is given up" in await command(settings, database, "retire", "--yes")
+    assert f"{MODEL} is retired" in await command(settings, database, "retire", "--yes")
     assert await command(settings, database, "status") == "dlib is in use.\n"
 
 
@@ -167,7 +170,7 @@ async def test_cards_that_only_the_old_model_found_leave_the_feed_once_it_is_giv
     await wait(lambda: by_model(watcher) == {MODEL: 1, "dlib": 1}, "matches that followed")
     assert len(await she.feed()) == 2
 
-    assert "dlib is given up" in await command(settings, database, "retire", "--yes")
+    assert "dlib is retired" in await command(settings, database, "retire", "--yes")
 
     await wait(lambda: by_model(watcher) == {MODEL: 1}, "the match of the old model gone")
     assert len(await she.feed()) == 1
@@ -186,9 +189,9 @@ async def test_a_photo_that_shows_nobody_any_more_is_told_with_its_reason(
 
     told = await command(settings, database, "use", MODEL, "--yes")
 
-    assert "Not seen, no_face: 1 photos (No face was found" in told
+    assert "Refused, no_face: 1 photos (No face was found" in told
     assert str(face) in told
-    assert "it has seen 1 photos" in told
+    assert "it has embedded 1 photos" in told
     assert str(face) in await command(settings, database, "status")
     assert one(watcher, "select count(*) from public.face_index") == 1
 
@@ -256,7 +259,7 @@ async def test_a_worker_with_nothing_to_do_does_not_hold_the_change_up(
     ):
         told, _ = await asyncio.to_thread(process.communicate, timeout=60)
 
-    assert "By 0 photos" in told
+    assert "a sample of 0 photos" in told
     assert process.returncode == 0
 
 

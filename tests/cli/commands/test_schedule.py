@@ -1,4 +1,4 @@
-"""`automatch schedule`: what it writes for pg_cron to read, and what it shows."""
+"""`automatch schedule`: the cron lines that it writes, and what it shows."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ def schedule(cluster: TestCluster, database: Database) -> Schedule:
         ("24h", "0 0 * * *"),
     ],
 )
-def test_time_is_written_as_a_schedule(every: str, line: str) -> None:
+def test_interval_is_written_as_a_cron_line(every: str, line: str) -> None:
     assert cron_line(every) == line
 
 
 @pytest.mark.parametrize("every", ["", "30", "0s", "90s", "7m", "5h", "25h", "1d", "*/30", "-1s"])
-def test_time_that_cron_has_no_line_for_is_refused(every: str) -> None:
+def test_interval_that_cron_cannot_express_is_refused(every: str) -> None:
     with pytest.raises(InputInvalidError):
         cron_line(every)
 
 
-def test_schedule_is_shown_changed_and_put_to_rest(schedule: Schedule, database: Database) -> None:
+def test_schedule_is_shown_changed_and_disabled(schedule: Schedule, database: Database) -> None:
     made = schedule("--every", "30s", PORT="8123")
     assert made.returncode == 0, made.stderr
     with connect(database.owner, autocommit=True) as conn:
@@ -90,7 +90,7 @@ def test_schedule_is_shown_changed_and_put_to_rest(schedule: Schedule, database:
         assert all(actor.startswith("cli:") for actor, _ in acts)
 
 
-def test_address_that_a_server_put_in_stays(schedule: Schedule, database: Database) -> None:
+def test_address_that_a_server_set_stays(schedule: Schedule, database: Database) -> None:
     with connect(database.owner, autocommit=True) as conn:
         conn.execute("select automatch.ensure_match_schedule('http://127.0.0.1:8123/functions/x')")
         schedule("--every", "30s").check_returncode()

@@ -48,10 +48,10 @@ def command(env: dict[str, str]) -> Command:
 
 
 @contextmanager
-def _going_on(env: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a command that ends with Ctrl-C only."""
+def _running(env: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command that only ends with Ctrl-C."""
     process = subprocess.Popen(
-        # What a shell starts in the background is deaf to Ctrl-C, and so are its children.
+        # Background processes of a shell ignore SIGINT, and their children inherit that.
         ["env", "--default-signal=INT", sys.executable, "-m", "automatch", *arguments],
         env=env,
         stdout=subprocess.PIPE,
@@ -109,7 +109,7 @@ def _schedule(conn: psycopg.Connection) -> None:
     conn.execute("insert into net._http_response (id, status_code) values (7, 200), (8, 401)")
 
 
-def test_stats_tell_what_the_monitoring_queries_of_the_guide_do(
+def test_stats_have_the_results_of_the_monitoring_queries_of_the_guide(
     command: Command, database: Database
 ) -> None:
     with connect(database.owner) as conn:
@@ -122,25 +122,25 @@ def test_stats_tell_what_the_monitoring_queries_of_the_guide_do(
     shown = command("stats")
 
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert {row["status"]: row["count"] for row in told["statuses"]} == {
+    loaded = json.loads(done.stdout)
+    assert {row["status"]: row["count"] for row in loaded["statuses"]} == {
         "completed": 3,
         "failed": 1,
     }
-    assert told["times"] == {
+    assert loaded["times"] == {
         "jobs": 3,
         "average_s": 4.0,
         "p50_s": 2.0,
         "p95_s": pytest.approx(8.3),
         "p99_s": pytest.approx(8.86),
     }
-    assert told["rate"]["ended_minute"] == 4
-    assert [job["id"] for job in told["recent"]][:1] == [str(newest)]
-    assert len(told["recent"]) == 2
-    assert [(one["code"], one["jobs"]) for one in told["failed"]] == [("no_face", 1)]
-    assert told["workers"] == 0
-    assert [one["name"] for one in told["schedule"]] == ["process-match-jobs"]
-    assert [(run["status"], run["message"]) for run in told["runs"]] == [
+    assert loaded["rate"]["ended_minute"] == 4
+    assert [job["id"] for job in loaded["recent"]][:1] == [str(newest)]
+    assert len(loaded["recent"]) == 2
+    assert [(row["code"], row["jobs"]) for row in loaded["failed"]] == [("no_face", 1)]
+    assert loaded["workers"] == 0
+    assert [row["name"] for row in loaded["schedule"]] == ["process-match-jobs"]
+    assert [(run["status"], run["message"]) for run in loaded["runs"]] == [
         ("failed", "bad header (a key)")
     ]
     for text in (done.stdout, shown.stdout):
@@ -154,15 +154,15 @@ def test_stats_tell_what_the_monitoring_queries_of_the_guide_do(
 def test_stats_of_an_empty_installation(command: Command, database: Database) -> None:
     with connect(database.owner) as conn:
         conn.execute("drop schema if exists cron cascade")
-    told = json.loads(command("stats", "--json").stdout)
+    loaded = json.loads(command("stats", "--json").stdout)
 
-    assert told["times"]["average_s"] is None
-    assert told["rate"]["queued_day"] == 0
-    assert told["schedule"] is None
+    assert loaded["times"]["average_s"] is None
+    assert loaded["rate"]["queued_day"] == 0
+    assert loaded["schedule"] is None
 
 
 def test_stats_are_watched_until_ctrl_c(env: dict[str, str], database: Database) -> None:
-    with _going_on(env, "stats", "--watch", "--every", "0.2", "--json") as watching:
+    with _running(env, "stats", "--watch", "--every", "0.2", "--json") as watching:
         before = _line(watching)
         with connect(database.owner) as conn:
             _completed(conn)
@@ -173,22 +173,22 @@ def test_stats_are_watched_until_ctrl_c(env: dict[str, str], database: Database)
     assert after["times"]["jobs"] == 1
 
 
-def test_logs_tell_work_calls_and_runs_in_their_order(command: Command, database: Database) -> None:
+def test_logs_list_jobs_calls_and_runs_in_order(command: Command, database: Database) -> None:
     with connect(database.owner) as conn:
         done = _completed(conn)
         failed = _failed(conn, "job_crashed")
         conn.commit()
         _schedule(conn)
 
-    told = [
+    loaded = [
         json.loads(line)
         for line in command("logs", "match-generator", "--json").stdout.splitlines()
     ]
     shown = command("logs", "match-generator", "--limit", "100").stdout
     last = command("logs", "--limit", "1", "--json").stdout.splitlines()
 
-    assert [entry["at"] for entry in told] == sorted(entry["at"] for entry in told)
-    by_event = {(entry["source"], entry["event"]): entry for entry in told}
+    assert [entry["at"] for entry in loaded] == sorted(entry["at"] for entry in loaded)
+    by_event = {(entry["source"], entry["event"]): entry for entry in loaded}
     assert by_event["worker", "job completed"]["id"] == str(done)
     assert by_event["worker", "job completed"]["matches"] == 0
     assert by_event["worker", "job failed"]["id"] == str(failed)
@@ -196,18 +196,18 @@ def test_logs_tell_work_calls_and_runs_in_their_order(command: Command, database
     assert by_event["function", "call answered"]["status"] == 200
     assert by_event["function", "call failed"]["status"] == 401
     assert by_event["schedule", "run failed"]["message"] == "bad header (a key)"
-    assert len(told) == 5
+    assert len(loaded) == 5
     assert len(last) == 1
-    for text in (shown, json.dumps(told)):
+    for text in (shown, json.dumps(loaded)):
         assert not {"sesame", "Nguyen", "Secret School"} & set(text.split())
     assert f"worker   job completed  {done} attempt=1" in shown
 
 
-def test_logs_go_on_with_what_happens(env: dict[str, str], database: Database) -> None:
+def test_tail_follows_new_entries(env: dict[str, str], database: Database) -> None:
     with connect(database.owner) as conn:
         first = _completed(conn)
         conn.commit()
-        with _going_on(env, "logs", "match-generator", "--tail", "--json") as following:
+        with _running(env, "logs", "match-generator", "--tail", "--json") as following:
             assert _line(following)["id"] == str(first)
             second = _completed(conn)
             conn.commit()
@@ -216,7 +216,7 @@ def test_logs_go_on_with_what_happens(env: dict[str, str], database: Database) -
             assert [_line(following)["id"] for _ in range(2)] == [str(second), str(third)]
 
 
-def test_only_what_has_logs_is_taken(command: Command) -> None:
+def test_unknown_function_is_refused(command: Command) -> None:
     assert command("logs", "match-maker").returncode == 2
 
 
@@ -229,7 +229,7 @@ def test_tune_threshold_is_the_threshold_command(command: Command, database: Dat
 
     assert preview.returncode == done.returncode == 0, preview.stderr + done.stderr
     assert json.loads(unchanged.stdout)["threshold"] == 0.5
-    assert "from a similarity of 0.4 on now, and no longer from 0.5" in done.stdout
+    assert "of at least 0.4. It was 0.5 before." in done.stdout
     with connect(database.owner) as conn:
         assert one(conn, "select threshold from match_settings") == 0.4
         assert one(conn, "select action from automatch.audit_log") == "threshold"

@@ -1,4 +1,4 @@
-"""`automatch up` as a newcomer runs it, on an empty data folder."""
+"""`automatch up` and other commands as processes, on an empty data folder."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def _sign(url: str, how: str) -> int:
     return httpx2.post(f"{url}/auth/v1/{how}", json=body, timeout=30).status_code
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def _children(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def test_first_start_serves_and_ctrl_c_stops_all_of_it(empty_home: Path) -> None:
+def test_first_start_serves_and_ctrl_c_stops_all_processes(empty_home: Path) -> None:
     with running_up(empty_home) as up:
         assert up.wait_for("Data folder: (.*)")[1].startswith(str(empty_home))
         assert httpx2.get(f"{up.url}/readyz").json() == {"status": "ready"}
         up.wait_for("worker started")
-        family = _family(up.process.pid)
-        assert any("postgres" in process.name() for process in family)
+        children = _children(up.process.pid)
+        assert any("postgres" in process.name() for process in children)
 
         status = up.stop(signal.SIGINT)
 
     assert status == 0
-    _, alive = psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []
 
 
@@ -68,7 +68,7 @@ def test_taken_port_is_refused_before_anything_starts(empty_home: Path) -> None:
     assert "AUTOMATCH_PORT" in refused.stderr
 
 
-def test_secrets_are_closed_to_others_and_never_printed(empty_home: Path) -> None:
+def test_secrets_are_private_and_never_printed(empty_home: Path) -> None:
     with running_up(empty_home) as up:
         assert _sign(up.url, "signup") == 200
         up.wait_for("worker started")
@@ -82,25 +82,25 @@ def test_secrets_are_closed_to_others_and_never_printed(empty_home: Path) -> Non
     assert "linh@example.org" not in printed
 
 
-def test_killed_worker_is_started_again(empty_home: Path) -> None:
+def test_killed_worker_is_restarted(empty_home: Path) -> None:
     with running_up(empty_home) as up:
         up.wait_for("worker started")
-        worker = next(p for p in _family(up.process.pid) if "worker" in p.cmdline())
+        worker = next(p for p in _children(up.process.pid) if "worker" in p.cmdline())
 
         worker.kill()
 
-        up.wait_for("worker ended by itself")
+        up.wait_for("worker exited unexpectedly")
         up.wait_for("worker started")
 
 
 def test_killed_parent_leaves_no_process_behind(empty_home: Path) -> None:
     with running_up(empty_home) as up:
         up.wait_for("worker started")
-        family = _family(up.process.pid)
+        children = _children(up.process.pid)
 
         up.stop(signal.SIGKILL)
 
-        _, alive = psutil.wait_procs(family, timeout=30)
+        _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
 
 
@@ -122,13 +122,13 @@ def test_commands_work_beside_a_running_instance(empty_home: Path) -> None:
         assert httpx2.get(f"{up.url}/api/profile", headers=headers).status_code == 403
 
 
-def test_migrate_works_without_a_running_instance_and_can_only_look(empty_home: Path) -> None:
-    look = run_command(empty_home, "migrate", "--check")
+def test_migrate_works_without_a_running_instance_and_can_only_check(empty_home: Path) -> None:
+    checked = run_command(empty_home, "migrate", "--check")
     first = run_command(empty_home, "migrate")
     second = run_command(empty_home, "migrate", "--check")
     count = len(list(MIGRATIONS.glob("*.sql")))
 
-    assert (look.returncode, len(look.stdout.split())) == (1, count)
+    assert (checked.returncode, len(checked.stdout.split())) == (1, count)
     assert f"Migrations applied: {count}" in first.stdout
     assert (second.returncode, second.stdout) == (0, "")
 
@@ -142,7 +142,7 @@ def test_demo_fills_a_school_and_empties_it(empty_home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["AUTOMATCH_PROT", "AUTOMATCH_WORKER__LEASE"])
-def test_misspelt_setting_is_named(empty_home: Path, name: str) -> None:
+def test_unknown_setting_is_named(empty_home: Path, name: str) -> None:
     refused = run_command(empty_home, "migrate", setting=(name, "1"))
 
     assert refused.returncode == 1
@@ -151,9 +151,7 @@ def test_misspelt_setting_is_named(empty_home: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("moment", ["Auto-Match is ready", "worker started"])
-def test_stopping_right_after_the_start_ends_everything_in_order(
-    empty_home: Path, moment: str
-) -> None:
+def test_stopping_right_after_the_start_is_graceful(empty_home: Path, moment: str) -> None:
     with running_up(empty_home) as up:
         if moment not in "".join(up.lines):
             up.wait_for(moment)

@@ -1,4 +1,4 @@
-"""The second signal: the real commands stop at once, and what they hold is given back."""
+"""The second signal: the real commands stop at once and release their jobs."""
 
 from __future__ import annotations
 
@@ -25,49 +25,49 @@ from tests.support.system import PASSWORD
 # Several processes a test, each of which starts an interpreter.
 pytestmark = pytest.mark.timeout(240)
 
-_PATIENCE_S = 100
-# Without the second signal they would wait for longer than a test may take.
-_PATIENT = {"WORKER__SHUTDOWN_TIMEOUT_S": "300", "POOL__TRANSACTION_TIMEOUT_S": "300"}
+_TIMEOUT_S = 100
+# Without the second signal they would wait longer than the timeout of a test.
+_LONG_TIMEOUTS = {"WORKER__SHUTDOWN_TIMEOUT_S": "300", "POOL__TRANSACTION_TIMEOUT_S": "300"}
 _STOPPING = "a second signal stops at once"
 
 
 @contextmanager
-def _held_up(dsn: str, person: UUID) -> Iterator[psycopg.Connection]:
-    """Lock a person, so that whoever has a job of theirs waits with it in hand."""
+def _blocked(dsn: str, person: UUID) -> Iterator[psycopg.Connection]:
+    """Lock a person's row, so that the worker of a job of theirs waits."""
     holder, watcher = connect(dsn), connect(dsn, autocommit=True)
     try:
         holder.execute("select from public.profiles where id = %s for update", [person])
         yield watcher
     finally:
-        # Not left as a context: the server may have ended meanwhile.
+        # No context manager: it would fail if the server has stopped meanwhile.
         holder.close()
         watcher.close()
 
 
-def _wait_until_held(watcher: psycopg.Connection) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
+def _wait_until_claimed(watcher: psycopg.Connection) -> None:
+    deadline = time.monotonic() + _TIMEOUT_S
     waits = (
         "select count(*) from pg_stat_activity where usename = 'automatch_worker'"
         " and datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0"
     )
     while not one(watcher, waits):
-        assert time.monotonic() < deadline, "no worker came to the job"
+        assert time.monotonic() < deadline, "no worker claimed the job"
     assert one(watcher, "select status from public.match_jobs") == "processing"
 
 
-def _given_back(watcher: psycopg.Connection) -> bool:
+def _is_released(watcher: psycopg.Connection) -> bool:
     row = watcher.execute("select status, attempts from public.match_jobs").fetchone()
     return row == ("pending", 0)
 
 
-def _keep_photo(home: Path, image_path: str) -> None:
+def _store_photo(home: Path, image_path: str) -> None:
     file = home / "photos" / f"{image_path}.upload"
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.write_bytes(encode(astronaut()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_second_signal_makes_a_worker_give_back_what_it_holds(
+def test_second_signal_makes_a_worker_release_its_jobs(
     cluster: TestCluster, database: Database, number: signal.Signals
 ) -> None:
     home = cluster.settings.home
@@ -75,18 +75,18 @@ def test_second_signal_makes_a_worker_give_back_what_it_holds(
         person = a_profile(conn)
         face = a_face(conn, person)
         a_job(conn, face)
-        _keep_photo(home, one(conn, "select image_path from public.faces where id = %s", face))
-    with _held_up(database.owner, person) as watcher:
+        _store_photo(home, one(conn, "select image_path from public.faces where id = %s", face))
+    with _blocked(database.owner, person) as watcher:
         worker = subprocess.Popen(
             [sys.executable, "-m", "automatch", "worker"],
             env=environment(home)
-            | {f"AUTOMATCH_{name}": value for name, value in _PATIENT.items()}
+            | {f"AUTOMATCH_{name}": value for name, value in _LONG_TIMEOUTS.items()}
             | {"AUTOMATCH_DATABASE_URL": database.owner},
             stderr=subprocess.PIPE,
             text=True,
         )
         try:
-            _wait_until_held(watcher)
+            _wait_until_claimed(watcher)
             worker.send_signal(number)
             assert worker.stderr is not None
             printed = []
@@ -94,35 +94,35 @@ def test_second_signal_makes_a_worker_give_back_what_it_holds(
                 printed.append(line)
                 if _STOPPING in line:
                     break
-            held = not _given_back(watcher) and worker.poll() is None
+            held = not _is_released(watcher) and worker.poll() is None
             worker.send_signal(number)
-            printed += worker.communicate(timeout=_PATIENCE_S)[1].splitlines()
+            printed += worker.communicate(timeout=_TIMEOUT_S)[1].splitlines()
         finally:
             worker.kill()
             worker.wait()
 
-        assert held, "one signal lets it finish"
+        assert held, "one signal must let it finish"
         assert worker.returncode == 0, printed
-        assert _given_back(watcher)
+        assert _is_released(watcher)
     assert any("jobs released" in line for line in printed)
     assert not any("Traceback" in line for line in printed)
 
 
-def test_second_ctrl_c_stops_everything_and_gives_jobs_back(empty_home: Path) -> None:
-    with running_up(empty_home, settings=_PATIENT) as up:
+def test_second_ctrl_c_stops_everything_and_releases_jobs(empty_home: Path) -> None:
+    with running_up(empty_home, settings=_LONG_TIMEOUTS) as up:
         address = run_command(empty_home, "db", "url").stdout.strip()
         run_command(empty_home, "jobs", "pause")
         person = _upload(up.url)
-        with _held_up(address, person) as watcher:
+        with _blocked(address, person) as watcher:
             run_command(empty_home, "jobs", "resume")
-            _wait_until_held(watcher)
+            _wait_until_claimed(watcher)
             up.process.send_signal(signal.SIGINT)
             up.wait_for(_STOPPING)
 
             up.process.send_signal(signal.SIGINT)
 
             up.wait_for(re.compile(r"jobs released.*count=1"))
-            assert up.process.wait(_PATIENCE_S) == 0
+            assert up.process.wait(_TIMEOUT_S) == 0
         up.wait_for("Stopped")
     printed = "".join(up.lines)
     assert "Traceback" not in printed
