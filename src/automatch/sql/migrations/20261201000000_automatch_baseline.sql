@@ -5800,6 +5800,28 @@ $$;
 comment on function automatch.lock_duplicate_pairs(uuid[]) is
     'Lock the profiles of suspected pairs and their feeds, before the pairs.';
 
+create function automatch.claim_duplicate_checks(p_limit integer)
+returns uuid[]
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    select array(
+        select due.face_id
+        from (
+            select c.face_id
+            from automatch.duplicate_checks as c
+            join public.faces as f on f.id = c.face_id
+            join public.profiles as p on p.id = f.profile_id
+            order by c.queued_at, c.face_id
+            limit p_limit
+            -- Skips profiles that are being changed or erased: those transactions lock the check after the
+            -- profile, so waiting for them could be a deadlock.
+            for update of c skip locked
+            for share of p skip locked
+        ) as due
+    )
+$$;
+comment on function automatch.claim_duplicate_checks(integer) is 'Lock the next photos to check, and their profiles.';
+
 create function public.detect_duplicates(p_limit integer default 20, out checked integer, out flagged integer)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -5816,21 +5838,7 @@ begin
     if exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then
         return;
     end if;
-    v_faces := array(
-        select due.face_id
-        from (
-            select c.face_id
-            from automatch.duplicate_checks as c
-            join public.faces as f on f.id = c.face_id
-            join public.profiles as p on p.id = f.profile_id
-            order by c.queued_at, c.face_id
-            limit p_limit
-            -- Skips profiles that are being changed or erased: those transactions lock the check after the
-            -- profile, so waiting for them could be a deadlock.
-            for update of c skip locked
-            for share of p skip locked
-        ) as due
-    );
+    v_faces := automatch.claim_duplicate_checks(p_limit);
     checked := cardinality(v_faces);
     if checked = 0 then
         return;
