@@ -123,7 +123,7 @@ def test_completed_job_has_its_matches_and_times(conn, clock):
         *(NOW + timedelta(seconds=3), 1),
     )
     assert state(conn, job, "timings")[0] == {
-        "claimed": 1, "seen": 2, "detect_ms": 3, "searched": 3, "written": 3,
+        "claimed": 1, "embedded": 2, "detect_ms": 3, "searched": 3, "written": 3,
     }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
--- What a Supabase project brings for signing in, for plain Postgres: the same
--- tables where supabase clients and the guide's SQL look for them. Idempotent.
+-- The schema `auth` of a Supabase project, for plain Postgres, as far as supabase clients and the guide's
+-- SQL use it. Idempotent.
 
 create schema if not exists auth;
-comment on schema auth is 'Sign-in of Auto-Match: a stand-in for the schema of a Supabase project.';
+comment on schema auth is 'Accounts and sessions of Auto-Match, in place of Supabase Auth.';
 grant usage on schema auth to anon, authenticated, service_role, automatch_api;
 
 create table if not exists auth.users (
@@ -35,7 +35,7 @@ create table if not exists auth.refresh_tokens (
     created_at timestamptz not null default automatch.now(),
     used_at timestamptz
 );
-comment on table auth.refresh_tokens is 'Only the hash is kept. Each is used once; used again later, it ends its session.';
+comment on table auth.refresh_tokens is 'Hashes of tokens. A token is used once; used again later, it ends its session.';
 create index if not exists refresh_tokens_session_idx on auth.refresh_tokens (session_id);
 
 do $$
@@ -127,7 +127,7 @@ declare
     v_token auth.refresh_tokens;
     v_session auth.sessions;
 begin
-    -- The session first, as signing out does, which deletes it and then its tokens.
+    -- The session first, as in end_sessions(), which deletes it before its tokens.
     select s.* into v_session
     from auth.sessions as s
     join auth.refresh_tokens as t on t.session_id = s.id
@@ -138,14 +138,14 @@ begin
         return;
     end if;
     if v_token.used_at < automatch.now() - p_reuse or v_session.refreshed_at < automatch.now() - p_unused then
-        -- Two hold it: one of them stole it. Or nobody has come for too long.
+        -- Two clients have the token, so it was stolen; or it has expired.
         delete from auth.sessions where id = v_session.id;
         return;
     end if;
     update auth.refresh_tokens set used_at = coalesce(used_at, automatch.now())
     where token_sha256 = p_token_sha256;
     insert into auth.refresh_tokens (token_sha256, session_id) values (p_new_token_sha256, v_session.id);
-    -- Spent tokens are kept for a while, to notice a theft.
+    -- Used tokens are kept for a while, to detect theft.
     delete from auth.refresh_tokens where session_id = v_session.id and used_at < automatch.now() - interval '7 days';
     update auth.sessions set refreshed_at = automatch.now() where id = v_session.id;
     return query select v_session.id, v_session.user_id;
@@ -164,10 +164,7 @@ as $$
     join auth.users as u on u.id = s.user_id
     where s.id = p_session_id
 $$;
-comment on function auth.session_user_of(uuid) is 'Who is signed in by a session; no row once it has ended.';
-
--- Of an earlier version; public.erase_account() and auth.end_sessions() are in their place.
-drop function if exists auth.delete_user(uuid), auth.end_session(uuid);
+comment on function auth.session_user_of(uuid) is 'The user of a session; no row once it has ended.';
 
 do $$
 declare
@@ -175,7 +172,7 @@ declare
 begin
     for v_function in select p.oid from pg_catalog.pg_proc as p where p.pronamespace = 'auth'::regnamespace loop
         execute 'revoke execute on function ' || v_function || ' from public';
-        -- Signing in happens before there is anyone to act as.
+        -- Signing in happens before there is a user to act as.
         execute 'grant execute on function ' || v_function || ' to automatch_api';
     end loop;
 end

@@ -1,4 +1,4 @@
--- What a signed-in person does with their account, in the place where Supabase has it. Idempotent.
+-- What signed-in users do with their accounts. Idempotent.
 
 create or replace function auth.end_sessions(p_session_id uuid, p_scope text)
 returns void
@@ -29,7 +29,7 @@ begin
     from auth.sessions as s
     where s.id = p_session_id and u.id = s.user_id;
     if p_encrypted_password is not null then
-        -- Whoever knew the old password is signed out with it.
+        -- A new password ends all other sessions.
         perform auth.end_sessions(p_session_id, 'others');
     end if;
 end

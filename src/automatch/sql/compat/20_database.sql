@@ -1,4 +1,4 @@
--- A Supabase database finds the extensions schema by itself; so does this one.
+-- As in a Supabase database, the schema extensions is in the search_path.
 do $$
 begin
     execute pg_catalog.format('alter database %I set search_path = "$user", public, extensions',

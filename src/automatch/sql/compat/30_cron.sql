@@ -1,5 +1,5 @@
 -- Stands in for the extension: pg_cron
--- The schema, tables and functions of pg_cron where it is not installed; automatch.platform runs
+-- The schema, tables and functions of pg_cron where it is not installed; automatch.supabase_compat runs
 -- the jobs. Names, signatures and messages are pg_cron's, so that SQL written for it works. Idempotent.
 
 create schema if not exists cron;
@@ -17,7 +17,7 @@ create table if not exists cron.job (
     jobname text,
     constraint jobname_username_uniq unique (jobname, username)
 );
-comment on table cron.job is 'What runs when, times in GMT. Each job runs as the login that scheduled it, which must be the owner.';
+comment on table cron.job is 'Scheduled jobs, in GMT. Each runs as the login that scheduled it, which must be the owner.';
 
 create table if not exists cron.job_run_details (
     jobid bigint,
@@ -31,7 +31,7 @@ create table if not exists cron.job_run_details (
     start_time timestamptz,
     end_time timestamptz
 );
-comment on table cron.job_run_details is 'Each run of a job, kept for a week.';
+comment on table cron.job_run_details is 'Runs of jobs, kept for a week.';
 
 do $$
 declare
@@ -41,7 +41,7 @@ begin
         execute 'alter table ' || v_table || ' enable row level security';
         execute 'alter table ' || v_table || ' force row level security';
         execute 'drop policy if exists own on ' || v_table;
-        -- A command runs with the rights of its username: nobody writes a row in another's name.
+        -- A command runs with the rights of its username, so nobody may write another's name.
         execute 'create policy own on ' || v_table || ' using (username = current_user) with check (username = current_user)';
     end loop;
 end

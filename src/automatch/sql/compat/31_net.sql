@@ -1,7 +1,7 @@
 -- Stands in for the extension: pg_net
--- The schema, tables and functions of pg_net where it is not installed; automatch.platform sends
--- the requests. Where pg_net opens everything in `net` to everybody, this is for the owner and the
--- service role: who may call it makes the server send what they like where they like. Idempotent.
+-- The schema, tables and functions of pg_net where it is not installed; automatch.supabase_compat sends
+-- the requests. pg_net opens `net` to everybody; here only the owner and the service role may use it, because
+-- its callers make the server send requests. Idempotent.
 
 create schema if not exists net;
 comment on schema net is 'Auto-Match stands in for the extension pg_net.';
@@ -27,7 +27,7 @@ create unlogged table if not exists net._http_response (
     error_msg text,
     created timestamptz not null default now()
 );
-comment on table net._http_response is 'Answers, kept for six hours.';
+comment on table net._http_response is 'Responses, kept for six hours.';
 create index if not exists _http_response_created_idx on net._http_response (created);
 
 do $$
@@ -145,7 +145,7 @@ begin
 end
 $$;
 comment on function net.http_post(text, jsonb, jsonb, jsonb, integer) is
-    'Send a request once this transaction is committed; the id under which its answer will stand in net._http_response.';
+    'Send a request once this transaction is committed; the id of its response in net._http_response.';
 
 do $$
 declare

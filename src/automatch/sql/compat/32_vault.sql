@@ -1,6 +1,6 @@
 -- Stands in for the extension: supabase_vault
--- The part of Supabase Vault that a schedule needs to hold a secret. It is closed to everybody but
--- the owner, and that is all: it does not encrypt, as Vault does. Idempotent.
+-- The part of Supabase Vault that the schedule needs. Only the owner can read it; unlike Vault it does not
+-- encrypt. Idempotent.
 
 create schema if not exists vault;
 comment on schema vault is 'Auto-Match stands in for the extension supabase_vault.';
@@ -29,7 +29,7 @@ returns uuid
 language sql
 set search_path = pg_catalog, pg_temp
 as $$ insert into vault.secrets (secret, name, description) values ($1, $2, $3) returning id $$;
-comment on function vault.create_secret(text, text, text, uuid) is 'Keep a secret; new_key_id is there for the signature alone.';
+comment on function vault.create_secret(text, text, text, uuid) is 'Store a secret; new_key_id is ignored.';
 
 create or replace function vault.update_secret(
     secret_id uuid, new_secret text default null, new_name text default null, new_description text default null,

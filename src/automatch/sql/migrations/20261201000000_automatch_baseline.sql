@@ -2270,7 +2270,7 @@ comment on column public.match_jobs.created_at is
 comment on column public.match_jobs.run_at is 'Not before this time; pushed out by a retry.';
 comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';
 comment on column public.match_jobs.timings is
-    'Seconds from created_at to each step: claimed, seen, searched, written.';
+    'Seconds from created_at to each step: claimed, embedded, searched, written.';
 comment on column public.match_jobs.position is
     'Workers claim the lowest first. Null until a scheduled job is due.';
 comment on column public.match_jobs.priority is
@@ -2763,7 +2763,7 @@ begin
         told as (
             update public.match_jobs as j
             set timings = j.timings || s.timings
-                          || jsonb_build_object('seen', round(extract(epoch from v_now - j.created_at), 4))
+                          || jsonb_build_object('embedded', round(extract(epoch from v_now - j.created_at), 4))
             from seen as s
             where j.id = s.id
         ),

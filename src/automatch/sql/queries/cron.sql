@@ -1,9 +1,9 @@
 -- name: lead
--- One runner works at a time; the lock ends with its session.
+-- Only one runner works at a time. The lock ends with its session.
 select pg_try_advisory_lock(automatch.lock_key('cron'))
 
 -- name: stand_ins
--- Which extensions are stood in for, and as whom jobs can be run.
+-- Which of the two extensions are ours.
 select
     exists (
         select from pg_catalog.pg_namespace as n
@@ -21,14 +21,14 @@ listen automatch_cron
 listen automatch_net
 
 -- name: load_jobs
--- What may run here. A job of another login is listed too: its runs fail and say why.
+-- Active jobs. Those of another login are listed too: their runs fail with the reason.
 select jobid, schedule, command, username, username = session_user as is_ours
 from cron.job
 where active and database = current_database()
 order by jobid
 
 -- name: hold_job
--- Held by the run's own session: no job overlaps with itself, not even under two leaders.
+-- Held by the session of the run, so that two runs of a job never overlap.
 select pg_try_advisory_lock(hashtext('automatch cron job'), %(jobid)s::integer)
 
 -- name: begin_run
@@ -42,7 +42,7 @@ set status = %(status)s, return_message = %(message)s, end_time = clock_timestam
 where runid = %(runid)s
 
 -- name: forget_lost_runs
--- What a runner that is gone has begun.
+-- Runs whose runner has stopped.
 update cron.job_run_details
 set status = 'failed', return_message = 'server restarted', end_time = clock_timestamp()
 where status = 'running'

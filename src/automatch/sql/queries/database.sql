@@ -1,5 +1,5 @@
 -- name: become
--- Act as somebody until the end of the transaction.
+-- Take a role and its claims until the end of the transaction.
 select
     set_config('request.jwt.claims', %(claims)s, true),
     set_config('role', %(role)s, true)

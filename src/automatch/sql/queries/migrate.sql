@@ -1,9 +1,9 @@
 -- name: bound_wait
--- Bounds the wait for whoever migrates right now.
+-- Bounds the wait for another migration.
 set lock_timeout = '2min'
 
 -- name: lock
--- Held by the session, so it ends with it; the number only has to differ from other programs'.
+-- Held by the session; the number only has to differ from those of other programs.
 select pg_advisory_lock(6521478203915847)
 
 -- name: create_ledger_schema
@@ -23,12 +23,12 @@ create table if not exists supabase_migrations.schema_migrations (
 select to_regclass('supabase_migrations.schema_migrations') is not null
 
 -- name: list_applied
--- What is applied already, by us or by anybody else.
+-- What has been applied, by us or by others.
 select version, name
 from supabase_migrations.schema_migrations
 
 -- name: reset
--- Gives every file the settings of a fresh session.
+-- Every file starts with the settings of a new session.
 reset all
 
 -- name: record
@@ -47,9 +47,9 @@ select exists (select from pg_catalog.pg_roles where rolname = 'supabase_admin')
     )
 
 -- name: list_extensions
--- What needs no stand-in.
+-- Installed extensions need no stand-in.
 select extname from pg_catalog.pg_extension
 
 -- name: set_password
--- The password arrives hashed.
+-- The password is hashed already.
 alter role {login} password {password}

@@ -1,5 +1,5 @@
 -- name: take_requests
--- Gone from the queue before they are sent: a request is sent once or, in a crash, never.
+-- Deleted before they are sent: in a crash a request is lost rather than sent twice.
 delete from net.http_request_queue
 where id = any (
     array(select q.id from net.http_request_queue as q order by q.id limit %(limit)s for update skip locked)

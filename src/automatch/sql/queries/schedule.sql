@@ -3,7 +3,7 @@
 select to_regclass('cron.job') is not null
 
 -- name: list
--- What runs when, and how it went the last time.
+-- The scheduled jobs, and the last run of each.
 select
     j.jobid, j.jobname as name, j.schedule, j.active, j.username,
     run.start_time as last_run_at, run.status as last_status, run.return_message as last_message,

@@ -1,13 +1,13 @@
 -- name: be_careful
--- For a session that only looks, and holds nobody up.
+-- For a session that only reads and blocks nobody.
 select
     set_config('default_transaction_read_only', 'on', false),
     set_config('statement_timeout', '10s', false),
     set_config('lock_timeout', '2s', false)
 
 -- name: workers
--- The name of a session is seen by everybody. A worker has one that listens for new jobs, but for
--- its first moments and while it is busy beginning.
+-- Everybody can read the names of sessions. A worker has a session that listens for jobs, except when it
+-- has just started.
 select greatest(
     (count(*) filter (where application_name = 'automatch-worker-listen'))::integer,
     least(count(*), 1)::integer
@@ -16,7 +16,7 @@ from pg_catalog.pg_stat_activity
 where application_name in ('automatch-worker', 'automatch-worker-listen') and datname = current_database()
 
 -- name: times
--- From the upload to the end, in seconds, of the completed jobs that are kept.
+-- Seconds from the upload to completion.
 select
     count(*) as jobs,
     avg(t.s)::double precision as average_s,
@@ -30,7 +30,7 @@ from (
 ) as t
 
 -- name: rate
--- Jobs that came in and that ended, in the last minute, hour and day.
+-- Jobs queued and finished in the last minute, hour and day.
 select
     count(*) filter (where j.created_at > n.now - interval '1 minute') as queued_minute,
     count(*) filter (where j.completed_at > n.now - interval '1 minute') as ended_minute,
@@ -51,7 +51,7 @@ order by j.created_at desc, j.id
 limit %(limit)s
 
 -- name: failed
--- By reason: how many, and when it last happened.
+-- Failed jobs by error code.
 select j.error_code as code, count(*) as jobs, max(j.completed_at) as last_at
 from public.match_jobs as j
 where j.status = 'failed'
@@ -62,7 +62,7 @@ order by count(*) desc, j.error_code
 select to_regclass('cron.job_run_details') is not null as has_cron, to_regclass('net._http_response') is not null as has_net
 
 -- name: schedule
--- What is scheduled for matching; never the commands, which may hold a key.
+-- The scheduled jobs without their commands, which may contain a key.
 select coalesce(j.jobname, j.jobid::text) as name, j.schedule, j.active, (
     select max(d.start_time) from cron.job_run_details as d where d.jobid = j.jobid
 ) as last_run_at
@@ -70,7 +70,7 @@ from cron.job as j
 order by j.jobid
 
 -- name: runs
--- The newest runs of everything that is scheduled.
+-- The newest runs of scheduled jobs.
 select
     coalesce(j.jobname, d.jobid::text) as name, d.status, d.return_message as message, d.start_time as started_at,
     extract(epoch from d.end_time - d.start_time)::double precision as took_s
@@ -80,7 +80,7 @@ order by d.start_time desc nulls last
 limit %(limit)s
 
 -- name: log_of_jobs
--- What workers did to jobs, the newest first: the last of each job, for earlier attempts leave only their number.
+-- The last event of each job, newest first; earlier attempts are not recorded.
 select l.at, 'worker' as source, l.event, l.job::text as subject, l.details
 from (
     select
@@ -107,7 +107,7 @@ order by l.at desc
 limit %(limit)s
 
 -- name: log_of_calls
--- What the requests of the schedule were answered with.
+-- The responses to the requests of the schedule.
 select
     r.created as at, 'function' as source,
     case when r.status_code between 200 and 299 then 'call answered' else 'call failed' end as event,
@@ -122,7 +122,7 @@ order by r.created desc
 limit %(limit)s
 
 -- name: log_of_runs
--- What the schedule did.
+-- The runs of the schedule.
 select
     d.start_time as at, 'schedule' as source, 'run ' || coalesce(d.status, 'unknown') as event,
     d.runid::text as subject,

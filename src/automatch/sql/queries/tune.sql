@@ -18,7 +18,7 @@ select school, gender, faces, index_name, coalesce(index_ready, false) as index_
 from automatch.list_search_groups(%(limit)s)
 
 -- name: indexes
--- Groups that have an index or its beginnings, with their size now.
+-- Groups with an index, ready or not, and their current size.
 select x.school, x.gender, x.index_name, x.ready, x.m, x.ef_construction,
     (select count(*) from public.face_index as i where i.school = x.school and i.gender = x.gender) as faces
 from automatch.group_indexes as x
@@ -34,7 +34,7 @@ order by i.face_id
 limit %(count)s
 
 -- name: search
--- As find_candidates() answers, with the settings in force.
+-- The matches of find_candidates() with the settings in use.
 select c.profile_id
 from public.match_settings as s
 cross join lateral automatch.find_candidates(
@@ -42,7 +42,7 @@ cross join lateral automatch.find_candidates(
 ) as c
 
 -- name: plan_index
--- Write the intention down; the statement that builds the index.
+-- Record the index before it is built; returns the statement that builds it.
 with planned as (
     insert into automatch.group_indexes (school, gender, index_name, m, ef_construction)
     select %(school)s, %(gender)s,
@@ -69,14 +69,14 @@ update automatch.group_indexes set ready = true, built_at = automatch.now() wher
 update automatch.group_indexes set ready = false where index_name = %(index_name)s
 
 -- name: drop_index
--- The statement that takes an index away, if it is there.
+-- The statement that drops an index, if it exists.
 select format('drop index concurrently if exists public.%%I', %(index_name)s::text)
 
 -- name: forget_index
 delete from automatch.group_indexes where index_name = %(index_name)s
 
 -- name: progress
--- Of the index that is being built: its phase, and the share that is done.
+-- The phase of the index build, and the fraction that is done.
 select p.phase, coalesce(p.tuples_done::float8 / nullif(p.tuples_total, 0),
     p.blocks_done::float8 / nullif(p.blocks_total, 0), 0)
 from pg_catalog.pg_stat_progress_create_index as p
@@ -91,7 +91,7 @@ where h.inhparent = 'public.face_index'::regclass
 order by c.oid
 
 -- name: scattered
--- The share of a partition's rows that lie apart from their group; names the partition.
+-- The fraction of a partition's rows that are stored apart from their group.
 select coalesce(
     greatest(
         count(*) filter (where r.begins) - count(distinct (r.school, r.gender)), 0
@@ -107,15 +107,15 @@ from (
 select format('cluster public.%%I using %%I', %(partition)s::text, %(partition)s || '_pkey')
 
 -- name: be_brief
--- Uploads that queue behind a waiting lock wait no longer than this.
+-- Bounds how long uploads wait behind this session's lock request.
 select set_config('lock_timeout', '200ms', false), set_config('statement_timeout', '0', false)
 
 -- name: be_patient
--- What is done beside everybody else may wait for them: nobody queues behind it.
+-- For statements that block nobody while they wait.
 select set_config('lock_timeout', '0', false)
 
 -- name: build_in_memory
--- Past this memory a graph is built on disk, many times slower. In one process: several share a
--- segment of this size, which a container may not have, and the cores belong to the uploads.
+-- A graph larger than this memory is built on disk, many times slower. In one process: parallel workers
+-- would need a shared segment of this size, and the cores are for uploads.
 select set_config('maintenance_work_mem', '1GB', false),
     set_config('max_parallel_maintenance_workers', '0', false)

@@ -71,7 +71,7 @@ comment on column public.match_jobs.created_at is
 comment on column public.match_jobs.run_at is 'Not before this time; pushed out by a retry.';
 comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';
 comment on column public.match_jobs.timings is
-    'Seconds from created_at to each step: claimed, seen, searched, written.';
+    'Seconds from created_at to each step: claimed, embedded, searched, written.';
 comment on column public.match_jobs.position is
     'Workers claim the lowest first. Null until a scheduled job is due.';
 comment on column public.match_jobs.priority is

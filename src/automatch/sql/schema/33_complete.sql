@@ -42,7 +42,7 @@ begin
         told as (
             update public.match_jobs as j
             set timings = j.timings || s.timings
-                          || jsonb_build_object('seen', round(extract(epoch from v_now - j.created_at), 4))
+                          || jsonb_build_object('embedded', round(extract(epoch from v_now - j.created_at), 4))
             from seen as s
             where j.id = s.id
         ),
