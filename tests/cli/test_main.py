@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 
@@ -40,6 +41,20 @@ def test_line_of_a_command_is_the_first_of_its_own_help(name: str) -> None:
     text = command.info.help if isinstance(command, typer.Typer) else inspect.getdoc(command)
     paragraph = " ".join(text.split("\n\n")[0].split())
     assert paragraph.startswith(line)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command_has_an_example(name: str) -> None:
+    command = load_command(COMMANDS[name][0])
+
+    functions = (
+        [registered.callback for registered in command.registered_commands]
+        if isinstance(command, typer.Typer)
+        else [command]
+    )
+
+    for function in functions:
+        assert re.search(r"^Example: `.*automatch .+`$", inspect.getdoc(function), re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -49,14 +49,7 @@ def _failed(
 ) -> UUID:
     job = a_job(conn, face or a_face(conn, a_profile(conn)))
     _, token = claim(conn)
-    assert one(
-        conn,
-        "select count(*) = 1 from public.fail_match_jobs(array[%s]::uuid[],"
-        " array[%s]::bigint[], array[%s], array['Why.'])",
-        job,
-        token,
-        code,
-    )
+    assert build.fail(conn, job, token, code)
     return job
 
 

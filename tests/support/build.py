@@ -244,6 +244,18 @@ def complete(conn: psycopg.Connection, job: UUID, token: int) -> int | None:
     )
 
 
+def fail(conn: psycopg.Connection, job: UUID, token: int, code: str) -> bool:
+    """Fail a claimed job; return whether its lease was still held."""
+    return one(
+        conn,
+        "select count(*) = 1 from public.fail_match_jobs(array[%s]::uuid[],"
+        " array[%s]::bigint[], array[%s], array['Why.'])",
+        job,
+        token,
+        code,
+    )
+
+
 def a_pair(
     conn: psycopg.Connection, similarity: float = 0.8, *, seed: int = 0
 ) -> tuple[tuple[UUID, UUID], tuple[UUID, UUID]]:

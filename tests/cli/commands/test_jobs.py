@@ -55,14 +55,7 @@ def _json(done: subprocess.CompletedProcess[str]) -> Any:
 def _failed(conn: psycopg.Connection, code: str) -> UUID:
     job = a_job(conn, a_face(conn, a_profile(conn)))
     _, token = claim(conn)
-    assert one(
-        conn,
-        "select count(*) = 1 from public.fail_match_jobs(array[%s]::uuid[],"
-        " array[%s]::bigint[], array[%s], array['Why.'])",
-        job,
-        token,
-        code,
-    )
+    assert build.fail(conn, job, token, code)
     return job
 
 

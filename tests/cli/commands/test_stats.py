@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from tests.support.build import a_face, a_job, a_profile, claim, complete, connect, one, unit
+from tests.support.build import a_face, a_job, a_profile, claim, complete, connect, fail, one, unit
 from tests.support.command import environment
 from tests.support.doctor import CRON_AND_NET
 from tests.support.postgres import Database, TestCluster
@@ -88,14 +88,7 @@ def _completed(conn: psycopg.Connection, *, took_s: float = 2) -> UUID:
 def _failed(conn: psycopg.Connection, code: str) -> UUID:
     a_job(conn, a_face(conn, a_profile(conn)))
     job, token = claim(conn)
-    assert one(
-        conn,
-        "select count(*) = 1 from public.fail_match_jobs(array[%s]::uuid[],"
-        " array[%s]::bigint[], array[%s], array['Why.'])",
-        job,
-        token,
-        code,
-    )
+    assert fail(conn, job, token, code)
     return job
 
 

@@ -17,7 +17,7 @@ from automatch.settings.secrets import secrets_file
 from automatch.settings.storage import PhotoSettings
 from automatch.vision import Embedder
 from tests.support.bucket import client_of
-from tests.support.build import a_face, a_job, a_profile, claim, connect, one, unit
+from tests.support.build import a_face, a_job, a_profile, claim, connect, fail, unit
 from tests.support.doctor import CRON_AND_NET, Installation, problems, write_secrets
 from tests.support.photos import astronaut, encode
 from tests.support.system import System, running_worker
@@ -302,14 +302,7 @@ async def test_failed_jobs_are_reported_by_code_and_retried(installation: Instal
         for code in ("no_face", "job_crashed"):
             a_job(conn, a_face(conn, a_profile(conn)))
             job, token = claim(conn)
-            assert one(
-                conn,
-                "select count(*) = 1 from public.fail_match_jobs(array[%s]::uuid[],"
-                " array[%s]::bigint[], array[%s], array['Why.'])",
-                job,
-                token,
-                code,
-            )
+            assert fail(conn, job, token, code)
 
     found = await installation.check("queue.failed")
     assert found.health is Health.FAIL

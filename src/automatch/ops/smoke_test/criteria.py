@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -96,11 +97,18 @@ async def verify(
             report(await _delete_pair(server, pair))
 
 
-async def _create_pair(server: LiveServer) -> SmokeTestPair:
+@contextmanager
+def _answers_required(criterion: Criterion) -> Iterator[None]:
+    """Turn a request without a proper answer into *criterion* not being met."""
     try:
-        return await server.create_pair()
+        yield
     except NotAnsweredError as exc:
-        raise _NotMetError(Criterion.ANSWERED, str(exc)) from exc
+        raise _NotMetError(criterion, str(exc)) from exc
+
+
+async def _create_pair(server: LiveServer) -> SmokeTestPair:
+    with _answers_required(Criterion.ANSWERED):
+        return await server.create_pair()
 
 
 async def _try_criteria(
@@ -138,11 +146,9 @@ def _met(criterion: Criterion, message: str, took_ms: float | None = None) -> Ve
 
 
 async def _upload(server: LiveServer, person: Person, photo: bytes) -> Upload:
-    try:
+    with _answers_required(Criterion.ANSWERED):
         await server.consent(person)
         upload = await server.upload(person, photo)
-    except NotAnsweredError as exc:
-        raise _NotMetError(Criterion.ANSWERED, str(exc)) from exc
     if upload.status != 202:
         raise _NotMetError(Criterion.ANSWERED, f"The answer was {upload.status}.")
     if upload.took_ms > _IMMEDIATE_MS:
@@ -151,10 +157,8 @@ async def _upload(server: LiveServer, person: Person, photo: bytes) -> Upload:
 
 
 async def _pending(server: LiveServer, upload: Upload) -> Verdict:
-    try:
+    with _answers_required(Criterion.PENDING):
         job = await server.job(upload.job_id)
-    except NotAnsweredError as exc:
-        raise _NotMetError(Criterion.PENDING, str(exc)) from exc
     if upload.job_status != "pending":
         raise _NotMetError(
             Criterion.PENDING, f"The upload answered that it is {upload.job_status}."
@@ -166,10 +170,8 @@ async def _pending(server: LiveServer, upload: Upload) -> Verdict:
 async def _completed(server: LiveServer, upload: Upload, within_s: float) -> Verdict:
     began = time.perf_counter()
     while True:
-        try:
+        with _answers_required(Criterion.COMPLETED):
             job = await server.job(upload.job_id)
-        except NotAnsweredError as exc:
-            raise _NotMetError(Criterion.COMPLETED, str(exc)) from exc
         took_s = time.perf_counter() - began
         if job["status"] == "completed":
             took_ms = took_s * 1000 + upload.took_ms
@@ -229,11 +231,9 @@ async def _wait_until_open(
 async def _matched(
     server: LiveServer, pair: SmokeTestPair, his_upload: Upload
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    try:
+    with _answers_required(Criterion.MATCHED):
         hers, his = await server.matches(pair.her), await server.matches(pair.him)
         job = await server.job(his_upload.job_id)
-    except NotAnsweredError as exc:
-        raise _NotMetError(Criterion.MATCHED, str(exc)) from exc
     if not hers or not his:
         raise _NotMetError(
             Criterion.MATCHED,
@@ -276,10 +276,8 @@ def _eligible(
 
 
 async def _logged(server: LiveServer, upload: Upload) -> Verdict:
-    try:
+    with _answers_required(Criterion.LOGGED):
         job = await server.job(upload.job_id)
-    except NotAnsweredError as exc:
-        raise _NotMetError(Criterion.LOGGED, str(exc)) from exc
     if not job["completed_at"] or not job["timings"]:
         raise _NotMetError(
             Criterion.LOGGED, "The job lacks its times or the timings of its stages."
