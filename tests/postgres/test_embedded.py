@@ -26,7 +26,7 @@ from automatch.postgres.addresses import database_address
 from automatch.postgres.binaries import find_binaries, reachable_binaries
 from automatch.postgres.cluster import prepare_cluster
 from automatch.postgres.embedded import EmbeddedPostgres
-from automatch.postgres.os_user import find_owner
+from automatch.postgres.os_user import find_os_user
 from automatch.postgres.postmaster import server_settings
 from automatch.settings import Settings
 from automatch.settings.database import PostgresSettings
@@ -159,7 +159,7 @@ def launch(cluster: Cluster, *command: str | Path) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd="/",
-        **cluster.owner.identity,
+        **cluster.os_user.subprocess_args,
     )
 
 
@@ -189,16 +189,16 @@ def prepare(home: Path) -> Cluster:
     return prepare_cluster(home, "automatch", load_or_create(home).owner_password)
 
 
-async def test_running_server_is_durable_and_closed(cluster: TestCluster) -> None:
-    home = cluster.settings.home
-    shown = await fetch(
-        home,
-        "select name, setting from pg_settings where name in ('fsync', 'data_checksums',"
-        " 'full_page_writes', 'synchronous_commit', 'listen_addresses', 'jit',"
-        " 'server_encoding', 'shared_buffers')",
-    )
-    rules = await fetch(home, "select distinct auth_method from pg_hba_file_rules")
-    modes = {part: mode_of(home / "postgres" / part) for part in ("data", "run", "log")}
+async def test_running_server_is_durable_and_closed(home: Path) -> None:
+    async with build(home):
+        shown = await fetch(
+            home,
+            "select name, setting from pg_settings where name in ('fsync', 'data_checksums',"
+            " 'full_page_writes', 'synchronous_commit', 'listen_addresses', 'jit',"
+            " 'server_encoding', 'shared_buffers')",
+        )
+        rules = await fetch(home, "select distinct auth_method from pg_hba_file_rules")
+        modes = {part: mode_of(home / "postgres" / part) for part in ("data", "run", "log")}
 
     assert dict(shown) == {
         "fsync": "on",
@@ -208,7 +208,7 @@ async def test_running_server_is_durable_and_closed(cluster: TestCluster) -> Non
         "listen_addresses": "",
         "jit": "off",
         "server_encoding": "UTF8",
-        "shared_buffers": str(cluster.settings.postgres.shared_buffers_mb * 128),
+        "shared_buffers": str(configure(home).postgres.shared_buffers_mb * 128),
     }
     assert rules == [("scram-sha-256",)]
     assert modes == {"data": 0o700, "run": 0o700, "log": 0o700}
@@ -228,13 +228,12 @@ async def test_vector_extension_is_there(cluster: TestCluster) -> None:
     assert str(found[0][0]) >= "0.8"
 
 
-async def test_second_instance_on_a_folder_is_refused(cluster: TestCluster) -> None:
-    home = cluster.settings.home
+async def test_second_instance_on_a_folder_is_refused(home: Path) -> None:
+    async with build(home):
+        with pytest.raises(InstanceRunningError, match=rf"{home} \(process {os.getpid()}\)"):
+            await build(home).start()
 
-    with pytest.raises(InstanceRunningError, match=rf"{home} \(process {os.getpid()}\)"):
-        await build(home).start()
-
-    assert await fetch(home, "select 1") == [(1,)]
+        assert await fetch(home, "select 1") == [(1,)]
 
 
 async def test_values_of_a_failing_statement_do_not_reach_the_log(
@@ -353,7 +352,7 @@ async def test_stale_lock_file_that_names_a_living_stranger_is_no_obstacle(home:
     with launch(cluster, "/bin/cat") as stranger:
         pid_file = cluster.data / "postmaster.pid"
         pid_file.write_text(f"{stranger.pid}\n{cluster.data}\n1\n5432\n\n\n\n\n\n")
-        os.chown(pid_file, cluster.owner.uid, cluster.owner.gid)
+        os.chown(pid_file, cluster.os_user.uid, cluster.os_user.gid)
 
         async with build(home):
             found = await fetch(home, "select 1")
@@ -365,7 +364,7 @@ async def test_stale_lock_file_that_names_a_living_stranger_is_no_obstacle(home:
 async def test_start_keeps_the_newest_logs_only(home: Path) -> None:
     cluster = prepare(home)
     cluster.log_folder.mkdir()
-    os.chown(cluster.log_folder, cluster.owner.uid, cluster.owner.gid)
+    os.chown(cluster.log_folder, cluster.os_user.uid, cluster.os_user.gid)
     for day in range(10, 30):
         (cluster.log_folder / f"postgres-202001{day}-000000.log").touch()
 
@@ -427,7 +426,7 @@ async def test_root_opens_its_new_home_to_the_server_alone(open_folder: Path) ->
     home = open_folder / "home"
 
     async with build(home) as postgres:
-        owner = find_owner("automatch")
+        owner = find_os_user("automatch")
 
         assert postgres.folder == home / "postgres"
         assert user_of(postgres.pid) == owner.uid
@@ -474,7 +473,7 @@ def test_programs_in_a_closed_folder_are_copied_for_the_server(open_folder: Path
     source = closed / "pginstall"
     shutil.copytree(find_binaries(), source, symlinks=True)
     shelf = open_folder / f"shelf-{random.token_hex(2)}"
-    owner = find_owner("automatch")
+    owner = find_os_user("automatch")
 
     copy = reachable_binaries(source, owner, shelf)
     second = reachable_binaries(source, owner, shelf)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _NAMESPACE = UUID("6a1f3f5e-0a53-4f0e-9a3c-2f6f3b5d7c41")
 _EARLIEST_BIRTH = date(1998, 1, 1)
 _LATEST_BIRTH = date(2007, 12, 31)
-"""Everybody is 18 or older on any day from 2026 on; fixed, so that the same seed gives the same."""
+"""Everybody is at least 18 from 2026 on. The dates are fixed, so that a seed always gives the same
+people."""
 
 _VIETNAMESE_SHARE = 0.6
 """Most names fit a school such as UIT in Ho Chi Minh City; the others come from elsewhere."""
@@ -57,7 +58,7 @@ _OTHER_INITIALS = "ABCDEFGHIJKLMNOPRSTVWYZ"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimulatedPerson:
-    """Somebody who does not exist."""
+    """A person who does not exist."""
 
     id: UUID
     """The same for the same school, seed and place in the list."""
@@ -66,7 +67,7 @@ class SimulatedPerson:
     school: str
     birth_date: date
     embedding: npt.NDArray[np.float32]
-    """Unit length, in the space of the default model; belongs to no picture."""
+    """A unit vector like those of the default model; it does not belong to the portrait."""
     portrait_number: int
     """The first 200 people of a gender at a school have different portraits; then they repeat."""
 

@@ -1,15 +1,16 @@
-"""Embeddings of people who do not exist, drawn from what embeddings of real people are like.
+"""Samples embeddings of people who do not exist from statistics of real embeddings.
 
-`population.npz` holds statistics of 231 official portraits (169 men, 62 women) of members of the
-US Congress, works of the United States government in the public domain: for each gender the mean
-of the unit embeddings, and the 16 directions in which people of one gender differ most, scaled by
-their standard deviation. `benchmarks/fit_population.py` made it, and measures what is said here.
+`population.npz` holds statistics of 231 official portraits (169 men, 62 women) of members of the US
+Congress, works of the United States government in the public domain: for each gender the mean of
+the unit embeddings, and the 16 directions in which people of one gender differ most, scaled by
+their standard deviation. `benchmarks/fit_population.py` writes the file and measures the figures
+below.
 
-Faces drawn from these statistics alone are strangers to everybody: as with real people, one pair
-of opposite gender in a hundred is similar, which fills no demo. So three things are changed, none
-of which looks at who searches: the directions after the 16th are left out, the 16 are widened,
-and the two genders are moved a little towards each other. A real photo then finds about 20 among
-300 simulated people of the opposite gender at a similarity of 0.5, and 99 of 100 photos find one.
+As with real people, only one pair of opposite gender in a hundred would be similar, too few for a
+demo. So the samples differ from real people in three ways: they vary in the first 16 directions
+only, their spread is wider, and the means of the genders are closer to each other. A real photo
+then finds about 20 among 300 simulated people of the opposite gender at a similarity of 0.5, and 99
+of 100 photos find at least one.
 """
 
 from __future__ import annotations
@@ -26,17 +27,16 @@ if TYPE_CHECKING:
     from automatch.model.people import Gender
 
 _SPREAD = 1.2
-"""How much wider than real people the simulated ones are spread along the kept directions."""
+"""Spread of the simulated people along each direction, relative to real people."""
 _APPROACH = 0.25
-"""Part of the distance between the means of the genders that each mean is moved by."""
+"""Share of the distance between the two means by which each is moved towards the other."""
 
 
 def sample_people(gender: Gender, count: int, seed: int) -> npt.NDArray[np.float32]:
-    """Return the embeddings of simulated people, one row of unit length each.
+    """Return the embeddings of simulated people, one unit vector per row.
 
-    They live in the space of the default model (dlib's ResNet, 128 dimensions) and may not be
-    mixed with another model's. The same seed gives the same people, and a smaller *count* the
-    first of them.
+    They can be compared with embeddings of the default model (dlib's ResNet, 128 dimensions) only.
+    The same seed gives the same people, and a smaller *count* the first of them.
     """
     means, directions = _statistics()
     own, other = means[gender.value], means[gender.opposite.value]

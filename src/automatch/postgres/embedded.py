@@ -1,8 +1,8 @@
 """The embedded Postgres: started with the application, restarted after a crash, stopped last.
 
-Order matters. The instance lock is taken before anything is touched, so that "what an earlier run
-left over" can only be a run that is dead. The server is a child in a session of its own: Ctrl-C in
-a terminal does not reach it, and the kernel stops it when we are killed.
+The lock file is taken before anything else, so any other process of this cluster is an orphan of a
+killed run. The server is a child in its own session: Ctrl-C in a terminal does not reach it, and
+the kernel stops it when this process is killed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import structlog
 from automatch.errors.store import EmbeddedPostgresError
 from automatch.postgres.addresses import database_address
 from automatch.postgres.cluster import prepare_cluster
-from automatch.postgres.lockfile import InstanceLock
-from automatch.postgres.orphan_processes import end_leftovers
+from automatch.postgres.lockfile import LockFile
+from automatch.postgres.orphan_processes import end_orphans
 from automatch.postgres.postmaster import end, prune_logs, server_settings, spawn
 from automatch.sql.statements import load
 
@@ -35,7 +35,7 @@ _SQL = load("embedded")
 
 log = structlog.get_logger(__name__)
 
-# Long enough to replay the log of a server that was killed at its busiest.
+# Long enough for crash recovery of a server that was killed under full load.
 _READY_S = 120
 _BACKOFF_S = 0.1
 _BACKOFF_MAX_S = 30
@@ -45,38 +45,38 @@ _PRUNE_S = 3600
 class EmbeddedPostgres:
     """One server on one data folder.
 
-    `start()`, then `supervise()` as a task beside the application, and `stop()` at the end, after
-    everything that uses the database. Call `start()` and `supervise()` from a thread that lives as
-    long as the process (the main one): the server ends when the thread that started it ends.
+    Call `start()`, run `supervise()` as a task beside the application, and call `stop()` after all
+    users of the database have stopped. Call `start()` and `supervise()` from the main thread: the
+    server ends when the thread that started it ends.
     """
 
     def __init__(self, settings: Settings, secrets: Secrets) -> None:
         self._settings = settings.model_copy(update={"database_url": None})
         self._secrets = secrets
-        self._lock = InstanceLock(settings.home)
+        self._lock = LockFile(settings.home)
         self._cluster: Cluster | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self._turn = asyncio.Lock()
+        self._launch_lock = asyncio.Lock()
         self._stopping = False
 
     @property
     def folder(self) -> Path:
-        """Where the database really lies: `home/postgres`, or `/var/lib/automatch/…` for root."""
-        return self._served.folder
+        """The real path of the database, in the data folder or in `/var/lib/automatch` for root."""
+        return self._prepared.folder
 
     @property
     def pid(self) -> int:
-        """The process id of the running server; another one after a crash."""
+        """The process id of the running server; it changes after a crash."""
         if self._process is None:
             raise EmbeddedPostgresError("The embedded Postgres is not running.")
         return self._process.pid
 
     async def start(self) -> None:
-        """Make the cluster on the first start, serve it, and return when it takes connections.
+        """Create the cluster on first start, serve it, and return when it accepts connections.
 
         Raises:
             InstanceRunningError: another Auto-Match runs on this data folder.
-            EmbeddedPostgresError: with the reason and what to do.
+            EmbeddedPostgresError: Postgres does not start; the message has the reason and a remedy.
         """
         began = time.monotonic()
         self._lock.acquire()
@@ -97,22 +97,22 @@ class EmbeddedPostgres:
         )
 
     async def supervise(self) -> None:
-        """Start the server again whenever it ends by itself; return after `stop()`."""
+        """Restart the server whenever it ends unexpectedly; return after `stop()`."""
         while self._process is not None and not self._stopping:
             try:
                 async with asyncio.timeout(_PRUNE_S):
                     status = await self._process.wait()
             except TimeoutError:
-                await asyncio.to_thread(prune_logs, self._served)
+                await asyncio.to_thread(prune_logs, self._prepared)
                 continue
             if not self._stopping:
-                log.error("postgres ended by itself; starting it again", status=status)
-                await self._revive()
+                log.error("postgres ended unexpectedly; restarting it", status=status)
+                await self._restart()
 
     async def stop(self) -> None:
-        """Stop the server and give the data folder free; harmless when it does not run."""
+        """Stop the server and release the data folder; does nothing if it does not run."""
         self._stopping = True
-        async with self._turn:
+        async with self._launch_lock:
             if self._process is not None:
                 await end(self._process)
                 self._process = None
@@ -126,12 +126,12 @@ class EmbeddedPostgres:
         await self.stop()
 
     @property
-    def _served(self) -> Cluster:
+    def _prepared(self) -> Cluster:
         if self._cluster is None:
             raise EmbeddedPostgresError("The embedded Postgres was not started.")
         return self._cluster
 
-    async def _revive(self) -> None:
+    async def _restart(self) -> None:
         began = time.monotonic()
         delay_s = _BACKOFF_S
         while not self._stopping:
@@ -139,22 +139,22 @@ class EmbeddedPostgres:
                 await self._launch()
             except EmbeddedPostgresError as exc:
                 if delay_s == _BACKOFF_S:
-                    log.warning("postgres does not start; trying on", reason=exc.message)
+                    log.warning("postgres does not start; retrying", reason=exc.message)
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, _BACKOFF_MAX_S)
             else:
-                log.info("postgres is back", seconds=round(time.monotonic() - began, 2))
+                log.info("postgres restarted", seconds=round(time.monotonic() - began, 2))
                 return
 
     async def _launch(self) -> None:
-        async with self._turn:
+        async with self._launch_lock:
             if self._stopping:
                 return
-            await asyncio.to_thread(end_leftovers, self._served)
-            await asyncio.to_thread(prune_logs, self._served)
+            await asyncio.to_thread(end_orphans, self._prepared)
+            await asyncio.to_thread(prune_logs, self._prepared)
             with tempfile.TemporaryFile() as errors:
-                settings = server_settings(self._served, self._settings.postgres)
-                process = await spawn(self._served, settings, errors)
+                settings = server_settings(self._prepared, self._settings.postgres)
+                process = await spawn(self._prepared, settings, errors)
                 self._process = process
                 try:
                     await self._wait_ready(process, errors)
@@ -176,13 +176,14 @@ class EmbeddedPostgres:
                 if process.returncode is not None:
                     raise EmbeddedPostgresError(
                         f"Postgres did not start: {_tail(errors)} (more in "
-                        f"{self._served.log_folder})"
+                        f"{self._prepared.log_folder})"
                     ) from exc
                 if time.monotonic() > deadline:
                     raise EmbeddedPostgresError(
-                        f"Postgres was not ready after {_READY_S} s; see {self._served.log_folder}."
+                        f"Postgres was not ready after {_READY_S} s; "
+                        f"see {self._prepared.log_folder}."
                     ) from exc
-                # Its exit ends the wait early; readiness itself can only be found by asking.
+                # An exit of the server ends the wait early; readiness is found by polling.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.02):
                         await process.wait()
@@ -190,7 +191,7 @@ class EmbeddedPostgres:
                 return
 
     async def _check_durability(self) -> None:
-        # Made anew each time: the socket folder's path is settled by the first start.
+        # Computed each time, because the first start decides the path of the socket folder.
         address = database_address(self._settings, self._secrets, "owner")
         async with await psycopg.AsyncConnection.connect(
             address, connect_timeout=5, application_name="automatch start"

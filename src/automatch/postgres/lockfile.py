@@ -1,4 +1,4 @@
-"""One running Auto-Match per data folder, held by a lock that ends with the process."""
+"""A lock file that lets only one Auto-Match run on a data folder."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import os
 from typing import TYPE_CHECKING, Self
 
 from automatch.errors.configuration import InstanceRunningError, SettingsError
-from automatch.settings.data_dir import create_home
+from automatch.settings.data_dir import create_data_dir
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class InstanceLock:
-    """Holds `lock` in the data folder; a context manager.
+class LockFile:
+    """Locks the file `lock` in the data folder; a context manager.
 
-    The file is never removed: a process that locked the removed file and one that locked its
-    successor would both go on.
+    The kernel releases the lock when the process ends. The file is never deleted: otherwise one
+    process could lock the deleted file and another one the new file, and both would run.
     """
 
-    def __init__(self, home: Path) -> None:
-        self._home = home
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock without waiting.
+        """Acquire the lock without waiting.
 
         Raises:
-            InstanceRunningError: another process, or another lock of this one, holds it.
+            InstanceRunningError: another process, or another `LockFile` of this process, holds it.
         """
-        create_home(self._home)
-        path = self._home / "lock"
+        create_data_dir(self._data_dir)
+        path = self._data_dir / "lock"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as exc:
@@ -45,7 +45,7 @@ class InstanceLock:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise InstanceRunningError(
-                f"Auto-Match already runs on {self._home} (process {holder}); "
+                f"Auto-Match already runs on {self._data_dir} (process {holder}); "
                 "stop it or set AUTOMATCH_HOME to another folder."
             ) from exc
         os.ftruncate(descriptor, 0)
@@ -53,7 +53,7 @@ class InstanceLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the lock back; harmless when it is not held."""
+        """Release the lock; does nothing if it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -66,10 +66,10 @@ class InstanceLock:
         self.release()
 
 
-def is_running(home: Path) -> bool:
-    """Tell whether an Auto-Match runs on this data folder just now."""
+def is_running(data_dir: Path) -> bool:
+    """Tell whether an Auto-Match runs on this data folder now."""
     try:
-        with InstanceLock(home):
+        with LockFile(data_dir):
             return False
     except InstanceRunningError:
         return True

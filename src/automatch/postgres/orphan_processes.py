@@ -1,7 +1,7 @@
-"""What a killed run left running on a cluster: recognised, ended and waited for.
+"""Ends the Postgres processes that a killed run left behind.
 
-All of a cluster's processes show its name in their titles, which every user may read. A process
-id alone proves nothing: ids are used again.
+Processes of a cluster are found by its name in their titles, which every user may read. A process
+id alone proves nothing, because ids are reused.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ log = structlog.get_logger(__name__)
 _IMMEDIATE_S = 10
 
 
-def end_leftovers(cluster: Cluster) -> None:
-    """End what an earlier run that was killed left running on this cluster, and wait for it.
+def end_orphans(cluster: Cluster) -> None:
+    """End the processes of this cluster that a killed run left behind, and wait for them.
 
-    Postgres takes any living process of its user for the server when a lock file names it, and
-    then refuses to start; so a lock file goes when what it names is proved to be no Postgres.
+    Postgres refuses to start when its lock file has the id of any living process of its user. So a
+    lock file is deleted if the process that it names is no Postgres.
 
     Raises:
-        EmbeddedPostgresError: it does not end.
+        EmbeddedPostgresError: a process does not end.
     """
     if not Path("/proc/self/cmdline").exists():
         return
     server = _recorded_server(cluster)
     if server in _processes(cluster):
-        log.warning("stopping the postgres that an earlier run left", pid=server)
+        log.warning("stopping the postgres of an earlier run", pid=server)
         _signal([server], FAST)
         if not _wait_gone([server], FAST_S):
             _signal([server], IMMEDIATE)
             _wait_gone([server], _IMMEDIATE_S)
-    # Without their server the others end by themselves, but not in the middle of a long query.
+    # Backends end without their server, but not before a long query has finished.
     others = _processes(cluster)
     _signal(others, IMMEDIATE)
     if not _wait_gone(others, _IMMEDIATE_S):
@@ -71,9 +71,9 @@ def _recorded_server(cluster: Cluster) -> int:
 
 def _remove_if_stale(path: Path) -> None:
     try:
-        program = _words(int(path.read_text().split("\n", 1)[0]))[0]
+        program = _command_line(int(path.read_text().split("\n", 1)[0]))[0]
     except (OSError, ValueError):
-        # There is no such file or process, or it is hidden from us: Postgres judges it itself.
+        # There is no such file or process, or we may not read it; Postgres decides by itself.
         return
     if not program.endswith("postgres") and not program.startswith("postgres:"):
         path.unlink()
@@ -82,24 +82,24 @@ def _remove_if_stale(path: Path) -> None:
 def _processes(cluster: Cluster) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        # A process may end between two looks at it.
+        # A process may end at any time.
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            is_owners = entry.stat().st_uid == cluster.owner.uid
-            if is_owners and _belongs(cluster, _words(int(entry.name))):
+            is_ours = entry.stat().st_uid == cluster.os_user.uid
+            if is_ours and _belongs(cluster, _command_line(int(entry.name))):
                 found.append(int(entry.name))
     return found
 
 
-def _words(pid: int) -> list[str]:
+def _command_line(pid: int) -> list[str]:
     return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
 
 
-def _belongs(cluster: Cluster, words: list[str]) -> bool:
-    if words[0].startswith(f"postgres: {cluster.name}: "):
+def _belongs(cluster: Cluster, command_line: list[str]) -> bool:
+    if command_line[0].startswith(f"postgres: {cluster.name}: "):
         return True
-    # The second form is a server that the operator started by hand.
-    return words[0].endswith("postgres") and (
-        f"--cluster_name={cluster.name}" in words or str(cluster.data) in words
+    # The second form is a server that the operator started manually.
+    return command_line[0].endswith("postgres") and (
+        f"--cluster_name={cluster.name}" in command_line or str(cluster.data) in command_line
     )
 
 
@@ -113,7 +113,7 @@ def _wait_gone(pids: list[int], timeout_s: float) -> bool:
     deadline = time.monotonic() + timeout_s
     for pid in pids:
         try:
-            # They are not our children; this tells when they end, whoever must collect them.
+            # They are not our children, so `wait` does not apply; a pidfd reports their end.
             descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
             continue

@@ -1,4 +1,4 @@
-"""The user that the embedded Postgres runs as: oneself, or an unprivileged one under root."""
+"""The user that the embedded Postgres runs as: the current one, or an unprivileged one."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 _NOLOGIN = "/usr/sbin/nologin"
 
-# None of libpq's variables of the operator's shell may reach the server or initdb.
+# Keeps libpq's variables in the operator's shell from reaching the server or initdb.
 CLEAN_ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
 
 
 @dataclass(frozen=True)
-class Owner:
-    """Who owns the cluster's files and runs its processes."""
+class OsUser:
+    """The user that owns the cluster's files and runs its processes."""
 
     uid: int
     gid: int
@@ -31,12 +31,12 @@ class Owner:
 
     @property
     def is_other(self) -> bool:
-        """Whether this is not the user we run as ourselves."""
+        """Whether this is another user than that of this process."""
         return self.uid != os.geteuid()
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """Keywords for `subprocess` that start a program as this user with its group alone."""
+    def subprocess_args(self) -> dict[str, Any]:
+        """The `subprocess` arguments to run as this user with its primary group only."""
         if not self.is_other:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
@@ -44,13 +44,13 @@ class Owner:
     def run(
         self, *command: str | Path, stdin: int | IO[bytes] = subprocess.DEVNULL
     ) -> subprocess.CompletedProcess[str]:
-        """Run a short program as this user; its exit status is the caller's to judge.
+        """Run a short program as this user; the caller checks its exit status.
 
         Raises:
-            EmbeddedPostgresError: it cannot be started as this user at all, or takes minutes.
+            EmbeddedPostgresError: it cannot be started as this user, or takes minutes.
         """
         try:
-            return subprocess.run(  # noqa: S603 - a list without a shell, and our own words
+            return subprocess.run(  # noqa: S603 - a list without a shell, with arguments of our own
                 [str(part) for part in command],
                 stdin=stdin,
                 capture_output=True,
@@ -60,7 +60,7 @@ class Owner:
                 cwd="/",
                 env=CLEAN_ENVIRONMENT,
                 timeout=120,
-                **self.identity,
+                **self.subprocess_args,
             )
         except PermissionError as exc:
             if exc.filename == str(command[0]):
@@ -72,23 +72,23 @@ class Owner:
             raise EmbeddedPostgresError(f"{command[0]} failed as {self.name}: {exc}.") from exc
 
     def reaches(self, folder: Path) -> bool:
-        """Tell, by trying, whether this user can enter a folder and write in it."""
+        """Tell by trying whether this user can enter a folder and write to it."""
         return self.run("/bin/sh", "-c", 'cd -- "$1" && test -w .', "sh", folder).returncode == 0
 
     def make_folder(self, folder: Path) -> None:
-        """Make a folder of mode 0700 as this user, so that root follows nobody's links.
+        """Create a folder of mode 0700 as this user, so that root follows no links of others.
 
         Raises:
-            EmbeddedPostgresError: it cannot be made, or what is there is another user's.
+            EmbeddedPostgresError: it cannot be created, or belongs to another user.
         """
         done = self.run("mkdir", "-m", "700", "--", folder)
         try:
             status = folder.lstat()
         except OSError as exc:
             raise EmbeddedPostgresError(
-                f"The folder {folder} cannot be made: {done.stderr.strip()}"
+                f"The folder {folder} cannot be created: {done.stderr.strip()}"
             ) from exc
-        # A setgid folder above hands its bit down, which opens nothing.
+        # A setgid bit inherited from the parent folder gives no access.
         is_closed = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
         if status.st_uid != self.uid or not is_closed:
             raise EmbeddedPostgresError(
@@ -96,14 +96,14 @@ class Owner:
             )
 
 
-def find_owner(system_user: str) -> Owner:
-    """Return who is to run Postgres; as root, make *system_user* when it is missing.
+def find_os_user(system_user: str) -> OsUser:
+    """Return the user to run Postgres as; under root, create *system_user* if it is missing.
 
     Raises:
-        EmbeddedPostgresError: root has no unprivileged user to run it as.
+        EmbeddedPostgresError: there is no unprivileged user for it under root.
     """
     if os.geteuid() != 0:
-        return Owner(os.geteuid(), os.getegid(), str(os.geteuid()))
+        return OsUser(os.geteuid(), os.getegid(), str(os.geteuid()))
     try:
         entry = pwd.getpwnam(system_user)
     except KeyError:
@@ -113,7 +113,7 @@ def find_owner(system_user: str) -> Owner:
             f"Postgres refuses to run as {system_user}, which is root; "
             "set AUTOMATCH_POSTGRES__SYSTEM_USER to an unprivileged user."
         )
-    return Owner(entry.pw_uid, entry.pw_gid, system_user)
+    return OsUser(entry.pw_uid, entry.pw_gid, system_user)
 
 
 def _create_user(name: str) -> pwd.struct_passwd:
@@ -129,10 +129,10 @@ def _create_user(name: str) -> pwd.struct_passwd:
         )
         reason = done.stderr.strip()
     try:
-        # Asked even after a failure: another first start may have made it meanwhile.
+        # Checked even after a failure, because another first start may have created it.
         return pwd.getpwnam(name)
     except KeyError as exc:
         raise EmbeddedPostgresError(
-            f"Postgres cannot run as root, and the user {name} could not be made ({reason}); make "
-            "it, or set AUTOMATCH_POSTGRES__SYSTEM_USER to an existing unprivileged user."
+            f"Postgres cannot run as root, and the user {name} could not be created ({reason}); "
+            "create it, or set AUTOMATCH_POSTGRES__SYSTEM_USER to an existing unprivileged user."
         ) from exc

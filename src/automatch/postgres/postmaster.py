@@ -1,4 +1,4 @@
-"""The server process of an embedded cluster: what it is started with, and how it is ended."""
+"""The server process of the embedded cluster: its settings, start and end."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from automatch.settings.database import PostgresSettings
 
 FAST = signal.SIGINT
-"""Postgres ends its sessions, writes a checkpoint and exits."""
+"""Fast shutdown: Postgres ends its sessions, writes a checkpoint and exits."""
 IMMEDIATE = signal.SIGQUIT
-"""Postgres exits at once and recovers from its log at the next start; nothing committed is lost."""
+"""Immediate shutdown: Postgres exits at once and recovers at the next start; no commit is lost."""
 
 FAST_S = 30
 _PR_SET_PDEATHSIG = 1
@@ -31,7 +31,7 @@ _LOG_FILES = 10
 
 
 def server_settings(cluster: Cluster, settings: PostgresSettings) -> dict[str, str]:
-    """Return what the server is started with; it wins over the cluster's own configuration."""
+    """Return the server's settings, which override the cluster's configuration files."""
     return {
         "cluster_name": cluster.name,
         "listen_addresses": "",
@@ -41,16 +41,16 @@ def server_settings(cluster: Cluster, settings: PostgresSettings) -> dict[str, s
         "unix_socket_permissions": "0700",
         "shared_buffers": f"{settings.shared_buffers_mb}MB",
         "max_connections": str(settings.max_connections),
-        # The compiler costs more than it saves on queries of a few milliseconds.
+        # JIT compilation costs more than it saves on queries of a few milliseconds.
         "jit": "off",
-        # One campus reads from cache; three more processes waiting for reads are not worth it.
+        # The data of one school fits in the cache; three I/O worker processes would be idle.
         "io_method": "sync",
         "max_wal_size": "512MB",
-        # Most of the log are whole pages, written once after each checkpoint; they shrink to a
-        # fraction. pglz is what every build has, and this one has no other.
+        # Most of the write-ahead log is full pages, written once after each checkpoint, and they
+        # compress well. pglz is the only method of this build.
         "wal_compression": "pglz",
-        # A queue is rows that die within seconds. With a minute between two looks (the default)
-        # its indexes grow faster than they are cleaned.
+        # Rows of the queue live for seconds. With the default of one minute, its indexes would grow
+        # faster than autovacuum cleans them.
         "autovacuum_naptime": "10s",
         "fsync": "on",
         "full_page_writes": "on",
@@ -64,8 +64,8 @@ def server_settings(cluster: Cluster, settings: PostgresSettings) -> dict[str, s
         "log_file_mode": "0600",
         "log_rotation_age": "1d",
         "log_rotation_size": "10MB",
-        # A statement's error may quote its values (an e-mail address, an embedding), in its
-        # message, its detail or the statement itself. The client gets it; the log must not.
+        # An error may contain values (an e-mail address, an embedding) in its message, its detail
+        # or the statement. The client receives it, but the log must not.
         "log_min_messages": "log",
         "log_min_error_statement": "panic",
         "log_error_verbosity": "terse",
@@ -79,12 +79,12 @@ def server_settings(cluster: Cluster, settings: PostgresSettings) -> dict[str, s
 async def spawn(
     cluster: Cluster, settings: dict[str, str], errors: IO[bytes]
 ) -> asyncio.subprocess.Process:
-    """Start the server as a child that ends when the calling thread does.
+    """Start the server as a child that ends with the calling thread.
 
     Args:
-        cluster: what to serve.
+        cluster: the cluster to serve.
         settings: of Postgres, as `server_settings` returns them.
-        errors: takes what the server says before its own log is open.
+        errors: receives the server's output before its log is open.
 
     Raises:
         EmbeddedPostgresError: the program cannot be started.
@@ -101,25 +101,26 @@ async def spawn(
             stderr=errors,
             cwd="/",
             env=CLEAN_ENVIRONMENT,
-            # Ctrl-C goes to the terminal's whole group; the server is ours to stop, and last.
+            # Ctrl-C signals the terminal's whole process group; the server must be stopped last, by
+            # us.
             start_new_session=True,
-            # One call into a C library that is loaded already. It must follow the change of the
-            # user, which would undo it, so no other place is left for it.
-            preexec_fn=_die_with(os.getpid()),
-            **cluster.owner.identity,
+            # One call into a loaded C library. A change of the user resets the death signal, so it
+            # must be set after that change, which only `preexec_fn` allows.
+            preexec_fn=_die_with_parent(os.getpid()),
+            **cluster.os_user.subprocess_args,
         )
     except OSError as exc:
         raise EmbeddedPostgresError(f"Postgres could not be started: {exc}.") from exc
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
+def _die_with_parent(parent: int) -> Callable[[], None] | None:
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl
 
     def ask_kernel() -> None:
         prctl(_PR_SET_PDEATHSIG, int(FAST), 0, 0, 0)
-        # A parent that died before the call sends no signal any more.
+        # If the parent has died before the call, no signal will come.
         if os.getppid() != parent:
             os._exit(1)
 
@@ -127,7 +128,7 @@ def _die_with(parent: int) -> Callable[[], None] | None:
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
-    """Stop our own server: fast, and at once when that takes too long."""
+    """Stop the server by a fast shutdown, or an immediate one if that takes too long."""
     for how, patience_s in ((FAST, FAST_S), (IMMEDIATE, None)):
         if process.returncode is not None:
             return
@@ -138,7 +139,7 @@ async def end(process: asyncio.subprocess.Process) -> None:
 
 
 def prune_logs(cluster: Cluster) -> None:
-    """Keep the newest log files only; the server starts one a day and one for each 10 MB."""
+    """Delete all but the newest log files; the server starts one a day and every 10 MB."""
     names = sorted(cluster.log_folder.glob("postgres-*.log"))
     for path in names[:-_LOG_FILES]:
         with contextlib.suppress(FileNotFoundError):

@@ -25,10 +25,10 @@ _MODEL = "dlib"
 async def fill_school(
     db: Database, photos: PhotoStore, *, school: str, count: int, seed: int
 ) -> AsyncIterator[SimulatedPerson]:
-    """Add simulated people to a school, yielding each as they are added; may be run again.
+    """Add simulated people to a school and yield each; people who exist are not added again.
 
     Raises:
-        InputInvalidError: another model is active, to whose embeddings these say nothing.
+        InputInvalidError: another model is active, with whose embeddings these cannot be compared.
     """
     async with db.as_user(SERVICE) as conn:
         model = await read_active_model(conn)
@@ -59,7 +59,7 @@ async def count_simulated(db: Database) -> int:
 
 
 async def empty_school(db: Database, photos: PhotoStore) -> AsyncIterator[None]:
-    """Delete all simulated people of all schools with their matches, yielding after each."""
+    """Delete the simulated people of all schools with their matches, yielding after each."""
     async with db.as_user(SERVICE) as conn:
         people = await list_simulated_people(conn)
     for person_id in people:

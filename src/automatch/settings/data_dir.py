@@ -1,4 +1,4 @@
-"""The data folder: made closed, and never a folder of someone else opened."""
+"""Creates the data folder, closed to other users."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 _MARKER = ".made-by-automatch"
 
 
-def create_home(home: Path) -> None:
-    """Make the data folder with mode 0700 when it is missing; an existing one stays as it is.
+def create_data_dir(data_dir: Path) -> None:
+    """Create the data folder with mode 0700; an existing one is not changed.
 
     Raises:
-        SettingsError: it cannot be made.
+        SettingsError: it cannot be created.
     """
     try:
-        home.parent.mkdir(parents=True, exist_ok=True)
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
         try:
-            home.mkdir(mode=0o700)
+            data_dir.mkdir(mode=0o700)
         except FileExistsError:
-            if not home.is_dir():
+            if not data_dir.is_dir():
                 raise
             return
-        (home / _MARKER).touch(mode=0o600)
+        (data_dir / _MARKER).touch(mode=0o600)
     except OSError as exc:
         raise SettingsError(
-            f"The data folder {home} cannot be made ({exc.strerror}); "
+            f"The data folder {data_dir} cannot be created ({exc.strerror}); "
             "set AUTOMATCH_HOME to a folder that you may write to."
         ) from exc
 
 
-def made_by_us(home: Path) -> bool:
-    """Tell whether Auto-Match made this folder; only then it may change the folder's mode."""
-    return (home / _MARKER).exists()
+def is_our_data_dir(data_dir: Path) -> bool:
+    """Tell whether Auto-Match created this folder and so may change its mode."""
+    return (data_dir / _MARKER).exists()

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from automatch.errors.configuration import SecretsError
-from automatch.settings.data_dir import create_home
+from automatch.settings.data_dir import create_data_dir
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def load_or_create(home: Path) -> Secrets:
     Raises:
         SecretsError: the file is open to others, belongs to someone else or is damaged.
     """
-    create_home(home)
+    create_data_dir(home)
     path = secrets_file(home)
     try:
         if not os.path.lexists(path):

@@ -21,7 +21,7 @@ from automatch.model.people import Role
 from automatch.ops.smoke_test.criteria import Criterion, Outcome, Verdict, verify
 from automatch.ops.smoke_test.live_server import LiveServer
 from automatch.settings import Settings
-from automatch.settings.data_dir import create_home
+from automatch.settings.data_dir import create_data_dir
 from automatch.vision import Embedder
 from automatch.vision.detect.hog_detector import HogDetector
 from automatch.vision.detect.yunet_detector import YunetDetector
@@ -199,7 +199,7 @@ async def test_refused_photo_is_the_reason(
 
 async def test_full_storage_is_the_reason(system: System) -> None:
     file = system.settings.home / "photos"
-    create_home(system.settings.home)
+    create_data_dir(system.settings.home)
     file.write_text("")
 
     verdicts = await _verified(system)
