@@ -19,6 +19,7 @@ from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets, read
 from automatch.sql.statements import load
+from automatch.store.call import call
 from automatch.store.database import Connection
 from automatch.store.migrate import pending
 from automatch.store.stats import make_read_only
@@ -86,12 +87,12 @@ class CheckContext:
             self.owner, connect_timeout=_CONNECT_S, application_name="automatch-doctor"
         ) as conn:
             yield conn
-            await conn.execute(
-                _SQL["audit"],
-                {
-                    "actor": self.actor,
-                    "details": Jsonb({"check": check, **details}),
-                },
+            await call(
+                conn,
+                "automatch.audit",
+                actor=self.actor,
+                action="doctor",
+                details=Jsonb({"check": check, **details}),
             )
 
 

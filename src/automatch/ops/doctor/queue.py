@@ -14,6 +14,7 @@ from automatch.ops.doctor.check import Check, Repair, Result, abbreviate, fail, 
 from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
 from automatch.store import queue_admin, stats
+from automatch.store.call import call
 
 _SQL = load("doctor_queue")
 
@@ -97,7 +98,7 @@ async def _stuck(context: CheckContext) -> Result:
 
     async def sweep() -> None:
         async with context.repairing("queue.stuck") as conn:
-            await conn.execute(_SQL["sweep"])
+            await call(conn, "sweep_match_jobs")
 
     return fail(
         f"The leases of {progress.long_expired} jobs expired over a minute ago; a running worker "

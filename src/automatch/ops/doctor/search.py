@@ -19,6 +19,7 @@ from automatch.ops.doctor.check import (
 from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
 from automatch.store import thresholds, tune
+from automatch.store.call import call
 from automatch.store.search import read_recall
 
 _SQL = load("doctor_search")
@@ -83,7 +84,7 @@ async def _face_index(context: CheckContext) -> Result:
             # One transaction per person, so that locks are short and cannot deadlock.
             async with context.repairing("search.faces", profile=str(person)) as conn:
                 await conn.execute(_SQL["lock_profile"], {"profile": person})
-                await conn.execute(_SQL["index_faces"], {"profile": person})
+                await call(conn, "automatch.index_faces", profile_id=person)
 
     return fail(
         f"The rows of {len(people)} people in face_index are wrong: they are not found, or are "

@@ -1,7 +1,3 @@
--- name: audit
--- Record a repair, in its transaction.
-select automatch.audit(%(actor)s, 'doctor', %(details)s)
-
 -- name: server
 select current_setting('server_version_num')::integer as number, current_setting('server_version') as name
 

@@ -32,10 +32,6 @@ select
 from public.match_jobs as j
 where j.status = 'completed' and j.created_at > automatch.now() - interval '1 hour'
 
--- name: sweep
--- Release jobs whose lease has expired; returns their number.
-select public.sweep_match_jobs()
-
 -- name: erasures
 -- Deleted photos whose files still exist.
 select count(*)::integer

@@ -37,8 +37,5 @@ limit 10000
 -- name: lock_profile
 select from public.profiles where id = %(profile)s for update
 
--- name: index_faces
-select automatch.index_faces(%(profile)s)
-
 -- name: settings
 select threshold, match_count from public.match_settings
