@@ -1,15 +1,15 @@
-"""Fitting the similarity scale of a model on the strangers of one's own population.
+"""Fitting the similarity scale of a model to pairs of strangers of this installation.
 
-A scale is two numbers, and it keeps two promises about the pairs that a search compares, strangers
-of opposite gender of one school: one pair in a hundred reaches 0.5, and the rates at 0.4, 0.65 and
-0.9 are those of docs/adr/0009. The midpoint is therefore the distance below which 1 % of the pairs
+A scale is two numbers, chosen so that of the pairs that searches compare, strangers of opposite
+gender of one school, one in a hundred reaches 0.5, and the rates at 0.4, 0.65 and 0.9 are those of
+docs/adr/0009. The midpoint is therefore the distance below which 1 % of the pairs
 fall. The width is the least squares fit of the other three distances to the logistic curve through
 it, each weighted by its rate: where a tail falls off like an exponential, the variance of a
 quantile grows with one over the number of pairs beyond it.
 
-Only the near tail is looked at, so it does not matter what the bulk of the pairs is like. Pairs as
-close as two photos of one person are left out, because somebody with two accounts is no stranger;
-not so where they are many, which people with two accounts cannot be.
+Only the near tail is used, so the distribution of the other pairs does not matter. Pairs as close
+as two photos of one person are left out, because they may be one person with two accounts, unless
+there are too many of them for that.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from automatch.model.similarity import ComparablePeople
 
 RATES: Mapping[float, float] = {0.4: 0.0194, 0.5: 0.01, 0.65: 0.0036, 0.9: 0.0003}
-"""Which part of the pairs of strangers reaches a similarity: the promise of every scale."""
+"""The share of pairs of strangers that reaches each similarity, on every scale."""
 
-LEAST_PEOPLE = 200
+MIN_PEOPLE = 200
 """Pairs share people, so many pairs of few people say little; two halves of 454 people agreed."""
-LEAST_OF_A_GENDER = 50
-LEAST_PAIRS = 5_000
-"""At 1 % these are 50 beyond the midpoint, which is thereby off by 15 % of its rate or so."""
-_MOST_ACCOUNTS = 0.005
-"""Of the pairs: more than these may be one person only where the people resemble each other."""
-_LEAST_BEYOND = 10
-"""A distance with fewer pairs below it says nothing about the width."""
+MIN_OF_A_GENDER = 50
+MIN_PAIRS = 5_000
+"""1 % of these are 50 beyond the midpoint, so its rate is off by about 15 %."""
+_MAX_SAME_PERSON = 0.005
+"""Share of the pairs; if more are that close, the people only resemble each other."""
+_MIN_BEYOND = 10
+"""A quantile with fewer pairs below it is not used for the width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +50,30 @@ class Calibration:
 
     scale: SimilarityScale
     pairs: int
-    """Pairs that were fitted to."""
+    """Pairs that the scale was fitted to."""
     left_out: int
     """Pairs so close that they may be one person with two accounts."""
     rates: Mapping[float, float]
-    """Which part of the pairs reaches each similarity of `RATES` with this scale."""
+    """The share of the pairs that reaches each similarity of `RATES` with this scale."""
     halves: tuple[float, float] | None
-    """The rate at 0.5 in each half of the people alone; None when a half has too few pairs."""
+    """The rate at 0.5 in each half of the people; None when a half has too few pairs."""
 
 
 def check_population(people: ComparablePeople) -> None:
-    """Make sure that there are enough people to fit a scale to.
+    """Check that there are enough people to fit a scale.
 
     Raises:
-        CalibrationError: there are not; the message says what is missing.
+        CalibrationError: there are too few; the message says what is missing.
     """
     if (
-        people.total < LEAST_PEOPLE
-        or min(people.women, people.men) < LEAST_OF_A_GENDER
-        or people.pairs < LEAST_PAIRS
+        people.total < MIN_PEOPLE
+        or min(people.women, people.men) < MIN_OF_A_GENDER
+        or people.pairs < MIN_PAIRS
     ):
         raise CalibrationError(
             f"There are {people.women} women and {people.men} men who can be found, in "
-            f"{people.pairs} pairs inside schools; a calibration needs {LEAST_PEOPLE} people, "
-            f"{LEAST_OF_A_GENDER} of either gender and {LEAST_PAIRS} pairs. Until then keep the "
+            f"{people.pairs} pairs inside schools; a calibration needs {MIN_PEOPLE} people, "
+            f"{MIN_OF_A_GENDER} of either gender and {MIN_PAIRS} pairs. Until then keep the "
             "scale that came with the model."
         )
 
@@ -95,18 +95,18 @@ def fit_scale(
         CalibrationError: there are too few pairs, or their distances are all the same.
     """
     strangers = distances > same_person_u
-    if np.sum(~strangers) > _MOST_ACCOUNTS * len(distances):
+    if np.sum(~strangers) > _MAX_SAME_PERSON * len(distances):
         strangers[:] = True
     near = np.sort(distances[strangers])
-    if len(near) < LEAST_PAIRS:
+    if len(near) < MIN_PAIRS:
         raise CalibrationError(
-            f"Only {len(near)} pairs of strangers could be compared; {LEAST_PAIRS} are needed."
+            f"Only {len(near)} pairs of strangers could be compared; {MIN_PAIRS} are needed."
         )
     midpoint = float(np.quantile(near, RATES[0.5]))
     above = below = 0.0
     for similarity, rate in RATES.items():
         step = math.log((1 - similarity) / similarity)
-        if rate * len(near) >= _LEAST_BEYOND:
+        if rate * len(near) >= _MIN_BEYOND:
             above += rate * step * (float(np.quantile(near, rate)) - midpoint)
             below += rate * step**2
     width = above / below
@@ -117,7 +117,7 @@ def fit_scale(
         )
     scale = SimilarityScale(midpoint=midpoint, width=width)
     parts = [distances[strangers & (halves == half)] for half in (0, 1)]
-    enough = min(len(part) for part in parts) >= _LEAST_BEYOND / RATES[0.5]
+    enough = min(len(part) for part in parts) >= _MIN_BEYOND / RATES[0.5]
     return Calibration(
         scale=scale,
         pairs=len(near),
@@ -128,5 +128,5 @@ def fit_scale(
 
 
 def rate_at(scale: SimilarityScale, distances: npt.NDArray[np.float64], similarity: float) -> float:
-    """Return which part of the pairs reaches a similarity between 0 and 1."""
+    """Return the share of the pairs that reaches a similarity between 0 and 1."""
     return float(np.mean(distances <= scale.distance(similarity)))

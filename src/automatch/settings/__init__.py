@@ -1,4 +1,4 @@
-"""Every setting, its default, its bounds and what it means; the only reader of the environment."""
+"""Every setting with its default, bounds and meaning; the only reader of the environment."""
 
 from automatch.settings.settings import Settings, load_settings
 

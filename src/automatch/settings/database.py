@@ -10,25 +10,25 @@ from automatch.settings.group import SettingsGroup
 
 
 class PostgresSettings(SettingsGroup):
-    """The embedded Postgres; unused when `database_url` names a server of yours."""
+    """The embedded Postgres; unused when `database_url` names another server."""
 
     system_user: str = Field(
         "automatch",
         description="Unprivileged user the embedded Postgres runs as when Auto-Match runs as root; "
-        "made when missing.",
+        "created if missing.",
     )
     shared_buffers_mb: int = Field(128, ge=16, description="Postgres page cache in MiB.")
     max_connections: int = Field(60, ge=10, description="Connections Postgres accepts.")
 
 
 class PoolSettings(SettingsGroup):
-    """Connections that one process keeps to Postgres."""
+    """The connections of one process to Postgres."""
 
-    min_size: int = Field(1, ge=0, description="Connections kept open.")
-    max_size: int = Field(8, ge=1, description="Connections at most.")
+    min_size: int = Field(1, ge=0, description="Connections that are kept open.")
+    max_size: int = Field(8, ge=1, description="Maximum number of connections.")
     timeout_s: float = Field(5, gt=0, description="Seconds a request waits for a connection.")
     transaction_timeout_s: float = Field(
-        20, gt=0, description="A connection is given up when a transaction takes longer."
+        20, gt=0, description="A connection is closed when a transaction takes longer than this."
     )
 
     @model_validator(mode="after")

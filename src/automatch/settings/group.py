@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-# In the clear only where no stranger listens: this machine, or a name of a container network.
+# http only where nobody else can listen: on this machine, or by a name of a container network.
 SERVICE_URL = (
     r"^(https://[^/\s@?#]+|http://(localhost|127\.0\.0\.1|\[::1\]|[a-z0-9-]+)(:\d+)?)(/[^\s?#]*)?$"
 )

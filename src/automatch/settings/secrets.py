@@ -1,4 +1,4 @@
-"""The installation's secrets: made on the first start, kept in one closed file, never shown."""
+"""The secrets of the installation: created at the first start, in one file for its user only."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _MIN_CHARS = 32
 
 @dataclass(frozen=True)
 class Secrets:
-    """Everything that must stay secret; its repr shows none of it."""
+    """All secrets; the repr shows none of them."""
 
     jwt_secret: str = field(repr=False)
     """Signs the access tokens."""
     owner_password: str = field(repr=False)
-    """Of the embedded cluster's superuser `postgres`."""
+    """Password of the superuser `postgres` of the embedded cluster."""
     api_password: str = field(repr=False)
     worker_password: str = field(repr=False)
     photo_key: str = field(repr=False)
-    """Signs the addresses of photos."""
+    """Signs the links to photos."""
 
 
 def load_or_create(home: Path) -> Secrets:
-    """Read `secrets.json` in the data folder; make folder and file when they are missing.
+    """Read `secrets.json` in the data folder; create folder and file if they are missing.
 
-    Starts that happen at once agree on one file.
+    Processes that start at the same time end up with the same file.
 
     Raises:
-        SecretsError: the file is open to others, belongs to someone else or is damaged.
+        SecretsError: other users can read the file, it belongs to another user, or it is damaged.
     """
     create_data_dir(home)
     path = secrets_file(home)
@@ -54,10 +54,10 @@ def load_or_create(home: Path) -> Secrets:
 
 
 def read(home: Path) -> Secrets:
-    """Read `secrets.json` in the data folder, and make nothing.
+    """Read `secrets.json` in the data folder without creating it.
 
     Raises:
-        SecretsError: there is none, or what `load_or_create` says.
+        SecretsError: the file is missing, or unusable as in `load_or_create`.
     """
     path = secrets_file(home)
     try:
@@ -72,7 +72,7 @@ def read(home: Path) -> Secrets:
 
 
 def secrets_file(home: Path) -> Path:
-    """Return where the secrets lie."""
+    """Return the path of the secrets file."""
     return home / _FILE_NAME
 
 
@@ -92,7 +92,7 @@ def _create(path: Path) -> None:
             json.dump(asdict(values), file, indent=2)
             file.flush()
             os.fsync(file.fileno())
-        # A link, not a rename: a rename would replace the file that another first start made.
+        # A link, not a rename: a rename would replace the file of another first start.
         with contextlib.suppress(FileExistsError):
             os.link(temp, path)
     finally:
@@ -128,13 +128,15 @@ def _read_closed(path: Path) -> bytes:
 def _parse(path: Path, content: bytes) -> Secrets:
     try:
         values = json.loads(content)
-        found = {item.name: values[item.name] for item in fields(Secrets)}
+        secrets_by_name = {item.name: values[item.name] for item in fields(Secrets)}
     except (ValueError, KeyError, TypeError):
-        found = {}
-    if not found or not all(isinstance(v, str) and len(v) >= _MIN_CHARS for v in found.values()):
-        # Neither chained nor quoted: the parser's message would carry what the file says.
+        secrets_by_name = {}
+    if not secrets_by_name or not all(
+        isinstance(value, str) and len(value) >= _MIN_CHARS for value in secrets_by_name.values()
+    ):
+        # Neither chained nor quoted: the message of the parser would contain the secrets.
         raise SecretsError(
             f"The secrets file {path} is damaged; restore it from a backup (a new one would not "
             "fit the existing database)."
         ) from None
-    return Secrets(**found)
+    return Secrets(**secrets_by_name)

@@ -1,4 +1,4 @@
-"""Settings of the web server: sign-in, uploads, the feed, realtime."""
+"""Settings of the web server: sign-in, uploads, the live feed, Realtime."""
 
 from __future__ import annotations
 
@@ -8,47 +8,63 @@ from automatch.settings.group import SettingsGroup
 
 
 class AuthSettings(SettingsGroup):
-    """Sign-up, sign-in and the tokens they give."""
+    """Sign-up, sign-in and their tokens."""
 
-    access_token_s: int = Field(900, ge=60, le=86400, description="Life of an access token.")
+    access_token_s: int = Field(
+        900, ge=60, le=86400, description="Seconds until an access token expires."
+    )
     refresh_token_s: int = Field(
-        30 * 86400, ge=3600, description="A session unused for so long must sign in again."
+        30 * 86400, ge=3600, description="A session that is unused for this many seconds ends."
     )
     refresh_reuse_s: int = Field(
-        10, ge=0, description="A refresh token may be used again for so long, for parallel tabs."
+        10,
+        ge=0,
+        description="Seconds in which a refresh token may be used again, for parallel tabs.",
     )
-    leeway_s: int = Field(30, ge=0, le=120, description="Clock difference a token may have.")
+    leeway_s: int = Field(
+        30, ge=0, le=120, description="Seconds by which the clock of a token's issuer may differ."
+    )
 
 
 class UploadSettings(SettingsGroup):
-    """What a photo may be before anything looks at it."""
+    """Limits of an upload."""
 
     max_bytes: int = Field(15 * 1024**2, ge=1024, description="Largest request body in bytes.")
     body_timeout_s: float = Field(30, gt=0, description="Seconds a request body may take.")
     max_waiting: int = Field(
-        50_000, ge=1, description="Uploads are refused when more photos than this wait."
+        50_000, ge=1, description="Uploads are refused when more jobs than this are pending."
     )
-    max_pixels: int = Field(50_000_000, ge=10_000, description="Most pixels of a photo.")
-    min_side: int = Field(160, ge=1, description="Fewest pixels on a photo's shorter side.")
-    max_aspect: float = Field(4, gt=1, description="Longest side over shortest side, at most.")
+    max_pixels: int = Field(
+        50_000_000, ge=10_000, description="Maximum number of pixels of a photo."
+    )
+    min_side: int = Field(160, ge=1, description="Minimum pixels of the shorter side of a photo.")
+    max_aspect: float = Field(
+        4, gt=1, description="Maximum ratio of the longer to the shorter side."
+    )
 
 
 class FeedSettings(SettingsGroup):
     """The live feed."""
 
-    poll_s: float = Field(5, gt=0, description="Seconds between looks when no wake-up comes.")
+    poll_s: float = Field(5, gt=0, description="Seconds between two polls without a notification.")
     ping_s: float = Field(15, gt=0, description="Seconds between keep-alive comments on a stream.")
-    max_streams_per_person: int = Field(6, ge=1, description="Open streams of one person.")
+    max_streams_per_person: int = Field(
+        6, ge=1, description="Maximum number of open streams of one person."
+    )
 
 
 class RealtimeSettings(SettingsGroup):
-    """Websockets of supabase clients."""
+    """The Realtime websocket of supabase clients."""
 
-    max_connections: int = Field(1000, ge=1, description="Open connections of one server.")
-    max_channels_per_person: int = Field(30, ge=1, description="Open channels of one person.")
+    max_connections: int = Field(
+        1000, ge=1, description="Maximum number of open connections of one server."
+    )
+    max_channels_per_person: int = Field(
+        30, ge=1, description="Maximum number of open channels of one person."
+    )
     idle_s: float = Field(
         60,
         gt=0,
-        description="A connection that is silent for so long is closed; clients send "
+        description="A connection without a message for this many seconds is closed; clients send "
         "a heartbeat every 25 seconds.",
     )

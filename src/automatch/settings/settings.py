@@ -1,4 +1,4 @@
-"""The only reader of the environment: every setting, its default, its bounds and what it means."""
+"""Reading the settings from the environment, and checking them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _RENAMED = {
 }
 """Settings that have another name now, so that the message can say which."""
 
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound
+_WILDCARD_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound
 
 
 def _default_home() -> Path:
@@ -39,9 +39,9 @@ def _default_home() -> Path:
 
 
 class Settings(BaseSettings):
-    """Everything that can be configured; built once by the command line and passed as a value.
+    """All settings; created once by the command line and passed on.
 
-    Nested fields are written with two underscores: `AUTOMATCH_WORKER__LEASE_S=60`.
+    A nested field is written with two underscores: `AUTOMATCH_WORKER__LEASE_S=60`.
     """
 
     model_config = SettingsConfigDict(
@@ -56,38 +56,38 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None,
         pattern=r"^https?://[^/\s]+/?$",
-        description="Address people reach the server at, when it is behind a proxy.",
+        description="Address of the server for people, if it is behind a proxy.",
     )
     web_origins: str = Field(
         "",
         pattern=r"^(\*|(https?://[^/\s*]+ ?)*)$",
-        description="Origins of web apps that may call the API from a browser, with spaces "
-        "between; `*` for any. The server's own pages need none.",
+        description="Origins of web apps that may call the API from a browser, separated by "
+        "spaces; `*` for any. The server's own pages need none.",
     )
     database_url: SecretStr | None = Field(
         None,
-        description="Postgres of yours (owner login); turns the embedded Postgres off.",
+        description="Another Postgres (login of the owner); the embedded one is then not started.",
     )
     ai_url: str | None = Field(
         None,
         pattern=r"^https?://[^/\s?#@]+/?$",
-        description="AI service that the workers use instead of looking at photos themselves.",
+        description="AI service that the workers use instead of analyzing photos themselves.",
     )
     ai_key: SecretStr | None = Field(
         None,
         min_length=32,
-        description="Key of the AI service, the same where it is served and where it is used; "
-        "without one it takes the project's service_role key.",
+        description="Key of the AI service, the same on the server and on its clients; without one "
+        "it accepts the service_role key of the project.",
     )
     supabase_url: str | None = Field(
         None,
         pattern=SERVICE_URL,
-        description="Address of a Supabase project; people then sign in at its Auth and not here.",
+        description="Address of a Supabase project; people then sign in at its Auth, not here.",
     )
     jwks_url: str | None = Field(
         None,
         pattern=SERVICE_URL,
-        description="Address of the public keys that tokens are signed with, if it is not that of "
+        description="Address of the public keys of the tokens, if it is not that of "
         "the Supabase project.",
     )
     jwt_issuer: str | None = Field(
@@ -103,13 +103,13 @@ class Settings(BaseSettings):
     )
     secret_keys: SecretStr | None = Field(
         None,
-        description="Secret keys (`sb_secret_…`, with commas between) that are as good as the "
+        description="Secret keys (`sb_secret_…`, separated by commas) that have the rights of the "
         "service_role key, in the header `apikey`.",
     )
     log_level: str = Field(
-        "info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
+        "info", pattern="^(debug|info|warning|error)$", description="Lowest level that is logged."
     )
-    log_json: bool = Field(False, description="Log one JSON object a line instead of text.")
+    log_json: bool = Field(False, description="Log one JSON object per line instead of text.")
 
     postgres: PostgresSettings = PostgresSettings()
     pool: PoolSettings = PoolSettings()
@@ -130,7 +130,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _photos_travel_unread(self) -> Self:
+    def _photos_are_encrypted_in_transit(self) -> Self:
         if self.ai_url and not self.ai.allow_http and not _is_private(self.ai_url):
             raise ValueError(
                 "ai_url must be https://, or http:// on this machine; "
@@ -139,55 +139,53 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _job_outlives_ai(self) -> Self:
+    def _job_timeout_exceeds_ai_timeout(self) -> Self:
         if self.ai_url and self.ai.timeout_s >= self.worker.job_timeout_s:
             raise ValueError("worker.job_timeout_s must exceed ai.timeout_s")
         return self
 
     @model_validator(mode="after")
-    def _issuer_and_keys_come_together(self) -> Self:
+    def _issuer_has_keys(self) -> Self:
         if self.issuer_url is None and (self.jwks_url or self.jwt_secret):
-            raise ValueError("keys of whom? set supabase_url or jwt_issuer too")
-        if self.issuer_url is not None and not (self.keys_url or self.jwt_secret):
             raise ValueError(
-                "jwt_issuer needs jwks_url or jwt_secret: what are its tokens checked by?"
+                "jwks_url and jwt_secret need an issuer: set supabase_url or jwt_issuer too"
             )
+        if self.issuer_url is not None and not (self.keys_url or self.jwt_secret):
+            raise ValueError("jwt_issuer needs jwks_url or jwt_secret to check its tokens")
         return self
 
     @model_validator(mode="after")
-    def _secret_keys_are_no_words(self) -> Self:
+    def _secret_keys_are_long(self) -> Self:
         if not all(re.fullmatch(r"sb_secret_[\w-]{16,}", key) for key in self.listed_secret_keys):
-            raise ValueError(
-                "secret_keys takes keys that begin with sb_secret_, with commas between"
-            )
+            raise ValueError("secret_keys are keys that begin with sb_secret_, separated by commas")
         return self
 
     def local_url(self, port: int) -> str:
-        """Return where a server on *port* is reached from its own machine."""
-        host = _ANYWHERE.get(self.host, self.host)
+        """Return the address of a server on *port* from its own machine."""
+        host = _WILDCARD_HOSTS.get(self.host, self.host)
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def server_url(self, port: int | None = None) -> str:
-        """Return where people and their clients reach the server, on *port* or as it is set."""
+        """Return the address of the server for people and clients, on *port* or the set one."""
         local = self.local_url(self.port if port is None else port)
         return (self.public_url or local).rstrip("/")
 
     @property
     def listed_secret_keys(self) -> list[str]:
         """The secret keys, one by one."""
-        named = self.secret_keys.get_secret_value() if self.secret_keys else ""
-        return [key.strip() for key in named.split(",") if key.strip()]
+        keys = self.secret_keys.get_secret_value() if self.secret_keys else ""
+        return [key.strip() for key in keys.split(",") if key.strip()]
 
     @property
     def issuer_url(self) -> str | None:
-        """The `iss` of whoever else signs people in; None when they sign in here."""
+        """The `iss` of the other service where people sign in; None when they sign in here."""
         if self.jwt_issuer is not None or self.supabase_url is None:
             return self.jwt_issuer
         return self.supabase_url.rstrip("/") + "/auth/v1"
 
     @property
     def keys_url(self) -> str | None:
-        """Where the issuer publishes its keys."""
+        """Address of the public keys of the issuer."""
         if self.jwks_url is not None or self.supabase_url is None:
             return self.jwks_url
         return self.supabase_url.rstrip("/") + "/auth/v1/.well-known/jwks.json"
@@ -210,10 +208,10 @@ def load_settings(**overrides: Any) -> Settings:
         overrides: values from the command line; `None` means not given.
 
     Raises:
-        SettingsError: a value is out of bounds, two contradict each other, or the environment
-            has an `AUTOMATCH_` name that no setting has (a typing error would else pass unseen).
+        SettingsError: a value is out of bounds, two values contradict each other, or the
+            environment has an `AUTOMATCH_` name that no setting has, such as a misspelt one.
     """
-    _refuse_unknown_names()
+    _check_names()
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as exc:
@@ -222,7 +220,7 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(f"{name}: {first['msg']}.") from exc
 
 
-def _refuse_unknown_names() -> None:
+def _check_names() -> None:
     known = {f"{_PREFIX}{path}".upper() for path in setting_names()}
     for name in os.environ:
         if name in _RENAMED:

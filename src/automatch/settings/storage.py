@@ -10,12 +10,12 @@ from automatch.settings.group import SERVICE_URL, SettingsGroup
 
 
 class PhotoSettings(SettingsGroup):
-    """Photos in a bucket of S3, or of what speaks its protocol; needs `automatch[s3]`."""
+    """Photos in an S3 bucket, or one with the same protocol; needs `automatch[s3]`."""
 
     bucket: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$",
-        description="Private bucket; the photos are in the data folder when it is not set.",
+        description="Private bucket; if it is not set, the photos are in the data folder.",
     )
     endpoint: str | None = Field(
         None,
@@ -25,11 +25,11 @@ class PhotoSettings(SettingsGroup):
     )
     region: str = Field("us-east-1", min_length=1, description="Region of the bucket.")
     access_key_id: SecretStr | None = Field(
-        None, description="Access key; without it that of the machine's role."
+        None, description="Access key; without it, that of the role of the machine."
     )
-    secret_access_key: SecretStr | None = Field(None, description="Its secret.")
+    secret_access_key: SecretStr | None = Field(None, description="Secret of the access key.")
     timeout_s: float = Field(
-        15, gt=0, description="Seconds that the storage may take for a request, tries included."
+        15, gt=0, description="Seconds that a request to the storage may take, with its retries."
     )
 
     @model_validator(mode="after")
@@ -40,21 +40,23 @@ class PhotoSettings(SettingsGroup):
 
 
 class RetentionSettings(SettingsGroup):
-    """What leaves by itself."""
+    """What is deleted automatically, and when uploads stop."""
 
-    jobs_days: int = Field(7, ge=1, description="Finished jobs are deleted after so many days.")
+    jobs_days: int = Field(
+        7, ge=1, description="Days after which completed and failed jobs are deleted."
+    )
     orphan_photos_s: int = Field(
-        3600, ge=60, description="A photo file without a face is deleted after so many seconds."
+        3600, ge=60, description="Seconds after which a photo file without a face is deleted."
     )
     refused_uploads_s: int = Field(
         86400,
         ge=60,
-        description="The file of a refused photo is deleted after so many seconds, and a photo "
-        "with several faces whose owner did not say which is theirs.",
+        description="Seconds after which the file of a refused photo is deleted, and a photo with "
+        "several faces whose owner did not choose theirs.",
     )
     min_free_mb: int = Field(
         1024,
         ge=0,
-        description="Uploads are refused when less space is left for photos or the embedded "
+        description="Uploads are refused when less MiB are free for photos or the embedded "
         "Postgres.",
     )

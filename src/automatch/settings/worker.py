@@ -10,31 +10,41 @@ from automatch.settings.group import SettingsGroup
 
 
 class WorkerSettings(SettingsGroup):
-    """How jobs are claimed, kept and tried again."""
+    """How jobs are claimed, run and retried."""
 
-    concurrency: int = Field(2, ge=1, le=16, description="Batches of jobs worked on side by side.")
-    batch: int = Field(100, ge=1, le=500, description="Jobs claimed at once, at most.")
+    concurrency: int = Field(2, ge=1, le=16, description="Batches that one worker runs at a time.")
+    batch: int = Field(100, ge=1, le=500, description="Maximum number of jobs in a batch.")
     batch_s: float = Field(
-        0.2, gt=0, description="Seconds of work claimed at once, judged by the jobs before."
+        0.2, gt=0, description="Seconds that a batch should take, judged by the last jobs."
     )
     search_cache_mb: int = Field(
         256,
         ge=0,
-        description="Memory in MiB for copies of the groups that batches of jobs look through; "
-        "0 leaves every search to the database.",
+        description="Memory in MiB for the groups that batches of jobs search; with 0 the database "
+        "makes every search.",
     )
-    poll_s: float = Field(5, gt=0, description="Seconds between looks when no wake-up comes.")
-    lease_s: float = Field(30, gt=0, description="A claim that is not renewed for so long is lost.")
-    heartbeat_s: float = Field(10, gt=0, description="Seconds between renewals of a claim.")
-    sweep_s: float = Field(5, gt=0, description="Seconds between looks for lost claims.")
-    job_timeout_s: float = Field(60, gt=0, description="A job running longer than this is retried.")
-    backoff_s: float = Field(2, gt=0, description="Delay before the first retry; then it doubles.")
-    backoff_max_s: float = Field(600, gt=0, description="Longest delay before a retry.")
+    poll_s: float = Field(5, gt=0, description="Seconds between two polls without a notification.")
+    lease_s: float = Field(
+        30, gt=0, description="Seconds after which a lease that is not renewed expires."
+    )
+    heartbeat_s: float = Field(10, gt=0, description="Seconds between two renewals of a lease.")
+    sweep_s: float = Field(5, gt=0, description="Seconds between two searches for expired leases.")
+    job_timeout_s: float = Field(
+        60,
+        gt=0,
+        description="Seconds that the analysis of a photo may take before the job is retried.",
+    )
+    backoff_s: float = Field(
+        2, gt=0, description="Seconds before the first retry; each further delay is doubled."
+    )
+    backoff_max_s: float = Field(600, gt=0, description="Longest delay before a retry in seconds.")
     outage_pause_max_s: float = Field(
-        30, gt=0, description="Longest pause when the database or the disk is in trouble."
+        30,
+        gt=0,
+        description="Longest pause in seconds while the database, a disk or the AI service fails.",
     )
     shutdown_timeout_s: float = Field(
-        10, gt=0, description="Seconds to finish what is held when stopping."
+        10, gt=0, description="Seconds in which a worker that stops may finish its jobs."
     )
 
     @model_validator(mode="after")
