@@ -36,7 +36,8 @@ from automatch.http.routes import (
     realtime,
 )
 from automatch.model.people import Role
-from automatch.photos.folder import FolderPhotos, PhotoStore
+from automatch.photos.folder import FolderPhotos
+from automatch.photos.store import PhotoStore
 from automatch.postgres.addresses import database_address
 from automatch.search.batch import BatchSearch
 from automatch.services.accounts import Accounts

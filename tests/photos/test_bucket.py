@@ -13,7 +13,7 @@ from PIL import ImageOps
 from automatch.app import make_photos
 from automatch.errors.store import PhotoStorageError
 from automatch.photos.bucket import BucketPhotos
-from automatch.photos.folder import photo_path
+from automatch.photos.store import photo_path
 from automatch.settings import Settings
 from automatch.settings.storage import PhotoSettings
 from automatch.settings.worker import WorkerSettings

@@ -15,7 +15,8 @@ import pytest
 from automatch.errors.job import PhotoMissingError
 from automatch.photos import bucket
 from automatch.photos.bucket import BucketPhotos
-from automatch.photos.folder import FolderPhotos, PhotoStore, photo_path
+from automatch.photos.folder import FolderPhotos
+from automatch.photos.store import PhotoStore, photo_path
 
 pytestmark = pytest.mark.anyio
 

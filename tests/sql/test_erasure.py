@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from automatch.model.people import Claims, Role
-from automatch.photos.folder import photo_path
+from automatch.photos.store import photo_path
 from automatch.settings.database import PoolSettings
 from automatch.store import demo, faces
 from automatch.store.database import Database

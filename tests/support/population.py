@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import psycopg
 
-from automatch.photos.folder import photo_path
+from automatch.photos.store import photo_path
 from tests.support.build import DIMENSIONS, a_face, a_profile
 
 _GROUP_SIZE = 4

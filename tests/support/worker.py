@@ -11,7 +11,7 @@ import numpy as np
 import psycopg
 
 from automatch.model.faces import FaceBox
-from automatch.photos.folder import PhotoStore
+from automatch.photos.store import PhotoStore
 from automatch.search.batch import BatchSearch
 from automatch.settings.database import PoolSettings
 from automatch.settings.storage import RetentionSettings

@@ -20,7 +20,7 @@ from automatch.bulk_import.photo_files import PhotoFiles
 from automatch.bulk_import.rows import EmailCheck, RefusedRows, Row, parse_person
 from automatch.errors import AutomatchError
 from automatch.errors.store import DatabaseUnavailableError, QueueFullError, StorageFullError
-from automatch.photos.folder import PhotoStore
+from automatch.photos.store import PhotoStore
 from automatch.services.admission import Admission
 from automatch.services.photos import stored_photo
 from automatch.store import imports

@@ -18,7 +18,7 @@ from automatch.errors.auth import TokenMissingError
 from automatch.errors.request import ForbiddenError, InputInvalidError
 from automatch.feed.notifier import FeedNotifier
 from automatch.model.people import Claims, Role
-from automatch.photos.folder import PhotoStore
+from automatch.photos.store import PhotoStore
 from automatch.services.accounts import Accounts
 from automatch.services.admission import Admission
 from automatch.services.ai_requests import AiRequestLimiter

@@ -18,7 +18,7 @@ from obstore.store import S3Store
 
 from automatch.errors.job import PhotoMissingError
 from automatch.errors.store import PhotoStorageError
-from automatch.photos.folder import Size
+from automatch.photos.store import Size
 from automatch.settings.storage import PhotoSettings
 
 if TYPE_CHECKING:

@@ -1,8 +1,4 @@
-"""The storage of photos, and the one that keeps them in a folder of this machine.
-
-An upload is kept until a worker has analyzed it; a clean copy and a thumbnail are kept from then
-on. A photo's path names no person and is no URL: each request is authorised by itself.
-"""
+"""Photos in a folder of this machine."""
 
 from __future__ import annotations
 
@@ -14,69 +10,14 @@ import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Protocol
-from uuid import UUID
 
 from automatch.errors.job import PhotoMissingError
 from automatch.errors.store import StorageFullError
-
-Size = Literal["full", "thumb"]
+from automatch.photos.store import Size
 
 _UPLOAD = ".upload"
 _COPIES: dict[Size, str] = {"full": ".jpg", "thumb": ".thumb.jpg"}
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
-
-
-def photo_path(face_id: UUID) -> str:
-    """Return the path of a face's photo; paths are spread over 256 folders."""
-    return f"{face_id.hex[:2]}/{face_id}"
-
-
-class PhotoStore(Protocol):
-    """Stores photos by the paths of `photo_path`.
-
-    Every method raises PhotoStorageError while a remote storage does not answer.
-    """
-
-    async def put_upload(self, path: str, data: bytes) -> None:
-        """Store an upload durably.
-
-        Raises:
-            StorageFullError: there is not enough space.
-        """
-        ...
-
-    async def read(self, path: str) -> bytes:
-        """Return the upload, or the clean copy if the upload is deleted.
-
-        Raises:
-            PhotoMissingError: there is neither.
-        """
-        ...
-
-    async def put_copies(self, path: str, *, full: bytes, thumb: bytes) -> None:
-        """Store the clean copies.
-
-        Raises:
-            StorageFullError: there is not enough space.
-        """
-        ...
-
-    async def drop_upload(self, path: str) -> None:
-        """Delete the upload if there is one."""
-        ...
-
-    async def read_copy(self, path: str, size: Size) -> bytes | None:
-        """Return a clean copy if there is one."""
-        ...
-
-    async def erase(self, paths: Iterable[str]) -> None:
-        """Delete all files of these photos; missing ones are no error."""
-        ...
-
-    async def list_older_than(self, seconds: float, *, uploads_only: bool) -> list[str]:
-        """Return the paths of photos that have not been written to for *seconds*."""
-        ...
 
 
 class FolderPhotos:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from automatch.demo.people import SimulatedPerson, simulated_people
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import SERVICE
-from automatch.photos.folder import PhotoStore, photo_path
+from automatch.photos.store import PhotoStore, photo_path
 from automatch.store.database import Database
 from automatch.store.demo import (
     add_simulated_person,

@@ -17,7 +17,7 @@ from automatch.errors.request import ConsentRequiredError, NotFoundError, Profil
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.model.jobs import Upload
 from automatch.model.people import Claims
-from automatch.photos.folder import PhotoStore, Size, photo_path
+from automatch.photos.store import PhotoStore, Size, photo_path
 from automatch.services.admission import Admission
 from automatch.store import faces, profiles
 from automatch.store.database import Database

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import numpy as np
 
-from automatch.photos.folder import photo_path
+from automatch.photos.store import photo_path
 from automatch.sql.statements import load
 from automatch.store.database import Connection
 

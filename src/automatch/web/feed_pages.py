@@ -25,7 +25,7 @@ from automatch.http.responses.photos import (
 )
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry, MatchPool
-from automatch.photos.folder import Size
+from automatch.photos.store import Size
 from automatch.search.explain import needs_explanation
 from automatch.services.jobs import choose_face
 from automatch.services.matches import MAX_POSITION, load_feed_overview, open_feed

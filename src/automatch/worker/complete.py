@@ -21,7 +21,7 @@ import structlog
 
 from automatch.errors.store import StoreError
 from automatch.model.jobs import ClaimedJob
-from automatch.photos.folder import PhotoStore
+from automatch.photos.store import PhotoStore
 from automatch.search.batch import BatchSearch
 from automatch.settings.worker import WorkerSettings
 from automatch.store import queue

@@ -13,7 +13,7 @@ import structlog
 
 from automatch.errors import AutomatchError
 from automatch.model.people import SERVICE
-from automatch.photos.folder import PhotoStore
+from automatch.photos.store import PhotoStore
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store import (

@@ -25,7 +25,7 @@ from automatch.http.deps import CallerDep, ServicesDep, caller_of
 from automatch.http.multipart import describe_form, read_photo
 from automatch.http.responses.photos import FacesResponse, UploadResponse
 from automatch.model.people import Claims, Role
-from automatch.photos.folder import Size
+from automatch.photos.store import Size
 from automatch.services.photos import load_visible_photo
 from automatch.store import faces
 

@@ -22,7 +22,8 @@ from automatch.ops.doctor.check import (
     warn,
 )
 from automatch.ops.doctor.context import CheckContext
-from automatch.photos.folder import FolderPhotos, PhotoStore, photo_path
+from automatch.photos.folder import FolderPhotos
+from automatch.photos.store import PhotoStore, photo_path
 from automatch.sql.statements import load
 from automatch.store.disk import list_data_folders
 
