@@ -1,4 +1,4 @@
-"""Composition root: from settings to a server and a worker. Nothing else wires parts."""
+"""Composition root: builds the server and the worker from settings; nothing else does."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from threadpoolctl import threadpool_limits
 
 from automatch import __version__
-from automatch.auth.ai_keys import AiKeys
-from automatch.auth.function_keys import FunctionKeys
+from automatch.auth.keys import AiKeys, FunctionKeys
 from automatch.auth.photo_links import PhotoLinks
 from automatch.auth.tokens import tokens_from
 from automatch.errors.configuration import SettingsError
@@ -28,12 +27,11 @@ from automatch.http.routes import (
     ai,
     auth,
     faces,
-    functions,
     health,
     jobs,
     matches,
     profile,
-    realtime,
+    supabase,
 )
 from automatch.model.people import Role
 from automatch.photos.folder import FolderPhotos
@@ -61,7 +59,7 @@ from automatch.worker.run import WorkerContext
 from automatch.worker.worker import Worker
 
 _AI_KEY_LIFE_S = 300
-"""A key that is made for one request need not outlive it by much."""
+"""A key that is made for one request need not live much longer."""
 _APP_HEADERS = [
     *("authorization", "content-type", "last-event-id"),
     # Of supabase clients.
@@ -100,9 +98,9 @@ def create_app(
     embedder: Embedder | None = None,
     with_ai: bool = True,
 ) -> FastAPI:
-    """Return the ASGI application: API and pages. It connects when its lifespan starts.
+    """Return the ASGI application: API and pages. It connects to the database when it starts.
 
-    The AI service is part of it unless told otherwise; its model is loaded by its first request.
+    The AI service is part of it by default; its model is loaded by the first request for it.
     """
     db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
     tokens = tokens_from(settings, secrets.jwt_secret)
@@ -159,8 +157,7 @@ def create_app(
         jobs,
         matches,
         admin,
-        functions,
-        realtime,
+        supabase,
         health,
     ]
     for module in [*modules, ai] if with_ai else modules:
@@ -195,7 +192,7 @@ def create_ai_app(
 
     Args:
         settings: with an `ai_key`, that is the key, and *secrets* may be left out.
-        secrets: with these, the project's service_role key is one too.
+        secrets: with these, the service_role key of the project is accepted too.
         embedder: another model than the default.
     """
     ai_requests = AiRequestLimiter(settings, lambda: make_analyzer(settings, embedder))
@@ -238,9 +235,9 @@ def _ai_key(settings: Settings) -> str | None:
 
 
 def stop_when_broken(task: asyncio.Task[None]) -> None:
-    """Stop the process when *task* broke: a server whose feeds are silent only looks well."""
+    """Stop the process when *task* failed: a server without live feeds only seems healthy."""
     if not task.cancelled() and task.exception() is not None:
-        log.error("feeds broke, stopping", error=type(task.exception()).__name__)
+        log.error("feeds failed, stopping", error=type(task.exception()).__name__)
         signal.raise_signal(signal.SIGTERM)
 
 
@@ -248,7 +245,7 @@ def stop_when_broken(task: asyncio.Task[None]) -> None:
 async def open_worker(
     settings: Settings, secrets: Secrets, embedder: Embedder | None = None
 ) -> AsyncIterator[Worker]:
-    """Give a worker that is ready to run: connected, its model loaded, here or elsewhere."""
+    """Yield a worker that is connected, with its model loaded, here or in an AI service."""
     photos = make_photos(settings)
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(
@@ -268,7 +265,7 @@ async def open_worker(
             analyzer = await stack.enter_async_context(make_analyzer(settings, embedder))
         maintenance = MaintenanceRunner(db, photos, settings.worker, settings.retention)
         search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
-        # Two threads of BLAS on the cores that Postgres and the analyzer share wait for each other.
+        # More threads of BLAS would compete with Postgres and the analyzer for the same cores.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
         inference_slots = asyncio.Semaphore(
             settings.ai.connections if settings.ai_url else settings.vision.threads

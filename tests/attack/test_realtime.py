@@ -67,9 +67,9 @@ async def test_nobody_joins_without_the_token_of_a_person(
     ]:
         with subtests.test(name):
             async with phone(server) as line:
-                status, told = await line.join(token)
+                status, reply = await line.join(token)
                 assert status == "error"
-                assert "sign in" in told["reason"].lower()
+                assert "sign in" in reply["reason"].lower()
 
 
 async def test_cookie_of_a_page_opens_no_channel(server: System) -> None:
@@ -132,11 +132,11 @@ async def test_topic_and_filter_give_no_right(server: System) -> None:
 async def test_what_is_not_offered_is_refused_with_a_reason(server: System, asked: Any) -> None:
     her = await server.join()
     async with phone(server) as line:
-        status, told = await line.join(her, asked)
+        status, reply = await line.join(her, asked)
 
         assert status == "error"
-        assert told["reason"].endswith(".")
-        assert not set("'\"") & set(told["reason"])
+        assert reply["reason"].endswith(".")
+        assert not set("'\"") & set(reply["reason"])
         assert await line.is_quiet()
         await line.joined(her)
 
@@ -148,9 +148,9 @@ async def test_channel_of_nothing_is_refused(server: System, config: Any) -> Non
     her = await server.join()
     payload = {"config": config, "access_token": her.token}
     async with phone(server) as line:
-        status, told = await line.ask("realtime:x", "phx_join", payload)
+        status, reply = await line.ask("realtime:x", "phx_join", payload)
 
-        assert (status, "postgres_changes" in told["reason"]) == ("error", True)
+        assert (status, "postgres_changes" in reply["reason"]) == ("error", True)
         asked = {"config": {"postgres_changes": [INSERTS], "presence": {"enabled": True}}}
         presence = asked | {"access_token": her.token}
         assert (await line.ask("realtime:x", "phx_join", presence))[0] == "error"
@@ -162,10 +162,10 @@ async def test_broadcast_reaches_nobody(server: System) -> None:
     async with phone(server) as hers, phone(server) as others:
         await hers.joined(her)
         await others.joined(other)
-        told = {"type": "broadcast", "event": "shout", "payload": {"a": 1}}
+        broadcast = {"type": "broadcast", "event": "shout", "payload": {"a": 1}}
 
         for event in ("broadcast", "presence", "postgres_changes", "phx_close", "system"):
-            assert (await hers.ask("realtime:x", event, told))[0] == "error"
+            assert (await hers.ask("realtime:x", event, broadcast))[0] == "error"
 
         assert await others.is_quiet()
 
@@ -229,7 +229,7 @@ async def test_flood_of_joins_is_slowed_down(server: System) -> None:
     async with phone(server) as line:
         answers = [await line.join(her, {**INSERTS, "table": "x"}) for _ in range(40)]
 
-        reasons = [told["reason"].partition(":")[0] for _, told in answers]
+        reasons = [reply["reason"].partition(":")[0] for _, reply in answers]
         assert reasons[:30].count("ClientJoinRateLimitReached") == 0
         assert reasons[-1] == "ClientJoinRateLimitReached"
         assert await line.is_quiet()

@@ -45,10 +45,10 @@ def claims_of(token: str) -> dict[str, Any]:
 
 async def answer_to(system: System, authorization: str) -> tuple[int, str]:
     answer = await system.client.get("/api/profile", headers={"authorization": authorization})
-    told = answer.json()
+    reply = answer.json()
     if answer.status_code == 401:
         assert answer.headers["www-authenticate"] == "Bearer"
-    return answer.status_code, told["error"]["code"] if "error" in told else "fine"
+    return answer.status_code, reply["error"]["code"] if "error" in reply else "fine"
 
 
 async def test_forged_tokens_are_refused(server: System, subtests: pytest.Subtests) -> None:
@@ -160,7 +160,7 @@ async def test_metadata_of_a_person_gives_no_right(server: System) -> None:
 
 async def test_only_one_bearer_token_is_read(server: System, subtests: pytest.Subtests) -> None:
     person = await server.sign_up()
-    for name, value, told in [
+    for name, value, reply in [
         ("lower case", f"bearer {person.token}", (200, "fine")),
         ("upper case", f"BEARER {person.token}", (200, "fine")),
         ("nothing", "", (401, "token_missing")),
@@ -170,7 +170,7 @@ async def test_only_one_bearer_token_is_read(server: System, subtests: pytest.Su
         ("two in one header", f"Bearer {person.token}, Bearer x", (401, "token_invalid")),
     ]:
         with subtests.test(name):
-            assert await answer_to(server, value) == told
+            assert await answer_to(server, value) == reply
     for path in ("/api/profile", "/auth/v1/user"):
         with subtests.test("two headers", path=path):
             assert await _answer_to_two(server, person, path) == "token_invalid"
@@ -185,13 +185,13 @@ async def test_only_one_bearer_token_is_read(server: System, subtests: pytest.Su
 
 
 async def test_other_secrets_of_a_person_are_no_access_token(server: System) -> None:
-    told = (
+    reply = (
         await server.client.post(
             "/auth/v1/signup", json={"email": "a@example.org", "password": "correct horse battery"}
         )
     ).json()
 
-    assert await answer_to(server, f"Bearer {told['refresh_token']}") == (401, "token_invalid")
+    assert await answer_to(server, f"Bearer {reply['refresh_token']}") == (401, "token_invalid")
     assert await answer_to(server, f"Bearer {server.secrets.photo_key}") == (401, "token_invalid")
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Clock:
-    """Time that passes when told to."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 0.0

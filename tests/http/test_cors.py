@@ -25,8 +25,8 @@ PREFLIGHT = {
 async def test_app_is_let_in_by_its_origin(
     settings: Settings, cluster: TestCluster, database: Database, origins: str, allowed: set[str]
 ) -> None:
-    told = settings.model_copy(update={"web_origins": origins})
-    async with running_server(told, cluster.secrets, database) as system:
+    with_origins = settings.model_copy(update={"web_origins": origins})
+    async with running_server(with_origins, cluster.secrets, database) as system:
         for origin in (APP, OTHER):
             asked = {"origin": origin}
             before = await system.client.options("/auth/v1/token", headers=asked | PREFLIGHT)

@@ -45,12 +45,12 @@ _FOR_SUPABASE_CLIENTS = {"code", "error_code", "msg", "weak_password"}
 def check(answer: httpx2.Response, status: int, code: str) -> None:
     """Check that an answer is an error in the one shape, with the headers of all answers."""
     assert answer.headers["content-type"] == "application/json"
-    told = answer.json()
-    assert set(told) - _FOR_SUPABASE_CLIENTS == {"error"}
-    assert (set(told) >= {"msg", "error_code"}) == answer.url.path.startswith("/auth/v1/")
-    assert set(told["error"]) == {"code", "message"}
-    assert (answer.status_code, told["error"]["code"]) == (status, code)
-    message = told["error"]["message"]
+    reply = answer.json()
+    assert set(reply) - _FOR_SUPABASE_CLIENTS == {"error"}
+    assert (set(reply) >= {"msg", "error_code"}) == answer.url.path.startswith("/auth/v1/")
+    assert set(reply["error"]) == {"code", "message"}
+    assert (answer.status_code, reply["error"]["code"]) == (status, code)
+    message = reply["error"]["message"]
     assert message.endswith(".")
     assert not message.endswith("..")
     assert not re.search(r"Traceback|/src/|\.py|select |psycopg", message)
@@ -65,10 +65,10 @@ def check_headers(answer: httpx2.Response) -> None:
 
 async def routes_of(system: System) -> list[tuple[str, str, dict[str, Any]]]:
     """Return method, path and description of every route that the server tells of."""
-    told = (await system.client.get("/api/openapi.json")).json()
+    reply = (await system.client.get("/api/openapi.json")).json()
     return [
         (method.upper(), path, route)
-        for path, methods in told["paths"].items()
+        for path, methods in reply["paths"].items()
         for method, route in methods.items()
     ]
 
@@ -265,10 +265,12 @@ async def test_what_was_sent_is_not_repeated(server: System) -> None:
 
 
 @pytest.mark.parametrize(
-    ("birth_date", "told"),
+    ("birth_date", "expected_status"),
     [("2000-02-29", 200), ("2500-01-01", 403), ("2015-06-01", 403)],
 )
-async def test_profile_is_for_grown_ups(server: System, birth_date: str, told: int) -> None:
+async def test_profile_is_for_grown_ups(
+    server: System, birth_date: str, expected_status: int
+) -> None:
     person = await server.sign_up()
 
     answer = await server.client.put(
@@ -277,8 +279,8 @@ async def test_profile_is_for_grown_ups(server: System, birth_date: str, told: i
         json={"name": "Linh", "school": "UIT", "gender": "female", "birth_date": birth_date},
     )
 
-    assert answer.status_code == told
-    if told == 403:
+    assert answer.status_code == expected_status
+    if expected_status == 403:
         check(answer, 403, "age_not_allowed")
 
 

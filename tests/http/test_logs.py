@@ -72,11 +72,11 @@ async def test_log_of_a_websocket_holds_neither_key_nor_token(empty_home: Path) 
     with running_up(empty_home, settings={"LOG_LEVEL": "debug"}) as running:
         async with httpx2.AsyncClient(base_url=running.url) as client:
             credentials = {"email": _EMAIL, "password": _PASSWORD}
-            told = (await client.post("/auth/v1/signup", json=credentials)).json()
+            reply = (await client.post("/auth/v1/signup", json=credentials)).json()
         key = run_command(empty_home, "token", "--role", "anon").stdout.strip()
         url = f"{running.url.replace('http', 'ws')}/realtime/v1/websocket?vsn=1.0.0&apikey="
         async with connect(url + key) as connection:
-            for token in (told["access_token"], "canary"):
+            for token in (reply["access_token"], "canary"):
                 config = {"postgres_changes": [{"table": "matches", "event": "INSERT"}]}
                 join = {"config": config, "access_token": token}
                 message = {"topic": "realtime:canary", "event": "phx_join", "payload": join}
@@ -92,7 +92,7 @@ async def test_log_of_a_websocket_holds_neither_key_nor_token(empty_home: Path) 
         running.wait_for("Stopped")
     log = "".join(running.lines)
 
-    for secret in (key, told["access_token"], "eyJ", "canary", "apikey"):
+    for secret in (key, reply["access_token"], "eyJ", "canary", "apikey"):
         assert secret not in log
 
 
@@ -122,10 +122,10 @@ def test_exceptions_are_told_by_kind_and_place_alone() -> None:
 
 
 def _walk(client: httpx2.Client) -> list[str]:
-    """Do what people do, and what goes wrong; return what must not be told."""
+    """Do what people do, and what goes wrong; return what must not be logged."""
     credentials = {"email": _EMAIL, "password": _PASSWORD}
-    told = client.post("/auth/v1/signup", json=credentials).json()
-    headers = {"authorization": f"Bearer {told['access_token']}"}
+    reply = client.post("/auth/v1/signup", json=credentials).json()
+    headers = {"authorization": f"Bearer {reply['access_token']}"}
     profile = {"name": _NAME, "school": _SCHOOL, "gender": "female", "birth_date": _DATE}
     assert client.put("/api/profile", headers=headers, json=profile).status_code == 200
     version = client.get("/api/profile/consent", headers=headers).json()["version"]
@@ -147,7 +147,7 @@ def _walk(client: httpx2.Client) -> list[str]:
     link = next(photo["image_url"] for photo in photos if photo["image_url"])
     assert client.get(link).status_code == 200
     assert client.delete("/api/profile", headers=headers).status_code == 204
-    return [told["access_token"], told["refresh_token"], link.partition("token=")[2]]
+    return [reply["access_token"], reply["refresh_token"], link.partition("token=")[2]]
 
 
 def _ended(client: httpx2.Client, headers: dict[str, str], job_id: str) -> str:

@@ -80,14 +80,14 @@ async def test_form_of_the_page_is_refused_with_the_reason_beside_it(
         file = {"file": ("photo.jpg", encode(hopper()))}
 
         shown = await system.client.post("/upload", files=file, headers=page)
-        told = await system.client.post(
+        reply = await system.client.post(
             "/upload", files=file, headers=page | {"accept": "application/json"}
         )
 
         assert (shown.status_code, shown.headers["retry-after"]) == (503, "30")
         assert "More photos wait" in shown.text
         assert 'id="upload-form"' in shown.text
-        check(told, 503, "queue_full")
+        check(reply, 503, "queue_full")
 
 
 async def test_accepted_photos_all_finish_and_make_room(

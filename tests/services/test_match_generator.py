@@ -108,10 +108,10 @@ async def test_it_waits_for_the_workers_and_tells_what_they_found(
     async with running_worker(settings, cluster.secrets, embedder):
         answer = await calling
 
-    told = answer.json()
+    reply = answer.json()
     # Found by one of the two jobs, or by each.
-    assert told.pop("matchCount") in {1, 2}
-    assert told == {
+    assert reply.pop("matchCount") in {1, 2}
+    assert reply == {
         "success": True,
         "message": "Matches generated successfully",
         "processed": True,

@@ -1,9 +1,11 @@
-"""Holds every answer that a test gets against what the route declares in OpenAPI."""
+"""Holds every error that a test gets against what its route declares in OpenAPI."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import Any
 
 import httpx2
 from fastapi import FastAPI
@@ -11,20 +13,33 @@ from fastapi import FastAPI
 from automatch.http.declaration import RouteTable
 
 
-def check_declared_status(app: FastAPI) -> Callable[[httpx2.Response], Awaitable[None]]:
-    """Return a hook of a client that fails for a status which the route does not declare."""
-    paths = app.openapi()["paths"]
-    routes = RouteTable(app.routes)
+def check_declared_errors(app: FastAPI) -> Callable[[httpx2.Response], Awaitable[None]]:
+    """Return a hook of a client that fails for an error which the route does not declare."""
 
     async def check(answer: httpx2.Response) -> None:
+        if answer.status_code < 400:
+            return
         request = answer.request
         scope = {"type": "http", "method": request.method, "path": request.url.path}
-        scope |= {"root_path": "", "headers": []}
-        found = routes.find(scope)
+        found = _route_table(app).find(scope | {"root_path": "", "headers": []})
         path = re.sub(r":\w+}", "}", found.path)
-        described = paths.get(path, {}).get(request.method.lower())
-        if described is not None:
-            declared = set(described["responses"])
+        operation = _openapi_paths(app).get(path, {}).get(request.method.lower())
+        if operation is not None:
+            declared = operation["responses"]
             assert str(answer.status_code) in declared, (request.method, path, answer.status_code)
+            await answer.aread()
+            code = answer.json()["error"]["code"]
+            described = declared[str(answer.status_code)]["description"]
+            assert f"`{code}`" in described, (request.method, path, code)
 
     return check
+
+
+@cache
+def _route_table(app: FastAPI) -> RouteTable:
+    return RouteTable(app.routes)
+
+
+@cache
+def _openapi_paths(app: FastAPI) -> dict[str, Any]:
+    return dict(app.openapi()["paths"])

@@ -31,6 +31,7 @@ from automatch.settings.worker import WorkerSettings
 from automatch.store.accounts import create_user
 from automatch.vision import DlibEmbedder, Embedder
 from automatch.worker.worker import Worker
+from tests.support.declared import check_declared_errors
 from tests.support.postgres import Database, TestCluster
 
 PASSWORD = "correct horse battery"
@@ -243,7 +244,12 @@ async def running_server(
     async with (
         served(app, settings) as url,
         # To read the certificates takes longer than to start; nothing is asked over TLS.
-        httpx2.AsyncClient(base_url=url, timeout=30, verify=False) as client,
+        httpx2.AsyncClient(
+            base_url=url,
+            timeout=30,
+            verify=False,
+            event_hooks={"response": [check_declared_errors(app)]},
+        ) as client,
     ):
         yield System(url, settings, secrets, database, client)
         app.state.services.notifier.close()

@@ -62,14 +62,14 @@ def text_of(page: httpx2.Response) -> str:
 
 def cookies_of(answer: httpx2.Response) -> dict[str, dict[str, str]]:
     """Return the attributes of the cookies that an answer sets."""
-    told = {}
+    reply = {}
     for line in answer.headers.get_list("set-cookie"):
         first, *attributes = line.split("; ")
         name, _, value = first.partition("=")
-        told[name] = {"value": value} | {
+        reply[name] = {"value": value} | {
             key.lower(): setting for key, _, setting in (one.partition("=") for one in attributes)
         }
-    return told
+    return reply
 
 
 async def test_whole_way_without_scripts(system: System) -> None:

@@ -6,10 +6,15 @@ import hashlib
 import json
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 from uuid import UUID
 
-from automatch.auth.passwords import hash_password, verify_password
+import anyio.to_thread
+from anyio import CapacityLimiter
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
 from automatch.auth.tokens import Tokens
 from automatch.errors.auth import CredentialsInvalidError, TokenInvalidError
 from automatch.errors.request import (
@@ -24,6 +29,8 @@ from automatch.settings.server import AuthSettings
 from automatch.store import accounts
 from automatch.store.database import Connection, Database
 
+_HASHER = PasswordHasher()
+"""Argon2id with the defaults of argon2-cffi, the low-memory set of RFC 9106."""
 _MIN_PASSWORD = 8
 _MAX_PASSWORD = 200
 """Hashing costs time per byte."""
@@ -76,7 +83,7 @@ class Accounts:
             raise InputInvalidError("Give a valid e-mail address.")
         _check_data(data or {})
         _check_password(password)
-        encrypted = await hash_password(password)
+        encrypted = await _hash_password(password)
         async with self._db.transaction() as conn:
             user_id = await accounts.create_user(
                 conn, email=address, encrypted_password=encrypted, data=data or {}
@@ -96,7 +103,7 @@ class Accounts:
             async with self._db.transaction() as conn:
                 found = await accounts.find_credentials(conn, address)
         user_id, encrypted = found or (None, None)
-        right = len(password) <= _MAX_PASSWORD and await verify_password(password, encrypted)
+        right = len(password) <= _MAX_PASSWORD and await _verify_password(password, encrypted)
         if user_id is None or not right:
             raise CredentialsInvalidError
         async with self._db.transaction() as conn:
@@ -163,7 +170,7 @@ class Accounts:
         encrypted = None
         if password is not None:
             _check_password(password)
-            encrypted = await hash_password(password)
+            encrypted = await _hash_password(password)
         async with self._db.transaction() as conn:
             await accounts.update_user(
                 conn, claims.session_id, encrypted_password=encrypted, data=data
@@ -245,3 +252,32 @@ def _is_small(data: dict[str, Any]) -> bool:
 def _hashed(token: str) -> bytes:
     # Random tokens of 256 bits need no slow hash.
     return hashlib.sha256(token.encode()).digest()
+
+
+@cache
+def _limiter() -> CapacityLimiter:
+    # Each hash takes 64 MiB: a flood of sign-ins waits here and not in memory.
+    return CapacityLimiter(2)
+
+
+async def _hash_password(password: str) -> str:
+    return await anyio.to_thread.run_sync(_HASHER.hash, password, limiter=_limiter())
+
+
+async def _verify_password(password: str, encrypted: str | None) -> bool:
+    """Tell whether a password is right; takes equally long without an account (None)."""
+    return await anyio.to_thread.run_sync(_verify, password, encrypted, limiter=_limiter())
+
+
+def _verify(password: str, encrypted: str | None) -> bool:
+    if encrypted is None:
+        _HASHER.hash(password)
+        return False
+    try:
+        return _HASHER.verify(encrypted, password)
+    except InvalidHashError:
+        # An imported account has no password, which must not show in the time either.
+        _HASHER.hash(password)
+        return False
+    except VerificationError:
+        return False

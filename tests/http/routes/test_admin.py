@@ -57,7 +57,7 @@ class Operator:
             json=body,
         )
 
-    async def told(self, method: str, path: str, body: object = None, **headers: str) -> Any:
+    async def ask_json(self, method: str, path: str, body: object = None, **headers: str) -> Any:
         answer = await self.ask(method, path, body, **headers)
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -76,10 +76,10 @@ async def _acts(server: System) -> list[tuple[str, str]]:
 
 
 async def test_list_of_routes_is_complete(server: System) -> None:
-    told = (await server.client.get("/api/openapi.json")).json()
+    reply = (await server.client.get("/api/openapi.json")).json()
     described = {
         (method.upper(), re.sub(r"{\w+}", _NOBODY, path))
-        for path, methods in told["paths"].items()
+        for path, methods in reply["paths"].items()
         if path.startswith("/api/admin/")
         for method in methods
     }
@@ -100,9 +100,9 @@ async def test_service_key_opens_these_routes(server: System, subtests: pytest.S
 async def test_queue_is_told_at_a_glance(server: System) -> None:
     await _uploaded(server)
 
-    told = await Operator(server).told("GET", "/queue")
+    reply = await Operator(server).ask_json("GET", "/queue")
 
-    assert told["queue"] | {"oldest_waiting_s": 0} == {
+    assert reply["queue"] | {"oldest_waiting_s": 0} == {
         "paused": False,
         "concurrency": None,
         "paused_schools": [],
@@ -113,7 +113,7 @@ async def test_queue_is_told_at_a_glance(server: System) -> None:
         "workers": 0,
         "oldest_waiting_s": 0,
     }
-    [status] = told["statuses"]
+    [status] = reply["statuses"]
     assert (status["status"], status["count"]) == ("pending", 1)
 
 
@@ -121,10 +121,10 @@ async def test_uploads_to_a_paused_queue_are_taken_and_matched_when_it_goes_on(
     system: System,
 ) -> None:
     operator = Operator(system)
-    assert await operator.told("POST", "/queue/pause", {}, x_actor="Linh") == {"waiting": 0}
+    assert await operator.ask_json("POST", "/queue/pause", {}, x_actor="Linh") == {"waiting": 0}
     person, job_id = await _uploaded(system)
-    paused = await operator.told("GET", f"/jobs/{job_id}")
-    assert await operator.told("POST", "/queue/resume", {}, x_actor="Linh") == {"waiting": 1}
+    paused = await operator.ask_json("GET", f"/jobs/{job_id}")
+    assert await operator.ask_json("POST", "/queue/resume", {}, x_actor="Linh") == {"waiting": 1}
     job = await person.ended(job_id)
 
     assert paused["job"]["status"] == "pending"
@@ -139,16 +139,16 @@ async def test_school_is_paused_and_resumed_by_name(server: System) -> None:
     operator = Operator(server)
     _, job_id = await _uploaded(server, school="UIT")
     await _uploaded(server, school="HUST")
-    assert await operator.told("POST", "/queue/pause", {"school": "uit"}) == {"waiting": 1}
+    assert await operator.ask_json("POST", "/queue/pause", {"school": "uit"}) == {"waiting": 1}
 
-    queue = (await operator.told("GET", "/queue"))["queue"]
-    job = (await operator.told("GET", f"/jobs/{job_id}"))["job"]
-    [listed] = (await operator.told("GET", "/jobs?school=UIT&status=pending"))["jobs"]
+    queue = (await operator.ask_json("GET", "/queue"))["queue"]
+    job = (await operator.ask_json("GET", f"/jobs/{job_id}"))["job"]
+    [listed] = (await operator.ask_json("GET", "/jobs?school=UIT&status=pending"))["jobs"]
 
     assert (queue["paused_schools"], queue["waiting"], queue["scheduled"]) == (["UIT"], 1, 1)
     assert (job["scheduled"], job["run_at"], job["error"]) == (True, None, None)
     assert listed == job
-    assert await operator.told("POST", "/queue/resume", {"school": "UIT"}) == {"waiting": 1}
+    assert await operator.ask_json("POST", "/queue/resume", {"school": "UIT"}) == {"waiting": 1}
     unknown = await operator.ask("POST", "/queue/pause", {"school": "Nowhere"})
     check(unknown, 422, "input_invalid")
 
@@ -156,34 +156,36 @@ async def test_school_is_paused_and_resumed_by_name(server: System) -> None:
 async def test_concurrency_is_set_and_left_to_the_settings(server: System) -> None:
     operator = Operator(server)
     for jobs in (3, None):
-        assert await operator.told("PUT", "/queue/concurrency", {"jobs": jobs}) == {"jobs": jobs}
-        assert (await operator.told("GET", "/queue"))["queue"]["concurrency"] == jobs
+        assert await operator.ask_json("PUT", "/queue/concurrency", {"jobs": jobs}) == {
+            "jobs": jobs
+        }
+        assert (await operator.ask_json("GET", "/queue"))["queue"]["concurrency"] == jobs
 
 
 async def test_job_is_cancelled_and_retried(server: System) -> None:
     operator = Operator(server)
     person, job_id = await _uploaded(server)
-    assert await operator.told("POST", "/jobs/cancel", {"ids": [job_id]}) == {"count": 1}
-    assert await operator.told("POST", "/jobs/cancel", {"ids": [job_id]}) == {"count": 0}
+    assert await operator.ask_json("POST", "/jobs/cancel", {"ids": [job_id]}) == {"count": 1}
+    assert await operator.ask_json("POST", "/jobs/cancel", {"ids": [job_id]}) == {"count": 0}
 
     own = (await person.get(f"/api/jobs/{job_id}")).json()["job"]
-    [failed] = (await operator.told("GET", "/jobs?code=job_cancelled"))["jobs"]
+    [failed] = (await operator.ask_json("GET", "/jobs?code=job_cancelled"))["jobs"]
     assert own["error"] == failed["error"]
     assert (failed["id"], failed["status"]) == (job_id, "failed")
     for which in ({"ids": [job_id]}, {"code": "job_cancelled"}, {"all": True}):
-        assert await operator.told("POST", "/jobs/retry", which) == {"count": 1}
-        await operator.told("POST", "/jobs/cancel", {"ids": [job_id]})
+        assert await operator.ask_json("POST", "/jobs/retry", which) == {"count": 1}
+        await operator.ask_json("POST", "/jobs/cancel", {"ids": [job_id]})
 
 
 async def test_photo_is_searched_for_once_more_with_another_threshold(system: System) -> None:
     operator = Operator(system)
     person, job_id = await _uploaded(system)
     await person.ended(job_id)
-    told = await operator.told("POST", f"/jobs/{job_id}/requeue", {"threshold": 0.4})
-    await person.ended(told["job"]["id"])
+    reply = await operator.ask_json("POST", f"/jobs/{job_id}/requeue", {"threshold": 0.4})
+    await person.ended(reply["job"]["id"])
 
-    again = (await operator.told("GET", f"/jobs/{told['job']['id']}"))["job"]
-    assert told["job"]["id"] != job_id
+    again = (await operator.ask_json("GET", f"/jobs/{reply['job']['id']}"))["job"]
+    assert reply["job"]["id"] != job_id
     assert (again["threshold"], again["status"]) == (0.4, "completed")
 
 
@@ -192,25 +194,25 @@ async def test_priority_is_changed(server: System) -> None:
     person, first = await _uploaded(server)
     second = (await person.upload(encode(hopper()))).json()["job"]["id"]
 
-    told = await operator.told("POST", "/jobs/prioritize", {"ids": [first, second]})
+    reply = await operator.ask_json("POST", "/jobs/prioritize", {"ids": [first, second]})
 
     # The first photo of a person has that priority anyway.
-    assert told == {"count": 1}
-    assert (await operator.told("GET", f"/jobs/{second}"))["job"]["priority"] == 1
+    assert reply == {"count": 1}
+    assert (await operator.ask_json("GET", f"/jobs/{second}"))["job"]["priority"] == 1
 
 
 async def test_no_answer_tells_a_name_an_address_or_a_photo(server: System) -> None:
     operator = Operator(server)
     person = await server.join(name="Canary Nguyen")
     job_id = (await person.upload(encode(astronaut()))).json()["job"]["id"]
-    await operator.told("POST", "/jobs/cancel", {"ids": [job_id]})
+    await operator.ask_json("POST", "/jobs/cancel", {"ids": [job_id]})
 
     for path in ("/queue", "/jobs", f"/jobs/{job_id}", "/audit"):
-        told = (await operator.ask("GET", path)).text
-        assert "Canary" not in told
-        assert "example.org" not in told
-        assert "image" not in told
-        assert "embedding" not in told
+        reply = (await operator.ask("GET", path)).text
+        assert "Canary" not in reply
+        assert "example.org" not in reply
+        assert "image" not in reply
+        assert "embedding" not in reply
 
 
 async def test_acts_are_put_down_with_who_is_behind_the_key(
@@ -227,7 +229,7 @@ async def test_acts_are_put_down_with_who_is_behind_the_key(
             header = {**operator.headers, "x-actor": sent.encode()}
             answer = await server.client.post("/api/admin/queue/resume", headers=header, json={})
             assert answer.status_code == 200
-            [entry] = (await operator.told("GET", "/audit?limit=1"))["entries"]
+            [entry] = (await operator.ask_json("GET", "/audit?limit=1"))["entries"]
             assert (entry["actor"], entry["action"]) == (actor, "resume")
     for sent in (b"x" * 101, b"\xff", "\u202eevil".encode(), b"a\tb"):
         with subtests.test(repr(sent)[:20]):
@@ -278,10 +280,10 @@ async def test_strange_values_change_nothing(server: System, subtests: pytest.Su
             check(await operator.ask(method, path, body), 422, "input_invalid")
 
     assert await _acts(server) == []
-    assert (await operator.told("GET", f"/jobs/{job_id}"))["job"]["status"] == "pending"
+    assert (await operator.ask_json("GET", f"/jobs/{job_id}"))["job"]["status"] == "pending"
 
 
 async def test_a_thousand_jobs_fit_one_request(server: System) -> None:
     ids = [str(uuid4()) for _ in range(1000)]
 
-    assert await Operator(server).told("POST", "/jobs/cancel", {"ids": ids}) == {"count": 0}
+    assert await Operator(server).ask_json("POST", "/jobs/cancel", {"ids": ids}) == {"count": 0}

@@ -55,16 +55,16 @@ def _told(answer: httpx2.Response) -> tuple[int, str]:
 
 
 async def test_a_face_is_told_with_all_that_was_measured(ai: httpx2.AsyncClient) -> None:
-    told = await _look(ai, encode(astronaut()))
+    reply = await _look(ai, encode(astronaut()))
 
-    assert (told["model"], told["dimensions"]) == ("dlib", 128)
-    assert (told["width"], told["height"]) == (512, 512)
-    assert told["refusal"] is told["copies"] is None
-    assert set(told["timings_ms"]) == {"decode", "detect", "embed"}
-    [face] = told["faces"]
+    assert (reply["model"], reply["dimensions"]) == ("dlib", 128)
+    assert (reply["width"], reply["height"]) == (512, 512)
+    assert reply["refusal"] is reply["copies"] is None
+    assert set(reply["timings_ms"]) == {"decode", "detect", "embed"}
+    [face] = reply["faces"]
     assert face["refusal"] is None
     assert len(face["landmarks"]) == 5
-    assert face["confidence"] > told["min_confidence"]
+    assert face["confidence"] > reply["min_confidence"]
     assert {"face_side_px", "sharpness", "brightness", "yaw_degrees"} <= set(face["quality"])
     assert np.linalg.norm(face["embedding"]) == pytest.approx(1, abs=1e-5)
     box = face["box"]
@@ -77,10 +77,10 @@ async def test_every_face_is_told_and_why_the_photo_would_be_refused(
 ) -> None:
     alone = [(await _look(ai, encode(one)))["faces"][0] for one in (astronaut(), hopper())]
 
-    told = await _look(ai, encode(two_people()))
+    reply = await _look(ai, encode(two_people()))
 
-    assert told["refusal"]["code"] == "several_faces"
-    *found, guess = told["faces"]
+    assert reply["refusal"]["code"] == "several_faces"
+    *found, guess = reply["faces"]
     assert [face["refusal"] for face in found] == [None, None]
     assert guess["refusal"]["code"] == "face_low_confidence"
     sides = [face["quality"]["face_side_px"] for face in found]
@@ -95,24 +95,24 @@ async def test_each_face_has_its_own_refusal(ai: httpx2.AsyncClient) -> None:
     page = two_people()
     page.paste(page.crop((512, 0, 812, 352)).point(lambda value: value // 14), (512, 0))
 
-    told = await _look(ai, encode(page))
+    reply = await _look(ai, encode(page))
 
-    assert told["refusal"] is None
-    assert told["faces"][0]["refusal"] is None
-    assert all(face["refusal"] for face in told["faces"][1:])
+    assert reply["refusal"] is None
+    assert reply["faces"][0]["refusal"] is None
+    assert all(face["refusal"] for face in reply["faces"][1:])
 
 
 async def test_a_photo_without_a_face_is_an_answer_and_no_error(ai: httpx2.AsyncClient) -> None:
-    told = await _look(ai, encode(scene_without_face()))
+    reply = await _look(ai, encode(scene_without_face()))
 
-    assert told["faces"] == []
-    assert told["refusal"]["code"] == "no_face"
+    assert reply["faces"] == []
+    assert reply["refusal"]["code"] == "no_face"
 
 
 async def test_copies_come_when_they_are_asked_for(ai: httpx2.AsyncClient) -> None:
-    told = await _look(ai, encode(astronaut()), copies="true")
+    reply = await _look(ai, encode(astronaut()), copies="true")
 
-    assert set(told["copies"]) == {"full", "thumbnail"}
+    assert set(reply["copies"]) == {"full", "thumbnail"}
 
 
 async def test_batch_answers_each_photo_or_its_error(ai: httpx2.AsyncClient) -> None:
@@ -237,7 +237,7 @@ async def test_requests_past_the_bound_are_told_when_to_come_back() -> None:
         first = [asyncio.create_task(client.post(_FACES, files=_files(photo))) for _ in range(2)]
         await asyncio.to_thread(held.begun.wait, 30)
         async with wire(_at(client)) as slow:
-            # Whoever is over the bound is told so before the body, like everybody else.
+            # A request over the limit is refused before its body is read.
             while True:
                 refused = await client.post(_FACES, files=_files(photo))
                 if refused.status_code == 503:

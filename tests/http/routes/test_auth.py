@@ -52,9 +52,9 @@ def age_refresh_tokens(system: System, seconds: int) -> None:
 async def test_session_has_the_form_of_supabase(server: System) -> None:
     answer = await sign_up(server, " Linh@Example.org ", data={"theme": "dark"})
 
-    told = answer.json()
+    reply = answer.json()
     assert answer.status_code == 200
-    assert set(told) == {
+    assert set(reply) == {
         "access_token",
         "token_type",
         "expires_in",
@@ -62,26 +62,26 @@ async def test_session_has_the_form_of_supabase(server: System) -> None:
         "refresh_token",
         "user",
     }
-    assert told["token_type"] == "bearer"
-    assert abs(told["expires_at"] - time.time() - told["expires_in"]) < 5
-    assert told["user"]["email"] == "linh@example.org"
-    assert told["user"]["aud"] == told["user"]["role"] == "authenticated"
-    assert told["user"]["user_metadata"] == {"theme": "dark"}
+    assert reply["token_type"] == "bearer"
+    assert abs(reply["expires_at"] - time.time() - reply["expires_in"]) < 5
+    assert reply["user"]["email"] == "linh@example.org"
+    assert reply["user"]["aud"] == reply["user"]["role"] == "authenticated"
+    assert reply["user"]["user_metadata"] == {"theme": "dark"}
     assert answer.headers["cache-control"] == "no-store"
 
 
 async def test_access_token_has_the_claims_of_supabase(server: System) -> None:
-    told = (await sign_up(server, "linh@example.org")).json()
+    reply = (await sign_up(server, "linh@example.org")).json()
 
     key = OctKey.import_key(server.secrets.jwt_secret)
-    decoded = jwt.decode(told["access_token"], key, algorithms=["HS256"])
+    decoded = jwt.decode(reply["access_token"], key, algorithms=["HS256"])
     claims = decoded.claims
     assert decoded.header["alg"] == "HS256"
     assert claims["iss"] == "automatch/auth/v1"
-    assert claims["sub"] == told["user"]["id"]
+    assert claims["sub"] == reply["user"]["id"]
     assert claims["aud"] == claims["role"] == "authenticated"
     assert UUID(claims["session_id"])
-    assert claims["exp"] - claims["iat"] == told["expires_in"]
+    assert claims["exp"] - claims["iat"] == reply["expires_in"]
     assert claims["email"] == "linh@example.org"
     assert claims["is_anonymous"] is False
 
@@ -164,8 +164,8 @@ async def test_bad_sign_ups_are_refused_with_a_reason(
     ]:
         with subtests.test(name):
             # By hand, because half a character has no form in UTF-8.
-            told = json.dumps(good | change)
-            answer = await server.client.post(SIGN_UP, content=told, headers=_JSON)
+            reply = json.dumps(good | change)
+            answer = await server.client.post(SIGN_UP, content=reply, headers=_JSON)
             assert (answer.status_code, answer.json()["error"]["code"]) == (422, code)
 
 
@@ -175,9 +175,9 @@ async def test_strange_strings_in_a_sign_in_are_no_server_error(
     for grant in ("password", "refresh_token"):
         for text in ("\0", "\ud800", "'; drop table auth.users; --", "\u202e" * 100, ""):
             with subtests.test(grant, text=ascii(text)):
-                told = json.dumps({"email": text, "password": text, "refresh_token": text})
+                reply = json.dumps({"email": text, "password": text, "refresh_token": text})
                 answer = await server.client.post(
-                    TOKEN, params={"grant_type": grant}, content=told, headers=_JSON
+                    TOKEN, params={"grant_type": grant}, content=reply, headers=_JSON
                 )
                 assert answer.status_code in {400, 401, 422}
     assert (await server.client.post(TOKEN, params={"grant_type": "x"}, json={})).status_code == 422
@@ -236,7 +236,7 @@ async def test_signed_out_session_cannot_refresh_and_another_goes_on(server: Sys
     ("scope", "left"), [("local", "other"), ("others", "mine"), ("global", None)]
 )
 async def test_scope_says_which_sessions_end(server: System, scope: str, left: str | None) -> None:
-    told = {
+    reply = {
         "mine": (await sign_up(server, "linh@example.org")).json(),
         "other": (await sign_in(server, "linh@example.org")).json(),
         "stranger": (await sign_up(server, "minh@example.org")).json(),
@@ -245,13 +245,13 @@ async def test_scope_says_which_sessions_end(server: System, scope: str, left: s
     answer = await server.client.post(
         "/auth/v1/logout",
         params={"scope": scope},
-        headers={"authorization": f"Bearer {told['mine']['access_token']}"},
+        headers={"authorization": f"Bearer {reply['mine']['access_token']}"},
     )
 
     assert answer.status_code == 204
     alive = {
         name
-        for name, session in told.items()
+        for name, session in reply.items()
         if (await _user(server, session["access_token"])).status_code == 200
     }
     assert alive == {"stranger", left} - {None}
@@ -273,20 +273,20 @@ async def test_new_password_signs_out_everywhere_else(server: System) -> None:
 
 
 async def test_metadata_is_merged_and_stays_within_bounds(server: System) -> None:
-    told = (await sign_up(server, "linh@example.org", data={"theme": "dark", "a": 1})).json()
+    reply = (await sign_up(server, "linh@example.org", data={"theme": "dark", "a": 1})).json()
 
-    changed = await _change(server, told["access_token"], data={"theme": "light"})
-    too_much = await _change(server, told["access_token"], data={"b": "x" * 1020})
+    changed = await _change(server, reply["access_token"], data={"theme": "light"})
+    too_much = await _change(server, reply["access_token"], data={"b": "x" * 1020})
 
     assert changed.json()["user_metadata"] == {"theme": "light", "a": 1}
     assert too_much.status_code == 422
-    now = await _user(server, told["access_token"])
+    now = await _user(server, reply["access_token"])
     assert now.json()["user_metadata"] == {"theme": "light", "a": 1}
 
 
 async def test_nothing_else_of_an_account_can_be_changed(server: System) -> None:
-    told = (await sign_up(server, "linh@example.org")).json()
-    token = told["access_token"]
+    reply = (await sign_up(server, "linh@example.org")).json()
+    token = reply["access_token"]
 
     weak = await _change(server, token, password="short")
     email = await _change(server, token, email="minh@example.org")
@@ -302,14 +302,14 @@ async def test_nothing_else_of_an_account_can_be_changed(server: System) -> None
 
 
 async def test_erased_person_is_gone_with_their_session(server: System) -> None:
-    told = (await sign_up(server, "linh@example.org")).json()
-    headers = {"authorization": f"Bearer {told['access_token']}"}
+    reply = (await sign_up(server, "linh@example.org")).json()
+    headers = {"authorization": f"Bearer {reply['access_token']}"}
 
     assert (await server.client.delete("/api/profile", headers=headers)).status_code == 204
 
     again = await server.client.get("/api/profile", headers=headers)
     assert again.status_code == 401
-    assert (await refresh(server, told["refresh_token"])).status_code == 401
+    assert (await refresh(server, reply["refresh_token"])).status_code == 401
     assert (await sign_in(server, "linh@example.org")).status_code == 400
     assert (await sign_up(server, "linh@example.org")).status_code == 200
 
@@ -321,9 +321,9 @@ def _nested(depth: int) -> list[Any]:
     return value
 
 
-def _session(system: System, told: dict[str, Any]) -> str:
+def _session(system: System, reply: dict[str, Any]) -> str:
     key = OctKey.import_key(system.secrets.jwt_secret)
-    return str(jwt.decode(told["access_token"], key, algorithms=["HS256"]).claims["session_id"])
+    return str(jwt.decode(reply["access_token"], key, algorithms=["HS256"]).claims["session_id"])
 
 
 async def _user(system: System, token: str) -> httpx2.Response:

@@ -50,11 +50,11 @@ def photo() -> bytes:
 async def refused(system: System, person: Person, body: bytes, **more: Any) -> tuple[int, str]:
     """Upload a body that must leave nothing, and tell why it was refused."""
     before = traces(system)
-    status, told = await post_form(system, person.token, body, **more)
+    status, reply = await post_form(system, person.token, body, **more)
     assert traces(system) == before
-    assert set(told) == {"error"}
-    assert set(told["error"]) == {"code", "message"}
-    return status, told["error"]["code"]
+    assert set(reply) == {"error"}
+    assert set(reply["error"]) == {"code", "message"}
+    return status, reply["error"]["code"]
 
 
 @asynccontextmanager
@@ -79,15 +79,15 @@ async def test_answer_is_the_one_of_the_guide(server: System) -> None:
 
     answer = await person.upload(photo())
 
-    told = answer.json()
+    reply = answer.json()
     assert answer.status_code == 202
-    assert told == {
-        "face": {"id": told["face"]["id"]},
-        "job": {"id": told["job"]["id"], "status": "pending"},
+    assert reply == {
+        "face": {"id": reply["face"]["id"]},
+        "job": {"id": reply["job"]["id"], "status": "pending"},
         "message": MESSAGE,
     }
-    job = (await person.get(f"/api/jobs/{told['job']['id']}")).json()["job"]
-    assert (job["status"], job["face_id"]) == ("pending", told["face"]["id"])
+    job = (await person.get(f"/api/jobs/{reply['job']['id']}")).json()["job"]
+    assert (job["status"], job["face_id"]) == ("pending", reply["face"]["id"])
 
 
 async def test_without_consent_or_profile_no_photo_is_taken(server: System) -> None:
@@ -127,7 +127,7 @@ async def test_bodies_that_are_not_one_photo_leave_nothing(
     text = part('name="file"', photo()[:5000])
     kind = f"multipart/form-data; boundary={BOUNDARY}"
     missing, malformed = (422, "file_missing"), (400, "body_malformed")
-    for name, body, sent_as, told in [
+    for name, body, sent_as, expected in [
         ("two files", form(one, part('name="more"; filename="b.jpg"', b"x")), kind, None),
         ("file twice", form(one, one), kind, None),
         ("a hundred files", form(*[part(FILE, b"x")] * 100), kind, None),
@@ -155,7 +155,7 @@ async def test_bodies_that_are_not_one_photo_leave_nothing(
     ]:
         with subtests.test(name):
             assert await refused(server, person, body, kind=sent_as) == (
-                told or (400, "too_many_files")
+                expected or (400, "too_many_files")
             )
     assert (await person.upload(photo())).status_code == 202
 
@@ -165,7 +165,7 @@ async def test_files_that_are_no_usable_photo_leave_nothing(
 ) -> None:
     person = await server.join()
     type_unsupported = (415, "image_type_unsupported")
-    for name, data, told in [
+    for name, data, expected in [
         ("empty", b"", (422, "file_empty")),
         ("text", b"Hello, I am a photo.", type_unsupported),
         ("GIF", encode(astronaut(), "GIF"), type_unsupported),
@@ -193,7 +193,7 @@ async def test_files_that_are_no_usable_photo_leave_nothing(
         ("header of WebP", b"RIFF\0\0\0\0WEBP", (422, "image_damaged")),
     ]:
         with subtests.test(name):
-            assert await refused(server, person, form(part(FILE, data))) == told
+            assert await refused(server, person, form(part(FILE, data))) == expected
     assert (await person.upload(photo())).status_code == 202
 
 
@@ -226,9 +226,9 @@ async def test_name_of_a_file_is_never_used(server: System, subtests: pytest.Sub
         with subtests.test(ascii(name[:20])):
             data = encode(astronaut().rotate(number))
             disposition = b'name="file"; filename="' + name + b'"'
-            status, told = await post_form(server, person.token, form(part(disposition, data)))
+            status, reply = await post_form(server, person.token, form(part(disposition, data)))
             assert status == 202
-            face = told["face"]["id"]
+            face = reply["face"]["id"]
             kept = server.settings.home / "photos" / face[:2] / f"{face}.upload"
             assert kept.read_bytes() == data
             assert kept.stat().st_mode & 0o777 == 0o600
@@ -247,12 +247,12 @@ async def test_other_fields_of_the_form_change_nothing(server: System) -> None:
     }
     parts = [part(f'name="{name}"', value.encode()) for name, value in fields.items()]
 
-    status, told = await post_form(server, person.token, form(*parts, part(FILE, photo())))
+    status, reply = await post_form(server, person.token, form(*parts, part(FILE, photo())))
 
     assert status == 202
-    assert told["job"]["status"] == "pending"
+    assert reply["job"]["status"] == "pending"
     assert [face["id"] for face in (await person.get("/api/faces")).json()["faces"]] == [
-        told["face"]["id"]
+        reply["face"]["id"]
     ]
     assert (await other.get("/api/faces")).json() == {"faces": []}
 

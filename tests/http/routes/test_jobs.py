@@ -226,13 +226,13 @@ async def test_full_queue_takes_no_answer_either(
 
 
 async def test_route_is_described(server: System) -> None:
-    told = (await server.client.get("/api/openapi.json")).json()
-    route = told["paths"]["/api/jobs/{job_id}/face"]["post"]
+    reply = (await server.client.get("/api/openapi.json")).json()
+    route = reply["paths"]["/api/jobs/{job_id}/face"]["post"]
 
     assert route["summary"] == "Say which face is one's own"
     assert "queued again" in route["description"]
     assert set(route["responses"]) == {"202", "422"}
-    form = told["components"]["schemas"]["FaceForm"]
+    form = reply["components"]["schemas"]["FaceForm"]
     assert "faces" in form["properties"]["index"]["description"]
 
 

@@ -316,18 +316,18 @@ async def test_progress_of_jobs_comes_on_the_stream(system: System) -> None:
     async with asyncio.timeout(20), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         job_id = (await her.upload(encode(astronaut()))).json()["job"]["id"]
-        told = []
+        reply = []
         async for event in events:
             assert event.kind == "job"
             assert event.id is None
             assert event.data["id"] == job_id
-            told.append(event.data["status"])
-            if told[-1] == "completed":
+            reply.append(event.data["status"])
+            if reply[-1] == "completed":
                 break
 
     # A state that lasts shorter than a look may be skipped; none comes twice or out of order.
     order = ["pending", "processing", "completed"]
-    assert told == [status for status in order if status in told]
+    assert reply == [status for status in order if status in reply]
     assert event.data["match_count"] == 0
 
 

@@ -9,8 +9,7 @@ from typing import Protocol
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Scope
 
-from automatch.auth.ai_keys import AiKeys
-from automatch.auth.function_keys import FunctionKeys
+from automatch.auth.keys import AiKeys, FunctionKeys
 from automatch.auth.tokens import Tokens, bearer_token
 from automatch.errors.auth import TokenMissingError
 from automatch.http.declaration import Access

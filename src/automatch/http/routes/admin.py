@@ -6,10 +6,12 @@ header says is behind it.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from automatch.errors.request import InputInvalidError, NotFoundError
 from automatch.errors.store import DatabaseUnavailableError
@@ -29,17 +31,6 @@ from automatch.http.responses.admin import (
     SmokeTestResponse,
     WaitingResponse,
 )
-from automatch.http.routes.admin_forms import (
-    DecisionForm,
-    ErrorCode,
-    JobsForm,
-    MatchingForm,
-    PauseForm,
-    PrioritizeForm,
-    RequeueForm,
-    RetryForm,
-    SetConcurrencyForm,
-)
 from automatch.model.jobs import JobStatus
 from automatch.model.matches import DuplicateState
 from automatch.services.operators import (
@@ -54,7 +45,74 @@ router = APIRouter(prefix="/api/admin", tags=["admin"], route_class=DeclaredRout
 
 _ERRORS = (DatabaseUnavailableError, InputInvalidError)
 
+_MAX_IDS = 1000
+
 Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
+ErrorCode = Annotated[str, StringConstraints(pattern="^[a-z_]{1,60}$")]
+JobIds = Annotated[list[UUID], Field(min_length=1, max_length=_MAX_IDS)]
+
+
+class _Form(BaseModel):
+    # A misspelt field would change many jobs in another way than was meant.
+    model_config = ConfigDict(extra="forbid")
+
+
+class PauseForm(_Form):
+    """A school, or (without one) the whole queue."""
+
+    school: SchoolName | None = None
+
+
+class SetConcurrencyForm(_Form):
+    """Jobs that each worker may hold at once; null leaves it to the workers' settings."""
+
+    jobs: Annotated[int, Field(ge=1, le=100_000, strict=True)] | None
+
+
+class JobsForm(_Form):
+    """Jobs by their ids."""
+
+    ids: JobIds
+
+
+class RetryForm(_Form):
+    """Which failed jobs: exactly one of the three."""
+
+    ids: JobIds | None = None
+    code: ErrorCode | None = None
+    all: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _check_only_one(self) -> Self:
+        if sum(value is not None for value in (self.ids, self.code, self.all)) != 1:
+            raise PydanticCustomError("which", "Send one of `ids`, `code` and `all`: true")
+        return self
+
+
+class PrioritizeForm(JobsForm):
+    """Jobs and their new priority: 1 soon, 2 as usual, 3 when nobody waits."""
+
+    priority: Annotated[int, Field(ge=1, le=3, strict=True)] = 1
+
+
+class RequeueForm(_Form):
+    """The similarity that this run asks for; null takes that of `match_settings`."""
+
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
+class DecisionForm(_Form):
+    """What a pair of accounts is."""
+
+    state: DuplicateState = Field(
+        description="`confirmed`: one person. `dismissed`: two. `open`: not decided (any more)."
+    )
+
+
+class MatchingForm(_Form):
+    """Whether two accounts that look like one person match."""
+
+    match: Annotated[bool, Field(strict=True)]
 
 
 @router.get("/queue", summary="The queue at a glance")

@@ -1,8 +1,8 @@
-"""`/realtime/v1/websocket`: live rows for supabase clients.
+"""What supabase clients and the deployment guide call besides sign-in: functions and realtime.
 
-Clients send the public key of the project in the address to connect, and the access token of a
-person in a message to join a channel. Cookies are ignored: a page of another origin gets nothing
-that its script does not hold already.
+Whoever connects to realtime sends the public key of the project in the address, and the access
+token of a person in a message to join a channel. Cookies are ignored: a page of another origin gets
+nothing that its script does not hold already.
 """
 
 from __future__ import annotations
@@ -14,19 +14,37 @@ from fastapi import APIRouter, WebSocket
 
 from automatch.errors import AutomatchError
 from automatch.errors.request import InputInvalidError, TooManyStreamsError
-from automatch.http.declaration import Access, declare
-from automatch.http.deps import services_of
+from automatch.errors.store import (
+    DatabaseUnavailableError,
+    JobsUnfinishedError,
+    QueuePausedError,
+)
+from automatch.http.declaration import Access, DeclaredRoute, declare
+from automatch.http.deps import OperatorDep, ServicesDep, services_of
 from automatch.http.errors import error_response
+from automatch.http.responses.admin import MatchGeneratorResponse
+from automatch.services.match_generator import drain_queue
 from automatch.supabase_compat.realtime.message import Version
 from automatch.supabase_compat.realtime.websocket import RealtimeConnection, WebSocketProtocol
 
-router = APIRouter()
+router = APIRouter(tags=["functions"], route_class=DeclaredRoute)
 
 _INTERNAL_ERROR = 1011
 """Code with which a websocket is closed after a crash (RFC 6455, section 7.4.1)."""
 _VERSIONS = ("1.0.0", "2.0.0")
 
 log = structlog.get_logger(__name__)
+
+
+@router.post("/functions/v1/match-generator", summary="Have waiting jobs done")
+@declare(
+    Access.FUNCTION_KEY,
+    errors=(DatabaseUnavailableError, InputInvalidError, QueuePausedError, JobsUnfinishedError),
+)
+async def generate_matches(_: OperatorDep, services: ServicesDep) -> MatchGeneratorResponse:
+    """Wait until the jobs that wait now have ended; the body is not read."""
+    drained = await drain_queue(services.db, services.on_demand_worker)
+    return MatchGeneratorResponse.from_drained_queue(drained)
 
 
 @router.websocket("/realtime/v1/websocket")

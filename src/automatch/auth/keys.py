@@ -1,4 +1,4 @@
-"""The keys that may call functions: the service_role key, and the key of the schedule.
+"""The keys that programs call with: of functions, and of the AI service.
 
 A Supabase client sends a key in `apikey`, in `Authorization`, or one in each; the stronger counts.
 """
@@ -6,6 +6,7 @@ A Supabase client sends a key in `apikey`, in `Authorization`, or one in each; t
 from __future__ import annotations
 
 import re
+import secrets
 
 from starlette.datastructures import Headers
 
@@ -56,6 +57,27 @@ class FunctionKeys:
                     return True
             raise TokenInvalidError
         return (await self._tokens.identify(key)).role is Role.SERVICE
+
+
+class AiKeys:
+    """Accepts the keys of the AI service."""
+
+    def __init__(self, key: str | None, tokens: Tokens | None) -> None:
+        """Accept *key*, the setting `AUTOMATCH_AI_KEY`, tokens of the project, or both."""
+        self._key = key
+        self._tokens = tokens
+
+    async def identify(self, token: str) -> Claims:
+        """Return the claims of a valid key.
+
+        Raises:
+            AuthError: it is not valid, or no longer.
+        """
+        if self._key and secrets.compare_digest(token.encode(), self._key.encode()):
+            return Claims(role=Role.SERVICE)
+        if self._tokens is None:
+            raise TokenInvalidError("This is not the key of the AI service (AUTOMATCH_AI_KEY).")
+        return await self._tokens.identify(token)
 
 
 def _keys(headers: Headers) -> list[str]:
