@@ -193,6 +193,7 @@ class RouteTable:
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
         self._routes = [context.original_route for context in iter_route_contexts(routes)]
         declared = [(route, declaration_of(route)) for route in self._routes]
+        self._found: dict[tuple[str, str | None, str], FoundRoute] = {}
         self._program_segments = {
             _first_segment(getattr(route, "path", ""))
             for route, declaration in declared
@@ -205,6 +206,16 @@ class RouteTable:
         An address that no route has is answered as its neighbours are: in JSON where the first
         segment is one of routes for programs, and with a page elsewhere.
         """
+        key = (scope["type"], scope.get("method"), scope["path"])
+        found = self._found.get(key)
+        if found is None:
+            found = self._match(scope)
+            # Of routes without parameters alone, so that the cache has an end.
+            if found.path == scope["path"] and not found.allowed_methods:
+                self._found[key] = found
+        return found
+
+    def _match(self, scope: Scope) -> FoundRoute:
         with_other_methods: list[BaseRoute] = []
         for route in self._routes:
             match, _ = route.matches(scope)
