@@ -137,7 +137,7 @@ async def test_job_without_matches_says_why_in_the_api_and_on_the_page(system: S
 
     assert "So far, fewer than 10 people at your school could match with you." in text_of(page)
     assert "Why none?" in text_of(page)
-    assert "With a photo, and to be found for you fewer than 10" in " ".join(text_of(page).split())
+    assert "Who could match with you fewer than 10" in " ".join(text_of(page).split())
 
 
 async def test_job_of_another_and_one_that_failed_say_nothing(system: System) -> None:
