@@ -29,7 +29,7 @@ SLACK_S = 5
 """What a busy machine may add to a promise."""
 
 
-def test_nothing_is_lost_or_doubled_while_workers_are_killed(
+def test_no_job_is_lost_or_duplicated_while_workers_are_killed(
     cluster: TestCluster,
     database: Database,
     owner: psycopg.Connection,
@@ -65,7 +65,7 @@ def test_nothing_is_lost_or_doubled_while_workers_are_killed(
     figures.note("a worker is killed (SIGKILL)", size.kills, steps, recovery)
 
 
-def test_nothing_is_doubled_while_workers_are_frozen_past_their_leases(
+def test_no_job_is_duplicated_while_workers_are_frozen_past_their_leases(
     cluster: TestCluster,
     database: Database,
     owner: psycopg.Connection,
@@ -102,7 +102,7 @@ def test_nothing_is_doubled_while_workers_are_frozen_past_their_leases(
     figures.note("a worker is frozen past its leases (SIGSTOP), then goes on", freezes, steps)
 
 
-def test_worker_that_was_frozen_past_its_lease_wakes_up_and_writes_nothing(
+def test_worker_that_was_frozen_past_its_lease_writes_nothing(
     cluster: TestCluster,
     database: Database,
     owner: psycopg.Connection,
@@ -199,7 +199,7 @@ def test_photo_that_kills_its_worker_fails_alone(
     figures.note("a photo kills its worker at every attempt", len(died_at), steps)
 
 
-def test_worker_that_is_told_to_stop_finishes_or_gives_back_all_it_holds(
+def test_stopped_worker_completes_or_releases_all_its_jobs(
     cluster: TestCluster,
     database: Database,
     owner: psycopg.Connection,
@@ -231,7 +231,7 @@ def test_worker_that_is_told_to_stop_finishes_or_gives_back_all_it_holds(
     figures.note("a worker is told to stop (SIGTERM)", 1, steps)
 
 
-def test_worker_that_is_told_twice_gives_back_at_once(
+def test_worker_that_is_stopped_twice_releases_its_jobs_at_once(
     cluster: TestCluster, database: Database, owner: psycopg.Connection, home: Path
 ) -> None:
     keep_journal(owner, job_s=1)

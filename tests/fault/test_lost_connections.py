@@ -47,7 +47,7 @@ def _all_done(
     return steps
 
 
-def test_workers_go_on_while_their_sessions_are_ended_again_and_again(
+def test_workers_continue_while_their_connections_are_terminated(
     cluster: TestCluster,
     database: Database,
     owner: psycopg.Connection,
@@ -74,7 +74,7 @@ def test_workers_go_on_while_their_sessions_are_ended_again_and_again(
     figures.note("all sessions are ended (pg_terminate_backend)", size.cuts, steps)
 
 
-def test_workers_go_on_when_all_their_connections_fall_silent(
+def test_workers_continue_when_their_connections_drop_all_data(
     cluster: TestCluster,
     database: Database,
     owner: psycopg.Connection,
@@ -102,7 +102,7 @@ def test_workers_go_on_when_all_their_connections_fall_silent(
 
 
 @pytest.mark.parametrize("trouble", ["slow: 20 ms a message", "in pieces of 3 bytes"])
-def test_workers_bear_a_bad_line(
+def test_workers_continue_on_a_slow_connection_with_small_packets(
     cluster: TestCluster,
     database: Database,
     owner: psycopg.Connection,
@@ -128,7 +128,7 @@ def test_workers_bear_a_bad_line(
     figures.note(f"the network is {trouble}", 1, steps)
 
 
-def test_jobs_are_found_when_every_notification_gets_lost(
+def test_jobs_are_found_when_every_notification_is_lost(
     cluster: TestCluster,
     database: Database,
     owner: psycopg.Connection,
@@ -154,7 +154,7 @@ def test_jobs_are_found_when_every_notification_gets_lost(
 @pytest.mark.parametrize(
     "statement", ["commit", "complete_match_jobs", "claim_match_jobs", "renew_match_leases"]
 )
-def test_nothing_is_doubled_when_the_answer_to_a_statement_gets_lost(
+def test_no_job_is_duplicated_when_a_response_is_lost(
     cluster: TestCluster,
     database: Database,
     owner: psycopg.Connection,
@@ -194,7 +194,7 @@ def test_nothing_is_doubled_when_the_answer_to_a_statement_gets_lost(
 
 
 @pytest.mark.anyio
-async def test_upload_whose_answer_got_lost_is_there_once_when_it_is_sent_again(
+async def test_upload_sent_again_after_a_lost_response_exists_once(
     cluster: TestCluster, database: Database, settings: Settings
 ) -> None:
     with proxy_to(database.owner) as (proxy, url):

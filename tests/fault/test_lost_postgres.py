@@ -106,7 +106,7 @@ async def _accepted(person: Person, photo: bytes) -> UUID:
         await asyncio.sleep(0.1)
 
 
-async def test_nothing_is_lost_while_postgres_dies_again_and_again(
+async def test_no_job_is_lost_while_postgres_is_killed_repeatedly(
     empty_home: Path, size: Size, figures: Figures
 ) -> None:
     async with machine(empty_home) as it:

@@ -686,7 +686,7 @@ class Queue(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(3600 if LONG else 120)
-def test_model_and_queue_stay_in_step_whatever_happens(database) -> None:
+def test_queue_behaves_like_the_model(database) -> None:
     with connect(database.owner) as conn:
         # Part of it: whoever waits for a lock here waits for ever.
         conn.execute("set lock_timeout = '5s'")

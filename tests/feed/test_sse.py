@@ -26,7 +26,7 @@ def test_no_value_ends_an_event_or_starts_another(value: str) -> None:
     assert json.loads(data) == {"name": value, value: 1}
 
 
-def test_what_is_sent_besides_events_is_no_event() -> None:
+def test_opening_and_ping_are_no_events() -> None:
     assert "data" not in sse.OPENING + sse.PING
     assert sse.PING.startswith(":")
     assert sse.PING.endswith("\n\n")
@@ -49,5 +49,5 @@ def test_what_is_sent_besides_events_is_no_event() -> None:
         ("1\n", None),
     ],
 )
-def test_only_a_position_of_ours_resumes(value: str | None, position: int | None) -> None:
+def test_only_a_valid_position_resumes(value: str | None, position: int | None) -> None:
     assert sse.parse_last_event_id(value) == position

@@ -128,7 +128,7 @@ async def test_migrations_need_no_superuser_and_leave_alone_what_is_supabases(
     assert fetch(project.api, "select current_user::text") == [("automatch_api",)]
 
 
-async def test_twenty_at_once_apply_each_file_once(
+async def test_twenty_concurrent_runs_apply_each_file_once(
     supabase_cluster: SupabaseCluster, project: Database
 ) -> None:
     runs = await asyncio.gather(*(supabase_cluster.migrate(project) for _ in range(20)))

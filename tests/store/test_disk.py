@@ -33,9 +33,7 @@ def test_fullest_disk_counts(fuller_and_emptier: tuple[Path, Path]) -> None:
         assert free_bytes(folders) < free_bytes([emptier]) - _APART / 2
 
 
-def test_link_leads_to_the_disk_that_counts(
-    fuller_and_emptier: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_links_are_followed(fuller_and_emptier: tuple[Path, Path], tmp_path: Path) -> None:
     fuller, emptier = fuller_and_emptier
     link = tmp_path / "postgres"
     link.symlink_to(fuller)
@@ -44,13 +42,13 @@ def test_link_leads_to_the_disk_that_counts(
     assert free_bytes([link, emptier]) < free_bytes([emptier]) - _APART / 2
 
 
-def test_folder_that_is_still_to_be_made_lies_on_the_disk_of_the_one_above(tmp_path: Path) -> None:
+def test_missing_folder_is_on_the_disk_of_its_parent(tmp_path: Path) -> None:
     missing = tmp_path / "home" / "photos"
 
     assert abs(free_bytes([missing]) - free_bytes([tmp_path])) < _APART
 
 
-def test_embedded_postgres_is_watched_and_one_elsewhere_is_not(tmp_path: Path) -> None:
+def test_only_the_embedded_postgres_is_checked(tmp_path: Path) -> None:
     embedded = Settings(home=tmp_path, database_url=None)
     elsewhere = Settings(home=tmp_path, database_url=SecretStr("postgresql://db.example.org/x"))
 

@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_files_are_written_once_and_told(tmp_path: Path, folder: Path) -> None:
+def test_files_are_written_once_and_listed(tmp_path: Path, folder: Path) -> None:
     first, second = export(tmp_path, str(folder)), export(tmp_path, str(folder))
 
     assert first.returncode == second.returncode == 0, first.stderr
@@ -38,7 +38,7 @@ def test_files_are_written_once_and_told(tmp_path: Path, folder: Path) -> None:
     assert (folder / "20260101000000_their_own.sql").read_text() == "create table theirs ();\n"
 
 
-def test_folder_is_made_and_is_supabase_migrations_by_default(
+def test_folder_is_created_and_is_supabase_migrations_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -78,7 +78,7 @@ def test_changed_file_is_named_and_left_alone(
     assert [path.name for path in folder.iterdir() if path.name in OURS] == [OURS[0]]
 
 
-def test_file_with_the_ends_of_lines_of_windows_is_the_same(tmp_path: Path, folder: Path) -> None:
+def test_file_with_windows_line_endings_is_the_same(tmp_path: Path, folder: Path) -> None:
     text = (MIGRATIONS / OURS[0]).read_text()
     (folder / OURS[0]).write_text(text, newline="\r\n")
 
@@ -95,7 +95,7 @@ def test_file_of_the_operator_with_a_version_of_ours_is_named(tmp_path: Path, fo
     assert not (folder / OURS[0]).exists()
 
 
-def test_folder_that_is_a_file_is_told_in_a_line(tmp_path: Path) -> None:
+def test_file_in_place_of_the_folder_is_one_line_of_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     done = export(tmp_path, str(tmp_path / "file"))

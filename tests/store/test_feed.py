@@ -49,7 +49,7 @@ def one_photo_of(conn, person):
     return one(conn, "select id from public.faces where profile_id = %s", person)
 
 
-def test_best_match_of_a_run_stands_on_top(conn, she):
+def test_best_match_of_a_job_is_first(conn, she):
     similarities = [0.6, 0.9, 0.7]
     men = [a_man_like_her(conn, s, seed)[0] for seed, s in enumerate(similarities)]
     build.a_match(conn, one_photo_of(conn, she))
@@ -61,7 +61,7 @@ def test_best_match_of_a_run_stands_on_top(conn, she):
     ]
 
 
-def test_card_tells_who_it_is_and_only_roughly_how_alike(conn, she):
+def test_entry_has_the_person_and_a_rounded_similarity(conn, she):
     he, his_face = a_man_like_her(conn, 0.8321)
     build.a_match(conn, his_face)
 
@@ -75,7 +75,7 @@ def test_card_tells_who_it_is_and_only_roughly_how_alike(conn, she):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
-def test_paging_back_shows_everyone_once_and_nobody_who_has_gone(conn, she, limit):
+def test_paging_back_shows_everyone_once_and_nobody_who_left(conn, she, limit):
     faces = [a_man_like_her(conn, 0.6 + n / 100, n)[1] for n in range(7)]
     build.a_match(conn, one_photo_of(conn, she))
     everyone = page(conn, she, "position")
@@ -101,7 +101,7 @@ def test_page_has_between_1_and_100_rows(conn, she, limit, rows):
     assert len(page(conn, she, limit=limit)) == rows
 
 
-def test_news_come_oldest_first_and_tell_who_has_gone(conn, she):
+def test_changes_come_oldest_first_and_include_removals(conn, she):
     men = [a_man_like_her(conn, 0.6 + n / 100, n) for n in range(3)]
     build.a_match(conn, one_photo_of(conn, she))
     conn.execute("delete from public.faces where id = %s", [men[0][1]])
@@ -116,7 +116,7 @@ def test_news_come_oldest_first_and_tell_who_has_gone(conn, she):
     assert position(conn, she) == 4
 
 
-def test_better_photo_moves_the_card_up_and_a_worse_one_does_not(conn, she):
+def test_better_photo_moves_the_entry_up_and_a_worse_one_does_not(conn, she):
     he, _ = a_man_like_her(conn, 0.7)
     build.a_match(conn, one_photo_of(conn, he))
     other, other_face = a_man_like_her(conn, 0.65, seed=1)
@@ -133,7 +133,7 @@ def test_better_photo_moves_the_card_up_and_a_worse_one_does_not(conn, she):
     assert page(conn, he, "own_face_id") == [better]
 
 
-def test_deleting_the_shown_photo_falls_back_to_the_next_best_and_then_to_none(conn, she):
+def test_deleting_the_shown_photo_shows_the_next_best_and_then_none(conn, she):
     he, worst = a_man_like_her(conn, 0.6)
     photos = [worst, *(build.a_face(conn, he, like(CENTER, s)) for s in (0.9, 0.75))]
     for face in photos:
@@ -163,7 +163,7 @@ def test_deleting_a_photo_that_is_not_shown_moves_nothing(conn, she):
     assert page(conn, she, "face_id") == [shown]
 
 
-def test_dismissed_card_goes_from_open_pages(conn, she):
+def test_dismissed_entry_is_removed_from_open_pages(conn, she):
     he, face = a_man_like_her(conn, 0.9)
     build.a_match(conn, face)
     with acting(conn, he):
@@ -175,7 +175,7 @@ def test_dismissed_card_goes_from_open_pages(conn, she):
         ]
 
 
-def test_every_position_is_given_out_once(conn, she):
+def test_every_position_is_assigned_once(conn, she):
     given_out = []
     for n in range(4):
         build.a_match(conn, a_man_like_her(conn, 0.6 + n / 20, n)[1])
@@ -189,7 +189,7 @@ def test_every_position_is_given_out_once(conn, she):
 
 
 @pytest.mark.anyio
-async def test_marks_change_with_the_feed_and_the_jobs_and_with_nothing_else(database):
+async def test_versions_change_only_with_the_feed_and_the_jobs(database):
     async def marks():
         async with (
             Database(database.api, PoolSettings(), name="test") as db,

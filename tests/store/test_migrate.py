@@ -119,7 +119,7 @@ async def test_second_run_applies_nothing(
     assert await fetch(blank_database.owner, "select n from numbers") == [(1,)]
 
 
-async def test_twenty_at_once_apply_each_file_once(
+async def test_twenty_concurrent_runs_apply_each_file_once(
     cluster: TestCluster, blank_database: Database, folder: Path
 ) -> None:
     runs = await asyncio.gather(*(run(cluster, blank_database, folder) for _ in range(20)))
@@ -146,7 +146,7 @@ async def test_failing_file_leaves_nothing_of_itself_and_says_where(
     assert await run(cluster, blank_database, folder) == ["20260103000000"]
 
 
-async def test_file_that_its_author_forgot_to_name_well_is_refused(
+async def test_file_with_a_wrong_name_is_refused(
     cluster: TestCluster, blank_database: Database, folder: Path
 ) -> None:
     (folder / "0003_short.sql").write_text("select 1")
@@ -172,7 +172,7 @@ async def test_newer_database_is_refused_by_name_and_left_alone(
     assert await fetch(blank_database.owner, "select to_regclass('more') is null") == [(True,)]
 
 
-async def test_migrations_of_the_operator_do_not_matter(
+async def test_migrations_of_the_operator_are_ignored(
     cluster: TestCluster, blank_database: Database, folder: Path
 ) -> None:
     await run(cluster, blank_database, folder)
@@ -185,7 +185,7 @@ async def test_migrations_of_the_operator_do_not_matter(
     assert await run(cluster, blank_database, folder) == []
 
 
-async def test_stand_ins_follow_the_migrations_at_every_run(
+async def test_compat_files_follow_the_migrations_at_every_run(
     cluster: TestCluster, blank_database: Database, folder: Path
 ) -> None:
     (folder.with_name("compat") / "10_note.sql").write_text("insert into numbers values (2)")
@@ -196,7 +196,7 @@ async def test_stand_ins_follow_the_migrations_at_every_run(
     assert await fetch(blank_database.owner, "select count(*) from numbers where n = 2") == [(2,)]
 
 
-async def test_stand_ins_stay_away_from_a_supabase_project(
+async def test_compat_files_are_not_applied_to_a_supabase_project(
     cluster: TestCluster, blank_database: Database, folder: Path
 ) -> None:
     (folder.with_name("compat") / "10_note.sql").write_text("insert into numbers values (2)")
@@ -207,7 +207,7 @@ async def test_stand_ins_stay_away_from_a_supabase_project(
     assert await fetch(blank_database.owner, "select n from numbers") == [(1,)]
 
 
-async def test_logins_get_their_passwords_and_nobody_enters_without(
+async def test_logins_get_their_passwords_and_need_them(
     cluster: TestCluster, blank_database: Database, folder: Path
 ) -> None:
     await run(cluster, blank_database, folder)
@@ -221,7 +221,7 @@ async def test_logins_get_their_passwords_and_nobody_enters_without(
         await psycopg.AsyncConnection.connect(blank_database.api, password="wrong")
 
 
-async def test_waiting_for_another_migration_has_an_end(
+async def test_waiting_for_another_migration_times_out(
     cluster: TestCluster, blank_database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     impatient = {
@@ -236,7 +236,7 @@ async def test_waiting_for_another_migration_has_an_end(
             await run(cluster, blank_database, folder)
 
 
-async def test_server_that_is_away_is_told(tmp_path: Path) -> None:
+async def test_unreachable_server_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailableError):
         await pending(f"postgresql://postgres:hidden@/postgres?host={tmp_path}")
 

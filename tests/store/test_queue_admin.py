@@ -57,7 +57,7 @@ def _claimed(conn: psycopg.Connection, limit: int = 100) -> set[UUID]:
     return {job for job, _ in claim_some(conn, limit)}
 
 
-def test_paused_queue_gives_out_nothing_and_takes_everything_in(conn):
+def test_paused_queue_allows_no_claims_and_accepts_jobs(conn):
     before = _waiting(conn, 2)
     waiting = one(conn, "select public.pause_match_jobs(null, 'linh')")
     after = _waiting(conn, 1)
@@ -71,7 +71,7 @@ def test_paused_queue_gives_out_nothing_and_takes_everything_in(conn):
     assert _claimed(conn) == {*before, *after}
 
 
-def test_what_is_worked_on_while_the_queue_is_paused_is_finished(conn):
+def test_running_jobs_are_completed_while_the_queue_is_paused(conn):
     center = build.unit(1)
     job = a_job(conn, a_face(conn, a_profile(conn), center))
     claimed = claim(conn)
@@ -96,7 +96,7 @@ def test_paused_school_waits_with_its_new_uploads_and_no_other_school_does(conn)
     assert one(conn, "select run_at from public.list_match_jobs('pending') limit 1") is None
 
 
-def test_job_of_a_paused_school_that_is_given_back_waits_too(conn):
+def test_released_job_of_a_paused_school_waits_too(conn):
     (job,) = _waiting(conn, 1)
     (held,) = claim_some(conn, 1)
     conn.execute("select public.pause_match_jobs('UIT')")
@@ -107,7 +107,7 @@ def test_job_of_a_paused_school_that_is_given_back_waits_too(conn):
     assert _claimed(conn) == {job}
 
 
-def test_resumed_school_takes_its_turns_behind_those_who_waited_meanwhile(conn):
+def test_resumed_school_gets_positions_behind_the_pending_jobs(conn):
     paused = _waiting(conn, 4, school="UIT")
     conn.execute("select public.pause_match_jobs('UIT')")
     _waiting(conn, 20, school="HUST")
@@ -153,7 +153,7 @@ def test_school_that_everybody_left_can_be_resumed(conn):
     assert one(conn, "select public.resume_match_jobs('UIT')") == 1
 
 
-def test_concurrency_bounds_what_each_worker_holds(conn):
+def test_concurrency_limits_the_jobs_of_each_worker(conn):
     jobs = _waiting(conn, 6)
     first, second = uuid4(), uuid4()
     conn.execute("select public.set_match_concurrency(2, 'linh')")
@@ -171,7 +171,7 @@ def test_concurrency_bounds_what_each_worker_holds(conn):
     assert claims(first) == len(jobs) - 4
 
 
-def test_concurrency_of_none_is_asked_for_by_pausing(conn):
+def test_concurrency_of_zero_is_refused(conn):
     with refused("input_invalid"):
         conn.execute("select public.set_match_concurrency(0)")
 
@@ -266,7 +266,7 @@ def test_requeued_job_searches_with_the_threshold_it_is_given(conn):
     assert one(conn, "select count(*) from public.matches") == 1
 
 
-def test_requeue_of_a_photo_that_waits_gives_the_waiting_job_the_threshold(conn):
+def test_requeue_of_a_pending_photo_sets_the_threshold_of_its_job(conn):
     (job,) = _waiting(conn, 1)
 
     assert one(conn, "select public.requeue_match_job(%s, 0.4)", job) == job
@@ -307,7 +307,7 @@ def test_prioritized_job_overtakes_those_before_it(conn):
     assert order[2:] == others
 
 
-def test_job_that_is_put_behind_is_claimed_last(conn):
+def test_job_with_a_lower_priority_is_claimed_last(conn):
     first, *others = _waiting(conn, 4)
     conn.execute("select public.prioritize_match_jobs(%s, 3::smallint)", [[first]])
 
@@ -316,7 +316,7 @@ def test_job_that_is_put_behind_is_claimed_last(conn):
     assert order == [*others, first]
 
 
-def test_priority_of_a_job_that_waits_for_its_time_holds_once_it_comes(conn):
+def test_priority_of_a_scheduled_job_applies_when_it_is_due(conn):
     (job,) = _waiting(conn, 1)
     conn.execute("select public.pause_match_jobs('UIT')")
     assert one(conn, "select public.prioritize_match_jobs(%s, 3::smallint)", [job]) == 1
@@ -326,12 +326,12 @@ def test_priority_of_a_job_that_waits_for_its_time_holds_once_it_comes(conn):
     assert _claimed(conn) == {job}
 
 
-def test_priority_that_there_is_none_is_refused(conn):
+def test_unknown_priority_is_refused(conn):
     with refused("input_invalid"):
         conn.execute("select public.prioritize_match_jobs('{}', 4::smallint)")
 
 
-def test_queue_at_a_glance_counts_what_is_open(conn):
+def test_overview_counts_open_jobs(conn):
     _failed(conn)
     _waiting(conn, 2, school="UIT")
     _waiting(conn, 3, school="HUST")
@@ -364,7 +364,7 @@ def test_jobs_are_listed_by_status_school_code_and_id(conn):
     assert len(listed(limit=1)) == len(listed(limit=-5)) == 1
 
 
-def test_actor_that_is_not_named_is_the_login(conn):
+def test_default_actor_is_the_login(conn):
     conn.execute("select public.set_match_concurrency(3, '  ')")
     blank = _last_act(conn)[0]
     conn.execute("select public.set_match_concurrency(3, %s)", ["x" * 500])

@@ -44,7 +44,7 @@ def state(conn):
     ).fetchone()
 
 
-def test_threshold_holds_for_searches_from_now_on_and_is_in_the_book(conn):
+def test_threshold_applies_to_later_searches_and_is_audited(conn):
     she, _ = build.a_pair(conn, 0.45)
     assert build.a_match(conn, she[1]) == 0
     assert set_threshold(conn, 0.4) == 0
@@ -58,12 +58,12 @@ def test_threshold_holds_for_searches_from_now_on_and_is_in_the_book(conn):
 
 
 @pytest.mark.parametrize("threshold", [0, 1, -0.5, 2, "nan", None])
-def test_threshold_that_is_no_similarity_is_refused(conn, threshold):
+def test_invalid_threshold_is_refused(conn, threshold):
     with refused("input_invalid"):
         set_threshold(conn, threshold)
 
 
-def test_search_again_finds_who_is_near_enough_now(conn):
+def test_rerun_finds_people_who_reach_the_new_threshold(conn):
     she, he = build.a_pair(conn, 0.45)
     assert set_threshold(conn, 0.4, rerun=True) == 2
     assert enqueue(conn) == 2
@@ -74,7 +74,7 @@ def test_search_again_finds_who_is_near_enough_now(conn):
         assert one(conn, "select profile_id from public.feed_page()") == he[0]
 
 
-def test_photos_are_queued_bit_by_bit_each_once_and_never_beyond_the_limit(conn):
+def test_photos_are_enqueued_in_steps_once_each_within_the_limit(conn):
     faces = people(conn, 7)
     set_threshold(conn, 0.4, rerun=True)
     assert (enqueue(conn, 3), waiting(conn), state(conn)[2]) == (3, [(3, 3)], 4)
@@ -90,7 +90,7 @@ def test_photos_are_queued_bit_by_bit_each_once_and_never_beyond_the_limit(conn)
     assert (enqueue(conn, 3), state(conn)[2]) == (0, 0)
 
 
-def test_waiting_uploads_leave_no_room_and_go_first(conn):
+def test_pending_uploads_go_first(conn):
     people(conn, 4)
     set_threshold(conn, 0.4, rerun=True)
     uploads = {build.a_job(conn, build.a_face(conn, build.a_profile(conn))) for _ in range(3)}
@@ -101,7 +101,7 @@ def test_waiting_uploads_leave_no_room_and_go_first(conn):
     assert {job for job, _ in build.claim_some(conn, 4)} == uploads | {late}
 
 
-def test_a_newer_wish_begins_anew_and_ends_the_older_one(conn):
+def test_newer_rerun_replaces_the_older_one(conn):
     people(conn, 4)
     set_threshold(conn, 0.4, rerun=True)
     enqueue(conn, 2)
@@ -142,7 +142,7 @@ def test_two_workers_at_once_queue_no_photo_twice(sessions):
 
 
 @pytest.mark.anyio
-async def test_worker_searches_again_by_itself(
+async def test_worker_enqueues_the_rerun(
     server: System, settings: Settings, cluster: TestCluster, database: Database, embedder: Embedder
 ) -> None:
     her, him = await server.join("female"), await server.join("male")
@@ -166,7 +166,7 @@ async def test_worker_searches_again_by_itself(
 
 
 @pytest.mark.anyio
-async def test_worker_ends_the_scoring_that_a_command_has_begun(
+async def test_worker_finishes_the_rescoring_of_a_command(
     server: System, settings: Settings, cluster: TestCluster, database: Database, embedder: Embedder
 ) -> None:
     her, him = await server.join("female"), await server.join("male")

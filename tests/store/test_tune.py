@@ -72,7 +72,7 @@ def scans_of_group_indexes(conn):
 
 
 @pytest.mark.anyio
-async def test_group_with_an_index_is_searched_through_it_and_answers_alike(owner, tuned):
+async def test_group_with_an_index_is_searched_with_it_and_has_the_same_results(owner, tuned):
     a_large_school(owner)
     excluded = [person for person, _ in found(owner)[:3]]
     questions = [(0.5, ()), (0.85, ()), (0.5, excluded), (0.0001, ())]
@@ -89,7 +89,7 @@ async def test_group_with_an_index_is_searched_through_it_and_answers_alike(owne
 
 
 @pytest.mark.anyio
-async def test_index_that_hands_out_too_little_is_not_trusted(owner, tuned):
+async def test_index_that_returns_too_few_faces_is_not_trusted(owner, tuned):
     # More people are alike than a search of the index collects: it cannot tell who is first.
     a_large_school(owner, same=150)
     exact = found(owner)
@@ -108,7 +108,7 @@ async def test_index_that_hands_out_too_little_is_not_trusted(owner, tuned):
 
 
 @pytest.mark.anyio
-async def test_index_follows_newcomers_and_those_who_leave(owner, tuned):
+async def test_index_follows_people_who_join_and_leave(owner, tuned):
     a_large_school(owner)
     await tune.build_index(*tuned, *GROUP, on_progress=lambda *_: None)
     best, *_ = found(owner)
@@ -147,7 +147,7 @@ def tuned_by_command(database, home, *arguments):
     return json.loads(done.stdout), done.stderr
 
 
-def test_command_shows_groups_and_keeps_indexes_within_their_bounds(owner, database, tmp_path):
+def test_command_lists_groups_and_keeps_indexes_within_limits(owner, database, tmp_path):
     a_large_school(owner, 300)
     a_large_school(owner, 250, seed=1, school="HCMUS")
     build.a_face(owner, build.a_profile(owner, gender="male"), build.unit(0))
@@ -181,7 +181,7 @@ def test_command_shows_groups_and_keeps_indexes_within_their_bounds(owner, datab
     assert [group["plan"] for group in shown["groups"]][:2] == ["index", "exact"]
 
 
-def test_command_refuses_settings_that_make_no_sense(database, tmp_path):
+def test_command_refuses_contradictory_settings(database, tmp_path):
     done = run_command(
         tmp_path,
         *("tune", "--index-from", "10", "--index-until", "20"),
@@ -207,7 +207,7 @@ def scatter(conn):
 
 
 @pytest.mark.anyio
-async def test_scattered_partition_is_put_in_order_and_no_other(owner, tuned):
+async def test_only_a_scattered_partition_is_clustered(owner, tuned):
     partition = scatter(owner)
     fates = [one_fate async for one_fate in tune.cluster_partitions(tuned[0], include_large=False)]
     again = [one_fate async for one_fate in tune.cluster_partitions(tuned[0], include_large=False)]
@@ -219,7 +219,7 @@ async def test_scattered_partition_is_put_in_order_and_no_other(owner, tuned):
 
 
 @pytest.mark.anyio
-async def test_partition_in_use_is_left_and_nobody_waits_behind_it(owner, tuned, database):
+async def test_partition_in_use_is_skipped_and_nobody_waits_for_it(owner, tuned, database):
     partition = scatter(owner)
     with connect(database.owner) as busy:
         busy.execute(f"lock table public.{partition} in access share mode")
@@ -246,7 +246,7 @@ AUDITS = "select job_id, school, gender, expected, found from automatch.search_a
 RECALL = "select audits, recall, short_answers from public.get_search_recall()"
 
 
-def test_search_that_found_everybody_is_audited_as_such(conn):
+def test_search_that_found_everybody_has_full_recall(conn):
     job = audited_job(conn)
     conn.execute("set constraints all immediate")
 

@@ -163,7 +163,7 @@ async def test_match_reaches_both_people_and_no_third(system: System, tmp_path: 
         assert second["face"]["id"] not in {of_third["face_a_id"], of_third["face_b_id"]}
 
 
-async def test_python_client_goes_on_with_a_refreshed_token(system: System) -> None:
+async def test_python_client_continues_with_a_refreshed_token(system: System) -> None:
     her, him = await system.join("female"), await system.join("male")
     await her.matched(encode(astronaut()))
     async with client_of(system) as client, subscribed(client, her) as told:
@@ -177,7 +177,7 @@ async def test_python_client_goes_on_with_a_refreshed_token(system: System) -> N
     assert match["id"] == (await her.feed())[0]["id"]
 
 
-async def test_python_client_is_told_why_it_may_not_subscribe(server: System) -> None:
+async def test_python_client_gets_the_reason_why_it_may_not_subscribe(server: System) -> None:
     async with client_of(server) as client:
         states: list[tuple[str, str]] = []
         channel = client.channel("matches")

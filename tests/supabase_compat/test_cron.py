@@ -34,7 +34,7 @@ def test_job_is_due_at_its_minute_and_once() -> None:
     assert table.seconds_to_next(at(seconds=61)) == 58.6
 
 
-def test_job_that_runs_comes_due_once_more_however_often_it_was_missed() -> None:
+def test_running_job_is_due_once_more_however_often_it_was_missed() -> None:
     table, every = cron_table(job()), job()
     assert table.start_due(at(minutes=1)) == [every]
 
@@ -47,7 +47,7 @@ def test_job_that_runs_comes_due_once_more_however_often_it_was_missed() -> None
     assert table.start_due(at(minutes=4, seconds=6)) == []
 
 
-def test_minutes_while_nobody_looked_are_not_made_up_for() -> None:
+def test_times_that_passed_while_nothing_ran_are_not_caught_up() -> None:
     table = cron_table(job("0 13 * * *"), job("* * * * *", 2))
 
     # The machine slept for two hours.
@@ -55,11 +55,11 @@ def test_minutes_while_nobody_looked_are_not_made_up_for() -> None:
     assert table.start_due(at(hours=2, seconds=60)) == [job("* * * * *", 2)]
 
 
-def test_job_is_not_lost_by_a_look_that_comes_late() -> None:
+def test_job_still_runs_when_the_check_is_a_little_late() -> None:
     assert cron_table(job("0 13 * * *")).start_due(at(hours=1, seconds=40)) == [job("0 13 * * *")]
 
 
-def test_change_of_another_job_moves_no_time() -> None:
+def test_changing_one_job_does_not_move_the_times_of_others() -> None:
     table = cron_table(job("30 seconds"))
 
     table.update([job("30 seconds"), job("@daily", 2)], at(seconds=29))
@@ -67,7 +67,7 @@ def test_change_of_another_job_moves_no_time() -> None:
     assert table.start_due(at(seconds=30)) == [job("30 seconds")]
 
 
-def test_changed_schedule_counts_from_its_change() -> None:
+def test_changed_schedule_starts_at_its_change() -> None:
     table = cron_table(job("30 seconds"))
 
     table.update([job("20 seconds")], at(seconds=29))
@@ -76,7 +76,7 @@ def test_changed_schedule_counts_from_its_change() -> None:
     assert table.start_due(at(seconds=49)) == [job("20 seconds")]
 
 
-def test_seconds_are_counted_from_the_start_before() -> None:
+def test_interval_starts_at_the_last_start() -> None:
     table, often = cron_table(job("10 seconds")), job("10 seconds")
 
     assert table.start_due(at(seconds=12)) == [often]
@@ -86,7 +86,7 @@ def test_seconds_are_counted_from_the_start_before() -> None:
     assert table.start_due(at(seconds=22)) == [often]
 
 
-def test_job_that_is_gone_is_never_due() -> None:
+def test_deleted_job_is_never_due() -> None:
     table = cron_table(job())
 
     table.update([], at(seconds=30))

@@ -35,7 +35,7 @@ _NOW = datetime(2026, 2, 27, 14, 7, 12, 345678, tzinfo=UTC)
         (" \t*  *\t* * * ", ["02-27 14:08:00"]),
     ],
 )
-def test_schedule_comes_due(schedule: str, due: list[str]) -> None:
+def test_schedule_is_due(schedule: str, due: list[str]) -> None:
     parsed, moment, seen = parse_schedule(schedule), _NOW, []
     for _ in due:
         moment = parsed.next_after(moment)
@@ -46,7 +46,7 @@ def test_schedule_comes_due(schedule: str, due: list[str]) -> None:
 
 
 @pytest.mark.parametrize("schedule", ["30 seconds", "30 second", "30SECONDS", "  30  Seconds "])
-def test_seconds_are_counted_from_the_last_start(schedule: str) -> None:
+def test_seconds_start_at_the_last_start(schedule: str) -> None:
     due = parse_schedule(schedule).next_after(_NOW)
 
     assert due is not None

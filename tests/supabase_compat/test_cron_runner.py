@@ -40,7 +40,7 @@ async def runs_of(database: Database, job: int, count: int) -> list[tuple]:
     )
 
 
-async def test_of_two_servers_one_runs_a_job_and_the_other_takes_over(
+async def test_one_of_two_servers_runs_a_job_and_the_other_takes_over(
     database: Database, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cron_runner, "_TRY_S", 0.05)
@@ -65,7 +65,7 @@ async def test_of_two_servers_one_runs_a_job_and_the_other_takes_over(
     assert second != first
 
 
-async def test_job_does_not_overlap_with_itself_and_holds_up_no_other(
+async def test_job_does_not_overlap_with_itself_and_delays_no_other(
     database: Database, conn: psycopg.Connection
 ) -> None:
     slow = schedule(conn, "1 second", "select pg_sleep(1.4)", "slow")
@@ -120,7 +120,7 @@ def test_no_other_login_schedules_in_the_owners_name(conn: psycopg.Connection) -
         conn.execute("drop role clerk")
 
 
-async def test_run_of_a_server_that_is_gone_is_written_off(
+async def test_run_of_a_stopped_server_is_marked_as_failed(
     database: Database, conn: psycopg.Connection
 ) -> None:
     conn.execute(
@@ -133,7 +133,7 @@ async def test_run_of_a_server_that_is_gone_is_written_off(
     assert (status, message) == ("failed", "server restarted")
 
 
-async def test_old_runs_and_answers_go_by_themselves(
+async def test_old_runs_and_responses_are_deleted(
     database: Database, conn: psycopg.Connection
 ) -> None:
     for days in (6, 8):
@@ -168,7 +168,7 @@ async def test_stopped_job_is_cancelled(database: Database, conn: psycopg.Connec
     await eventually(database.owner, f"select 1 where not exists ({working})")
 
 
-async def test_jobs_of_the_guide_are_made_once_and_follow_the_server(
+async def test_jobs_of_the_guide_are_created_once_and_keep_the_server_address(
     database: Database, conn: psycopg.Connection
 ) -> None:
     address = "select substring(command from 'http://[^'']+') from cron.job where jobname = %s"
@@ -193,7 +193,7 @@ async def test_jobs_of_the_guide_are_made_once_and_follow_the_server(
     assert rows == [(process, "5 seconds", own)]
 
 
-async def test_schedule_outlives_a_restart_of_its_connections(
+async def test_schedule_survives_closed_connections(
     database: Database, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cron_runner, "_TRY_S", 0.05)
@@ -208,9 +208,7 @@ async def test_schedule_outlives_a_restart_of_its_connections(
         await runs_of(database, job, done + 1)
 
 
-async def test_extension_that_is_installed_is_left_to_work(
-    database: Database, conn: psycopg.Connection
-) -> None:
+async def test_installed_extension_is_used(database: Database, conn: psycopg.Connection) -> None:
     # Told apart by the schema's comment, which only ours has.
     conn.execute("comment on schema cron is null")
     conn.execute("comment on schema net is null")

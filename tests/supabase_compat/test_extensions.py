@@ -158,7 +158,7 @@ def takes(conn: psycopg.Connection, schedule: str) -> bool:
     return refusal is None
 
 
-def test_schedules_are_taken_or_refused_alike(
+def test_schedules_are_accepted_or_refused_as_by_pg_cron(
     conn: psycopg.Connection, subtests: pytest.Subtests
 ) -> None:
     for schedule in TAKEN:
@@ -169,7 +169,7 @@ def test_schedules_are_taken_or_refused_alike(
             assert not takes(conn, schedule)
 
 
-def test_schedules_that_are_seen_otherwise(
+def test_schedules_that_pg_cron_reads_differently(
     conn: psycopg.Connection, extensions: Extensions, subtests: pytest.Subtests
 ) -> None:
     for schedule, who in SEEN_OTHERWISE.items():
@@ -209,7 +209,7 @@ def test_jobs_are_unscheduled_by_name_and_by_id(conn: psycopg.Connection) -> Non
     assert rows.fetchall() == []
 
 
-def test_job_is_altered_and_rests(conn: psycopg.Connection) -> None:
+def test_job_is_altered_and_deactivated(conn: psycopg.Connection) -> None:
     [(job,)] = conn.execute("select cron.schedule('am-a', '* * * * *', 'select 1')").fetchall()
     conn.execute("select cron.alter_job(%s, active => false)", [job])
     conn.execute("select cron.alter_job(job_id := %s, schedule := '@daily')", [job])
@@ -234,14 +234,14 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("statement", ERRORS)
-def test_statement_is_refused_in_these_words(conn: psycopg.Connection, statement: str) -> None:
+def test_statement_is_refused_with_this_message(conn: psycopg.Connection, statement: str) -> None:
     with pytest.raises(psycopg.Error) as refused:
         conn.execute(statement.encode())
 
     assert re.fullmatch(ERRORS[statement], refused.value.diag.message_primary or "")
 
 
-def test_alter_job_wants_something_to_alter(conn: psycopg.Connection) -> None:
+def test_alter_job_needs_a_change(conn: psycopg.Connection) -> None:
     [(job,)] = conn.execute("select cron.schedule('am-a', '* * * * *', 'select 1')").fetchall()
     with pytest.raises(psycopg.Error, match="no updates specified"):
         conn.execute("select cron.alter_job(%s)", [job])
@@ -276,7 +276,7 @@ RUNS = {
 }
 
 
-async def test_runs_are_written_down(extensions: Extensions, subtests: pytest.Subtests) -> None:
+async def test_runs_are_recorded(extensions: Extensions, subtests: pytest.Subtests) -> None:
     async with (
         await psycopg.AsyncConnection.connect(extensions.dsn, autocommit=True) as conn,
         extensions.at_work(),
@@ -339,7 +339,7 @@ _RESPONSE = (
 )
 
 
-async def test_requests_are_sent_and_answers_kept(extensions: Extensions) -> None:
+async def test_requests_are_sent_and_responses_stored(extensions: Extensions) -> None:
     async with (
         _listener() as url,
         await psycopg.AsyncConnection.connect(extensions.dsn, autocommit=True) as conn,

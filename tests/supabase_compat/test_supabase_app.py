@@ -140,7 +140,7 @@ async def test_key_that_auth_begins_to_sign_with_is_known_at_once(running: Proje
     assert (await before.get("/api/profile")).status_code == 401
 
 
-async def test_project_that_is_away_signs_nobody_out(running: Project) -> None:
+async def test_unreachable_project_signs_nobody_out(running: Project) -> None:
     person = running.sign_up("stays@example.org")
     assert (await person.get("/api/profile")).status_code == 200
 

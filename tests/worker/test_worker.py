@@ -1,4 +1,4 @@
-"""The worker: what it does when something goes wrong, and when it is told to stop."""
+"""The worker: errors, lost leases, and stopping."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from tests.support.system import Person, System, running_worker
 pytestmark = pytest.mark.anyio
 
 
-class HeldEmbedder(FakeEmbedder):
-    """An embedder that says when it is asked, and answers when it is let."""
+class BlockingEmbedder(FakeEmbedder):
+    """An embedder that signals when it is called, and returns when the test allows it."""
 
     model_id = "dlib"
     dimensions = 128
 
     def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.let = threading.Event()
+        self.called = threading.Event()
+        self.may_return = threading.Event()
         self._warm = False
 
     def embed(self, chips: np.ndarray) -> np.ndarray:
         if self._warm:
-            self.asked.set()
-            assert self.let.wait(30)
+            self.called.set()
+            assert self.may_return.wait(30)
         # The first call is the worker trying its model before it claims anything.
         self._warm = True
         rows = np.ones((len(chips), self.dimensions), np.float32)
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-class BrokenEmbedder(HeldEmbedder):
-    """An embedder that raises what it is told to."""
+class BrokenEmbedder(BlockingEmbedder):
+    """An embedder that raises the given error."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -60,12 +60,12 @@ class BrokenEmbedder(HeldEmbedder):
         return super().embed(chips)
 
 
-def _tuned(settings: Settings, **more: Any) -> Settings:
+def _with_worker_settings(settings: Settings, **more: Any) -> Settings:
     worker = WorkerSettings(poll_s=60, **more)
     return settings.model_copy(update={"worker": worker})
 
 
-async def _uploaded(server: System) -> tuple[Person, str]:
+async def _upload(server: System) -> tuple[Person, str]:
     person = await server.join()
     answer = await person.upload(encode(astronaut()))
     return person, answer.json()["job"]["id"]
@@ -81,8 +81,8 @@ async def _row(system: System, job_id: str) -> dict[str, Any]:
         return row
 
 
-async def _asked(embedder: HeldEmbedder) -> None:
-    assert await asyncio.to_thread(embedder.asked.wait, 30)
+async def _wait_until_called(embedder: BlockingEmbedder) -> None:
+    assert await asyncio.to_thread(embedder.called.wait, 30)
 
 
 @pytest.fixture
@@ -93,35 +93,35 @@ async def owner(server: System) -> AsyncIterator[psycopg.AsyncConnection]:
         yield conn
 
 
-async def test_stopping_gives_back_what_is_not_finished_in_time_without_an_attempt(
+async def test_stopping_releases_unfinished_jobs_without_an_attempt(
     server: System, settings: Settings, cluster: TestCluster
 ) -> None:
-    _, job_id = await _uploaded(server)
-    embedder = HeldEmbedder()
+    _, job_id = await _upload(server)
+    embedder = BlockingEmbedder()
 
     async with running_worker(
-        _tuned(settings, shutdown_timeout_s=0.05), cluster.secrets, embedder
+        _with_worker_settings(settings, shutdown_timeout_s=0.05), cluster.secrets, embedder
     ) as worker:
-        await _asked(embedder)
+        await _wait_until_called(embedder)
         worker.stop()
-        asyncio.get_running_loop().call_later(0.3, embedder.let.set)
+        asyncio.get_running_loop().call_later(0.3, embedder.may_return.set)
 
     row = await _row(server, job_id)
     assert (row["status"], row["attempts"]) == ("pending", 0)
 
 
-async def test_stopping_finishes_what_it_holds(
+async def test_stopping_completes_running_jobs(
     server: System, settings: Settings, cluster: TestCluster
 ) -> None:
-    _, job_id = await _uploaded(server)
-    embedder = HeldEmbedder()
+    _, job_id = await _upload(server)
+    embedder = BlockingEmbedder()
 
     async with running_worker(
-        _tuned(settings, shutdown_timeout_s=30), cluster.secrets, embedder
+        _with_worker_settings(settings, shutdown_timeout_s=30), cluster.secrets, embedder
     ) as worker:
-        await _asked(embedder)
+        await _wait_until_called(embedder)
         worker.stop()
-        embedder.let.set()
+        embedder.may_return.set()
 
     assert (await _row(server, job_id))["status"] == "completed"
 
@@ -129,19 +129,21 @@ async def test_stopping_finishes_what_it_holds(
 async def test_worker_that_lost_its_job_writes_nothing(
     server: System, settings: Settings, cluster: TestCluster, owner: psycopg.AsyncConnection
 ) -> None:
-    _, job_id = await _uploaded(server)
-    embedder = HeldEmbedder()
+    _, job_id = await _upload(server)
+    embedder = BlockingEmbedder()
 
-    async with running_worker(_tuned(settings, sweep_s=600), cluster.secrets, embedder) as worker:
-        await _asked(embedder)
+    async with running_worker(
+        _with_worker_settings(settings, sweep_s=600), cluster.secrets, embedder
+    ) as worker:
+        await _wait_until_called(embedder)
         await owner.execute(
             "update match_jobs set lease_expires_at = now() - interval '1 second' where id = %s",
             [job_id],
         )
-        # Taken back with a long delay, so that this worker does not get it again at once.
+        # Retried after a long delay, so that this worker does not claim it again at once.
         await owner.execute("select sweep_match_jobs(500, 500)")
         worker.stop()
-        embedder.let.set()
+        embedder.may_return.set()
 
     row = await _row(server, job_id)
     assert (row["status"], row["error_code"]) == ("pending", "worker_lost")
@@ -152,16 +154,18 @@ async def test_worker_that_lost_its_job_writes_nothing(
 @pytest.mark.parametrize(
     ("error", "code"),
     [(EmbeddingInvalidError(), "embedding_invalid"), (ValueError("secret"), "job_crashed")],
-    ids=["ours", "unforeseen"],
+    ids=["ours", "unexpected"],
 )
-async def test_transient_trouble_is_tried_again_later(
+async def test_transient_error_is_retried_later(
     server: System, settings: Settings, cluster: TestCluster, error: Exception, code: str
 ) -> None:
-    person, job_id = await _uploaded(server)
+    person, job_id = await _upload(server)
 
     async with (
         person.stream() as events,
-        running_worker(_tuned(settings, backoff_s=60), cluster.secrets, BrokenEmbedder(error)),
+        running_worker(
+            _with_worker_settings(settings, backoff_s=60), cluster.secrets, BrokenEmbedder(error)
+        ),
     ):
         async for event in events:
             if event.kind == "job" and event.data["error"]:
@@ -173,13 +177,15 @@ async def test_transient_trouble_is_tried_again_later(
     assert "secret" not in row["error_message"]
 
 
-async def test_job_fails_with_its_last_reason_when_attempts_are_used_up(
+async def test_job_fails_with_its_last_error_after_all_attempts(
     server: System, settings: Settings, cluster: TestCluster
 ) -> None:
-    person, job_id = await _uploaded(server)
-    impatient = _tuned(settings, backoff_s=0.01, backoff_max_s=0.01)
+    person, job_id = await _upload(server)
+    fast_retries = _with_worker_settings(settings, backoff_s=0.01, backoff_max_s=0.01)
 
-    async with running_worker(impatient, cluster.secrets, BrokenEmbedder(EmbeddingInvalidError())):
+    async with running_worker(
+        fast_retries, cluster.secrets, BrokenEmbedder(EmbeddingInvalidError())
+    ):
         job = await person.ended(job_id)
 
     assert (job["status"], job["attempts"]) == ("failed", 5)
@@ -189,7 +195,7 @@ async def test_job_fails_with_its_last_reason_when_attempts_are_used_up(
 async def test_one_crashing_photo_does_not_stop_the_others(
     server: System, settings: Settings, cluster: TestCluster, embedder: Embedder
 ) -> None:
-    class Picky(DlibEmbedder):
+    class FailingEmbedder(DlibEmbedder):
         def embed(self, chips: np.ndarray) -> np.ndarray:
             if len(chips) and poison is not None and np.array_equal(chips[0], poison):
                 raise MemoryError
@@ -200,7 +206,9 @@ async def test_one_crashing_photo_does_not_stop_the_others(
     poison: np.ndarray | None = None
     first, second = await server.join(), await server.join("male")
 
-    async with running_worker(_tuned(settings, backoff_s=60), cluster.secrets, Picky()):
+    async with running_worker(
+        _with_worker_settings(settings, backoff_s=60), cluster.secrets, FailingEmbedder()
+    ):
         await first.matched(encode(astronaut()))
         poison = embedded[-1][0]
         poisoned = (await second.upload(encode(astronaut()))).json()["job"]["id"]
@@ -213,7 +221,7 @@ async def test_one_crashing_photo_does_not_stop_the_others(
 async def test_job_without_a_notification_is_found_by_the_poll(
     server: System, settings: Settings, cluster: TestCluster, embedder: Embedder
 ) -> None:
-    person, job_id = await _uploaded(server)
+    person, job_id = await _upload(server)
     polling = settings.model_copy(update={"worker": WorkerSettings(poll_s=0.2)})
     async with running_worker(polling, cluster.secrets, embedder):
         await person.ended(job_id)
@@ -233,7 +241,7 @@ async def test_job_without_a_notification_is_found_by_the_poll(
     assert job["status"] == "completed"
 
 
-async def test_worker_goes_on_when_its_connections_are_cut(
+async def test_worker_continues_when_its_connections_are_terminated(
     system: System, owner: psycopg.AsyncConnection
 ) -> None:
     person = await system.join()
@@ -246,7 +254,7 @@ async def test_worker_goes_on_when_its_connections_are_cut(
     assert (await person.matched(encode(astronaut())))["status"] == "completed"
 
 
-async def test_seen_photo_is_kept_clean_and_the_upload_is_gone(
+async def test_analyzed_photo_is_stored_re_encoded_and_the_upload_is_deleted(
     system: System, settings: Settings
 ) -> None:
     person = await system.join()
@@ -270,7 +278,7 @@ async def test_photos_of_an_erased_face_are_deleted(
     answer = await server.client.delete(f"/api/faces/{job['face_id']}", headers=person.headers)
     assert answer.status_code == 204
     async with running_worker(settings, cluster.secrets, embedder):
-        # The scheduler does every duty once at the start.
+        # Every maintenance task runs once at the start.
         await _until(lambda: not _photos(settings.home))
 
     assert (await person.get("/api/faces")).json() == {"faces": []}

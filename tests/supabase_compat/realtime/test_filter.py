@@ -57,7 +57,7 @@ def lets_through(text: str, **row: Any) -> bool:
         "created_at=lt.2026-11-26",
     ],
 )
-def test_row_fulfils_a_filter(text: str) -> None:
+def test_row_meets_a_filter(text: str) -> None:
     assert lets_through(text)
 
 
@@ -77,16 +77,16 @@ def test_row_fulfils_a_filter(text: str) -> None:
         "created_at=lt.2026-11-25T12:00:00",
     ],
 )
-def test_row_does_not_fulfil_a_filter(text: str) -> None:
+def test_row_does_not_meet_a_filter(text: str) -> None:
     assert not lets_through(text)
 
 
-def test_nothing_is_true_of_a_null() -> None:
+def test_no_condition_is_true_of_a_null() -> None:
     for text in ("status=eq.x", "status=neq.x", "status=not.eq.x", "status=not.in.(x)"):
         assert not lets_through(text, status=None)
 
 
-def test_quoted_value_may_hold_anything() -> None:
+def test_quoted_value_may_contain_anything() -> None:
     value = 'a,b) "c" \\ d=eq.e'
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
 
@@ -128,7 +128,7 @@ def test_quoted_value_may_hold_anything() -> None:
     ],
     ids=lambda text: text[:40],
 )
-def test_what_is_no_filter_is_refused(text: str) -> None:
+def test_invalid_filter_is_refused(text: str) -> None:
     with pytest.raises(SubscriptionInvalidError) as refused:
         parse_filter(text, COLUMNS)
 

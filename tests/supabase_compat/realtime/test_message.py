@@ -13,7 +13,7 @@ from automatch.supabase_compat.realtime.message import Message, Version, decode,
 MESSAGE = Message("realtime:x", "phx_join", {"a": [1]}, "2", "1")
 
 
-def test_object_and_array_say_the_same() -> None:
+def test_object_and_array_are_the_same_message() -> None:
     told = {"topic": "realtime:x", "event": "phx_join", "payload": {"a": [1]}}
 
     assert decode(json.dumps({**told, "ref": "2", "join_ref": "1"}), "1.0.0") == MESSAGE
@@ -27,24 +27,24 @@ def test_refs_may_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "2.0.0"])
-def test_what_is_encoded_is_decoded(version: Version) -> None:
+def test_encoded_message_is_decoded(version: Version) -> None:
     assert decode(encode(MESSAGE, version), version) == MESSAGE
 
 
-def test_form_of_the_other_version_is_none() -> None:
+def test_message_of_the_other_version_is_refused() -> None:
     for version, other in (("1.0.0", "2.0.0"), ("2.0.0", "1.0.0")):
         with pytest.raises(InputInvalidError):
             decode(encode(MESSAGE, other), version)  # type: ignore[arg-type]  # both are versions
 
 
-def test_reply_answers_its_message() -> None:
+def test_reply_has_the_refs_of_its_message() -> None:
     reply = MESSAGE.reply("error", {"reason": "No."})
 
     assert (reply.topic, reply.ref, reply.join_ref) == ("realtime:x", "2", "1")
     assert reply.payload == {"status": "error", "response": {"reason": "No."}}
 
 
-def test_allowance_is_so_much_at_once_and_then_so_much_a_second() -> None:
+def test_token_bucket_allows_a_burst_and_then_a_rate() -> None:
     now = 100.0
     allowance = TokenBucket(3, 0.5, lambda: now)
 

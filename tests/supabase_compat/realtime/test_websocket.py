@@ -57,13 +57,13 @@ def with_expiry(system: System, person: Person, seconds: float) -> Person:
     return Person(person.id, person.email, forge(system.secrets.jwt_secret, claims), person.client)
 
 
-def test_what_is_told_is_what_a_person_may_select() -> None:
+def test_sent_columns_are_those_a_person_may_select() -> None:
     assert set(MATCHES.columns) == READABLE["matches"]
     assert set(JOBS.columns) <= READABLE["match_jobs"]
 
 
 @VERSIONS
-async def test_channel_is_joined_kept_and_left(server: System, version: str) -> None:
+async def test_channel_is_joined_kept_alive_and_left(server: System, version: str) -> None:
     her = await server.join()
     async with phone(server, version) as line:
         assert await line.ask("phoenix", "heartbeat") == ("ok", {})
@@ -101,7 +101,7 @@ async def test_channel_is_joined_kept_and_left(server: System, version: str) -> 
 
 
 @VERSIONS
-async def test_new_match_is_told_with_what_may_be_read(server: System, version: str) -> None:
+async def test_new_match_is_sent_with_readable_columns(server: System, version: str) -> None:
     her = await server.join()
     own = await add_own_face(server.database, her.id)
     await add_matches(server.database, her.id, own)
@@ -125,7 +125,7 @@ async def test_new_match_is_told_with_what_may_be_read(server: System, version: 
         assert await line.is_quiet()
 
 
-async def test_pair_that_the_feed_does_not_show_is_told_to_both(server: System) -> None:
+async def test_match_that_the_feed_does_not_show_is_sent_to_both(server: System) -> None:
     her, him = await server.join("female"), await server.join("male")
     best, worse, worst = [await add_own_face(server.database, her.id) for _ in "abc"]
     his = await add_own_face(server.database, him.id)
@@ -177,7 +177,7 @@ async def test_nothing_is_lost_or_doubled_while_connections_break(
 
 
 @pytest.mark.parametrize("kind", [MatchSource, JobSource])
-async def test_what_was_read_comes_again_until_it_is_passed_on(
+async def test_rows_are_read_again_until_they_are_committed(
     server: System, kind: type[MatchSource | JobSource]
 ) -> None:
     her = await server.join()
@@ -204,7 +204,7 @@ async def test_what_was_read_comes_again_until_it_is_passed_on(
     assert after == []
 
 
-async def test_match_that_may_not_be_seen_is_passed_over(server: System) -> None:
+async def test_match_that_may_not_be_read_is_skipped(server: System) -> None:
     her = await server.join()
     own = await add_own_face(server.database, her.id)
     async with phone(server) as line:
@@ -217,7 +217,7 @@ async def test_match_that_may_not_be_seen_is_passed_over(server: System) -> None
         assert await line.is_quiet()
 
 
-async def test_people_are_told_of_their_own_matches_alone(server: System) -> None:
+async def test_people_get_only_their_own_matches(server: System) -> None:
     her, other = await server.join(), await server.join()
     own = await add_own_face(server.database, her.id)
     others = await add_own_face(server.database, other.id)
@@ -239,7 +239,7 @@ async def test_people_are_told_of_their_own_matches_alone(server: System) -> Non
         assert await line.is_quiet()
 
 
-async def test_filters_and_columns_are_those_asked_for(server: System) -> None:
+async def test_filters_and_columns_of_a_subscription_apply(server: System) -> None:
     her = await server.join()
     own = await add_own_face(server.database, her.id)
     never = f"id=eq.{uuid4()}"
@@ -266,7 +266,7 @@ async def test_filters_and_columns_are_those_asked_for(server: System) -> None:
         assert await line.is_quiet()
 
 
-async def test_channel_of_an_expired_token_ends_with_a_reason(server: System) -> None:
+async def test_channel_with_an_expired_token_is_closed_with_a_reason(server: System) -> None:
     her = await server.join()
     async with phone(server) as line:
         await line.joined(with_expiry(server, her, 1.5))
@@ -282,7 +282,7 @@ async def test_channel_of_an_expired_token_ends_with_a_reason(server: System) ->
         await line.joined(her)
 
 
-async def test_new_token_of_the_same_person_goes_on_without_a_gap(server: System) -> None:
+async def test_new_token_of_the_same_person_continues_without_a_gap(server: System) -> None:
     her = await server.join()
     own = await add_own_face(server.database, her.id)
     async with phone(server) as line:
@@ -299,7 +299,7 @@ async def test_new_token_of_the_same_person_goes_on_without_a_gap(server: System
         assert other_faces(records, own) == [str(face) for face in faces]
 
 
-async def test_key_silences_a_channel_and_another_person_starts_it_anew(server: System) -> None:
+async def test_project_key_stops_a_channel_and_another_person_restarts_it(server: System) -> None:
     her, other = await server.join(), await server.join()
     own = await add_own_face(server.database, her.id)
     others = await add_own_face(server.database, other.id)
@@ -319,7 +319,7 @@ async def test_key_silences_a_channel_and_another_person_starts_it_anew(server: 
         assert await line.is_quiet()
 
 
-async def test_signed_out_person_is_told_nothing_more(server: System) -> None:
+async def test_signed_out_person_gets_nothing_more(server: System) -> None:
     her = await server.join()
     own = await add_own_face(server.database, her.id)
     async with phone(server) as line:
@@ -336,7 +336,7 @@ async def test_signed_out_person_is_told_nothing_more(server: System) -> None:
 
 
 @pytest.mark.parametrize("way", ["blocked", "dismissed", "withdrawn"])
-async def test_block_no_and_withdrawal_are_obeyed(server: System, way: str) -> None:
+async def test_block_dismissal_and_withdrawal_are_respected(server: System, way: str) -> None:
     her, him = await server.join("female"), await server.join("male")
     first, second = [await add_own_face(server.database, her.id) for _ in "ab"]
     his = await add_own_face(server.database, him.id)
@@ -363,7 +363,7 @@ async def test_block_no_and_withdrawal_are_obeyed(server: System, way: str) -> N
         assert await hers.is_quiet()
 
 
-async def test_job_is_told_to_whom_it_belongs_until_it_has_ended(system: System) -> None:
+async def test_owner_gets_every_change_of_a_job(system: System) -> None:
     her, other = await system.join(), await system.join()
     async with phone(system) as hers, phone(system) as others:
         await hers.joined(her, JOB_CHANGES)
@@ -382,7 +382,7 @@ async def test_job_is_told_to_whom_it_belongs_until_it_has_ended(system: System)
         assert await others.is_quiet()
 
 
-async def test_server_that_stops_says_so(
+async def test_stopping_server_closes_connections(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -414,7 +414,7 @@ async def test_connection_without_a_channel_is_closed(
         assert await line.closed() == (1000, "no channel was joined")
 
 
-async def test_places_are_limited_and_given_back(
+async def test_connections_are_limited_and_released(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
     few = RealtimeSettings(max_connections=2, max_channels_per_person=2)
@@ -443,7 +443,7 @@ async def test_places_are_limited_and_given_back(
                 await asyncio.sleep(0)
 
 
-async def test_topic_joined_again_takes_the_place_of_the_first(server: System) -> None:
+async def test_topic_joined_again_replaces_the_first_channel(server: System) -> None:
     her = await server.join()
     own = await add_own_face(server.database, her.id)
     async with phone(server) as line:
