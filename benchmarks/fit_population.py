@@ -7,7 +7,7 @@ PORTRAITS is a folder of photos with one face each and a `portraits.csv` with th
 members of the US Congress, which are in the public domain. Only statistics leave this script: two
 means and 16 directions. It reports
 
-- how many of 300 simulated people of the opposite gender a photo finds that the fit has not seen,
+- how many of 300 simulated people of the opposite gender a photo outside of the fit finds,
 - whether the means are closer to the people they were fitted on than to others, and whether any
   stored direction is a person.
 """
@@ -96,8 +96,8 @@ def use(statistics: dict[str, Array]) -> None:
 def judge(faces: Array, genders: Array, splits: int) -> None:
     """Fit on half of the people, search with the other half, and compare both halves."""
     counts: dict[str, list[Array]] = {"male": [], "female": []}
-    seen: list[Array] = []
-    unseen: list[Array] = []
+    fitted: list[Array] = []
+    held_out: list[Array] = []
     for split in range(splits):
         order = np.random.default_rng(split).permutation(len(faces))
         half, rest = order[::2], order[1::2]
@@ -107,12 +107,12 @@ def judge(faces: Array, genders: Array, splits: int) -> None:
             people = population.sample_people(gender.opposite, PEOPLE, seed=split)
             counts[gender.value].append(similar(faces[rest][genders[rest] == gender.value], people))
             mean = statistics[gender.value] / np.linalg.norm(statistics[gender.value])
-            for group, into in ((half, seen), (rest, unseen)):
+            for group, into in ((half, fitted), (rest, held_out)):
                 own = faces[group][genders[group] == gender.value]
                 into.append(np.linalg.norm(own - mean, axis=1))
     for name, found in counts.items():
         say(f"held-out {name} portraits", np.concatenate(found))
-    near = [100 * np.mean(np.concatenate(group) <= SAME_PERSON) for group in (seen, unseen)]
+    near = [100 * np.mean(np.concatenate(group) <= SAME_PERSON) for group in (fitted, held_out)]
     sys.stdout.write(
         f"people within {SAME_PERSON} of their gender's mean: {near[0]:.0f} % of those in the fit, "
         f"{near[1]:.0f} % of the others\n"
@@ -142,10 +142,10 @@ def main() -> None:
     with (args.portraits / "portraits.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     found = embed([args.portraits / row["file"] for row in rows])
-    one = [i for i, faces in enumerate(found) if len(faces) == 1]
-    faces = np.concatenate([found[i] for i in one])
-    genders = np.array([rows[i]["gender"] for i in one])
-    sys.stdout.write(f"{len(one)} of {len(rows)} portraits have one face\n")
+    single = [i for i, faces in enumerate(found) if len(faces) == 1]
+    faces = np.concatenate([found[i] for i in single])
+    genders = np.array([rows[i]["gender"] for i in single])
+    sys.stdout.write(f"{len(single)} of {len(rows)} portraits have one face\n")
     judge(faces, genders, splits=8)
 
     statistics = fit(faces, genders)

@@ -1,14 +1,14 @@
-"""Where a face stops being its person: the evidence for the thresholds of the quality gates.
+"""Evidence for the quality limits: how much degradation an embedding bears.
 
-Real photos are made worse step by step, and each step is measured as a worker would: what the gate
-reads, how far the embedding has moved from that of the untouched photo, and how many still count
+Real photos are degraded step by step, and each step is measured as by a worker: the figure that is
+checked, how far the embedding has moved from that of the untouched photo, and how many still count
 as the same person (at most 0.385 apart) and are nearest to their own original among all.
 Prints a table in Markdown for each gate.
 
     .venv/bin/python -m benchmarks.quality_gates FOLDER_OF_PORTRAITS [--yunet FILE] [--photos 40]
 
-A turned head is not in such photos, so it is computed (`tests/support/turned_head.py`): the picture
-is laid on a cylinder with a nose on it. It shows no ears and no hidden cheek: an approximation.
+Turned heads are computed (`tests/support/turned_head.py`): the picture is projected on a cylinder
+with a nose. This is an approximation, which shows no ears and no hidden cheek.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ def main() -> None:
     for file in (None, arguments.yunet) if arguments.yunet else (None,):
         detector = open_detector(VisionSettings(yunet_file=file))
         print(f"\n# {type(detector).__name__}, {len(photos)} photos")
-        found = [_seen(detector, photo) for photo in photos]
-        pairs = [(p, seen) for p, seen in zip(photos, found, strict=True) if seen]
-        own = embedder.embed(np.stack([seen[1].chip for _, seen in pairs]))
-        _print_untouched([seen for _, seen in pairs])
+        found = [_detect(detector, photo) for photo in photos]
+        pairs = [(p, face) for p, face in zip(photos, found, strict=True) if face]
+        own = embedder.embed(np.stack([face[1].chip for _, face in pairs]))
+        _print_untouched([face for _, face in pairs])
         for title, gate, worse, steps in _GATES:
             if arguments.gate not in {None, gate}:
                 continue
@@ -103,12 +103,14 @@ def main() -> None:
             )
             print("|---|---|---|---|---|---|")
             for step in steps:
-                seen = [_seen(detector, _as_file(worse(p, face[0], step))) for p, face in pairs]
-                print(f"| {step:g} {_row(gate, seen, embedder, own)}")
+                degraded = [
+                    _detect(detector, _as_file(worse(p, face[0], step))) for p, face in pairs
+                ]
+                print(f"| {step:g} {_row(gate, degraded, embedder, own)}")
 
 
-def _print_untouched(seen: list[tuple[Detection, AlignedFace]]) -> None:
-    figures = [measure(detection, aligned) for detection, aligned in seen]
+def _print_untouched(found_faces: list[tuple[Detection, AlignedFace]]) -> None:
+    figures = [measure(detection, aligned) for detection, aligned in found_faces]
     for name in figures[0]:
         spread = np.percentile([figure[name] for figure in figures], [0, 1, 50, 99, 100])
         print(f"untouched {name}: least, 1, 50, 99 %, most {spread.round(2)}")
@@ -116,21 +118,21 @@ def _print_untouched(seen: list[tuple[Detection, AlignedFace]]) -> None:
 
 def _row(
     gate: str,
-    seen: list[tuple[Detection, AlignedFace] | None],
+    found_faces: list[tuple[Detection, AlignedFace] | None],
     embedder: DlibEmbedder,
     own: np.ndarray,
 ) -> str:
-    who = [number for number, one in enumerate(seen) if one]
+    who = [number for number, face in enumerate(found_faces) if face]
     if not who:
         return "| 0 % | | | | |"
-    faces = [one for one in seen if one]
+    faces = [face for face in found_faces if face]
     rows = embedder.embed(np.stack([aligned.chip for _, aligned in faces]))
     read = np.percentile([measure(*face)[gate] for face in faces], [5, 50, 95])
     apart = np.linalg.norm(rows[:, None] - own[None], axis=2)
     moved = apart[np.arange(len(who)), who]
     numbers = " / ".join(f"{number:.3g}" for number in read)
     return (
-        f"| {len(who) / len(seen):.0%} | {numbers} "
+        f"| {len(who) / len(found_faces):.0%} | {numbers} "
         f"| {np.median(moved):.2f} / {np.percentile(moved, 90):.2f} "
         f"| {(moved <= _SAME_PERSON).mean():.0%} | {(apart.argmin(axis=1) == who).mean():.0%} |"
     )
@@ -142,7 +144,7 @@ def _as_file(photo: Image.Image) -> Image.Image:
     return Image.open(out).convert("RGB")
 
 
-def _seen(detector: Detector, photo: Image.Image) -> tuple[Detection, AlignedFace] | None:
+def _detect(detector: Detector, photo: Image.Image) -> tuple[Detection, AlignedFace] | None:
     pixels = np.asarray(photo)
     found = detector.find(pixels)
     return (found[0], detector.align(pixels, found[0])) if found else None

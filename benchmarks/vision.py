@@ -1,12 +1,12 @@
-"""What a photo costs: dlib's own pipeline beside ours, by stage and whole, on one thread and two.
+"""Time per photo of dlib's own pipeline and of ours, by stage and in total, on one thread and two.
 
     .venv/bin/python -m benchmarks.vision [--yunet FILE] [--photos 20] [--rounds 3]
 
-dlib's own pipeline decodes the whole file with Pillow in the same process, searches at a long side
+dlib's own pipeline decodes the whole file with Pillow in the same process, detects at a long side
 of 640 like ours, and embeds with dlib. Ours decodes in a child process (which also writes the kept
-copy and the thumbnail), and embeds with onnxruntime. All variants take turns in one run, so a
-loaded machine is unfair to none; beside the time that passed stands the time of processors that
-was used (of the child processes as well), which load changes less. Prints Markdown.
+copy and the thumbnail), and embeds with onnxruntime. All variants alternate in one run, so that
+other load affects them equally. Beside wall-clock time it prints CPU time, child processes
+included, which other load affects less. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def _processors_s() -> float:
 
 
 class DlibPipeline:
-    """What one writes with dlib alone."""
+    """The pipeline that one would write with dlib alone."""
 
     def __init__(self, threads: int) -> None:
         self._detector = open_detector(_HOG)
         self._network = DlibInference()
         self._threads = threads
 
-    def see(self, photo: bytes) -> float:
+    def process(self, photo: bytes) -> float:
         started = time.perf_counter()
         with Image.open(io.BytesIO(photo)) as image:
             pixels = np.asarray(image.convert("RGB"))
@@ -93,7 +93,7 @@ class DlibPipeline:
 
     def run(self, photos: list[bytes]) -> list[float]:
         with ThreadPoolExecutor(self._threads) as pool:
-            return list(pool.map(self.see, photos))
+            return list(pool.map(self.process, photos))
 
 
 def measure_whole(
@@ -115,24 +115,24 @@ def measure_whole(
         settings = Settings(vision=VisionSettings(threads=threads, yunet_file=file))
         async with LocalAnalyzer(settings, DlibEmbedder()) as analyzer:
 
-            async def see(photo: bytes) -> float:
+            async def extract(photo: bytes) -> float:
                 started = time.perf_counter()
                 await analyzer.extract(photo)
                 return (time.perf_counter() - started) * 1000
 
-            async def all_of(some: list[bytes]) -> list[float]:
-                waiting, each = list(some), []
+            async def run_all(batch: list[bytes]) -> list[float]:
+                waiting, each = list(batch), []
 
                 async def worker() -> None:
                     while waiting:
-                        each.append(await see(waiting.pop()))
+                        each.append(await extract(waiting.pop()))
 
                 await asyncio.gather(*(worker() for _ in range(threads)))
                 return each
 
-            await all_of(photos[: 2 * threads])
+            await run_all(photos[: 2 * threads])
             used, started = _processors_s(), time.perf_counter()
-            each = await all_of(photos)
+            each = await run_all(photos)
             note(f"ours, {'YuNet' if file else 'HOG'}, {threads}", each, started, used)
 
     for _ in range(rounds):

@@ -1,8 +1,8 @@
-"""Where YuNet's landmarks lie in the chips that dlib cuts, and how far chips cut by them lead.
+"""Fits the template by which chips are cut from YuNet's landmarks, and evaluates it.
 
-The face model was trained on chips that dlib cut by its own landmarks. YuNet has others, so a chip
-is cut by bringing them to where they usually lie in dlib's chips. Fits that template on every other
-portrait and judges it on the rest, by the distance of the embeddings of both chips.
+The face model was trained on chips that dlib cut by its own landmarks. YuNet has others, so they
+are fitted to their usual places in dlib's chips. The template is fitted on every other portrait and
+evaluated on the rest, by the distance between the embeddings of both chips.
 
     .venv/bin/python -m benchmarks.yunet_template FOLDER_OF_PORTRAITS YUNET_FILE
 """
@@ -37,7 +37,7 @@ def main() -> None:
         if not by_hog or not by_yunet:
             continue
         aligned = hog.align(photo, by_hog[0])
-        transform = _placement(aligned.landmarks)
+        transform = _transform(aligned.landmarks)
         photos.append(photo)
         landmarks.append(np.array(by_yunet[0].landmarks))
         places.append((landmarks[-1] - transform.offset) @ np.linalg.inv(transform.matrix).T)
@@ -54,7 +54,7 @@ def main() -> None:
         print(f"{name}: median, 95 %, most {np.percentile(apart, [50, 95, 100]).round(3)}")
 
 
-def _placement(landmarks: tuple[tuple[float, float], ...]) -> SimilarityTransform:
+def _transform(landmarks: tuple[tuple[float, float], ...]) -> SimilarityTransform:
     parts = dlib.points([dlib.point(round(x), round(y)) for x, y in landmarks])
     shape = dlib.full_object_detection(dlib.rectangle(), parts)
     details = dlib.get_face_chip_details(shape, 150, 0.25)

@@ -51,26 +51,26 @@ _SETTINGS = Settings(vision=VisionSettings(threads=2))
 
 async def test_a_good_photo_gives_a_face_its_quality_and_clean_copies() -> None:
     async with LocalAnalyzer(_SETTINGS, _DLIB) as analyzer:
-        seen = await analyzer.extract(encode(astronaut()))
+        extraction = await analyzer.extract(encode(astronaut()))
 
-    box = seen.face.box
+    box = extraction.face.box
     assert 160 < box.left < box.right < 290
     assert 50 < box.top < box.bottom < 190
-    assert len(seen.face.landmarks) == 5
+    assert len(extraction.face.landmarks) == 5
     assert all(
-        box.left < x < box.right and box.top < y < box.bottom for x, y in seen.face.landmarks
+        box.left < x < box.right and box.top < y < box.bottom for x, y in extraction.face.landmarks
     )
-    assert seen.face.embedding.shape == (128,)
-    assert seen.face.embedding.dtype == np.float32
-    assert np.linalg.norm(seen.face.embedding) == pytest.approx(1, abs=1e-6)
-    assert seen.quality["face_side_px"] == max(box.width, box.height)
-    assert seen.quality["confidence"] == pytest.approx(seen.face.confidence, abs=1e-3)
-    assert seen.quality["inside"] == 1
-    assert seen.quality["yaw_degrees"] < 15
-    assert pixels(seen.kept_jpeg).shape == (512, 512, 3)
-    assert pixels(seen.thumbnail_jpeg).shape == (320, 320, 3)
-    assert set(seen.timings) == {"decode", "detect", "embed"}
-    assert all(took > 0 for took in seen.timings.values())
+    assert extraction.face.embedding.shape == (128,)
+    assert extraction.face.embedding.dtype == np.float32
+    assert np.linalg.norm(extraction.face.embedding) == pytest.approx(1, abs=1e-6)
+    assert extraction.quality["face_side_px"] == max(box.width, box.height)
+    assert extraction.quality["confidence"] == pytest.approx(extraction.face.confidence, abs=1e-3)
+    assert extraction.quality["inside"] == 1
+    assert extraction.quality["yaw_degrees"] < 15
+    assert pixels(extraction.kept_jpeg).shape == (512, 512, 3)
+    assert pixels(extraction.thumbnail_jpeg).shape == (320, 320, 3)
+    assert set(extraction.timings) == {"decode", "detect", "embed"}
+    assert all(took > 0 for took in extraction.timings.values())
 
 
 def _small() -> Image.Image:
@@ -161,17 +161,17 @@ async def test_nobody_but_the_chosen_face_is_left_in_what_is_kept() -> None:
     photo = encode(two_people(), quality=95)
     async with LocalAnalyzer(_SETTINGS, _DLIB) as analyzer:
         for chosen in await _boxes(analyzer, photo):
-            seen = await analyzer.extract(photo, chosen)
-            # One face, at its old place: another look finds it with and without the answer.
+            extraction = await analyzer.extract(photo, chosen)
+            # One face, at its old place: analyzing it again finds it with and without the answer.
             for again in (
-                await analyzer.extract(seen.kept_jpeg, chosen),
-                await analyzer.extract(seen.kept_jpeg),
+                await analyzer.extract(extraction.kept_jpeg, chosen),
+                await analyzer.extract(extraction.kept_jpeg),
             ):
-                assert again.face.embedding @ seen.face.embedding > 0.99
-            assert pixels(seen.kept_jpeg).shape == (512, 812, 3)
-            thumbnail = pixels(seen.thumbnail_jpeg)
+                assert again.face.embedding @ extraction.face.embedding > 0.99
+            assert pixels(extraction.kept_jpeg).shape == (512, 812, 3)
+            thumbnail = pixels(extraction.thumbnail_jpeg)
             portrait = await analyzer.extract(encode(Image.fromarray(thumbnail.astype(np.uint8))))
-            assert portrait.face.embedding @ seen.face.embedding > 0.95
+            assert portrait.face.embedding @ extraction.face.embedding > 0.95
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -191,9 +191,9 @@ async def test_real_portraits_are_accepted() -> None:
     photos.append(shared_photo("rgba_32bit.png"))
 
     async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
-        seen = await asyncio.gather(*(analyzer.extract(photo) for photo in photos))
+        extractions = await asyncio.gather(*(analyzer.extract(photo) for photo in photos))
 
-    assert all(photo.face.confidence > 0.5 for photo in seen)
+    assert all(photo.face.confidence > 0.5 for photo in extractions)
 
 
 async def test_yunet_sees_where_its_file_is_named() -> None:
@@ -210,13 +210,13 @@ async def test_yunet_sees_where_its_file_is_named() -> None:
     ]
 
     async with LocalAnalyzer(Settings(vision=vision), FakeEmbedder()) as analyzer:
-        seen = await asyncio.gather(
+        extractions = await asyncio.gather(
             *(analyzer.extract(shared_photo(f"{name}.jpg")) for name in names)
         )
         with pytest.raises(SeveralFacesError):
             await analyzer.extract(encode(two_people()))
 
-    assert all(0.8 < photo.face.confidence <= 1 for photo in seen)
+    assert all(0.8 < photo.face.confidence <= 1 for photo in extractions)
 
 
 async def test_a_named_yunet_file_must_be_the_one(tmp_path: Path) -> None:
@@ -276,8 +276,8 @@ async def test_photos_side_by_side_do_not_mix() -> None:
 
         together = await asyncio.gather(*(analyzer.extract(people[turn % 2]) for turn in range(24)))
 
-    for turn, seen in enumerate(together):
-        assert np.array_equal(seen.face.embedding, alone[turn % 2])
+    for turn, extraction in enumerate(together):
+        assert np.array_equal(extraction.face.embedding, alone[turn % 2])
 
 
 async def test_a_cancelled_photo_holds_up_none_that_follow() -> None:

@@ -70,9 +70,11 @@ async def test_photos_of_one_person_and_of_different_people_are_on_the_right_sid
 
 async def test_strangers_are_as_alike_as_the_scale_says_and_are_not_taken_for_one_person() -> None:
     people = shared_strangers()
-    seen = await _embedded([photo for photo, _ in people])
+    embeddings = await _embedded([photo for photo, _ in people])
     found = [
-        (row, gender) for row, (_, gender) in zip(seen, people, strict=True) if row is not None
+        (row, gender)
+        for row, (_, gender) in zip(embeddings, people, strict=True)
+        if row is not None
     ]
     rows = np.stack([row for row, _ in found]).astype(np.float64)
     is_man = np.array([gender == "male" for _, gender in found])

@@ -45,11 +45,11 @@ async def test_photo_goes_from_upload_to_feed_by_a_service_elsewhere(
     async with running_ai(_SETTINGS, embedder) as ai:
         remote = using(str(ai.base_url), settings)
         async with running_worker(remote, cluster.secrets, FakeEmbedder()):
-            seen = await linh.matched(encode(astronaut()))
+            first = await linh.matched(encode(astronaut()))
             matched = await minh.matched(encode(astronaut(), quality=90))
             refused = await minh.matched(encode(scene_without_face()))
 
-    assert (seen["status"], matched["status"], matched["match_count"]) == (
+    assert (first["status"], matched["status"], matched["match_count"]) == (
         "completed",
         "completed",
         1,
@@ -101,7 +101,7 @@ async def test_service_that_dies_and_comes_back_costs_no_attempt(
                 await asyncio.to_thread(
                     wait_until, lambda: not analyzer.is_ready, "the loss noticed"
                 )
-                # Uploads are taken in while nobody can look at them.
+                # Uploads are accepted while no photo can be analyzed.
                 queued.append(
                     (people[0], (await people[0].upload(portrait(9))).json()["job"]["id"])
                 )
@@ -175,14 +175,16 @@ async def test_photo_of_several_faces_asks_and_its_chosen_face_is_seen(embedder:
 
         boxes = asked[0][0]
         for box in boxes:
-            seen = [
+            extractions = [
                 await analyzer.extract(photo, FaceBox.of_corners(*box))
                 for analyzer in (here, elsewhere)
             ]
-            assert seen[0].face.box == seen[1].face.box
-            np.testing.assert_array_equal(seen[0].face.embedding, seen[1].face.embedding)
-            assert seen[0].kept_jpeg == seen[1].kept_jpeg != asked[0][1][0]
-            assert seen[0].thumbnail_jpeg == seen[1].thumbnail_jpeg
+            assert extractions[0].face.box == extractions[1].face.box
+            np.testing.assert_array_equal(
+                extractions[0].face.embedding, extractions[1].face.embedding
+            )
+            assert extractions[0].kept_jpeg == extractions[1].kept_jpeg != asked[0][1][0]
+            assert extractions[0].thumbnail_jpeg == extractions[1].thumbnail_jpeg
         assert len(boxes) == 2
 
 
@@ -197,7 +199,7 @@ async def test_wrong_key_is_trouble_and_no_verdict_on_a_photo(embedder: Embedder
 
 
 class _Odd:
-    """A service that answers each request with the next of some answers."""
+    """A service that answers each request with the next answer of a list."""
 
     def __init__(self, *answers: tuple[int, dict[str, str], bytes] | None) -> None:
         self.answers = list(answers)
@@ -246,9 +248,9 @@ async def test_a_busy_service_is_asked_again(embedder: Embedder) -> None:
     busy = (503, {"retry-after": "0"}, _error("ai_busy"))
     good = (200, {}, json.dumps(await _real(embedder)).encode())
     async with _odd(busy, busy, good) as (analyzer, service):
-        seen = await analyzer.extract(encode(astronaut()))
+        extraction = await analyzer.extract(encode(astronaut()))
 
-    assert seen.face.box.width > 60
+    assert extraction.face.box.width > 60
     assert service.asked == 3
 
 

@@ -83,7 +83,7 @@ _CROWD = [
 
 
 def test_the_chosen_face_is_taken_whatever_its_size() -> None:
-    # A little beside it, as another look at another copy finds it.
+    # A little beside it, as the detector finds it in another copy.
     chosen = FaceBox.of_corners(610 / 800, 95 / 400, 705 / 800, 195 / 400)
 
     assert choose_face(_CROWD, 0.2, _PHOTO, chosen) is _CROWD[2]

@@ -38,10 +38,10 @@ _TINY = {
 @pytest.fixture(scope="module")
 def embedders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Embedder]:
     home = tmp_path_factory.mktemp("home")
-    for name, told in _TINY.items():
-        model = tiny_model(told["dimensions"], side=told["side"], batch=told["batch"])
-        fields = {field: told[field] for field in ("side", "alignment")}
-        add_model(home, name, model, dimensions=told["dimensions"], **fields)
+    for name, entry in _TINY.items():
+        model = tiny_model(entry["dimensions"], side=entry["side"], batch=entry["batch"])
+        fields = {field: entry[field] for field in ("side", "alignment")}
+        add_model(home, name, model, dimensions=entry["dimensions"], **fields)
     return _EMBEDDERS | {name: open_embedder(name, home) for name in _TINY}
 
 

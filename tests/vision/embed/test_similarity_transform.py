@@ -186,9 +186,9 @@ def test_real_faces_come_to_lie_on_the_template(portrait: object) -> None:
     chip = cut_chip(_Arcface(), photo, aligned)
 
     enlarged = np.asarray(Image.fromarray(chip).resize((448, 448)))
-    seen = np.array(detector.find(enlarged)[0].landmarks) / 4
+    landmarks = np.array(detector.find(enlarged)[0].landmarks) / 4
     assert chip.shape == (112, 112, 3)
-    assert np.abs(seen - _ARCFACE).max() < 6
+    assert np.abs(landmarks - _ARCFACE).max() < 6
 
 
 def test_a_model_that_takes_dlibs_chips_gets_them() -> None:

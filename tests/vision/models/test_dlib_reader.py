@@ -1,4 +1,4 @@
-"""dlib's model file is read to its last byte, and nothing else is taken for one."""
+"""dlib's model file is read to its last byte, and no other file is accepted."""
 
 from __future__ import annotations
 

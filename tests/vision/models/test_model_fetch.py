@@ -1,4 +1,4 @@
-"""Fetching a model's file: from a server on this machine that is as bad as it is told to be."""
+"""Fetching a model file from a server on this machine that misbehaves in every way."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def no_proxy_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server() -> Iterator[FileServer]:
-    with file_server(MODEL) as told:
-        yield told
+    with file_server(MODEL) as server:
+        yield server
 
 
 def file_at(url: str | None, data: bytes = MODEL, name: str = "model.bin") -> ModelFile:
@@ -233,8 +233,8 @@ def test_a_link_in_place_of_the_unfinished_file_is_not_followed(
 def test_a_model_with_numbers_in_other_files_is_refused(tmp_path: Path) -> None:
     tensor = bytes_field(13, text_field(1, "location") + text_field(2, "/etc/passwd"))
     data = bytes_field(7, bytes_field(5, tensor))
-    with file_server(data) as told, pytest.raises(ModelRefusedError, match="external data"):
-        fetch(file_at(told.url, data, "model.onnx"), tmp_path)
+    with file_server(data) as server, pytest.raises(ModelRefusedError, match="external data"):
+        fetch(file_at(server.url, data, "model.onnx"), tmp_path)
 
     assert not (tmp_path / "model.onnx").exists()
 
@@ -261,7 +261,7 @@ def test_the_commands_tell_what_they_do(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     data = tiny_model(16)
-    with file_server(data) as told:
+    with file_server(data) as server:
         (home / "models.toml").write_text(f"""
 [tiny]
 purpose = "embedder"
@@ -274,14 +274,14 @@ scale = {{ midpoint = 1.2, width = 0.05, same_person_u = 1.0 }}
 [[tiny.files]]
 name = "tiny.onnx"
 bytes = {len(data)}
-url = "{told.url}"
+url = "{server.url}"
 sha256 = "{hashlib.sha256(data).hexdigest()}"
 """)
         listed = run_command(home, "models", "list")
         missing = run_command(home, "models", "verify", "tiny")
         refused = run_command(home, "models", "fetch", "tiny")
         wrong = run_command(home, "models", "fetch", "tiny", "--accept-licence", "MIT")
-        asked = list(told.asked)
+        asked = list(server.asked)
         fetched = run_command(home, "models", "fetch", "tiny", "--accept-licence", "Not-For-Sale")
     verified = run_command(home, "models", "verify")
     (home / "models" / "tiny.onnx").write_bytes(data[:-1] + b"x")
