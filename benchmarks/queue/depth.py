@@ -30,7 +30,7 @@ async def measure(server: Server, machine: str, rounds: int, sizes: list[int]) -
     for _ in range(rounds):
         for rows in random.sample(sizes, len(sizes)):
             _queue_all(databases[rows])
-            server.settle()
+            server.checkpoint()
             with server.counting() as cost:
                 finished = await ours.finish_all(databases[rows], 100)
             walls[rows].append(1e6 * cost[0].seconds / finished)

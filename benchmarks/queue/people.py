@@ -1,7 +1,7 @@
-"""People with known embeddings and waiting jobs, written in bulk.
+"""People with embeddings and pending jobs, written in bulk.
 
-Triggers are off while they are written: what they would write is written here too, so that a school
-of thousands takes seconds. The job of each person gets the turn that the queue would have given it.
+Triggers are disabled meanwhile and their rows written here too, so that a school of thousands takes
+seconds. The job of each person gets the position that the queue would have assigned.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.support.build import DIMENSIONS
 from tests.support.postgres import Database
 
 _PAIR_COSINE = 0.94
-"""Of two people of one group: far over the threshold."""
+"""Of two people of one group: far above the threshold."""
 
 
 @dataclass(frozen=True)

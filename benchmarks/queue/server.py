@@ -80,17 +80,17 @@ class Server:
 
     @contextmanager
     def cloned(self, template: str) -> Iterator[Database]:
-        """Give a fresh copy, and leave the disk at rest before it is used."""
+        """Give a new copy of a template, after a checkpoint."""
         name = f"run_{next(_serial)}"
         database = self.create(name, template)
-        self.settle()
+        self.checkpoint()
         try:
             yield database
         finally:
             self.drop(name)
 
-    def settle(self) -> None:
-        """Write out what earlier work left, so that nobody pays for another."""
+    def checkpoint(self) -> None:
+        """Write all dirty pages, so that no run pays for an earlier one."""
         with psycopg.connect(self._cluster.address.owner, autocommit=True) as conn:
             conn.execute("checkpoint")
 

@@ -79,7 +79,7 @@ async def running(kind: str, database: Database) -> AsyncIterator[RunningWorker]
 
 
 class _NoAnalyzer:
-    """Looks at nothing: every face that is to be searched for has its embedding."""
+    """Analyzes nothing: every face that is searched for has its embedding."""
 
     model_id = "dlib"
     is_ready = True
@@ -92,7 +92,7 @@ class _NoAnalyzer:
 
 
 class _NoPhotos:
-    """Has no photo; tells when one is asked for, which is where the work on a job begins."""
+    """Has no photos; reports when one is read, which is where a job begins."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe

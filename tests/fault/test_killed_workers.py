@@ -1,4 +1,4 @@
-"""WorkerProcesses that are killed, frozen or told to stop in the middle of their work."""
+"""Workers that are killed, frozen or stopped while they have jobs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tests.support.worker_processes import worker_processes
 
 WORKERS = 3
 JOB_S = 0.012
-"""So long completing a job takes here: batches of 20, two at a time, are always under way."""
+"""Seconds that completing a job takes, so that batches of 20, two at a time, are always running."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 SLACK_S = 5
-"""What a busy machine may add to a promise."""
+"""Tolerance for a busy machine."""
 
 
 def test_no_job_is_lost_or_duplicated_while_workers_are_killed(
@@ -60,7 +60,7 @@ def test_no_job_is_lost_or_duplicated_while_workers_are_killed(
     steps = check_invariants(owner, jobs)
     assert steps["completed"] == size.jobs
     recovery = measure_recovery(read_journal(owner), kills)
-    assert recovery.orphans > 0, "no kill hit a job: nothing was tried"
+    assert recovery.orphans > 0, "no killed worker held a job"
     assert recovery.requeued_s[-1] <= size.recovery_s + SLACK_S
     figures.note("a worker is killed (SIGKILL)", size.kills, steps, recovery)
 
@@ -90,7 +90,7 @@ def test_no_job_is_duplicated_while_workers_are_frozen_past_their_leases(
             frozen.send(signal.SIGSTOP)
             wait_until(
                 lambda frozen=frozen: not _held_by(owner, frozen.worker_id),
-                "the others have what it held",
+                "other workers have its jobs",
                 within_s=size.recovery_s + SLACK_S,
             )
             frozen.send(signal.SIGCONT)
@@ -132,7 +132,7 @@ def test_worker_that_was_frozen_past_its_lease_writes_nothing(
         frozen.send(signal.SIGCONT)
         for _ in range(2 * len(faces)):
             frozen.write_line("see")
-        # It still is of use; and when this one has ended, what it did before has too.
+        # It still works; and when this job has ended, its earlier writes have been sent too.
         late = enqueue_faces(owner, [add_photo(owner, home, portrait(9), school="HCMUS")])
         wait_until(lambda: count_open(owner) == 0, "the late job ended", within_s=60)
 
@@ -161,7 +161,7 @@ def test_photo_that_kills_its_worker_fails_alone(
     owner.commit()
     died_at: dict[UUID, datetime] = {}
 
-    # One batch takes all of them along the first time.
+    # One batch claims all of them the first time.
     with worker_processes(
         cluster, home, database.owner, worker__batch_s=10, worker__poll_s=1, **size.lease
     ) as workers:
@@ -185,14 +185,14 @@ def test_photo_that_kills_its_worker_fails_alone(
     status, attempts, max_attempts, code = rows.pop(deadly)
     assert (status, attempts, code) == ("failed", max_attempts, "worker_lost")
     assert {status for status, *_ in rows.values()} == {"completed"}
-    # A worker on a busy machine may lose a lease alive; what counts here is what deaths cost.
+    # A running worker on a busy machine may lose a lease; only killed workers count here.
     lost = Counter(
         change.job_id
         for change in read_journal(owner)
         if change.name == "expired" and change.at > died_at.get(change.old_worker_id, NEVER)
     )
     del lost[jobs[4]]
-    assert set(lost.values()) == {1}, "a photo beside it was lost more than once, or none was"
+    assert set(lost.values()) == {1}, "another photo was lost more than once, or none was"
     assert 1 < len(died_at) <= max_attempts
     steps = check_invariants(owner, jobs)
     assert steps["exhausted"] == 1
@@ -226,7 +226,7 @@ def test_stopped_worker_completes_or_releases_all_its_jobs(
 
     assert set(waiting) == {("pending", 0, False)}
     steps = check_invariants(owner, jobs)
-    assert steps["released"] > 0, "it held nothing that it could not finish: nothing was tried"
+    assert steps["released"] > 0, "the worker had no job left to release"
     assert steps["expired"] == 0
     figures.note("a worker is told to stop (SIGTERM)", 1, steps)
 
@@ -243,7 +243,7 @@ def test_worker_that_is_stopped_twice_releases_its_jobs_at_once(
         (stopped,) = workers.start_ready(1)
         wait_until(lambda: _someone_completes(owner), "it completes jobs")
         stopped.send(signal.SIGTERM)
-        # A second signal that comes before the first was heard is the same one to a process.
+        # A second signal before the first is handled is merged with it.
         wait_until(lambda: signal.SIGTERM not in _pending_signals(stopped.process.pid), "it heard")
         stopped.send(signal.SIGTERM)
         assert stopped.process.wait(SLACK_S) == 0

@@ -1,4 +1,4 @@
-"""Everything that can happen to jobs, in any order: a model and the database stay in step.
+"""Everything that can happen to jobs, in any order: the database behaves like a model of it.
 
 Hypothesis picks what happens next, and after every step what must be true is checked. Each run is
 one transaction that is rolled back. `AUTOMATCH_TEST_LONG=1` tries for minutes instead of seconds.
@@ -41,7 +41,7 @@ CLOCK = """
     create or replace function automatch.now() returns timestamptz language sql volatile
     as $$ select current_setting('test.now')::timestamptz $$
 """
-"""Unlike build.set_clock() it makes no plan stale, and this clock moves all the time."""
+"""Unlike build.set_clock() it invalidates no plans, and this clock moves often."""
 BOX = {"left": 0.1, "top": 0.1, "width": 0.2, "height": 0.2}
 EVERYTHING = "select to_jsonb(j) from public.match_jobs as j order by id"
 
@@ -69,7 +69,7 @@ class Job:
     lease_until: datetime | None
     completed_at: datetime | None
     asks: bool = False
-    """Which of several faces is its person's."""
+    """The index of the person's face among several."""
 
 
 picks = st.integers(0, 1_000)
@@ -79,7 +79,7 @@ workers = st.integers(0, len(WORKERS) - 1)
 
 
 class Queue(RuleBasedStateMachine):
-    """The rules are what people, workers, operators and the clock do."""
+    """The rules are the actions of people, workers, operators and the clock."""
 
     conn: psycopg.Connection
 
@@ -88,10 +88,10 @@ class Queue(RuleBasedStateMachine):
         self.people: dict[UUID, Person] = {}
         self.jobs: dict[UUID, Job] = {}
         self.held: list[dict[UUID, int]] = [{} for _ in WORKERS]
-        """What each worker believes that it holds: rightly or not."""
+        """The jobs that each worker believes it holds."""
         self.embedded: set[UUID] = set()
         self.chosen: dict[UUID, int] = {}
-        """Which of its faces the person of a photo said is theirs."""
+        """The face that the person of a photo chose."""
         self.paused: set[str] = set()
         self.all_paused = False
         self.concurrency: int | None = None
@@ -208,7 +208,7 @@ class Queue(RuleBasedStateMachine):
         self._gone(lambda job: job.person == person)
         del self.people[person]
 
-    # WorkerProcesses.
+    # Workers.
 
     @rule(worker=workers, limit=st.integers(1, 6))
     def claim(self, worker: int, limit: int) -> None:
@@ -259,22 +259,24 @@ class Queue(RuleBasedStateMachine):
         self.claim(worker, 6)
 
     @rule(frozen=workers, further=st.integers(1, len(WORKERS) - 1))
-    def worker_wakes_up_after_others_took_its_jobs(self, frozen: int, further: int) -> None:
+    def frozen_worker_continues_after_losing_its_jobs(
+        self, frozen: int, further: int
+    ) -> None:
         self.claim(frozen, 3)
         self.clock_moves(31)
         self.sweep()
-        # What workers were lost with is claimed one by one.
+        # Isolated jobs are claimed one by one.
         for _ in range(3):
             self.claim((frozen + further) % len(WORKERS), 6)
-        self.worker_that_lost_all_its_jobs_wakes_up(frozen)
+        self.worker_without_its_leases_writes_late(frozen)
 
     @rule(worker=workers)
     def work(self, worker: int) -> None:
-        self.see(worker)
+        self.store_embeddings(worker)
         self.complete(worker)
 
     @rule(worker=workers)
-    def beat(self, worker: int) -> None:
+    def renew_leases(self, worker: int) -> None:
         mine, ids, tokens = self._believed(worker)
         answer = self._ask("select public.renew_match_leases(%s, %s, %s)", ids, tokens, LEASE)
         assert answer == mine
@@ -283,7 +285,7 @@ class Queue(RuleBasedStateMachine):
             self.jobs[job_id] = replace(self.jobs[job_id], lease_until=self.now + LEASE)
 
     @rule(worker=workers)
-    def see(self, worker: int) -> None:
+    def store_embeddings(self, worker: int) -> None:
         mine, ids, tokens = self._believed(worker)
         answer = self._ask(
             "select public.store_face_embeddings(%s, %s, %s, 'dlib', %s, %s)",
@@ -304,7 +306,7 @@ class Queue(RuleBasedStateMachine):
         for job_id, count in rows:
             assert count == self._lookalikes(self.jobs[job_id].person)
             self._ends(job_id, "completed")
-        # The answer was lost on its way: asked again, it is the same, and nothing is done twice.
+        # After a lost response the same call gives the same result, and changes nothing.
         before = self._everything()
         again = self.conn.execute(
             "select job_id, match_count from public.complete_match_jobs(%s, %s)", [ids, tokens]
@@ -390,13 +392,13 @@ class Queue(RuleBasedStateMachine):
                 self._ends(job_id, "failed")
 
     @rule(worker=workers)
-    def worker_that_lost_all_its_jobs_wakes_up(self, worker: int) -> None:
+    def worker_without_its_leases_writes_late(self, worker: int) -> None:
         ids = [job for job in self.held[worker] if not self._holds(worker, job)]
         tokens = [self.held[worker][job] for job in ids]
         finished = [
             job
             for job, token in zip(ids, tokens, strict=True)
-            # Another worker may have completed it since, under a token of its own.
+            # Another worker may have completed it since, with another token.
             if job in self.jobs
             and (self.jobs[job].status, self.jobs[job].token) == ("completed", token)
         ]
@@ -432,7 +434,7 @@ class Queue(RuleBasedStateMachine):
             if job.asks
             and job.completed_at is not None
             and job.completed_at < long_ago
-            # Never accepted, and not being looked at.
+            # Not accepted, and not held by a worker.
             and job.face not in self.embedded
             and not any(other.status in OPEN for other in self._jobs_of(job.face))
         }
@@ -556,7 +558,7 @@ class Queue(RuleBasedStateMachine):
         )
         assert rows.fetchall() == []
 
-    # What must be true after every step.
+    # Invariants after every step.
 
     @invariant()
     def model_and_database_agree(self) -> None:
@@ -569,16 +571,16 @@ class Queue(RuleBasedStateMachine):
         found = {job_id: Job(*columns) for job_id, *columns in rows}
         assert found.keys() == self.jobs.keys(), "a job vanished, or came from nowhere"
         for job_id, job in found.items():
-            # When a job that does not wait was to be run is of no interest any more.
+            # `run_at` of a job that is not scheduled does not matter.
             expected = self.jobs[job_id]
             shown = expected.run_at if expected.scheduled else job.run_at
             assert job == replace(expected, run_at=shown)
 
     @invariant()
-    def nothing_is_there_that_must_never_be(self) -> None:
+    def no_forbidden_state(self) -> None:
         assert find_forbidden_states(self.conn) == []
 
-    # How the model works.
+    # The model.
 
     def _pick(self, things, number):
         return list(things)[number % len(things)]
@@ -617,7 +619,7 @@ class Queue(RuleBasedStateMachine):
         return sum(self._holds(worker, job_id) for job_id in self.held[worker])
 
     def _believed(self, worker: int, *, only_embedded: bool = False):
-        """Return what a worker really holds, and what it believes to hold with its tokens."""
+        """Return the jobs that a worker holds, and those it believes it holds, with its tokens."""
         believed = self.held[worker]
         if only_embedded:
             believed = {
@@ -663,7 +665,7 @@ class Queue(RuleBasedStateMachine):
         self._reread(job_id)
 
     def _reread(self, job_id: UUID) -> None:
-        """Take over when a waiting job is due: delays are drawn by lot."""
+        """Copy when a scheduled job is due: delays are random."""
         row = self.conn.execute(
             "select scheduled, nullif(run_at, 'infinity') from public.match_jobs where id = %s",
             [job_id],
@@ -688,7 +690,7 @@ class Queue(RuleBasedStateMachine):
 @pytest.mark.timeout(3600 if LONG else 120)
 def test_queue_behaves_like_the_model(database) -> None:
     with connect(database.owner) as conn:
-        # Part of it: whoever waits for a lock here waits for ever.
+        # A statement that waits for a lock here would wait for ever.
         conn.execute("set lock_timeout = '5s'")
         conn.execute(CLOCK)
         conn.commit()
@@ -700,7 +702,7 @@ def test_queue_behaves_like_the_model(database) -> None:
                 deadline=None,
                 database=None,
                 print_blob=True,
-                # What breaks is told as it was found; making it shorter takes minutes.
+                # A failing example is not shrunk: that takes minutes.
                 phases=tuple(Phase) if LONG else [Phase.generate],
                 suppress_health_check=list(HealthCheck),
             ),
