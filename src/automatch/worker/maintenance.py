@@ -80,7 +80,7 @@ class MaintenanceRunner:
             log.info("photos queued for a rerun", count=count)
 
     async def detect_duplicates(self) -> None:
-        """Compare new photos with all of their school, while no job waits for its turn."""
+        """Compare new photos with all of their school, while no job is pending."""
         flagged = 0
 
         async def compare(conn: Connection) -> int:
