@@ -259,9 +259,7 @@ class Queue(RuleBasedStateMachine):
         self.claim(worker, 6)
 
     @rule(frozen=workers, further=st.integers(1, len(WORKERS) - 1))
-    def frozen_worker_continues_after_losing_its_jobs(
-        self, frozen: int, further: int
-    ) -> None:
+    def frozen_worker_continues_after_losing_its_jobs(self, frozen: int, further: int) -> None:
         self.claim(frozen, 3)
         self.clock_moves(31)
         self.sweep()
