@@ -84,16 +84,16 @@ def report(figures: Sequence[dict[str, Any]], size: str, seconds: float) -> str:
 {datetime.now(UTC):%Y-%m-%d}, `--faults {size}`, {seconds / 60:.0f} minutes, on {machine()}.
 {jobs:,} acknowledged jobs in all.
 
-| fault | times | jobs | lost | doubled | attempts begun again |
+| fault | times | jobs | lost | duplicated | attempts restarted |
 |---|---|---|---|---|---|
 {rows}
 
-Seconds from the death of a worker, for each of the {len(requeued)} jobs it held:
+Seconds from the end of a worker, for each of the {len(requeued)} jobs it held:
 
 | until the job | p50 | p99 | max |
 |---|---|---|---|
-| waits again | {spread(requeued)} |
-| is claimed again, behind those that wait | {spread(claimed_again)} |"""
+| is pending again | {spread(requeued)} |
+| is claimed again, behind other pending jobs | {spread(claimed_again)} |"""
 
 
 def spread(seconds: Sequence[float]) -> str:

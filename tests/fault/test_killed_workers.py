@@ -99,7 +99,7 @@ def test_no_job_is_duplicated_while_workers_are_frozen_past_their_leases(
 
     steps = check_invariants(owner, jobs)
     assert steps["completed"] == len(jobs)
-    figures.note("a worker is frozen past its leases (SIGSTOP), then goes on", freezes, steps)
+    figures.note("a worker is frozen past its leases (SIGSTOP) and continues", freezes, steps)
 
 
 def test_worker_that_was_frozen_past_its_lease_writes_nothing(
@@ -141,7 +141,7 @@ def test_worker_that_was_frozen_past_its_lease_writes_nothing(
     assert {change.job_id for change in ends if change.old_worker_id == other.worker_id} >= held
     steps = check_invariants(owner, jobs + late)
     assert steps["completed"] == len(jobs) + 1
-    figures.note("a worker is frozen while it looks at photos", 1, steps)
+    figures.note("a worker is frozen while it analyzes photos", 1, steps)
 
 
 def test_photo_that_kills_its_worker_fails_alone(
@@ -228,7 +228,7 @@ def test_stopped_worker_completes_or_releases_all_its_jobs(
     steps = check_invariants(owner, jobs)
     assert steps["released"] > 0, "the worker had no job left to release"
     assert steps["expired"] == 0
-    figures.note("a worker is told to stop (SIGTERM)", 1, steps)
+    figures.note("a worker is stopped (SIGTERM)", 1, steps)
 
 
 def test_worker_that_is_stopped_twice_releases_its_jobs_at_once(

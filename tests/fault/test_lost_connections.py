@@ -71,7 +71,7 @@ def test_workers_continue_while_their_connections_are_terminated(
             )
             owner.commit()
         steps = _all_done(owner, workers, jobs)
-    figures.note("all sessions are ended (pg_terminate_backend)", size.cuts, steps)
+    figures.note("all connections are terminated (pg_terminate_backend)", size.cuts, steps)
 
 
 def test_workers_continue_when_their_connections_drop_all_data(
@@ -98,7 +98,7 @@ def test_workers_continue_when_their_connections_drop_all_data(
         proxy.drop_all_data()
         jobs += enqueue_faces(owner, add_people(owner, 4, school="HCMUS", seed=1))
         steps = _all_done(owner, workers, jobs)
-    figures.note("all connections fall silent (no FIN, no RST)", 2, steps)
+    figures.note("all connections drop all data (no FIN, no RST)", 2, steps)
 
 
 @pytest.mark.parametrize("trouble", ["slow: 20 ms a message", "in pieces of 3 bytes"])
@@ -148,7 +148,7 @@ def test_jobs_are_found_when_every_notification_is_lost(
         steps = _all_done(owner, workers, jobs)
 
     assert proxy.dropped_notifications > 0, "nobody was notified: nothing was tried"
-    figures.note("every notification gets lost", proxy.dropped_notifications, steps)
+    figures.note("every notification is lost", proxy.dropped_notifications, steps)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_no_job_is_duplicated_when_a_response_is_lost(
     # What was claimed with the answer that nobody heard came back when its lease ended.
     assert (steps["expired"] > 0) == (statement != "renew_match_leases")
     figures.note(
-        f"the connection is cut between {statement} and its answer", proxy.disconnects, steps
+        f"the connection is cut between {statement} and its response", proxy.disconnects, steps
     )
 
 

@@ -135,7 +135,7 @@ async def test_no_job_is_lost_while_postgres_is_killed_repeatedly(
             steps = check_invariants(owner, jobs)
         assert steps["completed"] == len(jobs) == size.jobs // 3 + 2 * size.restarts
         assert it.up.stop() == 0
-    figures.note("Postgres is killed, or shut down, under load", size.restarts, steps)
+    figures.note("Postgres is killed or shut down under load", size.restarts, steps)
 
 
 @pytest.fixture
