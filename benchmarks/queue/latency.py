@@ -65,7 +65,7 @@ async def _enqueue_ours(database: Database) -> Callable[[], Awaitable[object]]:
     conn = await psycopg.AsyncConnection.connect(database.owner, autocommit=True)
     # A face without an embedding: the worker begins by reading the photo.
     await conn.execute("delete from match_jobs")
-    await conn.execute("update faces set embedding = null, embedding_model = null")
+    await conn.execute("delete from face_embeddings")
     faces = [row[0] for row in await (await conn.execute("select id from faces")).fetchall()]
     return lambda: conn.execute("select enqueue_match_job(%s)", [faces.pop()])
 

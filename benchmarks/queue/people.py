@@ -47,6 +47,7 @@ def fill(database: Database, population: Population) -> None:
         conn.execute(_PROFILES)
         conn.execute(_CONSENTS)
         conn.execute(_FACES)
+        conn.execute(_EMBEDDINGS)
         conn.execute(_FACE_INDEX)
         conn.execute(_FEEDS)
         conn.execute(_JOBS, [population.jobs])
@@ -93,17 +94,21 @@ insert into public.biometric_consents (profile_id, action, text_version, text_sh
 select profile_id, 'granted', t.version, t.sha256 from people cross join public.consent_texts as t
 """
 _FACES = """
-insert into public.faces (id, profile_id, image_path, image_sha256, embedding, embedding_model)
+insert into public.faces (id, profile_id, image_path, image_sha256)
 select
     face_id, profile_id, left(face_id::text, 2) || '/' || face_id,
-    encode(sha256(face_id::text::bytea), 'hex'), embedding, 'dlib'
+    encode(sha256(face_id::text::bytea), 'hex')
 from people
 order by n
 """
+_EMBEDDINGS = """
+insert into public.face_embeddings (model, face_id, embedding)
+select 'dlib', face_id, embedding from people order by n
+"""
 # In the order of time, not of schools: so it grows where people sign up.
 _FACE_INDEX = """
-insert into public.face_index (school, gender, face_id, profile_id, embedding)
-select school, gender, face_id, profile_id, embedding::halfvec(128) from people order by face_id
+insert into public.face_index (model, school, gender, face_id, profile_id, embedding)
+select 'dlib', school, gender, face_id, profile_id, embedding::halfvec from people order by face_id
 """
 _FEEDS = "insert into automatch.feed_counters (profile_id) select profile_id from people"
 _JOBS = """

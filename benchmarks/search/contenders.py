@@ -100,10 +100,10 @@ def sizes(conn: psycopg.Connection) -> dict[str, Any]:
             select 'HNSW over all faces', pg_relation_size('guide.faces_embedding_hnsw_idx')
             union all
             select 'search copy', sum(pg_relation_size(c.oid))::bigint
-            from pg_class as c where c.relname ~ '^face_index_[0-9]+$'
+            from pg_class as c where c.relname ~ '^face_index_.*_[0-9]+$'
             union all
             select 'its primary key', sum(pg_relation_size(c.oid))::bigint
-            from pg_class as c where c.relname ~ '^face_index_[0-9]+_pkey$'
+            from pg_class as c where c.relname ~ '^face_index_.*_[0-9]+_pkey$'
             """
         ).fetchall()
     )

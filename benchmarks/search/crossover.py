@@ -48,7 +48,10 @@ async def compare(options: argparse.Namespace) -> str:
             queries = population.people(options.queries, woman=False)
             with connect(dsn, autocommit=True) as conn:
                 load.write_ours(conn, school)
-                conn.execute("vacuum (analyze) public.faces, public.face_index, public.profiles")
+                conn.execute(
+                    "vacuum (analyze) public.faces, public.face_embeddings, public.face_index,"
+                    " public.profiles"
+                )
             scan = _ask(dsn, school, queries)
             build_s = await _build(dsn, school)
             index = _ask(dsn, school, queries)

@@ -10,7 +10,7 @@ import psycopg
 from benchmarks.search.data import THRESHOLD_COSINE, School
 from tests.support.bulk import as_vectors, copy_columns, write_group
 
-_MODEL = "bench"
+MODEL = "bench"
 
 _AS_IN_THE_GUIDE = """
     create schema guide;
@@ -41,9 +41,9 @@ def use_model(conn: psycopg.Connection, dimensions: int) -> None:
     conn.execute(
         "insert into public.embedding_models (id, dimensions, midpoint, width, same_person_u)"
         " values (%s, %s, %s, 0.06, 0.2)",
-        [_MODEL, dimensions, (2 - 2 * THRESHOLD_COSINE) ** 0.5],
+        [MODEL, dimensions, (2 - 2 * THRESHOLD_COSINE) ** 0.5],
     )
-    conn.execute("select automatch.use_embedding_model(%s)", [_MODEL])
+    conn.execute("select automatch.use_embedding_model(%s)", [MODEL])
 
 
 def write(conn: psycopg.Connection, schools: Iterable[School]) -> None:
@@ -69,14 +69,14 @@ def write_ours(conn: psycopg.Connection, school: School) -> None:
     women = school.size // 2
     for gender, rows in (("female", slice(women)), ("male", slice(women, None))):
         ids, faces = school.ids[rows], school.faces[rows]
-        write_group(conn, school.name, gender, ids, faces, model=_MODEL)
+        write_group(conn, school.name, gender, ids, faces, model=MODEL)
         copy_columns(conn, "automatch.feed_counters (profile_id)", [ids])
     conn.execute("set session_replication_role = default")
 
 
 def settle(conn: psycopg.Connection) -> None:
     """Let Postgres know what it holds; the rows of a school lie together as they were written."""
-    for table in ("public.profiles", "public.faces", "public.face_index"):
+    for table in ("public.profiles", "public.faces", "public.face_embeddings", "public.face_index"):
         conn.execute(f"vacuum (analyze) {table}")
     for table in ("guide.profiles", "guide.faces"):
         conn.execute(f"vacuum (analyze) {table}")

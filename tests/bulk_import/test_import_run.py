@@ -336,7 +336,7 @@ async def test_real_people_of_both_genders_are_imported(
 
     done = await _run(import_list, folder)
 
-    seen = _rows(system.database, "select count(*) from faces where embedding is not null")[0][0]
+    seen = _rows(system.database, "select count(*) from face_embeddings")[0][0]
     # One or two of the portraits may be refused; each of them is reported.
     refused = _refused(folder) if done.returncode else {}
     assert seen + len(refused) == len(portraits)

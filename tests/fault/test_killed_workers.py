@@ -272,8 +272,9 @@ def _someone_completes(conn: psycopg.Connection) -> bool:
 
 def _what_was_written(conn: psycopg.Connection) -> list[tuple[object, ...]]:
     rows = conn.execute(
-        "select f.id, f.embedding::text, j.status, j.lease_token, j.completed_at, j.timings"
+        "select f.id, e.embedding::text, j.status, j.lease_token, j.completed_at, j.timings"
         " from public.faces as f join public.match_jobs as j on j.face_id = f.id"
+        " left join public.face_embeddings as e on e.face_id = f.id"
         " join public.profiles as p on p.id = f.profile_id"
         " where p.school = 'UIT' order by f.id"
     ).fetchall()

@@ -205,7 +205,11 @@ def is_erased(conn, person):
 
 def looks_different(conn, person):
     vector = like(build.unit(0), 0.3, seed=int(person.int % 1000))
-    conn.execute("update public.faces set embedding = %s where profile_id = %s", [vector, person])
+    conn.execute(
+        "update public.face_embeddings set embedding = %s"
+        " where face_id in (select id from public.faces where profile_id = %s)",
+        [vector, person],
+    )
 
 
 def adds_a_photo(conn, person):

@@ -428,7 +428,7 @@ def test_embedding_that_comes_while_its_photo_is_compared_is_compared_again(sess
     conn.commit()
     assert look(conn) == (1, 0)
     again = sessions.submit(
-        lambda other: other.execute("update public.faces set embedding = embedding"),
+        lambda other: other.execute("update public.face_embeddings set quality = quality"),
         sessions.second,
     )
     conn.commit()

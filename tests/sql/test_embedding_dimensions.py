@@ -1,4 +1,4 @@
-"""Another model: the columns take its dimensions, and the photos are looked at again."""
+"""Another model by force: the photos are looked at again."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from tests.support import build
 from tests.support.build import at_cosine, one, refused
 
 COLUMNS = """
-    select c.relname, format_type(a.atttypid, a.atttypmod), a.attstorage
+    select c.relname, a.attstorage::text
     from pg_attribute as a join pg_class as c on c.oid = a.attrelid
-    where a.attname = 'embedding' and c.relnamespace = 'public'::regnamespace
-      and c.relkind in ('r', 'p')
-    order by c.relname
+    where a.attname = 'embedding' and c.relname ~ '^face_(embeddings|index)_long'
 """
 USE = "select automatch.use_embedding_model(%s)"
 
@@ -39,17 +37,13 @@ def found(conn, query):
     ]
 
 
-def test_columns_take_the_dimensions_of_the_model_and_keep_their_storage(models):
-    before = models.execute(COLUMNS).fetchall()
+def test_partitions_keep_the_vectors_in_their_rows(models):
     one(models, USE, "long")
-    after = models.execute(COLUMNS).fetchall()
-    one(models, USE, "dlib")
 
-    assert len(after) == 18
-    for table, kind, storage in after:
-        assert "(512)" in kind
-        assert storage == ("m" if table == "faces" else "p")
-    assert models.execute(COLUMNS).fetchall() == before
+    columns = models.execute(COLUMNS).fetchall()
+    assert len(columns) == 18
+    for table, storage in columns:
+        assert storage == ("m" if table == "face_embeddings_long" else "p")
 
 
 def test_photos_are_looked_at_again_and_found_by_the_new_model(models):
@@ -60,31 +54,28 @@ def test_photos_are_looked_at_again_and_found_by_the_new_model(models):
     build.a_face(models, no_consent, build.unit(2))
     build.record_consent(models, no_consent, "withdrawn")
     assert one(models, USE, "long") == 2
-    assert one(models, "select count(*) from public.face_index") == 0
+    assert found(models, build.unit(0, 512)) == []
     claimed = models.execute(
         "select is_embedded from public.claim_match_jobs(gen_random_uuid(), 9, '1 hour')"
     ).fetchall()
     assert claimed == [(False,), (False,)]
     long = build.unit(0, 512)
-    models.execute(
-        "update public.faces set embedding = %s, embedding_model = 'long' where id = %s",
-        [long, face],
-    )
+    build.embed(models, face, long, model="long")
 
     assert found(models, at_cosine(long, 0.8)) == [face]
 
 
 def test_embedding_of_another_length_is_refused(models):
     one(models, USE, "long")
-    with pytest.raises(psycopg.errors.DataException):
+    with pytest.raises(psycopg.errors.CheckViolation):
         build.a_face(models, build.a_profile(models), build.unit(0), model="long")
 
 
-def test_model_of_the_same_length_keeps_what_it_has_seen(models):
+def test_model_finds_at_once_what_it_has_seen(models):
+    models.execute("select automatch.add_model_partitions('other')")
     for number, model in enumerate(["dlib", "other", "other"]):
         build.a_face(models, build.a_profile(models), build.unit(number), model=model)
     assert one(models, USE, "other") == 1
-    assert one(models, "select count(*) from public.face_index") == 2
     assert len(found(models, build.unit(1))) == 1
     assert one(models, USE, "dlib") == 2
     assert len(found(models, build.unit(0))) == 1
@@ -105,3 +96,14 @@ def test_model_in_use_stays_as_it_is_and_an_unknown_one_is_refused(models):
     assert found(models, build.unit(0)) == [face]
     with refused("input_invalid"), models.transaction():
         one(models, USE, "nobody's")
+
+
+def test_embeddings_of_the_model_before_are_given_up_on_request(models):
+    build.a_face(models, build.a_profile(models), build.unit(0))
+    one(models, USE, "long")
+    assert one(models, "select count(*) from public.face_embeddings") == 1
+    assert one(models, "select public.retire_model_change()") == "dlib"
+
+    assert one(models, "select count(*) from public.face_embeddings") == 0
+    with refused("input_invalid"), models.transaction():
+        one(models, "select public.retire_model_change()")

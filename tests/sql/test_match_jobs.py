@@ -114,7 +114,7 @@ def test_completed_job_has_its_matches_and_times(conn, clock):
     job, token = build.claim(conn)
     clock(seconds=2)
     store(conn, job, token)
-    conn.execute("update public.faces set embedding = %s where id = %s", [build.unit(0), her_face])
+    build.embed(conn, her_face, build.unit(0))
     clock(seconds=3)
 
     assert build.complete(conn, job, token) == 1
@@ -217,7 +217,10 @@ def test_worker_without_the_lease_writes_nothing(conn, clock, face, call, nothin
     if lost_by == "takeover":
         clock(seconds=60)
         assert build.claim(conn)[0] == job
-    tables = "select to_jsonb(j) from public.match_jobs as j", "select embedding from public.faces"
+    tables = (
+        "select to_jsonb(j) from public.match_jobs as j",
+        "select embedding from public.face_embeddings",
+    )
     before = [str(conn.execute(table).fetchall()) for table in tables]
 
     if (lost_by, call) == ("finish", build.complete):
@@ -262,8 +265,7 @@ def test_job_that_lost_every_worker_fails(conn, clock, face):
 
 def test_crash_between_the_two_commits_is_finished_by_the_next_worker(conn, clock):
     (_, her_face), _ = build.a_pair(conn)
-    conn.execute("update public.faces set embedding = null, embedding_model = null where id = %s",
-                 [her_face])  # fmt: skip
+    conn.execute("delete from public.face_embeddings where face_id = %s", [her_face])
     build.a_job(conn, her_face)
     job, token = build.claim(conn)
     assert store(conn, job, token)

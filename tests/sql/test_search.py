@@ -145,13 +145,14 @@ def test_who_cannot_be_found_is_not(conn):
         "seen by nobody": build.a_profile(conn),
         "other model": build.a_profile(conn),
     }
-    conn.execute("insert into public.embedding_models values ('other', 128, 1, 1, 1)")
+    build.a_model(conn, "other")
     for what, person in hidden.items():
-        build.a_face(conn, person, None if what == "seen by nobody" else query)
-    conn.execute(
-        "update public.faces set embedding_model = 'other' where profile_id = %s",
-        [hidden["other model"]],
-    )
+        build.a_face(
+            conn,
+            person,
+            None if what == "seen by nobody" else query,
+            model="other" if what == "other model" else "dlib",
+        )
     conn.execute(
         "update public.profiles set school = 'HCMUS' where id = %s", [hidden["moved away"]]
     )
@@ -235,7 +236,7 @@ def test_the_form_of_the_guide_works_for_the_service(conn):
 
 SCANS = """
     select relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0)
-    from pg_stat_xact_user_tables where relname ~ '^face_index_[0-9]+$'
+    from pg_stat_xact_user_tables where relname ~ '^face_index_dlib_[0-9]+$'
 """
 
 
@@ -243,7 +244,10 @@ def test_search_reads_one_partition_and_no_vector_index(conn):
     for number in range(40):
         build.a_face(conn, build.a_profile(conn, school=f"School {number}"), build.unit(number))
     build.a_face(conn, build.a_profile(conn), build.unit(0))
-    conn.execute("create index hnsw on public.face_index using hnsw (embedding halfvec_ip_ops)")
+    conn.execute(
+        "create index hnsw on public.face_index"
+        " using hnsw ((embedding::halfvec(128)) halfvec_ip_ops)"
+    )
     conn.execute("analyze public.face_index")
     before = dict(conn.execute(SCANS).fetchall())
     assert len(find(conn, build.unit(0))) == 1
@@ -263,10 +267,10 @@ def test_search_reads_one_partition_and_no_vector_index(conn):
 def test_search_reads_no_other_table_whole_however_small_it_is(conn):
     for number in range(100):
         build.a_face(conn, build.a_profile(conn), like(build.unit(0), 0.8, seed=number))
-    conn.execute("analyze public.faces, public.profiles, public.face_index")
+    conn.execute("analyze public.faces, public.profiles, public.face_embeddings, public.face_index")
     read_whole = (
         "select relname, coalesce(seq_scan, 0) from pg_stat_xact_user_tables"
-        " where relname in ('faces', 'profiles')"
+        " where relname in ('faces', 'face_embeddings_dlib', 'profiles')"
     )
     before = conn.execute(read_whole).fetchall()
     assert len(find(conn, build.unit(0))) == 20

@@ -44,11 +44,15 @@ CONSENTS = """
     from unnest(%(people)s::uuid[]) as p, public.consent_texts as t
 """
 FACES = """
-    insert into public.faces (id, profile_id, image_path, image_sha256, embedding, embedding_model)
+    insert into public.faces (id, profile_id, image_path, image_sha256)
     select f.id, f.profile_id, left(f.id::text, 2) || '/' || f.id,
-        encode(sha256(convert_to(f.id::text, 'UTF8')), 'hex'), f.embedding, 'exact'
-    from unnest(%(faces)s::uuid[], %(owners)s::uuid[], %(embeddings)s)
-        as f (id, profile_id, embedding)
+        encode(sha256(convert_to(f.id::text, 'UTF8')), 'hex')
+    from unnest(%(faces)s::uuid[], %(owners)s::uuid[]) as f (id, profile_id)
+"""
+EMBEDDINGS = """
+    insert into public.face_embeddings (model, face_id, embedding)
+    select 'exact', f.id, f.embedding
+    from unnest(%(faces)s::uuid[], %(embeddings)s) as f (id, embedding)
 """
 
 
@@ -64,7 +68,7 @@ def write(conn, people, faces):
         "owners": [person for person, _ in faces.values()],
         "embeddings": [embedding for _, embedding in faces.values()],
     }
-    for statement in (PEOPLE, CONSENTS, FACES):
+    for statement in (PEOPLE, CONSENTS, FACES, EMBEDDINGS):
         conn.execute(statement, values)
 
 
@@ -183,4 +187,6 @@ def test_bound_of_the_models_is_a_number_that_has_no_rounding(conn, dimensions):
 
     assert bound == BOUND == np.float32(BOUND)
     assert float(np.float16(BOUND)) < BOUND
-    assert build.one(conn, "select automatch.embedding_dimensions()") == dimensions
+    assert (
+        build.one(conn, "select dimensions from public.embedding_models where active") == dimensions
+    )

@@ -104,7 +104,8 @@ MOVES = [
     "update public.profiles set school = 'UIT' where id = %s",
     "update public.profiles set discoverable = false where id = %s",
     "update public.profiles set discoverable = true where id = %s",
-    "update public.faces set embedding = embedding where profile_id = %s",
+    "update public.face_embeddings set quality = quality"
+    " where face_id in (select id from public.faces where profile_id = %s)",
 ]
 
 

@@ -7,7 +7,7 @@ the faces nearest to a man's are men's.
 from __future__ import annotations
 
 import re
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ SMALL, SMALL_SCHOOLS = 200, 150
 HOMES = """
     select name, remainder
     from unnest(%s::text[]) as name cross join generate_series(0, 15) as remainder
-    where satisfies_hash_partition('public.face_index'::regclass, 16, remainder, name)
+    where satisfies_hash_partition('public.face_index_dlib'::regclass, 16, remainder, name)
 """
 FIND = "select face_id, similarity from automatch.find_candidates(%s, %s, %s, %s, %s, 20)"
 GENDER = build.unit(12345)
@@ -68,7 +68,7 @@ def big_database(cluster, template):
                 faces = people(rng, size // 2, gender)
                 write_group(conn, school, gender, ids, faces)
                 women[school] = [UUID(bytes=one_id.tobytes()) for one_id in ids], faces
-        conn.execute("analyze public.face_index, public.faces, public.profiles")
+        conn.execute("analyze public.face_index, public.face_embeddings, public.profiles")
     yield address, women
     drop_database(cluster, "big")
 
@@ -92,38 +92,60 @@ def women(big_database):
     return big_database[1]
 
 
-PARAMETERS = {
-    "v_query_half": "halfvec",
-    "v_query": "vector",
+NEAR = {
+    "v_half": "halfvec",
+    "v_model.id": "text",
     "p_school": "text",
     "p_gender": "text",
-    "p_exclude_profile_ids": "uuid[]",
-    "v_bound": "float8",
+    "v_limit": "float8",
+    "p_excluded_profile_ids": "uuid[]",
+}
+RANK = {
+    "p_queries": "vector[]",
+    "p_numbers": "integer[]",
+    "p_face_ids": "uuid[]",
+    "p_profile_ids": "uuid[]",
+    "p_model": "text",
+    "p_bounds": "float8[]",
     "p_count": "integer",
-    "v_model.midpoint": "float8",
-    "v_model.width": "float8",
 }
 
 
-def plan_of_the_search(conn, query, school):
-    """Explain the statement inside the function, under the function's own settings."""
+def explain(conn, function, start, end, parameters, values):
+    """Explain a statement of a function with values, under the function's own settings."""
     source, options = conn.execute(
-        "select prosrc, proconfig from pg_proc where oid = 'automatch.find_candidates'::regproc"
+        "select prosrc, proconfig from pg_proc where oid = %s::regproc", [f"automatch.{function}"]
     ).fetchone()
-    statement = source.rpartition("return query")[2].partition(";\n")[0]
-    for number, name in enumerate(PARAMETERS, start=1):
+    statement = start + source.partition(start)[2].partition(end)[0]
+    for number, name in enumerate(parameters, start=1):
         statement = re.sub(rf"\b{re.escape(name)}\b", f"${number}", statement)
     with conn.transaction(force_rollback=True):
         for option in options:
             name, _, value = option.partition("=")
             conn.execute(f"set local {name} = {value}")
-        conn.execute(f"prepare search ({', '.join(PARAMETERS.values())}) as {statement}")
-        numbers = "[" + ",".join(map(str, query)) + "]"
-        values = [numbers, numbers, school, "female", "{}", 0.9, 20, DLIB.midpoint, DLIB.width]
+        conn.execute(f"prepare search ({', '.join(parameters.values())}) as {statement}")
         literals = ", ".join(f"'{value}'" for value in values)
         lines = conn.execute(f"explain execute search ({literals})").fetchall()
         conn.execute("deallocate search")
     return "\n".join(line for (line,) in lines)
+
+
+def plan_of_the_search(conn, query, school):
+    """Explain what reads the group, and what ranks 30 faces of it."""
+    numbers = "[" + ",".join(map(str, query)) + "]"
+    near = explain(
+        conn,
+        *("find_candidates", "select i.face_id, i.profile_id,", ") as n;", NEAR),
+        [numbers, "dlib", school, "female", -0.9, "{}"],
+    )
+    ids = "{" + ",".join(str(uuid4()) for _ in range(30)) + "}"
+    ones = "{" + ",".join("1" * 30) + "}"
+    rank = explain(
+        conn,
+        *("rank_faces", "with exact as", ";\n", RANK),
+        ['{"' + numbers + '"}', ones, ids, ids, "dlib", "{0.9}", 20],
+    )
+    return f"{near}\n{rank}"
 
 
 @pytest.mark.parametrize("statistics", ["analyzed", "none"])
@@ -132,7 +154,8 @@ def test_search_has_one_plan_at_every_size(big, schools, statistics):
     with big.transaction(force_rollback=True):
         # A poor one, quickly made: the planner knows no better.
         big.execute(
-            "create index hnsw on public.face_index using hnsw (embedding halfvec_ip_ops)"
+            "create index hnsw on public.face_index"
+            " using hnsw ((embedding::halfvec(128)) halfvec_ip_ops)"
             " with (m = 2, ef_construction = 4)"
         )
         if statistics == "none":
@@ -153,7 +176,7 @@ def test_the_only_school_of_a_database_has_the_same_plan(big):
         for gender in ("male", "female"):
             ids = rng.integers(0, 256, (4000, 16), np.uint8)
             write_group(big, "Only", gender, ids, people(rng, 4000, gender))
-        big.execute("analyze public.face_index, public.faces, public.profiles")
+        big.execute("analyze public.face_index, public.face_embeddings, public.profiles")
 
         check_plan(big, "Only", plan_of_the_search(big, people(rng, 1, "male")[0], "Only"))
 
@@ -162,20 +185,20 @@ def check_plan(conn, school, plan):
     partition = one(
         conn, "select tableoid::regclass::text from public.face_index where school = %s", school
     )
-    assert set(re.findall(r"on (face_index_[0-9]+) ", plan)) == {partition}, plan
-    assert re.findall(r"(face_index_\d+_pkey)", plan) == [f"{partition}_pkey"], plan
-    assert "Subplans Removed: 15" in plan
+    assert set(re.findall(r"on (face_index_dlib_[0-9]+) ", plan)) == {partition}, plan
+    assert re.findall(r"(face_index_dlib_\d+_pkey)", plan) == [f"{partition}_pkey"], plan
     assert "hnsw" not in plan
     assert "Seq Scan" not in plan
-    # The shortlist, one face at a time: never all of faces.
-    assert "Index Scan using faces_pkey on faces" in plan
+    # The shortlist, one face at a time: never all of face_embeddings.
+    assert re.search(r"Index Scan using face_embeddings_dlib_\w+ on face_embeddings_dlib ", plan)
     assert "Hash Join" not in plan
 
 
 def test_what_was_read_is_what_the_plan_says(big, schools):
     scans = (
         "select relname, coalesce(seq_scan, 0), coalesce(idx_scan, 0)"
-        " from pg_stat_xact_user_tables where relname ~ '^(faces|face_index_[0-9]+)$'"
+        " from pg_stat_xact_user_tables"
+        " where relname ~ '^(face_embeddings_dlib|face_index_dlib_[0-9]+)$'"
     )
     query = people(np.random.default_rng(1), 1, "male")[0]
     for school in schools:
@@ -190,9 +213,9 @@ def test_what_was_read_is_what_the_plan_says(big, schools):
             }
         read = {name: counts for name, counts in read.items() if any(counts)}
 
-        (partition,) = read.keys() - {"faces"}
+        (partition,) = read.keys() - {"face_embeddings_dlib"}
         assert read[partition] == [0, 1]
-        sequential, by_index = read.get("faces", [0, 0])
+        sequential, by_index = read.get("face_embeddings_dlib", [0, 0])
         assert sequential == 0
         assert len(found) <= by_index < 1000
 

@@ -28,7 +28,8 @@ FUNCTIONS = f"""
     where p.pronamespace = any ({OUR_SCHEMAS})
 """
 READABLE = {
-    "faces": {"id", "profile_id", "embedding_model", "quality", "created_at"},
+    "faces": {"id", "profile_id", "created_at"},
+    "face_embeddings": {"face_id", "model", "quality", "created_at"},
     "matches": {"id", "face_a_id", "face_b_id", "created_at"},
     "match_jobs": {
         *("id", "face_id", "user_id", "status", "attempts", "max_attempts", "error_code"),
@@ -341,7 +342,7 @@ def test_dismissed_match_is_hidden_from_both_in_the_table_too(conn, matched):
 @pytest.mark.parametrize(
     "query",
     [
-        "select embedding from public.faces",
+        "select embedding from public.face_embeddings",
         "select image_path from public.faces",
         "select image_sha256 from public.faces",
         "select * from public.faces",
@@ -354,7 +355,7 @@ def test_dismissed_match_is_hidden_from_both_in_the_table_too(conn, matched):
         "select public.get_chosen_face(gen_random_uuid())",
         "select public.erase_unanswered_photo('0 s')",
         "select embedding from public.face_index",
-        "select embedding from public.face_index_3",
+        "select embedding from public.face_index_dlib_3",
         "select last_position from automatch.feed_counters",
         "select encrypted_password from auth.users",
         "select public.feed_versions('{}')",

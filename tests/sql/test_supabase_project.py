@@ -200,7 +200,7 @@ async def test_vector_in_public_is_used_where_it_is(
         found = one(
             conn,
             "select face_id from public.find_similar_faces_filtered("
-            " (select embedding from public.faces where id = %s), 'UIT', 'female')",
+            " (select embedding from public.face_embeddings where face_id = %s), 'UIT', 'female')",
             face,
         )
     assert found == other

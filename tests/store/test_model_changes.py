@@ -21,38 +21,35 @@ from tests.support.model_change import (
     take,
 )
 
-SHAPE = """
-    select c.relname, format_type(a.atttypid, a.atttypmod), a.attstorage, c.relrowsecurity,
-        c.relforcerowsecurity, c.relacl::text
-    from pg_attribute as a join pg_class as c on c.oid = a.attrelid
-    where a.attname = 'embedding' and c.relnamespace = 'public'::regnamespace
-      and c.relkind in ('r', 'p')
-    order by c.relname
-"""
-THINGS = """
-    select 'index', indexname || ' on ' || tablename, '' from pg_indexes where schemaname = 'public'
-    union all
-    select 'constraint', conname || ' on ' || conrelid::regclass, pg_get_constraintdef(oid)
-    from pg_constraint where connamespace = 'public'::regnamespace
-    union all
-    select 'trigger', tgname || ' on ' || tgrelid::regclass, pg_get_triggerdef(oid)
-    from pg_trigger where not tgisinternal
-    union all
-    select 'policy', policyname || ' on ' || tablename, roles::text from pg_policies
-    union all
-    select 'grant', grantee || ' on ' || table_name || '.' || column_name, privilege_type
-    from information_schema.column_privileges
-    where table_schema = 'public' and grantee in ('anon', 'authenticated', 'service_role')
-    order by 1, 2, 3
+OF_MODELS = """
+    select replace(x.name, %(model)s, 'model'), x.kind, replace(x.text, %(model)s, 'model')
+    from (
+        select c.relname as name, 'table' as kind, concat_ws(
+            ' ', c.relrowsecurity, c.relforcerowsecurity, c.relacl, a.attstorage,
+            pg_get_partkeydef(c.oid), pg_get_expr(c.relpartbound, c.oid)
+        ) as text
+        from pg_class as c join pg_attribute as a on a.attrelid = c.oid and a.attname = 'embedding'
+        where c.relkind in ('r', 'p')
+        union all
+        select tablename, 'index', indexdef from pg_indexes
+        union all
+        select conrelid::regclass::text, 'constraint', pg_get_constraintdef(oid) from pg_constraint
+        union all
+        select tgrelid::regclass::text, 'trigger', pg_get_triggerdef(oid)
+        from pg_trigger where not tgisinternal
+        union all
+        select tablename, 'policy', concat_ws(' ', policyname, roles, qual) from pg_policies
+    ) as x
+    where x.name in ('face_embeddings_' || %(model)s, 'face_index_' || %(model)s)
+       or x.name ~ ('^face_index_' || %(model)s || '_[0-9]+$')
 """
 
 
-def things(conn):
-    """What hangs on the tables, validity and the columns of the shadow aside."""
+def partitions(conn, model):
+    """What hangs on the partitions of a model, its name and its dimensions aside."""
     return {
-        (kind, name, text.removesuffix(" NOT VALID"))
-        for kind, name, text in conn.execute(THINGS).fetchall()
-        if "shadow" not in name + text
+        (name, kind, text.replace("= 512)", "= 128)"))
+        for name, kind, text in conn.execute(OF_MODELS, {"model": model}).fetchall()
     }
 
 
@@ -65,12 +62,28 @@ def found(conn, query, gender="male"):
     ]
 
 
-def in_shadow(conn):
-    return {row[0] for row in conn.execute("select face_id from automatch_shadow.face_index")}
+def in_index(conn, model=None):
+    """The faces that can be found by a model; by the one in use unless another is named."""
+    return {
+        row[0]
+        for row in conn.execute(
+            "select face_id from public.face_index"
+            " where model = coalesce(%s, public.active_embedding_model())",
+            [model],
+        )
+    }
 
 
-def in_index(conn):
-    return {row[0] for row in conn.execute("select face_id from public.face_index")}
+def dimensions(conn):
+    return one(conn, "select dimensions from public.embedding_models where active")
+
+
+def models_of(conn, face):
+    """The models that have an embedding of a face."""
+    rows = conn.execute(
+        "select model from public.face_embeddings where face_id = %s order by model", [face]
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 @pytest.fixture
@@ -84,12 +97,11 @@ def owner_of(conn, face):
 
 
 def test_nothing_changes_for_anybody_while_it_is_prepared(conn, people):
-    before = things(conn)
     begin(conn)
+    keep(conn, {face: unit(7, LONG) for face in take(conn, 3)})
 
     assert in_index(conn) == set(people)
     assert found(conn, build.unit(2)) == [people[2]]
-    assert things(conn) == before
     assert not is_ready(conn)
 
 
@@ -104,7 +116,7 @@ def test_every_photo_is_taken_once_and_the_end_is_told(conn, people):
     assert is_ready(conn)
     row = conn.execute("select total, done, refused, waiting from public.get_model_change()")
     assert row.fetchone() == (5, 5, 0, 0)
-    assert in_shadow(conn) == set(people)
+    assert in_index(conn, "long") == set(people)
 
 
 def test_the_new_model_is_searched_with_once_it_is_in_use(conn, people):
@@ -114,37 +126,22 @@ def test_the_new_model_is_searched_with_once_it_is_in_use(conn, people):
     assert finish(conn) == 5
 
     assert one(conn, "select public.active_embedding_model()") == "long"
-    assert one(conn, "select automatch.embedding_dimensions()") == LONG
+    assert dimensions(conn) == LONG
     assert found(conn, at_cosine(vectors[people[3]], 0.95)) == [people[3]]
-    assert in_shadow(conn) == set(people)
+    assert in_index(conn, "dlib") == set(people)
 
 
-def test_what_hangs_on_the_tables_is_the_same_in_use_and_after_the_way_back(conn, people):
-    shape, before = conn.execute(SHAPE).fetchall(), things(conn)
+def test_the_partitions_of_every_model_are_alike_and_go_with_it(conn, people):
+    before = partitions(conn, "dlib")
     begin(conn)
+    assert partitions(conn, "long") == before
     see_all(conn)
     finish(conn)
-    changed = conn.execute(SHAPE).fetchall()
-    assert things(conn) == before
-    assert [row[0] for row in changed] == [row[0] for row in shape]
-    assert {row[1].split("(")[1] for row in changed} == {"512)"}
-    assert [row[2:] for row in changed] == [row[2:] for row in shape]
-    roll_back(conn)
-    assert things(conn) == before
-    assert conn.execute(SHAPE).fetchall() == shape
     follow(conn)
     retire(conn)
 
-    assert things(conn) == before
-    assert conn.execute(SHAPE).fetchall() == shape
-    assert (
-        one(
-            conn,
-            "select count(*) from pg_class where relnamespace in "
-            "('automatch_shadow'::regnamespace, 'automatch_exchange'::regnamespace)",
-        )
-        == 0
-    )
+    assert partitions(conn, "dlib") == set()
+    assert partitions(conn, "long") == before
 
 
 def test_a_person_reads_the_model_of_their_face_and_nothing_of_the_other(conn, people):
@@ -154,12 +151,13 @@ def test_a_person_reads_the_model_of_their_face_and_nothing_of_the_other(conn, p
         change(conn)
         owner = owner_of(conn, people[0])
         with acting(conn, owner):
-            assert one(conn, "select embedding_model from public.faces") == model
-            for column in ("embedding", "shadow_embedding", "shadow_model", "shadow_quality"):
+            assert conn.execute("select model from public.face_embeddings").fetchall() == [(model,)]
+            for table in ("face_embeddings", "face_embeddings_dlib", "face_embeddings_long"):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
-                    conn.execute(f"select {column} from public.faces")
-            with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
-                conn.execute("select * from automatch_shadow.face_index")
+                    conn.execute(f"select embedding from public.{table}")
+            for table in ("face_index", "face_index_long", "face_index_long_3"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
+                    conn.execute(f"select * from public.{table}")
 
 
 def test_a_change_is_not_finished_while_a_photo_is_missing(conn, people):
@@ -245,7 +243,7 @@ def test_nobody_who_left_is_found_through_the_other_model(conn, people, state):
     conn.execute("update public.profiles set school = 'FTU' where id = %s", [moved])
     conn.execute("update public.profiles set school = null where id = %s", [nowhere])
 
-    assert in_index(conn) == in_shadow(conn) == {people[3]}
+    assert in_index(conn, "dlib") == in_index(conn, "long") == {people[3]}
     if state == "preparing":
         see_all(conn)
         finish(conn)
@@ -253,9 +251,9 @@ def test_nobody_who_left_is_found_through_the_other_model(conn, people, state):
         {"active": roll_back, "rolled back": lambda conn: (begin(conn), finish(conn))}[state](conn)
     for number in range(5):
         for query in (unit(number), vectors[people[number]]):
-            if len(query) == one(conn, "select automatch.embedding_dimensions()"):
+            if len(query) == dimensions(conn):
                 assert found(conn, query) == []
-    assert one(conn, "select school from public.face_index") == "FTU"
+    assert conn.execute("select distinct school from public.face_index").fetchall() == [("FTU",)]
     conn.execute("update public.profiles set discoverable = true where id = %s", [paused])
     assert in_index(conn) == {people[2], people[3]}
 
@@ -279,7 +277,7 @@ def test_an_embedding_of_the_model_before_is_not_kept_and_its_job_comes_back(con
             )
             is False
         )
-        assert one(conn, "select embedding_model from public.faces where id = %s", late) is None
+        assert models_of(conn, late) == []
         status, attempts = conn.execute(
             "select status, attempts from public.match_jobs where id = %s", [job]
         ).fetchone()
@@ -293,7 +291,7 @@ def test_an_embedding_of_the_model_before_is_not_kept_and_its_job_comes_back(con
         " array['{}']::jsonb[], array['{}']::jsonb[])",
         *(job, token, unit(3, LONG)),
     )
-    assert one(conn, "select embedding_model from public.faces where id = %s", late) == "long"
+    assert models_of(conn, late) == ["long"]
 
 
 def test_an_embedding_of_the_new_model_is_kept_only_while_that_is_prepared(conn, people):
@@ -394,17 +392,29 @@ def test_a_model_that_was_given_up_can_be_changed_to_again(conn, people):
 def test_indexes_of_large_groups_go_with_their_model(conn, people):
     conn.execute(
         "insert into automatch.group_indexes"
-        " (school, gender, index_name, ready, m, ef_construction)"
-        " values ('UIT', 'female', 'face_index_of_uit', true, 8, 32)"
+        " (model, school, gender, index_name, ready, m, ef_construction)"
+        " values ('dlib', 'UIT', 'female', 'face_index_of_uit', true, 8, 32)"
     )
     table = one(conn, "select tableoid::regclass::text from public.face_index limit 1")
     conn.execute(
-        f"create index face_index_of_uit on {table} using hnsw (embedding halfvec_ip_ops)"
+        f"create index face_index_of_uit on {table}"
+        " using hnsw ((embedding::halfvec(128)) halfvec_ip_ops)"
         " where school = 'UIT' and gender = 'female'"
     )
+    scans = "select pg_stat_get_xact_numscans('face_index_of_uit'::regclass)"
     begin(conn)
     see_all(conn)
     finish(conn)
+    found(conn, unit(0, LONG))
+    assert one(conn, scans) == 0
+    roll_back(conn)
+    assert found(conn, unit(0)) == [people[0]]
+    assert one(conn, scans) == 1
+    begin(conn)
+    see_all(conn)
+    finish(conn)
+    follow(conn)
+    retire(conn)
 
     assert one(conn, "select count(*) from automatch.group_indexes") == 0
     assert one(conn, "select to_regclass('face_index_of_uit')") is None
@@ -531,7 +541,11 @@ def test_the_way_back_brings_every_number_back(conn, matched):
 def test_the_match_of_a_photo_that_is_yet_to_be_seen_is_scored_once_it_is(conn, matched):
     her, kept, lost = matched
     finish(conn)
-    new = one(conn, "select embedding from public.faces where id = %s", her)
+    new = one(
+        conn,
+        "select embedding from public.face_embeddings where model = 'long' and face_id = %s",
+        her,
+    )
     late = build.a_face(conn, build.a_profile(conn, gender="male"), new, model="long")
     build.a_match(conn, late)
     assert scores(conn, her)[late] == (1.0, "long")
@@ -585,13 +599,32 @@ def test_a_change_that_is_given_up_before_it_takes_no_match_away(conn, matched):
     assert scores(conn, her) == {kept: (0.9, "dlib"), lost: (0.8, "dlib")}
 
 
-def test_a_copy_of_a_group_from_before_is_read_anew(conn, people):
-    read = "select known, horizon, face_ids from public.read_search_group('UIT', 'female', %s)"
-    known, horizon, faces = conn.execute(read, [None]).fetchone()
+def test_a_copy_of_a_group_is_of_one_model(conn, people):
+    read = "select known, horizon, face_ids from public.read_search_group(%s, 'UIT', 'female', %s)"
+    known, horizon, faces = conn.execute(read, ["dlib", None]).fetchone()
     assert (known, len(faces)) == (0, 5 * 16)
     begin(conn)
-    see_all(conn)
-    finish(conn)
+    keep(conn, {face: unit(7, LONG) for face in take(conn, 3)})
 
-    known, _, _ = conn.execute(read, [horizon]).fetchone()
-    assert known == -1
+    assert len(conn.execute(read, ["dlib", horizon]).fetchone()[2]) == 5 * 16
+    assert len(conn.execute(read, ["long", None]).fetchone()[2]) == 3 * 16
+
+
+def test_erasure_takes_the_embeddings_of_every_model_along(conn, people):
+    begin(conn)
+    see_all(conn)
+    withdrawn, deleted, leaving = people[:3]
+    build.record_consent(conn, owner_of(conn, withdrawn), "withdrawn")
+    conn.execute("delete from public.faces where id = %s", [deleted])
+    conn.execute("delete from public.profiles where id = %s", [owner_of(conn, leaving)])
+
+    for table in ("face_embeddings", "face_index"):
+        left = conn.execute(f"select model, face_id from public.{table}").fetchall()
+        assert set(left) == {(model, face) for model in ("dlib", "long") for face in people[3:]}
+
+
+def test_an_embedding_of_another_length_is_refused_by_every_model(conn, people):
+    begin(conn)
+    for model, length in (("dlib", LONG), ("long", 128)):
+        with pytest.raises(psycopg.errors.CheckViolation), conn.transaction():
+            build.embed(conn, people[0], unit(1, length), model=model)

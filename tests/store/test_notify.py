@@ -89,7 +89,7 @@ async def test_idle_worker_is_notified_once_and_a_busy_one_is_not(database: Data
         await may_finish.wait()
 
     with connect(database.owner) as conn:
-        conn.execute("update faces set embedding = null, embedding_model = null")
+        conn.execute("delete from face_embeddings")
     async with (
         run_worker(database, block, concurrency=1),
         observe(database) as db,

@@ -128,7 +128,7 @@ async def test_build_that_fails_leaves_nothing_behind(owner, tuned):
     def stop(*_):
         raise KeyboardInterrupt
 
-    index_name = "face_index_of_" + one(owner, "select left(md5('UIT/female'), 16)")
+    index_name = "face_index_of_" + one(owner, "select left(md5('dlib/UIT/female'), 16)")
     owner.execute(f"create index {index_name} on public.faces (created_at)")
     with pytest.raises(Exception, match="already exists"):
         await tune.build_index(*tuned, *GROUP, on_progress=stop)
@@ -198,12 +198,13 @@ def scatter(conn):
         school
         for (school,) in conn.execute(
             "select 'School ' || n from generate_series(1, 200) as n"
-            " where satisfies_hash_partition('public.face_index'::regclass, 16, 3, 'School ' || n)"
+            " where satisfies_hash_partition("
+            " 'public.face_index_dlib'::regclass, 16, 3, 'School ' || n)"
         ).fetchall()
     ][:2]
     for number in range(80):
         build.a_face(conn, build.a_profile(conn, school=schools[number % 2]), build.unit(number))
-    return "face_index_3"
+    return "face_index_dlib_3"
 
 
 @pytest.mark.anyio

@@ -190,18 +190,38 @@ def a_face(
 ) -> UUID:
     """Write a photo of a person; without an embedding no worker has seen it yet."""
     face_id = face_id or uuid4()
-    return one(
-        conn,
-        "insert into public.faces"
-        " (id, profile_id, image_path, image_sha256, embedding, embedding_model)"
-        " values (%s, %s, %s, %s, %s, %s) returning id",
-        face_id,
-        profile,
-        f"{face_id.hex[:2]}/{face_id}",
-        hashlib.sha256(next(_serial).to_bytes(8)).hexdigest(),
-        embedding,
-        None if embedding is None else model,
+    conn.execute(
+        "insert into public.faces (id, profile_id, image_path, image_sha256)"
+        " values (%s, %s, %s, %s)",
+        [
+            face_id,
+            profile,
+            f"{face_id.hex[:2]}/{face_id}",
+            hashlib.sha256(next(_serial).to_bytes(8)).hexdigest(),
+        ],
     )
+    if embedding is not None:
+        embed(conn, face_id, embedding, model=model)
+    return face_id
+
+
+def embed(conn: psycopg.Connection, face: UUID, embedding: Vector, *, model: str = "dlib") -> None:
+    """Write what a model makes of a face, in place of what it made of it before."""
+    conn.execute(
+        "insert into public.face_embeddings (model, face_id, embedding) values (%s, %s, %s)"
+        " on conflict (model, face_id) do update set embedding = excluded.embedding",
+        [model, face, embedding],
+    )
+
+
+def a_model(conn: psycopg.Connection, model: str, dimensions: int = DIMENSIONS) -> None:
+    """Write a model with the scale of the default one, and make its partitions."""
+    conn.execute(
+        "insert into public.embedding_models (id, dimensions, midpoint, width, same_person_u)"
+        " values (%s, %s, %s, %s, 0.2)",
+        [model, dimensions, DLIB.midpoint, DLIB.width],
+    )
+    conn.execute("select automatch.add_model_partitions(%s)", [model])
 
 
 def a_job(conn: psycopg.Connection, face: UUID, **columns: Any) -> UUID:

@@ -40,16 +40,31 @@ def write_group(
     copy_columns(conn, "public.profiles (id, school, gender)", [ids, school, gender])
     copy_columns(
         conn,
-        "public.faces (id, profile_id, image_path, image_sha256, embedding, embedding_model)",
-        [
-            *(ids, ids, as_texts(paths), as_texts([path * 2 for path in paths])),
-            *(as_vectors(faces, ">f4"), model),
-        ],
+        "public.faces (id, profile_id, image_path, image_sha256)",
+        [ids, ids, as_texts(paths), as_texts([path * 2 for path in paths])],
+    )
+    write_embeddings(conn, school, gender, ids, faces, model=model)
+
+
+def write_embeddings(
+    conn: psycopg.Connection,
+    school: str,
+    gender: str,
+    ids: Array,
+    faces: Array,
+    *,
+    model: str,
+) -> None:
+    """Write what a model makes of the faces of `write_group`; see there."""
+    copy_columns(
+        conn,
+        "public.face_embeddings (face_id, model, embedding)",
+        [ids, model, as_vectors(faces, ">f4")],
     )
     copy_columns(
         conn,
-        "public.face_index (school, gender, face_id, profile_id, embedding)",
-        [school, gender, ids, ids, as_vectors(faces, ">f2")],
+        "public.face_index (model, school, gender, face_id, profile_id, embedding)",
+        [model, school, gender, ids, ids, as_vectors(faces, ">f2")],
     )
 
 

@@ -37,17 +37,19 @@ FORBIDDEN_STATES = {
     """,
     "a face that can be found and must not, or the other way round": """
         select from (
-            select f.id, p.school, p.gender from public.faces as f
+            select e.model, f.id, p.school, p.gender from public.faces as f
             join public.profiles as p on p.id = f.profile_id
-            where p.discoverable and f.embedding is not null
+            join public.face_embeddings as e on e.face_id = f.id
+            where p.discoverable
         ) as meant
-        full join public.face_index as i
-            on (i.face_id, i.school, i.gender) = (meant.id, meant.school, meant.gender)
+        full join public.face_index as i on (i.model, i.face_id, i.school, i.gender)
+            = (meant.model, meant.id, meant.school, meant.gender)
         where meant.id is null or i.face_id is null
     """,
     "a search copy of another embedding": """
-        select from public.face_index as i join public.faces as f on f.id = i.face_id
-        where i.embedding <> f.embedding::halfvec(128)
+        select from public.face_index as i
+        join public.face_embeddings as e on e.model = i.model and e.face_id = i.face_id
+        where i.embedding <> e.embedding::halfvec
     """,
     "two open jobs of a photo": """
         select from public.match_jobs as j

@@ -197,11 +197,11 @@ def _check_matches(conn: psycopg.Connection) -> None:
 def _expected_pairs(conn: psycopg.Connection) -> set[tuple[UUID, UUID]]:
     """Return the pairs over the threshold of which one was searched for, by plain arithmetic."""
     rows = conn.execute(
-        "select f.id, p.school, p.gender, f.embedding,"
+        "select f.id, p.school, p.gender, e.embedding,"
         " exists (select from public.match_jobs as j"
         "         where j.face_id = f.id and j.status = 'completed')"
         " from public.faces as f join public.profiles as p on p.id = f.profile_id"
-        " where f.embedding is not null order by f.id"
+        " join public.face_embeddings as e on e.face_id = f.id order by f.id"
     ).fetchall()
     settings = conn.execute("select threshold from public.match_settings").fetchone()
     assert settings is not None

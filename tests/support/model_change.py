@@ -53,7 +53,7 @@ def keep(conn: psycopg.Connection, seen: Mapping[UUID, Vector], model: str = "lo
     """Keep embeddings of the new model; how many were."""
     return one(
         conn,
-        "select public.store_shadow_embeddings(%s, %s, %s, %s)",
+        "select public.store_prepared_embeddings(%s, %s, %s, %s)",
         *(model, list(seen), list(seen.values()), ["{}"] * len(seen)),
     )
 

@@ -28,11 +28,15 @@ _CONSENTS = """
     from unnest(%(people)s::uuid[]) as person, public.consent_texts as t
 """
 _FACES = """
-    insert into public.faces
-        (id, profile_id, image_path, image_sha256, embedding, embedding_model)
-    select face, person, left(face::text, 2) || '/' || face, sha256, embedding, 'dlib'
-    from unnest(%(faces)s::uuid[], %(people)s::uuid[], %(sha256s)s::text[], %(embeddings)s)
-        as f (face, person, sha256, embedding)
+    insert into public.faces (id, profile_id, image_path, image_sha256)
+    select face, person, left(face::text, 2) || '/' || face, sha256
+    from unnest(%(faces)s::uuid[], %(people)s::uuid[], %(sha256s)s::text[])
+        as f (face, person, sha256)
+"""
+_EMBEDDINGS = """
+    insert into public.face_embeddings (model, face_id, embedding)
+    select 'dlib', face, embedding
+    from unnest(%(faces)s::uuid[], %(embeddings)s) as f (face, embedding)
 """
 
 
@@ -62,7 +66,7 @@ def add_people(
         "embeddings": list(embeddings.astype(np.float32)),
     }
     with conn.transaction():
-        for statement in (_PEOPLE, _CONSENTS, _FACES):
+        for statement in (_PEOPLE, _CONSENTS, _FACES, _EMBEDDINGS):
             conn.execute(statement, values)
     return faces
 

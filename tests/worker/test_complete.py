@@ -122,8 +122,8 @@ async def test_embedding_that_cannot_be_stored_costs_the_others_nothing(database
     faces = enqueue_photos(database, 9, embedded=False)
     run_on_update(
         database,
-        "faces",
-        f"new.embedding is not null and new.id = '{faces[4]}'",
+        "face_embeddings",
+        f"new.face_id = '{faces[4]}'",
         "raise 'poison'",
     )
 

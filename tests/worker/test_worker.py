@@ -147,7 +147,7 @@ async def test_worker_that_lost_its_job_writes_nothing(
 
     row = await _row(server, job_id)
     assert (row["status"], row["error_code"]) == ("pending", "worker_lost")
-    cursor = await owner.execute("select count(*) from faces where embedding is not null")
+    cursor = await owner.execute("select count(*) from face_embeddings")
     assert await cursor.fetchone() == (0,)
 
 

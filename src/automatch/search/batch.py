@@ -50,7 +50,7 @@ class BatchSearch:
         self._db = db
         self._max_bytes = max_bytes
         self._keep_s = keep_s
-        self._cache: OrderedDict[tuple[str, str], _CachedGroup] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str, str], _CachedGroup] = OrderedDict()
 
     @property
     def bytes(self) -> int:
@@ -65,19 +65,20 @@ class BatchSearch:
             requests = await search.read_jobs(conn, jobs)
         found: dict[UUID, Candidates] = {}
         requests.sort(key=_group_of)
-        for (school, gender), members in groupby(requests, _group_of):
+        for key, members in groupby(requests, _group_of):
             same_group = list(members)
             if len(same_group) >= _MIN_JOBS:
-                found |= await self._search(school, gender, same_group)
+                found |= await self._search(*key, same_group)
         return found
 
     async def _search(
-        self, school: str, gender: str, requests: Sequence[SearchRequest]
+        self, model: str, school: str, gender: str, requests: Sequence[SearchRequest]
     ) -> dict[UUID, Candidates]:
-        cached = self._cache.setdefault((school, gender), _CachedGroup(Group(), asyncio.Lock()))
-        self._cache.move_to_end((school, gender))
+        key = (model, school, gender)
+        cached = self._cache.setdefault(key, _CachedGroup(Group(), asyncio.Lock()))
+        self._cache.move_to_end(key)
         async with cached.lock:
-            if not await self._refresh(cached.group, school, gender):
+            if not await self._refresh(cached.group, *key):
                 return {}
             # The product releases the GIL, so the event loop goes on meanwhile.
             lists = await asyncio.to_thread(_search_group, cached.group, requests)
@@ -90,10 +91,11 @@ class BatchSearch:
             for request, faces in zip(requests, lists, strict=True)
         }
 
-    async def _refresh(self, group: Group, school: str, gender: str) -> bool:
+    async def _refresh(self, group: Group, model: str, school: str, gender: str) -> bool:
         async with self._db.connection() as conn:
             for _ in range(_MAX_READS):
-                if group.update(await search.read_group(conn, school, gender, group.horizon)):
+                delta = await search.read_group(conn, model, school, gender, group.horizon)
+                if group.update(delta):
                     return True
         return False
 
@@ -108,8 +110,8 @@ class BatchSearch:
                 del self._cache[key]
 
 
-def _group_of(request: SearchRequest) -> tuple[str, str]:
-    return request.school, request.gender
+def _group_of(request: SearchRequest) -> tuple[str, str, str]:
+    return request.model, request.school, request.gender
 
 
 def _search_group(group: Group, requests: Sequence[SearchRequest]) -> list[list[UUID]]:

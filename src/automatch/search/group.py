@@ -24,7 +24,7 @@ _EXCLUDED = -2
 
 
 class Group:
-    """The people of one school and gender."""
+    """The people of one school and gender, by one model."""
 
     def __init__(self) -> None:
         self._known: GroupFaces | None = None

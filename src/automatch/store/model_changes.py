@@ -20,7 +20,7 @@ _SQL = load("model_changes")
 
 
 @dataclass(frozen=True, slots=True)
-class KeptPhoto:
+class PhotoToEmbed:
     """A photo to be looked at with the new model."""
 
     face_id: UUID
@@ -28,19 +28,20 @@ class KeptPhoto:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenAgain:
+class PhotoEmbedding:
     """What the new model sees on it."""
 
-    photo: KeptPhoto
+    photo: PhotoToEmbed
     embedding: np.ndarray[Any, np.dtype[np.float32]]
     quality: dict[str, float]
+    detector: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class NotSeen:
+class PhotoRefusal:
     """Why the new model sees nothing on it."""
 
-    photo: KeptPhoto
+    photo: PhotoToEmbed
     error: AutomatchError
 
 
@@ -136,11 +137,11 @@ async def read_preparing_model(conn: Connection) -> str | None:
     return None if model is None else str(model)
 
 
-async def take_photos(
+async def lease_photos(
     conn: Connection, *, model: str, limit: int, lease_s: float, anyway: bool
-) -> list[KeptPhoto]:
+) -> list[PhotoToEmbed]:
     """Take the next photos for *model*; none while uploads wait, unless *anyway*."""
-    async with conn.cursor(row_factory=class_row(KeptPhoto)) as cursor:
+    async with conn.cursor(row_factory=class_row(PhotoToEmbed)) as cursor:
         await cursor.execute(
             _SQL["take"],
             {"model": model, "limit": limit, "lease_s": lease_s, "anyway": anyway},
@@ -148,7 +149,7 @@ async def take_photos(
         return await cursor.fetchall()
 
 
-async def keep_seen(conn: Connection, model: str, seen: Sequence[SeenAgain]) -> None:
+async def store_embeddings(conn: Connection, model: str, seen: Sequence[PhotoEmbedding]) -> None:
     """Keep what *model* saw; nothing is kept of a model that is not prepared any more."""
     await _value(
         conn,
@@ -157,10 +158,11 @@ async def keep_seen(conn: Connection, model: str, seen: Sequence[SeenAgain]) -> 
         face_ids=[one.photo.face_id for one in seen],
         embeddings=[one.embedding for one in seen],
         quality=[Jsonb(one.quality) for one in seen],
+        detectors=[one.detector for one in seen],
     )
 
 
-async def keep_refused(conn: Connection, model: str, refused: Sequence[NotSeen]) -> None:
+async def store_refusals(conn: Connection, model: str, refused: Sequence[PhotoRefusal]) -> None:
     """Keep why *model* does not see photos."""
     await _value(
         conn,
@@ -177,14 +179,14 @@ async def rescore_matches_for_model(conn: Connection, limit: int = 200) -> int:
     return int(await _value(conn, "rescore_matches_for_model", limit=limit))
 
 
-async def check_same_person(conn: Connection, limit: int = 500) -> int:
+async def recheck_duplicates(conn: Connection, limit: int = 500) -> int:
     """Queue some photos to be compared with all of their school again; 0 when all are."""
-    return int(await _value(conn, "check_same_person", limit=limit))
+    return int(await _value(conn, "recheck_duplicates", limit=limit))
 
 
 async def delete_unrescored_matches(conn: Connection, limit: int = 200) -> int:
     """Delete some matches of a model that was given up; 0 when there are none."""
-    return int(await _value(conn, "drop_unrenewed", limit=limit))
+    return int(await _value(conn, "delete_unrescored_matches", limit=limit))
 
 
 async def _value(conn: Connection, statement: str, **parameters: Any) -> Any:

@@ -52,6 +52,7 @@ class JobEmbedding:
     quality: dict[str, float]
     timings: dict[str, float]
     model: str = "dlib"
+    detector: str | None = None
 
 
 class FailureAction(StrEnum):
@@ -143,6 +144,7 @@ async def store_embeddings(
         model=model,
         quality=[Jsonb(embedding.quality) for embedding in embeddings],
         timings=[Jsonb(embedding.timings) for embedding in embeddings],
+        detectors=[embedding.detector for embedding in embeddings],
     )
     return set(held)
 

@@ -31,6 +31,7 @@ class SearchRequest:
     """What a job looks for."""
 
     job_id: UUID
+    model: str
     school: str
     gender: str
     """Of the people who are searched."""
@@ -122,18 +123,18 @@ async def read_jobs(conn: Connection, jobs: Sequence[ClaimedJob]) -> list[Search
         binary=True,
     )
     return [
-        SearchRequest(job_id, school, gender, embedding.to_numpy(), bound, match_count, hidden)
-        for job_id, school, gender, embedding, bound, match_count, hidden in await cursor.fetchall()
+        SearchRequest(job_id, model, school, gender, embedding.to_numpy(), *rest)
+        for job_id, model, school, gender, embedding, *rest in await cursor.fetchall()
     ]
 
 
 async def read_group(
-    conn: Connection, school: str, gender: str, horizon: str | None = None
+    conn: Connection, model: str, school: str, gender: str, horizon: str | None = None
 ) -> GroupDelta:
     """Return the faces of a group that are not older than *horizon*; without one, all."""
     cursor = await conn.execute(
         _SQL["read_group"],
-        {"school": school, "gender": gender, "horizon": horizon},
+        {"model": model, "school": school, "gender": gender, "horizon": horizon},
         binary=True,
     )
     row = await cursor.fetchone()

@@ -66,6 +66,7 @@ class Pipeline:
             kept_jpeg=kept,
             thumbnail_jpeg=thumbnail,
             timings=_timings(started, decoded_at, detected_at, embedded_at),
+            detector=self.detector.name,
         )
 
     def analyze(self, photo: bytes, chosen: FaceBox | None) -> PhotoAnalysis:

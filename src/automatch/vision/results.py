@@ -61,6 +61,8 @@ class FaceExtraction:
     thumbnail_jpeg: bytes
     timings: dict[str, float]
     """Milliseconds for `decode`, `detect` and `embed`."""
+    detector: str | None = None
+    """What found the face; `None` when an AI service did, which does not tell."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from automatch.errors.embedder import EmbedderError
 from automatch.errors.job import JobCrashedError, PhotoMissingError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.store import model_changes
-from automatch.store.model_changes import KeptPhoto, NotSeen, SeenAgain
+from automatch.store.model_changes import PhotoEmbedding, PhotoRefusal, PhotoToEmbed
 
 if TYPE_CHECKING:
     from automatch.worker.run import WorkerContext
@@ -60,7 +60,7 @@ class EmbeddingBackfill:
         """Embed the next photos; return False when there are none to claim now."""
         context = self._context
         async with context.db.connection() as conn:
-            photos = await model_changes.take_photos(
+            photos = await model_changes.lease_photos(
                 conn,
                 model=model,
                 limit=context.backfill_concurrency * _PHOTOS_PER_SLOT,
@@ -73,15 +73,15 @@ class EmbeddingBackfill:
         results = await asyncio.gather(
             *(self._extract(photo, model) for photo in photos), return_exceptions=True
         )
-        embedded: list[SeenAgain] = []
-        refused: list[NotSeen] = []
+        embedded: list[PhotoEmbedding] = []
+        refused: list[PhotoRefusal] = []
         embedder_error: EmbedderError | None = None
         for photo, result in zip(photos, results, strict=True):
             match result:
-                case SeenAgain():
+                case PhotoEmbedding():
                     embedded.append(result)
                 case PhotoRejectedError() | PhotoMissingError():
-                    refused.append(NotSeen(photo, result))
+                    refused.append(PhotoRefusal(photo, result))
                 case EmbedderError():
                     embedder_error = result
                 case JobCrashedError() | TimeoutError() | MemoryError():
@@ -91,14 +91,14 @@ class EmbeddingBackfill:
                     raise result
         async with context.db.connection() as conn:
             if embedded:
-                await model_changes.keep_seen(conn, model, embedded)
+                await model_changes.store_embeddings(conn, model, embedded)
             if refused:
-                await model_changes.keep_refused(conn, model, refused)
+                await model_changes.store_refusals(conn, model, refused)
         if embedder_error is not None:
             raise embedder_error
         return True
 
-    async def _extract(self, photo: KeptPhoto, model: str) -> SeenAgain:
+    async def _extract(self, photo: PhotoToEmbed, model: str) -> PhotoEmbedding:
         context = self._context
         async with (
             self._backfill_slots,
@@ -107,4 +107,6 @@ class EmbeddingBackfill:
         ):
             data = await context.photos.read(photo.image_path)
             extraction = await context.analyzer.extract(data, model=model, enforce_quality=False)
-        return SeenAgain(photo, extraction.face.embedding, extraction.quality)
+        return PhotoEmbedding(
+            photo, extraction.face.embedding, extraction.quality, extraction.detector
+        )

@@ -103,7 +103,7 @@ class MaintenanceRunner:
 
     async def rescore_for_model(self) -> None:
         """Rescore matches after a model change; delete those that only the old model made."""
-        await self._in_batches(model_changes.check_same_person)
+        await self._in_batches(model_changes.recheck_duplicates)
         renewed = await self._in_batches(model_changes.rescore_matches_for_model)
         dropped = await self._in_batches(model_changes.delete_unrescored_matches)
         if renewed or dropped:

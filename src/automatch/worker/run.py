@@ -214,6 +214,7 @@ class BatchRunner:
             extraction.quality,
             {f"{stage}_ms": round(ms, 1) for stage, ms in extraction.timings.items()},
             job.model,
+            extraction.detector,
         )
 
     async def _store_question_copies(self, job: ClaimedJob, error: SeveralFacesError) -> None:

@@ -40,13 +40,14 @@ def fill_school(conn, school, women, men, *, simulated=False, seed=1):
                 [(person,) for person in people],
             )
             cursor.executemany(
-                "insert into public.faces"
-                " (id, profile_id, image_path, image_sha256, embedding, embedding_model)"
-                " values (%s, %s, %s, %s, %s, 'dlib')",
-                [
-                    (person, person, str(person), person.hex * 2, embedding)
-                    for person, embedding in zip(people, embeddings[gender], strict=True)
-                ],
+                "insert into public.faces (id, profile_id, image_path, image_sha256)"
+                " values (%s, %s, %s, %s)",
+                [(person, person, str(person), person.hex * 2) for person in people],
+            )
+            cursor.executemany(
+                "insert into public.face_embeddings (model, face_id, embedding)"
+                " values ('dlib', %s, %s)",
+                list(zip(people, embeddings[gender], strict=True)),
             )
     return embeddings[Gender.FEMALE], embeddings[Gender.MALE]
 

@@ -94,10 +94,20 @@ async def watching(settings: Settings, database: Database) -> AsyncIterator[subp
 def embeddings(conn: psycopg.Connection) -> dict[str, int]:
     """How many faces are known with how many numbers, by model."""
     rows = conn.execute(
-        "select embedding_model, vector_dims(embedding), count(*) from public.faces"
-        " where embedding is not null group by 1, 2"
+        "select model, vector_dims(embedding), count(*) from public.face_embeddings"
+        " where model = public.active_embedding_model() group by 1, 2"
     ).fetchall()
     return {f"{model}:{dimensions}": count for model, dimensions, count in rows}
+
+
+def indexed(conn: psycopg.Connection, model: str | None = None) -> int:
+    """How many faces can be found by a model; by the one in use unless another is named."""
+    return one(
+        conn,
+        "select count(*) from public.face_index"
+        " where model = coalesce(%s, public.active_embedding_model())",
+        model,
+    )
 
 
 async def wait(condition, what: str):
@@ -193,7 +203,7 @@ async def test_a_photo_that_shows_nobody_any_more_is_told_with_its_reason(
     assert str(face) in told
     assert "it has embedded 1 photos" in told
     assert str(face) in await command(settings, database, "status")
-    assert one(watcher, "select count(*) from public.face_index") == 1
+    assert indexed(watcher) == 1
 
 
 async def test_whoever_withdraws_during_the_change_is_in_neither_model(
@@ -201,7 +211,7 @@ async def test_whoever_withdraws_during_the_change_is_in_neither_model(
 ) -> None:
     she, he = await couple(system)
     await command(settings, database, "use", MODEL)
-    assert one(watcher, "select count(*) from automatch_shadow.face_index") == 2
+    assert indexed(watcher, MODEL) == 2
     text = (await he.get("/api/profile/consent")).json()
     answer = await he.client.put(
         "/api/profile/consent",
@@ -209,7 +219,7 @@ async def test_whoever_withdraws_during_the_change_is_in_neither_model(
         json={"version": text["version"], "granted": False},
     )
     assert answer.status_code == 200
-    assert one(watcher, "select count(*) from automatch_shadow.face_index") == 1
+    assert indexed(watcher, MODEL) == 1
     await command(settings, database, "use", MODEL, "--yes")
 
     assert one(watcher, "select count(*) from public.faces") == 1
@@ -230,10 +240,11 @@ async def test_searchers_see_one_model_or_the_other_and_never_both(
         with connect(database.owner, autocommit=True) as conn:
             while not stop.is_set():
                 row = conn.execute(
-                    "select f.embedding_model, vector_dims(f.embedding), count(s.face_id)"
-                    " from public.faces as f"
+                    "select e.model, vector_dims(e.embedding), count(s.face_id)"
+                    " from public.faces as f join public.face_embeddings as e"
+                    " on e.face_id = f.id and e.model = public.active_embedding_model()"
                     " left join lateral public.find_similar_faces_filtered("
-                    " f.embedding, 'UIT', 'female', f.profile_id, 0.1) as s on true"
+                    " e.embedding, 'UIT', 'female', f.profile_id, 0.1) as s on true"
                     " where f.profile_id = %s group by 1, 2",
                     [she.id],
                 ).fetchone()
@@ -318,8 +329,8 @@ async def test_killed_anywhere_it_goes_on(
     assert "12 photos" in await command(settings, database, "use", MODEL, "--yes")
 
     assert embeddings(watcher) == {f"{MODEL}:{DIMENSIONS}": 12}
-    assert one(watcher, "select count(*) from public.face_index") == 12
-    await wait(lambda: one(watcher, "select renewed from automatch.model_changes"), "scores")
+    assert indexed(watcher) == 12
+    await wait(lambda: one(watcher, "select rescored from automatch.model_changes"), "scores")
 
 
 async def test_a_worker_without_the_file_says_so_and_works_on(

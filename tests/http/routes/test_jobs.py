@@ -83,7 +83,8 @@ async def test_real_photo_of_two_people_goes_on_with_either(system: System) -> N
         assert (await person.ended(job["id"]))["status"] == "completed"
         async with await psycopg.AsyncConnection.connect(system.database.owner) as conn:
             cursor = await conn.execute(
-                "select embedding::text, chosen_box from public.faces where id = %s",
+                "select e.embedding::text, f.chosen_box from public.faces as f"
+                " join public.face_embeddings as e on e.face_id = f.id where f.id = %s",
                 [job["face_id"]],
             )
             embedding, chosen = await cursor.fetchone()

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize(
-    "table", ["public.profiles", "automatch.feed_counters", "public.face_index_3"]
+    "table", ["public.profiles", "automatch.feed_counters", "public.face_index_dlib_3"]
 )
 async def test_disabled_row_level_security_is_repaired(
     installation: Installation, table: str
@@ -76,7 +76,11 @@ async def test_table_of_an_operator_is_reported_and_not_repaired(
         ),
         (
             "grant select on faces to authenticated",
-            *("access.grants", Health.FAIL, "authenticated may select public.faces.embedding"),
+            *(
+                "access.grants",
+                Health.FAIL,
+                "authenticated may select public.face_embeddings.embedding",
+            ),
         ),
         (
             "grant insert on matches to authenticated",

@@ -336,7 +336,7 @@ async def test_invalid_index_fails(installation: Installation) -> None:
     assert (await installation.check("search.indexes")).health is Health.OK
     await installation.run(
         "update pg_index set indisvalid = false where indrelid in"
-        " (select inhrelid from pg_inherits where inhparent = 'face_index'::regclass)"
+        " (select relid from pg_partition_tree('face_index') where isleaf)"
     )
 
     assert (await installation.check("search.indexes")).health is Health.FAIL

@@ -84,7 +84,8 @@ async def _face_index(context: CheckContext) -> Result:
             # One transaction per person, so that locks are short and cannot deadlock.
             async with context.repairing("search.faces", profile=str(person)) as conn:
                 await conn.execute(_SQL["lock_profile"], {"profile": person})
-                await call(conn, "automatch.index_faces", profile_id=person)
+                await conn.execute(_SQL["unindex_faces"], {"profile": person})
+                await conn.execute(_SQL["index_faces"], {"profile": person})
 
     return fail(
         f"The rows of {len(people)} people in face_index are wrong: they are not found, or are "

@@ -15,12 +15,14 @@ order by t.published_at desc, t.version desc
 limit 1
 
 -- name: add_face
-insert into public.faces (id, profile_id, image_path, image_sha256, embedding, embedding_model)
-values (
-    %(id)s, %(id)s, %(image_path)s, %(image_sha256)s, %(embedding)s,
-    (select m.id from public.embedding_models as m where m.active)
+with face as (
+    insert into public.faces (id, profile_id, image_path, image_sha256)
+    values (%(id)s, %(id)s, %(image_path)s, %(image_sha256)s)
+    on conflict (profile_id, image_sha256) do nothing
+    returning id
 )
-on conflict (profile_id, image_sha256) do nothing
+insert into public.face_embeddings (model, face_id, embedding)
+select public.active_embedding_model(), f.id, %(embedding)s from face as f
 
 -- name: list_ids
 select id from public.profiles where simulated order by id

@@ -42,6 +42,6 @@ where e.queued_at < automatch.now() - interval '10 minutes'
 -- Photos that a worker has processed, so that their copies must exist.
 select f.image_path
 from public.faces as f
-where f.embedding is not null
+where exists (select from public.face_embeddings as e where e.face_id = f.id)
 order by f.created_at desc
 limit 50

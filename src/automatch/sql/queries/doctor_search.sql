@@ -19,23 +19,23 @@ where c.relnamespace in ('public'::regnamespace, 'automatch'::regnamespace)
 order by 1
 
 -- name: out_of_sync
--- People whose rows in face_index differ from the rule of automatch.index_faces().
-with due as (
-    select f.id, p.id as profile_id, p.school, p.gender
-    from public.faces as f
-    join public.profiles as p on p.id = f.profile_id
-    join public.embedding_models as m on m.id = f.embedding_model and m.active
-    where p.profile_type = 'user' and p.discoverable and p.school is not null and p.gender is not null
-      and automatch.has_consent(p.id)
-)
-select distinct coalesce(d.profile_id, i.profile_id)
-from due as d
-full join public.face_index as i on i.face_id = d.id and i.school = d.school and i.gender = d.gender
-where i.face_id is null or d.id is null
+-- People whose rows in face_index differ from automatch.findable_faces.
+select distinct coalesce(f.profile_id, i.profile_id)
+from automatch.findable_faces as f
+full join public.face_index as i
+    on i.model = f.model and i.school = f.school and i.gender = f.gender and i.face_id = f.face_id
+where i.face_id is null or f.face_id is null
 limit 10000
 
 -- name: lock_profile
 select from public.profiles where id = %(profile)s for update
+
+-- name: unindex_faces
+-- Wherever rows of a person were left.
+delete from public.face_index where profile_id = %(profile)s
+
+-- name: index_faces
+select automatch.index_faces(array(select f.id from public.faces as f where f.profile_id = %(profile)s))
 
 -- name: settings
 select threshold, match_count from public.match_settings

@@ -1,8 +1,10 @@
 -- name: list
-select id, created_at, embedding_model, quality
-from public.faces
-where profile_id = automatch.uid()
-order by created_at desc, id
+-- Of the embeddings a person may read those of the model in use.
+select f.id, f.created_at, e.model as embedding_model, e.quality
+from public.faces as f
+left join public.face_embeddings as e on e.face_id = f.id and e.model = public.active_embedding_model()
+where f.profile_id = automatch.uid()
+order by f.created_at desc, f.id
 limit 100
 
 -- name: list_erasures

@@ -35,7 +35,9 @@ select face_id, image_path
 from public.take_faces_to_embed(%(model)s, %(limit)s, make_interval(secs => %(lease_s)s), %(anyway)s)
 
 -- name: store
-select public.store_shadow_embeddings(%(model)s, %(face_ids)s, %(embeddings)s, %(quality)s)
+select public.store_prepared_embeddings(
+    %(model)s, %(face_ids)s, %(embeddings)s, %(quality)s, %(detectors)s
+)
 
 -- name: refuse
 select public.refuse_faces_to_embed(%(model)s, %(face_ids)s, %(codes)s, %(messages)s)
@@ -43,8 +45,8 @@ select public.refuse_faces_to_embed(%(model)s, %(face_ids)s, %(codes)s, %(messag
 -- name: rescore_matches_for_model
 select public.rescore_matches_for_model(%(limit)s)
 
--- name: check_same_person
+-- name: recheck_duplicates
 select public.recheck_duplicates(%(limit)s)
 
--- name: drop_unrenewed
+-- name: delete_unrescored_matches
 select public.delete_unrescored_matches(%(limit)s)

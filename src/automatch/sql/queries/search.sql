@@ -1,9 +1,9 @@
 -- name: read_jobs
 -- What each job looks for; those that cannot be searched for are missing.
-select job_id, school, gender, embedding, bound, match_count, hidden
+select job_id, model, school, gender, embedding, bound, match_count, hidden
 from public.read_search_jobs(%(job_ids)s, %(tokens)s)
 
 -- name: read_group
 -- What changed since the horizon, and how much else there is.
 select known, horizon::text, face_ids, profile_ids, embeddings, settled
-from public.read_search_group(%(school)s, %(gender)s, %(horizon)s::text::xid8)
+from public.read_search_group(%(model)s, %(school)s, %(gender)s, %(horizon)s::text::xid8)

@@ -19,17 +19,21 @@ from automatch.list_search_groups(%(limit)s)
 
 -- name: indexes
 -- Groups with an index, ready or not, and their current size.
-select x.school, x.gender, x.index_name, x.ready, x.m, x.ef_construction,
-    (select count(*) from public.face_index as i where i.school = x.school and i.gender = x.gender) as faces
+select x.school, x.gender, x.index_name, x.ready, x.m, x.ef_construction, (
+    select count(*) from public.face_index as i
+    where i.model = x.model and i.school = x.school and i.gender = x.gender
+) as faces
 from automatch.group_indexes as x
+where x.model = public.active_embedding_model()
 order by x.school, x.gender
 
 -- name: samples
 -- Faces of the people who search this group.
-select f.embedding
-from public.face_index as i
-join public.faces as f on f.id = i.face_id
-where i.school = %(school)s and i.gender <> %(gender)s
+select e.embedding
+from public.embedding_models as m
+join public.face_index as i on i.model = m.id
+join public.face_embeddings as e on e.model = m.id and e.face_id = i.face_id
+where m.active and i.school = %(school)s and i.gender <> %(gender)s
 order by i.face_id
 limit %(count)s
 
@@ -44,21 +48,24 @@ cross join lateral automatch.find_candidates(
 -- name: plan_index
 -- Record the index before it is built; returns the statement that builds it.
 with planned as (
-    insert into automatch.group_indexes (school, gender, index_name, m, ef_construction)
-    select %(school)s, %(gender)s,
-        'face_index_of_' || left(md5(%(school)s || '/' || %(gender)s), 16), s.m, s.ef_construction
+    insert into automatch.group_indexes (model, school, gender, index_name, m, ef_construction)
+    select m.id, %(school)s, %(gender)s,
+        'face_index_of_' || left(md5(m.id || '/' || %(school)s || '/' || %(gender)s), 16), s.m, s.ef_construction
     from automatch.search_settings as s
+    join public.embedding_models as m on m.active
     returning *
 )
 select p.index_name, format(
-    'create index concurrently %%I on %%s using hnsw (embedding extensions.halfvec_ip_ops) '
-    'with (m = %%s, ef_construction = %%s) where school = %%L and gender = %%L',
+    'create index concurrently %%1$I on %%2$s using hnsw ((embedding::%%8$I.halfvec(%%3$s)) %%8$I.halfvec_ip_ops) '
+    'with (m = %%4$s, ef_construction = %%5$s) where school = %%6$L and gender = %%7$L',
     p.index_name,
     (
         select i.tableoid::regclass from public.face_index as i
-        where i.school = p.school and i.gender = p.gender limit 1
+        where i.model = p.model and i.school = p.school and i.gender = p.gender limit 1
     ),
-    p.m, p.ef_construction, p.school, p.gender
+    (select m.dimensions from public.embedding_models as m where m.id = p.model),
+    p.m, p.ef_construction, p.school, p.gender,
+    (select e.extnamespace::regnamespace from pg_catalog.pg_extension as e where e.extname = 'vector')
 )
 from planned as p
 
@@ -85,9 +92,9 @@ where p.pid = %(pid)s
 -- name: partitions
 -- Each with its size in bytes.
 select c.relname, pg_catalog.pg_relation_size(c.oid)
-from pg_catalog.pg_inherits as h
-join pg_catalog.pg_class as c on c.oid = h.inhrelid
-where h.inhparent = 'public.face_index'::regclass
+from pg_catalog.pg_partition_tree('public.face_index') as t
+join pg_catalog.pg_class as c on c.oid = t.relid
+where t.isleaf
 order by c.oid
 
 -- name: scattered
@@ -100,7 +107,7 @@ from (
     select i.school, i.gender,
         (i.school, i.gender) is distinct from lag((i.school, i.gender)) over (order by i.ctid) as begins
     from public.face_index as i
-    where i.tableoid = ('public.' || %(partition)s)::regclass
+    where i.tableoid = pg_catalog.format('public.%%I', %(partition)s::text)::regclass
 ) as r
 
 -- name: cluster

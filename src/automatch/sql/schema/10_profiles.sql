@@ -15,9 +15,7 @@ create table public.profiles (
     constraint gender_is_male_or_female check (gender in ('male', 'female')),
     constraint profile_type_is_known check (profile_type in ('user', 'celebrity')),
     constraint school_is_trimmed check (school = btrim(school) and school <> '' and length(school) <= 120),
-    constraint name_is_trimmed check (name = btrim(name) and name <> '' and length(name) <= 80),
-    -- The foreign key of face_index, which keeps school and gender there up to date.
-    constraint profiles_search_key unique (id, school, gender)
+    constraint name_is_trimmed check (name = btrim(name) and name <> '' and length(name) <= 80)
 );
 comment on table public.profiles is 'One row a person; id is the id of auth.users where the person signs in.';
 comment on column public.profiles.discoverable is 'Whether searches of others may find this person.';

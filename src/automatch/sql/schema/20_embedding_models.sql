@@ -1,6 +1,7 @@
 -- The models that embed faces, and how each turns a distance into a similarity.
 create table public.embedding_models (
-    id text primary key,
+    -- Part of the names of its partitions.
+    id text primary key check (octet_length(id) between 1 and 40),
     dimensions integer not null check (dimensions > 0),
     midpoint double precision not null,
     width double precision not null check (width > 0),
@@ -37,10 +38,7 @@ comment on column automatch.similarity_scales.fit is
 
 create function automatch.similarity(p_cosine double precision, p_midpoint double precision, p_width double precision)
 returns double precision
-language sql
-immutable
-parallel safe
-set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
     -- Rounding can take a cosine of one's own face above 1.
     select 1 / (1 + exp((sqrt(greatest(2 - 2 * p_cosine, 0)) - p_midpoint) / p_width))
@@ -48,10 +46,7 @@ $$;
 
 create function automatch.cosine_bound(p_similarity double precision, p_midpoint double precision, p_width double precision)
 returns double precision
-language sql
-immutable
-parallel safe
-set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
     -- The inverse of automatch.similarity(); 2 lets nothing through, -1 everything.
     select case
@@ -62,17 +57,15 @@ as $$
     end
 $$;
 
--- A match that is written reads the scale and holds this lock shared until it is committed; a
--- change of the scale waits for it. So no match with the old scale appears after the change, where
--- nobody would look for it any more. In memory, unlike a lock on the row: matches are many.
+-- Whoever writes an embedding or a match reads which model is in use, and its scale, and holds lock_key('model') shared
+-- until it is committed; a change of either waits for it. So nothing of the old model or scale appears after the
+-- change, where nobody would look for it any more. In memory, unlike a lock on the row: matches are many.
 create function automatch.model_scaled()
 returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pg_advisory_xact_lock(automatch.lock_key('scales'));
+    perform pg_advisory_xact_lock(automatch.lock_key('model'));
     if tg_op = 'UPDATE' and new.scale_version is distinct from old.scale_version then
         select s.midpoint, s.width into new.midpoint, new.width
         from automatch.similarity_scales as s
@@ -116,10 +109,7 @@ create function public.add_similarity_scale(
     p_model text, p_midpoint double precision, p_width double precision, p_fit jsonb, p_actor text default null
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_version integer;
@@ -147,10 +137,7 @@ comment on function public.add_similarity_scale(text, double precision, double p
 
 create function public.use_similarity_scale(p_version integer, p_actor text default null)
 returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before integer;
@@ -185,10 +172,7 @@ returns table (
     is_in_use boolean,
     matches bigint
 )
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select s.version, s.model, s.midpoint, s.width, s.fit, s.actor, s.created_at, m.scale_version = s.version,
         (select count(*) from public.matches as x where x.scale_version = s.version)
@@ -201,103 +185,6 @@ comment on function public.list_similarity_scales() is
 
 create function public.active_embedding_model()
 returns text
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select m.id from public.embedding_models as m where m.active $$;
-comment on function public.active_embedding_model() is 'The model that is searched with: whoever looks at photos asks.';
-
-create function automatch.embedding_dimensions()
-returns integer
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    -- What pgvector keeps as the type modifier is the number of dimensions.
-    select a.atttypmod
-    from pg_attribute as a
-    where a.attrelid = 'public.face_index'::regclass and a.attname = 'embedding'
-$$;
-comment on function automatch.embedding_dimensions() is 'The length of the embeddings that are searched.';
-
--- The change by force, which gives up what is there, knows of no shadow.
-create function automatch.replace_embedding_model(p_model text)
-returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
-as $$
-declare
-    v_dimensions integer;
-    v_queued integer;
-begin
-    select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
-    if not found then
-        perform automatch.raise_error('input_invalid', 'embedding_models has no such model: add its row first.');
-    end if;
-    if exists (select from public.embedding_models as m where m.id = p_model and m.active) then
-        return 0;
-    end if;
-    -- Nobody searches or uploads meanwhile. In this order, as a deletion of a face takes them.
-    lock table public.faces, public.face_index in access exclusive mode;
-    -- What is being worked on was seen with the other model: it is given back and claimed again.
-    perform public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
-    from public.match_jobs as j where j.status = 'processing' having count(*) > 0;
-    -- One after the other: a unique index allows one active model at any moment.
-    update public.embedding_models set active = false where active;
-    update public.embedding_models set active = true where id = p_model;
-
-    truncate public.face_index;
-    if v_dimensions <> automatch.embedding_dimensions() then
-        -- The type of a column that a trigger names cannot be changed.
-        drop trigger faces_changed on public.faces;
-        -- Vectors of another length have no place in the column.
-        update public.faces set embedding = null, embedding_model = null where embedding is not null;
-        -- A new type takes its own storage along, and then the vectors would lie elsewhere.
-        execute format(
-            'alter table public.faces alter column embedding type vector(%s), '
-            'alter column embedding set storage main', v_dimensions
-        );
-        execute format(
-            'alter table public.face_index alter column embedding type halfvec(%s), '
-            'alter column embedding set storage plain', v_dimensions
-        );
-        create trigger faces_changed
-        after insert or update of embedding, embedding_model, profile_id on public.faces
-        for each row execute function automatch.faces_changed();
-    end if;
-    -- Whom this model has seen before can be found at once; all the others are looked at again.
-    perform automatch.index_faces(p.profile_id)
-    from (select distinct f.profile_id from public.faces as f where f.embedding_model = p_model) as p;
-    select count(public.enqueue_match_job(f.id, 3::smallint))::integer into v_queued
-    from public.faces as f
-    where f.embedding_model is distinct from p_model and automatch.has_consent(f.profile_id);
-    return v_queued;
-end
-$$;
-comment on function automatch.replace_embedding_model(text) is
-    'Make a row of embedding_models the model that is searched with: faces.embedding and '
-    'face_index.embedding take its dimensions, and every photo that it has not seen is queued to be looked '
-    'at again. The number of those photos. Embeddings of another length are given up.';
-
-create function automatch.use_embedding_model(p_model text)
-returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if automatch.has_shadow() then
-        perform automatch.raise_error(
-            'input_invalid', 'A change of the model is not over: finish it, go back, or `automatch models retire`.'
-        );
-    end if;
-    return automatch.replace_embedding_model(p_model);
-end
-$$;
-comment on function automatch.use_embedding_model(text) is
-    'replace_embedding_model(), where no change of the model goes on.';
+comment on function public.active_embedding_model() is 'The model that is searched with: the one row that is active.';

@@ -2,9 +2,7 @@
 
 create function automatch.is_face_box(p_box jsonb)
 returns boolean
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     -- One after the other: what is no number cannot be compared with one.
     select case
@@ -24,9 +22,7 @@ comment on function automatch.is_face_box(jsonb) is
 
 create function automatch.are_face_boxes(p_boxes jsonb)
 returns boolean
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     select case
         when p_boxes is null or jsonb_typeof(p_boxes) <> 'array' then false
@@ -44,17 +40,10 @@ create table public.faces (
     profile_id uuid not null references public.profiles (id) on delete cascade,
     image_path text not null,
     image_sha256 text not null,
-    -- In the row whatever its length: a search looks at some 20 of them, and a vector(512) that lies
-    -- elsewhere takes 25 microseconds to fetch (in the row 3).
-    embedding vector(128) storage main,
-    embedding_model text references public.embedding_models (id),
-    quality jsonb,
     created_at timestamptz not null default automatch.now(),
     chosen_box jsonb,
     constraint one_face_per_photo unique (profile_id, image_sha256),
     constraint image_sha256_is_hex check (image_sha256 ~ '^[0-9a-f]{64}$'),
-    constraint embedding_names_its_model check ((embedding is null) = (embedding_model is null)),
-    constraint embedding_is_a_unit_vector check (abs(vector_norm(embedding) - 1) < 0.001),
     constraint chosen_box_is_in_the_photo check (
         chosen_box is null
         or (automatch.is_face_box(chosen_box) and jsonb_typeof(chosen_box -> 'index') = 'number')
@@ -62,7 +51,6 @@ create table public.faces (
 );
 comment on column public.faces.image_path is 'Where the photo lies in the photo store; never an address.';
 comment on column public.faces.image_sha256 is 'Of the bytes as uploaded: the same photo again is the same face.';
-comment on column public.faces.embedding is 'float32 truth, unit length; null until a worker has seen the photo.';
 comment on column public.faces.chosen_box is
     'Of several faces the one that its owner chose, as in match_jobs.face_boxes, with its index there. Null '
     'for a photo of one person.';
@@ -80,9 +68,7 @@ comment on table automatch.photo_erasures is 'Photos of deleted faces whose file
 
 create function automatch.face_erased()
 returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.photo_erasures (image_path) values (old.image_path) on conflict do nothing;
@@ -96,9 +82,7 @@ for each row execute function automatch.face_erased();
 
 create function public.record_upload(p_face_id uuid, p_image_path text, p_image_sha256 text)
 returns table (face_id uuid, job_id uuid, job_status text, is_new boolean)
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -154,19 +138,14 @@ comment on function public.record_upload(uuid, text, text) is
 
 create function public.get_chosen_face(p_face_id uuid)
 returns jsonb
-language sql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select f.chosen_box from public.faces as f where f.id = p_face_id $$;
 comment on function public.get_chosen_face(uuid) is
     'Which face of a photo its owner chose; null for a photo that did not ask.';
 
 create function public.delete_face(p_face_id uuid)
 returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_for_erasing(automatch.uid());
@@ -181,10 +160,7 @@ comment on function public.delete_face(uuid) is
 
 create function public.viewable_photo(p_face_id uuid)
 returns text
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select f.image_path
     from public.faces as f

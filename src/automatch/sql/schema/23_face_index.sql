@@ -1,121 +1,125 @@
--- The search copy. Who is in it is who can be found; a search reads the rows of
--- one school and gender, in place, and nothing else (vectors of 264 bytes, never
--- out of line; cosine = inner product because they are unit vectors).
+-- The search copy. Who is in it is who can be found; a search reads the rows of one model, school and gender, in
+-- place, and nothing else (vectors of 264 bytes, never out of line; cosine = inner product of unit vectors).
 create table public.face_index (
+    -- Of the transaction that wrote the row: what is newer than a worker's copy of a group is read again.
+    version xid8 not null default pg_current_xact_id(),
+    face_id uuid not null,
+    profile_id uuid not null,
+    model text not null,
     school text not null,
     gender text not null,
-    face_id uuid not null references public.faces (id) on delete cascade,
-    profile_id uuid not null,
-    embedding halfvec(128) storage plain not null,
-    primary key (school, gender, face_id),
-    constraint face_index_follows_profile foreign key (profile_id, school, gender)
-        references public.profiles (id, school, gender) on update cascade on delete cascade
-) partition by hash (school);
-do $$
-begin
-    for i in 0..15 loop
-        execute pg_catalog.format(
-            'create table public.face_index_%s partition of public.face_index '
-            'for values with (modulus 16, remainder %s)', i, i);
-    end loop;
-end
-$$;
--- For the two cascades: a face that is deleted, a profile that moves.
-create index face_index_face_idx on public.face_index (face_id);
-create index face_index_profile_idx on public.face_index (profile_id, school, gender);
+    embedding halfvec storage plain not null,
+    primary key (model, school, gender, face_id)
+) partition by list (model);
+comment on table public.face_index is
+    'The faces that can be found, by model, school and gender; kept true by triggers of profiles, faces and '
+    'face_embeddings. The partition of a model is partitioned by hash of the school.';
 
--- In plpgsql, which looks for the shadow only where it is there.
-create function automatch.index_faces(p_profile_id uuid, p_face_id uuid default null)
+create view automatch.findable_faces with (security_invoker = true) as
+select e.model, p.school, p.gender, f.id as face_id, p.id as profile_id, e.embedding
+from public.profiles as p
+join public.faces as f on f.profile_id = p.id
+join public.face_embeddings as e on e.face_id = f.id
+where p.profile_type = 'user'
+  and p.discoverable
+  and p.school is not null
+  and p.gender is not null
+  and automatch.has_consent(p.id);
+comment on view automatch.findable_faces is 'The rule of who can be found, with the embeddings of every model.';
+
+create function automatch.index_faces(p_face_ids uuid[], p_model text default null)
 returns void
-language plpgsql
-security definer
-set search_path = public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 begin
-    delete from public.face_index as i
-    where i.profile_id = p_profile_id and (p_face_id is null or i.face_id = p_face_id);
-    insert into public.face_index (school, gender, face_id, profile_id, embedding)
-    -- Without a length: the column has one, and refuses an embedding of another.
-    select p.school, p.gender, f.id, p.id, f.embedding::halfvec
-    from public.faces as f
-    join public.profiles as p on p.id = f.profile_id
-    join public.embedding_models as m on m.id = f.embedding_model and m.active
-    where p.id = p_profile_id
-      and (p_face_id is null or f.id = p_face_id)
-      and p.profile_type = 'user'
-      and p.discoverable
-      and p.school is not null
-      and p.gender is not null
-      and automatch.has_consent(p.id);
-    if automatch.has_shadow() then
-        perform automatch.index_shadow(p_profile_id, p_face_id);
-    end if;
+    insert into public.face_index as i (version, face_id, profile_id, model, school, gender, embedding)
+    select pg_current_xact_id(), f.face_id, f.profile_id, f.model, f.school, f.gender, f.embedding::halfvec
+    from automatch.findable_faces as f
+    where f.face_id = any (p_face_ids) and (p_model is null or f.model = p_model)
+    on conflict (model, school, gender, face_id) do update
+        set version = excluded.version, profile_id = excluded.profile_id, embedding = excluded.embedding;
+    -- Whoever can be found from now on, or somewhere else, may be the second account of somebody there. Not "do
+    -- nothing": a check that is under way may have read the embedding before this one.
+    insert into automatch.duplicate_checks (face_id)
+    select f.face_id
+    from automatch.findable_faces as f
+    join public.embedding_models as m on m.id = f.model and m.active
+    where f.face_id = any (p_face_ids) and (p_model is null or f.model = p_model)
+    on conflict (face_id) do update set queued_at = excluded.queued_at;
 end
 $$;
-comment on function automatch.index_faces(uuid, uuid) is
-    'Make face_index true for one face, or for all faces of a person: the rule of who can be found.';
+comment on function automatch.index_faces(uuid[], text) is
+    'Put those of the faces that can be found into the search copy, for one model or for all.';
 
-create function automatch.faces_changed()
-returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+create function automatch.unindex_faces(p_school text, p_gender text, p_face_ids uuid[])
+returns void
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
+    delete from public.face_index as i
+    where i.model = any (array(select m.id from public.embedding_models as m))
+      and i.school = p_school and i.gender = p_gender and i.face_id = any (p_face_ids)
+$$;
+comment on function automatch.unindex_faces(text, text, uuid[]) is
+    'Take faces out of the search copy of one school and gender, for all models.';
+
+create function automatch.faces_removed()
+returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_group record;
 begin
-    perform automatch.index_faces(new.profile_id, new.id);
-    if new.embedding is not null and automatch.has_shadow() then
-        insert into automatch.faces_to_embed (face_id, fresh) values (new.id, true)
-        on conflict do nothing;
-        -- A photo that the model in use sees only now may have matches of the other one: they were passed
-        -- over when matches were scored anew.
-        if tg_op = 'UPDATE' then
-            if old.embedding is null and exists (
-                select from public.matches as x where new.id in (x.face_a_id, x.face_b_id)
-            ) then
-                update automatch.model_changes
-                set renewed = false, renewed_version = 0, renewed_upto = '-infinity'
-                where state <> 'retired';
-            end if;
-        end if;
-    end if;
+    -- The faces of a deleted person are gone already: profile_leaves_index() took them out.
+    for v_group in
+        select p.school, p.gender, array_agg(r.id) as face_ids
+        from removed as r
+        join public.profiles as p on p.id = r.profile_id
+        where p.school is not null and p.gender is not null
+        group by p.school, p.gender
+    loop
+        perform automatch.unindex_faces(v_group.school, v_group.gender, v_group.face_ids);
+    end loop;
     return null;
 end
 $$;
 
-create trigger faces_changed
-after insert or update of embedding, embedding_model, profile_id on public.faces
-for each row execute function automatch.faces_changed();
+create trigger faces_removed
+after delete on public.faces
+referencing old table as removed
+for each statement execute function automatch.faces_removed();
 
 create function automatch.profile_leaves_index()
 returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The foreign key carries a move to another school; it cannot carry a null.
-    if new.school is null or new.gender is null then
-        delete from public.face_index where profile_id = new.id;
-        if automatch.has_shadow() then
-            delete from automatch_shadow.face_index where profile_id = new.id;
-        end if;
+    if old.school is not null and old.gender is not null then
+        perform automatch.unindex_faces(
+            old.school, old.gender, array(select f.id from public.faces as f where f.profile_id = old.id)
+        );
     end if;
-    return new;
+    return old;
 end
 $$;
 
+-- After profiles_erased, by the order of their names: that takes the locks.
 create trigger profiles_leave_index
-before update of school, gender on public.profiles
+before delete on public.profiles
 for each row execute function automatch.profile_leaves_index();
 
 create function automatch.profile_changed()
 returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_faces uuid[] := array(select f.id from public.faces as f where f.profile_id = new.id);
 begin
-    perform automatch.index_faces(new.id);
+    if cardinality(v_faces) > 0 then
+        if old.school is not null and old.gender is not null then
+            perform automatch.unindex_faces(old.school, old.gender, v_faces);
+        end if;
+        perform automatch.index_faces(v_faces);
+    end if;
     return null;
 end
 $$;
@@ -124,18 +128,14 @@ create trigger profiles_changed
 after update of school, gender, profile_type, discoverable on public.profiles
 for each row
 when (
-    old.profile_type <> new.profile_type
-    or old.discoverable <> new.discoverable
-    or old.school is null
-    or old.gender is null
+    old.school is distinct from new.school or old.gender is distinct from new.gender
+    or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
 )
 execute function automatch.profile_changed();
 
 create function automatch.consent_changed()
 returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Withdrawal takes the photos, templates, jobs and matches along (they cascade).

@@ -107,6 +107,7 @@ declare
     v_positions bigint[];
     v_ids uuid[];
     v_isolated boolean[];
+    v_model text := public.active_embedding_model();
 begin
     if v_limit <= 0 then
         return;
@@ -152,10 +153,10 @@ begin
         )
         select
             c.id, c.lease_token, c.attempts, c.max_attempts, c.face_id, f.image_path,
-            coalesce(m.active, false), c.isolated, c.position
+            exists (select from public.face_embeddings as e where e.model = v_model and e.face_id = c.face_id),
+            c.isolated, c.position
         from claimed as c
         join public.faces as f on f.id = c.face_id
-        left join public.embedding_models as m on m.id = f.embedding_model
         order by c.position;
     perform pg_notify('automatch_feed', '');
 end

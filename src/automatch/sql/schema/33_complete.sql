@@ -6,56 +6,50 @@ create type automatch.found_face as (
 -- The model may have changed since the claim: then the embeddings are dropped and the jobs released.
 create function public.store_face_embeddings(
     p_job_ids uuid[], p_tokens bigint[], p_embeddings vector[], p_model text, p_quality jsonb[],
-    p_timings jsonb[]
+    p_timings jsonb[], p_detectors text[] default null
 )
 returns setof uuid
 language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_now timestamptz := automatch.now();
+    v_seen record;
 begin
-    -- In the order of lock_feeds(). Withdrawing consent takes the same locks.
-    perform from public.profiles as p
-    where p.id in (select j.user_id from public.match_jobs as j where j.id = any (p_job_ids))
-    order by p.id
-    for share;
-    perform from public.faces as f
-    where f.id in (select j.face_id from public.match_jobs as j where j.id = any (p_job_ids))
-    order by f.id
-    for no key update;
-    -- From here on the models cannot change places: that takes faces for itself alone.
+    -- From here on the model in use stays the same.
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
+    perform automatch.lock_owners(array(select j.face_id from public.match_jobs as j where j.id = any (p_job_ids)));
     if not exists (select from public.embedding_models as m where m.id = p_model and m.active) then
         perform public.release_match_jobs(p_job_ids, p_tokens);
         return;
     end if;
-    return query
-        with seen as materialized (
-            select j.id, j.face_id, mine.embedding, mine.quality, mine.timings
-            from public.match_jobs as j
-            join unnest(p_job_ids, p_tokens, p_embeddings, p_quality, p_timings)
-                as mine (id, token, embedding, quality, timings)
-                on mine.id = j.id and mine.token = j.lease_token
-            where j.id = any (p_job_ids) and j.status = 'processing'
-            order by j.id
-            for no key update of j
-        ),
-        told as (
-            update public.match_jobs as j
-            set timings = j.timings || s.timings
-                          || jsonb_build_object('embedded', round(extract(epoch from v_now - j.created_at), 4))
-            from seen as s
-            where j.id = s.id
-        ),
-        kept as (
-            update public.faces as f
-            set embedding = l2_normalize(s.embedding), embedding_model = p_model, quality = s.quality
-            from seen as s
-            where f.id = s.face_id
-        )
-        select s.id from seen as s;
+    with seen as materialized (
+        select j.id, j.face_id, mine.embedding, mine.quality, mine.timings, mine.detector
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens, p_embeddings, p_quality, p_timings, p_detectors)
+            as mine (id, token, embedding, quality, timings, detector)
+            on mine.id = j.id and mine.token = j.lease_token
+        where j.id = any (p_job_ids) and j.status = 'processing'
+        order by j.id
+        for no key update of j
+    ),
+    told as (
+        update public.match_jobs as j
+        set timings = j.timings || s.timings
+                      || jsonb_build_object('embedded', round(extract(epoch from v_now - j.created_at), 4))
+        from seen as s
+        where j.id = s.id
+    )
+    select array_agg(s.id) as job_ids, array_agg(s.face_id) as face_ids, array_agg(s.embedding) as embeddings,
+        array_agg(s.quality) as quality, array_agg(s.detector) as detectors
+    into v_seen
+    from seen as s;
+    perform automatch.store_embeddings(
+        p_model, v_seen.face_ids, v_seen.embeddings, v_seen.quality, v_seen.detectors
+    );
+    return query select unnest(v_seen.job_ids);
 end
 $$;
-comment on function public.store_face_embeddings(uuid[], bigint[], vector[], text, jsonb[], jsonb[]) is
+comment on function public.store_face_embeddings(uuid[], bigint[], vector[], text, jsonb[], jsonb[], text[]) is
     'Committed before the search, so that of two people who upload at once the later search finds the '
     'other. Returns the jobs that are still held.';
 
@@ -64,8 +58,12 @@ returns automatch.found_face[]
 language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
+    v_model text;
     v_found automatch.found_face[];
 begin
+    -- What is found is written before the model changes.
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
+    v_model := public.active_embedding_model();
     -- Without these the search would find nobody and look like "no match".
     if exists (
         select from unnest(p_job_ids, p_tokens) as mine (id, token)
@@ -80,9 +78,9 @@ begin
         select from unnest(p_job_ids, p_tokens) as mine (id, token)
         join public.match_jobs as j
             on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
-        join public.faces as f on f.id = j.face_id
-        left join public.embedding_models as m on m.id = f.embedding_model and m.active
-        where j.id = any (p_job_ids) and m.id is null
+        where j.id = any (p_job_ids) and not exists (
+            select from public.face_embeddings as e where e.model = v_model and e.face_id = j.face_id
+        )
     ) then
         perform automatch.raise_error('embedding_invalid', 'The photo has no embedding of the active model.');
     end if;
@@ -92,11 +90,11 @@ begin
     from unnest(p_job_ids, p_tokens) as mine (id, token)
     join public.match_jobs as j
         on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
-    join public.faces as f on f.id = j.face_id
+    join public.face_embeddings as e on e.model = v_model and e.face_id = j.face_id
     join public.profiles as p on p.id = j.user_id
     cross join public.match_settings as s
     cross join lateral automatch.find_candidates(
-        f.embedding,
+        e.embedding,
         p.school,
         case p.gender when 'male' then 'female' else 'male' end,
         array(select automatch.excluded_profile_ids(p.id)) || p.id,
@@ -242,6 +240,7 @@ declare
     v_rest uuid[];
     v_rest_tokens bigint[];
 begin
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
     for v_group in
         select l.school, l.gender, array_agg(l.id) as ids, array_agg(l.ends - l.length + 1) as starts,
             array_agg(l.ends) as ends
@@ -251,8 +250,8 @@ begin
                 with ordinality as mine (id, token, school, gender, length, number)
         ) as l
         join public.match_jobs as j on j.id = l.id and j.lease_token = l.token and j.status = 'processing'
-        join public.faces as f on f.id = j.face_id
-        join public.embedding_models as m on m.id = f.embedding_model and m.active
+        join public.embedding_models as m on m.active
+        join public.face_embeddings as e on e.model = m.id and e.face_id = j.face_id
         -- For a person who has moved since, the search is made below.
         join public.profiles as p on p.id = j.user_id and p.school = l.school and p.gender <> l.gender
         group by l.school, l.gender

@@ -81,7 +81,7 @@ begin
     select j.user_id into v_profile_id
     from public.match_jobs as j
     join public.faces as f on f.id = j.face_id
-    where j.face_boxes is not null and j.completed_at < v_until and f.quality is null
+    where j.face_boxes is not null and j.completed_at < v_until and not exists (select from public.face_embeddings as e where e.face_id = f.id)
       and not exists (
           select from public.match_jobs as open
           where open.face_id = f.id and open.status in ('pending', 'processing')
@@ -96,7 +96,7 @@ begin
     delete from public.faces as f
     where f.profile_id = v_profile_id
       -- A photo that another model accepted is kept.
-      and f.quality is null
+      and not exists (select from public.face_embeddings as e where e.face_id = f.id)
       and exists (
           select from public.match_jobs as j
           where j.face_id = f.id and j.face_boxes is not null and j.completed_at < v_until

@@ -8,7 +8,6 @@ create table automatch.search_settings (
     m integer not null default 24,
     ef_construction integer not null default 128,
     ef_search integer not null default 400,
-    exchanged_by xid8 not null default '0',
     constraint there_is_one_row check (only_row),
     constraint audit_one_in_is_positive check (audit_one_in > 0),
     constraint index_goes_below_where_it_comes check (index_until between 1 and index_from),
@@ -21,116 +20,159 @@ comment on table automatch.search_settings is 'What `automatch tune` changes.';
 comment on column automatch.search_settings.index_from is
     'A group of so many faces gets an index of its own; one that shrinks below index_until loses it.';
 comment on column automatch.search_settings.ef_search is 'How many faces a search of such an index collects.';
-comment on column automatch.search_settings.exchanged_by is
-    'The transaction that exchanged the models last: a copy of a group from before is worth nothing.';
 insert into automatch.search_settings default values;
 
-create function automatch.find_candidates(
-    p_embedding vector,
-    p_school text,
-    p_gender text,
-    p_exclude_profile_ids uuid[],
-    p_threshold double precision,
-    p_count integer
+create function automatch.half_error()
+returns double precision
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$ select 0.001::double precision $$;
+comment on function automatch.half_error() is
+    'What a cosine of unit vectors in half precision is off by, at most: 2^-11 for each of the two.';
+
+create function automatch.rank_faces(
+    p_model text, p_queries vector[], p_bounds double precision[], p_count integer, p_numbers integer[],
+    p_face_ids uuid[], p_profile_ids uuid[]
 )
-returns table (face_id uuid, profile_id uuid, similarity double precision)
-language plpgsql
-stable
-security definer
-parallel safe
-set search_path = pg_catalog, public, extensions, pg_temp
--- One plan, whatever the sizes and the statistics: one partition, through its primary key; then the
--- shortlist, one face at a time. Left to itself the planner reads a partition whole because one large
--- school is in it, or all of faces (with long embeddings, 100,000 of them took 370 ms) to rank 30.
-set plan_cache_mode = force_generic_plan
+returns table (number integer, face_id uuid, profile_id uuid, cosine double precision)
+language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
+-- One face at a time. Left to itself the planner reads all of face_embeddings (with long embeddings, 100,000 of
+-- them took 370 ms) to rank 30: test_search_scale.py.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
 set max_parallel_workers_per_gather = 0
 as $$
+begin
+    return query
+    with exact as materialized (
+        select c.number, c.face_id, c.profile_id, -(e.embedding <#> p_queries[c.number]) as cosine
+        from unnest(p_numbers, p_face_ids, p_profile_ids) as c (number, face_id, profile_id)
+        join public.face_embeddings as e on e.model = p_model and e.face_id = c.face_id
+    ),
+    best as (
+        select distinct on (e.number, e.profile_id) e.*
+        from exact as e
+        where e.cosine >= p_bounds[e.number]
+        order by e.number, e.profile_id, e.cosine desc, e.face_id
+    ),
+    placed as (
+        select b.*, row_number() over (partition by b.number order by b.cosine desc, b.face_id) as place
+        from best as b
+    )
+    select p.number, p.face_id, p.profile_id, p.cosine
+    from placed as p
+    where p.place <= p_count
+    order by p.number, p.place;
+end
+$$;
+comment on function automatch.rank_faces(
+    text, vector[], double precision[], integer, integer[], uuid[], uuid[]
+) is
+    'The ranking of every search. Candidate n is a face and its person, for query p_numbers[n]. Of each query the '
+    'best p_count people whose cosine is not below its bound, best first, one best face each, in full precision.';
+
+create function automatch.nth_distance(p_profile_ids uuid[], p_distances double precision[], p_count integer)
+returns double precision
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select min(n.distance)
+        from unnest(p_profile_ids, p_distances) as n (profile_id, distance)
+        group by n.profile_id
+        order by 1
+        offset p_count - 1
+        limit 1
+    );
+end
+$$;
+comment on function automatch.nth_distance(uuid[], double precision[], integer) is
+    'The distance of the nearest face of the p_count-th person; null when there are fewer people.';
+
+create function automatch.find_candidates(
+    p_embedding vector,
+    p_school text,
+    p_gender text,
+    p_excluded_profile_ids uuid[],
+    p_threshold double precision,
+    p_count integer,
+    p_model text default null
+)
+returns table (face_id uuid, profile_id uuid, similarity double precision)
+language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
+-- Through the primary key, at every size and with any statistics: a partition in which one school is large would
+-- be read whole (test_search_scale.py).
+set enable_seqscan = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
 declare
     v_query vector := l2_normalize(p_embedding);
-    -- Cast once: inside the row expression it would be cast for every row.
-    v_query_half halfvec := v_query::halfvec;
+    -- Cast once: inside the statement it would be cast for every row.
+    v_half halfvec := v_query::halfvec;
     v_model public.embedding_models;
     v_bound double precision;
-    v_indexed record;
+    v_limit double precision;
+    v_cut double precision;
+    v_is_complete boolean := false;
+    v_near record;
 begin
-    select m.* into v_model from public.embedding_models as m where m.active;
     if vector_norm(v_query) = 0 then
         return;
     end if;
+    select m.* into v_model from public.embedding_models as m where m.id = p_model or p_model is null and m.active;
     v_bound := automatch.cosine_bound(p_threshold, v_model.midpoint, v_model.width);
+    -- With twice the error of half precision nobody over the threshold is lost.
+    v_limit := 2 * automatch.half_error() - v_bound;
 
     if exists (
         select from automatch.group_indexes as g
-        where g.school = p_school and g.gender = p_gender and g.ready
+        where g.model = v_model.id and g.school = p_school and g.gender = p_gender and g.ready
     ) then
-        select * into v_indexed
-        from automatch.find_in_index(v_query, p_school, p_gender, p_exclude_profile_ids, v_bound, p_count);
-        if v_indexed.is_complete then
-            return query
-                select b.face_id, b.profile_id,
-                    automatch.similarity(b.cosine, v_model.midpoint, v_model.width)
-                from (
-                    select distinct on (e.profile_id) e.face_id, e.profile_id, e.cosine
-                    from unnest(v_indexed.face_ids, v_indexed.profile_ids, v_indexed.cosines)
-                        as e (face_id, profile_id, cosine)
-                    where e.cosine >= v_bound
-                    order by e.profile_id, e.cosine desc, e.face_id
-                ) as b
-                order by b.cosine desc, b.face_id
-                limit p_count;
-            return;
-        end if;
+        select array_agg(n.face_id) filter (where n.is_near) as face_ids,
+            array_agg(n.profile_id) filter (where n.is_near) as profile_ids,
+            array_agg(n.distance) filter (where n.is_near) as distances, max(n.distance) as last
+        into v_near
+        from (
+            select f.*, f.distance <= v_limit and not (f.profile_id = any (p_excluded_profile_ids)) as is_near
+            from automatch.read_group_index(v_half, v_model.id, v_model.dimensions, p_school, p_gender) as f
+        ) as n;
+        v_cut := automatch.nth_distance(v_near.profile_ids, v_near.distances, p_count) + 2 * automatch.half_error();
+        -- Either everybody over the threshold was handed out, or all that could be among the best.
+        v_is_complete := coalesce(v_near.last > v_limit, false) or coalesce(v_cut <= v_near.last, false);
     end if;
-
+    if not v_is_complete then
+        select array_agg(n.face_id) as face_ids, array_agg(n.profile_id) as profile_ids,
+            array_agg(n.distance) as distances, null::double precision as last
+        into v_near
+        from (
+            -- "+ 0" keeps any vector index out.
+            select i.face_id, i.profile_id, (i.embedding <#> v_half) + 0 as distance
+            from public.face_index as i
+            where i.model = v_model.id and i.school = p_school and i.gender = p_gender
+              and (i.embedding <#> v_half) <= v_limit
+              and not (i.profile_id = any (p_excluded_profile_ids))
+        ) as n;
+        v_cut := automatch.nth_distance(v_near.profile_ids, v_near.distances, p_count) + 2 * automatch.half_error();
+    end if;
+    -- What makes it exact: whoever is among the best p_count is, in half precision, at most twice its error behind
+    -- the last of the best p_count there. So a cloud of near-ties is ranked whole.
     return query
-    with near as materialized (
-        -- Rounding to half precision moves a cosine of unit vectors by less than 0.001 (2^-11 for each
-        -- of the two), so with twice that nobody over the threshold is lost here.
-        -- "+ 0" keeps any vector index out.
-        select i.face_id, i.profile_id, (i.embedding <#> v_query_half) + 0 as distance
-        from public.face_index as i
-        where i.school = p_school
-          and i.gender = p_gender
-          and (i.embedding <#> v_query_half) <= 0.002 - v_bound
-          and not (i.profile_id = any (p_exclude_profile_ids))
-    ),
-    people as materialized (
-        select n.profile_id, min(n.distance) as distance
-        from near as n
-        group by n.profile_id
-        order by min(n.distance)
-        limit p_count
-    ),
-    -- What makes it exact: whoever is among the best p_count is, in half precision, at most
-    -- 2 * 0.001 behind the last of the best p_count there. So a cloud of near-ties is read whole.
-    shortlist as materialized (
-        select n.face_id, n.profile_id
-        from near as n
-        where n.distance <= (select max(p.distance) + 0.002 from people as p)
-    ),
-    exact as (
-        select s.face_id, s.profile_id, -(f.embedding <#> v_query) as cosine
-        from shortlist as s
-        join public.faces as f on f.id = s.face_id
-    ),
-    best as (
-        select distinct on (e.profile_id) e.face_id, e.profile_id, e.cosine
-        from exact as e
-        where e.cosine >= v_bound
-        order by e.profile_id, e.cosine desc, e.face_id
-    )
-    select b.face_id, b.profile_id, automatch.similarity(b.cosine, v_model.midpoint, v_model.width)
-    from best as b
-    order by b.cosine desc, b.face_id
-    limit p_count;
+        select r.face_id, r.profile_id, automatch.similarity(r.cosine, v_model.midpoint, v_model.width)
+        from (
+            select array_agg(1) as numbers, array_agg(n.face_id) as face_ids, array_agg(n.profile_id) as profile_ids
+            from unnest(v_near.face_ids, v_near.profile_ids, v_near.distances) as n (face_id, profile_id, distance)
+            where n.distance <= v_cut or v_cut is null
+        ) as s
+        cross join lateral automatch.rank_faces(
+            v_model.id, array[v_query], array[v_bound], p_count, s.numbers, s.face_ids, s.profile_ids
+        ) as r;
 end
 $$;
-comment on function automatch.find_candidates(vector, text, text, uuid[], double precision, integer) is
-    'The people of one school and gender most like the query, best first, one face each.';
+comment on function automatch.find_candidates(vector, text, text, uuid[], double precision, integer, text) is
+    'The people of one school and gender most like the query, best first, one face each; by the model in use, '
+    'unless another is named.';
 
 create function public.find_similar_faces_filtered(
     query_embedding vector,
@@ -149,11 +191,7 @@ returns table (
     profile_gender text,
     profile_school text
 )
-language sql
-stable
-security definer
-parallel safe
-set search_path = pg_catalog, public, extensions, pg_temp
+language sql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
 -- Else two whole tables are read to name the 20 (38 ms among 20,000 faces).
 set enable_seqscan = off
 set enable_hashjoin = off

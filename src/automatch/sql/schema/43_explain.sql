@@ -2,9 +2,7 @@
 
 create function automatch.roughly(p_count bigint)
 returns integer
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     -- Down to two digits, at least to tens: 0 stands for fewer than 10. With exact counts, whoever
     -- looks before and after learns that one certain person paused, joined or left.
@@ -21,10 +19,7 @@ create function public.match_pool()
 returns table (
     school integer, other_gender integer, findable integer, hidden integer, threshold double precision
 )
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         automatch.roughly((
@@ -39,7 +34,7 @@ as $$
         -- photo or gave no consent: nobody learns that they were blocked.
         automatch.roughly((
             select count(distinct i.profile_id) from public.face_index as i
-            where i.school = me.school
+            where i.model = public.active_embedding_model() and i.school = me.school
               and i.gender = case me.gender when 'male' then 'female' when 'female' then 'male' end
               and i.profile_id <> all (array(select automatch.excluded_profile_ids(me.id)))
         )),
@@ -67,12 +62,8 @@ returns table (
     threshold double precision,
     over_threshold integer
 )
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 -- As the search: the rows of one school and gender, read in place.
-set plan_cache_mode = force_generic_plan
 set jit = off
 set max_parallel_workers_per_gather = 0
 as $$
@@ -84,13 +75,13 @@ declare
     v_count bigint;
 begin
     select p.id, p.school, case p.gender when 'male' then 'female' when 'female' then 'male' end as wanted,
-        f.embedding, coalesce(j.threshold, s.threshold) as threshold,
+        f.model, f.embedding, coalesce(j.threshold, s.threshold) as threshold,
         automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width) as bound
     into v_asked
     from public.match_jobs as j
     join public.profiles as p on p.id = j.user_id
-    join public.faces as f on f.id = j.face_id
-    join public.embedding_models as m on m.id = f.embedding_model and m.active
+    join public.embedding_models as m on m.active
+    join public.face_embeddings as f on f.model = m.id and f.face_id = j.face_id
     cross join public.match_settings as s
     where j.id = p_job_id and j.user_id = automatch.uid();
     if not found then
@@ -100,7 +91,8 @@ begin
     v_hidden := array(select automatch.excluded_profile_ids(v_asked.id));
     select count(distinct i.profile_id) into v_count
     from public.face_index as i
-    where i.school = v_asked.school
+    where i.model = v_asked.model
+      and i.school = v_asked.school
       and i.gender = v_asked.wanted
       and (i.embedding <#> v_half) <= -v_asked.bound
       and i.profile_id <> all (v_hidden);

@@ -28,26 +28,21 @@ create unique index reruns_one_is_open on automatch.reruns ((true)) where finish
 
 create function automatch.count_photos_to_rerun()
 returns integer
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select count(*)::integer
-    from public.faces as f
-    join public.embedding_models as m on m.id = f.embedding_model and m.active
+    from public.embedding_models as m
+    join public.face_embeddings as e on e.model = m.id
+    join public.faces as f on f.id = e.face_id
     join public.profiles as p on p.id = f.profile_id
-    where p.school is not null and p.gender is not null and not p.simulated
+    where m.active and p.school is not null and p.gender is not null and not p.simulated
 $$;
 
 create function public.set_match_threshold(
     p_threshold double precision, p_rerun boolean default false, p_actor text default null
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before double precision;
@@ -77,16 +72,14 @@ comment on function public.set_match_threshold(double precision, boolean, text) 
 
 create function public.get_match_threshold()
 returns table (threshold double precision, match_count integer, photos integer, rerun_left integer)
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select s.threshold, s.match_count, automatch.count_photos_to_rerun(), (
         select count(*)::integer
         from automatch.reruns as r
         join public.faces as f on f.id > r.last_face_id
-        join public.embedding_models as m on m.id = f.embedding_model and m.active
+        join public.embedding_models as m on m.active
+        join public.face_embeddings as e on e.model = m.id and e.face_id = f.id
         join public.profiles as p on p.id = f.profile_id
         where r.finished_at is null and p.school is not null and p.gender is not null and not p.simulated
     )
@@ -98,10 +91,7 @@ comment on function public.get_match_threshold() is
 
 create function public.enqueue_reruns(p_most integer default 500)
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_rerun automatch.reruns;
@@ -145,15 +135,13 @@ create function automatch.comparable_people(p_simulated boolean)
 returns table (
     profile_id uuid, face_id uuid, school text, gender text, half smallint, place bigint, women bigint, men bigint
 )
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- One photo a person: somebody with many would count as many.
     with people as (
         select distinct on (i.profile_id) i.profile_id, i.face_id, i.school, i.gender
         from public.face_index as i
+        join public.embedding_models as m on m.id = i.model and m.active
         join public.profiles as p on p.id = i.profile_id
         where p_simulated or not p.simulated
         order by i.profile_id, i.face_id
@@ -170,10 +158,7 @@ comment on function automatch.comparable_people(boolean) is
 
 create function public.count_comparable_people(p_simulated boolean default false)
 returns table (women bigint, men bigint, schools bigint, pairs numeric)
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         count(*) filter (where p.gender = 'female'),
@@ -191,10 +176,7 @@ create function public.sample_stranger_distances(
     p_pairs integer, p_seed bigint default 1, p_simulated boolean default false
 )
 returns table (distance double precision, half smallint)
-language sql
-stable
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
     with people as materialized (
@@ -229,8 +211,9 @@ as $$
     from drawn as d
     join people as she on she.school = d.school and she.gender = 'female' and she.place = d.number / d.men
     join people as he on he.school = d.school and he.gender = 'male' and he.place = d.number % d.men
-    join public.faces as a on a.id = she.face_id
-    join public.faces as b on b.id = he.face_id
+    join public.embedding_models as m on m.active
+    join public.face_embeddings as a on a.model = m.id and a.face_id = she.face_id
+    join public.face_embeddings as b on b.model = m.id and b.face_id = he.face_id
 $$;
 comment on function public.sample_stranger_distances(integer, bigint, boolean) is
     'Distances u = sqrt(2 - 2 cos) of at most p_pairs random pairs of opposite gender inside schools; half '
@@ -252,10 +235,7 @@ returns table (
     median_matches double precision,
     without_any bigint
 )
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
 #variable_conflict use_column
@@ -286,14 +266,15 @@ begin
     photos as materialized (
         select a.profile_id, a.school, a.wanted, i.embedding
         from asked as a
+        join public.faces as f on f.profile_id = a.profile_id
         join public.face_index as i
-            on i.profile_id = a.profile_id and i.school = a.school and i.gender = a.gender
+            on i.model = v_model.id and i.school = a.school and i.gender = a.gender and i.face_id = f.id
     ),
     -- The search copy is half as exact as the search, which a preview bears.
     near as materialized (
         select o.profile_id, i.profile_id as other_id, -min(i.embedding <#> o.embedding) as cosine
         from photos as o
-        join public.face_index as i on i.school = o.school and i.gender = o.wanted
+        join public.face_index as i on i.model = v_model.id and i.school = o.school and i.gender = o.wanted
         where (i.embedding <#> o.embedding) <= -v_loosest
         group by o.profile_id, i.profile_id
     ),

@@ -15,7 +15,7 @@ create function automatch.brute_force_search(
     p_embedding vector,
     p_school text,
     p_gender text,
-    p_exclude_profile_ids uuid[],
+    p_excluded_profile_ids uuid[],
     p_threshold double precision,
     p_count integer
 )
@@ -23,25 +23,22 @@ returns table (face_id uuid, profile_id uuid)
 language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
-    select b.id, b.profile_id
-    from (
-        select distinct on (f.profile_id) f.id, f.profile_id, -(f.embedding <#> q.query) as cosine
-        from (select l2_normalize(p_embedding) as query offset 0) as q
-        cross join public.embedding_models as m
-        join public.profiles as p
-            on p.school = p_school and p.gender = p_gender and p.profile_type = 'user' and p.discoverable
-        join public.faces as f on f.profile_id = p.id and f.embedding_model = m.id
-        where m.active
-          and not (p.id = any (p_exclude_profile_ids))
-          and -(f.embedding <#> q.query) >= automatch.cosine_bound(p_threshold, m.midpoint, m.width)
-          and automatch.has_consent(p.id)
-        order by f.profile_id, -(f.embedding <#> q.query) desc, f.id
-    ) as b
-    order by b.cosine desc, b.id
-    limit p_count
+    select r.face_id, r.profile_id
+    from public.embedding_models as m
+    cross join lateral (
+        select array_agg(1) as numbers, array_agg(f.face_id) as face_ids, array_agg(f.profile_id) as profile_ids
+        from automatch.findable_faces as f
+        where f.model = m.id and f.school = p_school and f.gender = p_gender
+          and not (f.profile_id = any (p_excluded_profile_ids))
+    ) as a
+    cross join lateral automatch.rank_faces(
+        m.id, array[l2_normalize(p_embedding)],
+        array[automatch.cosine_bound(p_threshold, m.midpoint, m.width)], p_count, a.numbers, a.face_ids, a.profile_ids
+    ) as r
+    where m.active
 $$;
 comment on function automatch.brute_force_search(vector, text, text, uuid[], double precision, integer) is
-    'What find_candidates() has to find, without its tables, its half precision and its plan.';
+    'What find_candidates() has to find, without the search copy, its half precision and its indexes.';
 
 create function automatch.is_audited(p_job_id uuid)
 returns boolean
@@ -71,7 +68,8 @@ begin
                 where j.user_id = e.profile_id and j.status in ('pending', 'processing')
             ) as comes_by_itself
         from public.profiles as p
-        join public.faces as f on f.id = new.face_id
+        join public.face_embeddings as f
+            on f.model = public.active_embedding_model() and f.face_id = new.face_id
         cross join public.match_settings as s
         cross join lateral (
             select case p.gender when 'male' then 'female' else 'male' end as gender

@@ -59,13 +59,13 @@ as $$
 declare
     v_model record;
 begin
-    perform pg_advisory_xact_lock_shared(automatch.lock_key('scales'));
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
     -- From the embeddings, not from the similarity: the scale may have changed since the search.
     select -(a.embedding <#> b.embedding) as cosine, m.midpoint, m.width, m.scale_version into v_model
-    from public.faces as a
-    join public.faces as b on b.id = new.face_b_id and b.embedding_model = a.embedding_model
-    join public.embedding_models as m on m.id = a.embedding_model
-    where a.id = new.face_a_id;
+    from public.embedding_models as m
+    join public.face_embeddings as a on a.model = m.id and a.face_id = new.face_a_id
+    join public.face_embeddings as b on b.model = m.id and b.face_id = new.face_b_id
+    where m.active;
     if found then
         new.cosine := greatest(least(v_model.cosine, 1), -1);
         new.similarity := automatch.similarity(new.cosine, v_model.midpoint, v_model.width);

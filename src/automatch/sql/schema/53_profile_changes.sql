@@ -73,7 +73,8 @@ begin
     v_faces := array(
         select f.id
         from public.faces as f
-        join public.embedding_models as m on m.id = f.embedding_model and m.active
+        join public.embedding_models as m on m.active
+        join public.face_embeddings as e on e.model = m.id and e.face_id = f.id
         join public.profiles as p on p.id = f.profile_id
         where f.id = any (p_face_ids)
           and p.school is not null and p.gender is not null and not p.simulated
@@ -117,7 +118,8 @@ language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.enqueue_searches(array(
         select f.id from public.faces as f
-        where f.profile_id = p_profile_id and f.embedding_model is not null
+        where f.profile_id = p_profile_id
+          and exists (select from public.face_embeddings as e where e.face_id = f.id)
         order by f.created_at desc
         limit 100
     ))

@@ -31,23 +31,6 @@ create table automatch.duplicate_checks (
 comment on table automatch.duplicate_checks is 'Photos that are still to be compared with the other accounts of their school.';
 create index duplicate_checks_queued_idx on automatch.duplicate_checks (queued_at);
 
-create function automatch.queue_duplicate_check()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- Not "do nothing": a check in progress may have read an older embedding.
-    insert into automatch.duplicate_checks (face_id) values (new.face_id)
-    on conflict (face_id) do update set queued_at = excluded.queued_at;
-    return null;
-end
-$$;
-
--- For a new photo, another model, another school, or the end of a pause.
-create trigger face_index_queue_duplicate_check
-after insert or update of school, gender on public.face_index
-for each row execute function automatch.queue_duplicate_check();
-
 create function automatch.last_photo_deleted()
 returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -76,14 +59,16 @@ declare
     v_half halfvec;
     v_bound double precision;
 begin
-    select f.profile_id, f.embedding, i.school, i.gender, m.same_person_u as far,
+    select i.profile_id, f.model, f.embedding, i.school, i.gender, m.same_person_u as far,
         coalesce(m.same_person_same_gender_u, m.same_person_u) as near
     into v_own
-    from public.faces as f
-    join public.profiles as p on p.id = f.profile_id and not p.simulated
-    join public.face_index as i on i.school = p.school and i.gender = p.gender and i.face_id = f.id
-    join public.embedding_models as m on m.id = f.embedding_model and m.active
-    where f.id = p_face_id;
+    from public.embedding_models as m
+    join public.face_embeddings as f on f.model = m.id and f.face_id = p_face_id
+    join public.faces as o on o.id = f.face_id
+    join public.profiles as p on p.id = o.profile_id and not p.simulated
+    join public.face_index as i
+        on i.model = m.id and i.school = p.school and i.gender = p.gender and i.face_id = f.face_id
+    where m.active;
     if not found then
         return;
     end if;
@@ -91,18 +76,19 @@ begin
     v_bound := 1 - v_own.far ^ 2 / 2;
     return query
     with close as materialized (
-        -- Half precision moves a cosine by less than 0.001. "+ 0" keeps any vector index out.
+        -- "+ 0" keeps any vector index out.
         select i.face_id, i.profile_id, i.gender
         from public.face_index as i
-        where i.school = v_own.school
+        where i.model = v_own.model
+          and i.school = v_own.school
           and i.gender = any (array['male', 'female'])
-          and (i.embedding <#> v_half) + 0 <= 0.002 - v_bound
+          and (i.embedding <#> v_half) + 0 <= 2 * automatch.half_error() - v_bound
           and i.profile_id <> v_own.profile_id
     ),
     exact as (
         select c.profile_id, c.gender, sqrt(greatest(2 + 2 * (f.embedding <#> v_own.embedding), 0)) as u
         from close as c
-        join public.faces as f on f.id = c.face_id
+        join public.face_embeddings as f on f.model = v_own.model and f.face_id = c.face_id
         join public.profiles as p on p.id = c.profile_id and not p.simulated
     )
     select e.profile_id, min(e.u)
@@ -235,7 +221,7 @@ begin
     from (
         select distinct on (least(f.profile_id, s.profile_id), greatest(f.profile_id, s.profile_id))
             least(f.profile_id, s.profile_id) as a, greatest(f.profile_id, s.profile_id) as b, s.u,
-            f.embedding_model as model
+            public.active_embedding_model() as model
         from unnest(v_faces) as face (id)
         join public.faces as f on f.id = face.id
         cross join lateral automatch.find_duplicate_accounts(f.id, 5) as s
@@ -264,8 +250,13 @@ begin
         select p.a, p.b, p.u, p.model
         from pairs as p
         -- Checked again behind the locks: an account or its last photo may be gone.
-        where exists (select from public.faces as f where f.profile_id = p.a and f.embedding is not null)
-          and exists (select from public.faces as f where f.profile_id = p.b and f.embedding is not null)
+        where exists (
+            select from public.faces as f join public.face_embeddings as e on e.face_id = f.id where f.profile_id = p.a
+        )
+          and exists (
+              select from public.faces as f join public.face_embeddings as e on e.face_id = f.id
+              where f.profile_id = p.b
+          )
         order by p.a, p.b
         on conflict (profile_a_id, profile_b_id) do update set u = excluded.u, model = excluded.model
             -- Decided pairs do not change.

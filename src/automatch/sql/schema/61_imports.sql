@@ -104,7 +104,7 @@ begin
     values (v_face.id, p_import_id, p_row)
     on conflict (face_id) do update set import_id = excluded.import_id, row_number = excluded.row_number;
     -- The failed job of the photo has been cleaned up: analyze it again.
-    if v_face.embedding is null
+    if not exists (select from public.face_embeddings as e where e.face_id = v_face.id)
         and not exists (select from public.match_jobs as j where j.face_id = v_face.id)
     then
         perform public.enqueue_match_job(v_face.id, 3::smallint);

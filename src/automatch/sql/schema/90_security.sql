@@ -41,6 +41,9 @@ from (values
     ('function', 'execute', 'authenticated service_role', '
         automatch.caller_may_see
     '),
+    ('function', 'execute', 'authenticated automatch_worker service_role', '
+        public.active_embedding_model
+    '),
     ('function', 'execute', 'automatch_api', '
         public.feed_versions public.get_match_job_progress public.is_trigger_key public.list_due_match_jobs
     '),
@@ -58,7 +61,7 @@ from (values
         public.set_match_same_person public.set_match_threshold public.start_smoke_test
     '),
     ('function', 'execute', 'automatch_worker service_role', '
-        public.active_embedding_model public.recheck_duplicates public.get_chosen_face
+        public.recheck_duplicates public.get_chosen_face
         public.claim_match_jobs public.clean_up_search_audits public.cleanup_old_match_jobs
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
         public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
@@ -66,7 +69,7 @@ from (values
         public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases
         public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs
         public.seconds_to_next_match_job public.unregister_idle public.store_face_embeddings
-        public.store_shadow_embeddings public.sweep_match_jobs public.take_faces_to_embed
+        public.store_prepared_embeddings public.sweep_match_jobs public.take_faces_to_embed
     '),
     ('function', 'execute', 'service_role', '
         automatch.are_face_boxes automatch.cosine_bound automatch.find_candidates automatch.has_consent
@@ -91,7 +94,8 @@ from (values
         automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures
         automatch.queue_settings automatch.reruns automatch.duplicate_checks automatch.search_audits
         automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.smoke_test_runs
-        public.embedding_models public.face_index public.faces public.match_dismissals public.match_jobs
+        public.embedding_models public.face_embeddings public.face_index public.faces
+        public.match_dismissals public.match_jobs
         public.match_settings public.matches public.profile_blocks public.profiles
     '),
     ('select, insert', 'automatch.audit_log public.biometric_consents'),
@@ -108,8 +112,11 @@ values
     ('table', 'public.biometric_consents', 'authenticated', 'select', 'own_consents',
         'profile_id = (select automatch.uid())'),
     ('table', 'public.faces', 'authenticated',
-        'select (id, profile_id, embedding_model, quality, created_at)', 'own_faces',
-        'profile_id = (select automatch.uid())'),
+        'select (id, profile_id, created_at)', 'own_faces', 'profile_id = (select automatch.uid())'),
+    -- Of the model in use.
+    ('table', 'public.face_embeddings', 'authenticated', 'select (face_id, model, quality, created_at)',
+        'own_embeddings', 'model = (select public.active_embedding_model()) and face_id in ('
+        'select f.id from public.faces as f where f.profile_id = (select automatch.uid()))'),
     ('table', 'public.match_jobs', 'authenticated',
         'select (id, user_id, face_id, status, attempts, max_attempts, error_code, error_message, created_at, '
         'started_at, completed_at, match_count, timings, face_boxes)', 'own_jobs',
@@ -222,3 +229,6 @@ comment on function automatch.apply_access_rules() is
     'Take all rights of everybody on everything of ours, and grant those of the table.';
 
 select automatch.apply_access_rules();
+
+-- Now that its partitions can take the rules of their tables.
+select automatch.add_model_partitions('dlib');

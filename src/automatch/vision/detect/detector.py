@@ -57,6 +57,11 @@ class Detector(Protocol):
     """Finds faces. Several threads may call both methods at once."""
 
     @property
+    def name(self) -> str:
+        """What is kept beside embeddings as their detector."""
+        ...
+
+    @property
     def min_confidence(self) -> float:
         """A detection with a lower score is too uncertain to use."""
         ...

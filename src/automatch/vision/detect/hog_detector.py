@@ -37,6 +37,7 @@ faces."""
 class HogDetector:
     """dlib's frontal face detector; satisfies `Detector`."""
 
+    name = "dlib"
     landmark_set: Landmarks = "eye_corners_nose"
 
     def __init__(self, side: int, min_confidence: float, folder: Path | None = None) -> None:

@@ -71,6 +71,7 @@ _TEMPLATE = np.array(
 class YunetDetector:
     """YuNet; satisfies `Detector`. Five times as fast as HOG, and finds turned faces too."""
 
+    name = "yunet"
     landmark_set: Landmarks = "eyes_nose_mouth"
 
     def __init__(self, file: Path, side: int, min_confidence: float) -> None:
