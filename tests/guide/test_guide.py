@@ -306,13 +306,15 @@ def test_threshold_is_tuned(site: Site, block: str) -> None:
     assert site.ask("select threshold from match_settings") == [(float(wanted[1]),)]
 
 
-def test_corrected_search_is_tuned_without_the_index_of_the_guide(site: Site) -> None:
-    alter, drop, _ = statements("vector_search")
+def test_corrected_search_is_tuned_on_the_embeddings_of_the_model_in_use(site: Site) -> None:
+    alter, drop, create = statements("vector_search")
+    # The index lies on the partition of a model, whose column has no length of its own.
+    corrected = create.replace("ON faces", "ON face_embeddings_dlib").replace(
+        "(embedding vector_cosine_ops)", "((embedding::vector(128)) vector_cosine_ops)"
+    )
+    assert corrected != create
     with psycopg.connect(site.dsn) as conn:
-        conn.execute(
-            "create index faces_embedding_hnsw_idx on faces"
-            " using hnsw (embedding vector_cosine_ops)"
-        )
+        conn.execute(corrected.encode())
         with pytest.raises(psycopg.errors.InvalidParameterValue, match="ef_search"):
             conn.execute(alter.encode())
         conn.rollback()

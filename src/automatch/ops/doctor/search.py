@@ -19,7 +19,6 @@ from automatch.ops.doctor.check import (
 from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
 from automatch.store import thresholds, tune
-from automatch.store.call import call
 from automatch.store.search import read_recall
 
 _SQL = load("doctor_search")

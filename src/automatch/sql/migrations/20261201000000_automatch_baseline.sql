@@ -116,9 +116,7 @@ create table public.profiles (
     constraint gender_is_male_or_female check (gender in ('male', 'female')),
     constraint profile_type_is_known check (profile_type in ('user', 'celebrity')),
     constraint school_is_trimmed check (school = btrim(school) and school <> '' and length(school) <= 120),
-    constraint name_is_trimmed check (name = btrim(name) and name <> '' and length(name) <= 80),
-    -- The foreign key of face_index, which keeps school and gender there up to date.
-    constraint profiles_search_key unique (id, school, gender)
+    constraint name_is_trimmed check (name = btrim(name) and name <> '' and length(name) <= 80)
 );
 comment on table public.profiles is 'One row a person; id is the id of auth.users where the person signs in.';
 comment on column public.profiles.discoverable is 'Whether searches of others may find this person.';
@@ -505,7 +503,8 @@ comment on function public.erase_account() is
 
 -- The models that embed faces, and how each turns a distance into a similarity.
 create table public.embedding_models (
-    id text primary key,
+    -- Part of the names of its partitions.
+    id text primary key check (octet_length(id) between 1 and 40),
     dimensions integer not null check (dimensions > 0),
     midpoint double precision not null,
     width double precision not null check (width > 0),
@@ -542,10 +541,7 @@ comment on column automatch.similarity_scales.fit is
 
 create function automatch.similarity(p_cosine double precision, p_midpoint double precision, p_width double precision)
 returns double precision
-language sql
-immutable
-parallel safe
-set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
     -- Rounding can take a cosine of one's own face above 1.
     select 1 / (1 + exp((sqrt(greatest(2 - 2 * p_cosine, 0)) - p_midpoint) / p_width))
@@ -553,10 +549,7 @@ $$;
 
 create function automatch.cosine_bound(p_similarity double precision, p_midpoint double precision, p_width double precision)
 returns double precision
-language sql
-immutable
-parallel safe
-set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
     -- The inverse of automatch.similarity(); 2 lets nothing through, -1 everything.
     select case
@@ -567,17 +560,15 @@ as $$
     end
 $$;
 
--- A match that is written reads the scale and holds this lock shared until it is committed; a
--- change of the scale waits for it. So no match with the old scale appears after the change, where
--- nobody would look for it any more. In memory, unlike a lock on the row: matches are many.
+-- Whoever writes an embedding or a match reads which model is in use, and its scale, and holds lock_key('model') shared
+-- until it is committed; a change of either waits for it. So nothing of the old model or scale appears after the
+-- change, where nobody would look for it any more. In memory, unlike a lock on the row: matches are many.
 create function automatch.model_scaled()
 returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pg_advisory_xact_lock(automatch.lock_key('scales'));
+    perform pg_advisory_xact_lock(automatch.lock_key('model'));
     if tg_op = 'UPDATE' and new.scale_version is distinct from old.scale_version then
         select s.midpoint, s.width into new.midpoint, new.width
         from automatch.similarity_scales as s
@@ -621,10 +612,7 @@ create function public.add_similarity_scale(
     p_model text, p_midpoint double precision, p_width double precision, p_fit jsonb, p_actor text default null
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_version integer;
@@ -652,10 +640,7 @@ comment on function public.add_similarity_scale(text, double precision, double p
 
 create function public.use_similarity_scale(p_version integer, p_actor text default null)
 returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before integer;
@@ -690,10 +675,7 @@ returns table (
     is_in_use boolean,
     matches bigint
 )
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select s.version, s.model, s.midpoint, s.width, s.fit, s.actor, s.created_at, m.scale_version = s.version,
         (select count(*) from public.matches as x where x.scale_version = s.version)
@@ -706,106 +688,9 @@ comment on function public.list_similarity_scales() is
 
 create function public.active_embedding_model()
 returns text
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select m.id from public.embedding_models as m where m.active $$;
-comment on function public.active_embedding_model() is 'The model that is searched with: whoever looks at photos asks.';
-
-create function automatch.embedding_dimensions()
-returns integer
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    -- What pgvector keeps as the type modifier is the number of dimensions.
-    select a.atttypmod
-    from pg_attribute as a
-    where a.attrelid = 'public.face_index'::regclass and a.attname = 'embedding'
-$$;
-comment on function automatch.embedding_dimensions() is 'The length of the embeddings that are searched.';
-
--- The change by force, which gives up what is there, knows of no shadow.
-create function automatch.replace_embedding_model(p_model text)
-returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
-as $$
-declare
-    v_dimensions integer;
-    v_queued integer;
-begin
-    select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
-    if not found then
-        perform automatch.raise_error('input_invalid', 'embedding_models has no such model: add its row first.');
-    end if;
-    if exists (select from public.embedding_models as m where m.id = p_model and m.active) then
-        return 0;
-    end if;
-    -- Nobody searches or uploads meanwhile. In this order, as a deletion of a face takes them.
-    lock table public.faces, public.face_index in access exclusive mode;
-    -- What is being worked on was seen with the other model: it is given back and claimed again.
-    perform public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
-    from public.match_jobs as j where j.status = 'processing' having count(*) > 0;
-    -- One after the other: a unique index allows one active model at any moment.
-    update public.embedding_models set active = false where active;
-    update public.embedding_models set active = true where id = p_model;
-
-    truncate public.face_index;
-    if v_dimensions <> automatch.embedding_dimensions() then
-        -- The type of a column that a trigger names cannot be changed.
-        drop trigger faces_changed on public.faces;
-        -- Vectors of another length have no place in the column.
-        update public.faces set embedding = null, embedding_model = null where embedding is not null;
-        -- A new type takes its own storage along, and then the vectors would lie elsewhere.
-        execute format(
-            'alter table public.faces alter column embedding type vector(%s), '
-            'alter column embedding set storage main', v_dimensions
-        );
-        execute format(
-            'alter table public.face_index alter column embedding type halfvec(%s), '
-            'alter column embedding set storage plain', v_dimensions
-        );
-        create trigger faces_changed
-        after insert or update of embedding, embedding_model, profile_id on public.faces
-        for each row execute function automatch.faces_changed();
-    end if;
-    -- Whom this model has seen before can be found at once; all the others are looked at again.
-    perform automatch.index_faces(p.profile_id)
-    from (select distinct f.profile_id from public.faces as f where f.embedding_model = p_model) as p;
-    select count(public.enqueue_match_job(f.id, 3::smallint))::integer into v_queued
-    from public.faces as f
-    where f.embedding_model is distinct from p_model and automatch.has_consent(f.profile_id);
-    return v_queued;
-end
-$$;
-comment on function automatch.replace_embedding_model(text) is
-    'Make a row of embedding_models the model that is searched with: faces.embedding and '
-    'face_index.embedding take its dimensions, and every photo that it has not seen is queued to be looked '
-    'at again. The number of those photos. Embeddings of another length are given up.';
-
-create function automatch.use_embedding_model(p_model text)
-returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if automatch.has_shadow() then
-        perform automatch.raise_error(
-            'input_invalid', 'A change of the model is not over: finish it, go back, or `automatch models retire`.'
-        );
-    end if;
-    return automatch.replace_embedding_model(p_model);
-end
-$$;
-comment on function automatch.use_embedding_model(text) is
-    'replace_embedding_model(), where no change of the model goes on.';
+comment on function public.active_embedding_model() is 'The model that is searched with: the one row that is active.';
 
 -- 21_faces.sql
 
@@ -813,9 +698,7 @@ comment on function automatch.use_embedding_model(text) is
 
 create function automatch.is_face_box(p_box jsonb)
 returns boolean
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     -- One after the other: what is no number cannot be compared with one.
     select case
@@ -835,9 +718,7 @@ comment on function automatch.is_face_box(jsonb) is
 
 create function automatch.are_face_boxes(p_boxes jsonb)
 returns boolean
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     select case
         when p_boxes is null or jsonb_typeof(p_boxes) <> 'array' then false
@@ -855,17 +736,10 @@ create table public.faces (
     profile_id uuid not null references public.profiles (id) on delete cascade,
     image_path text not null,
     image_sha256 text not null,
-    -- In the row whatever its length: a search looks at some 20 of them, and a vector(512) that lies
-    -- elsewhere takes 25 microseconds to fetch (in the row 3).
-    embedding vector(128) storage main,
-    embedding_model text references public.embedding_models (id),
-    quality jsonb,
     created_at timestamptz not null default automatch.now(),
     chosen_box jsonb,
     constraint one_face_per_photo unique (profile_id, image_sha256),
     constraint image_sha256_is_hex check (image_sha256 ~ '^[0-9a-f]{64}$'),
-    constraint embedding_names_its_model check ((embedding is null) = (embedding_model is null)),
-    constraint embedding_is_a_unit_vector check (abs(vector_norm(embedding) - 1) < 0.001),
     constraint chosen_box_is_in_the_photo check (
         chosen_box is null
         or (automatch.is_face_box(chosen_box) and jsonb_typeof(chosen_box -> 'index') = 'number')
@@ -873,7 +747,6 @@ create table public.faces (
 );
 comment on column public.faces.image_path is 'Where the photo lies in the photo store; never an address.';
 comment on column public.faces.image_sha256 is 'Of the bytes as uploaded: the same photo again is the same face.';
-comment on column public.faces.embedding is 'float32 truth, unit length; null until a worker has seen the photo.';
 comment on column public.faces.chosen_box is
     'Of several faces the one that its owner chose, as in match_jobs.face_boxes, with its index there. Null '
     'for a photo of one person.';
@@ -891,9 +764,7 @@ comment on table automatch.photo_erasures is 'Photos of deleted faces whose file
 
 create function automatch.face_erased()
 returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.photo_erasures (image_path) values (old.image_path) on conflict do nothing;
@@ -907,9 +778,7 @@ for each row execute function automatch.face_erased();
 
 create function public.record_upload(p_face_id uuid, p_image_path text, p_image_sha256 text)
 returns table (face_id uuid, job_id uuid, job_status text, is_new boolean)
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -965,19 +834,14 @@ comment on function public.record_upload(uuid, text, text) is
 
 create function public.get_chosen_face(p_face_id uuid)
 returns jsonb
-language sql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select f.chosen_box from public.faces as f where f.id = p_face_id $$;
 comment on function public.get_chosen_face(uuid) is
     'Which face of a photo its owner chose; null for a photo that did not ask.';
 
 create function public.delete_face(p_face_id uuid)
 returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_for_erasing(automatch.uid());
@@ -992,10 +856,7 @@ comment on function public.delete_face(uuid) is
 
 create function public.viewable_photo(p_face_id uuid)
 returns text
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select f.image_path
     from public.faces as f
@@ -1016,126 +877,317 @@ $$;
 comment on function public.viewable_photo(uuid) is
     'Path of a photo that the caller may see: an own one, or that of a match in the feed.';
 
--- 23_face_index.sql
+-- 22_face_embeddings.sql
 
--- The search copy. Who is in it is who can be found; a search reads the rows of
--- one school and gender, in place, and nothing else (vectors of 264 bytes, never
--- out of line; cosine = inner product because they are unit vectors).
-create table public.face_index (
-    school text not null,
-    gender text not null,
+-- What each model makes of a face. Every model has a partition of its own.
+create table public.face_embeddings (
     face_id uuid not null references public.faces (id) on delete cascade,
-    profile_id uuid not null,
-    embedding halfvec(128) storage plain not null,
-    primary key (school, gender, face_id),
-    constraint face_index_follows_profile foreign key (profile_id, school, gender)
-        references public.profiles (id, school, gender) on update cascade on delete cascade
-) partition by hash (school);
-do $$
-begin
-    for i in 0..15 loop
-        execute pg_catalog.format(
-            'create table public.face_index_%s partition of public.face_index '
-            'for values with (modulus 16, remainder %s)', i, i);
-    end loop;
-end
-$$;
--- For the two cascades: a face that is deleted, a profile that moves.
-create index face_index_face_idx on public.face_index (face_id);
-create index face_index_profile_idx on public.face_index (profile_id, school, gender);
+    model text not null,
+    -- In the row whatever its length: a search reads some 20 of them, and a vector(512) that is stored out of
+    -- line takes 25 microseconds to fetch (in the row 3).
+    embedding vector storage main not null,
+    quality jsonb,
+    detector text,
+    created_at timestamptz not null default automatch.now(),
+    primary key (model, face_id),
+    constraint embedding_is_a_unit_vector check (abs(vector_norm(embedding) - 1) < 0.001)
+) partition by list (model);
+comment on table public.face_embeddings is
+    'Embeddings of faces by model. The rows of a model that is not in use are kept while a change of the model is open.';
+comment on column public.face_embeddings.embedding is 'float32, unit length, as many numbers as the model has dimensions.';
+comment on column public.face_embeddings.detector is 'What found the face; null where the AI service does not tell.';
+-- For the cascade from faces.
+create index face_embeddings_face_idx on public.face_embeddings (face_id);
 
--- In plpgsql, which looks for the shadow only where it is there.
-create function automatch.index_faces(p_profile_id uuid, p_face_id uuid default null)
+create function automatch.add_model_partitions(p_model text)
 returns void
-language plpgsql
-security definer
-set search_path = public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
+declare
+    v_dimensions integer;
+    v_embeddings text := format('public.%I', 'face_embeddings_' || p_model);
+    v_index text := format('public.%I', 'face_index_' || p_model);
+    v_part text;
 begin
-    delete from public.face_index as i
-    where i.profile_id = p_profile_id and (p_face_id is null or i.face_id = p_face_id);
-    insert into public.face_index (school, gender, face_id, profile_id, embedding)
-    -- Without a length: the column has one, and refuses an embedding of another.
-    select p.school, p.gender, f.id, p.id, f.embedding::halfvec
-    from public.faces as f
-    join public.profiles as p on p.id = f.profile_id
-    join public.embedding_models as m on m.id = f.embedding_model and m.active
-    where p.id = p_profile_id
-      and (p_face_id is null or f.id = p_face_id)
-      and p.profile_type = 'user'
-      and p.discoverable
-      and p.school is not null
-      and p.gender is not null
-      and automatch.has_consent(p.id);
-    if automatch.has_shadow() then
-        perform automatch.index_shadow(p_profile_id, p_face_id);
+    select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
+    if not found then
+        perform automatch.raise_error('input_invalid', 'embedding_models has no such model: add its row first.');
     end if;
+    if to_regclass(v_embeddings) is not null then
+        return;
+    end if;
+    -- Attached when they are complete: a table that is created as a partition waits for every reader of the parent.
+    execute format(
+        'create table %s (like public.face_embeddings including defaults including constraints including storage)',
+        v_embeddings
+    );
+    execute format(
+        'alter table %s add constraint embedding_has_the_dimensions check (vector_dims(embedding) = %s)',
+        v_embeddings, v_dimensions
+    );
+    execute format(
+        'create table %s (like public.face_index including defaults including constraints including storage) '
+        'partition by hash (school)', v_index
+    );
+    for i in 0..15 loop
+        v_part := format('public.%I', format('face_index_%s_%s', p_model, i));
+        execute format('create table %s partition of %s for values with (modulus 16, remainder %s)', v_part, v_index, i);
+        perform automatch.apply_table_rules(v_part::regclass);
+    end loop;
+    execute format('alter table public.face_embeddings attach partition %s for values in (%L)', v_embeddings, p_model);
+    execute format('alter table public.face_index attach partition %s for values in (%L)', v_index, p_model);
+    perform automatch.apply_table_rules(v_embeddings::regclass), automatch.apply_table_rules(v_index::regclass);
 end
 $$;
-comment on function automatch.index_faces(uuid, uuid) is
-    'Make face_index true for one face, or for all faces of a person: the rule of who can be found.';
+comment on function automatch.add_model_partitions(text) is
+    'Make the partitions of a model, if it has none. Waits for nobody but writers of faces.';
 
-create function automatch.faces_changed()
-returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+create function automatch.drop_model_partitions(p_model text)
+returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform automatch.index_faces(new.profile_id, new.id);
-    if new.embedding is not null and automatch.has_shadow() then
-        insert into automatch.faces_to_embed (face_id, fresh) values (new.id, true)
+    delete from automatch.group_indexes as g where g.model = p_model;
+    execute format('drop table if exists public.%I', 'face_index_' || p_model);
+    execute format('drop table if exists public.%I', 'face_embeddings_' || p_model);
+end
+$$;
+comment on function automatch.drop_model_partitions(text) is
+    'Delete everything that a model made of faces. Waits for readers of both tables.';
+
+create function automatch.lock_owners(p_face_ids uuid[])
+returns void
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- In the order of locks that lock_feeds() names; withdrawing consent takes the same.
+    select from public.profiles as p
+    where p.id = any (array(select f.profile_id from public.faces as f where f.id = any (p_face_ids)))
+    order by p.id
+    for share
+$$;
+comment on function automatch.lock_owners(uuid[]) is
+    'Lock the people of faces: nobody moves, pauses, or is deleted until the transaction ends.';
+
+create function automatch.store_embeddings(
+    p_model text, p_face_ids uuid[], p_embeddings vector[], p_quality jsonb[], p_detectors text[]
+)
+returns integer
+language sql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+    with stored as (
+        insert into public.face_embeddings as e (model, face_id, embedding, quality, detector)
+        select p_model, new.face_id, l2_normalize(new.embedding), new.quality, new.detector
+        from unnest(p_face_ids, p_embeddings, p_quality, p_detectors) as new (face_id, embedding, quality, detector)
+        -- One may have been deleted since the photo was read.
+        join public.faces as f on f.id = new.face_id
+        on conflict (model, face_id) do update
+            set embedding = excluded.embedding, quality = excluded.quality, detector = excluded.detector,
+                created_at = excluded.created_at
+        returning 1
+    )
+    select count(*)::integer from stored
+$$;
+comment on function automatch.store_embeddings(text, uuid[], vector[], jsonb[], text[]) is
+    'Write what a model made of faces, whose people have to be locked; how many there were.';
+
+create function automatch.embeddings_changed()
+returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_model text;
+    v_change automatch.model_changes;
+begin
+    -- A change of the model waits for this transaction, and this one for it.
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
+    for v_model in select distinct c.model from changed as c loop
+        perform automatch.index_faces(array(select c.face_id from changed as c where c.model = v_model), v_model);
+    end loop;
+    select m.* into v_change from automatch.model_changes as m where m.state <> 'retired';
+    if v_change.state = 'preparing' then
+        insert into automatch.faces_to_embed (face_id, fresh)
+        select c.face_id, true from changed as c
+        where c.model = v_change.before and not exists (
+            select from public.face_embeddings as e where e.model = v_change.model and e.face_id = c.face_id
+        )
         on conflict do nothing;
-        -- A photo that the model in use sees only now may have matches of the other one: they were passed
-        -- over when matches were scored anew.
-        if tg_op = 'UPDATE' then
-            if old.embedding is null and exists (
-                select from public.matches as x where new.id in (x.face_a_id, x.face_b_id)
-            ) then
-                update automatch.model_changes
-                set renewed = false, renewed_version = 0, renewed_upto = '-infinity'
-                where state <> 'retired';
-            end if;
-        end if;
+    elsif tg_op = 'INSERT' and exists (
+        -- Matches of a face that the model in use sees only now were passed over when matches were scored anew.
+        select from changed as c
+        join public.embedding_models as m on m.id = c.model and m.active
+        join public.matches as x on c.face_id in (x.face_a_id, x.face_b_id)
+        where v_change.state is not null
+    ) then
+        update automatch.model_changes
+        set rescored = false, rescored_version = 0, rescored_upto = '-infinity'
+        where id = v_change.id;
     end if;
     return null;
 end
 $$;
 
-create trigger faces_changed
-after insert or update of embedding, embedding_model, profile_id on public.faces
-for each row execute function automatch.faces_changed();
+create trigger face_embeddings_added
+after insert on public.face_embeddings
+referencing new table as changed
+for each statement execute function automatch.embeddings_changed();
 
-create function automatch.profile_leaves_index()
+create trigger face_embeddings_changed
+after update on public.face_embeddings
+referencing new table as changed
+for each statement execute function automatch.embeddings_changed();
+
+create function automatch.embeddings_removed()
 returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_group record;
 begin
-    -- The foreign key carries a move to another school; it cannot carry a null.
-    if new.school is null or new.gender is null then
-        delete from public.face_index where profile_id = new.id;
-        if automatch.has_shadow() then
-            delete from automatch_shadow.face_index where profile_id = new.id;
-        end if;
-    end if;
-    return new;
+    -- With a deleted face or person nothing is left to do here: their own triggers come first.
+    for v_group in
+        select p.school, p.gender, array_agg(distinct r.face_id) as face_ids
+        from removed as r
+        join public.faces as f on f.id = r.face_id
+        join public.profiles as p on p.id = f.profile_id
+        where p.school is not null and p.gender is not null
+        group by p.school, p.gender
+    loop
+        perform automatch.unindex_faces(v_group.school, v_group.gender, v_group.face_ids);
+        perform automatch.index_faces(v_group.face_ids);
+    end loop;
+    return null;
 end
 $$;
 
+create trigger face_embeddings_removed
+after delete on public.face_embeddings
+referencing old table as removed
+for each statement execute function automatch.embeddings_removed();
+
+-- 23_face_index.sql
+
+-- The search copy. Who is in it is who can be found; a search reads the rows of one model, school and gender, in
+-- place, and nothing else (vectors of 264 bytes, never out of line; cosine = inner product of unit vectors).
+create table public.face_index (
+    -- Of the transaction that wrote the row: what is newer than a worker's copy of a group is read again.
+    version xid8 not null default pg_current_xact_id(),
+    face_id uuid not null,
+    profile_id uuid not null,
+    model text not null,
+    school text not null,
+    gender text not null,
+    embedding halfvec storage plain not null,
+    primary key (model, school, gender, face_id)
+) partition by list (model);
+comment on table public.face_index is
+    'The faces that can be found, by model, school and gender; kept true by triggers of profiles, faces and '
+    'face_embeddings. The partition of a model is partitioned by hash of the school.';
+
+create view automatch.findable_faces with (security_invoker = true) as
+select e.model, p.school, p.gender, f.id as face_id, p.id as profile_id, e.embedding
+from public.profiles as p
+join public.faces as f on f.profile_id = p.id
+join public.face_embeddings as e on e.face_id = f.id
+where p.profile_type = 'user'
+  and p.discoverable
+  and p.school is not null
+  and p.gender is not null
+  and automatch.has_consent(p.id);
+comment on view automatch.findable_faces is 'The rule of who can be found, with the embeddings of every model.';
+
+create function automatch.index_faces(p_face_ids uuid[], p_model text default null)
+returns void
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+begin
+    insert into public.face_index as i (version, face_id, profile_id, model, school, gender, embedding)
+    select pg_current_xact_id(), f.face_id, f.profile_id, f.model, f.school, f.gender, f.embedding::halfvec
+    from automatch.findable_faces as f
+    where f.face_id = any (p_face_ids) and (p_model is null or f.model = p_model)
+    on conflict (model, school, gender, face_id) do update
+        set version = excluded.version, profile_id = excluded.profile_id, embedding = excluded.embedding;
+    -- Whoever can be found from now on, or somewhere else, may be the second account of somebody there. Not "do
+    -- nothing": a check that is under way may have read the embedding before this one.
+    insert into automatch.duplicate_checks (face_id)
+    select f.face_id
+    from automatch.findable_faces as f
+    join public.embedding_models as m on m.id = f.model and m.active
+    where f.face_id = any (p_face_ids) and (p_model is null or f.model = p_model)
+    on conflict (face_id) do update set queued_at = excluded.queued_at;
+end
+$$;
+comment on function automatch.index_faces(uuid[], text) is
+    'Put those of the faces that can be found into the search copy, for one model or for all.';
+
+create function automatch.unindex_faces(p_school text, p_gender text, p_face_ids uuid[])
+returns void
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    delete from public.face_index as i
+    where i.model = any (array(select m.id from public.embedding_models as m))
+      and i.school = p_school and i.gender = p_gender and i.face_id = any (p_face_ids)
+$$;
+comment on function automatch.unindex_faces(text, text, uuid[]) is
+    'Take faces out of the search copy of one school and gender, for all models.';
+
+create function automatch.faces_removed()
+returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_group record;
+begin
+    -- The faces of a deleted person are gone already: profile_leaves_index() took them out.
+    for v_group in
+        select p.school, p.gender, array_agg(r.id) as face_ids
+        from removed as r
+        join public.profiles as p on p.id = r.profile_id
+        where p.school is not null and p.gender is not null
+        group by p.school, p.gender
+    loop
+        perform automatch.unindex_faces(v_group.school, v_group.gender, v_group.face_ids);
+    end loop;
+    return null;
+end
+$$;
+
+create trigger faces_removed
+after delete on public.faces
+referencing old table as removed
+for each statement execute function automatch.faces_removed();
+
+create function automatch.profile_leaves_index()
+returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if old.school is not null and old.gender is not null then
+        perform automatch.unindex_faces(
+            old.school, old.gender, array(select f.id from public.faces as f where f.profile_id = old.id)
+        );
+    end if;
+    return old;
+end
+$$;
+
+-- After profiles_erased, by the order of their names: that takes the locks.
 create trigger profiles_leave_index
-before update of school, gender on public.profiles
+before delete on public.profiles
 for each row execute function automatch.profile_leaves_index();
 
 create function automatch.profile_changed()
 returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_faces uuid[] := array(select f.id from public.faces as f where f.profile_id = new.id);
 begin
-    perform automatch.index_faces(new.id);
+    if cardinality(v_faces) > 0 then
+        if old.school is not null and old.gender is not null then
+            perform automatch.unindex_faces(old.school, old.gender, v_faces);
+        end if;
+        perform automatch.index_faces(v_faces);
+    end if;
     return null;
 end
 $$;
@@ -1144,18 +1196,14 @@ create trigger profiles_changed
 after update of school, gender, profile_type, discoverable on public.profiles
 for each row
 when (
-    old.profile_type <> new.profile_type
-    or old.discoverable <> new.discoverable
-    or old.school is null
-    or old.gender is null
+    old.school is distinct from new.school or old.gender is distinct from new.gender
+    or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
 )
 execute function automatch.profile_changed();
 
 create function automatch.consent_changed()
 returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Withdrawal takes the photos, templates, jobs and matches along (they cascade).
@@ -1173,12 +1221,8 @@ for each row execute function automatch.consent_changed();
 
 -- 24_model_changes.sql
 
--- Changing the model: the faces are embedded with the new one beside the old one, then the two are exchanged.
-create schema automatch_shadow;
-comment on schema automatch_shadow is 'Holds face_index of the model that is not searched with, while there is one.';
-create schema automatch_exchange;
-comment on schema automatch_exchange is 'Where tables are while they change places; empty at all other times.';
-
+-- Changing the model. The faces are embedded with the new one beside the one in use; then another row of
+-- embedding_models is the active one.
 create table automatch.model_changes (
     id integer generated always as identity primary key,
     model text not null references public.embedding_models (id),
@@ -1187,17 +1231,17 @@ create table automatch.model_changes (
     total integer not null,
     done integer not null default 0,
     refused integer not null default 0,
-    -- Faces up to this id are seen or written down; uuids are compared as bytes.
+    -- Faces up to this id have an embedding of the new model or a row of faces_to_embed; uuids are compared as bytes.
     listed_upto uuid not null default '00000000-0000-0000-0000-000000000000',
     listed boolean not null default false,
-    -- Matches with this scale were looked at up to this moment, and those with older scales.
-    renewed_version integer not null default 0,
-    renewed_upto timestamptz not null default '-infinity',
-    renewed boolean not null default false,
+    -- Matches with this scale were scored again up to this moment, and all with older scales.
+    rescored_version integer not null default 0,
+    rescored_upto timestamptz not null default '-infinity',
+    rescored boolean not null default false,
     -- Faces up to this id are queued to be compared with all of their school for second accounts.
     checked_upto uuid not null default '00000000-0000-0000-0000-000000000000',
     checked boolean not null default true,
-    given_up text,
+    retired text,
     actor text,
     started_at timestamptz not null default automatch.now(),
     activated_at timestamptz,
@@ -1205,145 +1249,27 @@ create table automatch.model_changes (
     constraint state_is_known check (state in ('preparing', 'active', 'rolled_back', 'retired')),
     constraint models_differ check (model <> before),
     constraint retired_has_an_end check (
-        (state = 'retired') = (ended_at is not null) and (state = 'retired') = (given_up is not null)
+        (state = 'retired') = (ended_at is not null) and (state = 'retired') = (retired is not null)
     )
 );
 comment on table automatch.model_changes is
-    'preparing -> active -> retired; active -> rolled_back -> preparing or retired. docs/models.md tells it.';
+    'preparing -> active -> retired; active -> rolled_back -> preparing or retired. See docs/models.md.';
 create unique index model_changes_one_is_open on automatch.model_changes ((true)) where state <> 'retired';
 
 create table automatch.faces_to_embed (
     face_id uuid primary key references public.faces (id) on delete cascade,
     fresh boolean not null default false,
-    taken_until timestamptz not null default '-infinity',
-    tries smallint not null default 0,
+    leased_until timestamptz not null default '-infinity',
+    attempts smallint not null default 0,
     code text,
     message text,
     constraint refusal_has_a_message check ((code is null) = (message is null))
 );
 comment on table automatch.faces_to_embed is
-    'Faces that the shadow model has not seen. With a code: those that the new model refuses, and why.';
+    'Faces that wait for the new model or are leased to a worker. With a code: those that it refuses, and why.';
 comment on column automatch.faces_to_embed.fresh is 'Came in since the change began.';
-create index faces_to_embed_waiting_idx on automatch.faces_to_embed (fresh desc, face_id) where code is null;
-
-create function automatch.has_shadow()
-returns boolean
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$ select exists (select from automatch.model_changes as c where c.state <> 'retired') $$;
-comment on function automatch.has_shadow() is 'Whether the columns and tables of the shadow are there.';
-
-create function automatch.index_shadow(p_profile_id uuid, p_face_id uuid default null)
-returns void
-language plpgsql
-security definer
-set search_path = public, extensions, pg_temp
-as $$
-begin
-    delete from automatch_shadow.face_index as i
-    where i.profile_id = p_profile_id and (p_face_id is null or i.face_id = p_face_id);
-    insert into automatch_shadow.face_index (school, gender, face_id, profile_id, embedding)
-    select p.school, p.gender, f.id, p.id, f.shadow_embedding::halfvec
-    from public.faces as f
-    join public.profiles as p on p.id = f.profile_id
-    where p.id = p_profile_id
-      and (p_face_id is null or f.id = p_face_id)
-      and f.shadow_embedding is not null
-      and p.profile_type = 'user'
-      and p.discoverable
-      and p.school is not null
-      and p.gender is not null
-      and automatch.has_consent(p.id);
-end
-$$;
-comment on function automatch.index_shadow(uuid, uuid) is
-    'index_faces() for the shadow, by the same rule, so that nobody who cannot be found is found once the '
-    'models have changed places.';
-
-create function automatch.make_shadow(p_dimensions integer)
-returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
-as $$
-begin
-    -- Like face_index itself, down to the names: what exchanges them exchanges schemas.
-    execute format(
-        'create table automatch_shadow.face_index (
-            school text not null,
-            gender text not null,
-            face_id uuid not null references public.faces (id) on delete cascade,
-            profile_id uuid not null,
-            embedding halfvec(%s) not null,
-            primary key (school, gender, face_id),
-            constraint face_index_follows_profile foreign key (profile_id, school, gender)
-                references public.profiles (id, school, gender) on update cascade on delete cascade
-        ) partition by hash (school)', p_dimensions
-    );
-    alter table automatch_shadow.face_index alter column embedding set storage plain;
-    create index face_index_face_idx on automatch_shadow.face_index (face_id);
-    create index face_index_profile_idx on automatch_shadow.face_index (profile_id, school, gender);
-    for i in 0..15 loop
-        execute format(
-            'create table automatch_shadow.face_index_%s partition of automatch_shadow.face_index '
-            'for values with (modulus 16, remainder %s)', i, i
-        );
-        perform automatch.close_shadow(format('automatch_shadow.face_index_%s', i));
-    end loop;
-    perform automatch.close_shadow('automatch_shadow.face_index');
-    grant select, insert, update, delete on automatch_shadow.face_index to service_role;
-
-    -- Not valid: there is nothing to look at, and a look would keep everybody waiting.
-    execute format(
-        'alter table public.faces
-            add column shadow_embedding vector(%s),
-            add column shadow_model text,
-            add column shadow_quality jsonb,
-            alter column shadow_embedding set storage main,
-            add constraint shadow_names_its_model
-                check ((shadow_embedding is null) = (shadow_model is null)) not valid,
-            add constraint shadow_is_a_unit_vector
-                check (abs(vector_norm(shadow_embedding) - 1) < 0.001) not valid,
-            add constraint faces_shadow_model_fkey
-                foreign key (shadow_model) references public.embedding_models (id) not valid', p_dimensions
-    );
-end
-$$;
-comment on function automatch.make_shadow(integer) is 'Room for the embeddings of another model; takes no look at any face.';
-
-create function automatch.close_shadow(p_table text)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    execute format('alter table %s enable row level security', p_table);
-    execute format('alter table %s force row level security', p_table);
-    execute format('create policy owner on %s to current_user using (true) with check (true)', p_table);
-    execute format('create policy service on %s to service_role using (true)', p_table);
-    execute format('revoke all on %s from public, anon, authenticated, service_role', p_table);
-end
-$$;
-comment on function automatch.close_shadow(text) is 'A table is for the service alone.';
-
-create function automatch.drop_shadow()
-returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
-as $$
-begin
-    drop table automatch_shadow.face_index;
-    alter table public.faces
-        drop column shadow_embedding, drop column shadow_model, drop column shadow_quality;
-    delete from automatch.faces_to_embed;
-end
-$$;
+create index faces_to_embed_waiting_idx on automatch.faces_to_embed (fresh desc, attempts, face_id)
+    where code is null;
 
 create function public.begin_model_change(
     p_model text, p_dimensions integer, p_midpoint double precision, p_width double precision,
@@ -1351,12 +1277,9 @@ create function public.begin_model_change(
     p_actor text default null
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
--- Uploads that queue behind a waiting lock wait no longer than this.
-set lock_timeout = '1s'
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- Whoever queues behind a lock that this waits for waits no longer than this.
+set lock_timeout = '500ms'
 as $$
 declare
     v_change automatch.model_changes;
@@ -1364,25 +1287,27 @@ declare
     v_dimensions integer;
     v_total integer;
 begin
-    perform pg_advisory_xact_lock(hashtextextended('automatch.model_change', 0));
+    perform pg_advisory_xact_lock(automatch.lock_key('model_change'));
     select c.* into v_change from automatch.model_changes as c where c.state <> 'retired' for update;
-    if found then
-        if v_change.model <> p_model or v_change.state = 'active' then
-            perform automatch.raise_error('input_invalid', format(
-                'The change from %s to %s is not over: go back (`automatch models rollback`) or give the '
-                'other model up (`automatch models retire`).', v_change.before, v_change.model
-            ));
-        end if;
-        update automatch.model_changes set state = 'preparing' where id = v_change.id;
+    if found and (v_change.model <> p_model or v_change.state = 'active') then
+        perform automatch.raise_error('input_invalid', format(
+            'The change from %s to %s is not over: go back (`automatch models rollback`) or give the '
+            'other model up (`automatch models retire`).', v_change.before, v_change.model
+        ));
+    elsif v_change.state = 'rolled_back' then
+        -- What came in since is not listed.
+        update automatch.model_changes
+        set state = 'preparing', listed = automatch.are_faces_listed(v_change), listed_upto = default
+        where id = v_change.id;
+    end if;
+    if v_change.id is not null then
         return v_change.id;
     end if;
     if v_before = p_model then
         perform automatch.raise_error('input_invalid', format('%s is in use already.', p_model));
     end if;
 
-    insert into public.embedding_models (
-        id, dimensions, midpoint, width, same_person_u, same_person_same_gender_u
-    )
+    insert into public.embedding_models (id, dimensions, midpoint, width, same_person_u, same_person_same_gender_u)
     values (p_model, p_dimensions, p_midpoint, p_width, p_same_person_u, p_same_person_same_gender_u)
     on conflict (id) do nothing;
     select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
@@ -1392,18 +1317,13 @@ begin
             p_model, v_dimensions, p_dimensions
         ));
     end if;
-    -- Of the row above: the check that it waits for would keep the tables below from being altered.
-    set constraints automatch.similarity_scales_model_fkey immediate;
-    set constraints automatch.similarity_scales_model_fkey deferred;
-    select count(*) into v_total from public.faces as f where f.embedding_model = v_before;
-    -- In the order in which everybody takes them.
-    lock table public.profiles in share row exclusive mode;
-    lock table public.faces in access exclusive mode;
-    delete from automatch.faces_to_embed;
+    perform automatch.add_model_partitions(p_model);
+    -- An embedding that is being written is waited for, to be listed; a later one is queued by its trigger.
+    perform pg_advisory_xact_lock(automatch.lock_key('model'));
+    select count(*) into v_total from public.face_embeddings as e where e.model = v_before;
     insert into automatch.model_changes (model, before, total, actor)
     values (p_model, v_before, v_total, p_actor)
     returning * into v_change;
-    perform automatch.make_shadow(p_dimensions);
     perform automatch.audit(p_actor, 'begin_model_change', jsonb_build_object(
         'model', p_model, 'before', v_before, 'photos', v_total
     ));
@@ -1413,18 +1333,15 @@ $$;
 comment on function public.begin_model_change(
     text, integer, double precision, double precision, double precision, double precision, text
 ) is
-    'Let the workers look at every photo with another model, beside the one in use. Asked again it goes on. '
-    'The number of the change.';
+    'Let the workers embed every face with another model, beside the one in use. Asked again it goes on. The '
+    'number of the change.';
 
 create function public.get_model_change()
 returns table (
     model text, before text, state text, is_ready boolean, total integer, done integer, refused integer,
     waiting bigint, started_at timestamptz, activated_at timestamptz
 )
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select c.model, c.before, c.state,
         c.state = 'preparing' and c.listed and w.waiting = 0,
@@ -1439,10 +1356,7 @@ comment on function public.get_model_change() is 'The change of the model that i
 
 create function public.list_refused_faces(p_examples integer default 5)
 returns table (code text, message text, faces bigint, examples uuid[])
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select t.code, min(t.message), count(*), (array_agg(t.face_id order by t.face_id))[:p_examples]
     from automatch.faces_to_embed as t
@@ -1450,34 +1364,79 @@ as $$
     group by t.code
     order by count(*) desc, t.code
 $$;
-comment on function public.list_refused_faces(integer) is 'Photos that the new model does not see, by reason.';
+comment on function public.list_refused_faces(integer) is 'Photos that the new model refuses, by reason.';
 
 create function public.preparing_model()
 returns text
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select c.model from automatch.model_changes as c where c.state = 'preparing' $$;
-comment on function public.preparing_model() is 'The model with which workers look at every photo once more.';
+comment on function public.preparing_model() is 'The model with which workers embed every face once more.';
+
+create function automatch.are_faces_listed(p_change automatch.model_changes)
+returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select not exists (
+        select from public.face_embeddings as e
+        where e.model = p_change.before
+          and not exists (
+              select from public.face_embeddings as n where n.model = p_change.model and n.face_id = e.face_id
+          )
+          and not exists (select from automatch.faces_to_embed as t where t.face_id = e.face_id)
+    )
+$$;
+comment on function automatch.are_faces_listed(automatch.model_changes) is
+    'Whether the new model has seen every face that the model in use has, or has it in its queue.';
+
+create function automatch.list_faces_to_embed(p_change automatch.model_changes, p_limit integer)
+returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_faces uuid[];
+begin
+    -- Who is being deleted this moment is left out, and gone.
+    v_faces := array(
+        select f.id
+        from public.face_embeddings as e
+        join public.faces as f on f.id = e.face_id
+        where e.model = p_change.before and e.face_id > p_change.listed_upto
+          and not exists (
+              select from public.face_embeddings as n where n.model = p_change.model and n.face_id = e.face_id
+          )
+          and not exists (select from automatch.faces_to_embed as t where t.face_id = e.face_id)
+        order by e.face_id
+        limit p_limit
+        for key share of f skip locked
+    );
+    insert into automatch.faces_to_embed (face_id) select unnest(v_faces) on conflict do nothing;
+    if cardinality(v_faces) > 0 then
+        update automatch.model_changes set listed_upto = v_faces[cardinality(v_faces)] where id = p_change.id;
+    else
+        -- From the beginning again, should somebody who was being deleted be here after all.
+        update automatch.model_changes set listed = automatch.are_faces_listed(p_change), listed_upto = default
+        where id = p_change.id;
+    end if;
+end
+$$;
+comment on function automatch.list_faces_to_embed(automatch.model_changes, integer) is
+    'Queue the next faces that the new model has not seen, in the order of their ids.';
 
 create function public.take_faces_to_embed(
     p_model text, p_limit integer, p_lease interval, p_anyway boolean default false
 )
 returns table (face_id uuid, image_path text)
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := automatch.now();
     v_change automatch.model_changes;
-    v_gives_way boolean;
-    v_window uuid[];
+    v_yields boolean;
     v_crashed integer;
+    v_waiting integer;
 begin
     -- One worker at a time; nothing below waits for anybody.
     select c.* into v_change from automatch.model_changes as c
@@ -1486,123 +1445,81 @@ begin
     if not found then
         return;
     end if;
-    -- Somebody waits for these: what came in before the change does not take their place.
-    v_gives_way := not p_anyway
+    -- A photo that workers are lost with comes after all others, and is not tried for ever.
+    update automatch.faces_to_embed as t
+    set code = 'job_crashed', message = 'Looking at the photo broke every time.'
+    where t.code is null and t.attempts >= 3 and t.leased_until < v_now;
+    get diagnostics v_crashed = row_count;
+    if v_crashed > 0 then
+        update automatch.model_changes set refused = refused + v_crashed where id = v_change.id;
+    end if;
+    -- While an upload waits, only what came in since the change began is taken.
+    v_yields := not p_anyway
         and not (select q.paused from automatch.queue_settings as q)
         and exists (
             select from public.match_jobs as j
             where j.status = 'pending' and not j.scheduled and j.priority < 3
         );
-    if not (v_change.listed or v_gives_way) and not exists (
-        select from automatch.faces_to_embed as t
-        where t.code is null and not t.fresh and t.taken_until < v_now
-    ) then
-        -- Who is erased this moment is left out, and gone.
-        v_window := array(
-            select f.id from public.faces as f
-            where f.id > v_change.listed_upto
-            order by f.id
-            limit 200
-            for key share skip locked
-        );
-        insert into automatch.faces_to_embed (face_id)
-        select f.id from public.faces as f
-        where f.id = any (v_window) and f.embedding_model = v_change.before and f.shadow_model is null
-        on conflict do nothing;
-        if cardinality(v_window) > 0 then
-            update automatch.model_changes
-            set listed_upto = v_window[cardinality(v_window)]
-            where id = v_change.id;
-        else
-            -- Once more from the beginning: somebody who was being erased may be here after all.
-            insert into automatch.faces_to_embed (face_id)
-            select f.id from public.faces as f
-            where f.embedding_model = v_change.before and f.shadow_model is null
-            on conflict do nothing;
-            update automatch.model_changes set listed = true where id = v_change.id;
+    if not (v_change.listed or v_yields) then
+        select count(*) into v_waiting from (
+            select from automatch.faces_to_embed as t
+            where t.code is null and t.attempts = 0 and t.leased_until < v_now
+            limit p_limit
+        ) as waiting;
+        if v_waiting < p_limit then
+            perform automatch.list_faces_to_embed(v_change, p_limit - v_waiting);
         end if;
-    end if;
-    -- A photo that workers are lost with is not looked at for ever.
-    with crashed as (
-        update automatch.faces_to_embed as t
-        set code = 'job_crashed', message = 'Looking at the photo broke every time.'
-        where t.code is null and t.tries >= 3 and t.taken_until < v_now
-        returning 1
-    )
-    select count(*) into v_crashed from crashed;
-    if v_crashed > 0 then
-        update automatch.model_changes set refused = refused + v_crashed where id = v_change.id;
     end if;
     return query
         with next as materialized (
             select t.face_id from automatch.faces_to_embed as t
-            where t.code is null and t.taken_until < v_now and (t.fresh or not v_gives_way)
-            order by t.fresh desc, t.face_id
+            where t.code is null and t.leased_until < v_now and (t.fresh or not v_yields)
+            order by t.fresh desc, t.attempts, t.face_id
             limit p_limit
             for update skip locked
         ),
-        taken as (
+        leased as (
             update automatch.faces_to_embed as t
-            set taken_until = v_now + p_lease, tries = t.tries + 1
+            set leased_until = v_now + p_lease, attempts = t.attempts + 1
             from next as n
             where t.face_id = n.face_id
             returning t.face_id
         )
-        select f.id, f.image_path from taken as t join public.faces as f on f.id = t.face_id;
+        select f.id, f.image_path from leased as l join public.faces as f on f.id = l.face_id;
 end
 $$;
 comment on function public.take_faces_to_embed(text, integer, interval, boolean) is
-    'The next photos to be looked at with the new model, for as long as the lease lasts. While uploads wait '
-    'for their turn, only those that came in since the change began; p_anyway takes others too.';
+    'Lease the next faces to be embedded with the new model. While uploads wait for their turn, only those that '
+    'came in since the change began; p_anyway takes others too.';
 
-create function public.store_shadow_embeddings(
-    p_model text, p_face_ids uuid[], p_embeddings vector[], p_quality jsonb[]
+create function public.store_prepared_embeddings(
+    p_model text, p_face_ids uuid[], p_embeddings vector[], p_quality jsonb[], p_detectors text[] default null
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
-set enable_seqscan = off
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
-    v_done integer;
+    v_stored integer;
 begin
-    -- As store_face_embeddings() takes them.
-    perform from public.profiles as p
-    where p.id in (select f.profile_id from public.faces as f where f.id = any (p_face_ids))
-    order by p.id
-    for share;
-    perform from public.faces as f where f.id = any (p_face_ids) order by f.id for no key update;
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
+    perform automatch.lock_owners(p_face_ids);
     if public.preparing_model() is distinct from p_model then
         return 0;
     end if;
-    with seen as (
-        update public.faces as f
-        set shadow_embedding = l2_normalize(mine.embedding), shadow_model = p_model,
-            shadow_quality = mine.quality
-        from unnest(p_face_ids, p_embeddings, p_quality) as mine (id, embedding, quality)
-        where f.id = mine.id and f.id = any (p_face_ids)
-        returning 1
-    )
-    select count(*) into v_done from seen as s;
-    perform automatch.index_shadow(f.profile_id, f.id) from public.faces as f where f.id = any (p_face_ids);
+    v_stored := automatch.store_embeddings(p_model, p_face_ids, p_embeddings, p_quality, p_detectors);
     delete from automatch.faces_to_embed as t where t.face_id = any (p_face_ids);
-    update automatch.model_changes set done = done + v_done where state = 'preparing';
-    return v_done;
+    update automatch.model_changes set done = done + v_stored where state = 'preparing';
+    return v_stored;
 end
 $$;
-comment on function public.store_shadow_embeddings(text, uuid[], vector[], jsonb[]) is
-    'Keep what the new model saw. How many; 0 when that model is not prepared any more.';
+comment on function public.store_prepared_embeddings(text, uuid[], vector[], jsonb[], text[]) is
+    'Write embeddings of the new model; how many. 0 when that model is not prepared any more.';
 
 create function public.refuse_faces_to_embed(
     p_model text, p_face_ids uuid[], p_codes text[], p_messages text[]
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_refused integer;
@@ -1610,214 +1527,95 @@ begin
     if public.preparing_model() is distinct from p_model then
         return 0;
     end if;
-    with refused as (
-        update automatch.faces_to_embed as t
-        set code = mine.code, message = mine.message
-        from unnest(p_face_ids, p_codes, p_messages) as mine (id, code, message)
-        where t.face_id = mine.id and t.code is null
-        returning 1
-    )
-    select count(*) into v_refused from refused;
+    update automatch.faces_to_embed as t
+    set code = new.code, message = new.message
+    from unnest(p_face_ids, p_codes, p_messages) as new (id, code, message)
+    where t.face_id = new.id and t.code is null;
+    get diagnostics v_refused = row_count;
     update automatch.model_changes set refused = refused + v_refused where state = 'preparing';
     return v_refused;
 end
 $$;
 comment on function public.refuse_faces_to_embed(text, uuid[], text[], text[]) is
-    'Write down why the new model does not see photos; they cannot be found once it is in use.';
+    'Write down why the new model refuses photos; they cannot be found once it is in use.';
 
-create function automatch.exchange_columns()
+create function automatch.activate_model(p_model text)
 returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_columns smallint[] := array(
-        select a.attnum from pg_attribute as a
-        where a.attrelid = 'public.faces'::regclass
-          and a.attname in (
-              'embedding', 'embedding_model', 'quality', 'shadow_embedding', 'shadow_model', 'shadow_quality'
-          )
-    );
-    -- What hangs on a column follows it under its new name: triggers are made anew by their text, and who
-    -- may read a column is said again.
-    v_triggers text[] := array(
-        select pg_get_triggerdef(t.oid) from pg_trigger as t
-        where t.tgrelid = 'public.faces'::regclass and not t.tgisinternal
-          and t.tgattr::smallint[] && v_columns
-    );
-    v_name text;
-    v_pair text[];
-begin
-    for v_name in
-        select t.tgname from pg_trigger as t
-        where t.tgrelid = 'public.faces'::regclass and not t.tgisinternal
-          and t.tgattr::smallint[] && v_columns
-    loop
-        execute format('drop trigger %I on public.faces', v_name);
-    end loop;
-    foreach v_pair slice 1 in array array[
-        array['embedding', 'shadow_embedding'], array['embedding_model', 'shadow_model'],
-        array['quality', 'shadow_quality']
-    ] loop
-        execute format('alter table public.faces rename column %I to exchanged', v_pair[1]);
-        execute format('alter table public.faces rename column %I to %I', v_pair[2], v_pair[1]);
-        execute format('alter table public.faces rename column exchanged to %I', v_pair[2]);
-    end loop;
-    foreach v_pair slice 1 in array array[
-        array['embedding_names_its_model', 'shadow_names_its_model'],
-        array['embedding_is_a_unit_vector', 'shadow_is_a_unit_vector'],
-        array['faces_embedding_model_fkey', 'faces_shadow_model_fkey']
-    ] loop
-        execute format('alter table public.faces rename constraint %I to exchanged', v_pair[1]);
-        execute format('alter table public.faces rename constraint %I to %I', v_pair[2], v_pair[1]);
-        execute format('alter table public.faces rename constraint exchanged to %I', v_pair[2]);
-    end loop;
-    foreach v_name in array v_triggers loop
-        execute v_name;
-    end loop;
-    revoke select (shadow_model, shadow_quality) on public.faces from authenticated;
-    grant select (embedding_model, quality) on public.faces to authenticated;
-end
-$$;
-
-create function automatch.exchange_tables()
-returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_tables text[] := array['face_index'] || array(select 'face_index_' || n from generate_series(0, 15) as n);
-    v_table text;
-    -- Of what is searched, and not of what is kept beside it.
-    v_triggers text[] := array(
-        select pg_get_triggerdef(t.oid) from pg_trigger as t
-        where t.tgrelid = 'public.face_index'::regclass and not t.tgisinternal
-    );
-    v_trigger text;
-begin
-    for v_trigger in
-        select t.tgname from pg_trigger as t
-        where t.tgrelid = 'public.face_index'::regclass and not t.tgisinternal
-    loop
-        execute format('drop trigger %I on public.face_index', v_trigger);
-    end loop;
-    foreach v_table in array v_tables loop
-        execute format('alter table public.%I set schema automatch_exchange', v_table);
-        execute format('alter table automatch_shadow.%I set schema public', v_table);
-        execute format('alter table automatch_exchange.%I set schema automatch_shadow', v_table);
-    end loop;
-    foreach v_trigger in array v_triggers loop
-        execute v_trigger;
-    end loop;
-end
-$$;
-
-create function automatch.exchange_models(p_model text)
-returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
-as $$
-declare
-    v_index record;
 begin
     -- What is being worked on was seen with the other model: it is given back and claimed again.
     perform public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
     from public.match_jobs as j where j.status = 'processing' having count(*) > 0;
-    -- The indexes of large groups belong to a model; `automatch tune --build` makes those of the other.
-    for v_index in delete from automatch.group_indexes returning index_name loop
-        execute format('drop index if exists public.%I', v_index.index_name);
-    end loop;
-    perform automatch.exchange_tables(), automatch.exchange_columns();
     -- One after the other: a unique index allows one active model at any moment.
     update public.embedding_models set active = false where active;
     update public.embedding_models set active = true where id = p_model;
-    update automatch.search_settings set exchanged_by = pg_current_xact_id();
 end
 $$;
-comment on function automatch.exchange_models(text) is
-    'The shadow takes the place of what is searched. All of it has to be locked.';
+comment on function automatch.activate_model(text) is 'Search with another model from now on; the caller holds the lock of the model.';
 
 create function public.finish_model_change(p_actor text default null)
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
--- Everybody queues behind a lock that is waited for, so it is not waited for long; ask again.
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '500ms'
 as $$
 declare
     v_change automatch.model_changes;
-    v_photos integer;
 begin
-    if not exists (select from automatch.model_changes as c where c.state = 'preparing') then
+    perform pg_advisory_xact_lock(automatch.lock_key('model'));
+    select c.* into v_change from automatch.model_changes as c where c.state = 'preparing' for update;
+    if not found then
         perform automatch.raise_error('input_invalid', 'No change of the model is being prepared.');
     end if;
-    lock table public.faces in access exclusive mode;
-    lock table public.face_index, automatch_shadow.face_index in access exclusive mode;
-    select c.* into strict v_change from automatch.model_changes as c where c.state = 'preparing' for update;
     if not v_change.listed or exists (select from automatch.faces_to_embed as t where t.code is null) then
         perform automatch.raise_error('model_not_ready', 'Not every photo has been seen by the new model.');
     end if;
-    perform automatch.exchange_models(v_change.model);
+    perform automatch.activate_model(v_change.model);
     update automatch.model_changes
-    set state = 'active', activated_at = automatch.now(),
-        renewed = false, renewed_version = 0, renewed_upto = '-infinity', checked = false, checked_upto = default
+    set state = 'active', activated_at = automatch.now(), rescored = false, rescored_version = 0,
+        rescored_upto = default, checked = false, checked_upto = default
     where id = v_change.id;
     -- Everybody is searched for again, behind all uploads.
     update automatch.reruns set finished_at = automatch.now() where finished_at is null;
     insert into automatch.reruns (reason, actor) values ('model ' || v_change.model, p_actor);
-    v_photos := v_change.done;
     perform automatch.audit(p_actor, 'use_model', jsonb_build_object(
-        'model', v_change.model, 'before', v_change.before, 'photos', v_photos, 'refused', v_change.refused
+        'model', v_change.model, 'before', v_change.before, 'photos', v_change.done, 'refused', v_change.refused
     ));
-    return v_photos;
+    return v_change.done;
 end
 $$;
 comment on function public.finish_model_change(text) is
     'Put the new model in use, all at once; the other one is kept. How many photos it has seen. Refused while a '
-    'photo is missing; fails when the locks cannot be had in half a second, and then changed nothing.';
+    'photo is missing; fails when writers are not done in half a second, and then changed nothing.';
 
 create function public.roll_back_model_change(p_actor text default null)
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '500ms'
 as $$
 declare
     v_change automatch.model_changes;
-    v_faces uuid[];
     v_photos integer;
 begin
-    if not exists (select from automatch.model_changes as c where c.state = 'active') then
+    perform pg_advisory_xact_lock(automatch.lock_key('model'));
+    select c.* into v_change from automatch.model_changes as c where c.state = 'active' for update;
+    if not found then
         perform automatch.raise_error('input_invalid', 'There is no model to go back to.');
     end if;
-    lock table public.faces in access exclusive mode;
-    lock table public.face_index, automatch_shadow.face_index in access exclusive mode;
-    select c.* into strict v_change from automatch.model_changes as c where c.state = 'active' for update;
-    perform automatch.exchange_models(v_change.before);
+    perform automatch.activate_model(v_change.before);
     update automatch.model_changes
-    set state = 'rolled_back', renewed = false, renewed_version = 0, renewed_upto = '-infinity',
+    set state = 'rolled_back', rescored = false, rescored_version = 0, rescored_upto = default,
         checked = false, checked_upto = default
     where id = v_change.id;
     update automatch.reruns set finished_at = automatch.now()
     where finished_at is null and reason = 'model ' || v_change.model;
     -- What came in since was seen by the other model alone.
-    with unseen as (
-        delete from automatch.faces_to_embed as t where t.code is null returning t.face_id
-    )
-    select array_agg(u.face_id order by u.face_id) into v_faces from unseen as u;
     select count(public.enqueue_match_job(f.id)) into v_photos
-    from public.faces as f
-    where f.id = any (v_faces) and f.embedding_model is null and automatch.has_consent(f.profile_id);
+    from public.face_embeddings as e
+    join public.faces as f on f.id = e.face_id
+    where e.model = v_change.model and automatch.has_consent(f.profile_id) and not exists (
+        select from public.face_embeddings as b where b.model = v_change.before and b.face_id = e.face_id
+    );
     perform automatch.audit(p_actor, 'roll_back_model', jsonb_build_object(
         'model', v_change.before, 'before', v_change.model, 'photos', v_photos
     ));
@@ -1830,159 +1628,139 @@ comment on function public.roll_back_model_change(text) is
 
 create function public.retire_model_change(p_actor text default null)
 returns text
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '500ms'
 as $$
 declare
     v_change automatch.model_changes;
-    v_gone text;
+    v_retired text;
 begin
-    lock table public.profiles, public.faces in access exclusive mode;
+    perform pg_advisory_xact_lock(automatch.lock_key('model'));
     select c.* into v_change from automatch.model_changes as c where c.state <> 'retired' for update;
-    if not found then
-        perform automatch.raise_error('input_invalid', 'There is no other model to give up.');
-    end if;
     -- Else matches that the model in use finds too would be taken for those that it does not.
-    if v_change.state in ('active', 'rolled_back') and not v_change.renewed then
+    if v_change.state in ('active', 'rolled_back') and not v_change.rescored then
         perform automatch.raise_error(
             'model_not_ready', 'The workers are still scoring the matches with the model in use; wait a moment.'
         );
     end if;
-    v_gone := case v_change.state when 'active' then v_change.before else v_change.model end;
-    perform automatch.drop_shadow();
-    update automatch.model_changes
-    set state = 'retired', ended_at = automatch.now(), given_up = v_gone
+    -- Without a change, what use_embedding_model() left behind.
+    select string_agg(m.id, ', ' order by m.id) into v_retired
+    from public.embedding_models as m
+    where not m.active and to_regclass(format('public.%I', 'face_embeddings_' || m.id)) is not null;
+    if v_retired is null then
+        perform automatch.raise_error('input_invalid', 'There is no other model to give up.');
+    end if;
+    -- In the order in which a search takes them, or the two would wait for each other.
+    lock table public.faces, public.face_embeddings, public.face_index in access exclusive mode;
+    perform automatch.drop_model_partitions(m.id) from public.embedding_models as m where not m.active;
+    delete from automatch.faces_to_embed;
+    update automatch.model_changes set state = 'retired', ended_at = automatch.now(), retired = v_retired
     where id = v_change.id;
-    perform automatch.audit(p_actor, 'retire_model', jsonb_build_object('model', v_gone));
-    return v_gone;
+    perform automatch.audit(p_actor, 'retire_model', jsonb_build_object('model', v_retired));
+    return v_retired;
 end
 $$;
 comment on function public.retire_model_change(text) is
-    'Give the model up that is not in use, with its embeddings: the old one after a change, the new one '
-    'before it or after a way back. Which one it was.';
+    'Delete all embeddings of the model that is not in use: the old one after a change, the new one before it or '
+    'after a way back. Which one it was.';
 
-create function automatch.find_in_shadow(
-    p_embedding vector, p_school text, p_gender text, p_exclude_profile_ids uuid[],
-    p_threshold double precision, p_count integer, p_model text
-)
-returns table (face_id uuid, profile_id uuid, similarity double precision)
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
+create function automatch.use_embedding_model(p_model text)
+returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_half halfvec := p_embedding::halfvec;
-    v_model public.embedding_models;
-    v_bound double precision;
+    v_queued integer;
 begin
-    select m.* into v_model from public.embedding_models as m where m.id = p_model;
-    v_bound := automatch.cosine_bound(p_threshold, v_model.midpoint, v_model.width);
-    return query
-        with near as materialized (
-            -- As in find_candidates(): half precision is off by less than 0.002.
-            select i.face_id, i.profile_id
-            from automatch_shadow.face_index as i
-            where i.school = p_school and i.gender = p_gender
-              and (i.embedding <#> v_half) <= 0.002 - v_bound
-              and not (i.profile_id = any (p_exclude_profile_ids))
-        ),
-        best as (
-            select distinct on (n.profile_id) n.face_id, n.profile_id, -(f.shadow_embedding <#> p_embedding) as cosine
-            from near as n
-            join public.faces as f on f.id = n.face_id
-            order by n.profile_id, -(f.shadow_embedding <#> p_embedding) desc, n.face_id
-        )
-        select b.face_id, b.profile_id, automatch.similarity(b.cosine, v_model.midpoint, v_model.width)
-        from best as b
-        where b.cosine >= v_bound
-        order by b.cosine desc, b.face_id
-        limit p_count;
+    if exists (select from automatch.model_changes as c where c.state <> 'retired') then
+        perform automatch.raise_error(
+            'input_invalid', 'A change of the model is not over: finish it, go back, or `automatch models retire`.'
+        );
+    end if;
+    perform automatch.add_model_partitions(p_model);
+    perform pg_advisory_xact_lock(automatch.lock_key('model'));
+    if public.active_embedding_model() = p_model then
+        return 0;
+    end if;
+    perform automatch.activate_model(p_model);
+    -- Whom this model has seen before can be found at once; all the others are looked at again.
+    insert into automatch.duplicate_checks (face_id)
+    select i.face_id from public.face_index as i where i.model = p_model
+    on conflict do nothing;
+    select count(public.enqueue_match_job(f.id, 3::smallint)) into v_queued
+    from public.faces as f
+    where automatch.has_consent(f.profile_id) and not exists (
+        select from public.face_embeddings as e where e.model = p_model and e.face_id = f.id
+    );
+    return v_queued;
 end
 $$;
-comment on function automatch.find_in_shadow(
-    vector, text, text, uuid[], double precision, integer, text
-) is 'find_candidates() among the embeddings of the other model.';
+comment on function automatch.use_embedding_model(text) is
+    'Search with a row of embedding_models from now on, and queue every photo that it has not seen; how many. '
+    'Until a photo was seen its person is not found. The embeddings of the model before stay until retire_model_change().';
 
 create function public.compare_models(p_photos integer default 200, p_examples integer default 5, p_seed bigint default 1)
 returns table (
     photos bigint, matches_before bigint, matches_after bigint, in_both bigint,
     without_before bigint, without_after bigint, examples jsonb
 )
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
 #variable_conflict use_column
 declare
-    v_model text;
+    v_before text := public.active_embedding_model();
+    v_after text;
 begin
-    select c.model into v_model from automatch.model_changes as c where c.state in ('preparing', 'rolled_back');
+    select c.model into v_after from automatch.model_changes as c where c.state in ('preparing', 'rolled_back');
     if not found then
         perform automatch.raise_error('input_invalid', 'No other model is being prepared.');
     end if;
     return query
         with asked as materialized (
-            select i.face_id, i.profile_id, i.school,
-                case i.gender when 'male' then 'female' else 'male' end as wanted,
-                f.embedding, f.shadow_embedding, s.threshold, s.match_count,
-                array(select automatch.excluded_profile_ids(i.profile_id)) || i.profile_id as hidden
-            from automatch_shadow.face_index as i
+            select i.face_id, i.profile_id, i.school, case i.gender when 'male' then 'female' else 'male' end as wanted,
+                s.threshold, s.match_count, array(select automatch.excluded_profile_ids(i.profile_id)) || i.profile_id as hidden
+            from public.face_index as i
             join public.face_index as o
-                on o.school = i.school and o.gender = i.gender and o.face_id = i.face_id
-            join public.faces as f on f.id = i.face_id
+                on o.model = v_before and o.school = i.school and o.gender = i.gender and o.face_id = i.face_id
             cross join public.match_settings as s
+            where i.model = v_after
             order by uuid_hash_extended(i.face_id, p_seed)
             limit p_photos
         ),
-        old as materialized (
-            select a.face_id, c.face_id as other_face_id, c.profile_id, c.similarity
+        found as materialized (
+            select e.model, a.face_id, c.face_id as other_face_id, c.profile_id, c.similarity
             from asked as a
+            join public.face_embeddings as e on e.face_id = a.face_id and e.model = any (array[v_before, v_after])
             cross join lateral automatch.find_candidates(
-                a.embedding, a.school, a.wanted, a.hidden, a.threshold, a.match_count
+                e.embedding, a.school, a.wanted, a.hidden, a.threshold, a.match_count, e.model
             ) as c
         ),
-        new as materialized (
-            select a.face_id, c.face_id as other_face_id, c.profile_id, c.similarity
-            from asked as a
-            cross join lateral automatch.find_in_shadow(
-                a.shadow_embedding, a.school, a.wanted, a.hidden, a.threshold, a.match_count, v_model
-            ) as c
-        ),
+        old as materialized (select * from found as f where f.model = v_before),
+        new as materialized (select * from found as f where f.model = v_after),
         pairs as materialized (
             select coalesce(o.face_id, n.face_id) as face_id,
                 coalesce(n.other_face_id, o.other_face_id) as other_face_id,
                 o.similarity as before, n.similarity as after
             from old as o
             full join new as n on n.face_id = o.face_id and n.profile_id = o.profile_id
+        ),
+        strongest as (
+            (
+                select q.face_id, q.other_face_id, q.before, q.after from pairs as q
+                where q.after is null order by q.before desc, q.face_id limit p_examples
+            )
+            union all
+            (
+                select q.face_id, q.other_face_id, q.before, q.after from pairs as q
+                where q.before is null order by q.after desc, q.face_id limit p_examples
+            )
         )
         select
             (select count(*) from asked),
             count(p.before), count(p.after), count(*) filter (where p.before is not null and p.after is not null),
             (select count(*) from asked as a where not exists (select from old as o where o.face_id = a.face_id)),
             (select count(*) from asked as a where not exists (select from new as n where n.face_id = a.face_id)),
-            (
-                select coalesce(jsonb_agg(to_jsonb(e)), '[]')
-                from (
-                    (
-                        select q.face_id, q.other_face_id, q.before, q.after from pairs as q
-                        where q.after is null order by q.before desc, q.face_id limit p_examples
-                    )
-                    union all
-                    (
-                        select q.face_id, q.other_face_id, q.before, q.after from pairs as q
-                        where q.before is null order by q.after desc, q.face_id limit p_examples
-                    )
-                ) as e
-            )
+            (select coalesce(jsonb_agg(to_jsonb(s)), '[]') from strongest as s)
         from pairs as p;
 end
 $$;
@@ -1992,10 +1770,7 @@ comment on function public.compare_models(integer, integer, bigint) is
 
 create function automatch.bump_feed_entries(p_match_ids uuid[])
 returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
@@ -2034,67 +1809,69 @@ comment on function automatch.bump_feed_entries(uuid[]) is
 
 create function public.rescore_matches_for_model(p_limit integer default 200)
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_change automatch.model_changes;
-    v_model text := public.active_embedding_model();
+    v_model text;
     v_threshold double precision;
     v_version integer;
     v_upto timestamptz;
     v_ids uuid[];
     v_told uuid[];
 begin
+    if not exists (select from automatch.model_changes as c where c.state in ('active', 'rolled_back') and not c.rescored) then
+        return 0;
+    end if;
+    -- Before the row of the change, as a change of the model takes them.
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
     select c.* into v_change from automatch.model_changes as c
-    where c.state in ('active', 'rolled_back') and not c.renewed
+    where c.state in ('active', 'rolled_back') and not c.rescored
     for update skip locked;
     if not found then
         return 0;
     end if;
+    v_model := public.active_embedding_model();
     select s.threshold into v_threshold from public.match_settings as s;
     -- Scale by scale, which is how an index has them.
     select s.version into v_version
     from automatch.similarity_scales as s
-    where s.model <> v_model and s.version >= v_change.renewed_version
+    where s.model <> v_model and s.version >= v_change.rescored_version
       and exists (
           select from public.matches as x
           where x.scale_version = s.version
-            and (s.version > v_change.renewed_version or x.created_at > v_change.renewed_upto)
+            and (s.version > v_change.rescored_version or x.created_at > v_change.rescored_upto)
       )
     order by s.version
     limit 1;
     if not found then
-        update automatch.model_changes set renewed = true where id = v_change.id;
+        update automatch.model_changes set rescored = true where id = v_change.id;
         return 0;
     end if;
-    if v_version > v_change.renewed_version then
-        v_change.renewed_upto := '-infinity';
+    if v_version > v_change.rescored_version then
+        v_change.rescored_upto := '-infinity';
     end if;
     -- All of one moment together: a batch of the queue gives its matches one time.
     select max(o.created_at) into v_upto
     from (
         select x.created_at from public.matches as x
-        where x.scale_version = v_version and x.created_at > v_change.renewed_upto
+        where x.scale_version = v_version and x.created_at > v_change.rescored_upto
         order by x.created_at
         limit p_limit
     ) as o;
     v_ids := array(
         select x.id from public.matches as x
         where x.scale_version = v_version
-          and x.created_at > v_change.renewed_upto and x.created_at <= v_upto
+          and x.created_at > v_change.rescored_upto and x.created_at <= v_upto
     );
     perform automatch.lock_feeds(array(
         select unnest(array[x.profile_a_id, x.profile_b_id]) from public.matches as x where x.id = any (v_ids)
     ));
-    perform pg_advisory_xact_lock_shared(automatch.lock_key('scales'));
     with old as materialized (
         select x.id, x.similarity, greatest(least(-(a.embedding <#> b.embedding), 1), -1) as cosine
         from public.matches as x
-        join public.faces as a on a.id = x.face_a_id and a.embedding_model = v_model
-        join public.faces as b on b.id = x.face_b_id and b.embedding_model = v_model
+        join public.face_embeddings as a on a.model = v_model and a.face_id = x.face_a_id
+        join public.face_embeddings as b on b.model = v_model and b.face_id = x.face_b_id
         where x.id = any (v_ids)
     ),
     scored as (
@@ -2111,7 +1888,7 @@ begin
         perform automatch.bump_feed_entries(v_told);
     end if;
     update automatch.model_changes
-    set renewed_version = v_version, renewed_upto = v_upto
+    set rescored_version = v_version, rescored_upto = v_upto
     where id = v_change.id;
     return cardinality(v_ids);
 end
@@ -2122,10 +1899,7 @@ comment on function public.rescore_matches_for_model(integer) is
 
 create function public.delete_unrescored_matches(p_limit integer default 200)
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[];
@@ -2137,7 +1911,7 @@ begin
         where x.scale_version = any (array(
             select s.version from automatch.similarity_scales as s
             join public.embedding_models as m on m.id = s.model and not m.active
-            where s.model in (select c.given_up from automatch.model_changes as c where c.state = 'retired')
+            where s.model in (select c.retired from automatch.model_changes as c where c.state = 'retired')
               and not exists (
                   select from automatch.model_changes as c
                   where c.state <> 'retired' and s.model in (c.model, c.before)
@@ -2160,10 +1934,7 @@ comment on function public.delete_unrescored_matches(integer) is
 
 create function public.recheck_duplicates(p_limit integer default 500)
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
@@ -2596,6 +2367,7 @@ declare
     v_positions bigint[];
     v_ids uuid[];
     v_isolated boolean[];
+    v_model text := public.active_embedding_model();
 begin
     if v_limit <= 0 then
         return;
@@ -2641,10 +2413,10 @@ begin
         )
         select
             c.id, c.lease_token, c.attempts, c.max_attempts, c.face_id, f.image_path,
-            coalesce(m.active, false), c.isolated, c.position
+            exists (select from public.face_embeddings as e where e.model = v_model and e.face_id = c.face_id),
+            c.isolated, c.position
         from claimed as c
         join public.faces as f on f.id = c.face_id
-        left join public.embedding_models as m on m.id = f.embedding_model
         order by c.position;
     perform pg_notify('automatch_feed', '');
 end
@@ -2727,56 +2499,50 @@ create type automatch.found_face as (
 -- The model may have changed since the claim: then the embeddings are dropped and the jobs released.
 create function public.store_face_embeddings(
     p_job_ids uuid[], p_tokens bigint[], p_embeddings vector[], p_model text, p_quality jsonb[],
-    p_timings jsonb[]
+    p_timings jsonb[], p_detectors text[] default null
 )
 returns setof uuid
 language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_now timestamptz := automatch.now();
+    v_seen record;
 begin
-    -- In the order of lock_feeds(). Withdrawing consent takes the same locks.
-    perform from public.profiles as p
-    where p.id in (select j.user_id from public.match_jobs as j where j.id = any (p_job_ids))
-    order by p.id
-    for share;
-    perform from public.faces as f
-    where f.id in (select j.face_id from public.match_jobs as j where j.id = any (p_job_ids))
-    order by f.id
-    for no key update;
-    -- From here on the models cannot change places: that takes faces for itself alone.
+    -- From here on the model in use stays the same.
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
+    perform automatch.lock_owners(array(select j.face_id from public.match_jobs as j where j.id = any (p_job_ids)));
     if not exists (select from public.embedding_models as m where m.id = p_model and m.active) then
         perform public.release_match_jobs(p_job_ids, p_tokens);
         return;
     end if;
-    return query
-        with seen as materialized (
-            select j.id, j.face_id, mine.embedding, mine.quality, mine.timings
-            from public.match_jobs as j
-            join unnest(p_job_ids, p_tokens, p_embeddings, p_quality, p_timings)
-                as mine (id, token, embedding, quality, timings)
-                on mine.id = j.id and mine.token = j.lease_token
-            where j.id = any (p_job_ids) and j.status = 'processing'
-            order by j.id
-            for no key update of j
-        ),
-        told as (
-            update public.match_jobs as j
-            set timings = j.timings || s.timings
-                          || jsonb_build_object('embedded', round(extract(epoch from v_now - j.created_at), 4))
-            from seen as s
-            where j.id = s.id
-        ),
-        kept as (
-            update public.faces as f
-            set embedding = l2_normalize(s.embedding), embedding_model = p_model, quality = s.quality
-            from seen as s
-            where f.id = s.face_id
-        )
-        select s.id from seen as s;
+    with seen as materialized (
+        select j.id, j.face_id, mine.embedding, mine.quality, mine.timings, mine.detector
+        from public.match_jobs as j
+        join unnest(p_job_ids, p_tokens, p_embeddings, p_quality, p_timings, p_detectors)
+            as mine (id, token, embedding, quality, timings, detector)
+            on mine.id = j.id and mine.token = j.lease_token
+        where j.id = any (p_job_ids) and j.status = 'processing'
+        order by j.id
+        for no key update of j
+    ),
+    told as (
+        update public.match_jobs as j
+        set timings = j.timings || s.timings
+                      || jsonb_build_object('embedded', round(extract(epoch from v_now - j.created_at), 4))
+        from seen as s
+        where j.id = s.id
+    )
+    select array_agg(s.id) as job_ids, array_agg(s.face_id) as face_ids, array_agg(s.embedding) as embeddings,
+        array_agg(s.quality) as quality, array_agg(s.detector) as detectors
+    into v_seen
+    from seen as s;
+    perform automatch.store_embeddings(
+        p_model, v_seen.face_ids, v_seen.embeddings, v_seen.quality, v_seen.detectors
+    );
+    return query select unnest(v_seen.job_ids);
 end
 $$;
-comment on function public.store_face_embeddings(uuid[], bigint[], vector[], text, jsonb[], jsonb[]) is
+comment on function public.store_face_embeddings(uuid[], bigint[], vector[], text, jsonb[], jsonb[], text[]) is
     'Committed before the search, so that of two people who upload at once the later search finds the '
     'other. Returns the jobs that are still held.';
 
@@ -2785,8 +2551,12 @@ returns automatch.found_face[]
 language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
+    v_model text;
     v_found automatch.found_face[];
 begin
+    -- What is found is written before the model changes.
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
+    v_model := public.active_embedding_model();
     -- Without these the search would find nobody and look like "no match".
     if exists (
         select from unnest(p_job_ids, p_tokens) as mine (id, token)
@@ -2801,9 +2571,9 @@ begin
         select from unnest(p_job_ids, p_tokens) as mine (id, token)
         join public.match_jobs as j
             on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
-        join public.faces as f on f.id = j.face_id
-        left join public.embedding_models as m on m.id = f.embedding_model and m.active
-        where j.id = any (p_job_ids) and m.id is null
+        where j.id = any (p_job_ids) and not exists (
+            select from public.face_embeddings as e where e.model = v_model and e.face_id = j.face_id
+        )
     ) then
         perform automatch.raise_error('embedding_invalid', 'The photo has no embedding of the active model.');
     end if;
@@ -2813,11 +2583,11 @@ begin
     from unnest(p_job_ids, p_tokens) as mine (id, token)
     join public.match_jobs as j
         on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
-    join public.faces as f on f.id = j.face_id
+    join public.face_embeddings as e on e.model = v_model and e.face_id = j.face_id
     join public.profiles as p on p.id = j.user_id
     cross join public.match_settings as s
     cross join lateral automatch.find_candidates(
-        f.embedding,
+        e.embedding,
         p.school,
         case p.gender when 'male' then 'female' else 'male' end,
         array(select automatch.excluded_profile_ids(p.id)) || p.id,
@@ -2963,6 +2733,7 @@ declare
     v_rest uuid[];
     v_rest_tokens bigint[];
 begin
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
     for v_group in
         select l.school, l.gender, array_agg(l.id) as ids, array_agg(l.ends - l.length + 1) as starts,
             array_agg(l.ends) as ends
@@ -2972,8 +2743,8 @@ begin
                 with ordinality as mine (id, token, school, gender, length, number)
         ) as l
         join public.match_jobs as j on j.id = l.id and j.lease_token = l.token and j.status = 'processing'
-        join public.faces as f on f.id = j.face_id
-        join public.embedding_models as m on m.id = f.embedding_model and m.active
+        join public.embedding_models as m on m.active
+        join public.face_embeddings as e on e.model = m.id and e.face_id = j.face_id
         -- For a person who has moved since, the search is made below.
         join public.profiles as p on p.id = j.user_id and p.school = l.school and p.gender <> l.gender
         group by l.school, l.gender
@@ -3296,7 +3067,7 @@ begin
     select j.user_id into v_profile_id
     from public.match_jobs as j
     join public.faces as f on f.id = j.face_id
-    where j.face_boxes is not null and j.completed_at < v_until and f.quality is null
+    where j.face_boxes is not null and j.completed_at < v_until and not exists (select from public.face_embeddings as e where e.face_id = f.id)
       and not exists (
           select from public.match_jobs as open
           where open.face_id = f.id and open.status in ('pending', 'processing')
@@ -3311,7 +3082,7 @@ begin
     delete from public.faces as f
     where f.profile_id = v_profile_id
       -- A photo that another model accepted is kept.
-      and f.quality is null
+      and not exists (select from public.face_embeddings as e where e.face_id = f.id)
       and exists (
           select from public.match_jobs as j
           where j.face_id = f.id and j.face_boxes is not null and j.completed_at < v_until
@@ -3685,7 +3456,6 @@ create table automatch.search_settings (
     m integer not null default 24,
     ef_construction integer not null default 128,
     ef_search integer not null default 400,
-    exchanged_by xid8 not null default '0',
     constraint there_is_one_row check (only_row),
     constraint audit_one_in_is_positive check (audit_one_in > 0),
     constraint index_goes_below_where_it_comes check (index_until between 1 and index_from),
@@ -3698,116 +3468,159 @@ comment on table automatch.search_settings is 'What `automatch tune` changes.';
 comment on column automatch.search_settings.index_from is
     'A group of so many faces gets an index of its own; one that shrinks below index_until loses it.';
 comment on column automatch.search_settings.ef_search is 'How many faces a search of such an index collects.';
-comment on column automatch.search_settings.exchanged_by is
-    'The transaction that exchanged the models last: a copy of a group from before is worth nothing.';
 insert into automatch.search_settings default values;
 
-create function automatch.find_candidates(
-    p_embedding vector,
-    p_school text,
-    p_gender text,
-    p_exclude_profile_ids uuid[],
-    p_threshold double precision,
-    p_count integer
+create function automatch.half_error()
+returns double precision
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$ select 0.001::double precision $$;
+comment on function automatch.half_error() is
+    'What a cosine of unit vectors in half precision is off by, at most: 2^-11 for each of the two.';
+
+create function automatch.rank_faces(
+    p_model text, p_queries vector[], p_bounds double precision[], p_count integer, p_numbers integer[],
+    p_face_ids uuid[], p_profile_ids uuid[]
 )
-returns table (face_id uuid, profile_id uuid, similarity double precision)
-language plpgsql
-stable
-security definer
-parallel safe
-set search_path = pg_catalog, public, extensions, pg_temp
--- One plan, whatever the sizes and the statistics: one partition, through its primary key; then the
--- shortlist, one face at a time. Left to itself the planner reads a partition whole because one large
--- school is in it, or all of faces (with long embeddings, 100,000 of them took 370 ms) to rank 30.
-set plan_cache_mode = force_generic_plan
+returns table (number integer, face_id uuid, profile_id uuid, cosine double precision)
+language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
+-- One face at a time. Left to itself the planner reads all of face_embeddings (with long embeddings, 100,000 of
+-- them took 370 ms) to rank 30: test_search_scale.py.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
 set max_parallel_workers_per_gather = 0
 as $$
+begin
+    return query
+    with exact as materialized (
+        select c.number, c.face_id, c.profile_id, -(e.embedding <#> p_queries[c.number]) as cosine
+        from unnest(p_numbers, p_face_ids, p_profile_ids) as c (number, face_id, profile_id)
+        join public.face_embeddings as e on e.model = p_model and e.face_id = c.face_id
+    ),
+    best as (
+        select distinct on (e.number, e.profile_id) e.*
+        from exact as e
+        where e.cosine >= p_bounds[e.number]
+        order by e.number, e.profile_id, e.cosine desc, e.face_id
+    ),
+    placed as (
+        select b.*, row_number() over (partition by b.number order by b.cosine desc, b.face_id) as place
+        from best as b
+    )
+    select p.number, p.face_id, p.profile_id, p.cosine
+    from placed as p
+    where p.place <= p_count
+    order by p.number, p.place;
+end
+$$;
+comment on function automatch.rank_faces(
+    text, vector[], double precision[], integer, integer[], uuid[], uuid[]
+) is
+    'The ranking of every search. Candidate n is a face and its person, for query p_numbers[n]. Of each query the '
+    'best p_count people whose cosine is not below its bound, best first, one best face each, in full precision.';
+
+create function automatch.nth_distance(p_profile_ids uuid[], p_distances double precision[], p_count integer)
+returns double precision
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select min(n.distance)
+        from unnest(p_profile_ids, p_distances) as n (profile_id, distance)
+        group by n.profile_id
+        order by 1
+        offset p_count - 1
+        limit 1
+    );
+end
+$$;
+comment on function automatch.nth_distance(uuid[], double precision[], integer) is
+    'The distance of the nearest face of the p_count-th person; null when there are fewer people.';
+
+create function automatch.find_candidates(
+    p_embedding vector,
+    p_school text,
+    p_gender text,
+    p_excluded_profile_ids uuid[],
+    p_threshold double precision,
+    p_count integer,
+    p_model text default null
+)
+returns table (face_id uuid, profile_id uuid, similarity double precision)
+language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
+-- Through the primary key, at every size and with any statistics: a partition in which one school is large would
+-- be read whole (test_search_scale.py).
+set enable_seqscan = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
 declare
     v_query vector := l2_normalize(p_embedding);
-    -- Cast once: inside the row expression it would be cast for every row.
-    v_query_half halfvec := v_query::halfvec;
+    -- Cast once: inside the statement it would be cast for every row.
+    v_half halfvec := v_query::halfvec;
     v_model public.embedding_models;
     v_bound double precision;
-    v_indexed record;
+    v_limit double precision;
+    v_cut double precision;
+    v_is_complete boolean := false;
+    v_near record;
 begin
-    select m.* into v_model from public.embedding_models as m where m.active;
     if vector_norm(v_query) = 0 then
         return;
     end if;
+    select m.* into v_model from public.embedding_models as m where m.id = p_model or p_model is null and m.active;
     v_bound := automatch.cosine_bound(p_threshold, v_model.midpoint, v_model.width);
+    -- With twice the error of half precision nobody over the threshold is lost.
+    v_limit := 2 * automatch.half_error() - v_bound;
 
     if exists (
         select from automatch.group_indexes as g
-        where g.school = p_school and g.gender = p_gender and g.ready
+        where g.model = v_model.id and g.school = p_school and g.gender = p_gender and g.ready
     ) then
-        select * into v_indexed
-        from automatch.find_in_index(v_query, p_school, p_gender, p_exclude_profile_ids, v_bound, p_count);
-        if v_indexed.is_complete then
-            return query
-                select b.face_id, b.profile_id,
-                    automatch.similarity(b.cosine, v_model.midpoint, v_model.width)
-                from (
-                    select distinct on (e.profile_id) e.face_id, e.profile_id, e.cosine
-                    from unnest(v_indexed.face_ids, v_indexed.profile_ids, v_indexed.cosines)
-                        as e (face_id, profile_id, cosine)
-                    where e.cosine >= v_bound
-                    order by e.profile_id, e.cosine desc, e.face_id
-                ) as b
-                order by b.cosine desc, b.face_id
-                limit p_count;
-            return;
-        end if;
+        select array_agg(n.face_id) filter (where n.is_near) as face_ids,
+            array_agg(n.profile_id) filter (where n.is_near) as profile_ids,
+            array_agg(n.distance) filter (where n.is_near) as distances, max(n.distance) as last
+        into v_near
+        from (
+            select f.*, f.distance <= v_limit and not (f.profile_id = any (p_excluded_profile_ids)) as is_near
+            from automatch.read_group_index(v_half, v_model.id, v_model.dimensions, p_school, p_gender) as f
+        ) as n;
+        v_cut := automatch.nth_distance(v_near.profile_ids, v_near.distances, p_count) + 2 * automatch.half_error();
+        -- Either everybody over the threshold was handed out, or all that could be among the best.
+        v_is_complete := coalesce(v_near.last > v_limit, false) or coalesce(v_cut <= v_near.last, false);
     end if;
-
+    if not v_is_complete then
+        select array_agg(n.face_id) as face_ids, array_agg(n.profile_id) as profile_ids,
+            array_agg(n.distance) as distances, null::double precision as last
+        into v_near
+        from (
+            -- "+ 0" keeps any vector index out.
+            select i.face_id, i.profile_id, (i.embedding <#> v_half) + 0 as distance
+            from public.face_index as i
+            where i.model = v_model.id and i.school = p_school and i.gender = p_gender
+              and (i.embedding <#> v_half) <= v_limit
+              and not (i.profile_id = any (p_excluded_profile_ids))
+        ) as n;
+        v_cut := automatch.nth_distance(v_near.profile_ids, v_near.distances, p_count) + 2 * automatch.half_error();
+    end if;
+    -- What makes it exact: whoever is among the best p_count is, in half precision, at most twice its error behind
+    -- the last of the best p_count there. So a cloud of near-ties is ranked whole.
     return query
-    with near as materialized (
-        -- Rounding to half precision moves a cosine of unit vectors by less than 0.001 (2^-11 for each
-        -- of the two), so with twice that nobody over the threshold is lost here.
-        -- "+ 0" keeps any vector index out.
-        select i.face_id, i.profile_id, (i.embedding <#> v_query_half) + 0 as distance
-        from public.face_index as i
-        where i.school = p_school
-          and i.gender = p_gender
-          and (i.embedding <#> v_query_half) <= 0.002 - v_bound
-          and not (i.profile_id = any (p_exclude_profile_ids))
-    ),
-    people as materialized (
-        select n.profile_id, min(n.distance) as distance
-        from near as n
-        group by n.profile_id
-        order by min(n.distance)
-        limit p_count
-    ),
-    -- What makes it exact: whoever is among the best p_count is, in half precision, at most
-    -- 2 * 0.001 behind the last of the best p_count there. So a cloud of near-ties is read whole.
-    shortlist as materialized (
-        select n.face_id, n.profile_id
-        from near as n
-        where n.distance <= (select max(p.distance) + 0.002 from people as p)
-    ),
-    exact as (
-        select s.face_id, s.profile_id, -(f.embedding <#> v_query) as cosine
-        from shortlist as s
-        join public.faces as f on f.id = s.face_id
-    ),
-    best as (
-        select distinct on (e.profile_id) e.face_id, e.profile_id, e.cosine
-        from exact as e
-        where e.cosine >= v_bound
-        order by e.profile_id, e.cosine desc, e.face_id
-    )
-    select b.face_id, b.profile_id, automatch.similarity(b.cosine, v_model.midpoint, v_model.width)
-    from best as b
-    order by b.cosine desc, b.face_id
-    limit p_count;
+        select r.face_id, r.profile_id, automatch.similarity(r.cosine, v_model.midpoint, v_model.width)
+        from (
+            select array_agg(1) as numbers, array_agg(n.face_id) as face_ids, array_agg(n.profile_id) as profile_ids
+            from unnest(v_near.face_ids, v_near.profile_ids, v_near.distances) as n (face_id, profile_id, distance)
+            where n.distance <= v_cut or v_cut is null
+        ) as s
+        cross join lateral automatch.rank_faces(
+            v_model.id, array[v_query], array[v_bound], p_count, s.numbers, s.face_ids, s.profile_ids
+        ) as r;
 end
 $$;
-comment on function automatch.find_candidates(vector, text, text, uuid[], double precision, integer) is
-    'The people of one school and gender most like the query, best first, one face each.';
+comment on function automatch.find_candidates(vector, text, text, uuid[], double precision, integer, text) is
+    'The people of one school and gender most like the query, best first, one face each; by the model in use, '
+    'unless another is named.';
 
 create function public.find_similar_faces_filtered(
     query_embedding vector,
@@ -3826,11 +3639,7 @@ returns table (
     profile_gender text,
     profile_school text
 )
-language sql
-stable
-security definer
-parallel safe
-set search_path = pg_catalog, public, extensions, pg_temp
+language sql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
 -- Else two whole tables are read to name the 20 (38 ms among 20,000 faces).
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -3859,77 +3668,67 @@ comment on function public.find_similar_faces_filtered(vector, text, text, uuid,
 
 create function public.read_search_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns table (
-    job_id uuid, school text, gender text, embedding vector, bound double precision, match_count integer,
-    hidden uuid[]
+    job_id uuid, model text, school text, gender text, embedding vector, bound double precision,
+    match_count integer, hidden uuid[]
 )
-language sql
-stable
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
     select
-        j.id, p.school, case p.gender when 'male' then 'female' else 'male' end, f.embedding,
+        j.id, m.id, p.school, case p.gender when 'male' then 'female' else 'male' end, f.embedding,
         automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width), s.match_count,
         array(select automatch.excluded_profile_ids(p.id))
     from unnest(p_job_ids, p_tokens) as mine (id, token)
     join public.match_jobs as j
         on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
-    join public.faces as f on f.id = j.face_id
-    join public.embedding_models as m on m.id = f.embedding_model and m.active
+    join public.embedding_models as m on m.active
+    join public.face_embeddings as f on f.model = m.id and f.face_id = j.face_id
     join public.profiles as p on p.id = j.user_id
     cross join public.match_settings as s
     where p.school is not null and p.gender is not null
 $$;
 comment on function public.read_search_jobs(uuid[], bigint[]) is
-    'What each job looks for: the group (school, gender searched), the embedding, the least cosine, and whom '
+    'What each job looks for: the group (model, school, gender searched), the embedding, the least cosine, and whom '
     'its person does not see. Jobs that cannot be searched for, or are not held, are missing.';
 
 create function public.read_search_group(
-    p_school text, p_gender text, p_horizon xid8 default null,
+    p_model text, p_school text, p_gender text, p_horizon xid8 default null,
     out known bigint, out horizon xid8, out face_ids bytea, out profile_ids bytea, out embeddings bytea,
     out settled bytea
 )
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
-set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set enable_seqscan = off
 set jit = off
 set max_parallel_workers_per_gather = 0
 as $$
 declare
-    -- Every transaction below its snapshot's xmin had ended when the reader looked last. So a row
-    -- of such a transaction that is here now was there then: when as many are counted as the reader
-    -- kept, they are the very same ones, and all others come along anew.
-    v_known_age integer := case when p_horizon is null then 2147483647 else age(p_horizon::xid) end;
-    v_settled_age integer;
+    -- Every transaction below its snapshot's xmin had ended when the reader looked last. So a row of such a
+    -- transaction that is here now was there then: when as many are counted as the reader kept, they are the very
+    -- same ones, and all others come along anew.
+    v_known xid8 := coalesce(p_horizon, '0');
+    -- Rows of a restored database may name transactions that this server has not reached.
+    v_next xid8 := pg_snapshot_xmax(pg_current_snapshot());
+    v_own xid8 := pg_current_xact_id_if_assigned();
 begin
     horizon := pg_snapshot_xmin(pg_current_snapshot());
-    v_settled_age := age(horizon::xid);
     select
-        count(*) filter (where i.age > v_known_age),
-        coalesce(string_agg(uuid_send(i.face_id), '') filter (where i.age <= v_known_age), ''),
-        coalesce(string_agg(uuid_send(i.profile_id), '') filter (where i.age <= v_known_age), ''),
-        coalesce(string_agg(halfvec_send(i.embedding), '') filter (where i.age <= v_known_age), ''),
+        count(*) filter (where i.version < v_known),
+        coalesce(string_agg(uuid_send(i.face_id), '') filter (where i.version >= v_known), ''),
+        coalesce(string_agg(uuid_send(i.profile_id), '') filter (where i.version >= v_known), ''),
+        coalesce(string_agg(halfvec_send(i.embedding), '') filter (where i.version >= v_known), ''),
         coalesce(string_agg(
-            case when i.age > v_settled_age then '\x01'::bytea else '\x00'::bytea end, ''
-        ) filter (where i.age <= v_known_age), '')
+            case when i.version < horizon then '\x01'::bytea else '\x00'::bytea end, ''
+        ) filter (where i.version >= v_known), '')
     into known, face_ids, profile_ids, embeddings, settled
     from (
-        select g.face_id, g.profile_id, g.embedding, age(g.xmin) as age
+        select g.face_id, g.profile_id, g.embedding,
+            case when g.version < v_next or g.version = v_own then g.version else '0' end as version
         from public.face_index as g
-        where g.school = p_school and g.gender = p_gender
+        where g.model = p_model and g.school = p_school and g.gender = p_gender
         offset 0
     ) as i;
-    -- The rows of another model are older than the exchange that brought them here, and would pass for
-    -- the very same ones.
-    if p_horizon <= (select s.exchanged_by from automatch.search_settings as s) then
-        known := -1;
-    end if;
 end
 $$;
-comment on function public.read_search_group(text, text, xid8) is
+comment on function public.read_search_group(text, text, text, xid8) is
     'The faces of a group that changed since the horizon that an earlier answer gave, one behind the other '
     'in binary form; known: how many others there are. When that is not what the reader kept, somebody left: '
     'read again without a horizon, which gives all.';
@@ -3938,11 +3737,8 @@ create function automatch.rank_shortlists(
     p_school text, p_gender text, p_job_ids uuid[], p_starts integer[], p_ends integer[], p_face_ids uuid[]
 )
 returns automatch.found_face[]
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
-set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+-- By the primary keys, face by face; never by a look at a whole group.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -3950,47 +3746,50 @@ set jit = off
 set max_parallel_workers_per_gather = 0
 as $$
 declare
+    v_settings public.match_settings;
+    v_model public.embedding_models;
+    v_listed record;
     v_found automatch.found_face[];
 begin
+    select m.* into v_model from public.embedding_models as m where m.active;
+    select s.* into v_settings from public.match_settings as s;
     with asking as materialized (
         select
-            j.id, mine.starts, mine.ends, l2_normalize(f.embedding) as query, s.match_count,
-            m.midpoint, m.width,
-            automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width) as bound,
+            asked.number, asked.starts, asked.ends, e.embedding,
+            automatch.cosine_bound(coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width) as bound,
             array(select automatch.excluded_profile_ids(j.user_id)) || j.user_id as hidden
-        from unnest(p_job_ids, p_starts, p_ends) as mine (id, starts, ends)
-        join public.match_jobs as j on j.id = mine.id
-        join public.faces as f on f.id = j.face_id
-        join public.embedding_models as m on m.id = f.embedding_model and m.active
-        cross join public.match_settings as s
+        from unnest(p_job_ids, p_starts, p_ends) with ordinality as asked (id, starts, ends, number)
+        -- A job that is gone since keeps its number.
+        left join public.match_jobs as j on j.id = asked.id
+        left join public.face_embeddings as e on e.model = v_model.id and e.face_id = j.face_id
     ),
-    exact as materialized (
-        select a.id, i.face_id, i.profile_id, -(f.embedding <#> a.query) as cosine, a.bound, a.match_count,
-            a.midpoint, a.width
+    listed as (
+        select a.number::integer as number, i.face_id, i.profile_id
         from asking as a
         cross join lateral unnest(p_face_ids[a.starts:a.ends]) as s (face_id)
         -- Whoever is not in the group any more is not found, whatever the shortlist says.
         join public.face_index as i
-            on i.school = p_school and i.gender = p_gender and i.face_id = s.face_id
-        join public.faces as f on f.id = s.face_id
+            on i.model = v_model.id and i.school = p_school and i.gender = p_gender and i.face_id = s.face_id
         where not (i.profile_id = any (a.hidden))
-    ),
-    best as (
-        select distinct on (e.id, e.profile_id) e.*
-        from exact as e
-        where e.cosine >= e.bound
-        order by e.id, e.profile_id, e.cosine desc, e.face_id
-    ),
-    placed as (
-        select b.*, row_number() over (partition by b.id order by b.cosine desc, b.face_id) as place
-        from best as b
     )
+    select l.*, a.*
+    into v_listed
+    from (
+        select array_agg(l.number) as numbers, array_agg(l.face_id) as face_ids, array_agg(l.profile_id) as profile_ids
+        from listed as l
+    ) as l
+    cross join (
+        select array_agg(a.embedding order by a.number) as queries, array_agg(a.bound order by a.number) as bounds
+        from asking as a
+    ) as a;
     select array_agg(row(
-        p.id, p.face_id, p.profile_id, automatch.similarity(p.cosine, p.midpoint, p.width)
+        p_job_ids[r.number], r.face_id, r.profile_id, automatch.similarity(r.cosine, v_model.midpoint, v_model.width)
     )::automatch.found_face)
     into v_found
-    from placed as p
-    where p.place <= p.match_count;
+    from automatch.rank_faces(
+        v_model.id, v_listed.queries, v_listed.bounds, v_settings.match_count, v_listed.numbers, v_listed.face_ids,
+        v_listed.profile_ids
+    ) as r;
     return coalesce(v_found, '{}');
 end
 $$;
@@ -4002,6 +3801,7 @@ comment on function automatch.rank_shortlists(text, text, uuid[], integer[], int
 
 -- Groups that are so large that they are searched through an index of their own.
 create table automatch.group_indexes (
+    model text not null references public.embedding_models (id),
     school text not null,
     gender text not null,
     index_name text not null unique,
@@ -4009,24 +3809,16 @@ create table automatch.group_indexes (
     m integer not null,
     ef_construction integer not null,
     built_at timestamptz,
-    primary key (school, gender)
+    primary key (model, school, gender)
 );
 comment on table automatch.group_indexes is
     'Groups that are searched through an index of their own; one that is not ready is not used.';
 
-create function automatch.find_in_index(
-    p_embedding vector,
-    p_school text,
-    p_gender text,
-    p_exclude_profile_ids uuid[],
-    p_bound double precision,
-    p_count integer,
-    out is_complete boolean, out face_ids uuid[], out profile_ids uuid[], out cosines double precision[]
+create function automatch.read_group_index(
+    p_query halfvec, p_model text, p_dimensions integer, p_school text, p_gender text
 )
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+returns table (face_id uuid, profile_id uuid, distance double precision)
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 -- The index or nothing; having settings of its own also ends the two below with the function.
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -4035,80 +3827,43 @@ set jit = off
 set max_parallel_workers_per_gather = 0
 as $$
 declare
-    v_query vector := l2_normalize(p_embedding);
-    v_query_half halfvec := v_query::halfvec;
     v_ef integer;
-    v_faces uuid[];
-    v_profiles uuid[];
-    v_distances double precision[];
-    v_last double precision;
 begin
     select s.ef_search into v_ef from automatch.search_settings as s;
     perform set_config('hnsw.ef_search', v_ef::text, true), set_config('hnsw.iterative_scan', 'off', true);
-    -- Literals, or the planner cannot tell that the index is that of this group. The threshold stays
-    -- outside: inside, it would only take rows away from those the index hands out.
-    execute format(
-        'select array_agg(n.face_id), array_agg(n.profile_id), array_agg(n.distance), max(n.distance)
-        from (
-            select i.face_id, i.profile_id, i.embedding <#> $1 as distance
-            from public.face_index as i
-            where i.school = %L and i.gender = %L
-            order by i.embedding <#> $1
-            limit %s
-        ) as n', p_school, p_gender, v_ef
-    ) into v_faces, v_profiles, v_distances, v_last using v_query_half;
-
-    with near as materialized (
-        select n.face_id, n.profile_id, n.distance
-        from unnest(v_faces, v_profiles, v_distances) as n (face_id, profile_id, distance)
-        where n.distance <= 0.002 - p_bound and not (n.profile_id = any (p_exclude_profile_ids))
-    ),
-    people as materialized (
-        select min(n.distance) as distance from near as n group by n.profile_id order by 1 limit p_count
-    ),
-    cut as materialized (
-        select count(*) as people, coalesce(max(p.distance), 0) + 0.002 as distance from people as p
-    ),
-    exact as (
-        select n.face_id, n.profile_id, -(f.embedding <#> v_query) as cosine
-        from near as n
-        join public.faces as f on f.id = n.face_id
-        where n.distance <= (select c.distance from cut as c)
-    )
-    select
-        -- Either all that could matter was handed out, or everybody over the threshold.
-        coalesce(v_last > 0.002 - p_bound or (c.people = p_count and c.distance <= v_last), false),
-        array(select e.face_id from exact as e order by e.face_id),
-        array(select e.profile_id from exact as e order by e.face_id),
-        array(select e.cosine from exact as e order by e.face_id)
-    into is_complete, face_ids, profile_ids, cosines
-    from cut as c;
+    -- Literals, or the planner cannot tell that the index is that of this group. No threshold here: it would only
+    -- take rows away from those the index hands out.
+    return query execute format(
+        'select i.face_id, i.profile_id, i.embedding::halfvec(%1$s) <#> $1
+        from public.face_index as i
+        where i.model = %2$L and i.school = %3$L and i.gender = %4$L
+        order by i.embedding::halfvec(%1$s) <#> $1
+        limit %5$s', p_dimensions, p_model, p_school, p_gender, v_ef
+    ) using p_query;
 end
 $$;
-comment on function automatch.find_in_index(vector, text, text, uuid[], double precision, integer) is
-    'Like the shortlist of find_candidates(), from the index of a group. Not complete: the index did not hand '
-    'out enough faces to tell, and the group has to be read.';
+comment on function automatch.read_group_index(halfvec, text, integer, text, text) is
+    'The faces nearest to the query that the index of a large group hands out.';
 
 create function automatch.list_search_groups(p_limit integer)
 returns table (
     school text, gender text, faces bigint, index_name text, index_ready boolean, index_bytes bigint,
     audits bigint, recall double precision
 )
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select g.school, g.gender, g.faces, x.index_name, x.ready,
         pg_relation_size(to_regclass('public.' || quote_ident(x.index_name))), coalesce(a.audits, 0), a.recall
     from (
         select i.school, i.gender, count(*) as faces
         from public.face_index as i
+        join public.embedding_models as m on m.id = i.model and m.active
         group by i.school, i.gender
         order by count(*) desc, i.school, i.gender
         limit p_limit
     ) as g
-    left join automatch.group_indexes as x on x.school = g.school and x.gender = g.gender
+    left join automatch.group_indexes as x
+        on x.model = public.active_embedding_model() and x.school = g.school and x.gender = g.gender
     left join lateral (
         select count(*) as audits, sum(s.found)::double precision / nullif(sum(s.expected), 0) as recall
         from automatch.search_audits as s
@@ -4124,9 +3879,7 @@ comment on function automatch.list_search_groups(integer) is 'The largest groups
 
 create function automatch.roughly(p_count bigint)
 returns integer
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     -- Down to two digits, at least to tens: 0 stands for fewer than 10. With exact counts, whoever
     -- looks before and after learns that one certain person paused, joined or left.
@@ -4143,10 +3896,7 @@ create function public.match_pool()
 returns table (
     school integer, other_gender integer, findable integer, hidden integer, threshold double precision
 )
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         automatch.roughly((
@@ -4161,7 +3911,7 @@ as $$
         -- photo or gave no consent: nobody learns that they were blocked.
         automatch.roughly((
             select count(distinct i.profile_id) from public.face_index as i
-            where i.school = me.school
+            where i.model = public.active_embedding_model() and i.school = me.school
               and i.gender = case me.gender when 'male' then 'female' when 'female' then 'male' end
               and i.profile_id <> all (array(select automatch.excluded_profile_ids(me.id)))
         )),
@@ -4189,12 +3939,8 @@ returns table (
     threshold double precision,
     over_threshold integer
 )
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 -- As the search: the rows of one school and gender, read in place.
-set plan_cache_mode = force_generic_plan
 set jit = off
 set max_parallel_workers_per_gather = 0
 as $$
@@ -4206,13 +3952,13 @@ declare
     v_count bigint;
 begin
     select p.id, p.school, case p.gender when 'male' then 'female' when 'female' then 'male' end as wanted,
-        f.embedding, coalesce(j.threshold, s.threshold) as threshold,
+        f.model, f.embedding, coalesce(j.threshold, s.threshold) as threshold,
         automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width) as bound
     into v_asked
     from public.match_jobs as j
     join public.profiles as p on p.id = j.user_id
-    join public.faces as f on f.id = j.face_id
-    join public.embedding_models as m on m.id = f.embedding_model and m.active
+    join public.embedding_models as m on m.active
+    join public.face_embeddings as f on f.model = m.id and f.face_id = j.face_id
     cross join public.match_settings as s
     where j.id = p_job_id and j.user_id = automatch.uid();
     if not found then
@@ -4222,7 +3968,8 @@ begin
     v_hidden := array(select automatch.excluded_profile_ids(v_asked.id));
     select count(distinct i.profile_id) into v_count
     from public.face_index as i
-    where i.school = v_asked.school
+    where i.model = v_asked.model
+      and i.school = v_asked.school
       and i.gender = v_asked.wanted
       and (i.embedding <#> v_half) <= -v_asked.bound
       and i.profile_id <> all (v_hidden);
@@ -4267,26 +4014,21 @@ create unique index reruns_one_is_open on automatch.reruns ((true)) where finish
 
 create function automatch.count_photos_to_rerun()
 returns integer
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select count(*)::integer
-    from public.faces as f
-    join public.embedding_models as m on m.id = f.embedding_model and m.active
+    from public.embedding_models as m
+    join public.face_embeddings as e on e.model = m.id
+    join public.faces as f on f.id = e.face_id
     join public.profiles as p on p.id = f.profile_id
-    where p.school is not null and p.gender is not null and not p.simulated
+    where m.active and p.school is not null and p.gender is not null and not p.simulated
 $$;
 
 create function public.set_match_threshold(
     p_threshold double precision, p_rerun boolean default false, p_actor text default null
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before double precision;
@@ -4316,16 +4058,14 @@ comment on function public.set_match_threshold(double precision, boolean, text) 
 
 create function public.get_match_threshold()
 returns table (threshold double precision, match_count integer, photos integer, rerun_left integer)
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select s.threshold, s.match_count, automatch.count_photos_to_rerun(), (
         select count(*)::integer
         from automatch.reruns as r
         join public.faces as f on f.id > r.last_face_id
-        join public.embedding_models as m on m.id = f.embedding_model and m.active
+        join public.embedding_models as m on m.active
+        join public.face_embeddings as e on e.model = m.id and e.face_id = f.id
         join public.profiles as p on p.id = f.profile_id
         where r.finished_at is null and p.school is not null and p.gender is not null and not p.simulated
     )
@@ -4337,10 +4077,7 @@ comment on function public.get_match_threshold() is
 
 create function public.enqueue_reruns(p_most integer default 500)
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_rerun automatch.reruns;
@@ -4384,15 +4121,13 @@ create function automatch.comparable_people(p_simulated boolean)
 returns table (
     profile_id uuid, face_id uuid, school text, gender text, half smallint, place bigint, women bigint, men bigint
 )
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- One photo a person: somebody with many would count as many.
     with people as (
         select distinct on (i.profile_id) i.profile_id, i.face_id, i.school, i.gender
         from public.face_index as i
+        join public.embedding_models as m on m.id = i.model and m.active
         join public.profiles as p on p.id = i.profile_id
         where p_simulated or not p.simulated
         order by i.profile_id, i.face_id
@@ -4409,10 +4144,7 @@ comment on function automatch.comparable_people(boolean) is
 
 create function public.count_comparable_people(p_simulated boolean default false)
 returns table (women bigint, men bigint, schools bigint, pairs numeric)
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         count(*) filter (where p.gender = 'female'),
@@ -4430,10 +4162,7 @@ create function public.sample_stranger_distances(
     p_pairs integer, p_seed bigint default 1, p_simulated boolean default false
 )
 returns table (distance double precision, half smallint)
-language sql
-stable
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
     with people as materialized (
@@ -4468,8 +4197,9 @@ as $$
     from drawn as d
     join people as she on she.school = d.school and she.gender = 'female' and she.place = d.number / d.men
     join people as he on he.school = d.school and he.gender = 'male' and he.place = d.number % d.men
-    join public.faces as a on a.id = she.face_id
-    join public.faces as b on b.id = he.face_id
+    join public.embedding_models as m on m.active
+    join public.face_embeddings as a on a.model = m.id and a.face_id = she.face_id
+    join public.face_embeddings as b on b.model = m.id and b.face_id = he.face_id
 $$;
 comment on function public.sample_stranger_distances(integer, bigint, boolean) is
     'Distances u = sqrt(2 - 2 cos) of at most p_pairs random pairs of opposite gender inside schools; half '
@@ -4491,10 +4221,7 @@ returns table (
     median_matches double precision,
     without_any bigint
 )
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
 #variable_conflict use_column
@@ -4525,14 +4252,15 @@ begin
     photos as materialized (
         select a.profile_id, a.school, a.wanted, i.embedding
         from asked as a
+        join public.faces as f on f.profile_id = a.profile_id
         join public.face_index as i
-            on i.profile_id = a.profile_id and i.school = a.school and i.gender = a.gender
+            on i.model = v_model.id and i.school = a.school and i.gender = a.gender and i.face_id = f.id
     ),
     -- The search copy is half as exact as the search, which a preview bears.
     near as materialized (
         select o.profile_id, i.profile_id as other_id, -min(i.embedding <#> o.embedding) as cosine
         from photos as o
-        join public.face_index as i on i.school = o.school and i.gender = o.wanted
+        join public.face_index as i on i.model = v_model.id and i.school = o.school and i.gender = o.wanted
         where (i.embedding <#> o.embedding) <= -v_loosest
         group by o.profile_id, i.profile_id
     ),
@@ -4577,7 +4305,7 @@ create function automatch.brute_force_search(
     p_embedding vector,
     p_school text,
     p_gender text,
-    p_exclude_profile_ids uuid[],
+    p_excluded_profile_ids uuid[],
     p_threshold double precision,
     p_count integer
 )
@@ -4585,25 +4313,22 @@ returns table (face_id uuid, profile_id uuid)
 language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
-    select b.id, b.profile_id
-    from (
-        select distinct on (f.profile_id) f.id, f.profile_id, -(f.embedding <#> q.query) as cosine
-        from (select l2_normalize(p_embedding) as query offset 0) as q
-        cross join public.embedding_models as m
-        join public.profiles as p
-            on p.school = p_school and p.gender = p_gender and p.profile_type = 'user' and p.discoverable
-        join public.faces as f on f.profile_id = p.id and f.embedding_model = m.id
-        where m.active
-          and not (p.id = any (p_exclude_profile_ids))
-          and -(f.embedding <#> q.query) >= automatch.cosine_bound(p_threshold, m.midpoint, m.width)
-          and automatch.has_consent(p.id)
-        order by f.profile_id, -(f.embedding <#> q.query) desc, f.id
-    ) as b
-    order by b.cosine desc, b.id
-    limit p_count
+    select r.face_id, r.profile_id
+    from public.embedding_models as m
+    cross join lateral (
+        select array_agg(1) as numbers, array_agg(f.face_id) as face_ids, array_agg(f.profile_id) as profile_ids
+        from automatch.findable_faces as f
+        where f.model = m.id and f.school = p_school and f.gender = p_gender
+          and not (f.profile_id = any (p_excluded_profile_ids))
+    ) as a
+    cross join lateral automatch.rank_faces(
+        m.id, array[l2_normalize(p_embedding)],
+        array[automatch.cosine_bound(p_threshold, m.midpoint, m.width)], p_count, a.numbers, a.face_ids, a.profile_ids
+    ) as r
+    where m.active
 $$;
 comment on function automatch.brute_force_search(vector, text, text, uuid[], double precision, integer) is
-    'What find_candidates() has to find, without its tables, its half precision and its plan.';
+    'What find_candidates() has to find, without the search copy, its half precision and its indexes.';
 
 create function automatch.is_audited(p_job_id uuid)
 returns boolean
@@ -4633,7 +4358,8 @@ begin
                 where j.user_id = e.profile_id and j.status in ('pending', 'processing')
             ) as comes_by_itself
         from public.profiles as p
-        join public.faces as f on f.id = new.face_id
+        join public.face_embeddings as f
+            on f.model = public.active_embedding_model() and f.face_id = new.face_id
         cross join public.match_settings as s
         cross join lateral (
             select case p.gender when 'male' then 'female' else 'male' end as gender
@@ -4745,13 +4471,13 @@ as $$
 declare
     v_model record;
 begin
-    perform pg_advisory_xact_lock_shared(automatch.lock_key('scales'));
+    perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
     -- From the embeddings, not from the similarity: the scale may have changed since the search.
     select -(a.embedding <#> b.embedding) as cosine, m.midpoint, m.width, m.scale_version into v_model
-    from public.faces as a
-    join public.faces as b on b.id = new.face_b_id and b.embedding_model = a.embedding_model
-    join public.embedding_models as m on m.id = a.embedding_model
-    where a.id = new.face_a_id;
+    from public.embedding_models as m
+    join public.face_embeddings as a on a.model = m.id and a.face_id = new.face_a_id
+    join public.face_embeddings as b on b.model = m.id and b.face_id = new.face_b_id
+    where m.active;
     if found then
         new.cosine := greatest(least(v_model.cosine, 1), -1);
         new.similarity := automatch.similarity(new.cosine, v_model.midpoint, v_model.width);
@@ -5483,7 +5209,8 @@ begin
     v_faces := array(
         select f.id
         from public.faces as f
-        join public.embedding_models as m on m.id = f.embedding_model and m.active
+        join public.embedding_models as m on m.active
+        join public.face_embeddings as e on e.model = m.id and e.face_id = f.id
         join public.profiles as p on p.id = f.profile_id
         where f.id = any (p_face_ids)
           and p.school is not null and p.gender is not null and not p.simulated
@@ -5527,7 +5254,8 @@ language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.enqueue_searches(array(
         select f.id from public.faces as f
-        where f.profile_id = p_profile_id and f.embedding_model is not null
+        where f.profile_id = p_profile_id
+          and exists (select from public.face_embeddings as e where e.face_id = f.id)
         order by f.created_at desc
         limit 100
     ))
@@ -5646,23 +5374,6 @@ create table automatch.duplicate_checks (
 comment on table automatch.duplicate_checks is 'Photos that are still to be compared with the other accounts of their school.';
 create index duplicate_checks_queued_idx on automatch.duplicate_checks (queued_at);
 
-create function automatch.queue_duplicate_check()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- Not "do nothing": a check in progress may have read an older embedding.
-    insert into automatch.duplicate_checks (face_id) values (new.face_id)
-    on conflict (face_id) do update set queued_at = excluded.queued_at;
-    return null;
-end
-$$;
-
--- For a new photo, another model, another school, or the end of a pause.
-create trigger face_index_queue_duplicate_check
-after insert or update of school, gender on public.face_index
-for each row execute function automatch.queue_duplicate_check();
-
 create function automatch.last_photo_deleted()
 returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -5691,14 +5402,16 @@ declare
     v_half halfvec;
     v_bound double precision;
 begin
-    select f.profile_id, f.embedding, i.school, i.gender, m.same_person_u as far,
+    select i.profile_id, f.model, f.embedding, i.school, i.gender, m.same_person_u as far,
         coalesce(m.same_person_same_gender_u, m.same_person_u) as near
     into v_own
-    from public.faces as f
-    join public.profiles as p on p.id = f.profile_id and not p.simulated
-    join public.face_index as i on i.school = p.school and i.gender = p.gender and i.face_id = f.id
-    join public.embedding_models as m on m.id = f.embedding_model and m.active
-    where f.id = p_face_id;
+    from public.embedding_models as m
+    join public.face_embeddings as f on f.model = m.id and f.face_id = p_face_id
+    join public.faces as o on o.id = f.face_id
+    join public.profiles as p on p.id = o.profile_id and not p.simulated
+    join public.face_index as i
+        on i.model = m.id and i.school = p.school and i.gender = p.gender and i.face_id = f.face_id
+    where m.active;
     if not found then
         return;
     end if;
@@ -5706,18 +5419,19 @@ begin
     v_bound := 1 - v_own.far ^ 2 / 2;
     return query
     with close as materialized (
-        -- Half precision moves a cosine by less than 0.001. "+ 0" keeps any vector index out.
+        -- "+ 0" keeps any vector index out.
         select i.face_id, i.profile_id, i.gender
         from public.face_index as i
-        where i.school = v_own.school
+        where i.model = v_own.model
+          and i.school = v_own.school
           and i.gender = any (array['male', 'female'])
-          and (i.embedding <#> v_half) + 0 <= 0.002 - v_bound
+          and (i.embedding <#> v_half) + 0 <= 2 * automatch.half_error() - v_bound
           and i.profile_id <> v_own.profile_id
     ),
     exact as (
         select c.profile_id, c.gender, sqrt(greatest(2 + 2 * (f.embedding <#> v_own.embedding), 0)) as u
         from close as c
-        join public.faces as f on f.id = c.face_id
+        join public.face_embeddings as f on f.model = v_own.model and f.face_id = c.face_id
         join public.profiles as p on p.id = c.profile_id and not p.simulated
     )
     select e.profile_id, min(e.u)
@@ -5850,7 +5564,7 @@ begin
     from (
         select distinct on (least(f.profile_id, s.profile_id), greatest(f.profile_id, s.profile_id))
             least(f.profile_id, s.profile_id) as a, greatest(f.profile_id, s.profile_id) as b, s.u,
-            f.embedding_model as model
+            public.active_embedding_model() as model
         from unnest(v_faces) as face (id)
         join public.faces as f on f.id = face.id
         cross join lateral automatch.find_duplicate_accounts(f.id, 5) as s
@@ -5879,8 +5593,13 @@ begin
         select p.a, p.b, p.u, p.model
         from pairs as p
         -- Checked again behind the locks: an account or its last photo may be gone.
-        where exists (select from public.faces as f where f.profile_id = p.a and f.embedding is not null)
-          and exists (select from public.faces as f where f.profile_id = p.b and f.embedding is not null)
+        where exists (
+            select from public.faces as f join public.face_embeddings as e on e.face_id = f.id where f.profile_id = p.a
+        )
+          and exists (
+              select from public.faces as f join public.face_embeddings as e on e.face_id = f.id
+              where f.profile_id = p.b
+          )
         order by p.a, p.b
         on conflict (profile_a_id, profile_b_id) do update set u = excluded.u, model = excluded.model
             -- Decided pairs do not change.
@@ -6099,7 +5818,7 @@ begin
     values (v_face.id, p_import_id, p_row)
     on conflict (face_id) do update set import_id = excluded.import_id, row_number = excluded.row_number;
     -- The failed job of the photo has been cleaned up: analyze it again.
-    if v_face.embedding is null
+    if not exists (select from public.face_embeddings as e where e.face_id = v_face.id)
         and not exists (select from public.match_jobs as j where j.face_id = v_face.id)
     then
         perform public.enqueue_match_job(v_face.id, 3::smallint);
@@ -6524,6 +6243,9 @@ from (values
     ('function', 'execute', 'authenticated service_role', '
         automatch.caller_may_see
     '),
+    ('function', 'execute', 'authenticated automatch_worker service_role', '
+        public.active_embedding_model
+    '),
     ('function', 'execute', 'automatch_api', '
         public.feed_versions public.get_match_job_progress public.is_trigger_key public.list_due_match_jobs
     '),
@@ -6541,7 +6263,7 @@ from (values
         public.set_match_same_person public.set_match_threshold public.start_smoke_test
     '),
     ('function', 'execute', 'automatch_worker service_role', '
-        public.active_embedding_model public.recheck_duplicates public.get_chosen_face
+        public.recheck_duplicates public.get_chosen_face
         public.claim_match_jobs public.clean_up_search_audits public.cleanup_old_match_jobs
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
         public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
@@ -6549,7 +6271,7 @@ from (values
         public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases
         public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs
         public.seconds_to_next_match_job public.unregister_idle public.store_face_embeddings
-        public.store_shadow_embeddings public.sweep_match_jobs public.take_faces_to_embed
+        public.store_prepared_embeddings public.sweep_match_jobs public.take_faces_to_embed
     '),
     ('function', 'execute', 'service_role', '
         automatch.are_face_boxes automatch.cosine_bound automatch.find_candidates automatch.has_consent
@@ -6574,7 +6296,8 @@ from (values
         automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures
         automatch.queue_settings automatch.reruns automatch.duplicate_checks automatch.search_audits
         automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.smoke_test_runs
-        public.embedding_models public.face_index public.faces public.match_dismissals public.match_jobs
+        public.embedding_models public.face_embeddings public.face_index public.faces
+        public.match_dismissals public.match_jobs
         public.match_settings public.matches public.profile_blocks public.profiles
     '),
     ('select, insert', 'automatch.audit_log public.biometric_consents'),
@@ -6591,8 +6314,11 @@ values
     ('table', 'public.biometric_consents', 'authenticated', 'select', 'own_consents',
         'profile_id = (select automatch.uid())'),
     ('table', 'public.faces', 'authenticated',
-        'select (id, profile_id, embedding_model, quality, created_at)', 'own_faces',
-        'profile_id = (select automatch.uid())'),
+        'select (id, profile_id, created_at)', 'own_faces', 'profile_id = (select automatch.uid())'),
+    -- Of the model in use.
+    ('table', 'public.face_embeddings', 'authenticated', 'select (face_id, model, quality, created_at)',
+        'own_embeddings', 'model = (select public.active_embedding_model()) and face_id in ('
+        'select f.id from public.faces as f where f.profile_id = (select automatch.uid()))'),
     ('table', 'public.match_jobs', 'authenticated',
         'select (id, user_id, face_id, status, attempts, max_attempts, error_code, error_message, created_at, '
         'started_at, completed_at, match_count, timings, face_boxes)', 'own_jobs',
@@ -6705,3 +6431,6 @@ comment on function automatch.apply_access_rules() is
     'Take all rights of everybody on everything of ours, and grant those of the table.';
 
 select automatch.apply_access_rules();
+
+-- Now that its partitions can take the rules of their tables.
+select automatch.add_model_partitions('dlib');
