@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from PIL import ImageOps
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.test_two_people import _join, _photo, _upload, browser
-from tests.support.command import Running, running_up
+from tests.support.browser import Phones, upload, write_photo
 from tests.support.photos import astronaut, two_people
-
-__all__ = ["browser"]
 
 _FINGER = 44
 
 
-@pytest.fixture
-def up(empty_home: Path) -> Iterator[Running]:
-    with running_up(empty_home) as up:
-        yield up
-
-
-def _asked(browser: Browser, up: Running, folder: Path) -> Page:
+def _asked(phones: Phones, folder: Path) -> Page:
     """Return the page of a woman on a phone whose photo asks."""
-    page = _join(browser, up.url, "Linh", "Female")
+    page = phones.join("Linh", "Female")
     page.evaluate("window.sameDocument = true")
-    _upload(page, _photo(folder, "both", two_people()))
+    upload(page, write_photo(folder, "both", two_people()))
     expect(page.locator("#jobs")).to_contain_text("Which one is you?")
     return page
 
 
-def test_tapped_face_is_matched_live_on_both_phones(
-    browser: Browser, up: Running, tmp_path: Path
-) -> None:
-    him = _join(browser, up.url, "Minh", "Male")
-    _upload(him, _photo(tmp_path, "him", ImageOps.mirror(astronaut())))
+def test_tapped_face_is_matched_live_on_both_phones(phones: Phones, tmp_path: Path) -> None:
+    him = phones.join("Minh", "Male")
+    upload(him, write_photo(tmp_path, "him", ImageOps.mirror(astronaut())))
     expect(him.locator("#jobs")).to_contain_text("No look-alikes yet")
-    her = _asked(browser, up, tmp_path)
+    her = _asked(phones, tmp_path)
     photo = her.get_by_role("img", name="Your photo, with 2 faces")
     assert photo.evaluate("image => image.decode().then(() => image.naturalWidth)") == 812
     frame = photo.bounding_box()
@@ -67,9 +54,9 @@ def test_tapped_face_is_matched_live_on_both_phones(
 
 
 def test_face_is_chosen_by_keyboard_and_told_to_a_screen_reader(
-    browser: Browser, up: Running, tmp_path: Path
+    phones: Phones, tmp_path: Path
 ) -> None:
-    page = _asked(browser, up, tmp_path)
+    page = _asked(phones, tmp_path)
     expect(page.locator("#announcer")).to_contain_text("Which one is you? The photo shows 2 faces")
     first = page.get_by_role("button", name="Face 1 of 2, on the left")
     page.get_by_role("button", name="Find my look-alikes").focus()
@@ -88,9 +75,9 @@ def test_face_is_chosen_by_keyboard_and_told_to_a_screen_reader(
 
 
 def test_answer_that_does_not_get_through_is_told_and_can_be_given_again(
-    browser: Browser, up: Running, tmp_path: Path
+    phones: Phones, tmp_path: Path
 ) -> None:
-    page = _asked(browser, up, tmp_path)
+    page = _asked(phones, tmp_path)
     face = page.get_by_role("button", name="Face 2 of 2")
     page.route("**/jobs/*/face", lambda route: route.abort())
     face.click()
@@ -102,14 +89,10 @@ def test_answer_that_does_not_get_through_is_told_and_can_be_given_again(
     expect(page.locator("#jobs")).to_contain_text("No look-alikes yet")
 
 
-def test_question_is_a_form_without_javascript(
-    browser: Browser, up: Running, tmp_path: Path
-) -> None:
-    scripted = _asked(browser, up, tmp_path)
-    context = browser.new_context(java_script_enabled=False)
-    context.add_cookies(scripted.context.cookies())
-    page = context.new_page()
-    page.goto(f"{up.url}/feed")
+def test_question_is_a_form_without_javascript(phones: Phones, tmp_path: Path) -> None:
+    scripted = _asked(phones, tmp_path)
+    page = phones.without_scripts(scripted)
+    page.goto(f"{phones.url}/feed")
     numbers = page.locator(".face-picker svg text")
     expect(numbers).to_have_text(["1", "2"])
     photo = page.locator(".face-picker img").bounding_box()
@@ -122,6 +105,6 @@ def test_question_is_a_form_without_javascript(
 
     button.click()
 
-    expect(page).to_have_url(f"{up.url}/feed")
+    expect(page).to_have_url(f"{phones.url}/feed")
     expect(page.locator(".face-picker")).to_have_count(0)
     expect(scripted.locator("#jobs")).to_contain_text("No look-alikes yet")

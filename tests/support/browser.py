@@ -1,0 +1,117 @@
+"""People in front of browsers, at one installation that is started as its owner would start it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.support.command import running_up
+from tests.support.photos import encode
+from tests.support.postgres import remove_home
+
+_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+_PATIENCE_MS = 30_000
+_serial = itertools.count(1)
+
+
+class Phones:
+    """The browsers of the people of one test, whose school nobody else goes to."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self.url = url
+        self._browser = browser
+        self._number = next(_serial)
+        self._contexts: list[BrowserContext] = []
+
+    def join(self, name: str, gender: str) -> Page:
+        """Create an account and a profile, and consent; return the page of the feed."""
+        page = self._open().new_page()
+        page.set_default_timeout(_PATIENCE_MS)
+        page.goto(self.url)
+        page.get_by_role("link", name=re.compile("create", re.IGNORECASE)).click()
+        email = page.get_by_label(re.compile("e-?mail", re.IGNORECASE))
+        email.fill(f"{name.lower()}{self._number}@example.org")
+        page.get_by_label(re.compile("password", re.IGNORECASE)).fill("correct horse battery")
+        page.get_by_role("button", name=re.compile("create", re.IGNORECASE)).click()
+        page.get_by_label("Name", exact=True).fill(name)
+        page.get_by_role("combobox", name="School").fill(f"UIT {self._number}")
+        page.get_by_label(gender, exact=True).check()
+        page.get_by_label("Birth date").fill("2000-02-29")
+        page.get_by_role("checkbox").check()
+        page.get_by_role("button", name="Continue").click()
+        expect(page).to_have_url(f"{self.url}/feed")
+        return page
+
+    def without_scripts(self, page: Page) -> Page:
+        """Return another page of the same person, in a browser without JavaScript."""
+        context = self._open(java_script_enabled=False)
+        context.add_cookies(page.context.cookies())
+        return context.new_page()
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+    def _open(self, *, java_script_enabled: bool = True) -> BrowserContext:
+        context = self._browser.new_context(
+            viewport={"width": 390, "height": 844}, java_script_enabled=java_script_enabled
+        )
+        self._contexts.append(context)
+        return context
+
+
+def upload(page: Page, photo: Path) -> None:
+    """Choose a photo on the page of the feed and send it."""
+    page.get_by_label("A photo of you alone").set_input_files(photo)
+    page.get_by_role("button", name="Find my look-alikes").click()
+
+
+def write_photo(folder: Path, name: str, image: Image.Image) -> Path:
+    """Write an image as a file; return its path."""
+    path = folder / f"{name}.jpg"
+    path.write_bytes(encode(image))
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Give a running Chromium."""
+    if _CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("no chromium: install Debian's package `chromium`")
+        pytest.skip("no chromium: install Debian's package `chromium` to run the browser tests")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=_CHROMIUM,
+            args=["--no-sandbox", "--disable-background-networking"],
+        )
+        # Enough for a first photo on a busy machine, which has to load the models.
+        expect.set_options(timeout=_PATIENCE_MS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def installation(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of a running `automatch up`, whose people the tests of a module share."""
+    assert browser.is_connected()
+    home = tmp_path_factory.mktemp("browser") / "data"
+    with running_up(home) as up:
+        yield up.url
+    remove_home(home)
+
+
+@pytest.fixture
+def phones(browser: Browser, installation: str) -> Iterator[Phones]:
+    """Give browsers for the people of one test."""
+    phones = Phones(browser, installation)
+    yield phones
+    phones.close()
