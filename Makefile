@@ -27,7 +27,10 @@ baseline: $(DEV) ## Write the baseline migration out of sql/schema
 portraits: $(DEV) ## Draw the portraits of the simulated people
 	$(BIN)/python -m tools.portraits
 
-test: $(DEV) ## Run all tests, with coverage
+test: $(DEV) ## Run all tests
+	$(BIN)/python -m pytest
+
+coverage: $(DEV) ## Run all tests, and show which lines none of them runs
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=xml
 
 clients: $(NODE_MODULES) ## Install the JavaScript client that some tests need

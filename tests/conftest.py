@@ -1,6 +1,13 @@
-"""Names the modules that hold the fixtures; nothing is defined here."""
+"""Names the modules that hold the fixtures, and spreads the tests over processes."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
 
 pytest_plugins = [
+    "tests.support.time_limit",
     "tests.support.issuer",
     "tests.support.postgres",
     "tests.support.supabase",
@@ -10,3 +17,22 @@ pytest_plugins = [
     "tests.support.command",
     "tests.support.doctor",
 ]
+
+_LONG = ("browser", "fault", "cli", "guide", "docs", "bulk_import")
+"""Folders of tests that start programs and wait for them."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than there are cores: many tests wait for other processes."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put long files first: one that is begun last would run alone at the end."""
+    root = config.rootpath / "tests"
+
+    def priority(item: pytest.Item) -> int:
+        folder = item.path.relative_to(root).parts[0]
+        return _LONG.index(folder) if folder in _LONG else len(_LONG)
+
+    items.sort(key=priority)

@@ -43,7 +43,7 @@ from tests.support.photos import (
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import PASSWORD, System, running_worker
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.anyio
 
 _PAPER = "paper form, binder 4"
 

@@ -15,7 +15,7 @@ from tests.support.build import connect
 from tests.support.postgres import Database
 from tests.support.recovery import Recovery
 
-_SHORT_TEST_S = 180
+_SHORT_TEST_S = 300
 _LONG_TEST_S = 1800
 
 

@@ -685,7 +685,7 @@ class Queue(RuleBasedStateMachine):
         )
 
 
-@pytest.mark.timeout(3600 if LONG else 120)
+@pytest.mark.timeout(3600 if LONG else 240)
 def test_queue_behaves_like_the_model(database) -> None:
     with connect(database.owner) as conn:
         # A statement that waits for a lock here would wait for ever.

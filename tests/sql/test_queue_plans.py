@@ -14,7 +14,7 @@ from tests.support.postgres import create_database, drop_database
 LONG = bool(os.environ.get("AUTOMATCH_TEST_LONG"))
 SIZES = [0, 20_000, *([1_000_000] if LONG else [])]
 
-pytestmark = pytest.mark.timeout(900 if LONG else 120)
+pytestmark = pytest.mark.timeout(900 if LONG else 240)
 
 
 @pytest.fixture(scope="module", params=SIZES, ids="{} finished".format)

@@ -73,7 +73,6 @@ async def test_key_of_the_project_is_enough_where_both_have_its_secrets(
     assert job["status"] == "completed"
 
 
-@pytest.mark.timeout(180)
 async def test_service_that_dies_and_comes_back_costs_no_attempt(
     server: System, settings: Settings, cluster: TestCluster, tmp_path: Path
 ) -> None:

@@ -171,7 +171,6 @@ def home(empty_home: Path, cluster) -> Path:
     return empty_home
 
 
-@pytest.mark.timeout(240)  # commands as processes, one after the other
 def test_command_fits_plots_applies_lists_and_restores(database: Database, home: Path):
     with connect(database.owner) as conn:
         women, men = fill_school(conn, "UIT", 110, 100)
@@ -234,7 +233,6 @@ def test_contradictory_options_change_nothing(database: Database, home: Path, wr
         assert one(conn, "select count(*) from public.list_similarity_scales()") == 1
 
 
-@pytest.mark.timeout(240)  # commands as processes, one after the other
 def test_command_shows_sets_and_previews_the_threshold(database: Database, home: Path):
     with connect(database.owner) as conn:
         she, he = build.a_pair(conn, 0.45)

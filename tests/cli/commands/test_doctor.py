@@ -9,12 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.command import Running, environment, run_command, running_up
-
-# Starts Postgres, a server, a worker, and a process for each command.
-pytestmark = pytest.mark.timeout(240)
 
 
 def _json(done: subprocess.CompletedProcess[str], code: int = 0) -> Any:

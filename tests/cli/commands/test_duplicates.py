@@ -26,7 +26,7 @@ from tests.support.photos import astronaut, encode, hopper
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import Person, System
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.anyio
 
 
 async def detect_duplicates(system: System) -> None:

@@ -21,9 +21,6 @@ from tests.support.build import a_face, a_job, a_profile, claim, complete, conne
 from tests.support.command import environment, run_command, running_up
 from tests.support.postgres import Database, TestCluster
 
-# Several processes a test, each of which starts an interpreter.
-pytestmark = pytest.mark.timeout(240)
-
 _NO_JOB = str(UUID(int=0))
 Jobs = Callable[..., subprocess.CompletedProcess[str]]
 

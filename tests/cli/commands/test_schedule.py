@@ -15,9 +15,6 @@ from tests.support.build import connect, one
 from tests.support.command import environment
 from tests.support.postgres import Database, TestCluster
 
-# Several processes a test, each of which starts an interpreter.
-pytestmark = pytest.mark.timeout(240)
-
 _PROCESS = "process-match-jobs"
 Schedule = Callable[..., subprocess.CompletedProcess[str]]
 

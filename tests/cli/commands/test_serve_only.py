@@ -8,12 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import pytest
-
 from tests.support.ai import HEADERS, KEY
 from tests.support.command import run_command, running_server_command
-
-pytestmark = pytest.mark.timeout(120)
 
 
 def _get(url: str, path: str) -> tuple[int, dict]:

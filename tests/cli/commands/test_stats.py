@@ -19,9 +19,6 @@ from tests.support.command import environment
 from tests.support.doctor import CRON_AND_NET
 from tests.support.postgres import Database, TestCluster
 
-# Several processes a test, each of which starts an interpreter.
-pytestmark = pytest.mark.timeout(240)
-
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -22,9 +22,6 @@ from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import PASSWORD
 
-# Several processes a test, each of which starts an interpreter.
-pytestmark = pytest.mark.timeout(240)
-
 _TIMEOUT_S = 100
 # Without the second signal they would wait longer than the timeout of a test.
 _LONG_TIMEOUTS = {"WORKER__SHUTDOWN_TIMEOUT_S": "300", "POOL__TRANSACTION_TIMEOUT_S": "300"}
