@@ -47,49 +47,41 @@ alter role automatch_api set search_path = public, extensions;
 alter role automatch_worker set search_path = public, extensions;
 
 create schema automatch;
-comment on schema automatch is
-    'Internals of Auto-Match. What apps and operators may use is in public.';
+comment on schema automatch is 'Internals of Auto-Match. What apps and operators may use is in public.';
 
 -- 01_errors_claims_clock.sql
 
 -- The clock, the caller's identity, and how a function reports an error.
 
 create function automatch.now()
-returns timestamptz
-language sql set search_path = pg_catalog, pg_temp
+returns timestamptz language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_catalog.clock_timestamp() $$;
-comment on function automatch.now() is
-    'The clock for leases, retries and ages. Tests replace it.';
+comment on function automatch.now() is 'The clock for leases, retries and ages. Tests replace it.';
 
 create function automatch.seconds_since(p_start timestamptz)
-returns numeric
-language sql set search_path = pg_catalog, pg_temp
+returns numeric language sql set search_path = pg_catalog, pg_temp
 as $$ select round(extract(epoch from automatch.now() - p_start)::numeric, 4) $$;
 
 create function automatch.lock_key(p_purpose text)
-returns bigint
-language sql immutable set search_path = pg_catalog, pg_temp
+returns bigint language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select hashtextextended('automatch ' || p_purpose, 0) $$;
 comment on function automatch.lock_key(text) is
     'The key of an advisory lock: idle_worker, cleanup, pauses, schedule, cron, scales.';
 
 create function automatch.claims()
-returns jsonb
-language sql stable set search_path = pg_catalog, pg_temp
+returns jsonb language sql stable set search_path = pg_catalog, pg_temp
 as $$
     -- After a commit the setting is '' and not null.
     select coalesce(nullif(pg_catalog.current_setting('request.jwt.claims', true), ''), '{}')::jsonb
 $$;
 
 create function automatch.uid()
-returns uuid
-language sql stable set search_path = pg_catalog, pg_temp
+returns uuid language sql stable set search_path = pg_catalog, pg_temp
 as $$ select nullif(automatch.claims() ->> 'sub', '')::uuid $$;
 comment on function automatch.uid() is 'The caller''s id, from the verified token; null without one.';
 
 create function automatch.raise_error(p_code text, p_message text)
-returns void
-language plpgsql set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The hint of SQLSTATE AM001 is an error code of docs/errors.md.
@@ -127,8 +119,7 @@ create index idx_profiles_school_gender on public.profiles (school, gender) wher
 create index profiles_school_spelling_idx on public.profiles (lower(school));
 
 create function automatch.check_profile()
-returns trigger
-language plpgsql set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.birth_date > (automatch.now() - interval '18 years')::date then
@@ -142,13 +133,11 @@ begin
 end
 $$;
 
-create trigger profiles_check
-before insert or update on public.profiles
+create trigger profiles_check before insert or update on public.profiles
 for each row execute function automatch.check_profile();
 
 create function public.save_profile(p_name text, p_school text, p_gender text, p_birth_date date)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Some keyboards send a letter and its accent as two characters, others as one.
@@ -190,8 +179,7 @@ $$;
 comment on function public.list_schools() is 'The most frequent schools, to choose from, without those of smoke tests.';
 
 create function automatch.resolve_school(p_school text)
-returns text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
@@ -216,8 +204,7 @@ $$;
 
 -- The triggers of profiles update face_index and both feeds, and search again when somebody comes back.
 create function public.set_discoverable(p_discoverable boolean)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_discoverable is null then
@@ -241,8 +228,7 @@ comment on function public.set_discoverable(boolean) is
 
 -- convert_to() is not marked immutable because an encoding can be redefined; UTF8 is not.
 create function automatch.text_sha256(p_text text)
-returns text
-language sql immutable set search_path = pg_catalog, pg_temp
+returns text language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select encode(sha256(convert_to(p_text, 'UTF8')), 'hex') $$;
 
 create table public.consent_texts (
@@ -286,8 +272,7 @@ comment on column public.biometric_consents.evidence is 'Where the operator keep
 create index biometric_consents_profile_idx on public.biometric_consents (profile_id, id desc);
 
 create function automatch.forbid_consent_changes()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- When a person is erased, the profile is deleted first.
@@ -300,17 +285,14 @@ begin
 end
 $$;
 
-create trigger biometric_consents_insert_only
-before update or delete on public.biometric_consents
+create trigger biometric_consents_insert_only before update or delete on public.biometric_consents
 for each row execute function automatch.forbid_consent_changes();
 
-create trigger biometric_consents_no_truncate
-before truncate on public.biometric_consents
+create trigger biometric_consents_no_truncate before truncate on public.biometric_consents
 for each statement execute function automatch.forbid_consent_changes();
 
 create function automatch.lock_consent()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Waits for uploads that have just checked the consent: see require_consent().
@@ -321,13 +303,11 @@ begin
 end
 $$;
 
-create trigger biometric_consents_lock
-before insert on public.biometric_consents
+create trigger biometric_consents_lock before insert on public.biometric_consents
 for each row execute function automatch.lock_consent();
 
 create function automatch.has_consent(p_profile_id uuid)
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
         select c.action = 'granted'
@@ -339,8 +319,7 @@ as $$
 $$;
 
 create function automatch.require_consent()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- faces has profile_id, match_jobs has user_id: both names are the guide's.
@@ -361,8 +340,7 @@ $$;
 comment on function automatch.require_consent() is 'Nobody gets a face or a job without consent, whoever inserts it.';
 
 create function public.record_consent(p_granted boolean, p_version text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_current public.consent_texts;
@@ -409,8 +387,7 @@ comment on table automatch.audit_log is 'Insert-only. actor is the name that the
 create index audit_log_recorded_idx on automatch.audit_log (recorded_at desc, id desc);
 
 create function automatch.audit(p_actor text, p_action text, p_details jsonb)
-returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     insert into automatch.audit_log (actor, action, details)
     -- session_user is the login; current_user is the owner of this function.
@@ -433,8 +410,7 @@ comment on function public.list_audit_log(integer) is 'What operators did, newes
 -- Every account of auth.users has a profile, and is erased with it.
 
 create function automatch.user_created()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.profiles (id, email) values (new.id, new.email) on conflict (id) do nothing;
@@ -443,8 +419,7 @@ end
 $$;
 
 create function automatch.user_deleted()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.profiles where id = old.id;
@@ -453,8 +428,7 @@ end
 $$;
 
 create function automatch.link_auth_users()
-returns void
-language plpgsql set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if pg_catalog.to_regclass('auth.users') is null then
@@ -477,8 +451,7 @@ comment on function automatch.link_auth_users() is
 select automatch.link_auth_users();
 
 create function public.erase_account()
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := automatch.uid();
@@ -540,16 +513,14 @@ comment on column automatch.similarity_scales.fit is
     'How it was calibrated: people, pairs, rates. Null: it came with the model, or was written by hand.';
 
 create function automatch.similarity(p_cosine double precision, p_midpoint double precision, p_width double precision)
-returns double precision
-language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+returns double precision language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
     -- Rounding can take a cosine of one's own face above 1.
     select 1 / (1 + exp((sqrt(greatest(2 - 2 * p_cosine, 0)) - p_midpoint) / p_width))
 $$;
 
 create function automatch.cosine_bound(p_similarity double precision, p_midpoint double precision, p_width double precision)
-returns double precision
-language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+returns double precision language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
     -- The inverse of automatch.similarity(); 2 lets nothing through, -1 everything.
     select case
@@ -564,8 +535,7 @@ $$;
 -- until it is committed; a change of either waits for it. So nothing of the old model or scale appears after the
 -- change, where nobody would look for it any more. In memory, unlike a lock on the row: matches are many.
 create function automatch.model_scaled()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pg_advisory_xact_lock(automatch.lock_key('model'));
@@ -585,8 +555,7 @@ begin
 end
 $$;
 
-create trigger embedding_models_scaled
-before insert on public.embedding_models
+create trigger embedding_models_scaled before insert on public.embedding_models
 for each row execute function automatch.model_scaled();
 
 create trigger embedding_models_rescaled
@@ -611,8 +580,7 @@ set constraints all immediate;
 create function public.add_similarity_scale(
     p_model text, p_midpoint double precision, p_width double precision, p_fit jsonb, p_actor text default null
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_version integer;
@@ -639,8 +607,7 @@ comment on function public.add_similarity_scale(text, double precision, double p
     'Put a new scale in use for a model; the older ones stay. Its version. rescore_matches() follows.';
 
 create function public.use_similarity_scale(p_version integer, p_actor text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before integer;
@@ -687,8 +654,7 @@ comment on function public.list_similarity_scales() is
     'All scales, newest first, each with the number of matches that are scored with it.';
 
 create function public.active_embedding_model()
-returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select m.id from public.embedding_models as m where m.active $$;
 comment on function public.active_embedding_model() is 'The model that is searched with: the one row that is active.';
 
@@ -697,8 +663,7 @@ comment on function public.active_embedding_model() is 'The model that is search
 -- Photos of people, and the face in each.
 
 create function automatch.is_face_box(p_box jsonb)
-returns boolean
-language sql immutable set search_path = pg_catalog, pg_temp
+returns boolean language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     -- One after the other: what is no number cannot be compared with one.
     select case
@@ -717,8 +682,7 @@ comment on function automatch.is_face_box(jsonb) is
     'Whether it has left, top, width and height in shares of an upright photo''s sides, inside the photo.';
 
 create function automatch.are_face_boxes(p_boxes jsonb)
-returns boolean
-language sql immutable set search_path = pg_catalog, pg_temp
+returns boolean language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     select case
         when p_boxes is null or jsonb_typeof(p_boxes) <> 'array' then false
@@ -750,8 +714,7 @@ comment on column public.faces.image_sha256 is 'Of the bytes as uploaded: the sa
 comment on column public.faces.chosen_box is
     'Of several faces the one that its owner chose, as in match_jobs.face_boxes, with its index there. Null '
     'for a photo of one person.';
-create trigger faces_require_consent
-before insert on public.faces
+create trigger faces_require_consent before insert on public.faces
 for each row execute function automatch.require_consent();
 
 -- A transaction cannot delete a file: the path is written down, and the file
@@ -763,8 +726,7 @@ create table automatch.photo_erasures (
 comment on table automatch.photo_erasures is 'Photos of deleted faces whose files are still to be deleted.';
 
 create function automatch.face_erased()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.photo_erasures (image_path) values (old.image_path) on conflict do nothing;
@@ -772,8 +734,7 @@ begin
 end
 $$;
 
-create trigger faces_erased
-after delete on public.faces
+create trigger faces_erased after delete on public.faces
 for each row execute function automatch.face_erased();
 
 create function public.record_upload(p_face_id uuid, p_image_path text, p_image_sha256 text)
@@ -833,15 +794,13 @@ comment on function public.record_upload(uuid, text, text) is
     'Write the caller''s photo as a face with its job; the same photo again gives the same ids.';
 
 create function public.get_chosen_face(p_face_id uuid)
-returns jsonb
-language sql security definer set search_path = pg_catalog, pg_temp
+returns jsonb language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select f.chosen_box from public.faces as f where f.id = p_face_id $$;
 comment on function public.get_chosen_face(uuid) is
     'Which face of a photo its owner chose; null for a photo that did not ask.';
 
 create function public.delete_face(p_face_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_for_erasing(automatch.uid());
@@ -855,8 +814,7 @@ comment on function public.delete_face(uuid) is
     'Erase one of the caller''s photos with its template, jobs and matches.';
 
 create function public.viewable_photo(p_face_id uuid)
-returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select f.image_path
     from public.faces as f
@@ -900,8 +858,7 @@ comment on column public.face_embeddings.detector is 'What found the face; null 
 create index face_embeddings_face_idx on public.face_embeddings (face_id);
 
 create function automatch.add_model_partitions(p_model text)
-returns void
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_dimensions integer;
@@ -943,8 +900,7 @@ comment on function automatch.add_model_partitions(text) is
     'Make the partitions of a model, if it has none. Waits for nobody but writers of faces.';
 
 create function automatch.drop_model_partitions(p_model text)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from automatch.group_indexes as g where g.model = p_model;
@@ -956,8 +912,7 @@ comment on function automatch.drop_model_partitions(text) is
     'Delete everything that a model made of faces. Waits for readers of both tables.';
 
 create function automatch.lock_owners(p_face_ids uuid[])
-returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     -- In the order of locks that lock_feeds() names; withdrawing consent takes the same.
     select from public.profiles as p
@@ -971,8 +926,7 @@ comment on function automatch.lock_owners(uuid[]) is
 create function automatch.store_embeddings(
     p_model text, p_face_ids uuid[], p_embeddings vector[], p_quality jsonb[], p_detectors text[]
 )
-returns integer
-language sql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns integer language sql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
     with stored as (
         insert into public.face_embeddings as e (model, face_id, embedding, quality, detector)
@@ -991,8 +945,7 @@ comment on function automatch.store_embeddings(text, uuid[], vector[], jsonb[], 
     'Write what a model made of faces, whose people have to be locked; how many there were.';
 
 create function automatch.embeddings_changed()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_model text;
@@ -1037,8 +990,7 @@ referencing new table as changed
 for each statement execute function automatch.embeddings_changed();
 
 create function automatch.embeddings_removed()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_group record;
@@ -1096,8 +1048,7 @@ where p.profile_type = 'user'
 comment on view automatch.findable_faces is 'The rule of who can be found, with the embeddings of every model.';
 
 create function automatch.index_faces(p_face_ids uuid[], p_model text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 begin
     insert into public.face_index as i (version, face_id, profile_id, model, school, gender, embedding)
@@ -1120,8 +1071,7 @@ comment on function automatch.index_faces(uuid[], text) is
     'Put those of the faces that can be found into the search copy, for one model or for all.';
 
 create function automatch.unindex_faces(p_school text, p_gender text, p_face_ids uuid[])
-returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     delete from public.face_index as i
     where i.model = any (array(select m.id from public.embedding_models as m))
@@ -1131,8 +1081,7 @@ comment on function automatch.unindex_faces(text, text, uuid[]) is
     'Take faces out of the search copy of one school and gender, for all models.';
 
 create function automatch.faces_removed()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_group record;
@@ -1157,8 +1106,7 @@ referencing old table as removed
 for each statement execute function automatch.faces_removed();
 
 create function automatch.profile_leaves_index()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if old.school is not null and old.gender is not null then
@@ -1171,13 +1119,11 @@ end
 $$;
 
 -- After profiles_erased, by the order of their names: that takes the locks.
-create trigger profiles_leave_index
-before delete on public.profiles
+create trigger profiles_leave_index before delete on public.profiles
 for each row execute function automatch.profile_leaves_index();
 
 create function automatch.profile_changed()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_faces uuid[] := array(select f.id from public.faces as f where f.profile_id = new.id);
@@ -1202,8 +1148,7 @@ when (
 execute function automatch.profile_changed();
 
 create function automatch.consent_changed()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Withdrawal takes the photos, templates, jobs and matches along (they cascade).
@@ -1215,8 +1160,7 @@ begin
 end
 $$;
 
-create trigger biometric_consents_changed
-after insert on public.biometric_consents
+create trigger biometric_consents_changed after insert on public.biometric_consents
 for each row execute function automatch.consent_changed();
 
 -- 24_model_changes.sql
@@ -1276,9 +1220,8 @@ create function public.begin_model_change(
     p_same_person_u double precision, p_same_person_same_gender_u double precision default null,
     p_actor text default null
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
--- Whoever queues behind a lock that this waits for waits no longer than this.
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- Bounds how long others wait behind this function's lock requests.
 set lock_timeout = '500ms'
 as $$
 declare
@@ -1367,14 +1310,12 @@ $$;
 comment on function public.list_refused_faces(integer) is 'Photos that the new model refuses, by reason.';
 
 create function public.preparing_model()
-returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select c.model from automatch.model_changes as c where c.state = 'preparing' $$;
 comment on function public.preparing_model() is 'The model with which workers embed every face once more.';
 
 create function automatch.are_faces_listed(p_change automatch.model_changes)
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select not exists (
         select from public.face_embeddings as e
@@ -1389,8 +1330,7 @@ comment on function automatch.are_faces_listed(automatch.model_changes) is
     'Whether the new model has seen every face that the model in use has, or has it in its queue.';
 
 create function automatch.list_faces_to_embed(p_change automatch.model_changes, p_limit integer)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
@@ -1495,8 +1435,7 @@ comment on function public.take_faces_to_embed(text, integer, interval, boolean)
 create function public.store_prepared_embeddings(
     p_model text, p_face_ids uuid[], p_embeddings vector[], p_quality jsonb[], p_detectors text[] default null
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_stored integer;
@@ -1518,8 +1457,7 @@ comment on function public.store_prepared_embeddings(text, uuid[], vector[], jso
 create function public.refuse_faces_to_embed(
     p_model text, p_face_ids uuid[], p_codes text[], p_messages text[]
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_refused integer;
@@ -1540,8 +1478,7 @@ comment on function public.refuse_faces_to_embed(text, uuid[], text[], text[]) i
     'Write down why the new model refuses photos; they cannot be found once it is in use.';
 
 create function automatch.activate_model(p_model text)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- What is being worked on was seen with the other model: it is given back and claimed again.
@@ -1555,8 +1492,7 @@ $$;
 comment on function automatch.activate_model(text) is 'Search with another model from now on; the caller holds the lock of the model.';
 
 create function public.finish_model_change(p_actor text default null)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '500ms'
 as $$
 declare
@@ -1589,8 +1525,7 @@ comment on function public.finish_model_change(text) is
     'photo is missing; fails when writers are not done in half a second, and then changed nothing.';
 
 create function public.roll_back_model_change(p_actor text default null)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '500ms'
 as $$
 declare
@@ -1627,8 +1562,7 @@ comment on function public.roll_back_model_change(text) is
     'how many. The new model is kept until retire_model_change().';
 
 create function public.retire_model_change(p_actor text default null)
-returns text
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '500ms'
 as $$
 declare
@@ -1665,8 +1599,7 @@ comment on function public.retire_model_change(text) is
     'after a way back. Which one it was.';
 
 create function automatch.use_embedding_model(p_model text)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queued integer;
@@ -1768,48 +1701,24 @@ comment on function public.compare_models(integer, integer, bigint) is
     'Search for some photos with both models: how many matches there are now, would be, and are in both, and '
     'the strongest that would go and come, by the ids of their faces. Changes nothing.';
 
-create function automatch.bump_feed_entries(p_match_ids uuid[])
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
+create function automatch.next_scale_to_rescore(p_model text, p_version integer, p_upto timestamptz)
+returns integer language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-    -- In their old order, above all else: as rescore_matches() does it.
-    with shown as (
-        select e.profile_id, e.other_profile_id, row_number() over (partition by e.profile_id order by e.position) as step
-        from public.matches as m
-        cross join lateral (
-            values (m.profile_a_id, m.profile_b_id), (m.profile_b_id, m.profile_a_id)
-        ) as side (profile_id, other_profile_id)
-        join automatch.feed_entries as e
-            on e.profile_id = side.profile_id and e.other_profile_id = side.other_profile_id
-            and e.match_id = m.id
-        where m.id = any (p_match_ids)
-    ),
-    heads as (
-        update automatch.feed_counters as h
-        set last_position = h.last_position + c.entries
-        from (select s.profile_id, count(*) as entries from shown as s group by s.profile_id) as c
-        where h.profile_id = c.profile_id
-        returning h.profile_id, h.last_position - c.entries as before
-    )
-    update automatch.feed_entries as e
-    set position = h.before + s.step
-    from shown as s
-    join heads as h on h.profile_id = s.profile_id
-    where e.profile_id = s.profile_id and e.other_profile_id = s.other_profile_id;
-    if found then
-        perform pg_notify('automatch_feed', '');
-    end if;
-end
+    select s.version
+    from automatch.similarity_scales as s
+    where s.model <> p_model and s.version >= p_version
+      and exists (
+          select from public.matches as x
+          where x.scale_version = s.version and (s.version > p_version or x.created_at > p_upto)
+      )
+    order by s.version
+    limit 1
 $$;
-comment on function automatch.bump_feed_entries(uuid[]) is
-    'Show matches anew in both feeds, which have to be locked: their number as people see it has changed.';
+comment on function automatch.next_scale_to_rescore(text, integer, timestamptz) is
+    'The next scale of another model that still has matches: scale by scale, because matches_scale_idx has them so.';
 
 create function public.rescore_matches_for_model(p_limit integer default 200)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_change automatch.model_changes;
@@ -1818,7 +1727,7 @@ declare
     v_version integer;
     v_upto timestamptz;
     v_ids uuid[];
-    v_told uuid[];
+    v_changed uuid[];
 begin
     if not exists (select from automatch.model_changes as c where c.state in ('active', 'rolled_back') and not c.rescored) then
         return 0;
@@ -1833,25 +1742,15 @@ begin
     end if;
     v_model := public.active_embedding_model();
     select s.threshold into v_threshold from public.match_settings as s;
-    -- Scale by scale, which is how an index has them.
-    select s.version into v_version
-    from automatch.similarity_scales as s
-    where s.model <> v_model and s.version >= v_change.rescored_version
-      and exists (
-          select from public.matches as x
-          where x.scale_version = s.version
-            and (s.version > v_change.rescored_version or x.created_at > v_change.rescored_upto)
-      )
-    order by s.version
-    limit 1;
-    if not found then
+    v_version := automatch.next_scale_to_rescore(v_model, v_change.rescored_version, v_change.rescored_upto);
+    if v_version is null then
         update automatch.model_changes set rescored = true where id = v_change.id;
         return 0;
     end if;
     if v_version > v_change.rescored_version then
         v_change.rescored_upto := '-infinity';
     end if;
-    -- All of one moment together: a batch of the queue gives its matches one time.
+    -- All matches of one moment together: those of a batch have the same created_at.
     select max(o.created_at) into v_upto
     from (
         select x.created_at from public.matches as x
@@ -1881,11 +1780,11 @@ begin
         from old as o
         join public.embedding_models as m on m.active
         where x.id = o.id and automatch.similarity(o.cosine, m.midpoint, m.width) >= v_threshold
-        returning x.id, round(x.similarity::numeric * 20) <> round(o.similarity::numeric * 20) as looks_other
+        returning x.id, round(x.similarity::numeric * 20) <> round(o.similarity::numeric * 20) as is_shown_otherwise
     )
-    select array_agg(s.id) into v_told from scored as s where s.looks_other;
-    if v_told is not null then
-        perform automatch.bump_feed_entries(v_told);
+    select array_agg(s.id) into v_changed from scored as s where s.is_shown_otherwise;
+    if v_changed is not null then
+        perform automatch.bump_feed_entries(v_changed);
     end if;
     update automatch.model_changes
     set rescored_version = v_version, rescored_upto = v_upto
@@ -1894,17 +1793,16 @@ begin
 end
 $$;
 comment on function public.rescore_matches_for_model(integer) is
-    'Score some matches of the other model with the one in use, where that finds the pair alike too. How many '
-    'were looked at; call it again until that is 0.';
+    'Rescore some matches of the other model with the one in use, if that finds the pair similar too. How many '
+    'were considered; call again until it is 0.';
 
 create function public.delete_unrescored_matches(p_limit integer default 200)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[];
 begin
-    -- Only of a model whose embeddings are gone: until then everything can be taken back.
+    -- Only those of a retired model: until then the change can be rolled back.
     v_ids := array(
         select x.id
         from public.matches as x
@@ -1930,11 +1828,10 @@ begin
 end
 $$;
 comment on function public.delete_unrescored_matches(integer) is
-    'Delete some matches that only a model found which was given up. How many; call it again until that is 0.';
+    'Delete some matches that only a retired model found. How many; call again until it is 0.';
 
 create function public.recheck_duplicates(p_limit integer default 500)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
@@ -1963,8 +1860,8 @@ begin
 end
 $$;
 comment on function public.recheck_duplicates(integer) is
-    'Queue some photos to be compared with all of their school by the model in use now: what a person''s two '
-    'accounts have in common, each model sees in its own way. How many were looked at; 0 when all are queued.';
+    'Queue some photos for detect_duplicates() by the model in use now. How many were considered; 0 when all '
+    'are queued.';
 
 -- 30_match_jobs.sql
 
@@ -2079,8 +1976,7 @@ create index match_jobs_user_idx on public.match_jobs (user_id, created_at desc)
 create index match_jobs_created_idx on public.match_jobs using brin (created_at) with (pages_per_range = 32);
 -- For photos whose owner never chose a face.
 create index match_jobs_face_boxes_idx on public.match_jobs (completed_at) where face_boxes is not null;
-create trigger match_jobs_require_consent
-before insert on public.match_jobs
+create trigger match_jobs_require_consent before insert on public.match_jobs
 for each row execute function automatch.require_consent();
 
 create table automatch.queue_settings (
@@ -2114,8 +2010,7 @@ comment on table automatch.paused_schools is 'Schools whose jobs wait until an o
 create sequence automatch.match_job_virtual_time as bigint minvalue 0 start 0;
 
 create function automatch.priority_weight(p_priority smallint)
-returns bigint
-language sql immutable set search_path = pg_catalog, pg_temp
+returns bigint language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select case p_priority when 1 then 4 when 2 then 16 else 256 end $$;
 comment on function automatch.priority_weight(smallint) is
     'The step between positions: the inverse of the priority''s share of the workers.';
@@ -2168,13 +2063,11 @@ comment on function automatch.next_position(text, uuid, smallint) is
 -- for it. Otherwise a job that is queued at that moment could slip through a pause, or wait for the end
 -- of one that is over. It is taken before any job is locked.
 create function automatch.lock_pauses_shared()
-returns void
-language sql set search_path = pg_catalog, pg_temp
+returns void language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock_shared(automatch.lock_key('pauses')) $$;
 
 create function automatch.assign_position()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_pauses_shared();
@@ -2202,8 +2095,7 @@ execute function automatch.assign_position();
 -- for every other such commit, fsync included. A worker gets the lock only when no transaction that found
 -- nobody idle is still open, and it fetches once more after that: so no job is missed.
 create function automatch.wake_workers()
-returns void
-language plpgsql set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not pg_try_advisory_xact_lock_shared(automatch.lock_key('idle_worker')) then
@@ -2213,8 +2105,7 @@ end
 $$;
 
 create function automatch.match_jobs_queued()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.wake_workers();
@@ -2222,15 +2113,13 @@ begin
 end
 $$;
 
-create trigger match_jobs_queued
-after insert on public.match_jobs
+create trigger match_jobs_queued after insert on public.match_jobs
 for each statement execute function automatch.match_jobs_queued();
 
 create function public.enqueue_match_job(
     p_face_id uuid, p_priority smallint default null, p_threshold double precision default null
 )
-returns uuid
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid;
@@ -2261,22 +2150,19 @@ comment on function public.enqueue_match_job(uuid, smallint, double precision) i
 -- Claims, leases, and how idle workers wait.
 
 create function public.register_idle()
-returns boolean
-language sql security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select pg_try_advisory_lock(automatch.lock_key('idle_worker')) $$;
 comment on function public.register_idle() is
     'From now on new jobs are notified on the channel automatch_jobs. False: try again soon, because another '
     'session is registered or a job is being queued at this moment.';
 
 create function public.unregister_idle()
-returns boolean
-language sql security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_unlock(automatch.lock_key('idle_worker')) $$;
 comment on function public.unregister_idle() is 'Undo register_idle(), before the next claim.';
 
 create function automatch.promote_due_jobs(p_limit integer)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_due record;
@@ -2324,8 +2210,7 @@ comment on function automatch.promote_due_jobs(integer) is
     'Give a position to scheduled jobs that are due; jobs of paused schools keep waiting.';
 
 create function automatch.limit_claim(p_worker_id uuid, p_limit integer)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queue automatch.queue_settings;
@@ -2426,8 +2311,7 @@ comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is
     'caller has seen empty; call with 0 when nothing is found.';
 
 create function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p_lease interval)
-returns setof uuid
-language sql security definer set search_path = pg_catalog, pg_temp
+returns setof uuid language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
         select j.id
@@ -2456,8 +2340,7 @@ comment on function public.renew_match_leases(uuid[], bigint[], interval) is
     'The jobs that are still held; leases of all others are lost.';
 
 create function public.seconds_to_next_match_job()
-returns double precision
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns double precision language sql stable security definer set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: otherwise Postgres reads finished jobs while statistics say that many wait.
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -2478,8 +2361,7 @@ comment on function public.seconds_to_next_match_job() is
     'Until the next job can be claimed: 0 when one can be now, null when none is scheduled.';
 
 create function public.count_waiting_match_jobs(p_limit integer)
-returns integer
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns integer language sql stable security definer set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: otherwise Postgres reads finished jobs while statistics say that many wait.
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -2501,8 +2383,7 @@ create function public.store_face_embeddings(
     p_job_ids uuid[], p_tokens bigint[], p_embeddings vector[], p_model text, p_quality jsonb[],
     p_timings jsonb[], p_detectors text[] default null
 )
-returns setof uuid
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns setof uuid language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_now timestamptz := automatch.now();
@@ -2602,8 +2483,7 @@ comment on function automatch.search_for_jobs(uuid[], bigint[]) is
     'The matches of each job, best first. Raises an error for a job that cannot find anybody.';
 
 create function automatch.write_matches(p_found automatch.found_face[], p_job_ids uuid[], p_now timestamptz)
-returns uuid[]
-language sql security definer set search_path = pg_catalog, pg_temp
+returns uuid[] language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with written as (
         insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)
@@ -2775,8 +2655,7 @@ create function public.fail_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[],
     p_face_boxes jsonb[] default null
 )
-returns setof uuid
-language sql security definer set search_path = pg_catalog, pg_temp
+returns setof uuid language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
         select j.id, lease.code, lease.message, lease.face_boxes
@@ -2806,8 +2685,7 @@ comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jso
     'were still held.';
 
 create function automatch.clear_face_boxes()
-returns trigger
-language plpgsql set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.face_boxes := null;
@@ -2898,8 +2776,7 @@ comment on function public.choose_face(uuid, integer) is
     'again. The same choice again changes nothing.';
 
 create function automatch.retry_delay(p_attempts integer, p_first_s double precision, p_longest_s double precision)
-returns interval
-language sql set search_path = pg_catalog, pg_temp
+returns interval language sql set search_path = pg_catalog, pg_temp
 as $$
     -- Doubles with every attempt. The random part keeps jobs apart that failed together.
     select make_interval(secs => least(p_longest_s, p_first_s * power(2, least(p_attempts, 30) - 1))
@@ -2951,8 +2828,7 @@ comment on function public.retry_match_jobs(
 create function public.release_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0'
 )
-returns integer
-language sql security definer set search_path = pg_catalog, pg_temp
+returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.lock_pauses_shared();
     with held as materialized (
@@ -2989,8 +2865,7 @@ comment on function public.release_match_jobs(uuid[], bigint[], interval) is
 create function public.sweep_match_jobs(
     p_first_delay_s double precision default 0, p_longest_delay_s double precision default 0
 )
-returns integer
-language sql security definer set search_path = pg_catalog, pg_temp
+returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with lost as materialized (
         select j.id, j.attempts < j.max_attempts as again
@@ -3029,8 +2904,7 @@ comment on function public.sweep_match_jobs(double precision, double precision) 
     'processing -> pending or failed, for jobs whose lease has expired; without a delay by default.';
 
 create function public.cleanup_old_match_jobs(p_older_than interval default '7 days')
-returns integer
-language sql security definer set search_path = pg_catalog, pg_temp
+returns integer language sql security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 -- test_queue_plans.py: what remains is a bitmap scan of match_jobs_created_idx.
 set enable_indexscan = off
@@ -3056,8 +2930,7 @@ comment on function public.cleanup_old_match_jobs(interval) is
     'Delete old finished jobs, at most 2,000; call again while it returns that many.';
 
 create function public.erase_unanswered_photo(p_older_than interval)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_profile_id uuid;
@@ -3104,14 +2977,12 @@ comment on function public.erase_unanswered_photo(interval) is
 -- The operator's functions for the queue.
 
 create function automatch.lock_pauses_exclusive()
-returns void
-language sql set search_path = pg_catalog, pg_temp
+returns void language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock(automatch.lock_key('pauses')) $$;
 comment on function automatch.lock_pauses_exclusive() is 'See lock_pauses_shared().';
 
 create function public.pause_match_jobs(p_school text default null, p_actor text default null)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
@@ -3147,8 +3018,7 @@ comment on function public.pause_match_jobs(text, text) is
     'completed. The number of waiting jobs.';
 
 create function public.resume_match_jobs(p_school text default null, p_actor text default null)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
@@ -3186,8 +3056,7 @@ comment on function public.resume_match_jobs(text, text) is
     'paused. The number of jobs that can be claimed again.';
 
 create function public.set_match_concurrency(p_jobs integer, p_actor text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_jobs < 1 then
@@ -3204,8 +3073,7 @@ comment on function public.set_match_concurrency(integer, text) is
 create function public.retry_failed_match_jobs(
     p_job_ids uuid[] default null, p_code text default null, p_actor text default null
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count integer;
@@ -3262,8 +3130,7 @@ comment on function public.retry_failed_match_jobs(uuid[], text, text) is
     'failed -> pending with all their attempts: the given jobs, those of one error code, or all. How many.';
 
 create function public.cancel_match_jobs(p_job_ids uuid[], p_actor text default null)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count integer;
@@ -3287,9 +3154,7 @@ begin
         returning j.id
     )
     select count(*)::integer into v_count from cancelled;
-    perform automatch.audit(
-        p_actor, 'cancel', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'count', v_count)
-    );
+    perform automatch.audit(p_actor, 'cancel', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'count', v_count));
     perform pg_notify('automatch_feed', '');
     return v_count;
 end
@@ -3300,8 +3165,7 @@ comment on function public.cancel_match_jobs(uuid[], text) is
 create function public.requeue_match_job(
     p_job_id uuid, p_threshold double precision default null, p_actor text default null
 )
-returns uuid
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_face_id uuid;
@@ -3331,8 +3195,7 @@ comment on function public.requeue_match_job(uuid, double precision, text) is
 create function public.prioritize_match_jobs(
     p_job_ids uuid[], p_priority smallint default 1::smallint, p_actor text default null
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job record;
@@ -3471,8 +3334,7 @@ comment on column automatch.search_settings.ef_search is 'How many faces a searc
 insert into automatch.search_settings default values;
 
 create function automatch.half_error()
-returns double precision
-language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+returns double precision language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$ select 0.001::double precision $$;
 comment on function automatch.half_error() is
     'What a cosine of unit vectors in half precision is off by, at most: 2^-11 for each of the two.';
@@ -3521,8 +3383,7 @@ comment on function automatch.rank_faces(
     'best p_count people whose cosine is not below its bound, best first, one best face each, in full precision.';
 
 create function automatch.nth_distance(p_profile_ids uuid[], p_distances double precision[], p_count integer)
-returns double precision
-language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
+returns double precision language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -3878,8 +3739,7 @@ comment on function automatch.list_search_groups(integer) is 'The largest groups
 -- What a person is told about a search of theirs.
 
 create function automatch.roughly(p_count bigint)
-returns integer
-language sql immutable set search_path = pg_catalog, pg_temp
+returns integer language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     -- Down to two digits, at least to tens: 0 stands for fewer than 10. With exact counts, whoever
     -- looks before and after learns that one certain person paused, joined or left.
@@ -4013,8 +3873,7 @@ comment on table automatch.reruns is
 create unique index reruns_one_is_open on automatch.reruns ((true)) where finished_at is null;
 
 create function automatch.count_photos_to_rerun()
-returns integer
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns integer language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select count(*)::integer
     from public.embedding_models as m
@@ -4027,8 +3886,7 @@ $$;
 create function public.set_match_threshold(
     p_threshold double precision, p_rerun boolean default false, p_actor text default null
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before double precision;
@@ -4076,8 +3934,7 @@ comment on function public.get_match_threshold() is
     'goes on are still to be queued.';
 
 create function public.enqueue_reruns(p_most integer default 500)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_rerun automatch.reruns;
@@ -4331,15 +4188,13 @@ comment on function automatch.brute_force_search(vector, text, text, uuid[], dou
     'What find_candidates() has to find, without the search copy, its half precision and its indexes.';
 
 create function automatch.is_audited(p_job_id uuid)
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select mod(hashtextextended(p_job_id::text, 0), s.audit_one_in) = 0 from automatch.search_settings as s
 $$;
 
 create function automatch.audit_search()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 begin
     insert into automatch.search_audits (job_id, school, gender, expected, found)
@@ -4398,8 +4253,7 @@ comment on function public.get_search_recall(interval) is
     'found (null when there was nobody), and how many searches missed somebody.';
 
 create function public.clean_up_search_audits(p_older_than interval default '30 days')
-returns integer
-language sql security definer set search_path = pg_catalog, pg_temp
+returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with deleted as (
         delete from automatch.search_audits as a where a.recorded_at < automatch.now() - p_older_than returning 1
@@ -4465,8 +4319,7 @@ comment on table public.profile_blocks is 'Neither of the two sees the other any
 create index profile_blocks_blocked_idx on public.profile_blocks (blocked_profile_id);
 
 create function automatch.score_match()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_model record;
@@ -4493,13 +4346,11 @@ $$;
 comment on function automatch.score_match() is
     'Store the cosine of a new match, and its similarity on the scale in use.';
 
-create trigger matches_score
-before insert on public.matches
+create trigger matches_score before insert on public.matches
 for each row execute function automatch.score_match();
 
 create function public.rescore_matches(p_limit integer default 500)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_version integer;
@@ -4563,8 +4414,7 @@ comment on function public.rescore_matches(integer) is
     'Rescore some matches of an older scale, and update both feeds. How many; call again until it is 0.';
 
 create function automatch.excluded_profile_ids(p_profile_id uuid)
-returns setof uuid
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns setof uuid language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select d.other_profile_id from public.match_dismissals as d where d.profile_id = p_profile_id
     union
@@ -4587,8 +4437,7 @@ comment on function automatch.excluded_profile_ids(uuid) is
     'suspected to be the same person, where match_settings excludes those.';
 
 create function automatch.may_see(p_viewer_id uuid, p_other_id uuid)
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select exists (
         select
@@ -4603,17 +4452,14 @@ as $$
           and other.id not in (select automatch.excluded_profile_ids(p_viewer_id))
     )
 $$;
-comment on function automatch.may_see(uuid, uuid) is
-    'Whether a search would still find the other person.';
+comment on function automatch.may_see(uuid, uuid) is 'Whether a search would still find the other person.';
 
 create function automatch.caller_may_see(p_other_id uuid)
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
 
 create function automatch.lock_both_profiles(p_profile_id uuid, p_other_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if (
@@ -4632,8 +4478,7 @@ comment on function automatch.lock_both_profiles(uuid, uuid) is
     'Prevent that either is erased before this transaction ends; an error if one is already.';
 
 create function public.dismiss_match(p_match_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_other uuid;
@@ -4653,8 +4498,7 @@ end
 $$;
 
 create function public.block_profile(p_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Only people of the feed: otherwise this would tell which ids exist.
@@ -4672,8 +4516,7 @@ end
 $$;
 
 create function automatch.unhide_profile(p_other_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
@@ -4686,8 +4529,7 @@ comment on function automatch.unhide_profile(uuid) is
     'Bring back the matches with a person whom the caller no longer hides, and search again.';
 
 create function public.unblock_profile(p_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Enqueuing takes this lock too; after the feeds it would be out of order.
@@ -4705,8 +4547,7 @@ comment on function public.unblock_profile(uuid) is
     'Undo block_profile(). The two see each other again unless the other has blocked or dismissed too.';
 
 create function public.undo_dismissal(p_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = automatch.uid() for share;
@@ -4749,8 +4590,7 @@ comment on function public.list_hidden_profiles() is
     'Whom the caller blocked or dismissed, newest first. Not who blocked or dismissed the caller.';
 
 create function public.last_match_number()
-returns bigint
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns bigint language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_match from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)
@@ -4807,8 +4647,7 @@ comment on column automatch.feed_entries.match_id is
     'The best match of the two; null when none is left, so that open pages remove the card.';
 
 create function automatch.create_feed_counter()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.feed_counters (profile_id) values (new.id) on conflict do nothing;
@@ -4816,15 +4655,13 @@ begin
 end
 $$;
 
-create trigger profiles_create_feed_counter
-after insert on public.profiles
+create trigger profiles_create_feed_counter after insert on public.profiles
 for each row execute function automatch.create_feed_counter();
 
 -- The order of locks, which prevents deadlocks: profiles (for update: only one), feed_counters, faces,
 -- jobs; each by id.
 create function automatch.lock_feeds(p_profile_ids uuid[])
-returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select h.profile_id from automatch.feed_counters as h
     where h.profile_id = any (p_profile_ids)
@@ -4833,8 +4670,7 @@ as $$
 $$;
 
 create function automatch.renumber_matches(p_match_ids uuid[])
-returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     -- complete_match_jobs() inserts matches under this lock. After an insert without it, a higher number may
     -- have been read meanwhile, and readers would skip this one.
@@ -4850,8 +4686,7 @@ comment on function automatch.renumber_matches(uuid[]) is
     'Draw higher numbers for matches that were not inserted under the lock of both feeds.';
 
 create function automatch.publish_matches(p_match_ids uuid[])
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_now timestamptz;
@@ -4923,8 +4758,7 @@ end
 $$;
 
 create function automatch.move_feed_entries(p_profile_ids uuid[], p_other_profile_ids uuid[])
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     with placed as (
@@ -4955,9 +4789,22 @@ comment on function automatch.move_feed_entries(uuid[], uuid[]) is
     'Move entries to the top of their feeds, in their old order, so that open pages update them. The feeds are '
     'locked first.';
 
+create function automatch.bump_feed_entries(p_match_ids uuid[])
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    select automatch.move_feed_entries(array_agg(e.profile_id), array_agg(e.other_profile_id))
+    from public.matches as m
+    cross join lateral (
+        values (m.profile_a_id, m.profile_b_id), (m.profile_b_id, m.profile_a_id)
+    ) as side (profile_id, other_profile_id)
+    join automatch.feed_entries as e
+        on e.profile_id = side.profile_id and e.other_profile_id = side.other_profile_id and e.match_id = m.id
+    where m.id = any (p_match_ids)
+$$;
+comment on function automatch.bump_feed_entries(uuid[]) is 'Move the entries that show these matches to the top.';
+
 create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_match_id uuid;
@@ -4995,8 +4842,7 @@ comment on function automatch.refresh_feeds(uuid, uuid) is
     'Show the best remaining match of two people in both feeds, or remove the card.';
 
 create function automatch.matches_deleted()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_feeds(array(
@@ -5068,8 +4914,7 @@ comment on function public.feed_page(bigint, bigint, integer) is
     'for removed cards.';
 
 create function public.feed_position()
-returns bigint
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns bigint language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_position from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)
@@ -5106,8 +4951,7 @@ comment on function public.feed_versions(uuid[]) is
 -- New matches over Supabase Realtime, where a project has it.
 
 create function automatch.add_matches_to_realtime()
-returns void
-language plpgsql set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (
@@ -5137,8 +4981,7 @@ select automatch.add_matches_to_realtime();
 -- Consequences of changing, pausing and erasing a profile.
 
 create function automatch.lock_related_feeds(p_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_others uuid[];
@@ -5169,8 +5012,7 @@ comment on function automatch.lock_related_feeds(uuid) is
     'Lock the feed of a person and all feeds that show them, after their profile.';
 
 create function automatch.lock_for_erasing(p_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = p_profile_id for update;
@@ -5183,8 +5025,7 @@ comment on function automatch.lock_for_erasing(uuid) is
     'Lock everything that changes when a face of this person, or the person, is erased.';
 
 create function automatch.profile_erased()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_for_erasing(old.id);
@@ -5192,13 +5033,11 @@ begin
 end
 $$;
 
-create trigger profiles_erased
-before delete on public.profiles
+create trigger profiles_erased before delete on public.profiles
 for each row execute function automatch.profile_erased();
 
 create function automatch.enqueue_searches(p_face_ids uuid[])
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_faces uuid[];
@@ -5249,8 +5088,7 @@ comment on function automatch.enqueue_searches(uuid[]) is
     'Search for photos again, after all uploads; searches in progress start over. The number of photos.';
 
 create function automatch.enqueue_profile_searches(p_profile_id uuid)
-returns integer
-language sql security definer set search_path = pg_catalog, pg_temp
+returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.enqueue_searches(array(
         select f.id from public.faces as f
@@ -5264,8 +5102,7 @@ comment on function automatch.enqueue_profile_searches(uuid) is
     'Search for the photos of a person again, after locking the profile and its feed.';
 
 create function automatch.profile_moves()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Before the update: its cascades lock faces, which come after the feeds.
@@ -5284,8 +5121,7 @@ when (
 execute function automatch.profile_moves();
 
 create function automatch.profile_moved()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_profiles uuid[];
@@ -5375,8 +5211,7 @@ comment on table automatch.duplicate_checks is 'Photos that are still to be comp
 create index duplicate_checks_queued_idx on automatch.duplicate_checks (queued_at);
 
 create function automatch.last_photo_deleted()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- A suspicion is personal data, derived from the photos.
@@ -5388,8 +5223,7 @@ begin
 end
 $$;
 
-create trigger faces_last_deleted
-after delete on public.faces
+create trigger faces_last_deleted after delete on public.faces
 for each row execute function automatch.last_photo_deleted();
 
 create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
@@ -5446,8 +5280,7 @@ comment on function automatch.find_duplicate_accounts(uuid, integer) is
     'Other accounts of the school that look like the person on a photo, closest first. Without simulated people.';
 
 create function automatch.exclude_duplicates(p_found automatch.found_face[])
-returns automatch.found_face[]
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns automatch.found_face[] language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- Without waiting for detect_duplicates(): the similarity of what was found is enough.
     select coalesce(array_agg(row(f.job_id, f.face_id, f.profile_id, f.similarity)::automatch.found_face
@@ -5470,8 +5303,7 @@ comment on function automatch.exclude_duplicates(automatch.found_face[]) is
     'What searches found, without people who look like the searching person, unless an operator dismissed that.';
 
 create function automatch.apply_duplicate_decisions(p_ids uuid[])
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_pair record;
@@ -5498,8 +5330,7 @@ comment on function automatch.apply_duplicate_decisions(uuid[]) is
     'match again. After lock_duplicate_pairs().';
 
 create function automatch.lock_duplicate_pairs(p_ids uuid[])
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_people uuid[] := array(
@@ -5515,8 +5346,7 @@ comment on function automatch.lock_duplicate_pairs(uuid[]) is
     'Lock the profiles of suspected pairs and their feeds, before the pairs.';
 
 create function automatch.claim_duplicate_checks(p_limit integer)
-returns uuid[]
-language sql security definer set search_path = pg_catalog, pg_temp
+returns uuid[] language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select array(
         select due.face_id
@@ -5637,8 +5467,7 @@ comment on function public.list_suspected_duplicates(text, integer) is
     'Pairs of accounts, closest first; of one state, or (null) of all.';
 
 create function public.decide_suspected_duplicate(p_id uuid, p_state text, p_actor text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before text;
@@ -5673,14 +5502,12 @@ comment on function public.decide_suspected_duplicate(uuid, text, text) is
     'Decide whether a pair is the same person (confirmed) or not (dismissed), or reopen it (open).';
 
 create function public.get_match_same_person()
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select s.match_same_person from public.match_settings as s $$;
 comment on function public.get_match_same_person() is 'Whether accounts that look like the same person can match.';
 
 create function public.set_match_same_person(p_match boolean, p_actor text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before boolean;
@@ -5736,8 +5563,7 @@ create table automatch.import_erasures (
 comment on table automatch.import_erasures is 'Imported people who erased their account, and are not imported again.';
 
 create function automatch.imported_person_erased()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.import_erasures (email_sha256) values (old.email_sha256) on conflict do nothing;
@@ -5745,13 +5571,11 @@ begin
 end
 $$;
 
-create trigger imported_people_erased
-after delete on automatch.imported_people
+create trigger imported_people_erased after delete on automatch.imported_people
 for each row execute function automatch.imported_person_erased();
 
 create function automatch.find_account(p_email text)
-returns uuid
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+returns uuid language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
@@ -5760,8 +5584,7 @@ $$;
 comment on function automatch.find_account(text) is 'The account with this address, or null.';
 
 create function automatch.import_account(p_email text)
-returns uuid
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := automatch.find_account(p_email);
@@ -5801,8 +5624,7 @@ comment on function automatch.import_account(text) is
     'The account that an import may fill in: an imported, an unused or a new one.';
 
 create function public.find_imported_photo(p_import_id uuid, p_row integer, p_email text, p_image_sha256 text)
-returns boolean
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_face public.faces;
@@ -5834,8 +5656,7 @@ create function public.import_photo(
     p_birth_date date, p_consent_version text, p_consent_at timestamptz, p_consent_evidence text,
     p_face_id uuid, p_image_path text, p_image_sha256 text
 )
-returns boolean
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_claims text := coalesce(current_setting('request.jwt.claims', true), '');
@@ -5935,8 +5756,7 @@ comment on function public.list_import_failures(uuid, integer, integer) is
     'A page of the rows whose photo could not be used, in order.';
 
 create function public.finish_import(p_import_id uuid, p_actor text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.audit(
@@ -5964,14 +5784,12 @@ create table automatch.trigger_key (
 comment on table automatch.trigger_key is 'The hash of the key. Its row also says that the schedule has been made.';
 
 create function public.is_trigger_key(p_sha256 bytea)
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select exists (select from automatch.trigger_key as k where k.sha256 = p_sha256) $$;
 comment on function public.is_trigger_key(bytea) is 'Whether this is the hash of the key.';
 
 create function automatch.rotate_trigger_key()
-returns void
-language plpgsql set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Two random UUIDs: 244 strong random bits, without an extension.
@@ -5995,8 +5813,7 @@ comment on function automatch.rotate_trigger_key() is
     'Make a new key, which the schedule reads from the Vault at its next run. For the owner.';
 
 create function automatch.match_generator_command(p_url text)
-returns text
-language sql immutable set search_path = pg_catalog, pg_temp
+returns text language sql immutable set search_path = pg_catalog, pg_temp
 as $function$
     select format($command$select net.http_post(
     url := %L,
@@ -6014,8 +5831,7 @@ comment on function automatch.match_generator_command(text) is
     'The command of the cron job process-match-jobs, for the URL of the match generator.';
 
 create function automatch.ensure_match_schedule(p_url text)
-returns text
-language plpgsql set search_path = pg_catalog, pg_temp
+returns text language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job record;
@@ -6054,8 +5870,7 @@ comment on function automatch.ensure_match_schedule(text) is
     'moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
 
 create function public.list_due_match_jobs(p_limit integer)
-returns setof uuid
-language sql security definer set search_path = pg_catalog, pg_temp
+returns setof uuid language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     (
         select j.id from public.match_jobs as j
@@ -6118,8 +5933,7 @@ create table automatch.smoke_test_runs (
 comment on table automatch.smoke_test_runs is 'Smoke tests in progress or interrupted; the next one erases the people of interrupted ones.';
 
 create function automatch.isolate_smoke_tests()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (
@@ -6134,13 +5948,11 @@ $$;
 comment on function automatch.isolate_smoke_tests() is
     'Nobody else may join the school of a smoke test, and its people may not leave it.';
 
-create trigger profiles_isolate_smoke_tests
-before insert or update of school on public.profiles
+create trigger profiles_isolate_smoke_tests before insert or update of school on public.profiles
 for each row execute function automatch.isolate_smoke_tests();
 
 create function public.end_smoke_tests(p_run_id uuid default null, p_actor text default null)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_run automatch.smoke_test_runs;
@@ -6333,9 +6145,7 @@ values
         'profile_id = (select automatch.uid())');
 
 create function automatch.apply_table_rules(p_table regclass)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_root regclass := coalesce(pg_partition_root(p_table), p_table);
@@ -6378,9 +6188,7 @@ comment on function automatch.apply_table_rules(regclass) is
     'Put the rules of a table, or of the table that it is a partition of, into force.';
 
 create function automatch.apply_access_rules()
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_object record;

@@ -43,5 +43,4 @@ alter role automatch_api set search_path = public, extensions;
 alter role automatch_worker set search_path = public, extensions;
 
 create schema automatch;
-comment on schema automatch is
-    'Internals of Auto-Match. What apps and operators may use is in public.';
+comment on schema automatch is 'Internals of Auto-Match. What apps and operators may use is in public.';

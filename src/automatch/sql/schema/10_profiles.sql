@@ -26,8 +26,7 @@ create index idx_profiles_school_gender on public.profiles (school, gender) wher
 create index profiles_school_spelling_idx on public.profiles (lower(school));
 
 create function automatch.check_profile()
-returns trigger
-language plpgsql set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.birth_date > (automatch.now() - interval '18 years')::date then
@@ -41,13 +40,11 @@ begin
 end
 $$;
 
-create trigger profiles_check
-before insert or update on public.profiles
+create trigger profiles_check before insert or update on public.profiles
 for each row execute function automatch.check_profile();
 
 create function public.save_profile(p_name text, p_school text, p_gender text, p_birth_date date)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Some keyboards send a letter and its accent as two characters, others as one.
@@ -89,8 +86,7 @@ $$;
 comment on function public.list_schools() is 'The most frequent schools, to choose from, without those of smoke tests.';
 
 create function automatch.resolve_school(p_school text)
-returns text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
@@ -115,8 +111,7 @@ $$;
 
 -- The triggers of profiles update face_index and both feeds, and search again when somebody comes back.
 create function public.set_discoverable(p_discoverable boolean)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_discoverable is null then

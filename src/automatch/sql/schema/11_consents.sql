@@ -2,8 +2,7 @@
 
 -- convert_to() is not marked immutable because an encoding can be redefined; UTF8 is not.
 create function automatch.text_sha256(p_text text)
-returns text
-language sql immutable set search_path = pg_catalog, pg_temp
+returns text language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select encode(sha256(convert_to(p_text, 'UTF8')), 'hex') $$;
 
 create table public.consent_texts (
@@ -47,8 +46,7 @@ comment on column public.biometric_consents.evidence is 'Where the operator keep
 create index biometric_consents_profile_idx on public.biometric_consents (profile_id, id desc);
 
 create function automatch.forbid_consent_changes()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- When a person is erased, the profile is deleted first.
@@ -61,17 +59,14 @@ begin
 end
 $$;
 
-create trigger biometric_consents_insert_only
-before update or delete on public.biometric_consents
+create trigger biometric_consents_insert_only before update or delete on public.biometric_consents
 for each row execute function automatch.forbid_consent_changes();
 
-create trigger biometric_consents_no_truncate
-before truncate on public.biometric_consents
+create trigger biometric_consents_no_truncate before truncate on public.biometric_consents
 for each statement execute function automatch.forbid_consent_changes();
 
 create function automatch.lock_consent()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Waits for uploads that have just checked the consent: see require_consent().
@@ -82,13 +77,11 @@ begin
 end
 $$;
 
-create trigger biometric_consents_lock
-before insert on public.biometric_consents
+create trigger biometric_consents_lock before insert on public.biometric_consents
 for each row execute function automatch.lock_consent();
 
 create function automatch.has_consent(p_profile_id uuid)
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
         select c.action = 'granted'
@@ -100,8 +93,7 @@ as $$
 $$;
 
 create function automatch.require_consent()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- faces has profile_id, match_jobs has user_id: both names are the guide's.
@@ -122,8 +114,7 @@ $$;
 comment on function automatch.require_consent() is 'Nobody gets a face or a job without consent, whoever inserts it.';
 
 create function public.record_consent(p_granted boolean, p_version text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_current public.consent_texts;

@@ -11,8 +11,7 @@ comment on table automatch.audit_log is 'Insert-only. actor is the name that the
 create index audit_log_recorded_idx on automatch.audit_log (recorded_at desc, id desc);
 
 create function automatch.audit(p_actor text, p_action text, p_details jsonb)
-returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     insert into automatch.audit_log (actor, action, details)
     -- session_user is the login; current_user is the owner of this function.

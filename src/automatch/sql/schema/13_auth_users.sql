@@ -1,8 +1,7 @@
 -- Every account of auth.users has a profile, and is erased with it.
 
 create function automatch.user_created()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.profiles (id, email) values (new.id, new.email) on conflict (id) do nothing;
@@ -11,8 +10,7 @@ end
 $$;
 
 create function automatch.user_deleted()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.profiles where id = old.id;
@@ -21,8 +19,7 @@ end
 $$;
 
 create function automatch.link_auth_users()
-returns void
-language plpgsql set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if pg_catalog.to_regclass('auth.users') is null then
@@ -45,8 +42,7 @@ comment on function automatch.link_auth_users() is
 select automatch.link_auth_users();
 
 create function public.erase_account()
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := automatch.uid();

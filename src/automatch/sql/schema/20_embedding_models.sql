@@ -37,16 +37,14 @@ comment on column automatch.similarity_scales.fit is
     'How it was calibrated: people, pairs, rates. Null: it came with the model, or was written by hand.';
 
 create function automatch.similarity(p_cosine double precision, p_midpoint double precision, p_width double precision)
-returns double precision
-language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+returns double precision language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
     -- Rounding can take a cosine of one's own face above 1.
     select 1 / (1 + exp((sqrt(greatest(2 - 2 * p_cosine, 0)) - p_midpoint) / p_width))
 $$;
 
 create function automatch.cosine_bound(p_similarity double precision, p_midpoint double precision, p_width double precision)
-returns double precision
-language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+returns double precision language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
     -- The inverse of automatch.similarity(); 2 lets nothing through, -1 everything.
     select case
@@ -61,8 +59,7 @@ $$;
 -- until it is committed; a change of either waits for it. So nothing of the old model or scale appears after the
 -- change, where nobody would look for it any more. In memory, unlike a lock on the row: matches are many.
 create function automatch.model_scaled()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pg_advisory_xact_lock(automatch.lock_key('model'));
@@ -82,8 +79,7 @@ begin
 end
 $$;
 
-create trigger embedding_models_scaled
-before insert on public.embedding_models
+create trigger embedding_models_scaled before insert on public.embedding_models
 for each row execute function automatch.model_scaled();
 
 create trigger embedding_models_rescaled
@@ -108,8 +104,7 @@ set constraints all immediate;
 create function public.add_similarity_scale(
     p_model text, p_midpoint double precision, p_width double precision, p_fit jsonb, p_actor text default null
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_version integer;
@@ -136,8 +131,7 @@ comment on function public.add_similarity_scale(text, double precision, double p
     'Put a new scale in use for a model; the older ones stay. Its version. rescore_matches() follows.';
 
 create function public.use_similarity_scale(p_version integer, p_actor text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before integer;
@@ -184,7 +178,6 @@ comment on function public.list_similarity_scales() is
     'All scales, newest first, each with the number of matches that are scored with it.';
 
 create function public.active_embedding_model()
-returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select m.id from public.embedding_models as m where m.active $$;
 comment on function public.active_embedding_model() is 'The model that is searched with: the one row that is active.';

@@ -1,8 +1,7 @@
 -- Photos of people, and the face in each.
 
 create function automatch.is_face_box(p_box jsonb)
-returns boolean
-language sql immutable set search_path = pg_catalog, pg_temp
+returns boolean language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     -- One after the other: what is no number cannot be compared with one.
     select case
@@ -21,8 +20,7 @@ comment on function automatch.is_face_box(jsonb) is
     'Whether it has left, top, width and height in shares of an upright photo''s sides, inside the photo.';
 
 create function automatch.are_face_boxes(p_boxes jsonb)
-returns boolean
-language sql immutable set search_path = pg_catalog, pg_temp
+returns boolean language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     select case
         when p_boxes is null or jsonb_typeof(p_boxes) <> 'array' then false
@@ -54,8 +52,7 @@ comment on column public.faces.image_sha256 is 'Of the bytes as uploaded: the sa
 comment on column public.faces.chosen_box is
     'Of several faces the one that its owner chose, as in match_jobs.face_boxes, with its index there. Null '
     'for a photo of one person.';
-create trigger faces_require_consent
-before insert on public.faces
+create trigger faces_require_consent before insert on public.faces
 for each row execute function automatch.require_consent();
 
 -- A transaction cannot delete a file: the path is written down, and the file
@@ -67,8 +64,7 @@ create table automatch.photo_erasures (
 comment on table automatch.photo_erasures is 'Photos of deleted faces whose files are still to be deleted.';
 
 create function automatch.face_erased()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.photo_erasures (image_path) values (old.image_path) on conflict do nothing;
@@ -76,8 +72,7 @@ begin
 end
 $$;
 
-create trigger faces_erased
-after delete on public.faces
+create trigger faces_erased after delete on public.faces
 for each row execute function automatch.face_erased();
 
 create function public.record_upload(p_face_id uuid, p_image_path text, p_image_sha256 text)
@@ -137,15 +132,13 @@ comment on function public.record_upload(uuid, text, text) is
     'Write the caller''s photo as a face with its job; the same photo again gives the same ids.';
 
 create function public.get_chosen_face(p_face_id uuid)
-returns jsonb
-language sql security definer set search_path = pg_catalog, pg_temp
+returns jsonb language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select f.chosen_box from public.faces as f where f.id = p_face_id $$;
 comment on function public.get_chosen_face(uuid) is
     'Which face of a photo its owner chose; null for a photo that did not ask.';
 
 create function public.delete_face(p_face_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_for_erasing(automatch.uid());
@@ -159,8 +152,7 @@ comment on function public.delete_face(uuid) is
     'Erase one of the caller''s photos with its template, jobs and matches.';
 
 create function public.viewable_photo(p_face_id uuid)
-returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select f.image_path
     from public.faces as f

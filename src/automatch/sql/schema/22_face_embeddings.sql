@@ -19,8 +19,7 @@ comment on column public.face_embeddings.detector is 'What found the face; null 
 create index face_embeddings_face_idx on public.face_embeddings (face_id);
 
 create function automatch.add_model_partitions(p_model text)
-returns void
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_dimensions integer;
@@ -62,8 +61,7 @@ comment on function automatch.add_model_partitions(text) is
     'Make the partitions of a model, if it has none. Waits for nobody but writers of faces.';
 
 create function automatch.drop_model_partitions(p_model text)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from automatch.group_indexes as g where g.model = p_model;
@@ -75,8 +73,7 @@ comment on function automatch.drop_model_partitions(text) is
     'Delete everything that a model made of faces. Waits for readers of both tables.';
 
 create function automatch.lock_owners(p_face_ids uuid[])
-returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     -- In the order of locks that lock_feeds() names; withdrawing consent takes the same.
     select from public.profiles as p
@@ -90,8 +87,7 @@ comment on function automatch.lock_owners(uuid[]) is
 create function automatch.store_embeddings(
     p_model text, p_face_ids uuid[], p_embeddings vector[], p_quality jsonb[], p_detectors text[]
 )
-returns integer
-language sql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns integer language sql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
     with stored as (
         insert into public.face_embeddings as e (model, face_id, embedding, quality, detector)
@@ -110,8 +106,7 @@ comment on function automatch.store_embeddings(text, uuid[], vector[], jsonb[], 
     'Write what a model made of faces, whose people have to be locked; how many there were.';
 
 create function automatch.embeddings_changed()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_model text;
@@ -156,8 +151,7 @@ referencing new table as changed
 for each statement execute function automatch.embeddings_changed();
 
 create function automatch.embeddings_removed()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_group record;

@@ -28,8 +28,7 @@ where p.profile_type = 'user'
 comment on view automatch.findable_faces is 'The rule of who can be found, with the embeddings of every model.';
 
 create function automatch.index_faces(p_face_ids uuid[], p_model text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 begin
     insert into public.face_index as i (version, face_id, profile_id, model, school, gender, embedding)
@@ -52,8 +51,7 @@ comment on function automatch.index_faces(uuid[], text) is
     'Put those of the faces that can be found into the search copy, for one model or for all.';
 
 create function automatch.unindex_faces(p_school text, p_gender text, p_face_ids uuid[])
-returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     delete from public.face_index as i
     where i.model = any (array(select m.id from public.embedding_models as m))
@@ -63,8 +61,7 @@ comment on function automatch.unindex_faces(text, text, uuid[]) is
     'Take faces out of the search copy of one school and gender, for all models.';
 
 create function automatch.faces_removed()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_group record;
@@ -89,8 +86,7 @@ referencing old table as removed
 for each statement execute function automatch.faces_removed();
 
 create function automatch.profile_leaves_index()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if old.school is not null and old.gender is not null then
@@ -103,13 +99,11 @@ end
 $$;
 
 -- After profiles_erased, by the order of their names: that takes the locks.
-create trigger profiles_leave_index
-before delete on public.profiles
+create trigger profiles_leave_index before delete on public.profiles
 for each row execute function automatch.profile_leaves_index();
 
 create function automatch.profile_changed()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_faces uuid[] := array(select f.id from public.faces as f where f.profile_id = new.id);
@@ -134,8 +128,7 @@ when (
 execute function automatch.profile_changed();
 
 create function automatch.consent_changed()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Withdrawal takes the photos, templates, jobs and matches along (they cascade).
@@ -147,6 +140,5 @@ begin
 end
 $$;
 
-create trigger biometric_consents_changed
-after insert on public.biometric_consents
+create trigger biometric_consents_changed after insert on public.biometric_consents
 for each row execute function automatch.consent_changed();

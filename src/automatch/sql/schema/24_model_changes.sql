@@ -53,9 +53,8 @@ create function public.begin_model_change(
     p_same_person_u double precision, p_same_person_same_gender_u double precision default null,
     p_actor text default null
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
--- Whoever queues behind a lock that this waits for waits no longer than this.
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- Bounds how long others wait behind this function's lock requests.
 set lock_timeout = '500ms'
 as $$
 declare
@@ -144,14 +143,12 @@ $$;
 comment on function public.list_refused_faces(integer) is 'Photos that the new model refuses, by reason.';
 
 create function public.preparing_model()
-returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select c.model from automatch.model_changes as c where c.state = 'preparing' $$;
 comment on function public.preparing_model() is 'The model with which workers embed every face once more.';
 
 create function automatch.are_faces_listed(p_change automatch.model_changes)
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select not exists (
         select from public.face_embeddings as e
@@ -166,8 +163,7 @@ comment on function automatch.are_faces_listed(automatch.model_changes) is
     'Whether the new model has seen every face that the model in use has, or has it in its queue.';
 
 create function automatch.list_faces_to_embed(p_change automatch.model_changes, p_limit integer)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
@@ -272,8 +268,7 @@ comment on function public.take_faces_to_embed(text, integer, interval, boolean)
 create function public.store_prepared_embeddings(
     p_model text, p_face_ids uuid[], p_embeddings vector[], p_quality jsonb[], p_detectors text[] default null
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_stored integer;
@@ -295,8 +290,7 @@ comment on function public.store_prepared_embeddings(text, uuid[], vector[], jso
 create function public.refuse_faces_to_embed(
     p_model text, p_face_ids uuid[], p_codes text[], p_messages text[]
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_refused integer;
@@ -317,8 +311,7 @@ comment on function public.refuse_faces_to_embed(text, uuid[], text[], text[]) i
     'Write down why the new model refuses photos; they cannot be found once it is in use.';
 
 create function automatch.activate_model(p_model text)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- What is being worked on was seen with the other model: it is given back and claimed again.
@@ -332,8 +325,7 @@ $$;
 comment on function automatch.activate_model(text) is 'Search with another model from now on; the caller holds the lock of the model.';
 
 create function public.finish_model_change(p_actor text default null)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '500ms'
 as $$
 declare
@@ -366,8 +358,7 @@ comment on function public.finish_model_change(text) is
     'photo is missing; fails when writers are not done in half a second, and then changed nothing.';
 
 create function public.roll_back_model_change(p_actor text default null)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '500ms'
 as $$
 declare
@@ -404,8 +395,7 @@ comment on function public.roll_back_model_change(text) is
     'how many. The new model is kept until retire_model_change().';
 
 create function public.retire_model_change(p_actor text default null)
-returns text
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '500ms'
 as $$
 declare
@@ -442,8 +432,7 @@ comment on function public.retire_model_change(text) is
     'after a way back. Which one it was.';
 
 create function automatch.use_embedding_model(p_model text)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queued integer;
@@ -545,48 +534,24 @@ comment on function public.compare_models(integer, integer, bigint) is
     'Search for some photos with both models: how many matches there are now, would be, and are in both, and '
     'the strongest that would go and come, by the ids of their faces. Changes nothing.';
 
-create function automatch.bump_feed_entries(p_match_ids uuid[])
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
+create function automatch.next_scale_to_rescore(p_model text, p_version integer, p_upto timestamptz)
+returns integer language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-    -- In their old order, above all else: as rescore_matches() does it.
-    with shown as (
-        select e.profile_id, e.other_profile_id, row_number() over (partition by e.profile_id order by e.position) as step
-        from public.matches as m
-        cross join lateral (
-            values (m.profile_a_id, m.profile_b_id), (m.profile_b_id, m.profile_a_id)
-        ) as side (profile_id, other_profile_id)
-        join automatch.feed_entries as e
-            on e.profile_id = side.profile_id and e.other_profile_id = side.other_profile_id
-            and e.match_id = m.id
-        where m.id = any (p_match_ids)
-    ),
-    heads as (
-        update automatch.feed_counters as h
-        set last_position = h.last_position + c.entries
-        from (select s.profile_id, count(*) as entries from shown as s group by s.profile_id) as c
-        where h.profile_id = c.profile_id
-        returning h.profile_id, h.last_position - c.entries as before
-    )
-    update automatch.feed_entries as e
-    set position = h.before + s.step
-    from shown as s
-    join heads as h on h.profile_id = s.profile_id
-    where e.profile_id = s.profile_id and e.other_profile_id = s.other_profile_id;
-    if found then
-        perform pg_notify('automatch_feed', '');
-    end if;
-end
+    select s.version
+    from automatch.similarity_scales as s
+    where s.model <> p_model and s.version >= p_version
+      and exists (
+          select from public.matches as x
+          where x.scale_version = s.version and (s.version > p_version or x.created_at > p_upto)
+      )
+    order by s.version
+    limit 1
 $$;
-comment on function automatch.bump_feed_entries(uuid[]) is
-    'Show matches anew in both feeds, which have to be locked: their number as people see it has changed.';
+comment on function automatch.next_scale_to_rescore(text, integer, timestamptz) is
+    'The next scale of another model that still has matches: scale by scale, because matches_scale_idx has them so.';
 
 create function public.rescore_matches_for_model(p_limit integer default 200)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_change automatch.model_changes;
@@ -595,7 +560,7 @@ declare
     v_version integer;
     v_upto timestamptz;
     v_ids uuid[];
-    v_told uuid[];
+    v_changed uuid[];
 begin
     if not exists (select from automatch.model_changes as c where c.state in ('active', 'rolled_back') and not c.rescored) then
         return 0;
@@ -610,25 +575,15 @@ begin
     end if;
     v_model := public.active_embedding_model();
     select s.threshold into v_threshold from public.match_settings as s;
-    -- Scale by scale, which is how an index has them.
-    select s.version into v_version
-    from automatch.similarity_scales as s
-    where s.model <> v_model and s.version >= v_change.rescored_version
-      and exists (
-          select from public.matches as x
-          where x.scale_version = s.version
-            and (s.version > v_change.rescored_version or x.created_at > v_change.rescored_upto)
-      )
-    order by s.version
-    limit 1;
-    if not found then
+    v_version := automatch.next_scale_to_rescore(v_model, v_change.rescored_version, v_change.rescored_upto);
+    if v_version is null then
         update automatch.model_changes set rescored = true where id = v_change.id;
         return 0;
     end if;
     if v_version > v_change.rescored_version then
         v_change.rescored_upto := '-infinity';
     end if;
-    -- All of one moment together: a batch of the queue gives its matches one time.
+    -- All matches of one moment together: those of a batch have the same created_at.
     select max(o.created_at) into v_upto
     from (
         select x.created_at from public.matches as x
@@ -658,11 +613,11 @@ begin
         from old as o
         join public.embedding_models as m on m.active
         where x.id = o.id and automatch.similarity(o.cosine, m.midpoint, m.width) >= v_threshold
-        returning x.id, round(x.similarity::numeric * 20) <> round(o.similarity::numeric * 20) as looks_other
+        returning x.id, round(x.similarity::numeric * 20) <> round(o.similarity::numeric * 20) as is_shown_otherwise
     )
-    select array_agg(s.id) into v_told from scored as s where s.looks_other;
-    if v_told is not null then
-        perform automatch.bump_feed_entries(v_told);
+    select array_agg(s.id) into v_changed from scored as s where s.is_shown_otherwise;
+    if v_changed is not null then
+        perform automatch.bump_feed_entries(v_changed);
     end if;
     update automatch.model_changes
     set rescored_version = v_version, rescored_upto = v_upto
@@ -671,17 +626,16 @@ begin
 end
 $$;
 comment on function public.rescore_matches_for_model(integer) is
-    'Score some matches of the other model with the one in use, where that finds the pair alike too. How many '
-    'were looked at; call it again until that is 0.';
+    'Rescore some matches of the other model with the one in use, if that finds the pair similar too. How many '
+    'were considered; call again until it is 0.';
 
 create function public.delete_unrescored_matches(p_limit integer default 200)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[];
 begin
-    -- Only of a model whose embeddings are gone: until then everything can be taken back.
+    -- Only those of a retired model: until then the change can be rolled back.
     v_ids := array(
         select x.id
         from public.matches as x
@@ -707,11 +661,10 @@ begin
 end
 $$;
 comment on function public.delete_unrescored_matches(integer) is
-    'Delete some matches that only a model found which was given up. How many; call it again until that is 0.';
+    'Delete some matches that only a retired model found. How many; call again until it is 0.';
 
 create function public.recheck_duplicates(p_limit integer default 500)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
@@ -740,5 +693,5 @@ begin
 end
 $$;
 comment on function public.recheck_duplicates(integer) is
-    'Queue some photos to be compared with all of their school by the model in use now: what a person''s two '
-    'accounts have in common, each model sees in its own way. How many were looked at; 0 when all are queued.';
+    'Queue some photos for detect_duplicates() by the model in use now. How many were considered; 0 when all '
+    'are queued.';

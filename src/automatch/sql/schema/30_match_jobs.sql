@@ -109,8 +109,7 @@ create index match_jobs_user_idx on public.match_jobs (user_id, created_at desc)
 create index match_jobs_created_idx on public.match_jobs using brin (created_at) with (pages_per_range = 32);
 -- For photos whose owner never chose a face.
 create index match_jobs_face_boxes_idx on public.match_jobs (completed_at) where face_boxes is not null;
-create trigger match_jobs_require_consent
-before insert on public.match_jobs
+create trigger match_jobs_require_consent before insert on public.match_jobs
 for each row execute function automatch.require_consent();
 
 create table automatch.queue_settings (

@@ -11,8 +11,7 @@
 create sequence automatch.match_job_virtual_time as bigint minvalue 0 start 0;
 
 create function automatch.priority_weight(p_priority smallint)
-returns bigint
-language sql immutable set search_path = pg_catalog, pg_temp
+returns bigint language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select case p_priority when 1 then 4 when 2 then 16 else 256 end $$;
 comment on function automatch.priority_weight(smallint) is
     'The step between positions: the inverse of the priority''s share of the workers.';
@@ -65,13 +64,11 @@ comment on function automatch.next_position(text, uuid, smallint) is
 -- for it. Otherwise a job that is queued at that moment could slip through a pause, or wait for the end
 -- of one that is over. It is taken before any job is locked.
 create function automatch.lock_pauses_shared()
-returns void
-language sql set search_path = pg_catalog, pg_temp
+returns void language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock_shared(automatch.lock_key('pauses')) $$;
 
 create function automatch.assign_position()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_pauses_shared();
@@ -99,8 +96,7 @@ execute function automatch.assign_position();
 -- for every other such commit, fsync included. A worker gets the lock only when no transaction that found
 -- nobody idle is still open, and it fetches once more after that: so no job is missed.
 create function automatch.wake_workers()
-returns void
-language plpgsql set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not pg_try_advisory_xact_lock_shared(automatch.lock_key('idle_worker')) then
@@ -110,8 +106,7 @@ end
 $$;
 
 create function automatch.match_jobs_queued()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.wake_workers();
@@ -119,15 +114,13 @@ begin
 end
 $$;
 
-create trigger match_jobs_queued
-after insert on public.match_jobs
+create trigger match_jobs_queued after insert on public.match_jobs
 for each statement execute function automatch.match_jobs_queued();
 
 create function public.enqueue_match_job(
     p_face_id uuid, p_priority smallint default null, p_threshold double precision default null
 )
-returns uuid
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid;

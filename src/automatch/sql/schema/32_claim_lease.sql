@@ -1,22 +1,19 @@
 -- Claims, leases, and how idle workers wait.
 
 create function public.register_idle()
-returns boolean
-language sql security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select pg_try_advisory_lock(automatch.lock_key('idle_worker')) $$;
 comment on function public.register_idle() is
     'From now on new jobs are notified on the channel automatch_jobs. False: try again soon, because another '
     'session is registered or a job is being queued at this moment.';
 
 create function public.unregister_idle()
-returns boolean
-language sql security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_unlock(automatch.lock_key('idle_worker')) $$;
 comment on function public.unregister_idle() is 'Undo register_idle(), before the next claim.';
 
 create function automatch.promote_due_jobs(p_limit integer)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_due record;
@@ -64,8 +61,7 @@ comment on function automatch.promote_due_jobs(integer) is
     'Give a position to scheduled jobs that are due; jobs of paused schools keep waiting.';
 
 create function automatch.limit_claim(p_worker_id uuid, p_limit integer)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queue automatch.queue_settings;
@@ -166,8 +162,7 @@ comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is
     'caller has seen empty; call with 0 when nothing is found.';
 
 create function public.renew_match_leases(p_job_ids uuid[], p_tokens bigint[], p_lease interval)
-returns setof uuid
-language sql security definer set search_path = pg_catalog, pg_temp
+returns setof uuid language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
         select j.id
@@ -196,8 +191,7 @@ comment on function public.renew_match_leases(uuid[], bigint[], interval) is
     'The jobs that are still held; leases of all others are lost.';
 
 create function public.seconds_to_next_match_job()
-returns double precision
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns double precision language sql stable security definer set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: otherwise Postgres reads finished jobs while statistics say that many wait.
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -218,8 +212,7 @@ comment on function public.seconds_to_next_match_job() is
     'Until the next job can be claimed: 0 when one can be now, null when none is scheduled.';
 
 create function public.count_waiting_match_jobs(p_limit integer)
-returns integer
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns integer language sql stable security definer set search_path = pg_catalog, pg_temp
 -- test_queue_plans.py: otherwise Postgres reads finished jobs while statistics say that many wait.
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -8,8 +8,7 @@ create function public.store_face_embeddings(
     p_job_ids uuid[], p_tokens bigint[], p_embeddings vector[], p_model text, p_quality jsonb[],
     p_timings jsonb[], p_detectors text[] default null
 )
-returns setof uuid
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns setof uuid language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_now timestamptz := automatch.now();
@@ -109,8 +108,7 @@ comment on function automatch.search_for_jobs(uuid[], bigint[]) is
     'The matches of each job, best first. Raises an error for a job that cannot find anybody.';
 
 create function automatch.write_matches(p_found automatch.found_face[], p_job_ids uuid[], p_now timestamptz)
-returns uuid[]
-language sql security definer set search_path = pg_catalog, pg_temp
+returns uuid[] language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with written as (
         insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)

@@ -4,8 +4,7 @@ create function public.fail_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[],
     p_face_boxes jsonb[] default null
 )
-returns setof uuid
-language sql security definer set search_path = pg_catalog, pg_temp
+returns setof uuid language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
         select j.id, lease.code, lease.message, lease.face_boxes
@@ -35,8 +34,7 @@ comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jso
     'were still held.';
 
 create function automatch.clear_face_boxes()
-returns trigger
-language plpgsql set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.face_boxes := null;
@@ -127,8 +125,7 @@ comment on function public.choose_face(uuid, integer) is
     'again. The same choice again changes nothing.';
 
 create function automatch.retry_delay(p_attempts integer, p_first_s double precision, p_longest_s double precision)
-returns interval
-language sql set search_path = pg_catalog, pg_temp
+returns interval language sql set search_path = pg_catalog, pg_temp
 as $$
     -- Doubles with every attempt. The random part keeps jobs apart that failed together.
     select make_interval(secs => least(p_longest_s, p_first_s * power(2, least(p_attempts, 30) - 1))
@@ -180,8 +177,7 @@ comment on function public.retry_match_jobs(
 create function public.release_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0'
 )
-returns integer
-language sql security definer set search_path = pg_catalog, pg_temp
+returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.lock_pauses_shared();
     with held as materialized (

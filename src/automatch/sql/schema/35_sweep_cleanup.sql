@@ -3,8 +3,7 @@
 create function public.sweep_match_jobs(
     p_first_delay_s double precision default 0, p_longest_delay_s double precision default 0
 )
-returns integer
-language sql security definer set search_path = pg_catalog, pg_temp
+returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with lost as materialized (
         select j.id, j.attempts < j.max_attempts as again
@@ -43,8 +42,7 @@ comment on function public.sweep_match_jobs(double precision, double precision) 
     'processing -> pending or failed, for jobs whose lease has expired; without a delay by default.';
 
 create function public.cleanup_old_match_jobs(p_older_than interval default '7 days')
-returns integer
-language sql security definer set search_path = pg_catalog, pg_temp
+returns integer language sql security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 -- test_queue_plans.py: what remains is a bitmap scan of match_jobs_created_idx.
 set enable_indexscan = off
@@ -70,8 +68,7 @@ comment on function public.cleanup_old_match_jobs(interval) is
     'Delete old finished jobs, at most 2,000; call again while it returns that many.';
 
 create function public.erase_unanswered_photo(p_older_than interval)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_profile_id uuid;

@@ -1,14 +1,12 @@
 -- The operator's functions for the queue.
 
 create function automatch.lock_pauses_exclusive()
-returns void
-language sql set search_path = pg_catalog, pg_temp
+returns void language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock(automatch.lock_key('pauses')) $$;
 comment on function automatch.lock_pauses_exclusive() is 'See lock_pauses_shared().';
 
 create function public.pause_match_jobs(p_school text default null, p_actor text default null)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
@@ -44,8 +42,7 @@ comment on function public.pause_match_jobs(text, text) is
     'completed. The number of waiting jobs.';
 
 create function public.resume_match_jobs(p_school text default null, p_actor text default null)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_school text;
@@ -83,8 +80,7 @@ comment on function public.resume_match_jobs(text, text) is
     'paused. The number of jobs that can be claimed again.';
 
 create function public.set_match_concurrency(p_jobs integer, p_actor text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_jobs < 1 then
@@ -101,8 +97,7 @@ comment on function public.set_match_concurrency(integer, text) is
 create function public.retry_failed_match_jobs(
     p_job_ids uuid[] default null, p_code text default null, p_actor text default null
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count integer;
@@ -159,8 +154,7 @@ comment on function public.retry_failed_match_jobs(uuid[], text, text) is
     'failed -> pending with all their attempts: the given jobs, those of one error code, or all. How many.';
 
 create function public.cancel_match_jobs(p_job_ids uuid[], p_actor text default null)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count integer;
@@ -184,9 +178,7 @@ begin
         returning j.id
     )
     select count(*)::integer into v_count from cancelled;
-    perform automatch.audit(
-        p_actor, 'cancel', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'count', v_count)
-    );
+    perform automatch.audit(p_actor, 'cancel', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'count', v_count));
     perform pg_notify('automatch_feed', '');
     return v_count;
 end
@@ -197,8 +189,7 @@ comment on function public.cancel_match_jobs(uuid[], text) is
 create function public.requeue_match_job(
     p_job_id uuid, p_threshold double precision default null, p_actor text default null
 )
-returns uuid
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_face_id uuid;
@@ -228,8 +219,7 @@ comment on function public.requeue_match_job(uuid, double precision, text) is
 create function public.prioritize_match_jobs(
     p_job_ids uuid[], p_priority smallint default 1::smallint, p_actor text default null
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job record;

@@ -23,8 +23,7 @@ comment on column automatch.search_settings.ef_search is 'How many faces a searc
 insert into automatch.search_settings default values;
 
 create function automatch.half_error()
-returns double precision
-language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+returns double precision language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$ select 0.001::double precision $$;
 comment on function automatch.half_error() is
     'What a cosine of unit vectors in half precision is off by, at most: 2^-11 for each of the two.';
@@ -73,8 +72,7 @@ comment on function automatch.rank_faces(
     'best p_count people whose cosine is not below its bound, best first, one best face each, in full precision.';
 
 create function automatch.nth_distance(p_profile_ids uuid[], p_distances double precision[], p_count integer)
-returns double precision
-language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
+returns double precision language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (

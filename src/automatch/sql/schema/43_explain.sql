@@ -1,8 +1,7 @@
 -- What a person is told about a search of theirs.
 
 create function automatch.roughly(p_count bigint)
-returns integer
-language sql immutable set search_path = pg_catalog, pg_temp
+returns integer language sql immutable set search_path = pg_catalog, pg_temp
 as $$
     -- Down to two digits, at least to tens: 0 stands for fewer than 10. With exact counts, whoever
     -- looks before and after learns that one certain person paused, joined or left.

@@ -27,8 +27,7 @@ comment on table automatch.reruns is
 create unique index reruns_one_is_open on automatch.reruns ((true)) where finished_at is null;
 
 create function automatch.count_photos_to_rerun()
-returns integer
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns integer language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select count(*)::integer
     from public.embedding_models as m
@@ -41,8 +40,7 @@ $$;
 create function public.set_match_threshold(
     p_threshold double precision, p_rerun boolean default false, p_actor text default null
 )
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before double precision;
@@ -90,8 +88,7 @@ comment on function public.get_match_threshold() is
     'goes on are still to be queued.';
 
 create function public.enqueue_reruns(p_most integer default 500)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_rerun automatch.reruns;

@@ -41,15 +41,13 @@ comment on function automatch.brute_force_search(vector, text, text, uuid[], dou
     'What find_candidates() has to find, without the search copy, its half precision and its indexes.';
 
 create function automatch.is_audited(p_job_id uuid)
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select mod(hashtextextended(p_job_id::text, 0), s.audit_one_in) = 0 from automatch.search_settings as s
 $$;
 
 create function automatch.audit_search()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 begin
     insert into automatch.search_audits (job_id, school, gender, expected, found)
@@ -108,8 +106,7 @@ comment on function public.get_search_recall(interval) is
     'found (null when there was nobody), and how many searches missed somebody.';
 
 create function public.clean_up_search_audits(p_older_than interval default '30 days')
-returns integer
-language sql security definer set search_path = pg_catalog, pg_temp
+returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with deleted as (
         delete from automatch.search_audits as a where a.recorded_at < automatch.now() - p_older_than returning 1

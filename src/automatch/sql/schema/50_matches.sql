@@ -53,8 +53,7 @@ comment on table public.profile_blocks is 'Neither of the two sees the other any
 create index profile_blocks_blocked_idx on public.profile_blocks (blocked_profile_id);
 
 create function automatch.score_match()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
 declare
     v_model record;
@@ -81,13 +80,11 @@ $$;
 comment on function automatch.score_match() is
     'Store the cosine of a new match, and its similarity on the scale in use.';
 
-create trigger matches_score
-before insert on public.matches
+create trigger matches_score before insert on public.matches
 for each row execute function automatch.score_match();
 
 create function public.rescore_matches(p_limit integer default 500)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_version integer;
@@ -151,8 +148,7 @@ comment on function public.rescore_matches(integer) is
     'Rescore some matches of an older scale, and update both feeds. How many; call again until it is 0.';
 
 create function automatch.excluded_profile_ids(p_profile_id uuid)
-returns setof uuid
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns setof uuid language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select d.other_profile_id from public.match_dismissals as d where d.profile_id = p_profile_id
     union
@@ -175,8 +171,7 @@ comment on function automatch.excluded_profile_ids(uuid) is
     'suspected to be the same person, where match_settings excludes those.';
 
 create function automatch.may_see(p_viewer_id uuid, p_other_id uuid)
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select exists (
         select
@@ -191,17 +186,14 @@ as $$
           and other.id not in (select automatch.excluded_profile_ids(p_viewer_id))
     )
 $$;
-comment on function automatch.may_see(uuid, uuid) is
-    'Whether a search would still find the other person.';
+comment on function automatch.may_see(uuid, uuid) is 'Whether a search would still find the other person.';
 
 create function automatch.caller_may_see(p_other_id uuid)
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
 
 create function automatch.lock_both_profiles(p_profile_id uuid, p_other_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if (
@@ -220,8 +212,7 @@ comment on function automatch.lock_both_profiles(uuid, uuid) is
     'Prevent that either is erased before this transaction ends; an error if one is already.';
 
 create function public.dismiss_match(p_match_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_other uuid;
@@ -241,8 +232,7 @@ end
 $$;
 
 create function public.block_profile(p_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Only people of the feed: otherwise this would tell which ids exist.
@@ -260,8 +250,7 @@ end
 $$;
 
 create function automatch.unhide_profile(p_other_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
@@ -274,8 +263,7 @@ comment on function automatch.unhide_profile(uuid) is
     'Bring back the matches with a person whom the caller no longer hides, and search again.';
 
 create function public.unblock_profile(p_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Enqueuing takes this lock too; after the feeds it would be out of order.
@@ -293,8 +281,7 @@ comment on function public.unblock_profile(uuid) is
     'Undo block_profile(). The two see each other again unless the other has blocked or dismissed too.';
 
 create function public.undo_dismissal(p_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = automatch.uid() for share;
@@ -337,8 +324,7 @@ comment on function public.list_hidden_profiles() is
     'Whom the caller blocked or dismissed, newest first. Not who blocked or dismissed the caller.';
 
 create function public.last_match_number()
-returns bigint
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns bigint language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_match from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)

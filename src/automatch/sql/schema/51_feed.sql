@@ -21,8 +21,7 @@ comment on column automatch.feed_entries.match_id is
     'The best match of the two; null when none is left, so that open pages remove the card.';
 
 create function automatch.create_feed_counter()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.feed_counters (profile_id) values (new.id) on conflict do nothing;
@@ -30,15 +29,13 @@ begin
 end
 $$;
 
-create trigger profiles_create_feed_counter
-after insert on public.profiles
+create trigger profiles_create_feed_counter after insert on public.profiles
 for each row execute function automatch.create_feed_counter();
 
 -- The order of locks, which prevents deadlocks: profiles (for update: only one), feed_counters, faces,
 -- jobs; each by id.
 create function automatch.lock_feeds(p_profile_ids uuid[])
-returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select h.profile_id from automatch.feed_counters as h
     where h.profile_id = any (p_profile_ids)
@@ -47,8 +44,7 @@ as $$
 $$;
 
 create function automatch.renumber_matches(p_match_ids uuid[])
-returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     -- complete_match_jobs() inserts matches under this lock. After an insert without it, a higher number may
     -- have been read meanwhile, and readers would skip this one.
@@ -64,8 +60,7 @@ comment on function automatch.renumber_matches(uuid[]) is
     'Draw higher numbers for matches that were not inserted under the lock of both feeds.';
 
 create function automatch.publish_matches(p_match_ids uuid[])
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_now timestamptz;
@@ -137,8 +132,7 @@ end
 $$;
 
 create function automatch.move_feed_entries(p_profile_ids uuid[], p_other_profile_ids uuid[])
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     with placed as (
@@ -169,9 +163,22 @@ comment on function automatch.move_feed_entries(uuid[], uuid[]) is
     'Move entries to the top of their feeds, in their old order, so that open pages update them. The feeds are '
     'locked first.';
 
+create function automatch.bump_feed_entries(p_match_ids uuid[])
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    select automatch.move_feed_entries(array_agg(e.profile_id), array_agg(e.other_profile_id))
+    from public.matches as m
+    cross join lateral (
+        values (m.profile_a_id, m.profile_b_id), (m.profile_b_id, m.profile_a_id)
+    ) as side (profile_id, other_profile_id)
+    join automatch.feed_entries as e
+        on e.profile_id = side.profile_id and e.other_profile_id = side.other_profile_id and e.match_id = m.id
+    where m.id = any (p_match_ids)
+$$;
+comment on function automatch.bump_feed_entries(uuid[]) is 'Move the entries that show these matches to the top.';
+
 create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_match_id uuid;
@@ -209,8 +216,7 @@ comment on function automatch.refresh_feeds(uuid, uuid) is
     'Show the best remaining match of two people in both feeds, or remove the card.';
 
 create function automatch.matches_deleted()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_feeds(array(
@@ -282,8 +288,7 @@ comment on function public.feed_page(bigint, bigint, integer) is
     'for removed cards.';
 
 create function public.feed_position()
-returns bigint
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns bigint language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((select h.last_position from automatch.feed_counters as h
                      where h.profile_id = (select automatch.uid())), 0)

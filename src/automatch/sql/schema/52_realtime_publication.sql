@@ -1,8 +1,7 @@
 -- New matches over Supabase Realtime, where a project has it.
 
 create function automatch.add_matches_to_realtime()
-returns void
-language plpgsql set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (

@@ -1,8 +1,7 @@
 -- Consequences of changing, pausing and erasing a profile.
 
 create function automatch.lock_related_feeds(p_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_others uuid[];
@@ -33,8 +32,7 @@ comment on function automatch.lock_related_feeds(uuid) is
     'Lock the feed of a person and all feeds that show them, after their profile.';
 
 create function automatch.lock_for_erasing(p_profile_id uuid)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = p_profile_id for update;
@@ -47,8 +45,7 @@ comment on function automatch.lock_for_erasing(uuid) is
     'Lock everything that changes when a face of this person, or the person, is erased.';
 
 create function automatch.profile_erased()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.lock_for_erasing(old.id);
@@ -56,13 +53,11 @@ begin
 end
 $$;
 
-create trigger profiles_erased
-before delete on public.profiles
+create trigger profiles_erased before delete on public.profiles
 for each row execute function automatch.profile_erased();
 
 create function automatch.enqueue_searches(p_face_ids uuid[])
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_faces uuid[];
@@ -113,8 +108,7 @@ comment on function automatch.enqueue_searches(uuid[]) is
     'Search for photos again, after all uploads; searches in progress start over. The number of photos.';
 
 create function automatch.enqueue_profile_searches(p_profile_id uuid)
-returns integer
-language sql security definer set search_path = pg_catalog, pg_temp
+returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.enqueue_searches(array(
         select f.id from public.faces as f
@@ -128,8 +122,7 @@ comment on function automatch.enqueue_profile_searches(uuid) is
     'Search for the photos of a person again, after locking the profile and its feed.';
 
 create function automatch.profile_moves()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Before the update: its cascades lock faces, which come after the feeds.
@@ -148,8 +141,7 @@ when (
 execute function automatch.profile_moves();
 
 create function automatch.profile_moved()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_profiles uuid[];

@@ -32,8 +32,7 @@ comment on table automatch.duplicate_checks is 'Photos that are still to be comp
 create index duplicate_checks_queued_idx on automatch.duplicate_checks (queued_at);
 
 create function automatch.last_photo_deleted()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- A suspicion is personal data, derived from the photos.
@@ -45,8 +44,7 @@ begin
 end
 $$;
 
-create trigger faces_last_deleted
-after delete on public.faces
+create trigger faces_last_deleted after delete on public.faces
 for each row execute function automatch.last_photo_deleted();
 
 create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
@@ -103,8 +101,7 @@ comment on function automatch.find_duplicate_accounts(uuid, integer) is
     'Other accounts of the school that look like the person on a photo, closest first. Without simulated people.';
 
 create function automatch.exclude_duplicates(p_found automatch.found_face[])
-returns automatch.found_face[]
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns automatch.found_face[] language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     -- Without waiting for detect_duplicates(): the similarity of what was found is enough.
     select coalesce(array_agg(row(f.job_id, f.face_id, f.profile_id, f.similarity)::automatch.found_face
@@ -127,8 +124,7 @@ comment on function automatch.exclude_duplicates(automatch.found_face[]) is
     'What searches found, without people who look like the searching person, unless an operator dismissed that.';
 
 create function automatch.apply_duplicate_decisions(p_ids uuid[])
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_pair record;
@@ -155,8 +151,7 @@ comment on function automatch.apply_duplicate_decisions(uuid[]) is
     'match again. After lock_duplicate_pairs().';
 
 create function automatch.lock_duplicate_pairs(p_ids uuid[])
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_people uuid[] := array(
@@ -172,8 +167,7 @@ comment on function automatch.lock_duplicate_pairs(uuid[]) is
     'Lock the profiles of suspected pairs and their feeds, before the pairs.';
 
 create function automatch.claim_duplicate_checks(p_limit integer)
-returns uuid[]
-language sql security definer set search_path = pg_catalog, pg_temp
+returns uuid[] language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select array(
         select due.face_id
@@ -294,8 +288,7 @@ comment on function public.list_suspected_duplicates(text, integer) is
     'Pairs of accounts, closest first; of one state, or (null) of all.';
 
 create function public.decide_suspected_duplicate(p_id uuid, p_state text, p_actor text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before text;
@@ -330,14 +323,12 @@ comment on function public.decide_suspected_duplicate(uuid, text, text) is
     'Decide whether a pair is the same person (confirmed) or not (dismissed), or reopen it (open).';
 
 create function public.get_match_same_person()
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select s.match_same_person from public.match_settings as s $$;
 comment on function public.get_match_same_person() is 'Whether accounts that look like the same person can match.';
 
 create function public.set_match_same_person(p_match boolean, p_actor text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_before boolean;

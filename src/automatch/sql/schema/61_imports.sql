@@ -22,8 +22,7 @@ create table automatch.import_erasures (
 comment on table automatch.import_erasures is 'Imported people who erased their account, and are not imported again.';
 
 create function automatch.imported_person_erased()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.import_erasures (email_sha256) values (old.email_sha256) on conflict do nothing;
@@ -31,13 +30,11 @@ begin
 end
 $$;
 
-create trigger imported_people_erased
-after delete on automatch.imported_people
+create trigger imported_people_erased after delete on automatch.imported_people
 for each row execute function automatch.imported_person_erased();
 
 create function automatch.find_account(p_email text)
-returns uuid
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+returns uuid language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
@@ -46,8 +43,7 @@ $$;
 comment on function automatch.find_account(text) is 'The account with this address, or null.';
 
 create function automatch.import_account(p_email text)
-returns uuid
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := automatch.find_account(p_email);
@@ -87,8 +83,7 @@ comment on function automatch.import_account(text) is
     'The account that an import may fill in: an imported, an unused or a new one.';
 
 create function public.find_imported_photo(p_import_id uuid, p_row integer, p_email text, p_image_sha256 text)
-returns boolean
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_face public.faces;
@@ -120,8 +115,7 @@ create function public.import_photo(
     p_birth_date date, p_consent_version text, p_consent_at timestamptz, p_consent_evidence text,
     p_face_id uuid, p_image_path text, p_image_sha256 text
 )
-returns boolean
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_claims text := coalesce(current_setting('request.jwt.claims', true), '');
@@ -221,8 +215,7 @@ comment on function public.list_import_failures(uuid, integer, integer) is
     'A page of the rows whose photo could not be used, in order.';
 
 create function public.finish_import(p_import_id uuid, p_actor text default null)
-returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.audit(

@@ -10,14 +10,12 @@ create table automatch.trigger_key (
 comment on table automatch.trigger_key is 'The hash of the key. Its row also says that the schedule has been made.';
 
 create function public.is_trigger_key(p_sha256 bytea)
-returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select exists (select from automatch.trigger_key as k where k.sha256 = p_sha256) $$;
 comment on function public.is_trigger_key(bytea) is 'Whether this is the hash of the key.';
 
 create function automatch.rotate_trigger_key()
-returns void
-language plpgsql set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Two random UUIDs: 244 strong random bits, without an extension.
@@ -41,8 +39,7 @@ comment on function automatch.rotate_trigger_key() is
     'Make a new key, which the schedule reads from the Vault at its next run. For the owner.';
 
 create function automatch.match_generator_command(p_url text)
-returns text
-language sql immutable set search_path = pg_catalog, pg_temp
+returns text language sql immutable set search_path = pg_catalog, pg_temp
 as $function$
     select format($command$select net.http_post(
     url := %L,
@@ -60,8 +57,7 @@ comment on function automatch.match_generator_command(text) is
     'The command of the cron job process-match-jobs, for the URL of the match generator.';
 
 create function automatch.ensure_match_schedule(p_url text)
-returns text
-language plpgsql set search_path = pg_catalog, pg_temp
+returns text language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job record;
@@ -100,8 +96,7 @@ comment on function automatch.ensure_match_schedule(text) is
     'moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
 
 create function public.list_due_match_jobs(p_limit integer)
-returns setof uuid
-language sql security definer set search_path = pg_catalog, pg_temp
+returns setof uuid language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     (
         select j.id from public.match_jobs as j

@@ -9,8 +9,7 @@ create table automatch.smoke_test_runs (
 comment on table automatch.smoke_test_runs is 'Smoke tests in progress or interrupted; the next one erases the people of interrupted ones.';
 
 create function automatch.isolate_smoke_tests()
-returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (
@@ -25,13 +24,11 @@ $$;
 comment on function automatch.isolate_smoke_tests() is
     'Nobody else may join the school of a smoke test, and its people may not leave it.';
 
-create trigger profiles_isolate_smoke_tests
-before insert or update of school on public.profiles
+create trigger profiles_isolate_smoke_tests before insert or update of school on public.profiles
 for each row execute function automatch.isolate_smoke_tests();
 
 create function public.end_smoke_tests(p_run_id uuid default null, p_actor text default null)
-returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_run automatch.smoke_test_runs;

@@ -131,9 +131,7 @@ values
         'profile_id = (select automatch.uid())');
 
 create function automatch.apply_table_rules(p_table regclass)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_root regclass := coalesce(pg_partition_root(p_table), p_table);
@@ -176,9 +174,7 @@ comment on function automatch.apply_table_rules(regclass) is
     'Put the rules of a table, or of the table that it is a partition of, into force.';
 
 create function automatch.apply_access_rules()
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
+returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_object record;
