@@ -600,13 +600,16 @@ def test_a_change_that_is_given_up_before_it_takes_no_match_away(conn, matched):
 
 
 def test_a_copy_of_a_group_is_of_one_model(conn, people):
-    read = "select known, horizon, face_ids from public.read_search_group(%s, 'UIT', 'female', %s)"
-    known, horizon, faces = conn.execute(read, ["dlib", None]).fetchone()
+    read = (
+        "select known, snapshot_xmin, face_ids"
+        " from public.read_search_group(%s, 'UIT', 'female', %s)"
+    )
+    known, snapshot_xmin, faces = conn.execute(read, ["dlib", None]).fetchone()
     assert (known, len(faces)) == (0, 5 * 16)
     begin(conn)
     keep(conn, {face: unit(7, LONG) for face in take(conn, 3)})
 
-    assert len(conn.execute(read, ["dlib", horizon]).fetchone()[2]) == 5 * 16
+    assert len(conn.execute(read, ["dlib", snapshot_xmin]).fetchone()[2]) == 5 * 16
     assert len(conn.execute(read, ["long", None]).fetchone()[2]) == 3 * 16
 
 

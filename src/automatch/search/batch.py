@@ -94,7 +94,7 @@ class BatchSearch:
     async def _refresh(self, group: Group, model: str, school: str, gender: str) -> bool:
         async with self._db.connection() as conn:
             for _ in range(_MAX_READS):
-                delta = await search.read_group(conn, model, school, gender, group.horizon)
+                delta = await search.read_group(conn, model, school, gender, group.snapshot_xmin)
                 if group.update(delta):
                     return True
         return False

@@ -29,7 +29,7 @@ class Group:
     def __init__(self) -> None:
         self._known: GroupFaces | None = None
         self._recent: GroupFaces | None = None
-        self.horizon: str | None = None
+        self.snapshot_xmin: str | None = None
         """What the next read names; None when everything has to be read."""
 
     @property
@@ -40,12 +40,12 @@ class Group:
     def update(self, delta: GroupDelta) -> bool:
         """Bring the copy up to date; False when somebody left, and all has to be read again."""
         if self._known is None:
-            self._store(delta.faces, delta.horizon)
+            self._store(delta.faces, delta.snapshot_xmin)
         elif delta.known != len(self._known):
-            self._known = self._recent = self.horizon = None
+            self._known = self._recent = self.snapshot_xmin = None
             return False
         elif len(delta.faces) > _MAX_RECENT:
-            self._store(self._known.followed_by(delta.faces), delta.horizon)
+            self._store(self._known.followed_by(delta.faces), delta.snapshot_xmin)
         else:
             self._recent = delta.faces
         return True
@@ -70,11 +70,11 @@ class Group:
             lists.append(face_ids[rows])
         return lists
 
-    def _store(self, faces: GroupFaces, horizon: str) -> None:
-        # Faces that are not settled below the new horizon are part of the next read again.
+    def _store(self, faces: GroupFaces, snapshot_xmin: str) -> None:
+        # Faces that are not settled below the new snapshot_xmin are part of the next read again.
         self._known = faces.where(faces.settled)
         self._recent = faces.where(~faces.settled)
-        self.horizon = horizon
+        self.snapshot_xmin = snapshot_xmin
 
 
 def _codes(ids: Bytes) -> Codes:

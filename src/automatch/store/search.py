@@ -54,7 +54,7 @@ class GroupFaces:
     embeddings: Floats
     """Shape (faces, dimensions); half precision as the search copy has it, widened."""
     settled: Truths
-    """Shape (faces,): whether the face counts as known below the horizon that came with it."""
+    """Shape (faces,): whether the face counts as known in the next call."""
 
     def __len__(self) -> int:
         return len(self.settled)
@@ -85,8 +85,8 @@ class GroupDelta:
     """What a look at a group gave."""
 
     known: int
-    """How many faces of the group are older than the horizon that was named."""
-    horizon: str
+    """How many faces of the group are older than the `snapshot_xmin` of the call."""
+    snapshot_xmin: str
     """What to name next time."""
     faces: GroupFaces
     """All others."""
@@ -129,18 +129,18 @@ async def read_jobs(conn: Connection, jobs: Sequence[ClaimedJob]) -> list[Search
 
 
 async def read_group(
-    conn: Connection, model: str, school: str, gender: str, horizon: str | None = None
+    conn: Connection, model: str, school: str, gender: str, snapshot_xmin: str | None = None
 ) -> GroupDelta:
-    """Return the faces of a group that are not older than *horizon*; without one, all."""
+    """Return the faces of a group that are not older than *snapshot_xmin*; without one, all."""
     cursor = await conn.execute(
         _SQL["read_group"],
-        {"model": model, "school": school, "gender": gender, "horizon": horizon},
+        {"model": model, "school": school, "gender": gender, "snapshot_xmin": snapshot_xmin},
         binary=True,
     )
     row = await cursor.fetchone()
     assert row is not None
-    known, horizon, *columns = row
-    return GroupDelta(known, horizon, _parse(*columns))
+    known, snapshot_xmin, *columns = row
+    return GroupDelta(known, snapshot_xmin, _parse(*columns))
 
 
 def _parse(face_ids: bytes, profile_ids: bytes, embeddings: bytes, settled: bytes) -> GroupFaces:

@@ -4,6 +4,6 @@ select job_id, model, school, gender, embedding, bound, match_count, hidden
 from public.read_search_jobs(%(job_ids)s, %(tokens)s)
 
 -- name: read_group
--- What changed since the horizon, and how much else there is.
-select known, horizon::text, face_ids, profile_ids, embeddings, settled
-from public.read_search_group(%(model)s, %(school)s, %(gender)s, %(horizon)s::text::xid8)
+-- What changed since the snapshot_xmin, and how many other faces there are.
+select known, snapshot_xmin::text, face_ids, profile_ids, embeddings, settled
+from public.read_search_group(%(model)s, %(school)s, %(gender)s, %(snapshot_xmin)s::text::xid8)

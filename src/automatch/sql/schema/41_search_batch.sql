@@ -25,8 +25,8 @@ comment on function public.read_search_jobs(uuid[], bigint[]) is
     'its person does not see. Jobs that cannot be searched for, or are not held, are missing.';
 
 create function public.read_search_group(
-    p_model text, p_school text, p_gender text, p_horizon xid8 default null,
-    out known bigint, out horizon xid8, out face_ids bytea, out profile_ids bytea, out embeddings bytea,
+    p_model text, p_school text, p_gender text, p_snapshot_xmin xid8 default null,
+    out known bigint, out snapshot_xmin xid8, out face_ids bytea, out profile_ids bytea, out embeddings bytea,
     out settled bytea
 )
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
@@ -35,22 +35,22 @@ set jit = off
 set max_parallel_workers_per_gather = 0
 as $$
 declare
-    -- Every transaction below its snapshot's xmin had ended when the reader looked last. So a row of such a
-    -- transaction that is here now was there then: when as many are counted as the reader kept, they are the very
-    -- same ones, and all others come along anew.
-    v_known xid8 := coalesce(p_horizon, '0');
+    -- Every transaction below its snapshot's xmin had ended at the reader's last call. So a row of such a
+    -- transaction that exists now existed then: when there are as many as the reader has, they are the same
+    -- ones, and all others are returned.
+    v_known xid8 := coalesce(p_snapshot_xmin, '0');
     -- Rows of a restored database may name transactions that this server has not reached.
     v_next xid8 := pg_snapshot_xmax(pg_current_snapshot());
     v_own xid8 := pg_current_xact_id_if_assigned();
 begin
-    horizon := pg_snapshot_xmin(pg_current_snapshot());
+    snapshot_xmin := pg_snapshot_xmin(pg_current_snapshot());
     select
         count(*) filter (where i.version < v_known),
         coalesce(string_agg(uuid_send(i.face_id), '') filter (where i.version >= v_known), ''),
         coalesce(string_agg(uuid_send(i.profile_id), '') filter (where i.version >= v_known), ''),
         coalesce(string_agg(halfvec_send(i.embedding), '') filter (where i.version >= v_known), ''),
         coalesce(string_agg(
-            case when i.version < horizon then '\x01'::bytea else '\x00'::bytea end, ''
+            case when i.version < snapshot_xmin then '\x01'::bytea else '\x00'::bytea end, ''
         ) filter (where i.version >= v_known), '')
     into known, face_ids, profile_ids, embeddings, settled
     from (
@@ -63,9 +63,9 @@ begin
 end
 $$;
 comment on function public.read_search_group(text, text, text, xid8) is
-    'The faces of a group that changed since the horizon that an earlier answer gave, one behind the other '
-    'in binary form; known: how many others there are. When that is not what the reader kept, somebody left: '
-    'read again without a horizon, which gives all.';
+    'The faces of a group that changed since the snapshot_xmin that an earlier call returned, joined in binary '
+    'form; known: how many others there are. When that is not what the reader has, somebody left: read again '
+    'without a snapshot_xmin, which returns all.';
 
 create function automatch.rank_shortlists(
     p_school text, p_gender text, p_job_ids uuid[], p_starts integer[], p_ends integer[], p_face_ids uuid[]
