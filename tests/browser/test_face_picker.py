@@ -13,8 +13,8 @@ from tests.support.photos import astronaut, two_people
 _FINGER = 44
 
 
-def _asked(phones: Phones, folder: Path) -> Page:
-    """Return the page of a woman on a phone whose photo asks."""
+def _page_with_question(phones: Phones, folder: Path) -> Page:
+    """Return the page of a woman on a phone whose photo shows two faces."""
     page = phones.join("Linh", "Female")
     page.evaluate("window.sameDocument = true")
     upload(page, write_photo(folder, "both", two_people()))
@@ -26,7 +26,7 @@ def test_tapped_face_is_matched_live_on_both_phones(phones: Phones, tmp_path: Pa
     him = phones.join("Minh", "Male")
     upload(him, write_photo(tmp_path, "him", ImageOps.mirror(astronaut())))
     expect(him.locator("#jobs")).to_contain_text("No look-alikes yet")
-    her = _asked(phones, tmp_path)
+    her = _page_with_question(phones, tmp_path)
     photo = her.get_by_role("img", name="Your photo, with 2 faces")
     assert photo.evaluate("image => image.decode().then(() => image.naturalWidth)") == 812
     frame = photo.bounding_box()
@@ -35,7 +35,7 @@ def test_tapped_face_is_matched_live_on_both_phones(phones: Phones, tmp_path: Pa
     left = faces.nth(0).bounding_box()
     assert frame is not None
     assert left is not None
-    # Over the face of the astronaut, inside the screen, and large enough for a finger.
+    # Over the face of the astronaut, within the screen, and large enough for a finger.
     middle = (left["x"] + left["width"] / 2 - frame["x"]) / frame["width"]
     assert 0.2 < middle < 0.36
     assert frame["x"] + frame["width"] <= 390
@@ -53,10 +53,10 @@ def test_tapped_face_is_matched_live_on_both_phones(phones: Phones, tmp_path: Pa
     assert her.evaluate("window.sameDocument")
 
 
-def test_face_is_chosen_by_keyboard_and_told_to_a_screen_reader(
+def test_face_is_chosen_by_keyboard_and_announced(
     phones: Phones, tmp_path: Path
 ) -> None:
-    page = _asked(phones, tmp_path)
+    page = _page_with_question(phones, tmp_path)
     expect(page.locator("#announcer")).to_contain_text("Which one is you? The photo shows 2 faces")
     first = page.get_by_role("button", name="Face 1 of 2, on the left")
     page.get_by_role("button", name="Find my look-alikes").focus()
@@ -74,10 +74,10 @@ def test_face_is_chosen_by_keyboard_and_told_to_a_screen_reader(
     assert page.evaluate("window.sameDocument")
 
 
-def test_answer_that_does_not_get_through_is_told_and_can_be_given_again(
+def test_answer_that_is_not_sent_can_be_repeated(
     phones: Phones, tmp_path: Path
 ) -> None:
-    page = _asked(phones, tmp_path)
+    page = _page_with_question(phones, tmp_path)
     face = page.get_by_role("button", name="Face 2 of 2")
     page.route("**/jobs/*/face", lambda route: route.abort())
     face.click()
@@ -89,8 +89,8 @@ def test_answer_that_does_not_get_through_is_told_and_can_be_given_again(
     expect(page.locator("#jobs")).to_contain_text("No look-alikes yet")
 
 
-def test_question_is_a_form_without_javascript(phones: Phones, tmp_path: Path) -> None:
-    scripted = _asked(phones, tmp_path)
+def test_face_picker_is_a_form_without_javascript(phones: Phones, tmp_path: Path) -> None:
+    scripted = _page_with_question(phones, tmp_path)
     page = phones.without_scripts(scripted)
     page.goto(f"{phones.url}/feed")
     numbers = page.locator(".face-picker svg text")

@@ -1,4 +1,4 @@
-"""Two people in two browsers: the product as its users see it, started as they start it."""
+"""Two people in two browsers, with a server started by `automatch up`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where faces are in a photo, and what a person is told of them."""
+"""The boxes of faces in a photo, and their buttons."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from automatch.model.faces import FaceBox
 from automatch.web.face_picker import face_buttons
 
 
-def test_box_that_reaches_past_the_photo_is_cut_at_its_edge() -> None:
+def test_box_is_clipped_to_the_photo() -> None:
     assert FaceBox.of_corners(-0.05, 0.2, 0.45, 1.2) == FaceBox(0, 0.2, 0.45, 0.8)
 
 
@@ -23,18 +23,18 @@ def test_box_that_reaches_past_the_photo_is_cut_at_its_edge() -> None:
         (FaceBox(0.2, 0.2, 0, 0), 0),
     ],
 )
-def test_overlap_is_what_two_boxes_share_of_what_they_cover(other: FaceBox, share: float) -> None:
+def test_overlap_is_intersection_over_union(other: FaceBox, share: float) -> None:
     box = FaceBox(0.2, 0.2, 0.2, 0.2)
 
     assert box.overlap(other) == pytest.approx(share)
     assert other.overlap(box) == pytest.approx(share)
 
 
-def test_faces_are_told_from_the_left_and_answered_by_their_own_index() -> None:
+def test_faces_are_numbered_from_the_left_and_keep_their_index() -> None:
     boxes = [FaceBox(0.7, 0.1, 0.2, 0.2), FaceBox(0.05, 0.3, 0.2, 0.2), FaceBox(0.4, 0, 0.1, 0.1)]
     buttons = face_buttons(boxes)
 
-    assert [(one.index, one.label) for one in buttons] == [
+    assert [(button.index, button.label) for button in buttons] == [
         (1, "Face 1 of 3, on the left"),
         (2, "Face 2 of 3, in the middle"),
         (0, "Face 3 of 3, on the right"),
@@ -42,5 +42,5 @@ def test_faces_are_told_from_the_left_and_answered_by_their_own_index() -> None:
     assert (buttons[0].left, buttons[0].width) == (5.0, 20.0)
 
 
-def test_photo_that_does_not_ask_has_no_buttons() -> None:
+def test_photo_without_boxes_has_no_buttons() -> None:
     assert face_buttons(()) == []

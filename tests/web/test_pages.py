@@ -1,4 +1,4 @@
-"""The pages as a browser without scripts uses them, and what protects who uses them."""
+"""The pages as a browser without scripts uses them, and their security."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FORM = {"name": "Linh", "school": "UIT", "gender": "female", "birth_date": "2000
 
 @asynccontextmanager
 async def browser(system: System) -> AsyncIterator[httpx2.AsyncClient]:
-    """Give a browser: it keeps cookies, follows redirects and says where a form was."""
+    """Give a browser: it keeps cookies, follows redirects and sends the origin of a form."""
     async with httpx2.AsyncClient(
         base_url=system.url,
         follow_redirects=True,
@@ -67,12 +67,12 @@ def cookies_of(answer: httpx2.Response) -> dict[str, dict[str, str]]:
         first, *attributes = line.split("; ")
         name, _, value = first.partition("=")
         reply[name] = {"value": value} | {
-            key.lower(): setting for key, _, setting in (one.partition("=") for one in attributes)
+            key.lower(): setting for key, _, setting in (pair.partition("=") for pair in attributes)
         }
     return reply
 
 
-async def test_whole_way_without_scripts(system: System) -> None:
+async def test_everything_works_without_scripts(system: System) -> None:
     him = await system.join("male", name="Minh")
     await him.matched(encode(ImageOps.mirror(astronaut())))
     async with browser(system) as client:
@@ -108,7 +108,7 @@ async def test_whole_way_without_scripts(system: System) -> None:
         assert (await client.get("/feed")).url.path == "/sign-in"
 
 
-async def test_session_is_in_cookies_that_no_script_reads(server: System) -> None:
+async def test_session_is_in_http_only_cookies(server: System) -> None:
     async with browser(server) as client:
         answer = (await sign_up(client)).history[0]
 
@@ -152,8 +152,8 @@ async def test_form_of_another_site_is_refused(server: System, subtests: pytest.
             "our name as a user": {"origin": f"http://{own}@evil.example"},
             "broken": {"origin": "http://["},
             "empty": {"origin": ""},
-            "told by the browser": {"origin": server.url, "sec-fetch-site": "cross-site"},
-            "another port, told": {"origin": server.url, "sec-fetch-site": "same-site"},
+            "stated by the browser": {"origin": server.url, "sec-fetch-site": "cross-site"},
+            "another port, stated": {"origin": server.url, "sec-fetch-site": "same-site"},
         }.items():
             for path in ("/consent/withdraw", "/sign-out", "/sign-in", "/upload"):
                 with subtests.test(name, path=path):
@@ -166,7 +166,7 @@ async def test_form_of_another_site_is_refused(server: System, subtests: pytest.
         assert "Withdraw consent" in (await client.get("/onboarding")).text
 
 
-async def test_session_goes_on_when_the_access_token_has_run_out(
+async def test_session_is_renewed_when_the_access_token_has_expired(
     server: System, subtests: pytest.Subtests
 ) -> None:
     async with browser(server) as client:
@@ -200,7 +200,7 @@ async def test_session_goes_on_when_the_access_token_has_run_out(
         assert answer.headers["location"] == "/sign-in"
 
 
-async def test_session_that_has_ended_takes_its_cookies_along(server: System) -> None:
+async def test_cookies_of_an_ended_session_are_deleted(server: System) -> None:
     async with browser(server) as client:
         await sign_up(client)
         refresh = client.cookies["automatch_refresh"]
@@ -214,7 +214,7 @@ async def test_session_that_has_ended_takes_its_cookies_along(server: System) ->
     assert {cookie["max-age"] for cookie in cookies_of(page).values()} == {"0"}
 
 
-async def test_problems_are_told_on_the_page(server: System, subtests: pytest.Subtests) -> None:
+async def test_problems_are_shown_on_the_page(server: System, subtests: pytest.Subtests) -> None:
     async with browser(server) as client:
         for name, path, data, status, words in [
             ("wrong password", "/sign-in", {"email": "a@x.org", "password": "x"}, 400, "is wrong"),
@@ -265,7 +265,7 @@ async def test_problems_are_told_on_the_page(server: System, subtests: pytest.Su
             assert (taken.status_code, taken.json()["job"]["status"]) == (202, "pending")
 
 
-async def test_forms_that_are_none_are_refused_with_a_page(
+async def test_malformed_forms_are_refused_with_a_page(
     server: System, subtests: pytest.Subtests
 ) -> None:
     for kind, body in [
@@ -293,9 +293,7 @@ async def test_forms_that_are_none_are_refused_with_a_page(
         assert "larger than allowed" in answer.text
 
 
-async def test_addresses_that_lead_nowhere_are_pages(
-    server: System, subtests: pytest.Subtests
-) -> None:
+async def test_unknown_addresses_have_a_page(server: System, subtests: pytest.Subtests) -> None:
     async with browser(server) as client:
         await sign_up(client)
         await onboard(client)
@@ -329,7 +327,7 @@ async def test_addresses_that_lead_nowhere_are_pages(
                 assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
-async def test_what_people_type_is_shown_and_never_run(server: System) -> None:
+async def test_what_people_type_is_escaped(server: System) -> None:
     evil = '"><img src=x onerror=alert(1)>{{ 7*7 }}'
     async with browser(server) as client:
         typed = await client.post("/sign-in", data={"email": evil, "password": "x"})
@@ -352,7 +350,9 @@ async def test_what_people_type_is_shown_and_never_run(server: System) -> None:
     assert b"<img src=x" not in streamed
 
 
-async def test_every_page_carries_its_policy(server: System, subtests: pytest.Subtests) -> None:
+async def test_every_page_has_the_content_security_policy(
+    server: System, subtests: pytest.Subtests
+) -> None:
     async with browser(server) as client:
         pages = [await client.get(path) for path in ("/sign-in", "/sign-up", "/nothing")]
         await sign_up(client)
@@ -369,7 +369,7 @@ async def test_every_page_carries_its_policy(server: System, subtests: pytest.Su
             assert not re.search(r"\son\w+=", page.text)
 
 
-async def test_static_files_are_kept_for_ever_and_nothing_else_is_served(server: System) -> None:
+async def test_static_files_are_immutable_and_no_other_file_is_served(server: System) -> None:
     page = await server.client.get("/sign-in")
     [style] = re.findall(r'href="(/static/[^"]+\.css)"', page.text)
     folder = style.rpartition("/")[0]
@@ -383,7 +383,7 @@ async def test_static_files_are_kept_for_ever_and_nothing_else_is_served(server:
     assert (await server.client.get("/static/0/app.css")).status_code == 404
 
 
-async def test_page_of_a_photo_that_is_too_large_says_the_limit(
+async def test_page_names_the_limit_when_a_photo_is_too_large(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
     small = settings.model_copy(update={"upload": UploadSettings(max_bytes=2 * 1024**2)})
@@ -397,7 +397,7 @@ async def test_page_of_a_photo_that_is_too_large_says_the_limit(
         assert (await upload(client, b"x" * 3 * 1024**2)).status_code == 413
 
 
-async def test_session_of_an_erased_account_leads_to_sign_in(server: System) -> None:
+async def test_session_of_a_deleted_account_redirects_to_sign_in(server: System) -> None:
     async with browser(server) as client:
         await sign_up(client)
         with psycopg.connect(server.database.owner) as conn:
@@ -409,7 +409,7 @@ async def test_session_of_an_erased_account_leads_to_sign_in(server: System) -> 
         assert answer.url.path == "/sign-in"
 
 
-async def test_account_is_deleted_from_its_page_with_everything(server: System) -> None:
+async def test_account_is_deleted_from_its_page_with_all_data(server: System) -> None:
     async with browser(server) as client:
         await sign_up(client)
         await onboard(client)

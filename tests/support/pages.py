@@ -1,0 +1,140 @@
+"""View models with plausible and with hostile values, one page of each kind."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from html import unescape
+from typing import Any
+from uuid import UUID
+
+from automatch.model.faces import Face
+from automatch.model.jobs import Job, JobStatus
+from automatch.model.matches import FeedEntry
+from automatch.model.people import Consent, Gender, Profile
+from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
+from automatch.web.feed_views import Card, FeedPage, JobItem
+from automatch.web.templating import (
+    ErrorPage,
+    Page,
+    Problem,
+)
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+
+
+def an_id(number: int) -> UUID:
+    return UUID(int=number)
+
+
+def an_entry(**values: Any) -> FeedEntry:
+    entry = FeedEntry(
+        position=7,
+        profile_id=an_id(1),
+        match_id=an_id(2),
+        name="Linh T.",
+        school="North",
+        face_id=an_id(3),
+        own_face_id=an_id(4),
+        similarity=0.85,
+        simulated=False,
+        created_at=NOON,
+    )
+    return replace(entry, **values)
+
+
+def a_card(*, is_new: bool = False, **values: Any) -> Card:
+    card = Card.from_entry(an_entry(**values), is_new=is_new)
+    assert card is not None
+    return card
+
+
+def a_job(**values: Any) -> JobItem:
+    job = Job(
+        id=an_id(10),
+        face_id=an_id(4),
+        status=JobStatus.COMPLETED,
+        attempts=1,
+        max_attempts=5,
+        error_code=None,
+        error_message=None,
+        created_at=NOON,
+        started_at=NOON,
+        completed_at=NOON + timedelta(milliseconds=640),
+        match_count=3,
+        timings={},
+    )
+    return JobItem.from_job(replace(job, **values))
+
+
+def a_profile(**values: Any) -> Profile:
+    profile = Profile(
+        id=an_id(20),
+        email="an@example.org",
+        name="An",
+        school="North",
+        gender=Gender.FEMALE,
+        birth_date=date(2000, 2, 29),
+        profile_type="user",
+        discoverable=True,
+    )
+    return replace(profile, **values)
+
+
+def a_consent(*, granted: bool) -> Consent:
+    return Consent("2026-11", f"I agree. {HOSTILE}", granted, NOON if granted else None)
+
+
+def an_onboarding_page(*, granted: bool = False, **values: Any) -> OnboardingPage:
+    page = OnboardingPage(
+        form=ProfileForm.from_profile(a_profile(name=HOSTILE)),
+        consent=a_consent(granted=granted),
+        latest_birth_date=date(2008, 5, 4),
+        schools=["North", HOSTILE],
+    )
+    return replace(page, **values)
+
+
+def a_feed_page(**values: Any) -> FeedPage:
+    page = FeedPage(
+        profile=a_profile(school=HOSTILE),
+        faces=[],
+        jobs=[],
+        cards=[],
+        last_position=0,
+        older_cursor=None,
+        uploads_allowed=True,
+        max_upload_mb=15,
+    )
+    return replace(page, **values)
+
+
+A_FACE = Face(an_id(5), NOON, "dlib", {})
+SOME_PROBLEM = Problem("input_invalid", f"Wrong. {HOSTILE}")
+
+PAGES: dict[str, Page] = {
+    "sign-in": SignInPage(email=HOSTILE),
+    "sign-in refused": SignInPage(problem=SOME_PROBLEM),
+    "sign-up": SignUpPage(),
+    "sign-up refused": SignUpPage(problem=Problem("password_weak", HOSTILE, "password")),
+    "onboarding": an_onboarding_page(first_time=True),
+    "onboarding refused": an_onboarding_page(problem=SOME_PROBLEM),
+    "profile": an_onboarding_page(granted=True, saved=True),
+    "feed without photos": a_feed_page(),
+    "feed": a_feed_page(
+        cards=[a_card(name=HOSTILE), a_card(simulated=True, is_new=True)],
+        jobs=[a_job(), a_job(status=JobStatus.PENDING, completed_at=None)],
+        faces=[A_FACE],
+        older_cursor=7,
+    ),
+    "feed refused": a_feed_page(problem=SOME_PROBLEM),
+    "feed without uploads": a_feed_page(uploads_allowed=False, uploads_refused_reason=HOSTILE),
+    "feed further back": a_feed_page(is_newest=False),
+    "error": ErrorPage(title=HOSTILE, status=404, message=HOSTILE),
+}
+
+
+def text_of(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
