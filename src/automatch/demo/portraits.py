@@ -18,7 +18,7 @@ PORTRAITS_PER_GENDER = 200
 _JPEG_QUALITY = 88
 _CLEAR_FACE = 93
 """A woman whose face both detectors find without doubt: HOG scores 1.2 (0.2 is required) and YuNet
-0.90 (0.8 is required); tests/ops/smoke_test/test_verify.py measures it."""
+0.90 (0.8 is required); tests/ops/smoke_test/test_criteria.py measures it."""
 
 
 def read_portrait(gender: Gender, number: int) -> bytes:

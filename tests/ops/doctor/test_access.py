@@ -75,7 +75,7 @@ async def test_table_of_an_operator_is_reported_and_not_repaired(
             *("access.callable", Health.WARN, "list_match_jobs"),
         ),
         (
-            "grant select on faces to authenticated",
+            "grant select on face_embeddings to authenticated",
             *(
                 "access.grants",
                 Health.FAIL,

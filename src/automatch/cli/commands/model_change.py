@@ -13,7 +13,6 @@ from typing import Annotated, TypeVar
 import typer
 
 from automatch.cli.options import Home, Json, Yes
-from automatch.cli.output.model_report import print_comparison, print_refused, sentence
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.progress import counting_progress
@@ -23,6 +22,7 @@ from automatch.errors.embedder import (
     ModelUnfitError,
 )
 from automatch.errors.store import DatabaseUnavailableError
+from automatch.model.embedding_models import ModelChange, ModelComparison, RefusedPhotos
 from automatch.model.people import SERVICE
 from automatch.settings import Settings
 from automatch.store import model_changes
@@ -144,8 +144,8 @@ async def _use(settings: Settings, entry: ModelEntry, *, photos: int, yes: bool)
         async with db.as_user(SERVICE) as conn:
             refused = await model_changes.list_refused(conn)
             comparison = await model_changes.compare_models(conn, photos=photos, examples=5)
-        print_refused(refused)
-        print_comparison(comparison)
+        _print_refused(refused)
+        _print_comparison(comparison)
         if scale.provisional:
             typer.echo(
                 "The scale of this model is provisional: `automatch calibrate` fits it afterwards."
@@ -212,8 +212,8 @@ async def _status(settings: Settings, *, as_json: bool) -> None:
         return
     typer.echo(f"{model} is in use.")
     if change is not None:
-        typer.echo(sentence(change))
-    print_refused(refused)
+        typer.echo(_progress_sentence(change))
+    _print_refused(refused)
 
 
 async def _rollback(settings: Settings, *, yes: bool) -> None:
@@ -242,6 +242,41 @@ async def _retire(settings: Settings, *, yes: bool) -> None:
             db, lambda conn: model_changes.retire_change(conn, audit_actor())
         )
     typer.echo(f"{gone} is retired; workers delete the matches that only it found.")
+
+
+def _progress_sentence(change: ModelChange) -> str:
+    """Return the progress of a switch, and what can be done next."""
+    if change.state == "active":
+        return f"{change.before} is kept: `automatch models rollback`, or `retire` to delete it."
+    if change.state == "rolled_back":
+        return f"{change.model} was in use and is kept: `automatch models use {change.model}`."
+    if change.is_ready:
+        return f"{change.model} has embedded every photo: `automatch models use {change.model}`."
+    return (
+        f"{change.model} is being prepared: {change.done} of {change.total} photos embedded, "
+        f"{change.refused} refused."
+    )
+
+
+def _print_refused(refused: list[RefusedPhotos]) -> None:
+    for group in refused:
+        faces = ", ".join(str(face) for face in group.examples)
+        typer.echo(f"Refused, {group.code}: {group.faces} photos ({group.message}), e.g. {faces}")
+
+
+def _print_comparison(comparison: ModelComparison) -> None:
+    lost = comparison.matches_before - comparison.in_both
+    gained = comparison.matches_after - comparison.in_both
+    typer.echo(
+        f"In a sample of {comparison.photos} photos: {comparison.matches_before} matches now, "
+        f"{comparison.matches_after} with the new model; {comparison.in_both} in both, {lost} "
+        f"lost, {gained} gained. Photos without a match: {comparison.without_before} now, "
+        f"{comparison.without_after} then."
+    )
+    for example in comparison.examples:
+        change = "lost" if example["after"] is None else "gained"
+        similarity = example["before"] if example["after"] is None else example["after"]
+        typer.echo(f"  {change} {similarity:.2f}  {example['face_id']}  {example['other_face_id']}")
 
 
 async def _retry_while_busy(db: Database, call: Callable[[Connection], Awaitable[T]]) -> T:

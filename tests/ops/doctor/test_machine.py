@@ -1,0 +1,100 @@
+"""The doctor's checks of the machine: each test breaks one thing, and its check reports it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from automatch.ops.doctor import machine
+from automatch.ops.doctor.check import Health
+from automatch.settings.secrets import secrets_file
+from tests.support.doctor import Installation
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_readable_secrets_are_repaired(installation: Installation) -> None:
+    secrets_file(installation.settings.home).chmod(0o644)
+    assert (await installation.check("machine.secrets")).health is Health.FAIL
+
+    assert (await installation.repair("machine.secrets")).health is Health.OK
+
+
+async def test_missing_model_file_fails(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = installation.settings.vision.model_copy(
+        update={"yunet_file": Path("/nowhere.onnx")}
+    )
+    settings = installation.settings.model_copy(update={"vision": elsewhere})
+
+    found = await Installation(
+        settings, installation.secrets, installation.url, installation.owner
+    ).check("machine.models")
+
+    assert found.health is Health.FAIL
+    assert "/nowhere.onnx" in found.message
+
+
+async def test_model_in_use_without_its_file_fails(installation: Installation) -> None:
+    assert (await installation.check("machine.embedder")).health is Health.OK
+    await installation.run(
+        "insert into embedding_models (id, dimensions, midpoint, width, same_person_u)"
+        " values ('sface', 128, 0.9, 0.1, 0.5)"
+    )
+    await installation.run("update embedding_models set active = id = 'sface'")
+
+    found = await installation.check("machine.embedder")
+
+    assert found.health is Health.FAIL
+    assert "sface" in found.message
+    assert found.fix == "automatch models fetch sface"
+
+
+async def test_ai_service_that_does_not_answer_fails(installation: Installation) -> None:
+    away = installation.settings.model_copy(update={"ai_url": "http://127.0.0.1:1"})
+    there = installation.settings.model_copy(update={"ai_url": installation.url})
+
+    assert (
+        await replace(installation, settings=away).check("machine.models")
+    ).health is Health.FAIL
+    assert (await replace(installation, settings=there).check("machine.models")).health is Health.OK
+
+
+async def test_old_schema_fails(installation: Installation) -> None:
+    await installation.run(
+        "delete from supabase_migrations.schema_migrations"
+        " where version = (select max(version) from supabase_migrations.schema_migrations)"
+    )
+    found = await installation.check_all()
+
+    assert found["machine.schema"].health is Health.FAIL
+    assert found["machine.schema"].fix == "automatch migrate"
+    assert found["queue.waiting"].health is Health.SKIPPED
+
+
+async def test_wrong_clock_fails(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(machine.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) - timedelta(seconds=45)
+
+    monkeypatch.setattr(machine, "datetime", Slow)
+
+    found = await installation.check("machine.clock")
+
+    assert found.health is Health.FAIL
+    assert "45 s apart" in found.message
+
+
+async def test_web_server_that_does_not_answer_fails(installation: Installation) -> None:
+    away = Installation(
+        installation.settings, installation.secrets, "http://127.0.0.1:1", installation.owner
+    )
+
+    assert (await away.check("machine.web")).health is Health.FAIL

@@ -1,0 +1,67 @@
+"""The doctor's checks of the queue: each test breaks one thing, and its check reports it."""
+
+from __future__ import annotations
+
+import pytest
+
+from automatch.ops.doctor.check import Health
+from automatch.vision import Embedder
+from tests.support.build import a_face, a_job, a_profile, claim, connect, fail
+from tests.support.doctor import Installation
+from tests.support.system import running_worker
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_missing_worker_fails(installation: Installation, embedder: Embedder) -> None:
+    stopped = await installation.check("queue.workers")
+    async with running_worker(installation.settings, installation.secrets, embedder):
+        running = await installation.check("queue.workers")
+
+    assert stopped.health is Health.FAIL
+    assert stopped.fix == "automatch worker"
+    assert running.health is Health.OK
+
+
+async def test_jobs_that_stay_pending_fail(installation: Installation) -> None:
+    with connect(installation.owner) as conn:
+        a_job(conn, a_face(conn, a_profile(conn)))
+    assert (await installation.check("queue.waiting")).health is Health.OK
+    await installation.run("update match_jobs set created_at = created_at - interval '2 minutes'")
+
+    assert (await installation.check("queue.waiting")).health is Health.FAIL
+    await installation.run("select pause_match_jobs()")
+    assert (await installation.check("queue.waiting")).health is Health.SKIPPED
+    assert (await installation.check("queue.paused")).health is Health.WARN
+
+
+async def test_job_of_a_dead_worker_is_released(installation: Installation) -> None:
+    with connect(installation.owner) as conn:
+        job = a_job(conn, a_face(conn, a_profile(conn)))
+        claim(conn)
+    assert (await installation.check("queue.stuck")).health is Health.OK
+    await installation.run("update match_jobs set lease_expires_at = now() - interval '2 minutes'")
+    assert (await installation.check("queue.stuck")).health is Health.FAIL
+
+    assert (await installation.repair("queue.stuck")).health is Health.OK
+    assert await installation.run("select status from match_jobs where id = %s", job) == [
+        ("pending",)
+    ]
+    assert await installation.audit_log() == [{"check": "queue.stuck"}]
+
+
+async def test_failed_jobs_are_reported_by_code_and_retried(installation: Installation) -> None:
+    with connect(installation.owner) as conn:
+        for code in ("no_face", "job_crashed"):
+            a_job(conn, a_face(conn, a_profile(conn)))
+            job, token = claim(conn)
+            assert fail(conn, job, token, code)
+
+    found = await installation.check("queue.failed")
+    assert found.health is Health.FAIL
+    assert "job_crashed (1)" in found.message
+    assert "no_face" not in found.message
+
+    assert (await installation.repair("queue.failed")).health is Health.OK
+    rows = await installation.run("select status, error_code from match_jobs order by created_at")
+    assert rows == [("failed", "no_face"), ("pending", None)]

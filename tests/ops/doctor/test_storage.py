@@ -1,0 +1,82 @@
+"""The doctor's checks of the photos: each test breaks one thing, and its check reports it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from automatch.ops.doctor.check import Health
+from automatch.settings.storage import PhotoSettings
+from tests.support.bucket import client_of
+from tests.support.build import a_face, a_profile, connect, unit
+from tests.support.doctor import Installation
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_existing_bucket_passes_and_missing_one_fails(
+    installation: Installation, bucket: PhotoSettings
+) -> None:
+    there = installation.settings.model_copy(update={"photos": bucket})
+    gone = bucket.model_copy(update={"bucket": "nobody-made-it"})
+    away = installation.settings.model_copy(update={"photos": gone})
+
+    right = await replace(installation, settings=there).check("storage.photos")
+    wrong = await replace(installation, settings=away).check("storage.photos")
+
+    assert right.health is Health.OK, right.message
+    assert wrong.health is Health.FAIL
+    assert "secret" not in wrong.message
+    assert client_of(bucket).list_objects_v2(Bucket=bucket.bucket)["KeyCount"] == 0
+
+
+async def test_photo_folder_that_is_a_file_fails(installation: Installation) -> None:
+    # A mode would not do: root can write to any folder.
+    (installation.settings.home / "photos").write_text("")
+
+    assert (await installation.check("storage.photos")).health is Health.FAIL
+
+
+async def test_photo_folder_that_is_not_writable_fails(installation: Installation) -> None:
+    (installation.settings.home / "photos").symlink_to("/proc/self")
+
+    found = await installation.check("storage.photos")
+
+    assert found.health is Health.FAIL
+    assert "is not writable" in found.message
+
+
+async def test_readable_photo_folder_is_repaired(installation: Installation) -> None:
+    (installation.settings.home / "photos").mkdir(mode=0o700)
+    (installation.settings.home / "photos").chmod(0o755)
+    assert (await installation.check("storage.photos")).health is Health.WARN
+
+    assert (await installation.repair("storage.photos")).health is Health.OK
+    assert (await installation.audit_log())[0]["check"] == "storage.photos"
+
+
+async def test_full_disk_fails(installation: Installation) -> None:
+    kept = installation.settings.retention.model_copy(update={"min_free_mb": 10**12})
+    settings = installation.settings.model_copy(update={"retention": kept})
+    found = await Installation(
+        settings, installation.secrets, installation.url, installation.owner
+    ).check("storage.disk")
+
+    assert found.health is Health.FAIL
+
+
+async def test_missing_photo_files_fail(installation: Installation) -> None:
+    with connect(installation.owner) as conn:
+        a_face(conn, a_profile(conn), unit(1))
+
+    assert (await installation.check("storage.files")).health is Health.FAIL
+
+
+async def test_deleted_photos_with_files_fail(installation: Installation) -> None:
+    await installation.run(
+        "insert into automatch.photo_erasures (image_path, queued_at)"
+        " values ('00/x', now() - interval '11 minutes')"
+    )
+
+    assert (await installation.check("storage.erased")).health is Health.FAIL
