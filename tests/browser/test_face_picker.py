@@ -53,9 +53,7 @@ def test_tapped_face_is_matched_live_on_both_phones(phones: Phones, tmp_path: Pa
     assert her.evaluate("window.sameDocument")
 
 
-def test_face_is_chosen_by_keyboard_and_announced(
-    phones: Phones, tmp_path: Path
-) -> None:
+def test_face_is_chosen_by_keyboard_and_announced(phones: Phones, tmp_path: Path) -> None:
     page = _page_with_question(phones, tmp_path)
     expect(page.locator("#announcer")).to_contain_text("Which one is you? The photo shows 2 faces")
     first = page.get_by_role("button", name="Face 1 of 2, on the left")
@@ -74,9 +72,7 @@ def test_face_is_chosen_by_keyboard_and_announced(
     assert page.evaluate("window.sameDocument")
 
 
-def test_answer_that_is_not_sent_can_be_repeated(
-    phones: Phones, tmp_path: Path
-) -> None:
+def test_answer_that_is_not_sent_can_be_repeated(phones: Phones, tmp_path: Path) -> None:
     page = _page_with_question(phones, tmp_path)
     face = page.get_by_role("button", name="Face 2 of 2")
     page.route("**/jobs/*/face", lambda route: route.abort())

@@ -28,8 +28,8 @@ async def test_healthy_system_passes(
         await person.matched(encode(astronaut()))
         found = await installation.check_all()
 
-    # `automatch up` creates the schedule, which has not run yet. The tests' Postgres is not durable;
-    # that of a real installation passes in tests/cli/commands/test_doctor.py.
+    # `automatch up` creates the schedule, which has not run yet. The Postgres of the tests is not
+    # durable; that of a real installation passes in tests/cli/commands/test_doctor.py.
     assert problems(found).keys() <= {"machine.database", "schedule.running", "schedule.exists"}
     assert "can lose committed data" in found["machine.database"].message
     assert found["queue.workers"].message == "1 worker is connected."
