@@ -59,14 +59,14 @@ def trigger_key(system: System) -> str:
         )
 
 
-class Spare:
-    """A worker that comes when it is called, and does nothing."""
+class CountedWorker:
+    """A worker that counts how often it is started, and does nothing."""
 
-    called_in = 0
+    starts = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        self.called_in += 1
+        self.starts += 1
         yield
 
 
@@ -118,7 +118,7 @@ async def test_it_waits_for_the_workers_and_tells_what_they_found(
     }
 
 
-async def test_without_a_worker_it_calls_one_in_and_lets_it_go(
+async def test_without_a_worker_it_starts_one_and_stops_it(
     server: System, cluster: TestCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(match_generator, "_WORKER_WAIT_S", 0.0)
@@ -160,20 +160,20 @@ async def test_job_that_a_living_worker_holds_is_left_to_it(
     monkeypatch.setattr(match_generator, "_WORKER_WAIT_S", 0.0)
     monkeypatch.setattr(match_generator, "_ANSWER_WITHIN_S", 0.5)
     await two_uploads(server)
-    spare = Spare()
+    worker = CountedWorker()
     async with Database(server.database.api, PoolSettings(), name="test") as db:
         with connect(server.database.owner, autocommit=True) as conn:
             conn.execute("select public.claim_match_jobs(gen_random_uuid(), 1, '1 hour')")
             with pytest.raises(JobsUnfinishedError):
-                await match_generator.drain_queue(db, spare)
-            assert spare.called_in == 0
+                await match_generator.drain_queue(db, worker)
+            assert worker.starts == 0
 
             conn.execute(
                 "update match_jobs set lease_expires_at = now() where worker_id is not null"
             )
             with pytest.raises(JobsUnfinishedError):
-                await match_generator.drain_queue(db, spare)
-            assert spare.called_in == 1
+                await match_generator.drain_queue(db, worker)
+            assert worker.starts == 1
 
 
 async def test_paused_queue_is_told_as_such(server: System) -> None:
