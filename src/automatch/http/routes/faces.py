@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
+from automatch.errors.job import ProfileNotFoundError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import (
     ConsentRequiredError,
@@ -31,13 +32,14 @@ from automatch.store import faces
 
 router = APIRouter(prefix="/api/faces", tags=["faces"], route_class=DeclaredRoute)
 
-UPLOAD_ERRORS = (
+_UPLOAD_ERRORS = (
     DatabaseUnavailableError,
     QueueFullError,
     StorageFullError,
     PhotoStorageError,
     ConsentRequiredError,
     ProfileIncompleteError,
+    ProfileNotFoundError,
     UploadError,
     PhotoRejectedError,
 )
@@ -49,7 +51,7 @@ UPLOAD_ERRORS = (
     summary="Upload a photo",
     openapi_extra=describe_form({"type": "string", "format": "binary"}),
 )
-@declare(Access.PERSON, max_body_bytes=photo_body, errors=UPLOAD_ERRORS)
+@declare(Access.PERSON, max_body_bytes=photo_body, errors=_UPLOAD_ERRORS)
 async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> UploadResponse:
     """Accept one photo and queue it; the matches arrive in the feed."""
     await services.uploads.check_allowed(caller.claims)
