@@ -163,9 +163,9 @@ async def test_queue_is_looked_at_once_a_second_and_own_uploads_are_counted(
         conn.execute("delete from public.match_jobs")
     clock.now += CHECK_INTERVAL_S
     await admission.check()
-    admission.took()
+    admission.count_accepted()
     await admission.check()
-    admission.took()
+    admission.count_accepted()
 
     with pytest.raises(QueueFullError):
         await admission.check()

@@ -52,7 +52,7 @@ async def test_second_account_of_a_person_is_shown_to_the_operator_only(
     system: System,
 ) -> None:
     she, he = await two_accounts(system)
-    told = await Operator(system).told("GET", "/duplicates")
+    told = await Operator(system).ask_json("GET", "/duplicates")
 
     assert told["match"] is True
     [pair] = told["duplicates"]
@@ -68,16 +68,16 @@ async def test_second_account_of_a_person_is_shown_to_the_operator_only(
 async def test_decision_of_the_operator_is_in_the_audit_log(system: System) -> None:
     await two_accounts(system)
     operator = Operator(system)
-    [pair] = (await operator.told("GET", "/duplicates?state=open"))["duplicates"]
+    [pair] = (await operator.ask_json("GET", "/duplicates?state=open"))["duplicates"]
     answer = await operator.ask(
         "PUT", f"/duplicates/{pair['id']}", {"state": "dismissed"}, x_actor="Linh"
     )
     assert answer.status_code == 204
 
-    [after] = (await operator.told("GET", "/duplicates?state=dismissed&limit=1"))["duplicates"]
+    [after] = (await operator.ask_json("GET", "/duplicates?state=dismissed&limit=1"))["duplicates"]
     assert after["decided_by"] == "service_role:Linh"
-    assert (await operator.told("GET", "/duplicates?state=open"))["duplicates"] == []
-    [entry] = (await operator.told("GET", "/audit"))["entries"]
+    assert (await operator.ask_json("GET", "/duplicates?state=open"))["duplicates"] == []
+    [entry] = (await operator.ask_json("GET", "/audit"))["entries"]
     assert (entry["action"], entry["details"]["state"]) == ("same_person", "dismissed")
 
 
@@ -86,14 +86,14 @@ async def test_accounts_of_one_person_can_be_kept_from_matching(system: System) 
     operator = Operator(system)
     async with she.stream() as events:
         assert (await anext(events)).kind == "ready"
-        assert await operator.told("PUT", "/duplicates/matching", {"match": False}) == {
+        assert await operator.ask_json("PUT", "/duplicates/matching", {"match": False}) == {
             "match": False
         }
         async for event in events:
             if event.kind == "gone":
                 break
     assert await she.feed() == await he.feed() == []
-    await operator.told("PUT", "/duplicates/matching", {"match": True})
+    await operator.ask_json("PUT", "/duplicates/matching", {"match": True})
 
     assert len(await she.feed()) == len(await he.feed()) == 1
 
