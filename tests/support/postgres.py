@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import shutil
 import tempfile
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+TEST_SERVER = "AUTOMATCH_TEST_DATABASE_URL"
 _TEMPLATE = "template_migrated"
 _serial = itertools.count()
 
@@ -86,10 +88,34 @@ def remove_home(home: Path) -> None:
 
 @pytest.fixture(scope="session")
 async def cluster(anyio_backend: str, home_of_cluster: Path) -> AsyncIterator[TestCluster]:
-    """Start the embedded Postgres once per test process; sync tests may ask for it too."""
+    """Start the embedded Postgres once per test process; sync tests may ask for it too.
+
+    Where `AUTOMATCH_TEST_DATABASE_URL` names a server by a superuser's address, that one is used.
+    """
     assert anyio_backend == "asyncio"
-    async with running_cluster(home_of_cluster) as cluster:
-        yield cluster
+    if address := os.environ.get(TEST_SERVER):
+        yield _foreign_cluster(address, home_of_cluster)
+    else:
+        async with running_cluster(home_of_cluster) as cluster:
+            yield cluster
+
+
+def _foreign_cluster(address: str, home: Path) -> TestCluster:
+    # Its databases, and the passwords of its roles, are the same for everybody.
+    if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
+        pytest.fail(f"tests on the server of {TEST_SERVER} run in one process: -n 0")
+    secrets = load_or_create(home)
+    return TestCluster(
+        Settings(home=home, database_url=address),
+        secrets,
+        Database(
+            owner=address,
+            api=make_conninfo(address, user="automatch_api", password=secrets.api_password),
+            worker=make_conninfo(
+                address, user="automatch_worker", password=secrets.worker_password
+            ),
+        ),
+    )
 
 
 @asynccontextmanager
@@ -216,6 +242,10 @@ def dsn(database: Database) -> str:
 def create_database(cluster: TestCluster, name: str, template: str) -> None:
     """Clone a database with its settings, which `create database` leaves behind."""
     with psycopg.connect(cluster.address.owner, autocommit=True) as connection:
+        # A run that was killed leaves its databases on a server that is not its own.
+        connection.execute(
+            sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+        )
         connection.execute(
             sql.SQL("create database {} template {}").format(
                 sql.Identifier(name), sql.Identifier(template)

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from automatch.supabase_compat.cron_runner import CronRunner
+from tests.support.postgres import TEST_SERVER
 
-TEST_SERVER = "AUTOMATCH_TEST_DATABASE_URL"
 _PATIENCE_S = 50
 
 
