@@ -41,8 +41,8 @@ def sample_people(gender: Gender, count: int, seed: int) -> npt.NDArray[np.float
     means, directions = _statistics()
     own, other = means[gender.value], means[gender.opposite.value]
     rng = np.random.default_rng((seed, *gender.value.encode()))
-    looks = rng.standard_normal((count, len(directions))) * _SPREAD
-    people = own + _APPROACH * (other - own) + looks @ directions
+    offsets = rng.standard_normal((count, len(directions))) * _SPREAD
+    people = own + _APPROACH * (other - own) + offsets @ directions
     unit = people / np.linalg.norm(people, axis=1, keepdims=True)
     return np.asarray(unit, dtype=np.float32)
 

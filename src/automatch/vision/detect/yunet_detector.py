@@ -97,10 +97,8 @@ class YunetDetector:
     def find(self, photo: npt.NDArray[np.uint8]) -> list[Detection]:
         """See `Detector.find`. It releases the GIL."""
         found = self._search(photo, _FIRST_PASS_SIDE)
-        sure = [
-            detection.side for detection in found if detection.confidence >= self.min_confidence
-        ]
-        if sure and max(sure) >= _LARGE_FACE * max(photo.shape):
+        sides = [face.side for face in found if face.confidence >= self.min_confidence]
+        if sides and max(sides) >= _LARGE_FACE * max(photo.shape):
             return found
         return self._search(photo, self._side) or found
 

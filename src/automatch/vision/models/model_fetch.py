@@ -140,14 +140,14 @@ def _check_answer(file: ModelFile, response: httpx2.Response, here: int) -> None
         case httpx2.codes.OK:
             size = response.headers.get("content-length", "")
         case httpx2.codes.PARTIAL_CONTENT:
-            told = re.fullmatch(
+            content_range = re.fullmatch(
                 r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("content-range", "")
             )
-            if told is None or int(told[1]) != here:
+            if content_range is None or int(content_range[1]) != here:
                 raise ModelUnreachableError(
                     f"{_host(file.url)} sent another part of the file than was requested."
                 )
-            size = told[2]
+            size = content_range[2]
         case httpx2.codes.RANGE_NOT_SATISFIABLE if here:
             return
         case status:
