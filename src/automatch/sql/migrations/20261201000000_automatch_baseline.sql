@@ -1331,7 +1331,6 @@ comment on function automatch.are_faces_listed(automatch.model_changes) is
 
 create function automatch.list_faces_to_embed(p_change automatch.model_changes, p_limit integer)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
 declare
     v_faces uuid[];
@@ -1368,7 +1367,6 @@ create function public.take_faces_to_embed(
 )
 returns table (face_id uuid, image_path text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -1832,7 +1830,6 @@ comment on function public.delete_unrescored_matches(integer) is
 
 create function public.recheck_duplicates(p_limit integer default 500)
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
 declare
     v_change automatch.model_changes;
@@ -3345,9 +3342,9 @@ create function automatch.rank_faces(
 )
 returns table (number integer, face_id uuid, profile_id uuid, cosine double precision)
 language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
--- One face at a time. Left to itself the planner reads all of face_embeddings (with long embeddings, 100,000 of
--- them took 370 ms) to rank 30: test_search_scale.py.
+-- test_search_scale.py: otherwise Postgres may read all of face_embeddings to rank 30 faces.
 set enable_seqscan = off
+set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
@@ -3410,8 +3407,7 @@ create function automatch.find_candidates(
 )
 returns table (face_id uuid, profile_id uuid, similarity double precision)
 language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
--- Through the primary key, at every size and with any statistics: a partition in which one school is large would
--- be read whole (test_search_scale.py).
+-- test_search_scale.py: otherwise a partition in which one school is large would be read whole.
 set enable_seqscan = off
 set jit = off
 set max_parallel_workers_per_gather = 0
@@ -3501,7 +3497,7 @@ returns table (
     profile_school text
 )
 language sql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
--- Else two whole tables are read to name the 20 (38 ms among 20,000 faces).
+-- test_search.py: otherwise two tables are read whole to name 20 people.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -3557,9 +3553,7 @@ create function public.read_search_group(
     out settled bytea
 )
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
-set enable_seqscan = off
 set jit = off
-set max_parallel_workers_per_gather = 0
 as $$
 declare
     -- Every transaction below its snapshot's xmin had ended at the reader's last call. So a row of such a
@@ -3599,12 +3593,11 @@ create function automatch.rank_shortlists(
 )
 returns automatch.found_face[]
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
--- By the primary keys, face by face; never by a look at a whole group.
+-- Through the primary keys, face by face: planned with old statistics, a join would read whole groups.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
-set max_parallel_workers_per_gather = 0
 as $$
 declare
     v_settings public.match_settings;
@@ -3680,7 +3673,8 @@ create function automatch.read_group_index(
 )
 returns table (face_id uuid, profile_id uuid, distance double precision)
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
--- The index or nothing; having settings of its own also ends the two below with the function.
+-- The index has to be used: any other plan would be slower than the search without an index. Settings here also
+-- make those below end with the function.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -3802,7 +3796,6 @@ returns table (
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 -- As the search: the rows of one school and gender, read in place.
 set jit = off
-set max_parallel_workers_per_gather = 0
 as $$
 #variable_conflict use_column
 declare

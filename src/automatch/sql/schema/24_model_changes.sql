@@ -164,7 +164,6 @@ comment on function automatch.are_faces_listed(automatch.model_changes) is
 
 create function automatch.list_faces_to_embed(p_change automatch.model_changes, p_limit integer)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
 declare
     v_faces uuid[];
@@ -201,7 +200,6 @@ create function public.take_faces_to_embed(
 )
 returns table (face_id uuid, image_path text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -665,7 +663,6 @@ comment on function public.delete_unrescored_matches(integer) is
 
 create function public.recheck_duplicates(p_limit integer default 500)
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
 declare
     v_change automatch.model_changes;

@@ -34,9 +34,9 @@ create function automatch.rank_faces(
 )
 returns table (number integer, face_id uuid, profile_id uuid, cosine double precision)
 language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
--- One face at a time. Left to itself the planner reads all of face_embeddings (with long embeddings, 100,000 of
--- them took 370 ms) to rank 30: test_search_scale.py.
+-- test_search_scale.py: otherwise Postgres may read all of face_embeddings to rank 30 faces.
 set enable_seqscan = off
+set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
@@ -99,8 +99,7 @@ create function automatch.find_candidates(
 )
 returns table (face_id uuid, profile_id uuid, similarity double precision)
 language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
--- Through the primary key, at every size and with any statistics: a partition in which one school is large would
--- be read whole (test_search_scale.py).
+-- test_search_scale.py: otherwise a partition in which one school is large would be read whole.
 set enable_seqscan = off
 set jit = off
 set max_parallel_workers_per_gather = 0
@@ -190,7 +189,7 @@ returns table (
     profile_school text
 )
 language sql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
--- Else two whole tables are read to name the 20 (38 ms among 20,000 faces).
+-- test_search.py: otherwise two tables are read whole to name 20 people.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off

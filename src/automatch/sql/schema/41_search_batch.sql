@@ -30,9 +30,7 @@ create function public.read_search_group(
     out settled bytea
 )
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
-set enable_seqscan = off
 set jit = off
-set max_parallel_workers_per_gather = 0
 as $$
 declare
     -- Every transaction below its snapshot's xmin had ended at the reader's last call. So a row of such a
@@ -72,12 +70,11 @@ create function automatch.rank_shortlists(
 )
 returns automatch.found_face[]
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
--- By the primary keys, face by face; never by a look at a whole group.
+-- Through the primary keys, face by face: planned with old statistics, a join would read whole groups.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
-set max_parallel_workers_per_gather = 0
 as $$
 declare
     v_settings public.match_settings;

@@ -18,7 +18,8 @@ create function automatch.read_group_index(
 )
 returns table (face_id uuid, profile_id uuid, distance double precision)
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
--- The index or nothing; having settings of its own also ends the two below with the function.
+-- The index has to be used: any other plan would be slower than the search without an index. Settings here also
+-- make those below end with the function.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off

@@ -64,7 +64,6 @@ returns table (
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 -- As the search: the rows of one school and gender, read in place.
 set jit = off
-set max_parallel_workers_per_gather = 0
 as $$
 #variable_conflict use_column
 declare
