@@ -12,10 +12,10 @@ from PIL import Image, ImageFilter
 
 from automatch.errors import AutomatchError
 from automatch.errors.embedder import EmbeddingInvalidError, ModelDamagedError, ModelMissingError
+from automatch.errors.job import DecodeTimeoutError
 from automatch.errors.photo import (
     FaceLowConfidenceError,
     FaceTooSmallError,
-    ImageTimeoutError,
     SeveralFacesError,
 )
 from automatch.model.faces import FaceBox
@@ -68,7 +68,8 @@ async def test_a_good_photo_gives_a_face_its_quality_and_clean_copies() -> None:
     assert extraction.quality["inside"] == 1
     assert extraction.quality["yaw_degrees"] < 15
     assert pixels(extraction.kept_jpeg).shape == (512, 512, 3)
-    assert pixels(extraction.thumbnail_jpeg).shape == (320, 320, 3)
+    height, width, _ = pixels(extraction.thumbnail_jpeg).shape
+    assert height == width <= 320
     assert set(extraction.timings) == {"decode", "detect", "embed"}
     assert all(took > 0 for took in extraction.timings.values())
 
@@ -174,15 +175,16 @@ async def test_nobody_but_the_chosen_face_is_left_in_what_is_kept() -> None:
             assert portrait.face.embedding @ extraction.face.embedding > 0.95
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
-async def test_real_photos_of_two_people_are_refused(number: int) -> None:
+@pytest.mark.parametrize(("number", "people"), [(1, 2), (2, 3), (3, 2)])
+async def test_real_photos_of_several_people_are_refused(number: int, people: int) -> None:
     photo = shared_photo(f"two_people_{number}.jpg")
 
     async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
         with pytest.raises(SeveralFacesError) as caught:
             await analyzer.extract(photo)
 
-    assert caught.value.count == 2
+    # The second one shows a child behind the two.
+    assert caught.value.count == people
 
 
 async def test_real_portraits_are_accepted() -> None:
@@ -316,7 +318,7 @@ async def test_a_timeout_of_the_decoder_reaches_the_caller() -> None:
     hasty = Settings(vision=VisionSettings(decode_timeout_s=0.000_001))
 
     async with LocalAnalyzer(hasty, FakeEmbedder()) as analyzer:
-        with pytest.raises(ImageTimeoutError):
+        with pytest.raises(DecodeTimeoutError):
             await analyzer.extract(encode(astronaut()))
 
 

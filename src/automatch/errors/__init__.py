@@ -57,6 +57,7 @@ AutomatchError
 │   ├── PhotoMissingError
 │   ├── LeaseLostError
 │   ├── JobCancelledError
+│   ├── DecodeTimeoutError
 │   └── JobCrashedError
 ├── EmbedderError                the model cannot be used
 │   ├── ModelMissingError

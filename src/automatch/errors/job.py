@@ -35,6 +35,13 @@ class JobCancelledError(JobError):
     code = "job_cancelled"
 
 
+class DecodeTimeoutError(JobError):
+    """The server was too busy to look at the photo; it will be tried again."""
+
+    code = "decode_timeout"
+    transient = True
+
+
 class JobCrashedError(JobError):
     """Something went wrong while looking at the photo; it will be tried again."""
 

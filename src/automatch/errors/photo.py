@@ -18,7 +18,7 @@ class ImageDamagedError(PhotoRejectedError):
 
 
 class ImageTooLargeError(PhotoRejectedError):
-    """The photo has too many pixels; send one of at most 50 megapixels."""
+    """The photo has too many pixels; send one of at most 51 megapixels."""
 
     code = "image_too_large_pixels"
 

@@ -35,7 +35,7 @@ class UploadSettings(SettingsGroup):
         50_000, ge=1, description="Uploads are refused when more jobs than this are pending."
     )
     max_pixels: int = Field(
-        50_000_000, ge=10_000, description="Maximum number of pixels of a photo."
+        51_000_000, ge=10_000, description="Maximum number of pixels of a photo."
     )
     min_side: int = Field(160, ge=1, description="Minimum pixels of the shorter side of a photo.")
     max_aspect: float = Field(

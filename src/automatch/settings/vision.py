@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from automatch.settings.group import SettingsGroup
 
@@ -13,8 +12,10 @@ from automatch.settings.group import SettingsGroup
 class VisionSettings(SettingsGroup):
     """How a photo is decoded, and the quality limits of a face."""
 
-    decode_cpu_s: int = Field(5, ge=1, description="CPU seconds that decoding a photo may take.")
-    decode_timeout_s: float = Field(10, gt=0, description="Seconds that decoding a photo may take.")
+    decode_cpu_s: int = Field(20, ge=1, description="CPU seconds that decoding a photo may take.")
+    decode_timeout_s: float = Field(
+        45, gt=0, description="Seconds after which decoding a photo is stopped and retried."
+    )
     decode_memory_mb: int = Field(768, ge=256, description="Address space of the decoder in MiB.")
     max_scans: int = Field(50, ge=1, description="Maximum number of scans of a progressive JPEG.")
     kept_side: int = Field(1600, ge=640, description="Longest side of the stored copy in pixels.")
@@ -41,8 +42,8 @@ class VisionSettings(SettingsGroup):
         ge=0,
         description="Minimum sharpness of a face: the variance of the Laplacian of its chip.",
     )
-    min_brightness: float = Field(
-        25, ge=0, le=255, description="Minimum mean brightness of a face, of 255."
+    min_contrast: float = Field(
+        15, ge=0, le=255, description="Minimum contrast of a dark face, light to shade, of 255."
     )
     max_brightness: float = Field(
         225, ge=0, le=255, description="Maximum mean brightness of a face, of 255."
@@ -57,12 +58,6 @@ class VisionSettings(SettingsGroup):
         0.7, ge=0, le=1, description="Minimum share of a face's chip that lies inside the photo."
     )
     threads: int = Field(2, ge=1, le=64, description="Photos analyzed at a time per worker.")
-
-    @model_validator(mode="after")
-    def _brightness_bounds_are_in_order(self) -> Self:
-        if self.min_brightness >= self.max_brightness:
-            raise ValueError("vision.min_brightness must be less than vision.max_brightness")
-        return self
 
 
 class AiSettings(SettingsGroup):

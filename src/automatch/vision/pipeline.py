@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from automatch.errors.embedder import EmbeddingInvalidError
 from automatch.errors.photo import PhotoRejectedError, SeveralFacesError
+from automatch.vision.detect.detector import without_known
+from automatch.vision.detect.photo_copies import kept_copy, portrait, redacted, thumbnail
 from automatch.vision.detect.quality import check_quality, choose_face, measure
-from automatch.vision.detect.redact_faces import redact_other_faces
+from automatch.vision.detect.upright import find_upright, rotated
 from automatch.vision.embed.similarity_transform import cut_chip
 from automatch.vision.results import DetectedFace, FaceExtraction, FaceResult, PhotoAnalysis
 
@@ -46,22 +49,22 @@ class Pipeline:
         started = time.perf_counter()
         decoded = self.decoder.decode(photo)
         decoded_at = time.perf_counter()
-        detections = self.detector.find(decoded.pixels)
+        found = self._find(decoded)
         try:
-            detection = self._choose(detections, decoded, chosen)
+            own = self._choose(found.detections, found.pixels, chosen)
         except SeveralFacesError as exc:
-            exc.copies = (decoded.kept_jpeg, decoded.thumbnail_jpeg)
+            exc.copies = self._copies(found, None)
             raise
-        aligned = self.detector.align(decoded.pixels, detection)
-        quality = measure(detection, aligned)
+        aligned = self.detector.align(found.pixels, own)
+        quality = measure(own, aligned)
         if enforce_quality:
             check_quality(quality, self.settings)
         detected_at = time.perf_counter()
-        (embedding,) = self._embed(decoded, [aligned])
+        (embedding,) = self._embed(found.pixels, [aligned])
         embedded_at = time.perf_counter()
-        kept, thumbnail = self._copies(decoded, detection if chosen else None, detections)
+        kept, thumbnail = self._copies(found, own)
         return FaceExtraction(
-            face=DetectedFace(detection.box, detection.confidence, aligned.landmarks, embedding),
+            face=DetectedFace(own.box, own.confidence, aligned.landmarks, embedding),
             quality=quality,
             kept_jpeg=kept,
             thumbnail_jpeg=thumbnail,
@@ -74,71 +77,101 @@ class Pipeline:
         started = time.perf_counter()
         decoded = self.decoder.decode(photo)
         decoded_at = time.perf_counter()
-        detections = self.detector.find(decoded.pixels)
+        found = self._find(decoded)
         own, refusal = None, None
         try:
-            own = self._choose(detections, decoded, chosen)
+            own = self._choose(found.detections, found.pixels, chosen)
         except PhotoRejectedError as exc:
             refusal = exc
-        found = sorted(detections, key=lambda detection: detection.side, reverse=True)
-        aligned = [self.detector.align(decoded.pixels, detection) for detection in found]
+        largest_first = sorted(found.detections, key=lambda face: face.side, reverse=True)
+        aligned = [self.detector.align(found.pixels, face) for face in largest_first]
         detected_at = time.perf_counter()
-        rows = self._embed(decoded, aligned) if aligned else ()
+        rows = self._embed(found.pixels, aligned) if aligned else ()
         embedded_at = time.perf_counter()
         faces = [
-            self._face_result(detection, face, row, decoded)
-            for detection, face, row in zip(found, aligned, rows, strict=True)
+            self._face_result(detection, face, row, found.pixels)
+            for detection, face, row in zip(largest_first, aligned, rows, strict=True)
         ]
-        height, width = decoded.pixels.shape[:2]
-        kept, thumbnail = self._copies(decoded, own if chosen else None, detections)
+        height, width = found.pixels.shape[:2]
+        kept, thumbnail = self._copies(found, own)
         return PhotoAnalysis(
             model_id=self.embedder.model_id,
             width=width,
             height=height,
             faces=faces,
             min_confidence=self.detector.min_confidence,
-            refusal=faces[found.index(own)].refusal if own else refusal,
+            refusal=faces[largest_first.index(own)].refusal if own else refusal,
             kept_jpeg=kept,
             thumbnail_jpeg=thumbnail,
             timings=_timings(started, decoded_at, detected_at, embedded_at),
         )
 
+    def _find(self, decoded: DecodedPhoto) -> _FoundFaces:
+        """Return the photo upright and every face in it, those in the background too."""
+        quarter_turns, detections = find_upright(self.detector, decoded.pixels)
+        pixels = rotated(decoded.pixels, quarter_turns)
+        if detections:
+            others = self.detector.find_all(pixels, self.settings.min_face_side)
+            detections = [*detections, *without_known(others, detections)]
+        return _FoundFaces(pixels, None if quarter_turns else decoded.kept_jpeg, detections)
+
     def _choose(
-        self, detections: Sequence[Detection], decoded: DecodedPhoto, chosen: FaceBox | None = None
+        self,
+        detections: Sequence[Detection],
+        pixels: npt.NDArray[np.uint8],
+        chosen: FaceBox | None = None,
     ) -> Detection:
-        return choose_face(detections, self.detector.min_confidence, decoded.pixels, chosen)
+        return choose_face(
+            detections,
+            self.detector.min_confidence,
+            pixels,
+            chosen,
+            min_side=self.settings.min_face_side,
+        )
 
     def _embed(
-        self, decoded: DecodedPhoto, aligned: Sequence[AlignedFace]
+        self, pixels: npt.NDArray[np.uint8], aligned: Sequence[AlignedFace]
     ) -> npt.NDArray[np.float32]:
-        chips = [cut_chip(self.embedder, decoded.pixels, face) for face in aligned]
+        chips = [cut_chip(self.embedder, pixels, face) for face in aligned]
         return embed(self.embedder, np.stack(chips))
 
-    def _copies(
-        self, decoded: DecodedPhoto, own: Detection | None, detections: Sequence[Detection]
-    ) -> tuple[bytes, bytes]:
-        """Return the clean copy and the thumbnail; with an *own* face, the others are redacted."""
-        if own is None:
-            return decoded.kept_jpeg, decoded.thumbnail_jpeg
+    def _copies(self, found: _FoundFaces, own: Detection | None) -> tuple[bytes, bytes]:
+        """Return the kept copy and the thumbnail; with a face of its *own*, without the others."""
         side = self.settings.thumbnail_side
-        return redact_other_faces(decoded.pixels, own, detections, side)
+        page = Image.fromarray(found.pixels)
+        alone = redacted(page, own, found.detections) if own else None
+        kept = found.kept_jpeg if alone is None else None
+        page = alone or page
+        small = portrait(page, own, side) if own else thumbnail(page, side)
+        return kept or kept_copy(page), small
 
     def _face_result(
         self,
         detection: Detection,
         aligned: AlignedFace,
         embedding: npt.NDArray[np.float32],
-        decoded: DecodedPhoto,
+        pixels: npt.NDArray[np.uint8],
     ) -> FaceResult:
         quality = measure(detection, aligned)
         refusal = None
         try:
-            self._choose([detection], decoded)
+            self._choose([detection], pixels)
             check_quality(quality, self.settings)
         except PhotoRejectedError as exc:
             refusal = exc
         face = DetectedFace(detection.box, detection.confidence, aligned.landmarks, embedding)
         return FaceResult(face, quality, refusal)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _FoundFaces:
+    """A photo turned upright, with what may be a face in it."""
+
+    pixels: npt.NDArray[np.uint8]
+    kept_jpeg: bytes | None
+    """The kept copy; none if the photo was turned."""
+    detections: Sequence[Detection]
+    """The most certain first, then those in the background."""
 
 
 def embed(embedder: Embedder, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -53,11 +53,12 @@ class FaceExtraction:
 
     face: DetectedFace
     quality: dict[str, float]
-    """`face_side_px` (in the kept copy), `sharpness`, `brightness` (0 to 255), `confidence`,
-    `yaw_degrees` (absolute), `inside` (share of the chip that lies in the photo, 0 to 1)."""
+    """`face_side_px` (in the kept copy), `sharpness`, `brightness` and
+    `contrast` (0 to 255), `confidence`, `yaw_degrees` (absolute), `inside` (share of the chip that
+    lies in the photo, 0 to 1)."""
     kept_jpeg: bytes
-    """The photo upright, at most `kept_side` long, without metadata. If the uploader chose one of
-    several faces, the others are redacted."""
+    """The photo upright, at most `kept_side` long, without metadata. All faces but the
+    uploader's are redacted."""
     thumbnail_jpeg: bytes
     timings: dict[str, float]
     """Milliseconds for `decode`, `detect` and `embed`."""

@@ -60,8 +60,8 @@ class Face(_Schema):
     landmarks: list[tuple[float, float]] = Field(description="Five points (x, y).")
     confidence: float = Field(description="The detector's own score; no probability.")
     quality: dict[str, float] = Field(
-        description="`face_side_px`, `sharpness`, `brightness`, `confidence`, `yaw_degrees`, "
-        "`inside`; docs/vision.md defines each."
+        description="`face_side_px`, `sharpness`, `brightness`, `contrast`, `confidence`, "
+        "`yaw_degrees`, `inside`; docs/vision.md defines each."
     )
     refusal: Refusal | None = Field(
         description="Why a photo of this face alone would be refused; null if it would be accepted."

@@ -181,13 +181,12 @@ def test_nothing_but_pixels_is_kept(kind: str, decoder: Decoder) -> None:
 
     decoded = decoder.decode(photo)
 
-    for copy in (decoded.kept_jpeg, decoded.thumbnail_jpeg):
-        for trace in (b"SECRET", b"Exif", b"xmp", b"http", b"ICC_PROFILE", b"Photoshop", b"mdat"):
-            assert trace not in copy
+    for trace in (b"SECRET", b"Exif", b"xmp", b"http", b"ICC_PROFILE", b"Photoshop", b"mdat"):
+        assert trace not in decoded.kept_jpeg
 
 
-def test_the_copies_have_the_sides_that_the_settings_name() -> None:
-    small = Decoder(Settings(vision=VisionSettings(kept_side=640, thumbnail_side=64)))
+def test_the_kept_copy_has_the_side_that_the_settings_name() -> None:
+    small = Decoder(Settings(vision=VisionSettings(kept_side=640)))
     try:
         decoded = small.decode(encode(hopper().resize((1500, 2000))))
     finally:
@@ -195,7 +194,6 @@ def test_the_copies_have_the_sides_that_the_settings_name() -> None:
 
     assert decoded.pixels.shape == (640, 480, 3)
     assert pixels(decoded.kept_jpeg).shape == (640, 480, 3)
-    assert pixels(decoded.thumbnail_jpeg).shape == (64, 48, 3)
     assert _difference(decoded.pixels, hopper().resize((480, 640))) < 6
 
 
@@ -203,7 +201,6 @@ def test_a_small_photo_is_not_enlarged(decoder: Decoder) -> None:
     decoded = decoder.decode(encode(hopper().resize((160, 200))))
 
     assert decoded.pixels.shape == (200, 160, 3)
-    assert pixels(decoded.thumbnail_jpeg).shape == (200, 160, 3)
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "PNG", "AVIF"])
@@ -267,7 +264,7 @@ def test_compressed_side_notes_cost_nothing(
     decoder.decode(encode(astronaut()))
     child = decoder.child_pid
 
-    assert _outcome(decoder, photo) == "image_damaged"
+    assert _difference(decoder.decode(photo).pixels, astronaut()) == 0
     assert decoder.child_pid == child
 
 

@@ -31,6 +31,7 @@ _GOOD = {
     "face_side_px": 200.0,
     "sharpness": 100.0,
     "brightness": 120.0,
+    "contrast": 90.0,
     "confidence": 2.0,
     "yaw_degrees": 3.0,
     "inside": 1.0,
@@ -52,9 +53,9 @@ def test_no_face_is_named() -> None:
         choose_face([], 0.2, _PHOTO)
 
 
-def test_two_faces_of_like_size_are_counted() -> None:
+def test_two_faces_that_could_be_used_are_counted() -> None:
     with pytest.raises(SeveralFacesError, match=r"^2 faces") as caught:
-        choose_face([_face(100), _face(60, 0.3)], 0.2, _PHOTO)
+        choose_face([_face(400), _face(60, 0.3)], 0.2, _PHOTO, min_side=60)
 
     assert caught.value.count == 2
 
@@ -64,15 +65,21 @@ def test_several_faces_are_boxed_in_shares_of_the_photo_the_largest_first() -> N
     large = Detection(Box(-40, 0, 360, 400), 1.0)
 
     with pytest.raises(SeveralFacesError) as caught:
-        choose_face([small, large, _face(30)], 0.2, _PHOTO)
+        choose_face([small, large, _face(30)], 0.2, _PHOTO, min_side=60)
 
     assert caught.value.boxes == ((-0.05, 0.0, 0.45, 1.0), (0.75, 0.25, 1.0, 0.75))
 
 
-def test_small_faces_in_the_background_do_not_count() -> None:
+def test_faces_too_small_to_be_used_do_not_count() -> None:
     largest = _face(300, 0.6)
 
-    assert choose_face([_face(149, 2.0), largest, _face(40)], 0.2, _PHOTO) is largest
+    assert choose_face([_face(59, 2.0), largest, _face(40)], 0.2, _PHOTO, min_side=60) is largest
+
+
+def test_of_faces_too_small_to_be_used_the_largest_is_judged() -> None:
+    largest = _face(50, 0.6)
+
+    assert choose_face([_face(40, 2.0), largest], 0.2, _PHOTO, min_side=60) is largest
 
 
 _CROWD = [
@@ -128,7 +135,6 @@ def test_a_guess_beside_a_face_does_not_count() -> None:
     [
         ("face_side_px", 59.0, FaceTooSmallError, "only 59 pixels wide and at least 60 are"),
         ("sharpness", 4.94, FaceBlurredError, "its sharpness is 4.9 and at least 5 is"),
-        ("brightness", 24.4, FaceTooDarkError, "its brightness is 24 of 255 and at least 25 is"),
         ("brightness", 231.2, FaceTooBrightError, "its brightness is 231 of 255 and at most 225"),
         ("yaw_degrees", 31.4, FaceTurnedError, "by about 31 degrees and at most 30 are"),
         ("inside", 0.62, FaceCutOffError, "only 62% of the face .* at least 70% are"),
@@ -145,12 +151,26 @@ def test_each_figure_has_its_own_reason_with_its_number(
     assert not caught.value.transient
 
 
+def test_a_face_without_enough_light_is_refused_with_its_contrast() -> None:
+    with pytest.raises(FaceTooDarkError, match=r"only 14 of 255 apart and at least 15") as caught:
+        check_quality(_GOOD | {"brightness": 20.0, "contrast": 14.4}, _LIMITS)
+
+    assert (caught.value.measured, caught.value.limit) == (14.4, 15)
+
+
+@pytest.mark.parametrize("figures", [{"contrast": 10.0}, {"brightness": 10.0}])
+def test_neither_a_pale_nor_a_dark_face_is_short_of_light_by_that_alone(
+    figures: dict[str, float],
+) -> None:
+    check_quality(_GOOD | figures, _LIMITS)
+
+
 @pytest.mark.parametrize(
     ("figure", "value"),
     [
         ("face_side_px", 60.0),
         ("sharpness", 5.0),
-        ("brightness", 25.0),
+        ("contrast", 15.0),
         ("brightness", 225.0),
         ("yaw_degrees", 30.0),
         ("inside", 0.7),
@@ -162,26 +182,27 @@ def test_a_face_on_the_edge_of_a_limit_passes(figure: str, value: float) -> None
 
 def test_limits_are_settings() -> None:
     strict = VisionSettings(
-        min_face_side=300, min_sharpness=200, min_brightness=130, max_yaw_degrees=2, min_inside=1
+        min_face_side=300, min_sharpness=200, max_brightness=110, max_yaw_degrees=2, min_inside=1
     )
     for figure, error in {
         "face_side_px": FaceTooSmallError,
         "sharpness": FaceBlurredError,
-        "brightness": FaceTooDarkError,
+        "brightness": FaceTooBrightError,
         "yaw_degrees": FaceTurnedError,
     }.items():
-        passing = {"face_side_px": 400.0, "sharpness": 300.0, "brightness": 150.0}
+        passing = {"face_side_px": 400.0, "sharpness": 300.0, "brightness": 100.0}
         with pytest.raises(error):
             check_quality(_GOOD | passing | {"yaw_degrees": 1.0} | {figure: _GOOD[figure]}, strict)
 
 
 def test_what_hides_the_rest_is_told_first() -> None:
-    nothing_right = {"face_side_px": 10.0, "inside": 0.1, "brightness": 1.0, "sharpness": 0.0}
+    dark = {"brightness": 1.0, "contrast": 1.0, "sharpness": 0.0}
+    nothing_right = {"face_side_px": 10.0, "inside": 0.1} | dark
 
     with pytest.raises(FaceTooSmallError):
         check_quality(_GOOD | nothing_right, _LIMITS)
     with pytest.raises(FaceTooDarkError):
-        check_quality(_GOOD | {"brightness": 1.0, "sharpness": 0.0}, _LIMITS)
+        check_quality(_GOOD | dark, _LIMITS)
 
 
 def test_every_figure_is_measured() -> None:

@@ -1,4 +1,4 @@
-"""The decoder's child process: encoded photos in, pixels and clean copies out, within limits.
+"""The decoder's child process: encoded photos in, pixels and a clean copy out, within limits.
 
 A photo file is the one input in which a stranger controls every byte that C code parses. So it is
 decoded in a process that can open no file and no socket, has no environment and limited memory and
@@ -29,12 +29,11 @@ else:
 
 _LENGTH = struct.Struct("<I")
 _KEPT_QUALITY = 90
-_THUMBNAIL_QUALITY = 85
 
 
-def _jpeg(image: Image.Image, quality: int) -> bytes:
+def _jpeg(image: Image.Image) -> bytes:
     out = io.BytesIO()
-    image.save(out, "JPEG", quality=quality)
+    image.save(out, "JPEG", quality=_KEPT_QUALITY)
     return out.getvalue()
 
 
@@ -43,8 +42,7 @@ def _answer(data: bytes, limits: image_header.Limits, config: dict[str, Any]) ->
         kept = image_decode.decode(data, limits, config["kept_side"])
     except image_header.PhotoFileError as exc:
         return [json.dumps({"code": exc.code, "message": exc.message}).encode()]
-    small = image_decode.thumbnail(kept, config["thumbnail_side"])
-    parts = [kept.tobytes(), _jpeg(kept, _KEPT_QUALITY), _jpeg(small, _THUMBNAIL_QUALITY)]
+    parts = [kept.tobytes(), _jpeg(kept)]
     head = {"size": kept.size, "lengths": [len(part) for part in parts]}
     return [json.dumps(head).encode(), *parts]
 

@@ -25,7 +25,7 @@ import PIL
 import structlog
 
 from automatch.errors import AutomatchError
-from automatch.errors.job import JobCrashedError
+from automatch.errors.job import DecodeTimeoutError, JobCrashedError
 from automatch.errors.photo import ImageTimeoutError, ImageTooComplexError
 from automatch.vision.decode.image_header import OUT_OF_MEMORY_EXIT
 from automatch.vision.decode.upload_check import error_of, limits_from
@@ -53,7 +53,6 @@ class DecodedPhoto:
     pixels: npt.NDArray[np.uint8]
     """The kept copy, (height, width, 3) RGB."""
     kept_jpeg: bytes
-    thumbnail_jpeg: bytes
 
 
 class _ChildGoneError(Exception):
@@ -77,7 +76,6 @@ class Decoder:
         self._config = {
             "limits": asdict(limits_from(settings)),
             "kept_side": settings.vision.kept_side,
-            "thumbnail_side": settings.vision.thumbnail_side,
             "memory_mb": settings.vision.decode_memory_mb,
             "cpu_s": settings.vision.decode_cpu_s,
         }
@@ -98,6 +96,7 @@ class Decoder:
         Raises:
             UploadError: there are no bytes, or no photo of a supported type.
             PhotoRejectedError: the photo is damaged or outside a limit.
+            DecodeTimeoutError: the machine was too busy; a retry may succeed.
             JobCrashedError: the child died of another cause than a limit, or `close` was called.
         """
         with self._decode_lock:
@@ -108,8 +107,10 @@ class Decoder:
                 _send(child, photo, deadline)
                 return self._read_answer(child, deadline)
             except TimeoutError as exc:
+                # The child has a limit of CPU time of its own, so the machine was too busy.
                 self._end(child)
-                raise ImageTimeoutError from exc
+                _log.warning("decoder got too little CPU", timeout_s=self._vision.decode_timeout_s)
+                raise DecodeTimeoutError from exc
             except _ChildGoneError as exc:
                 raise self._cause_of_death(child) from exc
             except _AnswerInvalidError as exc:
@@ -208,7 +209,7 @@ class Decoder:
             raise error_of(str(head["code"]), message if isinstance(message, str) else None)
         try:
             width, height = (int(side) for side in head["size"])
-            pixels, kept, thumbnail = (int(length) for length in head["lengths"])
+            pixels, kept = (int(length) for length in head["lengths"])
         except (KeyError, TypeError, ValueError) as exc:
             raise _AnswerInvalidError from exc
         # The child has read a stranger's file and is not trusted: its figures are checked before
@@ -217,15 +218,13 @@ class Decoder:
             not 0 < width <= self._vision.kept_side
             or not 0 < height <= self._vision.kept_side
             or pixels != 3 * width * height
-            or min(kept, thumbnail) < 1
-            or max(kept, thumbnail) > 2 * pixels + _MAX_HEAD
+            or not 0 < kept <= 2 * pixels + _MAX_HEAD
         ):
             raise _AnswerInvalidError
         raw = _receive(child, pixels, deadline)
         return DecodedPhoto(
             pixels=np.frombuffer(raw, np.uint8).reshape(height, width, 3),
             kept_jpeg=bytes(_receive(child, kept, deadline)),
-            thumbnail_jpeg=bytes(_receive(child, thumbnail, deadline)),
         )
 
 

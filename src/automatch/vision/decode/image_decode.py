@@ -23,9 +23,10 @@ from PIL import (
 )
 
 if TYPE_CHECKING:
-    from automatch.vision.decode import image_header
+    from automatch.vision.decode import image_header, picture_data
 else:
     import image_header
+    import picture_data
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -84,6 +85,7 @@ def decode(data: bytes, limits: image_header.Limits, kept_side: int) -> Image.Im
         image_header.PhotoFileError: the file cannot be used.
     """
     kind = image_header.check(data, limits)
+    data = picture_data.drawn_data(kind, data)
     try:
         with _PLUGINS[kind](io.BytesIO(data)) as photo:
             # Checked again, because the decoder may read another size from the file than `check`
@@ -92,6 +94,8 @@ def decode(data: bytes, limits: image_header.Limits, kept_side: int) -> Image.Im
             # A JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work.
             photo.draft(None, _fit(photo.size, kept_side))
             photo.load()
+            if kind == "jpeg" and picture_data.lacks_rows(data, photo):
+                raise image_header.PhotoFileError("image_damaged")
             # The size of a decoded HEIC may differ from the one in its header.
             size = _fit(photo.size, kept_side)
             turn = _TURNS.get(_orientation(photo))
@@ -111,6 +115,8 @@ def _fit(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _orientation(photo: Image.Image) -> int:
+    # Pillow would also obey XMP, which no browser does.
+    photo.info.pop("xmp", None)
     try:
         value = photo.getexif().get(_ORIENTATION, 1)
     except _DAMAGE:
@@ -141,11 +147,6 @@ def _flatten(image: Image.Image) -> Image.Image:
     page = Image.new("RGB", image.size, "white")
     page.paste(image, mask=image.getchannel("A"))
     return page
-
-
-def thumbnail(image: Image.Image, side: int) -> Image.Image:
-    """Return *image* at most *side* long."""
-    return image.resize(_fit(image.size, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
 def warm_up() -> None:

@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from automatch.vision.models.registry import Landmarks
@@ -54,7 +56,7 @@ class AlignedFace:
 
 
 class Detector(Protocol):
-    """Finds faces. Several threads may call both methods at once."""
+    """Finds faces. Several threads may call its methods at once."""
 
     @property
     def name(self) -> str:
@@ -64,6 +66,11 @@ class Detector(Protocol):
     @property
     def min_confidence(self) -> float:
         """A detection with a lower score is too uncertain to use."""
+        ...
+
+    @property
+    def upright_confidence(self) -> float:
+        """The least score that proves a face upright: faces in turned photos score less."""
         ...
 
     @property
@@ -79,9 +86,42 @@ class Detector(Protocol):
         """
         ...
 
+    def find_small(self, photo: npt.NDArray[np.uint8]) -> list[Detection]:
+        """Return likewise what a slower search for smaller faces finds.
+
+        It is for photos in which `find` finds no reliable face. Empty where `find` covers it.
+        """
+        ...
+
+    def find_all(self, photo: npt.NDArray[np.uint8], min_side: int) -> list[Detection]:
+        """Return likewise what a search finds that misses no face of *min_side* pixels.
+
+        It is for other people beside a larger face. Empty where `find` covers it.
+        """
+        ...
+
     def align(self, photo: npt.NDArray[np.uint8], detection: Detection) -> AlignedFace:
         """Return a face that `find` found in *photo*, cut out as dlib's model was trained on."""
         ...
+
+
+def without_known(detections: Sequence[Detection], known: Sequence[Detection]) -> list[Detection]:
+    """Return those *detections* that are of no *known* face."""
+    return [
+        detection
+        for detection in detections
+        if not any(_same_face(detection.box, other.box) for other in known)
+    ]
+
+
+def _same_face(box: Box, other: Box) -> bool:
+    """Return whether the middle of either box lies in the other one."""
+    return _contains_middle(box, other) or _contains_middle(other, box)
+
+
+def _contains_middle(box: Box, other: Box) -> bool:
+    x, y = (other.left + other.right) / 2, (other.top + other.bottom) / 2
+    return box.left <= x < box.right and box.top <= y < box.bottom
 
 
 def resized_to(photo: npt.NDArray[np.uint8], side: int) -> tuple[npt.NDArray[np.uint8], float]:

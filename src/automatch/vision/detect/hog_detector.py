@@ -25,7 +25,14 @@ _MIN_CONFIDENCE = 0.1
 """Detections with a lower score are dropped. In real photos without a face, textures, animals and
 folds of cloth scored up to 0.08."""
 
-_SECOND_PASS_SIDE = 1024
+_SMALL_FACES_SIDE = 1024
+_SMALLEST = 60
+"""Side in pixels of the smallest face found in the resized photo: 54 of 54 faces were."""
+
+_UPRIGHT_CONFIDENCE = 1.0
+"""Of 231 portraits, the turned ones scored up to 0.85; the upright ones scored at least 0.53, and
+99 % of them 0.93."""
+
 _CHIP_PADDING = 0.25
 """Margin around the face, as in the model's training data."""
 
@@ -39,6 +46,7 @@ class HogDetector:
 
     name = "dlib"
     landmark_set: Landmarks = "eye_corners_nose"
+    upright_confidence = _UPRIGHT_CONFIDENCE
 
     def __init__(self, side: int, min_confidence: float, folder: Path | None = None) -> None:
         """Read the landmark model.
@@ -59,14 +67,17 @@ class HogDetector:
         self._per_thread = threading.local()
 
     def find(self, photo: npt.NDArray[np.uint8]) -> list[Detection]:
-        """See `Detector.find`. Most of it releases the GIL.
+        """See `Detector.find`. Most of it releases the GIL."""
+        return self._search(photo, self._side, 0)
 
-        A photo without a face costs about eight times as much, for a second pass at a larger size.
-        """
-        found = self._search(photo, self._side, 0)
-        if found and found[0].confidence >= self.min_confidence:
-            return found
-        return self._search(photo, _SECOND_PASS_SIDE, 1) or found
+    def find_small(self, photo: npt.NDArray[np.uint8]) -> list[Detection]:
+        """See `Detector.find_small`. It takes about eight times as long as `find`."""
+        return self._search(photo, _SMALL_FACES_SIDE, 1)
+
+    def find_all(self, photo: npt.NDArray[np.uint8], min_side: int) -> list[Detection]:
+        """See `Detector.find_all`. The time it takes grows with the size of the photo."""
+        side = round(max(photo.shape) * _SMALLEST / min_side)
+        return self._search(photo, side, 0) if side > self._side else []
 
     def align(self, photo: npt.NDArray[np.uint8], detection: Detection) -> AlignedFace:
         """See `Detector.align`. The landmarks are the corners of the eyes and the nose's base."""

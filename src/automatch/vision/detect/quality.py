@@ -32,11 +32,6 @@ if TYPE_CHECKING:
     from automatch.settings.vision import VisionSettings
     from automatch.vision.detect.detector import AlignedFace, Detection
 
-_SUBJECT_SHARE = 1 / 2
-"""A face whose side is a smaller share of the largest one's is a passer-by or a poster and no
-second subject. In real double portraits the smaller face has at least four fifths of the other's
-side."""
-
 _MIN_IOU = 0.4
 """Intersection over union with the chosen box. In 33 photos of two people, the same face had at
 least 0.68 in the clean copy and 0.62 by the other detector; another face had 0."""
@@ -45,7 +40,11 @@ _FACE = slice(30, 125)
 """Rows and columns of a chip that show the face itself."""
 
 _LIT = 80.0
+"""A face of at least this brightness is not dark, whatever its contrast."""
+
 _MAX_GAIN = 4.0
+_CELL = 3
+"""Pixels of a chip averaged in each direction before contrast is measured, which removes noise."""
 
 
 def choose_face(
@@ -53,6 +52,8 @@ def choose_face(
     min_confidence: float,
     photo: npt.NDArray[np.uint8],
     chosen: FaceBox | None = None,
+    *,
+    min_side: int = 0,
 ) -> Detection:
     """Return the one face that the photo shows.
 
@@ -61,11 +62,12 @@ def choose_face(
         min_confidence: a face with a lower score is too uncertain to use.
         photo: (height, width, 3), in whose pixels the detections are.
         chosen: the one of several that the uploader marked as their own.
+        min_side: in pixels; smaller faces cannot be used and are not asked about.
 
     Raises:
         NoFaceError: there is no face.
         FaceLowConfidenceError: there may be a face.
-        SeveralFacesError: there are several of comparable size, and none of them is the chosen one.
+        SeveralFacesError: several can be used, and none of them is the chosen one.
     """
     if not detections:
         raise NoFaceError
@@ -77,9 +79,9 @@ def choose_face(
     if not faces:
         raise _low_confidence(detections[0].confidence, min_confidence)
     faces.sort(key=lambda face: face.side, reverse=True)
-    subjects = [face for face in faces if face.side >= _SUBJECT_SHARE * faces[0].side]
-    if len(subjects) > 1:
-        raise SeveralFacesError(len(subjects), _shares(subjects, photo))
+    usable = [face for face in faces if face.side >= min_side]
+    if len(usable) > 1:
+        raise SeveralFacesError(len(usable), _shares(usable, photo))
     if chosen is not None:
         # There is one face, but not the chosen one, and nobody marked it as their own.
         raise NoFaceError("The face that you chose was not found again; use a photo of you alone.")
@@ -99,7 +101,7 @@ def _find_chosen(
 def _low_confidence(score: float, min_confidence: float) -> FaceLowConfidenceError:
     return FaceLowConfidenceError(
         f"A face can only be guessed: it scores {score:.2f} and at least {min_confidence:g} is "
-        "needed; use a photo from the front, in good light, with nothing before your face.",
+        "needed; uncover your face, and use a photo from the front in good light.",
         score,
         min_confidence,
     )
@@ -119,7 +121,8 @@ def _shares(
 def measure(detection: Detection, aligned: AlignedFace) -> dict[str, float]:
     """Return the quality of a face; see `FaceExtraction.quality`."""
     grey = aligned.chip.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    brightness = float(grey[_FACE, _FACE].mean())
+    face = grey[_FACE, _FACE]
+    brightness, contrast = float(face.mean()), _contrast(face)
     # Edges are weaker in a dark photo, which must not count as blur.
     grey *= min(_MAX_GAIN, max(1.0, _LIT / max(float(grey.mean()), 1.0)))
     inner = grey[1:-1, 1:-1]
@@ -128,10 +131,22 @@ def measure(detection: Detection, aligned: AlignedFace) -> dict[str, float]:
         "face_side_px": float(detection.side),
         "sharpness": round(float(laplacian.var()), 2),
         "brightness": round(brightness, 2),
+        "contrast": round(contrast, 2),
         "confidence": round(detection.confidence, 3),
         "yaw_degrees": round(aligned.yaw_degrees, 1),
         "inside": round(aligned.inside, 3),
     }
+
+
+def _contrast(face: npt.NDArray[np.float32]) -> float:
+    """Return how far the light parts of a face are from its shaded ones, 0 to 255.
+
+    Dim light lowers it alike on dark and on light skin, and brightness more on dark skin.
+    """
+    side = len(face) // _CELL
+    cells = face[: side * _CELL, : side * _CELL].reshape(side, _CELL, side, _CELL).mean(axis=(1, 3))
+    shade, light = np.percentile(cells, [5, 95])
+    return float(light - shade)
 
 
 def check_quality(quality: dict[str, float], vision: VisionSettings) -> None:
@@ -161,12 +176,13 @@ def _violations(quality: dict[str, float], vision: VisionSettings) -> Iterator[F
             inside,
             vision.min_inside,
         )
-    if (brightness := quality["brightness"]) < vision.min_brightness:
+    brightness, contrast = quality["brightness"], quality["contrast"]
+    if brightness < _LIT and contrast < vision.min_contrast:
         yield FaceTooDarkError(
-            f"The face is too dark: its brightness is {brightness:.0f} of 255 and at least "
-            f"{vision.min_brightness:g} is needed; turn towards a window or a lamp.",
-            brightness,
-            vision.min_brightness,
+            f"The face is too dark: its light and its shade are only {contrast:.0f} of 255 apart "
+            f"and at least {vision.min_contrast:g} are needed; turn towards a window or a lamp.",
+            contrast,
+            vision.min_contrast,
         )
     if brightness > vision.max_brightness:
         yield FaceTooBrightError(

@@ -53,6 +53,14 @@ _MAX_CANDIDATES = 200
 """Limits the work on a photo that is made to have detections everywhere: it grows with the
 square."""
 
+_SMALLEST = 24
+"""Side in pixels of the smallest face found in the resized photo: 54 of 54 faces were."""
+
+_UPRIGHT_CONFIDENCE = 0.925
+"""Of 231 portraits, the turned ones scored up to 0.91; the upright ones scored at least 0.92, and
+99 % of them 0.93. The landmarks prove nothing: on turned faces they have the order of upright
+ones."""
+
 _SAME_FACE_IOU = 0.3
 _LARGEST = 5.0
 """Logarithm of the largest side of a box in cells: 148 are more than any resized photo has."""
@@ -73,6 +81,7 @@ class YunetDetector:
 
     name = "yunet"
     landmark_set: Landmarks = "eyes_nose_mouth"
+    upright_confidence = _UPRIGHT_CONFIDENCE
 
     def __init__(self, file: Path, side: int, min_confidence: float) -> None:
         """Read the model.
@@ -101,6 +110,15 @@ class YunetDetector:
         if sides and max(sides) >= _LARGE_FACE * max(photo.shape):
             return found
         return self._search(photo, self._side) or found
+
+    def find_small(self, _photo: npt.NDArray[np.uint8]) -> list[Detection]:
+        """See `Detector.find_small`. `find` has a pass at full side of its own."""
+        return []
+
+    def find_all(self, photo: npt.NDArray[np.uint8], min_side: int) -> list[Detection]:
+        """See `Detector.find_all`."""
+        side = min(self._side, round(max(photo.shape) * _SMALLEST / min_side))
+        return self._search(photo, side) if side > _FIRST_PASS_SIDE else []
 
     def align(self, photo: npt.NDArray[np.uint8], detection: Detection) -> AlignedFace:
         """See `Detector.align`. The landmarks are the eyes, the nose's tip, the mouth's corners."""

@@ -1,0 +1,114 @@
+"""Makes the copies of a photo that are kept: the photo, and a thumbnail around its owner's face.
+
+The other people have consented to nothing. The kept copy shows the owner's face at its old place,
+so that analyzing the copy again finds the same face, and every other face that was detected as a
+few large squares, whether or not the owner had to choose.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from automatch.vision.detect.detector import Detection
+
+_HEAD = 0.35
+"""Margin as a share of the box's side: a box ends at brows and chin, and a head is larger."""
+
+_SQUARES = 6
+"""Squares that a redacted head has in each direction."""
+
+_PORTRAIT, _CLOSE_UP = 2.8, 1.6
+"""Largest and smallest side of the thumbnail's square, in sides of the face: head and shoulders,
+and less near the edge of the photo, so that the face stays in the middle, where pages crop it."""
+
+_KEPT_QUALITY = 90
+_THUMBNAIL_QUALITY = 85
+
+
+def redacted(
+    page: Image.Image, own: Detection, detections: Iterable[Detection]
+) -> Image.Image | None:
+    """Return a photo in which only one face can be recognised; `None` if it is the only one.
+
+    Args:
+        page: the photo.
+        own: the face of its owner.
+        detections: all that may be a face in it.
+    """
+    head = _around(page, own, _HEAD)
+    # Detectors sometimes take a part of a face for another face.
+    others = [
+        place
+        for place in (
+            _around(page, detection, _HEAD) for detection in detections if detection is not own
+        )
+        if not _is_inside(place, head)
+    ]
+    if not others:
+        return None
+    own_pixels = page.crop(head)
+    page = page.copy()
+    for place in others:
+        page.paste(_pixelate(page.crop(place)), place)
+    # Where heads overlap, the owner's stays whole.
+    page.paste(own_pixels, head)
+    return page
+
+
+def portrait(page: Image.Image, own: Detection, side: int) -> bytes:
+    """Return a square around a face as JPEG, at most *side* pixels long."""
+    box = own.box
+    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+    room = 2 * min(x, y, page.width - x, page.height - y)
+    wanted = min(max(room, _CLOSE_UP * own.side), _PORTRAIT * own.side)
+    length = max(1, min(round(wanted), page.width, page.height))
+    left = min(max(round(x - length / 2), 0), page.width - length)
+    top = min(max(round(y - length / 2), 0), page.height - length)
+    return thumbnail(page.crop((left, top, left + length, top + length)), side)
+
+
+def thumbnail(page: Image.Image, side: int) -> bytes:
+    """Return a picture as JPEG, at most *side* pixels long."""
+    small = page.copy()
+    small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return _jpeg(small, _THUMBNAIL_QUALITY)
+
+
+def kept_copy(page: Image.Image) -> bytes:
+    """Return a picture as the JPEG that is kept."""
+    return _jpeg(page, _KEPT_QUALITY)
+
+
+def _around(page: Image.Image, detection: Detection, margin: float) -> tuple[int, int, int, int]:
+    box = detection.box
+    more = round(margin * detection.side)
+    return (
+        max(box.left - more, 0),
+        max(box.top - more, 0),
+        min(box.right + more, page.width),
+        min(box.bottom + more, page.height),
+    )
+
+
+def _is_inside(place: tuple[int, int, int, int], head: tuple[int, int, int, int]) -> bool:
+    """Return whether the middle of *place* lies in the head that it does not reach far beyond."""
+    x, y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
+    fits = place[2] - place[0] <= 1.5 * (head[2] - head[0])
+    return fits and head[0] <= x < head[2] and head[1] <= y < head[3]
+
+
+def _pixelate(head: Image.Image) -> Image.Image:
+    squares = head.resize((_SQUARES, _SQUARES), Image.Resampling.BOX)
+    return squares.resize(head.size, Image.Resampling.NEAREST)
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return out.getvalue()
