@@ -1,0 +1,33 @@
+"""Photos without a note of their orientation, and people behind the uploader."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from automatch.errors.photo import SeveralFacesError
+from automatch.settings import Settings
+from automatch.settings.vision import VisionSettings
+from automatch.vision import DlibEmbedder, LocalAnalyzer
+from tests.support.photo_cases import friend_behind, rotated_files
+from tests.support.photos import astronaut, pixels
+
+pytestmark = pytest.mark.anyio
+
+_SETTINGS = Settings(vision=VisionSettings(threads=2))
+
+
+async def test_a_photo_on_its_side_or_head_is_turned_upright() -> None:
+    async with LocalAnalyzer(_SETTINGS, DlibEmbedder()) as analyzer:
+        upright, *others = [await analyzer.extract(photo) for photo in rotated_files(astronaut())]
+
+    for other in others:
+        assert np.linalg.norm(other.face.embedding - upright.face.embedding) < 0.2
+        assert np.abs(pixels(other.kept_jpeg) - pixels(upright.kept_jpeg)).mean() < 6
+
+
+@pytest.mark.parametrize("share", [0.3, 0.4, 0.48])
+async def test_a_smaller_second_face_that_could_be_used_is_asked_about(share: float) -> None:
+    async with LocalAnalyzer(_SETTINGS, DlibEmbedder()) as analyzer:
+        with pytest.raises(SeveralFacesError, match=r"^2 faces"):
+            await analyzer.extract(friend_behind(share))
