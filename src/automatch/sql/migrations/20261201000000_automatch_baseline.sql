@@ -499,7 +499,7 @@ create unique index embedding_models_one_is_active on public.embedding_models (a
 
 create table automatch.similarity_scales (
     version integer generated always as identity primary key,
-    -- Written in the same statement as its model, so it is looked at when that is over.
+    -- Deferred, because a model and its first scale are inserted by one statement.
     model text not null references public.embedding_models (id) on delete cascade deferrable initially deferred,
     midpoint double precision not null,
     width double precision not null check (width > 0),
@@ -510,7 +510,7 @@ create table automatch.similarity_scales (
 comment on table automatch.similarity_scales is
     'Every scale that a model has had. embedding_models holds a copy of the one in use: what a search reads.';
 comment on column automatch.similarity_scales.fit is
-    'How it was calibrated: people, pairs, rates. Null: it came with the model, or was written by hand.';
+    'How it was calibrated: people, pairs, rates. Null: it came with the model, or was set by hand.';
 
 create function automatch.similarity(p_cosine double precision, p_midpoint double precision, p_width double precision)
 returns double precision language sql immutable parallel safe set search_path = pg_catalog, pg_temp
@@ -656,7 +656,7 @@ comment on function public.list_similarity_scales() is
 create function public.active_embedding_model()
 returns text language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select m.id from public.embedding_models as m where m.active $$;
-comment on function public.active_embedding_model() is 'The model that is searched with: the one row that is active.';
+comment on function public.active_embedding_model() is 'The model in use: the one active row.';
 
 -- 21_faces.sql
 
@@ -709,16 +709,15 @@ create table public.faces (
         or (automatch.is_face_box(chosen_box) and jsonb_typeof(chosen_box -> 'index') = 'number')
     )
 );
-comment on column public.faces.image_path is 'Where the photo lies in the photo store; never an address.';
-comment on column public.faces.image_sha256 is 'Of the bytes as uploaded: the same photo again is the same face.';
+comment on column public.faces.image_path is 'The path of the photo in the photo store; never a URL.';
+comment on column public.faces.image_sha256 is 'Of the uploaded bytes: the same photo again is the same face.';
 comment on column public.faces.chosen_box is
-    'Of several faces the one that its owner chose, as in match_jobs.face_boxes, with its index there. Null '
-    'for a photo of one person.';
+    'The face that the person chose of several, as in match_jobs.face_boxes, with its index there. Null for a '
+    'photo with one face.';
 create trigger faces_require_consent before insert on public.faces
 for each row execute function automatch.require_consent();
 
--- A transaction cannot delete a file: the path is written down, and the file
--- goes once that is committed.
+-- A transaction cannot delete files: it records their paths, and they are deleted after the commit.
 create table automatch.photo_erasures (
     image_path text primary key,
     queued_at timestamptz not null default automatch.now()
@@ -762,7 +761,7 @@ begin
             'Fill in your school, gender and birth date before uploading a photo.'
         );
     end if;
-    -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
+    -- Any other path could be somebody else's photo, which would be shown and erased as one's own.
     if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
         perform automatch.raise_error('input_invalid', 'A photo lies where the id of its face says.');
     end if;
@@ -783,7 +782,7 @@ begin
         where j.face_id = v_face_id
         order by j.created_at desc
         limit 1;
-    -- The job of a photo of long ago has been cleaned up: look again for it.
+    -- The job of an old photo has been cleaned up: search again.
     if not found then
         return query
             select v_face_id, public.enqueue_match_job(v_face_id), 'pending', false;
@@ -791,13 +790,13 @@ begin
 end
 $$;
 comment on function public.record_upload(uuid, text, text) is
-    'Write the caller''s photo as a face with its job; the same photo again gives the same ids.';
+    'Store the caller''s photo as a face with its job; the same photo again returns the same ids.';
 
 create function public.get_chosen_face(p_face_id uuid)
 returns jsonb language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select f.chosen_box from public.faces as f where f.id = p_face_id $$;
 comment on function public.get_chosen_face(uuid) is
-    'Which face of a photo its owner chose; null for a photo that did not ask.';
+    'The face that the person chose on a photo; null if there was no choice.';
 
 create function public.delete_face(p_face_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -837,7 +836,7 @@ comment on function public.viewable_photo(uuid) is
 
 -- 22_face_embeddings.sql
 
--- What each model makes of a face. Every model has a partition of its own.
+-- The embeddings of faces, with a partition for each model.
 create table public.face_embeddings (
     face_id uuid not null references public.faces (id) on delete cascade,
     model text not null,
@@ -1211,7 +1210,7 @@ create table automatch.faces_to_embed (
 );
 comment on table automatch.faces_to_embed is
     'Faces that wait for the new model or are leased to a worker. With a code: those that it refuses, and why.';
-comment on column automatch.faces_to_embed.fresh is 'Came in since the change began.';
+comment on column automatch.faces_to_embed.fresh is 'Uploaded since the change began.';
 create index faces_to_embed_waiting_idx on automatch.faces_to_embed (fresh desc, attempts, face_id)
     where code is null;
 
@@ -1238,7 +1237,7 @@ begin
             'other model up (`automatch models retire`).', v_change.before, v_change.model
         ));
     elsif v_change.state = 'rolled_back' then
-        -- What came in since is not listed.
+        -- Later uploads are not listed.
         update automatch.model_changes
         set state = 'preparing', listed = automatch.are_faces_listed(v_change), listed_upto = default
         where id = v_change.id;
@@ -1335,7 +1334,7 @@ as $$
 declare
     v_faces uuid[];
 begin
-    -- Who is being deleted this moment is left out, and gone.
+    -- Faces that are being deleted are skipped.
     v_faces := array(
         select f.id
         from public.face_embeddings as e
@@ -1473,7 +1472,7 @@ begin
 end
 $$;
 comment on function public.refuse_faces_to_embed(text, uuid[], text[], text[]) is
-    'Write down why the new model refuses photos; they cannot be found once it is in use.';
+    'Record why the new model refuses photos; those cannot be found once it is in use.';
 
 create function automatch.activate_model(p_model text)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -3613,7 +3612,7 @@ begin
             automatch.cosine_bound(coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width) as bound,
             array(select automatch.excluded_profile_ids(j.user_id)) || j.user_id as hidden
         from unnest(p_job_ids, p_starts, p_ends) with ordinality as asked (id, starts, ends, number)
-        -- A job that is gone since keeps its number.
+        -- A deleted job keeps its number.
         left join public.match_jobs as j on j.id = asked.id
         left join public.face_embeddings as e on e.model = v_model.id and e.face_id = j.face_id
     ),
@@ -3621,7 +3620,7 @@ begin
         select a.number::integer as number, i.face_id, i.profile_id
         from asking as a
         cross join lateral unnest(p_face_ids[a.starts:a.ends]) as s (face_id)
-        -- Whoever is not in the group any more is not found, whatever the shortlist says.
+        -- Faces that have left the group since are not found.
         join public.face_index as i
             on i.model = v_model.id and i.school = p_school and i.gender = p_gender and i.face_id = s.face_id
         where not (i.profile_id = any (a.hidden))
@@ -3730,13 +3729,13 @@ comment on function automatch.list_search_groups(integer) is 'The largest groups
 
 -- 43_explain.sql
 
--- What a person is told about a search of theirs.
+-- What people can read about their own searches.
 
 create function automatch.roughly(p_count bigint)
 returns integer language sql immutable set search_path = pg_catalog, pg_temp
 as $$
-    -- Down to two digits, at least to tens: 0 stands for fewer than 10. With exact counts, whoever
-    -- looks before and after learns that one certain person paused, joined or left.
+    -- Rounded down to two digits and to tens. From exact counts one could learn that a certain person paused,
+    -- joined or left.
     select case
         when p_count < 100 then p_count / 10 * 10
         else p_count / power(10, length(p_count::text) - 2)::bigint
@@ -3744,7 +3743,7 @@ as $$
     end::integer
 $$;
 comment on function automatch.roughly(bigint) is
-    'A count that may be told: rounded down to two digits and to tens; fewer than 10 is 0.';
+    'A count that may be shown: rounded down to two digits and to tens; fewer than 10 is 0.';
 
 create function public.match_pool()
 returns table (
@@ -3761,8 +3760,8 @@ as $$
             select count(*) from public.profiles as p
             where p.school = me.school and p.profile_type = 'user' and p.gender <> me.gender
         )),
-        -- Whoever hid from the caller counts as not findable, together with all who paused, have no
-        -- photo or gave no consent: nobody learns that they were blocked.
+        -- People who blocked the caller count as not findable, like those who paused or have no photo: nobody
+        -- learns that they were blocked.
         automatch.roughly((
             select count(distinct i.profile_id) from public.face_index as i
             where i.model = public.active_embedding_model() and i.school = me.school
@@ -3837,7 +3836,7 @@ comment on function public.explain_match_job(uuid) is
 
 -- 44_thresholds_calibration.sql
 
--- How alike two people must be, and what is known about that.
+-- The threshold of a match, searching again after a change, and calibration.
 create table public.match_settings (
     only_row boolean primary key default true,
     threshold double precision not null default 0.5,
@@ -3848,7 +3847,7 @@ create table public.match_settings (
     constraint match_count_is_1_to_100 check (match_count between 1 and 100)
 );
 comment on column public.match_settings.match_same_person is
-    'Whether two accounts that look like one person match like any two; set_match_same_person() writes it.';
+    'Whether accounts that look like the same person can match; see set_match_same_person().';
 insert into public.match_settings default values;
 
 create table automatch.reruns (
@@ -3862,7 +3861,7 @@ create table automatch.reruns (
     finished_at timestamptz
 );
 comment on table automatch.reruns is
-    'Wishes to search again for all photos. Workers queue them bit by bit, so that they never fill the queue.';
+    'Requests to search for all photos again. Workers queue them in small steps, so that they never fill the queue.';
 create unique index reruns_one_is_open on automatch.reruns ((true)) where finished_at is null;
 
 create function automatch.count_photos_to_rerun()
@@ -3892,7 +3891,7 @@ begin
     select s.threshold into v_before from public.match_settings as s for update;
     update public.match_settings set threshold = p_threshold;
     if p_rerun then
-        -- What an earlier wish has queued was searched for with another threshold.
+        -- An earlier request used another threshold.
         update automatch.reruns set finished_at = automatch.now() where finished_at is null;
         insert into automatch.reruns (reason, actor) values ('threshold ' || p_threshold, p_actor);
         v_photos := automatch.count_photos_to_rerun();

@@ -107,7 +107,7 @@ from (
     select i.school, i.gender,
         (i.school, i.gender) is distinct from lag((i.school, i.gender)) over (order by i.ctid) as begins
     from public.face_index as i
-    where i.tableoid = pg_catalog.format('public.%%I', %(partition)s::text)::regclass
+    where i.tableoid = ('public.' || quote_ident(%(partition)s::text))::regclass
 ) as r
 
 -- name: cluster

@@ -23,7 +23,7 @@ create unique index embedding_models_one_is_active on public.embedding_models (a
 
 create table automatch.similarity_scales (
     version integer generated always as identity primary key,
-    -- Written in the same statement as its model, so it is looked at when that is over.
+    -- Deferred, because a model and its first scale are inserted by one statement.
     model text not null references public.embedding_models (id) on delete cascade deferrable initially deferred,
     midpoint double precision not null,
     width double precision not null check (width > 0),
@@ -34,7 +34,7 @@ create table automatch.similarity_scales (
 comment on table automatch.similarity_scales is
     'Every scale that a model has had. embedding_models holds a copy of the one in use: what a search reads.';
 comment on column automatch.similarity_scales.fit is
-    'How it was calibrated: people, pairs, rates. Null: it came with the model, or was written by hand.';
+    'How it was calibrated: people, pairs, rates. Null: it came with the model, or was set by hand.';
 
 create function automatch.similarity(p_cosine double precision, p_midpoint double precision, p_width double precision)
 returns double precision language sql immutable parallel safe set search_path = pg_catalog, pg_temp
@@ -180,4 +180,4 @@ comment on function public.list_similarity_scales() is
 create function public.active_embedding_model()
 returns text language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select m.id from public.embedding_models as m where m.active $$;
-comment on function public.active_embedding_model() is 'The model that is searched with: the one row that is active.';
+comment on function public.active_embedding_model() is 'The model in use: the one active row.';

@@ -47,16 +47,15 @@ create table public.faces (
         or (automatch.is_face_box(chosen_box) and jsonb_typeof(chosen_box -> 'index') = 'number')
     )
 );
-comment on column public.faces.image_path is 'Where the photo lies in the photo store; never an address.';
-comment on column public.faces.image_sha256 is 'Of the bytes as uploaded: the same photo again is the same face.';
+comment on column public.faces.image_path is 'The path of the photo in the photo store; never a URL.';
+comment on column public.faces.image_sha256 is 'Of the uploaded bytes: the same photo again is the same face.';
 comment on column public.faces.chosen_box is
-    'Of several faces the one that its owner chose, as in match_jobs.face_boxes, with its index there. Null '
-    'for a photo of one person.';
+    'The face that the person chose of several, as in match_jobs.face_boxes, with its index there. Null for a '
+    'photo with one face.';
 create trigger faces_require_consent before insert on public.faces
 for each row execute function automatch.require_consent();
 
--- A transaction cannot delete a file: the path is written down, and the file
--- goes once that is committed.
+-- A transaction cannot delete files: it records their paths, and they are deleted after the commit.
 create table automatch.photo_erasures (
     image_path text primary key,
     queued_at timestamptz not null default automatch.now()
@@ -100,7 +99,7 @@ begin
             'Fill in your school, gender and birth date before uploading a photo.'
         );
     end if;
-    -- Any other path could be that of somebody else's photo: to be seen, and erased, as one's own.
+    -- Any other path could be somebody else's photo, which would be shown and erased as one's own.
     if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
         perform automatch.raise_error('input_invalid', 'A photo lies where the id of its face says.');
     end if;
@@ -121,7 +120,7 @@ begin
         where j.face_id = v_face_id
         order by j.created_at desc
         limit 1;
-    -- The job of a photo of long ago has been cleaned up: look again for it.
+    -- The job of an old photo has been cleaned up: search again.
     if not found then
         return query
             select v_face_id, public.enqueue_match_job(v_face_id), 'pending', false;
@@ -129,13 +128,13 @@ begin
 end
 $$;
 comment on function public.record_upload(uuid, text, text) is
-    'Write the caller''s photo as a face with its job; the same photo again gives the same ids.';
+    'Store the caller''s photo as a face with its job; the same photo again returns the same ids.';
 
 create function public.get_chosen_face(p_face_id uuid)
 returns jsonb language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select f.chosen_box from public.faces as f where f.id = p_face_id $$;
 comment on function public.get_chosen_face(uuid) is
-    'Which face of a photo its owner chose; null for a photo that did not ask.';
+    'The face that the person chose on a photo; null if there was no choice.';
 
 create function public.delete_face(p_face_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp

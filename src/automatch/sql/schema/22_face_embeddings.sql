@@ -1,4 +1,4 @@
--- What each model makes of a face. Every model has a partition of its own.
+-- The embeddings of faces, with a partition for each model.
 create table public.face_embeddings (
     face_id uuid not null references public.faces (id) on delete cascade,
     model text not null,

@@ -44,7 +44,7 @@ create table automatch.faces_to_embed (
 );
 comment on table automatch.faces_to_embed is
     'Faces that wait for the new model or are leased to a worker. With a code: those that it refuses, and why.';
-comment on column automatch.faces_to_embed.fresh is 'Came in since the change began.';
+comment on column automatch.faces_to_embed.fresh is 'Uploaded since the change began.';
 create index faces_to_embed_waiting_idx on automatch.faces_to_embed (fresh desc, attempts, face_id)
     where code is null;
 
@@ -71,7 +71,7 @@ begin
             'other model up (`automatch models retire`).', v_change.before, v_change.model
         ));
     elsif v_change.state = 'rolled_back' then
-        -- What came in since is not listed.
+        -- Later uploads are not listed.
         update automatch.model_changes
         set state = 'preparing', listed = automatch.are_faces_listed(v_change), listed_upto = default
         where id = v_change.id;
@@ -168,7 +168,7 @@ as $$
 declare
     v_faces uuid[];
 begin
-    -- Who is being deleted this moment is left out, and gone.
+    -- Faces that are being deleted are skipped.
     v_faces := array(
         select f.id
         from public.face_embeddings as e
@@ -306,7 +306,7 @@ begin
 end
 $$;
 comment on function public.refuse_faces_to_embed(text, uuid[], text[], text[]) is
-    'Write down why the new model refuses photos; they cannot be found once it is in use.';
+    'Record why the new model refuses photos; those cannot be found once it is in use.';
 
 create function automatch.activate_model(p_model text)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp

@@ -90,7 +90,7 @@ begin
             automatch.cosine_bound(coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width) as bound,
             array(select automatch.excluded_profile_ids(j.user_id)) || j.user_id as hidden
         from unnest(p_job_ids, p_starts, p_ends) with ordinality as asked (id, starts, ends, number)
-        -- A job that is gone since keeps its number.
+        -- A deleted job keeps its number.
         left join public.match_jobs as j on j.id = asked.id
         left join public.face_embeddings as e on e.model = v_model.id and e.face_id = j.face_id
     ),
@@ -98,7 +98,7 @@ begin
         select a.number::integer as number, i.face_id, i.profile_id
         from asking as a
         cross join lateral unnest(p_face_ids[a.starts:a.ends]) as s (face_id)
-        -- Whoever is not in the group any more is not found, whatever the shortlist says.
+        -- Faces that have left the group since are not found.
         join public.face_index as i
             on i.model = v_model.id and i.school = p_school and i.gender = p_gender and i.face_id = s.face_id
         where not (i.profile_id = any (a.hidden))

@@ -1,10 +1,10 @@
--- What a person is told about a search of theirs.
+-- What people can read about their own searches.
 
 create function automatch.roughly(p_count bigint)
 returns integer language sql immutable set search_path = pg_catalog, pg_temp
 as $$
-    -- Down to two digits, at least to tens: 0 stands for fewer than 10. With exact counts, whoever
-    -- looks before and after learns that one certain person paused, joined or left.
+    -- Rounded down to two digits and to tens. From exact counts one could learn that a certain person paused,
+    -- joined or left.
     select case
         when p_count < 100 then p_count / 10 * 10
         else p_count / power(10, length(p_count::text) - 2)::bigint
@@ -12,7 +12,7 @@ as $$
     end::integer
 $$;
 comment on function automatch.roughly(bigint) is
-    'A count that may be told: rounded down to two digits and to tens; fewer than 10 is 0.';
+    'A count that may be shown: rounded down to two digits and to tens; fewer than 10 is 0.';
 
 create function public.match_pool()
 returns table (
@@ -29,8 +29,8 @@ as $$
             select count(*) from public.profiles as p
             where p.school = me.school and p.profile_type = 'user' and p.gender <> me.gender
         )),
-        -- Whoever hid from the caller counts as not findable, together with all who paused, have no
-        -- photo or gave no consent: nobody learns that they were blocked.
+        -- People who blocked the caller count as not findable, like those who paused or have no photo: nobody
+        -- learns that they were blocked.
         automatch.roughly((
             select count(distinct i.profile_id) from public.face_index as i
             where i.model = public.active_embedding_model() and i.school = me.school

@@ -1,4 +1,4 @@
--- How alike two people must be, and what is known about that.
+-- The threshold of a match, searching again after a change, and calibration.
 create table public.match_settings (
     only_row boolean primary key default true,
     threshold double precision not null default 0.5,
@@ -9,7 +9,7 @@ create table public.match_settings (
     constraint match_count_is_1_to_100 check (match_count between 1 and 100)
 );
 comment on column public.match_settings.match_same_person is
-    'Whether two accounts that look like one person match like any two; set_match_same_person() writes it.';
+    'Whether accounts that look like the same person can match; see set_match_same_person().';
 insert into public.match_settings default values;
 
 create table automatch.reruns (
@@ -23,7 +23,7 @@ create table automatch.reruns (
     finished_at timestamptz
 );
 comment on table automatch.reruns is
-    'Wishes to search again for all photos. Workers queue them bit by bit, so that they never fill the queue.';
+    'Requests to search for all photos again. Workers queue them in small steps, so that they never fill the queue.';
 create unique index reruns_one_is_open on automatch.reruns ((true)) where finished_at is null;
 
 create function automatch.count_photos_to_rerun()
@@ -53,7 +53,7 @@ begin
     select s.threshold into v_before from public.match_settings as s for update;
     update public.match_settings set threshold = p_threshold;
     if p_rerun then
-        -- What an earlier wish has queued was searched for with another threshold.
+        -- An earlier request used another threshold.
         update automatch.reruns set finished_at = automatch.now() where finished_at is null;
         insert into automatch.reruns (reason, actor) values ('threshold ' || p_threshold, p_actor);
         v_photos := automatch.count_photos_to_rerun();
