@@ -165,8 +165,7 @@ $$;
 comment on function public.save_profile(text, text, text, date) is 'Save the caller''s own profile.';
 
 create function public.list_schools()
-returns table (school text)
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns table (school text) language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select p.school
     from public.profiles as p
@@ -632,15 +631,8 @@ comment on function public.use_similarity_scale(integer, text) is
 
 create function public.list_similarity_scales()
 returns table (
-    version integer,
-    model text,
-    midpoint double precision,
-    width double precision,
-    fit jsonb,
-    actor text,
-    created_at timestamptz,
-    is_in_use boolean,
-    matches bigint
+    version integer, model text, midpoint double precision, width double precision, fit jsonb, actor text,
+    created_at timestamptz, is_in_use boolean, matches bigint
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -1451,9 +1443,7 @@ $$;
 comment on function public.store_prepared_embeddings(text, uuid[], vector[], jsonb[], text[]) is
     'Write embeddings of the new model; how many. 0 when that model is not prepared any more.';
 
-create function public.refuse_faces_to_embed(
-    p_model text, p_face_ids uuid[], p_codes text[], p_messages text[]
-)
+create function public.refuse_faces_to_embed(p_model text, p_face_ids uuid[], p_codes text[], p_messages text[])
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -1630,8 +1620,8 @@ comment on function automatch.use_embedding_model(text) is
 
 create function public.compare_models(p_photos integer default 200, p_examples integer default 5, p_seed bigint default 1)
 returns table (
-    photos bigint, matches_before bigint, matches_after bigint, in_both bigint,
-    without_before bigint, without_after bigint, examples jsonb
+    photos bigint, matches_before bigint, matches_after bigint, in_both bigint, without_before bigint,
+    without_after bigint, examples jsonb
 )
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
@@ -2783,8 +2773,7 @@ create function public.retry_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[],
     p_first_delay_s double precision, p_longest_delay_s double precision
 )
-returns table (job_id uuid, status text)
-language sql security definer set search_path = pg_catalog, pg_temp
+returns table (job_id uuid, status text) language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
         select j.id, j.attempts < j.max_attempts as again, lease.code, lease.message
@@ -2815,15 +2804,11 @@ as $$
     )
     select s.id, s.status from retried as s left join notified on true
 $$;
-comment on function public.retry_match_jobs(
-    uuid[], bigint[], text[], text[], double precision, double precision
-) is
+comment on function public.retry_match_jobs(uuid[], bigint[], text[], text[], double precision, double precision) is
     'processing -> pending at a later time, or failed when no attempt is left. The jobs that were still '
     'held, with their new status.';
 
-create function public.release_match_jobs(
-    p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0'
-)
+create function public.release_match_jobs(p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0')
 returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.lock_pauses_shared();
@@ -3228,15 +3213,8 @@ comment on function public.prioritize_match_jobs(uuid[], smallint, text) is
 
 create function public.get_match_queue()
 returns table (
-    paused boolean,
-    concurrency integer,
-    paused_schools text[],
-    waiting bigint,
-    scheduled bigint,
-    processing bigint,
-    expired_leases bigint,
-    workers bigint,
-    oldest_waiting_s double precision
+    paused boolean, concurrency integer, paused_schools text[], waiting bigint, scheduled bigint, processing bigint,
+    expired_leases bigint, workers bigint, oldest_waiting_s double precision
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -3372,9 +3350,7 @@ begin
     order by p.number, p.place;
 end
 $$;
-comment on function automatch.rank_faces(
-    text, vector[], double precision[], integer, integer[], uuid[], uuid[]
-) is
+comment on function automatch.rank_faces(text, vector[], double precision[], integer, integer[], uuid[], uuid[]) is
     'The ranking of every search. Candidate n is a face and its person, for query p_numbers[n]. Of each query the '
     'best p_count people whose cosine is not below its bound, best first, one best face each, in full precision.';
 
@@ -3487,13 +3463,8 @@ create function public.find_similar_faces_filtered(
     match_count integer default 20
 )
 returns table (
-    face_id uuid,
-    profile_id uuid,
-    similarity double precision,
-    image_path text,
-    profile_name text,
-    profile_gender text,
-    profile_school text
+    face_id uuid, profile_id uuid, similarity double precision, image_path text, profile_name text,
+    profile_gender text, profile_school text
 )
 language sql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
 -- test_search.py: otherwise two tables are read whole to name 20 people.
@@ -3701,8 +3672,8 @@ comment on function automatch.read_group_index(halfvec, text, integer, text, tex
 
 create function automatch.list_search_groups(p_limit integer)
 returns table (
-    school text, gender text, faces bigint, index_name text, index_ready boolean, index_bytes bigint,
-    audits bigint, recall double precision
+    school text, gender text, faces bigint, index_name text, index_ready boolean, index_bytes bigint, audits bigint,
+    recall double precision
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -3746,9 +3717,7 @@ comment on function automatch.roughly(bigint) is
     'A count that may be shown: rounded down to two digits and to tens; fewer than 10 is 0.';
 
 create function public.match_pool()
-returns table (
-    school integer, other_gender integer, findable integer, hidden integer, threshold double precision
-)
+returns table (school integer, other_gender integer, findable integer, hidden integer, threshold double precision)
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
@@ -3785,11 +3754,7 @@ comment on function public.match_pool() is
 
 create function public.explain_match_job(p_job_id uuid)
 returns table (
-    school integer,
-    other_gender integer,
-    findable integer,
-    hidden integer,
-    threshold double precision,
+    school integer, other_gender integer, findable integer, hidden integer, threshold double precision,
     over_threshold integer
 )
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
@@ -4063,12 +4028,8 @@ create function public.preview_match_thresholds(
     p_simulated boolean default false
 )
 returns table (
-    threshold double precision,
-    people bigint,
-    looked_at bigint,
-    matches double precision,
-    median_matches double precision,
-    without_any bigint
+    threshold double precision, people bigint, looked_at bigint, matches double precision,
+    median_matches double precision, without_any bigint
 )
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
@@ -4867,16 +4828,8 @@ create function public.feed_page(
     p_before bigint default null, p_after bigint default null, p_limit integer default 20
 )
 returns table (
-    "position" bigint,
-    match_id uuid,
-    profile_id uuid,
-    name text,
-    school text,
-    face_id uuid,
-    own_face_id uuid,
-    similarity double precision,
-    simulated boolean,
-    created_at timestamptz
+    "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid, own_face_id uuid,
+    similarity double precision, simulated boolean, created_at timestamptz
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -5441,8 +5394,8 @@ comment on function public.detect_duplicates(integer) is
 
 create function public.list_suspected_duplicates(p_state text default 'open', p_limit integer default 50)
 returns table (
-    id uuid, profile_a_id uuid, profile_b_id uuid, same_gender boolean, u double precision, model text,
-    state text, found_at timestamptz, decided_at timestamptz, decided_by text
+    id uuid, profile_a_id uuid, profile_b_id uuid, same_gender boolean, u double precision, model text, state text,
+    found_at timestamptz, decided_at timestamptz, decided_by text
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -72,8 +72,7 @@ $$;
 comment on function public.save_profile(text, text, text, date) is 'Save the caller''s own profile.';
 
 create function public.list_schools()
-returns table (school text)
-language sql stable security definer set search_path = pg_catalog, pg_temp
+returns table (school text) language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select p.school
     from public.profiles as p

@@ -156,15 +156,8 @@ comment on function public.use_similarity_scale(integer, text) is
 
 create function public.list_similarity_scales()
 returns table (
-    version integer,
-    model text,
-    midpoint double precision,
-    width double precision,
-    fit jsonb,
-    actor text,
-    created_at timestamptz,
-    is_in_use boolean,
-    matches bigint
+    version integer, model text, midpoint double precision, width double precision, fit jsonb, actor text,
+    created_at timestamptz, is_in_use boolean, matches bigint
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$

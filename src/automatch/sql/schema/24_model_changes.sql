@@ -285,9 +285,7 @@ $$;
 comment on function public.store_prepared_embeddings(text, uuid[], vector[], jsonb[], text[]) is
     'Write embeddings of the new model; how many. 0 when that model is not prepared any more.';
 
-create function public.refuse_faces_to_embed(
-    p_model text, p_face_ids uuid[], p_codes text[], p_messages text[]
-)
+create function public.refuse_faces_to_embed(p_model text, p_face_ids uuid[], p_codes text[], p_messages text[])
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -464,8 +462,8 @@ comment on function automatch.use_embedding_model(text) is
 
 create function public.compare_models(p_photos integer default 200, p_examples integer default 5, p_seed bigint default 1)
 returns table (
-    photos bigint, matches_before bigint, matches_after bigint, in_both bigint,
-    without_before bigint, without_after bigint, examples jsonb
+    photos bigint, matches_before bigint, matches_after bigint, in_both bigint, without_before bigint,
+    without_after bigint, examples jsonb
 )
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off

@@ -136,8 +136,7 @@ create function public.retry_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[],
     p_first_delay_s double precision, p_longest_delay_s double precision
 )
-returns table (job_id uuid, status text)
-language sql security definer set search_path = pg_catalog, pg_temp
+returns table (job_id uuid, status text) language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
         select j.id, j.attempts < j.max_attempts as again, lease.code, lease.message
@@ -168,15 +167,11 @@ as $$
     )
     select s.id, s.status from retried as s left join notified on true
 $$;
-comment on function public.retry_match_jobs(
-    uuid[], bigint[], text[], text[], double precision, double precision
-) is
+comment on function public.retry_match_jobs(uuid[], bigint[], text[], text[], double precision, double precision) is
     'processing -> pending at a later time, or failed when no attempt is left. The jobs that were still '
     'held, with their new status.';
 
-create function public.release_match_jobs(
-    p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0'
-)
+create function public.release_match_jobs(p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0')
 returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.lock_pauses_shared();

@@ -256,15 +256,8 @@ comment on function public.prioritize_match_jobs(uuid[], smallint, text) is
 
 create function public.get_match_queue()
 returns table (
-    paused boolean,
-    concurrency integer,
-    paused_schools text[],
-    waiting bigint,
-    scheduled bigint,
-    processing bigint,
-    expired_leases bigint,
-    workers bigint,
-    oldest_waiting_s double precision
+    paused boolean, concurrency integer, paused_schools text[], waiting bigint, scheduled bigint, processing bigint,
+    expired_leases bigint, workers bigint, oldest_waiting_s double precision
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -65,9 +65,7 @@ begin
     order by p.number, p.place;
 end
 $$;
-comment on function automatch.rank_faces(
-    text, vector[], double precision[], integer, integer[], uuid[], uuid[]
-) is
+comment on function automatch.rank_faces(text, vector[], double precision[], integer, integer[], uuid[], uuid[]) is
     'The ranking of every search. Candidate n is a face and its person, for query p_numbers[n]. Of each query the '
     'best p_count people whose cosine is not below its bound, best first, one best face each, in full precision.';
 
@@ -180,13 +178,8 @@ create function public.find_similar_faces_filtered(
     match_count integer default 20
 )
 returns table (
-    face_id uuid,
-    profile_id uuid,
-    similarity double precision,
-    image_path text,
-    profile_name text,
-    profile_gender text,
-    profile_school text
+    face_id uuid, profile_id uuid, similarity double precision, image_path text, profile_name text,
+    profile_gender text, profile_school text
 )
 language sql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
 -- test_search.py: otherwise two tables are read whole to name 20 people.

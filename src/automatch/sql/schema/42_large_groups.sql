@@ -47,8 +47,8 @@ comment on function automatch.read_group_index(halfvec, text, integer, text, tex
 
 create function automatch.list_search_groups(p_limit integer)
 returns table (
-    school text, gender text, faces bigint, index_name text, index_ready boolean, index_bytes bigint,
-    audits bigint, recall double precision
+    school text, gender text, faces bigint, index_name text, index_ready boolean, index_bytes bigint, audits bigint,
+    recall double precision
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -15,9 +15,7 @@ comment on function automatch.roughly(bigint) is
     'A count that may be shown: rounded down to two digits and to tens; fewer than 10 is 0.';
 
 create function public.match_pool()
-returns table (
-    school integer, other_gender integer, findable integer, hidden integer, threshold double precision
-)
+returns table (school integer, other_gender integer, findable integer, hidden integer, threshold double precision)
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
@@ -54,11 +52,7 @@ comment on function public.match_pool() is
 
 create function public.explain_match_job(p_job_id uuid)
 returns table (
-    school integer,
-    other_gender integer,
-    findable integer,
-    hidden integer,
-    threshold double precision,
+    school integer, other_gender integer, findable integer, hidden integer, threshold double precision,
     over_threshold integer
 )
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp

@@ -225,12 +225,8 @@ create function public.preview_match_thresholds(
     p_simulated boolean default false
 )
 returns table (
-    threshold double precision,
-    people bigint,
-    looked_at bigint,
-    matches double precision,
-    median_matches double precision,
-    without_any bigint
+    threshold double precision, people bigint, looked_at bigint, matches double precision,
+    median_matches double precision, without_any bigint
 )
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off

@@ -249,16 +249,8 @@ create function public.feed_page(
     p_before bigint default null, p_after bigint default null, p_limit integer default 20
 )
 returns table (
-    "position" bigint,
-    match_id uuid,
-    profile_id uuid,
-    name text,
-    school text,
-    face_id uuid,
-    own_face_id uuid,
-    similarity double precision,
-    simulated boolean,
-    created_at timestamptz
+    "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid, own_face_id uuid,
+    similarity double precision, simulated boolean, created_at timestamptz
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -270,8 +270,8 @@ comment on function public.detect_duplicates(integer) is
 
 create function public.list_suspected_duplicates(p_state text default 'open', p_limit integer default 50)
 returns table (
-    id uuid, profile_a_id uuid, profile_b_id uuid, same_gender boolean, u double precision, model text,
-    state text, found_at timestamptz, decided_at timestamptz, decided_by text
+    id uuid, profile_a_id uuid, profile_b_id uuid, same_gender boolean, u double precision, model text, state text,
+    found_at timestamptz, decided_at timestamptz, decided_by text
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
