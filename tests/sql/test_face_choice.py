@@ -270,7 +270,7 @@ def test_photo_that_got_no_answer_for_a_day_is_erased_with_its_job(conn):
 def test_photo_that_was_accepted_once_is_never_erased_for_want_of_an_answer(conn):
     set_clock(conn, datetime(2026, 1, 5, tzinfo=UTC))
     _, face, _ = asking(conn)
-    conn.execute("update public.faces set quality = '{}' where id = %s", [face])
+    build.embed(conn, face, build.unit(1))
     set_clock(conn, datetime(2026, 2, 5, tzinfo=UTC))
 
     assert one(conn, ERASE) == 0

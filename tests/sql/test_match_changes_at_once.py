@@ -21,12 +21,14 @@ UNMATCHED = """
     from public.faces as a
     join public.faces as b on b.profile_id > a.profile_id
     cross join public.embedding_models as m
+    join public.face_embeddings as e_a on e_a.model = m.id and e_a.face_id = a.id
+    join public.face_embeddings as e_b on e_b.model = m.id and e_b.face_id = b.id
     cross join public.match_settings as s
     where m.active
       and automatch.may_see(a.profile_id, b.profile_id)
       and automatch.may_see(b.profile_id, a.profile_id)
       and automatch.similarity(
-          -(a.embedding operator(extensions.<#>) b.embedding), m.midpoint, m.width
+          -(e_a.embedding operator(extensions.<#>) e_b.embedding), m.midpoint, m.width
       ) > s.threshold
       and not exists (
           select from automatch.feed_entries as e

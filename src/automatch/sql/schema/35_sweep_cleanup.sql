@@ -78,7 +78,8 @@ begin
     select j.user_id into v_profile_id
     from public.match_jobs as j
     join public.faces as f on f.id = j.face_id
-    where j.face_boxes is not null and j.completed_at < v_until and not exists (select from public.face_embeddings as e where e.face_id = f.id)
+    where j.face_boxes is not null and j.completed_at < v_until
+      and not exists (select from public.face_embeddings as e where e.face_id = f.id)
       and not exists (
           select from public.match_jobs as open
           where open.face_id = f.id and open.status in ('pending', 'processing')
