@@ -54,13 +54,14 @@ fix: $(DEV) ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(DEV) ## Measure the queue, upload to screen, seeing photos and the search on this machine
+bench: $(DEV) ## Measure the queue, upload to screen, seeing photos, the search and a change of the model on this machine
 	$(BIN)/python -m benchmarks.queue
 	$(BIN)/python -m benchmarks.upload_to_screen
 	$(BIN)/python -m benchmarks.vision
 	$(BIN)/python -m benchmarks.search.run
 	$(BIN)/python -m benchmarks.search.growth
 	$(BIN)/python -m benchmarks.search.crossover
+	$(BIN)/python -m benchmarks.model_change
 
 reliability: $(DEV) ## Try faults for minutes, write docs/reliability.md
 	$(BIN)/python -m benchmarks.reliability

@@ -1,9 +1,14 @@
-"""The change to another model: its course in the database, for workers and for the operator."""
+"""A change of the model: its course in the database, for workers and for the operator.
+
+Steps of the operator wait half a second for whoever is in the way, then change nothing and raise
+`DatabaseUnavailableError`; they may be asked for again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,15 +18,13 @@ from psycopg.types.json import Jsonb
 
 from automatch.errors import AutomatchError
 from automatch.model.embedding_models import ModelChange, ModelComparison, RefusedPhotos
-from automatch.sql.statements import load
+from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
-
-_SQL = load("model_changes")
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoToEmbed:
-    """A photo to be looked at with the new model."""
+    """A photo that the new model has not seen."""
 
     face_id: UUID
     image_path: str
@@ -29,7 +32,7 @@ class PhotoToEmbed:
 
 @dataclass(frozen=True, slots=True)
 class PhotoEmbedding:
-    """What the new model sees on it."""
+    """What the new model makes of a photo."""
 
     photo: PhotoToEmbed
     embedding: np.ndarray[Any, np.dtype[np.float32]]
@@ -39,7 +42,7 @@ class PhotoEmbedding:
 
 @dataclass(frozen=True, slots=True)
 class PhotoRefusal:
-    """Why the new model sees nothing on it."""
+    """Why the new model refuses a photo."""
 
     photo: PhotoToEmbed
     error: AutomatchError
@@ -47,7 +50,7 @@ class PhotoRefusal:
 
 async def read_active_model(conn: Connection) -> str:
     """Return the model that is searched with."""
-    return str(await _value(conn, "active_model"))
+    return str(await call_value(conn, "active_embedding_model"))
 
 
 async def begin_change(
@@ -65,11 +68,10 @@ async def begin_change(
 
     Raises:
         InputInvalidError: it is in use, or another change is not over.
-        DatabaseUnavailableError: the tables are busy; ask again.
     """
-    await _value(
+    await call(
         conn,
-        "begin",
+        "begin_model_change",
         model=model,
         dimensions=dimensions,
         midpoint=midpoint,
@@ -82,16 +84,12 @@ async def begin_change(
 
 async def read_change(conn: Connection) -> ModelChange | None:
     """Return the change that is not over."""
-    async with conn.cursor(row_factory=class_row(ModelChange)) as cursor:
-        await cursor.execute(_SQL["get"])
-        return await cursor.fetchone()
+    return await call_row(conn, "get_model_change", class_row(ModelChange))
 
 
 async def list_refused(conn: Connection, examples: int = 5) -> list[RefusedPhotos]:
-    """Return why photos were not seen by the new model, the commonest reason first."""
-    async with conn.cursor(row_factory=class_row(RefusedPhotos)) as cursor:
-        await cursor.execute(_SQL["refused"], {"examples": examples})
-        return await cursor.fetchall()
+    """Return why the new model refuses photos, the commonest reason first."""
+    return await call_rows(conn, "list_refused_faces", class_row(RefusedPhotos), examples=examples)
 
 
 async def compare_models(conn: Connection, *, photos: int, examples: int) -> ModelComparison:
@@ -100,96 +98,94 @@ async def compare_models(conn: Connection, *, photos: int, examples: int) -> Mod
     Raises:
         InputInvalidError: there is no other model.
     """
-    async with conn.cursor(row_factory=class_row(ModelComparison)) as cursor:
-        await cursor.execute(_SQL["compare"], {"photos": photos, "examples": examples})
-        comparison = await cursor.fetchone()
+    comparison = await call_row(
+        conn, "compare_models", class_row(ModelComparison), photos=photos, examples=examples
+    )
     assert comparison is not None
     return comparison
 
 
 async def finish_change(conn: Connection, actor: str) -> int:
-    """Put the new model in use; how many photos it has seen.
+    """Put the new model in use; return how many photos it has seen.
 
     Raises:
         ModelNotReadyError: a photo is missing.
-        DatabaseUnavailableError: the tables are busy; nothing changed, ask again.
     """
-    return int(await _value(conn, "finish", actor=actor))
+    return int(await call_value(conn, "finish_model_change", actor=actor))
 
 
 async def roll_back_change(conn: Connection, actor: str) -> int:
-    """Put the old model in use again; how many photos it has yet to see."""
-    return int(await _value(conn, "roll_back", actor=actor))
+    """Put the old model in use again; return how many photos it has yet to see."""
+    return int(await call_value(conn, "roll_back_model_change", actor=actor))
 
 
 async def retire_change(conn: Connection, actor: str) -> str:
-    """Give up the model that is not in use; which one that was.
+    """Delete all that the model which is not in use made of faces; return its name.
 
     Raises:
         ModelNotReadyError: matches are still being scored.
     """
-    return str(await _value(conn, "retire", actor=actor))
+    return str(await call_value(conn, "retire_model_change", actor=actor))
 
 
 async def read_preparing_model(conn: Connection) -> str | None:
-    """Return the model that workers look at kept photos with, if there is one."""
-    model = await _value(conn, "preparing_model")
-    return None if model is None else str(model)
+    """Return the model that workers embed stored photos with, if there is one."""
+    model: str | None = await call_value(conn, "preparing_model")
+    return model
 
 
 async def lease_photos(
     conn: Connection, *, model: str, limit: int, lease_s: float, anyway: bool
 ) -> list[PhotoToEmbed]:
-    """Take the next photos for *model*; none while uploads wait, unless *anyway*."""
-    async with conn.cursor(row_factory=class_row(PhotoToEmbed)) as cursor:
-        await cursor.execute(
-            _SQL["take"],
-            {"model": model, "limit": limit, "lease_s": lease_s, "anyway": anyway},
-        )
-        return await cursor.fetchall()
-
-
-async def store_embeddings(conn: Connection, model: str, seen: Sequence[PhotoEmbedding]) -> None:
-    """Keep what *model* saw; nothing is kept of a model that is not prepared any more."""
-    await _value(
+    """Lease the next photos for *model*; none while uploads wait, unless *anyway*."""
+    return await call_rows(
         conn,
-        "store",
+        "take_faces_to_embed",
+        class_row(PhotoToEmbed),
         model=model,
-        face_ids=[one.photo.face_id for one in seen],
-        embeddings=[one.embedding for one in seen],
-        quality=[Jsonb(one.quality) for one in seen],
-        detectors=[one.detector for one in seen],
+        limit=limit,
+        lease=timedelta(seconds=lease_s),
+        anyway=anyway,
     )
 
 
-async def store_refusals(conn: Connection, model: str, refused: Sequence[PhotoRefusal]) -> None:
-    """Keep why *model* does not see photos."""
-    await _value(
+async def store_embeddings(
+    conn: Connection, model: str, embeddings: Sequence[PhotoEmbedding]
+) -> None:
+    """Store what *model* makes of photos, unless it is not prepared any more."""
+    await call(
         conn,
-        "refuse",
+        "store_prepared_embeddings",
         model=model,
-        face_ids=[one.photo.face_id for one in refused],
-        codes=[one.error.code for one in refused],
-        messages=[one.error.message for one in refused],
+        face_ids=[embedding.photo.face_id for embedding in embeddings],
+        embeddings=[embedding.embedding for embedding in embeddings],
+        quality=[Jsonb(embedding.quality) for embedding in embeddings],
+        detectors=[embedding.detector for embedding in embeddings],
+    )
+
+
+async def store_refusals(conn: Connection, model: str, refusals: Sequence[PhotoRefusal]) -> None:
+    """Store why *model* refuses photos."""
+    await call(
+        conn,
+        "refuse_faces_to_embed",
+        model=model,
+        face_ids=[refusal.photo.face_id for refusal in refusals],
+        codes=[refusal.error.code for refusal in refusals],
+        messages=[refusal.error.message for refusal in refusals],
     )
 
 
 async def rescore_matches_for_model(conn: Connection, limit: int = 200) -> int:
-    """Score some matches of the other model with the one in use; 0 when there are none."""
-    return int(await _value(conn, "rescore_matches_for_model", limit=limit))
+    """Score some matches of the other model with the one in use; return 0 when there are none."""
+    return int(await call_value(conn, "rescore_matches_for_model", limit=limit))
 
 
 async def recheck_duplicates(conn: Connection, limit: int = 500) -> int:
-    """Queue some photos to be compared with all of their school again; 0 when all are."""
-    return int(await _value(conn, "recheck_duplicates", limit=limit))
+    """Queue some photos to be compared with all of their school; return 0 when all are."""
+    return int(await call_value(conn, "recheck_duplicates", limit=limit))
 
 
 async def delete_unrescored_matches(conn: Connection, limit: int = 200) -> int:
-    """Delete some matches of a model that was given up; 0 when there are none."""
-    return int(await _value(conn, "delete_unrescored_matches", limit=limit))
-
-
-async def _value(conn: Connection, statement: str, **parameters: Any) -> Any:
-    cursor = await conn.execute(_SQL[statement], parameters)
-    row = await cursor.fetchone()
-    return row[0] if row else None
+    """Delete some matches of a retired model; return 0 when there are none."""
+    return int(await call_value(conn, "delete_unrescored_matches", limit=limit))
