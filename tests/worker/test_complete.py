@@ -46,17 +46,17 @@ def enqueue_photos(database: Database, count: int, *, embedded: bool) -> list[UU
         return found
 
 
-def run_on_update(database: Database, table: str, condition: str, statement: str) -> None:
-    """Run *statement* in a trigger when an updated row meets a condition."""
+def run_on_write(database: Database, table: str, condition: str, statement: str) -> None:
+    """Run *statement* in a trigger when a written row meets a condition."""
     with connect(database.owner) as conn:
         conn.execute("create sequence if not exists automatch.trigger_runs")
         conn.execute(
-            "create function automatch.run_on_update() returns trigger"
+            "create function automatch.run_on_write() returns trigger"
             f" language plpgsql security definer as $$ begin {statement}; return new; end $$"
         )
         conn.execute(
-            f"create trigger run_on_update before update on {table} for each row"
-            f" when ({condition}) execute function automatch.run_on_update()"
+            f"create trigger run_on_write before insert or update on {table} for each row"
+            f" when ({condition}) execute function automatch.run_on_write()"
         )
 
 
@@ -104,7 +104,7 @@ async def test_batch_is_written_in_as_many_commits_whatever_its_size(
 
 async def test_job_that_cannot_be_completed_costs_the_others_nothing(database: Database) -> None:
     faces = enqueue_photos(database, 20, embedded=True)
-    run_on_update(
+    run_on_write(
         database,
         "match_jobs",
         f"new.status = 'completed' and new.face_id = '{faces[7]}'",
@@ -120,7 +120,7 @@ async def test_job_that_cannot_be_completed_costs_the_others_nothing(database: D
 
 async def test_embedding_that_cannot_be_stored_costs_the_others_nothing(database: Database) -> None:
     faces = enqueue_photos(database, 9, embedded=False)
-    run_on_update(
+    run_on_write(
         database,
         "face_embeddings",
         f"new.face_id = '{faces[4]}'",
@@ -244,7 +244,7 @@ async def test_connection_that_breaks_while_a_batch_is_written_costs_no_attempt(
     database: Database,
 ) -> None:
     enqueue_photos(database, 6, embedded=True)
-    run_on_update(
+    run_on_write(
         database,
         "match_jobs",
         "new.status = 'completed'",

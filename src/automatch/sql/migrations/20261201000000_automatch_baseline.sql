@@ -842,8 +842,9 @@ create table public.face_embeddings (
     constraint embedding_is_a_unit_vector check (abs(vector_norm(embedding) - 1) < 0.001)
 ) partition by list (model);
 comment on table public.face_embeddings is
-    'Embeddings of faces by model. The rows of a model that is not in use are kept while a change of the model is open.';
-comment on column public.face_embeddings.embedding is 'float32, unit length, as many numbers as the model has dimensions.';
+    'Embeddings of faces by model. Those of a model that is not in use are kept while a change of the model is open.';
+comment on column public.face_embeddings.embedding is
+    'float32, unit length, as many numbers as the model has dimensions.';
 comment on column public.face_embeddings.detector is 'What found the face; null where the AI service does not tell.';
 -- For the cascade from faces.
 create index face_embeddings_face_idx on public.face_embeddings (face_id);
@@ -879,7 +880,9 @@ begin
     );
     for i in 0..15 loop
         v_part := format('public.%I', format('face_index_%s_%s', p_model, i));
-        execute format('create table %s partition of %s for values with (modulus 16, remainder %s)', v_part, v_index, i);
+        execute format(
+            'create table %s partition of %s for values with (modulus 16, remainder %s)', v_part, v_index, i
+        );
         perform automatch.apply_table_rules(v_part::regclass);
     end loop;
     execute format('alter table public.face_embeddings attach partition %s for values in (%L)', v_embeddings, p_model);
@@ -3581,7 +3584,9 @@ begin
     with asking as materialized (
         select
             asked.number, asked.starts, asked.ends, e.embedding,
-            automatch.cosine_bound(coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width) as bound,
+            automatch.cosine_bound(
+                coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width
+            ) as bound,
             array(select automatch.excluded_profile_ids(j.user_id)) || j.user_id as hidden
         from unnest(p_job_ids, p_starts, p_ends) with ordinality as asked (id, starts, ends, number)
         -- A deleted job keeps its number.

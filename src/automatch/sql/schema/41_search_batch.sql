@@ -87,7 +87,9 @@ begin
     with asking as materialized (
         select
             asked.number, asked.starts, asked.ends, e.embedding,
-            automatch.cosine_bound(coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width) as bound,
+            automatch.cosine_bound(
+                coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width
+            ) as bound,
             array(select automatch.excluded_profile_ids(j.user_id)) || j.user_id as hidden
         from unnest(p_job_ids, p_starts, p_ends) with ordinality as asked (id, starts, ends, number)
         -- A deleted job keeps its number.
