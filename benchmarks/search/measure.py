@@ -33,7 +33,7 @@ _JOBS = """
 """
 _RANK = """
     select found.job_id, found.face_id
-    from unnest(automatch.rank_shortlists(%s, 'female', %s, %s, %s, %s)) as found
+    from unnest(automatch.rank_candidates(%s, 'female', %s, %s, %s, %s)) as found
 """
 
 

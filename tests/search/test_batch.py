@@ -311,7 +311,7 @@ async def test_who_moves_between_search_and_end_is_searched_for_in_the_new_schoo
     assert with_mover == {mover, *there}
 
 
-async def test_worker_finishes_a_batch_with_its_shortlists(owner, db, search):
+async def test_worker_finishes_a_batch_with_its_candidates(owner, db, search):
     women(owner, 25, similarity=(0.6, 0.9))
     jobs = men_who_ask(owner, 6)
     lost, *held = jobs

@@ -1,4 +1,4 @@
-"""The rule of the shortlist: whoever belongs to the exact answer is on it."""
+"""Whoever belongs to the exact answer is among the candidates."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def exact_answer(faces, query, people, bound, count):
     shape=st.sampled_from(["spread", "near ties", "at the bound", "duplicates"]),
     count=st.sampled_from([1, 20]),
 )
-def test_whoever_belongs_to_the_answer_is_on_the_shortlist(
+def test_whoever_belongs_to_the_answer_is_among_the_candidates(
     seed, dimensions, faces, people, shape, count
 ):
     rng = np.random.default_rng(seed)

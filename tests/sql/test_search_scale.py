@@ -189,7 +189,7 @@ def check_plan(conn, school, plan):
     assert re.findall(r"(face_index_dlib_\d+_pkey)", plan) == [f"{partition}_pkey"], plan
     assert "hnsw" not in plan
     assert "Seq Scan" not in plan
-    # The shortlist, one face at a time: never all of face_embeddings.
+    # The candidates, one face at a time: never all of face_embeddings.
     assert re.search(r"Index Scan (using|on) face_embeddings_dlib_", plan), plan
     assert "Hash Join" not in plan
 

@@ -3,7 +3,7 @@
 A cosine with an embedding in half precision is off by less than `HALF_ERROR`. So a face that
 reaches the threshold reaches it in half precision too, within that error; and a face of the best n
 people is at most twice the error behind the last of the best n people there. All these faces are
-the candidates, which the database then ranks in full precision (`automatch.rank_shortlists`).
+the candidates, which the database then ranks in full precision (`automatch.rank_candidates`).
 """
 
 from __future__ import annotations

@@ -143,9 +143,9 @@ def test_interrupted_smoke_test_is_deleted_by_the_next(conn: psycopg.Connection)
 
 def test_end_of_a_smoke_test_deletes_only_its_own_people(conn: psycopg.Connection) -> None:
     real = a_profile(conn, school="UIT")
-    trial, *_ = conn.execute("select * from start_smoke_test('cli:linh')").fetchone()
+    smoke_test, *_ = conn.execute("select * from start_smoke_test('cli:linh')").fetchone()
 
-    ended = [conn.execute("select end_smoke_tests(%s)", [trial]).fetchone() for _ in range(2)]
+    ended = [conn.execute("select end_smoke_tests(%s)", [smoke_test]).fetchone() for _ in range(2)]
 
     assert ended == [(2,), (0,)]
     assert conn.execute("select id from profiles").fetchall() == [(real,)]

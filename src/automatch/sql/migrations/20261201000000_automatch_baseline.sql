@@ -2618,7 +2618,7 @@ begin
         join public.profiles as p on p.id = j.user_id and p.school = l.school and p.gender <> l.gender
         group by l.school, l.gender
     loop
-        v_found := v_found || automatch.rank_shortlists(
+        v_found := v_found || automatch.rank_candidates(
             v_group.school, v_group.gender, v_group.ids, v_group.starts, v_group.ends, p_face_ids
         );
         v_listed := v_listed || v_group.ids;
@@ -2633,7 +2633,7 @@ begin
 end
 $$;
 comment on function public.complete_match_jobs_with_candidates(uuid[], bigint[], text[], text[], integer[], uuid[]) is
-    'complete_match_jobs() for jobs with shortlists: of each, the group searched, and the next p_lengths of '
+    'complete_match_jobs() for jobs with candidates: of each, the group searched, and the next p_lengths of '
     'p_face_ids. Without a group, or if the person has changed groups since, the search is made here.';
 
 -- 34_fail_retry_release.sql
@@ -3562,7 +3562,7 @@ comment on function public.read_search_group(text, text, text, xid8) is
     'form; known: how many others there are. When that is not what the reader has, somebody left: read again '
     'without a snapshot_xmin, which returns all.';
 
-create function automatch.rank_shortlists(
+create function automatch.rank_candidates(
     p_school text, p_gender text, p_job_ids uuid[], p_starts integer[], p_ends integer[], p_face_ids uuid[]
 )
 returns automatch.found_face[]
@@ -3623,8 +3623,8 @@ begin
     return coalesce(v_found, '{}');
 end
 $$;
-comment on function automatch.rank_shortlists(text, text, uuid[], integer[], integer[], uuid[]) is
-    'The answers of find_candidates() for jobs that search one group, when those are on the shortlists: of '
+comment on function automatch.rank_candidates(text, text, uuid[], integer[], integer[], uuid[]) is
+    'The answers of find_candidates() for jobs that search one group, when those are on the candidates: of '
     'a job, the faces of p_face_ids from its start to its end.';
 
 -- 42_large_groups.sql

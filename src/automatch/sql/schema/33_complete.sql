@@ -254,7 +254,7 @@ begin
         join public.profiles as p on p.id = j.user_id and p.school = l.school and p.gender <> l.gender
         group by l.school, l.gender
     loop
-        v_found := v_found || automatch.rank_shortlists(
+        v_found := v_found || automatch.rank_candidates(
             v_group.school, v_group.gender, v_group.ids, v_group.starts, v_group.ends, p_face_ids
         );
         v_listed := v_listed || v_group.ids;
@@ -269,5 +269,5 @@ begin
 end
 $$;
 comment on function public.complete_match_jobs_with_candidates(uuid[], bigint[], text[], text[], integer[], uuid[]) is
-    'complete_match_jobs() for jobs with shortlists: of each, the group searched, and the next p_lengths of '
+    'complete_match_jobs() for jobs with candidates: of each, the group searched, and the next p_lengths of '
     'p_face_ids. Without a group, or if the person has changed groups since, the search is made here.';

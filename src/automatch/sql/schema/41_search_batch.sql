@@ -65,7 +65,7 @@ comment on function public.read_search_group(text, text, text, xid8) is
     'form; known: how many others there are. When that is not what the reader has, somebody left: read again '
     'without a snapshot_xmin, which returns all.';
 
-create function automatch.rank_shortlists(
+create function automatch.rank_candidates(
     p_school text, p_gender text, p_job_ids uuid[], p_starts integer[], p_ends integer[], p_face_ids uuid[]
 )
 returns automatch.found_face[]
@@ -126,6 +126,6 @@ begin
     return coalesce(v_found, '{}');
 end
 $$;
-comment on function automatch.rank_shortlists(text, text, uuid[], integer[], integer[], uuid[]) is
-    'The answers of find_candidates() for jobs that search one group, when those are on the shortlists: of '
+comment on function automatch.rank_candidates(text, text, uuid[], integer[], integer[], uuid[]) is
+    'The answers of find_candidates() for jobs that search one group, when those are on the candidates: of '
     'a job, the faces of p_face_ids from its start to its end.';
