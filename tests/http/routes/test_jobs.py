@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx2
 import psycopg
 import pytest
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from automatch.app import make_photos
 from automatch.model.faces import FaceBox
@@ -119,21 +119,23 @@ async def test_boxes_fit_the_photo_that_is_shown(system: System) -> None:
     assert 0.6 < right.left < right.left + right.width < 1
 
 
-async def test_chosen_face_that_is_too_small_says_so(system: System) -> None:
-    page = Image.new("RGB", (1400, 900), "grey")
-    page.paste(astronaut().resize((300, 300)), (80, 300))
-    page.paste(ImageOps.mirror(astronaut()).resize((240, 240)), (700, 300))
+async def test_chosen_face_that_cannot_be_used_says_so(system: System) -> None:
+    page = two_people()
+    page.paste(page.crop((512, 0, 812, 352)).point(lambda value: value // 14), (512, 0))
     her = await system.join()
     job = await her.matched(encode(page, quality=95))
     assert job["error"]["code"] == "several_faces"
-    await choose(her, job["id"], 1)
+    # The face in the dark is the one on the right.
+    lefts = [face["box"]["left"] for face in job["faces"]]
+    dark, light = lefts.index(max(lefts)), lefts.index(min(lefts))
+    await choose(her, job["id"], dark)
     ended = await her.ended(job["id"])
 
-    assert ended["error"]["code"] == "face_too_small"
+    assert ended["error"]["code"] == "face_too_dark"
     assert ended["faces"] == []
     # It stays chosen: the same answer is no new question.
-    assert (await choose(her, job["id"], 1)).json()["job"]["status"] == "failed"
-    check(await choose(her, job["id"], 0), 409, "face_not_asked")
+    assert (await choose(her, job["id"], dark)).json()["job"]["status"] == "failed"
+    check(await choose(her, job["id"], light), 409, "face_not_asked")
 
 
 async def test_deleted_photo_takes_its_copies_along(system: System) -> None:

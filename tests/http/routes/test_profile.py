@@ -106,7 +106,7 @@ async def test_page_has_a_switch_and_says_what_it_does(server: System) -> None:
         await onboard(client)
         page = await client.get("/onboarding")
         assert "People at your school can find you." in text_of(page)
-        assert "your photos and matches are kept" in text_of(page)
+        assert "Your photos and matches are kept" in text_of(page)
         paused = await client.post("/pause")
         assert paused.url.path == "/onboarding"
         assert "You're hidden" in text_of(paused)
