@@ -12,6 +12,7 @@ from automatch.vision import Embedder
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import TestCluster
 from tests.support.system import Person, System, running_worker
+from tests.support.waiting import logged
 
 pytestmark = pytest.mark.anyio
 
@@ -123,7 +124,7 @@ async def test_logs_show_successful_processing(system: System) -> None:
 
     with capture_logs() as logs:
         job = await person.matched(encode(astronaut()))
+        [entry] = await logged(logs, "job completed")
 
-    [entry] = [entry for entry in logs if entry["event"] == "job completed"]
     assert entry["job"] == job["id"]
     assert entry["matches"] == 0

@@ -32,7 +32,7 @@ _CATALOGS = [
 
 _TABLES = """
     select c.oid::regclass::text from pg_class as c
-    where c.relkind = 'r' and c.relpersistence = 'p'
+    where c.relkind = 'r' and c.relpersistence in ('p', 'u')
       and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
     order by 1
 """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -16,3 +17,11 @@ def wait_until(condition: Callable[[], T], description: str, *, within_s: float 
         assert time.monotonic() < deadline, f"after {within_s:g} s still not: {description}"
         time.sleep(0.02)
     return value
+
+
+async def logged(logs: Sequence[Mapping[str, Any]], event: str) -> list[Mapping[str, Any]]:
+    """Return the entries of an event that is logged right after its effect can be seen."""
+    async with asyncio.timeout(40):
+        while not (entries := [entry for entry in logs if entry["event"] == event]):
+            await asyncio.sleep(0.02)
+    return entries
