@@ -7,6 +7,7 @@ import os
 import pytest
 
 pytest_plugins = [
+    "tests.support.memory",
     "tests.support.time_limit",
     "tests.support.issuer",
     "tests.support.postgres",
