@@ -88,7 +88,7 @@ async def machine(home: Path, **more: str) -> AsyncIterator[Machine]:
             api=database_address(settings, secrets, "api"),
             worker=database_address(settings, secrets, "worker"),
         )
-        await asyncio.to_thread(up.wait_for, "worker started")
+        await asyncio.to_thread(up.wait_for_first, "worker started")
         async with httpx2.AsyncClient(base_url=up.url, timeout=30) as client:
             yield Machine(up, System(up.url, settings, secrets, database, client))
 

@@ -68,6 +68,13 @@ class Running:
                     return found
         pytest.fail(f"nothing like {pattern} was printed:\n{''.join(self.lines)}")
 
+    def wait_for_first(self, pattern: str) -> re.Match[str]:
+        """Return the first match of *pattern* in a line that was printed or is yet to come."""
+        for line in self.lines:
+            if found := re.search(pattern, line):
+                return found
+        return self.wait_for(pattern)
+
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         """Send a signal and return the exit status."""
         self.process.send_signal(number)

@@ -23,6 +23,7 @@ def _health(result: Any) -> dict[str, str]:
 
 def test_commands_on_a_running_and_a_stopped_installation(empty_home: Path) -> None:
     with running_up(empty_home) as up:
+        up.wait_for_first("worker started")
         _check_doctor(empty_home, up)
         _check_verify(empty_home, up)
         _check_interrupted_verify(empty_home, up)

@@ -32,7 +32,7 @@ def test_first_start_serves_and_ctrl_c_stops_all_processes(empty_home: Path) -> 
     with running_up(empty_home) as up:
         assert up.wait_for("Data folder: (.*)")[1].startswith(str(empty_home))
         assert httpx2.get(f"{up.url}/readyz").json() == {"status": "ready"}
-        up.wait_for("worker started")
+        up.wait_for_first("worker started")
         children = _children(up.process.pid)
         assert any("postgres" in process.name() for process in children)
 
@@ -71,7 +71,7 @@ def test_taken_port_is_refused_before_anything_starts(empty_home: Path) -> None:
 def test_secrets_are_private_and_never_printed(empty_home: Path) -> None:
     with running_up(empty_home) as up:
         assert _sign(up.url, "signup") == 200
-        up.wait_for("worker started")
+        up.wait_for_first("worker started")
 
     path = empty_home / "secrets.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -84,7 +84,7 @@ def test_secrets_are_private_and_never_printed(empty_home: Path) -> None:
 
 def test_killed_worker_is_restarted(empty_home: Path) -> None:
     with running_up(empty_home) as up:
-        up.wait_for("worker started")
+        up.wait_for_first("worker started")
         worker = next(p for p in _children(up.process.pid) if "worker" in p.cmdline())
 
         worker.kill()
@@ -95,7 +95,7 @@ def test_killed_worker_is_restarted(empty_home: Path) -> None:
 
 def test_killed_parent_leaves_no_process_behind(empty_home: Path) -> None:
     with running_up(empty_home) as up:
-        up.wait_for("worker started")
+        up.wait_for_first("worker started")
         children = _children(up.process.pid)
 
         up.stop(signal.SIGKILL)
