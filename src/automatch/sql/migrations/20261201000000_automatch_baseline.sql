@@ -2375,6 +2375,11 @@ create function public.store_face_embeddings(
     p_timings jsonb[], p_detectors text[] default null
 )
 returns setof uuid language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+-- As in complete_jobs().
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
     v_now timestamptz := automatch.now();
