@@ -138,3 +138,49 @@ async def test_many_at_once_do_not_mix(photos) -> None:
 
     read = await asyncio.gather(*(photos.read(path) for path in paths))
     assert read == list(paths.values())
+
+
+async def test_link_is_deleted_and_what_it_links_to_stays(tmp_path: Path) -> None:
+    photos, path = FolderPhotos(tmp_path / "photos", min_free_mb=0), photo_path(uuid4())
+    await photos.put_copies(path, full=b"full", thumb=b"thumb")
+    other = tmp_path / "other.jpg"
+    other.write_bytes(b"somebody else's")
+    link = tmp_path / "photos" / f"{path}.jpg"
+    link.unlink()
+    link.symlink_to(other)
+
+    assert await photos.erase([path]) == {}
+
+    assert not link.is_symlink()
+    assert other.exists()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda file: file.mkdir(), id="folder in its place"),
+        pytest.param(lambda file: file.parent.rmdir() or file.parent.touch(), id="no folder"),
+        pytest.param(
+            lambda file: file.parent.rmdir() or file.parent.symlink_to("/tmp"), id="linked folder"
+        ),
+    ],
+)
+async def test_photo_that_cannot_be_deleted_is_named_and_the_others_are_deleted(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    photos = FolderPhotos(tmp_path, min_free_mb=0)
+    stuck, gone = f"aa/{uuid4()}", f"bb/{uuid4()}"
+    (tmp_path / "aa").mkdir()
+    spoil(tmp_path / f"{stuck}.jpg")
+    await photos.put_copies(gone, full=b"full", thumb=b"thumb")
+
+    assert list(await photos.erase([stuck, gone])) == [stuck]
+
+    assert list((tmp_path / "bb").iterdir()) == []
+
+
+async def test_name_that_no_file_can_have_counts_as_deleted(tmp_path: Path) -> None:
+    photos = FolderPhotos(tmp_path, min_free_mb=0)
+    (tmp_path / "aa").mkdir()
+
+    assert await photos.erase(["aa/" + "n" * 300]) == {}

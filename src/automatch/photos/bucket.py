@@ -84,8 +84,10 @@ class BucketPhotos:
     async def read_copy(self, path: str, size: Size) -> bytes | None:
         return await self._get(f"{path}/{_COPIES[size]}")
 
-    async def erase(self, paths: Iterable[str]) -> None:
-        await asyncio.gather(*(self._erase(path) for path in paths))
+    async def erase(self, paths: Iterable[str]) -> dict[str, str]:
+        listed = list(paths)
+        errors = await asyncio.gather(*(self._erase(path) for path in listed))
+        return {path: error for path, error in zip(listed, errors, strict=True) if error}
 
     async def list_older_than(self, seconds: float, *, uploads_only: bool) -> list[str]:
         limit = datetime.now(UTC) - timedelta(seconds=seconds)
@@ -97,9 +99,13 @@ class BucketPhotos:
             }
         )
 
-    async def _erase(self, path: str) -> None:
+    async def _erase(self, path: str) -> str | None:
         async with self._erase_slots:
-            await self._delete(await self._names(path))
+            try:
+                await self._delete(await self._names(path))
+            except PhotoStorageError as exc:
+                return exc.code
+            return None
 
     async def _put(self, name: str, data: bytes) -> None:
         with _translate_errors():

@@ -38,7 +38,8 @@ class FolderPhotos:
         await asyncio.to_thread(self._write, path + _COPIES["thumb"], thumb)
 
     async def drop_upload(self, path: str) -> None:
-        await asyncio.to_thread(self._file(path + _UPLOAD).unlink, missing_ok=True)
+        if error := await asyncio.to_thread(self._delete, path + _UPLOAD):
+            raise OSError(error)
 
     async def find_copy(self, path: str, size: Size) -> Path | None:
         """Return the file of a clean copy if there is one."""
@@ -53,8 +54,8 @@ class FolderPhotos:
         except FileNotFoundError:
             return None
 
-    async def erase(self, paths: Iterable[str]) -> None:
-        await asyncio.to_thread(self._erase, list(paths))
+    async def erase(self, paths: Iterable[str]) -> dict[str, str]:
+        return await asyncio.to_thread(self._erase, list(paths))
 
     async def list_older_than(self, seconds: float, *, uploads_only: bool) -> list[str]:
         return await asyncio.to_thread(self._older, seconds, uploads_only)
@@ -95,10 +96,25 @@ class FolderPhotos:
                 continue
         raise PhotoMissingError
 
-    def _erase(self, paths: list[str]) -> None:
+    def _erase(self, paths: list[str]) -> dict[str, str]:
+        errors: dict[str, str] = {}
         for path in paths:
             for suffix in (_UPLOAD, *_COPIES.values()):
-                self._file(path + suffix).unlink(missing_ok=True)
+                if error := self._delete(path + suffix):
+                    errors[path] = error
+        return errors
+
+    def _delete(self, name: str) -> str | None:
+        """Delete a file, and not what it links to; return why it could not be deleted."""
+        file = self._folder / name
+        if not file.parent.resolve().is_relative_to(self._folder.resolve()):
+            return "outside of the folder"
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as exc:
+            # No file can have a name that is too long.
+            return None if exc.errno == errno.ENAMETOOLONG else exc.strerror or type(exc).__name__
+        return None
 
     def _older(self, seconds: float, uploads_only: bool) -> list[str]:
         limit = time.time() - seconds
@@ -107,13 +123,13 @@ class FolderPhotos:
             if uploads_only and not file.name.endswith(_UPLOAD):
                 continue
             try:
-                if file.stat().st_mtime > limit:
+                if file.lstat().st_mtime > limit:
                     continue
             except FileNotFoundError:
                 continue
             if file.name.startswith("."):
                 # An incomplete file of an interrupted write; no row refers to it.
-                file.unlink(missing_ok=True)
+                self._delete(f"{file.parent.name}/{file.name}")
                 continue
             found.add(f"{file.parent.name}/{file.name.split('.')[0]}")
         return sorted(found)

@@ -21,7 +21,7 @@ def photo_path(face_id: UUID) -> str:
 class PhotoStore(Protocol):
     """Stores photos by the paths of `photo_path`.
 
-    Every method raises PhotoStorageError while a remote storage does not answer.
+    Every method but `erase` raises PhotoStorageError while a remote storage does not answer.
     """
 
     async def put_upload(self, path: str, data: bytes) -> None:
@@ -56,8 +56,12 @@ class PhotoStore(Protocol):
         """Return a clean copy if there is one."""
         ...
 
-    async def erase(self, paths: Iterable[str]) -> None:
-        """Delete all files of these photos; missing ones are no error."""
+    async def erase(self, paths: Iterable[str]) -> dict[str, str]:
+        """Delete all files of these photos, each by itself; missing ones are no error.
+
+        Returns:
+            The reason by path, for photos of which a file could not be deleted.
+        """
         ...
 
     async def list_older_than(self, seconds: float, *, uploads_only: bool) -> list[str]:

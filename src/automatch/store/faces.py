@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -63,13 +63,19 @@ async def find_viewable_photo(conn: Connection, face_id: UUID) -> str | None:
 
 
 async def list_erasures(conn: Connection, limit: int = 500) -> list[str]:
-    """Return paths of photos whose faces are deleted and whose files may still exist."""
+    """Return paths of photos whose files are to be deleted now, because their faces are."""
     cursor = await conn.execute(_SQL["list_erasures"], {"limit": limit})
     return [row[0] for row in await cursor.fetchall()]
 
 
 async def forget_erasures(conn: Connection, image_paths: Sequence[str]) -> None:
     await conn.execute(_SQL["forget_erasures"], {"image_paths": list(image_paths)})
+
+
+async def postpone_erasures(conn: Connection, errors: Mapping[str, str]) -> None:
+    """Try the photos whose paths *errors* has again later; keep why each was not deleted."""
+    parameters = {"image_paths": list(errors), "errors": list(errors.values())}
+    await conn.execute(_SQL["postpone_erasures"], parameters)
 
 
 async def list_known_photos(conn: Connection, image_paths: Sequence[str]) -> set[str]:

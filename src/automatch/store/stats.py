@@ -106,6 +106,8 @@ class Statistics:
     rate: Rate
     recent: list[RecentJob]
     failed: list[FailedReason]
+    photos_not_erased: int
+    """Deleted photos whose files still exist after a minute."""
     schedule: list[Scheduled] | None
     """None where neither pg_cron nor its replacement is installed."""
     runs: list[Run]
@@ -141,6 +143,12 @@ async def count_workers(conn: Connection) -> int:
     return int(row[0]) if row else 0
 
 
+async def count_photos_not_erased(conn: Connection) -> int:
+    """Return how many deleted photos still have files after a minute."""
+    row = await (await conn.execute(_SQL["photos_not_erased"])).fetchone()
+    return int(row[0]) if row else 0
+
+
 async def load_statistics(conn: Connection, *, recent: int) -> Statistics:
     """Return what `automatch stats` shows."""
     extensions = await _load_extensions(conn)
@@ -154,6 +162,7 @@ async def load_statistics(conn: Connection, *, recent: int) -> Statistics:
         rate=(await _all(conn, Rate, "rate"))[0],
         recent=await _all(conn, RecentJob, "recent", limit=recent),
         failed=await _all(conn, FailedReason, "failed"),
+        photos_not_erased=await count_photos_not_erased(conn),
         schedule=schedule,
         runs=[replace(run, message=redact_keys(run.message or "")) for run in runs],
     )

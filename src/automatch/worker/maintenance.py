@@ -110,15 +110,24 @@ class MaintenanceRunner:
             log.info("matches rescored for the model", checked=renewed, deleted=dropped)
 
     async def erase_photos(self) -> None:
-        """Delete the files of faces that were deleted."""
-        async with self._db.as_user(SERVICE) as conn:
-            paths = await faces.list_erasures(conn)
-        if not paths:
-            return
-        await self._photos.erase(paths)
-        async with self._db.as_user(SERVICE) as conn:
-            await faces.forget_erasures(conn, paths)
-        log.info("photos erased", count=len(paths))
+        """Delete the files of faces that were deleted; those that cannot be are tried again."""
+        erased = 0
+        failed: dict[str, str] = {}
+        while True:
+            async with self._db.as_user(SERVICE) as conn:
+                paths = await faces.list_erasures(conn)
+            if not paths:
+                break
+            errors = await self._photos.erase(paths)
+            async with self._db.as_user(SERVICE) as conn:
+                await faces.forget_erasures(conn, [path for path in paths if path not in errors])
+                await faces.postpone_erasures(conn, errors)
+            erased += len(paths) - len(errors)
+            failed |= errors
+        if erased:
+            log.info("photos erased", count=erased)
+        if failed:
+            log.error("photos not erased", count=len(failed), reasons=sorted(set(failed.values())))
 
     async def clean_up_jobs(self) -> None:
         """Delete old finished jobs, a few at a time so that nobody waits for it."""
@@ -160,9 +169,16 @@ class MaintenanceRunner:
         async with self._db.as_user(SERVICE) as conn:
             known = await faces.list_known_photos(conn, orphans)
             needed = await faces.list_unfinished_photos(conn, refused)
-        await self._photos.erase(set(orphans) - known)
+        failed = await self._photos.erase(set(orphans) - known)
         for path in set(refused) - needed:
-            await self._photos.drop_upload(path)
+            try:
+                await self._photos.drop_upload(path)
+            except (AutomatchError, OSError) as exc:
+                failed[path] = str(exc)
+        if failed:
+            log.error(
+                "stray photos not deleted", count=len(failed), reasons=sorted(set(failed.values()))
+            )
 
     async def _in_batches(self, run_batch: Callable[[Connection], Awaitable[int]]) -> int:
         """Run batches until one does nothing; return the sum of their counts."""

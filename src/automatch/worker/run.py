@@ -225,5 +225,5 @@ class BatchRunner:
         await self._context.photos.put_copies(job.image_path, full=full, thumb=thumb)
         try:
             await self._context.photos.drop_upload(job.image_path)
-        except OSError as exc:
+        except (OSError, StoreError) as exc:
             log.warning("upload not deleted", job=str(job.id), error=type(exc).__name__)

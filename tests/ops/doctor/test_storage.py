@@ -73,10 +73,13 @@ async def test_missing_photo_files_fail(installation: Installation) -> None:
     assert (await installation.check("storage.files")).health is Health.FAIL
 
 
-async def test_deleted_photos_with_files_fail(installation: Installation) -> None:
+async def test_deleted_photos_with_files_fail_with_the_reason(installation: Installation) -> None:
     await installation.run(
-        "insert into automatch.photo_erasures (image_path, queued_at)"
-        " values ('00/x', now() - interval '11 minutes')"
+        "insert into automatch.photo_erasures (image_path, queued_at, error)"
+        " values ('00/x', now() - interval '2 minutes', 'Is a directory')"
     )
 
-    assert (await installation.check("storage.erased")).health is Health.FAIL
+    result = await installation.check("storage.erased")
+
+    assert result.health is Health.FAIL
+    assert "Is a directory" in result.message

@@ -58,6 +58,7 @@ def _summary(stats: Statistics) -> Table:
         "jobs waiting": queue.waiting,
         "jobs processing": queue.processing,
         "oldest waiting, s": seconds(queue.oldest_waiting_s),
+        "photos not erased after a minute": stats.photos_not_erased,
         "upload to end, average s": seconds(times.average_s),
         "p50 / p95 / p99, s": " / ".join(
             seconds(value) for value in (times.p50_s, times.p95_s, times.p99_s)

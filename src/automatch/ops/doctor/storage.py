@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,6 +33,12 @@ _MIB = 1024**2
 _MIN_FREE_INODES = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class _StuckErasures:
+    error: str | None
+    photos: int
+
+
 async def _photo_store(context: CheckContext) -> Result:
     if context.settings.photos.bucket is not None:
         return await _check_bucket(context)
@@ -45,7 +52,7 @@ async def _check_bucket(context: CheckContext) -> Result:
         store = _store(context)
         await store.put_upload(path, b"doctor")
         stored = await store.read(path)
-        await store.erase([path])
+        undeleted = await store.erase([path])
     except ImportError:
         return fail("The library for photos in a bucket is missing.", "pip install 'automatch[s3]'")
     except AutomatchError as exc:
@@ -55,6 +62,11 @@ async def _check_bucket(context: CheckContext) -> Result:
         )
     if stored != b"doctor":
         return fail(f"The bucket {name} returns other bytes than were stored.")
+    if undeleted:
+        return fail(
+            f"The bucket {name} does not delete photos.",
+            "Allow the access key to delete objects, and let the bucket keep no old versions.",
+        )
     return ok(f"The bucket {name} stores, returns and deletes photos.")
 
 
@@ -161,12 +173,17 @@ async def _photo_files(context: CheckContext) -> Result:
 
 
 async def _erasures(context: CheckContext) -> Result:
-    (waiting,) = await context.column(_SQL["erasures"])
+    waiting = await context.all(_StuckErasures, _SQL["erasures"])
     if waiting:
+        count = sum(row.photos for row in waiting)
+        reasons = abbreviate([row.error for row in waiting if row.error])
         return fail(
-            f"The files of {waiting} photos still exist, over ten minutes after their deletion; "
-            "workers delete them.",
-            "Start a worker with this data folder (`automatch worker`).",
+            f"The files of {count} photos still exist, over a minute after their deletion"
+            + (f": {reasons}." if reasons else "; workers delete them."),
+            "Remove what stands in their place, or give Auto-Match the right to delete; the paths "
+            "are in automatch.photo_erasures. Workers try again within five minutes."
+            if reasons
+            else "Start a worker with this data folder (`automatch worker`).",
         )
     return ok("The files of deleted photos are deleted.")
 

@@ -712,9 +712,12 @@ for each row execute function automatch.require_consent();
 -- A transaction cannot delete files: it records their paths, and they are deleted after the commit.
 create table automatch.photo_erasures (
     image_path text primary key,
-    queued_at timestamptz not null default automatch.now()
+    queued_at timestamptz not null default automatch.now(),
+    next_try_at timestamptz not null default automatch.now(),
+    error text
 );
 comment on table automatch.photo_erasures is 'Photos of deleted faces whose files are still to be deleted.';
+create index photo_erasures_next_try_idx on automatch.photo_erasures (next_try_at);
 
 create function automatch.face_erased()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp

@@ -8,8 +8,20 @@ order by f.created_at desc, f.id
 limit 100
 
 -- name: list_erasures
--- Photos of deleted faces whose files are still to go.
-select image_path from automatch.photo_erasures order by queued_at limit %(limit)s
+-- Photos of deleted faces whose files are still to be deleted, and whose next attempt is due.
+select image_path from automatch.photo_erasures
+where next_try_at <= automatch.now()
+order by next_try_at
+limit %(limit)s
+
+-- name: postpone_erasures
+-- The older, the later: files that cannot be deleted must not hold up the others.
+update automatch.photo_erasures as e
+set error = failed.error,
+    next_try_at = automatch.now()
+        + least(greatest(automatch.now() - e.queued_at, interval '5 seconds'), interval '5 minutes')
+from unnest(%(image_paths)s::text[], %(errors)s::text[]) as failed (image_path, error)
+where e.image_path = failed.image_path
 
 -- name: forget_erasures
 delete from automatch.photo_erasures where image_path = any (%(image_paths)s)
