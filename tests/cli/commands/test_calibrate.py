@@ -14,6 +14,7 @@ from automatch.demo.population import sample_people
 from automatch.model.people import Gender
 from automatch.search import DLIB, SimilarityScale
 from tests.support import build
+from tests.support.backlog import count_reads
 from tests.support.build import acting, connect, like, one
 from tests.support.command import run_command
 from tests.support.postgres import Database
@@ -83,6 +84,19 @@ def test_sample_takes_from_each_school_its_share_and_is_the_same_for_the_same_se
     assert 400 < len(samples[0]) <= 500
     assert np.mean(of_large) == pytest.approx(0.8, abs=0.05)
     assert len(distances_between(*small)) == 400
+
+
+@pytest.mark.parametrize("analyzed", ["public.face_embeddings_dlib", "public.profiles"])
+def test_sample_reads_no_embedding_once_for_each_pair(database: Database, analyzed: str):
+    with connect(database.owner, autocommit=True) as conn:
+        with conn.transaction():
+            fill_school(conn, "UIT", 30, 30)
+        # As it is between two visits of autovacuum: one table has statistics, the others have none.
+        conn.execute(f"analyze {analyzed}")
+        with count_reads(conn, "public.face_embeddings_dlib") as read:
+            assert len(conn.execute(SAMPLE, [1000, 1]).fetchall()) == 900
+
+    assert sum(read.entries.values()) <= 2 * 60
 
 
 def test_pair_has_a_half_only_if_both_people_are_in_it(conn):
