@@ -197,8 +197,11 @@ def test_background_work_of_others_holds_nothing_up_nor_does_a_paused_queue(conn
 
 def test_what_a_worker_took_and_never_told_of_is_taken_again_and_given_up_at_last(conn, people):
     begin(conn)
-    for _ in range(3):
+    for _ in range(2):
         assert len(take(conn, lease_s=-1)) == 5
+    # Which of them was to blame shows only when each is taken alone.
+    for _ in range(3 * 5):
+        assert len(take(conn, lease_s=-1)) == 1
     assert take(conn) == []
     take(conn)
 
@@ -206,6 +209,20 @@ def test_what_a_worker_took_and_never_told_of_is_taken_again_and_given_up_at_las
     code, _, faces, examples = conn.execute("select * from public.list_refused_faces()").fetchone()
     assert (code, faces, set(examples)) == ("job_crashed", 5, set(people))
     assert one(conn, "select refused from public.get_model_change()") == 5
+
+
+def test_photos_lost_together_are_taken_alone_and_only_the_one_to_blame_is_given_up(conn, people):
+    begin(conn)
+    for _ in range(2):
+        assert len(take(conn, lease_s=-1)) == 5
+    to_blame = people[2]
+    while taken := take(conn, lease_s=-1):
+        (face,) = taken
+        if face != to_blame:
+            keep(conn, {face: unit(7, LONG)})
+
+    _, _, faces, examples = conn.execute("select * from public.list_refused_faces()").fetchone()
+    assert (faces, examples) == (1, [to_blame])
 
 
 def test_a_photo_that_the_new_model_refuses_is_not_found_by_it_and_the_reason_is_told(conn, people):

@@ -206,6 +206,7 @@ declare
     v_now timestamptz := automatch.now();
     v_change automatch.model_changes;
     v_yields boolean;
+    v_alone boolean;
     v_crashed integer;
     v_waiting integer;
 begin
@@ -216,10 +217,11 @@ begin
     if not found then
         return;
     end if;
-    -- A photo that workers are lost with comes after all others, and is not tried for ever.
+    -- A photo that workers are lost with comes after all others: twice beside others, which need not be to blame, and
+    -- then alone, three times.
     update automatch.faces_to_embed as t
     set code = 'job_crashed', message = 'Looking at the photo broke every time.'
-    where t.code is null and t.attempts >= 3 and t.leased_until < v_now;
+    where t.code is null and t.attempts >= 5 and t.leased_until < v_now;
     get diagnostics v_crashed = row_count;
     if v_crashed > 0 then
         update automatch.model_changes set refused = refused + v_crashed where id = v_change.id;
@@ -241,12 +243,18 @@ begin
             perform automatch.list_faces_to_embed(v_change, p_limit - v_waiting);
         end if;
     end if;
+    select t.attempts >= 2 into v_alone
+    from automatch.faces_to_embed as t
+    where t.code is null and t.leased_until < v_now and (t.fresh or not v_yields)
+    order by t.fresh desc, t.attempts, t.face_id
+    limit 1;
     return query
         with next as materialized (
             select t.face_id from automatch.faces_to_embed as t
             where t.code is null and t.leased_until < v_now and (t.fresh or not v_yields)
+              and (v_alone or t.attempts < 2)
             order by t.fresh desc, t.attempts, t.face_id
-            limit p_limit
+            limit case when v_alone then 1 else p_limit end
             for update skip locked
         ),
         leased as (
