@@ -101,8 +101,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         return run_command(home, *arguments).stdout.strip()
 
     with running_up(home) as up:
-        if "schedule runs" not in "".join(up.lines):
-            up.wait_for("schedule runs")
+        up.wait_for_first("schedule runs")
         yield Site(
             home,
             up.url,

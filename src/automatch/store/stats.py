@@ -65,6 +65,15 @@ class RecentJob:
 
 
 @dataclass(frozen=True, slots=True)
+class StuckErasures:
+    """Deleted photos whose files still exist after a minute, for one reason."""
+
+    error: str | None
+    """None when nobody has tried to delete them yet."""
+    photos: int
+
+
+@dataclass(frozen=True, slots=True)
 class FailedReason:
     """Why jobs failed."""
 
@@ -143,10 +152,9 @@ async def count_workers(conn: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-async def count_photos_not_erased(conn: Connection) -> int:
-    """Return how many deleted photos still have files after a minute."""
-    row = await (await conn.execute(_SQL["photos_not_erased"])).fetchone()
-    return int(row[0]) if row else 0
+async def list_stuck_erasures(conn: Connection) -> list[StuckErasures]:
+    """Return the deleted photos whose files still exist after a minute, by reason."""
+    return await _all(conn, StuckErasures, "stuck_erasures")
 
 
 async def load_statistics(conn: Connection, *, recent: int) -> Statistics:
@@ -162,7 +170,7 @@ async def load_statistics(conn: Connection, *, recent: int) -> Statistics:
         rate=(await _all(conn, Rate, "rate"))[0],
         recent=await _all(conn, RecentJob, "recent", limit=recent),
         failed=await _all(conn, FailedReason, "failed"),
-        photos_not_erased=await count_photos_not_erased(conn),
+        photos_not_erased=sum(row.photos for row in await list_stuck_erasures(conn)),
         schedule=schedule,
         runs=[replace(run, message=redact_keys(run.message or "")) for run in runs],
     )

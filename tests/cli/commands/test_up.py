@@ -153,8 +153,7 @@ def test_unknown_setting_is_named(empty_home: Path, name: str) -> None:
 @pytest.mark.parametrize("moment", ["Auto-Match is ready", "worker started"])
 def test_stopping_right_after_the_start_is_graceful(empty_home: Path, moment: str) -> None:
     with running_up(empty_home) as up:
-        if moment not in "".join(up.lines):
-            up.wait_for(moment)
+        up.wait_for_first(moment)
 
         status = up.stop(signal.SIGINT)
         up.wait_for("Stopped")

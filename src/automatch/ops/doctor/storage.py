@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,17 +25,12 @@ from automatch.ops.doctor.context import CheckContext
 from automatch.photos.folder import FolderPhotos
 from automatch.photos.store import PhotoStore, photo_path
 from automatch.sql.statements import load
+from automatch.store import stats
 from automatch.store.disk import list_data_folders
 
 _SQL = load("doctor_queue")
 _MIB = 1024**2
 _MIN_FREE_INODES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class _StuckErasures:
-    error: str | None
-    photos: int
 
 
 async def _photo_store(context: CheckContext) -> Result:
@@ -173,7 +167,7 @@ async def _photo_files(context: CheckContext) -> Result:
 
 
 async def _erasures(context: CheckContext) -> Result:
-    waiting = await context.all(_StuckErasures, _SQL["erasures"])
+    waiting = await stats.list_stuck_erasures(context.database)
     if waiting:
         count = sum(row.photos for row in waiting)
         reasons = abbreviate([row.error for row in waiting if row.error])

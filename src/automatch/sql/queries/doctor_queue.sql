@@ -32,14 +32,6 @@ select
 from public.match_jobs as j
 where j.status = 'completed' and j.created_at > automatch.now() - interval '1 hour'
 
--- name: erasures
--- Deleted photos whose files still exist a minute later, by the reason; null when nobody has tried yet.
-select e.error, count(*) as photos
-from automatch.photo_erasures as e
-where e.queued_at < automatch.now() - interval '1 minute'
-group by e.error
-order by count(*) desc, e.error
-
 -- name: newest_photos
 -- Photos that a worker has processed, so that their copies must exist.
 select f.image_path

@@ -58,8 +58,13 @@ where j.status = 'failed'
 group by j.error_code
 order by count(*) desc, j.error_code
 
--- name: photos_not_erased
-select count(*) from automatch.photo_erasures as e where e.queued_at < automatch.now() - interval '1 minute'
+-- name: stuck_erasures
+-- Deleted photos whose files still exist a minute later, by the reason; null when nobody has tried yet.
+select e.error, count(*) as photos
+from automatch.photo_erasures as e
+where e.queued_at < automatch.now() - interval '1 minute'
+group by e.error
+order by count(*) desc, e.error
 
 -- name: parts
 select to_regclass('cron.job_run_details') is not null as has_cron, to_regclass('net._http_response') is not null as has_net

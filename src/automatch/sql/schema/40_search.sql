@@ -98,7 +98,7 @@ create function automatch.find_candidates(
 returns table (face_id uuid, profile_id uuid, similarity double precision)
 language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
 -- benchmarks/queue: planning each search anew triples what a search of a small group costs (33 to 100 us). A sharded
--- Postgres needs this one reset.
+-- Postgres needs it reset, here and wherever else it is set.
 set plan_cache_mode = force_generic_plan
 -- test_search_scale.py: otherwise a partition in which one school is large would be read whole.
 set enable_seqscan = off
