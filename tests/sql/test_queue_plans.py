@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -88,11 +88,13 @@ def test_claim_with_a_concurrency_counts_what_is_worked_on_only(conn):
     assert read.entries["match_jobs_processing_idx"] <= 100
 
 
+# Planning for a person outside of the statistics looks up the ends of an index.
+@pytest.mark.parametrize("person", [UUID(int=2**127), UUID(int=1)], ids=["middle", "first"])
 @pytest.mark.parametrize("school", ["S7", "of nobody yet"])
-def test_new_job_looks_at_the_ends_of_two_lines_and_at_nobody_else(conn, school):
+def test_new_job_looks_at_the_ends_of_two_lines_and_at_nobody_else(conn, school, person):
     claim(conn)
     with count_reads(conn) as read:
-        conn.execute("select automatch.next_position(%s, %s, 2::smallint)", [school, uuid4()])
+        conn.execute("select automatch.next_position(%s, %s, 2::smallint)", [school, person])
 
     assert read.of_table == 0
     assert read.scans == {"match_jobs_school_position_idx": 1, "match_jobs_user_position_idx": 1}
