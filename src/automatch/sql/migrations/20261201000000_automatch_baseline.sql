@@ -3402,13 +3402,8 @@ comment on function automatch.nth_distance(uuid[], double precision[], integer) 
     'The distance of the nearest face of the p_count-th person; null when there are fewer people.';
 
 create function automatch.find_candidates(
-    p_embedding vector,
-    p_school text,
-    p_gender text,
-    p_excluded_profile_ids uuid[],
-    p_threshold double precision,
-    p_count integer,
-    p_model text default null
+    p_embedding vector, p_school text, p_gender text, p_excluded_profile_ids uuid[],
+    p_threshold double precision, p_count integer, p_model text default null
 )
 returns table (face_id uuid, profile_id uuid, similarity double precision)
 language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
