@@ -251,8 +251,10 @@ async def running_server(
             event_hooks={"response": [check_declared_errors(app)]},
         ) as client,
     ):
-        yield System(url, settings, secrets, database, client)
-        app.state.services.notifier.close()
+        try:
+            yield System(url, settings, secrets, database, client)
+        finally:
+            app.state.services.notifier.close()
 
 
 @asynccontextmanager
@@ -270,9 +272,12 @@ async def served(app: FastAPI, settings: Settings, port: int = 0) -> AsyncIterat
         server.startup = start  # type: ignore[method-assign]  # the moment to wait for
         serving = asyncio.create_task(_serve(server, listening))
         await _first(started.wait, serving)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        await serving
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            # A server that outlives a failed test makes the next ones fail.
+            server.should_exit = True
+            await serving
 
 
 async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -217,11 +218,14 @@ async def test_full_queue_takes_no_answer_either(
     settings: Settings, cluster: TestCluster, database: Database, embedder: Embedder
 ) -> None:
     full = settings.model_copy(update={"upload": UploadSettings(max_waiting=1)})
-    async with running_server(full, cluster.secrets, database) as system:
-        async with running_worker(full, cluster.secrets, embedder):
+    async with running_server(settings, cluster.secrets, database) as system:
+        async with running_worker(settings, cluster.secrets, embedder):
             her, job = await asked(system)
-        await (await system.join()).upload(encode(astronaut()))
-        answer = await choose(her, job["id"])
+        waiting = await (await system.join()).upload(encode(astronaut()))
+        assert waiting.status_code == 202
+        # A server of its own: one that has accepted photos counts those for a second.
+        async with running_server(full, cluster.secrets, database) as other:
+            answer = await choose(replace(her, client=other.client), job["id"])
 
         check(answer, 503, "queue_full")
         assert answer.headers["retry-after"] == "30"
