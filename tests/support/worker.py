@@ -58,7 +58,12 @@ class FakeAnalyzer:
         """Return at once."""
 
     async def extract(
-        self, photo: bytes, chosen: FaceBox | None = None, *, model: str = "dlib"
+        self,
+        photo: bytes,
+        chosen: FaceBox | None = None,
+        *,
+        model: str = "dlib",
+        enforce_quality: bool = True,
     ) -> FaceExtraction:
         if self._on_extract is not None:
             result = self._on_extract(photo.decode())

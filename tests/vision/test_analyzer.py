@@ -15,6 +15,7 @@ from automatch.settings.server import UploadSettings
 from automatch.settings.vision import VisionSettings
 from automatch.vision import Embedder, FaceExtraction, LocalAnalyzer, RemoteAnalyzer
 from tests.support.ai import remote_analyzer, running_ai
+from tests.support.photo_cases import friend_behind
 from tests.support.photos import (
     astronaut,
     encode,
@@ -130,6 +131,39 @@ async def test_whoever_asks_judges_by_their_own_settings(embedder: Embedder) -> 
         refusal = await _refusal(analyzer, encode(astronaut()))
 
     assert refusal.code == "face_too_small"
+
+
+async def test_whoever_is_too_small_by_their_own_settings_is_neither_asked_about_nor_shown(
+    embedder: Embedder,
+) -> None:
+    photo, strict = friend_behind(0.4), VisionSettings(threads=1, min_face_side=150)
+    async with (
+        running_ai(_SETTINGS, embedder) as client,
+        remote_analyzer(str(client.base_url), Settings(vision=strict)) as remote,
+        LocalAnalyzer(_SETTINGS, embedder) as local,
+    ):
+        await remote.ready()
+        extraction = await remote.extract(photo)
+
+        again = await local.extract(extraction.kept_jpeg)
+
+    assert again.face.box == extraction.face.box
+    assert extraction.face.box.width > 150
+
+
+async def test_a_service_that_is_too_busy_to_decode_is_asked_again_later(
+    embedder: Embedder,
+) -> None:
+    hasty = Settings(vision=VisionSettings(threads=1, decode_timeout_s=0.000_001))
+    async with (
+        running_ai(hasty, embedder) as client,
+        remote_analyzer(str(client.base_url), _SETTINGS) as analyzer,
+    ):
+        await analyzer.ready()
+        refusal = await _refusal(analyzer, encode(astronaut()))
+
+    assert (refusal.code, refusal.transient) == ("decode_timeout", True)
+    assert analyzer.is_ready
 
 
 async def test_limits_of_the_service_hold_too(embedder: Embedder) -> None:

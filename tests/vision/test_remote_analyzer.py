@@ -19,7 +19,7 @@ import pytest
 from automatch.app import open_worker
 from automatch.errors import AutomatchError
 from automatch.errors.embedder import AiUnavailableError, EmbeddingInvalidError
-from automatch.errors.job import JobCrashedError
+from automatch.errors.job import DecodeTimeoutError, JobCrashedError
 from automatch.errors.photo import SeveralFacesError
 from automatch.model.faces import FaceBox
 from automatch.settings import Settings
@@ -280,6 +280,7 @@ async def test_a_photo_that_takes_the_service_down_each_time_is_held_to_be_the_r
     ("status", "body", "kind"),
     [
         (500, _error("internal"), JobCrashedError),
+        (503, _error("decode_timeout"), DecodeTimeoutError),
         (502, b"<html>Bad gateway</html>", AiUnavailableError),
         (503, b"", AiUnavailableError),
         (404, _error("not_found"), AiUnavailableError),

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from automatch.errors import AutomatchError
 from automatch.errors.auth import AuthError, CredentialsInvalidError, IssuerUnavailableError
 from automatch.errors.embedder import AiBusyError
-from automatch.errors.job import ProfileNotFoundError
+from automatch.errors.job import DecodeTimeoutError, ProfileNotFoundError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import (
     AgeNotAllowedError,
@@ -77,6 +77,7 @@ STATUSES: dict[type[AutomatchError], int] = {
     ImageTypeError: 415,
     PhotoRejectedError: 422,
     ProfileNotFoundError: 401,
+    DecodeTimeoutError: 503,
     DatabaseUnavailableError: 503,
     QueueFullError: 503,
     QueuePausedError: 503,

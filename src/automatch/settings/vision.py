@@ -78,7 +78,7 @@ class AiSettings(SettingsGroup):
     connections: int = Field(
         8, ge=1, le=256, description="Photos that one worker sends to `ai_url` at a time."
     )
-    timeout_s: float = Field(30, gt=0, description="Seconds that a request to `ai_url` may take.")
+    timeout_s: float = Field(50, gt=0, description="Seconds that a request to `ai_url` may take.")
     allow_http: bool = Field(
         False,
         description="Allow http in `ai_url` to another machine; photos and key are then not "

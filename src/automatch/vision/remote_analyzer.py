@@ -23,8 +23,9 @@ from pydantic import ValidationError
 
 from automatch.errors import AutomatchError
 from automatch.errors.embedder import AiBusyError, AiUnavailableError, EmbeddingInvalidError
-from automatch.errors.job import JobCrashedError
+from automatch.errors.job import DecodeTimeoutError, JobCrashedError
 from automatch.errors.photo import SeveralFacesError
+from automatch.model.faces import FaceBox
 from automatch.vision.decode.upload_check import refusal_named
 from automatch.vision.detect.detector import Detection
 from automatch.vision.detect.quality import check_quality, choose_face
@@ -34,9 +35,9 @@ from automatch.vision.schemas import Model, PhotoFaces
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from automatch.model.faces import FaceBox
     from automatch.settings import Settings
     from automatch.settings.vision import VisionSettings
+    from automatch.vision.schemas import Face
 
 _RETRIES_S = (0.1, 0.4)
 """Pauses before a request is repeated after its connection broke."""
@@ -126,11 +127,20 @@ class RemoteAnalyzer:
         try:
             async with asyncio.timeout(self._settings.ai.timeout_s):
                 answer = await self._ask(photo, chosen)
+                own = _choose(answer, self._settings.vision, chosen)
+                if (
+                    chosen is None
+                    and answer.refusal
+                    and answer.refusal.code == SeveralFacesError.code
+                ):
+                    # By the settings of the service several faces can be used, so its copies still
+                    # show all of them.
+                    answer = await self._ask(photo, _place_of(own, answer))
         except TimeoutError as exc:
             raise self._mark_unavailable(exc) from exc
         except AiUnavailableError as exc:
             raise self._mark_unavailable(exc) from exc
-        return _extraction(answer, self._settings.vision if enforce_quality else None, chosen)
+        return _extraction(answer, own, self._settings.vision if enforce_quality else None)
 
     async def _ask(self, photo: bytes, chosen: FaceBox | None) -> PhotoFaces:
         path = "/ai/v1/faces?copies=true"
@@ -219,6 +229,8 @@ def _error_of(status: int, body: bytes, retry_after: str) -> AutomatchError:
         code = message = ""
     if status == httpx2.codes.SERVICE_UNAVAILABLE and code == AiBusyError.code:
         return AiBusyError(retry_after_s=float(retry_after) if retry_after.isdigit() else 1.0)
+    if code == DecodeTimeoutError.code:
+        return DecodeTimeoutError()
     refusal = refusal_named(code, message)
     if refusal is not None:
         return refusal
@@ -233,20 +245,31 @@ def _reason(exc: Exception) -> str:
     return exc.message if isinstance(exc, AutomatchError) else type(exc).__name__
 
 
-def _extraction(
-    answer: PhotoFaces, vision: VisionSettings | None, chosen: FaceBox | None
-) -> FaceExtraction:
-    """Choose the face and check its quality, as the local analyzer does."""
+def _choose(answer: PhotoFaces, vision: VisionSettings, chosen: FaceBox | None) -> Face:
+    """Choose the face as the local analyzer does."""
     detections = [Detection(face.box.as_box(), face.confidence) for face in answer.faces]
     by_confidence = sorted(detections, key=lambda detection: detection.confidence, reverse=True)
     # `choose_face` needs only the size of the photo; this array takes no memory.
     photo = np.broadcast_to(np.uint8(0), (answer.height, answer.width, 3))
     try:
-        own = choose_face(by_confidence, answer.min_confidence, photo, chosen)
+        own = choose_face(
+            by_confidence, answer.min_confidence, photo, chosen, min_side=vision.min_face_side
+        )
     except SeveralFacesError as exc:
         exc.copies = _copies(answer)
         raise
-    face = answer.faces[detections.index(own)]
+    return answer.faces[detections.index(own)]
+
+
+def _place_of(face: Face, answer: PhotoFaces) -> FaceBox:
+    box, width, height = face.box, answer.width, answer.height
+    return FaceBox.of_corners(
+        box.left / width, box.top / height, box.right / width, box.bottom / height
+    )
+
+
+def _extraction(answer: PhotoFaces, face: Face, vision: VisionSettings | None) -> FaceExtraction:
+    """Check the quality of the chosen face, as the local analyzer does."""
     try:
         if vision is not None:
             check_quality(face.quality, vision)
@@ -259,7 +282,7 @@ def _extraction(
         raise EmbeddingInvalidError
     kept, thumbnail = _copies(answer)
     return FaceExtraction(
-        face=DetectedFace(own.box, face.confidence, tuple(face.landmarks), embedding),
+        face=DetectedFace(face.box.as_box(), face.confidence, tuple(face.landmarks), embedding),
         quality=face.quality,
         kept_jpeg=kept,
         thumbnail_jpeg=thumbnail,

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from automatch.errors import AutomatchError
-from automatch.errors.embedder import EmbedderError
-from automatch.errors.job import JobCrashedError, PhotoMissingError
+from automatch.errors.job import JobError, PhotoMissingError
 from automatch.errors.photo import PhotoRejectedError
+from automatch.errors.upload import UploadError
 from automatch.store import model_changes
 from automatch.store.model_changes import PhotoEmbedding, PhotoRefusal, PhotoToEmbed
 
@@ -75,27 +75,25 @@ class EmbeddingBackfill:
         )
         embedded: list[PhotoEmbedding] = []
         refused: list[PhotoRefusal] = []
-        embedder_error: EmbedderError | None = None
+        other_error: BaseException | None = None
         for photo, result in zip(photos, results, strict=True):
             match result:
                 case PhotoEmbedding():
                     embedded.append(result)
-                case PhotoRejectedError() | PhotoMissingError():
+                case PhotoRejectedError() | UploadError() | PhotoMissingError():
                     refused.append(PhotoRefusal(photo, result))
-                case EmbedderError():
-                    embedder_error = result
-                case JobCrashedError() | TimeoutError() | MemoryError():
+                case JobError() | TimeoutError() | MemoryError():
                     # It stays claimed, and is given up after some attempts.
                     log.warning("photo not embedded", error=type(result).__name__)
                 case BaseException():
-                    raise result
+                    other_error = result
         async with context.db.connection() as conn:
             if embedded:
                 await model_changes.store_embeddings(conn, model, embedded)
             if refused:
                 await model_changes.store_refusals(conn, model, refused)
-        if embedder_error is not None:
-            raise embedder_error
+        if other_error is not None:
+            raise other_error
         return True
 
     async def _extract(self, photo: PhotoToEmbed, model: str) -> PhotoEmbedding:

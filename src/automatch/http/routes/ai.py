@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 
 from automatch.errors import AutomatchError
 from automatch.errors.embedder import AiBusyError, EmbedderError
+from automatch.errors.job import DecodeTimeoutError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import InputInvalidError
 from automatch.errors.upload import UploadError
@@ -31,6 +32,7 @@ router = APIRouter(prefix="/ai/v1", tags=["ai"], route_class=DeclaredRoute)
 _BINARY = {"type": "string", "format": "binary"}
 _ANALYZE_ERRORS = (
     AiBusyError,
+    DecodeTimeoutError,
     EmbedderError,
     InputInvalidError,
     UploadError,
