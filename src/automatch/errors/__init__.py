@@ -33,6 +33,7 @@ AutomatchError
 │   ├── BodyMalformedError
 │   ├── FileMissingError
 │   ├── TooManyFilesError
+│   ├── TooManyFieldsError
 │   ├── FileEmptyError
 │   └── ImageTypeError
 ├── PhotoRejectedError           the photo itself will never work: a job fails at once

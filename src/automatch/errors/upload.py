@@ -47,6 +47,12 @@ class TooManyFilesError(UploadError):
     code = "too_many_files"
 
 
+class TooManyFieldsError(UploadError):
+    """The form has more than 100 fields besides the photo; leave them out."""
+
+    code = "too_many_fields"
+
+
 class FileEmptyError(UploadError):
     """The file is empty; choose the photo again."""
 

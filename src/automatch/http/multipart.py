@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 from python_multipart import MultipartParser
@@ -16,10 +16,14 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from automatch.errors.upload import BodyMalformedError, FileMissingError, TooManyFilesError
+from automatch.errors.upload import (
+    BodyMalformedError,
+    FileMissingError,
+    TooManyFieldsError,
+    TooManyFilesError,
+)
 
-_MAX_TEXT_FIELDS = 10
-_MAX_TEXT_BYTES = 1024**2
+_MAX_OTHER_FIELDS = 100
 _CHARSETS = {"utf-8", "ascii", "iso8859-1"}
 
 
@@ -62,26 +66,22 @@ async def read_photos(request: Request, *, max_files: int) -> list[bytes]:
     return form.finish()
 
 
-@dataclass(slots=True)
-class _Part:
-    disposition: bytes = b""
-    is_photo: bool = False
-    is_text: bool = False
-    content: bytearray = field(default_factory=bytearray)
-
-
 class _PhotoForm:
-    """Collects the photos of a form as the parser reports its parts."""
+    """Collects the photos of a form as the parser reports its parts.
+
+    Any part named `file` is a photo: some clients send no plain file name with it, or none at all.
+    """
 
     def __init__(self, max_files: int) -> None:
         self._max_files = max_files
         self._files = 0
-        self._text_fields = 0
-        self._part = _Part()
+        self._other_fields = 0
+        self._disposition = b""
         self._header_name = bytearray()
         self._header_value = bytearray()
-        self._photos: list[bytearray] = []
-        self._has_text_as_photo = False
+        # A `BytesIO` gives its content without a copy.
+        self._photos: list[BytesIO] = []
+        self._photo: BytesIO | None = None
         self._is_complete = False
 
     def make_parser(self, boundary: bytes) -> MultipartParser:
@@ -103,16 +103,17 @@ class _PhotoForm:
 
         Raises:
             BodyMalformedError: the last boundary is missing, and so is the end of a photo.
-            FileMissingError: there is no photo, or text in the place of one.
+            FileMissingError: there is no photo.
         """
         if not self._is_complete:
             raise BodyMalformedError
-        if not self._photos or self._has_text_as_photo:
+        if not self._photos:
             raise FileMissingError
-        return [bytes(photo) for photo in self._photos]
+        return [photo.getvalue() for photo in self._photos]
 
     def _on_part_begin(self) -> None:
-        self._part = _Part()
+        self._disposition = b""
+        self._photo = None
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._header_name += data[start:end]
@@ -122,32 +123,28 @@ class _PhotoForm:
 
     def _on_header_end(self) -> None:
         if self._header_name.lower() == b"content-disposition":
-            self._part.disposition = bytes(self._header_value)
+            self._disposition = bytes(self._header_value)
         self._header_name.clear()
         self._header_value.clear()
 
     def _on_headers_finished(self) -> None:
-        _, parameters = parse_options_header(self._part.disposition)
-        is_named_file = parameters[b"name"] == b"file"
-        if b"filename" in parameters:
+        _, parameters = parse_options_header(self._disposition)
+        is_photo = parameters[b"name"] == b"file"
+        if is_photo or b"filename" in parameters:
             self._files += 1
             if self._files > self._max_files:
                 raise TooManyFilesError(_too_many_files_message(self._max_files))
-            if is_named_file:
-                self._part.is_photo = True
-                self._photos.append(self._part.content)
         else:
-            self._text_fields += 1
-            if self._text_fields > _MAX_TEXT_FIELDS:
-                raise BodyMalformedError
-            self._part.is_text = True
-            self._has_text_as_photo = self._has_text_as_photo or is_named_file
+            self._other_fields += 1
+            if self._other_fields > _MAX_OTHER_FIELDS:
+                raise TooManyFieldsError
+        if is_photo:
+            self._photo = BytesIO()
+            self._photos.append(self._photo)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._part.is_photo or self._part.is_text:
-            self._part.content += data[start:end]
-        if self._part.is_text and len(self._part.content) > _MAX_TEXT_BYTES:
-            raise BodyMalformedError
+        if self._photo is not None:
+            self._photo.write(memoryview(data)[start:end])
 
     def _on_end(self) -> None:
         # Without the last boundary the end of the photo is missing.
