@@ -9,7 +9,7 @@ import select
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
@@ -17,7 +17,7 @@ import psycopg
 import structlog
 from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from automatch.errors import AutomatchError
 from automatch.errors.request import InputInvalidError, RequestError
@@ -25,6 +25,7 @@ from automatch.errors.store import DatabaseUnavailableError, StorageFullError
 from automatch.model.people import Claims
 from automatch.settings.database import PoolSettings
 from automatch.sql.statements import load
+from automatch.store.circuit_breaker import CircuitBreaker
 
 _SQL = load("database")
 _RAISED_BY_US = "AM001"
@@ -74,8 +75,6 @@ def translate_errors() -> Iterator[None]:
         if error is None:
             raise
         raise error from exc
-    except PoolTimeout as exc:
-        raise DatabaseUnavailableError from exc
 
 
 def _translate(exc: psycopg.Error) -> AutomatchError | None:
@@ -122,8 +121,12 @@ class Database:
             },
             configure=_configure,
             check=self._check,
+            # The pool waits twice as long after each failed attempt to connect; giving up lets the
+            # next caller start with a short wait again, once the server may be back.
+            reconnect_timeout=settings.timeout_s,
             open=False,
         )
+        self._breaker = CircuitBreaker(psycopg.Error)
         self._answered_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
         self._transaction_timeout_s = settings.transaction_timeout_s
 
@@ -175,9 +178,14 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Give a connection as the login itself; each statement is its own transaction."""
+        """Give a connection as the login itself; each statement is its own transaction.
+
+        While the server is away, one caller at a time waits for it; the others are refused at once.
+        """
         with translate_errors():
-            async with self._pool.connection() as conn:
+            async with AsyncExitStack() as stack:
+                with self._breaker.attempt():
+                    conn = await stack.enter_async_context(self._pool.connection())
                 raise_if_cancelled()
                 with deadline(conn, self._transaction_timeout_s):
                     yield conn
