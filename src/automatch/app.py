@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-import structlog
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from threadpoolctl import threadpool_limits
@@ -16,6 +14,7 @@ from automatch import __version__
 from automatch.auth.keys import AiKeys, FunctionKeys
 from automatch.auth.photo_links import PhotoLinks
 from automatch.auth.tokens import tokens_from
+from automatch.background import BackgroundTasks
 from automatch.errors.configuration import SettingsError
 from automatch.feed.notifier import FeedNotifier
 from automatch.http.deps import Services
@@ -66,8 +65,6 @@ _APP_HEADERS = [
     *("apikey", "x-client-info", "x-supabase-api-version", "x-region"),
 ]
 
-log = structlog.get_logger(__name__)
-
 
 def make_photos(settings: Settings) -> PhotoStore:
     """Return the photo store that *settings* ask for.
@@ -97,11 +94,14 @@ def create_app(
     *,
     embedder: Embedder | None = None,
     with_ai: bool = True,
+    background: BackgroundTasks | None = None,
 ) -> FastAPI:
     """Return the ASGI application: API and pages. It connects to the database when it starts.
 
     The AI service is part of it by default; its model is loaded by the first request for it.
+    `/readyz` answers for what the process runs in the *background* too.
     """
+    background = background or BackgroundTasks()
     db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
     tokens = tokens_from(settings, secrets.jwt_secret)
     notifier = FeedNotifier(db, settings.feed)
@@ -119,6 +119,7 @@ def create_app(
         admission=admission,
         uploads=Uploads(db, photos, admission, limits_from(settings)),
         on_demand_worker=OnDemandWorker(settings),
+        background=background,
         realtime=RealtimeDeps(
             settings,
             db,
@@ -133,19 +134,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with db:
-            listening = asyncio.create_task(services.notifier.run())
-            listening.add_done_callback(stop_when_broken)
-            running = [listening]
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(db)
+            stack.push_async_callback(ai_requests.close)
+            await stack.enter_async_context(background.running("feeds", notifier.run))
             if tokens.issuer is not None and tokens.issuer.keys is not None:
-                running.append(asyncio.create_task(tokens.issuer.keys.run()))
-            try:
-                yield
-            finally:
-                for task in running:
-                    task.cancel()
-                await asyncio.gather(*running, return_exceptions=True)
-                await ai_requests.close()
+                keys = tokens.issuer.keys
+                await stack.enter_async_context(background.running("issuer keys", keys.run))
+            yield
 
     app = _application(lifespan)
     app.state.services = services
@@ -232,13 +228,6 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
 
 def _ai_key(settings: Settings) -> str | None:
     return settings.ai_key.get_secret_value() if settings.ai_key else None
-
-
-def stop_when_broken(task: asyncio.Task[None]) -> None:
-    """Stop the process when *task* failed: a server without live feeds only seems healthy."""
-    if not task.cancelled() and task.exception() is not None:
-        log.error("feeds failed, stopping", error=type(task.exception()).__name__)
-        signal.raise_signal(signal.SIGTERM)
 
 
 @asynccontextmanager

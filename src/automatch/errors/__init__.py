@@ -74,6 +74,7 @@ AutomatchError
 │   └── AiUnavailableError
 └── StoreError                   Postgres or the storage of the photos does not answer
     ├── DatabaseUnavailableError
+    ├── NotReadyError
     ├── DatabaseNewerError
     ├── MigrationError
     ├── EmbeddedPostgresError

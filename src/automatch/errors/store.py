@@ -18,6 +18,13 @@ class DatabaseUnavailableError(StoreError):
     transient = True
 
 
+class NotReadyError(StoreError):
+    """A part of the server has just failed and is being started again."""
+
+    code = "not_ready"
+    transient = True
+
+
 class DatabaseNewerError(StoreError):
     """The database was migrated by a newer Auto-Match; install that version."""
 

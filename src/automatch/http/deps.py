@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 
 from automatch.auth.photo_links import PhotoLinks
 from automatch.auth.tokens import Tokens
+from automatch.background import BackgroundTasks
 from automatch.errors.auth import TokenMissingError
 from automatch.errors.request import ForbiddenError, InputInvalidError
 from automatch.feed.notifier import FeedNotifier
@@ -45,6 +46,7 @@ class Services:
     admission: Admission
     uploads: Uploads
     on_demand_worker: OnDemandWorker
+    background: BackgroundTasks
     realtime: RealtimeDeps
 
 

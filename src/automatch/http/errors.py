@@ -37,6 +37,7 @@ from automatch.errors.request import (
 from automatch.errors.store import (
     DatabaseUnavailableError,
     JobsUnfinishedError,
+    NotReadyError,
     PhotoStorageError,
     QueueFullError,
     QueuePausedError,
@@ -79,6 +80,7 @@ STATUSES: dict[type[AutomatchError], int] = {
     ProfileNotFoundError: 401,
     DecodeTimeoutError: 503,
     DatabaseUnavailableError: 503,
+    NotReadyError: 503,
     QueueFullError: 503,
     QueuePausedError: 503,
     JobsUnfinishedError: 503,

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from automatch.app import create_ai_app, create_app
+from automatch.background import BackgroundTasks
 from automatch.cli.options import Home, Host, Port
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import handle_signals
-from automatch.cli.runtime.web_server import cron_runner, open_socket, serve_app
+from automatch.cli.runtime.web_server import make_cron_runner, open_socket, serve_app
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
 
@@ -52,9 +53,11 @@ def serve(
 
 async def _serve(settings: Settings, only: Part | None) -> None:
     secrets = load_or_create(settings.home)
-    app = create_app(settings, secrets, with_ai=only is not Part.API)
     with open_socket(settings) as listener:
-        async with cron_runner(settings, secrets, listener):
+        background = BackgroundTasks()
+        app = create_app(settings, secrets, with_ai=only is not Part.API, background=background)
+        schedule = make_cron_runner(settings, secrets, listener)
+        async with background.running("schedule", schedule.run):
             await serve_app(settings, app, listener, handle_signals())
 
 

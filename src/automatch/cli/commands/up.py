@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from contextlib import AsyncExitStack
 
 import typer
 
 from automatch.app import create_app
+from automatch.background import BackgroundTasks
 from automatch.cli.options import Home, Host, Port
 from automatch.cli.runtime.db_session import migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import handle_signals
 from automatch.cli.runtime.supervisor import WorkerSupervisor
-from automatch.cli.runtime.web_server import cron_runner, open_socket, serve_app
+from automatch.cli.runtime.web_server import make_cron_runner, open_socket, serve_app
 from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
@@ -32,25 +32,22 @@ def up(home: Home = None, host: Host = None, port: Port = None) -> None:
 
 async def _up(settings: Settings) -> None:
     secrets = load_or_create(settings.home)
+    background = BackgroundTasks()
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(open_socket(settings))
         shutdown = handle_signals()
         folders = str(settings.home)
         if settings.database_url is None:
             postgres = await stack.enter_async_context(EmbeddedPostgres(settings, secrets))
-            supervising = asyncio.create_task(postgres.supervise())
-            stack.push_async_callback(_cancel, supervising)
+            await stack.enter_async_context(background.running("postgres", postgres.supervise))
             if postgres.folder.parent != settings.home:
                 folders += f", database in {postgres.folder}"
         await migrate_database(settings, secrets)
-        await stack.enter_async_context(WorkerSupervisor(settings, shutdown))
-        await stack.enter_async_context(cron_runner(settings, secrets, listener))
+        worker = await stack.enter_async_context(WorkerSupervisor(settings, shutdown))
+        await stack.enter_async_context(background.running("worker", worker.supervise))
+        schedule = make_cron_runner(settings, secrets, listener)
+        await stack.enter_async_context(background.running("schedule", schedule.run))
         ready_lines = [f"Data folder: {folders}", "Ctrl-C stops everything."]
-        await serve_app(settings, create_app(settings, secrets), listener, shutdown, ready_lines)
+        app = create_app(settings, secrets, background=background)
+        await serve_app(settings, app, listener, shutdown, ready_lines)
     typer.echo("Stopped.")
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

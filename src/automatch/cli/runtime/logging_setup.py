@@ -7,13 +7,18 @@ place where it was raised: an exception's message may quote a database row or a 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from automatch.cli.runtime.log_stream import LogStream
 from automatch.settings import Settings, load_settings
+
+log = structlog.get_logger(__name__)
 
 
 def load_settings_and_logging(
@@ -22,11 +27,16 @@ def load_settings_and_logging(
     """Return the settings, and set up the logging of this process by them: a command's start."""
     settings = load_settings(home=home, host=host, port=port)
     configure_logging(settings)
+    named = home or Path(os.environ.get("AUTOMATCH_HOME") or settings.home)
+    if not named.is_absolute():
+        # Another start from another folder would find other data.
+        log.warning("data folder is relative to the current one", folder=str(settings.home))
     return settings
 
 
 def configure_logging(settings: Settings) -> None:
     """Set up structlog and the standard library's logging for this process."""
+    stream = LogStream(sys.stderr)
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -42,10 +52,10 @@ def configure_logging(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", stream)),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[_keep_first_line, *shared],

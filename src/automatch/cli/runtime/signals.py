@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +29,9 @@ class Shutdown:
             self.forced.set()
             return
         self.requested.set()
-        typer.echo("Stopping; a second signal stops at once.", err=True)
+        # Nobody may be there any more to read it.
+        with contextlib.suppress(OSError):
+            typer.echo("Stopping; a second signal stops at once.", err=True)
 
     async def wait_for(self, task: asyncio.Task[_T], force: Callable[[], None]) -> _T:
         """Wait until *task* ends; call *force* if the shutdown is forced before that."""

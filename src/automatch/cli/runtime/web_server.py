@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Generator, Sequence
 
 import structlog
 import typer
@@ -23,7 +22,7 @@ from automatch.errors.configuration import SettingsError
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
-from automatch.supabase_compat.cron_runner import CronRunner, error_name
+from automatch.supabase_compat.cron_runner import CronRunner
 
 _GRACE_S = 10
 _MAX_MESSAGE_BYTES = 64 * 1024
@@ -80,23 +79,13 @@ async def serve_app(
     await shutdown.wait_for(serving, server.force)
 
 
-@asynccontextmanager
-async def cron_runner(
-    settings: Settings, secrets: Secrets, listener: socket.socket
-) -> AsyncIterator[None]:
-    """Run the cron jobs of the database during the block, unless another server does."""
-    runner = CronRunner(
+def make_cron_runner(settings: Settings, secrets: Secrets, listener: socket.socket) -> CronRunner:
+    """Return what runs the cron jobs of the database, unless another server does."""
+    return CronRunner(
         database_address(settings, secrets, "owner"),
         local_url=settings.local_url(listener.getsockname()[1]),
         public_url=settings.public_url,
     )
-    running = asyncio.create_task(runner.run())
-    running.add_done_callback(_log_failure)
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 def uvicorn_config(app: FastAPI) -> uvicorn.Config:
@@ -145,8 +134,3 @@ class _WebSocket(WebSocketsSansIOProtocol):
         await super().run_asgi()
         # Closing waits until everything written is sent, which a client can delay for ever.
         self.loop.call_later(_CLOSE_TIMEOUT_S, self.transport.abort)
-
-
-def _log_failure(running: asyncio.Task[None]) -> None:
-    if not running.cancelled() and (error := running.exception()) is not None:
-        log.error("cron runner failed; it starts again with the server", error=error_name(error))

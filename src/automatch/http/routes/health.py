@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from automatch.errors.embedder import EmbedderError
-from automatch.errors.store import DatabaseUnavailableError
+from automatch.errors.store import DatabaseUnavailableError, NotReadyError
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import AiRequestsDep, ServicesDep
 from automatch.http.responses.admin import StatusResponse
@@ -26,9 +26,11 @@ async def healthz() -> StatusResponse:
 
 
 @router.get("/readyz", summary="Ready")
-@declare(Access.ANYONE, errors=(DatabaseUnavailableError,))
+@declare(Access.ANYONE, errors=(DatabaseUnavailableError, NotReadyError))
 async def readyz(services: ServicesDep) -> StatusResponse:
-    """Answer 200 when the database answers, 503 `db_unavailable` when not."""
+    """Answer 200 when the database answers and every part of the server runs, 503 when not."""
+    if failing := services.background.failing:
+        raise NotReadyError(f"A part of the server is being started again: {', '.join(failing)}.")
     async with services.db.transaction():
         return StatusResponse(status="ready")
 
