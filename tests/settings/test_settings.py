@@ -159,6 +159,14 @@ def test_value_out_of_bounds_is_refused_by_name(
         load_settings()
 
 
+def test_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = load_settings()
+    for name in setting_names():
+        monkeypatch.setenv(f"AUTOMATCH_{name.upper()}", "")
+
+    assert load_settings() == defaults
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [

@@ -45,13 +45,17 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,  # compose files set what is not given to nothing
+        frozen=True,
+        extra="forbid",
     )
 
     home: Path = Field(
         default_factory=_default_home, description="Data folder: database, photos and secrets."
     )
-    host: str = Field("127.0.0.1", description="Address the web server listens on.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address the web server listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the web server; 0 picks one.")
     public_url: str | None = Field(
         None,
