@@ -122,12 +122,11 @@ class Queue(RuleBasedStateMachine):
         person = self._pick(self.people, who)
         face_id, digest = uuid4(), photo * 64
         with acting(self.conn, person):
-            row = self.conn.execute(
-                "select face_id, job_id, job_status, is_new from public.record_upload(%s, %s, %s)",
-                [face_id, f"{face_id.hex[:2]}/{face_id}", digest],
-            ).fetchone()
-        assert row is not None
-        face, job, status, is_new = row
+            face, job, status, is_new = self._record_upload(face_id, digest)
+            if job is None:
+                assert not self._jobs_of(face)
+                # The file is stored again at the place of the face.
+                _, job, status, _ = self._record_upload(face, digest)
 
         photos = self.people[person].photos
         assert is_new == (digest not in photos)
@@ -589,6 +588,14 @@ class Queue(RuleBasedStateMachine):
             for person_id, person in self.people.items()
             for face in person.photos.values()
         }
+
+    def _record_upload(self, face: UUID, digest: str) -> tuple[UUID, UUID | None, str | None, bool]:
+        row = self.conn.execute(
+            "select face_id, job_id, job_status, is_new from public.record_upload(%s, %s, %s)",
+            [face, f"{face.hex[:2]}/{face}", digest],
+        ).fetchone()
+        assert row is not None
+        return row
 
     def _jobs_of(self, face: UUID) -> list[Job]:
         return [job for job in self.jobs.values() if job.face == face]

@@ -81,6 +81,7 @@ def test_page_and_stream_show_the_same_card_and_job(templates: Environment) -> N
         ({"match_count": 1}, "1 look-alike found"),
         ({"match_count": 20}, "20 look-alikes found"),
         ({"status": JobStatus.FAILED, "error_code": "no_face"}, "This photo cannot be used"),
+        ({"status": JobStatus.FAILED, "error_code": "face_blurred"}, "This photo cannot be used"),
         ({"status": JobStatus.FAILED, "error_code": "job_crashed"}, "This photo was not matched"),
     ],
 )

@@ -256,6 +256,10 @@ async def test_problems_are_shown_on_the_page(server: System, subtests: pytest.S
                 assert page.status_code == status
                 assert words in text_of(page)
                 assert "Add a photo" in page.text
+        with subtests.test("sent before"):
+            first, again = [await upload(client, encode(astronaut())) for _ in range(2)]
+            assert "added this photo" not in text_of(first)
+            assert "You've added this photo already." in text_of(again)
         with subtests.test("script"):
             answer = await upload(client, b"x", headers={"accept": "application/json"})
             assert answer.json()["error"]["code"] == "image_type_unsupported"

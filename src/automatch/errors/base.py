@@ -21,3 +21,8 @@ class AutomatchError(Exception):
     @property
     def message(self) -> str:
         return str(self.args[0])
+
+    @classmethod
+    def codes(cls) -> frozenset[str]:
+        """Return its code and those of all errors below it."""
+        return frozenset({cls.code}).union(*(kind.codes() for kind in cls.__subclasses__()))

@@ -152,7 +152,11 @@ class Upload:
     """What an upload answers with."""
 
     face_id: UUID
-    job_id: UUID
+    job_id: UUID | None
+    """None when the job of an earlier upload is gone, until its file is stored again."""
     job_status: JobStatus
     is_new: bool
-    """False when the same person sent the same photo before."""
+    """False when the same person sent the same photo before, and nothing is queued for it."""
+    error_code: str | None = None
+    """Why the job of a photo that was sent before has failed."""
+    error_message: str | None = None

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
 from automatch.errors import AutomatchError
+from automatch.errors.job import JobCancelledError
+from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import ConsentRequiredError, NotFoundError, ProfileIncompleteError
 from automatch.errors.store import DatabaseUnavailableError
+from automatch.errors.upload import UploadError
 from automatch.model.jobs import Upload
 from automatch.model.people import Claims
 from automatch.photos.store import PhotoStore, Size, photo_path
@@ -23,6 +26,9 @@ from automatch.store import faces, profiles
 from automatch.store.database import Database
 from automatch.vision.decode.image_header import Limits
 from automatch.vision.decode.upload_check import check_header
+
+_FINAL_CODES = PhotoRejectedError.codes() | UploadError.codes() | {JobCancelledError.code}
+"""Why the same photo would fail again, or may not be tried again."""
 
 
 @dataclass(slots=True)
@@ -66,6 +72,8 @@ class Uploads:
     async def accept(self, claims: Claims, photo: bytes) -> Upload:
         """Keep a photo with its face and job; the same photo again gives the same ids.
 
+        A photo whose job is gone, or has failed for a reason that is not its own, gets a new job.
+
         Raises:
             PhotoRejectedError: its header shows that it cannot be used.
             StorageFullError: there is no room for it.
@@ -73,17 +81,33 @@ class Uploads:
         check_header(photo, self._limits)
 
         async with stored_photo(self._photos, photo) as stored:
-            async with self._db.as_user(claims) as conn:
-                upload = await faces.record_upload(
-                    conn,
-                    face_id=stored.face_id,
-                    image_path=stored.path,
-                    image_sha256=stored.sha256,
-                )
+            upload = await self._record(claims, stored)
             stored.is_new = upload.is_new
+        if _may_run_again(upload):
+            # The file of the earlier upload may have been deleted since.
+            again = StoredPhoto(upload.face_id, photo_path(upload.face_id), stored.sha256)
+            await self._photos.put_upload(again.path, photo)
+            upload = replace(await self._record(claims, again), is_new=True)
         if upload.is_new:
             self._admission.count_accepted()
         return upload
+
+    async def _record(self, claims: Claims, stored: StoredPhoto) -> Upload:
+        async with self._db.as_user(claims) as conn:
+            return await faces.record_upload(
+                conn,
+                face_id=stored.face_id,
+                image_path=stored.path,
+                image_sha256=stored.sha256,
+            )
+
+
+def _may_run_again(upload: Upload) -> bool:
+    """Return whether the job of an earlier upload is gone, or did not fail because of the photo."""
+    if upload.is_new:
+        return False
+    failed = upload.error_code is not None and upload.error_code not in _FINAL_CODES
+    return failed or upload.job_id is None
 
 
 @asynccontextmanager

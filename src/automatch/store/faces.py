@@ -22,7 +22,8 @@ async def record_upload(
 ) -> Upload:
     """Add the caller's photo as a face with its job.
 
-    The same photo again returns the ids of the first upload, with `is_new` False.
+    The same photo again returns the ids of the first upload, with `is_new` False. With the id and
+    path of that face it also queues a job, if there is none or the last one has failed.
 
     Raises:
         ConsentRequiredError: the caller has not agreed to face matching.
@@ -37,7 +38,7 @@ async def record_upload(
         image_sha256=image_sha256,
     )
     assert upload is not None
-    return replace(upload, job_status=JobStatus(upload.job_status))
+    return replace(upload, job_status=JobStatus(upload.job_status or JobStatus.FAILED))
 
 
 async def list_faces(conn: Connection) -> list[Face]:

@@ -99,10 +99,15 @@ async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> 
             raise
         problem = Problem(exc.code, exc.message, "file")
         return show(await _feed_page(caller, services, problem=problem), exc)
+    response = UploadResponse.from_upload(accepted)
     if wants_json(request):
-        response = UploadResponse.from_upload(accepted)
         return JSONResponse(response.model_dump(mode="json"), 202)
-    return go_to("/feed")
+    if accepted.is_new:
+        return go_to("/feed")
+    if accepted.error_code:
+        problem = Problem(accepted.error_code, response.message, "file")
+        return show(await _feed_page(caller, services, problem=problem))
+    return show(await _feed_page(caller, services, notice=response.message))
 
 
 @router.get("/photos/{face_id}")
@@ -169,6 +174,7 @@ async def _feed_page(
     *,
     before: int | None = None,
     problem: Problem | None = None,
+    notice: str | None = None,
 ) -> FeedPage:
     overview = await load_feed_overview(
         services.db, caller.claims, before=before, max_matches=_CARDS, max_jobs=_JOBS
@@ -191,6 +197,7 @@ async def _feed_page(
         max_upload_mb=services.settings.upload.max_bytes // 1024**2,
         is_newest=before is None,
         problem=problem,
+        notice=notice,
     )
 
 

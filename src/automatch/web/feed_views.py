@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from automatch.model.people import Profile
 
 _UNKNOWN_NAME = "Someone"
-_PHOTO_CODES = frozenset(error.code for error in PhotoRejectedError.__subclasses__())
+_PHOTO_CODES = PhotoRejectedError.codes()
 _PHOTO_ADVICE = {
     FaceBlurredError.code: "Your photo is blurry. Hold the phone still or wipe the lens.",
     FaceCutOffError.code: "Your face is cut off at the edge. Leave some space around it.",

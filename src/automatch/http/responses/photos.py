@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, Literal, Self
+from typing import Any, Self
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from automatch.auth.photo_links import PhotoLinks
+from automatch.errors.photo import SeveralFacesError
 from automatch.http.responses import Timestamp
 from automatch.model.faces import Face, FaceBox
 from automatch.model.jobs import Job, JobStatus, Upload
 from automatch.model.matches import MatchPool
 from automatch.search.explain import explain_few_matches
+
+_QUEUED = "Photo uploaded! Matches generating in background..."
+_REPEATED = "You've added this photo already"
 
 
 class UploadedFace(BaseModel):
@@ -35,16 +39,17 @@ class UploadResponse(BaseModel):
 
     face: UploadedFace
     job: QueuedJobResponse
-    message: Literal["Photo uploaded! Matches generating in background..."] = (
-        "Photo uploaded! Matches generating in background..."
-    )
+    message: str = _QUEUED
+    """Of a photo that the caller sent before: that it was, and why it was refused if so."""
 
     @classmethod
     def from_upload(cls, upload: Upload) -> Self:
         """Return the answer to an upload."""
+        assert upload.job_id is not None
         return cls(
             face=UploadedFace(id=upload.face_id),
             job=QueuedJobResponse(id=upload.job_id, status=upload.job_status),
+            message=_QUEUED if upload.is_new else _describe_repeat(upload),
         )
 
 
@@ -166,6 +171,14 @@ class OneJobResponse(BaseModel):
     """One job of the caller."""
 
     job: ExplainedJobResponse
+
+
+def _describe_repeat(upload: Upload) -> str:
+    if upload.error_code is None:
+        return f"{_REPEATED}."
+    if upload.error_code == SeveralFacesError.code:
+        return f"{_REPEATED}. {upload.error_message}"
+    return f"{_REPEATED}, and it was refused: {upload.error_message}"
 
 
 def _job_fields(job: Job) -> dict[str, Any]:

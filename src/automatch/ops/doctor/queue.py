@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from automatch.errors import AutomatchError
 from automatch.errors.job import JobCancelledError, ProfileNotFoundError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import RequestError
@@ -150,17 +149,9 @@ def _retry_command(failed: Sequence[_Failed]) -> str:
 
 
 def _is_users_error(code: str) -> bool:
-    errors: list[type[AutomatchError]] = [
-        PhotoRejectedError,
-        UploadError,
-        RequestError,
-        # The account was deleted meanwhile, or an operator cancelled the job.
-        ProfileNotFoundError,
-        JobCancelledError,
-    ]
-    for error in errors:
-        errors += error.__subclasses__()
-    return code in {error.code for error in errors}
+    # The last two: the account was deleted meanwhile, or an operator cancelled the job.
+    kinds = (PhotoRejectedError, UploadError, RequestError, ProfileNotFoundError, JobCancelledError)
+    return any(code in kind.codes() for kind in kinds)
 
 
 CHECKS = [

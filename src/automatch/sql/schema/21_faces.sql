@@ -78,13 +78,16 @@ create trigger faces_erased after delete on public.faces
 for each row execute function automatch.face_erased();
 
 create function public.record_upload(p_face_id uuid, p_image_path text, p_image_sha256 text)
-returns table (face_id uuid, job_id uuid, job_status text, is_new boolean)
+returns table (
+    face_id uuid, job_id uuid, job_status text, is_new boolean, error_code text, error_message text
+)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
     v_profile public.profiles;
     v_face_id uuid;
+    v_job public.match_jobs;
 begin
     select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
     if not found then
@@ -112,26 +115,34 @@ begin
     returning id into v_face_id;
     if v_face_id is not null then
         return query
-            select v_face_id, public.enqueue_match_job(v_face_id), 'pending', true;
+            select v_face_id, public.enqueue_match_job(v_face_id), 'pending', true, null::text, null::text;
         return;
     end if;
     select f.id into v_face_id from public.faces as f
     where f.profile_id = v_profile.id and f.image_sha256 = p_image_sha256;
-    return query
-        select v_face_id, j.id, j.status, false
-        from public.match_jobs as j
-        where j.face_id = v_face_id
-        order by j.created_at desc
-        limit 1;
-    -- The job of an old photo has been cleaned up: search again.
-    if not found then
+    select j.* into v_job from public.match_jobs as j
+    where j.face_id = v_face_id
+    order by j.created_at desc
+    limit 1;
+    -- Under the face's own id the caller has stored the file again; the template of an old photo, whose job has
+    -- been cleaned up, needs none.
+    if (v_face_id = p_face_id and (v_job.id is null or v_job.status = 'failed' and v_job.face_boxes is null))
+        or (v_job.id is null and exists (select from public.face_embeddings as e where e.face_id = v_face_id))
+    then
         return query
-            select v_face_id, public.enqueue_match_job(v_face_id), 'pending', false;
+            select v_face_id, public.enqueue_match_job(v_face_id), 'pending', false, null::text, null::text;
+        return;
     end if;
+    return query
+        select v_face_id, v_job.id, v_job.status, false,
+            case v_job.status when 'failed' then v_job.error_code end,
+            case v_job.status when 'failed' then v_job.error_message end;
 end
 $$;
 comment on function public.record_upload(uuid, text, text) is
-    'Store the caller''s photo as a face with its job; the same photo again returns the same ids.';
+    'Store the caller''s photo as a face with its job; the same photo again returns the same ids and why it failed. '
+    'Without a job, or after a failure that was not the photo''s fault: store the file at the face''s path and call '
+    'this again with the face''s id, for a new job.';
 
 create function public.get_chosen_face(p_face_id uuid)
 returns jsonb language sql security definer set search_path = pg_catalog, pg_temp

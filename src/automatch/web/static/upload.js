@@ -2,7 +2,6 @@
 
 const RELOAD_AFTER_MS = 3_000;
 const LOST = "The photo was not sent. Check your connection and try again.";
-const ADDED_BEFORE = "You've added this photo already.";
 
 const form = document.getElementById("upload-form");
 if (form) enhance(form);
@@ -13,7 +12,6 @@ function enhance(form) {
   const part = (id) => document.getElementById(id);
   const maxMb = Number(form.dataset.maxMb);
   let sending = false;
-  let listed = [];
 
   part("drop-hint").hidden = false;
   part("preview").addEventListener("error", () => (part("preview").hidden = true));
@@ -68,21 +66,18 @@ function enhance(form) {
   function finish(request) {
     setSending(false);
     if (request.status === 401) return location.assign("/sign-in");
-    const face = request.status < 300 && request.response?.face;
-    if (!face) {
-      say("file-error", request.response?.error?.message ?? LOST);
-      return;
-    }
+    const { face, job, message, error } = request.response ?? {};
+    if (!face) return say("file-error", error?.message ?? LOST);
     form.reset();
     showChosen();
-    say("sent", listed.includes(`photo-${face.id}`) ? ADDED_BEFORE : request.response.message);
+    if (job.status === "failed") return say("file-error", message);
+    say("sent", message);
     // The live feed shows the job; if it is not connected, a reload does.
     setTimeout(() => (part(`photo-${face.id}`) ? (part("sent").hidden = true) : location.reload()), RELOAD_AFTER_MS);
   }
 
   function send() {
     const request = new XMLHttpRequest();
-    listed = [...document.querySelectorAll("#jobs > li")].map((item) => item.id);
     request.open("POST", form.action);
     request.setRequestHeader("Accept", "application/json");
     request.responseType = "json";
