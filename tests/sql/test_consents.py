@@ -55,6 +55,45 @@ def test_no_face_and_no_job_without_live_consent_even_for_the_service_and_the_ow
     write(job, face, person)
 
 
+@pytest.mark.parametrize("role", ["service_role", None])
+def test_no_face_and_no_job_for_somebody_without_a_birth_date(conn, role):
+    person = build.a_profile(conn)
+    face = build.a_face(conn, person)
+    ageless = build.a_profile(conn, birth_date=None)
+    for statement, row in (
+        (
+            "insert into public.faces (profile_id, image_path, image_sha256)"
+            " values (%s, 'aa/b', repeat('0', 64))",
+            [ageless],
+        ),
+        (
+            "insert into public.match_jobs (user_id, face_id, school) values (%s, %s, 'UIT')",
+            [ageless, face],
+        ),
+    ):
+        with refused("profile_incomplete"), acting(conn, role=role or "postgres"):
+            conn.execute(statement, row)
+
+
+@pytest.mark.parametrize("role", ["service_role", None])
+def test_time_and_text_of_a_consent_are_facts_whoever_inserts_it(conn, role):
+    person = build.a_profile(conn, consent=False)
+    with acting(conn, role=role or "postgres"):
+        conn.execute(
+            "insert into public.biometric_consents"
+            " (profile_id, action, text_version, text_sha256, recorded_at)"
+            " values (%s, 'granted', '2026-11', 'another text', '2020-01-01')",
+            [person],
+        )
+
+    assert one(
+        conn,
+        "select c.recorded_at > now() - interval '1 hour' and c.text_sha256 = t.sha256"
+        " from public.biometric_consents as c"
+        " join public.consent_texts as t on t.version = c.text_version",
+    )
+
+
 @pytest.mark.parametrize("change", ["update %s set action = 'withdrawn'", "delete from %s"])
 @pytest.mark.parametrize("role", ["service_role", None])
 def test_ledger_is_insert_only_even_for_its_owner(conn, change, role):

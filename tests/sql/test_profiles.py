@@ -56,6 +56,11 @@ def test_birth_date_of_nobody_alive_is_refused(conn, birth_date):
         save(conn, build.a_profile(conn), birth_date=birth_date)
 
 
+def test_birth_date_cannot_be_taken_away(conn):
+    with refused("input_invalid"):
+        save(conn, build.a_profile(conn), birth_date=None)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -34,13 +34,13 @@ def fill(conn, people):
     """Write {person: [embedding, ...]} at once; return {face: (person, embedding)}."""
     with conn.cursor() as cursor:
         cursor.executemany(
-            "insert into public.profiles (id, school, gender) values (%s, 'UIT', 'female')",
+            "insert into public.profiles (id, school, gender, birth_date)"
+            " values (%s, 'UIT', 'female', '2000-02-29')",
             [(person,) for person in people],
         )
         cursor.executemany(
-            "insert into public.biometric_consents"
-            " (profile_id, action, text_version, text_sha256)"
-            " values (%s, 'granted', '2026-11', '')",
+            "insert into public.biometric_consents (profile_id, action, text_version)"
+            " values (%s, 'granted', '2026-11')",
             [(person,) for person in people],
         )
     return {

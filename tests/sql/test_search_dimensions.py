@@ -39,8 +39,8 @@ PEOPLE = """
         as p (id, school, gender)
 """
 CONSENTS = """
-    insert into public.biometric_consents (profile_id, action, text_version, text_sha256)
-    select p, 'granted', t.version, t.sha256
+    insert into public.biometric_consents (profile_id, action, text_version)
+    select p, 'granted', t.version
     from unnest(%(people)s::uuid[]) as p, public.consent_texts as t
 """
 FACES = """

@@ -70,6 +70,12 @@ def rows(conn, query, *parameters):
     return conn.execute(query, parameters).fetchall()
 
 
+@pytest.mark.parametrize("login", ["api", "worker"])
+def test_logins_leave_no_temporary_tables_to_the_next_request(database, login):
+    with connect(getattr(database, login)) as conn, pytest.raises(InsufficientPrivilege):
+        conn.execute("create temporary table profiles (id uuid)")
+
+
 @pytest.mark.parametrize("login", ["automatch_api", "automatch_worker"])
 def test_logins_have_no_power_of_their_own_and_own_nothing(conn, login):
     powers = rows(
@@ -451,9 +457,20 @@ def state_after(conn, statement):
     return None
 
 
-def test_temporary_types_of_a_login_do_not_run_inside_functions_of_the_owner(rows_database):
+@pytest.fixture
+def open_to_temporary_objects(rows_database):
+    """Give the test's database as one where the login may make temporary objects."""
+    with connect(rows_database.owner, autocommit=True) as conn:
+        conn.execute("grant temporary on database rows to automatch_api")
+        yield rows_database
+        conn.execute("revoke temporary on database rows from automatch_api")
+
+
+def test_temporary_types_of_a_login_do_not_run_inside_functions_of_the_owner(
+    open_to_temporary_objects,
+):
     ran_as = []
-    with connect(rows_database.api) as conn:
+    with connect(open_to_temporary_objects.api) as conn:
         conn.add_notice_handler(lambda notice: ran_as.append(notice.message_primary))
         conn.execute(SPY)
         for name in HIJACKED:

@@ -13,8 +13,8 @@ _PERSON = """
     values (%(id)s, %(name)s, %(school)s, 'male', '2000-02-29')
 """
 _CONSENT = """
-    insert into public.biometric_consents (profile_id, action, text_version, text_sha256)
-    select %(id)s, 'granted', t.version, t.sha256 from public.consent_texts as t
+    insert into public.biometric_consents (profile_id, action, text_version)
+    select %(id)s, 'granted', t.version from public.consent_texts as t
 """
 _FACE = """
     insert into public.faces (id, profile_id, image_path, image_sha256)

@@ -23,8 +23,8 @@ _PEOPLE = """
     from unnest(%(people)s::uuid[], %(genders)s::text[]) as p (person, gender)
 """
 _CONSENTS = """
-    insert into public.biometric_consents (profile_id, action, text_version, text_sha256)
-    select person, 'granted', t.version, t.sha256
+    insert into public.biometric_consents (profile_id, action, text_version)
+    select person, 'granted', t.version
     from unnest(%(people)s::uuid[]) as person, public.consent_texts as t
 """
 _FACES = """

@@ -240,7 +240,7 @@ def dsn(database: Database) -> str:
 
 
 def create_database(cluster: TestCluster, name: str, template: str) -> None:
-    """Clone a database with its settings, which `create database` leaves behind."""
+    """Clone a database with its settings and privileges, which `create database` leaves behind."""
     with psycopg.connect(cluster.address.owner, autocommit=True) as connection:
         # A run that was killed leaves its databases on a server that is not its own.
         connection.execute(
@@ -251,6 +251,13 @@ def create_database(cluster: TestCluster, name: str, template: str) -> None:
                 sql.Identifier(name), sql.Identifier(template)
             )
         )
+        closed = connection.execute(
+            "select datacl is not null from pg_database where datname = %s", [template]
+        ).fetchone()
+        if template == _TEMPLATE and closed == (True,):
+            connection.execute(
+                sql.SQL("revoke temporary on database {} from public").format(sql.Identifier(name))
+            )
         rows = connection.execute(
             "select unnest(setconfig) from pg_db_role_setting as s"
             " join pg_database as d on d.oid = s.setdatabase"

@@ -30,14 +30,13 @@ def fill_school(conn, school, women, men, *, simulated=False, seed=1):
             embeddings[gender] = sample_people(gender, count, seed)
             people = [uuid4() for _ in range(count)]
             cursor.executemany(
-                "insert into public.profiles (id, school, gender, simulated)"
-                " values (%s, %s, %s, %s)",
+                "insert into public.profiles (id, school, gender, birth_date, simulated)"
+                " values (%s, %s, %s, '2000-02-29', %s)",
                 [(person, school, gender.value, simulated) for person in people],
             )
             cursor.executemany(
-                "insert into public.biometric_consents"
-                " (profile_id, action, text_version, text_sha256)"
-                " values (%s, 'granted', '2026-11', '')",
+                "insert into public.biometric_consents (profile_id, action, text_version)"
+                " values (%s, 'granted', '2026-11')",
                 [(person,) for person in people],
             )
             cursor.executemany(

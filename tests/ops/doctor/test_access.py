@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from psycopg import sql
 
 from automatch.ops.doctor.check import Health
 from automatch.ops.doctor.context import open_context
@@ -113,6 +114,10 @@ async def test_login_with_powers_fails(installation: Installation) -> None:
         async with context.database.transaction(force_rollback=True):
             await context.database.execute("alter role automatch_api bypassrls")
             await context.database.execute("grant service_role to automatch_api")
+            name = context.database.info.dbname
+            await context.database.execute(
+                sql.SQL("grant temporary on database {} to public").format(sql.Identifier(name))
+            )
             (checked,) = await run_checks(
                 context, [check for check in CHECKS if check.name == "access.logins"]
             )
@@ -120,6 +125,7 @@ async def test_login_with_powers_fails(installation: Installation) -> None:
     assert checked.result.health is Health.FAIL
     assert "automatch_api sees past row level security" in checked.result.message
     assert "automatch_api may become service_role" in checked.result.message
+    assert "automatch_worker makes temporary tables" in checked.result.message
 
 
 async def test_migrated_database_has_no_open_access(installation: Installation) -> None:

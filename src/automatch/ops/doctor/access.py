@@ -150,7 +150,7 @@ async def _logins(context: CheckContext) -> Result:
         return fail(
             f"The logins of the server and the workers have powers: {powers}.",
             f"alter role {found[0].name} nosuperuser nobypassrls nocreaterole nocreatedb "
-            "noreplication",
+            "noreplication; for temporary tables, revoke temporary on database NAME from public",
         )
     return ok("The logins of the server and the workers have no powers.")
 

@@ -128,6 +128,10 @@ begin
     if new.birth_date < date '1900-01-01' then
         perform automatch.raise_error('input_invalid', 'birth_date is not the birth date of a living person.');
     end if;
+    -- Whoever has photos had to give it.
+    if tg_op = 'UPDATE' and new.birth_date is null and old.birth_date is not null then
+        perform automatch.raise_error('input_invalid', 'A birth date can be corrected, not removed.');
+    end if;
     new.updated_at := automatch.now();
     return new;
 end
@@ -290,7 +294,7 @@ for each row execute function automatch.forbid_consent_changes();
 create trigger biometric_consents_no_truncate before truncate on public.biometric_consents
 for each statement execute function automatch.forbid_consent_changes();
 
-create function automatch.lock_consent()
+create function automatch.complete_consent()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -298,12 +302,15 @@ begin
     perform from public.profiles where id = new.profile_id for update;
     -- Drawn behind the lock, so that ids grow in the order of the commits.
     new.id := nextval('public.biometric_consents_id_seq');
+    -- Facts, whatever the insert says.
+    new.recorded_at := automatch.now();
+    new.text_sha256 := (select t.sha256 from public.consent_texts as t where t.version = new.text_version);
     return new;
 end
 $$;
 
-create trigger biometric_consents_lock before insert on public.biometric_consents
-for each row execute function automatch.lock_consent();
+create trigger biometric_consents_complete before insert on public.biometric_consents
+for each row execute function automatch.complete_consent();
 
 create function automatch.has_consent(p_profile_id uuid)
 returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -323,20 +330,25 @@ as $$
 declare
     -- faces has profile_id, match_jobs has user_id: both names are the guide's.
     v_profile_id uuid := coalesce(to_jsonb(new) ->> 'profile_id', to_jsonb(new) ->> 'user_id')::uuid;
+    v_birth_date date;
 begin
     -- A withdrawal waits for this lock until the upload is committed, and then deletes it. `share` also
     -- waits for changes of discoverable, on which face_index depends.
-    perform from public.profiles where id = v_profile_id for share;
+    select p.birth_date into v_birth_date from public.profiles as p where p.id = v_profile_id for share;
     if not automatch.has_consent(v_profile_id) then
         perform automatch.raise_error(
             'consent_required',
             'Give your consent to face matching in your profile before uploading a photo.'
         );
     end if;
+    if v_birth_date is null then
+        perform automatch.raise_error('profile_incomplete', 'Fill in your birth date before uploading a photo.');
+    end if;
     return new;
 end
 $$;
-comment on function automatch.require_consent() is 'Nobody gets a face or a job without consent, whoever inserts it.';
+comment on function automatch.require_consent() is
+    'Nobody gets a face or a job without consent and a birth date, whoever inserts it.';
 
 create function public.record_consent(p_granted boolean, p_version text default null)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -359,13 +371,8 @@ begin
     if p_granted = automatch.has_consent(automatch.uid()) then
         return;
     end if;
-    insert into public.biometric_consents (profile_id, action, text_version, text_sha256)
-    values (
-        automatch.uid(),
-        case when p_granted then 'granted' else 'withdrawn' end,
-        v_current.version,
-        v_current.sha256
-    );
+    insert into public.biometric_consents (profile_id, action, text_version)
+    values (automatch.uid(), case when p_granted then 'granted' else 'withdrawn' end, v_current.version);
 end
 $$;
 comment on function public.record_consent(boolean, text) is
@@ -5694,8 +5701,8 @@ begin
             'consent_required', 'This person withdrew their consent; only they can give it again.'
         );
     elsif v_last_action is null then
-        insert into public.biometric_consents (profile_id, action, text_version, text_sha256, source, given_at, evidence)
-        values (v_id, 'granted', v_text.version, v_text.sha256, 'import', p_consent_at, btrim(p_consent_evidence));
+        insert into public.biometric_consents (profile_id, action, text_version, source, given_at, evidence)
+        values (v_id, 'granted', v_text.version, 'import', p_consent_at, btrim(p_consent_evidence));
     end if;
     -- Any other path could be somebody else's photo, which would be shown and erased as one's own.
     if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then

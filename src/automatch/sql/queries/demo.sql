@@ -5,8 +5,8 @@ on conflict (id) do nothing
 
 -- name: add_consent
 -- Even simulated people are only found with a consent: the rule has no exception.
-insert into public.biometric_consents (profile_id, action, text_version, text_sha256)
-select %(id)s, 'granted', t.version, t.sha256
+insert into public.biometric_consents (profile_id, action, text_version)
+select %(id)s, 'granted', t.version
 from public.consent_texts as t
 where not exists (
     select from public.biometric_consents as c where c.profile_id = %(id)s

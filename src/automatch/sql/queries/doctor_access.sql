@@ -138,6 +138,13 @@ where r.rolname in ('automatch_api', 'automatch_worker') and w.has
 union all
 select 'automatch_api', 'may become service_role'
 where pg_has_role('automatch_api', 'service_role', 'member')
+union all
+-- The database of a Supabase project is not ours to close.
+select r.rolname, 'makes temporary tables'
+from pg_catalog.pg_roles as r
+where r.rolname in ('automatch_api', 'automatch_worker')
+  and has_database_privilege(r.rolname, current_database(), 'temporary')
+  and not exists (select from pg_catalog.pg_roles as s where s.rolname = 'supabase_admin')
 order by 1, 2
 
 -- name: secret_settings

@@ -35,6 +35,10 @@ begin
     if new.birth_date < date '1900-01-01' then
         perform automatch.raise_error('input_invalid', 'birth_date is not the birth date of a living person.');
     end if;
+    -- Whoever has photos had to give it.
+    if tg_op = 'UPDATE' and new.birth_date is null and old.birth_date is not null then
+        perform automatch.raise_error('input_invalid', 'A birth date can be corrected, not removed.');
+    end if;
     new.updated_at := automatch.now();
     return new;
 end

@@ -65,7 +65,7 @@ for each row execute function automatch.forbid_consent_changes();
 create trigger biometric_consents_no_truncate before truncate on public.biometric_consents
 for each statement execute function automatch.forbid_consent_changes();
 
-create function automatch.lock_consent()
+create function automatch.complete_consent()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -73,12 +73,15 @@ begin
     perform from public.profiles where id = new.profile_id for update;
     -- Drawn behind the lock, so that ids grow in the order of the commits.
     new.id := nextval('public.biometric_consents_id_seq');
+    -- Facts, whatever the insert says.
+    new.recorded_at := automatch.now();
+    new.text_sha256 := (select t.sha256 from public.consent_texts as t where t.version = new.text_version);
     return new;
 end
 $$;
 
-create trigger biometric_consents_lock before insert on public.biometric_consents
-for each row execute function automatch.lock_consent();
+create trigger biometric_consents_complete before insert on public.biometric_consents
+for each row execute function automatch.complete_consent();
 
 create function automatch.has_consent(p_profile_id uuid)
 returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -98,20 +101,25 @@ as $$
 declare
     -- faces has profile_id, match_jobs has user_id: both names are the guide's.
     v_profile_id uuid := coalesce(to_jsonb(new) ->> 'profile_id', to_jsonb(new) ->> 'user_id')::uuid;
+    v_birth_date date;
 begin
     -- A withdrawal waits for this lock until the upload is committed, and then deletes it. `share` also
     -- waits for changes of discoverable, on which face_index depends.
-    perform from public.profiles where id = v_profile_id for share;
+    select p.birth_date into v_birth_date from public.profiles as p where p.id = v_profile_id for share;
     if not automatch.has_consent(v_profile_id) then
         perform automatch.raise_error(
             'consent_required',
             'Give your consent to face matching in your profile before uploading a photo.'
         );
     end if;
+    if v_birth_date is null then
+        perform automatch.raise_error('profile_incomplete', 'Fill in your birth date before uploading a photo.');
+    end if;
     return new;
 end
 $$;
-comment on function automatch.require_consent() is 'Nobody gets a face or a job without consent, whoever inserts it.';
+comment on function automatch.require_consent() is
+    'Nobody gets a face or a job without consent and a birth date, whoever inserts it.';
 
 create function public.record_consent(p_granted boolean, p_version text default null)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -134,13 +142,8 @@ begin
     if p_granted = automatch.has_consent(automatch.uid()) then
         return;
     end if;
-    insert into public.biometric_consents (profile_id, action, text_version, text_sha256)
-    values (
-        automatch.uid(),
-        case when p_granted then 'granted' else 'withdrawn' end,
-        v_current.version,
-        v_current.sha256
-    );
+    insert into public.biometric_consents (profile_id, action, text_version)
+    values (automatch.uid(), case when p_granted then 'granted' else 'withdrawn' end, v_current.version);
 end
 $$;
 comment on function public.record_consent(boolean, text) is

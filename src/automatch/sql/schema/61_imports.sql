@@ -157,8 +157,8 @@ begin
             'consent_required', 'This person withdrew their consent; only they can give it again.'
         );
     elsif v_last_action is null then
-        insert into public.biometric_consents (profile_id, action, text_version, text_sha256, source, given_at, evidence)
-        values (v_id, 'granted', v_text.version, v_text.sha256, 'import', p_consent_at, btrim(p_consent_evidence));
+        insert into public.biometric_consents (profile_id, action, text_version, source, given_at, evidence)
+        values (v_id, 'granted', v_text.version, 'import', p_consent_at, btrim(p_consent_evidence));
     end if;
     -- Any other path could be somebody else's photo, which would be shown and erased as one's own.
     if p_image_path is distinct from left(p_face_id::text, 2) || '/' || p_face_id then
