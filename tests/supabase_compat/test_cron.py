@@ -76,6 +76,25 @@ def test_changed_schedule_starts_at_its_change() -> None:
     assert table.start_due(at(seconds=49)) == [job("20 seconds")]
 
 
+def test_clock_that_is_set_back_moves_the_next_times_along() -> None:
+    table = cron_table(job("0 13 * * *"), job("30 seconds", 2))
+
+    table.update([job("0 13 * * *"), job("30 seconds", 2)], at(hours=-8))
+
+    assert table.start_due(at(hours=-8, seconds=30)) == [job("30 seconds", 2)]
+
+
+def test_clock_that_is_adjusted_by_seconds_runs_nothing_twice() -> None:
+    table, hourly = cron_table(job("0 * * * *")), job("0 * * * *")
+    table.update([hourly], at(hours=1))
+    assert table.start_due(at(hours=1)) == [hourly]
+    table.finish(hourly)
+
+    table.update([hourly], at(minutes=59, seconds=58))
+
+    assert table.start_due(at(hours=1)) == []
+
+
 def test_interval_starts_at_the_last_start() -> None:
     table, often = cron_table(job("10 seconds")), job("10 seconds")
 

@@ -79,6 +79,24 @@ async def test_job_does_not_overlap_with_itself_and_delays_no_other(
     assert len(quick_runs) > len(runs)
 
 
+async def test_job_of_any_id_runs_and_its_failure_ends_no_other(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    large, other = (
+        schedule(conn, "1 second", command, command) for command in ("select 1", "select 2")
+    )
+    conn.execute("update cron.job set jobid = 1::bigint << 40 where jobid = %s", [large])
+    async with running_schedule(database.owner):
+        [(status, *_), *_] = await runs_of(database, 1 << 40, 1)
+        assert status == "succeeded"
+        # A run that cannot be written down.
+        conn.execute(
+            "alter table cron.job_run_details add constraint small check (jobid < 1000) not valid"
+        )
+        done = len(conn.execute(_ENDED, [other]).fetchall())
+        await runs_of(database, other, done + 2)
+
+
 async def test_job_of_another_login_is_not_run_as_the_owner(
     database: Database, conn: psycopg.Connection
 ) -> None:

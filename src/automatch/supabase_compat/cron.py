@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from psycopg.rows import class_row
 
 from automatch.sql.statements import load
@@ -19,11 +20,13 @@ from automatch.supabase_compat.cron_expression import Schedule, parse_schedule
 from automatch.supabase_compat.cron_job import Job, run_job
 
 _SQL = load("cron")
-_MAX_RUNNING = 8
+_MAX_RUNNING = 16
 _POLL_S = 30.0
 """Longest time between two polls: the clock may be set, and a notification may be lost."""
 _MAX_DELAY = timedelta(seconds=60)
 """A run that is later than this is skipped: the machine slept, or no server was the leader."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass
@@ -40,10 +43,14 @@ class CronTable:
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
         self._running: set[int] = set()
+        self._updated_at: datetime | None = None
 
     def update(self, jobs: Iterable[Job], now: datetime) -> None:
         """Replace the jobs; one whose schedule has not changed keeps its next time."""
-        old, self._entries = self._entries, {}
+        # After a clock was set back, the next times would come hours too late.
+        is_set_back = self._updated_at is not None and now < self._updated_at - _MAX_DELAY
+        old, self._entries = {} if is_set_back else self._entries, {}
+        self._updated_at = now
         for job in jobs:
             entry = old.get(job.jobid)
             if entry is None or entry.job.schedule != job.schedule:
@@ -113,8 +120,13 @@ class CronScheduler:
 
     async def _run(self, job: Job) -> None:
         try:
+            if self._slots.locked():
+                log.warning("cron job waits: too many run", jobid=job.jobid, running=_MAX_RUNNING)
             async with self._slots:
                 await run_job(self._db, self._dsn, job)
+        except Exception:
+            # One that cannot be recorded is no reason to end the others.
+            log.exception("cron job failed", jobid=job.jobid)
         finally:
             self._table.finish(job)
             self.wake()

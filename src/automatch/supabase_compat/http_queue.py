@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
+import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -88,6 +89,13 @@ class HttpSender:
 
     async def _send(self, client: httpx2.AsyncClient, request: Request) -> None:
         response = await send_request(client, request)
+        try:
+            await self._record(request, response)
+        except (psycopg.Error, UnicodeError) as exc:
+            error = f"The answer cannot be stored: {type(exc).__name__}"
+            await self._record(request, Response(response.status_code, error_msg=error))
+
+    async def _record(self, request: Request, response: Response) -> None:
         async with self._db.connection() as conn:
             await conn.execute(
                 _SQL["record_response"],
@@ -96,8 +104,9 @@ class HttpSender:
                     "status_code": response.status_code,
                     "content_type": (response.headers or {}).get("content-type"),
                     "headers": None if response.headers is None else Jsonb(response.headers),
-                    # Postgres text cannot hold NUL.
-                    "content": response.content and response.content.replace("\0", ""),
+                    # Postgres text cannot hold NUL, nor half of a pair of UTF-16.
+                    "content": response.content
+                    and response.content.replace("\0", "").encode(errors="replace").decode(),
                     "timed_out": response.timed_out,
                     "error_msg": response.error_msg,
                 },
@@ -145,5 +154,5 @@ async def send_request(client: httpx2.AsyncClient, request: Request) -> Response
         )
     except httpx2.ConnectError:
         return Response(error_msg="Could not connect to server")
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, LookupError) as exc:
+    except Exception as exc:
         return Response(error_msg=f"{type(exc).__name__}: {exc}"[:500])

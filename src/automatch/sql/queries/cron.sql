@@ -29,7 +29,7 @@ order by jobid
 
 -- name: hold_job
 -- Held by the session of the run, so that two runs of a job never overlap.
-select pg_try_advisory_lock(hashtext('automatch cron job'), %(jobid)s::integer)
+select pg_try_advisory_lock(hashtextextended('automatch cron job ' || %(jobid)s, 0))
 
 -- name: begin_run
 insert into cron.job_run_details (jobid, job_pid, database, username, command, status, start_time)
