@@ -143,7 +143,7 @@ def test_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatc
         ("LOG_LEVEL", "loud"),
         ("LOG_JSON", "maybe"),
         ("UPLOAD__MAX_BYTES", "1"),
-        ("UPLOAD__BODY_TIMEOUT_S", "0"),
+        ("UPLOAD__STALL_TIMEOUT_S", "0"),
         ("AUTH__ACCESS_TOKEN_S", "1e9"),
         ("PUBLIC_URL", "match.example.org"),
         ("PUBLIC_URL", "https://match.example.org/path"),

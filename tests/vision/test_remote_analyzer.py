@@ -245,8 +245,9 @@ def _error(code: str) -> bytes:
 
 async def test_a_busy_service_is_asked_again(embedder: Embedder) -> None:
     busy = (503, {"retry-after": "0"}, _error("ai_busy"))
+    crowded = (503, {"retry-after": "0"}, _error("uploads_busy"))
     good = (200, {}, json.dumps(await _real(embedder)).encode())
-    async with _odd(busy, busy, good) as (analyzer, service):
+    async with _odd(busy, crowded, good) as (analyzer, service):
         extraction = await analyzer.extract(encode(astronaut()))
 
     assert extraction.face.box.width > 60

@@ -30,6 +30,8 @@ AutomatchError
 │   ├── HeadersTooLargeError
 │   ├── BodyTooLargeError
 │   ├── BodyTimeoutError
+│   ├── UploadsAtOnceError
+│   ├── UploadsBusyError
 │   ├── BodyMalformedError
 │   ├── FileMissingError
 │   ├── TooManyFilesError

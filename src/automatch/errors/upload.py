@@ -29,6 +29,18 @@ class BodyTimeoutError(UploadError):
     code = "body_timeout"
 
 
+class UploadsAtOnceError(UploadError):
+    """You are sending several photos at once; try again when one of them has arrived."""
+
+    code = "uploads_at_once"
+
+
+class UploadsBusyError(UploadError):
+    """Many photos are being sent at the moment; try again in a few seconds."""
+
+    code = "uploads_busy"
+
+
 class BodyMalformedError(UploadError):
     """The request body could not be read as a form."""
 

@@ -94,18 +94,12 @@ def photo_batch_body(settings: Settings) -> int:
     return settings.ai.max_batch_bytes
 
 
-def upload_timeout(settings: Settings) -> float:
-    """Return within how many seconds a body must have arrived."""
-    return settings.upload.body_timeout_s
-
-
 @dataclass(frozen=True, slots=True)
 class Declaration:
     """What a route says of itself."""
 
     access: Access
     max_body_bytes: Callable[[Settings], int] = small_body
-    body_timeout_s: Callable[[Settings], float] = upload_timeout
     errors: tuple[type[AutomatchError], ...] = ()
     """Besides those of its access and those that every route can give."""
 
@@ -114,13 +108,12 @@ def declare(
     access: Access,
     *,
     max_body_bytes: Callable[[Settings], int] = small_body,
-    body_timeout_s: Callable[[Settings], float] = upload_timeout,
     errors: Sequence[type[AutomatchError]] = (),
 ) -> Callable[[_T], _T]:
     """Attach a declaration to an endpoint, or to an application that is mounted."""
 
     def attach(endpoint: _T) -> _T:
-        declaration = Declaration(access, max_body_bytes, body_timeout_s, tuple(errors))
+        declaration = Declaration(access, max_body_bytes, tuple(errors))
         setattr(endpoint, _ATTRIBUTE, declaration)
         return endpoint
 

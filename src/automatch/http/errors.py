@@ -51,6 +51,8 @@ from automatch.errors.upload import (
     HeadersTooLargeError,
     ImageTypeError,
     UploadError,
+    UploadsAtOnceError,
+    UploadsBusyError,
 )
 
 STATUSES: dict[type[AutomatchError], int] = {
@@ -75,6 +77,8 @@ STATUSES: dict[type[AutomatchError], int] = {
     FileEmptyError: 422,
     BodyTooLargeError: 413,
     BodyTimeoutError: 408,
+    UploadsAtOnceError: 429,
+    UploadsBusyError: 503,
     ImageTypeError: 415,
     PhotoRejectedError: 422,
     ProfileNotFoundError: 401,

@@ -30,7 +30,23 @@ class UploadSettings(SettingsGroup):
     """Limits of an upload."""
 
     max_bytes: int = Field(15 * 1024**2, ge=1024, description="Largest request body in bytes.")
-    body_timeout_s: float = Field(30, gt=0, description="Seconds a request body may take.")
+    stall_timeout_s: float = Field(
+        15, gt=0, description="A request whose body stands still for this many seconds is ended."
+    )
+    min_bytes_per_s: int = Field(
+        4096,
+        ge=0,
+        description="A request whose body arrives more slowly than this for 30 seconds is ended.",
+    )
+    memory_mb: int = Field(
+        256,
+        ge=1,
+        description="Uploads that are being received may take this many MiB in all; more get 503 "
+        "`uploads_busy`.",
+    )
+    memory_per_person_mb: int = Field(
+        32, ge=1, description="The same for one person; more get 429 `uploads_at_once`."
+    )
     max_waiting: int = Field(
         50_000, ge=1, description="Uploads are refused when more jobs than this are pending."
     )

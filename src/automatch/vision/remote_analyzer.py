@@ -25,6 +25,7 @@ from automatch.errors import AutomatchError
 from automatch.errors.embedder import AiBusyError, AiUnavailableError, EmbeddingInvalidError
 from automatch.errors.job import DecodeTimeoutError, JobCrashedError
 from automatch.errors.photo import SeveralFacesError
+from automatch.errors.upload import UploadsBusyError
 from automatch.model.faces import FaceBox
 from automatch.vision.decode.upload_check import refusal_named
 from automatch.vision.detect.detector import Detection
@@ -227,7 +228,8 @@ def _error_of(status: int, body: bytes, retry_after: str) -> AutomatchError:
         code, message = str(error["code"]), str(error["message"])
     except (ValueError, KeyError, TypeError):
         code = message = ""
-    if status == httpx2.codes.SERVICE_UNAVAILABLE and code == AiBusyError.code:
+    is_busy = code in {AiBusyError.code, UploadsBusyError.code}
+    if status == httpx2.codes.SERVICE_UNAVAILABLE and is_busy:
         return AiBusyError(retry_after_s=float(retry_after) if retry_after.isdigit() else 1.0)
     if code == DecodeTimeoutError.code:
         return DecodeTimeoutError()

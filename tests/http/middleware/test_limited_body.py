@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.types import Message
 
+from automatch.errors.upload import BodyTimeoutError
+from automatch.http.middleware.limited_body import LimitedBody
 from automatch.settings import Settings
 from automatch.settings.server import UploadSettings
 from tests.support.photos import astronaut, encode
@@ -125,10 +129,10 @@ async def test_small_body_without_a_length_is_counted(server: System) -> None:
     assert answer.json()["error"]["code"] == "body_too_large"
 
 
-async def test_slow_body_is_given_up(
+async def test_body_that_stands_still_is_given_up(
     settings: Settings, cluster: TestCluster, database: Database, subtests: pytest.Subtests
 ) -> None:
-    hasty = settings.model_copy(update={"upload": UploadSettings(body_timeout_s=0.2)})
+    hasty = settings.model_copy(update={"upload": UploadSettings(stall_timeout_s=0.2)})
     async with running_server(hasty, cluster.secrets, database) as system:
         person = await system.join()
         before = traces(system)
@@ -153,11 +157,52 @@ async def test_slow_body_is_given_up(
         assert (await person.upload(encode(astronaut()))).status_code == 202
 
 
+class _Sender:
+    """A client that sends as much a second, in one message each, at a clock of its own."""
+
+    def __init__(self, *bytes_per_s: int) -> None:
+        self.now = 0.0
+        self._sizes = list(bytes_per_s)
+
+    async def receive(self) -> Message:
+        self.now += 1
+        size = self._sizes.pop(0)
+        return {"type": "http.request", "body": bytes(size), "more_body": bool(self._sizes)}
+
+
+async def _read(sender: _Sender) -> int:
+    """Return how many bytes of a body were read before its end, or before it was ended."""
+    scope = {"type": "http", "headers": [(b"transfer-encoding", b"chunked")]}
+    limits = UploadSettings()
+    body = LimitedBody(
+        scope, sender.receive, limits, max_bytes=limits.max_bytes, clock=lambda: sender.now
+    )
+    received = 0
+    with contextlib.suppress(BodyTimeoutError):
+        while (message := await body.receive())["more_body"]:
+            received += len(message["body"])
+    return received + len(message["body"])
+
+
+async def test_body_that_moves_may_take_any_time() -> None:
+    for rates in ([60_000] * 200, [5_000] * 3000, [0] * 14 + [200_000] + [0] * 14 + [130_000]):
+        assert await _read(_Sender(*rates)) == sum(rates)
+
+
+async def test_body_that_crawls_is_given_up_whatever_came_before() -> None:
+    assert await _read(_Sender(*[4_000] * 3000)) < 40 * 4_000
+    assert await _read(_Sender(*[200_000] * 60, *[1] * 3000)) < 60 * 200_000 + 100
+    # The last bytes are never too late.
+    assert await _read(_Sender(*[1] * 30)) == 30
+
+
 async def test_stream_outlives_the_time_limit_of_bodies(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
     feed = settings.feed.model_copy(update={"ping_s": 0.1})
-    hasty = settings.model_copy(update={"upload": UploadSettings(body_timeout_s=0.2), "feed": feed})
+    hasty = settings.model_copy(
+        update={"upload": UploadSettings(stall_timeout_s=0.2), "feed": feed}
+    )
     async with running_server(hasty, cluster.secrets, database) as system:
         person = await system.join()
         async with wire(system) as connection:

@@ -7,7 +7,7 @@ identity on the headers alone, and counts and times the body while it is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,13 +19,14 @@ from starlette.websockets import WebSocket
 from automatch.errors import AutomatchError
 from automatch.errors.request import ForbiddenError
 from automatch.errors.upload import BodyTooLargeError, HeadersTooLargeError
-from automatch.http.declaration import Access, Declaration, FoundRoute, RouteTable
+from automatch.http.declaration import Access, Declaration, FoundRoute, RouteTable, small_body
 from automatch.http.errors import (
     error_response,
     internal_error_response,
     method_not_allowed_response,
 )
 from automatch.http.middleware.authentication import Authenticate, Identity
+from automatch.http.middleware.body_memory import BodyMemory
 from automatch.http.middleware.limited_body import LimitedBody
 from automatch.settings import Settings
 
@@ -65,6 +66,7 @@ class AuthAndLimitsMiddleware:
         self._app = app
         self._settings = settings
         self._authenticators = authenticators
+        self._memory = BodyMemory(settings.upload)
         self._routes: RouteTable | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,13 +89,19 @@ class AuthAndLimitsMiddleware:
         is_started = False
         route = self._find_route(scope)
         limits = route.declaration or Declaration(Access.ANYONE)
+        state = scope.setdefault("state", {})
+
+        def reserve(size: int) -> Callable[[], None]:
+            claims = state.get("claims")
+            return self._memory.reserve(size, claims.subject if claims else None)
+
         body = LimitedBody(
             scope,
             receive,
+            self._settings.upload,
             max_bytes=limits.max_body_bytes(self._settings),
-            timeout_s=limits.body_timeout_s(self._settings),
+            reserve=None if limits.max_body_bytes is small_body else reserve,
         )
-        state = scope.setdefault("state", {})
 
         async def send_with_headers(message: Message) -> None:
             nonlocal is_started
@@ -129,6 +137,8 @@ class AuthAndLimitsMiddleware:
                 raise
             response = internal_error_response(exc, where=route.path, path=scope["path"])
             await response(scope, receive, send_with_headers)
+        finally:
+            body.release()
 
     async def _call_route(
         self, route: FoundRoute, scope: Scope, body: LimitedBody, send: Send

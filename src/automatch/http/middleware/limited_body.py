@@ -1,5 +1,7 @@
 """The body of a request, counted and timed while it is read, with a lingering close.
 
+A body may take any time as long as it moves: only one that stands still, or crawls, is ended.
+
 When a server answers early and closes the connection at once, the client's system may drop the
 answer that it has not read yet: a client that sends a photo that is too large would see a broken
 connection and no reason. So the whole answer is sent, then what still arrives is read and dropped
@@ -10,12 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from automatch.errors.upload import BodyTimeoutError, BodyTooLargeError
+from automatch.settings.server import UploadSettings
 
+_RATE_WINDOW_S = 30.0
 _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 1024**2
 
@@ -23,18 +28,45 @@ _LINGER_BYTES = 64 * 1024**2
 class LimitedBody:
     """The body of one request."""
 
-    def __init__(self, scope: Scope, receive: Receive, *, max_bytes: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        settings: UploadSettings,
+        *,
+        max_bytes: int,
+        reserve: Callable[[int], Callable[[], None]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            scope: of the request.
+            receive: returns the next message of the client.
+            settings: how slowly the body may arrive.
+            max_bytes: largest body.
+            reserve: called with the size of the body before it is read, may refuse it by an error,
+                and returns what gives the memory back.
+            clock: seconds that only increase.
+        """
         headers = Headers(scope=scope)
         length = headers.get("content-length", "")
+        size = int(length) if length.isascii() and length.isdigit() else None
         self._receive = receive
+        self._settings = settings
         self._max_bytes = max_bytes
-        self._deadline = time.monotonic() + timeout_s
+        self._reserve = reserve
+        self._release: Callable[[], None] | None = None
+        self._clock = clock
+        self._window_start: float | None = None
+        self._received_before_window = 0
         self._received = 0
         self._ended = False
         self._announced = "transfer-encoding" in headers or length not in {"", "0"}
+        self._size = max_bytes if size is None or "transfer-encoding" in headers else size
         # A client that sends `Expect` sends nothing more before it is asked to.
         self._is_silent = "expect" in headers
-        self.is_too_large = length.isascii() and length.isdigit() and int(length) > max_bytes
+        self.is_too_large = size is not None and size > max_bytes
         """Whether the announced length alone exceeds the limit."""
 
     @property
@@ -47,22 +79,44 @@ class LimitedBody:
 
         Raises:
             BodyTooLargeError: more bytes were announced or received than allowed.
-            BodyTimeoutError: the body did not arrive in time.
+            BodyTimeoutError: the body stands still or crawls.
+            UploadError: there is no memory for it at the moment.
         """
         if self._ended:
             # The body is complete: the next message is a disconnect, and may take any time.
             return await self._receive()
         if self.is_too_large:
             raise BodyTooLargeError
+        if self._window_start is None:
+            self._window_start = self._clock()
+            if self._reserve is not None and self._announced:
+                self._release = self._reserve(self._size)
         try:
-            async with asyncio.timeout(max(self._deadline - time.monotonic(), 0)):
+            async with asyncio.timeout(self._settings.stall_timeout_s):
                 message = await self._next()
         except TimeoutError as exc:
             self._is_silent = True
             raise BodyTimeoutError from exc
         if self._received > self._max_bytes:
             raise BodyTooLargeError
+        if not self._ended:
+            self._check_rate(self._window_start)
         return message
+
+    def release(self) -> None:
+        """Give back the memory, once the request is answered or broken off."""
+        if self._release is not None:
+            self._release()
+            self._release = None
+
+    def _check_rate(self, start: float) -> None:
+        now = self._clock()
+        if now - start < _RATE_WINDOW_S:
+            return
+        received = self._received - self._received_before_window
+        if received < self._settings.min_bytes_per_s * (now - start):
+            raise BodyTimeoutError
+        self._window_start, self._received_before_window = now, self._received
 
     async def end_after(self, message: Message, send: Send) -> None:
         """Send the last part of the answer, then drop what still arrives for a moment."""
