@@ -242,6 +242,7 @@ async def open_worker(
                 database_address(settings, secrets, "worker"),
                 settings.pool,
                 name="automatch-worker",
+                for_worker=True,
             )
         )
         analyzer: FaceAnalyzer

@@ -77,6 +77,7 @@ AutomatchError
 └── StoreError                   Postgres or the storage of the photos does not answer
     ├── DatabaseUnavailableError
     ├── NotReadyError
+    ├── InstallationError
     ├── DatabaseNewerError
     ├── MigrationError
     ├── EmbeddedPostgresError

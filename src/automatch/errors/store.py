@@ -25,6 +25,13 @@ class NotReadyError(StoreError):
     transient = True
 
 
+class InstallationError(StoreError):
+    """The database lacks something that this worker needs, or does not let it use it."""
+
+    code = "installation_broken"
+    transient = True
+
+
 class DatabaseNewerError(StoreError):
     """The database was migrated by a newer Auto-Match; install that version."""
 

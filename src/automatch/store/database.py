@@ -21,7 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from automatch.errors import AutomatchError
 from automatch.errors.request import InputInvalidError, RequestError
-from automatch.errors.store import DatabaseUnavailableError, StorageFullError
+from automatch.errors.store import DatabaseUnavailableError, InstallationError, StorageFullError
 from automatch.model.people import Claims
 from automatch.settings.database import PoolSettings
 from automatch.sql.statements import load
@@ -42,6 +42,9 @@ _CHECK_TIMEOUT_S = 5.0
 
 _SKIP_CHECK_S = 0.1
 """A connection that answered within this time, and was not closed since, is not checked."""
+
+_READ_ONLY = "25006"
+"""SQLSTATE of a write on a standby, or on a primary that was told to take none."""
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
@@ -93,15 +96,35 @@ def _translate(exc: psycopg.Error) -> AutomatchError | None:
         return StorageFullError()
     # Connection errors, resources, operator intervention, deadlock, serialization, timeouts.
     lost = not state and isinstance(exc, (psycopg.OperationalError, psycopg.InterfaceError))
-    if lost or state[:2] in ("08", "53", "57", "58", "40") or state in ("55P03", "25P03"):
+    if (
+        lost
+        or state[:2] in ("08", "53", "57", "58", "40")
+        or state in ("55P03", "25P03", _READ_ONLY)
+    ):
         return DatabaseUnavailableError()
     return None
 
 
-class Database:
-    """A pool of connections of one login."""
+def _translate_fault(exc: psycopg.Error) -> InstallationError | None:
+    """Return an error of a worker's statement that no job can be the cause of."""
+    state = exc.sqlstate or ""
+    if state[:2] not in ("42", "XX"):
+        return None
+    # The primary message names objects of the schema and no value of a row.
+    return InstallationError(f"{exc.diag.message_primary} (SQLSTATE {state})")
 
-    def __init__(self, conninfo: str, settings: PoolSettings, *, name: str) -> None:
+
+class Database:
+    """A pool of connections of one login.
+
+    Args:
+        for_worker: raise InstallationError for what the schema or the rights of the login lack;
+            a server lets these errors pass, because they are bugs of one route there.
+    """
+
+    def __init__(
+        self, conninfo: str, settings: PoolSettings, *, name: str, for_worker: bool = False
+    ) -> None:
         self.conninfo = conninfo
         self._pool = AsyncConnectionPool(
             conninfo,
@@ -126,6 +149,7 @@ class Database:
             reconnect_timeout=settings.timeout_s,
             open=False,
         )
+        self._for_worker = for_worker
         self._breaker = CircuitBreaker(psycopg.Error)
         self._answered_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
         self._transaction_timeout_s = settings.transaction_timeout_s
@@ -187,8 +211,17 @@ class Database:
                 with self._breaker.attempt():
                     conn = await stack.enter_async_context(self._pool.connection())
                 raise_if_cancelled()
-                with deadline(conn, self._transaction_timeout_s):
-                    yield conn
+                try:
+                    with deadline(conn, self._transaction_timeout_s):
+                        yield conn
+                except psycopg.errors.ReadOnlySqlTransaction:
+                    # After a failover this server is no longer the one that takes writes.
+                    await conn.close()
+                    raise
+                except psycopg.Error as exc:
+                    if self._for_worker and (fault := _translate_fault(exc)) is not None:
+                        raise fault from exc
+                    raise
                 self._answered_at[conn] = time.monotonic()
 
     async def _check(self, conn: AsyncConnection[Any]) -> None:

@@ -129,6 +129,11 @@ async def renew_leases(conn: Connection, jobs: Sequence[ClaimedJob], lease_s: fl
     return set(await call_values(conn, "renew_match_leases", **_held(jobs), lease=lease))
 
 
+async def report_worker_fault(conn: Connection, worker_id: UUID, message: str | None) -> None:
+    """Let operators see why a worker has paused; None says that it works again."""
+    await call(conn, "report_worker_fault", worker_id=worker_id, message=message)
+
+
 async def store_embeddings(
     conn: Connection, embeddings: Sequence[JobEmbedding], *, model: str
 ) -> set[UUID]:

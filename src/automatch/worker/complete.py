@@ -19,7 +19,7 @@ from uuid import UUID
 
 import structlog
 
-from automatch.errors.store import StoreError
+from automatch.errors.store import InstallationError, StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.photos.store import PhotoStore
 from automatch.search.batch import BatchSearch
@@ -114,16 +114,25 @@ class JobCompleter:
             self._fetcher.wake()
         self._fetcher.register_leases(result.claimed)
         self._fetcher.reset_backoff()
+        if matches or result.matches:
+            await self._fetcher.clear_fault()
         return result.claimed
 
-    async def release(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Release jobs that were not started; this costs them no attempt."""
+    async def release(self, jobs: Sequence[ClaimedJob]) -> bool:
+        """Release jobs that were not started; this costs them no attempt.
+
+        Returns:
+            Whether that was possible; they are no longer held either way.
+        """
         try:
             async with self._db.connection() as conn:
                 await queue.release_jobs(conn, jobs)
         except StoreError as exc:
             log.warning("jobs not released; their leases will expire", code=exc.code)
-        self._leases.drop(jobs)
+            return False
+        finally:
+            self._leases.drop(jobs)
+        return True
 
     async def _drop_upload(self, job: ClaimedJob) -> None:
         # The re-encoded copy and the embedding are stored: nobody needs the upload any more.
@@ -176,7 +185,9 @@ class JobCompleter:
             try:
                 return await write()
             except INFRASTRUCTURE_ERRORS as exc:
-                if time.monotonic() > give_up_at or self._fetcher.is_closed:
+                # Another worker may be the right one for this database: it is to have the jobs.
+                is_ours = isinstance(exc, InstallationError)
+                if is_ours or time.monotonic() > give_up_at or self._fetcher.is_closed:
                     raise
                 await self._fetcher.back_off(exc)
             except Exception as exc:

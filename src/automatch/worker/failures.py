@@ -5,9 +5,19 @@ from __future__ import annotations
 import structlog
 
 from automatch.errors import AutomatchError
-from automatch.errors.embedder import AiUnavailableError, EmbedderError
+from automatch.errors.embedder import (
+    AiUnavailableError,
+    EmbedderError,
+    ModelDamagedError,
+    ModelMissingError,
+)
 from automatch.errors.job import JobCrashedError
-from automatch.errors.store import DatabaseUnavailableError, PhotoStorageError, StorageFullError
+from automatch.errors.store import (
+    DatabaseUnavailableError,
+    InstallationError,
+    PhotoStorageError,
+    StorageFullError,
+)
 from automatch.model.jobs import ClaimedJob
 from automatch.store.queue import FailureAction, JobFailure
 
@@ -16,6 +26,9 @@ INFRASTRUCTURE_ERRORS = (
     StorageFullError,
     PhotoStorageError,
     AiUnavailableError,
+    InstallationError,
+    ModelMissingError,
+    ModelDamagedError,
 )
 """Not caused by the job, so they cost it no attempt."""
 

@@ -19,7 +19,7 @@ from uuid import UUID
 import structlog
 
 from automatch.errors import AutomatchError
-from automatch.errors.store import StoreError
+from automatch.errors.store import InstallationError, StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
@@ -66,6 +66,7 @@ class JobFetcher:
         self._job_s = _INITIAL_JOB_S
         self._backoff_s = 0.0
         self._poll_s = _POLL_MIN_S
+        self._fault: InstallationError | None = None
 
     def close(self) -> None:
         """Claim nothing more, and end every wait."""
@@ -91,7 +92,7 @@ class JobFetcher:
             min_position, self._full_claim_at = 0, now
         return ClaimRequest(
             self._worker_id,
-            min(max(limit, 1), self._settings.batch),
+            1 if self._fault else min(max(limit, 1), self._settings.batch),
             self._settings.lease_s,
             min_position,
         )
@@ -119,6 +120,8 @@ class JobFetcher:
                         batch, _ = await self._claim()
                     first = False
                     batch = batch or await self._wait()
+                except InstallationError as exc:
+                    await self.pause_for_fault(exc)
                 except StoreError as exc:
                     await self.back_off(exc)
                 else:
@@ -149,9 +152,34 @@ class JobFetcher:
         except TimeoutError:
             return
 
+    async def pause_for_fault(self, fault: InstallationError) -> None:
+        """Pause because the installation is broken, and say so; then one job at a time is tried."""
+        if self._fault is None or self._fault.message != fault.message:
+            log.error("installation is broken; worker pauses", reason=fault.message, exc_info=fault)
+        self._fault = fault
+        await self._report_fault(fault.message)
+        await self.back_off(fault)
+
+    async def clear_fault(self) -> None:
+        """Note that a job was completed: the installation is whole again."""
+        if self._fault is not None:
+            log.info("installation is whole again; worker goes on")
+            self._fault = None
+            self.reset_backoff()
+            await self._report_fault(None)
+
+    async def _report_fault(self, message: str | None) -> None:
+        try:
+            async with self._db.connection() as conn:
+                await queue.report_worker_fault(conn, self._worker_id, message)
+        except StoreError as exc:
+            log.warning("fault not reported", code=exc.code)
+
     def reset_backoff(self) -> None:
         """Start with a short pause again after the next infrastructure error."""
-        self._backoff_s = 0.0
+        # A claim says nothing of the statements that fail after it.
+        if self._fault is None:
+            self._backoff_s = 0.0
 
     async def _wait(self) -> list[ClaimedJob]:
         """Wait for a notification; return the jobs that a claim before or after it gave."""

@@ -97,7 +97,9 @@ class Leases:
             transaction_timeout_s=self._settings.heartbeat_s / 2,
         )
         pause = self._settings.heartbeat_s
-        async with Database(self._conninfo, pool, name="automatch-worker-heartbeat") as db:
+        async with Database(
+            self._conninfo, pool, name="automatch-worker-heartbeat", for_worker=True
+        ) as db:
             while not stop.is_set():
                 try:
                     async with asyncio.timeout(pause):

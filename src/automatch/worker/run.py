@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from automatch.errors.photo import SeveralFacesError
-from automatch.errors.store import StoreError
+from automatch.errors.store import InstallationError, StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.photos.store import PhotoStore
 from automatch.search.batch import BatchSearch
@@ -127,7 +127,11 @@ class BatchRunner:
                 if self._fetcher.is_closed:
                     # The worker releases the jobs it holds when it stops.
                     return
-                self._leases.drop(batch)
+                if isinstance(exc, InstallationError):
+                    await self._completer.release(batch)
+                    await self._fetcher.pause_for_fault(exc)
+                else:
+                    self._leases.drop(batch)
                 batch = []
 
     def cancel(self, job: ClaimedJob) -> None:

@@ -23,6 +23,19 @@ async def test_missing_worker_fails(installation: Installation, embedder: Embedd
     assert running.health is Health.OK
 
 
+async def test_paused_worker_is_told_with_its_reason(installation: Installation) -> None:
+    assert (await installation.check("queue.faults")).health is Health.OK
+    await installation.run(
+        "insert into automatch.worker_faults (worker_id, message)"
+        " values (gen_random_uuid(), 'function a() does not exist')"
+    )
+
+    paused = await installation.check("queue.faults")
+
+    assert paused.health is Health.FAIL
+    assert "function a() does not exist" in paused.message
+
+
 async def test_jobs_that_stay_pending_fail(installation: Installation) -> None:
     with connect(installation.owner) as conn:
         a_job(conn, a_face(conn, a_profile(conn)))

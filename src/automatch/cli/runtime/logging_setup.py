@@ -10,13 +10,17 @@ import logging
 import os
 import sys
 from pathlib import Path
+from traceback import walk_tb
 from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+import automatch
 from automatch.cli.runtime.log_stream import LogStream
 from automatch.settings import Settings, load_settings
+
+_PACKAGE = Path(automatch.__file__).parent
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +69,10 @@ def configure_logging(settings: Settings) -> None:
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
 
 
+def _is_caller(path: Path) -> bool:
+    return path.is_relative_to(_PACKAGE) and path.parent != _PACKAGE / "store"
+
+
 def _keep_first_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     # asyncio's further lines show the task that failed, with its exception's message.
     event["event"] = str(event["event"]).partition("\n")[0]
@@ -76,9 +84,14 @@ def _summarize_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDi
     exc = info[1] if isinstance(info, tuple) else sys.exception() if info is True else info
     if isinstance(exc, BaseException):
         event["error"] = type(exc).__name__
-        trace = exc.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        if trace is not None:
-            event["at"] = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+        places = [
+            (Path(frame.f_code.co_filename), line) for frame, line in walk_tb(exc.__traceback__)
+        ]
+        # Where a library raises says less than the line of ours that called it.
+        ours = [(path, line) for path, line in places if _is_caller(path)]
+        if places:
+            path, line = (ours or places)[-1]
+            event["at"] = f"{path.name}:{line}"
+        if state := getattr(exc, "sqlstate", None):
+            event["sqlstate"] = state
     return event

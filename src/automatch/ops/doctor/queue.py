@@ -41,6 +41,11 @@ class _Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class _Fault:
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Latency:
     jobs: int
     p95_s: float | None
@@ -53,6 +58,17 @@ async def _workers(context: CheckContext) -> Result:
     return fail(
         "No worker is connected: uploads are accepted, but not processed.",
         "automatch up" if context.is_embedded else "automatch worker",
+    )
+
+
+async def _faults(context: CheckContext) -> Result:
+    faults = await context.all(_Fault, _SQL["faults"])
+    if not faults:
+        return ok("No worker has paused because of the installation.")
+    first = faults[0]
+    return fail(
+        f"{len(faults)} of the workers paused because of the installation: {first.message}.",
+        "automatch migrate, with the version that the workers have",
     )
 
 
@@ -156,6 +172,7 @@ def _is_users_error(code: str) -> bool:
 
 CHECKS = [
     Check("queue.workers", "A worker is connected", _workers),
+    Check("queue.faults", "No worker has paused because of the installation", _faults),
     Check("queue.paused", "Nothing is paused", _paused),
     Check("queue.waiting", "Jobs do not stay pending", _waiting),
     Check("queue.stuck", "No job is held by a dead worker", _stuck),

@@ -3329,6 +3329,36 @@ as $$
 $$;
 comment on function public.get_match_job_stats() is 'How many jobs are in each status, and how long they took.';
 
+-- 37_worker_faults.sql
+
+-- What keeps a worker from working although the database answers: for operators to see.
+
+create table automatch.worker_faults (
+    worker_id uuid primary key,
+    message text not null,
+    since timestamptz not null default automatch.now(),
+    seen_at timestamptz not null default automatch.now()
+);
+comment on table automatch.worker_faults is
+    'Workers that have paused because of a fault of the installation, such as a function that is missing.';
+
+create function public.report_worker_fault(p_worker_id uuid, p_message text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A worker that was ended while it paused no longer reports.
+    delete from automatch.worker_faults as f
+    where f.seen_at < automatch.now() - interval '10 minutes' or (p_message is null and f.worker_id = p_worker_id);
+    if p_message is not null then
+        insert into automatch.worker_faults as f (worker_id, message)
+        values (p_worker_id, p_message)
+        on conflict (worker_id) do update set message = excluded.message, seen_at = automatch.now();
+    end if;
+end
+$$;
+comment on function public.report_worker_fault(uuid, text) is
+    'Say what keeps a worker from working; null says that it works again.';
+
 -- 40_search.sql
 
 -- From an embedding to the faces that are most like it.
@@ -6083,7 +6113,7 @@ from (values
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
         public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
         public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs
-        public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases
+        public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases public.report_worker_fault
         public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs
         public.seconds_to_next_match_job public.unregister_idle public.store_face_embeddings
         public.store_prepared_embeddings public.sweep_match_jobs public.take_faces_to_embed
