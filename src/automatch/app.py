@@ -41,6 +41,7 @@ from automatch.services.accounts import Accounts
 from automatch.services.admission import make_admission
 from automatch.services.ai_requests import AiRequestLimiter
 from automatch.services.photos import Uploads
+from automatch.services.rate_limits import RateLimits
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
@@ -108,6 +109,7 @@ def create_app(
     accounts = Accounts(db, tokens, settings.auth)
     photos = make_photos(settings)
     admission = make_admission(settings, db)
+    rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
     services = Services(
         settings=settings,
         db=db,
@@ -118,6 +120,7 @@ def create_app(
         photo_links=PhotoLinks(secrets.photo_key),
         admission=admission,
         uploads=Uploads(db, photos, admission, limits_from(settings)),
+        rate_limits=rate_limits,
         on_demand_worker=OnDemandWorker(settings),
         background=background,
         realtime=RealtimeDeps(
@@ -168,6 +171,7 @@ def create_app(
             function_keys=FunctionKeys(db, tokens),
             pages=CookieSession(services),
         ),
+        rate_limits=rate_limits,
     )
     if settings.web_origins:
         # Without credentials: an app shows a token that it holds, never a cookie of our pages.

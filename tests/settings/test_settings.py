@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from automatch.errors.configuration import SettingsError
 from automatch.settings import Settings, load_settings
+from automatch.settings.limits import RATES
 from automatch.settings.settings import setting_names
 
 _DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -81,8 +82,9 @@ def _allowed(field: FieldInfo) -> str:
                 bounds.append(words.format(bound))
         if pattern := getattr(one, "pattern", None):
             choice = re.fullmatch(r"\^\(([\w|]+)\)\$", pattern)
+            other = "rates" if pattern == RATES else "an address"
             bounds.append(
-                ", ".join(f"`{word}`" for word in choice[1].split("|")) if choice else "an address"
+                ", ".join(f"`{word}`" for word in choice[1].split("|")) if choice else other
             )
         assert not isinstance(one, annotated_types.MultipleOf)
     if field.annotation is bool:

@@ -239,6 +239,19 @@ def test_same_photo_sent_twice_at_once_is_one_face_with_one_job(sessions):
     assert one(first, "select count(*) from public.match_jobs") == 1
 
 
+def test_last_charge_of_a_rate_limit_is_given_to_one_of_two(sessions):
+    first, second = sessions.first, sessions.second
+    query = "select public.charge_rate_limits('{one,other}', '{1,2}', '{3600,3600}')"
+    assert one(first, query) == 0
+    charging = sessions.submit(call, second, query)
+    first.commit()
+
+    assert charging.result() > 3000
+    waits = "select public.get_rate_limit_wait(array[%s::bytea], array[%s], '{3600}')"
+    assert one(first, waits, "one", 1) > 3000
+    assert one(first, waits, "other", 2) == 0
+
+
 class Campus:
     """People who do everything at once, each act in a transaction of its own."""
 

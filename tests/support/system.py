@@ -24,6 +24,7 @@ from fastapi import FastAPI
 from automatch.app import create_app, open_worker
 from automatch.cli.runtime.web_server import open_socket, uvicorn_config
 from automatch.settings import Settings
+from automatch.settings.limits import LimitSettings
 from automatch.settings.secrets import Secrets
 from automatch.settings.server import FeedSettings
 from automatch.settings.storage import RetentionSettings
@@ -214,6 +215,8 @@ def settings(database: Database, tmp_path: Path) -> Settings:
         worker=WorkerSettings(poll_s=60),
         feed=FeedSettings(poll_s=60),
         retention=RetentionSettings(min_free_mb=0),
+        # All people of the tests come from one address.
+        limits=LimitSettings(enabled=False),
     )
 
 

@@ -23,6 +23,7 @@ AutomatchError
 │   ├── ConsentOutdatedError
 │   ├── ProfileIncompleteError
 │   ├── TooManyStreamsError
+│   ├── RateLimitedError         somebody did something too often
 │   ├── FaceNotAskedError        a photo does not ask (any more) which face is its owner's
 │   ├── SubscriptionInvalidError
 │   └── CalibrationError         the population is no ground for a similarity scale

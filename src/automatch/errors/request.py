@@ -77,6 +77,16 @@ class TooManyStreamsError(RequestError):
     code = "too_many_streams"
 
 
+class RateLimitedError(RequestError):
+    """This was done too often; try again later."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float = 60) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class FaceNotAskedError(RequestError):
     """This photo does not ask which face is yours any more; load its job again."""
 

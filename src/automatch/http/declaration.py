@@ -1,7 +1,7 @@
-"""What each route declares about itself: who may call it, the limits of its body, its errors.
+"""What each route declares about itself: who may call it, how often, its body, its errors.
 
     @router.post("", status_code=202)
-    @declare(Access.PERSON, max_body_bytes=photo_bytes, errors=(QueueFullError,))
+    @declare(Access.PERSON, max_body_bytes=photo_body, limits=(Limit.UPLOADS,), errors=(…,))
     async def upload(...): ...
 
 The middleware looks the declaration up before a byte of the body is read, OpenAPI shows the errors,
@@ -26,13 +26,15 @@ from automatch.errors.auth import (
     TokenInvalidError,
     TokenMissingError,
 )
-from automatch.errors.request import ForbiddenError
+from automatch.errors.request import ForbiddenError, RateLimitedError
+from automatch.errors.store import DatabaseUnavailableError
 from automatch.errors.upload import (
     BodyTimeoutError,
     BodyTooLargeError,
     HeadersTooLargeError,
 )
 from automatch.http.errors import REQUEST_INVALID, error_model, status_of
+from automatch.services.rate_limits import Limit
 from automatch.settings import Settings
 
 _ATTRIBUTE = "__automatch_declaration__"
@@ -101,7 +103,9 @@ class Declaration:
     access: Access
     max_body_bytes: Callable[[Settings], int] = small_body
     errors: tuple[type[AutomatchError], ...] = ()
-    """Besides those of its access and those that every route can give."""
+    """Besides those of its access and limits, and those that every route can give."""
+    limits: tuple[Limit, ...] = ()
+    """What a request counts for, before its body is read."""
 
 
 def declare(
@@ -109,11 +113,12 @@ def declare(
     *,
     max_body_bytes: Callable[[Settings], int] = small_body,
     errors: Sequence[type[AutomatchError]] = (),
+    limits: Sequence[Limit] = (),
 ) -> Callable[[_T], _T]:
     """Attach a declaration to an endpoint, or to an application that is mounted."""
 
     def attach(endpoint: _T) -> _T:
-        declaration = Declaration(access, max_body_bytes, tuple(errors))
+        declaration = Declaration(access, max_body_bytes, tuple(errors), tuple(limits))
         setattr(endpoint, _ATTRIBUTE, declaration)
         return endpoint
 
@@ -147,6 +152,8 @@ def _describe_errors(
 ) -> dict[int | str, dict[str, Any]]:
     errors = [*_EVERY_ROUTE, *_ACCESS_ERRORS.get(declaration.access, ()), *declaration.errors]
     codes: dict[int, list[str]] = {}
+    if declaration.limits:
+        errors += [RateLimitedError, DatabaseUnavailableError]
     if not methods <= {"GET", "DELETE"}:
         errors.append(BodyTimeoutError)
         codes[400] = [REQUEST_INVALID]

@@ -25,6 +25,7 @@ from automatch.services.admission import Admission
 from automatch.services.ai_requests import AiRequestLimiter
 from automatch.services.match_generator import OnDemandWorker
 from automatch.services.photos import Uploads
+from automatch.services.rate_limits import RateLimits
 from automatch.settings import Settings
 from automatch.store.database import Database
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
@@ -45,6 +46,7 @@ class Services:
     photo_links: PhotoLinks
     admission: Admission
     uploads: Uploads
+    rate_limits: RateLimits
     on_demand_worker: OnDemandWorker
     background: BackgroundTasks
     realtime: RealtimeDeps

@@ -6,6 +6,7 @@ Below `/auth/v1` the body also has the fields of Supabase Auth: its clients look
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from automatch.errors.request import (
     ForbiddenError,
     NotFoundError,
     ProfileIncompleteError,
+    RateLimitedError,
     RequestError,
     SignInElsewhereError,
     TooManyStreamsError,
@@ -70,6 +72,7 @@ STATUSES: dict[type[AutomatchError], int] = {
     EmailTakenError: 422,
     FaceNotAskedError: 409,
     ProfileIncompleteError: 403,
+    RateLimitedError: 429,
     TooManyStreamsError: 429,
     UploadError: 400,
     HeadersTooLargeError: 431,
@@ -96,7 +99,6 @@ _RETRY_AFTER_S = 5
 _RETRY_AFTER_OTHER_S: dict[type[AutomatchError], int] = {
     # A full queue is not worked off in a moment; a photo is.
     QueueFullError: 30,
-    AiBusyError: 1,
 }
 
 METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -114,6 +116,7 @@ _AUTH_CODES = {
     "forbidden": "no_authorization",
     "input_invalid": "validation_failed",
     "body_malformed": "bad_json",
+    "rate_limited": "over_request_rate_limit",
     "internal": "unexpected_failure",
 }
 """The codes of Supabase Auth by ours; a code that is not listed is sent as it is."""
@@ -181,7 +184,9 @@ def headers_of(error: AutomatchError) -> dict[str, str]:
     if status == 401:
         return {"www-authenticate": "Bearer"}
     if status in {429, 503}:
-        return {"retry-after": str(_RETRY_AFTER_OTHER_S.get(type(error), _RETRY_AFTER_S))}
+        seconds = _RETRY_AFTER_OTHER_S.get(type(error), _RETRY_AFTER_S)
+        # Not in an error that the database raised.
+        return {"retry-after": str(math.ceil(getattr(error, "retry_after_s", seconds)))}
     return {}
 
 

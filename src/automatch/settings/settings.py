@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from automatch.errors.configuration import SettingsError
 from automatch.settings.database import PoolSettings, PostgresSettings
 from automatch.settings.group import SERVICE_URL, SettingsGroup
+from automatch.settings.limits import LimitSettings
 from automatch.settings.server import AuthSettings, FeedSettings, RealtimeSettings, UploadSettings
 from automatch.settings.storage import PhotoSettings, RetentionSettings
 from automatch.settings.vision import AiSettings, VisionSettings
@@ -119,6 +120,7 @@ class Settings(BaseSettings):
     pool: PoolSettings = PoolSettings()
     auth: AuthSettings = AuthSettings()
     upload: UploadSettings = UploadSettings()
+    limits: LimitSettings = LimitSettings()
     vision: VisionSettings = VisionSettings()
     ai: AiSettings = AiSettings()
     worker: WorkerSettings = WorkerSettings()

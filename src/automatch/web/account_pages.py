@@ -26,6 +26,7 @@ from automatch.services.profiles import (
     save_profile_and_consent,
     unhide_person,
 )
+from automatch.services.rate_limits import Limit
 from automatch.services.validators import ProfileFields, latest_adult_birth_date
 from automatch.store import profiles
 from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
@@ -88,7 +89,7 @@ async def sign_up_form(request: Request, services: ServicesDep, done: str = "") 
 
 
 @router.post("/sign-up")
-@declare(Access.PAGE_COOKIE)
+@declare(Access.PAGE_COOKIE, limits=(Limit.SIGN_UP,))
 async def sign_up(request: Request, services: ServicesDep) -> Response:
     """Create an account and continue with the profile."""
     form = await read_form(request)
@@ -124,7 +125,7 @@ async def profile_form(
 
 
 @router.post("/onboarding")
-@declare(Access.PAGE_COOKIE)
+@declare(Access.PAGE_COOKIE, limits=(Limit.SEARCHES,))
 async def save_profile(request: Request, caller: CallerDep, services: ServicesDep) -> Response:
     """Save the profile and, if its box is checked, the consent, in one transaction."""
     form = await read_form(request)
@@ -163,7 +164,7 @@ async def pause(caller: CallerDep, services: ServicesDep) -> Response:
 
 
 @router.post("/resume")
-@declare(Access.PAGE_COOKIE)
+@declare(Access.PAGE_COOKIE, limits=(Limit.SEARCHES,))
 async def resume(caller: CallerDep, services: ServicesDep) -> Response:
     """Appear in the feeds of others again."""
     async with services.db.as_user(caller.claims) as conn:

@@ -30,6 +30,7 @@ from automatch.search.explain import needs_explanation
 from automatch.services.jobs import choose_face
 from automatch.services.matches import MAX_POSITION, load_feed_overview, open_feed
 from automatch.services.photos import load_visible_photo
+from automatch.services.rate_limits import Limit
 from automatch.store import faces, jobs
 from automatch.store.feed import block_profile, dismiss_match
 from automatch.web.feed_views import Card, FeedPage, JobItem, render_card, render_job
@@ -43,7 +44,7 @@ _JOBS = 10
 
 
 @router.get("/feed")
-@declare(Access.PAGE_COOKIE)
+@declare(Access.PAGE_COOKIE, limits=(Limit.FEED,))
 async def feed(
     caller: CallerDep,
     services: ServicesDep,
@@ -58,7 +59,7 @@ async def feed(
 
 
 @router.get("/feed/stream")
-@declare(Access.PAGE_COOKIE)
+@declare(Access.PAGE_COOKIE, limits=(Limit.FEED,))
 async def stream(
     caller: CallerDep,
     services: ServicesDep,
@@ -82,7 +83,7 @@ async def stream(
 
 
 @router.post("/upload")
-@declare(Access.PAGE_COOKIE, max_body_bytes=photo_body)
+@declare(Access.PAGE_COOKIE, max_body_bytes=photo_body, limits=(Limit.UPLOADS, Limit.SEARCHES))
 async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> Response:
     """Accept a photo; a script gets the answer of the API, a browser the feed."""
     try:
@@ -111,7 +112,7 @@ async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> 
 
 
 @router.get("/photos/{face_id}")
-@declare(Access.PAGE_COOKIE)
+@declare(Access.PAGE_COOKIE, limits=(Limit.PHOTOS,))
 async def photo(
     face_id: UUID, caller: CallerDep, services: ServicesDep, size: Size = "thumb"
 ) -> Response:

@@ -98,6 +98,9 @@ class PageRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             try:
+                refusal: AutomatchError | None = getattr(request.state, "refusal", None)
+                if refusal is not None:
+                    raise refusal
                 return await handler(request)
             except AutomatchError as exc:
                 return show_error(request, exc)

@@ -21,6 +21,7 @@ from automatch.store import (
     faces,
     model_changes,
     queue,
+    rate_limits,
     scales,
     search,
     thresholds,
@@ -29,6 +30,7 @@ from automatch.store.database import Connection, Database
 
 _ERASE_EVERY_S = 5.0
 _CLEAN_EVERY_S = 3600.0
+_FORGET_EVERY_S = 300.0
 _BETWEEN_BATCHES_S = 0.05
 _AUDIT_DAYS = 30
 _MIN_RECALL = 0.999
@@ -61,6 +63,7 @@ class MaintenanceRunner:
             group.create_task(_repeat(self.rescore_for_model, self._worker.sweep_s))
             group.create_task(_repeat(self.erase_photos, _ERASE_EVERY_S))
             group.create_task(_repeat(self.clean_up_jobs, _CLEAN_EVERY_S))
+            group.create_task(_repeat(self.clean_up_rate_limits, _FORGET_EVERY_S))
             group.create_task(_repeat(self.clean_up_photos, _CLEAN_EVERY_S))
             group.create_task(_repeat(self.erase_unanswered_photos, _CLEAN_EVERY_S))
             group.create_task(_repeat(self.check_recall, _CLEAN_EVERY_S))
@@ -136,6 +139,10 @@ class MaintenanceRunner:
         )
         if total:
             log.info("old jobs deleted", count=total)
+
+    async def clean_up_rate_limits(self) -> None:
+        """Forget by whom something was done, once it does not count any more."""
+        await self._in_batches(rate_limits.clean_up)
 
     async def erase_unanswered_photos(self) -> None:
         """Erase photos whose owners have not said within a day which face is theirs."""

@@ -1,13 +1,15 @@
-"""What every request passes before a handler sees it: identity first, then the size of its body.
+"""What every request passes before a handler sees it: identity, rate limits, the size of its body.
 
 A framework that parses the form before it checks the token writes a stranger's 200 MB to disk and
 then answers 401. So this is plain ASGI outside of it: it looks up what the route declares, checks
-identity on the headers alone, and counts and times the body while it is read.
+identity on the headers alone, charges the rate limits, and counts and times the body while it is
+read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,6 +21,7 @@ from starlette.websockets import WebSocket
 from automatch.errors import AutomatchError
 from automatch.errors.request import ForbiddenError
 from automatch.errors.upload import BodyTooLargeError, HeadersTooLargeError
+from automatch.http.client_address import client_address
 from automatch.http.declaration import Access, Declaration, FoundRoute, RouteTable, small_body
 from automatch.http.errors import (
     error_response,
@@ -28,7 +31,10 @@ from automatch.http.errors import (
 from automatch.http.middleware.authentication import Authenticate, Identity
 from automatch.http.middleware.body_memory import BodyMemory
 from automatch.http.middleware.limited_body import LimitedBody
+from automatch.model.people import Claims
+from automatch.services.rate_limits import Limit, RateLimits
 from automatch.settings import Settings
+from automatch.store.rate_limits import Charge
 
 _MAX_HEADER_BYTES = 16 * 1024
 _CONTENT_SECURITY_POLICY = (
@@ -61,12 +67,18 @@ class AuthAndLimitsMiddleware:
     """The outermost layer of the server."""
 
     def __init__(
-        self, app: ASGIApp, *, settings: Settings, authenticators: Mapping[Access, Authenticate]
+        self,
+        app: ASGIApp,
+        *,
+        settings: Settings,
+        authenticators: Mapping[Access, Authenticate],
+        rate_limits: RateLimits | None = None,
     ) -> None:
         self._app = app
         self._settings = settings
         self._authenticators = authenticators
         self._memory = BodyMemory(settings.upload)
+        self._rate_limits = rate_limits
         self._routes: RouteTable | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -162,7 +174,41 @@ class AuthAndLimitsMiddleware:
         # A page reads its form itself, and shows an error page when that is too large.
         if body.is_too_large and not is_page:
             raise BodyTooLargeError
-        await self._app(scope, body.receive, send)
+        if declaration is None or not declaration.limits or self._rate_limits is None:
+            await self._app(scope, body.receive, send)
+            return
+        await self._call_limited(declaration, self._rate_limits, scope, body, send)
+
+    async def _call_limited(
+        self,
+        declaration: Declaration,
+        rate_limits: RateLimits,
+        scope: Scope,
+        body: LimitedBody,
+        send: Send,
+    ) -> None:
+        acts = [(limit, _who(limit, scope)) for limit in declaration.limits]
+        charged: list[Charge] = []
+        status = 0
+
+        async def send_and_note_status(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            charged = await rate_limits.charge([(limit, who) for limit, who in acts if who])
+        except AutomatchError as exc:
+            if declaration.access is not Access.PAGE_COOKIE:
+                raise
+            # A page shows its errors itself.
+            scope["state"]["refusal"] = exc
+        try:
+            await self._app(scope, body.receive, send_and_note_status)
+        finally:
+            # What the server itself could not do does not count.
+            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                await rate_limits.refund(charged)
 
     async def _identify(self, scope: Scope, declaration: Declaration | None) -> Identity:
         if declaration is None:
@@ -176,6 +222,14 @@ class AuthAndLimitsMiddleware:
         if self._routes is None:
             self._routes = RouteTable(scope["app"].routes)
         return self._routes.find(scope)
+
+
+def _who(limit: Limit, scope: Scope) -> str | None:
+    """Return for whom a request counts; None for a stranger, whom a page sends to sign in."""
+    if limit.is_per_address:
+        return client_address(scope)
+    claims: Claims | None = scope["state"]["claims"]
+    return str(claims.subject) if claims else None
 
 
 def _is_preflight(scope: Scope) -> bool:

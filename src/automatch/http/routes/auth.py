@@ -24,6 +24,7 @@ from automatch.http.responses.accounts import (
     UserResponse,
 )
 from automatch.services.accounts import SignOutScope
+from automatch.services.rate_limits import Limit
 from automatch.services.validators import StorableText
 
 router = APIRouter(prefix="/auth/v1", tags=["auth"], route_class=DeclaredRoute)
@@ -62,7 +63,11 @@ class UserForm(_Form):
 
 
 @router.post("/signup", summary="Create an account")
-@declare(Access.ANYONE, errors=(*_ERRORS, InputInvalidError, EmailTakenError, PasswordWeakError))
+@declare(
+    Access.ANYONE,
+    limits=(Limit.SIGN_UP,),
+    errors=(*_ERRORS, InputInvalidError, EmailTakenError, PasswordWeakError),
+)
 async def sign_up(form: SignUpForm, services: ServicesDep) -> SessionResponse:
     """Create an account and sign in at once."""
     session = await services.accounts.sign_up(form.email, form.password, form.data)

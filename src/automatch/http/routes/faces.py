@@ -28,6 +28,7 @@ from automatch.http.responses.photos import FacesResponse, UploadResponse
 from automatch.model.people import Claims, Role
 from automatch.photos.store import Size
 from automatch.services.photos import load_visible_photo
+from automatch.services.rate_limits import Limit
 from automatch.store import faces
 
 router = APIRouter(prefix="/api/faces", tags=["faces"], route_class=DeclaredRoute)
@@ -51,7 +52,12 @@ _UPLOAD_ERRORS = (
     summary="Upload a photo",
     openapi_extra=describe_form({"type": "string", "format": "binary"}),
 )
-@declare(Access.PERSON, max_body_bytes=photo_body, errors=_UPLOAD_ERRORS)
+@declare(
+    Access.PERSON,
+    max_body_bytes=photo_body,
+    limits=(Limit.UPLOADS, Limit.SEARCHES),
+    errors=_UPLOAD_ERRORS,
+)
 async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> UploadResponse:
     """Accept one photo and queue it; the matches arrive in the feed."""
     await services.uploads.check_allowed(caller.claims)
@@ -84,6 +90,7 @@ async def erase(face_id: UUID, caller: CallerDep, services: ServicesDep) -> None
 )
 @declare(
     Access.PERSON_OR_LINK,
+    limits=(Limit.PHOTOS,),
     errors=(DatabaseUnavailableError, PhotoStorageError, InputInvalidError, NotFoundError),
 )
 async def image(
@@ -96,6 +103,7 @@ async def image(
     """Return a photo of one's own or of a match; by access token or by a signed link."""
     if token is not None:
         viewer_id = services.photo_links.viewer_of(token, face_id)
+        await services.rate_limits.charge([(Limit.PHOTOS, str(viewer_id))])
         claims = Claims(role=Role.AUTHENTICATED, subject=viewer_id)
     else:
         claims = caller_of(request).claims

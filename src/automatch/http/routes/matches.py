@@ -21,6 +21,7 @@ from automatch.http.responses.photos import JobResponse
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry
 from automatch.services.matches import MAX_POSITION, load_feed_page, open_feed
+from automatch.services.rate_limits import Limit
 from automatch.store import feed
 
 router = APIRouter(tags=["matches"], route_class=DeclaredRoute)
@@ -29,7 +30,11 @@ _BY_ID = (DatabaseUnavailableError, InputInvalidError, NotFoundError)
 
 
 @router.get("/api/matches", summary="A page of the feed")
-@declare(Access.PERSON, errors=(DatabaseUnavailableError, InputInvalidError))
+@declare(
+    Access.PERSON,
+    limits=(Limit.FEED,),
+    errors=(DatabaseUnavailableError, InputInvalidError),
+)
 async def read(
     caller: CallerDep,
     services: ServicesDep,
@@ -52,7 +57,11 @@ async def read(
     responses={200: {"content": {"text/event-stream": {}}}},
     summary="The live feed",
 )
-@declare(Access.PERSON, errors=(DatabaseUnavailableError, InputInvalidError, TooManyStreamsError))
+@declare(
+    Access.PERSON,
+    limits=(Limit.FEED,),
+    errors=(DatabaseUnavailableError, InputInvalidError, TooManyStreamsError),
+)
 async def stream(
     caller: CallerDep,
     services: ServicesDep,

@@ -19,6 +19,7 @@ from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import CallerDep, ServicesDep
 from automatch.http.responses.accounts import ConsentResponse, ProfileResponse
 from automatch.services.profiles import record_consent, save_profile, set_discoverable
+from automatch.services.rate_limits import Limit
 from automatch.services.validators import ProfileFields, StorableText
 from automatch.store import profiles
 
@@ -53,7 +54,11 @@ async def read(caller: CallerDep, services: ServicesDep) -> ProfileResponse:
 
 
 @router.put("", summary="Save the profile")
-@declare(Access.PERSON, errors=(*_READ, InputInvalidError, AgeNotAllowedError))
+@declare(
+    Access.PERSON,
+    limits=(Limit.SEARCHES,),
+    errors=(*_READ, InputInvalidError, AgeNotAllowedError),
+)
 async def write(fields: ProfileFields, caller: CallerDep, services: ServicesDep) -> ProfileResponse:
     """Save name, school, gender and birth date; people under 18 are refused."""
     profile = await save_profile(services.db, caller.claims, fields)
@@ -61,7 +66,7 @@ async def write(fields: ProfileFields, caller: CallerDep, services: ServicesDep)
 
 
 @router.put("/discoverable", summary="Pause, or be found again")
-@declare(Access.PERSON, errors=(*_READ, InputInvalidError))
+@declare(Access.PERSON, limits=(Limit.SEARCHES,), errors=(*_READ, InputInvalidError))
 async def write_discoverable(
     form: DiscoverableForm, caller: CallerDep, services: ServicesDep
 ) -> ProfileResponse:

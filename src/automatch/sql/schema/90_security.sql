@@ -45,7 +45,8 @@ from (values
         public.active_embedding_model
     '),
     ('function', 'execute', 'automatch_api', '
-        public.feed_versions public.get_match_job_progress public.is_trigger_key public.list_due_match_jobs
+        public.charge_rate_limits public.feed_versions public.get_match_job_progress public.get_rate_limit_wait
+        public.is_trigger_key public.list_due_match_jobs public.refund_rate_limits
     '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
         public.get_search_recall
@@ -62,7 +63,7 @@ from (values
     '),
     ('function', 'execute', 'automatch_worker service_role', '
         public.recheck_duplicates public.get_chosen_face
-        public.claim_match_jobs public.clean_up_search_audits public.cleanup_old_match_jobs
+        public.claim_match_jobs public.clean_up_rate_limits public.clean_up_search_audits public.cleanup_old_match_jobs
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
         public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
         public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs

@@ -1,0 +1,98 @@
+"""How often one person or one network address may do something, on all servers together."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import StrEnum
+
+from automatch.errors.request import RateLimitedError
+from automatch.errors.store import DatabaseUnavailableError
+from automatch.settings.limits import LimitSettings, parse_rates
+from automatch.store import rate_limits
+from automatch.store.database import Database
+from automatch.store.rate_limits import Charge
+
+
+class Limit(StrEnum):
+    """What is limited; each has a setting of its name."""
+
+    SIGN_UP = "sign_up"
+    UPLOADS = "uploads"
+    SEARCHES = "searches"
+    FEED = "feed"
+    PHOTOS = "photos"
+
+    @property
+    def is_per_address(self) -> bool:
+        """Whether it is for a network address, and not for a person."""
+        return self is Limit.SIGN_UP
+
+
+_REASONS = {
+    Limit.SIGN_UP: "Many accounts were made from your network.",
+    Limit.UPLOADS: "You've sent many photos.",
+    Limit.SEARCHES: "You've searched many times today.",
+    Limit.FEED: "You've opened your feed very often.",
+    Limit.PHOTOS: "You've looked at very many photos.",
+}
+
+
+class RateLimits:
+    """Charges the limits."""
+
+    def __init__(self, db: Database, settings: LimitSettings, key: str) -> None:
+        """Charge through *db*; buckets are named by hashes that need the secret *key*."""
+        self._db = db
+        self._settings = settings
+        self._key = hashlib.sha256(b"rate limits " + key.encode()).digest()
+
+    def charges(self, limit: Limit, who: str) -> list[Charge]:
+        """Return the charges of one act of *who*: a person's id, or an address."""
+        rates = parse_rates(getattr(self._settings, limit)) if self._settings.enabled else []
+        return [
+            Charge(self._hashed(f"{limit} {count}/{seconds} {who}"), count, seconds)
+            for count, seconds in rates
+        ]
+
+    async def charge(self, acts: Sequence[tuple[Limit, str]]) -> list[Charge]:
+        """Count an act of each kind for whom it is named with; return what undoes that.
+
+        Raises:
+            RateLimitedError: one of them was done too often; none is counted.
+        """
+        by_limit = {limit: self.charges(limit, who) for limit, who in acts}
+        charges = [each for found in by_limit.values() for each in found]
+        if not charges:
+            return []
+        async with self._db.connection() as conn:
+            wait_s = await rate_limits.charge(conn, charges)
+            if wait_s > 0:
+                waits = [await rate_limits.get_wait(conn, found) for found in by_limit.values()]
+                limit = list(by_limit)[waits.index(max(waits))]
+                raise RateLimitedError(
+                    f"{_REASONS[limit]} Try again in {describe_wait(wait_s)}.",
+                    retry_after_s=wait_s,
+                )
+        return charges
+
+    async def refund(self, charges: Sequence[Charge]) -> None:
+        """Undo charges of what the server itself could not do; without a database they stay."""
+        if charges:
+            with suppress(DatabaseUnavailableError):
+                async with self._db.connection() as conn:
+                    await rate_limits.refund(conn, charges)
+
+    def _hashed(self, name: str) -> bytes:
+        return hashlib.blake2b(name.encode(), key=self._key, digest_size=16).digest()
+
+
+def describe_wait(seconds: float) -> str:
+    """Return a wait in words, rounded up."""
+    for unit, size in (("hour", 3600), ("minute", 60)):
+        if seconds > size:
+            return f"{math.ceil(seconds / size)} {unit}s"
+    count = max(math.ceil(seconds), 1)
+    return f"{count} second{'s' if count > 1 else ''}"

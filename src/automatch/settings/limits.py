@@ -1,0 +1,43 @@
+"""Settings of what one person, account or network address may do in a time."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from pydantic import Field
+
+from automatch.settings.group import SettingsGroup
+
+RATES = r"^([1-9]\d{0,6}/(minute|hour|day)( [1-9]\d{0,6}/(minute|hour|day))*)?$"
+_SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
+
+
+class LimitSettings(SettingsGroup):
+    """How often a person or a network address (IPv6: /64) may do something, on all servers."""
+
+    enabled: bool = Field(
+        True,
+        description="Whether there are any of these limits. Rates are texts such as `10/hour "
+        "30/day`; an empty one is no limit.",
+    )
+    sign_up: str = Field("60/hour", pattern=RATES, description="Accounts made from one address.")
+    uploads: str = Field("10/hour", pattern=RATES, description="Photos that one person sends.")
+    searches: str = Field(
+        "60/day",
+        pattern=RATES,
+        description="Searches that one person starts, each of which tells similarities: by a "
+        "photo, by saving the profile or by coming back from a pause.",
+    )
+    feed: str = Field(
+        "1200/hour", pattern=RATES, description="Pages and streams of the feed one person opens."
+    )
+    photos: str = Field(
+        "6000/hour", pattern=RATES, description="Photos one person looks at, by links too."
+    )
+
+
+@cache
+def parse_rates(text: str) -> list[tuple[int, float]]:
+    """Return the counts and seconds of a text such as `10/hour 30/day`."""
+    return [(int(count), _SECONDS[unit]) for count, unit in re.findall(r"(\d+)/(\w+)", text)]

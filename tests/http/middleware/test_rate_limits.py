@@ -1,0 +1,118 @@
+"""Rate limits that routes declare: charged before the body, and told on pages as in the API."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from automatch.auth.photo_links import PhotoLinks
+from automatch.settings import Settings
+from automatch.settings.limits import LimitSettings
+from automatch.settings.server import UploadSettings
+from tests.http.test_errors import check
+from tests.support.photos import astronaut, encode
+from tests.support.postgres import Database, TestCluster
+from tests.support.raw_http import traces, upload_head, wire
+from tests.support.system import PASSWORD, Person, System, running_server
+
+pytestmark = pytest.mark.anyio
+
+
+def _limited(settings: Settings, **limits: str) -> Settings:
+    return settings.model_copy(update={"limits": LimitSettings(**limits)})  # type: ignore[arg-type]  # texts alone
+
+
+async def _sign_in(system: System, person: Person) -> None:
+    form = {"email": person.email, "password": PASSWORD}
+    await system.client.post("/sign-in", data=form, headers={"origin": system.url})
+
+
+async def test_limits_hold_by_default(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    async with running_server(_limited(settings), cluster.secrets, database) as system:
+        person = await system.join()
+        form = {"email": "linh@example.org", "password": "short"}
+        sign_ups = [await system.client.post("/auth/v1/signup", json=form) for _ in range(61)]
+        uploads = [await person.upload(encode(astronaut())) for _ in range(11)]
+
+    assert [answer.status_code for answer in sign_ups] == [422] * 60 + [429]
+    assert [answer.status_code for answer in uploads] == [202] * 10 + [429]
+    assert uploads[-1].json()["error"] == {
+        "code": "rate_limited",
+        "message": "You've sent many photos. Try again in 6 minutes.",
+    }
+    assert 300 < int(uploads[-1].headers["retry-after"]) <= 360
+    # As clients of Supabase Auth know it.
+    assert sign_ups[-1].json()["error_code"] == "over_request_rate_limit"
+
+
+async def test_refusal_comes_before_the_body_and_leaves_no_trace(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    async with running_server(
+        _limited(settings, uploads="1/day"), cluster.secrets, database
+    ) as system:
+        person = await system.join()
+        assert (await person.upload(encode(astronaut()))).status_code == 202
+        before = traces(system)
+        async with wire(system) as connection:
+            await connection.send(upload_head(person.token, "Content-Length: 1000000"))
+            answer = await connection.answer()
+
+        assert (answer.status, answer.code) == (429, "rate_limited")
+        assert traces(system) == before
+        # Another person is not concerned.
+        assert (await (await system.join()).upload(encode(astronaut()))).status_code == 202
+
+
+async def test_api_and_pages_count_together_and_a_page_shows_the_sentence(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    limited = _limited(settings, sign_up="1/hour", searches="2/day", photos="1/hour")
+    async with running_server(limited, cluster.secrets, database) as system:
+        person = await system.join()
+        assert (await person.upload(encode(astronaut()))).status_code == 202
+        await system.client.post("/auth/v1/signup", json={"email": "x", "password": "y"})
+        page = {"origin": system.url}
+        sign_up = await system.client.post("/sign-up", data={}, headers=page)
+        await _sign_in(system, person)
+        saved = await system.client.post("/onboarding", data={}, headers=page)
+        file = {"file": ("photo.jpg", encode(astronaut()))}
+        script = page | {"accept": "application/json"}
+        sent = await system.client.post("/upload", files=file, headers=script)
+
+    for shown in (sign_up, saved):
+        assert shown.status_code == 429
+        assert int(shown.headers["retry-after"]) > 1000
+        assert shown.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Many accounts were made from your network. Try again in 60 minutes." in sign_up.text
+    check(sent, 429, "rate_limited")
+
+
+async def test_photo_by_a_link_counts_for_its_viewer(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    limited = _limited(settings, photos="2/hour")
+    async with running_server(limited, cluster.secrets, database) as system:
+        person = await system.join()
+        face_id = uuid4()
+        link = PhotoLinks(cluster.secrets.photo_key).sign(face_id, UUID(person.id))
+        check(await system.client.get(link), 404, "not_found")
+        check(await person.get(f"/api/faces/{face_id}/image"), 404, "not_found")
+
+        check(await system.client.get(link), 429, "rate_limited")
+
+
+async def test_what_the_server_could_not_do_does_not_count(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    limited = _limited(settings, uploads="1/day").model_copy(
+        update={"upload": UploadSettings(max_waiting=1)}
+    )
+    async with running_server(limited, cluster.secrets, database) as system:
+        first, second = await system.join(), await system.join()
+        assert (await first.upload(encode(astronaut()))).status_code == 202
+        for _ in range(3):
+            check(await second.upload(encode(astronaut())), 503, "queue_full")

@@ -1,0 +1,81 @@
+"""Rate limits hold for all servers together, and keep no address."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from automatch.errors.request import RateLimitedError
+from automatch.services.rate_limits import Limit, RateLimits, describe_wait
+from automatch.settings.database import PoolSettings
+from automatch.settings.limits import LimitSettings
+from automatch.store.database import Database as Pool
+from tests.support.postgres import Database
+
+pytestmark = pytest.mark.anyio
+
+ADDRESS = "192.0.2.7"
+
+
+@pytest.fixture
+async def servers(database: Database) -> AsyncIterator[list[RateLimits]]:
+    settings = LimitSettings(sign_up="10/hour 30/day", uploads="3/day")
+    async with (
+        Pool(database.api, PoolSettings(), name="one") as one,
+        Pool(database.api, PoolSettings(), name="two") as two,
+    ):
+        yield [RateLimits(pool, settings, "a secret") for pool in (one, two)]
+
+
+async def _is_allowed(limits: RateLimits, limit: Limit, who: str = ADDRESS) -> bool:
+    try:
+        await limits.charge([(limit, who)])
+    except RateLimitedError:
+        return False
+    return True
+
+
+async def test_all_servers_count_together_and_each_person_for_themselves(
+    servers: list[RateLimits],
+) -> None:
+    allowed = await asyncio.gather(
+        *(_is_allowed(server, Limit.SIGN_UP) for server in servers for _ in range(20))
+    )
+
+    assert sum(allowed) == 10
+    assert await _is_allowed(servers[0], Limit.SIGN_UP, "192.0.2.8")
+    assert await _is_allowed(servers[0], Limit.UPLOADS)
+
+
+async def test_refusal_says_what_there_was_too_much_of_and_how_long_to_wait(
+    servers: list[RateLimits],
+) -> None:
+    acts = [(Limit.SEARCHES, ADDRESS), (Limit.UPLOADS, ADDRESS)]
+    for _ in range(3):
+        await servers[0].charge(acts)
+    with pytest.raises(RateLimitedError) as refusal:
+        await servers[1].charge(acts)
+
+    assert refusal.value.message == "You've sent many photos. Try again in 8 hours."
+    assert 28700 < refusal.value.retry_after_s <= 28800
+
+
+async def test_address_is_kept_as_a_hash_that_needs_the_secret(
+    servers: list[RateLimits], database: Database
+) -> None:
+    await servers[0].charge([(Limit.SIGN_UP, ADDRESS)])
+    with psycopg.connect(database.owner) as conn:
+        keys = [row[0] for row in conn.execute("select key from automatch.rate_limits")]
+    other = RateLimits(servers[0]._db, LimitSettings(), "another secret")
+
+    assert [len(key) for key in keys] == [16, 16]
+    assert not {charge.key for charge in other.charges(Limit.SIGN_UP, ADDRESS)} & set(keys)
+
+
+def test_wait_is_told_in_words_and_never_too_short() -> None:
+    waits = [0.2, 1, 59.5, 60.1, 3600, 3601]
+    told = ["1 second", "1 second", "60 seconds", "2 minutes", "60 minutes", "2 hours"]
+    assert [describe_wait(seconds) for seconds in waits] == told
