@@ -42,7 +42,10 @@ class _PendingStatements:
         elif kind == _EXECUTE:
             self.unanswered.append(self.portals.get(body.split(b"\0", 1)[0], ""))
         elif kind == _QUERY:
-            self.unanswered.append(body.rstrip(b"\0").decode())
+            # Each of several statements is answered by itself; the first stands for all of them.
+            whole = body.rstrip(b"\0").decode()
+            _, *others = whole.split(";")
+            self.unanswered += [whole, *others]
 
 
 class Proxy:

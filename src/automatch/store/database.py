@@ -9,7 +9,7 @@ import select
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
@@ -26,6 +26,7 @@ from automatch.model.people import Claims
 from automatch.settings.database import PoolSettings
 from automatch.sql.statements import load
 from automatch.store.circuit_breaker import CircuitBreaker
+from automatch.store.session_state import SessionState
 
 _SQL = load("database")
 _RAISED_BY_US = "AM001"
@@ -38,7 +39,7 @@ _OPEN_TIMEOUT_S = 30.0
 """A server that replays its log after a crash needs some time."""
 
 _CHECK_TIMEOUT_S = 5.0
-"""How long the check of a pooled connection may take."""
+"""How long the check or the reset of a pooled connection may take."""
 
 _SKIP_CHECK_S = 0.1
 """A connection that answered within this time, and was not closed since, is not checked."""
@@ -144,6 +145,7 @@ class Database:
             },
             configure=_configure,
             check=self._check,
+            reset=self._reset,
             # The pool waits twice as long after each failed attempt to connect; giving up lets the
             # next caller start with a short wait again, once the server may be back.
             reconnect_timeout=settings.timeout_s,
@@ -151,6 +153,7 @@ class Database:
         )
         self._for_worker = for_worker
         self._breaker = CircuitBreaker(psycopg.Error)
+        self._sessions = SessionState()
         self._answered_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
         self._transaction_timeout_s = settings.transaction_timeout_s
 
@@ -173,7 +176,7 @@ class Database:
         This is the only way to act as a role. Both settings end with the transaction, so nothing
         of one caller remains for the next.
         """
-        async with self.connection() as conn, conn.transaction():
+        async with self.transaction() as conn:
             await conn.execute(
                 _SQL["become"],
                 {"role": claims.role.value, "claims": json.dumps(claims.as_json())},
@@ -183,8 +186,15 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Open a transaction as the login itself, which may call only a few functions."""
-        async with self.connection() as conn, conn.transaction():
-            yield conn
+        async with self.connection() as conn:
+            await conn.execute(_SQL["begin"])
+            try:
+                yield conn
+            except BaseException:
+                with suppress(psycopg.Error):
+                    await conn.rollback()
+                raise
+            await self._sessions.commit(conn)
 
     @asynccontextmanager
     async def pipelined_transaction(self) -> AsyncIterator[Connection]:
@@ -229,6 +239,10 @@ class Database:
         if not fresh or _has_unread_data(conn):
             with deadline(conn, _CHECK_TIMEOUT_S):
                 await AsyncConnectionPool.check_connection(conn)
+
+    async def _reset(self, conn: AsyncConnection[Any]) -> None:
+        with deadline(conn, _CHECK_TIMEOUT_S):
+            await self._sessions.reset(conn)
 
 
 @contextmanager

@@ -18,3 +18,11 @@ begin
 
 -- name: commit
 commit
+
+-- name: reset_session
+-- What `discard all` does, without the prepared statements.
+reset session authorization; reset all; unlisten *; close all; select pg_catalog.pg_advisory_unlock_all()
+
+-- name: commit_and_reset_session
+commit;
+reset session authorization; reset all; unlisten *; close all; select pg_catalog.pg_advisory_unlock_all()
