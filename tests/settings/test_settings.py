@@ -29,6 +29,7 @@ Auto-Match reads its settings from environment variables and nothing else; `--ho
 with `AUTOMATCH_` and is not in this file, a value out of bounds, and two values that contradict
 each other keep Auto-Match from starting, with a message that names the setting.
 """
+OWN = ["http://127.0.0.1:8000", "http://localhost:8000"]
 _BOUNDS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}"}
 
 
@@ -128,6 +129,33 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
     assert settings.worker.lease_s == 60
     assert isinstance(settings.database_url, SecretStr)
     assert "hush" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "allowed"),
+    [
+        ({}, OWN),
+        ({"PUBLIC_URL": "https://match.example.org"}, [*OWN, "https://match.example.org"]),
+        (
+            {"NET_ORIGINS": "https://a.example http://b:81"},
+            [*OWN, "https://a.example", "http://b:81"],
+        ),
+        ({"NET_ORIGINS": "*"}, None),
+        ({"DATABASE_URL": "postgresql://db/x"}, None),
+        (
+            {"DATABASE_URL": "postgresql://db/x", "NET_ORIGINS": "http://b:81"},
+            [*OWN, "http://b:81"],
+        ),
+    ],
+    ids=str,
+)
+def test_requests_of_sql_go_to_the_server_itself_unless_more_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], allowed: list[str] | None
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(f"AUTOMATCH_{name}", value)
+
+    assert load_settings().allowed_net_origins(8000) == allowed
 
 
 def test_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,3 +243,32 @@ async def test_installed_extension_is_used(database: Database, conn: psycopg.Con
             " and state = 'idle' and query like '%%ensure_match_schedule%%'",
         )
         assert one(conn, "select count(*) from cron.job_run_details") == 0
+
+
+async def test_requests_go_to_allowed_origins_only_and_the_refusal_is_a_response(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    allowed = ["http://127.0.0.1:9", "https://hooks.invalid"]
+    urls = {
+        # Nobody answers there, which is tried.
+        "http://127.0.0.1:9/functions/v1/match-generator": "Could not connect to server",
+        "HTTPS://HOOKS.invalid:443/x": "Could not connect to server",
+        **dict.fromkeys(
+            [
+                *("http://127.0.0.1:10/", "https://127.0.0.1:9/", "http://127.0.0.2:9/"),
+                *("http://hooks.invalid/", "http://127.0.0.1:9@127.0.0.2:9/", "http://[::1"),
+                "http://127.0.0.1:9\\@127.0.0.2:9/",
+            ],
+            "The address is none that AUTOMATCH_NET_ORIGINS allows",
+        ),
+    }
+    sent = {int(one(conn, "select net.http_get(%s)", url)): url for url in urls}
+    async with running_schedule(database.owner, net_origins=allowed):
+        answers = await eventually(
+            database.owner,
+            "select id, error_msg from net._http_response"
+            " where (select count(*) from net._http_response) = %s",
+            len(sent),
+        )
+
+    assert {sent[number]: message for number, message in answers} == urls

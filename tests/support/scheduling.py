@@ -19,11 +19,16 @@ _PATIENCE_S = 50
 
 @asynccontextmanager
 async def running_schedule(
-    dsn: str, *, local_url: str = "http://127.0.0.1:9", public_url: str | None = None
+    dsn: str,
+    *,
+    local_url: str = "http://127.0.0.1:9",
+    public_url: str | None = None,
+    net_origins: list[str] | None = None,
 ) -> AsyncIterator[None]:
     """Run what a server runs beside itself, until left."""
     running = asyncio.create_task(
-        CronRunner(dsn, local_url=local_url, public_url=public_url).run(), name="schedule"
+        CronRunner(dsn, local_url=local_url, public_url=public_url, net_origins=net_origins).run(),
+        name="schedule",
     )
     try:
         yield

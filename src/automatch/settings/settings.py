@@ -69,6 +69,13 @@ class Settings(BaseSettings):
         description="Origins of web apps that may call the API from a browser, separated by "
         "spaces; `*` for any. The server's own pages need none.",
     )
+    net_origins: str | None = Field(
+        None,
+        pattern=r"^(\*|(https?://[^/\s*@]+ ?)*)$",
+        description="Origins that SQL may send requests to with `net.http_post()` and the like, "
+        "separated by spaces, beside the server's own; `*` for any, which is the default where "
+        "`database_url` is set.",
+    )
     database_url: SecretStr | None = Field(
         None,
         description="Another Postgres (login of the owner); the embedded one is then not started.",
@@ -175,6 +182,14 @@ class Settings(BaseSettings):
         """Return the address of the server for people and clients, on *port* or the set one."""
         local = self.local_url(self.port if port is None else port)
         return (self.public_url or local).rstrip("/")
+
+    def allowed_net_origins(self, port: int) -> list[str] | None:
+        """Return where the server on *port* may send requests of SQL to; None is anywhere."""
+        allowed = self.net_origins
+        if allowed == "*" or (allowed is None and self.database_url is not None):
+            return None
+        own = [self.local_url(port), f"http://localhost:{port}"]
+        return [*own, *([self.public_url] if self.public_url else []), *(allowed or "").split()]
 
     @property
     def listed_secret_keys(self) -> list[str]:

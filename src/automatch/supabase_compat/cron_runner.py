@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import psycopg
@@ -49,10 +49,19 @@ class CronRunner:
         owner_dsn: jobs run as this login, and only those that it has scheduled.
         local_url: address of this server on its own machine.
         public_url: its address for others, among them a database with pg_net.
+        net_origins: where requests may be sent to; None is anywhere.
     """
 
-    def __init__(self, owner_dsn: str, *, local_url: str, public_url: str | None) -> None:
+    def __init__(
+        self,
+        owner_dsn: str,
+        *,
+        local_url: str,
+        public_url: str | None,
+        net_origins: Iterable[str] | None = None,
+    ) -> None:
         self._dsn = owner_dsn
+        self._net_origins = net_origins
         self._local_url = local_url
         self._public_url = public_url
         self._is_schedule_kept = False
@@ -112,7 +121,7 @@ class CronRunner:
                 group.create_task(scheduler.run())
             if net:
                 await conn.execute(_CRON["listen_net"])
-                sender = HttpSender(db)
+                sender = HttpSender(db, self._net_origins)
                 wake["automatch_net"] = sender.wake
                 group.create_task(sender.run())
             group.create_task(_clean_up(db, cron=cron, net=net))

@@ -7,6 +7,8 @@ followed: a request goes only to the URL that the SQL gives.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +51,16 @@ class Response:
 
 
 class HttpSender:
-    """Sends queued requests and stores the responses, until cancelled."""
+    """Sends queued requests and stores the responses, until cancelled.
 
-    def __init__(self, db: Database) -> None:
+    Args:
+        db: with the owner's login.
+        origins: where requests may be sent to, as `http://host:port`; None is anywhere.
+    """
+
+    def __init__(self, db: Database, origins: Iterable[str] | None = None) -> None:
         self._db = db
+        self._origins = None if origins is None else {_origin(url) for url in origins}
         self._woken = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -88,7 +96,7 @@ class HttpSender:
             return await (await cursor.execute(_SQL["take_requests"], {"limit": limit})).fetchall()
 
     async def _send(self, client: httpx2.AsyncClient, request: Request) -> None:
-        response = await send_request(client, request)
+        response = self._refuse(request) or await send_request(client, request)
         try:
             await self._record(request, response)
         except (psycopg.Error, UnicodeError) as exc:
@@ -112,6 +120,12 @@ class HttpSender:
                 },
             )
 
+    def _refuse(self, request: Request) -> Response | None:
+        with suppress(httpx2.InvalidURL):
+            if self._origins is None or _origin(request.url) in self._origins:
+                return None
+        return Response(error_msg="The address is none that AUTOMATCH_NET_ORIGINS allows")
+
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
         self.wake()
@@ -122,6 +136,12 @@ class HttpSender:
                 await self._woken.wait()
         except TimeoutError:
             return
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    # As the client reads the address: two parsers may take different parts of it for the host.
+    parts = httpx2.URL(url)
+    return parts.scheme, parts.host, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 async def send_request(client: httpx2.AsyncClient, request: Request) -> Response:

@@ -81,10 +81,12 @@ async def serve_app(
 
 def make_cron_runner(settings: Settings, secrets: Secrets, listener: socket.socket) -> CronRunner:
     """Return what runs the cron jobs of the database, unless another server does."""
+    port = listener.getsockname()[1]
     return CronRunner(
         database_address(settings, secrets, "owner"),
-        local_url=settings.local_url(listener.getsockname()[1]),
+        local_url=settings.local_url(port),
         public_url=settings.public_url,
+        net_origins=settings.allowed_net_origins(port),
     )
 
 
