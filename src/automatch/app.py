@@ -124,12 +124,7 @@ def create_app(
         on_demand_worker=OnDemandWorker(settings),
         background=background,
         realtime=RealtimeDeps(
-            settings,
-            db,
-            notifier,
-            ConnectionLimits(settings.realtime),
-            tokens.verify,
-            accounts.is_signed_in,
+            settings, db, notifier, ConnectionLimits(settings.realtime), tokens.verify
         ),
     )
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from automatch.store.migrate import MIGRATIONS
 from tests.support import build
@@ -238,6 +239,8 @@ async def test_person_erases_their_account_while_signed_in(
         build.a_face(conn, leaves)
     with connect(migrated_project.owner) as conn:
         for claimed in (uuid4(), auth.sign_in(stays)):
+            claims = {"sub": str(leaves), "session_id": str(claimed), "external": True}
+            assert not one(conn, "select public.is_session_live(%s)", Jsonb(claims))
             with refused("token_invalid"), acting(conn, leaves, session=claimed):
                 conn.execute("select public.erase_account()")
         with acting(conn, leaves, session=session):

@@ -127,7 +127,7 @@ async def test_person_erases_themselves_at_supabase_auth_too(running: Project) -
     assert erased.status_code == 204
     assert running.auth.users() == []
     for token in (person, elsewhere):
-        assert (await token.get("/api/profile")).json()["error"]["code"] == "profile_not_found"
+        assert (await token.get("/api/profile")).json()["error"]["code"] == "token_invalid"
 
 
 async def test_key_that_auth_begins_to_sign_with_is_known_at_once(running: Project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import replace
 from typing import Any
 
 from joserfc import jwt
@@ -49,16 +50,20 @@ class Issuer:
         if known is None:
             raise TokenInvalidError
         payload = decode(token, known.key, known.algorithm)
-        return read_claims(payload, issuers=(self._url,), leeway_s=self._leeway_s)
+        return self._read(payload, self._url)
 
     def _verify_shared(self, token: str) -> Claims:
         if self._shared is None:
             raise TokenInvalidError
         payload = decode(token, self._shared, "HS256")
-        claims = read_claims(payload, issuers=(self._url, _PROJECT), leeway_s=self._leeway_s)
+        claims = self._read(payload, self._url, _PROJECT)
         if payload["iss"] == _PROJECT and claims.role is Role.AUTHENTICATED:
             raise TokenInvalidError
         return claims
+
+    def _read(self, payload: dict[str, Any], *issuers: str) -> Claims:
+        claims = read_claims(payload, issuers=issuers, leeway_s=self._leeway_s)
+        return replace(claims, external=True)
 
 
 class SecretKeys:

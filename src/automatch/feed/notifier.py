@@ -1,40 +1,62 @@
-"""Waking the streams of people whose feed changed, with one connection and one query for all.
+"""Waking the streams of people whose feed changed or whose session ended.
+
+There is one connection and one query for all of them.
 
 A notification names nobody, so the notifier reads the feed version of everyone who is connected and
 wakes those whose version has changed. Versions are read from rows that a writer locks until it
 commits, so a version that was read never hides one that commits later.
+
+No stream of an ended session tells anything: each reads as its person, which the database refuses.
+To be woken lets it end at once, and not at the next change of its feed.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 
 from automatch.errors.store import StoreError
+from automatch.model.people import Claims
 from automatch.settings.server import FeedSettings
+from automatch.store.accounts import list_ended_sessions
 from automatch.store.database import Database
 from automatch.store.feed import FeedVersion, load_feed_versions
-from automatch.store.notify import listen
+from automatch.store.notify import Channel, listen
 
 _MIN_READ_INTERVAL_S = 0.02
 """Notifications of a burst are handled together: at most fifty reads a second."""
+_SESSION_POLL_S = 2.0
+"""How long a stream outlives its session when the notification of its end is lost."""
 
 log = structlog.get_logger(__name__)
 
 
+@dataclass(eq=False, slots=True)
+class Subscriber:
+    """What one stream or channel waits for."""
+
+    claims: Claims
+    changed: asyncio.Event
+    """Set when the person's feed or jobs changed, or the session ended; set from the start."""
+    has_ended: bool = False
+    """Whether the session has ended."""
+
+
 class FeedNotifier:
-    """Wakes the streams of people whose feed or jobs changed."""
+    """Wakes the streams of people whose feed or jobs changed, or who signed out."""
 
     def __init__(self, db: Database, settings: FeedSettings) -> None:
         self._db = db
         self._settings = settings
-        self._notified = asyncio.Event()
-        self._subscribers: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._feed_notified = asyncio.Event()
+        self._sessions_notified = asyncio.Event()
+        self._subscribers: defaultdict[UUID, set[Subscriber]] = defaultdict(set)
         self._streams: Counter[UUID] = Counter()
         self._versions: dict[UUID, FeedVersion] = {}
         self.closing = asyncio.Event()
@@ -43,30 +65,31 @@ class FeedNotifier:
     def close(self) -> None:
         """End every stream."""
         self.closing.set()
-        for events in self._subscribers.values():
-            for event in events:
-                event.set()
+        for subscriber in self._list_subscribers():
+            subscriber.changed.set()
 
     def count_streams(self, profile_id: UUID) -> int:
         return self._streams[profile_id]
 
     @contextmanager
-    def subscribe(self, profile_id: UUID, *, as_stream: bool = True) -> Iterator[asyncio.Event]:
-        """Give an event that is set when this person's feed or jobs changed; set from the start.
+    def subscribe(self, claims: Claims, *, as_stream: bool = True) -> Iterator[Subscriber]:
+        """Tell a person's stream of changes while the block lasts.
 
         Channels of a websocket do not count as streams; they have a limit of their own.
         """
-        changed = asyncio.Event()
-        changed.set()
-        self._subscribers[profile_id].add(changed)
+        assert claims.subject is not None
+        profile_id = claims.subject
+        subscriber = Subscriber(claims, asyncio.Event())
+        subscriber.changed.set()
+        self._subscribers[profile_id].add(subscriber)
         self._streams[profile_id] += as_stream
         try:
-            yield changed
+            yield subscriber
         finally:
             self._streams[profile_id] -= as_stream
             if not self._streams[profile_id]:
                 del self._streams[profile_id]
-            self._subscribers[profile_id].discard(changed)
+            self._subscribers[profile_id].discard(subscriber)
             if not self._subscribers[profile_id]:
                 del self._subscribers[profile_id]
                 self._versions.pop(profile_id, None)
@@ -74,24 +97,47 @@ class FeedNotifier:
     async def run(self) -> None:
         """Listen and poll until cancelled; a lost notification only delays a change."""
         async with asyncio.TaskGroup() as group:
+            events: dict[Channel, asyncio.Event] = {
+                "feed": self._feed_notified,
+                "sessions": self._sessions_notified,
+            }
+            group.create_task(listen(self._db.conninfo, events, name="automatch-feed-listen"))
             group.create_task(
-                listen(self._db.conninfo, self._notified.set, name="automatch-feed-listen")
+                self._repeat(self._read_versions, self._feed_notified, self._settings.poll_s)
             )
-            group.create_task(self._read_repeatedly())
+            group.create_task(
+                self._repeat(self._end_sessions, self._sessions_notified, _SESSION_POLL_S)
+            )
 
-    async def _read_repeatedly(self) -> None:
+    async def _repeat(
+        self, read: Callable[[], Awaitable[None]], notified: asyncio.Event, poll_s: float
+    ) -> None:
         while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(poll_s):
+                    await notified.wait()
+            notified.clear()
             try:
-                async with asyncio.timeout(self._settings.poll_s):
-                    await self._notified.wait()
-            except TimeoutError:
-                pass
-            self._notified.clear()
-            try:
-                await self._read_versions()
+                await read()
             except StoreError as exc:
                 log.warning("feeds wait for the database", code=exc.code)
             await asyncio.sleep(_MIN_READ_INTERVAL_S)
+
+    def _list_subscribers(self) -> list[Subscriber]:
+        return [each for subscribers in self._subscribers.values() for each in subscribers]
+
+    async def _end_sessions(self) -> None:
+        subscribers = self._list_subscribers()
+        if not subscribers:
+            return
+        claims = [each.claims for each in subscribers]
+        async with self._db.transaction() as conn:
+            ended = await list_ended_sessions(conn, claims)
+        for index in ended:
+            # A channel may have been given the token of another session meanwhile.
+            if subscribers[index].claims is claims[index]:
+                subscribers[index].has_ended = True
+                subscribers[index].changed.set()
 
     async def _read_versions(self) -> None:
         connected = list(self._subscribers)
@@ -103,7 +149,7 @@ class FeedNotifier:
             # A new subscriber has no version yet; its event is set from the start.
             if self._versions.get(version.profile_id) == version:
                 continue
-            for event in self._subscribers.get(version.profile_id, ()):
-                event.set()
+            for subscriber in self._subscribers.get(version.profile_id, ()):
+                subscriber.changed.set()
             if version.profile_id in self._subscribers:
                 self._versions[version.profile_id] = version

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import TooManyStreamsError
 from automatch.errors.store import StoreError
 from automatch.feed.notifier import FeedNotifier
@@ -42,7 +43,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Reauth:
-    """The token has expired; the client has to reconnect with a new one and the last id."""
+    """Token expired or session ended; the client reconnects with a new token and the last id."""
 
 
 FeedEvent = Ready | FeedEntry | Job | Ping | Reauth
@@ -58,15 +59,18 @@ async def follow(
 ) -> AsyncIterator[FeedEvent]:
     """Yield the changes of the caller's feed after a position; None means from now on.
 
-    Ends when the token expires or the server stops. A database outage only delays it.
+    Ends when the token expires, the session ends or the server stops. A database outage only
+    delays it.
 
     Raises:
+        TokenInvalidError: the session has ended already.
         TooManyStreamsError: this person has too many streams open already.
     """
     assert claims.subject is not None
     if notifier.count_streams(claims.subject) >= settings.max_streams_per_person:
         raise TooManyStreamsError
-    with notifier.subscribe(claims.subject) as changed:
+    with notifier.subscribe(claims) as subscriber:
+        changed = subscriber.changed
         async with db.as_user(claims) as conn:
             newest = await load_feed_position(conn)
         # A position beyond the newest comes from before the database was restored from a backup.
@@ -74,7 +78,7 @@ async def follow(
         yield Ready(position)
         sent: dict[object, Job] = {}
         while not notifier.closing.is_set():
-            if _has_expired(claims):
+            if subscriber.has_ended or _has_expired(claims):
                 yield Reauth()
                 return
             if not await _wait(changed, settings.ping_s):
@@ -85,6 +89,9 @@ async def follow(
                 async with db.as_user(claims) as conn:
                     entries = await load_feed_changes(conn, after=position, limit=_PAGE)
                     jobs = await list_jobs(conn, _JOBS)
+            except TokenInvalidError:
+                yield Reauth()
+                return
             except StoreError:
                 changed.set()
                 await _wait(notifier.closing, settings.poll_s)

@@ -38,10 +38,14 @@ class Claims:
     email: str | None = None
     expires_at: int | None = None
     """Seconds since the epoch."""
+    external: bool = False
+    """Whether another server signed the token, and keeps the session."""
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, str | bool]:
         """Return what row level security reads from `request.jwt.claims`."""
-        claims = {"role": self.role.value}
+        claims: dict[str, str | bool] = {"role": self.role.value}
+        if self.external:
+            claims["external"] = True
         if self.subject is not None:
             claims["sub"] = str(self.subject)
         if self.session_id is not None:

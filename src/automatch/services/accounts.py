@@ -192,19 +192,6 @@ class Accounts:
             raise TokenInvalidError
         return user
 
-    async def is_signed_in(self, claims: Claims) -> bool:
-        """Tell whether the session of a valid token has not ended.
-
-        Where people sign in elsewhere, a valid token is all that is known.
-        """
-        if self._tokens.issuer is not None:
-            return True
-        try:
-            await self.load_user(claims)
-        except TokenInvalidError:
-            return False
-        return True
-
     async def delete(self, claims: Claims) -> None:
         """Erase an account with everything that belongs to it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from automatch.auth.tokens import Tokens
 from automatch.model.jobs import Queue, StatusCount
@@ -76,9 +76,9 @@ async def start_smoke_test(conn: Connection, tokens: Tokens, actor: str) -> Smok
     pair = await smoke_test_users.start_smoke_test(conn, actor)
 
     def with_token(person_id: UUID, gender: Gender) -> SmokeTestPerson:
-        # They have no account: the token is all there is, and it expires by itself.
+        # They have no account: their session is the run, and ends with it.
         user = User(person_id, "", {}, {}, datetime.now(UTC), None)
-        return SmokeTestPerson(person_id, gender, tokens.issue(user, uuid4()))
+        return SmokeTestPerson(person_id, gender, tokens.issue(user, pair.id))
 
     people = [with_token(pair.her_id, Gender.FEMALE), with_token(pair.his_id, Gender.MALE)]
     return SmokeTest(pair.id, pair.school, people)

@@ -5,6 +5,8 @@ All functions but the last run as the API's login, before the user is known.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -13,9 +15,12 @@ from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from automatch.errors.request import EmailTakenError
-from automatch.model.people import User
+from automatch.model.people import Claims, User
+from automatch.sql.statements import load
 from automatch.store.call import call, call_row, call_value
 from automatch.store.database import Connection
+
+_SQL = load("database")
 
 
 async def create_user(
@@ -95,6 +100,13 @@ async def update_user(
 async def load_session_user(conn: Connection, session_id: UUID) -> User | None:
     """Return the user of a session, or None once it has ended."""
     return await call_row(conn, "auth.session_user_of", class_row(User), session_id=session_id)
+
+
+async def list_ended_sessions(conn: Connection, claims: Sequence[Claims]) -> list[int]:
+    """Return which of *claims* are of a session that has ended, as their indexes."""
+    sent = [json.dumps(each.as_json()) for each in claims]
+    cursor = await conn.execute(_SQL["list_ended_sessions"], {"claims": sent})
+    return [number - 1 for (number,) in await cursor.fetchall()]
 
 
 async def erase_account(conn: Connection) -> None:

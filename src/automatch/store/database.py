@@ -20,6 +20,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from automatch.errors import AutomatchError
+from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import InputInvalidError, RequestError
 from automatch.errors.store import DatabaseUnavailableError, InstallationError, StorageFullError
 from automatch.model.people import Claims
@@ -175,12 +176,18 @@ class Database:
 
         This is the only way to act as a role. Both settings end with the transaction, so nothing
         of one caller remains for the next.
+
+        Raises:
+            TokenInvalidError: the session of the claims has ended.
         """
         async with self.transaction() as conn:
-            await conn.execute(
+            cursor = await conn.execute(
                 _SQL["become"],
                 {"role": claims.role.value, "claims": json.dumps(claims.as_json())},
             )
+            is_live = await cursor.fetchone()
+            if is_live is None or not is_live[0]:
+                raise TokenInvalidError
             yield conn
 
     @asynccontextmanager

@@ -1,14 +1,15 @@
 """Notifications from Postgres, on dedicated connections.
 
-A NOTIFY carries no data and may be lost: it only makes a reader poll earlier. `listen` calls *wake*
-at every notification and every (re)connection, because notifications may have been missed before.
+A NOTIFY carries no data and may be lost: it only makes a reader poll earlier. `listen` wakes its
+readers at every (re)connection too, because notifications may have been missed before.
 `JobNotifier` is for workers without jobs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from asyncio import Event
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import psycopg
@@ -25,24 +26,28 @@ _PROBE_TIMEOUT_S = 5.0
 _RECONNECT_S = 0.2
 _RECONNECT_MAX_S = 5.0
 
+Channel = Literal["jobs", "feed", "sessions"]
+
 log = structlog.get_logger(__name__)
 
 
-async def listen(conninfo: str, wake: Callable[[], None], *, name: str) -> None:
-    """Call *wake* whenever a feed has changed, until cancelled; reconnect after errors."""
+async def listen(conninfo: str, readers: Mapping[Channel, Event], *, name: str) -> None:
+    """Set the event of a channel at each of its notifications, until cancelled; reconnect."""
+    events = {f"automatch_{channel}": event for channel, event in readers.items()}
     delay = _RECONNECT_S
     while True:
         try:
-            async with await _connect(conninfo, "feed", name) as conn:
-                wake()
+            async with await _connect(conninfo, readers, name) as conn:
+                for event in events.values():
+                    event.set()
                 delay = _RECONNECT_S
                 while True:
-                    async for _ in conn.notifies(timeout=_PROBE_S, stop_after=1):
-                        wake()
+                    async for notify in conn.notifies(timeout=_PROBE_S, stop_after=1):
+                        events[notify.channel].set()
                     with deadline(conn, _PROBE_TIMEOUT_S):
                         await conn.execute(_SQL["probe"])
         except psycopg.Error as exc:
-            log.warning("listener reconnects", channel="feed", error=type(exc).__name__)
+            log.warning("listener reconnects", channels=[*events], error=type(exc).__name__)
             await asyncio.sleep(delay)
             delay = min(delay * 2, _RECONNECT_MAX_S)
 
@@ -70,7 +75,7 @@ class JobNotifier:
         """Ask to be notified; False when another idle worker is registered, or on errors."""
         if self._conn is None:
             try:
-                self._conn = await _connect(self._conninfo, "jobs", self._name)
+                self._conn = await _connect(self._conninfo, ["jobs"], self._name)
             except psycopg.Error as exc:
                 log.warning("job notifier cannot connect", error=type(exc).__name__)
                 return False
@@ -121,14 +126,15 @@ class JobNotifier:
             return False
 
 
-async def _connect(conninfo: str, channel: Literal["jobs", "feed"], name: str) -> Connection:
+async def _connect(conninfo: str, channels: Iterable[Channel], name: str) -> Connection:
     conn: psycopg.AsyncConnection[tuple[Any, ...]] = await psycopg.AsyncConnection.connect(
         conninfo, autocommit=True, application_name=name, connect_timeout=5
     )
     try:
         raise_if_cancelled()
         with deadline(conn, _PROBE_TIMEOUT_S):
-            await conn.execute(_SQL[f"listen_{channel}"])
+            for channel in channels:
+                await conn.execute(_SQL[f"listen_{channel}"])
     except BaseException:
         await conn.close()
         raise

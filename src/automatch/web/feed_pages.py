@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from automatch.errors.auth import TokenInvalidError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import InputInvalidError, RequestError
 from automatch.errors.store import QueueFullError, StorageFullError, StoreError
@@ -235,8 +236,8 @@ async def _load_pool(caller: Caller, services: Services) -> MatchPool | None:
     try:
         async with services.db.as_user(caller.claims) as conn:
             return await jobs.load_pool(conn)
-    except StoreError:
-        # Better an event without the reason than no event.
+    except (StoreError, TokenInvalidError):
+        # Better an event without the reason than no event; the stream itself sees what is wrong.
         return None
 
 

@@ -9,13 +9,10 @@ import random
 import time
 from contextlib import AsyncExitStack
 from typing import Any
-from uuid import UUID
 
 import pytest
 from PIL import ImageOps
 
-from automatch.auth.tokens import Tokens
-from automatch.model.people import User
 from automatch.settings import Settings
 from automatch.settings.server import FeedSettings
 from automatch.vision import Embedder
@@ -362,15 +359,6 @@ async def test_stream_tells_of_nobody_else(server: System) -> None:
         event = await anext(events)
 
     assert (event.id, event.data["face"]["id"]) == ("1", str(face))
-
-
-async def test_stream_of_a_person_who_left_tells_nothing(server: System) -> None:
-    user = User(UUID(int=1), "gone@example.org", {}, {}, None, None)  # type: ignore[arg-type]  # unused
-    token = Tokens(server.secrets.jwt_secret, server.settings.auth).issue(user, UUID(int=2))
-    ghost = Person(str(user.id), user.email, token, server.client)
-
-    async with ghost.stream() as events:
-        assert (await anext(events)).id == "0"
 
 
 async def _read_to_the_end(person: Person, opened: asyncio.Semaphore) -> list[str]:

@@ -37,5 +37,20 @@ $$;
 comment on function auth.update_user(uuid, text, jsonb) is
     'Change the password or the metadata of the person of a live session; null leaves a value as it is.';
 
+create or replace function auth.notify_sessions_ended()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pg_notify('automatch_sessions', '');
+    return null;
+end
+$$;
+create or replace trigger sessions_ended
+after delete on auth.sessions
+for each statement execute function auth.notify_sessions_ended();
+
+revoke execute on function auth.notify_sessions_ended() from public;
 revoke execute on function auth.end_sessions(uuid, text), auth.update_user(uuid, text, jsonb) from public;
 grant execute on function auth.end_sessions(uuid, text), auth.update_user(uuid, text, jsonb) to automatch_api;

@@ -1,6 +1,7 @@
 -- name: become
--- Take a role and its claims until the end of the transaction.
+-- Take a role and its claims until the end of the transaction, and tell whether the session goes on.
 select
+    public.is_session_live(%(claims)s::text::jsonb),
     set_config('request.jwt.claims', %(claims)s, true),
     set_config('role', %(role)s, true)
 
@@ -9,6 +10,13 @@ listen automatch_jobs
 
 -- name: listen_feed
 listen automatch_feed
+
+-- name: listen_sessions
+listen automatch_sessions
+
+-- name: list_ended_sessions
+select c.number::integer from unnest(%(claims)s::jsonb[]) with ordinality as c (claims, number)
+where not public.is_session_live(c.claims)
 
 -- name: probe
 select 1

@@ -48,6 +48,9 @@ from (values
         public.charge_rate_limits public.feed_versions public.get_match_job_progress public.get_rate_limit_wait
         public.is_trigger_key public.list_due_match_jobs public.refund_rate_limits
     '),
+    ('function', 'execute', 'automatch_api automatch_worker', '
+        public.is_session_live
+    '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
         public.get_search_recall
     '),

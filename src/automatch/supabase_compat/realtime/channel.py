@@ -14,8 +14,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from automatch.errors.auth import TokenInvalidError
 from automatch.errors.store import StoreError
-from automatch.feed.notifier import FeedNotifier
+from automatch.feed.notifier import FeedNotifier, Subscriber
 from automatch.model.people import Claims, Role
 from automatch.settings import Settings
 from automatch.store.database import Database
@@ -37,8 +38,6 @@ class RealtimeDeps:
     limits: ConnectionLimits
     verify: Callable[[str], Claims]
     """Return the claims of a token, or raise an AuthError."""
-    is_signed_in: Callable[[Claims], Awaitable[bool]]
-    """Return whether the session of a valid token is still open."""
 
 
 class Channel:
@@ -57,14 +56,14 @@ class Channel:
         self._subscriptions = subscriptions
         self._send = send
         self._sources: list[Source] = []
-        self._claims: Claims | None = None
-        self._changed = asyncio.Event()
+        self._subscriber: Subscriber | None = None
         self._resources = ExitStack()
 
     async def open(self, claims: Claims) -> None:
         """Send a person's changes from now on; none if the claims are those of a project key.
 
         Raises:
+            TokenInvalidError: the session has ended.
             TooManyStreamsError: this person has too many channels.
             DatabaseUnavailableError: the database does not answer.
         """
@@ -73,57 +72,61 @@ class Channel:
             return
         with ExitStack() as resources:
             resources.enter_context(self._deps.limits.channel(claims.subject))
-            changed = resources.enter_context(
-                self._deps.notifier.subscribe(claims.subject, as_stream=False)
+            subscriber = resources.enter_context(
+                self._deps.notifier.subscribe(claims, as_stream=False)
             )
             sources = sources_for(each.table for each in self._subscriptions)
             async with self._deps.db.as_user(claims) as conn:
                 for source in sources:
                     await source.start(conn)
             self._resources = resources.pop_all()
-        self._claims, self._sources, self._changed = claims, sources, changed
+        self._subscriber, self._sources = subscriber, sources
 
     @property
     def is_live(self) -> bool:
         """Whether the channel sends the changes of a person."""
-        return self._claims is not None
+        return self._subscriber is not None
 
     def renew(self, claims: Claims) -> bool:
         """Replace the token by a newer one of the same person; False when it is another's."""
-        if self._claims is None or self._claims.subject != claims.subject:
+        subscriber = self._subscriber
+        if subscriber is None or subscriber.claims.subject != claims.subject:
             return False
-        self._claims = claims
-        self._changed.set()
+        subscriber.claims, subscriber.has_ended = claims, False
+        subscriber.changed.set()
         return True
 
     def close(self) -> None:
         """Release what the channel holds."""
-        self._claims = None
+        self._subscriber = None
         self._resources.close()
 
     async def follow(self) -> None:
         """Send changes; return when the token has expired or the session has ended."""
-        while (claims := self._claims) is not None and not self._deps.notifier.closing.is_set():
-            assert claims.expires_at is not None
-            remaining_s = claims.expires_at - time.time()
+        while not self._deps.notifier.closing.is_set():
+            subscriber = self._subscriber
+            if subscriber is None:
+                return
+            if subscriber.has_ended:
+                await self.end("The session has ended: sign in again.")
+                return
+            assert subscriber.claims.expires_at is not None
+            remaining_s = subscriber.claims.expires_at - time.time()
             if remaining_s <= 0:
                 await self.end("Token has expired: send a new one as access_token, or join again.")
                 return
             try:
                 async with asyncio.timeout(remaining_s):
-                    await self._changed.wait()
+                    await subscriber.changed.wait()
             except TimeoutError:
                 continue
-            self._changed.clear()
-            if not await self._send_changes(claims):
-                await self.end("The session has ended: sign in again.")
-                return
+            subscriber.changed.clear()
+            if not subscriber.has_ended:
+                await self._send_changes(subscriber)
 
-    async def _send_changes(self, claims: Claims) -> bool:
-        """Send what is new; False when the person has signed out."""
+    async def _send_changes(self, subscriber: Subscriber) -> None:
+        claims = subscriber.claims
         try:
-            if not await self._deps.is_signed_in(claims):
-                return False
             for source in self._sources:
                 async with self._deps.db.as_user(claims) as conn:
                     changes = await source.read(conn)
@@ -132,11 +135,14 @@ class Channel:
                         await self._send(self._push(_EXTENSION, payload))
                 source.commit()
                 if changes:
-                    self._changed.set()
+                    subscriber.changed.set()
+        except TokenInvalidError:
+            # Unless the client sent a token of another session meanwhile.
+            subscriber.has_ended = subscriber.claims is claims
+            subscriber.changed.set()
         except StoreError:
-            self._changed.set()
+            subscriber.changed.set()
             await self._pause()
-        return True
 
     async def end(self, reason: str) -> None:
         """Close the channel and send the client the reason."""
