@@ -75,6 +75,13 @@ class Running:
                 return found
         return self.wait_for(pattern)
 
+    def printed(self) -> list[str]:
+        """Return all lines, once it has ended."""
+        with contextlib.suppress(Empty):
+            while True:
+                self.lines.append(self._queue.get_nowait())
+        return self.lines
+
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         """Send a signal and return the exit status."""
         self.process.send_signal(number)
@@ -92,12 +99,17 @@ def running_up(
 
 @contextmanager
 def running_server_command(
-    home: Path, *arguments: str, port: int = 0, settings: Mapping[str, str] | None = None
+    home: Path,
+    *arguments: str,
+    port: int = 0,
+    settings: Mapping[str, str] | None = None,
+    max_files: int | None = None,
 ) -> Iterator[Running]:
     """Run a command that serves until left; settings as `WORKER__LEASE_S`."""
+    limited = ["sh", "-c", f'ulimit -n {max_files} && exec "$0" "$@"'] if max_files else []
     more = {f"AUTOMATCH_{name}": value for name, value in (settings or {}).items()}
     process = subprocess.Popen(
-        [sys.executable, "-m", "automatch", *arguments, "--port", str(port)],
+        [*limited, sys.executable, "-m", "automatch", *arguments, "--port", str(port)],
         env=environment(home) | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

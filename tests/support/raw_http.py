@@ -71,7 +71,14 @@ class Wire:
 @asynccontextmanager
 async def wire(system: System) -> AsyncIterator[Wire]:
     """Connect to the server."""
-    address = urlsplit(system.url)
+    async with wire_to(system.url) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def wire_to(url: str) -> AsyncIterator[Wire]:
+    """Connect to the server with this address."""
+    address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:
         yield Wire(reader, writer)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,12 +15,12 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
-import uvicorn
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from automatch.app import create_app, open_worker
-from automatch.cli.runtime.web_server import open_socket, uvicorn_config
+from automatch.cli.runtime.http_server import HttpServer
+from automatch.cli.runtime.web_server import open_socket
 from automatch.settings import Settings
 from automatch.settings.limits import LimitSettings
 from automatch.settings.secrets import Secrets
@@ -261,19 +259,14 @@ async def running_server(
 
 
 @asynccontextmanager
-async def served(app: FastAPI, settings: Settings, port: int = 0) -> AsyncIterator[str]:
+async def served(
+    app: FastAPI, settings: Settings, port: int = 0, max_connections: int | None = None
+) -> AsyncIterator[str]:
     """Serve an application until left; give its address."""
-    server = uvicorn.Server(uvicorn_config(app))
+    started = asyncio.Event()
+    server = HttpServer(app, settings, on_started=started.set, max_connections=max_connections)
     with open_socket(settings.model_copy(update={"port": port})) as listening:
-        started = asyncio.Event()
-        startup = server.startup
-
-        async def start(sockets: list[socket.socket] | None = None) -> None:
-            await startup(sockets)
-            started.set()
-
-        server.startup = start  # type: ignore[method-assign]  # the moment to wait for
-        serving = asyncio.create_task(_serve(server, listening))
+        serving = asyncio.create_task(server.serve([listening]))
         await _first(started.wait, serving)
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -281,12 +274,6 @@ async def served(app: FastAPI, settings: Settings, port: int = 0) -> AsyncIterat
             # A server that outlives a failed test makes the next ones fail.
             server.should_exit = True
             await serving
-
-
-async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
-    # Without uvicorn's own signal handlers, which belong to a process and not to a test.
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # see above
-    await server.serve(sockets=[listening])
 
 
 @asynccontextmanager

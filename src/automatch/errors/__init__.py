@@ -14,6 +14,9 @@ AutomatchError
 ├── RequestError                 what was asked cannot be done as asked
 │   ├── NotFoundError
 │   ├── ForbiddenError
+│   ├── RequestTimeoutError
+│   ├── UrlTooLongError
+│   ├── TooManyConnectionsError
 │   ├── SignInElsewhereError     people sign in at Supabase Auth, or another issuer
 │   ├── InputInvalidError
 │   ├── EmailTakenError
@@ -89,7 +92,7 @@ AutomatchError
     └── PhotoStorageError
 
 `code` is stable: API bodies, `match_jobs.error_code` and `docs/errors.md` carry it.
-The HTTP status of each lives in `api/errors.py` alone.
+The HTTP status of each lives in `http/errors.py` alone.
 """
 
 from automatch.errors.base import AutomatchError

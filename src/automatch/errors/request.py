@@ -23,6 +23,24 @@ class ForbiddenError(RequestError):
     code = "forbidden"
 
 
+class RequestTimeoutError(RequestError):
+    """The request did not arrive in time; send it again."""
+
+    code = "request_timeout"
+
+
+class UrlTooLongError(RequestError):
+    """The address of the request is longer than 8 KiB."""
+
+    code = "url_too_long"
+
+
+class TooManyConnectionsError(RequestError):
+    """The server has as many connections as it may; try again in a moment."""
+
+    code = "too_many_connections"
+
+
 class SignInElsewhereError(RequestError):
     """Nobody signs in here: sign in where your app does, and send the token that it gives you."""
 

@@ -12,7 +12,7 @@ class UploadError(AutomatchError):
 
 
 class HeadersTooLargeError(UploadError):
-    """The headers of the request are larger than 16 KiB."""
+    """The headers of the request are larger than 16 KiB, or more than 100."""
 
     code = "headers_too_large"
 

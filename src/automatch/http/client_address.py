@@ -12,12 +12,16 @@ _IPV6_PREFIX = 64
 
 def client_address(scope: Scope) -> str:
     """Return the IPv4 address of a client, or the /64 network of its IPv6 address."""
-    host = (scope.get("client") or ("local", 0))[0]
+    return network_of(str((scope.get("client") or ("local", 0))[0]))
+
+
+def network_of(host: str) -> str:
+    """Return an IPv4 address as it is, and the /64 network of an IPv6 address."""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
         # A client on a Unix socket has none.
-        return str(host)
+        return host
     if not isinstance(address, IPv6Address):
         return str(address)
     if address.ipv4_mapped is not None:

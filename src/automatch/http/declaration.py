@@ -26,7 +26,13 @@ from automatch.errors.auth import (
     TokenInvalidError,
     TokenMissingError,
 )
-from automatch.errors.request import ForbiddenError, RateLimitedError
+from automatch.errors.request import (
+    ForbiddenError,
+    RateLimitedError,
+    RequestTimeoutError,
+    TooManyConnectionsError,
+    UrlTooLongError,
+)
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.errors.upload import (
     BodyTimeoutError,
@@ -78,6 +84,9 @@ _EVERY_ROUTE: tuple[type[AutomatchError], ...] = (
     AutomatchError,
     BodyTooLargeError,
     HeadersTooLargeError,
+    RequestTimeoutError,
+    TooManyConnectionsError,
+    UrlTooLongError,
 )
 
 

@@ -7,7 +7,7 @@ Below `/auth/v1` the body also has the fields of Supabase Auth: its clients look
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -33,8 +33,11 @@ from automatch.errors.request import (
     ProfileIncompleteError,
     RateLimitedError,
     RequestError,
+    RequestTimeoutError,
     SignInElsewhereError,
+    TooManyConnectionsError,
     TooManyStreamsError,
+    UrlTooLongError,
 )
 from automatch.errors.store import (
     DatabaseUnavailableError,
@@ -73,7 +76,10 @@ STATUSES: dict[type[AutomatchError], int] = {
     FaceNotAskedError: 409,
     ProfileIncompleteError: 403,
     RateLimitedError: 429,
+    RequestTimeoutError: 408,
+    TooManyConnectionsError: 503,
     TooManyStreamsError: 429,
+    UrlTooLongError: 414,
     UploadError: 400,
     HeadersTooLargeError: 431,
     FileMissingError: 422,
@@ -101,9 +107,8 @@ _RETRY_AFTER_OTHER_S: dict[type[AutomatchError], int] = {
     QueueFullError: 30,
 }
 
-METHOD_NOT_ALLOWED = "method_not_allowed"
 REQUEST_INVALID = "request_invalid"
-_HTTP_CODES = {404: "not_found", 405: METHOD_NOT_ALLOWED, 400: REQUEST_INVALID}
+_HTTP_CODES = {403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
 
 _AUTH_PATH = "/auth/v1/"
 _AUTH_CODES = {
@@ -197,10 +202,18 @@ def internal_error_response(exc: Exception, *, where: str, path: str = "") -> JS
     return JSONResponse(error_body("internal", message, 500, path), 500)
 
 
+def http_error_response(
+    status: int, message: str, *, path: str = "", headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """Return the answer to what the server refuses by itself; *message* has no full stop."""
+    code = _HTTP_CODES.get(status, REQUEST_INVALID)
+    return JSONResponse(error_body(code, f"{message}.", status, path), status, headers)
+
+
 def method_not_allowed_response(allowed_methods: Sequence[str], *, path: str) -> JSONResponse:
     """Return the answer to a method that an address does not take."""
-    body = error_body(METHOD_NOT_ALLOWED, "Method Not Allowed.", 405, path)
-    return JSONResponse(body, 405, {"allow": ", ".join(allowed_methods)})
+    headers = {"allow": ", ".join(allowed_methods)}
+    return http_error_response(405, "Method Not Allowed", path=path, headers=headers)
 
 
 def _field(location: tuple[int | str, ...]) -> str:
@@ -231,9 +244,9 @@ def add_error_handlers(app: FastAPI) -> None:
         if isinstance(exc.__cause__, AutomatchError):
             # FastAPI reports every failure while it reads a body as a bad request.
             return error_response(exc.__cause__, path=request.url.path)
-        code = _HTTP_CODES.get(exc.status_code, "request_invalid")
-        body = error_body(code, f"{exc.detail}.", exc.status_code, request.url.path)
-        return JSONResponse(body, exc.status_code, dict(exc.headers or {}))
+        return http_error_response(
+            exc.status_code, exc.detail, path=request.url.path, headers=exc.headers
+        )
 
     app.add_exception_handler(AutomatchError, on_automatch_error)
     app.add_exception_handler(RequestValidationError, on_invalid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -62,6 +62,12 @@ class Settings(BaseSettings):
         None,
         pattern=r"^https?://[^/\s]+/?$",
         description="Address of the server for people, if it is behind a proxy.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses and networks of the proxies whose `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` are believed, separated by spaces. Without any, those of this machine "
+        "are if `public_url` is set, and else none.",
     )
     web_origins: str = Field(
         "",
@@ -173,6 +179,17 @@ class Settings(BaseSettings):
             raise ValueError("secret_keys are keys that begin with sb_secret_, separated by commas")
         return self
 
+    @model_validator(mode="after")
+    def _proxies_are_networks(self) -> Self:
+        try:
+            for proxy in self.proxies:
+                ip_network(proxy)
+        except ValueError:
+            raise ValueError(
+                "trusted_proxies are addresses or networks, such as 10.0.0.0/8"
+            ) from None
+        return self
+
     def local_url(self, port: int) -> str:
         """Return the address of a server on *port* from its own machine."""
         host = _WILDCARD_HOSTS.get(self.host, self.host)
@@ -190,6 +207,18 @@ class Settings(BaseSettings):
             return None
         own = [self.local_url(port), f"http://localhost:{port}"]
         return [*own, *([self.public_url] if self.public_url else []), *(allowed or "").split()]
+
+    @property
+    def proxies(self) -> list[str]:
+        """The addresses and networks of the proxies that are believed."""
+        if self.trusted_proxies or not self.public_url:
+            return self.trusted_proxies.split()
+        return ["127.0.0.0/8", "::1"]
+
+    @property
+    def is_public_https(self) -> bool:
+        """Whether people reach the server by HTTPS only."""
+        return (self.public_url or "").startswith("https://")
 
     @property
     def listed_secret_keys(self) -> list[str]:

@@ -10,10 +10,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocketClose
+from starlette.websockets import WebSocket
 
 from automatch.errors.request import NotFoundError
 from automatch.http.declaration import Access, declare
+from automatch.http.errors import error_response
 from automatch.web import account_pages, feed_pages
 from automatch.web.pages import go_to, is_signed_in, show_error
 from automatch.web.templating import STATIC_FOLDER, static_version
@@ -54,6 +55,7 @@ async def _answer_unknown_address(scope: Scope, receive: Receive, send: Send) ->
             await response(scope, receive, send)
             return
     elif scope["type"] == "websocket":
-        await WebSocketClose()(scope, receive, send)
+        answer = error_response(NotFoundError("There is no such address."))
+        await WebSocket(scope, receive, send).send_denial_response(answer)
         return
     raise HTTPException(404)

@@ -39,7 +39,8 @@ class CookieSession:
             ForbiddenError: the form was sent by another site.
         """
         headers = Headers(scope=scope)
-        self._refuse_other_sites(scope["method"], headers)
+        # A websocket is opened by a GET.
+        self._refuse_other_sites(scope.get("method", "GET"), headers)
         cookies = cookie_parser(headers.get("cookie", ""))
         claims = self._claims_of(cookies.get(_ACCESS, ""))
         if claims is not None:
@@ -79,7 +80,7 @@ class CookieSession:
         cookie[name]["max-age"] = str(life_s)
         cookie[name]["httponly"] = True
         cookie[name]["samesite"] = "Lax"
-        if (self._services.settings.public_url or "").startswith("https://"):
+        if self._services.settings.is_public_https:
             cookie[name]["secure"] = True
         return cookie[name].OutputString()
 

@@ -1,14 +1,11 @@
-"""The web server: its socket, and the internals of uvicorn that it relies on."""
+"""The web server's socket."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import socket
 
 import pytest
-import uvicorn
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from automatch.cli.runtime.web_server import open_socket
 from automatch.errors.configuration import SettingsError
@@ -40,13 +37,3 @@ async def test_taken_port_is_refused_with_what_to_do() -> None:
         pytest.raises(SettingsError, match="AUTOMATCH_PORT"),
     ):
         open_socket(Settings(port=taken.getsockname()[1]))
-
-
-def test_internals_of_uvicorn_are_those_that_were_read() -> None:
-    # `_WebSocket` relies on them. After an upgrade read its base class again, then raise both the
-    # version here and the bound in pyproject.toml.
-    assert uvicorn.__version__.startswith("0.54.")
-    assert inspect.iscoroutinefunction(WebSocketsSansIOProtocol.run_asgi)
-    source = inspect.getsource(WebSocketsSansIOProtocol)
-    assert "self.transport: asyncio.Transport" in source
-    assert "self.loop = " in source

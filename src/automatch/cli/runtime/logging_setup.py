@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 import automatch
+from automatch.cli.runtime.log_filter import OncePerMinute
 from automatch.cli.runtime.log_stream import LogStream
 from automatch.settings import Settings, load_settings
 
@@ -66,6 +67,7 @@ def configure_logging(settings: Settings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(OncePerMinute())
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
 
 

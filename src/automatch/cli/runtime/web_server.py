@@ -1,33 +1,23 @@
-"""The web server: its socket, uvicorn with our shutdown, and the cron runner beside it.
-
-`_WebSocket` is the one place where internals of uvicorn are used; pyproject.toml therefore allows
-one minor version, and tests/cli/runtime/test_web_server.py fails when another is installed.
-"""
+"""The web server: its socket, its start and stop, and the cron runner beside it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 
 import structlog
 import typer
-import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from automatch.cli.runtime.connections import raise_descriptor_limit
+from automatch.cli.runtime.http_server import HttpServer
 from automatch.cli.runtime.signals import Shutdown
 from automatch.errors.configuration import SettingsError
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.supabase_compat.cron_runner import CronRunner
-
-_GRACE_S = 10
-_MAX_MESSAGE_BYTES = 64 * 1024
-_CLOSE_TIMEOUT_S = 15.0
-"""How long the closing handshake of a websocket may take after its handler has ended."""
 
 log = structlog.get_logger(__name__)
 
@@ -64,8 +54,10 @@ async def serve_app(
 ) -> None:
     """Serve *app* until a shutdown is requested; print its address and *ready_lines* when ready."""
     address = settings.server_url(listener.getsockname()[1])
-    server = _Server(
-        uvicorn_config(app),
+    raise_descriptor_limit()
+    server = HttpServer(
+        app,
+        settings,
         on_started=lambda: typer.echo("\n".join([f"Auto-Match is ready: {address}", *ready_lines])),
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -88,51 +80,3 @@ def make_cron_runner(settings: Settings, secrets: Secrets, listener: socket.sock
         public_url=settings.public_url,
         net_origins=settings.allowed_net_origins(port),
     )
-
-
-def uvicorn_config(app: FastAPI) -> uvicorn.Config:
-    """Return how uvicorn serves *app*."""
-    return uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_S,
-        lifespan="on",
-        ws=_WebSocket,
-        ws_max_size=_MAX_MESSAGE_BYTES,
-        # Our messages are short, and a few compressed bytes can expand to many.
-        ws_per_message_deflate=False,
-    )
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers, which reports when it accepts requests."""
-
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Leave SIGINT and SIGTERM to `handle_signals`: we decide the order of the shutdown."""
-        yield
-
-    def force(self) -> None:
-        """Cut off the requests that are still being answered."""
-        self.force_exit = True
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then call `on_started`."""
-        await super().startup(sockets)
-        if self.started:
-            self._on_started()
-
-
-class _WebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's websocket, which is closed even when the client does not read."""
-
-    async def run_asgi(self) -> None:
-        await super().run_asgi()
-        # Closing waits until everything written is sent, which a client can delay for ever.
-        self.loop.call_later(_CLOSE_TIMEOUT_S, self.transport.abort)

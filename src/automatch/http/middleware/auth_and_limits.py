@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket
 
 from automatch.errors import AutomatchError
 from automatch.errors.request import ForbiddenError
-from automatch.errors.upload import BodyTooLargeError, HeadersTooLargeError
+from automatch.errors.upload import BodyTooLargeError
 from automatch.http.client_address import client_address
 from automatch.http.declaration import Access, Declaration, FoundRoute, RouteTable, small_body
 from automatch.http.errors import (
@@ -31,27 +31,12 @@ from automatch.http.errors import (
 from automatch.http.middleware.authentication import Authenticate, Identity
 from automatch.http.middleware.body_memory import BodyMemory
 from automatch.http.middleware.limited_body import LimitedBody
+from automatch.http.security_headers import security_headers
 from automatch.model.people import Claims
 from automatch.services.rate_limits import Limit, RateLimits
 from automatch.settings import Settings
 from automatch.store.rate_limits import Charge
 
-_MAX_HEADER_BYTES = 16 * 1024
-_CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; "
-    "connect-src 'self'; form-action 'self'; manifest-src 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
-)
-_HEADERS = {
-    "content-security-policy": _CONTENT_SECURITY_POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "permissions-policy": "camera=(self), geolocation=(), microphone=()",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    # Answers hold tokens, names and photos; those that may be kept set this themselves.
-    "cache-control": "no-store",
-}
 _CROSS_ORIGIN = {"access-control-allow-origin": "*"}
 """Functions are for clients of any origin: they take a key and never a cookie."""
 _PREFLIGHT = {
@@ -79,6 +64,7 @@ class AuthAndLimitsMiddleware:
         self._authenticators = authenticators
         self._memory = BodyMemory(settings.upload)
         self._rate_limits = rate_limits
+        self._headers = security_headers(settings)
         self._routes: RouteTable | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,12 +76,22 @@ class AuthAndLimitsMiddleware:
             await self._app(scope, receive, send)
 
     async def _answer_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "websocket.http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        websocket = WebSocket(scope, receive, send_with_headers)
+        route = self._find_route(scope)
         try:
-            await self._identify(scope, self._find_route(scope).declaration)
+            await self._identify(scope, route.declaration)
         except AutomatchError as exc:
-            await WebSocket(scope, receive, send).send_denial_response(error_response(exc))
-            return
-        await self._app(scope, receive, send)
+            await websocket.send_denial_response(error_response(exc))
+        except Exception as exc:
+            response = internal_error_response(exc, where=route.path)
+            await websocket.send_denial_response(response)
+        else:
+            await self._app(scope, receive, send_with_headers)
 
     async def _answer_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_started = False
@@ -120,7 +116,7 @@ class AuthAndLimitsMiddleware:
             if message["type"] == "http.response.start":
                 is_started = True
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
                 if limits.access is Access.FUNCTION_KEY:
                     headers.update(_CROSS_ORIGIN)
@@ -155,8 +151,6 @@ class AuthAndLimitsMiddleware:
     async def _call_route(
         self, route: FoundRoute, scope: Scope, body: LimitedBody, send: Send
     ) -> None:
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > _MAX_HEADER_BYTES:
-            raise HeadersTooLargeError
         declaration = route.declaration
         if declaration is not None:
             if declaration.access is Access.FUNCTION_KEY and _is_preflight(scope):
