@@ -18,6 +18,7 @@ from tests.support.photos import (
     png_chunk,
     with_scans,
 )
+from tests.support.tiled_heic import tiled_heic
 
 
 def bad_files() -> Iterator[tuple[str, bytes]]:
@@ -159,6 +160,7 @@ def _boxed() -> Iterator[tuple[str, bytes]]:
     yield "HEIC that says it is AVIF", heif.replace(b"heic", b"avif")
     yield "AVIF that says it is HEIC", avif.replace(b"avif", b"heic").replace(b"av01", b"hvc1")
     yield "HEIC of 2500 tiles that say 4", _many_tiles()
+    yield "HEIC of 400 large tiles that shows a small picture", tiled_heic(2048, 20, (500, 500))
 
 
 def _many_tiles() -> bytes:

@@ -17,7 +17,12 @@ class VisionSettings(SettingsGroup):
         45, gt=0, description="Seconds after which decoding a photo is stopped and retried."
     )
     decode_memory_mb: int = Field(768, ge=256, description="Address space of the decoder in MiB.")
-    max_scans: int = Field(50, ge=1, description="Maximum number of scans of a progressive JPEG.")
+    max_scans: int = Field(
+        50,
+        ge=1,
+        description="Maximum number of scans of a JPEG of up to 15 megapixels; a larger one may "
+        "have as many fewer.",
+    )
     kept_side: int = Field(1600, ge=640, description="Longest side of the stored copy in pixels.")
     thumbnail_side: int = Field(320, ge=64, description="Longest side of the thumbnail in pixels.")
     detect_side: int = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,16 @@ def _16_bits() -> Image.Image:
     return Image.fromarray(np.asarray(astronaut().convert("L")).astype(np.uint16) * 257)
 
 
+def _16_bits_of_each_colour() -> bytes:
+    rows = np.asarray(astronaut()).astype(">u2") * 257
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    header = struct.pack(">IIBBBBB", 512, 512, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        png_chunk(name, data)
+        for name, data in ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
+    )
+
+
 def _tiles(image: Image.Image) -> bytes:
     """Return a HEIC put together from small pictures, as a phone makes it."""
     return encode(image, "HEIF", quality=95, tile_size=128)
@@ -65,6 +76,7 @@ def _tiles(image: Image.Image) -> bytes:
     [
         (encode(astronaut(), quality=95), astronaut(), 3),
         (encode(astronaut(), quality=95, progressive=True), astronaut(), 3),
+        (encode(astronaut(), quality=95, keep_rgb=True), astronaut(), 3),
         (encode(astronaut().convert("CMYK"), quality=95), astronaut(), 3),
         (encode(astronaut().convert("L"), quality=95), astronaut().convert("L"), 3),
         (multi_picture(astronaut(), hopper()), astronaut(), 5),
@@ -73,7 +85,9 @@ def _tiles(image: Image.Image) -> bytes:
         (encode(astronaut().convert("L"), "PNG"), astronaut().convert("L"), 0),
         (encode(astronaut().convert("LA"), "PNG"), astronaut().convert("L"), 0),
         (encode(_16_bits(), "PNG"), astronaut().convert("L"), 1),
+        (_16_bits_of_each_colour(), astronaut(), 1),
         (encode(astronaut().quantize(256), "PNG"), astronaut().quantize(256), 0),
+        (encode(astronaut().quantize(4), "PNG", bits=2), astronaut().quantize(4), 0),
         (encode(astronaut().convert("1"), "PNG"), astronaut().convert("1"), 0),
         (encode(astronaut(), "WEBP", quality=95), astronaut(), 4),
         (encode(astronaut(), "WEBP", lossless=True), astronaut(), 0),
@@ -87,8 +101,28 @@ def _tiles(image: Image.Image) -> bytes:
         (encode(astronaut().convert("L"), "AVIF", quality=95), astronaut().convert("L"), 4),
     ],
     ids=[
-        *("jpeg", "progressive", "cmyk", "grey-jpeg", "multi-picture", "png", "rgba", "grey"),
-        *("grey-alpha", "16-bit", "palette", "1-bit", "webp", "webp-lossless", "webp-alpha"),
+        *(
+            "jpeg",
+            "progressive",
+            "rgb-jpeg",
+            "cmyk",
+            "grey-jpeg",
+            "multi-picture",
+            "png",
+            "rgba",
+            "grey",
+        ),
+        *(
+            "grey-alpha",
+            "16-bit",
+            "16-bit-rgb",
+            "palette",
+            "2-bit",
+            "1-bit",
+            "webp",
+            "webp-lossless",
+            "webp-alpha",
+        ),
         *("heic", "heic-alpha", "heic-grey", "heic-tiles", "avif", "avif-alpha", "avif-grey"),
     ],
 )

@@ -75,6 +75,29 @@ def test_a_png_of_very_many_chunks_is_refused(decoder: Decoder) -> None:
         decoder.decode(png[:33] + chunks + png[33:])
 
 
+def test_a_jpeg_of_very_many_segments_is_refused(decoder: Decoder) -> None:
+    jpeg = encode(astronaut())
+    scan = jpeg.index(b"\xff\xda")
+
+    with pytest.raises(ImageTooComplexError):
+        decoder.decode(jpeg[:scan] + b"\xff\xfe\0\x02" * 100_000 + jpeg[scan:])
+
+
+def test_fill_bytes_and_notes_in_a_jpeg_change_nothing(decoder: Decoder) -> None:
+    jpeg = encode(astronaut())
+    scan = jpeg.index(b"\xff\xda")
+    notes = b"".join(
+        bytes([0xFF, marker, 0xFF, 0xFF]) + bytes(65_533) for marker in (0xE1, 0xE2, 0xED, 0xFE)
+    )
+
+    for file in (
+        jpeg[:scan] + b"\xff" * 100_000 + jpeg[scan:],
+        jpeg[:2] + notes + jpeg[2:],
+        jpeg[:scan] + notes + jpeg[scan:],
+    ):
+        assert np.array_equal(decoder.decode(file).pixels, decoder.decode(jpeg).pixels)
+
+
 def test_a_damaged_picture_in_a_png_is_refused(decoder: Decoder) -> None:
     png = bytearray(encode(astronaut(), "PNG"))
     png[len(png) // 2] ^= 1

@@ -23,6 +23,7 @@ from automatch.settings import Settings
 from automatch.settings.server import UploadSettings
 from automatch.vision.decode.upload_check import check_header, limits_from
 from tests.support.photos import blank_png, encode, multi_picture, with_scans
+from tests.support.tiled_heic import tiled_heic
 
 if TYPE_CHECKING:
     from automatch.vision.decode.image_header import Limits
@@ -128,6 +129,72 @@ def test_a_jpeg_of_many_scans_is_refused(limits: Limits) -> None:
 
     with pytest.raises(ImageTooComplexError):
         check_header(with_scans(_grey(), 1000), limits)
+
+
+def _claiming(jpeg: bytes, width: int, height: int) -> bytes:
+    frame = jpeg.index(b"\xff\xc2")
+    return jpeg[: frame + 5] + struct.pack(">HH", height, width) + jpeg[frame + 9 :]
+
+
+@pytest.mark.parametrize(
+    ("extra", "width", "height", "accepted"),
+    [
+        (0, 8160, 6144, True),
+        (4, 8160, 6144, True),
+        (38, 8160, 6144, False),
+        (38, 4000, 3000, True),
+        (38, 6000, 4000, False),
+    ],
+)
+def test_a_jpeg_of_many_pixels_may_have_fewer_scans(
+    extra: int, width: int, height: int, accepted: bool, limits: Limits
+) -> None:
+    photo = _claiming(with_scans(_grey(), extra), width, height)
+
+    if accepted:
+        assert check_header(photo, limits) == "jpeg"
+        return
+    with pytest.raises(ImageTooComplexError):
+        check_header(photo, limits)
+
+
+@pytest.mark.parametrize(
+    ("photo", "accepted"),
+    [
+        (tiled_heic(256, 2, (512, 512)), True),
+        (tiled_heic(512, 14, (7000, 7000)), True),
+        (tiled_heic(1024, 12, (500, 500)), False),
+        (tiled_heic(256, 6, (500, 500), levels=2), True),
+        (tiled_heic(256, 8, (500, 500), levels=3), False),
+        (tiled_heic(64, 2, (160, 160), levels=6), False),
+        (tiled_heic(64, 33, (2000, 2000)), False),
+    ],
+    ids=["small", "as-large-as-allowed", "overlapping", "nested", "deep", "too-deep", "many"],
+)
+def test_tiles_may_have_no_more_pixels_than_two_photos(
+    photo: bytes, accepted: bool, limits: Limits
+) -> None:
+    if accepted:
+        assert check_header(photo, limits) == "heif"
+        return
+    with pytest.raises(ImageTooComplexError):
+        check_header(photo, limits)
+
+
+def test_endless_properties_of_tiles_are_refused(limits: Limits) -> None:
+    photo = tiled_heic(256, 2, (512, 512))
+    links = photo.index(b"ipma")
+    size = int.from_bytes(photo[links - 4 : links], "big")
+    assert check_header(photo, limits) == "heif"
+
+    for name, grown in (("iprp", 70_000), ("meta", 70_000)):
+        at = photo.index(name.encode()) - 4
+        length = int.from_bytes(photo[at : at + 4], "big") + grown
+        photo = photo[:at] + struct.pack(">I", length) + photo[at + 4 :]
+    photo = photo[: links - 4] + struct.pack(">I", size + 70_000) + photo[links:]
+    end = links - 4 + size
+    with pytest.raises(ImageTooComplexError):
+        check_header(photo[:end] + bytes(70_000) + photo[end:], limits)
 
 
 def test_a_film_behind_the_picture_does_not_count_as_scans(limits: Limits) -> None:

@@ -28,7 +28,6 @@ else:
     import image_header
     import picture_data
 
-_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -85,7 +84,7 @@ def decode(data: bytes, limits: image_header.Limits, kept_side: int) -> Image.Im
         image_header.PhotoFileError: the file cannot be used.
     """
     kind = image_header.check(data, limits)
-    data = picture_data.drawn_data(kind, data)
+    data, exif = picture_data.drawn_data(kind, data)
     try:
         with _PLUGINS[kind](io.BytesIO(data)) as photo:
             # Checked again, because the decoder may read another size from the file than `check`
@@ -98,7 +97,7 @@ def decode(data: bytes, limits: image_header.Limits, kept_side: int) -> Image.Im
                 raise image_header.PhotoFileError("image_damaged")
             # The size of a decoded HEIC may differ from the one in its header.
             size = _fit(photo.size, kept_side)
-            turn = _TURNS.get(_orientation(photo))
+            turn = _TURNS.get(picture_data.orientation(exif or photo.info.get("exif") or b""))
             image = _flatten(_shrink(_plain(photo), size))
     except _DAMAGE as exc:
         if any(words in str(exc).lower() for words in _NO_MEMORY):
@@ -112,17 +111,6 @@ def decode(data: bytes, limits: image_header.Limits, kept_side: int) -> Image.Im
 def _fit(size: tuple[int, int], side: int) -> tuple[int, int]:
     scale = min(1.0, side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _orientation(photo: Image.Image) -> int:
-    # Pillow would also obey XMP, which no browser does.
-    photo.info.pop("xmp", None)
-    try:
-        value = photo.getexif().get(_ORIENTATION, 1)
-    except _DAMAGE:
-        # Damaged EXIF data does not make the picture unusable.
-        return 1
-    return value if isinstance(value, int) else 1
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -154,7 +142,6 @@ def warm_up() -> None:
     for kind, plugin in _PLUGINS.items():
         with plugin(io.BytesIO(_sample(kind))) as photo:
             photo.load()
-            _orientation(photo)
             _flatten(_shrink(_plain(photo), (8, 8))).tobytes()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ OUT_OF_MEMORY_EXIT = 77
 
 # A large photo with an embedded depth map has about a hundred.
 _MAX_SEGMENTS = 1000
+
+_ALL_SCANS_PIXELS = 15_000_000
+"""Pixels of a JPEG that may have all scans allowed; a larger one may have as many fewer. A scan
+takes about a nanosecond a pixel, and encoders write about 10."""
+
+_MAX_TILES, _MAX_TILE_DEPTH, _MAX_PROPERTY_BYTES = 1000, 4, 65_536
+"""Tiles of a HEIC or AVIF, which phones write at 512 x 512 pixels, and how deep they are nested."""
 
 _PAD, _SOS, _EOI = 0xFF, 0xDA, 0xD9
 _PNG_HEADER, _WEBP_HEADER = 24, 30
@@ -66,11 +74,14 @@ def check(data: bytes, limits: Limits) -> str:
     kind = _kind(data)
     try:
         width, height = _SIZES[kind](data)
+        if kind in {"heif", "avif"}:
+            _check_tiles(data, 2 * limits.max_pixels)
     except IndexError as exc:
         raise PhotoFileError("image_damaged") from exc
     check_size(width, height, limits)
     if kind == "jpeg":
-        _check_scans(data, limits.max_scans)
+        share = min(1.0, _ALL_SCANS_PIXELS / (width * height))
+        _check_scans(data, max(1, int(limits.max_scans * share)))
     return kind
 
 
@@ -166,18 +177,87 @@ def _heif_size(data: bytes) -> tuple[int, int]:
     _, meta, meta_end = _box(data, b"meta", 0, len(data))
     # Four bytes of version and flags precede the inner boxes.
     _, at, end = _box(data, b"iprp", meta + 4, meta_end)
-    _, at, end = _box(data, b"ipco", at, end)
-    sizes = [
-        (
-            int.from_bytes(data[body + 4 : body + 8], "big"),
-            int.from_bytes(data[body + 8 : body + 12], "big"),
-        )
-        for name, body, _ in _boxes(data, at, end)
-        if name == b"ispe"
-    ]
+    sizes = [size for size in _listed_sizes(data, at, end) if size]
     if not sizes:
         raise PhotoFileError("image_damaged")
     return max(sizes, key=lambda size: size[0] * size[1])
+
+
+def _listed_sizes(data: bytes, at: int, end: int) -> list[tuple[int, int] | None]:
+    """Return the properties of a HEIC's or AVIF's pictures in their order, of sizes their value."""
+    _, at, end = _box(data, b"ipco", at, end)
+    return [
+        (_number(data, body + 4, 4), _number(data, body + 8, 4)) if name == b"ispe" else None
+        for name, body, _ in _boxes(data, at, end)
+    ]
+
+
+def _check_tiles(data: bytes, max_pixels: int) -> None:
+    """Refuse a picture that is put together from tiles of many more pixels than it has."""
+    _, meta, meta_end = _box(data, b"meta", 0, len(data))
+    tiles: dict[int, list[int]] = {}
+    for name, at, end in _boxes(data, meta + 4, meta_end):
+        if name == b"iref":
+            tiles = _references(data, at, end)
+    if not tiles:
+        return
+    _, at, end = _box(data, b"iprp", meta + 4, meta_end)
+    pixels = _pixels_of_items(data, at, end)
+
+    @cache
+    def decoded(item: int, depth: int) -> int:
+        if item not in tiles:
+            return pixels.get(item, 0)
+        if not depth:
+            raise PhotoFileError("image_too_complex")
+        return sum(decoded(tile, depth - 1) for tile in tiles[item])
+
+    if any(decoded(item, _MAX_TILE_DEPTH) > max_pixels for item in tiles):
+        raise PhotoFileError("image_too_complex")
+
+
+def _references(data: bytes, at: int, end: int) -> dict[int, list[int]]:
+    """Return the tiles of each picture that is put together from others."""
+    size = 4 if data[at] else 2
+    tiles: dict[int, list[int]] = {}
+    for name, body, _ in _boxes(data, at + 4, end):
+        if name == b"dimg":
+            count, first = _number(data, body + size, 2), body + size + 2
+            if count + sum(map(len, tiles.values())) > _MAX_TILES:
+                raise PhotoFileError("image_too_complex")
+            tiles.setdefault(_number(data, body, size), []).extend(
+                _number(data, first + i * size, size) for i in range(count)
+            )
+    return tiles
+
+
+def _pixels_of_items(data: bytes, at: int, end: int) -> dict[int, int]:
+    """Return the pixels of each picture by its number, by its largest size."""
+    sizes = _listed_sizes(data, at, end)
+    pixels: dict[int, int] = {}
+    room = _MAX_PROPERTY_BYTES
+    for name, body, stop in _boxes(data, at, end):
+        if name != b"ipma":
+            continue
+        room -= stop - body
+        if room < 0:
+            raise PhotoFileError("image_too_complex")
+        id_size, index_size = (4 if data[body] else 2), (2 if data[body + 3] & 1 else 1)
+        at_item = body + 8
+        for _ in range(min(_number(data, body + 4, 4), stop - body)):
+            item, count = _number(data, at_item, id_size), _number(data, at_item + id_size, 1)
+            at_item += id_size + 1
+            for _ in range(count):
+                # The first bit says whether the property is essential.
+                index = _number(data, at_item, index_size) & (0x7FFF if index_size == 2 else 0x7F)
+                at_item += index_size
+                if 0 < index <= len(sizes) and (size := sizes[index - 1]):
+                    pixels[item] = max(pixels.get(item, 0), size[0] * size[1])
+    return pixels
+
+
+def _number(data: bytes, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "big")
 
 
 def _box(data: bytes, wanted: bytes, at: int, end: int) -> tuple[bytes, int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from PIL import JpegImagePlugin
 
@@ -26,13 +26,13 @@ else:
 _PNG_MARK = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT"})
-_PNG_OPTIONAL = frozenset({b"tRNS", b"eXIf"})
-"""Transparency and orientation: the only notes that change what is drawn here."""
-
 _MAX_CHUNKS = 20_000
 """A PNG of the largest size allowed has about 2,000 when it is written in pieces of 8 KiB."""
 
-_EOI, _SOS, _SOF = b"\xff\xd9", 0xDA, frozenset({0xC0, 0xC1, 0xC2})
+_SOI, _EOI, _SOS, _SOF = b"\xff\xd8", b"\xff\xd9", 0xDA, frozenset({0xC0, 0xC1, 0xC2})
+_APP1 = 0xE1
+_JPEG_NOTES = frozenset({0xFE, *range(0xE1, 0xF0)}) - {0xEE}
+"""Comments and application segments, but for APP0 and APP14: these say how colours are coded."""
 _NEXT_SEGMENT = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _MAX_SEGMENTS = 1000
@@ -44,17 +44,42 @@ _PADDING = b"\x55" * 64
 """libjpeg reads a few bytes ahead, and waits for them instead of drawing the last row."""
 
 
-def drawn_data(kind: str, data: bytes) -> bytes:
-    """Return a photo file without what is not drawn, ended as its format demands.
+_EXIF_MARK = b"Exif\0\0"
+_ORIENTATION, _SHORT = 0x0112, 3
+_MAX_TAGS = 1000
+
+
+def drawn_data(kind: str, data: bytes) -> tuple[bytes, bytes]:
+    """Return a photo file without what is not drawn, ended as its format demands; and its EXIF.
+
+    Only of PNG and JPEG. Of other types the decoder reads the EXIF data.
 
     Raises:
         image_header.PhotoFileError: it has too many parts.
     """
     if kind == "png":
         return _png_without_notes(data)
-    if kind == "jpeg" and not data.endswith(_EOI):
-        return data + _EOI
-    return data
+    if kind == "jpeg":
+        return _jpeg_without_notes(data)
+    return data, b""
+
+
+def orientation(exif: bytes) -> int:
+    """Return the orientation that EXIF data name; 1, which is upright, if they name none.
+
+    Read here, because Pillow reads every tag and its value.
+    """
+    exif = exif.removeprefix(_EXIF_MARK)
+    if exif[:2] not in {b"II", b"MM"}:
+        return 1
+    order: Literal["little", "big"] = "little" if exif[:2] == b"II" else "big"
+    first = int.from_bytes(exif[4:8], order)
+    count = int.from_bytes(exif[first : first + 2], order)
+    for at in range(first + 2, first + 2 + 12 * min(count, _MAX_TAGS), 12):
+        tag, kind = (int.from_bytes(exif[at + i : at + i + 2], order) for i in (0, 2))
+        if tag == _ORIENTATION and kind == _SHORT:
+            return int.from_bytes(exif[at + 8 : at + 10], order)
+    return 1
 
 
 def lacks_rows(data: bytes, photo: Image.Image) -> bool:
@@ -70,18 +95,41 @@ def lacks_rows(data: bytes, photo: Image.Image) -> bool:
     return _ends_grey(photo) and not _draws_last_row(data, photo.size)
 
 
-def _png_without_notes(data: bytes) -> bytes:
+def _png_without_notes(data: bytes) -> tuple[bytes, bytes]:
     file = memoryview(data)
     parts: list[bytes | memoryview] = [_PNG_MARK]
-    at = len(_PNG_MARK)
+    at, exif = len(_PNG_MARK), b""
     for _ in range(_MAX_CHUNKS):
         end = at + 12 + int.from_bytes(file[at : at + 4], "big")
         name = bytes(file[at + 4 : at + 8])
         if name == b"IEND" or end > len(file):
-            return b"".join([*parts, _PNG_END])
-        if name in _PNG_CRITICAL or (name in _PNG_OPTIONAL and _is_intact(file[at + 4 : end])):
+            return b"".join([*parts, _PNG_END]), exif
+        if name == b"eXIf" and not exif and _is_intact(file[at + 4 : end]):
+            exif = bytes(file[at + 8 : end - 4])
+        elif name in _PNG_CRITICAL or (name == b"tRNS" and _is_intact(file[at + 4 : end])):
             parts.append(file[at:end])
         at = end
+    raise image_header.PhotoFileError("image_too_complex")
+
+
+def _jpeg_without_notes(data: bytes) -> tuple[bytes, bytes]:
+    parts, at, exif = [_SOI], len(_SOI), b""
+    for _ in range(_MAX_SEGMENTS):
+        found = _NEXT_SEGMENT.search(data, at)
+        if found is None or data[found.start() + 1] == _EOI[1]:
+            raise image_header.PhotoFileError("image_damaged")
+        at, marker = found.start(), data[found.start() + 1]
+        if marker == _SOS:
+            end = b"" if data.endswith(_EOI) else _EOI
+            return b"".join([*parts, data[at:], end]), exif
+        end_at = at + 2
+        if marker not in _NO_LENGTH:
+            end_at += int.from_bytes(data[at + 2 : at + 4], "big")
+            if marker not in _JPEG_NOTES:
+                parts.append(data[at:end_at])
+            elif marker == _APP1 and not exif and data[at + 4 : at + 10] == _EXIF_MARK:
+                exif = data[at + 4 : end_at]
+        at = end_at
     raise image_header.PhotoFileError("image_too_complex")
 
 
