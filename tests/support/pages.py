@@ -41,6 +41,7 @@ def an_entry(**values: Any) -> FeedEntry:
         similarity=0.85,
         simulated=False,
         created_at=NOON,
+        last_match_id=an_id(2),
     )
     return replace(entry, **values)
 

@@ -53,6 +53,8 @@ class FeedEntry:
     """Rounded to 0.05."""
     simulated: bool | None
     created_at: datetime
+    last_match_id: UUID | None
+    """The match of the card, also of one that is gone: after an erasure nothing else names it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,11 @@ async def _load_pool(caller: Caller, services: Services) -> MatchPool | None:
 
 
 def _encode_entry(entry: FeedEntry) -> str:
-    data: dict[str, object] = {"profile_id": str(entry.profile_id), "position": entry.position}
+    data: dict[str, object] = {
+        "match_id": str(entry.last_match_id),
+        "profile_id": str(entry.profile_id),
+        "position": entry.position,
+    }
     card = Card.from_entry(entry, is_new=True)
     if card is None:
         return sse.encode_event("gone", data, event_id=entry.position)

@@ -17,6 +17,7 @@ from automatch.settings import Settings
 from automatch.settings.server import FeedSettings
 from automatch.vision import Embedder
 from tests.attack.test_tokens import claims_of, forge
+from tests.support.build import connect
 from tests.support.matches import add_matches, add_own_face, faces_in_feed
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
@@ -280,6 +281,25 @@ async def test_pings_keep_a_quiet_stream_and_are_no_events(
     assert json.loads(data.partition(b": ")[2])["face"]["id"] == str(face)
 
 
+async def test_card_of_an_erased_person_goes_by_its_match_and_no_id_of_the_person(
+    server: System,
+) -> None:
+    her = await server.join()
+    await add_matches(server.database, her.id, await add_own_face(server.database, her.id))
+    [match] = await her.feed()
+    async with asyncio.timeout(10), her.stream() as events:
+        assert (await anext(events)).kind == "ready"
+        with connect(server.database.owner, autocommit=True) as conn:
+            conn.execute("delete from public.profiles where id = %s", [match["profile"]["id"]])
+        async for event in events:
+            if event.kind == "gone":
+                break
+
+    assert event.data["id"] == match["id"]
+    assert event.data["profile"]["id"] != match["profile"]["id"]
+    assert await her.feed() == []
+
+
 @pytest.mark.parametrize("reason", ["dismiss", "block", "withdraw", "erase"])
 async def test_card_goes_when_the_match_does(server: System, reason: str) -> None:
     her = await server.join()
@@ -300,7 +320,7 @@ async def test_card_goes_when_the_match_does(server: System, reason: str) -> Non
                 break
 
     assert answer.status_code == 204
-    assert event.data == {"profile": {"id": match["profile"]["id"]}}
+    assert event.data == {"id": match["id"], "profile": {"id": match["profile"]["id"]}}
     assert event.id == "2"
     assert await her.feed() == []
     if reason == "dismiss":

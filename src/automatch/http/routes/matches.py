@@ -70,6 +70,7 @@ async def stream(
 ) -> StreamingResponse:
     """Stream server-sent events: `match`, `gone`, `job`, `reauth`.
 
+    `gone` names the match whose card goes, and the person, except when they are erased.
     A reconnect with `Last-Event-ID` gets all that happened in between.
     """
     events = await open_feed(
@@ -136,7 +137,10 @@ async def _encode_events(
             case Ready(position):
                 yield sse.encode_event("ready", {}, event_id=position)
             case FeedEntry(match_id=None):
-                gone = {"profile": {"id": str(event.profile_id)}}
+                gone = {
+                    "id": str(event.last_match_id),
+                    "profile": {"id": str(event.profile_id)},
+                }
                 yield sse.encode_event("gone", gone, event_id=event.position)
             case FeedEntry():
                 response = MatchResponse.from_entry(event, services.photo_links, caller.id)

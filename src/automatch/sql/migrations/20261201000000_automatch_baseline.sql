@@ -4795,12 +4795,16 @@ create table automatch.feed_entries (
     other_profile_id uuid not null,
     position bigint not null,
     match_id uuid,
+    last_match_id uuid,
     created_at timestamptz not null default automatch.now(),
     primary key (profile_id, other_profile_id),
     constraint position_is_unique unique (profile_id, position)
 );
 comment on column automatch.feed_entries.match_id is
     'The best match of the two; null when none is left, so that open pages remove the card.';
+comment on column automatch.feed_entries.last_match_id is 'The match that a removed card showed.';
+comment on column automatch.feed_entries.other_profile_id is
+    'Nobody''s id once the other person is erased; open pages know the card by last_match_id then.';
 
 create function automatch.create_feed_counter()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -4986,7 +4990,8 @@ begin
             returning h.last_position
         )
         update automatch.feed_entries as e
-        set position = moved.last_position, match_id = v_match_id, created_at = automatch.now()
+        set position = moved.last_position, match_id = v_match_id, created_at = automatch.now(),
+            last_match_id = coalesce(e.match_id, e.last_match_id)
         from moved
         where e.profile_id = v_side
           and e.other_profile_id in (p_profile_id, p_other_profile_id);
@@ -5032,7 +5037,7 @@ create function public.feed_page(
 )
 returns table (
     "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid, own_face_id uuid,
-    similarity double precision, simulated boolean, created_at timestamptz
+    similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -5042,7 +5047,7 @@ as $$
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
         -- People never see the exact value: from enough of them a template could be computed.
         round(m.similarity::numeric * 20)::double precision / 20,
-        p.simulated, e.created_at
+        p.simulated, e.created_at, coalesce(e.match_id, e.last_match_id)
     from automatch.feed_entries as e
     left join public.matches as m
         on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
@@ -5177,6 +5182,29 @@ returns trigger language plpgsql security definer set search_path = pg_catalog, 
 as $$
 begin
     perform automatch.lock_for_erasing(old.id);
+    -- What is in a feed is in the other one too, so an index finds the entries that name this person.
+    with others as (
+        select e.profile_id, e.match_id
+        from automatch.feed_entries as own
+        join automatch.feed_entries as e on e.profile_id = own.other_profile_id and e.other_profile_id = old.id
+        where own.profile_id = old.id
+    ),
+    counters as (
+        update automatch.feed_counters as h
+        set last_position = h.last_position + 1
+        from others as o
+        where h.profile_id = o.profile_id and o.match_id is not null
+        returning h.profile_id, h.last_position
+    )
+    update automatch.feed_entries as e
+    set other_profile_id = gen_random_uuid(), match_id = null, position = coalesce(c.last_position, e.position),
+        last_match_id = coalesce(e.match_id, e.last_match_id)
+    from others as o
+    left join counters as c on c.profile_id = o.profile_id
+    where e.profile_id = o.profile_id and e.other_profile_id = old.id;
+    if found then
+        perform pg_notify('automatch_feed', '');
+    end if;
     return old;
 end
 $$;

@@ -49,6 +49,29 @@ returns trigger language plpgsql security definer set search_path = pg_catalog, 
 as $$
 begin
     perform automatch.lock_for_erasing(old.id);
+    -- What is in a feed is in the other one too, so an index finds the entries that name this person.
+    with others as (
+        select e.profile_id, e.match_id
+        from automatch.feed_entries as own
+        join automatch.feed_entries as e on e.profile_id = own.other_profile_id and e.other_profile_id = old.id
+        where own.profile_id = old.id
+    ),
+    counters as (
+        update automatch.feed_counters as h
+        set last_position = h.last_position + 1
+        from others as o
+        where h.profile_id = o.profile_id and o.match_id is not null
+        returning h.profile_id, h.last_position
+    )
+    update automatch.feed_entries as e
+    set other_profile_id = gen_random_uuid(), match_id = null, position = coalesce(c.last_position, e.position),
+        last_match_id = coalesce(e.match_id, e.last_match_id)
+    from others as o
+    left join counters as c on c.profile_id = o.profile_id
+    where e.profile_id = o.profile_id and e.other_profile_id = old.id;
+    if found then
+        perform pg_notify('automatch_feed', '');
+    end if;
     return old;
 end
 $$;

@@ -54,7 +54,10 @@ function onMatch(event) {
 
 function onGone(event) {
   lastPosition = Math.max(lastPosition, Number(event.lastEventId));
-  document.getElementById(`card-${JSON.parse(event.data).profile_id}`)?.remove();
+  // After an erasure no id of the person is left, and the card is known by its match.
+  const { match_id: matchId, profile_id: profileId } = JSON.parse(event.data);
+  const card = document.getElementById(`card-${profileId}`) ?? cards.querySelector(`[data-match="${matchId}"]`);
+  card?.remove();
 }
 
 function onJob(event) {
