@@ -38,7 +38,7 @@ class Phones:
         page.goto(self.url)
         page.get_by_role("link", name=re.compile("create", re.IGNORECASE)).click()
         email = page.get_by_label(re.compile("e-?mail", re.IGNORECASE))
-        email.fill(f"{name.lower()}{self._number}@example.org")
+        email.fill(self.email(name))
         page.get_by_label(re.compile("password", re.IGNORECASE)).fill("correct horse battery")
         page.get_by_role("button", name=re.compile("create", re.IGNORECASE)).click()
         page.get_by_label("Name", exact=True).fill(name)
@@ -49,6 +49,10 @@ class Phones:
         page.get_by_role("button", name="Continue").click()
         expect(page).to_have_url(f"{self.url}/feed")
         return page
+
+    def email(self, name: str) -> str:
+        """Return the address with which somebody joined."""
+        return f"{name.lower()}{self._number}@example.org"
 
     def without_scripts(self, page: Page) -> Page:
         """Return another page of the same person, in a browser without JavaScript."""

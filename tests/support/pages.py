@@ -108,6 +108,8 @@ def a_feed_page(**values: Any) -> FeedPage:
         older_cursor=None,
         uploads_allowed=True,
         max_upload_mb=15,
+        kept_side=1600,
+        person_id=an_id(20),
     )
     return replace(page, **values)
 

@@ -210,6 +210,8 @@ async def _profile_page(
 ) -> OnboardingPage:
     overview = await load_overview(services.db, caller.claims)
     return OnboardingPage(
+        person_id=caller.id,
+        uploads_allowed=overview.consent.granted and overview.profile.is_complete,
         form=form or ProfileForm.from_profile(overview.profile),
         consent=overview.consent,
         latest_birth_date=latest_adult_birth_date(),

@@ -83,6 +83,13 @@ async def stream(
     )
 
 
+@router.get("/upload")
+@declare(Access.PAGE_COOKIE)
+async def upload_address() -> Response:
+    """Show the feed to whoever reloads the address of its form."""
+    return go_to("/feed")
+
+
 @router.post("/upload")
 @declare(Access.PAGE_COOKIE, max_body_bytes=photo_body, limits=(Limit.UPLOADS, Limit.SEARCHES))
 async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> Response:
@@ -197,6 +204,8 @@ async def _feed_page(
             None if consent.granted else "To add a photo, first agree to face matching."
         ),
         max_upload_mb=services.settings.upload.max_bytes // 1024**2,
+        kept_side=services.settings.vision.kept_side,
+        person_id=caller.id,
         is_newest=before is None,
         problem=problem,
         notice=notice,

@@ -219,10 +219,11 @@ class FeedPage(Page):
     """The stream continues after this position of the feed."""
     older_cursor: int | None
     """The parameter `before` of the next older page; None on the last one."""
-    uploads_allowed: bool
     uploads_refused_reason: str | None = None
     """Why uploads are not allowed, shown with a link to the profile."""
     max_upload_mb: int
+    kept_side: int
+    """Pixels of the longest side that the server keeps; the page scales a photo down to it."""
     is_newest: bool = True
     """False on an older page, which is not live and has no upload form."""
 

@@ -42,6 +42,10 @@ class Page:
     title: str
     signed_in: bool = False
     """Whether the header offers the feed, the profile and signing out."""
+    person_id: UUID | None = None
+    """Whose page it is: a photo that the browser keeps is for this person alone."""
+    uploads_allowed: bool = False
+    """Whether profile and consent allow the person to add photos."""
     problem: Problem | None = None
     notice: str | None = None
     """What was just done, shown at the top of the page."""

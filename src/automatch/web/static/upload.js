@@ -1,7 +1,14 @@
-// Drop, paste, preview and progress. Without it the browser submits the form.
+// Preview, progress, several photos one after the other. Without it the browser submits the form.
+
+import { forget, isKept, keep, listKept } from "./kept_photos.js";
+import { scaleDown } from "./scale_photo.js";
+import { sendPhoto } from "./send_photo.js";
 
 const RELOAD_AFTER_MS = 3_000;
 const LOST = "The photo was not sent. Check your connection and try again.";
+const SENT = "Your photo was sent.";
+const UNREADABLE = "The photo could not be read; choose it again.";
+const KEPT = "We kept the photo you chose. Send it when you're ready.";
 
 const form = document.getElementById("upload-form");
 if (form) enhance(form);
@@ -11,103 +18,164 @@ function enhance(form) {
   const button = form.querySelector("button");
   const part = (id) => document.getElementById(id);
   const maxMb = Number(form.dataset.maxMb);
+  const maxSide = Number(form.dataset.maxSide);
+  // Each is {blob, wanted, id}.
+  let photos = [];
   let sending = false;
+  const problems = new Set();
+  // Photos are scaled one by one: each may take the memory of 50 megapixels.
+  let preparing = Promise.resolve();
 
+  form.noValidate = true;
+  input.multiple = true;
   part("drop-hint").hidden = false;
   part("preview").addEventListener("error", () => (part("preview").hidden = true));
 
   function say(id, text) {
-    for (const other of ["file-error", "sent"]) part(other).hidden = other !== id;
-    if (id) part(id).textContent = text;
-    input.setAttribute("aria-invalid", String(id === "file-error"));
+    part(id).textContent = text;
+    part(id).hidden = !text;
+    if (id === "file-error") input.setAttribute("aria-invalid", String(Boolean(text)));
   }
 
-  function reasonAgainst(file) {
-    if (file.size === 0) return "The file is empty; choose the photo again.";
-    if (file.size > maxMb * 1024 ** 2) return `The photo is larger than ${maxMb} MB; choose a smaller one.`;
-    if (file.type && !input.accept.split(",").includes(file.type)) {
-      return "This is not a photo of a supported type; choose a JPEG, PNG, WebP, HEIC or AVIF.";
-    }
+  function showChosen(hint = "") {
+    const preview = part("preview");
+    URL.revokeObjectURL(preview.src);
+    preview.hidden = !photos.length;
+    if (photos.length) preview.src = URL.createObjectURL(photos[0].blob);
+    else preview.removeAttribute("src");
+    say("chosen", photos.length > 1 ? `${photos.length} photos` : hint);
+  }
+
+  function fail(text) {
+    problems.add(text);
+    say("file-error", [...problems].join(" "));
+  }
+
+  function clearWords() {
+    problems.clear();
+    for (const id of ["file-error", "sent"]) say(id, "");
+  }
+
+  function reasonAgainst(blob) {
+    if (!blob) return UNREADABLE;
+    if (!blob.size) return "The file is empty; choose the photo again.";
+    if (blob.size > maxMb * 1024 ** 2) return `The photo is larger than ${maxMb} MB; choose a smaller one.`;
     return null;
   }
 
-  function showChosen() {
-    const [file] = input.files;
-    const problem = file && reasonAgainst(file);
-    const preview = part("preview");
-    URL.revokeObjectURL(preview.src);
-    preview.hidden = !file || Boolean(problem);
-    if (preview.hidden) preview.removeAttribute("src");
-    else preview.src = URL.createObjectURL(file);
-    say(problem ? "file-error" : null, problem);
+  async function prepare(photo) {
+    photo.blob = await scaleDown(photo.blob, maxSide).catch(() => null);
+    const reason = reasonAgainst(photo.blob);
+    if (reason) {
+      fail(reason);
+      return forget(photo);
+    }
+    photos.push(photo);
+    return keep(photo);
   }
 
-  function take(event, files) {
-    if (!files?.length) return;
-    event.preventDefault();
-    if (sending) return;
-    input.files = files;
-    showChosen();
+  function add(files, { wanted, replace }) {
+    clearWords();
+    preparing = preparing.then(async () => {
+      if (replace && !sending) for (const photo of photos.splice(0)) await forget(photo);
+      for (const blob of files) await prepare({ blob, wanted });
+      showChosen();
+      if (wanted) sendWanted();
+    });
   }
 
-  function setSending(now) {
-    sending = now;
-    part("sending").hidden = !now;
-    button.setAttribute("aria-disabled", String(now));
+  function showProgress(text, percent) {
+    if (percent !== undefined) part("progress").value = percent;
+    part("progress-text").textContent = text;
   }
 
-  function showProgress({ loaded, total, lengthComputable }) {
-    if (!lengthComputable) return;
-    const percent = Math.round((100 * loaded) / total);
-    part("progress").value = percent;
-    part("progress-text").textContent = percent < 100 ? `Sending, ${percent}%` : "Sent, checking it";
-  }
-
-  function finish(request) {
-    setSending(false);
-    if (request.status === 401) return location.assign("/sign-in");
-    const { face, job, message, error } = request.response ?? {};
-    if (!face) return say("file-error", error?.message ?? LOST);
-    form.reset();
-    showChosen();
-    if (job.status === "failed") return say("file-error", message);
-    say("sent", message);
+  // Returns whether to go on with the next photo.
+  function finish(photo, { status, body, isPassing, isFirst }) {
+    const { face, job, message, error } = body;
+    if (status === 401) {
+      location.assign("/sign-in");
+      return false;
+    }
+    if (isPassing) {
+      // One that was told to wait for long is sent when the person asks again.
+      if (status === 429) keep(Object.assign(photo, { wanted: false }));
+      fail(error?.message ?? LOST);
+      return false;
+    }
+    photos = photos.filter((other) => other !== photo);
+    forget(photo);
+    if (!face || job.status === "failed") {
+      fail(message ?? error?.message ?? LOST);
+      return true;
+    }
+    // The answer to an earlier try may have been lost, and the server says that it has the photo.
+    say("sent", isFirst ? message : SENT);
     // The live feed shows the job; if it is not connected, a reload does.
-    setTimeout(() => (part(`photo-${face.id}`) ? (part("sent").hidden = true) : location.reload()), RELOAD_AFTER_MS);
+    setTimeout(() => {
+      if (part(`photo-${face.id}`)) say("sent", "");
+      else if (!photos.length) location.reload();
+    }, RELOAD_AFTER_MS);
+    return true;
   }
 
-  function send() {
-    const request = new XMLHttpRequest();
-    request.open("POST", form.action);
-    request.setRequestHeader("Accept", "application/json");
-    request.responseType = "json";
-    request.upload.addEventListener("progress", showProgress);
-    request.addEventListener("loadend", () => finish(request));
-    showProgress({ loaded: 0, total: 1, lengthComputable: true });
-    setSending(true);
-    say(null);
-    request.send(new FormData(form));
+  async function sendAll() {
+    for (let number = 1, photo; (photo = photos.find((each) => each.wanted)); number += 1) {
+      // Another tab may have sent it.
+      if (!(await isKept(photo))) {
+        photos = photos.filter((other) => other !== photo);
+        continue;
+      }
+      const total = number - 1 + photos.filter((each) => each.wanted).length;
+      const what = total > 1 ? `photo ${number} of ${total}, ` : "";
+      const onPercent = (percent) => showProgress(percent < 100 ? `Sending ${what}${percent}%` : "Sent, checking it", percent);
+      onPercent(0);
+      if (!finish(photo, await sendPhoto(form.action, photo.blob, { onPercent, onState: showProgress }))) return;
+    }
   }
 
-  form.addEventListener("submit", (event) => {
+  async function sendWanted() {
+    if (sending || !photos.some((photo) => photo.wanted)) return;
+    sending = true;
+    part("sending").hidden = false;
+    button.setAttribute("aria-disabled", "true");
+    await (navigator.locks?.request("automatch-upload", sendAll) ?? sendAll());
+    sending = false;
+    part("sending").hidden = true;
+    button.setAttribute("aria-disabled", "false");
+    if (!photos.length) form.reset();
+    showChosen();
+  }
+
+  async function restore() {
+    for (const photo of await listKept()) await prepare(photo);
+    if (!photos.length) return;
+    showChosen(KEPT);
+    sendWanted();
+  }
+
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    await preparing;
     if (sending) return;
-    const problem = reasonAgainst(input.files[0]);
-    if (problem) say("file-error", problem);
-    else send();
+    if (!photos.length) return say("file-error", [...problems].join(" ") || "Choose a photo first.");
+    clearWords();
+    for (const photo of photos) {
+      photo.wanted = true;
+      await keep(photo);
+    }
+    sendWanted();
   });
-  input.addEventListener("change", showChosen);
-  document.addEventListener("paste", (event) => take(event, event.clipboardData?.files));
-  document.addEventListener("drop", (event) => {
-    form.classList.remove("is-over");
-    take(event, event.dataTransfer.files);
-  });
-  document.addEventListener("dragover", (event) => {
-    if (!event.dataTransfer.types.includes("Files")) return;
+  const takeChosen = () => add([...input.files], { wanted: false, replace: true });
+  input.addEventListener("change", takeChosen);
+  document.addEventListener("photosdropped", (event) => add(event.detail, { wanted: true, replace: false }));
+  document.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (!files.length) return;
     event.preventDefault();
-    form.classList.add("is-over");
+    add(files, { wanted: false, replace: true });
   });
-  document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) form.classList.remove("is-over");
-  });
+  window.addEventListener("online", sendWanted);
+  preparing = restore();
+  // Chosen before this script was loaded.
+  if (input.files.length) takeChosen();
 }

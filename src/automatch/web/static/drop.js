@@ -1,0 +1,47 @@
+// A photo that is dropped anywhere on a page is sent; on every page, for whoever is signed in.
+
+import { forgetAll, keep, listKept, person } from "./kept_photos.js";
+
+const ERASING = 'form[action="/sign-out"], form[action="/account/delete"], form[action="/consent/withdraw"]';
+const LATER = "Your photo waits on this device, and is sent when your profile is complete.";
+
+const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+const show = (isOver) => document.body.classList.toggle("is-over", isOver);
+
+async function take(files) {
+  // On the feed, the form takes them.
+  if (document.getElementById("upload-form")) {
+    document.dispatchEvent(new CustomEvent("photosdropped", { detail: files }));
+    return;
+  }
+  for (const file of files) await keep({ blob: file, wanted: true });
+  if ("uploads" in document.body.dataset) return location.assign("/feed");
+  const notice = Object.assign(document.createElement("p"), { className: "notice good", textContent: LATER });
+  notice.setAttribute("role", "status");
+  document.getElementById("main").prepend(notice);
+}
+
+async function eraseThenSubmit(event) {
+  if (!event.target.matches(ERASING)) return;
+  event.preventDefault();
+  await forgetAll();
+  event.target.submit();
+}
+
+listKept();
+if (person) {
+  document.addEventListener("submit", eraseThenSubmit);
+  document.addEventListener("dragover", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    show(true);
+  });
+  document.addEventListener("dragleave", (event) => event.relatedTarget || show(false));
+  document.addEventListener("drop", (event) => {
+    show(false);
+    const files = [...(event.dataTransfer?.files ?? [])];
+    if (!files.length) return;
+    event.preventDefault();
+    take(files);
+  });
+}

@@ -1,0 +1,200 @@
+"""Sending photos from a phone: large ones, several, over bad connections, across sessions."""
+
+from __future__ import annotations
+
+import base64
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Page, Route, expect
+
+from tests.support.browser import Phones
+from tests.support.photos import astronaut, encode, hopper
+
+_TYPES = [
+    "image/jpg",
+    "image/pjpeg",
+    "image/x-png",
+    "application/octet-stream",
+    "binary/octet-stream",
+    "image/heic-sequence",
+    "",
+]
+"""What browsers and phones declare for photos."""
+_WATCH = """() => {
+    window.sent = [];
+    const send = XMLHttpRequest.prototype.send;
+    XMLHttpRequest.prototype.send = function (form) {
+        const reader = new FileReader();
+        reader.onload = () => window.sent.push(reader.result);
+        reader.readAsDataURL(form.get("file"));
+        send.call(this, form);
+    };
+}"""
+_DROP = """([bytes, last]) => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([new Uint8Array(bytes)], "photo"));
+    const options = { dataTransfer, bubbles: true, cancelable: true };
+    document.querySelector("footer").dispatchEvent(new DragEvent(last, options));
+}"""
+
+
+def a_file(data: bytes, mime: str = "image/jpeg") -> Any:
+    return {"name": "photo", "mimeType": mime, "buffer": data}
+
+
+def choose(page: Page, *files: Any) -> None:
+    page.get_by_label("A photo of you alone").set_input_files(list(files))
+
+
+def send(page: Page) -> None:
+    page.get_by_role("button", name="Find my look-alikes").click()
+
+
+def expect_photos(page: Page, count: int) -> None:
+    expect(page.locator("#jobs > li")).to_have_count(count)
+
+
+def sign_in(page: Page, phones: Phones, email: str) -> None:
+    page.goto(f"{phones.url}/sign-in")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{phones.url}/feed")
+
+
+def kept(page: Page) -> int:
+    """Return how many photos the browser keeps."""
+    return int(
+        page.evaluate(
+            """() => new Promise((resolve) => {
+                indexedDB.open("automatch", 1).onsuccess = ({ target }) => {
+                    const photos = target.result.transaction("photos").objectStore("photos");
+                    photos.count().onsuccess = (event) => {
+                        target.result.close();
+                        resolve(event.target.result);
+                    };
+                };
+            })"""
+        )
+    )
+
+
+def test_photos_of_any_declared_type_are_sent_one_by_one_and_large_ones_scaled_down(
+    phones: Phones,
+) -> None:
+    page = phones.join("Linh", "Female")
+    small = encode(hopper())
+    choose(page, *[a_file(small, kind) for kind in _TYPES])
+    expect(page.locator("#chosen")).to_have_text("7 photos")
+    expect(page.locator("#file-error")).to_be_hidden()
+    page.evaluate(_WATCH)
+    # On its side in the file, as phones store it.
+    exif = Image.Exif()
+    exif[0x112] = 6
+    turned = astronaut().resize((2400, 3000)).rotate(90, expand=True)
+    large = encode(turned, quality=97, exif=exif)
+
+    choose(page, a_file(large, "application/octet-stream"), a_file(small, ""))
+    expect(page.locator("#chosen")).to_have_text("2 photos")
+    send(page)
+
+    expect(page.locator("#progress-text")).to_contain_text("photo 1 of 2")
+    expect_photos(page, 2)
+    first, second = (
+        base64.b64decode(address.partition(",")[2]) for address in page.evaluate("window.sent")
+    )
+    with Image.open(io.BytesIO(first)) as photo:
+        assert photo.size == (1280, 1600)
+        assert not photo.getexif()
+    assert len(first) < len(large) / 2
+    assert second == small
+    expect(page.locator("#preview")).to_be_hidden()
+    assert kept(page) == 0
+
+
+def test_upload_goes_on_after_cuts_by_itself_and_arrives_once(phones: Phones) -> None:
+    page = phones.join("Linh", "Female")
+    answers = ["lost on the way back", "busy"]
+
+    def break_first(route: Route) -> None:
+        match answers.pop(0) if answers else "":
+            case "lost on the way back":
+                assert route.fetch().status == 202
+                route.abort("connectionreset")
+            case "busy":
+                route.fulfill(status=503, headers={"Retry-After": "2"}, body="<html>Busy</html>")
+            case _:
+                route.continue_()
+
+    page.route("**/upload", break_first)
+    choose(page, a_file(encode(astronaut())))
+    send(page)
+
+    expect(page.locator("#progress-text")).to_contain_text("Trying again in")
+    expect(page.locator("#sent")).to_have_text("Your photo was sent.")
+    assert answers == []
+    expect_photos(page, 1)
+
+
+def test_chosen_photo_outlives_the_session_for_its_owner_alone(phones: Phones) -> None:
+    him = phones.join("Minh", "Male")
+    page = phones.join("Linh", "Female")
+    owner, other = (phones.email(name) for name in ("Linh", "Minh"))
+    him.close()
+    choose(page, a_file(encode(astronaut())))
+    expect(page.locator("#preview")).to_be_visible()
+    page.context.clear_cookies()
+    send(page)
+    expect(page).to_have_url(f"{phones.url}/sign-in")
+
+    sign_in(page, phones, owner)
+    # It was to be sent, so it is.
+    expect_photos(page, 1)
+    expect(page.locator("#preview")).to_be_hidden()
+
+    choose(page, a_file(encode(hopper())))
+    expect(page.locator("#preview")).to_be_visible()
+    page.reload()
+    expect(page.locator("#chosen")).to_contain_text("We kept the photo")
+    expect(page.locator("#preview")).to_be_visible()
+    page.context.clear_cookies()
+    sign_in(page, phones, other)
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator("#preview")).to_be_hidden()
+    assert kept(page) == 0
+
+    choose(page, a_file(encode(hopper())))
+    expect(page.locator("#preview")).to_be_visible()
+    assert kept(page) == 1
+    page.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_url(f"{phones.url}/sign-in")
+    assert kept(page) == 0
+
+    sign_in(page, phones, owner)
+    choose(page, a_file(encode(hopper())))
+    expect(page.locator("#preview")).to_be_visible()
+    page.clock.set_system_time(datetime.now(UTC) + timedelta(minutes=61))
+    page.reload()
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator("#preview")).to_be_hidden()
+    assert kept(page) == 0
+
+
+def test_photo_dropped_on_any_page_is_sent(phones: Phones) -> None:
+    page = phones.join("Linh", "Female")
+    photo = list(encode(astronaut()))
+    page.goto(f"{phones.url}/onboarding")
+    page.evaluate(_DROP, [photo, "dragover"])
+    shown = "getComputedStyle(document.body, '::after').content"
+    assert "Drop your photo" in page.evaluate(shown)
+
+    page.evaluate(_DROP, [photo, "drop"])
+
+    expect(page).to_have_url(f"{phones.url}/feed")
+    expect_photos(page, 1)
+    assert page.evaluate(shown) == "none"
+    page.evaluate(_DROP, [list(encode(hopper())), "drop"])
+    expect_photos(page, 2)
