@@ -79,6 +79,16 @@ async def test_forged_tokens_are_refused(server: System, subtests: pytest.Subtes
         "no exp": forge(secret, _without(good, "exp")),
         "no iat": forge(secret, _without(good, "iat")),
         "issued tomorrow": forge(secret, good | {"iat": now + 86400}),
+        "good for a year": forge(secret, good | {"exp": now + 365 * 86400}),
+        "key that is good for a century": forge(
+            secret, _without(good, "sub") | {"role": "service_role", "exp": now + 100 * 365 * 86400}
+        ),
+        "not good before tomorrow": forge(secret, good | {"nbf": now + 86400}),
+        "not good before a word": forge(secret, good | {"nbf": "now"}),
+        "two subjects": forge(secret, _with_twice(good, "sub", str(uuid4()))),
+        "two expiries": forge(secret, _with_twice(good, "exp", now + 60)),
+        "two algorithms": _with_two_algorithms(secret, good),
+        "deep claims": forge(secret, b"[" * 2900),
         "no sub": forge(secret, _without(good, "sub")),
         "sub is a number": forge(secret, good | {"sub": 1}),
         "sub is SQL": forge(secret, good | {"sub": "' or 1=1 --"}),
@@ -103,6 +113,18 @@ async def test_forged_tokens_are_refused(server: System, subtests: pytest.Subtes
     for name, token in attacks.items():
         with subtests.test(name):
             assert await answer_to(server, f"Bearer {token}") == (401, "token_invalid")
+
+
+def _with_twice(claims: dict[str, Any], name: str, value: object) -> bytes:
+    return f"{{{json.dumps(name)}: {json.dumps(value)}, {json.dumps(claims)[1:]}".encode()
+
+
+def _with_two_algorithms(secret: str, claims: dict[str, Any]) -> str:
+    signed = ".".join(
+        [base64url(b'{"alg": "none", "alg": "HS256"}'), base64url(json.dumps(claims).encode())]
+    )
+    signature = hmac.new(secret.encode(), signed.encode(), hashlib.sha256).digest()
+    return f"{signed}.{base64url(signature)}"
 
 
 async def test_every_bit_of_a_token_is_signed(server: System) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from dataclasses import replace
 from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
+from joserfc.util import urlsafe_b64decode
 
 from automatch.auth.jwks import JwksCache
 from automatch.auth.jwt_claims import read_claims
@@ -92,9 +94,20 @@ def decode(token: str, key: Any, algorithm: str) -> dict[str, Any]:
         TokenInvalidError: it was not.
     """
     try:
-        return jwt.decode(token, key, algorithms=[algorithm]).claims
-    except (JoseError, ValueError, TypeError) as exc:
+        claims: dict[str, Any] = jwt.decode(token, key, algorithms=[algorithm]).claims
+        for part in token.split(".")[:2]:
+            json.loads(urlsafe_b64decode(part.encode()), object_pairs_hook=_refuse_duplicates)
+    except (JoseError, ValueError, TypeError, RecursionError) as exc:
         raise TokenInvalidError from exc
+    return claims
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Another reader of the same token might take the other value.
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        raise ValueError("duplicate name")
+    return names
 
 
 def issuer_from(settings: Settings) -> Issuer | None:

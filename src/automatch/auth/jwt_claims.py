@@ -13,6 +13,10 @@ from automatch.errors.auth import TokenExpiredError, TokenInvalidError
 from automatch.model.people import Claims, Role
 
 _AUDIENCE = "authenticated"
+_MAX_LIFE_S = 7 * 86400
+"""The longest life of an access token that Supabase Auth can be set to."""
+_MAX_KEY_LIFE_S = 11 * 366 * 86400
+"""The legacy keys of a Supabase project live for ten years."""
 
 
 class _JwtClaims(BaseModel):
@@ -24,6 +28,7 @@ class _JwtClaims(BaseModel):
     role: Literal["anon", "authenticated", "service_role"]
     exp: int
     iat: int
+    nbf: int | None = None
     aud: str | list[str] | None = None
     sub: str | None = None
     session_id: str | None = None
@@ -60,7 +65,10 @@ def read_claims(payload: dict[str, Any], *, issuers: Container[str], leeway_s: i
     ):
         raise TokenInvalidError
     now = time.time()
-    if parsed.iat > now + leeway_s:
+    is_person = claims.role is Role.AUTHENTICATED
+    if parsed.exp - now > (_MAX_LIFE_S if is_person else _MAX_KEY_LIFE_S):
+        raise TokenInvalidError
+    if max(parsed.iat, parsed.nbf or 0) > now + leeway_s:
         raise TokenInvalidError
     if parsed.exp < now - leeway_s:
         raise TokenExpiredError

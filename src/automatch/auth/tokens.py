@@ -93,6 +93,7 @@ class Tokens:
     def issue(self, user: User, session_id: UUID) -> str:
         """Return a short-lived token of a signed-in user."""
         now = int(time.time())
+        signed_in_at = int(user.signed_in_at.timestamp()) if user.signed_in_at else now
         return self._encode(
             {
                 "sub": str(user.id),
@@ -103,7 +104,7 @@ class Tokens:
                 "app_metadata": user.app_metadata,
                 "user_metadata": user.user_metadata,
                 "aal": "aal1",
-                "amr": [{"method": "password", "timestamp": now}],
+                "amr": [{"method": "password", "timestamp": signed_in_at}],
                 "session_id": str(session_id),
                 "is_anonymous": False,
                 "exp": now + self._settings.access_token_s,

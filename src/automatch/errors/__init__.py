@@ -21,6 +21,8 @@ AutomatchError
 │   ├── InputInvalidError
 │   ├── EmailTakenError
 │   ├── PasswordWeakError
+│   ├── PasswordCommonError
+│   ├── ReauthenticationNeededError
 │   ├── AgeNotAllowedError
 │   ├── ConsentRequiredError
 │   ├── ConsentOutdatedError

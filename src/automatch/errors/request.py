@@ -65,6 +65,18 @@ class PasswordWeakError(RequestError):
     code = "password_weak"
 
 
+class PasswordCommonError(RequestError):
+    """Many people use this password. Choose one that is harder to guess."""
+
+    code = "password_common"
+
+
+class ReauthenticationNeededError(RequestError):
+    """Enter your current password too, or sign in again first."""
+
+    code = "reauthentication_needed"
+
+
 class AgeNotAllowedError(RequestError):
     """Auto-Match is for people of 18 years and older."""
 

@@ -32,6 +32,7 @@ from automatch.errors.request import (
     NotFoundError,
     ProfileIncompleteError,
     RateLimitedError,
+    ReauthenticationNeededError,
     RequestError,
     RequestTimeoutError,
     SignInElsewhereError,
@@ -73,6 +74,7 @@ STATUSES: dict[type[AutomatchError], int] = {
     ConsentRequiredError: 403,
     ConsentOutdatedError: 409,
     EmailTakenError: 422,
+    ReauthenticationNeededError: 400,
     FaceNotAskedError: 409,
     ProfileIncompleteError: 403,
     RateLimitedError: 429,
@@ -115,6 +117,7 @@ _AUTH_CODES = {
     "credentials_invalid": "invalid_credentials",
     "email_taken": "user_already_exists",
     "password_weak": "weak_password",
+    "password_common": "weak_password",
     "token_missing": "no_authorization",
     "token_invalid": "bad_jwt",
     "token_expired": "bad_jwt",
@@ -125,6 +128,7 @@ _AUTH_CODES = {
     "internal": "unexpected_failure",
 }
 """The codes of Supabase Auth by ours; a code that is not listed is sent as it is."""
+_WEAK_PASSWORD_REASONS = {"password_weak": "length", "password_common": "pwned"}
 
 log = structlog.get_logger(__name__)
 
@@ -169,8 +173,8 @@ def error_body(code: str, message: str, status: int, path: str) -> dict[str, Any
     body: dict[str, Any] = {"error": {"code": code, "message": message}}
     if path.startswith(_AUTH_PATH):
         body |= {"code": status, "error_code": _AUTH_CODES.get(code, code), "msg": message}
-        if code == "password_weak":
-            body["weak_password"] = {"reasons": ["length"]}
+        if code in _WEAK_PASSWORD_REASONS:
+            body["weak_password"] = {"reasons": [_WEAK_PASSWORD_REASONS[code]]}
     return body
 
 

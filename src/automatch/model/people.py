@@ -67,6 +67,8 @@ class User:
     user_metadata: dict[str, Any]
     created_at: datetime
     last_sign_in_at: datetime | None
+    signed_in_at: datetime | None = None
+    """When the session began that the account was read for."""
 
 
 @dataclass(frozen=True, slots=True)

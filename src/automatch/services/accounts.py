@@ -6,6 +6,7 @@ import hashlib
 import json
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Literal
 from uuid import UUID
@@ -15,12 +16,13 @@ from anyio import CapacityLimiter
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from automatch.auth.passwords import MAX_CHARS, check_password
 from automatch.auth.tokens import Tokens
 from automatch.errors.auth import CredentialsInvalidError, TokenInvalidError
 from automatch.errors.request import (
     InputInvalidError,
     NotFoundError,
-    PasswordWeakError,
+    ReauthenticationNeededError,
     SignInElsewhereError,
 )
 from automatch.model.people import Claims, User
@@ -31,9 +33,6 @@ from automatch.store.database import Connection, Database
 
 _HASHER = PasswordHasher()
 """Argon2id with the defaults of argon2-cffi, the low-memory set of RFC 9106."""
-_MIN_PASSWORD = 8
-_MAX_PASSWORD = 200
-"""Hashing costs time per byte."""
 _MAX_DATA = 1024
 """Bytes as JSON: it travels in every access token, and a browser drops cookies above 4 KB."""
 
@@ -74,7 +73,8 @@ class Accounts:
 
         Raises:
             InputInvalidError: the e-mail address is invalid, or *data* is too large.
-            PasswordWeakError: it is too short or too long.
+            PasswordWeakError: it is too short, too long or blank.
+            PasswordCommonError: it is easy to guess.
             EmailTakenError: there is an account with this address.
         """
         self.check_local_sign_in()
@@ -82,7 +82,7 @@ class Accounts:
         if address is None:
             raise InputInvalidError("Give a valid e-mail address.")
         _check_data(data or {})
-        _check_password(password)
+        check_password(password, address)
         encrypted = await _hash_password(password)
         async with self._db.transaction() as conn:
             user_id = await accounts.create_user(
@@ -97,17 +97,20 @@ class Accounts:
             CredentialsInvalidError: one of the two is wrong; the error does not say which.
         """
         self.check_local_sign_in()
-        address = normalize_email(email)
+        user_id = await self._find_user_id(normalize_email(email), password)
+        async with self._db.transaction() as conn:
+            return await self._start(conn, user_id)
+
+    async def _find_user_id(self, address: str | None, password: str) -> UUID:
         found = None
         if address is not None:
             async with self._db.transaction() as conn:
                 found = await accounts.find_credentials(conn, address)
         user_id, encrypted = found or (None, None)
-        right = len(password) <= _MAX_PASSWORD and await _verify_password(password, encrypted)
+        right = len(password) <= MAX_CHARS and await _verify_password(password, encrypted)
         if user_id is None or not right:
             raise CredentialsInvalidError
-        async with self._db.transaction() as conn:
-            return await self._start(conn, user_id)
+        return user_id
 
     async def sign_in_without_password(self, email: str) -> Session:
         """Start a session for an operator, who holds the secrets anyway.
@@ -152,14 +155,22 @@ class Accounts:
                 await accounts.end_sessions(conn, claims.session_id, scope)
 
     async def update(
-        self, claims: Claims, *, password: str | None = None, data: dict[str, Any] | None = None
+        self,
+        claims: Claims,
+        *,
+        password: str | None = None,
+        current_password: str | None = None,
+        data: dict[str, Any] | None = None,
     ) -> User:
         """Change the password, which ends all other sessions, or merge *data* into the metadata.
 
         Raises:
             TokenInvalidError: the session has ended, or the account is gone.
             InputInvalidError: *data* is too large.
-            PasswordWeakError: it is too short or too long.
+            PasswordWeakError: it is too short, too long or blank.
+            PasswordCommonError: it is easy to guess.
+            ReauthenticationNeededError: the sign-in is not fresh, and *current_password* is None.
+            CredentialsInvalidError: *current_password* is wrong.
         """
         self.check_local_sign_in()
         user = await self.load_user(claims)
@@ -169,7 +180,8 @@ class Accounts:
             _check_data(data)
         encrypted = None
         if password is not None:
-            _check_password(password)
+            check_password(password, user.email)
+            await self._check_fresh(user, current_password)
             encrypted = await _hash_password(password)
         async with self._db.transaction() as conn:
             await accounts.update_user(
@@ -201,6 +213,15 @@ class Accounts:
         async with self._db.as_user(claims) as conn:
             await accounts.erase_account(conn)
 
+    async def _check_fresh(self, user: User, current_password: str | None) -> None:
+        # Whoever finds a phone or steals a token has a session, but not the password.
+        assert user.signed_in_at is not None
+        fresh = timedelta(seconds=self._settings.fresh_sign_in_s)
+        if current_password is None and datetime.now(UTC) - user.signed_in_at > fresh:
+            raise ReauthenticationNeededError
+        if current_password is not None:
+            await self._find_user_id(user.email, current_password)
+
     async def _start(self, conn: Connection, user_id: UUID) -> Session:
         refresh_token = secrets.token_urlsafe(32)
         session_id = await accounts.start_session(conn, user_id, _hashed(refresh_token))
@@ -216,11 +237,6 @@ class Accounts:
             expires_in=self._tokens.life_s,
             user=user,
         )
-
-
-def _check_password(password: str) -> None:
-    if not _MIN_PASSWORD <= len(password) <= _MAX_PASSWORD:
-        raise PasswordWeakError
 
 
 def _check_data(data: dict[str, Any]) -> None:

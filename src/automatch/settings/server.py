@@ -21,6 +21,11 @@ class AuthSettings(SettingsGroup):
         ge=0,
         description="Seconds in which a refresh token may be used again, for parallel tabs.",
     )
+    fresh_sign_in_s: int = Field(
+        600,
+        ge=0,
+        description="Seconds after a sign-in in which a new password needs no current one.",
+    )
     leeway_s: int = Field(
         30, ge=0, le=120, description="Seconds by which the clock of a token's issuer may differ."
     )

@@ -15,6 +15,7 @@ from automatch.errors.request import (
     AgeNotAllowedError,
     EmailTakenError,
     InputInvalidError,
+    PasswordCommonError,
     PasswordWeakError,
     RequestError,
 )
@@ -40,6 +41,7 @@ _FIELD_OF = {
     EmailTakenError: "email",
     InputInvalidError: "email",
     PasswordWeakError: "password",
+    PasswordCommonError: "password",
 }
 _NOTICES = {
     "paused": "You're hidden until you turn this back on.",

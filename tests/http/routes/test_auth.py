@@ -155,6 +155,8 @@ async def test_bad_sign_ups_are_refused_with_a_reason(
         ("address that is a number", {"email": 5}, "input_invalid"),
         ("short password", {"password": "1234567"}, "password_weak"),
         ("endless password", {"password": "x" * 201}, "password_weak"),
+        ("common password", {"password": "Sunshine1!"}, "password_common"),
+        ("own address", {"password": "linh@example.org"}, "password_common"),
         ("password with half a character", {"password": "\ud800aaaaaaaaa"}, "input_invalid"),
         ("much data", {"data": {"a": "x" * 2000}}, "input_invalid"),
         ("data with NUL", {"data": {"a": "\0"}}, "input_invalid"),
@@ -217,6 +219,19 @@ async def test_refresh_token_used_again_later_ends_the_session(server: System) -
     assert (await _user(server, kept["access_token"])).status_code == 401
 
 
+async def test_token_that_was_copied_within_the_seconds_for_tabs_ends_the_session(
+    server: System,
+) -> None:
+    first = (await sign_up(server, "linh@example.org")).json()["refresh_token"]
+    hers = (await refresh(server, first)).json()["refresh_token"]
+    copied = (await refresh(server, first)).json()["refresh_token"]
+    goes_on = (await refresh(server, hers)).json()["refresh_token"]
+    age_refresh_tokens(server, seconds=60)
+
+    assert (await refresh(server, copied)).status_code == 401
+    assert (await refresh(server, goes_on)).status_code == 401
+
+
 async def test_signed_out_session_cannot_refresh_and_another_goes_on(server: System) -> None:
     gone = (await sign_up(server, "linh@example.org")).json()
     other = (await sign_in(server, "linh@example.org")).json()
@@ -272,6 +287,31 @@ async def test_new_password_signs_out_everywhere_else(server: System) -> None:
     assert again.status_code == 200
 
 
+async def test_password_changes_after_a_fresh_sign_in_or_with_the_current_one(
+    server: System,
+) -> None:
+    token = (await sign_up(server, "linh@example.org")).json()["access_token"]
+    with psycopg.connect(server.database.owner) as conn:
+        conn.execute("update auth.sessions set created_at = created_at - interval '1 hour'")
+
+    stale = await _change(server, token, password="another long password")
+    wrong = await _change(
+        server, token, password="another long password", current_password="not the password"
+    )
+    data = await _change(server, token, data={"theme": "dark"})
+    right = await _change(
+        server, token, password="another long password", current_password=PASSWORD
+    )
+
+    assert (stale.status_code, stale.json()["error_code"]) == (400, "reauthentication_needed")
+    assert (wrong.status_code, wrong.json()["error_code"]) == (400, "invalid_credentials")
+    assert (data.status_code, right.status_code) == (200, 200)
+    reply = (await sign_in(server, "linh@example.org", "another long password")).json()
+    again = (await refresh(server, reply["refresh_token"])).json()
+    claims = [_claims(server, each)["amr"] for each in (reply, again)]
+    assert claims[0] == claims[1]
+
+
 async def test_metadata_is_merged_and_stays_within_bounds(server: System) -> None:
     reply = (await sign_up(server, "linh@example.org", data={"theme": "dark", "a": 1})).json()
 
@@ -322,8 +362,12 @@ def _nested(depth: int) -> list[Any]:
 
 
 def _session(system: System, reply: dict[str, Any]) -> str:
+    return str(_claims(system, reply)["session_id"])
+
+
+def _claims(system: System, reply: dict[str, Any]) -> dict[str, Any]:
     key = OctKey.import_key(system.secrets.jwt_secret)
-    return str(jwt.decode(reply["access_token"], key, algorithms=["HS256"]).claims["session_id"])
+    return jwt.decode(reply["access_token"], key, algorithms=["HS256"]).claims
 
 
 async def _user(system: System, token: str) -> httpx2.Response:

@@ -11,7 +11,9 @@ from automatch.errors.auth import CredentialsInvalidError, TokenInvalidError
 from automatch.errors.request import (
     EmailTakenError,
     InputInvalidError,
+    PasswordCommonError,
     PasswordWeakError,
+    ReauthenticationNeededError,
     SignInElsewhereError,
 )
 from automatch.errors.store import DatabaseUnavailableError
@@ -30,6 +32,7 @@ from automatch.services.validators import StorableText
 router = APIRouter(prefix="/auth/v1", tags=["auth"], route_class=DeclaredRoute)
 
 _ERRORS = (DatabaseUnavailableError, SignInElsewhereError)
+_PASSWORD_ERRORS = (PasswordWeakError, PasswordCommonError)
 
 
 class _Form(BaseModel):
@@ -59,6 +62,7 @@ class UserForm(_Form):
     email: StorableText | None = None
     phone: StorableText | None = None
     password: StorableText | None = None
+    current_password: StorableText | None = None
     data: dict[str, Any] | None = None
 
 
@@ -66,7 +70,7 @@ class UserForm(_Form):
 @declare(
     Access.ANYONE,
     limits=(Limit.SIGN_UP,),
-    errors=(*_ERRORS, InputInvalidError, EmailTakenError, PasswordWeakError),
+    errors=(*_ERRORS, InputInvalidError, EmailTakenError, *_PASSWORD_ERRORS),
 )
 async def sign_up(form: SignUpForm, services: ServicesDep) -> SessionResponse:
     """Create an account and sign in at once."""
@@ -104,12 +108,29 @@ async def read_user(caller: CallerDep, services: ServicesDep) -> UserResponse:
 
 
 @router.put("/user", summary="Change password or metadata")
-@declare(Access.PERSON, errors=(*_ERRORS, InputInvalidError, PasswordWeakError))
+@declare(
+    Access.PERSON,
+    errors=(
+        *_ERRORS,
+        InputInvalidError,
+        *_PASSWORD_ERRORS,
+        ReauthenticationNeededError,
+        CredentialsInvalidError,
+    ),
+)
 async def write_user(form: UserForm, caller: CallerDep, services: ServicesDep) -> UserResponse:
-    """Change the password, which signs out everywhere else, or merge `data` into the metadata."""
+    """Change the password, which signs out everywhere else, or merge `data` into the metadata.
+
+    A new password needs a sign-in of the last minutes, or `current_password`.
+    """
     if form.email is not None or form.phone is not None:
         raise InputInvalidError("An e-mail address or phone number cannot be changed here.")
-    user = await services.accounts.update(caller.claims, password=form.password, data=form.data)
+    user = await services.accounts.update(
+        caller.claims,
+        password=form.password,
+        current_password=form.current_password,
+        data=form.data,
+    )
     return UserResponse.from_user(user)
 
 

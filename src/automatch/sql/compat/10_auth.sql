@@ -32,10 +32,13 @@ create index if not exists sessions_user_idx on auth.sessions (user_id);
 create table if not exists auth.refresh_tokens (
     token_sha256 bytea primary key,
     session_id uuid not null references auth.sessions (id) on delete cascade,
+    parent_sha256 bytea,
     created_at timestamptz not null default automatch.now(),
     used_at timestamptz
 );
-comment on table auth.refresh_tokens is 'Hashes of tokens. A token is used once; used again later, it ends its session.';
+comment on table auth.refresh_tokens is
+    'Hashes of tokens. A token is used once; used again later, it ends its session. Parallel uses give several '
+    'tokens of one parent, and the first of them that is used uses up the others.';
 create index if not exists refresh_tokens_session_idx on auth.refresh_tokens (session_id);
 
 do $$
@@ -142,9 +145,12 @@ begin
         delete from auth.sessions where id = v_session.id;
         return;
     end if;
-    update auth.refresh_tokens set used_at = coalesce(used_at, automatch.now())
-    where token_sha256 = p_token_sha256;
-    insert into auth.refresh_tokens (token_sha256, session_id) values (p_new_token_sha256, v_session.id);
+    update auth.refresh_tokens as t set used_at = automatch.now()
+    where t.session_id = v_session.id
+      and t.used_at is null
+      and (t.token_sha256 = p_token_sha256 or v_token.used_at is null and t.parent_sha256 = v_token.parent_sha256);
+    insert into auth.refresh_tokens (token_sha256, session_id, parent_sha256)
+    values (p_new_token_sha256, v_session.id, p_token_sha256);
     -- Used tokens are kept for a while, to detect theft.
     delete from auth.refresh_tokens where session_id = v_session.id and used_at < automatch.now() - interval '7 days';
     update auth.sessions set refreshed_at = automatch.now() where id = v_session.id;
@@ -153,13 +159,16 @@ end
 $$;
 
 create or replace function auth.session_user_of(p_session_id uuid)
-returns table (id uuid, email text, app_metadata jsonb, user_metadata jsonb, created_at timestamptz, last_sign_in_at timestamptz)
+returns table (
+    id uuid, email text, app_metadata jsonb, user_metadata jsonb, created_at timestamptz, last_sign_in_at timestamptz,
+    signed_in_at timestamptz
+)
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select u.id, u.email, u.raw_app_meta_data, u.raw_user_meta_data, u.created_at, u.last_sign_in_at
+    select u.id, u.email, u.raw_app_meta_data, u.raw_user_meta_data, u.created_at, u.last_sign_in_at, s.created_at
     from auth.sessions as s
     join auth.users as u on u.id = s.user_id
     where s.id = p_session_id
