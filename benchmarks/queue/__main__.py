@@ -12,10 +12,10 @@ import sys
 
 import structlog
 
-from benchmarks.queue import depth, enqueue, latency, real, report, soak, throughput
+from benchmarks.queue import depth, enqueue, idle, latency, real, report, soak, throughput
 from benchmarks.queue.server import running_server
 
-_PARTS = ("throughput", "latency", "real", "depth", "enqueue", "soak")
+_PARTS = ("throughput", "latency", "real", "depth", "enqueue", "idle", "soak")
 
 
 def main() -> None:
@@ -48,6 +48,8 @@ async def _measure(parts: list[str], rounds: int, scale: float, minutes: float) 
             await depth.measure(server, machine, rounds, sizes)
         if "enqueue" in parts:
             await enqueue.measure(server, machine, max(fewer, 3), max(int(10_000 * scale), 200))
+        if "idle" in parts:
+            await idle.measure(server, machine, max(60 * scale, 20))
         if "soak" in parts:
             await soak.measure(server, machine, 60 * minutes)
 

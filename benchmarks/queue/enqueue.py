@@ -65,7 +65,7 @@ def _as(name: str, database: Database) -> Iterator[None]:
             conn.execute(_NOTIFY_ALWAYS)
         elif name == _ASLEEP:
             conn.execute("listen automatch_jobs")
-            conn.execute("select register_idle()")
+            conn.execute("select register_idle('1 s')")
         yield
 
 

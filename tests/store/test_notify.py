@@ -65,8 +65,8 @@ async def test_job_that_comes_while_a_worker_becomes_idle_is_found(database: Dat
     with connect(database.owner) as conn:
         # Lengthens the moment between the claim and the wait.
         conn.execute(
-            "create or replace function public.register_idle() returns boolean language plpgsql"
-            " security definer as $$ begin perform pg_sleep(0.2);"
+            "create or replace function public.register_idle(p_wait interval) returns boolean"
+            " language plpgsql security definer as $$ begin perform pg_sleep(0.2);"
             " return pg_try_advisory_lock(automatch.lock_key('idle_worker')); end $$"
         )
     registering = (
@@ -137,6 +137,23 @@ async def test_one_of_several_idle_workers_is_notified_and_every_job_is_complete
             await enqueue(database, photo)
         await db.wait_until(ENDED, 40)
         await db.wait_until(IDLE_WORKERS, 1)
+
+
+async def test_idle_workers_stand_in_line_and_ask_nothing_meanwhile(database: Database) -> None:
+    (photo,) = faces(database, 1)
+    waiting = (
+        "select count(*) = 4 from pg_stat_activity"
+        " where wait_event = 'advisory' and datname = current_database()"
+    )
+    async with AsyncExitStack() as stack, observe(database) as db:
+        for _ in range(5):
+            await stack.enter_async_context(run_worker(database))
+        await db.wait_until(IDLE_WORKERS, 1)
+        await db.wait_until(waiting)
+        await enqueue(database, photo)
+        await db.wait_until(ENDED, 1)
+        await db.wait_until(IDLE_WORKERS, 1)
+        await db.wait_until(waiting)
 
 
 async def test_worker_whose_listening_connection_is_cut_gets_the_next_job(

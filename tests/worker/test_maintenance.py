@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -19,6 +21,7 @@ from automatch.store.database import Database
 from automatch.store.stats import list_stuck_erasures
 from automatch.worker.maintenance import MaintenanceRunner
 from tests.support.build import connect, one
+from tests.support.scheduling import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -102,3 +105,34 @@ async def test_stray_photos_are_deleted_beside_one_that_cannot_be(folder, mainte
 
     left = {str(file.relative_to(folder)) for file in folder.glob("??/*")}
     assert left == {f"{strays[1]}.jpg", "00/refused.upload"}
+
+
+async def test_one_worker_does_the_maintenance_and_another_takes_over_when_it_stops(
+    database, folder
+):
+    async with Database(database.worker, PoolSettings(), name="test") as db:
+
+        @asynccontextmanager
+        async def running(sweep_s: float):
+            worker = WorkerSettings(sweep_s=sweep_s)
+            maintenance = MaintenanceRunner(
+                db, FolderPhotos(folder, min_free_mb=0), worker, RetentionSettings()
+            )
+            task = asyncio.create_task(maintenance.run())
+            try:
+                yield
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+        leader = "select worker_id from automatch.maintenance_leader where leads_until > now()"
+        # It leads for three minutes, unless it steps down.
+        async with running(60):
+            [(first,)] = await eventually(database.owner, leader)
+            second = running(0.01)
+            await second.__aenter__()
+            with connect(database.owner, autocommit=True) as conn:
+                assert one(conn, leader) == first
+                assert not one(conn, "select public.lead_maintenance(%s, '1 min')", uuid4())
+        await eventually(database.owner, f"{leader} and worker_id <> %s", first)
+        await second.__aexit__(None, None, None)

@@ -223,11 +223,12 @@ class Database:
 
         While the server is away, one caller at a time waits for it; the others are refused at once.
         """
+        cancellations = count_cancellations()
         with translate_errors():
             async with AsyncExitStack() as stack:
                 with self._breaker.attempt():
                     conn = await stack.enter_async_context(self._pool.connection())
-                raise_if_cancelled()
+                raise_if_cancelled(since=cancellations)
                 try:
                     with deadline(conn, self._transaction_timeout_s):
                         yield conn
@@ -283,14 +284,23 @@ def _has_unread_data(conn: AsyncConnection[Any]) -> bool:
     return bool(poll.poll(0))
 
 
-def raise_if_cancelled() -> None:
+def count_cancellations() -> int:
+    """Return how often the current task was cancelled."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def raise_if_cancelled(*, since: int) -> None:
     """Raise a cancellation that was lost while the task waited for a connection.
 
     `asyncio.wait_for`, which the pool uses, loses it in Python 3.11 when the connection arrives at
     the same moment (python/cpython#86296); a loop would then never end.
+
+    Args:
+        since: what `count_cancellations` returned before the wait. A task that was cancelled
+            before that cleans up, and may use the database.
     """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    if count_cancellations() > since:
         raise asyncio.CancelledError
 
 

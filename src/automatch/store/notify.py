@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Event
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any, Literal
 
 import psycopg
@@ -17,7 +18,7 @@ import structlog
 
 from automatch.sql.statements import load
 from automatch.store.call import call_value
-from automatch.store.database import Connection, deadline, raise_if_cancelled
+from automatch.store.database import Connection, count_cancellations, deadline, raise_if_cancelled
 
 _SQL = load("database")
 _PROBE_S = 10.0
@@ -56,10 +57,11 @@ class JobNotifier:
     """Notifies one idle worker of new jobs.
 
     `register_idle` tells the database that somebody is idle here and has to be notified; while all
-    workers are busy nothing is. After it the worker fetches once more, and only then waits: what
-    was queued before is found, and what is queued later notifies. `unregister_idle` comes before
-    the next fetch. None of these raises when the database is away: then nothing is notified, and
-    `wait` is a pause.
+    workers are busy nothing is. Of several idle workers one is registered at a time, and the others
+    wait in line inside `register_idle`. After it the worker fetches once more, and only then waits:
+    what was queued before is found, and what is queued later notifies. `unregister_idle` comes
+    before the next fetch. None of these raises when the database is away: then nothing is notified,
+    and `wait` is a pause.
     """
 
     def __init__(self, conninfo: str, *, name: str) -> None:
@@ -71,15 +73,32 @@ class JobNotifier:
     def is_connected(self) -> bool:
         return self._conn is not None
 
-    async def register_idle(self) -> bool:
-        """Ask to be notified; False when another idle worker is registered, or on errors."""
+    async def register_idle(self, wait_s: float, interruption: asyncio.Event) -> bool:
+        """Ask to be notified, and wait while another idle worker is registered.
+
+        Returns:
+            False after *wait_s*, after an *interruption*, or on errors.
+        """
         if self._conn is None:
             try:
                 self._conn = await _connect(self._conninfo, ["jobs"], self._name)
             except psycopg.Error as exc:
                 log.warning("job notifier cannot connect", error=type(exc).__name__)
                 return False
-        return await self._call("register_idle")
+        registering = asyncio.create_task(
+            self._call("register_idle", wait_s, wait=timedelta(seconds=wait_s))
+        )
+        interrupted = asyncio.create_task(interruption.wait())
+        try:
+            await asyncio.wait({registering, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            interrupted.cancel()
+            if not registering.done():
+                # Where the wait was interrupted, the lock may have come at the same moment.
+                registering.cancel()
+                await asyncio.gather(registering, return_exceptions=True)
+                await self.unregister_idle()
+        return not registering.cancelled() and registering.result()
 
     async def unregister_idle(self) -> None:
         """Undo `register_idle`. This also detects a dead connection."""
@@ -114,12 +133,17 @@ class JobNotifier:
         except psycopg.Error:
             await self.close()
 
-    async def _call(self, function: Literal["register_idle", "unregister_idle"]) -> bool:
+    async def _call(
+        self,
+        function: Literal["register_idle", "unregister_idle"],
+        takes_s: float = 0,
+        **arguments: timedelta,
+    ) -> bool:
         if self._conn is None:
             return False
         try:
-            with deadline(self._conn, _PROBE_TIMEOUT_S):
-                return bool(await call_value(self._conn, function))
+            with deadline(self._conn, takes_s + _PROBE_TIMEOUT_S):
+                return bool(await call_value(self._conn, function, **arguments))
         except psycopg.Error as exc:
             log.warning("job notifier reconnects", error=type(exc).__name__)
             await self.close()
@@ -127,11 +151,12 @@ class JobNotifier:
 
 
 async def _connect(conninfo: str, channels: Iterable[Channel], name: str) -> Connection:
+    cancellations = count_cancellations()
     conn: psycopg.AsyncConnection[tuple[Any, ...]] = await psycopg.AsyncConnection.connect(
         conninfo, autocommit=True, application_name=name, connect_timeout=5
     )
     try:
-        raise_if_cancelled()
+        raise_if_cancelled(since=cancellations)
         with deadline(conn, _PROBE_TIMEOUT_S):
             for channel in channels:
                 await conn.execute(_SQL[f"listen_{channel}"])

@@ -129,6 +129,14 @@ async def renew_leases(conn: Connection, jobs: Sequence[ClaimedJob], lease_s: fl
     return set(await call_values(conn, "renew_match_leases", **_held(jobs), lease=lease))
 
 
+async def lead_maintenance(conn: Connection, worker_id: UUID, seconds: float) -> bool:
+    """Become or stay the worker that does the maintenance; False while another one is."""
+    lead_for = timedelta(seconds=seconds)
+    return bool(
+        await call_value(conn, "lead_maintenance", worker_id=worker_id, **{"for": lead_for})
+    )
+
+
 async def report_worker_fault(conn: Connection, worker_id: UUID, message: str | None) -> None:
     """Let operators see why a worker has paused; None says that it works again."""
     await call(conn, "report_worker_fault", worker_id=worker_id, message=message)

@@ -28,6 +28,8 @@ _PAUSE_S = 0.2
 """Pause while there are no photos to claim."""
 _MAX_WAIT_S = 1.0
 """How long pending uploads may keep the backfill waiting."""
+_IDLE_SWEEPS = 4
+"""Between two looks for a model that is being prepared, in units of `sweep_s`."""
 _PHOTOS_PER_SLOT = 4
 """Photos claimed at once per photo analyzed at a time, so that not each one costs a commit."""
 
@@ -46,7 +48,7 @@ class EmbeddingBackfill:
     async def run(self) -> None:
         """Embed photos whenever there are some, until cancelled."""
         while True:
-            pause = self._context.settings.sweep_s
+            pause = _IDLE_SWEEPS * self._context.settings.sweep_s
             try:
                 async with self._context.db.connection() as conn:
                     model = await model_changes.read_preparing_model(conn)

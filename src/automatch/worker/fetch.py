@@ -1,6 +1,7 @@
 """Fetching jobs: what a worker claims next, and how it waits while there is nothing to claim.
 
-One batch runner at a time waits for a notification; the others queue behind it. A claim takes as
+One batch runner at a time waits for a notification, first for its turn among the idle workers; the
+others of its worker queue behind it. A claim takes as
 many jobs as fill `batch_s`, judged by how long the jobs before took. It starts at the position
 where the last claim stopped, because the rows before that may be dead and still in the index. Jobs
 that appear before that position (a slow commit, a released job) are found by a claim from position
@@ -32,8 +33,9 @@ _FULL_CLAIM_S = 1.0
 """Seconds between two claims that start at position 0."""
 _POLL_MIN_S = 0.02
 _POLL_MAX_S = 0.25
-"""Shortest and longest pause while another worker is the one that is notified, or while a job is
-due that this worker may not claim."""
+"""Shortest and longest pause while a job is due that this worker may not claim."""
+_TURN_POLLS = 2
+"""How long an idle worker waits in line between two claims, in units of `poll_s`."""
 _POLL_WITHOUT_NOTIFY_S = 1.0
 """Longest pause while no notification can arrive."""
 _INITIAL_JOB_S = 0.05
@@ -186,7 +188,11 @@ class JobFetcher:
         self._woken.clear()
         if self.is_closed:
             return []
-        is_idle = await self._notifier.register_idle()
+        turn_s = _TURN_POLLS * self._settings.poll_s
+        is_idle = await self._notifier.register_idle(turn_s, self._woken)
+        if not is_idle and self._notifier.is_connected:
+            # Whoever is registered may be frozen.
+            return (await self._claim())[0]
         unregistering = None
         try:
             batch, due_s = await self._claim()
@@ -220,9 +226,7 @@ class JobFetcher:
     def _pause(self, due_s: float | None, *, is_idle: bool) -> float:
         longest = self._settings.poll_s
         if not is_idle:
-            longest = min(
-                longest, self._poll_s if self._notifier.is_connected else _POLL_WITHOUT_NOTIFY_S
-            )
+            longest = min(longest, _POLL_WITHOUT_NOTIFY_S)
         if due_s is not None:
             # Overdue but not claimed: another worker is claiming it at this moment, or an operator
             # limits how many jobs this worker may hold.

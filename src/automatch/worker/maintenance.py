@@ -1,13 +1,15 @@
-"""Maintenance tasks that every worker runs at intervals: expired leases, deleted photos, old jobs.
+"""Maintenance tasks that one worker runs at intervals: expired leases, deleted photos, old jobs.
 
-Two workers may run the same task at once: rows are locked with `skip locked`, and a file may be
-deleted twice.
+The workers agree on a leader; another takes over when it stops, or falls silent. Two may run the
+same task at once meanwhile: rows are locked with `skip locked`, and a file may be deleted twice.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
+from uuid import uuid4
 
 import structlog
 
@@ -31,6 +33,8 @@ from automatch.store.database import Connection, Database
 _ERASE_EVERY_S = 5.0
 _CLEAN_EVERY_S = 3600.0
 _FORGET_EVERY_S = 300.0
+_LEAD_SWEEPS = 3
+"""How long a leader that falls silent goes on leading, in units of `sweep_s`."""
 _BETWEEN_BATCHES_S = 0.05
 _AUDIT_DAYS = 30
 _MIN_RECALL = 0.999
@@ -52,21 +56,57 @@ class MaintenanceRunner:
         self._photos = photos
         self._worker = worker
         self._retention = retention
+        self._id = uuid4()
+        self._leading = asyncio.Event()
 
     async def run(self) -> None:
-        """Run every task now and then at its interval, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_repeat(self.sweep_leases, self._worker.sweep_s))
-            group.create_task(_repeat(self.enqueue_reruns, self._worker.sweep_s))
-            group.create_task(_repeat(self.detect_duplicates, self._worker.sweep_s))
-            group.create_task(_repeat(self.rescore_matches, _CLEAN_EVERY_S))
-            group.create_task(_repeat(self.rescore_for_model, self._worker.sweep_s))
-            group.create_task(_repeat(self.erase_photos, _ERASE_EVERY_S))
-            group.create_task(_repeat(self.clean_up_jobs, _CLEAN_EVERY_S))
-            group.create_task(_repeat(self.clean_up_rate_limits, _FORGET_EVERY_S))
-            group.create_task(_repeat(self.clean_up_photos, _CLEAN_EVERY_S))
-            group.create_task(_repeat(self.erase_unanswered_photos, _CLEAN_EVERY_S))
-            group.create_task(_repeat(self.check_recall, _CLEAN_EVERY_S))
+        """Run every task at its interval while this worker leads, until cancelled."""
+        often, rarely = self._worker.sweep_s, _CLEAN_EVERY_S
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._lead())
+                group.create_task(self._repeat(self.sweep_leases, often))
+                group.create_task(self._repeat(self.enqueue_reruns, often))
+                group.create_task(self._repeat(self.detect_duplicates, often))
+                group.create_task(self._repeat(self.rescore_matches, rarely))
+                group.create_task(self._repeat(self.rescore_for_model, often))
+                group.create_task(self._repeat(self.erase_photos, _ERASE_EVERY_S))
+                group.create_task(self._repeat(self.clean_up_jobs, rarely))
+                group.create_task(self._repeat(self.clean_up_rate_limits, _FORGET_EVERY_S))
+                group.create_task(self._repeat(self.clean_up_photos, rarely))
+                group.create_task(self._repeat(self.erase_unanswered_photos, rarely))
+                group.create_task(self._repeat(self.check_recall, rarely))
+        finally:
+            await self._step_down()
+
+    async def _lead(self) -> None:
+        lease_s = _LEAD_SWEEPS * self._worker.sweep_s
+        while True:
+            try:
+                async with self._db.connection() as conn:
+                    leads = await queue.lead_maintenance(conn, self._id, lease_s)
+            except AutomatchError:
+                leads = False
+            if leads:
+                self._leading.set()
+            else:
+                self._leading.clear()
+            await asyncio.sleep(self._worker.sweep_s * (1 if leads else _LEAD_SWEEPS))
+
+    async def _step_down(self) -> None:
+        if self._leading.is_set():
+            with contextlib.suppress(AutomatchError):
+                async with self._db.connection() as conn:
+                    await queue.lead_maintenance(conn, self._id, 0)
+
+    async def _repeat(self, task: Callable[[], Awaitable[None]], every_s: float) -> None:
+        while True:
+            await self._leading.wait()
+            try:
+                await task()
+            except (AutomatchError, OSError) as exc:
+                log.warning("maintenance task failed", task=task.__name__, error=type(exc).__name__)
+            await asyncio.sleep(every_s)
 
     async def sweep_leases(self) -> None:
         """Release jobs whose lease has expired."""
@@ -197,12 +237,3 @@ class MaintenanceRunner:
                 return total
             total += count
             await asyncio.sleep(_BETWEEN_BATCHES_S)
-
-
-async def _repeat(task: Callable[[], Awaitable[None]], every_s: float) -> None:
-    while True:
-        try:
-            await task()
-        except (AutomatchError, OSError) as exc:
-            log.warning("maintenance task failed", task=task.__name__, error=type(exc).__name__)
-        await asyncio.sleep(every_s)

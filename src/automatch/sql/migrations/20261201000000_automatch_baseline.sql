@@ -2284,12 +2284,24 @@ comment on function public.enqueue_match_job(uuid, smallint, double precision) i
 
 -- Claims, leases, and how idle workers wait.
 
-create function public.register_idle()
-returns boolean language sql security definer set search_path = pg_catalog, pg_temp
-as $$ select pg_try_advisory_lock(automatch.lock_key('idle_worker')) $$;
-comment on function public.register_idle() is
-    'From now on new jobs are notified on the channel automatch_jobs. False: try again soon, because another '
-    'session is registered or a job is being queued at this moment.';
+-- One idle worker is registered, and the others wait in line for its place without asking again: when it takes
+-- a job, the next one registers and claims, so that each that gets work wakes another.
+create function public.register_idle(p_wait interval)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Bounded, because the snapshot of a statement that waits keeps vacuum from removing dead rows.
+    perform set_config('lock_timeout', greatest(1, 1000 * extract(epoch from p_wait))::integer::text, true);
+    perform pg_advisory_lock(automatch.lock_key('idle_worker'));
+    return true;
+exception
+    when lock_not_available then
+        return false;
+end
+$$;
+comment on function public.register_idle(interval) is
+    'From now on new jobs are notified on the channel automatch_jobs. Waits while another session is registered or '
+    'a job is being queued at this moment; false after that time.';
 
 create function public.unregister_idle()
 returns boolean language sql security definer set search_path = pg_catalog, pg_temp
@@ -3473,6 +3485,37 @@ end
 $$;
 comment on function public.report_worker_fault(uuid, text) is
     'Say what keeps a worker from working; null says that it works again.';
+
+-- 38_maintenance_leader.sql
+
+-- Which worker does the maintenance. Two that do it at once harm nothing; all of them would be wasteful.
+
+create table automatch.maintenance_leader (
+    singleton boolean primary key default true check (singleton),
+    worker_id uuid not null,
+    leads_until timestamptz not null
+);
+comment on table automatch.maintenance_leader is 'The worker that does the maintenance, until it no longer says so.';
+
+create function public.lead_maintenance(p_worker_id uuid, p_for interval)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select from automatch.maintenance_leader as l
+        where l.worker_id <> p_worker_id and l.leads_until > automatch.now()
+    ) then
+        return false;
+    end if;
+    insert into automatch.maintenance_leader as l (worker_id, leads_until)
+    values (p_worker_id, automatch.now() + p_for)
+    on conflict (singleton) do update set worker_id = p_worker_id, leads_until = excluded.leads_until
+        where l.worker_id = p_worker_id or l.leads_until <= automatch.now();
+    return found;
+end
+$$;
+comment on function public.lead_maintenance(uuid, interval) is
+    'Lead, or go on leading, for that long; false while another worker leads. With 0 a leader steps down.';
 
 -- 40_search.sql
 
@@ -6260,7 +6303,7 @@ from (values
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
         public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
         public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs
-        public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases public.report_worker_fault
+        public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases public.report_worker_fault public.lead_maintenance
         public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs
         public.seconds_to_next_match_job public.unregister_idle public.store_face_embeddings
         public.store_prepared_embeddings public.sweep_match_jobs public.take_faces_to_embed

@@ -1,11 +1,23 @@
 -- Claims, leases, and how idle workers wait.
 
-create function public.register_idle()
-returns boolean language sql security definer set search_path = pg_catalog, pg_temp
-as $$ select pg_try_advisory_lock(automatch.lock_key('idle_worker')) $$;
-comment on function public.register_idle() is
-    'From now on new jobs are notified on the channel automatch_jobs. False: try again soon, because another '
-    'session is registered or a job is being queued at this moment.';
+-- One idle worker is registered, and the others wait in line for its place without asking again: when it takes
+-- a job, the next one registers and claims, so that each that gets work wakes another.
+create function public.register_idle(p_wait interval)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Bounded, because the snapshot of a statement that waits keeps vacuum from removing dead rows.
+    perform set_config('lock_timeout', greatest(1, 1000 * extract(epoch from p_wait))::integer::text, true);
+    perform pg_advisory_lock(automatch.lock_key('idle_worker'));
+    return true;
+exception
+    when lock_not_available then
+        return false;
+end
+$$;
+comment on function public.register_idle(interval) is
+    'From now on new jobs are notified on the channel automatch_jobs. Waits while another session is registered or '
+    'a job is being queued at this moment; false after that time.';
 
 create function public.unregister_idle()
 returns boolean language sql security definer set search_path = pg_catalog, pg_temp

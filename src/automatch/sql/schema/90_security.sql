@@ -70,7 +70,7 @@ from (values
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
         public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
         public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs
-        public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases public.report_worker_fault
+        public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases public.report_worker_fault public.lead_maintenance
         public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs
         public.seconds_to_next_match_job public.unregister_idle public.store_face_embeddings
         public.store_prepared_embeddings public.sweep_match_jobs public.take_faces_to_embed
