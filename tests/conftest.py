@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.support.time_limit",
     "tests.support.issuer",
     "tests.support.postgres",
+    "tests.support.homes",
     "tests.support.supabase",
     "tests.support.bucket",
     "tests.support.build",

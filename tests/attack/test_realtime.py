@@ -246,7 +246,7 @@ async def test_reader_that_never_reads_is_given_up(
         # What the server answers piles up there. Its handler ends; then what it has not sent could
         # still keep the connection, were it not cut off.
         line.connection.transport.pause_reading()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             with pytest.raises(ConnectionClosedError):
                 await _send_for_ever(line)
 

@@ -6,14 +6,27 @@ import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from automatch.cli.main import COMMANDS, create_cli, load_command
+from tests.support.command import environment
+from tests.support.postgres import Database, TestCluster
 
 _HEAVY = ("fastapi", "numpy", "onnxruntime", "PIL", "psycopg", "pydantic", "structlog", "uvicorn")
+
+
+_NOT_TO_READ = (
+    *("cryptography", "dlib", "fastapi", "httpx2", "jinja2", "joserfc"),
+    *("numpy", "onnxruntime", "PIL", "starlette", "uvicorn"),
+)
+_READING = (
+    *("stats", "logs", "duplicates list", "threshold", "schedule", "tune", "db url"),
+    *("jobs list", "jobs stats", "jobs audit", "models list", "models status"),
+)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -26,10 +39,71 @@ def test_help_imports_nothing_heavy() -> None:
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100
     )
 
     assert done.stdout.split() == []
+
+
+def test_commands_that_read_import_nothing_heavy(cluster: TestCluster, database: Database) -> None:
+    code = (
+        "import sys\n"
+        "from automatch.cli.main import main\n"
+        f"for command in {_READING!r}:\n"
+        "    sys.argv = ['automatch', *command.split()]\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as end:\n"
+        "        assert not end.code, command\n"
+        f"    heavy = [name for name in {_NOT_TO_READ!r} if name in sys.modules]\n"
+        "    assert not heavy, (command, heavy)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(cluster.settings.home) | {"AUTOMATCH_DATABASE_URL": database.owner},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {
+            "_AUTOMATCH_COMPLETE": "complete_bash",
+            "COMP_WORDS": "automatch jobs r",
+            "COMP_CWORD": "2",
+        },
+        {"_AUTOMATCH_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "automatch jobs r"},
+    ],
+    ids=["bash", "zsh"],
+)
+def test_completion_knows_the_command_and_imports_no_other(typed: dict[str, str]) -> None:
+    code = (
+        "import atexit, sys\n"
+        "loaded = lambda: [name for name in sys.modules if '.cli.commands.' in name]\n"
+        "atexit.register(lambda: print(*loaded(), file=sys.stderr))\n"
+        "sys.argv = ['automatch']\n"
+        "from automatch.cli.main import main\n"
+        "main()\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(Path("/nonexistent")) | typed,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+    assert "resume" in done.stdout
+    assert done.stderr.split() == ["automatch.cli.commands.jobs"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

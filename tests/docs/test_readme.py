@@ -79,18 +79,18 @@ class Shell:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process.stdout.close()
 
 
 @pytest.fixture
-def up(empty_home: Path) -> Iterator[Running]:
+def up(ready_home: Path) -> Iterator[Running]:
     """Run what `make run` runs, in a school that `make demo` has filled with fewer people."""
-    filled = run_command(empty_home, "demo", "--people", str(_PEOPLE))
+    filled = run_command(ready_home, "demo", "--people", str(_PEOPLE))
     documented = _SIMULATED.search(_README)
     assert documented is not None
     assert documented[0].replace("400", str(_PEOPLE)) in filled.stdout
-    with running_up(empty_home) as running:
+    with running_up(ready_home) as running:
         yield running
 
 
@@ -158,7 +158,7 @@ def test_python_works_as_it_is_written(tmp_path: Path, subtests: pytest.Subtests
                 env=environment(tmp_path / "home"),
                 capture_output=True,
                 text=True,
-                timeout=50,
+                timeout=100,
                 check=False,
             )
 

@@ -36,6 +36,8 @@ class Size:
     lease_s: float
     heartbeat_s: float
     sweep_s: float
+    slack_s: float
+    """Tolerance for a busy machine."""
 
     @property
     def lease(self) -> dict[str, float]:
@@ -67,6 +69,7 @@ SIZES = {
         lease_s=5,
         heartbeat_s=1.5,
         sweep_s=0.5,
+        slack_s=60,
     ),
     "medium": Size(
         jobs=3_000,
@@ -80,6 +83,7 @@ SIZES = {
         lease_s=_DEFAULTS.lease_s,
         heartbeat_s=_DEFAULTS.heartbeat_s,
         sweep_s=_DEFAULTS.sweep_s,
+        slack_s=5,
     ),
     "long": Size(
         jobs=10_000,
@@ -93,6 +97,7 @@ SIZES = {
         lease_s=_DEFAULTS.lease_s,
         heartbeat_s=_DEFAULTS.heartbeat_s,
         sweep_s=_DEFAULTS.sweep_s,
+        slack_s=5,
     ),
 }
 

@@ -25,8 +25,6 @@ WORKERS = 3
 JOB_S = 0.012
 """Seconds that completing a job takes, so that batches of 20, two at a time, are always running."""
 NEVER = datetime.max.replace(tzinfo=UTC)
-SLACK_S = 5
-"""Tolerance for a busy machine."""
 
 
 def test_no_job_is_lost_or_duplicated_while_workers_are_killed(
@@ -61,7 +59,7 @@ def test_no_job_is_lost_or_duplicated_while_workers_are_killed(
     assert steps["completed"] == size.jobs
     recovery = measure_recovery(read_journal(owner), kills)
     assert recovery.orphans > 0, "no killed worker held a job"
-    assert recovery.requeued_s[-1] <= size.recovery_s + SLACK_S
+    assert recovery.requeued_s[-1] <= size.recovery_s + size.slack_s
     figures.note("a worker is killed (SIGKILL)", size.kills, steps, recovery)
 
 
@@ -91,7 +89,7 @@ def test_no_job_is_duplicated_while_workers_are_frozen_past_their_leases(
             wait_until(
                 lambda frozen=frozen: not _held_by(owner, frozen.worker_id),
                 "other workers have its jobs",
-                within_s=size.recovery_s + SLACK_S,
+                within_s=size.recovery_s + size.slack_s,
             )
             frozen.send(signal.SIGCONT)
         wait_until(lambda: count_open(owner) == 0, "all jobs ended", within_s=600)
@@ -128,7 +126,7 @@ def test_worker_that_was_frozen_past_its_lease_writes_nothing(
         )
         written = _what_was_written(owner)
         other.send(signal.SIGTERM)
-        assert other.process.wait(30) == 0
+        assert other.process.wait(60) == 0
         frozen.send(signal.SIGCONT)
         for _ in range(2 * len(faces)):
             frozen.write_line("see")
@@ -185,14 +183,17 @@ def test_photo_that_kills_its_worker_fails_alone(
     status, attempts, max_attempts, code = rows.pop(deadly)
     assert (status, attempts, code) == ("failed", max_attempts, "worker_lost")
     assert {status for status, *_ in rows.values()} == {"completed"}
+    expired = [
+        change
+        for change in read_journal(owner)
+        if change.name == "expired" and change.job_id != jobs[4]
+    ]
+    assert expired, "no other photo was lost"
     # A running worker on a busy machine may lose a lease; only killed workers count here.
     lost = Counter(
-        change.job_id
-        for change in read_journal(owner)
-        if change.name == "expired" and change.at > died_at.get(change.old_worker_id, NEVER)
+        change.job_id for change in expired if change.at > died_at.get(change.old_worker_id, NEVER)
     )
-    del lost[jobs[4]]
-    assert set(lost.values()) == {1}, "another photo was lost more than once, or none was"
+    assert max(lost.values(), default=0) <= 1, "another photo was lost more than once"
     assert 1 < len(died_at) <= max_attempts
     steps = check_invariants(owner, jobs)
     assert steps["exhausted"] == 1
@@ -215,7 +216,7 @@ def test_stopped_worker_completes_or_releases_all_its_jobs(
         (stopped,) = workers.start_ready(1)
         wait_until(lambda: count_open(owner) < len(jobs), "the first jobs ended")
         stopped.send(signal.SIGTERM)
-        assert stopped.process.wait(SLACK_S) == 0
+        assert stopped.process.wait(60) == 0
         waiting = owner.execute(
             "select status, attempts, isolated from public.match_jobs where status <> 'completed'"
         ).fetchall()
@@ -238,7 +239,7 @@ def test_worker_that_is_stopped_twice_releases_its_jobs_at_once(
     jobs = enqueue_faces(owner, add_people(owner, 20))
 
     with worker_processes(
-        cluster, home, database.owner, worker__shutdown_timeout_s=60, worker__concurrency=1
+        cluster, home, database.owner, worker__shutdown_timeout_s=600, worker__concurrency=1
     ) as workers:
         (stopped,) = workers.start_ready(1)
         wait_until(lambda: _someone_completes(owner), "it completes jobs")
@@ -246,7 +247,7 @@ def test_worker_that_is_stopped_twice_releases_its_jobs_at_once(
         # A second signal before the first is handled is merged with it.
         wait_until(lambda: signal.SIGTERM not in _pending_signals(stopped.process.pid), "it heard")
         stopped.send(signal.SIGTERM)
-        assert stopped.process.wait(SLACK_S) == 0
+        assert stopped.process.wait(60) == 0
 
     rows = owner.execute("select distinct status, attempts from public.match_jobs").fetchall()
     assert rows == [("pending", 0)]

@@ -22,13 +22,13 @@ import psycopg
 import pytest
 
 from automatch.postgres.addresses import database_address
-from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
 from tests.fault.conftest import Figures, Size
 from tests.support import build
 from tests.support.build import connect
 from tests.support.command import Running, running_up
+from tests.support.homes import StoredHome
 from tests.support.invariants import check_invariants, count_open, keep_journal
 from tests.support.photos import portrait
 from tests.support.population import add_people, enqueue_faces
@@ -107,9 +107,9 @@ async def _accepted(person: Person, photo: bytes) -> UUID:
 
 
 async def test_no_job_is_lost_while_postgres_is_killed_repeatedly(
-    empty_home: Path, size: Size, figures: Figures
+    ready_home: Path, size: Size, figures: Figures
 ) -> None:
-    async with machine(empty_home) as it:
+    async with machine(ready_home) as it:
         genders = ("female", "male")
         people = [await it.system.join(genders[n % 2]) for n in range(2 * size.restarts)]
         with connect(it.system.database.owner) as owner:
@@ -139,13 +139,11 @@ async def test_no_job_is_lost_while_postgres_is_killed_repeatedly(
 
 
 @pytest.fixture
-async def small_disk() -> AsyncIterator[Path]:
+async def small_disk(created_home: StoredHome) -> AsyncIterator[Path]:
     """Give a data folder whose cluster is alone on a disk of its own."""
     above = Path(tempfile.mkdtemp(prefix="automatch-disk-"))
-    home = above / "home"
-    settings = Settings(home=home, database_url=None)
-    async with EmbeddedPostgres(settings, load_or_create(home)) as postgres:
-        folder = postgres.folder
+    home = created_home.copy_to(above / "home")
+    folder = (home / "postgres").resolve()
     try:
         with _mounted(folder):
             yield home

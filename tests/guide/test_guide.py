@@ -24,7 +24,8 @@ import pytest
 from PIL import ImageOps
 
 from automatch.sql.statements import parse_queries
-from tests.support.command import run_command, running_up
+from tests.support.command import call_command, running_up
+from tests.support.homes import StoredHome
 from tests.support.photos import astronaut, blank_png, encode
 from tests.support.postgres import Database, TestCluster, remove_home
 from tests.support.scheduling import eventually, running_schedule
@@ -82,7 +83,7 @@ class Site:
 
 
 def _join(url: str, email: str, gender: str) -> str:
-    with httpx2.Client(base_url=url) as client:
+    with httpx2.Client(base_url=url, timeout=60) as client:
         told = client.post("/auth/v1/signup", json={"email": email, "password": PASSWORD}).json()
         client.headers["authorization"] = f"Bearer {told['access_token']}"
         profile = {"name": "P", "school": "UIT", "gender": gender, "birth_date": "2000-02-29"}
@@ -94,11 +95,11 @@ def _join(url: str, email: str, gender: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    home = tmp_path_factory.mktemp("guide") / "home"
+def site(tmp_path_factory: pytest.TempPathFactory, migrated_home: StoredHome) -> Iterator[Site]:
+    home = migrated_home.copy_to(tmp_path_factory.mktemp("guide") / "home")
 
     def told(*arguments: str) -> str:
-        return run_command(home, *arguments).stdout.strip()
+        return call_command(home, *arguments).stdout.strip()
 
     with running_up(home) as up:
         up.wait_for_first("schedule runs")
@@ -282,12 +283,12 @@ def test_every_30_seconds_is_taken_as_it_is_meant(site: Site) -> None:
 
     line = statements("more_often")[0].split("--")[0].strip().strip("'")
     assert site.ask(f"select schedule from cron.job where jobid = {job}") == [(line,)]
-    shown = run_command(site.home, "schedule").stdout
+    shown = call_command(site.home, "schedule").stdout
     assert re.search(r"process-match-jobs +\*/30 \* \* \* \* \* +\S+ \S+:[03]0 ", shown), shown
 
 
 def test_corrected_30_seconds_are_written_so_that_pg_cron_reads_them_too(site: Site) -> None:
-    shown = run_command(site.home, "schedule", "--every", "30s").stdout
+    shown = call_command(site.home, "schedule", "--every", "30s").stdout
 
     assert "30 seconds" in shown
     query = "select schedule from cron.job where jobname = 'process-match-jobs'"
@@ -299,7 +300,7 @@ def test_threshold_is_tuned(site: Site, block: str) -> None:
     wanted = re.search(r"match_threshold: ([\d.]+)", BLOCKS[block])
     assert wanted is not None
 
-    done = run_command(site.home, "threshold", wanted[1])
+    done = call_command(site.home, "threshold", wanted[1])
 
     assert done.returncode == 0, done.stderr
     assert site.ask("select threshold from match_settings") == [(float(wanted[1]),)]
@@ -320,7 +321,7 @@ def test_corrected_search_is_tuned_on_the_embeddings_of_the_model_in_use(site: S
 
     with pytest.raises(psycopg.errors.UndefinedObject):
         site.ask(drop)
-    assert run_command(site.home, "tune", "--ef-search", "100").returncode == 0
+    assert call_command(site.home, "tune", "--ef-search", "100").returncode == 0
 
 
 def test_several_jobs_may_start_matching(site: Site) -> None:
@@ -330,7 +331,7 @@ def test_several_jobs_may_start_matching(site: Site) -> None:
 
 
 def test_success_criteria_all_have_a_tick(site: Site) -> None:
-    done = run_command(site.home, "verify", "--url", site.url, "--json")
+    done = call_command(site.home, "verify", "--url", site.url, "--json")
 
     told = json.loads(done.stdout)
     assert done.returncode == 0, told

@@ -51,8 +51,8 @@ logging.getLogger("theirs").info("canary, too little to tell")
 """
 
 
-def test_log_of_the_whole_way_holds_nobodys_data(empty_home: Path) -> None:
-    with running_up(empty_home) as running:
+def test_log_of_the_whole_way_holds_nobodys_data(ready_home: Path) -> None:
+    with running_up(ready_home) as running:
         with httpx2.Client(base_url=running.url, timeout=30) as client:
             secrets = _walk(client)
         running.stop()
@@ -68,12 +68,12 @@ def test_log_of_the_whole_way_holds_nobodys_data(empty_home: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_log_of_a_websocket_holds_neither_key_nor_token(empty_home: Path) -> None:
-    with running_up(empty_home, settings={"LOG_LEVEL": "debug"}) as running:
-        async with httpx2.AsyncClient(base_url=running.url) as client:
+async def test_log_of_a_websocket_holds_neither_key_nor_token(ready_home: Path) -> None:
+    with running_up(ready_home, settings={"LOG_LEVEL": "debug"}) as running:
+        async with httpx2.AsyncClient(base_url=running.url, timeout=30) as client:
             credentials = {"email": _EMAIL, "password": _PASSWORD}
             reply = (await client.post("/auth/v1/signup", json=credentials)).json()
-        key = run_command(empty_home, "token", "--role", "anon").stdout.strip()
+        key = run_command(ready_home, "token", "--role", "anon").stdout.strip()
         url = f"{running.url.replace('http', 'ws')}/realtime/v1/websocket?vsn=1.0.0&apikey="
         async with connect(url + key) as connection:
             for token in (reply["access_token"], "canary"):

@@ -69,7 +69,7 @@ async def test_objects_are_open_to_nobody_without_the_key(
     [name] = names(bucket)
     grants = client_of(bucket).get_object_acl(Bucket=bucket.bucket, Key=name)["Grants"]
 
-    async with httpx2.AsyncClient() as stranger:
+    async with httpx2.AsyncClient(timeout=60) as stranger:
         answer = await stranger.get(f"{bucket.endpoint}/{bucket.bucket}/{name}")
 
     assert answer.status_code == 403

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from automatch.postgres.cluster import Cluster
+    from tests.support.homes import StoredHome
     from tests.support.postgres import Database, TestCluster
 
 pytestmark = [
@@ -45,7 +46,7 @@ pytestmark = [
 ]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as another user")
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 # What a test kills: another process that starts the server on a folder and waits.
 PARENT = """
@@ -66,11 +67,17 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
+def new_home(tmp_path: Path) -> Iterator[Path]:
     """Give a data folder that is not there yet, below one that is closed to others."""
     home = tmp_path / "home"
     yield home
     remove_home(home)
+
+
+@pytest.fixture
+def home(new_home: Path, created_home: StoredHome) -> Path:
+    """Give a data folder after its first start, below one that is closed to others."""
+    return created_home.copy_to(new_home)
 
 
 @pytest.fixture
@@ -189,16 +196,16 @@ def prepare(home: Path) -> Cluster:
     return prepare_cluster(home, "automatch", load_or_create(home).owner_password)
 
 
-async def test_running_server_is_durable_and_closed(home: Path) -> None:
-    async with build(home):
+async def test_running_server_is_durable_and_closed(new_home: Path) -> None:
+    async with build(new_home):
         shown = await fetch(
-            home,
+            new_home,
             "select name, setting from pg_settings where name in ('fsync', 'data_checksums',"
             " 'full_page_writes', 'synchronous_commit', 'listen_addresses', 'jit',"
             " 'server_encoding', 'shared_buffers')",
         )
-        rules = await fetch(home, "select distinct auth_method from pg_hba_file_rules")
-        modes = {part: mode_of(home / "postgres" / part) for part in ("data", "run", "log")}
+        rules = await fetch(new_home, "select distinct auth_method from pg_hba_file_rules")
+        modes = {part: mode_of(new_home / "postgres" / part) for part in ("data", "run", "log")}
 
     assert dict(shown) == {
         "fsync": "on",
@@ -208,7 +215,7 @@ async def test_running_server_is_durable_and_closed(home: Path) -> None:
         "listen_addresses": "",
         "jit": "off",
         "server_encoding": "UTF8",
-        "shared_buffers": str(configure(home).postgres.shared_buffers_mb * 128),
+        "shared_buffers": str(configure(new_home).postgres.shared_buffers_mb * 128),
     }
     assert rules == [("scram-sha-256",)]
     assert modes == {"data": 0o700, "run": 0o700, "log": 0o700}
@@ -400,14 +407,14 @@ async def test_server_that_does_not_start_says_why(home: Path) -> None:
         await build(home).start()
 
 
-async def test_first_start_killed_amid_initdb_leaves_no_half_cluster(home: Path) -> None:
-    with launch_parent(home) as parent:
-        wait_until(lambda: any((home / "postgres").glob("data.*.partial/base")))
+async def test_first_start_killed_amid_initdb_leaves_no_half_cluster(new_home: Path) -> None:
+    with launch_parent(new_home) as parent:
+        wait_until(lambda: any((new_home / "postgres").glob("data.*.partial/base")))
         parent.kill()
-    assert not (home / "postgres" / "data").exists()
+    assert not (new_home / "postgres" / "data").exists()
 
-    async with build(home) as postgres:
-        assert await fetch(home, "select 1") == [(1,)]
+    async with build(new_home) as postgres:
+        assert await fetch(new_home, "select 1") == [(1,)]
         assert not list(postgres.folder.glob("*.partial"))
 
 
@@ -487,9 +494,9 @@ def test_programs_in_a_closed_folder_are_copied_for_the_server(open_folder: Path
 
 
 @as_root
-def test_lost_database_folder_is_told_and_not_made_anew(home: Path) -> None:
-    load_or_create(home)
-    (home / "postgres").symlink_to("/var/lib/automatch/gone")
+def test_lost_database_folder_is_told_and_not_made_anew(new_home: Path) -> None:
+    load_or_create(new_home)
+    (new_home / "postgres").symlink_to("/var/lib/automatch/gone")
 
     with pytest.raises(EmbeddedPostgresError, match="which is missing"):
-        prepare(home)
+        prepare(new_home)

@@ -105,7 +105,7 @@ async def test_accepted_photos_all_finish_and_make_room(
         async with running_worker(settings, cluster.secrets, embedder):
             ended = [await person.ended(job_id) for person, job_id in accepted]
 
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (await people[-1].upload(encode(astronaut()))).status_code == 503:
                     pass
 

@@ -60,13 +60,16 @@ def trigger_key(system: System) -> str:
 
 
 class CountedWorker:
-    """A worker that counts how often it is started, and does nothing."""
+    """A worker that counts how often it is started, and does nothing but end the waiting for it."""
 
-    starts = 0
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.starts = 0
+        self._monkeypatch = monkeypatch
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         self.starts += 1
+        self._monkeypatch.setattr(match_generator, "_ANSWER_WITHIN_S", 0.0)
         yield
 
 
@@ -133,7 +136,7 @@ async def test_without_a_worker_it_starts_one_and_stops_it(
 
     assert all(answer.json()["processed"] for answer in answers)
     with connect(server.database.owner, autocommit=True) as conn:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while one(
                 conn, "select count(*) from pg_stat_activity where usename = 'automatch_worker'"
             ):
@@ -160,7 +163,7 @@ async def test_job_that_a_living_worker_holds_is_left_to_it(
     monkeypatch.setattr(match_generator, "_WORKER_WAIT_S", 0.0)
     monkeypatch.setattr(match_generator, "_ANSWER_WITHIN_S", 0.5)
     await two_uploads(server)
-    worker = CountedWorker()
+    worker = CountedWorker(monkeypatch)
     async with Database(server.database.api, PoolSettings(), name="test") as db:
         with connect(server.database.owner, autocommit=True) as conn:
             conn.execute("select public.claim_match_jobs(gen_random_uuid(), 1, '1 hour')")
@@ -171,6 +174,7 @@ async def test_job_that_a_living_worker_holds_is_left_to_it(
             conn.execute(
                 "update match_jobs set lease_expires_at = now() where worker_id is not null"
             )
+            monkeypatch.setattr(match_generator, "_ANSWER_WITHIN_S", 60.0)
             with pytest.raises(JobsUnfinishedError):
                 await match_generator.drain_queue(db, worker)
             assert worker.starts == 1

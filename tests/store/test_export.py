@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from automatch.store.migrate import MIGRATIONS
-from tests.support.command import run_command
+from tests.support.command import call_command
 
 OURS = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
 
 
 def export(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run_command(tmp_path / "home", "db", "export", *arguments)
+    return call_command(tmp_path / "home", "db", "export", *arguments)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ async def test_idle_worker_is_notified_once_and_a_busy_one_is_not(database: Data
         await db.wait_until(IDLE_WORKERS, 1)
         await enqueue(database, photos[0])
         await started.wait()
-        notified = [n async for n in listener.notifies(timeout=10, stop_after=1)]
+        notified = [n async for n in listener.notifies(timeout=60, stop_after=1)]
         await db.wait_until(IDLE_WORKERS, 0)
         await enqueue(database, photos[1])
         await enqueue(database, photos[2])

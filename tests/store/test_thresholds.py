@@ -157,7 +157,7 @@ async def test_worker_enqueues_the_rerun(
     async with (
         her.stream(after=0) as events,
         running_worker(quick, cluster.secrets, embedder),
-        asyncio.timeout(30),
+        asyncio.timeout(60),
     ):
         async for event in events:
             if event.kind == "match":
@@ -179,7 +179,7 @@ async def test_worker_finishes_the_rescoring_of_a_command(
     async with (
         her.stream() as events,
         running_worker(settings, cluster.secrets, embedder),
-        asyncio.timeout(30),
+        asyncio.timeout(60),
     ):
         async for event in events:
             if event.kind == "match":

@@ -18,7 +18,7 @@ from automatch.worker.maintenance import MaintenanceRunner
 from tests.support import build
 from tests.support.build import connect, like, one
 from tests.support.bulk import write_group
-from tests.support.command import run_command
+from tests.support.command import call_command
 
 GROUP = ("UIT", "female")
 FIND = "select face_id, similarity from automatch.find_candidates(%s, 'UIT', 'female', %s, %s, 20)"
@@ -138,10 +138,10 @@ async def test_build_that_fails_leaves_nothing_behind(owner, tuned):
 
 
 def tuned_by_command(database, home, *arguments):
-    done = run_command(
+    done = call_command(
         home,
         *("tune", "--json", *arguments),
-        setting=("AUTOMATCH_DATABASE_URL", database.owner),
+        DATABASE_URL=database.owner,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stderr
@@ -182,10 +182,10 @@ def test_command_lists_groups_and_keeps_indexes_within_limits(owner, database, t
 
 
 def test_command_refuses_contradictory_settings(database, tmp_path):
-    done = run_command(
+    done = call_command(
         tmp_path,
         *("tune", "--index-from", "10", "--index-until", "20"),
-        setting=("AUTOMATCH_DATABASE_URL", database.owner),
+        DATABASE_URL=database.owner,
     )
 
     assert done.returncode == 1

@@ -29,7 +29,7 @@ from tests.support.clients import (
     running,
     upload_by_curl,
 )
-from tests.support.command import run_command
+from tests.support.command import call_command
 from tests.support.phoenix import anon_key
 from tests.support.photos import astronaut, encode
 from tests.support.system import PASSWORD, Person, System
@@ -43,7 +43,7 @@ FUNCTION = "/functions/v1/match-generator"
 @asynccontextmanager
 async def client_of(system: System, key: str | None = None) -> AsyncIterator[AsyncClient]:
     """Give a client as an app has it, and close what it opened."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         options = AsyncClientOptions(auto_refresh_token=False, httpx_client=http)
         client = await acreate_client(system.url, key or anon_key(system), options)
         try:
@@ -147,7 +147,7 @@ async def test_match_reaches_both_people_and_no_third(system: System, tmp_path: 
 
         first = json.loads(await upload_by_curl(system, her, hers))
         second = json.loads(await upload_by_curl(system, him, his))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             told = [await queue.get() for queue in queues[:2]]
 
         assert first["message"] == "Photo uploaded! Matches generating in background..."
@@ -157,7 +157,7 @@ async def test_match_reaches_both_people_and_no_third(system: System, tmp_path: 
         assert await her.feed()
         # Two more of these reach him and the third; what would have come before has come.
         await third.matched(his.read_bytes())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             of_third = await queues[2].get()
         assert first["face"]["id"] in {of_third["face_a_id"], of_third["face_b_id"]}
         assert second["face"]["id"] not in {of_third["face_a_id"], of_third["face_b_id"]}
@@ -171,7 +171,7 @@ async def test_python_client_continues_with_a_refreshed_token(system: System) ->
         # The old session has no right any more: what comes, comes by the new token.
         await him.matched(encode(ImageOps.mirror(astronaut())))
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             match = await told.get()
 
     assert match["id"] == (await her.feed())[0]["id"]
@@ -226,9 +226,9 @@ async def test_program_of_the_docs_shows_a_match(
 def test_command_prints_what_clients_need(tmp_path: Path) -> None:
     home = tmp_path / "home"
 
-    done = run_command(home, "token", "--env", setting=("AUTOMATCH_PORT", "8123"))
-    both = run_command(home, "token", "--env", "--role", "anon")
-    any_port = run_command(home, "token", "--env", setting=("AUTOMATCH_PORT", "0"))
+    done = call_command(home, "token", "--env", PORT="8123")
+    both = call_command(home, "token", "--env", "--role", "anon")
+    any_port = call_command(home, "token", "--env", PORT="0")
 
     assert done.returncode == 0, done.stderr
     told = dict(line.split("=", 1) for line in done.stdout.splitlines())

@@ -61,8 +61,8 @@ async def running(
         database_url=SecretStr(migrated_project.owner),
         supabase_url=issuer.url,
         secret_keys=SecretStr(SECRET_KEY),
-        worker=WorkerSettings(poll_s=60),
-        feed=FeedSettings(poll_s=60),
+        worker=WorkerSettings(poll_s=600),
+        feed=FeedSettings(poll_s=600),
         retention=RetentionSettings(min_free_mb=0),
     )
     auth = AuthServer(supabase_cluster, migrated_project)

@@ -14,11 +14,12 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support.command import running_up
+from tests.support.homes import StoredHome
 from tests.support.photos import encode
 from tests.support.postgres import remove_home
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-_PATIENCE_MS = 30_000
+_PATIENCE_MS = 60_000
 _serial = itertools.count(1)
 
 
@@ -104,11 +105,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def installation(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def installation(
+    browser: Browser, migrated_home: StoredHome, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """Give the address of a running `automatch up`, whose people the tests of a module share."""
     assert browser.is_connected()
     home = tmp_path_factory.mktemp("browser") / "data"
-    with running_up(home) as up:
+    with running_up(migrated_home.copy_to(home)) as up:
         yield up.url
     remove_home(home)
 

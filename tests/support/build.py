@@ -110,7 +110,7 @@ class Sessions:
     def submit(self, call: Callable[..., Any], conn: psycopg.Connection, *args: Any) -> Future[Any]:
         """Start *call* with *conn* in a thread; return once it waits for another's lock."""
         future = self.threads.submit(call, conn, *args)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not is_blocked(self.watcher, conn):
             assert not future.done(), "it did not wait"
             assert time.monotonic() < deadline, "it neither waits nor ends"

@@ -19,7 +19,7 @@ from tests.support.system import PASSWORD, Person, System
 
 CLIENTS = Path(__file__).parents[1] / "clients"
 _PAGE = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
-_PATIENCE_S = 30
+_PATIENCE_S = 60
 
 
 def snippet(language: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import signal
@@ -14,9 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
+from unittest.mock import patch
 
 import pytest
+from structlog.testing import capture_logs
 
+from automatch.cli.main import main
+from tests.support.homes import StoredHome
 from tests.support.postgres import remove_home
 
 _READY = re.compile(r"Auto-Match is ready: (\S+)")
@@ -41,6 +46,34 @@ def run_command(
         timeout=120,
         check=False,
     )
+
+
+def call_command(
+    home: Path, *arguments: object, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `automatch` to its end in this process, which has imported it; settings as `PORT="1"`.
+
+    Not beside an event loop, and for what is no matter of the process: its log is dropped.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    words = ["automatch", *map(str, arguments)]
+    env = environment(home) | {f"AUTOMATCH_{name}": value for name, value in settings.items()}
+    with (
+        patch.dict(os.environ, env, clear=True),
+        patch.object(sys, "argv", words),
+        # Its loggers would outlive it, with its stderr.
+        patch("automatch.cli.runtime.logging_setup.configure_logging"),
+        capture_logs(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    told, said = (stream.buffer.getvalue().decode() for stream in (out, err))
+    return subprocess.CompletedProcess(words, status, told, said)
 
 
 @dataclass
@@ -134,4 +167,12 @@ def empty_home(tmp_path: Path) -> Iterator[Path]:
     """Give the path of a data folder that is not there yet."""
     home = tmp_path / "data"
     yield home
+    remove_home(home)
+
+
+@pytest.fixture
+def ready_home(tmp_path: Path, migrated_home: StoredHome) -> Iterator[Path]:
+    """Give a data folder whose database is migrated."""
+    home = tmp_path / "data"
+    yield migrated_home.copy_to(home)
     remove_home(home)

@@ -18,7 +18,7 @@ from automatch.auth.tokens import Tokens
 from automatch.model.people import Role
 from tests.support.system import Person, System
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 INSERTS = {"event": "INSERT", "schema": "public", "table": "matches"}
 
 

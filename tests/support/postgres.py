@@ -71,9 +71,13 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def home_of_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def home_of_cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """Give a data folder, and take away what root's cluster keeps outside of it."""
     home = tmp_path_factory.mktemp("cluster") / "home"
+    if TEST_SERVER not in os.environ:
+        request.getfixturevalue("created_home").copy_to(home)
     yield home
     remove_home(home)
 

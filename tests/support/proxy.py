@@ -180,7 +180,7 @@ def proxy_to(dsn: str) -> Iterator[tuple[Proxy, str]]:
     )
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(60)
         login = f"{parts['user']}:{quote(str(parts['password']), safe='')}"
         yield (
             proxy,
@@ -189,5 +189,5 @@ def proxy_to(dsn: str) -> Iterator[tuple[Proxy, str]]:
         )
     finally:
         proxy.loop.call_soon_threadsafe(stopped.set)
-        thread.join(10)
+        thread.join(60)
         proxy.loop.close()

@@ -18,7 +18,7 @@ import psycopg
 from tests.support.system import System
 
 BOUNDARY = "a-boundary"
-_PATIENCE_S = 10
+_PATIENCE_S = 60
 _TABLES = ("auth.users", "public.faces", "public.match_jobs", "public.matches")
 
 

@@ -14,7 +14,7 @@ import pytest
 from automatch.supabase_compat.cron_runner import CronRunner
 from tests.support.postgres import TEST_SERVER
 
-_PATIENCE_S = 50
+_PATIENCE_S = 60
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from automatch.settings.secrets import Secrets
 from automatch.store.migrate import MIGRATIONS, migrate
+from tests.support.homes import StoredHome
 from tests.support.postgres import Database, remove_home, running_cluster
 
 _HERE = Path(__file__).parent
@@ -98,11 +99,11 @@ class AuthServer:
 
 @pytest.fixture(scope="session")
 async def supabase_cluster(
-    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+    anyio_backend: str, created_home: StoredHome, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[SupabaseCluster]:
     """Start a cluster whose superuser is supabase_admin, with an empty project to copy."""
     assert anyio_backend == "asyncio"
-    home = tmp_path_factory.mktemp("supabase") / "home"
+    home = created_home.copy_to(tmp_path_factory.mktemp("supabase") / "home")
     async with running_cluster(home) as plain:
         secrets, address = plain.secrets, plain.address
         admin = _make_roles(address.owner, secrets.owner_password)

@@ -210,8 +210,8 @@ def settings(database: Database, tmp_path: Path) -> Settings:
     return Settings(
         home=tmp_path / "home",
         database_url=database.owner,
-        worker=WorkerSettings(poll_s=60),
-        feed=FeedSettings(poll_s=60),
+        worker=WorkerSettings(poll_s=600),
+        feed=FeedSettings(poll_s=600),
         retention=RetentionSettings(min_free_mb=0),
         # All people of the tests come from one address.
         limits=LimitSettings(enabled=False),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], description: str, *, within_s: float = 40) -> T:
+def wait_until(condition: Callable[[], T], description: str, *, within_s: float = 60) -> T:
     """Return the value of *condition* once it is true; fail after *within_s*."""
     deadline = time.monotonic() + within_s
     while not (value := condition()):
@@ -21,7 +21,7 @@ def wait_until(condition: Callable[[], T], description: str, *, within_s: float 
 
 async def logged(logs: Sequence[Mapping[str, Any]], event: str) -> list[Mapping[str, Any]]:
     """Return the entries of an event that is logged right after its effect can be seen."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while not (entries := [entry for entry in logs if entry["event"] == event]):
             await asyncio.sleep(0.02)
     return entries

@@ -100,7 +100,7 @@ class WorkerProcesses:
         for worker in self.processes:
             if worker.is_alive:
                 worker.process.kill()
-            worker.process.wait(30)
+            worker.process.wait(60)
             assert worker.process.stdin is not None
             worker.process.stdin.close()
 

@@ -135,7 +135,7 @@ async def test_worker_waits_for_a_service_that_is_not_there_and_stops_at_once(
         with pytest.raises(AiUnavailableError):
             await worker._context.analyzer.extract(b"")
         worker.stop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await working
 
     with psycopg.connect(server.database.owner) as conn:

@@ -290,7 +290,7 @@ async def test_worker_stops_analyzing_a_photo_whose_job_was_cancelled(database: 
     async with run_worker(database, on_extract, heartbeat_s=0.1), observe(database) as db:
         await started.wait()
         await db.rows("select cancel_match_jobs(array(select id from match_jobs))")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await stopped.wait()
 
     assert set(outcomes(database).values()) == {("failed", 1, "job_cancelled")}

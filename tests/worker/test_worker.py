@@ -40,7 +40,7 @@ class BlockingEmbedder(FakeEmbedder):
     def embed(self, chips: np.ndarray) -> np.ndarray:
         if self._warm:
             self.called.set()
-            assert self.may_return.wait(30)
+            assert self.may_return.wait(60)
         # The first call is the worker trying its model before it claims anything.
         self._warm = True
         rows = np.ones((len(chips), self.dimensions), np.float32)
@@ -61,7 +61,7 @@ class BrokenEmbedder(BlockingEmbedder):
 
 
 def _with_worker_settings(settings: Settings, **more: Any) -> Settings:
-    worker = WorkerSettings(poll_s=60, **more)
+    worker = WorkerSettings(poll_s=600, **more)
     return settings.model_copy(update={"worker": worker})
 
 
@@ -289,7 +289,7 @@ def _photos(home: Path) -> list[Path]:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():
             # Files have no event to wait for; each look is cheap.
             await asyncio.sleep(0.01)

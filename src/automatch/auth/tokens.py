@@ -8,12 +8,11 @@ from __future__ import annotations
 import base64
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from joserfc import jwt
 from joserfc.jwk import OctKey
-from starlette.datastructures import Headers
 
 from automatch.auth.issuer import (
     SECRET_KEY_PREFIX,
@@ -28,6 +27,9 @@ from automatch.errors.auth import TokenInvalidError, TokenMissingError
 from automatch.model.people import Claims, Role, User
 from automatch.settings import Settings
 from automatch.settings.server import AuthSettings
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers
 
 ISSUER = "automatch/auth/v1"
 _ALGORITHM = "HS256"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Collection
 from importlib import import_module
@@ -112,10 +113,11 @@ def load_command(target: str) -> typer.Typer | Callable[..., None]:
 
 def main() -> None:
     """Run a command; an error of ours is one line on stderr and exit code 1."""
-    # Shell completion passes the words in the environment and no arguments; it needs all options.
-    loaded = sys.argv[1:2] or COMMANDS
+    # Shell completion passes the words in the environment: bash by the one name, others by another.
+    typed = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS")
+    words = typed.split() if typed else sys.argv
     try:
-        create_cli(loaded)()
+        create_cli(words[1:2])()
     except AutomatchError as exc:
         typer.secho(f"automatch: {exc.message}", fg=typer.colors.RED, err=True)
         sys.exit(1)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from automatch.auth.tokens import Tokens
 from automatch.model.jobs import Queue, StatusCount
 from automatch.model.matches import DuplicateState, SuspectedDuplicate
 from automatch.model.people import Gender, User
 from automatch.store import duplicates, queue_admin, smoke_test_users
 from automatch.store.database import Connection
+
+if TYPE_CHECKING:
+    from automatch.auth.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True)

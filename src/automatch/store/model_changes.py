@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import numpy as np
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -20,6 +19,9 @@ from automatch.errors import AutomatchError
 from automatch.model.embedding_models import ModelChange, ModelComparison, RefusedPhotos
 from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from automatch.errors.embedder import ModelUnfitError
-from automatch.vision.detect.hog_detector import HogDetector
-from automatch.vision.detect.yunet_detector import YunetDetector
 from automatch.vision.embed.dlib_embedder import DlibEmbedder
 from automatch.vision.embed.onnx_embedder import OnnxEmbedder
 from automatch.vision.models.model_files import path_of, read_checked
@@ -47,8 +45,13 @@ def open_detector(vision: VisionSettings) -> Detector:
         ModelMissingError: a model file is not there.
         ModelDamagedError: a model file is not the one it should be.
     """
+    # Where no model runs, neither dlib nor onnxruntime is imported.
     if vision.yunet_file:
+        from automatch.vision.detect.yunet_detector import YunetDetector
+
         return YunetDetector(vision.yunet_file, vision.detect_side, vision.yunet_min_confidence)
+    from automatch.vision.detect.hog_detector import HogDetector
+
     return HogDetector(vision.detect_side, vision.hog_min_confidence)
 
 

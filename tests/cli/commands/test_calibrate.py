@@ -16,7 +16,7 @@ from automatch.search import DLIB, SimilarityScale
 from tests.support import build
 from tests.support.backlog import count_reads
 from tests.support.build import acting, connect, like, one
-from tests.support.command import run_command
+from tests.support.command import call_command
 from tests.support.postgres import Database
 
 SAMPLE = "select distance, half from public.sample_stranger_distances(%s, %s)"
@@ -165,7 +165,7 @@ def test_preview_of_an_empty_database_is_empty(conn):
 
 
 def command(database: Database, home: Path, *arguments: str):
-    return run_command(home, *arguments, setting=("AUTOMATCH_DATABASE_URL", database.owner))
+    return call_command(home, *arguments, DATABASE_URL=database.owner)
 
 
 def as_json(database: Database, home: Path, *arguments: str):
@@ -270,6 +270,6 @@ def test_command_shows_sets_and_previews_the_threshold(database: Database, home:
 
 @pytest.mark.parametrize("wrong", [("1.5",), ("0",), ("--rerun",), ("0.4", "--rerun", "--preview")])
 def test_invalid_threshold_is_refused(home: Path, wrong):
-    refused = run_command(home, "threshold", *wrong)
+    refused = call_command(home, "threshold", *wrong)
 
     assert (refused.returncode, refused.stdout) == (1, "")

@@ -1,4 +1,4 @@
-"""`automatch doctor` and `automatch verify` as processes, on an installation of their own."""
+"""`automatch doctor` and `automatch verify` on an installation of their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.command import Running, environment, run_command, running_up
+from tests.support.command import Running, call_command, environment, running_up
 
 
 def _json(done: subprocess.CompletedProcess[str], code: int = 0) -> Any:
@@ -21,53 +21,53 @@ def _health(result: Any) -> dict[str, str]:
     return {check["name"]: check["health"] for check in result["checks"]}
 
 
-def test_commands_on_a_running_and_a_stopped_installation(empty_home: Path) -> None:
-    with running_up(empty_home) as up:
+def test_commands_on_a_running_and_a_stopped_installation(ready_home: Path) -> None:
+    with running_up(ready_home) as up:
         up.wait_for_first("worker started")
-        _check_doctor(empty_home, up)
-        _check_verify(empty_home, up)
-        _check_interrupted_verify(empty_home, up)
+        _check_doctor(ready_home, up)
+        _check_verify(ready_home, up)
+        _check_interrupted_verify(ready_home, up)
 
-    stopped = run_command(empty_home, "doctor")
+    stopped = call_command(ready_home, "doctor")
     assert stopped.returncode == 1
     assert "Auto-Match is not running" in stopped.stdout
     assert "-> automatch up" in stopped.stdout
     assert "ok        machine.models" in stopped.stdout
-    away = run_command(empty_home, "verify")
+    away = call_command(ready_home, "verify")
     assert away.returncode == 1
     assert "✗ Upload is answered" in away.stdout
 
 
 def _check_doctor(home: Path, up: Running) -> None:
     url = ("--url", up.url)
-    healthy = _json(run_command(home, "doctor", "--json", *url))
+    healthy = _json(call_command(home, "doctor", "--json", *url))
     assert healthy["healthy"], healthy
     assert "fail" not in _health(healthy).values()
 
     (home / "secrets.json").chmod(0o644)
-    readable = run_command(home, "doctor", *url)
+    readable = call_command(home, "doctor", *url)
     assert readable.returncode == 1
     assert "automatch doctor --fix" in readable.stdout
-    unconfirmed = run_command(home, "doctor", "--fix", "--json", *url)
+    unconfirmed = call_command(home, "doctor", "--fix", "--json", *url)
     assert unconfirmed.returncode == 1
     assert "--yes" in unconfirmed.stderr
-    repaired = _json(run_command(home, "doctor", "--fix", "--yes", "--json", *url))
+    repaired = _json(call_command(home, "doctor", "--fix", "--yes", "--json", *url))
     assert repaired["repaired"] == ["machine.secrets"]
     assert _health(repaired)["machine.secrets"] == "ok"
 
     (home / "photos").mkdir(mode=0o700, exist_ok=True)
     (home / "photos").chmod(0o750)
-    assert run_command(home, "doctor", *url).returncode == 0
-    assert run_command(home, "doctor", "--strict", *url).returncode == 1
-    assert run_command(home, "doctor", "--fix", "--yes", *url).returncode == 0
+    assert call_command(home, "doctor", *url).returncode == 0
+    assert call_command(home, "doctor", "--strict", *url).returncode == 1
+    assert call_command(home, "doctor", "--fix", "--yes", *url).returncode == 0
 
 
 def _check_verify(home: Path, up: Running) -> None:
-    shown = run_command(home, "verify", "--url", up.url)
+    shown = call_command(home, "verify", "--url", up.url)
     assert shown.returncode == 0, shown.stdout
     assert len(shown.stdout.splitlines()) == shown.stdout.count("✓ ") == 8
 
-    key = run_command(home, "token", "--role", "service_role").stdout
+    key = call_command(home, "token", "--role", "service_role").stdout
     elsewhere = subprocess.run(
         [sys.executable, "-m", "automatch", "verify", "--url", up.url, "--key-file", "-", "--json"],
         env=environment(home.with_name("elsewhere")),
@@ -84,7 +84,7 @@ def _check_verify(home: Path, up: Running) -> None:
 
 
 def _check_interrupted_verify(home: Path, up: Running) -> None:
-    assert run_command(home, "jobs", "pause").returncode == 0
+    assert call_command(home, "jobs", "pause").returncode == 0
     interrupted = subprocess.Popen(
         [sys.executable, "-m", "automatch", "verify", "--url", up.url],
         env=environment(home),
@@ -101,4 +101,4 @@ def _check_interrupted_verify(home: Path, up: Running) -> None:
 
     assert interrupted.returncode == 130
     assert "✓ The two people of the smoke test are deleted: 2 people" in rest
-    assert run_command(home, "jobs", "resume").returncode == 0
+    assert call_command(home, "jobs", "resume").returncode == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import subprocess
-import sys
 from uuid import UUID, uuid4
 
 import psycopg
@@ -21,7 +20,7 @@ from tests.http.routes.test_admin import Operator
 from tests.http.test_errors import check
 from tests.support import build
 from tests.support.build import connect
-from tests.support.command import environment
+from tests.support.command import call_command
 from tests.support.photos import astronaut, encode, hopper
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import Person, System
@@ -118,14 +117,8 @@ async def test_invalid_decisions_are_refused(server: System, subtests: pytest.Su
 
 
 def run(cluster: TestCluster, database: Database, *arguments: str) -> subprocess.CompletedProcess:
-    env = environment(cluster.settings.home) | {"AUTOMATCH_DATABASE_URL": database.owner}
-    return subprocess.run(
-        [sys.executable, "-m", "automatch", "duplicates", *arguments],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
+    return call_command(
+        cluster.settings.home, "duplicates", *arguments, DATABASE_URL=database.owner
     )
 
 
@@ -143,7 +136,7 @@ def a_pair(conn: psycopg.Connection) -> UUID:
     return build.one(conn, "select id from automatch.suspected_duplicates")
 
 
-async def test_command_lists_pairs_decides_and_switches_matching(
+def test_command_lists_pairs_decides_and_switches_matching(
     cluster: TestCluster, database: Database
 ) -> None:
     with connect(database.owner) as conn:
@@ -163,7 +156,7 @@ async def test_command_lists_pairs_decides_and_switches_matching(
     assert json.loads(output_of(run(cluster, database, "matching", "--json"))) == {"match": False}
 
 
-async def test_command_refuses_an_unknown_pair_and_a_wrong_switch(
+def test_command_refuses_an_unknown_pair_and_a_wrong_switch(
     cluster: TestCluster, database: Database
 ) -> None:
     unknown = run(cluster, database, "dismiss", str(uuid4()))

@@ -1,12 +1,12 @@
-"""`automatch jobs` as a process: with an own database, beside a running instance, and alone."""
+"""`automatch jobs`: on a server that runs, and on its own."""
 
 from __future__ import annotations
 
 import getpass
 import json
 import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from automatch.cli.commands.jobs import app
 from tests.support import build
 from tests.support.build import a_face, a_job, a_profile, claim, complete, connect, one
-from tests.support.command import environment, run_command, running_up
+from tests.support.command import call_command
+from tests.support.homes import StoredHome
 from tests.support.postgres import Database, TestCluster
 
 _NO_JOB = str(UUID(int=0))
@@ -28,19 +29,7 @@ Jobs = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def jobs(cluster: TestCluster, database: Database) -> Jobs:
     """Give `automatch jobs` on the test's own database."""
-    env = environment(cluster.settings.home) | {"AUTOMATCH_DATABASE_URL": database.owner}
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "automatch", "jobs", *map(str, arguments)],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
-
-    return run
+    return partial(call_command, cluster.settings.home, "jobs", DATABASE_URL=database.owner)
 
 
 def _json(done: subprocess.CompletedProcess[str]) -> Any:
@@ -193,17 +182,15 @@ def test_help_lists_every_command() -> None:
         assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0
 
 
-def test_jobs_works_while_nothing_runs_and_beside_an_instance(
-    empty_home: Path,
-) -> None:
-    too_early = run_command(empty_home, "jobs", "stats")
+def test_jobs_works_while_nothing_runs(empty_home: Path, created_home: StoredHome) -> None:
+    home = created_home.copy_to(empty_home)
+    too_early = call_command(home, "jobs", "stats")
+    call_command(home, "migrate")
+
+    paused = call_command(home, "jobs", "pause")
+    shown = call_command(home, "jobs", "stats", "--json")
+
     assert too_early.returncode == 1
     assert "automatch migrate" in too_early.stderr
-    run_command(empty_home, "migrate")
-
-    paused = run_command(empty_home, "jobs", "pause")
-    with running_up(empty_home):
-        beside = run_command(empty_home, "jobs", "stats", "--json")
-
     assert paused.stdout == "The queue is paused; jobs waiting: 0.\n"
-    assert json.loads(beside.stdout)["queue"]["paused"] is True
+    assert json.loads(shown.stdout)["queue"]["paused"] is True

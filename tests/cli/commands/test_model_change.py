@@ -32,7 +32,7 @@ DIMENSIONS = 48
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Look for a change, and for lost claims, often."""
-    worker = WorkerSettings(poll_s=60, sweep_s=0.1, lease_s=4, heartbeat_s=1)
+    worker = WorkerSettings(poll_s=600, sweep_s=0.1, lease_s=4, heartbeat_s=1)
     return settings.model_copy(update={"worker": worker})
 
 

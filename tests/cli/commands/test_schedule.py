@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from automatch.cli.commands.schedule import cron_line
 from automatch.errors.request import InputInvalidError
 from tests.support.build import connect, one
-from tests.support.command import environment
+from tests.support.command import call_command
 from tests.support.postgres import Database, TestCluster
 
 _PROCESS = "process-match-jobs"
@@ -22,19 +22,7 @@ Schedule = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def schedule(cluster: TestCluster, database: Database) -> Schedule:
     """Give `automatch schedule` on the test's own database."""
-    env = environment(cluster.settings.home) | {"AUTOMATCH_DATABASE_URL": database.owner}
-
-    def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "automatch", "schedule", *arguments],
-            env=env | {f"AUTOMATCH_{name}": value for name, value in settings.items()},
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
-
-    return run
+    return partial(call_command, cluster.settings.home, "schedule", DATABASE_URL=database.owner)
 
 
 @pytest.mark.parametrize(

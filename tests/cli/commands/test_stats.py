@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ import psycopg
 import pytest
 
 from tests.support.build import a_face, a_job, a_profile, claim, complete, connect, fail, one, unit
-from tests.support.command import environment
+from tests.support.command import call_command, environment
 from tests.support.doctor import CRON_AND_NET
 from tests.support.postgres import Database, TestCluster
 
@@ -28,20 +29,9 @@ def env(cluster: TestCluster, database: Database) -> dict[str, str]:
 
 
 @pytest.fixture
-def command(env: dict[str, str]) -> Command:
+def command(cluster: TestCluster, database: Database) -> Command:
     """Give `automatch` on the test's own database."""
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "automatch", *arguments],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
-
-    return run
+    return partial(call_command, cluster.settings.home, DATABASE_URL=database.owner)
 
 
 @contextmanager

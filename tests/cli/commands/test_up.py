@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -15,7 +17,9 @@ import pytest
 
 from automatch import __version__
 from automatch.store.migrate import MIGRATIONS
-from tests.support.command import run_command, running_up
+from tests.support.command import Running, call_command, run_command, running_up
+from tests.support.homes import StoredHome
+from tests.support.postgres import remove_home
 from tests.support.system import PASSWORD
 
 
@@ -28,36 +32,100 @@ def _children(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def test_first_start_serves_and_ctrl_c_stops_all_processes(empty_home: Path) -> None:
-    with running_up(empty_home) as up:
-        assert up.wait_for("Data folder: (.*)")[1].startswith(str(empty_home))
-        assert httpx2.get(f"{up.url}/readyz").json() == {"status": "ready"}
-        up.wait_for_first("worker started")
-        children = _children(up.process.pid)
-        assert any("postgres" in process.name() for process in children)
-
-        status = up.stop(signal.SIGINT)
-
-    assert status == 0
-    _, alive = psutil.wait_procs(children, timeout=20)
-    assert alive == []
-
-
-def test_second_start_finds_the_data_again(empty_home: Path) -> None:
-    with running_up(empty_home) as up:
+@pytest.fixture(scope="module")
+def up(migrated_home: StoredHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Run one `automatch up` for the tests that end no more of it than its worker."""
+    home = tmp_path_factory.mktemp("up") / "data"
+    with running_up(migrated_home.copy_to(home)) as up:
         assert _sign(up.url, "signup") == 200
-    with running_up(empty_home) as up:
-        assert _sign(up.url, "token?grant_type=password") == 200
+        up.wait_for_first("worker started")
+        yield up
+    remove_home(home)
 
 
-def test_second_instance_on_the_same_folder_is_refused(empty_home: Path) -> None:
-    with running_up(empty_home):
-        second = run_command(empty_home, "up", "--port", "0")
+def test_first_start_serves_ctrl_c_stops_all_processes_and_the_data_stays(empty_home: Path) -> None:
+    with running_up(empty_home) as first:
+        assert first.wait_for("Data folder: (.*)")[1].startswith(str(empty_home))
+        assert httpx2.get(f"{first.url}/readyz", timeout=30).json() == {"status": "ready"}
+        assert _sign(first.url, "signup") == 200
+        first.wait_for_first("worker started")
+        children = _children(first.process.pid)
+        assert any("postgres" in process.name() for process in children)
+        _stop_gracefully(first)
+        _, alive = psutil.wait_procs(children, timeout=60)
+        assert alive == []
+
+    with running_up(empty_home) as second:
+        assert _sign(second.url, "token?grant_type=password") == 200
+        # Now the worker is about to start.
+        _stop_gracefully(second)
+
+
+def _stop_gracefully(up: Running) -> None:
+    assert up.stop(signal.SIGINT) == 0
+    up.wait_for("Stopped")
+    assert "killing" not in "".join(up.lines)
+
+
+def test_commands_work_beside_a_running_instance(up: Running) -> None:
+    migrated = run_command(up.home, "migrate")
+    paused = run_command(up.home, "jobs", "pause")
+    queue = json.loads(call_command(up.home, "jobs", "stats", "--json").stdout)["queue"]
+    resumed = call_command(up.home, "jobs", "resume")
+    address = call_command(up.home, "db", "url", "--role", "owner").stdout.strip()
+    token = call_command(up.home, "token", "--email", "linh@example.org").stdout.strip()
+    key = call_command(up.home, "token", "--role", "service_role").stdout.strip()
+
+    assert "up to date" in migrated.stdout
+    assert paused.stdout == "The queue is paused; jobs waiting: 0.\n"
+    assert queue["paused"] is True
+    assert resumed.stdout == "The queue is running again; jobs waiting: 0.\n"
+    with psycopg.connect(address) as conn:
+        assert conn.execute("select count(*) from profiles").fetchone() == (1,)
+    for shown, status in ((token, 200), (key, 403)):
+        headers = {"authorization": f"Bearer {shown}"}
+        answer = httpx2.get(f"{up.url}/api/profile", headers=headers, timeout=30)
+        assert answer.status_code == status
+
+
+def test_second_instance_on_the_same_folder_is_refused(up: Running) -> None:
+    second = run_command(up.home, "up", "--port", "0")
 
     assert second.returncode == 1
     assert "already runs" in second.stderr
     assert "AUTOMATCH_HOME" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def test_killed_worker_is_restarted(up: Running) -> None:
+    worker = next(p for p in _children(up.process.pid) if "worker" in p.cmdline())
+
+    worker.kill()
+
+    up.wait_for("worker exited unexpectedly")
+    up.wait_for("worker started")
+
+
+def test_secrets_are_private_and_never_printed(up: Running) -> None:
+    path = up.home / "secrets.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    secrets = re.findall(r'"([\w-]{32,})"', path.read_text())
+    assert len(secrets) == 5
+    printed = "".join(up.lines)
+    assert "worker started" in printed
+    assert not [secret for secret in secrets if secret in printed]
+    assert "linh@example.org" not in printed
+
+
+def test_killed_parent_leaves_no_process_behind(ready_home: Path) -> None:
+    with running_up(ready_home) as up:
+        up.wait_for_first("worker started")
+        children = _children(up.process.pid)
+
+        up.stop(signal.SIGKILL)
+
+        _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == []
 
 
 def test_taken_port_is_refused_before_anything_starts(empty_home: Path) -> None:
@@ -68,64 +136,10 @@ def test_taken_port_is_refused_before_anything_starts(empty_home: Path) -> None:
     assert "AUTOMATCH_PORT" in refused.stderr
 
 
-def test_secrets_are_private_and_never_printed(empty_home: Path) -> None:
-    with running_up(empty_home) as up:
-        assert _sign(up.url, "signup") == 200
-        up.wait_for_first("worker started")
-
-    path = empty_home / "secrets.json"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    secrets = re.findall(r'"([\w-]{32,})"', path.read_text())
-    assert len(secrets) == 5
-    printed = "".join(up.lines)
-    assert not [secret for secret in secrets if secret in printed]
-    assert "linh@example.org" not in printed
-
-
-def test_killed_worker_is_restarted(empty_home: Path) -> None:
-    with running_up(empty_home) as up:
-        up.wait_for_first("worker started")
-        worker = next(p for p in _children(up.process.pid) if "worker" in p.cmdline())
-
-        worker.kill()
-
-        up.wait_for("worker exited unexpectedly")
-        up.wait_for("worker started")
-
-
-def test_killed_parent_leaves_no_process_behind(empty_home: Path) -> None:
-    with running_up(empty_home) as up:
-        up.wait_for_first("worker started")
-        children = _children(up.process.pid)
-
-        up.stop(signal.SIGKILL)
-
-        _, alive = psutil.wait_procs(children, timeout=30)
-    assert alive == []
-
-
-def test_commands_work_beside_a_running_instance(empty_home: Path) -> None:
-    with running_up(empty_home) as up:
-        assert _sign(up.url, "signup") == 200
-
-        migrated = run_command(empty_home, "migrate")
-        address = run_command(empty_home, "db", "url", "--role", "owner").stdout.strip()
-        token = run_command(empty_home, "token", "--email", "linh@example.org").stdout.strip()
-        key = run_command(empty_home, "token", "--role", "service_role").stdout.strip()
-
-        assert "up to date" in migrated.stdout
-        with psycopg.connect(address) as conn:
-            assert conn.execute("select count(*) from profiles").fetchone() == (1,)
-        headers = {"authorization": f"Bearer {token}"}
-        assert httpx2.get(f"{up.url}/api/profile", headers=headers).status_code == 200
-        headers = {"authorization": f"Bearer {key}"}
-        assert httpx2.get(f"{up.url}/api/profile", headers=headers).status_code == 403
-
-
 def test_migrate_works_without_a_running_instance_and_can_only_check(empty_home: Path) -> None:
-    checked = run_command(empty_home, "migrate", "--check")
+    checked = call_command(empty_home, "migrate", "--check")
     first = run_command(empty_home, "migrate")
-    second = run_command(empty_home, "migrate", "--check")
+    second = call_command(empty_home, "migrate", "--check")
     count = len(list(MIGRATIONS.glob("*.sql")))
 
     assert (checked.returncode, len(checked.stdout.split())) == (1, count)
@@ -133,9 +147,9 @@ def test_migrate_works_without_a_running_instance_and_can_only_check(empty_home:
     assert (second.returncode, second.stdout) == (0, "")
 
 
-def test_demo_fills_a_school_and_empties_it(empty_home: Path) -> None:
-    filled = run_command(empty_home, "demo", "--people", "6", "--school", "UIT")
-    emptied = run_command(empty_home, "demo", "--remove")
+def test_demo_fills_a_school_and_empties_it(ready_home: Path) -> None:
+    filled = call_command(ready_home, "demo", "--people", "6", "--school", "UIT")
+    emptied = call_command(ready_home, "demo", "--remove")
 
     assert "UIT has 6 simulated people now" in filled.stdout
     assert "6 simulated people removed" in emptied.stdout
@@ -143,23 +157,11 @@ def test_demo_fills_a_school_and_empties_it(empty_home: Path) -> None:
 
 @pytest.mark.parametrize("name", ["AUTOMATCH_PROT", "AUTOMATCH_WORKER__LEASE"])
 def test_unknown_setting_is_named(empty_home: Path, name: str) -> None:
-    refused = run_command(empty_home, "migrate", setting=(name, "1"))
+    refused = call_command(empty_home, "migrate", **{name.removeprefix("AUTOMATCH_"): "1"})
 
     assert refused.returncode == 1
     assert name in refused.stderr
     assert not empty_home.exists()
-
-
-@pytest.mark.parametrize("moment", ["Auto-Match is ready", "worker started"])
-def test_stopping_right_after_the_start_is_graceful(empty_home: Path, moment: str) -> None:
-    with running_up(empty_home) as up:
-        up.wait_for_first(moment)
-
-        status = up.stop(signal.SIGINT)
-        up.wait_for("Stopped")
-
-    assert status == 0
-    assert "killing" not in "".join(up.lines)
 
 
 def test_version_is_printed(empty_home: Path) -> None:

@@ -105,13 +105,13 @@ def test_second_signal_makes_a_worker_release_its_jobs(
     assert not any("Traceback" in line for line in printed)
 
 
-def test_second_ctrl_c_stops_everything_and_releases_jobs(empty_home: Path) -> None:
-    with running_up(empty_home, settings=_LONG_TIMEOUTS) as up:
-        address = run_command(empty_home, "db", "url").stdout.strip()
-        run_command(empty_home, "jobs", "pause")
+def test_second_ctrl_c_stops_everything_and_releases_jobs(ready_home: Path) -> None:
+    with running_up(ready_home, settings=_LONG_TIMEOUTS) as up:
+        address = run_command(ready_home, "db", "url").stdout.strip()
+        run_command(ready_home, "jobs", "pause")
         person = _upload(up.url)
         with _blocked(address, person) as watcher:
-            run_command(empty_home, "jobs", "resume")
+            run_command(ready_home, "jobs", "resume")
             _wait_until_claimed(watcher)
             up.process.send_signal(signal.SIGINT)
             up.wait_for(_STOPPING)

@@ -227,7 +227,7 @@ class _Held(FakeEmbedder):
         # The first chip is the one that is tried when the analyzer opens.
         if chips.std() > 0:
             self.begun.set()
-            assert self.release.wait(30)
+            assert self.release.wait(60)
         return super().embed(chips)
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 async def next_of(events: AsyncIterator[Event], *kinds: str) -> tuple[str, str]:
     """Return kind and person of the next event of these kinds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for event in events:
             if event.kind in kinds:
                 return event.kind, event.data["profile"]["id"]

