@@ -17,7 +17,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from automatch.app import make_photos
 from automatch.bulk_import.import_run import ImportContext, ImportRun, Outcome
 from automatch.bulk_import.photo_files import PhotoFiles
 from automatch.bulk_import.rows import COLUMNS, EmailCheck, RefusedRows, parse_person, read_rows
@@ -29,6 +28,7 @@ from automatch.store import database as store
 from automatch.store.imports import list_consent_versions
 from automatch.vision import Embedder
 from automatch.vision.decode.upload_check import limits_from
+from automatch.worker_app import make_photos
 from tests.support.build import connect, one
 from tests.support.command import environment, run_command
 from tests.support.forbidden_states import find_forbidden_states

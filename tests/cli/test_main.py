@@ -23,6 +23,7 @@ _NOT_TO_READ = (
     *("cryptography", "dlib", "fastapi", "httpx2", "jinja2", "joserfc"),
     *("numpy", "onnxruntime", "PIL", "starlette", "uvicorn"),
 )
+_SERVING = ("fastapi", "jinja2", "starlette", "uvicorn")
 _READING = (
     *("stats", "logs", "duplicates list", "threshold", "schedule", "tune", "db url"),
     *("jobs list", "jobs stats", "jobs audit", "models list", "models status"),
@@ -45,7 +46,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.split() == []
 
 
-def test_commands_that_read_import_nothing_heavy(cluster: TestCluster, database: Database) -> None:
+def test_commands_import_no_more_than_they_need(cluster: TestCluster, database: Database) -> None:
     code = (
         "import sys\n"
         "from automatch.cli.main import main\n"
@@ -57,6 +58,9 @@ def test_commands_that_read_import_nothing_heavy(cluster: TestCluster, database:
         "        assert not end.code, command\n"
         f"    heavy = [name for name in {_NOT_TO_READ!r} if name in sys.modules]\n"
         "    assert not heavy, (command, heavy)\n"
+        "import automatch.cli.commands.worker, automatch.cli.commands.demo\n"
+        f"heavy = [name for name in {_SERVING!r} if name in sys.modules]\n"
+        "assert not heavy, heavy\n"
     )
 
     done = subprocess.run(

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from PIL import ImageOps
 
-from automatch.app import make_photos
 from automatch.errors.store import PhotoStorageError
 from automatch.photos.bucket import BucketPhotos
 from automatch.photos.store import photo_path
@@ -19,6 +18,7 @@ from automatch.settings.storage import PhotoSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database as Pool
 from automatch.worker.maintenance import MaintenanceRunner
+from automatch.worker_app import make_photos
 from tests.support.bucket import client_of
 from tests.support.photos import astronaut, encode
 from tests.support.system import System, running_worker

@@ -18,10 +18,10 @@ import threading
 import numpy as np
 import structlog
 
-from automatch.app import open_worker
 from automatch.cli.runtime.logging_setup import configure_logging
 from automatch.settings import load_settings
 from automatch.settings.secrets import load_or_create
+from automatch.worker_app import open_worker
 from tests.support.embedder import FakeEmbedder
 
 _DIMENSIONS = 128

@@ -18,7 +18,7 @@ import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 
-from automatch.app import create_app, open_worker
+from automatch.app import create_app
 from automatch.cli.runtime.http_server import HttpServer
 from automatch.cli.runtime.web_server import open_socket
 from automatch.settings import Settings
@@ -30,6 +30,7 @@ from automatch.settings.worker import WorkerSettings
 from automatch.store.accounts import create_user
 from automatch.vision import DlibEmbedder, Embedder
 from automatch.worker.worker import Worker
+from automatch.worker_app import open_worker
 from tests.support.declared import check_declared_errors
 from tests.support.postgres import Database, TestCluster
 

@@ -16,7 +16,6 @@ import numpy as np
 import psycopg
 import pytest
 
-from automatch.app import open_worker
 from automatch.errors import AutomatchError
 from automatch.errors.embedder import AiUnavailableError, EmbeddingInvalidError
 from automatch.errors.job import DecodeTimeoutError, JobCrashedError
@@ -25,6 +24,7 @@ from automatch.model.faces import FaceBox
 from automatch.settings import Settings
 from automatch.settings.vision import VisionSettings
 from automatch.vision import Embedder, LocalAnalyzer
+from automatch.worker_app import open_worker
 from tests.support.ai import KEY, remote_analyzer, running_ai, using
 from tests.support.command import running_server_command
 from tests.support.embedder import FakeEmbedder

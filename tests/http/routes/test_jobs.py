@@ -14,7 +14,6 @@ import psycopg
 import pytest
 from PIL import ImageOps
 
-from automatch.app import make_photos
 from automatch.model.faces import FaceBox
 from automatch.settings import Settings
 from automatch.settings.server import UploadSettings
@@ -23,6 +22,7 @@ from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database as Pool
 from automatch.vision import Embedder
 from automatch.worker.maintenance import MaintenanceRunner
+from automatch.worker_app import make_photos
 from tests.http.test_errors import check
 from tests.support.photos import astronaut, encode, shared_photo, two_people
 from tests.support.postgres import Database, TestCluster

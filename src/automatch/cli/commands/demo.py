@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from automatch.app import make_photos
 from automatch.cli.options import Home
 from automatch.cli.runtime.db_session import ensure_postgres, migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
@@ -18,6 +17,7 @@ from automatch.services.demo import count_simulated, empty_school, fill_school
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
 from automatch.store.database import Database
+from automatch.worker_app import make_photos
 
 
 def demo(

@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TaskID
 
-from automatch.app import make_photos, open_worker
 from automatch.bulk_import.import_run import ImportContext, ImportRun, Outcome, check_rows
 from automatch.bulk_import.photo_files import PhotoFiles
 from automatch.bulk_import.rows import RefusedRows, find_list, read_rows
@@ -30,6 +29,7 @@ from automatch.settings import Settings, load_settings
 from automatch.settings.secrets import load_or_create
 from automatch.store.imports import list_consent_versions
 from automatch.vision.decode.upload_check import limits_from
+from automatch.worker_app import make_photos, open_worker
 
 _HINT_AFTER_POLLS = 20
 """Polls without progress after which the operator is asked whether a worker is running."""

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from automatch.app import open_worker
 from automatch.cli.options import Home
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import handle_signals
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
+from automatch.worker_app import open_worker
 
 
 def worker(

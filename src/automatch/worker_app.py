@@ -1,0 +1,113 @@
+"""Composition root of the worker: builds it from settings, and imports nothing that serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from threadpoolctl import threadpool_limits
+
+from automatch.auth.tokens import tokens_from
+from automatch.errors.configuration import SettingsError
+from automatch.model.people import Role
+from automatch.photos.folder import FolderPhotos
+from automatch.photos.store import PhotoStore
+from automatch.postgres.addresses import database_address
+from automatch.search.batch import BatchSearch
+from automatch.settings import Settings
+from automatch.settings.secrets import Secrets
+from automatch.store.database import Database
+from automatch.store.model_changes import read_active_model
+from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer, RemoteAnalyzer
+from automatch.vision.load import open_embedder
+from automatch.worker.maintenance import MaintenanceRunner
+from automatch.worker.run import WorkerContext
+from automatch.worker.worker import Worker
+
+_AI_KEY_LIFE_S = 300
+"""A key that is made for one request need not live much longer."""
+
+
+def make_photos(settings: Settings) -> PhotoStore:
+    """Return the photo store that *settings* ask for.
+
+    Raises:
+        SettingsError: they ask for a bucket, and the library for that is not installed.
+    """
+    if settings.photos.bucket is not None:
+        try:
+            from automatch.photos.bucket import BucketPhotos
+        except ImportError as exc:
+            raise SettingsError(
+                "AUTOMATCH_PHOTOS__BUCKET needs one more library: pip install 'automatch[s3]'."
+            ) from exc
+        return BucketPhotos(settings.photos)
+    return FolderPhotos(settings.home / "photos", min_free_mb=settings.retention.min_free_mb)
+
+
+def make_analyzer(settings: Settings, embedder: Embedder | None = None) -> LocalAnalyzer:
+    """Return this machine's face analyzer; it runs the model of the AI service by default."""
+    return LocalAnalyzer(settings, embedder or open_embedder(settings.ai.model, settings.home))
+
+
+def ai_key(settings: Settings) -> str | None:
+    """Return the key of the AI service, where one is set."""
+    return settings.ai_key.get_secret_value() if settings.ai_key else None
+
+
+@asynccontextmanager
+async def open_worker(
+    settings: Settings, secrets: Secrets, embedder: Embedder | None = None
+) -> AsyncIterator[Worker]:
+    """Yield a worker that is connected, with its model loaded, here or in an AI service."""
+    photos = make_photos(settings)
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(
+            Database(
+                database_address(settings, secrets, "worker"),
+                settings.pool,
+                name="automatch-worker",
+                for_worker=True,
+            )
+        )
+        analyzer: FaceAnalyzer
+        if settings.ai_url:
+            model = await _read_active_model(db)
+            analyzer = await stack.enter_async_context(_remote_analyzer(settings, secrets, model))
+        else:
+            if embedder is None:
+                embedder = open_embedder(await _read_active_model(db), settings.home)
+            analyzer = await stack.enter_async_context(make_analyzer(settings, embedder))
+        maintenance = MaintenanceRunner(db, photos, settings.worker, settings.retention)
+        search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
+        # More threads of BLAS would compete with Postgres and the analyzer for the same cores.
+        stack.enter_context(threadpool_limits(1, user_api="blas"))
+        inference_slots = asyncio.Semaphore(
+            settings.ai.connections if settings.ai_url else settings.vision.threads
+        )
+        context = WorkerContext(
+            db,
+            photos,
+            analyzer,
+            settings.worker,
+            search,
+            inference_slots,
+            backfill_concurrency=0 if settings.ai_url else settings.vision.threads,
+        )
+        yield Worker(context, maintenance)
+
+
+async def _read_active_model(db: Database) -> str:
+    async with db.connection() as conn:
+        return await read_active_model(conn)
+
+
+def _remote_analyzer(settings: Settings, secrets: Secrets, model: str) -> RemoteAnalyzer:
+    tokens = tokens_from(settings, secrets.jwt_secret)
+    key = ai_key(settings)
+    return RemoteAnalyzer(
+        settings,
+        model_id=model,
+        key=lambda: key or tokens.issue_key(Role.SERVICE, life_s=_AI_KEY_LIFE_S),
+    )
