@@ -132,7 +132,7 @@ async def test_small_body_without_a_length_is_counted(server: System) -> None:
 async def test_body_that_stands_still_is_given_up(
     settings: Settings, cluster: TestCluster, database: Database, subtests: pytest.Subtests
 ) -> None:
-    hasty = settings.model_copy(update={"upload": UploadSettings(stall_timeout_s=0.2)})
+    hasty = settings.model_copy(update={"upload": UploadSettings(stall_timeout_s=1)})
     async with running_server(hasty, cluster.secrets, database) as system:
         person = await system.join()
         before = traces(system)
@@ -201,17 +201,15 @@ async def test_stream_outlives_the_time_limit_of_bodies(
 ) -> None:
     feed = settings.feed.model_copy(update={"ping_s": 0.1})
     hasty = settings.model_copy(
-        update={"upload": UploadSettings(stall_timeout_s=0.2), "feed": feed}
+        update={"upload": UploadSettings(stall_timeout_s=0.6), "feed": feed}
     )
     async with running_server(hasty, cluster.secrets, database) as system:
         person = await system.join()
         async with wire(system) as connection:
             await connection.send(head("GET", "/api/matches/stream", token=person.token))
             started = time.monotonic()
-            for _ in range(8):
+            while time.monotonic() - started < 1:
                 await asyncio.wait_for(connection.reader.readuntil(b": ping"), 60)
-
-        assert time.monotonic() - started > 0.4
 
 
 async def test_large_headers_are_refused(server: System, subtests: pytest.Subtests) -> None:
