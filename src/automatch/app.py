@@ -120,7 +120,8 @@ def create_app(
         health,
     ]
     for module in [*modules, ai] if with_ai else modules:
-        app.include_router(module.router)
+        # `include_router` would build each of them again, at every start.
+        app.router.routes.extend(module.router.routes)
     routes.add_pages(app)
     app.add_middleware(
         AuthAndLimitsMiddleware,
@@ -169,8 +170,7 @@ def create_ai_app(
 
     app = _application(lifespan)
     app.state.ai_requests = ai_requests
-    app.include_router(ai.router)
-    app.include_router(health.ai_router)
+    app.router.routes.extend([*ai.router.routes, *health.ai_router.routes])
     app.add_middleware(
         AuthAndLimitsMiddleware, settings=settings, authenticators=ai_authenticators(keys)
     )

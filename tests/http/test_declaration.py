@@ -68,6 +68,19 @@ def person_token_of(tokens: Tokens) -> str:
     return tokens.issue(user, uuid4())
 
 
+def test_a_start_builds_no_route_again(
+    app: FastAPI, settings: Settings, cluster: TestCluster
+) -> None:
+    again = create_app(settings, cluster.secrets)
+
+    described, same = (
+        [route for route in each.routes if getattr(route, "include_in_schema", False)]
+        for each in (app, again)
+    )
+    assert len(described) > 40
+    assert all(one is other for one, other in zip(described, same, strict=True))
+
+
 def test_every_route_declares_who_may_call_it(
     app: FastAPI, settings: Settings, cluster: TestCluster
 ) -> None:

@@ -40,6 +40,12 @@ def _route_table(app: FastAPI) -> RouteTable:
     return RouteTable(app.routes)
 
 
-@cache
+_described: dict[tuple[int, ...], dict[str, Any]] = {}
+"""By their routes, which applications share: to describe them takes longer than most tests."""
+
+
 def _openapi_paths(app: FastAPI) -> dict[str, Any]:
-    return dict(app.openapi()["paths"])
+    routes = tuple(id(route) for route in app.routes if getattr(route, "include_in_schema", False))
+    if routes not in _described:
+        _described[routes] = app.openapi()["paths"]
+    return _described[routes]

@@ -34,8 +34,7 @@ def add_pages(app: FastAPI) -> None:
     """Add the pages to *app*, and a page for addresses that no route has."""
     static_files = declare(Access.ANYONE)(_ImmutableFiles(directory=STATIC_FOLDER))
     app.mount(f"/static/{static_version()}", static_files)
-    app.include_router(account_pages.router)
-    app.include_router(feed_pages.router)
+    app.router.routes.extend([*account_pages.router.routes, *feed_pages.router.routes])
     app.router.add_api_route(
         "/", _home, include_in_schema=False, response_class=HTMLResponse, methods=["GET"]
     )
