@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from automatch import __version__
 from automatch.auth.keys import AiKeys, FunctionKeys
@@ -18,6 +17,7 @@ from automatch.http.deps import Services
 from automatch.http.errors import add_error_handlers
 from automatch.http.middleware.auth_and_limits import AuthAndLimitsMiddleware
 from automatch.http.middleware.authentication import ai_authenticators, server_authenticators
+from automatch.http.middleware.cross_origin import CrossOriginMiddleware
 from automatch.http.routes import (
     admin,
     ai,
@@ -46,12 +46,6 @@ from automatch.web import routes
 from automatch.web.session import CookieSession
 from automatch.worker.on_demand import OnDemandWorker
 from automatch.worker_app import ai_key, make_analyzer, make_photos
-
-_APP_HEADERS = [
-    *("authorization", "content-type", "last-event-id"),
-    # Of supabase clients.
-    *("apikey", "x-client-info", "x-supabase-api-version", "x-region"),
-]
 
 
 def create_app(
@@ -135,14 +129,7 @@ def create_app(
         rate_limits=rate_limits,
     )
     if settings.web_origins:
-        # Without credentials: an app shows a token that it holds, never a cookie of our pages.
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.web_origins.split(),
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=_APP_HEADERS,
-            expose_headers=["retry-after"],
-        )
+        app.add_middleware(CrossOriginMiddleware, settings=settings)
     return app
 
 

@@ -92,3 +92,9 @@ def test_whole_form_cut_anywhere_is_refused() -> None:
     whole = len(_GOOD.rstrip(b"\r\n"))
     for length in range(whole):
         assert read([_GOOD[:length]], _KIND) is None
+
+
+def test_boundary_of_nothing_is_refused() -> None:
+    body = b'--\r\nContent-Disposition: form-data; name="file"\r\n\r\nphoto\r\n----\r\n'
+    for boundary in ("", '""', ' ; x="y"'):
+        assert read([body], f"multipart/form-data; boundary={boundary}") is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -79,3 +81,17 @@ def test_request_without_token_is_told_so(sent: list[str]) -> None:
 def test_request_with_something_else_is_refused(sent: list[str]) -> None:
     with pytest.raises(TokenInvalidError):
         bearer_token(Headers(raw=[(b"authorization", value.encode()) for value in sent]))
+
+
+@pytest.mark.parametrize("depth", [100, 900, 1500, 2900])
+@pytest.mark.parametrize("part", ["header", "payload"])
+def test_token_of_any_depth_is_refused(part: str, depth: int) -> None:
+    deep = b"[" * depth + b"]" * depth
+    header = b'{"alg": "HS256", "x": %b}' % (deep if part == "header" else b"1")
+    payload = b'{"iss": %b}' % (deep if part == "payload" else b"1")
+    signed = b".".join(base64.urlsafe_b64encode(each).rstrip(b"=") for each in (header, payload))
+    mark = hmac.digest(b"k" * 43, signed, "sha256")
+    token = b".".join([signed, base64.urlsafe_b64encode(mark).rstrip(b"=")]).decode()
+    for tokens in (TOKENS, Tokens("0" * 64, AuthSettings())):
+        with pytest.raises(TokenInvalidError):
+            tokens.verify(token)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from automatch.errors.configuration import SettingsError
+from automatch.errors.request import ForbiddenError
+from automatch.http.origins import check_websocket_origin
 from automatch.settings import Settings, load_settings
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import running_server
@@ -38,10 +42,32 @@ async def test_app_is_let_in_by_its_origin(
             for one in (before, answer):
                 assert one.headers.get("access-control-allow-origin") in expected
                 assert "access-control-allow-credentials" not in one.headers
-            assert (before.status_code == 200) == (origin in allowed)
+            assert before.headers["x-content-type-options"] == "nosniff"
+            if origin in allowed:
+                assert (before.status_code, before.content) == (204, b"")
+            elif origins:
+                assert (before.status_code, before.json()["error"]["code"]) == (403, "forbidden")
 
 
 @pytest.mark.parametrize("origins", ["app.example", "https://app.example/path", "https://*", "* x"])
 def test_what_is_no_origin_is_refused(origins: str) -> None:
     with pytest.raises(SettingsError):
         load_settings(web_origins=origins)
+
+
+@pytest.mark.parametrize(
+    ("origins", "refused"),
+    [
+        ("", {APP, "http://match.example", "https://match.example:8443", "null"}),
+        (APP, {OTHER}),
+        ("*", set()),
+    ],
+)
+def test_page_that_opens_a_websocket_is_ours_or_let_in(origins: str, refused: set[str]) -> None:
+    settings = Settings(public_url="https://match.example", web_origins=origins)
+    for origin in {None, "https://match.example", "https://match.example:443", APP, *refused}:
+        headers = [] if origin is None else [(b"origin", origin.encode())]
+        scope = {"type": "websocket", "scheme": "ws", "headers": headers}
+        expected = pytest.raises(ForbiddenError) if origin in refused else nullcontext()
+        with expected:
+            check_websocket_origin(scope, settings)

@@ -113,6 +113,16 @@ async def test_every_route_names_its_methods_and_refuses_others(
                 assert set(answer.headers["allow"].split(", ")) == known
 
 
+async def test_escaped_slash_is_part_of_a_name(server: System) -> None:
+    person = await server.sign_up()
+    for path in ("/api%2Fprofile", "/api%2fprofile", "/static/..%2F..%2Fapi/profile"):
+        answer = await server.client.get(path, headers=person.headers)
+        assert answer.status_code == 404, path
+    path = f"/api/jobs/{uuid4()}%2Fface"
+    answer = await server.client.post(path, headers=person.headers, json={"index": 0})
+    check(answer, 405, "method_not_allowed")
+
+
 async def test_every_id_that_is_none_is_an_invalid_input(
     server: System, subtests: pytest.Subtests
 ) -> None:
@@ -245,14 +255,37 @@ async def test_strange_values_are_invalid_inputs_everywhere(
                 content=content,
             )
             check(answer, 422, "input_invalid")
-    with subtests.test("JSON, very deep"):
-        answer = await server.client.put(
-            "/api/profile",
-            headers={**person.headers, "content-type": "application/json"},
-            content="[" * 30_000,
-        )
-        assert answer.status_code in {400, 422}
-        check(answer, answer.status_code, answer.json()["error"]["code"])
+
+
+async def test_json_of_any_depth_breaks_nothing(server: System, subtests: pytest.Subtests) -> None:
+    person = await server.sign_up()
+    headers = {**person.headers, "content-type": "application/json"}
+    for depth in (100, 300, 450, 900, 990, 1000, 3000, 30_000):
+        for deep in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth, "[" * depth):
+            for method, path in [
+                ("PUT", "/api/profile"),
+                ("PUT", "/auth/v1/user"),
+                ("POST", "/auth/v1/signup"),
+                ("POST", "/functions/v1/match-generator"),
+            ]:
+                with subtests.test(path, depth=depth, deep=deep[-6:]):
+                    # Metadata of an account may be deep, if it is short.
+                    answer = await server.client.request(
+                        method,
+                        path,
+                        headers=headers,
+                        content=f'{{"email": [], "name": {deep}, "data": {{"a": {deep}}}}}',
+                    )
+                    assert answer.status_code in {400, 403, 413, 422}
+                    check(answer, answer.status_code, answer.json()["error"]["code"])
+        with subtests.test("metadata", depth=depth):
+            answer = await server.client.put(
+                "/auth/v1/user",
+                headers=headers,
+                content=f'{{"data": {{"a": {"[" * depth + "]" * depth}}}}}',
+            )
+            assert answer.status_code in {200, 400, 413, 422}
+            assert (await server.sign_in(person.email)).id == person.id
 
 
 async def test_what_was_sent_is_not_repeated(server: System) -> None:

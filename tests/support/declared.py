@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 import httpx2
 from fastapi import FastAPI
@@ -20,7 +21,10 @@ def check_declared_errors(app: FastAPI) -> Callable[[httpx2.Response], Awaitable
         if answer.status_code < 400:
             return
         request = answer.request
-        scope = {"type": "http", "method": request.method, "path": request.url.path}
+        # As the server, which does not take an escaped slash for one.
+        raw_path = request.url.raw_path.decode().partition("?")[0]
+        asked = unquote(re.sub("%2f", "%252F", raw_path, flags=re.IGNORECASE))
+        scope = {"type": "http", "method": request.method, "path": asked}
         found = _route_table(app).find(scope | {"root_path": "", "headers": []})
         path = re.sub(r":\w+}", "}", found.path)
         operation = _openapi_paths(app).get(path, {}).get(request.method.lower())

@@ -128,6 +128,9 @@ async def test_cookies_are_secure_behind_https(
 ) -> None:
     public = settings.model_copy(update={"public_url": "https://match.example.org"})
     async with running_server(public, cluster.secrets, database) as system:
+        for origin in ("http://match.example.org", "https://match.example.org:8443"):
+            answer = await system.client.post("/sign-up", data={}, headers={"origin": origin})
+            assert answer.status_code == 403
         good = await system.client.post(
             "/sign-up",
             data={"email": "a@example.org", "password": PASSWORD},
@@ -136,6 +139,7 @@ async def test_cookies_are_secure_behind_https(
         bad = await system.client.post("/sign-up", data={}, headers={"origin": system.url})
 
     assert good.status_code == 303
+    assert good.headers["strict-transport-security"] == "max-age=31536000"
     assert all("secure" in cookie for cookie in cookies_of(good).values())
     assert bad.status_code == 403
 
@@ -148,6 +152,7 @@ async def test_form_of_another_site_is_refused(server: System, subtests: pytest.
         for name, headers in {
             "another host": {"origin": "http://evil.example"},
             "another port": {"origin": "http://127.0.0.1:1"},
+            "another scheme": {"origin": f"https://{own}"},
             "no origin": {"origin": "null"},
             "our name in another": {"origin": f"http://{own}.evil.example"},
             "our name as a user": {"origin": f"http://{own}@evil.example"},

@@ -85,6 +85,9 @@ class _PhotoForm:
         self._is_complete = False
 
     def make_parser(self, boundary: bytes) -> MultipartParser:
+        if not boundary:
+            # Two hyphens at the begin of a line of the photo would end it.
+            raise BodyMalformedError
         return MultipartParser(
             boundary,
             {

@@ -34,6 +34,7 @@ from automatch.store.database import Connection, Database
 _HASHER = PasswordHasher()
 """Argon2id with the defaults of argon2-cffi, the low-memory set of RFC 9106."""
 _MAX_DATA = 1024
+_MAX_DATA_DEPTH = 20
 """Bytes as JSON: it travels in every access token, and a browser drops cookies above 4 KB."""
 
 SignOutScope = Literal["global", "local", "others"]
@@ -241,7 +242,10 @@ class Accounts:
 
 def _check_data(data: dict[str, Any]) -> None:
     if not _is_small(data):
-        raise InputInvalidError(f"`data` may take {_MAX_DATA} bytes, without NUL characters.")
+        raise InputInvalidError(
+            f"`data` may take {_MAX_DATA} bytes and be {_MAX_DATA_DEPTH} values deep, "
+            "without NUL characters."
+        )
 
 
 def _is_small(data: dict[str, Any]) -> bool:
@@ -249,7 +253,15 @@ def _is_small(data: dict[str, Any]) -> bool:
         text = json.dumps(data, allow_nan=False)
     except (ValueError, RecursionError):
         return False
-    return len(text) <= _MAX_DATA and "\\u0000" not in text
+    return len(text) <= _MAX_DATA and "\\u0000" not in text and not _is_deep(data)
+
+
+def _is_deep(value: object, depth: int = _MAX_DATA_DEPTH) -> bool:
+    # An answer that is deeper than pydantic writes would be an error at each sign-in.
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth == 0 or any(_is_deep(each, depth - 1) for each in inner)
+    return False
 
 
 def _hashed(token: str) -> bytes:

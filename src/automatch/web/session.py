@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from http.cookies import SimpleCookie
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
@@ -18,6 +17,7 @@ from automatch.errors.auth import AuthError
 from automatch.errors.request import ForbiddenError, SignInElsewhereError
 from automatch.http.deps import Services
 from automatch.http.middleware.authentication import Identity
+from automatch.http.origins import comes_from_us
 from automatch.model.people import Claims
 from automatch.services.accounts import Session
 
@@ -39,8 +39,7 @@ class CookieSession:
             ForbiddenError: the form was sent by another site.
         """
         headers = Headers(scope=scope)
-        # A websocket is opened by a GET.
-        self._refuse_other_sites(scope.get("method", "GET"), headers)
+        self._refuse_other_sites(scope, headers)
         cookies = cookie_parser(headers.get("cookie", ""))
         claims = self._claims_of(cookies.get(_ACCESS, ""))
         if claims is not None:
@@ -84,15 +83,12 @@ class CookieSession:
             cookie[name]["secure"] = True
         return cookie[name].OutputString()
 
-    def _refuse_other_sites(self, method: str, headers: Headers) -> None:
+    def _refuse_other_sites(self, scope: Scope, headers: Headers) -> None:
         # SameSite=Lax keeps the cookies from other sites' forms, but to a browser other ports of
-        # this host are the same site.
-        if method in _SAFE_METHODS:
+        # this host are the same site. A websocket is opened by a GET.
+        if scope.get("method", "GET") in _SAFE_METHODS:
             return
-        origin = headers.get("origin")
-        public = self._services.settings.public_url
-        own = urlsplit(public).netloc if public else headers.get("host", "")
-        if headers.get("sec-fetch-site") in {"cross-site", "same-site"} or (
-            origin is not None and origin.partition("://")[2] != own
+        if headers.get("sec-fetch-site") in {"cross-site", "same-site"} or not comes_from_us(
+            scope, self._services.settings
         ):
             raise ForbiddenError("This form was sent from another site.")

@@ -8,8 +8,10 @@ read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from urllib.parse import unquote
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -31,6 +33,7 @@ from automatch.http.errors import (
 from automatch.http.middleware.authentication import Authenticate, Identity
 from automatch.http.middleware.body_memory import BodyMemory
 from automatch.http.middleware.limited_body import LimitedBody
+from automatch.http.origins import check_websocket_origin
 from automatch.http.security_headers import security_headers
 from automatch.model.people import Claims
 from automatch.services.rate_limits import Limit, RateLimits
@@ -44,6 +47,8 @@ _PREFLIGHT = {
     "access-control-allow-headers": "authorization, apikey, content-type, x-client-info",
     "access-control-max-age": "86400",
 }
+
+_ESCAPED_SLASH = re.compile(b"%2f", re.IGNORECASE)
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +73,7 @@ class AuthAndLimitsMiddleware:
         self._routes: RouteTable | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _keep_escaped_slashes(scope)
         if scope["type"] == "http":
             await self._answer_request(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -84,6 +90,7 @@ class AuthAndLimitsMiddleware:
         websocket = WebSocket(scope, receive, send_with_headers)
         route = self._find_route(scope)
         try:
+            check_websocket_origin(scope, self._settings)
             await self._identify(scope, route.declaration)
         except AutomatchError as exc:
             await websocket.send_denial_response(error_response(exc))
@@ -224,6 +231,13 @@ def _who(limit: Limit, scope: Scope) -> str | None:
         return client_address(scope)
     claims: Claims | None = scope["state"]["claims"]
     return str(claims.subject) if claims else None
+
+
+def _keep_escaped_slashes(scope: Scope) -> None:
+    # A slash that a client escapes is part of a name, and never leads to another route.
+    raw_path: bytes = scope.get("raw_path") or b""
+    if b"%2f" in raw_path.lower():
+        scope["path"] = unquote(_ESCAPED_SLASH.sub(b"%252F", raw_path).decode("ascii"))
 
 
 def _is_preflight(scope: Scope) -> bool:
