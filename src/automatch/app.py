@@ -63,7 +63,7 @@ def create_app(
     """
     background = background or BackgroundTasks()
     db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
-    tokens = tokens_from(settings, secrets.jwt_secret)
+    tokens = tokens_from(settings, secrets)
     notifier = FeedNotifier(db, settings.feed)
     accounts = Accounts(db, tokens, settings.auth)
     photos = make_photos(settings)
@@ -144,7 +144,7 @@ def create_ai_app(
         embedder: another model than the default.
     """
     ai_requests = AiRequestLimiter(settings, lambda: make_analyzer(settings, embedder))
-    tokens = tokens_from(settings, secrets.jwt_secret) if secrets else None
+    tokens = tokens_from(settings, secrets) if secrets else None
     keys = AiKeys(ai_key(settings), tokens)
 
     @asynccontextmanager

@@ -104,7 +104,7 @@ async def _read_active_model(db: Database) -> str:
 
 
 def _remote_analyzer(settings: Settings, secrets: Secrets, model: str) -> RemoteAnalyzer:
-    tokens = tokens_from(settings, secrets.jwt_secret)
+    tokens = tokens_from(settings, secrets)
     key = ai_key(settings)
     return RemoteAnalyzer(
         settings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import time
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -48,6 +49,15 @@ def test_key_of_the_project_is_read_back_as_nobody(role: Role) -> None:
 def test_key_of_a_role_that_is_a_persons_is_no_token_of_one() -> None:
     with pytest.raises(TokenInvalidError):
         TOKENS.verify(TOKENS.issue_key(Role.AUTHENTICATED))
+
+
+def test_token_of_a_rotated_secret_is_good_for_the_overlap() -> None:
+    token = TOKENS.issue(USER, uuid4())
+    now = int(time.time())
+
+    assert Tokens("n" * 43, AuthSettings(), old_secret=("k" * 43, now + 60)).verify(token)
+    with pytest.raises(TokenInvalidError):
+        Tokens("n" * 43, AuthSettings(), old_secret=("k" * 43, now - 60)).verify(token)
 
 
 @given(st.text(max_size=300))

@@ -242,6 +242,26 @@ def test_renamed_setting_is_refused_with_its_new_name(
     assert new.lower() in setting_names()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AI_KEY", "k" * 40),
+        ("JWT_SECRET", "super-secret-jwt-token-with-at-least-32-characters-long"),
+        ("SECRET_KEYS", "sb_secret_aaaaaaaaaaaaaaaaaaaa"),
+    ],
+)
+def test_secret_that_is_easy_to_guess_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"AUTOMATCH_{name}", value)
+    monkeypatch.setenv("AUTOMATCH_SUPABASE_URL", "https://project.supabase.co")
+
+    with pytest.raises(SettingsError, match="easy to guess") as refusal:
+        load_settings()
+
+    assert value not in refusal.value.message
+
+
 def test_value_of_a_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOMATCH_PUBLIC_URL", "canary")
 

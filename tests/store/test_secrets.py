@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import secrets as random
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from automatch.errors.configuration import SecretsError, SettingsError
-from automatch.settings.secrets import load_or_create
+from automatch.settings.secrets import SECRET_NAMES, is_weak, load_or_create, rotate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +36,8 @@ def test_later_starts_find_the_same_secrets(tmp_path: Path) -> None:
 
 
 def test_every_secret_is_long_and_its_own(tmp_path: Path) -> None:
-    values = astuple(load_or_create(tmp_path))
+    secrets = load_or_create(tmp_path)
+    values = [getattr(secrets, name) for name in SECRET_NAMES]
 
     assert len(set(values)) == len(values)
     assert min(len(value) for value in values) >= 43
@@ -59,9 +62,62 @@ def test_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
 
 
 def test_neither_repr_nor_str_shows_a_secret(tmp_path: Path) -> None:
-    secrets = load_or_create(tmp_path)
+    load_or_create(tmp_path)
+    secrets = rotate(tmp_path, "jwt_secret", overlap_s=60)
 
-    assert not any(value in f"{secrets!r} {secrets}" for value in astuple(secrets))
+    values = [secrets.old_jwt_secret, *(getattr(secrets, name) for name in SECRET_NAMES)]
+    assert not any(value in f"{secrets!r} {secrets}" for value in values)
+
+
+def test_rotated_secret_is_new_and_the_others_stay(tmp_path: Path) -> None:
+    before = load_or_create(tmp_path)
+
+    after = rotate(tmp_path, "photo_key")
+
+    assert load_or_create(tmp_path) == after == replace(before, photo_key=after.photo_key)
+    assert after.photo_key != before.photo_key
+    assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_secret_that_signed_tokens_is_kept_for_the_overlap_alone(tmp_path: Path) -> None:
+    before = load_or_create(tmp_path)
+
+    after = rotate(tmp_path, "jwt_secret", overlap_s=60)
+    last = rotate(tmp_path, "jwt_secret")
+
+    assert after.old_jwt_secret == before.jwt_secret
+    assert 0 < after.old_jwt_until - time.time() <= 60
+    assert (last.old_jwt_secret, last.old_jwt_until) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "s" * 64,
+        "abcd" * 16,
+        "0123456789abcdefghijklmnopqrstuvwxyz",
+        "super-secret-jwt-token-with-at-least-32-characters-long",
+        "your-256-bit-secret-goes-right-into-here",
+        "a1" * 32,
+        "k8Jd02mFq7Xz" * 3,
+    ],
+)
+def test_weak_secret_is_refused_until_it_is_rotated(tmp_path: Path, secret: str) -> None:
+    load_or_create(tmp_path)
+    path = tmp_path / "secrets.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "jwt_secret": secret}))
+
+    with pytest.raises(SecretsError, match="automatch secrets rotate jwt-secret") as caught:
+        load_or_create(tmp_path)
+    assert secret not in caught.value.message
+    rotate(tmp_path, "jwt_secret", overlap_s=60)
+    assert load_or_create(tmp_path).old_jwt_secret == ""
+
+
+def test_random_secrets_are_not_weak() -> None:
+    made = [make(32) for make in (random.token_urlsafe, random.token_hex) for _ in range(500)]
+
+    assert not any(map(is_weak, made + [random.token_hex(16) for _ in range(500)]))
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])

@@ -24,7 +24,7 @@ from tests.support.system import Person, System, running_server, running_worker
 
 pytestmark = pytest.mark.anyio
 
-SECRET_KEY = "sb_secret_0123456789abcdef"
+SECRET_KEY = "sb_secret_kQ7w2Zp9Xc4Lr8Ta"
 
 
 class Project:

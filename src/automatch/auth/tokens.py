@@ -26,6 +26,7 @@ from automatch.auth.jwt_claims import read_claims
 from automatch.errors.auth import TokenInvalidError, TokenMissingError
 from automatch.model.people import Claims, Role, User
 from automatch.settings import Settings
+from automatch.settings.secrets import Secrets
 from automatch.settings.server import AuthSettings
 
 if TYPE_CHECKING:
@@ -77,8 +78,12 @@ class Tokens:
         *,
         issuer: Issuer | None = None,
         secret_keys: SecretKeys | None = None,
+        old_secret: tuple[str, int] | None = None,
     ) -> None:
+        """Sign with *secret*; *old_secret* verifies too, until a time since the epoch."""
         self._key = OctKey.import_key(secret)
+        self._old_key = OctKey.import_key(old_secret[0]) if old_secret else None
+        self._old_until = old_secret[1] if old_secret else 0
         self._settings = settings
         self._issuer = issuer
         self._secret_keys = secret_keys or SecretKeys([])
@@ -142,7 +147,12 @@ class Tokens:
         return claims
 
     def _verify_own(self, token: str) -> Claims:
-        payload = decode(token, self._key, _ALGORITHM)
+        try:
+            payload = decode(token, self._key, _ALGORITHM)
+        except TokenInvalidError:
+            if self._old_key is None or time.time() > self._old_until:
+                raise
+            payload = decode(token, self._old_key, _ALGORITHM)
         return read_claims(payload, issuers=(ISSUER,), leeway_s=self._settings.leeway_s)
 
     async def identify(self, token: str) -> Claims:
@@ -163,11 +173,13 @@ class Tokens:
         )
 
 
-def tokens_from(settings: Settings, secret: str) -> Tokens:
-    """Return the tokens that *settings* ask for; *secret* signs our own."""
+def tokens_from(settings: Settings, secrets: Secrets) -> Tokens:
+    """Return the tokens that *settings* ask for; *secrets* sign our own."""
+    old = (secrets.old_jwt_secret, secrets.old_jwt_until)
     return Tokens(
-        secret,
+        secrets.jwt_secret,
         settings.auth,
+        old_secret=old if secrets.old_jwt_secret else None,
         issuer=issuer_from(settings),
         secret_keys=secret_keys_from(settings),
     )

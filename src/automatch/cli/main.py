@@ -52,6 +52,7 @@ COMMANDS = {
         "Import people who consented elsewhere, such as on paper: photos, profiles, proof.",
     ),
     "token": ("token:token", "Print an access token of a person, or a key of the project."),
+    "secrets": ("secrets:app", "The secrets of this installation: replace one by a new one."),
     "threshold": (
         "threshold:threshold",
         "Show or set the minimum similarity at which two people match.",

@@ -7,7 +7,9 @@ import json
 import os
 import secrets
 import stat
-from dataclasses import asdict, dataclass, field, fields
+import time
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from automatch.errors.configuration import SecretsError
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
 _FILE_NAME = "secrets.json"
 _BYTES = 32
 _MIN_CHARS = 32
+_MIN_DIFFERENT = 8
+_PLACEHOLDERS = (
+    *("super-secret", "your-", "your_", "at-least-32", "at-least-256", "256-bit"),
+    *("changeme", "change-me", "change_me", "change-this", "placeholder", "example", "insert-"),
+    *("not-a-secret", "my-secret", "secret-key", "jwt-secret", "jwt_secret", "replace-"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,14 @@ class Secrets:
     worker_password: str = field(repr=False)
     photo_key: str = field(repr=False)
     """Signs the links to photos."""
+    old_jwt_secret: str = field(default="", repr=False)
+    """What `jwt_secret` was before it was rotated; it verifies tokens for a while."""
+    old_jwt_until: int = 0
+    """Until when it does: seconds since the epoch."""
+
+
+SECRET_NAMES = tuple(item.name for item in fields(Secrets) if not item.name.startswith("old_"))
+"""The secrets that every installation has."""
 
 
 def load_or_create(home: Path) -> Secrets:
@@ -53,15 +69,17 @@ def load_or_create(home: Path) -> Secrets:
         raise _unusable(path, exc) from exc
 
 
-def read(home: Path) -> Secrets:
+def read(home: Path, *, allow_weak: bool = False) -> Secrets:
     """Read `secrets.json` in the data folder without creating it.
+
+    With *allow_weak* it returns secrets that are easy to guess too, so that they can be rotated.
 
     Raises:
         SecretsError: the file is missing, or unusable as in `load_or_create`.
     """
     path = secrets_file(home)
     try:
-        return _parse(path, _read_closed(path))
+        return _parse(path, _read_closed(path), allow_weak=allow_weak)
     except FileNotFoundError as exc:
         raise SecretsError(
             f"There is no secrets file {path}; `automatch up` makes one, or AUTOMATCH_HOME names "
@@ -69,6 +87,51 @@ def read(home: Path) -> Secrets:
         ) from exc
     except OSError as exc:
         raise _unusable(path, exc) from exc
+
+
+def rotate(home: Path, name: str, *, overlap_s: int = 0) -> Secrets:
+    """Replace one secret by a new one, in one step, and return all.
+
+    Args:
+        home: the data folder.
+        name: one of `SECRET_NAMES`.
+        overlap_s: for how long a replaced `jwt_secret` goes on to verify tokens.
+
+    Raises:
+        SecretsError: the file is missing or unusable.
+    """
+    before = read(home, allow_weak=True)
+    changes: dict[str, object] = {name: secrets.token_urlsafe(_BYTES)}
+    if name == "jwt_secret":
+        keep = overlap_s > 0 and not is_weak(before.jwt_secret)
+        changes["old_jwt_secret"] = before.jwt_secret if keep else ""
+        changes["old_jwt_until"] = int(time.time()) + overlap_s if keep else 0
+    after = replace(before, **changes)  # type: ignore[arg-type]  # names and types are the fields'
+    write_closed(secrets_file(home), asdict(after))
+    return after
+
+
+def write_closed(path: Path, values: object) -> None:
+    """Replace a file by JSON that only its owner can read, in one step."""
+    temp = _write_temp(path, values)
+    temp.replace(path)
+    _sync_folder(path.parent)
+
+
+def is_weak(secret: str) -> bool:
+    """Tell whether a secret is easy to guess, long as it may be.
+
+    It is the placeholder of some documentation, has few different characters, repeats itself or
+    counts up. Of random secrets of 32 hexadecimal digits less than one in a million is refused.
+    """
+    text = secret.casefold()
+    steps = [abs(ord(one) - ord(other)) <= 1 for one, other in pairwise(text)]
+    return (
+        len(set(text)) < _MIN_DIFFERENT
+        or sum(steps) > len(steps) / 2
+        or (text * 2).find(text, 1) < len(text)
+        or any(words in text for words in _PLACEHOLDERS)
+    )
 
 
 def secrets_file(home: Path) -> Path:
@@ -84,20 +147,32 @@ def _unusable(path: Path, exc: OSError) -> SecretsError:
 
 
 def _create(path: Path) -> None:
-    values = Secrets(*(secrets.token_urlsafe(_BYTES) for _ in fields(Secrets)))
-    temp = path.with_name(f"{_FILE_NAME}.{secrets.token_hex(8)}")
-    descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    temp = _write_temp(path, {name: secrets.token_urlsafe(_BYTES) for name in SECRET_NAMES})
     try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(values), file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
         # A link, not a rename: a rename would replace the file of another first start.
         with contextlib.suppress(FileExistsError):
             os.link(temp, path)
     finally:
         temp.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync_folder(path.parent)
+
+
+def _write_temp(path: Path, values: object) -> Path:
+    temp = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(values, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temp.unlink()
+        raise
+    return temp
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:
@@ -125,18 +200,28 @@ def _read_closed(path: Path) -> bytes:
         return file.read()
 
 
-def _parse(path: Path, content: bytes) -> Secrets:
+def _parse(path: Path, content: bytes, *, allow_weak: bool = False) -> Secrets:
     try:
         values = json.loads(content)
-        secrets_by_name = {item.name: values[item.name] for item in fields(Secrets)}
-    except (ValueError, KeyError, TypeError):
-        secrets_by_name = {}
-    if not secrets_by_name or not all(
-        isinstance(value, str) and len(value) >= _MIN_CHARS for value in secrets_by_name.values()
-    ):
-        # Neither chained nor quoted: the message of the parser would contain the secrets.
+        found = Secrets(
+            **{name: values[name] for name in SECRET_NAMES},
+            old_jwt_secret=values.get("old_jwt_secret", ""),
+            old_jwt_until=int(values.get("old_jwt_until", 0)),
+        )
+        by_name = {name: getattr(found, name) for name in SECRET_NAMES}
+        is_damaged = not isinstance(found.old_jwt_secret, str) or not all(
+            isinstance(value, str) and len(value) >= _MIN_CHARS for value in by_name.values()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        is_damaged = True
+    if is_damaged:
+        # Not quoted: the message of the parser would contain the secrets.
         raise SecretsError(
             f"The secrets file {path} is damaged; restore it from a backup (a new one would not "
             "fit the existing database)."
-        ) from None
-    return Secrets(**secrets_by_name)
+        )
+    weak = next((name for name, value in by_name.items() if is_weak(value)), None)
+    if weak is not None and not allow_weak:
+        command = f"automatch secrets rotate {weak.replace('_', '-')}"
+        raise SecretsError(f"{weak} in {path} is easy to guess; run `{command}`.")
+    return found

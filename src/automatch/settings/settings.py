@@ -10,13 +10,14 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from automatch.errors.configuration import SettingsError
 from automatch.settings.database import PoolSettings, PostgresSettings
 from automatch.settings.group import SERVICE_URL, SettingsGroup
 from automatch.settings.limits import LimitSettings
+from automatch.settings.secrets import is_weak
 from automatch.settings.server import AuthSettings, FeedSettings, RealtimeSettings, UploadSettings
 from automatch.settings.storage import PhotoSettings, RetentionSettings
 from automatch.settings.vision import AiSettings, VisionSettings
@@ -175,9 +176,19 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _secret_keys_are_long(self) -> Self:
-        if not all(re.fullmatch(r"sb_secret_[\w-]{16,}", key) for key in self.listed_secret_keys):
+        keys = [re.fullmatch(r"sb_secret_([\w-]{16,})", key) for key in self.listed_secret_keys]
+        if not all(keys):
             raise ValueError("secret_keys are keys that begin with sb_secret_, separated by commas")
+        if any(is_weak(key[1]) for key in keys if key):
+            raise ValueError("one of secret_keys is easy to guess; take it from the project")
         return self
+
+    @field_validator("ai_key", "jwt_secret")
+    @classmethod
+    def _is_hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and is_weak(value.get_secret_value()):
+            raise ValueError("it is easy to guess; `openssl rand -base64 32` prints a better one")
+        return value
 
     @model_validator(mode="after")
     def _proxies_are_networks(self) -> Self:

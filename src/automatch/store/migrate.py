@@ -89,7 +89,7 @@ async def migrate(
                 if real is None or real[1] not in installed:
                     await _run(connection, stand_in)
         for login, password in ((API_LOGIN, api_password), (WORKER_LOGIN, worker_password)):
-            await _set_password(connection, login, password)
+            await set_login_password(connection, login, password)
     return [file.version for file in waiting]
 
 
@@ -211,7 +211,14 @@ async def _list_extensions(connection: psycopg.AsyncConnection) -> set[str]:
     }
 
 
-async def _set_password(connection: psycopg.AsyncConnection, login: str, password: str) -> None:
+async def set_login_password(
+    connection: psycopg.AsyncConnection, login: str, password: str
+) -> None:
+    """Give a login a password.
+
+    Raises:
+        MigrationError: the server refuses.
+    """
     # Hashed here: the server, its log and its statistics never see the clear text.
     digest = connection.pgconn.encrypt_password(
         password.encode(), login.encode(), b"scram-sha-256"

@@ -63,6 +63,6 @@ async def _token_of(settings: Settings, email: str) -> str:
             database_address(settings, secrets, "api"), settings.pool, name="automatch-token"
         ) as db,
     ):
-        tokens = tokens_from(settings, secrets.jwt_secret)
+        tokens = tokens_from(settings, secrets)
         session = await Accounts(db, tokens, settings.auth).sign_in_without_password(email)
         return session.access_token
