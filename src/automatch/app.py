@@ -65,10 +65,10 @@ def create_app(
     db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
     tokens = tokens_from(settings, secrets)
     notifier = FeedNotifier(db, settings.feed)
-    accounts = Accounts(db, tokens, settings.auth)
+    rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
+    accounts = Accounts(db, tokens, settings.auth, rate_limits)
     photos = make_photos(settings)
     admission = make_admission(settings, db)
-    rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
     services = Services(
         settings=settings,
         db=db,

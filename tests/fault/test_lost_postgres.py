@@ -42,6 +42,7 @@ ENDS = (signal.SIGKILL, signal.SIGQUIT, signal.SIGINT)
 """Killed; an immediate and a fast shutdown that nobody of ours asked for."""
 FULL_MB = 160
 FAST = {
+    "LIMITS__ENABLED": "false",
     "RETENTION__MIN_FREE_MB": "0",
     "WORKER__BATCH": "10",
     "WORKER__OUTAGE_PAUSE_MAX_S": "1",

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from automatch.errors.request import RateLimitedError
+from automatch.errors.auth import CredentialsInvalidError
+from automatch.errors.request import PasswordsBusyError, RateLimitedError
 from automatch.services.rate_limits import Limit, RateLimits, describe_wait
 from automatch.settings.database import PoolSettings
 from automatch.settings.limits import LimitSettings
@@ -73,6 +74,67 @@ async def test_address_is_kept_as_a_hash_that_needs_the_secret(
 
     assert [len(key) for key in keys] == [16, 16]
     assert not {charge.key for charge in other.charges(Limit.SIGN_UP, ADDRESS)} & set(keys)
+
+
+async def _try(limits: RateLimits, address: str, *, right: bool = False) -> str:
+    try:
+        is_known = await limits.knows("linh@example.org", address)
+        async with limits.sign_in("linh@example.org", address):
+            _check(right)
+    except CredentialsInvalidError:
+        return "wrong"
+    except RateLimitedError as exc:
+        return exc.message
+    return "known" if is_known else "new"
+
+
+def _check(right: bool) -> None:
+    if not right:
+        raise CredentialsInvalidError
+
+
+async def test_others_cannot_lock_somebody_out_of_an_account(database: Database) -> None:
+    settings = LimitSettings(sign_in="3/hour", sign_in_account="5/hour", sign_in_address="4/hour")
+    async with Pool(database.api, PoolSettings(), name="test") as pool:
+        limits = RateLimits(pool, settings, "a secret")
+        assert [await _try(limits, "192.0.2.1", right=True) for _ in range(9)] == [
+            "new",
+            *["known"] * 8,
+        ]
+        attackers = [f"198.51.100.{number}" for number in (1, 1, 1, 1, 2, 2, 3)]
+        told = [await _try(limits, address) for address in attackers]
+        account_full = "Too many wrong passwords for this account. Try again in 12 minutes."
+        own_full = "Too many wrong passwords for this account. Try again in 20 minutes."
+        assert told == ["wrong"] * 3 + [own_full] + ["wrong"] * 2 + [account_full]
+
+        assert await _try(limits, "192.0.2.1", right=True) == "known"
+        # From where they never signed in it waits for them too.
+        assert await _try(limits, "192.0.2.2", right=True) == account_full
+        # And who knows the account's address has no more tries there.
+        told = [await _try(limits, "192.0.2.1") for _ in range(4)]
+        assert told == ["wrong"] * 3 + [own_full]
+
+
+async def test_one_address_cannot_try_many_accounts(database: Database) -> None:
+    settings = LimitSettings(sign_in_address="2/hour")
+    async with Pool(database.api, PoolSettings(), name="test") as pool:
+        limits = RateLimits(pool, settings, "a secret")
+        for number in range(2):
+            with pytest.raises(CredentialsInvalidError):
+                async with limits.sign_in(f"person{number}@example.org", ADDRESS):
+                    raise CredentialsInvalidError
+        refused = await _try(limits, ADDRESS, right=True)
+
+    assert refused == "Too many wrong passwords from your network. Try again in 30 minutes."
+
+
+async def test_sign_in_that_the_server_could_not_do_does_not_count(database: Database) -> None:
+    async with Pool(database.api, PoolSettings(), name="test") as pool:
+        limits = RateLimits(pool, LimitSettings(sign_in="1/day"), "a secret")
+        for _ in range(2):
+            with pytest.raises(PasswordsBusyError):
+                async with limits.sign_in("linh@example.org", ADDRESS):
+                    raise PasswordsBusyError
 
 
 def test_wait_is_told_in_words_and_never_too_short() -> None:

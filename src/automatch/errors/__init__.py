@@ -23,6 +23,7 @@ AutomatchError
 │   ├── PasswordWeakError
 │   ├── PasswordCommonError
 │   ├── ReauthenticationNeededError
+│   ├── PasswordsBusyError       too many passwords wait to be hashed
 │   ├── AgeNotAllowedError
 │   ├── ConsentRequiredError
 │   ├── ConsentOutdatedError

@@ -77,6 +77,14 @@ class ReauthenticationNeededError(RequestError):
     code = "reauthentication_needed"
 
 
+class PasswordsBusyError(RequestError):
+    """Many people are signing in at the moment; try again in a few seconds."""
+
+    code = "sign_in_busy"
+    transient = True
+    retry_after_s = 2
+
+
 class AgeNotAllowedError(RequestError):
     """Auto-Match is for people of 18 years and older."""
 

@@ -18,6 +18,7 @@ from automatch.background import BackgroundTasks
 from automatch.errors.auth import TokenMissingError
 from automatch.errors.request import ForbiddenError, InputInvalidError
 from automatch.feed.notifier import FeedNotifier
+from automatch.http.client_address import client_address
 from automatch.model.people import Claims, Role
 from automatch.photos.store import PhotoStore
 from automatch.services.accounts import Accounts
@@ -140,7 +141,13 @@ def operator_of(
     return f"{Role.SERVICE.value}:{person}" if person else Role.SERVICE.value
 
 
+def address_of(request: HTTPConnection) -> str:
+    """Return the network address for which limits count a request."""
+    return client_address(request.scope)
+
+
 ServicesDep = Annotated[Services, Depends(services_of)]
 AiRequestsDep = Annotated[AiRequestLimiter, Depends(ai_requests_of)]
+AddressDep = Annotated[str, Depends(address_of)]
 CallerDep = Annotated[Caller, Depends(caller_of)]
 OperatorDep = Annotated[str, Depends(operator_of)]

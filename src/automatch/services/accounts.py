@@ -7,14 +7,8 @@ import json
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any, Literal
 from uuid import UUID
-
-import anyio.to_thread
-from anyio import CapacityLimiter
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 
 from automatch.auth.passwords import MAX_CHARS, check_password
 from automatch.auth.tokens import Tokens
@@ -22,20 +16,23 @@ from automatch.errors.auth import CredentialsInvalidError, TokenInvalidError
 from automatch.errors.request import (
     InputInvalidError,
     NotFoundError,
+    PasswordsBusyError,
     ReauthenticationNeededError,
     SignInElsewhereError,
 )
 from automatch.model.people import Claims, User
+from automatch.services.password_queue import PasswordQueue
+from automatch.services.rate_limits import Limit, RateLimits
 from automatch.services.validators import normalize_email
 from automatch.settings.server import AuthSettings
 from automatch.store import accounts
 from automatch.store.database import Connection, Database
 
-_HASHER = PasswordHasher()
-"""Argon2id with the defaults of argon2-cffi, the low-memory set of RFC 9106."""
 _MAX_DATA = 1024
 _MAX_DATA_DEPTH = 20
 """Bytes as JSON: it travels in every access token, and a browser drops cookies above 4 KB."""
+
+_MAX_LOOKUPS = 4
 
 SignOutScope = Literal["global", "local", "others"]
 
@@ -53,10 +50,15 @@ class Session:
 class Accounts:
     """Users and their sessions."""
 
-    def __init__(self, db: Database, tokens: Tokens, settings: AuthSettings) -> None:
+    def __init__(
+        self, db: Database, tokens: Tokens, settings: AuthSettings, rate_limits: RateLimits
+    ) -> None:
         self._db = db
         self._tokens = tokens
         self._settings = settings
+        self._rate_limits = rate_limits
+        self._passwords = PasswordQueue(settings.max_waiting)
+        self._lookups = 0
 
     def check_local_sign_in(self) -> None:
         """Return when people sign in here, and not with Supabase Auth or another issuer.
@@ -68,50 +70,73 @@ class Accounts:
             raise SignInElsewhereError
 
     async def sign_up(
-        self, email: str, password: str, data: dict[str, Any] | None = None
+        self, email: str, password: str, data: dict[str, Any] | None = None, *, address: str
     ) -> Session:
-        """Create an account and sign in.
+        """Create an account and sign in, from a network address.
 
         Raises:
             InputInvalidError: the e-mail address is invalid, or *data* is too large.
             PasswordWeakError: it is too short, too long or blank.
             PasswordCommonError: it is easy to guess.
-            EmailTakenError: there is an account with this address.
+            EmailTakenError: there is an account with this e-mail address.
+            PasswordsBusyError: too many people sign in or up at the moment.
         """
         self.check_local_sign_in()
-        address = normalize_email(email)
-        if address is None:
+        account = normalize_email(email)
+        if account is None:
             raise InputInvalidError("Give a valid e-mail address.")
         _check_data(data or {})
-        check_password(password, address)
-        encrypted = await _hash_password(password)
+        check_password(password, account)
+        with self._passwords.place(address):
+            encrypted = await self._passwords.hash(password)
         async with self._db.transaction() as conn:
             user_id = await accounts.create_user(
-                conn, email=address, encrypted_password=encrypted, data=data or {}
+                conn, email=account, encrypted_password=encrypted, data=data or {}
             )
-            return await self._start(conn, user_id)
+            session = await self._start(conn, user_id)
+        await self._rate_limits.remember_sign_in(account, address)
+        return session
 
-    async def sign_in(self, email: str, password: str) -> Session:
-        """Start a session.
+    async def sign_in(self, email: str, password: str, *, address: str) -> Session:
+        """Start a session, from a network address.
 
         Raises:
             CredentialsInvalidError: one of the two is wrong; the error does not say which.
+            RateLimitedError: too many were wrong.
+            PasswordsBusyError: too many people sign in or up at the moment.
         """
         self.check_local_sign_in()
-        user_id = await self._find_user_id(normalize_email(email), password)
+        user_id = await self._find_user_id(normalize_email(email) or "", password, address)
         async with self._db.transaction() as conn:
             return await self._start(conn, user_id)
 
-    async def _find_user_id(self, address: str | None, password: str) -> UUID:
-        found = None
-        if address is not None:
-            async with self._db.transaction() as conn:
-                found = await accounts.find_credentials(conn, address)
-        user_id, encrypted = found or (None, None)
-        right = len(password) <= MAX_CHARS and await _verify_password(password, encrypted)
-        if user_id is None or not right:
-            raise CredentialsInvalidError
-        return user_id
+    async def _find_user_id(self, account: str, password: str, address: str) -> UUID:
+        with self._passwords.place(await self._source(account, address)):
+            async with self._rate_limits.sign_in(account, address):
+                async with self._db.transaction() as conn:
+                    found = await accounts.find_credentials(conn, account)
+                user_id, encrypted = found or (None, None)
+                right = len(password) <= MAX_CHARS and await self._passwords.verify(
+                    password, encrypted
+                )
+                if user_id is None or not right:
+                    raise CredentialsInvalidError
+                return user_id
+
+    async def _source(self, account: str, address: str) -> str | None:
+        """Return None for somebody who signed in from this address lately, else the address."""
+        if self._rate_limits.remembers(account, address):
+            return None
+        if self._passwords.has_place(address):
+            return address
+        # Another server may know: few look it up at a time, so that a flood costs no queries.
+        if self._lookups >= _MAX_LOOKUPS:
+            raise PasswordsBusyError
+        self._lookups += 1
+        try:
+            return None if await self._rate_limits.knows(account, address) else address
+        finally:
+            self._lookups -= 1
 
     async def sign_in_without_password(self, email: str) -> Session:
         """Start a session for an operator, who holds the secrets anyway.
@@ -126,13 +151,15 @@ class Accounts:
                 raise NotFoundError("Nobody has an account with this e-mail address.")
             return await self._start(conn, found[0])
 
-    async def refresh(self, refresh_token: str) -> Session:
-        """Exchange a refresh token for a new pair.
+    async def refresh(self, refresh_token: str, *, address: str) -> Session:
+        """Exchange a refresh token for a new pair, from a network address.
 
         Raises:
             TokenInvalidError: it is unknown, used before, too old, or its session has ended.
+            RateLimitedError: too many sessions were renewed from there.
         """
         self.check_local_sign_in()
+        await self._rate_limits.charge([(Limit.REFRESH, address)])
         new_token = secrets.token_urlsafe(32)
         async with self._db.transaction() as conn:
             found = await accounts.rotate_refresh_token(
@@ -162,6 +189,7 @@ class Accounts:
         password: str | None = None,
         current_password: str | None = None,
         data: dict[str, Any] | None = None,
+        address: str,
     ) -> User:
         """Change the password, which ends all other sessions, or merge *data* into the metadata.
 
@@ -172,6 +200,8 @@ class Accounts:
             PasswordCommonError: it is easy to guess.
             ReauthenticationNeededError: the sign-in is not fresh, and *current_password* is None.
             CredentialsInvalidError: *current_password* is wrong.
+            RateLimitedError: too many were wrong.
+            PasswordsBusyError: too many people sign in or up at the moment.
         """
         self.check_local_sign_in()
         user = await self.load_user(claims)
@@ -182,8 +212,9 @@ class Accounts:
         encrypted = None
         if password is not None:
             check_password(password, user.email)
-            await self._check_fresh(user, current_password)
-            encrypted = await _hash_password(password)
+            await self._check_fresh(user, current_password, address)
+            with self._passwords.place(None):
+                encrypted = await self._passwords.hash(password)
         async with self._db.transaction() as conn:
             await accounts.update_user(
                 conn, claims.session_id, encrypted_password=encrypted, data=data
@@ -214,14 +245,14 @@ class Accounts:
         async with self._db.as_user(claims) as conn:
             await accounts.erase_account(conn)
 
-    async def _check_fresh(self, user: User, current_password: str | None) -> None:
+    async def _check_fresh(self, user: User, current_password: str | None, address: str) -> None:
         # Whoever finds a phone or steals a token has a session, but not the password.
         assert user.signed_in_at is not None
         fresh = timedelta(seconds=self._settings.fresh_sign_in_s)
         if current_password is None and datetime.now(UTC) - user.signed_in_at > fresh:
             raise ReauthenticationNeededError
         if current_password is not None:
-            await self._find_user_id(user.email, current_password)
+            await self._find_user_id(user.email, current_password, address)
 
     async def _start(self, conn: Connection, user_id: UUID) -> Session:
         refresh_token = secrets.token_urlsafe(32)
@@ -267,32 +298,3 @@ def _is_deep(value: object, depth: int = _MAX_DATA_DEPTH) -> bool:
 def _hashed(token: str) -> bytes:
     # Random tokens of 256 bits need no slow hash.
     return hashlib.sha256(token.encode()).digest()
-
-
-@cache
-def _limiter() -> CapacityLimiter:
-    # Each hash takes 64 MiB: a flood of sign-ins waits here and not in memory.
-    return CapacityLimiter(2)
-
-
-async def _hash_password(password: str) -> str:
-    return await anyio.to_thread.run_sync(_HASHER.hash, password, limiter=_limiter())
-
-
-async def _verify_password(password: str, encrypted: str | None) -> bool:
-    """Tell whether a password is right; takes equally long without an account (None)."""
-    return await anyio.to_thread.run_sync(_verify, password, encrypted, limiter=_limiter())
-
-
-def _verify(password: str, encrypted: str | None) -> bool:
-    if encrypted is None:
-        _HASHER.hash(password)
-        return False
-    try:
-        return _HASHER.verify(encrypted, password)
-    except InvalidHashError:
-        # An imported account has no password, which must not show in the time either.
-        _HASHER.hash(password)
-        return False
-    except VerificationError:
-        return False

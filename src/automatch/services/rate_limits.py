@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 
+from automatch.errors import AutomatchError
+from automatch.errors.auth import CredentialsInvalidError
 from automatch.errors.request import RateLimitedError
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.settings.limits import LimitSettings, parse_rates
@@ -15,11 +17,18 @@ from automatch.store import rate_limits
 from automatch.store.database import Database
 from automatch.store.rate_limits import Charge
 
+_REMEMBERED_S = 30 * 86400.0
+_MAX_REMEMBERED = 10_000
+
 
 class Limit(StrEnum):
     """What is limited; each has a setting of its name."""
 
     SIGN_UP = "sign_up"
+    SIGN_IN = "sign_in"
+    SIGN_IN_ADDRESS = "sign_in_address"
+    SIGN_IN_ACCOUNT = "sign_in_account"
+    REFRESH = "refresh"
     UPLOADS = "uploads"
     SEARCHES = "searches"
     FEED = "feed"
@@ -27,12 +36,16 @@ class Limit(StrEnum):
 
     @property
     def is_per_address(self) -> bool:
-        """Whether it is for a network address, and not for a person."""
+        """Whether a route that declares it counts network addresses, and not people."""
         return self is Limit.SIGN_UP
 
 
 _REASONS = {
     Limit.SIGN_UP: "Many accounts were made from your network.",
+    Limit.SIGN_IN: "Too many wrong passwords for this account.",
+    Limit.SIGN_IN_ADDRESS: "Too many wrong passwords from your network.",
+    Limit.SIGN_IN_ACCOUNT: "Too many wrong passwords for this account.",
+    Limit.REFRESH: "Many sessions were renewed from your network.",
     Limit.UPLOADS: "You've sent many photos.",
     Limit.SEARCHES: "You've searched many times today.",
     Limit.FEED: "You've opened your feed very often.",
@@ -47,6 +60,7 @@ class RateLimits:
         """Charge through *db*; buckets are named by hashes that need the secret *key*."""
         self._db = db
         self._settings = settings
+        self._successes: dict[bytes, None] = {}
         self._key = hashlib.sha256(b"rate limits " + key.encode()).digest()
 
     def charges(self, limit: Limit, who: str) -> list[Charge]:
@@ -77,6 +91,65 @@ class RateLimits:
                     retry_after_s=wait_s,
                 )
         return charges
+
+    @asynccontextmanager
+    async def sign_in(self, account: str, address: str) -> AsyncIterator[None]:
+        """Count the sign-in of the block when it fails with `CredentialsInvalidError`.
+
+        It is charged before and given back after a success, so that many at once are not more. If
+        the account signed in from this address lately, then what others do to the account, or from
+        this network, does not count against it.
+
+        Raises:
+            RateLimitedError: there were too many wrong passwords.
+        """
+        if not self._settings.enabled:
+            yield
+            return
+        acts = [(Limit.SIGN_IN, f"{account} {address}")]
+        if not await self.knows(account, address):
+            acts += [(Limit.SIGN_IN_ADDRESS, address), (Limit.SIGN_IN_ACCOUNT, account)]
+        charged = await self.charge(acts)
+        try:
+            yield
+        except CredentialsInvalidError:
+            raise
+        except AutomatchError:
+            await self.refund(charged)
+            raise
+        await self.refund(charged)
+        await self.remember_sign_in(account, address)
+
+    async def remember_sign_in(self, account: str, address: str) -> None:
+        """Remember for a while that an account was signed in to from an address."""
+        if self._settings.enabled:
+            success = self._success(account, address)
+            with suppress(DatabaseUnavailableError):
+                async with self._db.connection() as conn:
+                    await rate_limits.charge(conn, [success])
+            self._remember(success)
+
+    def remembers(self, account: str, address: str) -> bool:
+        """Return whether this server knows of a sign-in from this address."""
+        return self._success(account, address).key in self._successes
+
+    async def knows(self, account: str, address: str) -> bool:
+        """Return whether an account was signed in to from this address within 30 days."""
+        success = self._success(account, address)
+        async with self._db.connection() as conn:
+            is_known = await rate_limits.get_wait(conn, [success]) > 0
+        if is_known:
+            self._remember(success)
+        return is_known
+
+    def _success(self, account: str, address: str) -> Charge:
+        # A bucket with one charge: as long as it is empty, there was a success.
+        return Charge(self._hashed(f"signed in {account} {address}"), 1, _REMEMBERED_S)
+
+    def _remember(self, success: Charge) -> None:
+        self._successes[success.key] = None
+        if len(self._successes) > _MAX_REMEMBERED:
+            self._successes.pop(next(iter(self._successes)))
 
     async def refund(self, charges: Sequence[Charge]) -> None:
         """Undo charges of what the server itself could not do; without a database they stay."""

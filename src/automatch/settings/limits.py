@@ -22,6 +22,27 @@ class LimitSettings(SettingsGroup):
         "30/day`; an empty one is no limit.",
     )
     sign_up: str = Field("60/hour", pattern=RATES, description="Accounts made from one address.")
+    sign_in: str = Field(
+        "5/minute 20/hour 60/day",
+        pattern=RATES,
+        description="Wrong passwords for one account from one address; with several rates the "
+        "wait grows.",
+    )
+    sign_in_address: str = Field(
+        "100/hour",
+        pattern=RATES,
+        description="Wrong passwords from one address; accounts that signed in from there within "
+        "30 days are excepted.",
+    )
+    sign_in_account: str = Field(
+        "100/hour",
+        pattern=RATES,
+        description="Wrong passwords for one account; addresses from which it signed in within "
+        "30 days are excepted, so that nobody can lock others out.",
+    )
+    refresh: str = Field(
+        "20000/hour", pattern=RATES, description="Sessions renewed from one address."
+    )
     uploads: str = Field("10/hour", pattern=RATES, description="Photos that one person sends.")
     searches: str = Field(
         "60/day",

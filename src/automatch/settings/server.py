@@ -26,6 +26,12 @@ class AuthSettings(SettingsGroup):
         ge=0,
         description="Seconds after a sign-in in which a new password needs no current one.",
     )
+    max_waiting: int = Field(
+        16,
+        ge=1,
+        description="Sign-ins and sign-ups that may wait for their password to be hashed; more get "
+        "503 `sign_in_busy`. People who signed in from their address before have as many more.",
+    )
     leeway_s: int = Field(
         30, ge=0, le=120, description="Seconds by which the clock of a token's issuer may differ."
     )

@@ -20,7 +20,7 @@ from automatch.errors.request import (
     RequestError,
 )
 from automatch.http.declaration import Access, declare
-from automatch.http.deps import Caller, CallerDep, Services, ServicesDep, claims_of
+from automatch.http.deps import AddressDep, Caller, CallerDep, Services, ServicesDep, claims_of
 from automatch.services.accounts import Session
 from automatch.services.profiles import (
     load_overview,
@@ -68,12 +68,12 @@ async def sign_in_form(request: Request, services: ServicesDep) -> Response:
 
 @router.post("/sign-in")
 @declare(Access.PAGE_COOKIE)
-async def sign_in(request: Request, services: ServicesDep) -> Response:
+async def sign_in(request: Request, address: AddressDep, services: ServicesDep) -> Response:
     """Sign in and go to the feed."""
     form = await read_form(request)
     email = _text(form, "email")
     try:
-        session = await services.accounts.sign_in(email, _text(form, "password"))
+        session = await services.accounts.sign_in(email, _text(form, "password"), address=address)
     except AutomatchError as exc:
         problem = Problem(exc.code, exc.message)
         return show(SignInPage(email=email, problem=problem), exc)
@@ -92,12 +92,12 @@ async def sign_up_form(request: Request, services: ServicesDep, done: str = "") 
 
 @router.post("/sign-up")
 @declare(Access.PAGE_COOKIE, limits=(Limit.SIGN_UP,))
-async def sign_up(request: Request, services: ServicesDep) -> Response:
+async def sign_up(request: Request, address: AddressDep, services: ServicesDep) -> Response:
     """Create an account and continue with the profile."""
     form = await read_form(request)
     email = _text(form, "email")
     try:
-        session = await services.accounts.sign_up(email, _text(form, "password"))
+        session = await services.accounts.sign_up(email, _text(form, "password"), address=address)
     except RequestError as exc:
         problem = Problem(exc.code, exc.message, _FIELD_OF.get(type(exc)))
         return show(SignUpPage(email=email, problem=problem), exc)

@@ -14,7 +14,8 @@ from starlette.requests import cookie_parser
 from starlette.types import Scope
 
 from automatch.errors.auth import AuthError
-from automatch.errors.request import ForbiddenError, SignInElsewhereError
+from automatch.errors.request import ForbiddenError, RateLimitedError, SignInElsewhereError
+from automatch.http.client_address import client_address
 from automatch.http.deps import Services
 from automatch.http.middleware.authentication import Identity
 from automatch.http.origins import comes_from_us
@@ -47,7 +48,13 @@ class CookieSession:
         if _REFRESH not in cookies:
             return Identity(None)
         try:
-            session = await self._services.accounts.refresh(cookies[_REFRESH])
+            session = await self._services.accounts.refresh(
+                cookies[_REFRESH], address=client_address(scope)
+            )
+        except RateLimitedError as exc:
+            # The cookies stay, and the page shows why.
+            scope["state"]["refusal"] = exc
+            return Identity(None)
         except (AuthError, SignInElsewhereError):
             return Identity(None, self.forget())
         return Identity(self._services.tokens.verify(session.access_token), self.remember(session))

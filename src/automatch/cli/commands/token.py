@@ -15,6 +15,7 @@ from automatch.errors.request import InputInvalidError
 from automatch.model.people import Role
 from automatch.postgres.addresses import database_address
 from automatch.services.accounts import Accounts
+from automatch.services.rate_limits import RateLimits
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
 from automatch.store.database import Database
@@ -64,5 +65,7 @@ async def _token_of(settings: Settings, email: str) -> str:
         ) as db,
     ):
         tokens = tokens_from(settings, secrets)
-        session = await Accounts(db, tokens, settings.auth).sign_in_without_password(email)
+        rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
+        accounts = Accounts(db, tokens, settings.auth, rate_limits)
+        session = await accounts.sign_in_without_password(email)
         return session.access_token

@@ -12,13 +12,15 @@ from automatch.errors.request import (
     EmailTakenError,
     InputInvalidError,
     PasswordCommonError,
+    PasswordsBusyError,
     PasswordWeakError,
+    RateLimitedError,
     ReauthenticationNeededError,
     SignInElsewhereError,
 )
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.http.declaration import Access, DeclaredRoute, declare
-from automatch.http.deps import CallerDep, ServicesDep
+from automatch.http.deps import AddressDep, CallerDep, ServicesDep
 from automatch.http.responses.accounts import (
     AuthHealthResponse,
     AuthSettingsResponse,
@@ -32,7 +34,7 @@ from automatch.services.validators import StorableText
 router = APIRouter(prefix="/auth/v1", tags=["auth"], route_class=DeclaredRoute)
 
 _ERRORS = (DatabaseUnavailableError, SignInElsewhereError)
-_PASSWORD_ERRORS = (PasswordWeakError, PasswordCommonError)
+_PASSWORD_ERRORS = (PasswordWeakError, PasswordCommonError, PasswordsBusyError)
 
 
 class _Form(BaseModel):
@@ -72,19 +74,27 @@ class UserForm(_Form):
     limits=(Limit.SIGN_UP,),
     errors=(*_ERRORS, InputInvalidError, EmailTakenError, *_PASSWORD_ERRORS),
 )
-async def sign_up(form: SignUpForm, services: ServicesDep) -> SessionResponse:
+async def sign_up(form: SignUpForm, address: AddressDep, services: ServicesDep) -> SessionResponse:
     """Create an account and sign in at once."""
-    session = await services.accounts.sign_up(form.email, form.password, form.data)
+    session = await services.accounts.sign_up(form.email, form.password, form.data, address=address)
     return SessionResponse.from_session(session)
 
 
 @router.post("/token", summary="Sign in, or refresh")
 @declare(
     Access.ANYONE,
-    errors=(*_ERRORS, InputInvalidError, CredentialsInvalidError, TokenInvalidError),
+    errors=(
+        *_ERRORS,
+        InputInvalidError,
+        CredentialsInvalidError,
+        TokenInvalidError,
+        RateLimitedError,
+        PasswordsBusyError,
+    ),
 )
 async def token(
     form: GrantForm,
+    address: AddressDep,
     services: ServicesDep,
     grant_type: Literal["password", "refresh_token"] = "password",
 ) -> SessionResponse:
@@ -92,11 +102,11 @@ async def token(
     if grant_type == "password":
         if form.email is None or form.password is None:
             raise InputInvalidError("Send `email` and `password`.")
-        session = await services.accounts.sign_in(form.email, form.password)
+        session = await services.accounts.sign_in(form.email, form.password, address=address)
     elif form.refresh_token is None:
         raise InputInvalidError("Send `refresh_token`.")
     else:
-        session = await services.accounts.refresh(form.refresh_token)
+        session = await services.accounts.refresh(form.refresh_token, address=address)
     return SessionResponse.from_session(session)
 
 
@@ -116,9 +126,12 @@ async def read_user(caller: CallerDep, services: ServicesDep) -> UserResponse:
         *_PASSWORD_ERRORS,
         ReauthenticationNeededError,
         CredentialsInvalidError,
+        RateLimitedError,
     ),
 )
-async def write_user(form: UserForm, caller: CallerDep, services: ServicesDep) -> UserResponse:
+async def write_user(
+    form: UserForm, caller: CallerDep, address: AddressDep, services: ServicesDep
+) -> UserResponse:
     """Change the password, which signs out everywhere else, or merge `data` into the metadata.
 
     A new password needs a sign-in of the last minutes, or `current_password`.
@@ -129,6 +142,7 @@ async def write_user(form: UserForm, caller: CallerDep, services: ServicesDep) -
         caller.claims,
         password=form.password,
         current_password=form.current_password,
+        address=address,
         data=form.data,
     )
     return UserResponse.from_user(user)

@@ -1,0 +1,83 @@
+"""Sign-in, sign-up and refresh are limited, whichever door they come through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import httpx2
+import pytest
+
+from automatch.settings import Settings
+from automatch.settings.limits import LimitSettings
+from tests.http.test_errors import check
+from tests.support.postgres import Database, TestCluster
+from tests.support.system import PASSWORD, System, running_server
+
+pytestmark = pytest.mark.anyio
+
+_PASSWORD_GRANT = {"grant_type": "password"}
+
+
+async def _sign_in(system: System, email: str, password: str) -> httpx2.Response:
+    form = {"email": email, "password": password}
+    return await system.client.post("/auth/v1/token", params=_PASSWORD_GRANT, json=form)
+
+
+async def test_wrong_passwords_are_limited_by_default_and_right_ones_are_not(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    limited = settings.model_copy(update={"limits": LimitSettings(refresh="1/day")})
+    async with running_server(limited, cluster.secrets, database) as system:
+        person = await system.sign_up()
+        right = [await _sign_in(system, person.email, PASSWORD) for _ in range(6)]
+        wrong = [await _sign_in(system, person.email, "a wrong password") for _ in range(6)]
+        page = {"origin": system.url}
+        form = {"email": person.email, "password": PASSWORD}
+        shown = await system.client.post("/sign-in", data=form, headers=page)
+        # Of another account, from the same address.
+        form = {"email": (await system.sign_up()).email, "password": PASSWORD}
+        signed_in = await system.client.post("/sign-in", data=form, headers=page)
+        token = {"refresh_token": right[0].json()["refresh_token"]}
+        refreshed = [
+            await system.client.post(
+                "/auth/v1/token", params={"grant_type": "refresh_token"}, json=token
+            )
+            for _ in range(2)
+        ]
+        system.client.cookies.delete("automatch_access")
+        renewed = await system.client.get("/feed")
+
+    assert [answer.status_code for answer in right] == [200] * 6
+    assert [answer.status_code for answer in wrong] == [400] * 5 + [429]
+    assert 0 < int(wrong[-1].headers["retry-after"]) <= 12
+    assert shown.status_code == 429
+    assert "Too many wrong passwords for this account. Try again in" in shown.text
+    assert 'id="password"' in shown.text
+    assert signed_in.status_code == 303
+    assert refreshed[0].status_code == 200
+    check(refreshed[1], 429, "rate_limited")
+    assert renewed.status_code == 429
+    assert "Many sessions were renewed from your network." in renewed.text
+    assert "set-cookie" not in renewed.headers
+
+
+async def test_honest_sign_in_gets_through_beside_200_bad_ones(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    limited = settings.model_copy(update={"limits": LimitSettings()})
+    async with running_server(limited, cluster.secrets, database) as system:
+        person = await system.sign_up()
+        bad = [
+            asyncio.create_task(_sign_in(system, f"nobody{number}@example.org", "a wrong password"))
+            for number in range(200)
+        ]
+        async with httpx2.AsyncClient(base_url=system.url, timeout=60, verify=False) as client:
+            form = {"email": person.email, "password": PASSWORD}
+            honest = await client.post("/auth/v1/token", params=_PASSWORD_GRANT, json=form)
+        statuses = Counter(answer.status_code for answer in await asyncio.gather(*bad))
+
+    assert honest.status_code == 200
+    assert set(statuses) <= {400, 429, 503}
+    assert statuses[503] > 0
+    assert statuses[400] <= 100
