@@ -72,6 +72,24 @@ def test_a_name_that_a_template_does_not_have_is_an_error(templates: Environment
         templates.from_string("{{ page.nothing }}").render(page=SignInPage())
 
 
+@pytest.mark.parametrize(
+    ("selector", "square"),
+    [
+        (".card-photo a img", r"aspect-ratio: 1;"),
+        (".card-own", r"inline-size: (\S+); block-size: \1;"),
+        (".thumb", r"inline-size: (\S+); block-size: \1;"),
+    ],
+)
+def test_thumbnails_are_shown_whole_because_their_places_are_square(
+    selector: str, square: str
+) -> None:
+    css = (STATIC_FOLDER / "app.css").read_text()
+    rules = re.findall(rf"^{re.escape(selector)} {{([^}}]*)}}", css, re.M)
+
+    assert len(rules) == 1
+    assert re.search(square, rules[0])
+
+
 def test_static_files_stay_small() -> None:
     assert (STATIC_FOLDER / "app.css").stat().st_size < 20_000
     assert len((STATIC_FOLDER / "feed.js").read_text().splitlines()) < 100

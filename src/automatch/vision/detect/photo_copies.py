@@ -8,8 +8,10 @@ few large squares, whether or not the owner had to choose.
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -23,9 +25,9 @@ _HEAD = 0.35
 _SQUARES = 6
 """Squares that a redacted head has in each direction."""
 
-_PORTRAIT, _CLOSE_UP = 2.8, 1.6
+_PORTRAIT, _CLOSE_UP, _STEPS = 2.8, 1.0, 18
 """Largest and smallest side of the thumbnail's square, in sides of the face: head and shoulders,
-and less near the edge of the photo, so that the face stays in the middle, where pages crop it."""
+and less near the edge of the photo, so that the face lies in the circle that pages cut out."""
 
 _KEPT_QUALITY = 90
 _THUMBNAIL_QUALITY = 85
@@ -65,11 +67,14 @@ def portrait(page: Image.Image, own: Detection, side: int) -> bytes:
     """Return a square around a face as JPEG, at most *side* pixels long."""
     box = own.box
     x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
-    room = 2 * min(x, y, page.width - x, page.height - y)
-    wanted = min(max(room, _CLOSE_UP * own.side), _PORTRAIT * own.side)
-    length = max(1, min(round(wanted), page.width, page.height))
-    left = min(max(round(x - length / 2), 0), page.width - length)
-    top = min(max(round(y - length / 2), 0), page.height - length)
+    left, top, length = 0, 0, min(page.size)
+    for factor in np.linspace(_PORTRAIT, _CLOSE_UP, _STEPS):
+        length = max(1, min(round(factor * own.side), page.width, page.height))
+        left = min(max(round(x - length / 2), 0), page.width - length)
+        top = min(max(round(y - length / 2), 0), page.height - length)
+        off_centre = math.hypot(left + length / 2 - x, top + length / 2 - y)
+        if off_centre + own.side / 2 <= length / 2:
+            break
     return thumbnail(page.crop((left, top, left + length, top + length)), side)
 
 
