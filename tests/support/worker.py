@@ -80,15 +80,19 @@ def worker_settings(**options: Any) -> WorkerSettings:
 
 @asynccontextmanager
 async def run_worker(
-    database: Database, on_extract: Callable[[str], Any] | None = None, **options: Any
+    database: Database,
+    on_extract: Callable[[str], Any] | None = None,
+    *,
+    slots: int = 8,
+    **options: Any,
 ) -> AsyncIterator[Worker]:
-    """Run a worker while the block lasts."""
+    """Run a worker that analyzes *slots* photos at a time while the block lasts."""
     settings = worker_settings(**options)
     photos = cast("PhotoStore", NoPhotos())
     async with Pool(database.worker, PoolSettings(), name="automatch-worker") as db:
         analyzer = cast("FaceAnalyzer", FakeAnalyzer(on_extract))
         search = BatchSearch(db, max_bytes=0)
-        context = WorkerContext(db, photos, analyzer, settings, search, asyncio.Semaphore(8))
+        context = WorkerContext(db, photos, analyzer, settings, search, asyncio.Semaphore(slots))
         worker = Worker(context, MaintenanceRunner(db, photos, settings, RetentionSettings()))
         running = asyncio.create_task(worker.run())
         try:

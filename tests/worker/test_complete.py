@@ -294,3 +294,34 @@ async def test_worker_stops_analyzing_a_photo_whose_job_was_cancelled(database: 
             await stopped.wait()
 
     assert set(outcomes(database).values()) == {("failed", 1, "job_cancelled")}
+
+
+async def test_jobs_behind_a_slow_photo_are_released_and_come_after_a_first_photo(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_SLOW_PHOTO_S", 0.05)
+    begun, slow = asyncio.Event(), asyncio.Event()
+    order: list[str] = []
+
+    async def on_extract(path: str) -> None:
+        order.append(path)
+        if len(order) == 1:
+            begun.set()
+            await slow.wait()
+
+    with connect(database.owner) as conn:
+        # Photos that cost much to decode wait like second ones.
+        waiting = [build.a_face(conn, build.a_profile(conn, school="UIT")) for _ in range(4)]
+        for face in waiting:
+            conn.execute("select public.enqueue_match_job(%s, 2::smallint)", [face])
+    async with run_worker(database, on_extract, slots=1, **WHOLE), observe(database) as db:
+        async with asyncio.timeout(30):
+            await begun.wait()
+        await db.wait_until("select count(*) = 3 from match_jobs where status = 'pending'")
+        (first,) = enqueue_photos(database, 1, embedded=False)
+        slow.set()
+        await db.wait_until(ALL_DONE)
+
+    assert order[1] == path_of(first)
+    assert sorted(order) == sorted(map(path_of, [first, *waiting]))
+    assert set(outcomes(database).values()) == {COMPLETED}

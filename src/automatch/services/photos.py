@@ -25,7 +25,7 @@ from automatch.services.admission import Admission
 from automatch.store import faces, profiles
 from automatch.store.database import Database
 from automatch.vision.decode.image_header import Limits
-from automatch.vision.decode.upload_check import check_header
+from automatch.vision.decode.upload_check import check_header, is_costly
 
 _FINAL_CODES = PhotoRejectedError.codes() | UploadError.codes() | {JobCancelledError.code}
 """Why the same photo would fail again, or may not be tried again."""
@@ -78,27 +78,29 @@ class Uploads:
             PhotoRejectedError: its header shows that it cannot be used.
             StorageFullError: there is no room for it.
         """
-        check_header(photo, self._limits)
+        kind = check_header(photo, self._limits)
+        costly = is_costly(photo, kind)
 
         async with stored_photo(self._photos, photo) as stored:
-            upload = await self._record(claims, stored)
+            upload = await self._record(claims, stored, costly=costly)
             stored.is_new = upload.is_new
         if _may_run_again(upload):
             # The file of the earlier upload may have been deleted since.
             again = StoredPhoto(upload.face_id, photo_path(upload.face_id), stored.sha256)
             await self._photos.put_upload(again.path, photo)
-            upload = replace(await self._record(claims, again), is_new=True)
+            upload = replace(await self._record(claims, again, costly=costly), is_new=True)
         if upload.is_new:
             self._admission.count_accepted()
         return upload
 
-    async def _record(self, claims: Claims, stored: StoredPhoto) -> Upload:
+    async def _record(self, claims: Claims, stored: StoredPhoto, *, costly: bool) -> Upload:
         async with self._db.as_user(claims) as conn:
             return await faces.record_upload(
                 conn,
                 face_id=stored.face_id,
                 image_path=stored.path,
                 image_sha256=stored.sha256,
+                costly=costly,
             )
 
 

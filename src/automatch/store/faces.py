@@ -18,12 +18,13 @@ _SQL = load("faces")
 
 
 async def record_upload(
-    conn: Connection, *, face_id: UUID, image_path: str, image_sha256: str
+    conn: Connection, *, face_id: UUID, image_path: str, image_sha256: str, costly: bool = False
 ) -> Upload:
     """Add the caller's photo as a face with its job.
 
     The same photo again returns the ids of the first upload, with `is_new` False. With the id and
-    path of that face it also queues a job, if there is none or the last one has failed.
+    path of that face it also queues a job, if there is none or the last one has failed. A *costly*
+    photo takes a long time to decode, so it waits like a second photo, though it may be the first.
 
     Raises:
         ConsentRequiredError: the caller has not agreed to face matching.
@@ -36,6 +37,7 @@ async def record_upload(
         face_id=face_id,
         image_path=image_path,
         image_sha256=image_sha256,
+        costly=costly,
     )
     assert upload is not None
     return replace(upload, job_status=JobStatus(upload.job_status or JobStatus.FAILED))

@@ -202,9 +202,15 @@ async def complete_batch(
     return CompletionResult(matches, await claimed.fetchall() if claimed else [])
 
 
-async def release_jobs(conn: Connection, jobs: Sequence[ClaimedJob]) -> int:
-    """Release jobs without costing an attempt; return how many were still held."""
-    return int(await call_value(conn, "release_match_jobs", **_held(jobs)))
+async def release_jobs(
+    conn: Connection, jobs: Sequence[ClaimedJob], *, new_turn: bool = False
+) -> int:
+    """Release jobs without costing an attempt; return how many were still held.
+
+    They keep their turn, or come behind those who wait now.
+    """
+    held = _held(jobs)
+    return int(await call_value(conn, "release_match_jobs", **held, new_turn=new_turn))
 
 
 async def sweep_jobs(conn: Connection) -> int:

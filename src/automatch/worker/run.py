@@ -113,6 +113,8 @@ class BatchRunner:
             search=context.search,
         )
         self._extractions: dict[UUID, asyncio.Task[JobEmbedding]] = {}
+        self._begun: set[UUID] = set()
+        """Jobs of the batch whose photos have had their turn at the analyzer."""
 
     async def run(self) -> None:
         """Work until the fetcher is closed and the current batch is complete."""
@@ -162,6 +164,7 @@ class BatchRunner:
         """Complete a batch; return the next one."""
         began = time.monotonic()
         claimed: list[ClaimedJob] = []
+        done_jobs = len(batch)
         ready = [job for job in batch if job.is_embedded]
         running = {
             asyncio.create_task(self._extract(job)): job for job in batch if not job.is_embedded
@@ -172,7 +175,10 @@ class BatchRunner:
                 embeddings: list[JobEmbedding] = []
                 failures = []
                 if running:
-                    for task in (await asyncio.wait(running, timeout=_SLOW_PHOTO_S))[0]:
+                    done = (await asyncio.wait(running, timeout=_SLOW_PHOTO_S))[0]
+                    if not done:
+                        done_jobs -= await self._release_waiting(running)
+                    for task in done:
                         job = running.pop(task)
                         if task.cancelled():
                             self._leases.drop([job])
@@ -189,13 +195,29 @@ class BatchRunner:
                     claim=self._fetcher.next_claim() if self._may_claim(running) else None,
                 )
                 ready = []
-            self._fetcher.record_duration(len(batch), time.monotonic() - began)
+            self._fetcher.record_duration(done_jobs, time.monotonic() - began)
         finally:
             self._extractions = {}
+            self._begun = set()
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
         return claimed
+
+    async def _release_waiting(self, running: dict[asyncio.Task[JobEmbedding], ClaimedJob]) -> int:
+        """Release jobs that wait behind slow photos, so that others may go before them; how many.
+
+        A runner that has begun none keeps one: it would only claim as many again.
+        """
+        waiting = [task for task, job in running.items() if job.id not in self._begun]
+        if len(waiting) == len(running):
+            del waiting[0]
+        if waiting:
+            for task in waiting:
+                task.cancel()
+            await self._completer.release([running.pop(task) for task in waiting], new_turn=True)
+            self._fetcher.wake()
+        return len(waiting)
 
     def _may_claim(self, running: Collection[object]) -> bool:
         return not running and not self._lock.is_exclusive and self._context.analyzer.is_ready
@@ -203,6 +225,7 @@ class BatchRunner:
     async def _extract(self, job: ClaimedJob) -> JobEmbedding:
         context = self._context
         async with context.inference_slots, asyncio.timeout(context.settings.job_timeout_s):
+            self._begun.add(job.id)
             photo = await context.photos.read(job.image_path)
             try:
                 extraction = await context.analyzer.extract(photo, job.chosen, model=job.model)

@@ -37,6 +37,7 @@ from tests.support.raw_http import (
     wire,
 )
 from tests.support.system import Person, System, running_server
+from tests.support.tiled_heic import tiled_heic
 
 pytestmark = pytest.mark.anyio
 
@@ -358,6 +359,21 @@ async def test_photo_that_failed_for_a_passing_reason_starts_a_new_job_when_it_i
             assert kept.read_bytes() == data
             repeated = (await person.upload(data)).json()
             assert repeated == {**again, "message": f"{REPEATED}."}
+
+
+async def test_first_photo_that_costs_much_to_decode_waits_like_a_second_one(
+    server: System,
+) -> None:
+    priorities = []
+    # Of the second the header alone is true; nobody decodes it here.
+    for data in (photo(), tiled_heic(512, 14, (7000, 7000))):
+        person = await server.join()
+        told = (await person.upload(data)).json()
+        with psycopg.connect(server.database.owner) as conn:
+            query = "select priority from public.match_jobs where id = %s"
+            priorities += conn.execute(query, [told["job"]["id"]]).fetchone() or ()
+
+    assert priorities == [1, 2]
 
 
 async def test_photo_whose_job_is_gone_gets_one_and_its_file_again(server: System) -> None:

@@ -21,7 +21,8 @@ from automatch.errors.photo import (
 from automatch.errors.upload import FileEmptyError, ImageTypeError
 from automatch.settings import Settings
 from automatch.settings.server import UploadSettings
-from automatch.vision.decode.upload_check import check_header, limits_from
+from automatch.vision.decode.upload_check import check_header, is_costly, limits_from
+from tests.support.photo_cases import jpeg_that_claims
 from tests.support.photos import blank_png, encode, multi_picture, with_scans
 from tests.support.tiled_heic import tiled_heic
 
@@ -179,6 +180,27 @@ def test_tiles_may_have_no_more_pixels_than_two_photos(
         return
     with pytest.raises(ImageTooComplexError):
         check_header(photo, limits)
+
+
+@pytest.mark.parametrize(
+    ("photo", "costly"),
+    [
+        (jpeg_that_claims(4000, 3000), False),
+        (jpeg_that_claims(8160, 6144), False),
+        (_claiming(with_scans(_grey(), 4), 8160, 6144), True),
+        (_claiming(with_scans(_grey(), 0), 4000, 3000), False),
+        (encode(_grey(), "HEIF"), False),
+        (tiled_heic(512, 8, (4000, 4000)), False),
+        (tiled_heic(512, 14, (7000, 7000)), True),
+        (tiled_heic(512, 14, (500, 500)), True),
+        (blank_png(4000, 3000), False),
+        (blank_png(7000, 7000), True),
+    ],
+)
+def test_what_takes_long_to_decode_is_known_before(
+    photo: bytes, costly: bool, limits: Limits
+) -> None:
+    assert is_costly(photo, check_header(photo, limits)) == costly
 
 
 def test_endless_properties_of_tiles_are_refused(limits: Limits) -> None:

@@ -853,7 +853,9 @@ $$;
 create trigger faces_erased after delete on public.faces
 for each row execute function automatch.face_erased();
 
-create function public.record_upload(p_face_id uuid, p_image_path text, p_image_sha256 text)
+create function public.record_upload(
+    p_face_id uuid, p_image_path text, p_image_sha256 text, p_costly boolean default false
+)
 returns table (
     face_id uuid, job_id uuid, job_status text, is_new boolean, error_code text, error_message text
 )
@@ -864,6 +866,8 @@ declare
     v_profile public.profiles;
     v_face_id uuid;
     v_job public.match_jobs;
+    -- The first photos of others are not to wait for one that takes seconds to decode.
+    v_priority constant smallint := case when p_costly then 2 end;
 begin
     select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
     if not found then
@@ -891,7 +895,7 @@ begin
     returning id into v_face_id;
     if v_face_id is not null then
         return query
-            select v_face_id, public.enqueue_match_job(v_face_id), 'pending', true, null::text, null::text;
+            select v_face_id, public.enqueue_match_job(v_face_id, v_priority), 'pending', true, null::text, null::text;
         return;
     end if;
     select f.id into v_face_id from public.faces as f
@@ -906,7 +910,7 @@ begin
         or (v_job.id is null and exists (select from public.face_embeddings as e where e.face_id = v_face_id))
     then
         return query
-            select v_face_id, public.enqueue_match_job(v_face_id), 'pending', false, null::text, null::text;
+            select v_face_id, public.enqueue_match_job(v_face_id, v_priority), 'pending', false, null::text, null::text;
         return;
     end if;
     return query
@@ -915,10 +919,10 @@ begin
             case v_job.status when 'failed' then v_job.error_message end;
 end
 $$;
-comment on function public.record_upload(uuid, text, text) is
+comment on function public.record_upload(uuid, text, text, boolean) is
     'Store the caller''s photo as a face with its job; the same photo again returns the same ids and why it failed. '
     'Without a job, or after a failure that was not the photo''s fault: store the file at the face''s path and call '
-    'this again with the face''s id, for a new job.';
+    'this again with the face''s id, for a new job. p_costly: it takes long to decode and waits like a second photo.';
 
 create function public.get_chosen_face(p_face_id uuid)
 returns jsonb language sql security definer set search_path = pg_catalog, pg_temp
@@ -2982,13 +2986,15 @@ comment on function public.retry_match_jobs(uuid[], bigint[], text[], text[], do
     'processing -> pending at a later time, or failed when no attempt is left. The jobs that were still '
     'held, with their new status.';
 
-create function public.release_match_jobs(p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0')
+create function public.release_match_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0', p_new_turn boolean default false
+)
 returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.lock_pauses_shared();
     with held as materialized (
         select j.id,
-            p_delay > interval '0'
+            p_new_turn or p_delay > interval '0'
             or exists (select from automatch.paused_schools as s where s.school = j.school) as later
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens) as lease (id, token) on lease.id = j.id and lease.token = j.lease_token
@@ -2999,6 +3005,7 @@ as $$
     released as (
         update public.match_jobs as j
         set status = 'pending', attempts = j.attempts - 1, scheduled = h.later, run_at = automatch.now() + p_delay,
+            position = case when not p_new_turn then j.position end,
             lease_expires_at = null, worker_id = null
         from held as h
         where j.id = h.id
@@ -3009,9 +3016,9 @@ as $$
     )
     select count(r.id)::integer from released as r left join notified on true
 $$;
-comment on function public.release_match_jobs(uuid[], bigint[], interval) is
-    'processing -> pending at the old position and without using up an attempt: for workers that stop, and '
-    'for failures of the infrastructure.';
+comment on function public.release_match_jobs(uuid[], bigint[], interval, boolean) is
+    'processing -> pending at the old position, or with p_new_turn behind those who wait now, and without using up an '
+    'attempt: for workers that stop, and for failures of the infrastructure.';
 
 -- 35_sweep_cleanup.sql
 

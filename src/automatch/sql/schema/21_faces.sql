@@ -77,7 +77,9 @@ $$;
 create trigger faces_erased after delete on public.faces
 for each row execute function automatch.face_erased();
 
-create function public.record_upload(p_face_id uuid, p_image_path text, p_image_sha256 text)
+create function public.record_upload(
+    p_face_id uuid, p_image_path text, p_image_sha256 text, p_costly boolean default false
+)
 returns table (
     face_id uuid, job_id uuid, job_status text, is_new boolean, error_code text, error_message text
 )
@@ -88,6 +90,8 @@ declare
     v_profile public.profiles;
     v_face_id uuid;
     v_job public.match_jobs;
+    -- The first photos of others are not to wait for one that takes seconds to decode.
+    v_priority constant smallint := case when p_costly then 2 end;
 begin
     select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
     if not found then
@@ -115,7 +119,7 @@ begin
     returning id into v_face_id;
     if v_face_id is not null then
         return query
-            select v_face_id, public.enqueue_match_job(v_face_id), 'pending', true, null::text, null::text;
+            select v_face_id, public.enqueue_match_job(v_face_id, v_priority), 'pending', true, null::text, null::text;
         return;
     end if;
     select f.id into v_face_id from public.faces as f
@@ -130,7 +134,7 @@ begin
         or (v_job.id is null and exists (select from public.face_embeddings as e where e.face_id = v_face_id))
     then
         return query
-            select v_face_id, public.enqueue_match_job(v_face_id), 'pending', false, null::text, null::text;
+            select v_face_id, public.enqueue_match_job(v_face_id, v_priority), 'pending', false, null::text, null::text;
         return;
     end if;
     return query
@@ -139,10 +143,10 @@ begin
             case v_job.status when 'failed' then v_job.error_message end;
 end
 $$;
-comment on function public.record_upload(uuid, text, text) is
+comment on function public.record_upload(uuid, text, text, boolean) is
     'Store the caller''s photo as a face with its job; the same photo again returns the same ids and why it failed. '
     'Without a job, or after a failure that was not the photo''s fault: store the file at the face''s path and call '
-    'this again with the face''s id, for a new job.';
+    'this again with the face''s id, for a new job. p_costly: it takes long to decode and waits like a second photo.';
 
 create function public.get_chosen_face(p_face_id uuid)
 returns jsonb language sql security definer set search_path = pg_catalog, pg_temp

@@ -171,13 +171,15 @@ comment on function public.retry_match_jobs(uuid[], bigint[], text[], text[], do
     'processing -> pending at a later time, or failed when no attempt is left. The jobs that were still '
     'held, with their new status.';
 
-create function public.release_match_jobs(p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0')
+create function public.release_match_jobs(
+    p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0', p_new_turn boolean default false
+)
 returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select automatch.lock_pauses_shared();
     with held as materialized (
         select j.id,
-            p_delay > interval '0'
+            p_new_turn or p_delay > interval '0'
             or exists (select from automatch.paused_schools as s where s.school = j.school) as later
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens) as lease (id, token) on lease.id = j.id and lease.token = j.lease_token
@@ -188,6 +190,7 @@ as $$
     released as (
         update public.match_jobs as j
         set status = 'pending', attempts = j.attempts - 1, scheduled = h.later, run_at = automatch.now() + p_delay,
+            position = case when not p_new_turn then j.position end,
             lease_expires_at = null, worker_id = null
         from held as h
         where j.id = h.id
@@ -198,6 +201,6 @@ as $$
     )
     select count(r.id)::integer from released as r left join notified on true
 $$;
-comment on function public.release_match_jobs(uuid[], bigint[], interval) is
-    'processing -> pending at the old position and without using up an attempt: for workers that stop, and '
-    'for failures of the infrastructure.';
+comment on function public.release_match_jobs(uuid[], bigint[], interval, boolean) is
+    'processing -> pending at the old position, or with p_new_turn behind those who wait now, and without using up an '
+    'attempt: for workers that stop, and for failures of the infrastructure.';

@@ -27,6 +27,16 @@ _ALL_SCANS_PIXELS = 15_000_000
 """Pixels of a JPEG that may have all scans allowed; a larger one may have as many fewer. A scan
 takes about a nanosecond a pixel, and encoders write about 10."""
 
+_USUAL_SCANS = 20
+_COSTS_NS = {
+    "jpeg": (3, 20),
+    "png": (40, 0),
+    "webp": (30, 50),
+    "heif": (30, 140),
+    "avif": (20, 100),
+}
+"""Nanoseconds of CPU a pixel and a byte, from the figures of docs/vision.md."""
+
 _MAX_TILES, _MAX_TILE_DEPTH, _MAX_PROPERTY_BYTES = 1000, 4, 65_536
 """Tiles of a HEIC or AVIF, which phones write at 512 x 512 pixels, and how deep they are nested."""
 
@@ -74,15 +84,28 @@ def check(data: bytes, limits: Limits) -> str:
     kind = _kind(data)
     try:
         width, height = _SIZES[kind](data)
+        is_complex = False
         if kind in {"heif", "avif"}:
-            _check_tiles(data, 2 * limits.max_pixels)
+            is_complex = _tiled_pixels(data) > 2 * limits.max_pixels
     except IndexError as exc:
         raise PhotoFileError("image_damaged") from exc
     check_size(width, height, limits)
+    if is_complex:
+        raise PhotoFileError("image_too_complex")
     if kind == "jpeg":
         share = min(1.0, _ALL_SCANS_PIXELS / (width * height))
         _check_scans(data, max(1, int(limits.max_scans * share)))
     return kind
+
+
+def estimate_cpu_s(data: bytes, kind: str) -> float:
+    """Return about how many seconds of CPU a file that `check` has passed takes to decode."""
+    width, height = _SIZES[kind](data)
+    pixels = max(width * height, _tiled_pixels(data) if kind in {"heif", "avif"} else 0)
+    a_pixel, a_byte = _COSTS_NS[kind]
+    # The count includes bytes that are not scans only where a film follows the photo.
+    scans = min(data.count(b"\xff\xda"), _USUAL_SCANS) if kind == "jpeg" else 0
+    return 1e-9 * (pixels * (a_pixel + scans) + len(data) * a_byte)
 
 
 def check_size(width: int, height: int, limits: Limits) -> None:
@@ -192,15 +215,15 @@ def _listed_sizes(data: bytes, at: int, end: int) -> list[tuple[int, int] | None
     ]
 
 
-def _check_tiles(data: bytes, max_pixels: int) -> None:
-    """Refuse a picture that is put together from tiles of many more pixels than it has."""
+def _tiled_pixels(data: bytes) -> int:
+    """Return the pixels of all tiles of the picture with most of them; 0 without tiles."""
     _, meta, meta_end = _box(data, b"meta", 0, len(data))
     tiles: dict[int, list[int]] = {}
     for name, at, end in _boxes(data, meta + 4, meta_end):
         if name == b"iref":
             tiles = _references(data, at, end)
     if not tiles:
-        return
+        return 0
     _, at, end = _box(data, b"iprp", meta + 4, meta_end)
     pixels = _pixels_of_items(data, at, end)
 
@@ -212,8 +235,7 @@ def _check_tiles(data: bytes, max_pixels: int) -> None:
             raise PhotoFileError("image_too_complex")
         return sum(decoded(tile, depth - 1) for tile in tiles[item])
 
-    if any(decoded(item, _MAX_TILE_DEPTH) > max_pixels for item in tiles):
-        raise PhotoFileError("image_too_complex")
+    return max(decoded(item, _MAX_TILE_DEPTH) for item in tiles)
 
 
 def _references(data: bytes, at: int, end: int) -> dict[int, list[int]]:

@@ -14,10 +14,18 @@ from automatch.errors.photo import (
     ImageTooSmallError,
 )
 from automatch.errors.upload import BodyTooLargeError, FileEmptyError, ImageTypeError
-from automatch.vision.decode.image_header import Limits, PhotoFileError, check
+from automatch.vision.decode.image_header import (
+    Limits,
+    PhotoFileError,
+    check,
+    estimate_cpu_s,
+)
 
 if TYPE_CHECKING:
     from automatch.settings import Settings
+
+_COSTLY_S = 0.8
+"""Above what the photo of a phone's usual camera takes: 12 megapixels, or 24 well compressed."""
 
 _ERRORS: dict[str, type[AutomatchError]] = {
     error.code: error
@@ -59,6 +67,11 @@ def check_header(data: bytes, limits: Limits) -> str:
         return check(data, limits)
     except PhotoFileError as exc:
         raise error_of(exc.code, exc.message) from exc
+
+
+def is_costly(data: bytes, kind: str) -> bool:
+    """Return whether a photo that `check_header` has passed takes long to decode."""
+    return estimate_cpu_s(data, kind) > _COSTLY_S
 
 
 def error_of(code: str, message: str | None) -> AutomatchError:
