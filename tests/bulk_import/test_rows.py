@@ -207,14 +207,14 @@ def test_nothing_outside_the_folder_is_read(folder: Path, name: str, code: str) 
 def test_refused_rows_are_written_to_a_private_list(tmp_path: Path) -> None:
     path = tmp_path / "people.refused.csv"
     with RefusedRows(path) as refused:
-        refused.add(_row(7, name="=1+1"), "input_invalid", "name: no.")
+        refused.add(_row(7, name="=1+1\u202e"), "input_invalid", "name: no.")
         refused.add(_row(9), "no_face", "No face.")
         assert not path.exists()
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with path.open(newline="") as lines:
         first, second = csv.DictReader(lines)
-    assert (first["row"], first["code"], first["name"]) == ("7", "input_invalid", "'=1+1")
+    assert (first["row"], first["code"], first["name"]) == ("7", "input_invalid", "'=1+1?")
     assert {name: second[name] for name in COLUMNS} == _GOOD
     assert refused.reasons == {"input_invalid": 1, "no_face": 1}
     assert list(tmp_path.iterdir()) == [path]

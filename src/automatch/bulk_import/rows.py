@@ -23,6 +23,7 @@ from automatch.errors.request import (
     EmailTakenError,
     InputInvalidError,
 )
+from automatch.model.printable import spreadsheet_cell, starts_formula
 from automatch.services.validators import ProfileFields, is_adult, normalize_email
 from automatch.store.imports import ImportedPerson
 
@@ -34,8 +35,6 @@ LIST_NAME = "people.csv"
 _FIRST_ROW = 2
 """Row numbers are those of a spreadsheet: the column names are row 1."""
 _MAX_EVIDENCE = 500
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""Characters with which a formula of a spreadsheet starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ def parse_person(row: Row, versions: Collection[str]) -> ImportedPerson:
         AutomatchError: a value is missing or not allowed; the message names the column.
     """
     for name, value in row.cells.items():
-        if value.startswith(_FORMULA_STARTS):
+        if starts_formula(value):
             raise InputInvalidError(
                 f"{name}: a value that begins with {value[0]!r} is a formula to a spreadsheet."
             )
@@ -201,7 +200,7 @@ class RefusedRows:
         """Write a row with the reason for its refusal."""
         self.reasons[code] += 1
         cells = (row.cells[name] for name in COLUMNS)
-        self._writer.writerow([row.number, code, message, *map(escape_formula, cells)])
+        self._writer.writerow([row.number, *map(spreadsheet_cell, [code, message, *cells])])
 
     def __exit__(self, *exc_info: object) -> None:
         self._file.close()
@@ -209,11 +208,6 @@ class RefusedRows:
             self._partial.replace(self.path)
         else:
             self._partial.unlink()
-
-
-def escape_formula(value: str) -> str:
-    """Return *value* so that a spreadsheet shows it and runs nothing."""
-    return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
 
 
 def _delimiter(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from automatch import __version__
+from automatch.cli.output.echo import echo
 from automatch.errors import AutomatchError
 
 COMMANDS = {
@@ -120,7 +121,7 @@ def main() -> None:
     try:
         create_cli(words[1:2])()
     except AutomatchError as exc:
-        typer.secho(f"automatch: {exc.message}", fg=typer.colors.RED, err=True)
+        echo(f"automatch: {exc.message}", fg="red", err=True)
         sys.exit(1)
 
 
@@ -130,7 +131,7 @@ def _not_loaded() -> None:
 
 def _print_version(requested: bool) -> None:
     if requested:
-        typer.echo(__version__)
+        echo(__version__)
         raise typer.Exit
 
 

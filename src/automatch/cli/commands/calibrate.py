@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 
 from automatch.cli.commands.threshold import PREVIEWED
 from automatch.cli.options import Home, Json, Simulated
+from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.output.similarity_report import CalibrationReport, print_scales
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
@@ -101,14 +101,14 @@ async def _calibrate(
                 )
             result |= {"applied": version, "rescored": await _rescore(db)}
     if as_json:
-        typer.echo(json.dumps(result, indent=2))
+        echo_json(result)
     elif apply:
-        typer.echo(
+        echo(
             f"In use as version {result['applied']}; {result['rescored']} matches were rescored. "
             f"`automatch calibrate --use {report.model.scale_version}` undoes this."
         )
     else:
-        typer.echo("Nothing has changed; --apply uses this scale.")
+        echo("Nothing has changed; --apply uses this scale.")
 
 
 async def _fit(db: Database, *, pairs: int, seed: int, simulated: bool) -> CalibrationReport:
@@ -138,9 +138,9 @@ async def _use(settings: Settings, version: int, *, as_json: bool) -> None:
             await scales.use_scale(conn, version, audit_actor())
         count = await _rescore(db)
     if as_json:
-        typer.echo(json.dumps({"applied": version, "rescored": count}, indent=2))
+        echo_json({"applied": version, "rescored": count})
     else:
-        typer.echo(f"Version {version} is in use; {count} matches were rescored.")
+        echo(f"Version {version} is in use; {count} matches were rescored.")
 
 
 async def _rescore(db: Database) -> int:
@@ -161,6 +161,6 @@ async def _list(settings: Settings, *, as_json: bool) -> None:
     ):
         stored = await scales.list_scales(conn)
     if as_json:
-        typer.echo(json.dumps([asdict(scale) for scale in stored], indent=2, default=str))
+        echo_json([asdict(scale) for scale in stored])
         return
     print_scales(stored)

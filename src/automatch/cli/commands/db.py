@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from automatch.cli.options import Home
+from automatch.cli.output.echo import echo
 from automatch.postgres.addresses import Role, database_address
 from automatch.settings import load_settings
 from automatch.settings.secrets import load_or_create
@@ -30,7 +31,7 @@ def url(
     Example: `psql "$(automatch db url)"`
     """
     settings = load_settings(home=home)
-    typer.echo(database_address(settings, load_or_create(settings.home), role))
+    echo(database_address(settings, load_or_create(settings.home), role))
 
 
 @app.command()
@@ -50,11 +51,11 @@ def export(
     missing = list_missing(folder)
     if check:
         for file in missing:
-            typer.echo(folder / file.name)
+            echo(folder / file.name)
         raise typer.Exit(1 if missing else 0)
     for copy in write_migrations(folder, missing):
-        typer.echo(copy)
-    typer.secho(
+        echo(copy)
+    echo(
         f"Migrations written to {folder}: {len(missing)}."
         if missing
         else f"{folder} has all migrations of this version.",

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from automatch.cli.options import Home
+from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import ensure_postgres, migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.progress import counting_progress
@@ -63,9 +64,9 @@ async def _demo(settings: Settings, *, school: str, people: int, seed: int, remo
             async for _ in fill_school(db, photos, school=school, count=people, seed=seed):
                 progress.advance(task)
     if remove:
-        typer.echo(f"{total} simulated people removed.")
+        echo(f"{total} simulated people removed.")
     else:
-        typer.echo(
+        echo(
             f"{school} has {people} simulated people now. Sign up, choose {school} as your school "
             "and upload a photo of yourself; `automatch demo --remove` removes them again."
         )

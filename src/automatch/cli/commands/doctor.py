@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 
 from automatch.cli.options import Home, Json, ServerUrl
 from automatch.cli.output.doctor_table import print_results
+from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.runtime.db_session import audit_actor
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors import AutomatchError
@@ -44,7 +44,7 @@ def doctor(
     settings = load_settings_and_logging(home=home)
     results, repaired = asyncio.run(_doctor(settings, url=url, fix=fix, yes=yes, as_json=as_json))
     if as_json:
-        typer.echo(json.dumps(_as_json(results, repaired), indent=2))
+        echo_json(_as_json(results, repaired))
     bad = {Health.FAIL, Health.WARN} if strict else {Health.FAIL}
     raise typer.Exit(any(checked.result.health in bad for checked in results))
 
@@ -66,7 +66,7 @@ async def _doctor(
             if not as_json:
                 print_results(results)
     elif fix and not as_json:
-        typer.echo("Nothing was changed.")
+        echo("Nothing was changed.")
     return results, repaired
 
 
@@ -83,10 +83,10 @@ async def _repair(results: Sequence[CheckResult], *, yes: bool) -> list[str]:
             await repair.act()
         except (AutomatchError, psycopg.Error, OSError) as exc:
             reason = str(exc).partition("\n")[0]
-            typer.secho(f"{sentence} It failed: {reason}", fg=typer.colors.RED, err=True)
+            echo(f"{sentence} It failed: {reason}", fg="red", err=True)
             continue
         if yes:
-            typer.echo(f"{sentence} Done.", err=True)
+            echo(f"{sentence} Done.", err=True)
         repaired.append(checked.check.name)
     return repaired
 

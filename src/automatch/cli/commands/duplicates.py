@@ -10,6 +10,7 @@ from uuid import UUID
 import typer
 
 from automatch.cli.options import Home, Json, Limit
+from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.output.tables import make_table, or_dash, stdout_console, utc
 from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
 from automatch.http.responses.admin import DuplicatesResponse, MatchingResponse
@@ -57,7 +58,7 @@ def list_pairs(
     overview = _run(home, lambda conn: load_duplicates_overview(conn, only, limit))
     found = DuplicatesResponse.from_overview(overview)
     if as_json:
-        typer.echo(found.model_dump_json(indent=2))
+        echo_json(found.model_dump(mode="json"))
     else:
         _print(found)
 
@@ -106,14 +107,14 @@ def matching(
     wanted = None if switch is None else switch is _Switch.ON
     match = _run(home, lambda conn: set_duplicate_matching(conn, audit_actor(), wanted))
     if as_json:
-        typer.echo(MatchingResponse(match=match).model_dump_json())
+        echo_json(MatchingResponse(match=match).model_dump(mode="json"), indent=None)
     else:
-        typer.echo(_matching(match))
+        echo(_matching(match))
 
 
 def _decide(home: Home, pair_id: UUID, state: DuplicateState) -> None:
     _run(home, lambda conn: duplicates.decide(conn, audit_actor(), pair_id, state))
-    typer.echo(f"The pair is {state.value}.")
+    echo(f"The pair is {state.value}.")
 
 
 def _print(found: DuplicatesResponse) -> None:
@@ -132,7 +133,7 @@ def _print(found: DuplicatesResponse) -> None:
     )
     table = make_table(columns, rows, unbroken="pair")
     stdout_console().print(table if found.duplicates else "No such pair.")
-    typer.echo(_matching(found.match))
+    echo(_matching(found.match))
 
 
 def _matching(match: bool) -> str:

@@ -18,6 +18,7 @@ from automatch.bulk_import.import_run import ImportContext, ImportRun, Outcome, 
 from automatch.bulk_import.photo_files import PhotoFiles
 from automatch.bulk_import.rows import RefusedRows, find_list, read_rows
 from automatch.cli.options import Home
+from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import configure_logging
 from automatch.cli.runtime.progress import counting_progress
@@ -147,13 +148,11 @@ async def _run(context: ImportContext, options: _Options, rows: int, shutdown: S
             if counts[Outcome.NEW]:
                 await run.record_in_audit_log(audit_actor())
     if counts.total() < rows:
-        typer.echo(
-            f"Stopped after {counts.total()} of {rows} rows; run the command again to resume."
-        )
-    typer.echo(f"Photos imported: {counts[Outcome.NEW]}; existing: {counts[Outcome.EXISTING]}.")
+        echo(f"Stopped after {counts.total()} of {rows} rows; run the command again to resume.")
+    echo(f"Photos imported: {counts[Outcome.NEW]}; existing: {counts[Outcome.EXISTING]}.")
     _print_refused(refused)
     if not options.wait:
-        typer.echo("Run the command again later to see which photos could not be used.")
+        echo("Run the command again later to see which photos could not be used.")
     return not refused.reasons and counts.total() == rows
 
 
@@ -201,10 +200,10 @@ def _with_half_the_queue(settings: Settings) -> Settings:
 
 def _print_check(rows: int, refused: RefusedRows) -> None:
     if not refused.reasons:
-        typer.echo(f"All {rows} rows can be imported.")
+        echo(f"All {rows} rows can be imported.")
         return
     _print_refused(refused)
-    typer.echo(
+    echo(
         "Nothing was imported. Correct these rows, or leave them out with --skip-refused "
         f"({rows - refused.reasons.total()} of {rows} rows are valid)."
     )
@@ -212,9 +211,9 @@ def _print_check(rows: int, refused: RefusedRows) -> None:
 
 def _print_refused(refused: RefusedRows) -> None:
     if not refused.reasons:
-        typer.echo("No row was refused.")
+        echo("No row was refused.")
         return
-    typer.echo(f"Rows refused: {refused.reasons.total()}")
+    echo(f"Rows refused: {refused.reasons.total()}")
     for code, count in refused.reasons.most_common():
-        typer.echo(f"  {count:>6}  {code}")
-    typer.echo(f"They are in {refused.path}, each with the reason.")
+        echo(f"  {count:>6}  {code}")
+    echo(f"They are in {refused.path}, each with the reason.")

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from automatch.cli.options import Home, Json, Limit
 from automatch.cli.output import jobs_tables as tables
+from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
 from automatch.http.responses import admin
 from automatch.model.jobs import JobStatus
@@ -236,8 +237,8 @@ def _report(result: BaseModel, sentence: str, as_json: bool) -> None:
     if as_json:
         _print_json(result)
     else:
-        typer.echo(sentence)
+        echo(sentence)
 
 
 def _print_json(result: BaseModel) -> None:
-    typer.echo(result.model_dump_json(indent=2))
+    echo_json(result.model_dump(mode="json"))

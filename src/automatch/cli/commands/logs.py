@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from automatch.cli.options import Home
-from automatch.cli.output.tables import printable
+from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.settings import Settings
@@ -60,7 +60,7 @@ async def _logs(settings: Settings, limit: int, *, tail: bool, as_json: bool) ->
             _print(entry, as_json=as_json)
             seen[_identity(entry)] = entry.at
         if not tail and not seen:
-            typer.echo("The log is empty.", err=True)
+            echo("The log is empty.", err=True)
         while tail:
             await asyncio.sleep(_POLL_S)
             since = max(seen.values(), default=datetime.now(UTC)) - _COMMIT_DELAY
@@ -90,8 +90,8 @@ def _print(entry: LogEntry, *, as_json: bool) -> None:
             "id": entry.subject,
             **entry.details,
         }
-        typer.echo(json.dumps(fields))
+        echo(json.dumps(fields))
         return
-    details = " ".join(f"{name}={printable(str(value))}" for name, value in entry.details.items())
+    details = " ".join(f"{name}={value}" for name, value in entry.details.items())
     at = entry.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-    typer.echo(f"{at} {entry.source:8} {entry.event:14} {entry.subject} {details}".rstrip())
+    echo(f"{at} {entry.source:8} {entry.event:14} {entry.subject} {details}".rstrip())

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from automatch.cli.options import Home
+from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import ensure_postgres, migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.postgres.addresses import database_address
@@ -31,11 +32,9 @@ def migrate(
     versions = asyncio.run(_migrate(settings, check=check))
     if check:
         for version in versions:
-            typer.echo(version)
+            echo(version)
         raise typer.Exit(1 if versions else 0)
-    typer.echo(
-        f"Migrations applied: {len(versions)}." if versions else "The database is up to date."
-    )
+    echo(f"Migrations applied: {len(versions)}." if versions else "The database is up to date.")
 
 
 async def _migrate(settings: Settings, *, check: bool) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -13,6 +12,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from automatch.cli.options import Home, Json, Yes
+from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.progress import counting_progress
@@ -148,16 +148,16 @@ async def _use(settings: Settings, entry: ModelEntry, *, photos: int, yes: bool)
         _print_refused(refused)
         _print_comparison(comparison)
         if scale.provisional:
-            typer.echo(
+            echo(
                 "The scale of this model is provisional: `automatch calibrate` fits it afterwards."
             )
         if not _confirmed(f"Put {entry.name} in use?", yes=yes):
-            typer.echo("Nothing has changed; the workers keep the new model ready.")
+            echo("Nothing has changed; the workers keep the new model ready.")
             return
         seen = await _retry_while_busy(
             db, lambda conn: model_changes.finish_change(conn, audit_actor())
         )
-    typer.echo(
+    echo(
         f"{entry.name} is in use; it has embedded {seen} photos. Matches follow in the background. "
         "`automatch models rollback` undoes this; `automatch models retire` deletes the old one."
     )
@@ -209,11 +209,11 @@ async def _status(settings: Settings, *, as_json: bool) -> None:
             "change": asdict(change) if change else None,
             "refused": [asdict(group) for group in refused],
         }
-        typer.echo(json.dumps(result, indent=2, default=str))
+        echo_json(result)
         return
-    typer.echo(f"{model} is in use.")
+    echo(f"{model} is in use.")
     if change is not None:
-        typer.echo(_progress_sentence(change))
+        echo(_progress_sentence(change))
     _print_refused(refused)
 
 
@@ -228,7 +228,7 @@ async def _rollback(settings: Settings, *, yes: bool) -> None:
         )
         async with db.as_user(SERVICE) as conn:
             model = await model_changes.read_active_model(conn)
-    typer.echo(f"{model} is in use again; it is embedding {count} photos that were uploaded since.")
+    echo(f"{model} is in use again; it is embedding {count} photos that were uploaded since.")
 
 
 async def _retire(settings: Settings, *, yes: bool) -> None:
@@ -242,7 +242,7 @@ async def _retire(settings: Settings, *, yes: bool) -> None:
         gone = await _retry_while_busy(
             db, lambda conn: model_changes.retire_change(conn, audit_actor())
         )
-    typer.echo(f"{gone} is retired; workers delete the matches that only it found.")
+    echo(f"{gone} is retired; workers delete the matches that only it found.")
 
 
 def _progress_sentence(change: ModelChange) -> str:
@@ -262,13 +262,13 @@ def _progress_sentence(change: ModelChange) -> str:
 def _print_refused(refused: list[RefusedPhotos]) -> None:
     for group in refused:
         faces = ", ".join(str(face) for face in group.examples)
-        typer.echo(f"Refused, {group.code}: {group.faces} photos ({group.message}), e.g. {faces}")
+        echo(f"Refused, {group.code}: {group.faces} photos ({group.message}), e.g. {faces}")
 
 
 def _print_comparison(comparison: ModelComparison) -> None:
     lost = comparison.matches_before - comparison.in_both
     gained = comparison.matches_after - comparison.in_both
-    typer.echo(
+    echo(
         f"In a sample of {comparison.photos} photos: {comparison.matches_before} matches now, "
         f"{comparison.matches_after} with the new model; {comparison.in_both} in both, {lost} "
         f"lost, {gained} gained. Photos without a match: {comparison.without_before} now, "
@@ -277,7 +277,7 @@ def _print_comparison(comparison: ModelComparison) -> None:
     for example in comparison.examples:
         change = "lost" if example["after"] is None else "gained"
         similarity = example["before"] if example["after"] is None else example["after"]
-        typer.echo(f"  {change} {similarity:.2f}  {example['face_id']}  {example['other_face_id']}")
+        echo(f"  {change} {similarity:.2f}  {example['face_id']}  {example['other_face_id']}")
 
 
 async def _retry_while_busy(db: Database, call: Callable[[Connection], Awaitable[T]]) -> T:
@@ -297,6 +297,6 @@ def _confirmed(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        typer.echo(f"{question} Confirm with --yes.")
+        echo(f"{question} Confirm with --yes.")
         return False
     return typer.confirm(question)

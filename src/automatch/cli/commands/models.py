@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from automatch.cli.commands import model_change
 from automatch.cli.commands.model_change import AcceptLicence, ModelName, check_licence
 from automatch.cli.options import Home, Json
+from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.output.tables import make_table, stdout_console
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.progress import download_progress
@@ -37,7 +37,7 @@ def list_models(as_json: Json = False, home: Home = None) -> None:
     registry = load_registry(settings.home)
     models = [_as_json(entry, settings) for entry in registry.values()]
     if as_json:
-        typer.echo(json.dumps(models, indent=2))
+        echo_json(models)
         return
     rows = (
         (
@@ -77,15 +77,15 @@ def fetch(
     if entry.package is not None:
         for file in entry.files:
             read_checked(file, path_of(entry, file, settings.home), f"reinstall {entry.package}")
-        typer.echo(f"{name} is installed: it comes with the package {entry.package}.")
+        echo(f"{name} is installed: it comes with the package {entry.package}.")
         return
     if brought is not None and len(entry.files) > 1:
         raise SettingsError(f"{name} has several files; --from takes only one.")
     for file in entry.files:
         path = _fetch(file, settings, brought)
-        typer.echo(f"{path} is complete, and its SHA-256 is right.")
+        echo(f"{path} is complete, and its SHA-256 is right.")
     if entry.runs_as == "yunet":
-        typer.echo(f"Set AUTOMATCH_VISION__YUNET_FILE={path} to detect faces with it.")
+        echo(f"Set AUTOMATCH_VISION__YUNET_FILE={path} to detect faces with it.")
 
 
 @app.command()
@@ -107,15 +107,15 @@ def verify(
     bad = False
     for entry in entries:
         if name is None and not _is_here(entry, settings):
-            typer.echo(f"{entry.name}: no files on this machine")
+            echo(f"{entry.name}: no files on this machine")
             continue
         try:
             check_model(entry, settings)
         except EmbedderError as exc:
             bad = True
-            typer.secho(f"{entry.name}: {exc.message}", fg=typer.colors.RED)
+            echo(f"{entry.name}: {exc.message}", fg="red")
         else:
-            typer.echo(f"{entry.name}: files are right, model works")
+            echo(f"{entry.name}: files are right, model works")
     if bad:
         raise typer.Exit(1)
 

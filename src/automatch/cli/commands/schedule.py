@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Annotated
 import typer
 
 from automatch.cli.options import Home, Json
+from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.output.tables import make_table, stdout_console
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
@@ -61,7 +61,7 @@ def schedule(
     jobs = asyncio.run(_schedule(settings, line, off=off, rotate_key=rotate_key))
     if as_json:
         rows = [asdict(job) | {"last_run_at": _time(job.last_run_at)} for job in jobs]
-        typer.echo(json.dumps({"jobs": rows}, indent=2))
+        echo_json({"jobs": rows})
     else:
         _print(jobs)
 
@@ -138,11 +138,11 @@ def _print(jobs: Sequence[ScheduledJob]) -> None:
     stdout_console().print(make_table(columns, rows))
     for job in jobs:
         if job.ignores_seconds:
-            typer.secho(
+            echo(
                 f"{job.name or job.jobid}: pg_cron reads the first five fields of "
                 f"'{job.schedule}' and ignores the last; `automatch schedule --every 30s` fixes "
                 "that.",
-                fg=typer.colors.YELLOW,
+                fg="yellow",
             )
 
 

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from rich.live import Live
 
 from automatch.cli.options import Home
+from automatch.cli.output.echo import echo_json
 from automatch.cli.output.stats_tables import as_tables
 from automatch.cli.output.tables import stdout_console
 from automatch.cli.runtime.db_session import db_session
@@ -70,6 +71,6 @@ def _screen(*, wanted: bool) -> contextlib.AbstractContextManager[Live | None]:
 
 def _print(loaded: Statistics, *, as_json: bool, indent: int | None) -> None:
     if as_json:
-        typer.echo(_JSON.dump_json(loaded, indent=indent))
+        echo_json(_JSON.dump_python(loaded, mode="json"), indent=indent)
     else:
         stdout_console().print(as_tables(loaded))

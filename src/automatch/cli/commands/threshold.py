@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from automatch.cli.options import Home, Json, Preview, Rerun, Simulated
+from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.output.similarity_report import print_preview
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
@@ -85,12 +85,12 @@ async def _threshold(
         result = asdict(now)
         if preview:
             result["preview"] = [asdict(row) for row in previews]
-        typer.echo(json.dumps(result, indent=2))
+        echo_json(result)
     elif preview:
         print_preview(previews, in_use=before.threshold)
-        typer.echo(f"In use: {before.threshold:g}. {_rerun_cost(now)}")
+        echo(f"In use: {before.threshold:g}. {_rerun_cost(now)}")
     else:
-        typer.echo(_summary(before, now, rerun=rerun))
+        echo(_summary(before, now, rerun=rerun))
 
 
 def _summary(before: MatchThreshold, now: MatchThreshold, *, rerun: bool) -> str:

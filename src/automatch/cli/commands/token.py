@@ -9,6 +9,7 @@ import typer
 
 from automatch.auth.tokens import Tokens, tokens_from
 from automatch.cli.options import Home
+from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import ensure_postgres
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
@@ -41,7 +42,7 @@ def token(
     if choices.count(True) != 1:
         raise InputInvalidError("Give --email, --env, or --role anon or service_role.")
     if email is not None:
-        typer.echo(asyncio.run(_token_of(settings, email)))
+        echo(asyncio.run(_token_of(settings, email)))
         return
     secrets = load_or_create(settings.home)
     key = Tokens(secrets.jwt_secret, settings.auth).issue_key(role or Role.ANON)
@@ -50,10 +51,10 @@ def token(
             "The port is 0; set AUTOMATCH_PORT to the one that the server uses."
         )
     if env:
-        typer.echo(f"SUPABASE_URL={settings.server_url()}")
-        typer.echo(f"SUPABASE_ANON_KEY={key}")
+        echo(f"SUPABASE_URL={settings.server_url()}")
+        echo(f"SUPABASE_ANON_KEY={key}")
     else:
-        typer.echo(key)
+        echo(key)
 
 
 async def _token_of(settings: Settings, email: str) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from automatch.cli.commands.threshold import threshold
 from automatch.cli.options import Home, Json, Preview, Rerun
+from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import ensure_postgres
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
@@ -92,7 +93,7 @@ def tune(
     report = asyncio.run(
         _tune(settings, changes, limit, build=build, cluster=cluster, however_long=however_long)
     )
-    typer.echo(json.dumps(report, indent=2) if as_json else _as_text(report))
+    echo(json.dumps(report, indent=2) if as_json else _as_text(report))
 
 
 async def _tune(
@@ -120,7 +121,7 @@ async def _tune(
             async for partition, outcome in store.cluster_partitions(
                 conn, include_large=however_long
             ):
-                typer.echo(f"{partition} {outcome}", err=True)
+                echo(f"{partition} {outcome}", err=True)
         groups = [await _measured(conn, group) for group in await store.list_groups(conn, limit)]
         return {"settings": asdict(search_settings), "groups": groups}
 
@@ -132,20 +133,20 @@ async def _build(conn: Connection, watcher: Connection, settings: SearchSettings
         is_outdated = (index.m, index.ef_construction) != (settings.m, settings.ef_construction)
         if index.faces < settings.index_until or not index.ready or is_outdated:
             await store.drop_index(conn, index.index_name)
-            typer.echo(f"dropped the index of {index.school}, {index.gender}", err=True)
+            echo(f"dropped the index of {index.school}, {index.gender}", err=True)
     kept = {(index.school, index.gender) for index in await store.list_indexes(conn)}
     for group in await store.list_groups(conn, settings.most_indexes):
         key = (group.school, group.gender)
         if key in kept or group.faces < settings.index_from or len(kept) >= settings.most_indexes:
             continue
         name = f"{group.school}, {group.gender}, {group.faces} faces"
-        typer.echo(f"building the index of {name}", err=True)
+        echo(f"building the index of {name}", err=True)
         await store.build_index(conn, watcher, *key, on_progress=_print_progress)
         kept.add(key)
 
 
 def _print_progress(phase: str, share: float) -> None:
-    typer.echo(f"  {phase}: {share:.0%}", err=True)
+    echo(f"  {phase}: {share:.0%}", err=True)
 
 
 async def _measured(conn: Connection, group: SearchGroup) -> dict[str, Any]:

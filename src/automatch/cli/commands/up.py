@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
-import typer
-
 from automatch.app import create_app
 from automatch.background import BackgroundTasks
 from automatch.cli.options import Home, Host, Port
+from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import handle_signals
@@ -50,4 +49,4 @@ async def _up(settings: Settings) -> None:
         ready_lines = [f"Data folder: {folders}", "Ctrl-C stops everything."]
         app = create_app(settings, secrets, background=background)
         await serve_app(settings, app, listener, shutdown, ready_lines)
-    typer.echo("Stopped.")
+    echo("Stopped.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import typer
 
 from automatch.auth.tokens import Tokens
 from automatch.cli.options import Home, Json, ServerUrl
+from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.demo.portraits import read_similar_pair
 from automatch.errors.request import InputInvalidError
@@ -66,9 +66,9 @@ def verify(
 
     finished = asyncio.run(_verify(address, key, within, report))
     if as_json:
-        typer.echo(json.dumps(_as_json(address, verdicts), indent=2))
+        echo_json(_as_json(address, verdicts))
     if not finished:
-        typer.echo("Interrupted.", err=True)
+        echo("Interrupted.", err=True)
         raise typer.Exit(_INTERRUPTED)
     raise typer.Exit(any(verdict.outcome is not Outcome.MET for verdict in verdicts))
 
@@ -100,7 +100,8 @@ def _cancel_once(task: asyncio.Task[None]) -> None:
 
 def _show(verdict: Verdict) -> None:
     mark, colour = _MARKS[verdict.outcome]
-    typer.echo(f"{typer.style(mark, fg=colour)} {verdict.criterion.value}: {verdict.message}")
+    echo(mark, fg=colour, nl=False)
+    echo(f" {verdict.criterion.value}: {verdict.message}")
 
 
 def _service_key(settings: Settings, key_file: str | None) -> str:

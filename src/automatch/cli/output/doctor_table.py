@@ -10,7 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from automatch.cli.output.tables import printable, stdout_console
+from automatch.cli.output.tables import stdout_console
+from automatch.model.printable import printable
 from automatch.ops.doctor.check import CheckResult, Health
 
 _COLLAPSE_FROM = 5

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from automatch.cli.output.echo import echo
 from automatch.cli.output.tables import make_table, stdout_console
 from automatch.model.embedding_models import EmbeddingModel
 from automatch.model.similarity import ComparablePeople, StoredScale, ThresholdPreview
@@ -38,28 +37,26 @@ class CalibrationReport:
 
         fitted, people = self.calibration, self.people
         for line in histogram_lines(self.distances, fitted.scale):
-            typer.echo(line)
-        typer.echo("")
-        typer.echo(
+            echo(line)
+        echo("")
+        echo(
             f"Fitted to {fitted.pairs} pairs of strangers ({people.women} women and {people.men} "
             f"men in {people.schools} schools); {fitted.left_out} pairs that may be the same "
             "person are left out."
         )
-        typer.echo(
+        echo(
             f"midpoint {fitted.scale.midpoint:.4f} (in use {self.model.midpoint:.4f}), "
             f"width {fitted.scale.width:.4f} (in use {self.model.width:.4f})"
         )
-        typer.echo(
+        echo(
             "strangers that reach "
             + ", ".join(f"{level:g}: {rate:.2%}" for level, rate in fitted.rates.items())
             + "; target "
             + ", ".join(f"{rate:.2%}" for rate in RATES.values())
         )
         if fitted.halves:
-            typer.echo(
-                "at 0.5 in two halves of the people: {:.2%} and {:.2%}".format(*fitted.halves)
-            )
-        typer.echo("\nWith this scale:")
+            echo("at 0.5 in two halves of the people: {:.2%} and {:.2%}".format(*fitted.halves))
+        echo("\nWith this scale:")
         print_preview(self.previews, in_use=self.threshold)
 
     def as_json(self, *, seed: int, simulated: bool) -> dict[str, Any]:
@@ -124,7 +121,7 @@ def print_scales(scales: Sequence[StoredScale]) -> None:
 def print_preview(previews: Sequence[ThresholdPreview], *, in_use: float | None) -> None:
     """Print one line per threshold."""
     if not previews:
-        typer.echo(
+        echo(
             "No one with a photo can be found yet, so there is nothing to compare "
             "(`--simulated` includes the people of `automatch demo`)."
         )
@@ -141,7 +138,7 @@ def print_preview(previews: Sequence[ThresholdPreview], *, in_use: float | None)
     columns = ("threshold", "average matches", "median matches", "people with none")
     stdout_console().print(make_table(columns, rows))
     if previews[0].looked_at < previews[0].people:
-        typer.echo(f"Based on a random sample of {previews[0].looked_at} people.")
+        echo(f"Based on a random sample of {previews[0].looked_at} people.")
 
 
 def _created(scale: StoredScale) -> str:

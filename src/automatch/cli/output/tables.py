@@ -10,6 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from automatch.model.printable import printable
+
 _PIPE_WIDTH = 250
 """Columns when stdout is no terminal, so that a pipe gets every line whole."""
 
@@ -38,11 +40,6 @@ def make_table(
     for row in rows:
         table.add_row(*(printable(str(cell)) for cell in row))
     return table
-
-
-def printable(text: str) -> str:
-    """Return *text* with every character replaced that could control a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def utc(moment: datetime | None) -> str:

@@ -19,6 +19,7 @@ from structlog.typing import EventDict, WrappedLogger
 import automatch
 from automatch.cli.runtime.log_filter import OncePerMinute
 from automatch.cli.runtime.log_stream import LogStream
+from automatch.model.printable import printable
 from automatch.settings import Settings, load_settings
 
 _PACKAGE = Path(automatch.__file__).parent
@@ -48,6 +49,7 @@ def configure_logging(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _summarize_exception,
+        _keep_printable,
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
@@ -96,4 +98,11 @@ def _summarize_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDi
             event["at"] = f"{path.name}:{line}"
         if state := getattr(exc, "sqlstate", None):
             event["sqlstate"] = state
+    return event
+
+
+def _keep_printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = printable(value)
     return event

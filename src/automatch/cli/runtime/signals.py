@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import typer
+from automatch.cli.output.echo import echo
 
 _T = TypeVar("_T")
 
@@ -31,7 +31,7 @@ class Shutdown:
         self.requested.set()
         # Nobody may be there any more to read it.
         with contextlib.suppress(OSError):
-            typer.echo("Stopping; a second signal stops at once.", err=True)
+            echo("Stopping; a second signal stops at once.", err=True)
 
     async def wait_for(self, task: asyncio.Task[_T], force: Callable[[], None]) -> _T:
         """Wait until *task* ends; call *force* if the shutdown is forced before that."""

@@ -7,9 +7,9 @@ import socket
 from collections.abc import Sequence
 
 import structlog
-import typer
 from fastapi import FastAPI
 
+from automatch.cli.output.echo import echo
 from automatch.cli.runtime.connections import raise_descriptor_limit
 from automatch.cli.runtime.http_server import HttpServer
 from automatch.cli.runtime.signals import Shutdown
@@ -58,7 +58,7 @@ async def serve_app(
     server = HttpServer(
         app,
         settings,
-        on_started=lambda: typer.echo("\n".join([f"Auto-Match is ready: {address}", *ready_lines])),
+        on_started=lambda: echo("\n".join([f"Auto-Match is ready: {address}", *ready_lines])),
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     requested = asyncio.create_task(shutdown.requested.wait())

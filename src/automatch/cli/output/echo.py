@@ -1,0 +1,21 @@
+"""Lines on a terminal; tables are in `tables.py`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+from automatch.model.printable import printable
+
+
+def echo(text: object = "", *, err: bool = False, nl: bool = True, fg: str | None = None) -> None:
+    """Print lines, in which nothing that a stranger wrote controls the terminal."""
+    shown = printable(str(text), keep="\n")
+    typer.echo(typer.style(shown, fg=fg) if fg else shown, err=err, nl=nl)
+
+
+def echo_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print *value* as JSON, in ASCII."""
+    echo(json.dumps(value, indent=indent, default=str))
