@@ -49,6 +49,7 @@ _NOTICES = {
     "withdrawn": "Your consent is withdrawn. Your photos and matches are deleted.",
     "shown": "This person can appear among your look-alikes again.",
     "deleted": "Your account is deleted, with your photos and matches.",
+    "ended": "You were signed out. Sign in again, and your photo is sent.",
 }
 _FIELD_MESSAGES = {
     "name": "Enter the name other people will see.",
@@ -60,10 +61,12 @@ _FIELD_MESSAGES = {
 
 @router.get("/sign-in")
 @declare(Access.PAGE_COOKIE)
-async def sign_in_form(request: Request, services: ServicesDep) -> Response:
+async def sign_in_form(request: Request, services: ServicesDep, done: str = "") -> Response:
     """Show the sign-in form."""
     services.accounts.check_local_sign_in()
-    return go_to("/feed") if is_signed_in(request) else show(SignInPage())
+    if is_signed_in(request):
+        return go_to("/feed")
+    return show(SignInPage(notice=_NOTICES.get(done)))
 
 
 @router.post("/sign-in")

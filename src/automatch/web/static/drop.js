@@ -19,6 +19,7 @@ async function take(files) {
   const notice = Object.assign(document.createElement("p"), { className: "notice good", textContent: LATER });
   notice.setAttribute("role", "status");
   document.getElementById("main").prepend(notice);
+  notice.scrollIntoView({ block: "nearest" });
 }
 
 async function eraseThenSubmit(event) {

@@ -93,7 +93,7 @@ function enhance(form) {
   function finish(photo, { status, body, isPassing, isFirst }) {
     const { face, job, message, error } = body;
     if (status === 401) {
-      location.assign("/sign-in");
+      location.assign("/sign-in?done=ended");
       return false;
     }
     if (isPassing) {
