@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from threadpoolctl import threadpool_limits
 
-from automatch.auth.tokens import tokens_from
 from automatch.errors.configuration import SettingsError
 from automatch.model.people import Role
 from automatch.photos.folder import FolderPhotos
@@ -19,11 +19,14 @@ from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
 from automatch.store.model_changes import read_active_model
-from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer, RemoteAnalyzer
+from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer
 from automatch.vision.load import open_embedder
 from automatch.worker.maintenance import MaintenanceRunner
 from automatch.worker.run import WorkerContext
 from automatch.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from automatch.vision import RemoteAnalyzer
 
 _AI_KEY_LIFE_S = 300
 """A key that is made for one request need not live much longer."""
@@ -104,6 +107,10 @@ async def _read_active_model(db: Database) -> str:
 
 
 def _remote_analyzer(settings: Settings, secrets: Secrets, model: str) -> RemoteAnalyzer:
+    # Most workers analyze photos themselves, and need neither HTTP nor keys.
+    from automatch.auth.tokens import tokens_from
+    from automatch.vision import RemoteAnalyzer
+
     tokens = tokens_from(settings, secrets)
     key = ai_key(settings)
     return RemoteAnalyzer(

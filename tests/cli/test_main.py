@@ -23,7 +23,7 @@ _NOT_TO_READ = (
     *("cryptography", "dlib", "fastapi", "httpx2", "jinja2", "joserfc"),
     *("numpy", "onnxruntime", "PIL", "starlette", "uvicorn"),
 )
-_SERVING = ("fastapi", "jinja2", "starlette", "uvicorn")
+_SERVING = ("fastapi", "httpx2", "jinja2", "joserfc", "starlette", "uvicorn")
 _READING = (
     *("stats", "logs", "duplicates list", "threshold", "schedule", "tune", "db url"),
     *("jobs list", "jobs stats", "jobs audit", "models list", "models status"),
