@@ -23,6 +23,7 @@ from automatch.auth.issuer import (
     secret_keys_from,
 )
 from automatch.auth.jwt_claims import read_claims
+from automatch.auth.server_identity import prove_identity
 from automatch.errors.auth import TokenInvalidError, TokenMissingError
 from automatch.model.people import Claims, Role, User
 from automatch.settings import Settings
@@ -84,6 +85,7 @@ class Tokens:
         self._key = OctKey.import_key(secret)
         self._old_key = OctKey.import_key(old_secret[0]) if old_secret else None
         self._old_until = old_secret[1] if old_secret else 0
+        self._secret = secret
         self._settings = settings
         self._issuer = issuer
         self._secret_keys = secret_keys or SecretKeys([])
@@ -96,6 +98,10 @@ class Tokens:
     @property
     def life_s(self) -> int:
         return self._settings.access_token_s
+
+    def prove_identity(self, challenge: str) -> str:
+        """Return the proof that this server has the secret of its installation."""
+        return prove_identity(self._secret, challenge)
 
     def issue(self, user: User, session_id: UUID) -> str:
         """Return a short-lived token of a signed-in user."""

@@ -75,8 +75,10 @@ def test_commands_work_beside_a_running_instance(up: Running) -> None:
     address = call_command(up.home, "db", "url", "--role", "owner").stdout.strip()
     token = call_command(up.home, "token", "--email", "linh@example.org").stdout.strip()
     key = call_command(up.home, "token", "--role", "service_role").stdout.strip()
+    env = call_command(up.home, "token", "--env").stdout
 
     assert "up to date" in migrated.stdout
+    assert f"SUPABASE_URL={up.url}\n" in env
     assert paused.stdout == "The queue is paused; jobs waiting: 0.\n"
     assert queue["paused"] is True
     assert resumed.stdout == "The queue is running again; jobs waiting: 0.\n"

@@ -11,7 +11,7 @@ import pytest
 from automatch.ops.doctor import machine
 from automatch.ops.doctor.check import Health
 from automatch.settings.secrets import secrets_file
-from tests.support.doctor import Installation
+from tests.support.doctor import Installation, write_secrets
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +90,16 @@ async def test_wrong_clock_fails(
 
     assert found.health is Health.FAIL
     assert "45 s apart" in found.message
+
+
+async def test_web_server_of_another_installation_fails(installation: Installation) -> None:
+    ours = installation.secrets
+    write_secrets(installation.settings.home, replace(ours, jwt_secret=ours.jwt_secret[::-1]))
+
+    result = await installation.check("machine.web")
+
+    assert result.health is Health.FAIL
+    assert "not of this installation" in result.message
 
 
 async def test_web_server_that_does_not_answer_fails(installation: Installation) -> None:

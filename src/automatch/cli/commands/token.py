@@ -19,6 +19,7 @@ from automatch.services.accounts import Accounts
 from automatch.services.rate_limits import RateLimits
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
+from automatch.settings.server_address import find_server_url
 from automatch.store.database import Database
 
 
@@ -46,12 +47,13 @@ def token(
         return
     secrets = load_or_create(settings.home)
     key = Tokens(secrets.jwt_secret, settings.auth).issue_key(role or Role.ANON)
-    if env and not (settings.port or settings.public_url):
+    address = find_server_url(settings)
+    if env and address.endswith(":0"):
         raise InputInvalidError(
             "The port is 0; set AUTOMATCH_PORT to the one that the server uses."
         )
     if env:
-        echo(f"SUPABASE_URL={settings.server_url()}")
+        echo(f"SUPABASE_URL={address}")
         echo(f"SUPABASE_ANON_KEY={key}")
     else:
         echo(key)

@@ -12,6 +12,7 @@ from typing import Annotated
 import httpx2
 import typer
 
+from automatch.auth.server_identity import is_server_ours
 from automatch.auth.tokens import Tokens
 from automatch.cli.options import Home, Json, ServerUrl
 from automatch.cli.output.echo import echo, echo_json
@@ -24,6 +25,7 @@ from automatch.ops.smoke_test.criteria import verify as run_smoke_test
 from automatch.ops.smoke_test.live_server import LiveServer
 from automatch.settings import Settings
 from automatch.settings.secrets import read
+from automatch.settings.server_address import find_server_url
 
 _MARKS = {
     Outcome.MET: ("✓", typer.colors.GREEN),
@@ -31,6 +33,7 @@ _MARKS = {
     Outcome.NOT_TRIED: ("-", typer.colors.BRIGHT_BLACK),
 }
 _INTERRUPTED = 130
+_IDENTITY_TIMEOUT_S = 10
 
 
 def verify(
@@ -56,7 +59,9 @@ def verify(
     """
     settings = load_settings_and_logging(home=home)
     key = _service_key(settings, key_file)
-    address = (url or settings.server_url()).rstrip("/")
+    address = find_server_url(settings, url)
+    if key_file is None:
+        asyncio.run(_refuse_others(address, read(settings.home).jwt_secret))
     verdicts: list[Verdict] = []
 
     def report(verdict: Verdict) -> None:
@@ -71,6 +76,21 @@ def verify(
         echo("Interrupted.", err=True)
         raise typer.Exit(_INTERRUPTED)
     raise typer.Exit(any(verdict.outcome is not Outcome.MET for verdict in verdicts))
+
+
+async def _refuse_others(address: str, jwt_secret: str) -> None:
+    """Raise an error unless the server is of this installation, before it is sent a key."""
+    async with httpx2.AsyncClient(timeout=_IDENTITY_TIMEOUT_S) as http:
+        try:
+            is_ours = await is_server_ours(http, address, jwt_secret)
+        except (httpx2.HTTPError, httpx2.InvalidURL):
+            # The smoke test says so, criterion by criterion, and sends nothing to nobody.
+            return
+    if not is_ours:
+        raise InputInvalidError(
+            f"The server at {address} is not of this installation, so it is sent no key; "
+            "name the right one with --url, or the data folder with --home."
+        )
 
 
 async def _verify(

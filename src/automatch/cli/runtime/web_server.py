@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import structlog
 from fastapi import FastAPI
@@ -17,6 +18,7 @@ from automatch.errors.configuration import SettingsError
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
+from automatch.settings.server_address import note_address
 from automatch.supabase_compat.cron_runner import CronRunner
 
 log = structlog.get_logger(__name__)
@@ -53,7 +55,8 @@ async def serve_app(
     ready_lines: Sequence[str] = (),
 ) -> None:
     """Serve *app* until a shutdown is requested; print its address and *ready_lines* when ready."""
-    address = settings.server_url(listener.getsockname()[1])
+    port = listener.getsockname()[1]
+    address = settings.server_url(port)
     raise_descriptor_limit()
     server = HttpServer(
         app,
@@ -62,9 +65,12 @@ async def serve_app(
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     requested = asyncio.create_task(shutdown.requested.wait())
-    await asyncio.wait({serving, requested}, return_when=asyncio.FIRST_COMPLETED)
+    # Not of the AI service alone, which no command asks.
+    is_whole = hasattr(app.state, "services")
+    with note_address(settings.home, settings.local_url(port)) if is_whole else nullcontext():
+        await asyncio.wait({serving, requested}, return_when=asyncio.FIRST_COMPLETED)
     requested.cancel()
-    if hasattr(app.state, "services"):
+    if is_whole:
         # Feed streams never end by themselves, and the server would wait for them.
         app.state.services.notifier.close()
     server.should_exit = True

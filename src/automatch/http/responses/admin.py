@@ -132,6 +132,12 @@ class MatchGeneratorResponse(BaseModel):
         return cls(message=message, processed=drained.had_jobs, match_count=drained.match_count)
 
 
+class IdentityResponse(BaseModel):
+    """What only a server with the secrets of an installation can answer."""
+
+    proof: str = Field(description="HMAC-SHA256 of the challenge, in hex.")
+
+
 class StatusResponse(BaseModel):
     """Whether the server works."""
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
+from automatch.auth.server_identity import CHALLENGE
 from automatch.errors.embedder import EmbedderError
+from automatch.errors.request import InputInvalidError
 from automatch.errors.store import DatabaseUnavailableError, NotReadyError
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import AiRequestsDep, ServicesDep
-from automatch.http.responses.admin import StatusResponse
+from automatch.http.responses.admin import IdentityResponse, StatusResponse
 
 router = APIRouter(tags=["health"], route_class=DeclaredRoute)
 ai_router = APIRouter(tags=["health"], route_class=DeclaredRoute)
@@ -33,6 +35,19 @@ async def readyz(services: ServicesDep) -> StatusResponse:
         raise NotReadyError(f"A part of the server is being started again: {', '.join(failing)}.")
     async with services.db.transaction():
         return StatusResponse(status="ready")
+
+
+@router.get("/api/identity", summary="Whose server this is")
+@declare(Access.ANYONE, errors=(InputInvalidError,))
+async def read_identity(
+    services: ServicesDep,
+    challenge: Annotated[str, Query(pattern=CHALLENGE, description="32 random hex digits.")],
+) -> IdentityResponse:
+    """Prove that the server has the secrets of an installation, without telling any of them.
+
+    Commands ask before they send a key, so that a key never reaches another installation.
+    """
+    return IdentityResponse(proof=services.tokens.prove_identity(challenge))
 
 
 @ai_router.get("/readyz", summary="Ready")

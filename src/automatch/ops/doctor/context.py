@@ -18,6 +18,7 @@ from automatch.errors.store import DatabaseNewerError
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets, read
+from automatch.settings.server_address import find_server_url
 from automatch.sql.statements import load
 from automatch.store.call import call
 from automatch.store.database import Connection
@@ -125,7 +126,7 @@ async def open_context(
         yield CheckContext(
             settings=settings,
             actor=actor,
-            url=(url or settings.server_url()).rstrip("/"),
+            url=find_server_url(settings, url),
             url_was_given=bool(url or settings.public_url),
             secrets=secrets,
             secrets_problem=secrets_problem,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx2
 
+from automatch.auth.server_identity import is_server_ours
 from automatch.errors.configuration import SettingsError
 from automatch.errors.embedder import EmbedderError
 from automatch.ops.doctor.check import (
@@ -159,6 +160,11 @@ async def _web(context: CheckContext) -> Result:
         if context.is_embedded or context.url_was_given:
             return fail(message, fix)
         return warn(message, fix)
+    if context.secrets and not await _is_ours(context, context.secrets.jwt_secret):
+        return fail(
+            f"The server at {context.url} is not of this installation.",
+            "Give the address of its own with --url, or its data folder with --home.",
+        )
     if answer.status_code == 200:
         return ok(f"{context.url} is ready.")
     if answer.status_code == 503:
@@ -169,6 +175,13 @@ async def _web(context: CheckContext) -> Result:
         f"{context.url}/readyz answers {answer.status_code}, which Auto-Match would not.",
         "Is this another server? Give the address of Auto-Match with --url.",
     )
+
+
+async def _is_ours(context: CheckContext, jwt_secret: str) -> bool:
+    try:
+        return await is_server_ours(context.http, context.url, jwt_secret)
+    except httpx2.HTTPError:
+        return False
 
 
 async def _clock(context: CheckContext) -> Result:
