@@ -403,6 +403,22 @@ def test_photo_of_another_cannot_be_claimed_by_naming_its_path(conn, matched):
     assert refused.value.diag.message_hint == "input_invalid"
 
 
+def test_upload_does_not_tell_that_another_has_a_photo(conn, matched):
+    (she, her_face), (_, his_face), _ = matched
+    refusals = set()
+    for face in (his_face, her_face):
+        path = f"{str(face)[:2]}/{face}"
+        for named in (path, "elsewhere"):
+            with pytest.raises(psycopg.Error) as refused, acting(conn, she):
+                conn.execute("select public.record_upload(%s, %s, repeat('f', 64))", [face, named])
+            diag = refused.value.diag
+            refusals.add(
+                (diag.sqlstate, diag.message_hint, diag.message_primary, diag.message_detail)
+            )
+
+    assert len(refusals) == 1
+
+
 def test_photo_is_seen_by_its_owner_and_whom_the_feed_shows_it_to(conn, matched):
     (she, her_face), (he, his_face), (stranger, _) = matched
     seen = {}

@@ -891,7 +891,7 @@ begin
     end if;
     insert into public.faces (id, profile_id, image_path, image_sha256)
     values (p_face_id, v_profile.id, p_image_path, p_image_sha256)
-    on conflict (profile_id, image_sha256) do nothing
+    on conflict do nothing
     returning id into v_face_id;
     if v_face_id is not null then
         return query
@@ -900,6 +900,10 @@ begin
     end if;
     select f.id into v_face_id from public.faces as f
     where f.profile_id = v_profile.id and f.image_sha256 = p_image_sha256;
+    if not found then
+        -- The id is taken. Postgres would say so, and that there is such a photo of somebody.
+        perform automatch.raise_error('input_invalid', 'A photo lies where the id of its face says.');
+    end if;
     select j.* into v_job from public.match_jobs as j
     where j.face_id = v_face_id
     order by j.created_at desc
