@@ -49,6 +49,9 @@ def server_settings(cluster: Cluster, settings: PostgresSettings) -> dict[str, s
         # Most of the write-ahead log is full pages, written once after each checkpoint, and they
         # compress well. pglz is the only method of this build.
         "wal_compression": "pglz",
+        # A segment of the log that is no longer needed is deleted: kept under another name it would
+        # hold what was erased for as long as the server is idle.
+        "wal_recycle": "off",
         # Rows of the queue live for seconds. With the default of one minute, its indexes would grow
         # faster than autovacuum cleans them.
         "autovacuum_naptime": "10s",

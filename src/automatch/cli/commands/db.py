@@ -1,15 +1,19 @@
-"""`automatch db`: connection strings, and the migrations as files."""
+"""`automatch db`: connection strings, the migrations as files, and the files of the tables."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
 
 from automatch.cli.options import Home
 from automatch.cli.output.echo import echo
+from automatch.errors.store import DatabaseUnavailableError
 from automatch.postgres.addresses import Role, database_address
+from automatch.postgres.erased_data import ErasedData
 from automatch.settings import load_settings
 from automatch.settings.secrets import load_or_create
 from automatch.store.export import list_missing, write_migrations
@@ -32,6 +36,28 @@ def url(
     """
     settings = load_settings(home=home)
     echo(database_address(settings, load_or_create(settings.home), role))
+
+
+@app.command()
+def scrub(home: Home = None) -> None:
+    """Remove what people erased from the database's files, by rewriting the tables it was in.
+
+    `automatch up` does this by itself for the embedded database.
+
+    Example: `automatch db scrub`
+    """
+    settings = load_settings(home=home)
+    address = database_address(settings, load_or_create(settings.home), "owner")
+    try:
+        is_complete = asyncio.run(ErasedData(address).remove())
+    except psycopg.Error as exc:
+        raise DatabaseUnavailableError(f"The database cannot be rewritten: {exc}") from exc
+    echo(
+        "Erased data is out of the tables."
+        if is_complete
+        else "Some tables are in use, or a transaction still sees erased data; try again."
+    )
+    raise typer.Exit(0 if is_complete else 1)
 
 
 @app.command()

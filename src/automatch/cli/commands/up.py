@@ -14,7 +14,9 @@ from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import handle_signals
 from automatch.cli.runtime.supervisor import WorkerSupervisor
 from automatch.cli.runtime.web_server import make_cron_runner, open_socket, serve_app
+from automatch.postgres.addresses import database_address
 from automatch.postgres.embedded import EmbeddedPostgres
+from automatch.postgres.erased_data import ErasedData
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
 
@@ -42,6 +44,9 @@ async def _up(settings: Settings) -> None:
             if postgres.folder.parent != settings.home:
                 folders += f", database in {postgres.folder}"
         await migrate_database(settings, secrets)
+        if settings.database_url is None:
+            erased = ErasedData(database_address(settings, secrets, "owner"))
+            await stack.enter_async_context(background.running("erased data", erased.run))
         worker = await stack.enter_async_context(WorkerSupervisor(settings, shutdown))
         await stack.enter_async_context(background.running("worker", worker.supervise))
         schedule = make_cron_runner(settings, secrets, listener)

@@ -20,6 +20,11 @@ create table if not exists auth.users (
     updated_at timestamptz not null default automatch.now()
 );
 create unique index if not exists users_email_key on auth.users (lower(email));
+-- Out of the samples of the planner, as columns with personal values are in public.
+alter table auth.users
+    alter column email set statistics 0, alter column encrypted_password set statistics 0,
+    alter column raw_user_meta_data set statistics 0;
+alter index auth.users_email_key alter column 1 set statistics 0;
 
 create table if not exists auth.sessions (
     id uuid primary key default gen_random_uuid(),

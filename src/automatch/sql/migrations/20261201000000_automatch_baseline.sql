@@ -841,11 +841,20 @@ create table automatch.photo_erasures (
 comment on table automatch.photo_erasures is 'Photos of deleted faces whose files are still to be deleted.';
 create index photo_erasures_next_try_idx on automatch.photo_erasures (next_try_at);
 
+-- Nor can it remove the bytes of deleted rows from the files of the database.
+create table automatch.erasures (
+    xid xid8 primary key default pg_current_xact_id(),
+    erased_at timestamptz not null default automatch.now()
+);
+comment on table automatch.erasures is
+    'Transactions that erased a photo or a person whose bytes may still be in the files of the database.';
+
 create function automatch.face_erased()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.photo_erasures (image_path) values (old.image_path) on conflict do nothing;
+    insert into automatch.erasures default values on conflict do nothing;
     return null;
 end
 $$;
@@ -1029,6 +1038,9 @@ begin
         );
         perform automatch.apply_table_rules(v_part::regclass);
     end loop;
+    -- A partition does not take this from its parent.
+    execute format('alter table %s alter column embedding set statistics 0', v_index);
+    execute format('alter table %s alter column embedding set statistics 0', v_embeddings);
     execute format('alter table public.face_embeddings attach partition %s for values in (%L)', v_embeddings, p_model);
     execute format('alter table public.face_index attach partition %s for values in (%L)', v_index, p_model);
     perform automatch.apply_table_rules(v_embeddings::regclass), automatch.apply_table_rules(v_index::regclass);
@@ -5236,6 +5248,7 @@ returns trigger language plpgsql security definer set search_path = pg_catalog, 
 as $$
 begin
     perform automatch.lock_for_erasing(old.id);
+    insert into automatch.erasures default values on conflict do nothing;
     -- What is in a feed is in the other one too, so an index finds the entries that name this person.
     with others as (
         select e.profile_id, e.match_id
@@ -6473,6 +6486,23 @@ comment on function automatch.apply_access_rules() is
     'Take all rights of everybody on everything of ours, and grant those of the table.';
 
 select automatch.apply_access_rules();
+
+-- What tells of a person stays out of the samples that the planner keeps, where an erasure would not reach it, and
+-- marks the tables that are rewritten after one (automatch.postgres.erased_data).
+do $$
+declare
+    v_column text[];
+begin
+    foreach v_column slice 1 in array array[
+        ['public.profiles', 'email'], ['public.profiles', 'name'], ['public.profiles', 'birth_date'],
+        ['public.biometric_consents', 'evidence'], ['public.faces', 'image_sha256'],
+        ['public.face_embeddings', 'embedding'], ['public.face_index', 'embedding'],
+        ['automatch.imported_people', 'email_sha256']
+    ] loop
+        execute format('alter table %s alter column %I set statistics 0', v_column[1], v_column[2]);
+    end loop;
+end
+$$;
 
 -- Now that its partitions can take the rules of their tables.
 select automatch.add_model_partitions('dlib');

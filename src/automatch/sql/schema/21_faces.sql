@@ -65,11 +65,20 @@ create table automatch.photo_erasures (
 comment on table automatch.photo_erasures is 'Photos of deleted faces whose files are still to be deleted.';
 create index photo_erasures_next_try_idx on automatch.photo_erasures (next_try_at);
 
+-- Nor can it remove the bytes of deleted rows from the files of the database.
+create table automatch.erasures (
+    xid xid8 primary key default pg_current_xact_id(),
+    erased_at timestamptz not null default automatch.now()
+);
+comment on table automatch.erasures is
+    'Transactions that erased a photo or a person whose bytes may still be in the files of the database.';
+
 create function automatch.face_erased()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into automatch.photo_erasures (image_path) values (old.image_path) on conflict do nothing;
+    insert into automatch.erasures default values on conflict do nothing;
     return null;
 end
 $$;

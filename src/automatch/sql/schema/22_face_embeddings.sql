@@ -55,6 +55,9 @@ begin
         );
         perform automatch.apply_table_rules(v_part::regclass);
     end loop;
+    -- A partition does not take this from its parent.
+    execute format('alter table %s alter column embedding set statistics 0', v_index);
+    execute format('alter table %s alter column embedding set statistics 0', v_embeddings);
     execute format('alter table public.face_embeddings attach partition %s for values in (%L)', v_embeddings, p_model);
     execute format('alter table public.face_index attach partition %s for values in (%L)', v_index, p_model);
     perform automatch.apply_table_rules(v_embeddings::regclass), automatch.apply_table_rules(v_index::regclass);

@@ -49,6 +49,7 @@ returns trigger language plpgsql security definer set search_path = pg_catalog, 
 as $$
 begin
     perform automatch.lock_for_erasing(old.id);
+    insert into automatch.erasures default values on conflict do nothing;
     -- What is in a feed is in the other one too, so an index finds the entries that name this person.
     with others as (
         select e.profile_id, e.match_id

@@ -230,5 +230,22 @@ comment on function automatch.apply_access_rules() is
 
 select automatch.apply_access_rules();
 
+-- What tells of a person stays out of the samples that the planner keeps, where an erasure would not reach it, and
+-- marks the tables that are rewritten after one (automatch.postgres.erased_data).
+do $$
+declare
+    v_column text[];
+begin
+    foreach v_column slice 1 in array array[
+        ['public.profiles', 'email'], ['public.profiles', 'name'], ['public.profiles', 'birth_date'],
+        ['public.biometric_consents', 'evidence'], ['public.faces', 'image_sha256'],
+        ['public.face_embeddings', 'embedding'], ['public.face_index', 'embedding'],
+        ['automatch.imported_people', 'email_sha256']
+    ] loop
+        execute format('alter table %s alter column %I set statistics 0', v_column[1], v_column[2]);
+    end loop;
+end
+$$;
+
 -- Now that its partitions can take the rules of their tables.
 select automatch.add_model_partitions('dlib');
