@@ -73,6 +73,18 @@ async def test_missing_photo_files_fail(installation: Installation) -> None:
     assert (await installation.check("storage.files")).health is Health.FAIL
 
 
+async def test_erased_rows_that_stay_in_the_files_are_reported(installation: Installation) -> None:
+    insert = "insert into automatch.erasures (xid, erased_at) values ('{}', now() - interval '{}')"
+    await installation.run(insert.format(1, "24 hours"))
+    assert (await installation.check("storage.erased")).health is Health.OK
+    await installation.run(insert.format(2, "26 hours"))
+
+    result = await installation.check("storage.erased")
+
+    assert result.health is Health.WARN
+    assert result.fix == "automatch db scrub"
+
+
 async def test_deleted_photos_with_files_fail_with_the_reason(installation: Installation) -> None:
     await installation.run(
         "insert into automatch.photo_erasures (image_path, queued_at, error)"

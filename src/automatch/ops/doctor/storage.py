@@ -29,8 +29,12 @@ from automatch.store import stats
 from automatch.store.disk import list_data_folders
 
 _SQL = load("doctor_queue")
+_ERASED = load("erased_data")
 _MIB = 1024**2
 _MIN_FREE_INODES = 1000
+_SCRUB_EMBEDDED_S = 600
+_SCRUB_S = 25 * 3600
+"""After which what was erased should be out of the database's files."""
 
 
 async def _photo_store(context: CheckContext) -> Result:
@@ -179,6 +183,20 @@ async def _erasures(context: CheckContext) -> Result:
             if reasons
             else "Start a worker with this data folder (`automatch worker`).",
         )
+    return await _check_erased_rows(context)
+
+
+async def _check_erased_rows(context: CheckContext) -> Result:
+    seconds = _SCRUB_EMBEDDED_S if context.is_embedded else _SCRUB_S
+    (overdue,) = await context.column(_ERASED["overdue"], seconds=seconds)
+    if overdue:
+        return warn(
+            f"What {overdue} erasures deleted may still be in the files of the database.",
+            "End transactions that were left open, and let automatch up run, which rewrites large "
+            "tables once a day."
+            if context.is_embedded
+            else "automatch db scrub",
+        )
     return ok("The files of deleted photos are deleted.")
 
 
@@ -211,5 +229,5 @@ CHECKS = [
     Check("storage.photos", "Photos can be stored", _photo_store, Requires.NOTHING),
     Check("storage.disk", "There is free space", _disk, Requires.NOTHING),
     Check("storage.files", "Files of photos exist", _photo_files),
-    Check("storage.erased", "Files of deleted photos are gone", _erasures),
+    Check("storage.erased", "What was deleted is gone from the files", _erasures),
 ]

@@ -13,6 +13,12 @@ where age(e.xid::xid) > coalesce((
 -- An erasure may wait for a transaction that still sees its rows.
 select not exists (select from automatch.erasures)
 
+-- name: overdue
+-- Erasures whose bytes should have been removed from the files by now.
+select count(*)
+from automatch.erasures as e
+where e.erased_at < automatch.now() - make_interval(secs => %(seconds)s)
+
 -- name: tables
 -- Tables with personal values: those with a column that is kept out of the statistics. One is large when
 -- rewriting it would hold up its users for longer than they wait for a lock; building an HNSW index does.
