@@ -235,6 +235,7 @@ async def test_person_erases_their_account_while_signed_in(
     leaves, stays = auth.sign_up("leaves@example.org"), auth.sign_up("stays@example.org")
     session = auth.sign_in(leaves)
     with connect(migrated_project.owner) as conn:
+        conn.execute("update profiles set birth_date = '2000-02-29' where id = %s", [leaves])
         build.record_consent(conn, leaves, "granted")
         build.a_face(conn, leaves)
     with connect(migrated_project.owner) as conn:

@@ -23,6 +23,7 @@ from automatch.auth.issuer import (
     secret_keys_from,
 )
 from automatch.auth.jwt_claims import read_claims
+from automatch.auth.project_keys import ProjectKeys
 from automatch.auth.server_identity import prove_identity
 from automatch.errors.auth import TokenInvalidError, TokenMissingError
 from automatch.model.people import Claims, Role, User
@@ -80,6 +81,7 @@ class Tokens:
         issuer: Issuer | None = None,
         secret_keys: SecretKeys | None = None,
         old_secret: tuple[str, int] | None = None,
+        project_keys: ProjectKeys | None = None,
     ) -> None:
         """Sign with *secret*; *old_secret* verifies too, until a time since the epoch."""
         self._key = OctKey.import_key(secret)
@@ -89,6 +91,7 @@ class Tokens:
         self._settings = settings
         self._issuer = issuer
         self._secret_keys = secret_keys or SecretKeys([])
+        self._project_keys = project_keys
 
     @property
     def issuer(self) -> Issuer | None:
@@ -124,9 +127,13 @@ class Tokens:
             }
         )
 
-    def issue_key(self, role: Role, *, life_s: int = 10 * 365 * 86400) -> str:
-        """Return a key of the project, as Supabase's legacy `anon` and `service_role` keys are."""
-        return self._encode({"role": role.value, "exp": int(time.time()) + life_s})
+    def issue_key(self, role: Role, *, life_s: int = 365 * 86400, key_id: str | None = None) -> str:
+        """Return a key of the project, as Supabase's legacy `anon` and `service_role` keys are.
+
+        With *key_id* it can be ended; keys without one are made for a moment.
+        """
+        claims: dict[str, object] = {"role": role.value, "exp": int(time.time()) + life_s}
+        return self._encode(claims if key_id is None else claims | {"jti": key_id})
 
     def verify(self, token: str) -> Claims:
         """Return the claims of a valid token.
@@ -159,6 +166,8 @@ class Tokens:
             if self._old_key is None or time.time() > self._old_until:
                 raise
             payload = decode(token, self._old_key, _ALGORITHM)
+        if self._project_keys is not None and isinstance(key_id := payload.get("jti"), str):
+            self._project_keys.check(key_id)
         return read_claims(payload, issuers=(ISSUER,), leeway_s=self._settings.leeway_s)
 
     async def identify(self, token: str) -> Claims:
@@ -186,6 +195,7 @@ def tokens_from(settings: Settings, secrets: Secrets) -> Tokens:
         secrets.jwt_secret,
         settings.auth,
         old_secret=old if secrets.old_jwt_secret else None,
+        project_keys=ProjectKeys(settings.home),
         issuer=issuer_from(settings),
         secret_keys=secret_keys_from(settings),
     )

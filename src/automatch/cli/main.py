@@ -52,7 +52,7 @@ COMMANDS = {
         "import_people:import_people",
         "Import people who consented elsewhere, such as on paper: photos, profiles, proof.",
     ),
-    "token": ("token:token", "Print an access token of a person, or a key of the project."),
+    "token": ("token:app", "Print an access token of a person, or a key of the project."),
     "secrets": ("secrets:app", "The secrets of this installation: replace one by a new one."),
     "threshold": (
         "threshold:threshold",

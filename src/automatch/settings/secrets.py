@@ -64,7 +64,7 @@ def load_or_create(home: Path) -> Secrets:
     try:
         if not os.path.lexists(path):
             _create(path)
-        return _parse(path, _read_closed(path))
+        return _parse(path, read_closed(path))
     except OSError as exc:
         raise _unusable(path, exc) from exc
 
@@ -79,7 +79,7 @@ def read(home: Path, *, allow_weak: bool = False) -> Secrets:
     """
     path = secrets_file(home)
     try:
-        return _parse(path, _read_closed(path), allow_weak=allow_weak)
+        return _parse(path, read_closed(path), allow_weak=allow_weak)
     except FileNotFoundError as exc:
         raise SecretsError(
             f"There is no secrets file {path}; `automatch up` makes one, or AUTOMATCH_HOME names "
@@ -179,7 +179,13 @@ def _sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def _read_closed(path: Path) -> bytes:
+def read_closed(path: Path) -> bytes:
+    """Return the content of a file that nobody else can read.
+
+    Raises:
+        SecretsError: somebody else can, or it is no file of this user.
+        OSError: it cannot be read; a FileNotFoundError when it is not there.
+    """
     if path.is_symlink():
         raise SecretsError(f"The secrets file {path} is a link; put the file itself there.")
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

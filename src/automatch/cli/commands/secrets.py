@@ -10,6 +10,7 @@ import psycopg
 import typer
 
 from automatch.cli.options import Home
+from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import ensure_postgres
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
@@ -71,7 +72,7 @@ def rotate_secret(
     else:
         overlap_s = settings.auth.access_token_s if overlap is None else overlap
         rotate(settings.home, field, overlap_s=overlap_s)
-    typer.echo(
+    echo(
         f"There is a new {name}. Restart server and workers; other machines need this "
         f"{secrets_file(settings.home).name} too."
     )

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
+from uuid import uuid4
 
 import typer
 
+from automatch.auth.project_keys import ProjectKey, ProjectKeys
 from automatch.auth.tokens import Tokens, tokens_from
-from automatch.cli.options import Home
+from automatch.cli.options import Home, Json
 from automatch.cli.output.echo import echo
+from automatch.cli.output.tables import make_table, stdout_console, utc
 from automatch.cli.runtime.db_session import ensure_postgres
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
@@ -22,8 +29,18 @@ from automatch.settings.secrets import load_or_create
 from automatch.settings.server_address import find_server_url
 from automatch.store.database import Database
 
+app = typer.Typer(
+    help="Print an access token of a person, or a key of the project.\n\n"
+    "`list` shows the keys that were printed and have not expired; `end` ends one.\n\n"
+    "Example: `automatch token --email linh@example.org`",
+    invoke_without_command=True,
+)
 
-def token(
+
+@app.callback()
+def print_token(
+    ctx: typer.Context,
+    *,
     email: Annotated[str | None, typer.Option(help="Sign in as this person.")] = None,
     role: Annotated[
         Role | None, typer.Option(help="Print a key of the project instead: anon, service_role.")
@@ -32,12 +49,15 @@ def token(
         bool,
         typer.Option("--env", help="Print SUPABASE_URL and its key for Supabase clients."),
     ] = False,
+    days: Annotated[
+        int, typer.Option(min=1, max=3650, help="Days until a key of the project expires.")
+    ] = 365,
     home: Home = None,
 ) -> None:
-    """Print an access token of a person, or a key of the project.
-
-    Example: `automatch token --email linh@example.org`
-    """
+    if ctx.invoked_subcommand is not None:
+        if home is not None:
+            raise InputInvalidError(f"Write --home after {ctx.invoked_subcommand}.")
+        return
     settings = load_settings_and_logging(home=home)
     choices = [email is not None, role not in (None, Role.AUTHENTICATED), env]
     if choices.count(True) != 1:
@@ -45,18 +65,62 @@ def token(
     if email is not None:
         echo(asyncio.run(_token_of(settings, email)))
         return
-    secrets = load_or_create(settings.home)
-    key = Tokens(secrets.jwt_secret, settings.auth).issue_key(role or Role.ANON)
     address = find_server_url(settings)
     if env and address.endswith(":0"):
         raise InputInvalidError(
             "The port is 0; set AUTOMATCH_PORT to the one that the server uses."
         )
+    key = _make_key(settings, role or Role.ANON, days * 86400)
     if env:
         echo(f"SUPABASE_URL={address}")
         echo(f"SUPABASE_ANON_KEY={key}")
     else:
         echo(key)
+
+
+@app.command("list")
+def list_keys(home: Home = None, as_json: Json = False) -> None:
+    """List the keys of the project that were printed and have not expired; none is shown.
+
+    Example: `automatch token list`
+    """
+    keys = ProjectKeys(load_settings_and_logging(home=home).home).list()
+    if as_json:
+        echo(json.dumps([asdict(key) for key in keys], indent=2))
+        return
+    rows = [
+        (key.id, key.role, *map(_utc, (key.made_at, key.expires_at, key.ended_at))) for key in keys
+    ]
+    columns = ("id", "role", "made", "expires", "ended")
+    stdout_console().print(make_table(columns, rows, unbroken="id"))
+
+
+@app.command("end")
+def end_key(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key, as `list` shows it.")],
+    home: Home = None,
+) -> None:
+    """End a key of the project: it is refused from now on, without a restart.
+
+    Servers with a data folder of their own need this one's project_keys.json too.
+
+    Example: `automatch token end 3f0c...`
+    """
+    if not ProjectKeys(load_settings_and_logging(home=home).home).end(key_id):
+        raise InputInvalidError("There is no such key; `automatch token list` shows them.")
+    echo(f"{key_id} is refused from now on.")
+
+
+def _make_key(settings: Settings, role: Role, life_s: int) -> str:
+    secrets = load_or_create(settings.home)
+    key_id, now = str(uuid4()), int(time.time())
+    key = Tokens(secrets.jwt_secret, settings.auth).issue_key(role, life_s=life_s, key_id=key_id)
+    ProjectKeys(settings.home).add(ProjectKey(key_id, role.value, now, now + life_s))
+    return key
+
+
+def _utc(seconds: int | None) -> str:
+    return utc(None if seconds is None else datetime.fromtimestamp(seconds, UTC))
 
 
 async def _token_of(settings: Settings, email: str) -> str:
