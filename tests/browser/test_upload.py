@@ -24,6 +24,12 @@ _TYPES = [
 ]
 """What browsers and phones declare for photos."""
 _WATCH = """() => {
+    window.said = [];
+    for (const id of ["progress-text", "sent"]) {
+        const part = document.getElementById(id);
+        const note = () => window.said.push(part.textContent);
+        new MutationObserver(note).observe(part, { childList: true });
+    }
     window.sent = [];
     const send = XMLHttpRequest.prototype.send;
     XMLHttpRequest.prototype.send = function (form) {
@@ -33,6 +39,7 @@ _WATCH = """() => {
         send.call(this, form);
     };
 }"""
+"""Keeps what is sent and what is said, for a moment only, while that goes on."""
 _DROP = """([bytes, last]) => {
     const dataTransfer = new DataTransfer();
     dataTransfer.items.add(new File([new Uint8Array(bytes)], "photo"));
@@ -63,6 +70,7 @@ def sign_in(page: Page, phones: Phones, email: str) -> None:
     page.get_by_label("Password").fill("correct horse battery")
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{phones.url}/feed")
+    page.wait_for_load_state()
 
 
 def kept(page: Page) -> int:
@@ -101,8 +109,10 @@ def test_photos_of_any_declared_type_are_sent_one_by_one_and_large_ones_scaled_d
     expect(page.locator("#chosen")).to_have_text("2 photos")
     send(page)
 
-    expect(page.locator("#progress-text")).to_contain_text("photo 1 of 2")
     expect_photos(page, 2)
+    expect(page.locator("#sending")).to_be_hidden()
+    said = " ".join(page.evaluate("window.said"))
+    assert 0 < said.index("photo 1 of 2") < said.index("photo 2 of 2")
     first, second = (
         base64.b64decode(address.partition(",")[2]) for address in page.evaluate("window.sent")
     )
@@ -130,12 +140,14 @@ def test_upload_goes_on_after_cuts_by_itself_and_arrives_once(phones: Phones) ->
                 route.continue_()
 
     page.route("**/upload", break_first)
+    page.evaluate(_WATCH)
     choose(page, a_file(encode(astronaut())))
     send(page)
 
-    expect(page.locator("#progress-text")).to_contain_text("Trying again in")
-    expect(page.locator("#sent")).to_have_text("Your photo was sent.")
+    page.wait_for_function("() => window.said.includes('Your photo was sent.')")
     assert answers == []
+    for seconds in (1, 2):
+        assert f"Not sent yet. Trying again in {seconds} s" in page.evaluate("window.said")
     expect_photos(page, 1)
 
 

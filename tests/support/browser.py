@@ -49,6 +49,8 @@ class Phones:
         page.get_by_role("checkbox").check()
         page.get_by_role("button", name="Continue").click()
         expect(page).to_have_url(f"{self.url}/feed")
+        # Before its scripts are there, the page behaves as it does without any.
+        page.wait_for_load_state()
         return page
 
     def email(self, name: str) -> str:
