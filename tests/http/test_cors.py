@@ -43,6 +43,9 @@ async def test_app_is_let_in_by_its_origin(
                 assert one.headers.get("access-control-allow-origin") in expected
                 assert "access-control-allow-credentials" not in one.headers
             assert before.headers["x-content-type-options"] == "nosniff"
+            function = "/functions/v1/match-generator"
+            open_to_all = await system.client.options(function, headers=asked | PREFLIGHT)
+            assert open_to_all.headers["access-control-allow-origin"] == "*"
             if origin in allowed:
                 assert (before.status_code, before.content) == (204, b"")
             elif origins:

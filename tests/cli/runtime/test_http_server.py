@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,7 +14,7 @@ import h11
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request, WebSocket
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -70,6 +71,10 @@ def small_app() -> FastAPI:
             while True:
                 await websocket.send_text(await websocket.receive_text())
 
+    @app.websocket("/closed")
+    async def deny(websocket: WebSocket) -> None:
+        await websocket.send_denial_response(PlainTextResponse("closed", 403))
+
     app.state.flood_ended = asyncio.Event()
     return app
 
@@ -112,6 +117,11 @@ async def test_what_no_request_may_be_is_refused_in_our_shape(
         ("large header", head("GET", "/", "x: " + "a" * 16384), (431, "headers_too_large")),
         ("header without end", _GET[:-2] + b"x: " + b"a" * 50_000, (431, "headers_too_large")),
         ("many headers", head("GET", "/", *["x: y"] * 100), (431, "headers_too_large")),
+        (
+            "two lengths",
+            head("POST", "/body", "Content-Length: 5", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
+            (400, "request_invalid"),
+        ),
         ("size in words", chunked + b"five\r\nwords\r\n", (400, "request_invalid")),
         ("negative size", chunked + b"-5\r\nwords\r\n", (400, "request_invalid")),
         ("tiny chunks", chunked + b"1\r\n \r\n" * 1100, (400, "request_invalid")),
@@ -232,6 +242,16 @@ async def test_websocket_that_floods_is_cut_off(url: str, subtests: pytest.Subte
                 assert (await connection.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
                 await connection.send(b"\x01\x80\0\0\0\0" + frame * 5000)
                 await connection.rest()
+
+
+async def test_websocket_that_is_denied_is_no_fault_of_ours(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with wire_to(url) as connection:
+        await connection.send(head("GET", "/closed", *_UPGRADE))
+        assert (await connection.answer()).body == b"closed"
+        assert await connection.rest() == b""
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_only_a_trusted_proxy_tells_who_asks(subtests: pytest.Subtests) -> None:

@@ -219,6 +219,10 @@ class _BoundedHttp(h11.Connection):
         if len(request.target) > _MAX_URL_BYTES:
             self._refused = UrlTooLongError()
             raise h11.RemoteProtocolError("the address is too long")
+        names = {name for name, _ in request.headers}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            # A proxy that obeys the other one would see the begin of another request.
+            raise h11.RemoteProtocolError("two ways to tell the end of the body")
         size = sum(len(name) + len(value) for name, value in request.headers)
         if len(request.headers) > _MAX_HEADERS or size > _MAX_HEADER_BYTES:
             self._refused = HeadersTooLargeError()
@@ -402,6 +406,12 @@ class WebSocketProtocol(_BoundedProtocol, WebSocketsSansIOProtocol):
         super().resume_writing()
         if not self.read_paused:
             self.transport.resume_reading()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            # A handshake that was answered by an error is complete too.
+            self.handshake_complete = True
 
     async def run_asgi(self) -> None:
         await super().run_asgi()
