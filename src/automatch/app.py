@@ -78,7 +78,7 @@ def create_app(
         accounts=accounts,
         photo_links=PhotoLinks(secrets.photo_key),
         admission=admission,
-        uploads=Uploads(db, photos, admission, limits_from(settings)),
+        uploads=Uploads(db, photos, admission, limits_from(settings), settings.limits),
         rate_limits=rate_limits,
         on_demand_worker=OnDemandWorker(settings),
         background=background,

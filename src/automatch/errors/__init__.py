@@ -30,6 +30,8 @@ AutomatchError
 │   ├── ProfileIncompleteError
 │   ├── TooManyStreamsError
 │   ├── RateLimitedError         somebody did something too often
+│   ├── PhotosFullError
+│   ├── PhotosWaitingError
 │   ├── FaceNotAskedError        a photo does not ask (any more) which face is its owner's
 │   ├── SubscriptionInvalidError
 │   └── CalibrationError         the population is no ground for a similarity scale

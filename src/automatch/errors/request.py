@@ -125,6 +125,19 @@ class RateLimitedError(RequestError):
         self.retry_after_s = retry_after_s
 
 
+class PhotosFullError(RequestError):
+    """You keep as many photos as you can. Delete one first."""
+
+    code = "photos_full"
+
+
+class PhotosWaitingError(RequestError):
+    """Your other photos are still waiting for their turn. Try again when one is done."""
+
+    code = "photos_waiting"
+    retry_after_s = 30
+
+
 class FaceNotAskedError(RequestError):
     """This photo does not ask which face is yours any more; load its job again."""
 

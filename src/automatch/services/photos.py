@@ -22,6 +22,7 @@ from automatch.model.jobs import Upload
 from automatch.model.people import Claims
 from automatch.photos.store import PhotoStore, Size, photo_path
 from automatch.services.admission import Admission
+from automatch.settings.limits import LimitSettings
 from automatch.store import faces, profiles
 from automatch.store.database import Database
 from automatch.vision.decode.image_header import Limits
@@ -46,12 +47,18 @@ class Uploads:
     """Accepts photos of people who have agreed to face matching."""
 
     def __init__(
-        self, db: Database, photos: PhotoStore, admission: Admission, limits: Limits
+        self,
+        db: Database,
+        photos: PhotoStore,
+        admission: Admission,
+        limits: Limits,
+        per_person: LimitSettings,
     ) -> None:
         self._db = db
         self._photos = photos
         self._admission = admission
         self._limits = limits
+        self._per_person = per_person
 
     async def check_allowed(self, claims: Claims) -> None:
         """Return when this person may upload a photo now; asked before a byte of it is read.
@@ -77,6 +84,8 @@ class Uploads:
         Raises:
             PhotoRejectedError: its header shows that it cannot be used.
             StorageFullError: there is no room for it.
+            PhotosFullError: the person keeps as many photos as they may.
+            PhotosWaitingError: as many of their photos wait as may.
         """
         kind = check_header(photo, self._limits)
         costly = is_costly(photo, kind)
@@ -95,13 +104,21 @@ class Uploads:
 
     async def _record(self, claims: Claims, stored: StoredPhoto, *, costly: bool) -> Upload:
         async with self._db.as_user(claims) as conn:
-            return await faces.record_upload(
+            upload = await faces.record_upload(
                 conn,
                 face_id=stored.face_id,
                 image_path=stored.path,
                 image_sha256=stored.sha256,
                 costly=costly,
             )
+            is_queued = upload.face_id == stored.face_id
+            if is_queued and self._per_person.enabled:
+                await faces.check_upload_limits(
+                    conn,
+                    max_photos=self._per_person.photos_kept,
+                    max_waiting=self._per_person.jobs_waiting,
+                )
+            return upload
 
 
 def _may_run_again(upload: Upload) -> bool:

@@ -44,6 +44,10 @@ class LimitSettings(SettingsGroup):
         "20000/hour", pattern=RATES, description="Sessions renewed from one address."
     )
     uploads: str = Field("10/hour", pattern=RATES, description="Photos that one person sends.")
+    photos_kept: int = Field(
+        3, ge=1, description="Photos that one person keeps; those that were refused do not count."
+    )
+    jobs_waiting: int = Field(5, ge=1, description="Jobs of one person that wait.")
     searches: str = Field(
         "60/day",
         pattern=RATES,

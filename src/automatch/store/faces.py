@@ -43,6 +43,16 @@ async def record_upload(
     return replace(upload, job_status=JobStatus(upload.job_status or JobStatus.FAILED))
 
 
+async def check_upload_limits(conn: Connection, *, max_photos: int, max_waiting: int) -> None:
+    """Return when the caller may have what they have, a photo of this transaction with it.
+
+    Raises:
+        PhotosFullError: they keep more than *max_photos* photos, refused ones aside.
+        PhotosWaitingError: more than *max_waiting* of their jobs are pending.
+    """
+    await call(conn, "check_upload_limits", max_photos=max_photos, max_waiting=max_waiting)
+
+
 async def list_faces(conn: Connection) -> list[Face]:
     """Return the caller's faces, newest first."""
     async with conn.cursor(row_factory=class_row(Face)) as cursor:

@@ -11,7 +11,7 @@ from automatch.settings import Settings
 from automatch.settings.limits import LimitSettings
 from automatch.settings.server import UploadSettings
 from tests.http.test_errors import check
-from tests.support.photos import astronaut, encode
+from tests.support.photos import astronaut, encode, portrait
 from tests.support.postgres import Database, TestCluster
 from tests.support.raw_http import traces, upload_head, wire
 from tests.support.system import PASSWORD, Person, System, running_server
@@ -35,10 +35,14 @@ async def test_limits_hold_by_default(
         person = await system.join()
         form = {"email": "linh@example.org", "password": "short"}
         sign_ups = [await system.client.post("/auth/v1/signup", json=form) for _ in range(61)]
-        uploads = [await person.upload(encode(astronaut())) for _ in range(11)]
+        photos = [portrait(number) for number in range(4)]
+        uploads = [await person.upload(photos[number % 4]) for number in range(11)]
 
     assert [answer.status_code for answer in sign_ups] == [422] * 60 + [429]
-    assert [answer.status_code for answer in uploads] == [202] * 10 + [429]
+    # The fourth photo is one too many; one that is there already is not.
+    assert [answer.status_code for answer in uploads] == [*[202, 202, 202, 409] * 2, 202, 202, 429]
+    check(uploads[3], 409, "photos_full")
+    assert uploads[3].json()["error"]["message"] == "You can keep 3 photos. Delete one first."
     assert uploads[-1].json()["error"] == {
         "code": "rate_limited",
         "message": "You've sent many photos. Try again in 6 minutes.",

@@ -12,6 +12,8 @@ from automatch.errors.request import (
     ConsentRequiredError,
     InputInvalidError,
     NotFoundError,
+    PhotosFullError,
+    PhotosWaitingError,
     ProfileIncompleteError,
 )
 from automatch.errors.store import (
@@ -41,6 +43,8 @@ _UPLOAD_ERRORS = (
     ConsentRequiredError,
     ProfileIncompleteError,
     ProfileNotFoundError,
+    PhotosFullError,
+    PhotosWaitingError,
     UploadError,
     PhotoRejectedError,
 )

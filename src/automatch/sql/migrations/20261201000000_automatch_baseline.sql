@@ -66,7 +66,7 @@ create function automatch.lock_key(p_purpose text)
 returns bigint language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select hashtextextended('automatch ' || p_purpose, 0) $$;
 comment on function automatch.lock_key(text) is
-    'The key of an advisory lock: idle_worker, cleanup, pauses, schedule, cron, scales.';
+    'The key of an advisory lock: idle_worker, cleanup, pauses, schedule, cron, scales, uploads of a person.';
 
 create function automatch.claims()
 returns jsonb language sql stable set search_path = pg_catalog, pg_temp
@@ -936,6 +936,47 @@ comment on function public.record_upload(uuid, text, text, boolean) is
     'Store the caller''s photo as a face with its job; the same photo again returns the same ids and why it failed. '
     'Without a job, or after a failure that was not the photo''s fault: store the file at the face''s path and call '
     'this again with the face''s id, for a new job. p_costly: it takes long to decode and waits like a second photo.';
+
+create function public.check_upload_limits(p_max_photos integer, p_max_waiting integer)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id constant uuid := automatch.uid();
+begin
+    -- One upload of a person after the other, so that each counts those before it.
+    perform pg_advisory_xact_lock(automatch.lock_key('uploads of ' || v_id));
+    if p_max_photos < (
+        select count(*) from public.faces as f
+        where f.profile_id = v_id
+          -- A photo that was refused takes no place.
+          and (
+              exists (select from public.face_embeddings as e where e.face_id = f.id)
+              or not exists (
+                  select from public.match_jobs as j
+                  where j.face_id = f.id and j.status = 'failed' and j.face_boxes is null
+              )
+              or exists (
+                  select from public.match_jobs as j where j.face_id = f.id and j.status in ('pending', 'processing')
+              )
+          )
+    ) then
+        perform automatch.raise_error(
+            'photos_full',
+            'You can keep ' || p_max_photos || case p_max_photos when 1 then ' photo' else ' photos' end
+            || '. Delete one first.'
+        );
+    end if;
+    if p_max_waiting < (
+        select count(*) from public.match_jobs as j where j.user_id = v_id and j.status = 'pending'
+    ) then
+        perform automatch.raise_error(
+            'photos_waiting', 'Your other photos are still waiting for their turn. Try again when one is done.'
+        );
+    end if;
+end
+$$;
+comment on function public.check_upload_limits(integer, integer) is
+    'Refuse when the caller, with a photo that was just recorded, has more photos or more that wait than allowed.';
 
 create function public.get_chosen_face(p_face_id uuid)
 returns jsonb language sql security definer set search_path = pg_catalog, pg_temp
@@ -6289,7 +6330,7 @@ from (values
         automatch.claims automatch.now automatch.raise_error automatch.uid
     '),
     ('function', 'execute', 'authenticated', '
-        public.block_profile public.choose_face public.delete_face public.dismiss_match
+        public.block_profile public.check_upload_limits public.choose_face public.delete_face public.dismiss_match
         public.erase_account public.explain_match_job public.feed_page public.feed_position
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.save_profile

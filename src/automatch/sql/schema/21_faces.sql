@@ -161,6 +161,47 @@ comment on function public.record_upload(uuid, text, text, boolean) is
     'Without a job, or after a failure that was not the photo''s fault: store the file at the face''s path and call '
     'this again with the face''s id, for a new job. p_costly: it takes long to decode and waits like a second photo.';
 
+create function public.check_upload_limits(p_max_photos integer, p_max_waiting integer)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id constant uuid := automatch.uid();
+begin
+    -- One upload of a person after the other, so that each counts those before it.
+    perform pg_advisory_xact_lock(automatch.lock_key('uploads of ' || v_id));
+    if p_max_photos < (
+        select count(*) from public.faces as f
+        where f.profile_id = v_id
+          -- A photo that was refused takes no place.
+          and (
+              exists (select from public.face_embeddings as e where e.face_id = f.id)
+              or not exists (
+                  select from public.match_jobs as j
+                  where j.face_id = f.id and j.status = 'failed' and j.face_boxes is null
+              )
+              or exists (
+                  select from public.match_jobs as j where j.face_id = f.id and j.status in ('pending', 'processing')
+              )
+          )
+    ) then
+        perform automatch.raise_error(
+            'photos_full',
+            'You can keep ' || p_max_photos || case p_max_photos when 1 then ' photo' else ' photos' end
+            || '. Delete one first.'
+        );
+    end if;
+    if p_max_waiting < (
+        select count(*) from public.match_jobs as j where j.user_id = v_id and j.status = 'pending'
+    ) then
+        perform automatch.raise_error(
+            'photos_waiting', 'Your other photos are still waiting for their turn. Try again when one is done.'
+        );
+    end if;
+end
+$$;
+comment on function public.check_upload_limits(integer, integer) is
+    'Refuse when the caller, with a photo that was just recorded, has more photos or more that wait than allowed.';
+
 create function public.get_chosen_face(p_face_id uuid)
 returns jsonb language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select f.chosen_box from public.faces as f where f.id = p_face_id $$;

@@ -32,7 +32,7 @@ from (values
         automatch.claims automatch.now automatch.raise_error automatch.uid
     '),
     ('function', 'execute', 'authenticated', '
-        public.block_profile public.choose_face public.delete_face public.dismiss_match
+        public.block_profile public.check_upload_limits public.choose_face public.delete_face public.dismiss_match
         public.erase_account public.explain_match_job public.feed_page public.feed_position
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.save_profile
