@@ -210,14 +210,16 @@ async def test_cookies_of_an_ended_session_are_deleted(server: System) -> None:
     async with browser(server) as client:
         await sign_up(client)
         refresh = client.cookies["automatch_refresh"]
+        access = client.cookies["automatch_access"]
         signed_out = await client.post("/sign-out")
         cookies = cookies_of(signed_out.history[0])
         assert {cookie["max-age"] for cookie in cookies.values()} == {"0"}
 
-    page = await server.client.get("/feed", headers={"cookie": f"automatch_refresh={refresh}"})
+    for cookie in (f"automatch_refresh={refresh}", f"automatch_access={access}"):
+        page = await server.client.get("/feed", headers={"cookie": cookie})
 
-    assert page.headers["location"] == "/sign-in"
-    assert {cookie["max-age"] for cookie in cookies_of(page).values()} == {"0"}
+        assert page.headers["location"] == "/sign-in"
+        assert {cookie["max-age"] for cookie in cookies_of(page).values()} == {"0"}
 
 
 async def test_problems_are_shown_on_the_page(server: System, subtests: pytest.Subtests) -> None:
@@ -227,6 +229,13 @@ async def test_problems_are_shown_on_the_page(server: System, subtests: pytest.S
             ("nothing typed", "/sign-in", {}, 400, "is wrong"),
             ("NUL", "/sign-in", {"email": "a\0", "password": "\0"}, 400, "is wrong"),
             ("weak", "/sign-up", {"email": "a@x.org", "password": "x"}, 422, "at least 8"),
+            (
+                "common",
+                "/sign-up",
+                {"email": "a@x.org", "password": "Sunshine1"},
+                422,
+                "harder to guess",
+            ),
             ("no address", "/sign-up", {"email": "a", "password": PASSWORD}, 422, "valid e-mail"),
         ]:
             with subtests.test(name):

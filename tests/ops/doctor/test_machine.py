@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from automatch.auth.project_keys import ProjectKey, ProjectKeys
 from automatch.ops.doctor import machine
 from automatch.ops.doctor.check import Health
 from automatch.settings.secrets import secrets_file
@@ -21,6 +23,21 @@ async def test_readable_secrets_are_repaired(installation: Installation) -> None
     assert (await installation.check("machine.secrets")).health is Health.FAIL
 
     assert (await installation.repair("machine.secrets")).health is Health.OK
+
+
+async def test_key_that_expires_soon_is_warned_of_until_it_is_ended(
+    installation: Installation,
+) -> None:
+    keys, now = ProjectKeys(installation.settings.home), int(time.time())
+    keys.add(ProjectKey("old", "anon", now - 360 * 86400, now + 5 * 86400))
+    keys.add(ProjectKey("brief", "anon", now, now + 86400))
+
+    found = await installation.check("machine.secrets")
+    keys.end("old")
+
+    assert found.health is Health.WARN
+    assert "automatch token end old" in (found.fix or "")
+    assert (await installation.check("machine.secrets")).health is Health.OK
 
 
 async def test_missing_model_file_fails(

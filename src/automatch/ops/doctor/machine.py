@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
 
+from automatch.auth.project_keys import ProjectKeys
 from automatch.auth.server_identity import is_server_ours
 from automatch.errors.configuration import SettingsError
 from automatch.errors.embedder import EmbedderError
@@ -37,6 +39,7 @@ _DURABILITY = load("embedded")["durability"]
 
 _MIN_SERVER_VERSION = 150000
 _SKEW_WARN_S = 2.0
+_KEY_WARN_S = 14 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class _Server:
 
 async def _secrets(context: CheckContext) -> Result:
     if context.secrets_problem is None:
-        return ok("secrets.json is valid, and only its owner can read it.")
+        return _check_project_keys(context.settings.home)
     file = secrets_file(context.settings.home)
 
     async def restrict() -> None:
@@ -59,6 +62,20 @@ async def _secrets(context: CheckContext) -> Result:
         f"chmod 600 {file}" if is_open else None,
         Repair(f"Set the mode of {file} to 600", restrict) if is_open else None,
     )
+
+
+def _check_project_keys(data_dir: Path) -> Result:
+    soon = time.time() + _KEY_WARN_S
+    for key in ProjectKeys(data_dir).list():
+        is_meant_to_last = key.expires_at - key.made_at > _KEY_WARN_S
+        if key.ended_at is None and is_meant_to_last and key.expires_at < soon:
+            day = datetime.fromtimestamp(key.expires_at, UTC).date()
+            return warn(
+                f"A key of the project ({key.role}, {key.id}) expires on {day}.",
+                f"Use a new one in its place: automatch token --role {key.role}; then end the old "
+                f"one: automatch token end {key.id}",
+            )
+    return ok("secrets.json is valid, and only its owner can read it.")
 
 
 async def _models(context: CheckContext) -> Result:
