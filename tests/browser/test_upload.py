@@ -139,7 +139,7 @@ def test_upload_goes_on_after_cuts_by_itself_and_arrives_once(phones: Phones) ->
             case _:
                 route.continue_()
 
-    page.route("**/upload", break_first)
+    page.route("**/upload?*", break_first)
     page.evaluate(_WATCH)
     choose(page, a_file(encode(astronaut())))
     send(page)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
+from uuid import uuid4
 
 import httpx2
 import psycopg
@@ -21,7 +22,7 @@ from tests.attack.test_tokens import claims_of, forge
 from tests.support.matches import add_matches, add_own_face
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
-from tests.support.raw_http import head, wire
+from tests.support.raw_http import head, traces, wire
 from tests.support.system import PASSWORD, System, running_server
 
 pytestmark = pytest.mark.anyio
@@ -53,7 +54,9 @@ async def onboard(client: httpx2.AsyncClient, **change: str) -> httpx2.Response:
 
 
 async def upload(client: httpx2.AsyncClient, data: bytes, **more: Any) -> httpx2.Response:
-    return await client.post("/upload", files={"file": ("photo.jpg", data)}, **more)
+    feed = await client.get("/feed")
+    [address] = re.findall(r'action="(/upload[^"]*)"', feed.text)
+    return await client.post(address, files={"file": ("photo.jpg", data)}, **more)
 
 
 def text_of(page: httpx2.Response) -> str:
@@ -107,6 +110,21 @@ async def test_everything_works_without_scripts(system: System) -> None:
         assert "first agree to face matching" in (await client.get("/feed")).text
         assert (await client.post("/sign-out")).url.path == "/sign-in"
         assert (await client.get("/feed")).url.path == "/sign-in"
+
+
+async def test_page_of_one_person_uploads_nothing_for_another(server: System) -> None:
+    async with browser(server) as client:
+        await sign_up(client)
+        await onboard(client)
+        before = traces(server)
+
+        sent = await client.post(
+            f"/upload?person={uuid4()}", files={"file": ("photo.jpg", encode(astronaut()))}
+        )
+
+        assert sent.status_code == 403
+        assert "signed in as somebody else now" in sent.text
+        assert traces(server) == before
 
 
 async def test_session_is_in_http_only_cookies(server: System) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.photo import PhotoRejectedError
-from automatch.errors.request import InputInvalidError, RequestError
+from automatch.errors.request import ForbiddenError, InputInvalidError, RequestError
 from automatch.errors.store import QueueFullError, StorageFullError, StoreError
 from automatch.errors.upload import UploadError
 from automatch.feed import sse
@@ -92,9 +92,16 @@ async def upload_address() -> Response:
 
 @router.post("/upload")
 @declare(Access.PAGE_COOKIE, max_body_bytes=photo_body, limits=(Limit.UPLOADS, Limit.SEARCHES))
-async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> Response:
-    """Accept a photo; a script gets the answer of the API, a browser the feed."""
+async def upload(
+    request: Request, caller: CallerDep, services: ServicesDep, person: UUID | None = None
+) -> Response:
+    """Accept a photo; a script gets the answer of the API, a browser the feed.
+
+    *person* is whose page sent it: somebody else may have signed in since, in another tab.
+    """
     try:
+        if person not in {None, caller.id}:
+            raise ForbiddenError("You are signed in as somebody else now. Load the page again.")
         await services.uploads.check_allowed(caller.claims)
         accepted = await services.uploads.accept(caller.claims, await read_photo(request))
     except (

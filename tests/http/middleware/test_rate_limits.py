@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID, uuid4
 
 import pytest
@@ -107,6 +108,27 @@ async def test_photo_by_a_link_counts_for_its_viewer(
         check(await person.get(f"/api/faces/{face_id}/image"), 404, "not_found")
 
         check(await system.client.get(link), 429, "rate_limited")
+
+
+async def test_upload_that_did_not_arrive_does_not_count(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    limited = _limited(settings, uploads="1/day").model_copy(
+        update={"upload": UploadSettings(stall_timeout_s=0.5)}
+    )
+    async with running_server(limited, cluster.secrets, database) as system:
+        for is_cut_off in (False, True):
+            person = await system.join()
+            async with wire(system) as connection:
+                lines = "Content-Length: 1000", "Expect: 100-continue"
+                await connection.send(upload_head(person.token, *lines))
+                await connection.reader.readuntil(b"\r\n\r\n")
+                if not is_cut_off:
+                    assert (await connection.answer()).code == "body_timeout"
+            async with asyncio.timeout(20):
+                while (answer := await person.upload(encode(astronaut()))).status_code == 429:
+                    pass
+            assert answer.status_code == 202
 
 
 async def test_what_the_server_could_not_do_does_not_count(

@@ -40,6 +40,14 @@ from automatch.services.rate_limits import Limit, RateLimits
 from automatch.settings import Settings
 from automatch.store.rate_limits import Charge
 
+_NOT_DONE = {
+    0,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""Answers to requests that do not count: what the server could not do, and bodies that did not
+arrive, which a phone on a bad network sends several times; 0 is no answer."""
 _CROSS_ORIGIN = {"access-control-allow-origin": "*"}
 """Functions are for clients of any origin: they take a key and never a cookie."""
 _PREFLIGHT = {
@@ -207,8 +215,7 @@ class AuthAndLimitsMiddleware:
         try:
             await self._app(scope, body.receive, send_and_note_status)
         finally:
-            # What the server itself could not do does not count.
-            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            if status in _NOT_DONE:
                 await rate_limits.refund(charged)
 
     async def _identify(self, scope: Scope, declaration: Declaration | None) -> Identity:
