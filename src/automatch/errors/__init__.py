@@ -87,6 +87,7 @@ AutomatchError
     ├── DatabaseUnavailableError
     ├── NotReadyError
     ├── InstallationError
+    ├── ServerUnfitError
     ├── DatabaseNewerError
     ├── MigrationError
     ├── EmbeddedPostgresError

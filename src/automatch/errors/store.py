@@ -32,6 +32,12 @@ class InstallationError(StoreError):
     transient = True
 
 
+class ServerUnfitError(StoreError):
+    """This version cannot work with the Postgres server."""
+
+    code = "server_unfit"
+
+
 class DatabaseNewerError(StoreError):
     """The database was migrated by a newer Auto-Match; install that version."""
 

@@ -24,6 +24,7 @@ from psycopg import sql
 from automatch.errors.store import DatabaseNewerError, DatabaseUnavailableError, MigrationError
 from automatch.postgres.addresses import API_LOGIN, WORKER_LOGIN
 from automatch.sql.statements import SQL_FOLDER, load
+from automatch.store.server_check import check_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,10 +71,12 @@ async def migrate(
 
     Raises:
         DatabaseUnavailableError: the server does not answer.
+        ServerUnfitError: the server is not one that this version works with.
         DatabaseNewerError: a newer Auto-Match migrated this database.
         MigrationError: a file failed, and nothing of it was applied; those before it stay.
     """
     files, stand_ins = _read_migrations(migrations), _read(compat)
+    await check_server(owner_dsn)
     async with _connect(owner_dsn) as connection:
         await _lock(connection)
         await connection.execute(_SQL["create_ledger_schema"])

@@ -14,8 +14,10 @@ from automatch.cli.options import Home, Host, Port
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import handle_signals
 from automatch.cli.runtime.web_server import make_cron_runner, open_socket, serve_app
+from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
+from automatch.store.server_check import check_server
 
 
 class Part(StrEnum):
@@ -53,6 +55,8 @@ def serve(
 
 async def _serve(settings: Settings, only: Part | None) -> None:
     secrets = load_or_create(settings.home)
+    if settings.database_url is not None:
+        await check_server(database_address(settings, secrets, "api"))
     with open_socket(settings) as listener:
         background = BackgroundTasks()
         app = create_app(settings, secrets, with_ai=only is not Part.API, background=background)

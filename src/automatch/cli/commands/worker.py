@@ -11,8 +11,10 @@ import typer
 from automatch.cli.options import Home
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import handle_signals
+from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
+from automatch.store.server_check import check_server
 from automatch.worker_app import open_worker
 
 
@@ -35,6 +37,8 @@ def worker(
 async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
     secrets = load_or_create(settings.home)
     shutdown = handle_signals()
+    if settings.database_url is not None:
+        await check_server(database_address(settings, secrets, "worker"))
     async with open_worker(settings, secrets) as running:
         work = asyncio.create_task(running.run())
         waiting = {work, asyncio.create_task(shutdown.requested.wait())}

@@ -1,0 +1,112 @@
+"""Whether a Postgres server is one that this version can work with, asked before anything else.
+
+Shared by the commands that migrate, serve and work, and by the doctor.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from automatch.errors.store import DatabaseUnavailableError, ServerUnfitError
+from automatch.sql.statements import load
+
+_SQL = load("server_check")
+_OLDEST = 15
+_OLDEST_VECTOR = (0, 8)
+_CONNECT_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    version: int
+    encoding: str
+    folds_letters: bool
+    vector_version: str | None
+
+
+async def check_server(conninfo: str) -> None:
+    """Return when the server and its database are fit for this version.
+
+    Raises:
+        ServerUnfitError: they are not; the message says why, and what to do.
+        DatabaseUnavailableError: the server does not answer, or refuses the login.
+    """
+    try:
+        async with await _connect(conninfo) as conn:
+            async with conn.cursor(row_factory=class_row(_Server)) as cursor:
+                server = await (await cursor.execute(_SQL["server"])).fetchone()
+            problem = await _find_pooler(conninfo, conn)
+    except psycopg.OperationalError as exc:
+        reason = str(exc).strip().partition("\n")[0]
+        raise DatabaseUnavailableError(f"The database does not answer: {reason}") from exc
+    assert server is not None
+    if problem := problem or _find_problem(server):
+        raise ServerUnfitError(problem)
+
+
+def _find_problem(server: _Server) -> str | None:
+    if server.version < _OLDEST:
+        return f"The server is PostgreSQL {server.version}; {_OLDEST} or newer is needed."
+    if server.encoding != "UTF8":
+        return (
+            f"The database has the encoding {server.encoding}; create one with "
+            "`create database … encoding 'UTF8' template template0`."
+        )
+    if not server.folds_letters:
+        return (
+            "The locale of the database does not know letters beyond ASCII, so names and schools "
+            "would not be found; create one with "
+            "`create database … locale 'C.UTF-8' template template0`."
+        )
+    if server.vector_version is None:
+        return "The server does not have pgvector; install version 0.8 or newer on it."
+    if tuple(int(part) for part in re.findall(r"\d+", server.vector_version)) < _OLDEST_VECTOR:
+        return (
+            f"pgvector has version {server.vector_version}, and 0.8 is the oldest that works; "
+            "install a newer one, then `alter extension vector update`."
+        )
+    return None
+
+
+async def _find_pooler(conninfo: str, conn: AsyncConnection[Any]) -> str | None:
+    """Tell whether each transaction may get another session, as behind a transaction pooler.
+
+    Such a pooler gives the session of an idle connection to a transaction that begins meanwhile, so
+    that the next statement on that connection runs in another.
+    """
+    before = await _read_backend(conn)
+    async with await _connect(conninfo, autocommit=False) as other:
+        await _read_backend(other)
+        after = await _read_backend(conn)
+    if before == after:
+        return None
+    return (
+        "The address leads to a pooler that gives each transaction another session (pgbouncer's "
+        "mode `transaction`, port 6543 of Supabase). Auto-Match listens for notifications and "
+        "holds locks in its sessions: use the direct address, or a pooler in the mode `session` "
+        "(port 5432 of Supabase)."
+    )
+
+
+async def _read_backend(conn: AsyncConnection[Any]) -> int:
+    row = await (await conn.execute(_SQL["backend"])).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def _connect(conninfo: str, *, autocommit: bool = True) -> AsyncConnection[Any]:
+    return await AsyncConnection.connect(
+        conninfo,
+        autocommit=autocommit,
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        # A pooler may give a session that knows nothing of what was prepared in another.
+        prepare_threshold=None,
+        client_encoding="UTF8",
+        application_name="automatch-check",
+    )
