@@ -7,6 +7,9 @@ Prints a table in Markdown for each gate.
 
     .venv/bin/python -m benchmarks.quality_gates FOLDER_OF_PORTRAITS [--yunet FILE] [--photos 40]
 
+With --groups it prints what the gates refuse of the darkest, middle and brightest twelfth of all
+faces of the folders, in the light they were taken in and in less and more of it.
+
 Turned heads are computed (`tests/support/turned_head.py`): the picture is projected on a cylinder
 with a nose. This is an approximation, which shows no ears and no hidden cheek.
 """
@@ -15,20 +18,25 @@ from __future__ import annotations
 
 import argparse
 import io
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from automatch.errors.photo import FaceLowConfidenceError, FaceUnclearError, NoFaceError
 from automatch.settings.vision import VisionSettings
 from automatch.vision import DlibEmbedder
 from automatch.vision.detect.detector import AlignedFace, Detection, Detector
-from automatch.vision.detect.quality import measure
+from automatch.vision.detect.quality import check_quality, measure
 from automatch.vision.load import open_detector
 from tests.support.turned_head import turned
 
 _SAME_PERSON = 0.385
+_GROUP = 1 / 12
+_LIGHTS = (1, 0.3, 0.2, 0.15, 0.1, 0.07, 1.3, 1.6, 2)
+_Pair = tuple[Image.Image, tuple[Detection, AlignedFace]]
 Worse = Callable[[Image.Image, Detection, float], Image.Image]
 
 
@@ -69,7 +77,7 @@ def turn(photo: Image.Image, face: Detection, degrees: float) -> Image.Image:
 _GATES: tuple[tuple[str, str, Worse, tuple[float, ...]], ...] = (
     ("face side, pixels", "face_side_px", shrink, (120, 100, 80, 70, 60, 50, 40, 30, 25, 20)),
     ("blur, pixels of the chip", "sharpness", blur, (0.5, 1, 1.5, 2, 2.5, 3, 4, 5)),
-    ("light, share", "brightness", light, (0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03)),
+    ("light, share", "contrast", light, (0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03)),
     ("light, share", "brightness", light, (1.3, 1.6, 1.8, 2, 2.2, 2.5, 3)),
     ("turned, degrees", "yaw_degrees", turn, (10, 20, 30, 35, 40, 45, 50, 60)),
     ("cut off, share of the box", "inside", cut, (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)),
@@ -79,13 +87,15 @@ _GATES: tuple[tuple[str, str, Worse, tuple[float, ...]], ...] = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--yunet", type=Path)
     parser.add_argument("--photos", type=int, default=40)
-    parser.add_argument("--gate", help="only this one, for example brightness")
+    parser.add_argument("--gate", help="only this one, for example contrast")
+    parser.add_argument("--groups", action="store_true")
     arguments = parser.parse_args()
-    paths = sorted(arguments.folder.glob("*.jpg"))
-    paths = paths[:: max(1, len(paths) // arguments.photos)][: arguments.photos]
+    paths = sorted(path for folder in arguments.folders for path in folder.glob("*.jpg"))
+    if not arguments.groups:
+        paths = paths[:: max(1, len(paths) // arguments.photos)][: arguments.photos]
     photos = [Image.open(path).convert("RGB") for path in paths]
     embedder = DlibEmbedder()
     for file in (None, arguments.yunet) if arguments.yunet else (None,):
@@ -94,6 +104,9 @@ def main() -> None:
         found = [_detect(detector, photo) for photo in photos]
         pairs = [(p, face) for p, face in zip(photos, found, strict=True) if face]
         own = embedder.embed(np.stack([face[1].chip for _, face in pairs]))
+        if arguments.groups:
+            _print_groups(detector, pairs, embedder, own)
+            continue
         _print_untouched([face for _, face in pairs])
         for title, gate, worse, steps in _GATES:
             if arguments.gate not in {None, gate}:
@@ -114,6 +127,56 @@ def _print_untouched(found_faces: list[tuple[Detection, AlignedFace]]) -> None:
     for name in figures[0]:
         spread = np.percentile([figure[name] for figure in figures], [0, 1, 50, 99, 100])
         print(f"untouched {name}: least, 1, 50, 99 %, most {spread.round(2)}")
+
+
+def _print_groups(
+    detector: Detector, pairs: list[_Pair], embedder: DlibEmbedder, own: np.ndarray
+) -> None:
+    brightness = np.array([measure(*face)["brightness"] for _, face in pairs])
+    order = brightness.argsort()
+    count = round(len(pairs) * _GROUP)
+    middle = (len(pairs) - count) // 2
+    groups = {
+        "darkest": order[:count],
+        "middle": order[middle : middle + count],
+        "brightest": order[-count:],
+    }
+    print(
+        "| light, share | faces | brightness | refused | moved 50 / 90 % |\n|---|---|---|---|---|"
+    )
+    for share in _LIGHTS:
+        for name, who in groups.items():
+            reasons: Counter[str] = Counter()
+            moved = []
+            for number in who:
+                photo, (detection, _) = pairs[number]
+                lit = photo if share == 1 else _as_file(light(photo, detection, share))
+                face = _detect(detector, lit, thoroughly=True)
+                reason = _refusal(detector, face)
+                if reason is not None or face is None:
+                    reasons[reason or ""] += 1
+                else:
+                    row = embedder.embed(face[1].chip[np.newaxis])[0]
+                    moved.append(np.linalg.norm(row - own[number]))
+            told = ", ".join(f"{count} `{code}`" for code, count in reasons.most_common())
+            far = np.percentile(moved, [50, 90]) if moved else (np.nan, np.nan)
+            print(
+                f"| {share:g} | {count} {name} | {brightness[who].min():.0f} to "
+                f"{brightness[who].max():.0f} | {told or 'none'} | {far[0]:.2f} / {far[1]:.2f} |",
+                flush=True,
+            )
+
+
+def _refusal(detector: Detector, face: tuple[Detection, AlignedFace] | None) -> str | None:
+    if face is None:
+        return NoFaceError.code
+    if face[0].confidence < detector.min_confidence:
+        return FaceLowConfidenceError.code
+    try:
+        check_quality(measure(*face), VisionSettings())
+    except FaceUnclearError as exc:
+        return exc.code
+    return None
 
 
 def _row(
@@ -144,9 +207,13 @@ def _as_file(photo: Image.Image) -> Image.Image:
     return Image.open(out).convert("RGB")
 
 
-def _detect(detector: Detector, photo: Image.Image) -> tuple[Detection, AlignedFace] | None:
+def _detect(
+    detector: Detector, photo: Image.Image, *, thoroughly: bool = False
+) -> tuple[Detection, AlignedFace] | None:
     pixels = np.asarray(photo)
     found = detector.find(pixels)
+    if thoroughly and not found:
+        found = detector.find_small(pixels)
     return (found[0], detector.align(pixels, found[0])) if found else None
 
 

@@ -25,6 +25,13 @@ def friend_behind(share: float) -> bytes:
     return encode(page, quality=92)
 
 
+def friend_at_the_cheek() -> bytes:
+    """Return two people of whom the second one's face begins where the first one's ends."""
+    page = astronaut().resize((1024, 1024))
+    page.paste(hopper().crop((123, 78, 426, 381)).resize((134, 134)), (533, 333))
+    return encode(page, quality=92)
+
+
 def png_with_notes() -> dict[str, bytes]:
     """Return PNGs of the astronaut whose ancillary chunks are large or broken."""
     png = encode(astronaut(), "PNG")

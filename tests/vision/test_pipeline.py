@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -22,7 +22,10 @@ from automatch.model.faces import FaceBox
 from automatch.settings import Settings
 from automatch.settings.vision import VisionSettings
 from automatch.vision import DlibEmbedder, LocalAnalyzer
+from automatch.vision.decode.decoder import DecodedPhoto
+from automatch.vision.detect.detector import Detection
 from automatch.vision.models.model_files import FACE_RESNET, YUNET, verified
+from automatch.vision.pipeline import Pipeline
 from automatch.vision.results import Box
 from tests.support.embedder import FakeEmbedder
 from tests.support.photos import (
@@ -42,6 +45,9 @@ from tests.support.turned_head import turned
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from automatch.vision.decode.decoder import Decoder
+    from automatch.vision.detect.detector import Detector
 
 pytestmark = pytest.mark.anyio
 
@@ -116,7 +122,7 @@ async def test_each_bad_photo_has_its_own_reason_and_the_next_good_one_works() -
 
 async def test_a_face_of_too_few_pixels_is_refused_with_its_size() -> None:
     async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
-        with pytest.raises(FaceTooSmallError, match=r"only 4\d pixels wide"):
+        with pytest.raises(FaceTooSmallError, match=r"only [34]\d pixels wide"):
             await analyzer.extract(encode(_small()))
 
 
@@ -312,6 +318,28 @@ async def test_leaving_ends_the_children_even_at_work() -> None:
 def _children() -> set[str]:
     tasks = Path("/proc/self/task")
     return {pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+
+
+class _Glance:
+    """A detector whose first search is sure of one face and has only a guess of another."""
+
+    name, landmark_set, min_confidence, upright_confidence = "glance", "eye_corners_nose", 0.2, 1.0
+
+    def find(self, _photo: npt.NDArray[np.uint8]) -> list[Detection]:
+        return [Detection(Box(0, 0, 90, 90), 2.0), Detection(Box(200, 0, 260, 60), 0.15)]
+
+    def find_all(self, _photo: npt.NDArray[np.uint8], _min_side: int) -> list[Detection]:
+        return [Detection(Box(202, 0, 264, 62), 1.5), Detection(Box(2, 2, 88, 88), 1.9)]
+
+
+def test_a_face_that_only_the_closer_look_is_sure_of_counts() -> None:
+    pipeline = Pipeline(
+        cast("Decoder", None), cast("Detector", _Glance()), FakeEmbedder(), _SETTINGS.vision
+    )
+    photo = DecodedPhoto(np.zeros((100, 300, 3), np.uint8), b"")
+
+    with pytest.raises(SeveralFacesError, match=r"^2 faces"):
+        pipeline._choose(pipeline._find(photo).detections, photo.pixels)
 
 
 async def test_a_timeout_of_the_decoder_reaches_the_caller() -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from automatch.errors.embedder import EmbeddingInvalidError
 from automatch.errors.photo import PhotoRejectedError, SeveralFacesError
-from automatch.vision.detect.detector import without_known
+from automatch.vision.detect.detector import surest_first, without_known
 from automatch.vision.detect.photo_copies import kept_copy, portrait, redacted, thumbnail
 from automatch.vision.detect.quality import check_quality, choose_face, measure
 from automatch.vision.detect.upright import find_upright, rotated
@@ -111,8 +111,12 @@ class Pipeline:
         quarter_turns, detections = find_upright(self.detector, decoded.pixels)
         pixels = rotated(decoded.pixels, quarter_turns)
         if detections:
+            least = self.detector.min_confidence
+            known = [face for face in detections if face.confidence >= least]
             others = self.detector.find_all(pixels, self.settings.min_face_side)
-            detections = [*detections, *without_known(others, detections)]
+            more = without_known(others, known)
+            # A closer look may be sure of what was only a guess.
+            detections = surest_first([*without_known(detections, more), *more])
         return _FoundFaces(pixels, None if quarter_turns else decoded.kept_jpeg, detections)
 
     def _choose(
@@ -171,7 +175,7 @@ class _FoundFaces:
     kept_jpeg: bytes | None
     """The kept copy; none if the photo was turned."""
     detections: Sequence[Detection]
-    """The most certain first, then those in the background."""
+    """The most certain first, those in the background among them."""
 
 
 def embed(embedder: Embedder, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -13,8 +13,10 @@ from automatch.vision import DlibEmbedder
 from automatch.vision.detect.hog_detector import HogDetector
 from automatch.vision.detect.yunet_detector import YunetDetector
 from automatch.vision.models.model_files import YUNET
+from tests.support.photo_cases import dimmed
 from tests.support.photos import (
     astronaut,
+    encode,
     hopper,
     pixels,
     scene_without_face,
@@ -94,6 +96,35 @@ def test_boxes_are_in_pixels_of_the_photo_whatever_its_size(
     assert 0.5 < found.box.right / width < 0.6
     assert 0.08 < found.box.top / height < 0.2
     assert 0.3 < found.box.bottom / height < 0.4
+
+
+def test_others_beside_a_large_face_are_found_down_to_the_size_asked_for(
+    detector: Detector,
+) -> None:
+    page = Image.new("RGB", (1600, 1200), "grey")
+    page.paste(astronaut().resize((1024, 1024)))
+    # Its face is 203 pixels wide.
+    friend = hopper().resize((round(512 * 60 / 203), round(600 * 60 / 203)))
+    page.paste(friend, (1300, 900))
+
+    found = [
+        face
+        for face in detector.find_all(_pixels(page), 60)
+        if face.box.left > 1024 and face.confidence >= detector.min_confidence
+    ]
+
+    assert len(found) == 1
+    assert 1330 < found[0].box.left < 1360
+    assert 920 < found[0].box.top < 950
+    assert 55 <= found[0].side < 80
+
+
+def test_a_face_in_a_twentieth_of_the_light_is_found(detector: Detector) -> None:
+    photo = encode(dimmed(hopper(), 0.05), quality=90)
+
+    (found,) = _sure(detector, Image.fromarray(pixels(photo).astype(np.uint8)))
+
+    assert 160 < found.box.left < 190
 
 
 def test_the_chip_shows_the_face_upright_and_whole(detector: Detector) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from automatch.errors.photo import SeveralFacesError
+from automatch.errors.photo import PhotoRejectedError, SeveralFacesError
 from automatch.settings import Settings
 from automatch.settings.vision import VisionSettings
 from automatch.vision import DlibEmbedder, LocalAnalyzer
+from automatch.vision.models.model_files import YUNET
 from tests.support.photo_cases import friend_behind, rotated_files
-from tests.support.photos import astronaut, pixels
+from tests.support.photos import astronaut, pixels, shared_model, shared_portraits
 
 pytestmark = pytest.mark.anyio
 
@@ -24,6 +28,23 @@ async def test_a_photo_on_its_side_or_head_is_turned_upright() -> None:
     for other in others:
         assert np.linalg.norm(other.face.embedding - upright.face.embedding) < 0.2
         assert np.abs(pixels(other.kept_jpeg) - pixels(upright.kept_jpeg)).mean() < 6
+
+
+@pytest.mark.parametrize("detector", ["hog", "yunet"])
+async def test_a_portrait_in_any_turn_is_the_same_face_or_refused(detector: str) -> None:
+    # benchmarks/turned_photos.py does it with all of them.
+    file = shared_model(YUNET) if detector == "yunet" else None
+    vision = VisionSettings(threads=2, yunet_file=file)
+    async with LocalAnalyzer(Settings(vision=vision), DlibEmbedder()) as analyzer:
+        for portrait in shared_portraits(4):
+            upright, *turned = rotated_files(Image.open(io.BytesIO(portrait)).convert("RGB"))
+            expected = await analyzer.extract(upright, enforce_quality=False)
+            for photo in turned:
+                try:
+                    seen = await analyzer.extract(photo)
+                except PhotoRejectedError:
+                    continue
+                assert np.linalg.norm(seen.face.embedding - expected.face.embedding) < 0.2
 
 
 @pytest.mark.parametrize("share", [0.3, 0.4, 0.48])

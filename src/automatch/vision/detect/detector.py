@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -105,6 +105,17 @@ class Detector(Protocol):
         ...
 
 
+_DARK, _LIGHT, _MAX_GAIN = 128, 200, 8.0
+"""A photo whose lightest hundredth is darker than the first is brightened to the second."""
+_SAMPLED = 8
+"""Every so many rows and columns are looked at for that."""
+
+
+def surest_first(detections: Iterable[Detection]) -> list[Detection]:
+    """Return *detections*, highest confidence first."""
+    return sorted(detections, key=lambda detection: detection.confidence, reverse=True)
+
+
 def without_known(detections: Sequence[Detection], known: Sequence[Detection]) -> list[Detection]:
     """Return those *detections* that are of no *known* face."""
     return [
@@ -116,10 +127,11 @@ def without_known(detections: Sequence[Detection], known: Sequence[Detection]) -
 
 def _same_face(box: Box, other: Box) -> bool:
     """Return whether the middle of either box lies in the other one."""
-    return _contains_middle(box, other) or _contains_middle(other, box)
+    return contains_middle(box, other) or contains_middle(other, box)
 
 
-def _contains_middle(box: Box, other: Box) -> bool:
+def contains_middle(box: Box, other: Box) -> bool:
+    """Return whether the middle of the *other* box lies in a box."""
     x, y = (other.left + other.right) / 2, (other.top + other.bottom) / 2
     return box.left <= x < box.right and box.top <= y < box.bottom
 
@@ -127,12 +139,16 @@ def _contains_middle(box: Box, other: Box) -> bool:
 def resized_to(photo: npt.NDArray[np.uint8], side: int) -> tuple[npt.NDArray[np.uint8], float]:
     """Return *photo* with a long side of *side* pixels, and the scale factor.
 
-    Small photos are enlarged, because detectors find no face below a certain size.
+    Small photos are enlarged, because detectors find no face below a certain size. Dark ones are
+    brightened first, or averaging pixels leaves too few shades of a face, of dark skin before all.
     """
     height, width = photo.shape[:2]
     scale = side / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resized = Image.fromarray(photo).resize(
-        size, Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP
-    )
+    image = Image.fromarray(photo)
+    light = float(np.percentile(photo[::_SAMPLED, ::_SAMPLED], 99))
+    if light < _DARK:
+        gain = min(_LIGHT / max(light, 1), _MAX_GAIN)
+        image = image.point([min(round(value * gain), 255) for value in range(256)] * 3)
+    resized = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP)
     return np.asarray(resized), scale

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from automatch.vision.detect.detector import contains_middle
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -43,24 +45,21 @@ def redacted(
         own: the face of its owner.
         detections: all that may be a face in it.
     """
-    head = _around(page, own, _HEAD)
     # Detectors sometimes take a part of a face for another face.
-    others = [
-        place
-        for place in (
-            _around(page, detection, _HEAD) for detection in detections if detection is not own
-        )
-        if not _is_inside(place, head)
-    ]
+    others = [face for face in detections if face is not own and not _is_part(face, own)]
     if not others:
         return None
-    own_pixels = page.crop(head)
-    page = page.copy()
-    for place in others:
-        page.paste(_pixelate(page.crop(place)), place)
-    # Where heads overlap, the owner's stays whole.
-    page.paste(own_pixels, head)
-    return page
+    squares, hidden = page.copy(), Image.new("L", page.size, 0)
+    for face in others:
+        head = _around(page, face, _HEAD)
+        squares.paste(_pixelate(squares.crop(head)), head)
+        hidden.paste(255, head)
+    # Where heads overlap, the owner's goes before, but for the faces themselves.
+    hidden.paste(0, _around(page, own, _HEAD))
+    for face in others:
+        hidden.paste(255, _around(page, face, 0))
+    hidden.paste(0, _around(page, own, 0))
+    return Image.composite(squares, page, hidden)
 
 
 def portrait(page: Image.Image, own: Detection, side: int) -> bytes:
@@ -101,11 +100,9 @@ def _around(page: Image.Image, detection: Detection, margin: float) -> tuple[int
     )
 
 
-def _is_inside(place: tuple[int, int, int, int], head: tuple[int, int, int, int]) -> bool:
-    """Return whether the middle of *place* lies in the head that it does not reach far beyond."""
-    x, y = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
-    fits = place[2] - place[0] <= 1.5 * (head[2] - head[0])
-    return fits and head[0] <= x < head[2] and head[1] <= y < head[3]
+def _is_part(detection: Detection, face: Detection) -> bool:
+    """Return whether the middle of a detection lies in a face that it does not reach far beyond."""
+    return detection.side <= 1.5 * face.side and contains_middle(face.box, detection.box)
 
 
 def _pixelate(head: Image.Image) -> Image.Image:
