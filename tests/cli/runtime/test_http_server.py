@@ -235,13 +235,20 @@ async def test_client_that_reads_nothing_is_disconnected(monkeypatch: pytest.Mon
 
 
 async def test_websocket_that_floods_is_cut_off(url: str, subtests: pytest.Subtests) -> None:
-    for name, frame in [("pings", b"\x89\x80\0\0\0\0"), ("empty parts", b"\x00\x80\0\0\0\0")]:
+    pong = b"\x8a\x00"
+    for name, frame, most in [
+        ("pings", b"\x89\x80\0\0\0\0", 2500 * len(pong)),
+        ("empty parts", b"\x00\x80\0\0\0\0", 0),
+    ]:
         with subtests.test(name):
             async with wire_to(url) as connection:
                 await connection.send(head("GET", "/socket", *_UPGRADE))
                 assert (await connection.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
                 await connection.send(b"\x01\x80\0\0\0\0" + frame * 5000)
-                await connection.rest()
+                # Later the server would ask by a ping whether anybody is there.
+                answered = await connection.rest()
+                assert len(answered) <= most
+                assert b"\x89" not in answered
 
 
 async def test_websocket_that_is_denied_is_no_fault_of_ours(
