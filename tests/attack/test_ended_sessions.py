@@ -12,6 +12,8 @@ import psycopg
 import pytest
 
 from automatch.app import create_app
+from automatch.auth.photo_links import PhotoLinks
+from automatch.auth.tokens import Tokens
 from automatch.http.declaration import Access
 from automatch.settings import Settings
 from tests.http.routes.test_auth import age_refresh_tokens, refresh, sign_in
@@ -88,6 +90,8 @@ async def check_that_session_ends(
     reply = (await sign_in(server, email)).json()
     there = Person(reply["user"]["id"], email, reply["access_token"], other_server.client)
     own = await add_own_face(server.database, there.id)
+    viewer = Tokens(server.secrets.jwt_secret, server.settings.auth).verify(there.token)
+    link = PhotoLinks(server.secrets.photo_key).sign(own, viewer)
     async with following(other_server, there) as (events, line):
         await end(server, there, reply)
         if end is not erase_account:
@@ -109,9 +113,10 @@ async def check_that_session_ends(
             "/api/profile", headers=there.headers, **_BODIES["PUT /api/profile"]
         ),
         await there.client.get("/api/matches/stream", headers=there.headers),
+        await there.client.get(link),
     ]
     assert [(each.status_code, each.json()["error"]["code"]) for each in answers] == (
-        [(401, "token_invalid")] * 4
+        [(401, "token_invalid")] * 5
     )
 
 

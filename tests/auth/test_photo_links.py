@@ -11,9 +11,11 @@ from itsdangerous.timed import TimestampSigner
 
 from automatch.auth.photo_links import LIFE_S, PhotoLinks
 from automatch.errors.request import NotFoundError
+from automatch.model.people import Claims, Role
 
 KEY = "k" * 43
-FACE, VIEWER = uuid4(), uuid4()
+FACE = uuid4()
+VIEWER = Claims(Role.AUTHENTICATED, subject=uuid4(), session_id=uuid4())
 
 
 def token_of(link: str) -> str:
@@ -30,7 +32,7 @@ def aged(seconds: int) -> str:
             return int(time.time()) - seconds
 
     serializer = URLSafeTimedSerializer(KEY, salt="photo-link", signer=Signer)
-    return str(serializer.dumps([str(FACE), str(VIEWER)]))
+    return str(serializer.dumps([str(FACE), VIEWER.as_json()]))
 
 
 def test_link_tells_whom_it_was_made_for() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from automatch.auth.photo_links import PhotoLinks
+from automatch.auth.tokens import Tokens
 from automatch.settings import Settings
 from automatch.settings.limits import LimitSettings
 from automatch.settings.server import UploadSettings
@@ -103,7 +104,8 @@ async def test_photo_by_a_link_counts_for_its_viewer(
     async with running_server(limited, cluster.secrets, database) as system:
         person = await system.join()
         face_id = uuid4()
-        link = PhotoLinks(cluster.secrets.photo_key).sign(face_id, UUID(person.id))
+        viewer = Tokens(cluster.secrets.jwt_secret, settings.auth).verify(person.token)
+        link = PhotoLinks(cluster.secrets.photo_key).sign(face_id, viewer)
         check(await system.client.get(link), 404, "not_found")
         check(await person.get(f"/api/faces/{face_id}/image"), 404, "not_found")
 

@@ -10,6 +10,7 @@ from itsdangerous import URLSafeTimedSerializer
 from itsdangerous.timed import TimestampSigner
 from PIL import ImageOps
 
+from tests.attack.test_tokens import claims_of
 from tests.support.photos import astronaut, encode
 from tests.support.system import Person, System
 
@@ -64,6 +65,10 @@ async def test_token_of_a_viewer_shows_own_photos_and_those_of_matches_only(
         assert (await stranger.get(f"/api/faces/{face_id}/image")).status_code == 404
 
 
+def viewer_of(person: Person) -> dict[str, str]:
+    return {name: claims_of(person.token)[name] for name in ("sub", "session_id")}
+
+
 async def test_altered_links_show_nothing(system: System, subtests: pytest.Subtests) -> None:
     her, _ = await two_who_match(system)
     [match] = await her.feed()
@@ -73,7 +78,8 @@ async def test_altered_links_show_nothing(system: System, subtests: pytest.Subte
     other_path = f"/api/faces/{match['own_face_id']}/image"
     key = system.secrets.photo_key
     old = URLSafeTimedSerializer(key, salt="photo-link", signer=_OldSigner)
-    stranger = (await system.join("male", school="HCMUS")).id
+    stranger = viewer_of(await system.join("male", school="HCMUS"))
+    viewer = viewer_of(her)
     fresh = URLSafeTimedSerializer(key, salt="photo-link")
     face_id = match["face"]["id"]
     assert (await system.client.get(path, params={"token": token})).status_code == 200
@@ -86,17 +92,18 @@ async def test_altered_links_show_nothing(system: System, subtests: pytest.Subte
         (
             "of another purpose",
             path,
-            URLSafeTimedSerializer(key, salt="x").dumps([face_id, her.id]),
+            URLSafeTimedSerializer(key, salt="x").dumps([face_id, viewer]),
         ),
         (
             "of another key",
             path,
-            URLSafeTimedSerializer("x", salt="photo-link").dumps([face_id, her.id]),
+            URLSafeTimedSerializer("x", salt="photo-link").dumps([face_id, viewer]),
         ),
-        ("too old", path, old.dumps([face_id, her.id])),
+        ("too old", path, old.dumps([face_id, viewer])),
         ("for someone who may not", path, fresh.dumps([face_id, stranger])),
         ("of another form", path, fresh.dumps("x")),
         ("of one part", path, fresh.dumps([face_id])),
+        ("of no session", path, fresh.dumps([face_id, {"sub": her.id}])),
         ("of numbers", path, fresh.dumps([1, 2])),
         ("access token", path, her.token),
         ("words outside ASCII", path, "é\u2028"),

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from automatch.auth.photo_links import PhotoLinks
 from automatch.http.responses import Timestamp
 from automatch.model.matches import FeedEntry
+from automatch.model.people import Claims
 from automatch.services.matches import FeedPage
 
 
@@ -42,7 +43,7 @@ class MatchResponse(BaseModel):
     created_at: Timestamp
 
     @classmethod
-    def from_entry(cls, entry: FeedEntry, photo_links: PhotoLinks, viewer_id: UUID) -> Self:
+    def from_entry(cls, entry: FeedEntry, photo_links: PhotoLinks, viewer: Claims) -> Self:
         """Return the answer about an entry of the feed that still has its match."""
         assert entry.match_id is not None
         assert entry.face_id is not None
@@ -51,9 +52,7 @@ class MatchResponse(BaseModel):
         return cls(
             id=entry.match_id,
             profile=MatchedProfile(id=entry.profile_id, name=entry.name, school=entry.school),
-            face=MatchedFace(
-                id=entry.face_id, image_url=photo_links.sign(entry.face_id, viewer_id)
-            ),
+            face=MatchedFace(id=entry.face_id, image_url=photo_links.sign(entry.face_id, viewer)),
             own_face_id=entry.own_face_id,
             similarity=entry.similarity,
             simulated=bool(entry.simulated),
@@ -71,11 +70,11 @@ class MatchesResponse(BaseModel):
     """`GET /api/matches/stream?after=` goes on here without a gap."""
 
     @classmethod
-    def from_page(cls, page: FeedPage, photo_links: PhotoLinks, viewer_id: UUID) -> Self:
+    def from_page(cls, page: FeedPage, photo_links: PhotoLinks, viewer: Claims) -> Self:
         """Return the answer about a page of the feed."""
         return cls(
             matches=[
-                MatchResponse.from_entry(entry, photo_links, viewer_id) for entry in page.entries
+                MatchResponse.from_entry(entry, photo_links, viewer) for entry in page.entries
             ],
             next_cursor=page.next_cursor,
             last_event_id=page.position,

@@ -15,6 +15,7 @@ from automatch.http.responses import Timestamp
 from automatch.model.faces import Face, FaceBox
 from automatch.model.jobs import Job, JobStatus, Upload
 from automatch.model.matches import MatchPool
+from automatch.model.people import Claims
 from automatch.search.explain import explain_few_matches
 
 _QUEUED = "Photo uploaded! Matches generating in background..."
@@ -77,7 +78,7 @@ class FacesResponse(BaseModel):
     faces: list[FaceResponse]
 
     @classmethod
-    def from_faces(cls, faces: Iterable[Face], photo_links: PhotoLinks, viewer_id: UUID) -> Self:
+    def from_faces(cls, faces: Iterable[Face], photo_links: PhotoLinks, viewer: Claims) -> Self:
         """Return the answer about the photos of a person."""
         return cls(
             faces=[
@@ -86,9 +87,7 @@ class FacesResponse(BaseModel):
                     created_at=face.created_at,
                     embedded=face.embedding_model is not None,
                     quality=face.quality,
-                    image_url=photo_links.sign(face.id, viewer_id)
-                    if face.embedding_model
-                    else None,
+                    image_url=photo_links.sign(face.id, viewer) if face.embedding_model else None,
                 )
                 for face in faces
             ]

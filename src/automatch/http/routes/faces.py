@@ -27,7 +27,6 @@ from automatch.http.declaration import Access, DeclaredRoute, declare, photo_bod
 from automatch.http.deps import CallerDep, ServicesDep, caller_of
 from automatch.http.multipart import describe_form, read_photo
 from automatch.http.responses.photos import FacesResponse, UploadResponse
-from automatch.model.people import Claims, Role
 from automatch.photos.store import Size
 from automatch.services.photos import load_visible_photo
 from automatch.services.rate_limits import Limit
@@ -75,7 +74,7 @@ async def read(caller: CallerDep, services: ServicesDep) -> FacesResponse:
     """Return the caller's photos, newest first."""
     async with services.db.as_user(caller.claims) as conn:
         own_faces = await faces.list_faces(conn)
-    return FacesResponse.from_faces(own_faces, services.photo_links, caller.id)
+    return FacesResponse.from_faces(own_faces, services.photo_links, caller.claims)
 
 
 @router.delete("/{face_id}", status_code=204, summary="Erase a photo")
@@ -106,9 +105,8 @@ async def image(
 ) -> Response:
     """Return a photo of one's own or of a match; by access token or by a signed link."""
     if token is not None:
-        viewer_id = services.photo_links.viewer_of(token, face_id)
-        await services.rate_limits.charge([(Limit.PHOTOS, str(viewer_id))])
-        claims = Claims(role=Role.AUTHENTICATED, subject=viewer_id)
+        claims = services.photo_links.viewer_of(token, face_id)
+        await services.rate_limits.charge([(Limit.PHOTOS, str(claims.subject))])
     else:
         claims = caller_of(request).claims
     jpeg = await load_visible_photo(services.db, services.photos, claims, face_id, size)

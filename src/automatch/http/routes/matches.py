@@ -48,7 +48,7 @@ async def read(
     `last_event_id` is where `GET /api/matches/stream?after=` goes on without a gap.
     """
     page = await load_feed_page(services.db, caller.claims, before=cursor, limit=limit)
-    return MatchesResponse.from_page(page, services.photo_links, caller.id)
+    return MatchesResponse.from_page(page, services.photo_links, caller.claims)
 
 
 @router.get(
@@ -143,7 +143,7 @@ async def _encode_events(
                 }
                 yield sse.encode_event("gone", gone, event_id=event.position)
             case FeedEntry():
-                response = MatchResponse.from_entry(event, services.photo_links, caller.id)
+                response = MatchResponse.from_entry(event, services.photo_links, caller.claims)
                 yield sse.encode_event(
                     "match", response.model_dump(mode="json"), event_id=event.position
                 )
