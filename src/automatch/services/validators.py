@@ -7,6 +7,7 @@ import unicodedata
 from datetime import UTC, date, datetime
 from typing import Annotated
 
+import idna
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 from pydantic_core import PydanticCustomError
 
@@ -68,10 +69,21 @@ class ProfileFields(BaseModel):
 
 
 def normalize_email(email: str) -> str | None:
-    """Return an e-mail address in the one spelling we keep, or None when it is not an address."""
-    address = email.strip().lower()
-    valid = len(address) <= _MAX_EMAIL and _EMAIL.fullmatch(address) and address.isprintable()
-    return address if valid else None
+    """Return an e-mail address in the one spelling we keep, or None when it is not an address.
+
+    Letters are composed (NFC), and a domain is written with its letters and not as `xn--…`
+    (UTS 46), so that two spellings of an address are not two accounts.
+    """
+    address = unicodedata.normalize("NFC", email.strip()).lower()
+    if not (len(address) <= _MAX_EMAIL and _EMAIL.fullmatch(address) and address.isprintable()):
+        return None
+    local, _, domain = address.rpartition("@")
+    if not domain.isascii() or "xn--" in domain:
+        try:
+            domain = idna.decode(idna.encode(domain, uts46=True).decode("ascii"))
+        except (idna.IDNAError, UnicodeError):
+            return None
+    return f"{local}@{domain}"
 
 
 def is_adult(birth_date: date) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import unicodedata
 from typing import Any
 from uuid import UUID
 
@@ -140,10 +141,23 @@ async def test_address_is_taken_once_in_any_spelling_and_at_once(server: System)
         "x" * 65 + "@example.org",
         "linh@" + "x" * 250 + ".org",
         "linh\u202e@example.org",
+        "linh@xn--a.example",
     ],
 )
 def test_what_is_no_address_is_refused(email: str) -> None:
     assert normalize_email(email) is None
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "lính@bücher.example",
+        unicodedata.normalize("NFD", "lính@bücher.example"),
+        "LÍNH@xn--bcher-kva.EXAMPLE",
+    ],
+)
+def test_spellings_of_one_address_are_one(email: str) -> None:
+    assert normalize_email(email) == "lính@bücher.example"
 
 
 async def test_bad_sign_ups_are_refused_with_a_reason(
