@@ -60,6 +60,32 @@ def _wrong_crc(name: bytes, content: bytes) -> bytes:
     return bytes(chunk)
 
 
+def png_of_rows(pixels: np.ndarray, height: int, *, interlaced: bool = False) -> bytes:
+    """Return a PNG that claims *height* rows and whose data end as they should after fewer.
+
+    Args:
+        pixels: (rows, width, 3) of 8 bits.
+        height: the rows that its header names.
+        interlaced: whether the rows come in seven passes.
+    """
+    passes = [(0, 0, 1, 1)]
+    if interlaced:
+        passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)]
+        passes += [(0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    rows = [
+        b"\0" + row.tobytes() for x, y, to_x, to_y in passes for row in pixels[y::to_y, x::to_x]
+    ]
+    header = struct.pack(">IIBBBBB", pixels.shape[1], height, 8, 2, 0, 0, interlaced)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        png_chunk(name, data)
+        for name, data in (
+            (b"IHDR", header),
+            (b"IDAT", zlib.compress(b"".join(rows))),
+            (b"IEND", b""),
+        )
+    )
+
+
 def with_early_end(jpeg: bytes, share: float) -> bytes:
     """Return a JPEG with an end mark after a *share* of its bytes, and the rest behind it."""
     at = round(len(jpeg) * share)

@@ -19,6 +19,7 @@ from automatch.vision.decode.decoder import Decoder
 from automatch.vision.decode.upload_check import check_header, limits_from
 from tests.support.photo_cases import (
     jpeg_that_claims,
+    png_of_rows,
     png_with_notes,
     turned_in_xmp_alone,
     with_early_end,
@@ -73,6 +74,19 @@ def test_a_png_of_very_many_chunks_is_refused(decoder: Decoder) -> None:
 
     with pytest.raises(ImageTooComplexError):
         decoder.decode(png[:33] + chunks + png[33:])
+
+
+@pytest.mark.parametrize("interlaced", [False, True], ids=["rows", "passes"])
+def test_a_png_whose_data_end_early_is_damaged(interlaced: bool, decoder: Decoder) -> None:
+    photo = np.asarray(astronaut()).copy()
+    # A photo may end black; its rows are there.
+    photo[-5:] = 0
+    whole = png_of_rows(photo, 512, interlaced=interlaced)
+    assert np.array_equal(decoder.decode(whole).pixels, photo)
+
+    for rows in (100, 256, 504):
+        with pytest.raises(ImageDamagedError):
+            decoder.decode(png_of_rows(photo[:rows], 512, interlaced=interlaced))
 
 
 def test_a_jpeg_of_very_many_segments_is_refused(decoder: Decoder) -> None:

@@ -93,7 +93,7 @@ def decode(data: bytes, limits: image_header.Limits, kept_side: int) -> Image.Im
             # A JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work.
             photo.draft(None, _fit(photo.size, kept_side))
             photo.load()
-            if kind == "jpeg" and picture_data.lacks_rows(data, photo):
+            if picture_data.lacks_rows(kind, data, photo):
                 raise image_header.PhotoFileError("image_damaged")
             # The size of a decoded HEIC may differ from the one in its header.
             size = _fit(photo.size, kept_side)

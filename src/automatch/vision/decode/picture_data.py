@@ -29,6 +29,15 @@ _PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT"})
 _MAX_CHUNKS = 20_000
 """A PNG of the largest size allowed has about 2,000 when it is written in pieces of 8 KiB."""
 
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Of each colour type of a PNG."""
+_INTERLACED = [
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+]
+"""First column and row of each pass of an interlaced PNG, and the steps to the next."""
+_INFLATED_AT_ONCE = 1 << 20
+
 _SOI, _EOI, _SOS, _SOF = b"\xff\xd8", b"\xff\xd9", 0xDA, frozenset({0xC0, 0xC1, 0xC2})
 _APP1 = 0xE1
 _JPEG_NOTES = frozenset({0xFE, *range(0xE1, 0xF0)}) - {0xEE}
@@ -82,13 +91,20 @@ def orientation(exif: bytes) -> int:
     return 1
 
 
-def lacks_rows(data: bytes, photo: Image.Image) -> bool:
-    """Return whether rows of a JPEG are missing in its file.
+def lacks_rows(kind: str, data: bytes, photo: Image.Image) -> bool:
+    """Return whether rows of a JPEG or PNG are missing in its file; other decoders tell.
 
     Args:
-        data: the file.
+        kind: the type of the file.
+        data: the file as `drawn_data` returns it.
         photo: what was decoded from it, at its size or a fraction of it.
     """
+    if kind == "png":
+        return (_is_interlaced(data) or _ends_empty(photo)) and _lacks_png_data(data)
+    return kind == "jpeg" and _lacks_jpeg_rows(data, photo)
+
+
+def _lacks_jpeg_rows(data: bytes, photo: Image.Image) -> bool:
     scans = list(_scans(data)) if _is_progressive(data) else []
     if scans:
         return not _covers_all(scans)
@@ -136,6 +152,36 @@ def _jpeg_without_notes(data: bytes) -> tuple[bytes, bytes]:
 def _is_intact(chunk: memoryview) -> bool:
     """Return whether the checksum behind a chunk's name and content is right."""
     return zlib.crc32(chunk[:-4]) == int.from_bytes(chunk[-4:], "big")
+
+
+def _is_interlaced(png: bytes) -> bool:
+    return png[28] == 1
+
+
+def _ends_empty(photo: Image.Image) -> bool:
+    """Return whether the last row is what Pillow leaves where a PNG's data end early."""
+    return photo.crop((0, photo.height - 1, *photo.size)).getbbox(alpha_only=False) is None
+
+
+def _lacks_png_data(png: bytes) -> bool:
+    """Return whether a PNG's compressed data end before its last row."""
+    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
+    bits = png[24] * _CHANNELS.get(png[25], 1)
+    passes = _INTERLACED if _is_interlaced(png) else [(0, 0, 1, 1)]
+    missing = 0
+    for left, top, step_x, step_y in passes:
+        columns, rows = -(-(width - left) // step_x), -(-(height - top) // step_y)
+        missing += rows * (1 + -(-columns * bits // 8)) if columns > 0 else 0
+    inflating = zlib.decompressobj()
+    at = len(_PNG_MARK)
+    while missing > 0 and at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
+        part = png[at + 8 : end - 4] if png[at + 4 : at + 8] == b"IDAT" else b""
+        while part and missing > 0:
+            missing -= len(inflating.decompress(part, _INFLATED_AT_ONCE))
+            part = inflating.unconsumed_tail
+        at = end
+    return missing > 0
 
 
 def _ends_grey(photo: Image.Image) -> bool:
