@@ -86,9 +86,8 @@ async def open_worker(
         search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
         # More threads of BLAS would compete with Postgres and the analyzer for the same cores.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
-        inference_slots = asyncio.Semaphore(
-            settings.ai.connections if settings.ai_url else settings.vision.threads
-        )
+        slots = settings.ai.connections if settings.ai_url else settings.vision.threads
+        inference_slots = asyncio.Semaphore(slots)
         context = WorkerContext(
             db,
             photos,
@@ -96,6 +95,8 @@ async def open_worker(
             settings.worker,
             search,
             inference_slots,
+            # One is left to photos that are quick to decode.
+            asyncio.Semaphore(max(1, slots - 1)),
             backfill_concurrency=0 if settings.ai_url else settings.vision.threads,
         )
         yield Worker(context, maintenance)

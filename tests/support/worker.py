@@ -92,7 +92,8 @@ async def run_worker(
     async with Pool(database.worker, PoolSettings(), name="automatch-worker") as db:
         analyzer = cast("FaceAnalyzer", FakeAnalyzer(on_extract))
         search = BatchSearch(db, max_bytes=0)
-        context = WorkerContext(db, photos, analyzer, settings, search, asyncio.Semaphore(slots))
+        all_slots, costly_slots = asyncio.Semaphore(slots), asyncio.Semaphore(max(1, slots - 1))
+        context = WorkerContext(db, photos, analyzer, settings, search, all_slots, costly_slots)
         worker = Worker(context, MaintenanceRunner(db, photos, settings, RetentionSettings()))
         running = asyncio.create_task(worker.run())
         try:

@@ -325,3 +325,37 @@ async def test_jobs_behind_a_slow_photo_are_released_and_come_after_a_first_phot
     assert order[1] == path_of(first)
     assert sorted(order) == sorted(map(path_of, [first, *waiting]))
     assert set(outcomes(database).values()) == {COMPLETED}
+
+
+async def test_photos_that_take_long_leave_a_slot_to_others(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_COSTLY_PAUSE_S", 0.05)
+    costly: set[bytes] = set()
+    monkeypatch.setattr(run, "is_costly", costly.__contains__)
+    begun, slow = asyncio.Event(), asyncio.Event()
+    at_once = most = 0
+
+    async def on_extract(path: str) -> None:
+        nonlocal at_once, most
+        if path.encode() in costly:
+            at_once += 1
+            most = max(most, at_once)
+            begun.set()
+            await slow.wait()
+            at_once -= 1
+
+    costly |= {path_of(face).encode() for face in enqueue_photos(database, 6, embedded=False)}
+    async with run_worker(database, on_extract, slots=2, concurrency=2), observe(database) as db:
+        async with asyncio.timeout(30):
+            await begun.wait()
+        others = enqueue_photos(database, 5, embedded=False)
+        query = (
+            "select count(*) = 5 from match_jobs where status = 'completed' and face_id = any (%s)"
+        )
+        await db.wait_until(query, others)
+        slow.set()
+        await db.wait_until(ALL_DONE)
+
+    assert most == 1
+    assert set(outcomes(database).values()) == {COMPLETED}

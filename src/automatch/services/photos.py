@@ -87,8 +87,8 @@ class Uploads:
             PhotosFullError: the person keeps as many photos as they may.
             PhotosWaitingError: as many of their photos wait as may.
         """
-        kind = check_header(photo, self._limits)
-        costly = is_costly(photo, kind)
+        check_header(photo, self._limits)
+        costly = is_costly(photo)
 
         async with stored_photo(self._photos, photo) as stored:
             upload = await self._record(claims, stored, costly=costly)

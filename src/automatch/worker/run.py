@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -24,6 +24,7 @@ from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database
 from automatch.store.queue import JobEmbedding
 from automatch.vision import FaceAnalyzer
+from automatch.vision.decode.upload_check import is_costly
 from automatch.worker.complete import JobCompleter
 from automatch.worker.failures import classify_failure
 from automatch.worker.fetch import JobFetcher
@@ -32,7 +33,14 @@ from automatch.worker.leases import Leases
 _SLOW_PHOTO_S = 0.5
 """How long analyzed photos wait for the others of their batch."""
 
+_COSTLY_PAUSE_S = 0.5
+"""Between two claims of a runner that got nothing but photos for which there is no costly slot."""
+
 log = structlog.get_logger(__name__)
+
+
+class _NoCostlySlotError(Exception):
+    """Enough photos that take long to decode are analyzed at the moment."""
 
 
 class SharedExclusiveLock:
@@ -86,6 +94,8 @@ class WorkerContext:
     search: BatchSearch
     inference_slots: asyncio.Semaphore
     """Held while a photo is analyzed; the time limit of a job starts when it gets a slot."""
+    costly_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """Held besides for a photo that takes long to decode; fewer, so that others go on meanwhile."""
     backfill_concurrency: int = 0
     """Stored photos analyzed at a time for a new model; 0 where the analyzer has one model only."""
 
@@ -115,6 +125,7 @@ class BatchRunner:
         self._extractions: dict[UUID, asyncio.Task[JobEmbedding]] = {}
         self._begun: set[UUID] = set()
         """Jobs of the batch whose photos have had their turn at the analyzer."""
+        self._pauses = False
 
     async def run(self) -> None:
         """Work until the fetcher is closed and the current batch is complete."""
@@ -153,6 +164,9 @@ class BatchRunner:
             if batch:
                 await self._completer.release(batch)
             await self._lock.wait_until_shared()
+            if self._pauses:
+                self._pauses = False
+                await self._fetcher.wait_unless_closed(asyncio.sleep(_COSTLY_PAUSE_S))
             if not self._context.analyzer.is_ready:
                 await self._fetcher.wait_unless_closed(self._context.analyzer.ready())
             batch = await self._fetcher.next_batch()
@@ -173,7 +187,7 @@ class BatchRunner:
         try:
             while running or ready:
                 embeddings: list[JobEmbedding] = []
-                failures = []
+                failures, postponed = [], list[ClaimedJob]()
                 if running:
                     done = (await asyncio.wait(running, timeout=_SLOW_PHOTO_S))[0]
                     if not done:
@@ -182,11 +196,17 @@ class BatchRunner:
                         job = running.pop(task)
                         if task.cancelled():
                             self._leases.drop([job])
+                        elif isinstance(task.exception(), _NoCostlySlotError):
+                            postponed.append(job)
                         elif (exc := task.exception()) is not None:
                             failures.append(classify_failure(job, exc))
                         else:
                             embeddings.append(task.result())
-                if running and not (ready or embeddings or failures):
+                if postponed:
+                    done_jobs -= len(postponed)
+                    await self._completer.release(postponed, new_turn=True)
+                self._pauses = bool(postponed) and not (embeddings or failures)
+                if (running or postponed) and not (ready or embeddings or failures):
                     continue
                 stored, not_stored = await self._completer.store_embeddings(embeddings)
                 claimed = await self._completer.complete(
@@ -195,7 +215,7 @@ class BatchRunner:
                     claim=self._fetcher.next_claim() if self._may_claim(running) else None,
                 )
                 ready = []
-            self._fetcher.record_duration(done_jobs, time.monotonic() - began)
+            self._fetcher.record_duration(max(done_jobs, 1), time.monotonic() - began)
         finally:
             self._extractions = {}
             self._begun = set()
@@ -227,8 +247,12 @@ class BatchRunner:
         async with context.inference_slots, asyncio.timeout(context.settings.job_timeout_s):
             self._begun.add(job.id)
             photo = await context.photos.read(job.image_path)
+            costly = is_costly(photo)
+            if costly and context.costly_slots.locked():
+                raise _NoCostlySlotError
             try:
-                extraction = await context.analyzer.extract(photo, job.chosen, model=job.model)
+                async with context.costly_slots if costly else nullcontext():
+                    extraction = await context.analyzer.extract(photo, job.chosen, model=job.model)
             except SeveralFacesError as exc:
                 await self._store_question_copies(job, exc)
                 raise

@@ -98,10 +98,18 @@ def check(data: bytes, limits: Limits) -> str:
     return kind
 
 
-def estimate_cpu_s(data: bytes, kind: str) -> float:
-    """Return about how many seconds of CPU a file that `check` has passed takes to decode."""
-    width, height = _SIZES[kind](data)
-    pixels = max(width * height, _tiled_pixels(data) if kind in {"heif", "avif"} else 0)
+def estimate_cpu_s(data: bytes) -> float:
+    """Return about how many seconds of CPU a file takes to decode.
+
+    Raises:
+        PhotoFileError: it is of another type, or its header is damaged.
+    """
+    kind = _kind(data)
+    try:
+        width, height = _SIZES[kind](data)
+        pixels = max(width * height, _tiled_pixels(data) if kind in {"heif", "avif"} else 0)
+    except IndexError as exc:
+        raise PhotoFileError("image_damaged") from exc
     a_pixel, a_byte = _COSTS_NS[kind]
     # The count includes bytes that are not scans only where a film follows the photo.
     scans = min(data.count(b"\xff\xda"), _USUAL_SCANS) if kind == "jpeg" else 0

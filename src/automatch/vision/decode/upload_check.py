@@ -69,9 +69,12 @@ def check_header(data: bytes, limits: Limits) -> str:
         raise error_of(exc.code, exc.message) from exc
 
 
-def is_costly(data: bytes, kind: str) -> bool:
-    """Return whether a photo that `check_header` has passed takes long to decode."""
-    return estimate_cpu_s(data, kind) > _COSTLY_S
+def is_costly(data: bytes) -> bool:
+    """Return whether a photo takes long to decode; False for what is none."""
+    try:
+        return estimate_cpu_s(data) > _COSTLY_S
+    except PhotoFileError:
+        return False
 
 
 def error_of(code: str, message: str | None) -> AutomatchError:
