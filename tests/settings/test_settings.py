@@ -202,6 +202,8 @@ def test_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"WORKER__LEASE_S": "10", "WORKER__HEARTBEAT_S": "9"}, "twice"),
         ({"POOL__MIN_SIZE": "9", "POOL__MAX_SIZE": "2"}, "must not exceed"),
+        ({"TRUSTED_PROXIES": "10.0.0.1 proxy.example.org"}, "addresses or networks"),
+        ({"TRUSTED_PROXIES": "*"}, "addresses or networks"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(
