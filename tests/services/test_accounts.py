@@ -45,6 +45,12 @@ async def test_wrong_passwords_are_limited_by_default_and_right_ones_are_not(
             )
             for _ in range(2)
         ]
+        other = await system.sign_up()
+        change = {"password": "a quite unusual word", "current_password": "a wrong one"}
+        changes = [
+            await system.client.put("/auth/v1/user", headers=other.headers, json=change)
+            for _ in range(6)
+        ]
         system.client.cookies.delete("automatch_access")
         renewed = await system.client.get("/feed")
 
@@ -57,6 +63,7 @@ async def test_wrong_passwords_are_limited_by_default_and_right_ones_are_not(
     assert signed_in.status_code == 303
     assert refreshed[0].status_code == 200
     check(refreshed[1], 429, "rate_limited")
+    assert [answer.status_code for answer in changes] == [400] * 5 + [429]
     assert renewed.status_code == 429
     assert "Many sessions were renewed from your network." in renewed.text
     assert "set-cookie" not in renewed.headers
