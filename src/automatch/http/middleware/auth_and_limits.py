@@ -40,12 +40,7 @@ from automatch.services.rate_limits import Limit, RateLimits
 from automatch.settings import Settings
 from automatch.store.rate_limits import Charge
 
-_NOT_DONE = {
-    0,
-    HTTPStatus.REQUEST_TIMEOUT,
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-}
+_NOT_DONE = {0, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.SERVICE_UNAVAILABLE}
 """Answers to requests that do not count: what the server could not do, and bodies that did not
 arrive, which a phone on a bad network sends several times; 0 is no answer."""
 _CROSS_ORIGIN = {"access-control-allow-origin": "*"}
