@@ -23,7 +23,6 @@ LEFT_BEHIND = [
     "select set_config('request.jwt.claims', '{\"sub\": \"somebody\"}', false)",
     "select set_config('app.anything', 'left', false)",
     "listen automatch_feed",
-    "select pg_advisory_lock(1)",
     "declare left_open cursor with hold for select 1",
 ]
 STATE = """
@@ -33,10 +32,7 @@ STATE = """
         coalesce(current_setting('request.jwt.claims', true), ''),
         coalesce(current_setting('app.anything', true), ''),
         array(select pg_listening_channels()),
-        array(select c.name from pg_cursors as c where c.is_holdable),
-        exists (
-            select from pg_locks as l where l.pid = pg_backend_pid() and l.locktype = 'advisory'
-        )
+        array(select c.name from pg_cursors as c where c.is_holdable)
 """
 
 

@@ -9,7 +9,7 @@ import select
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
@@ -27,7 +27,7 @@ from automatch.model.people import Claims
 from automatch.settings.database import PoolSettings
 from automatch.sql.statements import load
 from automatch.store.circuit_breaker import CircuitBreaker
-from automatch.store.session_state import SessionState
+from automatch.store.session_state import commit, reset, roll_back
 
 _SQL = load("database")
 _RAISED_BY_US = "AM001"
@@ -40,7 +40,7 @@ _OPEN_TIMEOUT_S = 30.0
 """A server that replays its log after a crash needs some time."""
 
 _CHECK_TIMEOUT_S = 5.0
-"""How long the check or the reset of a pooled connection may take."""
+"""How long the check of a pooled connection may take."""
 
 _SKIP_CHECK_S = 0.1
 """A connection that answered within this time, and was not closed since, is not checked."""
@@ -146,7 +146,6 @@ class Database:
             },
             configure=_configure,
             check=self._check,
-            reset=self._reset,
             # The pool waits twice as long after each failed attempt to connect; giving up lets the
             # next caller start with a short wait again, once the server may be back.
             reconnect_timeout=settings.timeout_s,
@@ -154,7 +153,6 @@ class Database:
         )
         self._for_worker = for_worker
         self._breaker = CircuitBreaker(psycopg.Error)
-        self._sessions = SessionState()
         self._answered_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
         self._transaction_timeout_s = settings.transaction_timeout_s
 
@@ -193,15 +191,10 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Open a transaction as the login itself, which may call only a few functions."""
-        async with self.connection() as conn:
+        async with self._lend() as conn:
             await conn.execute(_SQL["begin"])
-            try:
-                yield conn
-            except BaseException:
-                with suppress(psycopg.Error):
-                    await conn.rollback()
-                raise
-            await self._sessions.commit(conn)
+            yield conn
+            await commit(conn)
 
     @asynccontextmanager
     async def pipelined_transaction(self) -> AsyncIterator[Connection]:
@@ -223,6 +216,12 @@ class Database:
 
         While the server is away, one caller at a time waits for it; the others are refused at once.
         """
+        async with self._lend() as conn:
+            yield conn
+            await reset(conn)
+
+    @asynccontextmanager
+    async def _lend(self) -> AsyncIterator[Connection]:
         cancellations = count_cancellations()
         with translate_errors():
             async with AsyncExitStack() as stack:
@@ -231,7 +230,11 @@ class Database:
                 raise_if_cancelled(since=cancellations)
                 try:
                     with deadline(conn, self._transaction_timeout_s):
-                        yield conn
+                        try:
+                            yield conn
+                        except BaseException:
+                            await roll_back(conn)
+                            raise
                 except psycopg.errors.ReadOnlySqlTransaction:
                     # After a failover this server is no longer the one that takes writes.
                     await conn.close()
@@ -247,10 +250,6 @@ class Database:
         if not fresh or _has_unread_data(conn):
             with deadline(conn, _CHECK_TIMEOUT_S):
                 await AsyncConnectionPool.check_connection(conn)
-
-    async def _reset(self, conn: AsyncConnection[Any]) -> None:
-        with deadline(conn, _CHECK_TIMEOUT_S):
-            await self._sessions.reset(conn)
 
 
 @contextmanager

@@ -1,16 +1,16 @@
-"""Session state of pooled connections: nothing of it passes from one request to the next.
+"""Session state of pooled connections: nothing of it passes from one caller to the next.
 
-A statement that is not ours (an operator's, or one that somebody smuggled in) can leave settings, a
-role, notifications, cursors or locks behind that outlive its transaction. Unlike `discard all` this
-keeps the prepared statements; it costs what `select 1` does, and nothing where it travels with the
-commit. Temporary tables are not to be made at all: see `sql/compat`.
+A statement that is not ours (an operator's, or one that was smuggled in) can leave settings, a
+role, notifications or cursors behind that outlive its transaction. Taking them back travels with
+the commit, and keeps the prepared statements, unlike `discard all`. Temporary tables are not to be
+made at all: see `sql/compat`.
 """
 
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakSet
 
+import psycopg
 from psycopg import AsyncConnection
 
 from automatch.sql.statements import load
@@ -18,20 +18,24 @@ from automatch.sql.statements import load
 _SQL = load("database")
 
 
-class SessionState:
-    """Resets the sessions of one pool."""
+async def reset(conn: AsyncConnection[Any]) -> None:
+    """Reset the session outside of a transaction."""
+    # Several statements in one message cannot be prepared.
+    await conn.execute(_SQL["reset_session"], prepare=False)
 
-    def __init__(self) -> None:
-        self._was_reset: WeakSet[AsyncConnection[Any]] = WeakSet()
 
-    async def commit(self, conn: AsyncConnection[Any]) -> None:
-        """Commit the transaction and reset the session in one round trip."""
-        await conn.execute(_SQL["commit_and_reset_session"], prepare=False)
-        self._was_reset.add(conn)
+async def commit(conn: AsyncConnection[Any]) -> None:
+    """Commit the transaction and reset the session."""
+    await conn.execute(_SQL["commit_and_reset_session"], prepare=False)
 
-    async def reset(self, conn: AsyncConnection[Any]) -> None:
-        """Reset the session, unless that was done with its last commit."""
-        if conn in self._was_reset:
-            self._was_reset.discard(conn)
-        else:
-            await conn.execute(_SQL["reset_session"], prepare=False)
+
+async def roll_back(conn: AsyncConnection[Any]) -> None:
+    """Roll back a transaction if one is open, and reset the session; close it if that fails."""
+    try:
+        await conn.rollback()
+        await reset(conn)
+    except psycopg.Error:
+        await conn.close()
+    except BaseException:
+        await conn.close()
+        raise

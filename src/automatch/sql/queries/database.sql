@@ -28,9 +28,9 @@ begin
 commit
 
 -- name: reset_session
--- What `discard all` does, without the prepared statements.
-reset session authorization; reset all; unlisten *; close all; select pg_catalog.pg_advisory_unlock_all()
+-- Most of what `discard all` does.
+reset session authorization; reset all; unlisten *; close all
 
 -- name: commit_and_reset_session
 commit;
-reset session authorization; reset all; unlisten *; close all; select pg_catalog.pg_advisory_unlock_all()
+reset session authorization; reset all; unlisten *; close all
