@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
+
+# Where it is switched off, each process compiles all modules again, and pytest rewrites all tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 pytest_plugins = [
     "tests.support.memory",
@@ -20,7 +25,7 @@ pytest_plugins = [
     "tests.support.doctor",
 ]
 
-_LONG = ("browser", "fault", "cli", "guide", "docs", "bulk_import")
+_LONG = ("browser", "fault", "cli", "guide", "docs", "bulk_import", "vision", "postgres")
 """Folders of tests that start programs and wait for them."""
 
 
