@@ -136,3 +136,16 @@ async def test_one_worker_does_the_maintenance_and_another_takes_over_when_it_st
                 assert not one(conn, "select public.lead_maintenance(%s, '1 min')", uuid4())
         await eventually(database.owner, f"{leader} and worker_id <> %s", first)
         await second.__aexit__(None, None, None)
+
+
+async def test_who_did_something_is_forgotten_once_it_does_not_count_any_more(
+    database, maintenance
+):
+    add = "insert into automatch.rate_limits values (%s, automatch.now() + %s)"
+    with connect(database.owner) as conn:
+        conn.execute(add, [b"over", timedelta(seconds=-1)])
+        conn.execute(add, [b"counts", timedelta(hours=1)])
+        conn.commit()
+        await maintenance.clean_up_rate_limits()
+
+        assert one(conn, "select array_agg(key) from automatch.rate_limits") == [b"counts"]
