@@ -13,7 +13,7 @@ from jinja2 import Environment
 from automatch.errors.photo import NoFaceError
 from automatch.model.faces import Face
 from automatch.model.jobs import JobStatus
-from automatch.web.feed_views import Card, render_card, render_job
+from automatch.web.feed_views import COVERED_FACES, Card, render_card, render_job
 from automatch.web.templating import (
     build_templates,
     render_page,
@@ -113,7 +113,7 @@ def test_refused_photo_says_why_and_what_to_do(templates: Environment) -> None:
 def test_finished_job_says_how_long_it_took(seconds: float, text: str) -> None:
     job = a_job(completed_at=NOON + timedelta(seconds=seconds))
 
-    assert job.detail == f"Matched in {text}"
+    assert job.detail == f"Matched in {text}. {COVERED_FACES}"
 
 
 @pytest.mark.parametrize("status", JobStatus)

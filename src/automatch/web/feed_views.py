@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _UNKNOWN_NAME = "Someone"
 _PHOTO_CODES = PhotoRejectedError.codes()
+
+COVERED_FACES = "Masks, sunglasses and drawings make strangers look alike."
+"""Told with every match, because no gate tells such faces from bare ones: see docs/vision.md."""
 _PHOTO_ADVICE = {
     FaceBlurredError.code: "Your photo is blurry. Hold the phone still or wipe the lens.",
     FaceCutOffError.code: "Your face is cut off at the edge. Leave some space around it.",
@@ -164,7 +167,8 @@ class JobItem:
             case JobStatus.PROCESSING:
                 return "Your look-alikes appear here as they are found."
             case JobStatus.COMPLETED if self.match_count:
-                return f"Matched in {_duration(self.elapsed_s)}" if self.elapsed_s else ""
+                took = f"Matched in {_duration(self.elapsed_s)}. " if self.elapsed_s else ""
+                return took + COVERED_FACES
             case JobStatus.COMPLETED:
                 return self.reason or NEWCOMERS
             case JobStatus.FAILED if self.faces:
