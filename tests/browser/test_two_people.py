@@ -11,7 +11,9 @@ from tests.support.browser import Phones, upload, write_photo
 from tests.support.photos import astronaut, scene_without_face
 
 
-def test_match_arrives_on_both_screens_without_a_refresh(phones: Phones, tmp_path: Path) -> None:
+def test_match_arrives_on_both_screens_and_leaves_with_the_account_without_a_refresh(
+    phones: Phones, tmp_path: Path
+) -> None:
     her = phones.join("Linh", "Female")
     him = phones.join("Minh", "Male")
     for page in (her, him):
@@ -24,10 +26,16 @@ def test_match_arrives_on_both_screens_without_a_refresh(phones: Phones, tmp_pat
 
     expect(her.locator("#cards li")).to_contain_text("Minh")
     expect(him.locator("#cards li")).to_contain_text("Linh")
-    assert her.evaluate("window.sameDocument")
     assert him.evaluate("window.sameDocument")
     photo = him.locator("#cards li img").first
     assert photo.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+
+    him.goto(f"{phones.url}/onboarding")
+    him.locator("details.ask[name=delete-account] summary").click()
+    him.locator("form[action='/account/delete'] button").click()
+
+    expect(her.locator("#cards li")).to_have_count(0)
+    assert her.evaluate("window.sameDocument")
 
 
 def test_refused_photo_shows_its_reason_and_the_next_one_works(
