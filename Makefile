@@ -54,10 +54,11 @@ fix: $(DEV) ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(DEV) ## Measure the queue, upload to screen, the memory of uploads, seeing photos, the search and a change of the model on this machine
+bench: $(DEV) ## Measure the queue, upload to screen, the memory of uploads, waits behind costly files, seeing photos, the search and a change of the model on this machine
 	$(BIN)/python -m benchmarks.queue
 	$(BIN)/python -m benchmarks.upload_to_screen
 	$(BIN)/python -m benchmarks.held_uploads
+	$(BIN)/python -m benchmarks.costly_photos
 	$(BIN)/python -m benchmarks.vision
 	$(BIN)/python -m benchmarks.search.run
 	$(BIN)/python -m benchmarks.search.growth

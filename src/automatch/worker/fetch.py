@@ -107,6 +107,8 @@ class JobFetcher:
 
     def record_duration(self, jobs: int, seconds: float) -> None:
         """Update the estimate of how long a job takes from a batch that is done."""
+        if not jobs:
+            return
         self._job_s = max((self._job_s + seconds / jobs) / 2, 1e-5)
 
     async def next_batch(self) -> list[ClaimedJob]:

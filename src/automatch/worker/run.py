@@ -215,7 +215,7 @@ class BatchRunner:
                     claim=self._fetcher.next_claim() if self._may_claim(running) else None,
                 )
                 ready = []
-            self._fetcher.record_duration(max(done_jobs, 1), time.monotonic() - began)
+            self._fetcher.record_duration(done_jobs, time.monotonic() - began)
         finally:
             self._extractions = {}
             self._begun = set()
