@@ -38,9 +38,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "data"
-        limits = {"LIMITS__SIGN_UP": "", "LIMITS__UPLOADS": ""}
         try:
-            with running_up(home, settings=limits) as up:
+            with running_up(home, settings={"LIMITS__ENABLED": "false"}) as up:
                 asyncio.run(measure(up.url, options.rounds, options.accounts))
         finally:
             remove_home(home)
