@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections import Counter
 
@@ -88,3 +90,14 @@ async def test_places_of_all_strangers_and_of_all_known_people_are_bounded() -> 
 
     places = [not isinstance(end, PasswordsBusyError) for end in ended]
     assert places == ([True] * 4 + [False] * 2) * 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+async def test_hashing_gives_way_to_other_requests() -> None:
+    class Niceness(SlowHasher):
+        def hash(self, password: str | bytes) -> str:
+            return str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+
+    assert int(await PasswordQueue(8, Niceness()).hash("secret")) > own

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Protocol
 
-import anyio.to_thread
-from anyio import CapacityLimiter
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -17,6 +20,15 @@ from automatch.errors.request import PasswordsBusyError
 
 _AT_ONCE = 2
 """Each hash takes 64 MiB."""
+
+
+_NICENESS = 10
+
+
+def _give_way() -> None:
+    # On Linux the priority is a thread's own, and the threads that Argon2 starts inherit it.
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 class Hasher(Protocol):
@@ -33,6 +45,8 @@ class Hasher(Protocol):
 
 class PasswordQueue:
     """Hashes passwords, at most two at once, for those who have a place.
+
+    The threads give way to all other requests: a flood of wrong passwords slows sign-ins alone.
 
     One network address may have half of the places, so that a flood from there leaves room for
     others. Somebody who signed in from their address before (`source` is None) does not wait among
@@ -51,13 +65,13 @@ class PasswordQueue:
 
     async def hash(self, password: str) -> str:
         """Return the hash of a new password; for whoever has a place."""
-        return await anyio.to_thread.run_sync(self._hasher.hash, password, limiter=self._limiter)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._hasher.hash, password)
 
     async def verify(self, password: str, encrypted: str | None) -> bool:
         """Tell whether a password is right; takes equally long without an account (None)."""
-        return await anyio.to_thread.run_sync(
-            self._verify, password, encrypted, limiter=self._limiter
-        )
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._verify, password, encrypted)
 
     def has_place(self, source: str) -> bool:
         """Return whether there is a place for a stranger from this address."""
@@ -67,8 +81,8 @@ class PasswordQueue:
         )
 
     @cached_property
-    def _limiter(self) -> CapacityLimiter:
-        return CapacityLimiter(_AT_ONCE)
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_AT_ONCE, "passwords", initializer=_give_way)
 
     @contextmanager
     def place(self, source: str | None) -> Iterator[None]:
