@@ -29,6 +29,7 @@ from automatch.errors.request import (
     EmailTakenError,
     FaceNotAskedError,
     ForbiddenError,
+    InputInvalidError,
     NotFoundError,
     PasswordsBusyError,
     PhotosFullError,
@@ -238,10 +239,12 @@ def add_error_handlers(app: FastAPI) -> None:
 
     async def on_automatch_error(request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, AutomatchError)
+        request.state.error = type(exc)
         return error_response(exc, path=request.url.path)
 
     async def on_invalid(request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, RequestValidationError)
+        request.state.error = InputInvalidError
         # What was sent is not repeated: it may be a password.
         problems = "; ".join(
             f"{_field(problem['loc'])}: {problem['msg']}" for problem in exc.errors()[:5]

@@ -35,14 +35,18 @@ async def test_limits_hold_by_default(
 ) -> None:
     async with running_server(_limited(settings), cluster.secrets, database) as system:
         person = await system.join()
-        form = {"email": "linh@example.org", "password": "short"}
+        form = {"email": person.email, "password": PASSWORD}
+        # What asks for no account does not count, so that junk closes the door to nobody.
+        junk = [{}, form | {"password": "short"}] * 31
+        refused = [await system.client.post("/auth/v1/signup", json=body) for body in junk]
         sign_ups = [await system.client.post("/auth/v1/signup", json=form) for _ in range(61)]
         photos = [portrait(number) for number in range(4)]
-        uploads = [await person.upload(photos[number % 4]) for number in range(11)]
+        uploads = [await person.upload(photos[number % 4]) for number in range(14)]
 
+    assert {answer.status_code for answer in refused} == {422}
     assert [answer.status_code for answer in sign_ups] == [422] * 60 + [429]
-    # The fourth photo is one too many; one that is there already is not.
-    assert [answer.status_code for answer in uploads] == [*[202, 202, 202, 409] * 2, 202, 202, 429]
+    # The fourth photo is one too many and is not counted; one that is there already is.
+    assert [answer.status_code for answer in uploads] == [*[202, 202, 202, 409] * 3, 202, 429]
     check(uploads[3], 409, "photos_full")
     assert uploads[3].json()["error"]["message"] == "You can keep 3 photos. Delete one first."
     assert uploads[-1].json()["error"] == {
@@ -80,7 +84,8 @@ async def test_api_and_pages_count_together_and_a_page_shows_the_sentence(
     async with running_server(limited, cluster.secrets, database) as system:
         person = await system.join()
         assert (await person.upload(encode(astronaut()))).status_code == 202
-        await system.client.post("/auth/v1/signup", json={"email": "x", "password": "y"})
+        taken = {"email": person.email, "password": PASSWORD}
+        check(await system.client.post("/auth/v1/signup", json=taken), 422, "email_taken")
         page = {"origin": system.url}
         sign_up = await system.client.post("/sign-up", data={}, headers=page)
         await _sign_in(system, person)

@@ -21,8 +21,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from automatch.errors import AutomatchError
-from automatch.errors.request import ForbiddenError
-from automatch.errors.upload import BodyTooLargeError
+from automatch.errors.request import (
+    ConsentRequiredError,
+    ForbiddenError,
+    InputInvalidError,
+    PasswordCommonError,
+    PasswordWeakError,
+    PhotosFullError,
+    PhotosWaitingError,
+    ProfileIncompleteError,
+)
+from automatch.errors.upload import BodyTooLargeError, UploadError
 from automatch.http.client_address import client_address
 from automatch.http.declaration import Access, Declaration, FoundRoute, RouteTable, small_body
 from automatch.http.errors import (
@@ -43,6 +52,17 @@ from automatch.store.rate_limits import Charge
 _NOT_DONE = {0, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.SERVICE_UNAVAILABLE}
 """Answers to requests that do not count: what the server could not do, and bodies that did not
 arrive, which a phone on a bad network sends several times; 0 is no answer."""
+_NOT_TRIED = (
+    InputInvalidError,
+    PasswordCommonError,
+    PasswordWeakError,
+    ConsentRequiredError,
+    ProfileIncompleteError,
+    PhotosFullError,
+    PhotosWaitingError,
+    UploadError,
+)
+"""Refusals before anything that costs much was done: they do not count either."""
 _CROSS_ORIGIN = {"access-control-allow-origin": "*"}
 """Functions are for clients of any origin: they take a key and never a cookie."""
 _PREFLIGHT = {
@@ -210,7 +230,8 @@ class AuthAndLimitsMiddleware:
         try:
             await self._app(scope, body.receive, send_and_note_status)
         finally:
-            if status in _NOT_DONE:
+            error = scope["state"].get("error", AutomatchError)
+            if status in _NOT_DONE or issubclass(error, _NOT_TRIED):
                 await rate_limits.refund(charged)
 
     async def _identify(self, scope: Scope, declaration: Declaration | None) -> Identity:
