@@ -10,7 +10,7 @@ DEV := $(VENV)/.dev
 
 NODE_MODULES := tests/clients/node_modules/.package-lock.json
 
-.PHONY: help run demo clients baseline portraits test test-faults lint fix types bench soak reliability lock clean
+.PHONY: help run demo clients baseline portraits test test-faults lint fix types bench soak reliability security lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,9 @@ bench: $(DEV) ## Measure the queue, upload to screen, the memory of uploads, wai
 	$(BIN)/python -m benchmarks.search.growth
 	$(BIN)/python -m benchmarks.search.crossover
 	$(BIN)/python -m benchmarks.model_change
+
+security: $(DEV) ## Try what attackers try, write docs/security-report.md
+	$(BIN)/python -m tools.security_report
 
 reliability: $(DEV) ## Try faults for minutes, write docs/reliability.md
 	$(BIN)/python -m benchmarks.reliability
