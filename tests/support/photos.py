@@ -54,6 +54,14 @@ def shared_photo(name: str) -> bytes:
     return path.read_bytes()
 
 
+def shared_portrait(name: str) -> bytes:
+    """Return a real portrait that is no part of this repository, or skip the test."""
+    path = _SHARED / "portraits" / f"{name}.jpg"
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not in ../shared/portraits")
+    return path.read_bytes()
+
+
 def shared_portraits(count: int) -> list[bytes]:
     """Return real portraits of *count* different people, or skip the test."""
     paths = sorted((_SHARED / "portraits").glob("*.jpg"))

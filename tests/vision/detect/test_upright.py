@@ -14,7 +14,13 @@ from automatch.settings.vision import VisionSettings
 from automatch.vision import DlibEmbedder, LocalAnalyzer
 from automatch.vision.models.model_files import YUNET
 from tests.support.photo_cases import friend_behind, rotated_files
-from tests.support.photos import astronaut, pixels, shared_model, shared_portraits
+from tests.support.photos import (
+    astronaut,
+    pixels,
+    shared_model,
+    shared_portrait,
+    shared_portraits,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +51,16 @@ async def test_a_portrait_in_any_turn_is_the_same_face_or_refused(detector: str)
                 except PhotoRejectedError:
                     continue
                 assert np.linalg.norm(seen.face.embedding - expected.face.embedding) < 0.2
+
+
+async def test_portraits_that_were_taken_for_others_are_turned_upright() -> None:
+    async with LocalAnalyzer(_SETTINGS, DlibEmbedder()) as analyzer:
+        for name in ("E000298", "D000216", "B001300", "C001119", "D000629"):
+            portrait = Image.open(io.BytesIO(shared_portrait(name))).convert("RGB")
+            upright, *turned = [await analyzer.extract(photo) for photo in rotated_files(portrait)]
+            for other in turned:
+                assert np.linalg.norm(other.face.embedding - upright.face.embedding) < 0.2
+                assert np.abs(pixels(other.kept_jpeg) - pixels(upright.kept_jpeg)).mean() < 6
 
 
 @pytest.mark.parametrize("share", [0.3, 0.4, 0.48])
