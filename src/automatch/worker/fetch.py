@@ -34,6 +34,7 @@ _FULL_CLAIM_S = 1.0
 _POLL_MIN_S = 0.02
 _POLL_MAX_S = 0.25
 """Shortest and longest pause while a job is due that this worker may not claim."""
+_TURN_MAX_S = 10.0
 _TURN_POLLS = 2
 """How long an idle worker waits in line between two claims, in units of `poll_s`."""
 _POLL_WITHOUT_NOTIFY_S = 1.0
@@ -190,7 +191,7 @@ class JobFetcher:
         self._woken.clear()
         if self.is_closed:
             return []
-        turn_s = _TURN_POLLS * self._settings.poll_s
+        turn_s = min(_TURN_POLLS * self._settings.poll_s, _TURN_MAX_S)
         is_idle = await self._notifier.register_idle(turn_s, self._woken)
         if not is_idle and self._notifier.is_connected:
             # Whoever is registered may be frozen.
