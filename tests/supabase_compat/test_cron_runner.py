@@ -248,15 +248,15 @@ async def test_installed_extension_is_used(database: Database, conn: psycopg.Con
 async def test_requests_go_to_allowed_origins_only_and_the_refusal_is_a_response(
     database: Database, conn: psycopg.Connection
 ) -> None:
-    allowed = ["http://127.0.0.1:9", "https://hooks.invalid"]
+    allowed = ["http://127.0.0.1:9", "https://localhost"]
     urls = {
         # Nobody answers there, which is tried.
         "http://127.0.0.1:9/functions/v1/match-generator": "Could not connect to server",
-        "HTTPS://HOOKS.invalid:443/x": "Could not connect to server",
+        "HTTPS://LOCALHOST:443/x": "Could not connect to server",
         **dict.fromkeys(
             [
                 *("http://127.0.0.1:10/", "https://127.0.0.1:9/", "http://127.0.0.2:9/"),
-                *("http://hooks.invalid/", "http://127.0.0.1:9@127.0.0.2:9/", "http://[::1"),
+                *("http://localhost/", "http://127.0.0.1:9@127.0.0.2:9/", "http://[::1"),
                 "http://127.0.0.1:9\\@127.0.0.2:9/",
             ],
             "The address is none that AUTOMATCH_NET_ORIGINS allows",

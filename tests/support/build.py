@@ -174,8 +174,9 @@ def a_profile(
 def record_consent(conn: psycopg.Connection, profile: UUID, action: str) -> None:
     """Write a row of the ledger, as no caller could."""
     conn.execute(
-        "insert into public.biometric_consents (profile_id, action, text_version)"
-        " select %s, %s, version from public.consent_texts",
+        # With the sum of the text, which a trigger sets where there are triggers.
+        "insert into public.biometric_consents (profile_id, action, text_version, text_sha256)"
+        " select %s, %s, version, sha256 from public.consent_texts",
         [profile, action],
     )
 
