@@ -14,6 +14,7 @@ _CATALOGS = [
     "pg_class",
     "pg_constraint",
     "pg_default_acl",
+    "pg_description",
     "pg_enum",
     "pg_event_trigger",
     "pg_extension",
