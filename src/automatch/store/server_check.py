@@ -1,6 +1,6 @@
-"""Whether a Postgres server is one that this version can work with, asked before anything else.
+"""Whether a Postgres server is one that this version can work with.
 
-Shared by the commands that migrate, serve and work, and by the doctor.
+The commands that migrate, serve and work ask before anything else.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ async def check_server(conninfo: str) -> None:
         raise ServerUnfitError(problem)
 
 
+def is_vector_too_old(version: str) -> bool:
+    """Return whether a version of pgvector, such as `0.8.1`, is older than what is needed."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)) < _OLDEST_VECTOR
+
+
 def _find_problem(server: _Server) -> str | None:
     if server.version < _OLDEST:
         return f"The server is PostgreSQL {server.version}; {_OLDEST} or newer is needed."
@@ -66,7 +71,7 @@ def _find_problem(server: _Server) -> str | None:
         )
     if server.vector_version is None:
         return "The server does not have pgvector; install version 0.8 or newer on it."
-    if tuple(int(part) for part in re.findall(r"\d+", server.vector_version)) < _OLDEST_VECTOR:
+    if is_vector_too_old(server.vector_version):
         return (
             f"pgvector has version {server.vector_version}, and 0.8 is the oldest that works; "
             "install a newer one, then `alter extension vector update`."

@@ -118,23 +118,17 @@ class JobCompleter:
             await self._fetcher.clear_fault()
         return result.claimed
 
-    async def release(self, jobs: Sequence[ClaimedJob], *, new_turn: bool = False) -> bool:
+    async def release(self, jobs: Sequence[ClaimedJob], *, new_turn: bool = False) -> None:
         """Release jobs that were not started; this costs them no attempt.
 
-        They keep their turn, or come behind those who wait now.
-
-        Returns:
-            Whether that was possible; they are no longer held either way.
+        They keep their turn, or come behind those who wait now; they are no longer held either way.
         """
         try:
             async with self._db.connection() as conn:
                 await queue.release_jobs(conn, jobs, new_turn=new_turn)
         except StoreError as exc:
             log.warning("jobs not released; their leases will expire", code=exc.code)
-            return False
-        finally:
-            self._leases.drop(jobs)
-        return True
+        self._leases.drop(jobs)
 
     async def _drop_upload(self, job: ClaimedJob) -> None:
         # The re-encoded copy and the embedding are stored: nobody needs the upload any more.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from automatch.ops.doctor.check import (
@@ -20,10 +19,10 @@ from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
 from automatch.store import thresholds, tune
 from automatch.store.search import read_recall
+from automatch.store.server_check import is_vector_too_old
 
 _SQL = load("doctor_search")
 
-_MIN_VECTOR_VERSION = (0, 8)
 _MIN_THRESHOLD = 0.2
 _MAX_THRESHOLD = 0.9
 _DEFAULT_THRESHOLD = 0.5
@@ -51,8 +50,7 @@ async def _vector(context: CheckContext) -> Result:
             "Install pgvector 0.8 or newer on the server, then `automatch migrate`.",
         )
     vector = found[0]
-    number = tuple(int(part) for part in re.findall(r"\d+", vector.version))
-    if number < _MIN_VECTOR_VERSION:
+    if is_vector_too_old(vector.version):
         newer = vector.available if vector.available != vector.version else None
         return fail(
             f"pgvector has version {vector.version}; 0.8 or newer is required.",
