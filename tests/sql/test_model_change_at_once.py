@@ -84,6 +84,21 @@ def test_giving_up_gives_way_to_whoever_reads_for_long(sessions: Sessions, faces
     assert retire(sessions.first) == "long"
 
 
+def test_giving_up_waits_for_an_autovacuum_and_lets_people_search_meanwhile(
+    sessions: Sessions, faces: list
+) -> None:
+    prepare(sessions.first)
+    # The mode in which a vacuum holds its table.
+    sessions.second.execute("lock table public.face_index in share update exclusive mode")
+    retiring = sessions.submit(retire, sessions.first)
+
+    one(sessions.watcher, "select count(*) from public.face_index")
+    assert not retiring.done()
+    sessions.second.rollback()
+
+    assert retiring.result(10) == "long"
+
+
 def test_an_upload_waits_for_the_change_and_is_seen_by_the_new_model(
     sessions: Sessions, faces: list
 ) -> None:

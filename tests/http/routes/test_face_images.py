@@ -85,7 +85,8 @@ async def test_altered_links_show_nothing(system: System, subtests: pytest.Subte
     assert (await system.client.get(path, params={"token": token})).status_code == 200
     for name, where, changed in [
         ("first letter", path, ("A" if token[0] != "A" else "B") + token[1:]),
-        ("last letter", path, token[:-1] + ("A" if token[-1] != "A" else "B")),
+        # "A" and "B" in the last place differ in bits that belong to no byte.
+        ("last letter", path, token[:-1] + ("A" if token[-1] != "A" else "Q")),
         ("cut", path, token[:-3]),
         ("empty", path, ""),
         ("of another photo", other_path, token),

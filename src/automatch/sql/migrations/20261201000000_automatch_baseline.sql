@@ -1782,6 +1782,10 @@ begin
     if v_retired is null then
         perform automatch.raise_error('input_invalid', 'There is no other model to give up.');
     end if;
+    -- An autovacuum gives way to a waiter only after deadlock_timeout (1 s). It is waited for in a mode that stops nobody else.
+    perform set_config('lock_timeout', '5s', true);
+    lock table public.faces, public.face_embeddings, public.face_index in share update exclusive mode;
+    perform set_config('lock_timeout', '500ms', true);
     -- In the order in which a search takes them, or the two would wait for each other.
     lock table public.faces, public.face_embeddings, public.face_index in access exclusive mode;
     perform automatch.drop_model_partitions(m.id) from public.embedding_models as m where not m.active;
