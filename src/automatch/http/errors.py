@@ -64,6 +64,7 @@ from automatch.errors.upload import (
     UploadsAtOnceError,
     UploadsBusyError,
 )
+from automatch.http.validation import describe_problems
 
 STATUSES: dict[type[AutomatchError], int] = {
     AutomatchError: 500,
@@ -227,13 +228,6 @@ def method_not_allowed_response(allowed_methods: Sequence[str], *, path: str) ->
     return http_error_response(405, "Method Not Allowed", path=path, headers=headers)
 
 
-def _field(location: tuple[int | str, ...]) -> str:
-    # Where the JSON itself is malformed, the location is a number of characters. And a name may be
-    # anything that a stranger sent.
-    names = [str(part)[:40] for part in location[1:]]
-    return ".".join(names) if len(location) > 1 and isinstance(location[1], str) else "body"
-
-
 def add_error_handlers(app: FastAPI) -> None:
     """Give every error of the application the one shape."""
 
@@ -245,11 +239,8 @@ def add_error_handlers(app: FastAPI) -> None:
     async def on_invalid(request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, RequestValidationError)
         request.state.error = InputInvalidError
-        # What was sent is not repeated: it may be a password.
-        problems = "; ".join(
-            f"{_field(problem['loc'])}: {problem['msg']}" for problem in exc.errors()[:5]
-        )
-        body = error_body("input_invalid", f"{problems}.", 422, request.url.path)
+        message = describe_problems(exc.errors())
+        body = error_body("input_invalid", message, 422, request.url.path)
         return JSONResponse(body, 422)
 
     async def on_http_error(request: Request, exc: Exception) -> JSONResponse:
