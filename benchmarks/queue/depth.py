@@ -85,7 +85,7 @@ select
     f.id, p.id, p.school, case when n %% 4 = 0 then 'failed' else 'completed' end, 1,
     t.at, t.at, t.at, case when n %% 4 <> 0 then n %% 20 end,
     case when n %% 4 = 0 then 'no_face' end, case when n %% 4 = 0 then 'There is no face.' end,
-    '{"embedded": 0.4, "claimed": 0.01, "written": 0.5, "searched": 0.45}'
+    '{"embedded_ms": 400, "claimed_ms": 10, "written_ms": 500, "searched_ms": 450}'
 from (
     select row_number() over (order by g, f.id) as n, f.id, f.profile_id
     from generate_series(1, %s) as g cross join faces as f

@@ -52,6 +52,14 @@ def example(kind: type[AutomatchError]) -> AutomatchError:
     return kind()
 
 
+def test_message_tells_nothing_of_later_attempts() -> None:
+    """It stays with a job that has used all of its attempts."""
+    told = [example(kind).message for kind in all_kinds()]
+    told += [meaning + action for _, meaning, action in documented().values()]
+
+    assert not [text for text in told if re.search(r"(is|be|being) (re)?tried", text)]
+
+
 def test_every_code_is_documented_and_no_other() -> None:
     codes = {kind.code for kind in all_kinds()} | set(_EDGE)
 

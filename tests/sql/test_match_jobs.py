@@ -102,7 +102,7 @@ def test_claim_takes_the_oldest_due_job_under_a_lease(conn, clock):
     assert job == jobs[1]
     assert state(conn, job, "status, attempts, lease_token, lease_expires_at, timings") == (
         *("processing", 1, token, NOW + timedelta(seconds=32)),
-        {"claimed": 2},
+        {"claimed_ms": 2000},
     )
     assert [job for job, _ in build.claim_some(conn, 5)] == [jobs[2]]
 
@@ -123,7 +123,8 @@ def test_completed_job_has_its_matches_and_times(conn, clock):
         *(NOW + timedelta(seconds=3), 1),
     )
     assert state(conn, job, "timings")[0] == {
-        "claimed": 1, "embedded": 2, "detect_ms": 3, "searched": 3, "written": 3,
+        "claimed_ms": 1000, "embedded_ms": 2000, "detect_ms": 3, "searched_ms": 3000,
+        "written_ms": 3000,
     }  # fmt: skip
 
 

@@ -95,7 +95,7 @@ async def test_both_extract_the_same(
     assert there.quality == here.quality
     assert there.kept_jpeg == here.kept_jpeg
     assert there.thumbnail_jpeg == here.thumbnail_jpeg
-    assert set(there.timings) == set(here.timings)
+    assert set(there.timings_ms) == set(here.timings_ms)
 
 
 @pytest.mark.parametrize("name", _BAD)

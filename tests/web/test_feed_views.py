@@ -107,6 +107,17 @@ def test_refused_photo_says_why_and_what_to_do(templates: Environment) -> None:
 
 
 @pytest.mark.parametrize(
+    "code", ["decode_timeout", "job_crashed", "worker_lost", "embedding_invalid"]
+)
+def test_photo_that_failed_for_good_through_our_fault_says_what_to_do(
+    templates: Environment, code: str
+) -> None:
+    job = a_job(status=JobStatus.FAILED, error_code=code, error_message="2 of 5", match_count=None)
+
+    assert "on our side. Add the photo again later." in text_of(render_job(templates, job))
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.64, "0.6 s"), (9.96, "10 s"), (75, "75 s"), (119.6, "2 min"), (600, "10 min")],
 )

@@ -9,10 +9,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from automatch.errors.job import JobCrashedError
+from automatch.errors.photo import NoFaceError
+from automatch.errors.store import StorageFullError
+from automatch.model.jobs import ClaimedJob
 from automatch.settings.database import PoolSettings
 from automatch.store import queue
 from automatch.store.database import Database as Pool
-from automatch.store.queue import BatchCompletion, ClaimRequest
+from automatch.store.queue import BatchCompletion, ClaimRequest, JobFailure
 from automatch.worker import run
 from automatch.worker.leases import Leases
 from tests.support import build
@@ -132,6 +136,34 @@ async def test_embedding_that_cannot_be_stored_costs_the_others_nothing(database
     found = outcomes(database)
     assert found.pop(path_of(faces[4])) == CRASHED
     assert set(found.values()) == {COMPLETED}
+
+
+async def test_failures_of_a_batch_are_not_compared_with_each_other(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, compared = 48, 0
+
+    def count_comparison(one: object, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return one is other
+
+    for kind in (JobFailure, ClaimedJob):
+        monkeypatch.setattr(kind, "__eq__", count_comparison)
+    faces = enqueue_photos(database, size, embedded=False)
+    kinds = [NoFaceError, JobCrashedError, StorageFullError]
+    errors = {path_of(face): kinds[n % 3] for n, face in enumerate(faces)}
+
+    def fail(path: str) -> None:
+        raise errors[path]
+
+    left = "select count(*) = 0 from match_jobs where not (scheduled or status = 'failed')"
+    await run_until(database, fail, left, **WHOLE)
+
+    assert compared <= size
+    with connect(database.owner) as conn:
+        statuses = conn.execute("select status, attempts, count(*) from match_jobs group by 1, 2")
+        assert set(statuses) == {("failed", 1, 16), ("pending", 1, 16), ("pending", 0, 16)}
 
 
 @pytest.mark.parametrize("error", [MemoryError(), ValueError("x"), RecursionError()], ids=repr)

@@ -189,7 +189,12 @@ async def test_job_fails_with_its_last_error_after_all_attempts(
         job = await person.ended(job_id)
 
     assert (job["status"], job["attempts"]) == ("failed", 5)
-    assert job["error"]["code"] == "embedding_invalid"
+    assert job["error"] == {
+        "code": "embedding_invalid",
+        "message": "Something went wrong while looking at the photo.",
+    }
+    row = await _row(server, job_id)
+    assert {name for name in row["timings"] if not name.endswith("_ms")} == set()
 
 
 async def test_one_crashing_photo_does_not_stop_the_others(

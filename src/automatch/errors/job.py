@@ -36,14 +36,14 @@ class JobCancelledError(JobError):
 
 
 class DecodeTimeoutError(JobError):
-    """The server was too busy to look at the photo; it will be tried again."""
+    """The server was too busy to look at the photo."""
 
     code = "decode_timeout"
     transient = True
 
 
 class JobCrashedError(JobError):
-    """Something went wrong while looking at the photo; it will be tried again."""
+    """Something went wrong while looking at the photo."""
 
     code = "job_crashed"
     transient = True

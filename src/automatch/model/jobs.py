@@ -43,8 +43,8 @@ class Job:
     started_at: datetime | None
     completed_at: datetime | None
     match_count: int | None
-    timings: dict[str, Any]
-    """Seconds since `created_at` at which each stage was reached."""
+    timings: dict[str, float]
+    """Milliseconds: see `match_jobs.timings` in docs/job-lifecycle.md."""
     faces: tuple[FaceBox, ...] = ()
     """While it asks which face is its owner's: all of them, the largest first."""
 
@@ -100,7 +100,8 @@ class QueuedJob:
     threshold: float | None
     """Of this run; None is that of `match_settings`."""
     match_count: int | None
-    timings: dict[str, Any]
+    timings: dict[str, float]
+    """See `Job`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class JobEmbedding:
     embedding: np.ndarray[Any, np.dtype[np.float32]]
     quality: dict[str, float]
     timings: dict[str, float]
+    """Milliseconds; each name ends in `_ms`."""
     model: str = "dlib"
     detector: str | None = None
 

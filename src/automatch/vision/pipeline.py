@@ -68,7 +68,7 @@ class Pipeline:
             quality=quality,
             kept_jpeg=kept,
             thumbnail_jpeg=thumbnail,
-            timings=_timings(started, decoded_at, detected_at, embedded_at),
+            timings_ms=_timings_ms(started, decoded_at, detected_at, embedded_at),
             detector=self.detector.name,
         )
 
@@ -103,7 +103,7 @@ class Pipeline:
             refusal=faces[largest_first.index(own)].refusal if own else refusal,
             kept_jpeg=kept,
             thumbnail_jpeg=thumbnail,
-            timings=_timings(started, decoded_at, detected_at, embedded_at),
+            timings_ms=_timings_ms(started, decoded_at, detected_at, embedded_at),
         )
 
     def _find(self, decoded: DecodedPhoto) -> _FoundFaces:
@@ -193,7 +193,9 @@ def embed(embedder: Embedder, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.fl
     return rows
 
 
-def _timings(started: float, decoded: float, detected: float, embedded: float) -> dict[str, float]:
+def _timings_ms(
+    started: float, decoded: float, detected: float, embedded: float
+) -> dict[str, float]:
     return {
         "decode": (decoded - started) * 1000,
         "detect": (detected - decoded) * 1000,

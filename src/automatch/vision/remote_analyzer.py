@@ -288,7 +288,7 @@ def _extraction(answer: PhotoFaces, face: Face, vision: VisionSettings | None) -
         quality=face.quality,
         kept_jpeg=kept,
         thumbnail_jpeg=thumbnail,
-        timings=answer.timings_ms.model_dump(),
+        timings_ms=answer.timings_ms.model_dump(),
     )
 
 

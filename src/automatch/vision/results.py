@@ -60,8 +60,8 @@ class FaceExtraction:
     """The photo upright, at most `kept_side` long, without metadata. All faces but the
     uploader's are redacted."""
     thumbnail_jpeg: bytes
-    timings: dict[str, float]
-    """Milliseconds for `decode`, `detect` and `embed`."""
+    timings_ms: dict[str, float]
+    """Of `decode`, `detect` and `embed`."""
     detector: str | None = None
     """What found the face; `None` when an AI service did, which does not tell."""
 
@@ -94,5 +94,5 @@ class PhotoAnalysis:
     kept_jpeg: bytes
     """See `FaceExtraction`."""
     thumbnail_jpeg: bytes
-    timings: dict[str, float]
+    timings_ms: dict[str, float]
     """See `FaceExtraction`."""

@@ -125,7 +125,9 @@ class PhotoFaces(Model):
             min_confidence=analysis.min_confidence,
             faces=[Face.of(face) for face in analysis.faces],
             refusal=analysis.refusal and Refusal.of(analysis.refusal),
-            timings_ms=Timings(**{stage: round(ms, 2) for stage, ms in analysis.timings.items()}),
+            timings_ms=Timings(
+                **{stage: round(ms, 2) for stage, ms in analysis.timings_ms.items()}
+            ),
             copies=Copies(
                 full=base64.b64encode(analysis.kept_jpeg).decode(),
                 thumbnail=base64.b64encode(analysis.thumbnail_jpeg).decode(),

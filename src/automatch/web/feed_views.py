@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from automatch.errors.embedder import EmbedderError
+from automatch.errors.job import DecodeTimeoutError, JobCrashedError
 from automatch.errors.photo import FaceBlurredError, FaceCutOffError, PhotoRejectedError
 from automatch.model.jobs import JobStatus
 from automatch.search.explain import (
@@ -33,7 +35,10 @@ _PHOTO_CODES = PhotoRejectedError.codes()
 
 COVERED_FACES = "Masks, sunglasses and drawings make strangers look alike."
 """Told with every match, because no gate tells such faces from bare ones: see docs/vision.md."""
-_PHOTO_ADVICE = {
+_OUR_CODES = {DecodeTimeoutError.code, JobCrashedError.code, "worker_lost", *EmbedderError.codes()}
+"""Why a photo was not matched though nothing is wrong with it; sent again it gets a new job."""
+_ADVICE = {
+    **dict.fromkeys(_OUR_CODES, "Something went wrong on our side. Add the photo again later."),
     FaceBlurredError.code: "Your photo is blurry. Hold the phone still or wipe the lens.",
     FaceCutOffError.code: "Your face is cut off at the edge. Leave some space around it.",
 }
@@ -178,7 +183,7 @@ class JobItem:
                 )
             case _:
                 return (
-                    _PHOTO_ADVICE.get(self.error_code or "")
+                    _ADVICE.get(self.error_code or "")
                     or self.error_message
                     or "Try again, or use another photo."
                 )

@@ -263,7 +263,7 @@ class BatchRunner:
             job,
             extraction.face.embedding,
             extraction.quality,
-            {f"{stage}_ms": round(ms, 1) for stage, ms in extraction.timings.items()},
+            {f"{stage}_ms": round(ms, 1) for stage, ms in extraction.timings_ms.items()},
             job.model,
             extraction.detector,
         )

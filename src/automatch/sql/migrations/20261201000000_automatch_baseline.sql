@@ -58,10 +58,6 @@ returns timestamptz language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_catalog.clock_timestamp() $$;
 comment on function automatch.now() is 'The clock for leases, retries and ages. Tests replace it.';
 
-create function automatch.seconds_since(p_start timestamptz)
-returns numeric language sql set search_path = pg_catalog, pg_temp
-as $$ select round(extract(epoch from automatch.now() - p_start)::numeric, 4) $$;
-
 create function automatch.lock_key(p_purpose text)
 returns bigint language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select hashtextextended('automatch ' || p_purpose, 0) $$;
@@ -2139,7 +2135,8 @@ comment on column public.match_jobs.created_at is
 comment on column public.match_jobs.run_at is 'Not before this time; pushed out by a retry.';
 comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';
 comment on column public.match_jobs.timings is
-    'Seconds from created_at to each step: claimed, embedded, searched, written.';
+    'Milliseconds: from created_at to each step (claimed_ms, embedded_ms, searched_ms, written_ms), and what the '
+    'photo took (decode_ms, detect_ms, embed_ms).';
 comment on column public.match_jobs.position is
     'Workers claim the lowest first. Null until a scheduled job is due.';
 comment on column public.match_jobs.priority is
@@ -2509,7 +2506,7 @@ begin
                 started_at = v_now,
                 error_code = null,
                 error_message = null,
-                timings = jsonb_build_object('claimed', round(extract(epoch from v_now - j.created_at), 4))
+                timings = jsonb_build_object('claimed_ms', round(1000 * extract(epoch from v_now - j.created_at), 1))
             where j.id = any (v_ids[:v_limit])
             returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.isolated, j.position
         )
@@ -2631,7 +2628,7 @@ begin
     told as (
         update public.match_jobs as j
         set timings = j.timings || s.timings
-                      || jsonb_build_object('embedded', round(extract(epoch from v_now - j.created_at), 4))
+                      || jsonb_build_object('embedded_ms', round(1000 * extract(epoch from v_now - j.created_at), 1))
         from seen as s
         where j.id = s.id
     )
@@ -2779,8 +2776,8 @@ begin
         set status = 'completed', completed_at = v_now, lease_expires_at = null, worker_id = null,
             match_count = m.found,
             timings = j.timings || jsonb_build_object(
-                'searched', round(extract(epoch from p_searched_at - j.created_at), 4),
-                'written', round(extract(epoch from v_now - j.created_at), 4)
+                'searched_ms', round(1000 * extract(epoch from p_searched_at - j.created_at), 1),
+                'written_ms', round(1000 * extract(epoch from v_now - j.created_at), 1)
             )
         from mine as m
         where j.id = m.id and j.lease_token = m.token and j.status = 'processing'

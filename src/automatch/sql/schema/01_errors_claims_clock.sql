@@ -5,10 +5,6 @@ returns timestamptz language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_catalog.clock_timestamp() $$;
 comment on function automatch.now() is 'The clock for leases, retries and ages. Tests replace it.';
 
-create function automatch.seconds_since(p_start timestamptz)
-returns numeric language sql set search_path = pg_catalog, pg_temp
-as $$ select round(extract(epoch from automatch.now() - p_start)::numeric, 4) $$;
-
 create function automatch.lock_key(p_purpose text)
 returns bigint language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select hashtextextended('automatch ' || p_purpose, 0) $$;

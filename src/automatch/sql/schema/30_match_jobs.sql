@@ -71,7 +71,8 @@ comment on column public.match_jobs.created_at is
 comment on column public.match_jobs.run_at is 'Not before this time; pushed out by a retry.';
 comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';
 comment on column public.match_jobs.timings is
-    'Seconds from created_at to each step: claimed, embedded, searched, written.';
+    'Milliseconds: from created_at to each step (claimed_ms, embedded_ms, searched_ms, written_ms), and what the '
+    'photo took (decode_ms, detect_ms, embed_ms).';
 comment on column public.match_jobs.position is
     'Workers claim the lowest first. Null until a scheduled job is due.';
 comment on column public.match_jobs.priority is

@@ -157,7 +157,7 @@ begin
                 started_at = v_now,
                 error_code = null,
                 error_message = null,
-                timings = jsonb_build_object('claimed', round(extract(epoch from v_now - j.created_at), 4))
+                timings = jsonb_build_object('claimed_ms', round(1000 * extract(epoch from v_now - j.created_at), 1))
             where j.id = any (v_ids[:v_limit])
             returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.isolated, j.position
         )

@@ -39,7 +39,7 @@ begin
     told as (
         update public.match_jobs as j
         set timings = j.timings || s.timings
-                      || jsonb_build_object('embedded', round(extract(epoch from v_now - j.created_at), 4))
+                      || jsonb_build_object('embedded_ms', round(1000 * extract(epoch from v_now - j.created_at), 1))
         from seen as s
         where j.id = s.id
     )
@@ -187,8 +187,8 @@ begin
         set status = 'completed', completed_at = v_now, lease_expires_at = null, worker_id = null,
             match_count = m.found,
             timings = j.timings || jsonb_build_object(
-                'searched', round(extract(epoch from p_searched_at - j.created_at), 4),
-                'written', round(extract(epoch from v_now - j.created_at), 4)
+                'searched_ms', round(1000 * extract(epoch from p_searched_at - j.created_at), 1),
+                'written_ms', round(1000 * extract(epoch from v_now - j.created_at), 1)
             )
         from mine as m
         where j.id = m.id and j.lease_token = m.token and j.status = 'processing'
