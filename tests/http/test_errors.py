@@ -188,6 +188,7 @@ async def test_unknown_addresses_of_the_api_are_told_in_json(
         *("/ai/v1/nothing", "/ai/", "/ai/v1/faces/x"),
         *("/api/admin", "/api/admin/", "/api/admin/nothing", "/api/admin/jobs/retry/x"),
         *("/functions/v1/", "/functions/v1/nothing", "/functions/v1/match-generator/"),
+        *("/rest/v1/profiles", "/nothing", "/api%2fmatches"),
     ):
         for method in ("GET", "POST", "DELETE"):
             with subtests.test(path, method=method):

@@ -37,7 +37,11 @@ async def browser(system: System) -> AsyncIterator[httpx2.AsyncClient]:
         base_url=system.url,
         follow_redirects=True,
         timeout=30,
-        headers={"origin": system.url, "sec-fetch-site": "same-origin"},
+        headers={
+            "accept": "text/html,application/xhtml+xml,*/*;q=0.8",
+            "origin": system.url,
+            "sec-fetch-site": "same-origin",
+        },
     ) as client:
         yield client
 

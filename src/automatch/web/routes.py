@@ -49,8 +49,11 @@ async def _home(request: Request) -> Response:
 
 async def _answer_unknown_address(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http" and scope["method"] == "GET":
-        if scope["state"]["access"] is Access.PAGE_COOKIE:
-            response = show_error(Request(scope), NotFoundError("There is no such page."))
+        request = Request(scope)
+        # A browser that opens an address asks for HTML; a program that lost its way does not.
+        wants_page = "text/html" in request.headers.get("accept", "")
+        if wants_page and scope["state"]["access"] is Access.PAGE_COOKIE:
+            response = show_error(request, NotFoundError("There is no such page."))
             await response(scope, receive, send)
             return
     elif scope["type"] == "websocket":
