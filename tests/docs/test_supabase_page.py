@@ -20,6 +20,7 @@ from automatch.settings.settings import setting_names
 from automatch.store.migrate import MIGRATIONS
 from tests.support.build import a_face, a_job, a_profile, connect
 from tests.support.command import run_command
+from tests.support.doctor import write_secrets
 from tests.support.postgres import Database
 from tests.support.supabase import AuthServer, SupabaseCluster
 from tests.support.supabase_cli import push
@@ -69,9 +70,14 @@ def ours(migrated_project: Database) -> dict[str, list[str]]:
 
 
 async def test_push_and_migrate_as_told(
-    project: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    supabase_cluster: SupabaseCluster,
+    project: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     home = tmp_path / "home"
+    # Those of the other projects: the logins are the cluster's.
+    write_secrets(home, supabase_cluster.secrets)
     monkeypatch.chdir(tmp_path)
     setting = ("AUTOMATCH_DATABASE_URL", project.owner)
     written, pushed = [block.splitlines() for block in blocks("Push", "bash")]

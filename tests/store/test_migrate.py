@@ -24,8 +24,8 @@ LOGINS = """
 do $$
 begin
     if not exists (select from pg_roles where rolname = 'automatch_api') then
-        create role automatch_api login;
-        create role automatch_worker login;
+        create role automatch_api;
+        create role automatch_worker;
     end if;
 end
 $$;
@@ -219,6 +219,21 @@ async def test_logins_get_their_passwords_and_need_them(
         assert await fetch(dsn, "select current_user::text") == [(login,)]
     with pytest.raises(psycopg.OperationalError, match="authentication failed"):
         await psycopg.AsyncConnection.connect(blank_database.api, password="wrong")
+
+
+async def test_password_that_works_is_not_set_again(
+    cluster: TestCluster, template: str, blank_database: Database
+) -> None:
+    # A pooler that remembers it would refuse the login.
+    passwords = (
+        "select rolname, rolpassword from pg_authid where rolname like 'automatch%' order by 1"
+    )
+    before = await fetch(cluster.address.owner, passwords)
+
+    await run(cluster, blank_database)
+
+    assert len(before) == 2
+    assert await fetch(cluster.address.owner, passwords) == before
 
 
 async def test_waiting_for_another_migration_times_out(

@@ -48,8 +48,8 @@ def database_address(settings: Settings, secrets: Secrets, role: Role) -> str:
         folder = quote(str(socket_folder(settings.home)), safe="")
         return f"postgresql://{login}:{_quote(password)}@/{DATABASE}?host={folder}&port={PORT}"
     url = settings.database_url.get_secret_value()
-    parts = _parse(url)
-    return url if role == "owner" else _replace_login(url, parts, login, password)
+    _parse(url)
+    return url if role == "owner" else address_of_login(url, login, password)
 
 
 def socket_folder(data_dir: Path) -> Path:
@@ -76,7 +76,9 @@ def _parse(url: str) -> dict[str, object]:
         ) from None
 
 
-def _replace_login(url: str, parts: dict[str, object], login: str, password: str) -> str:
+def address_of_login(url: str, login: str, password: str) -> str:
+    """Return *url*, a URL or keywords, with another login."""
+    parts = _parse(url)
     # Supabase's pooler takes the project from a suffix of the user name: postgres.<project>.
     _, dot, project = str(parts.get("user", "")).partition(".")
     if dot and "pooler.supabase.com" in str(parts.get("host", "")):

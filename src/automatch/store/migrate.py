@@ -22,7 +22,7 @@ import structlog
 from psycopg import sql
 
 from automatch.errors.store import DatabaseNewerError, DatabaseUnavailableError, MigrationError
-from automatch.postgres.addresses import API_LOGIN, WORKER_LOGIN
+from automatch.postgres.addresses import API_LOGIN, WORKER_LOGIN, address_of_login
 from automatch.sql.statements import SQL_FOLDER, load
 from automatch.store.server_check import check_server
 
@@ -58,10 +58,15 @@ async def migrate(
     *,
     api_password: str,
     worker_password: str,
+    take_over: bool = False,
     migrations: Path = MIGRATIONS,
     compat: Path = COMPAT,
 ) -> list[str]:
-    """Bring a database up to this version and set the passwords of the two logins.
+    """Bring a database up to this version and give the two logins their passwords.
+
+    The logins are the server's, not the database's, so another installation may be using them. A
+    password that works is not set again, because a pooler may remember it, and one that another
+    installation has set is only replaced with *take_over*.
 
     Any number may run at once; one works and the others wait for it. The connection must be a
     session of its own, not one through a transaction pooler.
@@ -73,12 +78,19 @@ async def migrate(
         DatabaseUnavailableError: the server does not answer.
         ServerUnfitError: the server is not one that this version works with.
         DatabaseNewerError: a newer Auto-Match migrated this database.
-        MigrationError: a file failed, and nothing of it was applied; those before it stay.
+        MigrationError: another installation uses the logins, and nothing was changed; or a file
+            failed, and nothing of it was applied; those before it stay.
     """
+    passwords = {API_LOGIN: api_password, WORKER_LOGIN: worker_password}
     files, stand_ins = _read_migrations(migrations), _read(compat)
     await check_server(owner_dsn)
     async with _connect(owner_dsn) as connection:
         await _lock(connection)
+        refused = [
+            login
+            for login, password in passwords.items()
+            if not await _accepts(connection, owner_dsn, login, password, take_over=take_over)
+        ]
         await connection.execute(_SQL["create_ledger_schema"])
         await connection.execute(_SQL["create_ledger"])
         waiting = _compare(files, await _read_ledger(connection))
@@ -91,8 +103,9 @@ async def migrate(
                 real = _STANDS_IN.match(stand_in.text)
                 if real is None or real[1] not in installed:
                     await _run(connection, stand_in)
-        for login, password in ((API_LOGIN, api_password), (WORKER_LOGIN, worker_password)):
-            await set_login_password(connection, login, password)
+        for login in refused:
+            await set_login_password(connection, login, passwords[login])
+            log.info("login has a new password", login=login)
     return [file.version for file in waiting]
 
 
@@ -170,6 +183,46 @@ async def _lock(connection: psycopg.AsyncConnection) -> None:
         raise MigrationError(
             "Another migration of this database has been running for two minutes; "
             "wait for it or end it, then try again."
+        ) from exc
+
+
+async def _accepts(
+    connection: psycopg.AsyncConnection,
+    owner_dsn: str,
+    login: str,
+    password: str,
+    *,
+    take_over: bool,
+) -> bool:
+    cursor = await connection.execute(_SQL["may_sign_in"], {"login": login})
+    # Without the right to sign in, it was made by a migration, and nobody has given it a password.
+    if await cursor.fetchone() != (True,):
+        return False
+    try:
+        await check_login(owner_dsn, login, password)
+    except MigrationError:
+        if take_over:
+            return False
+        raise
+    return True
+
+
+async def check_login(owner_dsn: str, login: str, password: str) -> None:
+    """Return when a login takes a password.
+
+    Raises:
+        MigrationError: it does not; the message says what to do.
+    """
+    try:
+        async with _connect(address_of_login(owner_dsn, login, password)):
+            pass
+    except DatabaseUnavailableError as exc:
+        raise MigrationError(
+            f"The login {login} of this Postgres server does not take the password in this data "
+            "folder's secrets.json, so another installation seems to use it. Use that "
+            "installation's data folder or its secrets.json, or a server of its own; "
+            "`automatch migrate --take-over` sets a new password, which locks the other "
+            f"installation out. {exc.message}"
         ) from exc
 
 

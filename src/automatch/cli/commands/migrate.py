@@ -23,13 +23,21 @@ def migrate(
         bool,
         typer.Option("--check", help="Only list pending migrations; exit 1 if there are any."),
     ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Set new passwords for logins of the server that another installation uses, and "
+            "so lock it out.",
+        ),
+    ] = False,
 ) -> None:
     """Migrate the database to this version. Safe to run from several processes at once.
 
     Example: `automatch migrate --check`
     """
     settings = load_settings_and_logging(home=home)
-    versions = asyncio.run(_migrate(settings, check=check))
+    versions = asyncio.run(_migrate(settings, check=check, take_over=take_over))
     if check:
         for version in versions:
             echo(version)
@@ -37,9 +45,9 @@ def migrate(
     echo(f"Migrations applied: {len(versions)}." if versions else "The database is up to date.")
 
 
-async def _migrate(settings: Settings, *, check: bool) -> list[str]:
+async def _migrate(settings: Settings, *, check: bool, take_over: bool) -> list[str]:
     secrets = load_or_create(settings.home)
     async with ensure_postgres(settings, secrets):
         if check:
             return await pending(database_address(settings, secrets, "owner"))
-        return await migrate_database(settings, secrets)
+        return await migrate_database(settings, secrets, take_over=take_over)

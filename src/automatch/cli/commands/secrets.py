@@ -18,7 +18,7 @@ from automatch.postgres.addresses import API_LOGIN, SUPERUSER, WORKER_LOGIN, dat
 from automatch.settings import Settings
 from automatch.settings.secrets import read, rotate, secrets_file, write_closed
 from automatch.store.database import translate_errors
-from automatch.store.migrate import set_login_password
+from automatch.store.migrate import check_login, set_login_password
 
 app = typer.Typer(
     help="The secrets of this installation: replace one by a new one.", no_args_is_help=True
@@ -86,6 +86,8 @@ async def _rotate_password(settings: Settings, name: Name, field: str) -> None:
     before = read(settings.home, allow_weak=True)
     address = database_address(settings, before, "owner")
     async with ensure_postgres(settings, before):
+        if settings.database_url is not None:
+            await check_login(address, _LOGINS[name], getattr(before, field))
         with translate_errors():
             conn = await psycopg.AsyncConnection.connect(address)
         async with conn:

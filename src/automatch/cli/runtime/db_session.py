@@ -68,12 +68,19 @@ async def ensure_postgres(settings: Settings, secrets: Secrets) -> AsyncIterator
         yield
 
 
-async def migrate_database(settings: Settings, secrets: Secrets) -> list[str]:
-    """Migrate the database to this version; return the versions applied."""
+async def migrate_database(
+    settings: Settings, secrets: Secrets, *, take_over: bool = False
+) -> list[str]:
+    """Migrate the database to this version; return the versions applied.
+
+    Raises: see `automatch.store.migrate.migrate`.
+    """
     return await migrate(
         database_address(settings, secrets, "owner"),
         api_password=secrets.api_password,
         worker_password=secrets.worker_password,
+        # Nobody else can use the embedded server.
+        take_over=take_over or settings.database_url is None,
     )
 
 

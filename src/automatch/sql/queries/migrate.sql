@@ -50,6 +50,10 @@ select exists (select from pg_catalog.pg_roles where rolname = 'supabase_admin')
 -- Installed extensions need no stand-in.
 select extname from pg_catalog.pg_extension
 
+-- name: may_sign_in
+-- No row where the role is missing.
+select rolcanlogin from pg_catalog.pg_roles where rolname = %(login)s
+
 -- name: set_password
 -- The password is hashed already.
-alter role {login} password {password}
+alter role {login} login password {password}

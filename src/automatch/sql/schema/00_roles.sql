@@ -20,7 +20,9 @@ begin
     end loop;
     foreach v_role in array array['automatch_api', 'automatch_worker'] loop
         if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
-            execute pg_catalog.format('create role %I login noinherit', v_role);
+            -- Not to be used before `automatch migrate` has given it a password; by that it also knows whether
+            -- another installation has.
+            execute pg_catalog.format('create role %I nologin noinherit', v_role);
         end if;
     end loop;
 end
