@@ -370,3 +370,57 @@ def test_open_jobs_are_locked_in_their_order_and_not_in_that_of_the_photos(sessi
     first.execute(lock, [UUID(int=9)])
     first.commit()
     assert searching.result() == 2
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "select public.undo_dismissal(%(him)s)",
+        "select public.unblock_profile(%(him)s)",
+        "select public.decide_suspected_duplicate(id, 'dismissed')"
+        " from automatch.suspected_duplicates",
+        "select public.retry_failed_match_jobs()",
+    ],
+)
+def test_only_one_at_a_time_searches_again_for_a_person(sessions, again):
+    first, second = sessions.first, sessions.second
+    she, he = (build.a_profile(first, gender=gender) for gender in ("female", "male"))
+    build.a_job(first, build.a_face(first, she))
+    job, token = build.claim(first)
+    first.execute(
+        "select from public.fail_match_jobs(array[%s], array[%s]::bigint[], '{x}', '{x}')",
+        [job, token],
+    )
+    first.execute(
+        "with a as (insert into public.match_dismissals values (%(she)s, %(he)s)),"
+        " b as (insert into public.profile_blocks values (%(she)s, %(he)s))"
+        " insert into automatch.suspected_duplicates (profile_a_id, profile_b_id, u, model)"
+        " values (least(%(she)s, %(he)s), greatest(%(she)s, %(he)s), 0.1, 'dlib')",
+        {"she": she, "he": he},
+    )
+    first.execute("select public.set_match_threshold(0.4, true)")
+    first.commit()
+    with acting(first, she, role="authenticated" if "him" in again else "service_role"):
+        first.execute(again, {"him": he})
+
+    # In turn, each could wait for a job that the other has queued.
+    rerunning = sessions.submit(one, second, "select public.enqueue_reruns()")
+    first.commit()
+    assert rerunning.result() == 1
+
+
+def test_job_that_somebody_queues_meanwhile_is_not_locked_out_of_order(sessions):
+    first, second, third = sessions.first, sessions.second, sessions.third
+    faces = [
+        build.a_face(first, build.a_profile(first), CENTER, face_id=UUID(int=n)) for n in (1, 2)
+    ]
+    first.commit()
+    build.a_job(first, faces[0])
+    searching = sessions.submit(one, second, "select automatch.enqueue_searches(%s)", faces)
+    job = build.a_job(third, faces[1])
+    third.commit()
+    first.commit()
+    searching.result()
+
+    # A worker may hold it, and wait for one that was locked in order.
+    assert one(third, "select id from public.match_jobs where id = %s for update nowait", job)

@@ -1677,6 +1677,8 @@ create function automatch.activate_model(p_model text)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- Whoever queues photos of everybody does it alone: see enqueue_searches().
+    perform from automatch.reruns as r where r.finished_at is null for update;
     -- What is being worked on was seen with the other model: it is given back and claimed again.
     perform public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
     from public.match_jobs as j where j.status = 'processing' having count(*) > 0;
@@ -3303,15 +3305,24 @@ returns integer language plpgsql security definer set search_path = pg_catalog, 
 as $$
 declare
     v_count integer;
+    v_failed uuid[] := array(
+        select j.id from public.match_jobs as j
+        where j.status = 'failed'
+          and (p_job_ids is null or j.id = any (p_job_ids))
+          and (p_code is null or j.error_code = p_code)
+    );
 begin
+    -- As for enqueue_searches().
+    perform from public.profiles as p
+    where p.id in (select j.user_id from public.match_jobs as j where j.id = any (v_failed))
+    order by p.id
+    for no key update;
     loop
         begin
             with failed as materialized (
                 select j.id, j.face_id, j.completed_at
                 from public.match_jobs as j
-                where j.status = 'failed'
-                  and (p_job_ids is null or j.id = any (p_job_ids))
-                  and (p_code is null or j.error_code = p_code)
+                where j.status = 'failed' and j.id = any (v_failed)
                   and not exists (
                       select from public.match_jobs as open
                       where open.face_id = j.face_id and open.status in ('pending', 'processing')
@@ -4229,7 +4240,7 @@ begin
         update automatch.reruns set finished_at = automatch.now() where id = v_rerun.id;
         return 0;
     end if;
-    -- In the order of locks: profiles, then jobs.
+    -- In the order of locks: profiles, then jobs. Shared with uploads, since only one does this at a time.
     perform from public.profiles as p
     where p.id in (select f.profile_id from public.faces as f where f.id = any (v_faces))
     order by p.id
@@ -4801,8 +4812,8 @@ create function public.unblock_profile(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Enqueuing takes this lock too; after the feeds it would be out of order.
-    perform from public.profiles as p where p.id = automatch.uid() for share;
+    -- For enqueue_searches(); after the feeds it would be out of order.
+    perform from public.profiles as p where p.id = automatch.uid() for no key update;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.profile_blocks
     where profile_id = automatch.uid() and blocked_profile_id = p_profile_id;
@@ -4819,7 +4830,7 @@ create function public.undo_dismissal(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform from public.profiles as p where p.id = automatch.uid() for share;
+    perform from public.profiles as p where p.id = automatch.uid() for no key update;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.match_dismissals
     where profile_id = automatch.uid() and other_profile_id = p_profile_id;
@@ -5363,19 +5374,24 @@ begin
     if found then
         perform automatch.wake_workers();
     end if;
-    -- Priority 3: uploads, for which somebody waits, go first. Open jobs will search by the new rules.
-    perform public.enqueue_match_job(f.id, 3::smallint)
-    from unnest(v_faces) with ordinality as f (id, n)
-    where not exists (
+    -- Priority 3: uploads, for which somebody waits, go first. Open jobs will search by the new rules; one that is
+    -- queued only now is not locked, which would be out of order.
+    insert into public.match_jobs (face_id, user_id, school, priority)
+    select f.id, p.id, p.school, 3
+    from public.faces as f
+    join public.profiles as p on p.id = f.profile_id
+    where f.id = any (v_faces) and not exists (
         select from public.match_jobs as j
         where j.face_id = f.id and j.status in ('pending', 'processing')
     )
-    order by f.n;
+    order by f.id
+    on conflict do nothing;
     return cardinality(v_faces);
 end
 $$;
 comment on function automatch.enqueue_searches(uuid[]) is
-    'Search for photos again, after all uploads; searches in progress start over. The number of photos.';
+    'Search for photos again, after all uploads; searches in progress start over. The number of photos. The caller has '
+    'locked their people so that nobody else does this for the same people at once: two would wait in a circle.';
 
 create function automatch.enqueue_profile_searches(p_profile_id uuid)
 returns integer language sql security definer set search_path = pg_catalog, pg_temp
@@ -5628,7 +5644,7 @@ declare
         from automatch.suspected_duplicates as s where s.id = any (p_ids)
     );
 begin
-    perform from public.profiles as p where p.id = any (v_people) order by p.id for share;
+    perform from public.profiles as p where p.id = any (v_people) order by p.id for no key update;
     perform automatch.lock_feeds(v_people);
 end
 $$;

@@ -318,6 +318,8 @@ create function automatch.activate_model(p_model text)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- Whoever queues photos of everybody does it alone: see enqueue_searches().
+    perform from automatch.reruns as r where r.finished_at is null for update;
     -- What is being worked on was seen with the other model: it is given back and claimed again.
     perform public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
     from public.match_jobs as j where j.status = 'processing' having count(*) > 0;

@@ -101,15 +101,24 @@ returns integer language plpgsql security definer set search_path = pg_catalog, 
 as $$
 declare
     v_count integer;
+    v_failed uuid[] := array(
+        select j.id from public.match_jobs as j
+        where j.status = 'failed'
+          and (p_job_ids is null or j.id = any (p_job_ids))
+          and (p_code is null or j.error_code = p_code)
+    );
 begin
+    -- As for enqueue_searches().
+    perform from public.profiles as p
+    where p.id in (select j.user_id from public.match_jobs as j where j.id = any (v_failed))
+    order by p.id
+    for no key update;
     loop
         begin
             with failed as materialized (
                 select j.id, j.face_id, j.completed_at
                 from public.match_jobs as j
-                where j.status = 'failed'
-                  and (p_job_ids is null or j.id = any (p_job_ids))
-                  and (p_code is null or j.error_code = p_code)
+                where j.status = 'failed' and j.id = any (v_failed)
                   and not exists (
                       select from public.match_jobs as open
                       where open.face_id = j.face_id and open.status in ('pending', 'processing')

@@ -113,7 +113,7 @@ begin
         update automatch.reruns set finished_at = automatch.now() where id = v_rerun.id;
         return 0;
     end if;
-    -- In the order of locks: profiles, then jobs.
+    -- In the order of locks: profiles, then jobs. Shared with uploads, since only one does this at a time.
     perform from public.profiles as p
     where p.id in (select f.profile_id from public.faces as f where f.id = any (v_faces))
     order by p.id

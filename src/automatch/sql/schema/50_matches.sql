@@ -266,8 +266,8 @@ create function public.unblock_profile(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Enqueuing takes this lock too; after the feeds it would be out of order.
-    perform from public.profiles as p where p.id = automatch.uid() for share;
+    -- For enqueue_searches(); after the feeds it would be out of order.
+    perform from public.profiles as p where p.id = automatch.uid() for no key update;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.profile_blocks
     where profile_id = automatch.uid() and blocked_profile_id = p_profile_id;
@@ -284,7 +284,7 @@ create function public.undo_dismissal(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform from public.profiles as p where p.id = automatch.uid() for share;
+    perform from public.profiles as p where p.id = automatch.uid() for no key update;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.match_dismissals
     where profile_id = automatch.uid() and other_profile_id = p_profile_id;

@@ -117,19 +117,24 @@ begin
     if found then
         perform automatch.wake_workers();
     end if;
-    -- Priority 3: uploads, for which somebody waits, go first. Open jobs will search by the new rules.
-    perform public.enqueue_match_job(f.id, 3::smallint)
-    from unnest(v_faces) with ordinality as f (id, n)
-    where not exists (
+    -- Priority 3: uploads, for which somebody waits, go first. Open jobs will search by the new rules; one that is
+    -- queued only now is not locked, which would be out of order.
+    insert into public.match_jobs (face_id, user_id, school, priority)
+    select f.id, p.id, p.school, 3
+    from public.faces as f
+    join public.profiles as p on p.id = f.profile_id
+    where f.id = any (v_faces) and not exists (
         select from public.match_jobs as j
         where j.face_id = f.id and j.status in ('pending', 'processing')
     )
-    order by f.n;
+    order by f.id
+    on conflict do nothing;
     return cardinality(v_faces);
 end
 $$;
 comment on function automatch.enqueue_searches(uuid[]) is
-    'Search for photos again, after all uploads; searches in progress start over. The number of photos.';
+    'Search for photos again, after all uploads; searches in progress start over. The number of photos. The caller has '
+    'locked their people so that nobody else does this for the same people at once: two would wait in a circle.';
 
 create function automatch.enqueue_profile_searches(p_profile_id uuid)
 returns integer language sql security definer set search_path = pg_catalog, pg_temp

@@ -159,7 +159,7 @@ declare
         from automatch.suspected_duplicates as s where s.id = any (p_ids)
     );
 begin
-    perform from public.profiles as p where p.id = any (v_people) order by p.id for share;
+    perform from public.profiles as p where p.id = any (v_people) order by p.id for no key update;
     perform automatch.lock_feeds(v_people);
 end
 $$;
