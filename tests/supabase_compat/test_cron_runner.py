@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import psycopg
 import pytest
 
+from automatch.store.migrate import COMPAT
 from automatch.supabase_compat import cron_runner
 from tests.support.build import connect, one
 from tests.support.postgres import Database
@@ -200,15 +202,75 @@ async def test_jobs_of_the_guide_are_created_once_and_keep_the_server_address(
         ("cleanup-match-jobs", "0 3 * * *", True),
     ]
 
-    async with running_schedule(database.owner, local_url="http://127.0.0.1:2"):
-        await eventually(database.owner, f"{address} and command like '%%:2/%%'", process)
-
     conn.execute("select cron.unschedule('cleanup-match-jobs')")
     own = "select net.http_post('http://127.0.0.1:3/functions/v1/match-generator')"
     schedule(conn, "5 seconds", own, process)
     assert one(conn, "select automatch.ensure_match_schedule('http://127.0.0.1:4/x')") == "kept"
     rows = conn.execute("select jobname, schedule, command from cron.job").fetchall()
     assert rows == [(process, "5 seconds", own)]
+
+
+_ADDRESS = (
+    "select 1 from cron.job where jobname = 'process-match-jobs'"
+    " and command like '%%''http://' || %s || '/functions/v1/match-generator''%%'"
+)
+
+
+async def test_address_is_that_of_the_leader_which_has_to_serve(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cron_runner, "_TRY_S", 0.05)
+    started = asyncio.Event()
+    first, second = (f"127.0.0.1:{port}" for port in (1, 2))
+    async with running_schedule(database.owner, local_url=f"http://{first}", started=started):
+        async with running_schedule(database.owner, local_url=f"http://{second}"):
+            await eventually(database.owner, _ADDRESS, second)
+            started.set()
+            # It tries to lead, and does not.
+            await eventually(
+                database.owner,
+                "select from pg_stat_activity where datname = current_database()"
+                " and application_name = 'automatch-schedule' and query like '%%advisory_lock%%'"
+                " and state = 'idle'",
+            )
+            await eventually(database.owner, _ADDRESS, second)
+        await eventually(database.owner, _ADDRESS, first)
+
+    async with running_schedule(
+        database.owner, local_url=f"http://{first}", public_url="http://m.example.org"
+    ):
+        await eventually(database.owner, _ADDRESS, "m.example.org")
+
+
+async def test_both_jobs_survive_the_change_to_an_extension_and_back(
+    database: Database, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cron_runner, "_TRY_S", 0.05)
+    monkeypatch.setattr(cron_runner, "_PROBE_S", 0.05)
+    jobs = (
+        "select jobname, schedule, command from cron.job order by jobname"
+        " limit (select case count(*) when 2 then 2 else 0 end from cron.job)"
+    )
+    stand_in = (COMPAT / "30_cron.sql").read_bytes()
+    async with running_schedule(database.owner, public_url="http://m.example.org"):
+        await eventually(database.owner, jobs)
+        one(conn, "select automatch.set_match_schedule('30 seconds', 'http://other.example.org')")
+        before = conn.execute(jobs).fetchall()
+        assert before[1][:2] == ("process-match-jobs", "30 seconds")
+
+        for comment in (b"comment on schema cron is null", b""):
+            with conn.transaction():
+                conn.execute("drop schema cron cascade")
+                conn.execute(stand_in + comment)
+            assert await eventually(database.owner, jobs) == before
+
+        assert one(conn, "select automatch.set_match_schedule(null, null)")
+        with conn.transaction():
+            conn.execute("drop schema cron cascade")
+            conn.execute(stand_in)
+        await eventually(database.owner, "select from cron.job")
+    # What was switched off stays off.
+    assert one(conn, "select array_agg(jobname) from cron.job") == ["cleanup-match-jobs"]
 
 
 async def test_schedule_survives_closed_connections(
@@ -235,12 +297,6 @@ async def test_installed_extension_is_used(database: Database, conn: psycopg.Con
         await eventually(
             database.owner,
             "select 1 from cron.job where command like '%%https://match.example.org/functions%%'",
-        )
-        # The last that it asked: it tries neither to lead nor to listen.
-        await eventually(
-            database.owner,
-            "select 1 from pg_stat_activity where application_name = 'automatch-schedule'"
-            " and state = 'idle' and query like '%%ensure_match_schedule%%'",
         )
         assert one(conn, "select count(*) from cron.job_run_details") == 0
 

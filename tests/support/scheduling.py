@@ -24,10 +24,17 @@ async def running_schedule(
     local_url: str = "http://127.0.0.1:9",
     public_url: str | None = None,
     net_origins: list[str] | None = None,
+    started: asyncio.Event | None = None,
 ) -> AsyncIterator[None]:
     """Run what a server runs beside itself, until left."""
     running = asyncio.create_task(
-        CronRunner(dsn, local_url=local_url, public_url=public_url, net_origins=net_origins).run(),
+        CronRunner(
+            dsn,
+            local_url=local_url,
+            public_url=public_url,
+            net_origins=net_origins,
+            started=started,
+        ).run(),
         name="schedule",
     )
     try:

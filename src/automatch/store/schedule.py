@@ -20,7 +20,8 @@ _CRON = load("cron")
 class ScheduledJob:
     """A cron job and its last run."""
 
-    jobid: int
+    jobid: int | None
+    """None when it is unscheduled."""
     name: str | None
     schedule: str
     active: bool
@@ -33,7 +34,7 @@ class ScheduledJob:
 
 
 async def has_cron(conn: Connection) -> bool:
-    """Return whether pg_cron or its replacement is installed."""
+    """Return whether pg_cron or its replacement is there for this login to use."""
     row = await (await conn.execute(_SQL["is_there"])).fetchone()
     return bool(row and row[0])
 
@@ -50,30 +51,22 @@ async def list_scheduled(conn: Connection) -> list[ScheduledJob]:
     return await (await cursor.execute(_SQL["list"])).fetchall()
 
 
-async def set_schedule(conn: Connection, schedule: str, url: str, actor: str) -> None:
-    """Set when pending jobs are processed; *url* is used if there is no such cron job yet."""
-    job = await (await conn.execute(_SQL["find"])).fetchone()
-    if job is None:
-        # Only then: a server on another port than this command thinks has put its own address in.
-        await call(conn, "automatch.ensure_match_schedule", url=url)
-        job = await (await conn.execute(_SQL["find"])).fetchone()
-    if job is None:
-        command = await call_value(conn, "automatch.match_generator_command", url=url)
-    else:
-        command = job[1]
-    cursor = await conn.execute(_SQL["set"], {"schedule": schedule, "command": command})
-    made = await cursor.fetchone()
-    assert made is not None
-    await conn.execute(_SQL["set_active"], {"jobid": made[0], "active": True})
+async def set_schedule(conn: Connection, schedule: str, url: str, actor: str) -> bool:
+    """Set when pending jobs are processed; *url* is used if there is no such cron job yet.
+
+    Returns:
+        False without pg_cron, pg_net and Vault, or what stands in for them.
+    """
+    if not await call_value(conn, "automatch.set_match_schedule", schedule=schedule, url=url):
+        return False
     await _audit(conn, actor, {"schedule": schedule})
+    return True
 
 
 async def pause_schedule(conn: Connection, actor: str) -> bool:
-    """Deactivate the cron job that processes pending jobs; False when there is none."""
-    job = await (await conn.execute(_SQL["find"])).fetchone()
-    if job is None:
+    """Unschedule the cron job that processes pending jobs; False when there never was one."""
+    if not await call_value(conn, "automatch.set_match_schedule", schedule=None, url=None):
         return False
-    await conn.execute(_SQL["set_active"], {"jobid": job[0], "active": False})
     await _audit(conn, actor, {"active": False})
     return True
 

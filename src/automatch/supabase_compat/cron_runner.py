@@ -1,8 +1,8 @@
 """Running cron jobs and HTTP requests on one of the servers, the leader, with the owner's login.
 
-Each server tries to become the leader. The leader holds an advisory lock on its listening
-connection, so that it stops when that connection breaks, and another takes over within seconds.
-Where the extensions are installed there is no leader; a server then only keeps the schedule.
+Each server tries to become the leader once it serves. The leader holds an advisory lock on its
+listening connection, so that it stops when that connection breaks, and another takes over within
+seconds. Where the extensions are installed, the leader only keeps the schedule.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from automatch.supabase_compat.http_queue import HttpSender
 
 _CRON = load("cron")
 _NET = load("net")
-_DATABASE = load("database")
 
 _TRY_S = 5.0
 """Between two attempts to become the leader."""
@@ -48,8 +47,10 @@ class CronRunner:
     Args:
         owner_dsn: jobs run as this login, and only those that it has scheduled.
         local_url: address of this server on its own machine.
-        public_url: its address for others, among them a database with pg_net.
+        public_url: its address for others, among them a database with pg_net. The schedule calls it
+            where there is one.
         net_origins: where requests may be sent to; None is anywhere.
+        started: set when the server serves; before that it does not lead.
     """
 
     def __init__(
@@ -59,15 +60,18 @@ class CronRunner:
         local_url: str,
         public_url: str | None,
         net_origins: Iterable[str] | None = None,
+        started: asyncio.Event | None = None,
     ) -> None:
         self._dsn = owner_dsn
         self._net_origins = net_origins
         self._local_url = local_url
         self._public_url = public_url
-        self._is_schedule_kept = False
+        self._started = started
 
     async def run(self) -> None:
         """Be the leader whenever no other server is, until cancelled; survive database outages."""
+        if self._started is not None:
+            await self._started.wait()
         delay = _TRY_S
         while True:
             began = time.monotonic()
@@ -86,51 +90,57 @@ class CronRunner:
             connect_timeout=5,
             application_name="automatch-schedule",
         ) as conn:
-            cron, net = await _fetch_row(conn, "stand_ins") or (False, False)
-            await self._keep_schedule(conn, own_net=net)
-            if not (cron or net):
-                # The extensions do the work; if they are removed, the next start notices.
-                await asyncio.Event().wait()
             while not (await _fetch_row(conn, "lead") or (False,))[0]:
                 await asyncio.sleep(_TRY_S)
-            await self._lead(conn, cron=cron, net=net)
+            # An extension may take the place of its stand-in at any time, or give it back.
+            while True:
+                await self._lead(conn)
 
     async def _keep_schedule(self, conn: AsyncConnection[Any], *, own_net: bool) -> None:
-        url = self._local_url if own_net else self._public_url
-        if self._is_schedule_kept or url is None:
+        # A database with pg_net may be on another machine.
+        url = self._public_url or (self._local_url if own_net else None)
+        if url is None:
             return
         outcome = await call_value(
             conn,
             "automatch.ensure_match_schedule",
             url=f"{url.rstrip('/')}/functions/v1/match-generator",
         )
-        self._is_schedule_kept = True
         log.info("schedule kept", outcome=outcome, url=url)
 
-    async def _lead(self, conn: AsyncConnection[Any], *, cron: bool, net: bool) -> None:
+    async def _lead(self, conn: AsyncConnection[Any]) -> None:
+        stand_ins = await _fetch_row(conn, "stand_ins")
+        assert stand_ins is not None
+        cron, net, *_ = stand_ins
+        await self._keep_schedule(conn, own_net=net)
         async with (
             Database(self._dsn, _POOL, name="automatch-schedule") as db,
             asyncio.TaskGroup() as group,
         ):
             wake: dict[str, Callable[[], None]] = {}
+            tasks: list[asyncio.Task[None]] = []
             if cron:
                 await conn.execute(_CRON["forget_lost_runs"])
                 await conn.execute(_CRON["listen_cron"])
                 scheduler = CronScheduler(db, self._dsn)
                 wake["automatch_cron"] = scheduler.wake
-                group.create_task(scheduler.run())
+                tasks.append(group.create_task(scheduler.run()))
             if net:
                 await conn.execute(_CRON["listen_net"])
                 sender = HttpSender(db, self._net_origins)
                 wake["automatch_net"] = sender.wake
-                group.create_task(sender.run())
-            group.create_task(_clean_up(db, cron=cron, net=net))
+                tasks.append(group.create_task(sender.run()))
+            tasks.append(group.create_task(_clean_up(db, cron=cron, net=net)))
             log.info("schedule runs", jobs=cron, requests=net)
             while True:
                 async for notification in conn.notifies(timeout=_PROBE_S, stop_after=1):
-                    wake[notification.channel]()
+                    if notification.channel in wake:
+                        wake[notification.channel]()
                 with deadline(conn, _PROBE_TIMEOUT_S):
-                    await conn.execute(_DATABASE["probe"])
+                    if await _fetch_row(conn, "stand_ins") != stand_ins:
+                        break
+            for task in tasks:
+                task.cancel()
 
 
 async def _clean_up(db: Database, *, cron: bool, net: bool) -> None:

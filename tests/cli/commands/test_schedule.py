@@ -6,14 +6,19 @@ import json
 import subprocess
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
+import psycopg
 import pytest
 
 from automatch.cli.commands.schedule import cron_line
 from automatch.errors.request import InputInvalidError
+from automatch.store.migrate import COMPAT
 from tests.support.build import connect, one
 from tests.support.command import call_command
+from tests.support.doctor import write_secrets
 from tests.support.postgres import Database, TestCluster
+from tests.support.supabase import SupabaseCluster
 
 _PROCESS = "process-match-jobs"
 Schedule = Callable[..., subprocess.CompletedProcess[str]]
@@ -61,13 +66,13 @@ def test_schedule_is_shown_changed_and_disabled(schedule: Schedule, database: Da
         conn.execute("select cron.schedule(%s, '* * * * *', %s)", [_PROCESS, own])
 
         assert " off " in schedule("--off").stdout
-        assert conn.execute(query, [_PROCESS]).fetchall() == [("* * * * *", False, own)]
+        assert conn.execute(query, [_PROCESS]).fetchall() == []
 
         shown = json.loads(schedule("--every", "5m", "--json").stdout)
         assert conn.execute(query, [_PROCESS]).fetchall() == [("*/5 * * * *", True, own)]
         assert [(job["name"], job["schedule"], job["active"]) for job in shown["jobs"]] == [
-            (_PROCESS, "*/5 * * * *", True),
             ("cleanup-match-jobs", "0 3 * * *", True),
+            (_PROCESS, "*/5 * * * *", True),
         ]
         acts = conn.execute("select actor, action from automatch.audit_log order by id").fetchall()
         assert {action for _, action in acts} == {"schedule"}
@@ -115,6 +120,46 @@ def test_pg_net_elsewhere_needs_an_address_that_it_reaches(
         assert schedule("--every", "1m", PUBLIC_URL="https://m.example.org").returncode == 0
         command = one(conn, "select command from cron.job where jobname = %s", _PROCESS)
         assert "'https://m.example.org/functions/v1/match-generator'" in command
+
+
+def test_owner_without_rights_is_told_and_one_with_those_of_pg_cron_can_schedule(
+    supabase_cluster: SupabaseCluster, migrated_project: Database, tmp_path: Path
+) -> None:
+    write_secrets(tmp_path / "home", supabase_cluster.secrets)
+    call = partial(
+        call_command,
+        tmp_path / "home",
+        DATABASE_URL=migrated_project.owner,
+        PUBLIC_URL="https://m.example.org",
+    )
+    with psycopg.connect(supabase_cluster.as_admin(migrated_project), autocommit=True) as admin:
+        admin.execute((COMPAT / "30_cron.sql").read_bytes())
+        admin.execute("create schema net")
+        admin.execute("comment on schema cron is null")
+        assert call("stats").returncode == 0
+        refused = call("schedule")
+        assert refused.returncode == 1
+        assert "grant usage on schema cron to" in refused.stderr
+
+        admin.execute("grant usage on schema cron to postgres")
+        admin.execute("grant all on all tables in schema cron to postgres")
+        admin.execute("grant execute on all functions in schema cron to postgres")
+        # As pg_cron has it.
+        admin.execute(
+            "revoke execute on function cron.alter_job(bigint, text, text, text, text, boolean)"
+            " from postgres"
+        )
+        for arguments, state in (
+            (("--every", "30s"), ("30 seconds", True)),
+            (("--off",), ("30 seconds", False)),
+            (("--every", "5m"), ("*/5 * * * *", True)),
+        ):
+            done = call("schedule", *arguments, "--json")
+            assert done.returncode == 0, done.stderr
+            jobs = {job["name"]: job for job in json.loads(done.stdout)["jobs"]}
+            assert (jobs[_PROCESS]["schedule"], jobs[_PROCESS]["active"]) == state
+            assert jobs["cleanup-match-jobs"]["active"]
+        assert call("stats").returncode == 0
 
 
 def test_contradiction_is_refused(schedule: Schedule) -> None:

@@ -25,6 +25,10 @@ from automatch.store.schedule import ScheduledJob
 from automatch.supabase_compat.cron_expression import EverySeconds, parse_schedule
 
 _DEFAULT_PORT = 8000
+_NO_CRON = (
+    "There is no pg_cron that the owner of the database may use: enable the extensions pg_cron and "
+    "pg_net; where they are, a superuser runs `grant usage on schema cron to OWNER`."
+)
 _EVERY = re.compile(r"([1-9][0-9]{0,4})(s|m|h)")
 _DAY_H = 24
 
@@ -98,13 +102,13 @@ async def _schedule(
     async with db_session(settings, "owner", name="automatch-schedule-command") as db:
         async with db.transaction() as conn:
             if not await store.has_cron(conn):
-                raise SettingsError(
-                    "This database has no pg_cron; enable the extensions pg_cron and pg_net."
-                )
+                raise SettingsError(_NO_CRON)
             if rotate_key:
                 await store.rotate_trigger_key(conn, audit_actor())
-            if line is not None:
-                await store.set_schedule(conn, line, await _url(settings, conn), audit_actor())
+            if line is not None and not await store.set_schedule(
+                conn, line, await _url(settings, conn), audit_actor()
+            ):
+                raise SettingsError("The schedule needs the extensions pg_net and supabase_vault.")
             if off and not await store.pause_schedule(conn, audit_actor()):
                 raise InputInvalidError("There is no job process-match-jobs to disable.")
         async with db.transaction() as conn:

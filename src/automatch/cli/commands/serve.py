@@ -60,9 +60,10 @@ async def _serve(settings: Settings, only: Part | None) -> None:
     with open_socket(settings) as listener:
         background = BackgroundTasks()
         app = create_app(settings, secrets, with_ai=only is not Part.API, background=background)
-        schedule = make_cron_runner(settings, secrets, listener)
+        started = asyncio.Event()
+        schedule = make_cron_runner(settings, secrets, listener, started)
         async with background.running("schedule", schedule.run):
-            await serve_app(settings, app, listener, handle_signals())
+            await serve_app(settings, app, listener, handle_signals(), started=started)
 
 
 async def _serve_ai(settings: Settings) -> None:

@@ -49,9 +49,10 @@ async def _up(settings: Settings) -> None:
             await stack.enter_async_context(background.running("erased data", erased.run))
         worker = await stack.enter_async_context(WorkerSupervisor(settings, shutdown))
         await stack.enter_async_context(background.running("worker", worker.supervise))
-        schedule = make_cron_runner(settings, secrets, listener)
+        started = asyncio.Event()
+        schedule = make_cron_runner(settings, secrets, listener, started)
         await stack.enter_async_context(background.running("schedule", schedule.run))
         ready_lines = [f"Data folder: {folders}", "Ctrl-C stops everything."]
         app = create_app(settings, secrets, background=background)
-        await serve_app(settings, app, listener, shutdown, ready_lines)
+        await serve_app(settings, app, listener, shutdown, ready_lines, started=started)
     echo("Stopped.")

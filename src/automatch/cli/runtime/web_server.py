@@ -53,16 +53,23 @@ async def serve_app(
     listener: socket.socket,
     shutdown: Shutdown,
     ready_lines: Sequence[str] = (),
+    *,
+    started: asyncio.Event | None = None,
 ) -> None:
-    """Serve *app* until a shutdown is requested; print its address and *ready_lines* when ready."""
+    """Serve *app* until a shutdown is requested.
+
+    When it serves, its address and *ready_lines* are printed, and *started* is set.
+    """
     port = listener.getsockname()[1]
     address = settings.server_url(port)
     raise_descriptor_limit()
-    server = HttpServer(
-        app,
-        settings,
-        on_started=lambda: echo("\n".join([f"Auto-Match is ready: {address}", *ready_lines])),
-    )
+
+    def on_started() -> None:
+        echo("\n".join([f"Auto-Match is ready: {address}", *ready_lines]))
+        if started is not None:
+            started.set()
+
+    server = HttpServer(app, settings, on_started=on_started)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     requested = asyncio.create_task(shutdown.requested.wait())
     # Not of the AI service alone, which no command asks.
@@ -77,12 +84,15 @@ async def serve_app(
     await shutdown.wait_for(serving, server.force)
 
 
-def make_cron_runner(settings: Settings, secrets: Secrets, listener: socket.socket) -> CronRunner:
-    """Return what runs the cron jobs of the database, unless another server does."""
+def make_cron_runner(
+    settings: Settings, secrets: Secrets, listener: socket.socket, started: asyncio.Event
+) -> CronRunner:
+    """Return what runs the cron jobs, once *started* is set and unless another server does."""
     port = listener.getsockname()[1]
     return CronRunner(
         database_address(settings, secrets, "owner"),
         local_url=settings.local_url(port),
         public_url=settings.public_url,
         net_origins=settings.allowed_net_origins(port),
+        started=started,
     )

@@ -6087,7 +6087,18 @@ create table automatch.trigger_key (
     made_at timestamptz not null default automatch.now(),
     constraint there_is_one_key check (only_row)
 );
-comment on table automatch.trigger_key is 'The hash of the key. Its row also says that the schedule has been made.';
+comment on table automatch.trigger_key is 'The hash of the key.';
+
+create table automatch.kept_cron_jobs (
+    name text primary key,
+    schedule text not null,
+    command text not null,
+    active boolean not null default true,
+    seen_in oid
+);
+comment on table automatch.kept_cron_jobs is
+    'Our two cron jobs as they stood in the schema cron with the oid seen_in. When pg_cron takes the place of its '
+    'stand-in, or gives it back, they are made again.';
 
 create function public.is_trigger_key(p_sha256 bytea)
 returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -6136,44 +6147,122 @@ $function$;
 comment on function automatch.match_generator_command(text) is
     'The command of the cron job process-match-jobs, for the URL of the match generator.';
 
+create function automatch.see_cron_jobs(p_url text)
+returns oid language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_cron oid := to_regnamespace('cron');
+begin
+    if to_regnamespace('net') is null or to_regnamespace('vault') is null
+       or not coalesce(has_schema_privilege(v_cron, 'usage'), false) then
+        return null;
+    end if;
+    -- Two servers that start at once make one schedule.
+    perform pg_advisory_xact_lock(automatch.lock_key('schedule'));
+    if not exists (select from automatch.trigger_key)
+       or not exists (select from vault.secrets as s where s.name = 'automatch_trigger_key') then
+        perform automatch.rotate_trigger_key();
+    end if;
+    if p_url is not null then
+        insert into automatch.kept_cron_jobs (name, schedule, command)
+        values
+            ('process-match-jobs', '* * * * *', automatch.match_generator_command(p_url)),
+            ('cleanup-match-jobs', '0 3 * * *', 'select public.cleanup_old_match_jobs()')
+        on conflict (name) do nothing;
+    end if;
+    update automatch.kept_cron_jobs as k
+    set schedule = j.schedule, command = j.command, active = j.active, seen_in = v_cron
+    from cron.job as j
+    where j.jobname = k.name and j.username = current_user;
+    -- Unscheduled by an operator, unless the whole schema is another one.
+    update automatch.kept_cron_jobs as k
+    set active = false
+    where k.seen_in = v_cron
+      and not exists (select from cron.job as j where j.jobname = k.name and j.username = current_user);
+    return v_cron;
+end
+$$;
+comment on function automatch.see_cron_jobs(text) is
+    'Note how our cron jobs stand, or how they are to be made; return the schema, null without pg_cron, pg_net and Vault.';
+
+create function automatch.put_cron_jobs(p_cron oid)
+returns void language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_job automatch.kept_cron_jobs;
+begin
+    for v_job in
+        select * from automatch.kept_cron_jobs as k
+        where k.active and not exists (
+            select from cron.job as j
+            where j.jobname = k.name and j.username = current_user and j.active
+              and (j.schedule, j.command) = (k.schedule, k.command)
+        )
+    loop
+        -- cron.alter_job(), which would make it active, is not for everybody.
+        perform cron.unschedule(j.jobid)
+        from cron.job as j
+        where j.jobname = v_job.name and j.username = current_user and not j.active;
+        perform cron.schedule(v_job.name, v_job.schedule, v_job.command);
+    end loop;
+    update automatch.kept_cron_jobs as k set seen_in = p_cron where k.seen_in is distinct from p_cron;
+end
+$$;
+comment on function automatch.put_cron_jobs(oid) is 'Schedule our cron jobs as they are noted.';
+
 create function automatch.ensure_match_schedule(p_url text)
 returns text language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_job record;
+    v_outcome text := 'kept';
+    v_cron oid := automatch.see_cron_jobs(p_url);
 begin
-    if to_regclass('cron.job') is null or to_regnamespace('net') is null or to_regnamespace('vault') is null then
+    if v_cron is null then
         return 'unavailable';
     end if;
-    -- Two servers that start at once make one schedule.
-    perform pg_advisory_xact_lock(automatch.lock_key('schedule'));
-    if not exists (select from automatch.trigger_key) then
-        perform automatch.rotate_trigger_key();
-        if not exists (select from cron.job as j where j.jobname = 'process-match-jobs') then
-            perform cron.schedule('process-match-jobs', '* * * * *', automatch.match_generator_command(p_url));
-        end if;
-        if not exists (select from cron.job as j where j.jobname = 'cleanup-match-jobs') then
-            perform cron.schedule('cleanup-match-jobs', '0 3 * * *', 'select public.cleanup_old_match_jobs()');
-        end if;
-        return 'made';
+    -- A command that an operator wrote is not changed.
+    update automatch.kept_cron_jobs as k
+    set command = automatch.match_generator_command(p_url)
+    where k.name = 'process-match-jobs' and k.command <> automatch.match_generator_command(p_url)
+      and k.command = automatch.match_generator_command(substring(k.command from 'url := ''([^'']+)'''));
+    if found then
+        v_outcome := 'moved';
     end if;
-    for v_job in
-        select j.schedule, j.command, substring(j.command from 'url := ''([^'']+)''') as url
-        from cron.job as j
-        where j.jobname = 'process-match-jobs' and j.username = current_user
-    loop
-        -- A command that an operator wrote is not changed.
-        if v_job.url <> p_url and v_job.command = automatch.match_generator_command(v_job.url) then
-            perform cron.schedule('process-match-jobs', v_job.schedule, automatch.match_generator_command(p_url));
-            return 'moved';
-        end if;
-    end loop;
-    return 'kept';
+    if exists (select from automatch.kept_cron_jobs as k where k.seen_in is distinct from v_cron) then
+        v_outcome := 'made';
+    end if;
+    perform automatch.put_cron_jobs(v_cron);
+    return v_outcome;
 end
 $$;
 comment on function automatch.ensure_match_schedule(text) is
-    'Make the two cron jobs of the guide, once; later only update the URL of our own command. Returns made, '
-    'moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
+    'Make the two cron jobs of the guide, once in each schema cron; later only update the URL of our own command. '
+    'Returns made, moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
+
+create function automatch.set_match_schedule(p_schedule text, p_url text)
+returns boolean language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_cron oid := automatch.see_cron_jobs(p_url);
+begin
+    update automatch.kept_cron_jobs as k
+    set schedule = coalesce(p_schedule, k.schedule), active = p_schedule is not null
+    where k.name = 'process-match-jobs' and v_cron is not null;
+    if not found then
+        return false;
+    end if;
+    if p_schedule is null then
+        perform cron.unschedule(j.jobid)
+        from cron.job as j
+        where j.jobname = 'process-match-jobs' and j.username = current_user;
+    end if;
+    perform automatch.put_cron_jobs(v_cron);
+    return true;
+end
+$$;
+comment on function automatch.set_match_schedule(text, text) is
+    'Say when jobs are looked for, with null never; the URL is for a job that is made only now. False without pg_cron, '
+    'pg_net and Vault, and without a job to end. For the owner.';
 
 create function public.list_due_match_jobs(p_limit integer)
 returns setof uuid language sql security definer set search_path = pg_catalog, pg_temp

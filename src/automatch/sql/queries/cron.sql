@@ -3,16 +3,12 @@
 select pg_try_advisory_lock(automatch.lock_key('cron'))
 
 -- name: stand_ins
--- Which of the two extensions are ours.
+-- Which of the two extensions are ours. The oids tell when one takes the place of another.
 select
-    exists (
-        select from pg_catalog.pg_namespace as n
-        where n.nspname = 'cron' and starts_with(obj_description(n.oid, 'pg_namespace'), 'Auto-Match stands in')
-    ) as cron,
-    exists (
-        select from pg_catalog.pg_namespace as n
-        where n.nspname = 'net' and starts_with(obj_description(n.oid, 'pg_namespace'), 'Auto-Match stands in')
-    ) as net
+    coalesce(starts_with(obj_description(to_regnamespace('cron'), 'pg_namespace'), 'Auto-Match stands in'), false) as cron,
+    coalesce(starts_with(obj_description(to_regnamespace('net'), 'pg_namespace'), 'Auto-Match stands in'), false) as net,
+    to_regnamespace('cron')::oid as cron_oid,
+    to_regnamespace('net')::oid as net_oid
 
 -- name: listen_cron
 listen automatch_cron

@@ -1,8 +1,8 @@
 -- name: parts
 -- Which of pg_cron and pg_net exist, as extensions or as our replacements.
 select
-    to_regclass('cron.job') is not null as has_cron,
-    to_regclass('net._http_response') is not null as has_net,
+    coalesce(has_schema_privilege(to_regnamespace('cron'), 'usage'), false) as has_cron,
+    coalesce(has_schema_privilege(to_regnamespace('net'), 'usage'), false) as has_net,
     exists (select from pg_catalog.pg_extension as e where e.extname = 'pg_cron') as is_pg_cron
 
 -- name: jobs

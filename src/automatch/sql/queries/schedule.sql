@@ -1,6 +1,6 @@
 -- name: is_there
--- Without the schema of pg_cron there is no schedule to show.
-select to_regclass('cron.job') is not null
+-- Without the schema of pg_cron, and the right to use it, there is no schedule to show.
+select coalesce(has_schema_privilege(to_regnamespace('cron'), 'usage'), false)
 
 -- name: list
 -- The scheduled jobs, and the last run of each.
@@ -18,15 +18,10 @@ left join lateral (
     order by d.runid desc
     limit 1
 ) as run on true
-order by j.jobid
-
--- name: find
--- The job of the guide that starts matching, as this login scheduled it.
-select j.jobid, j.command from cron.job as j
-where j.jobname = 'process-match-jobs' and j.username = current_user
-
--- name: set
-select cron.schedule('process-match-jobs', %(schedule)s, %(command)s)
-
--- name: set_active
-select cron.alter_job(%(jobid)s, active => %(active)s)
+union all
+select null, k.name, k.schedule, false, current_user, null, null, null, false
+from automatch.kept_cron_jobs as k
+where not k.active and not exists (
+    select from cron.job as j where j.jobname = k.name and j.username = current_user
+)
+order by jobid

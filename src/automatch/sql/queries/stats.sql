@@ -67,7 +67,10 @@ group by e.error
 order by count(*) desc, e.error
 
 -- name: parts
-select to_regclass('cron.job_run_details') is not null as has_cron, to_regclass('net._http_response') is not null as has_net
+-- Where a login may not use the schema, to_regclass() would be an error.
+select
+    coalesce(has_schema_privilege(to_regnamespace('cron'), 'usage'), false) as has_cron,
+    coalesce(has_schema_privilege(to_regnamespace('net'), 'usage'), false) as has_net
 
 -- name: schedule
 -- The scheduled jobs without their commands, which may contain a key.
