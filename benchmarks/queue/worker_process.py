@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from automatch.cli.runtime.logging_setup import configure_logging
 from automatch.errors.job import PhotoMissingError
 from automatch.model.faces import FaceBox
+from automatch.photos.store import StoredPhoto
 from automatch.search.batch import BatchSearch
 from automatch.settings import Settings
 from automatch.settings.database import PoolSettings
@@ -111,9 +112,10 @@ class _NoPhotos:
 
     async def read_copy(self, path: str, size: str) -> bytes | None: ...
 
-    async def erase(self, paths: Iterable[str]) -> None: ...
+    async def erase(self, paths: Iterable[str]) -> dict[str, str]:  # noqa: ARG002  named by the protocol
+        return {}
 
-    async def list_older_than(self, _: float, *, uploads_only: bool) -> list[str]:  # noqa: ARG002  named by the protocol
+    async def list_page(self, part: str, after: str) -> list[StoredPhoto]:  # noqa: ARG002  named by the protocol
         return []
 
 

@@ -82,7 +82,13 @@ async def open_worker(
             if embedder is None:
                 embedder = open_embedder(await _read_active_model(db), settings.home)
             analyzer = await stack.enter_async_context(make_analyzer(settings, embedder))
-        maintenance = MaintenanceRunner(db, photos, settings.worker, settings.retention)
+        maintenance = MaintenanceRunner(
+            db,
+            photos,
+            settings.worker,
+            settings.retention,
+            session_s=settings.auth.refresh_token_s,
+        )
         search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
         # More threads of BLAS would compete with Postgres and the analyzer for the same cores.
         stack.enter_context(threadpool_limits(1, user_api="blas"))

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from automatch.errors.job import PhotoMissingError
-from automatch.photos import bucket
+from automatch.photos import bucket, folder
 from automatch.photos.bucket import BucketPhotos
 from automatch.photos.folder import FolderPhotos
 from automatch.photos.store import PhotoStore, photo_path
@@ -35,7 +35,7 @@ def kept(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
     if request.param == "folder":
 
         def age_files() -> None:
-            for file in tmp_path.glob("??/*"):
+            for file in tmp_path.rglob("*.*"):
                 os.utime(file, (time.time() - 7200,) * 2)
 
         return Kept(FolderPhotos(tmp_path, min_free_mb=0), age_files)
@@ -110,25 +110,46 @@ async def test_erased_photos_leave_nothing_and_others_stay(photos, path) -> None
     await photos.erase([*gone, photo_path(uuid4())])
     await photos.erase(gone)
 
-    assert await photos.list_older_than(-60, uploads_only=False) == [path]
+    assert [photo.path for photo in await photos.list_page("copies", "")] == [path]
+    assert [photo.path for photo in await photos.list_page("uploads", "")] == [path]
     assert await photos.read(path) == b"upload"
     for one in gone:
         assert await photos.read_copy(one, "thumb") is None
 
 
-async def test_only_what_is_old_is_listed(kept, path) -> None:
+async def test_photos_are_listed_by_parts_with_their_age(kept, path) -> None:
     photos = kept.photos
     only_upload, only_copies = path, photo_path(uuid4())
     await photos.put_upload(only_upload, b"upload")
     await photos.put_copies(only_copies, full=b"full", thumb=b"thumb")
-    assert await photos.list_older_than(3600, uploads_only=False) == []
+    [upload], [copies] = [await photos.list_page(part, "") for part in ("uploads", "copies")]
+    assert (upload.path, copies.path) == (only_upload, only_copies)
+    assert max(upload.age_s, copies.age_s) < 3600
 
     kept.age()
 
-    assert await photos.list_older_than(3600, uploads_only=False) == sorted(
-        [only_upload, only_copies]
-    )
-    assert await photos.list_older_than(3600, uploads_only=True) == [only_upload]
+    [upload], [copies] = [await photos.list_page(part, "") for part in ("uploads", "copies")]
+    assert min(upload.age_s, copies.age_s) > 3600
+
+
+@pytest.mark.parametrize("part", ["uploads", "copies"])
+async def test_pages_list_each_photo_once_and_in_order(kept, part, monkeypatch) -> None:
+    photos = kept.photos
+    for module in (folder, bucket):
+        monkeypatch.setattr(module, "PAGE", 4)
+    # Several in one folder, and a photo whose files are on both sides of the end of a page.
+    paths = sorted([f"0{n % 3}/{uuid4()}" for n in range(13)] + ["ff/" + "f" * 8])
+    for path in paths:
+        await photos.put_upload(path, b"upload")
+        await photos.put_copies(path, full=b"full", thumb=b"thumb")
+    listed, after = [], ""
+
+    while page := await photos.list_page(part, after):
+        assert len(page) <= 4
+        after = page[-1].path
+        listed += [photo.path for photo in page]
+
+    assert listed == paths
 
 
 async def test_many_at_once_do_not_mix(photos) -> None:
@@ -184,3 +205,16 @@ async def test_name_that_no_file_can_have_counts_as_deleted(tmp_path: Path) -> N
     (tmp_path / "aa").mkdir()
 
     assert await photos.erase(["aa/" + "n" * 300]) == {}
+
+
+async def test_file_of_an_interrupted_write_is_deleted_once_it_is_old(tmp_path: Path) -> None:
+    photos = FolderPhotos(tmp_path, min_free_mb=0)
+    (tmp_path / "uploads/aa").mkdir(parents=True)
+    old, new = [tmp_path / "uploads/aa" / f".{uuid4()}.upload.0{n}" for n in range(2)]
+    for file in (old, new):
+        file.touch()
+    os.utime(old, (0, 0))
+
+    assert await photos.list_page("uploads", "") == []
+
+    assert [*(tmp_path / "uploads/aa").iterdir()] == [new]

@@ -153,32 +153,6 @@ async def test_run_of_a_stopped_server_is_marked_as_failed(
     assert (status, message) == ("failed", "server restarted")
 
 
-async def test_old_runs_and_responses_are_deleted(
-    database: Database, conn: psycopg.Connection
-) -> None:
-    for days in (6, 8):
-        conn.execute(
-            "insert into cron.job_run_details (jobid, status, start_time, username)"
-            " values (%s, 'succeeded', now() - make_interval(days => %s), current_user)",
-            [days, days],
-        )
-    for hours in (5, 7):
-        conn.execute(
-            "insert into net._http_response (id, created)"
-            " values (%s, now() - make_interval(hours => %s))",
-            [hours, hours],
-        )
-    async with running_schedule(database.owner):
-        await eventually(
-            database.owner,
-            "select 1 where not exists (select from cron.job_run_details where jobid = 8)"
-            " and not exists (select from net._http_response where id = 7)",
-        )
-
-    assert one(conn, "select array_agg(jobid) from cron.job_run_details") == [6]
-    assert one(conn, "select array_agg(id) from net._http_response") == [5]
-
-
 async def test_stopped_job_is_cancelled(database: Database, conn: psycopg.Connection) -> None:
     schedule(conn, "1 second", "select pg_sleep(600)")
     working = "select pid from pg_stat_activity where application_name like 'automatch job %%'"

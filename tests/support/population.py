@@ -74,7 +74,7 @@ def add_people(
 def add_photo(conn: psycopg.Connection, home: Path, photo: bytes, **person: Any) -> UUID:
     """Add a person with an uploaded photo that is not embedded yet; return the face."""
     face = a_face(conn, a_profile(conn, **person))
-    file = home / "photos" / f"{photo_path(face)}.upload"
+    file = home / "photos/uploads" / f"{photo_path(face)}.upload"
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.write_bytes(photo)
     return face

@@ -11,7 +11,7 @@ import numpy as np
 import psycopg
 
 from automatch.model.faces import FaceBox
-from automatch.photos.store import PhotoStore
+from automatch.photos.store import PhotoStore, StoredPhoto
 from automatch.search.batch import BatchSearch
 from automatch.settings.database import PoolSettings
 from automatch.settings.storage import RetentionSettings
@@ -38,11 +38,11 @@ class NoPhotos:
     async def drop_upload(self, path: str) -> None:
         """Delete nothing."""
 
-    async def list_older_than(self, seconds: float, *, uploads_only: bool) -> list[str]:
+    async def list_page(self, part: str, after: str) -> list[StoredPhoto]:
         return []
 
-    async def erase(self, paths: Iterable[str]) -> None:
-        """Delete nothing."""
+    async def erase(self, paths: Iterable[str]) -> dict[str, str]:
+        return {}
 
 
 class FakeAnalyzer:
@@ -84,11 +84,12 @@ async def run_worker(
     on_extract: Callable[[str], Any] | None = None,
     *,
     slots: int = 8,
+    photos: PhotoStore | None = None,
     **options: Any,
 ) -> AsyncIterator[Worker]:
     """Run a worker that analyzes *slots* photos at a time while the block lasts."""
     settings = worker_settings(**options)
-    photos = cast("PhotoStore", NoPhotos())
+    photos = photos or cast("PhotoStore", NoPhotos())
     async with Pool(database.worker, PoolSettings(), name="automatch-worker") as db:
         analyzer = cast("FaceAnalyzer", FakeAnalyzer(on_extract))
         search = BatchSearch(db, max_bytes=0)

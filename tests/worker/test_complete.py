@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ from automatch.errors.job import JobCrashedError
 from automatch.errors.photo import NoFaceError
 from automatch.errors.store import StorageFullError
 from automatch.model.jobs import ClaimedJob
+from automatch.photos.folder import FolderPhotos
 from automatch.settings.database import PoolSettings
 from automatch.store import queue
 from automatch.store.database import Database as Pool
@@ -391,3 +393,23 @@ async def test_photos_that_take_long_leave_a_slot_to_others(
 
     assert most == 1
     assert set(outcomes(database).values()) == {COMPLETED}
+
+
+async def test_copies_of_a_photo_that_was_deleted_meanwhile_do_not_stay(
+    database: Database, tmp_path: Path
+) -> None:
+    [face] = enqueue_photos(database, 1, embedded=False)
+    photos = FolderPhotos(tmp_path, min_free_mb=0)
+    await photos.put_upload(path_of(face), path_of(face).encode())
+    deleted = asyncio.Event()
+
+    async def delete(path: str) -> None:
+        with connect(database.owner) as conn:
+            conn.execute("delete from faces where id = %s", [face])
+        await photos.erase([path])
+        deleted.set()
+
+    async with run_worker(database, delete, photos=photos):
+        await deleted.wait()
+
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []

@@ -8,10 +8,11 @@ import os
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from automatch.photos import folder as folder_module
 from automatch.photos.folder import FolderPhotos
 from automatch.photos.store import photo_path
 from automatch.settings.database import PoolSettings
@@ -19,7 +20,9 @@ from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database
 from automatch.store.stats import list_stuck_erasures
+from automatch.worker import maintenance as maintenance_module
 from automatch.worker.maintenance import MaintenanceRunner
+from tests.support import build
 from tests.support.build import connect, one
 from tests.support.scheduling import eventually
 
@@ -96,15 +99,60 @@ async def test_stray_photos_are_deleted_beside_one_that_cannot_be(folder, mainte
     (folder / f"{strays[1]}.jpg").unlink()
     (folder / f"{strays[1]}.jpg").mkdir()
     os.utime(folder / f"{strays[1]}.jpg", (0, 0))
-    upload = folder / "00" / "refused.upload"
-    for name in ("00", "00/refused.upload"):
-        (folder / name).mkdir(exist_ok=True)
+    upload = folder / "uploads/00/refused.upload"
+    upload.mkdir(parents=True)
     os.utime(upload, (0, 0))
 
     await maintenance.clean_up_photos()
 
-    left = {str(file.relative_to(folder)) for file in folder.glob("??/*")}
-    assert left == {f"{strays[1]}.jpg", "00/refused.upload"}
+    left = {str(file.relative_to(folder)) for file in folder.rglob("*.*")}
+    assert left == {f"{strays[1]}.jpg", "uploads/00/refused.upload"}
+
+
+class Counting(FolderPhotos):
+    """Counts what is listed."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, min_free_mb=0)
+        self.pages = {"uploads": [], "copies": []}
+
+    async def list_page(self, part, after):
+        page = await super().list_page(part, after)
+        self.pages[part].append(len(page))
+        return page
+
+
+async def test_sweep_looks_at_all_uploads_and_goes_on_with_the_copies_where_it_ended(
+    database, folder, monkeypatch
+):
+    monkeypatch.setattr(folder_module, "PAGE", 2)
+    monkeypatch.setattr(maintenance_module, "_COPIES_PAGES", 2)
+    with connect(database.owner, autocommit=True) as conn:
+        kept, refused, waiting = [
+            photo_path(build.a_face(conn, build.a_profile(conn))) for _ in "123"
+        ]
+        build.a_job(conn, UUID(waiting[3:]))
+    strays = [await a_photo(folder) for _ in range(6)]
+    photos = Counting(folder)
+    await photos.put_copies(kept, full=b"full", thumb=b"thumb")
+    for path in (refused, waiting, photo_path(uuid4())):
+        await photos.put_upload(path, b"upload")
+    for file in folder.rglob("*.*"):
+        os.utime(file, (0, 0))
+
+    left = []
+    async with Database(database.worker, PoolSettings(), name="test") as db:
+        # As after two restarts of the worker.
+        for _ in range(3):
+            runner = MaintenanceRunner(db, photos, WorkerSettings(), RetentionSettings())
+            await runner.clean_up_photos()
+            left.append(len(list(folder.glob("??/*.thumb.jpg"))))
+            assert [file.name for file in folder.glob("uploads/??/*")] == [f"{waiting[3:]}.upload"]
+
+    order = sorted([*strays, kept])
+    assert left == [7 - 4 + (kept in order[:4]), 1, 1]
+    assert photos.pages["copies"] == [2, 2, 2, 1, 0]
+    assert max(photos.pages["uploads"]) == 2
 
 
 async def test_one_worker_does_the_maintenance_and_another_takes_over_when_it_stops(
@@ -149,3 +197,53 @@ async def test_who_did_something_is_forgotten_once_it_does_not_count_any_more(
         await maintenance.clean_up_rate_limits()
 
         assert one(conn, "select array_agg(key) from automatch.rate_limits") == [b"counts"]
+
+
+async def test_histories_are_deleted_once_they_are_older_than_the_settings_say(
+    database, maintenance
+):
+    with connect(database.owner, autocommit=True) as conn:
+        user = one(conn, "select auth.create_user('linh@example.org', 'x', '{}')")
+        for age in (-1, 1):
+            more = {"age": timedelta(minutes=age), "name": str(age), "user": user}
+            for add in (
+                "automatch.audit_log (recorded_at, actor, action)"
+                " values (now() - interval '365 days' - %(age)s, %(name)s, 'x')",
+                "cron.job_run_details (start_time, command, username)"
+                " values (now() - interval '7 days' - %(age)s, %(name)s, current_user)",
+                "net._http_response (created, content)"
+                " values (now() - interval '6 hours' - %(age)s, %(name)s)",
+                "auth.sessions (refreshed_at, id, user_id)"
+                " values (now() - interval '30 days' - %(age)s, md5(%(name)s)::uuid, %(user)s)",
+                "auth.refresh_tokens (token_sha256, session_id)"
+                " values (%(name)s::bytea, md5(%(name)s)::uuid)",
+                "auth.refresh_tokens (used_at, token_sha256, session_id)"
+                " values (now() - interval '7 days' - %(age)s, ('used ' || %(name)s)::bytea,"
+                " md5('-1')::uuid)",
+            ):
+                conn.execute(f"insert into {add}", more)
+
+        await maintenance.clean_up_histories()
+
+        kept = {
+            "select array_agg(actor) from automatch.audit_log": ["-1"],
+            "select array_agg(command) from cron.job_run_details": ["-1"],
+            "select array_agg(content) from net._http_response": ["-1"],
+            "select array_agg(id = md5('-1')::uuid) from auth.sessions": [True],
+            "select array_agg(token_sha256 order by used_at) from auth.refresh_tokens": [
+                b"used -1",
+                b"-1",
+            ],
+        }
+        for query, expected in kept.items():
+            assert one(conn, query) == expected, query
+
+
+def test_histories_are_deleted_in_steps(conn):
+    conn.execute(
+        "insert into automatch.audit_log (recorded_at, actor, action)"
+        " select now() - interval '2 days', '', '' from generate_series(1, 2500)"
+    )
+    day = "select public.clean_up_histories('1 day', '1 day', '1 day', '1 day')"
+
+    assert [one(conn, day) for _ in "123"] == [2000, 500, 0]

@@ -1,13 +1,14 @@
 """Photos in a private bucket of an S3-compatible storage, which servers and workers share.
 
-The key of an object begins with its photo's path. Nothing is public: the database decides who may
-see a photo. To erase a photo, its objects are listed and then deleted, because some storages
-(Supabase's) report an error for the deletion of a missing object.
+The key of a copy begins with its photo's path, that of an upload with `uploads/`. Nothing is
+public: the database decides who may see a photo. To erase a photo, its objects are listed and then
+deleted, because some storages (Supabase's) report an error for the deletion of a missing object.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from obstore.store import S3Store
 
 from automatch.errors.job import PhotoMissingError
 from automatch.errors.store import PhotoStorageError
-from automatch.photos.store import Size
+from automatch.photos.store import PAGE, UPLOADS, Part, Size, StoredPhoto
 from automatch.settings.storage import PhotoSettings
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _UPLOAD = "upload"
 _COPIES: dict[Size, str] = {"full": "full.jpg", "thumb": "thumb.jpg"}
-_PAGE = 1000
+_PATH = re.compile("[0-9a-f]{2}/[^/]+")
 _ERASE_CONCURRENCY = 8
 """Photos that one call erases at a time."""
 
@@ -61,11 +62,11 @@ class BucketPhotos:
         self._erase_slots = asyncio.Semaphore(_ERASE_CONCURRENCY)
 
     async def put_upload(self, path: str, data: bytes) -> None:
-        await self._put(f"{path}/{_UPLOAD}", data)
+        await self._put(_upload(path), data)
 
     async def read(self, path: str) -> bytes:
-        for name in (_UPLOAD, _COPIES["full"]):
-            content = await self._get(f"{path}/{name}")
+        for name in (_upload(path), f"{path}/{_COPIES['full']}"):
+            content = await self._get(name)
             if content is not None:
                 return content
         # A missing bucket answers like a missing photo, but listing it raises PhotoStorageError.
@@ -77,9 +78,7 @@ class BucketPhotos:
         await self._put(f"{path}/{_COPIES['thumb']}", thumb)
 
     async def drop_upload(self, path: str) -> None:
-        await self._delete(
-            [name for name in await self._names(path) if _file_name(name) == _UPLOAD]
-        )
+        await self._delete(await self._names(f"{UPLOADS}/{path}"))
 
     async def read_copy(self, path: str, size: Size) -> bytes | None:
         return await self._get(f"{path}/{_COPIES[size]}")
@@ -89,20 +88,29 @@ class BucketPhotos:
         errors = await asyncio.gather(*(self._erase(path) for path in listed))
         return {path: error for path, error in zip(listed, errors, strict=True) if error}
 
-    async def list_older_than(self, seconds: float, *, uploads_only: bool) -> list[str]:
-        limit = datetime.now(UTC) - timedelta(seconds=seconds)
-        return sorted(
-            {
-                name.rpartition("/")[0]
-                async for name, written_at in self._list()
-                if written_at <= limit and (_file_name(name) == _UPLOAD or not uploads_only)
-            }
-        )
+    async def list_page(self, part: Part, after: str) -> list[StoredPhoto]:
+        prefix = f"{UPLOADS}/" if part == "uploads" else ""
+        # The character after "/" comes behind all objects of a photo.
+        offset = f"{prefix}{after}0" if after else None
+        now = datetime.now(UTC)
+        written: dict[str, datetime] = {}
+        async for page in self._pages(prefix.rstrip("/") or None, offset):
+            for name, written_at in page:
+                path = name.removeprefix(prefix).rpartition("/")[0]
+                if _PATH.fullmatch(path):
+                    written[path] = max(written_at, written.get(path, written_at))
+            # Behind the copies come the uploads, and what is not ours.
+            if written or (page and page[-1][0].removeprefix(prefix) > "g"):
+                break
+        return [
+            StoredPhoto(path, (now - written_at).total_seconds())
+            for path, written_at in written.items()
+        ]
 
     async def _erase(self, path: str) -> str | None:
         async with self._erase_slots:
             try:
-                await self._delete(await self._names(path))
+                await self._delete(await self._names(f"{UPLOADS}/{path}") + await self._names(path))
             except PhotoStorageError as exc:
                 return exc.code
             return None
@@ -125,13 +133,14 @@ class BucketPhotos:
                 await self._store.delete_async(names)
 
     async def _names(self, path: str) -> list[str]:
-        return [name async for name, _ in self._list(path)]
+        return [name async for page in self._pages(path) for name, _ in page]
 
-    async def _list(self, path: str | None = None) -> AsyncIterator[tuple[str, datetime]]:
+    async def _pages(
+        self, prefix: str | None, offset: str | None = None
+    ) -> AsyncIterator[list[tuple[str, datetime]]]:
         with _translate_errors():
-            async for page in self._store.list(path, chunk_size=_PAGE):
-                for item in page:
-                    yield item["path"], item["last_modified"]
+            async for page in self._store.list(prefix, offset=offset, chunk_size=PAGE):
+                yield [(item["path"], item["last_modified"]) for item in page]
 
 
 @contextmanager
@@ -143,5 +152,5 @@ def _translate_errors() -> Iterator[None]:
         raise PhotoStorageError from exc
 
 
-def _file_name(name: str) -> str:
-    return name.rpartition("/")[2]
+def _upload(path: str) -> str:
+    return f"{UPLOADS}/{path}/{_UPLOAD}"

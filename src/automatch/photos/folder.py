@@ -13,11 +13,13 @@ from pathlib import Path
 
 from automatch.errors.job import PhotoMissingError
 from automatch.errors.store import StorageFullError
-from automatch.photos.store import Size
+from automatch.photos.store import PAGE, UPLOADS, Part, Size, StoredPhoto
 
 _UPLOAD = ".upload"
 _COPIES: dict[Size, str] = {"full": ".jpg", "thumb": ".thumb.jpg"}
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
+_INTERRUPTED_S = 3600
+"""Age of an incomplete file whose write was interrupted."""
 
 
 class FolderPhotos:
@@ -28,7 +30,7 @@ class FolderPhotos:
         self._min_free = min_free_mb * 1024**2
 
     async def put_upload(self, path: str, data: bytes) -> None:
-        await asyncio.to_thread(self._write, path + _UPLOAD, data)
+        await asyncio.to_thread(self._write, _upload(path), data)
 
     async def read(self, path: str) -> bytes:
         return await asyncio.to_thread(self._read, path)
@@ -38,7 +40,7 @@ class FolderPhotos:
         await asyncio.to_thread(self._write, path + _COPIES["thumb"], thumb)
 
     async def drop_upload(self, path: str) -> None:
-        if error := await asyncio.to_thread(self._delete, path + _UPLOAD):
+        if error := await asyncio.to_thread(self._delete, _upload(path)):
             raise OSError(error)
 
     async def find_copy(self, path: str, size: Size) -> Path | None:
@@ -57,8 +59,8 @@ class FolderPhotos:
     async def erase(self, paths: Iterable[str]) -> dict[str, str]:
         return await asyncio.to_thread(self._erase, list(paths))
 
-    async def list_older_than(self, seconds: float, *, uploads_only: bool) -> list[str]:
-        return await asyncio.to_thread(self._older, seconds, uploads_only)
+    async def list_page(self, part: Part, after: str) -> list[StoredPhoto]:
+        return await asyncio.to_thread(self._list_page, part, after)
 
     def _file(self, name: str) -> Path:
         file = self._folder / name
@@ -72,7 +74,8 @@ class FolderPhotos:
         try:
             # One by one, because `mkdir` applies its mode to the innermost folder only.
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file.parent.mkdir(mode=0o700, exist_ok=True)
+            for parent in reversed(Path(name).parents[:-1]):
+                (self._folder / parent).mkdir(mode=0o700, exist_ok=True)
             if shutil.disk_usage(self._folder).free < self._min_free + len(data):
                 raise StorageFullError
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -89,9 +92,9 @@ class FolderPhotos:
             raise
 
     def _read(self, path: str) -> bytes:
-        for suffix in (_UPLOAD, _COPIES["full"]):
+        for name in (_upload(path), path + _COPIES["full"]):
             try:
-                return self._file(path + suffix).read_bytes()
+                return self._file(name).read_bytes()
             except FileNotFoundError:
                 continue
         raise PhotoMissingError
@@ -99,8 +102,8 @@ class FolderPhotos:
     def _erase(self, paths: list[str]) -> dict[str, str]:
         errors: dict[str, str] = {}
         for path in paths:
-            for suffix in (_UPLOAD, *_COPIES.values()):
-                if error := self._delete(path + suffix):
+            for name in (_upload(path), *(path + suffix for suffix in _COPIES.values())):
+                if error := self._delete(name):
                     errors[path] = error
         return errors
 
@@ -116,23 +119,36 @@ class FolderPhotos:
             return None if exc.errno == errno.ENAMETOOLONG else exc.strerror or type(exc).__name__
         return None
 
-    def _older(self, seconds: float, uploads_only: bool) -> list[str]:
-        limit = time.time() - seconds
-        found = set()
-        for file in self._folder.glob("??/*"):
-            if uploads_only and not file.name.endswith(_UPLOAD):
+    def _list_page(self, part: Part, after: str) -> list[StoredPhoto]:
+        root = self._folder / UPLOADS if part == "uploads" else self._folder
+        now = time.time()
+        written: dict[str, float] = {}
+        for folder in sorted(root.glob("[0-9a-f][0-9a-f]")):
+            if folder.name < after[:2] or folder.is_symlink() or not folder.is_dir():
                 continue
-            try:
-                if file.lstat().st_mtime > limit:
+            for name in sorted(file.name for file in folder.iterdir()):
+                path = f"{folder.name}/{name.partition('.')[0]}"
+                is_partial = name.startswith(".")
+                if path <= after and not is_partial:
                     continue
-            except FileNotFoundError:
-                continue
-            if file.name.startswith("."):
-                # An incomplete file of an interrupted write; no row refers to it.
-                self._delete(f"{file.parent.name}/{file.name}")
-                continue
-            found.add(f"{file.parent.name}/{file.name.split('.')[0]}")
-        return sorted(found)
+                if len(written) == PAGE and path not in written:
+                    break
+                try:
+                    written_at = (folder / name).lstat().st_mtime
+                except FileNotFoundError:
+                    continue
+                if not is_partial:
+                    written[path] = max(written_at, written.get(path, 0))
+                elif now - written_at > _INTERRUPTED_S:
+                    # No row refers to an incomplete file.
+                    self._delete(str((folder / name).relative_to(self._folder)))
+            if len(written) == PAGE:
+                break
+        return [StoredPhoto(path, now - written_at) for path, written_at in written.items()]
+
+
+def _upload(path: str) -> str:
+    return f"{UPLOADS}/{path}{_UPLOAD}"
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,16 +1,31 @@
 """What every storage of photos offers.
 
 An upload is kept until a worker has analyzed it; a clean copy and a thumbnail are kept from then
-on. A photo's path names no person and is no URL: each request is authorised by itself.
+on. A photo's path names no person and is no URL: each request is authorised by itself. Uploads
+lie apart from the copies, so that those left over are found without looking at every photo.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
 Size = Literal["full", "thumb"]
+Part = Literal["uploads", "copies"]
+
+UPLOADS = "uploads"
+"""Folder, or beginning of the keys, of what was uploaded and is not analyzed yet."""
+
+PAGE = 1000
+"""Most photos, or objects of a bucket, that are listed at a time."""
+
+
+class StoredPhoto(NamedTuple):
+    """A photo of which files are stored, and how long ago they were written."""
+
+    path: str
+    age_s: float
 
 
 def photo_path(face_id: UUID) -> str:
@@ -64,6 +79,10 @@ class PhotoStore(Protocol):
         """
         ...
 
-    async def list_older_than(self, seconds: float, *, uploads_only: bool) -> list[str]:
-        """Return the paths of photos that have not been written to for *seconds*."""
+    async def list_page(self, part: Part, after: str) -> list[StoredPhoto]:
+        """Return some of the photos whose paths come *after* this one, in the order of paths.
+
+        None is returned only when there are no more. What an interrupted write left behind is
+        deleted on the way.
+        """
         ...

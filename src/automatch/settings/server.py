@@ -14,7 +14,7 @@ class AuthSettings(SettingsGroup):
         900, ge=60, le=86400, description="Seconds until an access token expires."
     )
     refresh_token_s: int = Field(
-        30 * 86400, ge=3600, description="A session that is unused for this many seconds ends."
+        30 * 86400, ge=3600, description="A session unused for so many seconds ends and is deleted."
     )
     refresh_reuse_s: int = Field(
         10,

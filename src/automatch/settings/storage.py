@@ -54,6 +54,18 @@ class RetentionSettings(SettingsGroup):
         description="Seconds after which the file of a refused photo is deleted, and a photo with "
         "several faces whose owner did not choose theirs.",
     )
+    audit_log_days: int = Field(
+        365, ge=1, description="Days after which entries of the operators' log are deleted."
+    )
+    cron_runs_days: int = Field(
+        7, ge=1, description="Days after which runs of cron jobs are deleted, without pg_cron."
+    )
+    net_responses_s: int = Field(
+        6 * 3600,
+        ge=60,
+        description="Seconds after which answers to `net.http_post()` and the like are deleted, "
+        "without pg_net, which has its own setting.",
+    )
     min_free_mb: int = Field(
         1024,
         ge=0,

@@ -101,3 +101,13 @@ async def list_unfinished_photos(conn: Connection, image_paths: Sequence[str]) -
     """Return the *image_paths* that an open job still needs."""
     cursor = await conn.execute(_SQL["list_unfinished"], {"image_paths": list(image_paths)})
     return {row[0] for row in await cursor.fetchall()}
+
+
+async def read_sweep_position(conn: Connection) -> str:
+    """Return the path after which the sweep of stored copies goes on; empty at the beginning."""
+    row = await (await conn.execute(_SQL["read_sweep_position"])).fetchone()
+    return "" if row is None else row[0]
+
+
+async def move_sweep_position(conn: Connection, image_path: str) -> None:
+    await conn.execute(_SQL["move_sweep_position"], {"image_path": image_path})

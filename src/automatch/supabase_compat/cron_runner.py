@@ -25,17 +25,12 @@ from automatch.supabase_compat.cron import CronScheduler
 from automatch.supabase_compat.http_queue import HttpSender
 
 _CRON = load("cron")
-_NET = load("net")
 
 _TRY_S = 5.0
 """Between two attempts to become the leader."""
 _RETRY_MAX_S = 60.0
 _PROBE_S = 10.0
 _PROBE_TIMEOUT_S = 5.0
-_CLEAN_UP_S = 3600.0
-_RUNS_DAYS = 7
-_RESPONSES_HOURS = 6
-"""As long as pg_net keeps them."""
 _POOL = PoolSettings(min_size=0, max_size=4)
 
 log = structlog.get_logger(__name__)
@@ -130,7 +125,6 @@ class CronRunner:
                 sender = HttpSender(db, self._net_origins)
                 wake["automatch_net"] = sender.wake
                 tasks.append(group.create_task(sender.run()))
-            tasks.append(group.create_task(_clean_up(db, cron=cron, net=net)))
             log.info("schedule runs", jobs=cron, requests=net)
             while True:
                 async for notification in conn.notifies(timeout=_PROBE_S, stop_after=1):
@@ -141,16 +135,6 @@ class CronRunner:
                         break
             for task in tasks:
                 task.cancel()
-
-
-async def _clean_up(db: Database, *, cron: bool, net: bool) -> None:
-    while True:
-        async with db.connection() as conn:
-            if cron:
-                await conn.execute(_CRON["clean_up_runs"], {"days": _RUNS_DAYS})
-            if net:
-                await conn.execute(_NET["clean_up_responses"], {"hours": _RESPONSES_HOURS})
-        await asyncio.sleep(_CLEAN_UP_S)
 
 
 async def _fetch_row(conn: AsyncConnection[Any], query: str) -> tuple[Any, ...] | None:

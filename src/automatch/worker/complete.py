@@ -21,10 +21,11 @@ import structlog
 
 from automatch.errors.store import InstallationError, StoreError
 from automatch.model.jobs import ClaimedJob
+from automatch.model.people import SERVICE
 from automatch.photos.store import PhotoStore
 from automatch.search.batch import BatchSearch
 from automatch.settings.worker import WorkerSettings
-from automatch.store import queue
+from automatch.store import faces, queue
 from automatch.store.database import Database
 from automatch.store.queue import (
     BatchCompletion,
@@ -77,11 +78,14 @@ class JobCompleter:
         await asyncio.gather(*(self._drop_upload(job) for job in jobs))
         failures = [classify_failure(embedding.job, exc) for embedding, exc in errors]
         failed = {failure.job.id for failure in failures}
-        self._drop_lost(
+        lost = [
             embedding.job
             for embedding in embeddings
             if embedding.job.id not in stored and embedding.job.id not in failed
-        )
+        ]
+        self._drop_lost(lost)
+        if lost:
+            await self._erase_deleted(lost)
         return jobs, failures
 
     async def complete(
@@ -136,6 +140,17 @@ class JobCompleter:
             await self._photos.drop_upload(job.image_path)
         except (OSError, StoreError) as exc:
             log.warning("upload not deleted", job=str(job.id), error=type(exc).__name__)
+
+    async def _erase_deleted(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Erase the copies of photos that were deleted, and erased, before these were stored."""
+        paths = {job.image_path for job in jobs}
+        try:
+            async with self._db.as_user(SERVICE) as conn:
+                paths -= await faces.list_known_photos(conn, list(paths))
+            await self._photos.erase(paths)
+        except (OSError, StoreError) as exc:
+            # The sweep of stored photos finds them too.
+            log.warning("copies not deleted", photos=len(paths), error=type(exc).__name__)
 
     async def _search_and_complete(self, completion: BatchCompletion) -> CompletionResult:
         candidates = await self._search.find_candidates(completion.jobs)

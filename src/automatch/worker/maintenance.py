@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import uuid4
 
 import structlog
 
 from automatch.errors import AutomatchError
 from automatch.model.people import SERVICE
-from automatch.photos.store import PhotoStore
+from automatch.photos.store import PhotoStore, StoredPhoto
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store import (
@@ -36,6 +36,8 @@ _FORGET_EVERY_S = 300.0
 _LEAD_SWEEPS = 3
 """How long a leader that falls silent goes on leading, in units of `sweep_s`."""
 _BETWEEN_BATCHES_S = 0.05
+_COPIES_PAGES = 50
+"""Pages of copies that one sweep looks at: of a million photos each has its turn once a day."""
 _AUDIT_DAYS = 30
 _MIN_RECALL = 0.999
 
@@ -43,7 +45,11 @@ log = structlog.get_logger(__name__)
 
 
 class MaintenanceRunner:
-    """Runs the tasks, each at its own interval."""
+    """Runs the tasks, each at its own interval.
+
+    Args:
+        session_s: a session that is unused for this long has ended.
+    """
 
     def __init__(
         self,
@@ -51,11 +57,14 @@ class MaintenanceRunner:
         photos: PhotoStore,
         worker: WorkerSettings,
         retention: RetentionSettings,
+        *,
+        session_s: float = 30 * 86400,
     ) -> None:
         self._db = db
         self._photos = photos
         self._worker = worker
         self._retention = retention
+        self._session_s = session_s
         self._id = uuid4()
         self._leading = asyncio.Event()
 
@@ -72,6 +81,7 @@ class MaintenanceRunner:
                 group.create_task(self._repeat(self.rescore_for_model, often))
                 group.create_task(self._repeat(self.erase_photos, _ERASE_EVERY_S))
                 group.create_task(self._repeat(self.clean_up_jobs, rarely))
+                group.create_task(self._repeat(self.clean_up_histories, rarely))
                 group.create_task(self._repeat(self.clean_up_rate_limits, _FORGET_EVERY_S))
                 group.create_task(self._repeat(self.clean_up_photos, rarely))
                 group.create_task(self._repeat(self.erase_unanswered_photos, rarely))
@@ -180,6 +190,20 @@ class MaintenanceRunner:
         if total:
             log.info("old jobs deleted", count=total)
 
+    async def clean_up_histories(self) -> None:
+        """Delete old sessions, entries of the audit log, runs of cron jobs and answers to SQL."""
+        total = await self._in_batches(
+            lambda conn: queue.clean_up_histories(
+                conn,
+                sessions_s=self._session_s,
+                audit_log_days=self._retention.audit_log_days,
+                cron_runs_days=self._retention.cron_runs_days,
+                net_responses_s=self._retention.net_responses_s,
+            )
+        )
+        if total:
+            log.info("old sessions and histories deleted", count=total)
+
     async def clean_up_rate_limits(self) -> None:
         """Forget by whom something was done, once it does not count any more."""
         await self._in_batches(rate_limits.clean_up)
@@ -206,26 +230,55 @@ class MaintenanceRunner:
             )
 
     async def clean_up_photos(self) -> None:
-        """Delete photo files without a face, and uploads that were refused a day ago."""
-        orphans = await self._photos.list_older_than(
-            self._retention.orphan_photos_s, uploads_only=False
-        )
-        refused = await self._photos.list_older_than(
-            self._retention.refused_uploads_s, uploads_only=True
-        )
+        """Delete uploads that nobody needs any more, and copies without a face.
+
+        All that was uploaded and not analyzed lies apart. Of the copies some are looked at, from
+        where the last time ended: those without a face are of workers that were killed while the
+        face was deleted, or of a database that was restored.
+        """
+        failed: dict[str, str] = {}
+        after = ""
+        while page := await self._photos.list_page("uploads", after):
+            after = page[-1].path
+            failed |= await self._clean_up_page(page)
+            await asyncio.sleep(_BETWEEN_BATCHES_S)
         async with self._db.as_user(SERVICE) as conn:
-            known = await faces.list_known_photos(conn, orphans)
-            needed = await faces.list_unfinished_photos(conn, refused)
-        failed = await self._photos.erase(set(orphans) - known)
-        for path in set(refused) - needed:
-            try:
-                await self._photos.drop_upload(path)
-            except (AutomatchError, OSError) as exc:
-                failed[path] = str(exc)
+            after = await faces.read_sweep_position(conn)
+        for _ in range(_COPIES_PAGES):
+            page = await self._photos.list_page("copies", after)
+            if page:
+                failed |= await self._clean_up_page(page, uploads=False)
+            after = page[-1].path if page else ""
+            async with self._db.as_user(SERVICE) as conn:
+                await faces.move_sweep_position(conn, after)
+            if not page:
+                break
+            await asyncio.sleep(_BETWEEN_BATCHES_S)
         if failed:
             log.error(
                 "stray photos not deleted", count=len(failed), reasons=sorted(set(failed.values()))
             )
+
+    async def _clean_up_page(
+        self, page: Sequence[StoredPhoto], *, uploads: bool = True
+    ) -> dict[str, str]:
+        old = {photo.path for photo in page if photo.age_s >= self._retention.orphan_photos_s}
+        refused = {
+            photo.path
+            for photo in page
+            if uploads and photo.age_s >= self._retention.refused_uploads_s
+        }
+        async with self._db.as_user(SERVICE) as conn:
+            old -= await faces.list_known_photos(conn, list(old))
+            refused -= old
+            refused -= await faces.list_unfinished_photos(conn, list(refused))
+        failed = await self._photos.erase(old)
+        for path in refused:
+            try:
+                await self._photos.drop_upload(path)
+            except (AutomatchError, OSError) as exc:
+                failed[path] = str(exc)
+        return failed
 
     async def _in_batches(self, run_batch: Callable[[Connection], Awaitable[int]]) -> int:
         """Run batches until one does nothing; return the sum of their counts."""

@@ -58,7 +58,7 @@ def _is_released(watcher: psycopg.Connection) -> bool:
 
 
 def _store_photo(home: Path, image_path: str) -> None:
-    file = home / "photos" / f"{image_path}.upload"
+    file = home / "photos/uploads" / f"{image_path}.upload"
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.write_bytes(encode(astronaut()))
 

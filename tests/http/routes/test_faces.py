@@ -231,7 +231,7 @@ async def test_name_of_a_file_is_never_used(server: System, subtests: pytest.Sub
             status, reply = await post_form(server, person.token, form(part(disposition, data)))
             assert status == 202
             face = reply["face"]["id"]
-            kept = server.settings.home / "photos" / face[:2] / f"{face}.upload"
+            kept = server.settings.home / "photos/uploads" / face[:2] / f"{face}.upload"
             assert kept.read_bytes() == data
             assert kept.stat().st_mode & 0o777 == 0o600
     assert {path.name for path in outside.iterdir()} == {"home"}
@@ -259,7 +259,7 @@ async def test_photo_is_taken_whatever_its_part_says_of_a_file_name(
             status, reply = await post_form(server, person.token, body)
             assert status == 202
             face = reply["face"]["id"]
-            kept = server.settings.home / "photos" / face[:2] / f"{face}.upload"
+            kept = server.settings.home / "photos/uploads" / face[:2] / f"{face}.upload"
             assert kept.read_bytes() == data
 
 
@@ -347,7 +347,7 @@ async def test_photo_that_failed_for_a_passing_reason_starts_a_new_job_when_it_i
             first = (await person.upload(data)).json()
             _fail_job(server, first["job"]["id"], code, "It passed.")
             face = first["face"]["id"]
-            kept = server.settings.home / "photos" / face[:2] / f"{face}.upload"
+            kept = server.settings.home / "photos/uploads" / face[:2] / f"{face}.upload"
             # As after a day, when the uploads of failed jobs are deleted.
             kept.unlink()
 
@@ -380,7 +380,7 @@ async def test_photo_whose_job_is_gone_gets_one_and_its_file_again(server: Syste
     person = await server.join()
     first = (await person.upload(photo())).json()
     face = first["face"]["id"]
-    kept = server.settings.home / "photos" / face[:2] / f"{face}.upload"
+    kept = server.settings.home / "photos/uploads" / face[:2] / f"{face}.upload"
     kept.unlink()
     with psycopg.connect(server.database.owner) as conn:
         conn.execute("delete from public.match_jobs where face_id = %s", [face])

@@ -51,8 +51,8 @@ def leftmost(job: dict[str, Any]) -> int:
 
 
 def files_of(system: System, face_id: str) -> set[str]:
-    folder = system.settings.home / "photos" / face_id[:2]
-    return {path.name.removeprefix(face_id) for path in folder.glob(f"{face_id}*")}
+    files = (system.settings.home / "photos").rglob(f"{face_id}*")
+    return {path.name.removeprefix(face_id) for path in files}
 
 
 async def test_chosen_face_is_matched_and_the_other_one_is_not(system: System) -> None:

@@ -33,6 +33,7 @@ create table if not exists auth.sessions (
     refreshed_at timestamptz not null default automatch.now()
 );
 create index if not exists sessions_user_idx on auth.sessions (user_id);
+create index if not exists sessions_refreshed_idx on auth.sessions (refreshed_at);
 
 create table if not exists auth.refresh_tokens (
     token_sha256 bytea primary key,
@@ -45,6 +46,7 @@ comment on table auth.refresh_tokens is
     'Hashes of tokens. A token is used once; used again later, it ends its session. Parallel uses give several '
     'tokens of one parent, and the first of them that is used uses up the others.';
 create index if not exists refresh_tokens_session_idx on auth.refresh_tokens (session_id);
+create index if not exists refresh_tokens_used_idx on auth.refresh_tokens (used_at);
 
 do $$
 declare

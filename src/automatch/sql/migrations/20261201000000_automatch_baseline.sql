@@ -3087,7 +3087,7 @@ comment on function public.release_match_jobs(uuid[], bigint[], interval, boolea
 
 -- 35_sweep_cleanup.sql
 
--- Jobs whose worker was lost, and old jobs.
+-- Jobs whose worker was lost, old jobs, and photos that are left over.
 
 create function public.sweep_match_jobs(
     p_first_delay_s double precision default 0, p_longest_delay_s double precision default 0
@@ -3199,6 +3199,54 @@ $$;
 comment on function public.erase_unanswered_photo(interval) is
     'Erase the photos of one person who has not chosen a face for so long. The number of photos; call again '
     'until it is 0.';
+
+create table automatch.photo_sweep (
+    singleton boolean primary key default true check (singleton),
+    position text not null
+);
+comment on table automatch.photo_sweep is 'The path up to which stored copies were compared with the faces.';
+
+create function public.clean_up_histories(
+    p_sessions interval, p_audit_log interval, p_cron_runs interval, p_net_responses interval
+)
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_rule record;
+    v_count integer;
+    v_total integer := 0;
+begin
+    for v_rule in
+        select r.history, r.written, automatch.now() - r.age as until
+        from (values
+            ('automatch.audit_log', 'recorded_at', p_audit_log),
+            ('auth.sessions', 'refreshed_at', p_sessions),
+            -- Used ones are kept to detect theft.
+            ('auth.refresh_tokens', 'used_at', '7 days'),
+            ('cron.job_run_details', 'start_time', p_cron_runs),
+            ('net._http_response', 'created', p_net_responses)
+        ) as r (history, written, age)
+        join pg_class as c on c.oid = to_regclass(r.history)
+        -- What Supabase or an extension keeps is not ours to delete.
+        where c.relowner = current_user::regrole
+          and not exists (
+              select from pg_depend as d
+              where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+          )
+    loop
+        execute format(
+            'delete from %1$s where ctid = any (array('
+            'select ctid from %1$s where %2$I < $1 order by %2$I limit 2000 for update skip locked))',
+            v_rule.history, v_rule.written
+        ) using v_rule.until;
+        get diagnostics v_count = row_count;
+        v_total := v_total + v_count;
+    end loop;
+    return v_total;
+end
+$$;
+comment on function public.clean_up_histories(interval, interval, interval, interval) is
+    'Delete what is older, at most 2,000 rows of each history; the number of rows. Call again until it is 0.';
 
 -- 36_queue_admin.sql
 
@@ -6475,7 +6523,7 @@ from (values
     '),
     ('function', 'execute', 'automatch_worker service_role', '
         public.recheck_duplicates public.get_chosen_face
-        public.claim_match_jobs public.clean_up_rate_limits public.clean_up_search_audits public.cleanup_old_match_jobs
+        public.claim_match_jobs public.clean_up_histories public.clean_up_rate_limits public.clean_up_search_audits public.cleanup_old_match_jobs
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
         public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
         public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs
@@ -6504,7 +6552,7 @@ select 'table', o.object, 'service_role', r.privileges, 'service', 'true'
 from (values
     ('select, insert, update, delete', '
         automatch.feed_entries automatch.feed_counters automatch.group_indexes automatch.import_erasures
-        automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures
+        automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures automatch.photo_sweep
         automatch.queue_settings automatch.reruns automatch.duplicate_checks automatch.search_audits
         automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.smoke_test_runs
         public.embedding_models public.face_embeddings public.face_index public.faces

@@ -42,6 +42,3 @@ where runid = %(runid)s
 update cron.job_run_details
 set status = 'failed', return_message = 'server restarted', end_time = clock_timestamp()
 where status = 'running'
-
--- name: clean_up_runs
-delete from cron.job_run_details where start_time < now() - make_interval(days => %(days)s)

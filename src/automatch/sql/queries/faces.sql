@@ -39,3 +39,10 @@ where f.image_path = any (%(image_paths)s)
       select from public.match_jobs as j
       where j.face_id = f.id and j.status in ('pending', 'processing')
   )
+
+-- name: read_sweep_position
+select position from automatch.photo_sweep
+
+-- name: move_sweep_position
+insert into automatch.photo_sweep (position) values (%(image_path)s)
+on conflict (singleton) do update set position = excluded.position

@@ -14,6 +14,3 @@ insert into net._http_response (id, status_code, content_type, headers, content,
 values (
     %(id)s, %(status_code)s, %(content_type)s, %(headers)s, %(content)s, %(timed_out)s, %(error_msg)s
 )
-
--- name: clean_up_responses
-delete from net._http_response where created < now() - make_interval(hours => %(hours)s)

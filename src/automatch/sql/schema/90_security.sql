@@ -66,7 +66,7 @@ from (values
     '),
     ('function', 'execute', 'automatch_worker service_role', '
         public.recheck_duplicates public.get_chosen_face
-        public.claim_match_jobs public.clean_up_rate_limits public.clean_up_search_audits public.cleanup_old_match_jobs
+        public.claim_match_jobs public.clean_up_histories public.clean_up_rate_limits public.clean_up_search_audits public.cleanup_old_match_jobs
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
         public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
         public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs
@@ -95,7 +95,7 @@ select 'table', o.object, 'service_role', r.privileges, 'service', 'true'
 from (values
     ('select, insert, update, delete', '
         automatch.feed_entries automatch.feed_counters automatch.group_indexes automatch.import_erasures
-        automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures
+        automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures automatch.photo_sweep
         automatch.queue_settings automatch.reruns automatch.duplicate_checks automatch.search_audits
         automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.smoke_test_runs
         public.embedding_models public.face_embeddings public.face_index public.faces
