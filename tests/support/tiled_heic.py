@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 
 from tests.support.photos import astronaut, encode
 
@@ -14,7 +15,7 @@ def tiled_heic(tile: int, rows: int, size: tuple[int, int], *, levels: int = 1) 
 
     With more *levels* the tiles are such pictures themselves.
     """
-    coded = encode(astronaut().resize((tile, tile)), "HEIF", quality=50)
+    coded = _coded(tile)
     settings, data = _content(coded, b"hvcC"), _content(coded, b"mdat")
     grid = bytes([0, 0, rows - 1, rows - 1]) + struct.pack(">HH", *size)
     wholes, coded_item = range(1, levels + 1), levels + 1
@@ -64,6 +65,12 @@ def tiled_heic(tile: int, rows: int, size: tuple[int, int], *, levels: int = 1) 
         return _box(b"ftyp", b"heic\0\0\0\0mif1heic") + _full_box(b"meta", body + place)
 
     return head(len(head(0)) + 8) + _box(b"mdat", data)
+
+
+@cache
+def _coded(side: int) -> bytes:
+    # To encode a large one takes a second.
+    return encode(astronaut().resize((side, side)), "HEIF", quality=50)
 
 
 def _content(file: bytes, name: bytes) -> bytes:

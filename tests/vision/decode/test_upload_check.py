@@ -27,6 +27,8 @@ from tests.support.photos import blank_png, encode, multi_picture, with_scans
 from tests.support.tiled_heic import tiled_heic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from automatch.vision.decode.image_header import Limits
 
 
@@ -40,24 +42,31 @@ def _grey(width: int = 320, height: int = 240) -> Image.Image:
 
 
 @pytest.mark.parametrize(
-    ("photo", "kind"),
+    ("make", "kind"),
     [
-        (encode(_grey()), "jpeg"),
-        (encode(_grey(), progressive=True), "jpeg"),
-        (encode(_grey().convert("CMYK")), "jpeg"),
-        (multi_picture(_grey(), _grey()), "jpeg"),
-        (encode(_grey(), "PNG"), "png"),
-        (encode(_grey(), "WEBP"), "webp"),
-        (encode(_grey(), "WEBP", lossless=True), "webp"),
-        (encode(_grey(), "WEBP", exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x00\x00"), "webp"),
-        (encode(_grey(), "WEBP", save_all=True, append_images=[_grey()]), "webp"),
-        (encode(_grey(), "HEIF"), "heif"),
-        (encode(_grey(), "HEIF", tile_size=128), "heif"),
-        (encode(_grey(), "AVIF"), "avif"),
-        (encode(_grey(), "AVIF", save_all=True, append_images=[_grey()]), "avif"),
+        (lambda: encode(_grey()), "jpeg"),
+        (lambda: encode(_grey(), progressive=True), "jpeg"),
+        (lambda: encode(_grey().convert("CMYK")), "jpeg"),
+        (lambda: multi_picture(_grey(), _grey()), "jpeg"),
+        (lambda: encode(_grey(), "PNG"), "png"),
+        (lambda: encode(_grey(), "WEBP"), "webp"),
+        (lambda: encode(_grey(), "WEBP", lossless=True), "webp"),
+        (
+            lambda: encode(_grey(), "WEBP", exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x00\x00"),
+            "webp",
+        ),
+        (lambda: encode(_grey(), "WEBP", save_all=True, append_images=[_grey()]), "webp"),
+        (lambda: encode(_grey(), "HEIF"), "heif"),
+        (lambda: encode(_grey(), "HEIF", tile_size=128), "heif"),
+        (lambda: encode(_grey(), "AVIF"), "avif"),
+        (lambda: encode(_grey(), "AVIF", save_all=True, append_images=[_grey()]), "avif"),
     ],
 )
-def test_type_and_size_come_from_the_bytes(photo: bytes, kind: str, limits: Limits) -> None:
+def test_type_and_size_come_from_the_bytes(
+    make: Callable[[], bytes], kind: str, limits: Limits
+) -> None:
+    photo = make()
+
     assert check_header(photo, limits) == kind
 
     with pytest.raises(ImageTooSmallError, match="320 x 240"):
@@ -160,21 +169,23 @@ def test_a_jpeg_of_many_pixels_may_have_fewer_scans(
 
 
 @pytest.mark.parametrize(
-    ("photo", "accepted"),
+    ("make", "accepted"),
     [
-        (tiled_heic(256, 2, (512, 512)), True),
-        (tiled_heic(512, 14, (7000, 7000)), True),
-        (tiled_heic(1024, 12, (500, 500)), False),
-        (tiled_heic(256, 6, (500, 500), levels=2), True),
-        (tiled_heic(256, 8, (500, 500), levels=3), False),
-        (tiled_heic(64, 2, (160, 160), levels=6), False),
-        (tiled_heic(64, 33, (2000, 2000)), False),
+        (lambda: tiled_heic(256, 2, (512, 512)), True),
+        (lambda: tiled_heic(512, 14, (7000, 7000)), True),
+        (lambda: tiled_heic(1024, 12, (500, 500)), False),
+        (lambda: tiled_heic(256, 6, (500, 500), levels=2), True),
+        (lambda: tiled_heic(256, 8, (500, 500), levels=3), False),
+        (lambda: tiled_heic(64, 2, (160, 160), levels=6), False),
+        (lambda: tiled_heic(64, 33, (2000, 2000)), False),
     ],
     ids=["small", "as-large-as-allowed", "overlapping", "nested", "deep", "too-deep", "many"],
 )
 def test_tiles_may_have_no_more_pixels_than_two_photos(
-    photo: bytes, accepted: bool, limits: Limits
+    make: Callable[[], bytes], accepted: bool, limits: Limits
 ) -> None:
+    photo = make()
+
     if accepted:
         assert check_header(photo, limits) == "heif"
         return
@@ -183,23 +194,25 @@ def test_tiles_may_have_no_more_pixels_than_two_photos(
 
 
 @pytest.mark.parametrize(
-    ("photo", "costly"),
+    ("make", "costly"),
     [
-        (jpeg_that_claims(4000, 3000), False),
-        (jpeg_that_claims(8160, 6144), False),
-        (_claiming(with_scans(_grey(), 4), 8160, 6144), True),
-        (_claiming(with_scans(_grey(), 0), 4000, 3000), False),
-        (encode(_grey(), "HEIF"), False),
-        (tiled_heic(512, 8, (4000, 4000)), False),
-        (tiled_heic(512, 14, (7000, 7000)), True),
-        (tiled_heic(512, 14, (500, 500)), True),
-        (blank_png(4000, 3000), False),
-        (blank_png(7000, 7000), True),
+        (lambda: jpeg_that_claims(4000, 3000), False),
+        (lambda: jpeg_that_claims(8160, 6144), False),
+        (lambda: _claiming(with_scans(_grey(), 4), 8160, 6144), True),
+        (lambda: _claiming(with_scans(_grey(), 0), 4000, 3000), False),
+        (lambda: encode(_grey(), "HEIF"), False),
+        (lambda: tiled_heic(512, 8, (4000, 4000)), False),
+        (lambda: tiled_heic(512, 14, (7000, 7000)), True),
+        (lambda: tiled_heic(512, 14, (500, 500)), True),
+        (lambda: blank_png(4000, 3000), False),
+        (lambda: blank_png(7000, 7000), True),
     ],
 )
 def test_what_takes_long_to_decode_is_known_before(
-    photo: bytes, costly: bool, limits: Limits
+    make: Callable[[], bytes], costly: bool, limits: Limits
 ) -> None:
+    photo = make()
+
     check_header(photo, limits)
 
     assert is_costly(photo) == costly
