@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+# The same examples in every run, however slow the machine is: a case that nobody has seen is to be
+# found by whoever looks for it (--hypothesis-profile default), not by an unrelated change.
+settings.register_profile(
+    "same",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+settings.load_profile("same")
 
 # Where it is switched off, each process compiles all modules again, and pytest rewrites all tests.
 sys.dont_write_bytecode = False
@@ -27,6 +45,29 @@ pytest_plugins = [
 
 _LONG = ("browser", "fault", "cli", "guide", "docs", "bulk_import", "vision", "postgres")
 """Folders of tests that start programs and wait for them."""
+
+_TOGETHER = (
+    ("tests/browser/",),
+    (
+        "tests/sql/test_supabase_project.py",
+        "tests/supabase_compat/test_supabase_app.py",
+        "tests/docs/test_supabase_page.py",
+    ),
+)
+"""Files that share what takes long to start: a browser, a cluster like that of Supabase."""
+
+
+class _Scheduling(LoadFileScheduling):
+    """Gives a file to one process, and with it the files that share something with it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return next((some[0] for some in _TOGETHER if file.startswith(some)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduling:
+    """Spread files, not single tests: fixtures of a module are made once."""
+    return _Scheduling(config, log)
 
 
 def pytest_xdist_auto_num_workers() -> int:

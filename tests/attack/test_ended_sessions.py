@@ -158,7 +158,7 @@ async def following(
     server: System, person: Person
 ) -> AsyncIterator[tuple[AsyncIterator[Event], Phone]]:
     """Open a stream and a channel of a person."""
-    async with asyncio.timeout(20), person.stream() as events, phone(server) as line:
+    async with asyncio.timeout(60), person.stream() as events, phone(server) as line:
         assert (await anext(events)).kind == "ready"
         await line.joined(person)
         yield events, line

@@ -55,7 +55,7 @@ def read(body: Sequence[bytes], kind: str) -> bytes | None:
         return None
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(_PIECES), max_size=14))
 @example([_GOOD])
 def test_any_order_of_the_parts_of_a_form_is_read_or_refused(body: list[bytes]) -> None:
@@ -64,13 +64,13 @@ def test_any_order_of_the_parts_of_a_form_is_read_or_refused(body: list[bytes]) 
     assert photo == b"photo" if body == [_GOOD] else True
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(0, len(_GOOD)), st.binary(max_size=6), st.integers(0, 6))
 def test_any_change_of_a_form_is_read_or_refused(at: int, put: bytes, cut: int) -> None:
     read([_GOOD[:at] + put + _GOOD[at + cut :]], _KIND)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, len(_GOOD)), max_size=8))
 def test_form_is_the_same_in_whatever_pieces_it_comes(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(_GOOD)]
@@ -79,7 +79,7 @@ def test_form_is_the_same_in_whatever_pieces_it_comes(cuts: list[int]) -> None:
     assert read(pieces, _KIND) == b"photo"
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.sampled_from(_CHARSETS), st.text(st.characters(max_codepoint=255), max_size=20))
 def test_any_description_of_a_form_is_read_or_refused(charset: str, more: str) -> None:
     read([_GOOD], f"{_KIND}; charset={charset}")

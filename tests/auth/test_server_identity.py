@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_server_proves_the_secret_of_its_installation_and_no_other(server: System) -> None:
     secret = server.secrets.jwt_secret
-    async with httpx2.AsyncClient(timeout=30) as http:
+    async with httpx2.AsyncClient(timeout=60) as http:
         assert await is_server_ours(http, server.url, secret)
         assert not await is_server_ours(http, server.url, secret[::-1])
         # Something else that answers there.

@@ -90,7 +90,7 @@ async def machine(home: Path, **more: str) -> AsyncIterator[Machine]:
             worker=database_address(settings, secrets, "worker"),
         )
         await asyncio.to_thread(up.wait_for_first, "worker started")
-        async with httpx2.AsyncClient(base_url=up.url, timeout=30) as client:
+        async with httpx2.AsyncClient(base_url=up.url, timeout=60) as client:
             yield Machine(up, System(up.url, settings, secrets, database, client))
 
 

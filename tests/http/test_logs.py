@@ -53,7 +53,7 @@ logging.getLogger("theirs").info("canary, too little to tell")
 
 def test_log_of_the_whole_way_holds_nobodys_data(ready_home: Path) -> None:
     with running_up(ready_home) as running:
-        with httpx2.Client(base_url=running.url, timeout=30) as client:
+        with httpx2.Client(base_url=running.url, timeout=60) as client:
             secrets = _walk(client)
         running.stop()
         running.wait_for("Stopped")
@@ -70,7 +70,7 @@ def test_log_of_the_whole_way_holds_nobodys_data(ready_home: Path) -> None:
 @pytest.mark.anyio
 async def test_log_of_a_websocket_holds_neither_key_nor_token(ready_home: Path) -> None:
     with running_up(ready_home, settings={"LOG_LEVEL": "debug"}) as running:
-        async with httpx2.AsyncClient(base_url=running.url, timeout=30) as client:
+        async with httpx2.AsyncClient(base_url=running.url, timeout=60) as client:
             credentials = {"email": _EMAIL, "password": _PASSWORD}
             reply = (await client.post("/auth/v1/signup", json=credentials)).json()
         key = run_command(ready_home, "token", "--role", "anon").stdout.strip()

@@ -106,7 +106,7 @@ async def released(dsn: str) -> None:
     """Wait until a worker gives a job back, which it tells all workers."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
         await conn.execute("listen automatch_jobs")
-        async for _ in conn.notifies(timeout=30, stop_after=1):
+        async for _ in conn.notifies(timeout=60, stop_after=1):
             return
     pytest.fail("no job was given back")
 

@@ -62,7 +62,7 @@ def found(folder: Path, bytes_of: dict[str, bytes]) -> set[str]:
 
 async def remove(erased_data: ErasedData) -> None:
     """Wait for autovacuum, which may see what was erased like any other transaction."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await erased_data.remove():
             await asyncio.sleep(0.05)
 

@@ -34,7 +34,7 @@ def exact_answer(faces, query, people, bound, count):
     return set(list(best.values())[:count])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     seed=st.integers(0, 2**31),
     dimensions=st.sampled_from([128, 512]),

@@ -407,7 +407,7 @@ def test_account_that_is_erased_while_it_is_compared_is_waited_for(sessions):
     waiting = sessions.submit(look, sessions.second)
     conn.commit()
 
-    assert waiting.result(10) == (1, 0)
+    assert waiting.result(60) == (1, 0)
     sessions.second.commit()
     assert pairs(sessions.watcher) == {}
     assert one(sessions.watcher, "select id from public.profiles") == first
@@ -432,7 +432,7 @@ def test_embedding_that_comes_while_its_photo_is_compared_is_compared_again(sess
         sessions.second,
     )
     conn.commit()
-    again.result(10)
+    again.result(60)
     sessions.second.commit()
 
     assert one(sessions.watcher, "select count(*) from automatch.duplicate_checks") == 1

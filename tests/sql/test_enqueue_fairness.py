@@ -11,7 +11,7 @@ from tests.support import build
 from tests.support.backlog import bulk_inserts, enqueue_people
 from tests.support.build import claim_some, one
 
-MANY = 20_000
+MANY = 4_000
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -32,7 +32,7 @@ def schools_of(conn, jobs):
     return [school[job] for job in jobs]
 
 
-def test_school_with_twenty_thousand_jobs_does_not_delay_a_single_job_of_another(conn):
+def test_school_with_thousands_of_jobs_does_not_delay_a_single_job_of_another(conn):
     enqueue_people(conn, "whale", MANY)
     # In the midst of it, as it would be.
     for _ in range(3):
@@ -42,7 +42,7 @@ def test_school_with_twenty_thousand_jobs_does_not_delay_a_single_job_of_another
     assert in_order(conn, 100).index(late) <= 2
 
 
-def test_person_with_twenty_thousand_jobs_does_not_delay_a_single_job_of_another(conn):
+def test_person_with_thousands_of_jobs_does_not_delay_a_single_job_of_another(conn):
     enqueue_people(conn, "UIT", photos=MANY)
     for _ in range(3):
         claim_some(conn, 100)
@@ -159,7 +159,7 @@ def test_job_given_back_by_a_worker_while_its_school_is_paused_waits_for_the_end
 
 
 def test_retry_of_somebody_does_not_wait_for_all_of_a_school_that_goes_on(conn):
-    enqueue_people(conn, "whale", 5_000)
+    enqueue_people(conn, "whale", 1_000)
     conn.execute("select public.pause_match_jobs('whale')")
     conn.execute("select public.resume_match_jobs('whale')")
     (mine,) = enqueue_people(conn, "UIT")

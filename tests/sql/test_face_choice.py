@@ -290,7 +290,7 @@ def test_photo_that_is_being_looked_at_again_is_not_erased_and_keeps_nobody_else
 
 def finish(waiting: Future[object], conn: psycopg.Connection) -> object:
     conn.commit()
-    return waiting.result(10)
+    return waiting.result(60)
 
 
 @pytest.mark.parametrize(

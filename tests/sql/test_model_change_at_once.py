@@ -96,7 +96,7 @@ def test_giving_up_waits_for_an_autovacuum_and_lets_people_search_meanwhile(
     assert not retiring.done()
     sessions.second.rollback()
 
-    assert retiring.result(10) == "long"
+    assert retiring.result(60) == "long"
 
 
 def test_an_upload_waits_for_the_change_and_is_seen_by_the_new_model(
@@ -121,7 +121,7 @@ def test_an_upload_waits_for_the_change_and_is_seen_by_the_new_model(
     )
     sessions.first.commit()
 
-    assert storing.result(10) is False
+    assert storing.result(60) is False
     sessions.second.commit()
     assert one(sessions.watcher, "select status from public.match_jobs") == "pending"
     counts = "select count(*) from public.face_embeddings where model = 'dlib'"
@@ -147,7 +147,7 @@ def test_the_change_waits_for_an_embedding_that_is_being_kept_and_then_is_not_re
     sessions.second.commit()
 
     with pytest.raises(psycopg.Error, match="Not every photo"):
-        finishing.result(10)
+        finishing.result(60)
     sessions.first.rollback()
     see_all(sessions.first)
     assert finish(sessions.first) == 5
@@ -160,7 +160,7 @@ def test_two_workers_take_different_photos(sessions: Sessions, faces: list) -> N
     theirs = sessions.submit(take, sessions.second, 9)
     sessions.first.commit()
     # Each taker comes after the other for a moment, and steps over what that has taken.
-    taken = theirs.result(10)
+    taken = theirs.result(60)
     sessions.second.commit()
 
     assert len(mine) == 2
@@ -183,7 +183,7 @@ def test_what_is_erased_while_the_new_model_looks_is_kept_nowhere(
     )
     sessions.second.commit()
 
-    assert keeping.result(10) == 3
+    assert keeping.result(60) == 3
     sessions.first.commit()
     found = sessions.watcher.execute(
         "select face_id from public.face_index where model = 'long'"

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automatch.search import DLIB
@@ -90,9 +90,7 @@ def a_school(rng, *, people, faces_each, shape, centre):
     return school
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 2**31),
     people=st.sampled_from([0, 1, 19, 20, 21, 80]),
@@ -278,7 +276,7 @@ def test_search_reads_no_other_table_whole_however_small_it_is(conn):
     assert conn.execute(read_whole).fetchall() == before
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5)
 @given(
     st.lists(st.floats(-1, 1.000001, allow_subnormal=False), min_size=100, max_size=200),
     st.lists(st.floats(-0.5, 1.5, allow_subnormal=False), min_size=100, max_size=200),

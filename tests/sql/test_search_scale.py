@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automatch.search import DLIB
@@ -254,9 +254,7 @@ def test_nobody_is_missed_in_a_school_of_any_size(big, schools, women, size, thr
         check(found, truth(*women[school], query, threshold), threshold)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**31),
     size=st.sampled_from([0, 1, 19, 20, 21, 60]),

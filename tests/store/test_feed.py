@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automatch.settings.database import PoolSettings
@@ -217,9 +217,7 @@ async def test_versions_change_only_with_the_feed_and_the_jobs(database):
 WRITERS = 3
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15)
 @given(
     starts=st.permutations(range(WRITERS)),
     ends=st.permutations(range(WRITERS)),

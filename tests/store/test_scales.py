@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automatch.search import DLIB, SimilarityScale
@@ -100,9 +100,7 @@ def test_match_found_with_the_old_scale_is_scored_with_the_one_in_use_when_it_is
     assert str(his_face) in found
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15)
 @given(
     cosines=st.lists(st.floats(0.86, 0.999), min_size=1, max_size=8),
     midpoint=st.floats(0.1, 1.5),

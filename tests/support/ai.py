@@ -27,7 +27,7 @@ async def running_ai(
     app = create_ai_app(settings, None, embedder=embedder)
     async with (
         served(app, settings, port) as url,
-        httpx2.AsyncClient(base_url=url, headers=HEADERS, timeout=30) as client,
+        httpx2.AsyncClient(base_url=url, headers=HEADERS, timeout=60) as client,
     ):
         yield client
 

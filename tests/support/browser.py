@@ -88,7 +88,7 @@ def write_photo(folder: Path, name: str, image: Image.Image) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Give a running Chromium."""
     if _CHROMIUM is None:
@@ -106,11 +106,11 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def installation(
     browser: Browser, migrated_home: StoredHome, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """Give the address of a running `automatch up`, whose people the tests of a module share."""
+    """Give the address of a running `automatch up`, which all tests with a browser share."""
     assert browser.is_connected()
     home = tmp_path_factory.mktemp("browser") / "data"
     with running_up(migrated_home.copy_to(home)) as up:

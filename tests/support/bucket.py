@@ -33,7 +33,7 @@ def bucket(storage: str) -> PhotoSettings:
         endpoint=storage,
         access_key_id=SecretStr("key"),
         secret_access_key=SecretStr("secret"),
-        timeout_s=5,
+        timeout_s=60,
     )
     client_of(settings).create_bucket(Bucket=settings.bucket)
     return settings

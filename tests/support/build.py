@@ -53,13 +53,22 @@ def _rows_connection(rows_database: Database) -> Iterator[psycopg.Connection]:
         yield conn
 
 
+@pytest.fixture(scope="module")
+def _vacuumed_rows_connection(_rows_connection: psycopg.Connection) -> psycopg.Connection:
+    # What was rolled back still lies in the tables.
+    _rows_connection.autocommit = True
+    _rows_connection.execute("vacuum")
+    _rows_connection.autocommit = False
+    return _rows_connection
+
+
 @pytest.fixture
-def conn(_rows_connection: psycopg.Connection) -> Iterator[psycopg.Connection]:
+def conn(_vacuumed_rows_connection: psycopg.Connection) -> Iterator[psycopg.Connection]:
     """Give the owner's connection in a transaction that is rolled back after the test."""
     try:
-        yield _rows_connection
+        yield _vacuumed_rows_connection
     finally:
-        _rows_connection.rollback()
+        _vacuumed_rows_connection.rollback()
 
 
 def connect(dsn: str, **more: Any) -> psycopg.Connection:

@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 TEST_SERVER = "AUTOMATCH_TEST_DATABASE_URL"
 _TEMPLATE = "template_migrated"
 _serial = itertools.count()
+_FOR_TESTS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    # It comes whenever it likes: it would take locks, and change plans, in the middle of a test.
+    "autovacuum": "off",
+}
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ async def running_cluster(home: Path) -> AsyncIterator[TestCluster]:
     """Serve a new embedded cluster until left, which a crash of the machine may break.
 
     `EmbeddedPostgres` would refuse that; waiting for the disk at every commit takes most of the
-    time of a test.
+    time of a test. Nothing is vacuumed and no statistics are collected unless a test does it.
     """
     settings = Settings(
         home=home,
@@ -138,9 +145,7 @@ async def running_cluster(home: Path) -> AsyncIterator[TestCluster]:
     folders = prepare_cluster(home, settings.postgres.system_user, secrets.owner_password)
     options = server_settings(folders, settings.postgres)
     with tempfile.TemporaryFile() as errors:
-        process = await spawn(
-            folders, options | {"fsync": "off", "full_page_writes": "off"}, errors
-        )
+        process = await spawn(folders, options | _FOR_TESTS, errors)
         try:
             address = Database(
                 owner=database_address(settings, secrets, "owner"),
@@ -179,7 +184,7 @@ async def template(anyio_backend: str, cluster: TestCluster) -> str:
         take_over=True,
     )
     with psycopg.connect(cluster.address.named(_TEMPLATE).owner, autocommit=True) as conn:
-        # Or autovacuum does it in the middle of a test: it is the only table long enough.
+        # As autovacuum would have done; it is the only table long enough.
         conn.execute("analyze automatch.access_rules")
     return _TEMPLATE
 
@@ -253,7 +258,8 @@ def create_database(cluster: TestCluster, name: str, template: str) -> None:
             sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
         )
         connection.execute(
-            sql.SQL("create database {} template {}").format(
+            # The other strategy writes all pages into the log, which costs five times as much.
+            sql.SQL("create database {} template {} strategy file_copy").format(
                 sql.Identifier(name), sql.Identifier(template)
             )
         )

@@ -39,7 +39,7 @@ class SupabaseCluster:
         """Make a database that is a copy of another, and belongs to `postgres`."""
         with psycopg.connect(self.admin, autocommit=True) as conn:
             conn.execute(
-                sql.SQL("create database {} template {} owner postgres").format(
+                sql.SQL("create database {} template {} strategy file_copy owner postgres").format(
                     sql.Identifier(name), sql.Identifier(template)
                 )
             )

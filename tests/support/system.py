@@ -248,7 +248,7 @@ async def running_server(
         # To read the certificates takes longer than to start; nothing is asked over TLS.
         httpx2.AsyncClient(
             base_url=url,
-            timeout=30,
+            timeout=60,
             verify=False,
             event_hooks={"response": [check_declared_errors(app)]},
         ) as client,

@@ -113,7 +113,7 @@ class Observer:
     async def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return await (await self.conn.execute(query, parameters)).fetchall()
 
-    async def wait_until(self, query: str, *parameters: Any, seconds: float = 30) -> None:
+    async def wait_until(self, query: str, *parameters: Any, seconds: float = 60) -> None:
         """Wait until a query returns true; the database notifies of every change of a job."""
         async with asyncio.timeout(seconds):
             while not (await self.rows(query, *parameters))[0][0]:

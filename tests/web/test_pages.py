@@ -36,7 +36,7 @@ async def browser(system: System) -> AsyncIterator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient(
         base_url=system.url,
         follow_redirects=True,
-        timeout=30,
+        timeout=60,
         headers={
             "accept": "text/html,application/xhtml+xml,*/*;q=0.8",
             "origin": system.url,

@@ -349,7 +349,7 @@ async def test_jobs_behind_a_slow_photo_are_released_and_come_after_a_first_phot
         for face in waiting:
             conn.execute("select public.enqueue_match_job(%s, 2::smallint)", [face])
     async with run_worker(database, on_extract, slots=1, **WHOLE), observe(database) as db:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await begun.wait()
         await db.wait_until("select count(*) = 3 from match_jobs where status = 'pending'")
         (first,) = enqueue_photos(database, 1, embedded=False)
@@ -381,7 +381,7 @@ async def test_photos_that_take_long_leave_a_slot_to_others(
 
     costly |= {path_of(face).encode() for face in enqueue_photos(database, 6, embedded=False)}
     async with run_worker(database, on_extract, slots=2, concurrency=2), observe(database) as db:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await begun.wait()
         others = enqueue_photos(database, 5, embedded=False)
         query = (

@@ -48,12 +48,12 @@ def _running(env: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[
     try:
         yield process
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
         assert errors == ""
     finally:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def _line(process: subprocess.Popen[str]) -> Any:

@@ -25,7 +25,7 @@ from tests.support.system import PASSWORD
 
 def _sign(url: str, how: str) -> int:
     body = {"email": "linh@example.org", "password": PASSWORD}
-    return httpx2.post(f"{url}/auth/v1/{how}", json=body, timeout=30).status_code
+    return httpx2.post(f"{url}/auth/v1/{how}", json=body, timeout=60).status_code
 
 
 def _children(pid: int) -> list[psutil.Process]:
@@ -46,7 +46,7 @@ def up(migrated_home: StoredHome, tmp_path_factory: pytest.TempPathFactory) -> I
 def test_first_start_serves_ctrl_c_stops_all_processes_and_the_data_stays(empty_home: Path) -> None:
     with running_up(empty_home) as first:
         assert first.wait_for("Data folder: (.*)")[1].startswith(str(empty_home))
-        assert httpx2.get(f"{first.url}/readyz", timeout=30).json() == {"status": "ready"}
+        assert httpx2.get(f"{first.url}/readyz", timeout=60).json() == {"status": "ready"}
         assert _sign(first.url, "signup") == 200
         first.wait_for_first("worker started")
         children = _children(first.process.pid)
@@ -86,7 +86,7 @@ def test_commands_work_beside_a_running_instance(up: Running) -> None:
         assert conn.execute("select count(*) from profiles").fetchone() == (1,)
     for shown, status in ((token, 200), (key, 403)):
         headers = {"authorization": f"Bearer {shown}"}
-        answer = httpx2.get(f"{up.url}/api/profile", headers=headers, timeout=30)
+        answer = httpx2.get(f"{up.url}/api/profile", headers=headers, timeout=60)
         assert answer.status_code == status
 
 

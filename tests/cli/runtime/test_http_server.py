@@ -215,7 +215,7 @@ async def test_no_place_at_all_is_told(caplog: pytest.LogCaptureFixture) -> None
             async with wire_to(url) as connection:
                 assert await refused(connection) == (503, "too_many_connections")
         # The place is free again as soon as the server knows that the client has left.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 async with wire_to(url) as connection:
                     await connection.send(_GET)

@@ -127,7 +127,7 @@ def test_second_ctrl_c_stops_everything_and_releases_jobs(ready_home: Path) -> N
 
 
 def _upload(url: str) -> UUID:
-    with httpx2.Client(base_url=url, timeout=30) as client:
+    with httpx2.Client(base_url=url, timeout=60) as client:
         account = {"email": "linh@example.org", "password": PASSWORD}
         session = client.post("/auth/v1/signup", json=account).json()
         headers = {"authorization": f"Bearer {session['access_token']}"}

@@ -28,7 +28,7 @@ async def small(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> AsyncIterator[System]:
     """Give a server with little memory for uploads."""
-    upload = UploadSettings(memory_mb=2, memory_per_person_mb=1, stall_timeout_s=20)
+    upload = UploadSettings(memory_mb=2, memory_per_person_mb=1, stall_timeout_s=60)
     bounded = settings.model_copy(update={"upload": upload})
     async with running_server(bounded, cluster.secrets, database) as system:
         yield system
@@ -41,7 +41,7 @@ async def held_back(
     """Begin an upload, and wait until the server has asked for its body."""
     async with wire(system) as connection:
         await connection.send(upload_head(person.token, length, "Expect: 100-continue"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             asked = await connection.reader.readuntil(b"\r\n\r\n")
         assert asked.startswith(b"HTTP/1.1 100 ")
         yield connection
@@ -54,7 +54,7 @@ def told(answer: httpx2.Response) -> tuple[int, str]:
 
 async def until_taken(person: Person) -> None:
     """Upload until a connection that was closed has been noticed."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (answer := await person.upload(encode(astronaut()))).status_code == 429:
             pass
     assert answer.status_code == 202

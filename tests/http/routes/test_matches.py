@@ -285,7 +285,7 @@ async def test_card_of_an_erased_person_goes_by_its_match_and_no_id_of_the_perso
     her = await server.join()
     await add_matches(server.database, her.id, await add_own_face(server.database, her.id))
     [match] = await her.feed()
-    async with asyncio.timeout(10), her.stream() as events:
+    async with asyncio.timeout(60), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         with connect(server.database.owner, autocommit=True) as conn:
             conn.execute("delete from public.profiles where id = %s", [match["profile"]["id"]])
