@@ -29,15 +29,17 @@ from automatch.http.routes import (
     profile,
     supabase,
 )
+from automatch.photos.make import make_photos
 from automatch.postgres.addresses import database_address
 from automatch.services.accounts import Accounts
 from automatch.services.admission import make_admission
 from automatch.services.ai_requests import AiRequestLimiter
-from automatch.services.photos import Uploads
+from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
+from automatch.store.photo_store import check_photo_store
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
 from automatch.supabase_compat.realtime.limits import ConnectionLimits
 from automatch.vision import Embedder
@@ -45,7 +47,7 @@ from automatch.vision.decode.upload_check import limits_from
 from automatch.web import routes
 from automatch.web.session import CookieSession
 from automatch.worker.on_demand import OnDemandWorker
-from automatch.worker_app import ai_key, make_analyzer, make_photos
+from automatch.worker_app import ai_key, make_analyzer
 
 
 def create_app(
@@ -77,6 +79,7 @@ def create_app(
         tokens=tokens,
         accounts=accounts,
         photo_links=PhotoLinks(secrets.photo_key),
+        photo_check=PhotoCheck(photos),
         admission=admission,
         uploads=Uploads(db, photos, admission, limits_from(settings), settings.limits),
         rate_limits=rate_limits,
@@ -93,6 +96,8 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(db)
+            async with db.transaction() as conn:
+                await check_photo_store(conn, photos, may_claim=True)
             stack.push_async_callback(ai_requests.close)
             await stack.enter_async_context(background.running("feeds", notifier.run))
             if tokens.issuer is not None and tokens.issuer.keys is not None:

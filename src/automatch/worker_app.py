@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 
 from threadpoolctl import threadpool_limits
 
-from automatch.errors.configuration import SettingsError
 from automatch.model.people import Role
-from automatch.photos.folder import FolderPhotos
-from automatch.photos.store import PhotoStore
+from automatch.photos.make import make_photos
 from automatch.postgres.addresses import database_address
 from automatch.search.batch import BatchSearch
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
 from automatch.store.model_changes import read_active_model
+from automatch.store.photo_store import check_photo_store
 from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer
 from automatch.vision.load import open_embedder
 from automatch.worker.maintenance import MaintenanceRunner
@@ -30,23 +29,6 @@ if TYPE_CHECKING:
 
 _AI_KEY_LIFE_S = 300
 """A key that is made for one request need not live much longer."""
-
-
-def make_photos(settings: Settings) -> PhotoStore:
-    """Return the photo store that *settings* ask for.
-
-    Raises:
-        SettingsError: they ask for a bucket, and the library for that is not installed.
-    """
-    if settings.photos.bucket is not None:
-        try:
-            from automatch.photos.bucket import BucketPhotos
-        except ImportError as exc:
-            raise SettingsError(
-                "AUTOMATCH_PHOTOS__BUCKET needs one more library: pip install 'automatch[s3]'."
-            ) from exc
-        return BucketPhotos(settings.photos)
-    return FolderPhotos(settings.home / "photos", min_free_mb=settings.retention.min_free_mb)
 
 
 def make_analyzer(settings: Settings, embedder: Embedder | None = None) -> LocalAnalyzer:
@@ -63,7 +45,11 @@ def ai_key(settings: Settings) -> str | None:
 async def open_worker(
     settings: Settings, secrets: Secrets, embedder: Embedder | None = None
 ) -> AsyncIterator[Worker]:
-    """Yield a worker that is connected, with its model loaded, here or in an AI service."""
+    """Yield a worker that is connected, with its model loaded, here or in an AI service.
+
+    Raises:
+        WrongPhotoStoreError: the photos of the database are elsewhere.
+    """
     photos = make_photos(settings)
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(
@@ -74,6 +60,8 @@ async def open_worker(
                 for_worker=True,
             )
         )
+        async with db.connection() as conn:
+            await check_photo_store(conn, photos, may_claim=False)
         analyzer: FaceAnalyzer
         if settings.ai_url:
             model = await _read_active_model(db)

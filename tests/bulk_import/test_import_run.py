@@ -21,6 +21,7 @@ from automatch.bulk_import.import_run import ImportContext, ImportRun, Outcome
 from automatch.bulk_import.photo_files import PhotoFiles
 from automatch.bulk_import.rows import COLUMNS, EmailCheck, RefusedRows, parse_person, read_rows
 from automatch.errors.store import QueueFullError
+from automatch.photos.make import make_photos
 from automatch.services.admission import Admission
 from automatch.settings import Settings
 from automatch.settings.database import PoolSettings
@@ -28,7 +29,6 @@ from automatch.store import database as store
 from automatch.store.imports import list_consent_versions
 from automatch.vision import Embedder
 from automatch.vision.decode.upload_check import limits_from
-from automatch.worker_app import make_photos
 from tests.support.build import connect, one
 from tests.support.command import environment, run_command
 from tests.support.forbidden_states import find_forbidden_states

@@ -12,13 +12,13 @@ from PIL import ImageOps
 
 from automatch.errors.store import PhotoStorageError
 from automatch.photos.bucket import BucketPhotos
-from automatch.photos.store import photo_path
+from automatch.photos.make import make_photos
+from automatch.photos.store import MARK, photo_path
 from automatch.settings import Settings
 from automatch.settings.storage import PhotoSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database as Pool
 from automatch.worker.maintenance import MaintenanceRunner
-from automatch.worker_app import make_photos
 from tests.support.bucket import client_of
 from tests.support.photos import astronaut, encode
 from tests.support.system import System, running_worker
@@ -34,7 +34,7 @@ def settings(settings: Settings, bucket: PhotoSettings) -> Settings:
 
 def names(bucket: PhotoSettings) -> list[str]:
     listed = client_of(bucket).list_objects_v2(Bucket=bucket.bucket)
-    return [item["Key"] for item in listed.get("Contents", [])]
+    return [item["Key"] for item in listed.get("Contents", []) if item["Key"] != MARK]
 
 
 async def test_people_meet_and_leave_nothing_in_the_bucket(
@@ -115,6 +115,7 @@ async def test_upload_is_refused_while_the_storage_is_away(
     server: System, settings: Settings
 ) -> None:
     person = await server.join()
+    client_of(settings.photos).delete_object(Bucket=settings.photos.bucket, Key=MARK)
     client_of(settings.photos).delete_bucket(Bucket=settings.photos.bucket)
 
     answer = await person.upload(encode(astronaut()))

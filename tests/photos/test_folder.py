@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -13,10 +14,11 @@ from uuid import uuid4
 import pytest
 
 from automatch.errors.job import PhotoMissingError
+from automatch.errors.store import PhotoStorageError
 from automatch.photos import bucket, folder
 from automatch.photos.bucket import BucketPhotos
 from automatch.photos.folder import FolderPhotos
-from automatch.photos.store import PhotoStore, photo_path
+from automatch.photos.store import MARK, PhotoStore, photo_path
 
 pytestmark = pytest.mark.anyio
 
@@ -159,6 +161,101 @@ async def test_many_at_once_do_not_mix(photos) -> None:
 
     read = await asyncio.gather(*(photos.read(path) for path in paths))
     assert read == list(paths.values())
+
+
+async def test_store_with_another_mark_tells_nothing_of_its_photos(photos, path) -> None:
+    await photos.put_upload(path, b"upload")
+    await photos.set_mark(uuid4())
+    photos.mark = uuid4()
+
+    for ask in (
+        lambda: photos.read(photo_path(uuid4())),
+        lambda: photos.list_page("uploads", ""),
+        photos.check,
+    ):
+        with pytest.raises(PhotoStorageError) as refused:
+            await ask()
+        assert photos.location in str(refused.value.reason)
+        assert photos.location not in refused.value.message, "it is told to people"
+    assert photos.location in (await photos.erase([path]))[path]
+
+    photos.mark = await photos.read_mark()
+    assert [photo.path for photo in await photos.list_page("uploads", "")] == [path]
+    assert await photos.list_page("copies", "") == [], "the mark is no photo"
+    assert await photos.erase([path]) == {}
+
+
+async def test_damaged_mark_is_none(photos) -> None:
+    await photos.set_mark("not an id")
+
+    assert await photos.read_mark() is None
+
+
+async def test_folder_that_is_not_mounted_is_no_empty_store(tmp_path: Path) -> None:
+    place, path = tmp_path / "photos", photo_path(uuid4())
+    photos = FolderPhotos(place, min_free_mb=0)
+    await photos.set_mark(mark := uuid4())
+    photos.mark = mark
+    await photos.put_copies(path, full=b"full", thumb=b"thumb")
+    place.rename(tmp_path / "unmounted")
+    place.mkdir()
+
+    for ask in (
+        lambda: photos.read(path),
+        lambda: photos.read_copy(path, "thumb"),
+        lambda: photos.put_upload(path, b"upload"),
+        photos.check,
+    ):
+        with pytest.raises(PhotoStorageError):
+            await ask()
+    assert list(await photos.erase([path])) == [path]
+    assert list(place.iterdir()) == []
+
+    place.rmdir()
+    (tmp_path / "unmounted").rename(place)
+    await photos.check()
+    assert await photos.read(path) == b"full"
+
+
+async def test_folder_that_is_unmounted_while_photos_are_erased_erased_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, paths = FolderPhotos(tmp_path, min_free_mb=0), [photo_path(uuid4()) for _ in range(2)]
+    await photos.set_mark(mark := uuid4())
+    photos.mark = mark
+    delete = Path.unlink
+
+    def unmount(file: Path, **more: bool) -> None:
+        delete(tmp_path / MARK, missing_ok=True)
+        delete(file, **more)
+
+    monkeypatch.setattr(Path, "unlink", unmount)
+
+    assert list(await photos.erase(paths)) == paths
+
+
+async def test_folder_that_cannot_be_written_to_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, path = FolderPhotos(tmp_path, min_free_mb=0), photo_path(uuid4())
+    # Root may write to any folder, unless its file system is read-only.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PhotoStorageError):
+        await photos.check()
+    (tmp_path / "uploads").touch()
+
+    with pytest.raises(PhotoStorageError) as refused:
+        await photos.put_upload(path, b"upload")
+
+    assert os.strerror(errno.EEXIST) in str(refused.value.reason)
+
+
+async def test_file_that_cannot_be_read_is_not_the_fault_of_the_folder(tmp_path: Path) -> None:
+    photos, path = FolderPhotos(tmp_path, min_free_mb=0), photo_path(uuid4())
+    (tmp_path / f"uploads/{path}.upload").mkdir(parents=True)
+
+    with pytest.raises(IsADirectoryError):
+        await photos.read(path)
 
 
 async def test_link_is_deleted_and_what_it_links_to_stays(tmp_path: Path) -> None:

@@ -19,8 +19,10 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from automatch.app import create_app
+from automatch.cli.runtime.db_session import check_photos
 from automatch.cli.runtime.http_server import HttpServer
 from automatch.cli.runtime.web_server import open_socket
+from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.limits import LimitSettings
 from automatch.settings.secrets import Secrets
@@ -282,6 +284,8 @@ async def running_worker(
     settings: Settings, secrets: Secrets, embedder: Embedder
 ) -> AsyncIterator[Worker]:
     """Run a worker until left."""
+    # As a server does when it starts.
+    await check_photos(settings, database_address(settings, secrets, "owner"))
     async with open_worker(settings, secrets, embedder) as worker:
         working = asyncio.create_task(worker.run())
         try:

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from psycopg.conninfo import conninfo_to_dict
+
 from tests.support.command import environment
+from tests.support.photo_store import mark_folder
 from tests.support.postgres import TestCluster
 from tests.support.waiting import wait_until
 
@@ -114,6 +117,8 @@ def worker_processes(
     secrets = home / "secrets.json"
     if not secrets.exists():
         shutil.copy2(cluster.settings.home / "secrets.json", secrets)
+    database = str(conninfo_to_dict(database_url)["dbname"])
+    mark_folder(cluster.address.named(database).owner, home / "photos")
     names = {name.upper(): str(value) for name, value in settings.items()}
     workers = WorkerProcesses(home, database_url, names)
     try:

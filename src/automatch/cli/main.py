@@ -73,6 +73,7 @@ COMMANDS = {
     "jobs": ("jobs:app", "The queue: inspect, pause, retry, cancel."),
     "duplicates": ("duplicates:app", "Accounts that look like the same person."),
     "models": ("models:app", "Face models: list them, get their files, switch between them."),
+    "photos": ("photos:app", "The folder or bucket with the photos."),
     "db": ("db:app", "The database itself."),
 }
 """Each command's function or group as `module:name`, and the first line of its help."""

@@ -4,7 +4,8 @@ AutomatchError
 ├── SettingsError                what the operator configured cannot work
 │   ├── SecretsError             the secrets file is missing, open to others or broken
 │   ├── InstanceRunningError     another process already serves this data folder
-│   └── ModelsFileError          models.toml of the data folder has a mistake
+│   ├── ModelsFileError          models.toml of the data folder has a mistake
+│   └── WrongPhotoStoreError     the photos belong to another database
 ├── AuthError                    who is asking is not known
 │   ├── TokenMissingError
 │   ├── TokenInvalidError

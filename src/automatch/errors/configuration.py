@@ -27,3 +27,9 @@ class ModelsFileError(SettingsError):
     """The file models.toml of the data folder has a mistake."""
 
     code = "models_file_invalid"
+
+
+class WrongPhotoStoreError(SettingsError):
+    """The photo store is not the one of the database."""
+
+    code = "photo_store_wrong"

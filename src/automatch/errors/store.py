@@ -89,3 +89,9 @@ class PhotoStorageError(StoreError):
 
     code = "storage_unavailable"
     transient = True
+    reason: str | None = None
+    """What is wrong, for operators alone; it may name a folder or a bucket."""
+
+    def __init__(self, message: str | None = None, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason

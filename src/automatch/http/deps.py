@@ -25,7 +25,7 @@ from automatch.services.accounts import Accounts
 from automatch.services.admission import Admission
 from automatch.services.ai_requests import AiRequestLimiter
 from automatch.services.match_generator import OnDemandWorker
-from automatch.services.photos import Uploads
+from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
 from automatch.settings import Settings
 from automatch.store.database import Database
@@ -45,6 +45,7 @@ class Services:
     tokens: Tokens
     accounts: Accounts
     photo_links: PhotoLinks
+    photo_check: PhotoCheck
     admission: Admission
     uploads: Uploads
     rate_limits: RateLimits

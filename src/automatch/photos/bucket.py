@@ -13,13 +13,23 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from automatch.errors.job import PhotoMissingError
 from automatch.errors.store import PhotoStorageError
-from automatch.photos.store import PAGE, UPLOADS, Part, Size, StoredPhoto
+from automatch.photos.store import (
+    MARK,
+    PAGE,
+    UPLOADS,
+    Part,
+    Size,
+    StoredPhoto,
+    compare_marks,
+    parse_mark,
+)
 from automatch.settings.storage import PhotoSettings
 
 if TYPE_CHECKING:
@@ -39,6 +49,8 @@ class BucketPhotos:
 
     def __init__(self, settings: PhotoSettings) -> None:
         assert settings.bucket is not None
+        self.location = f"the bucket {settings.bucket}"
+        self.mark: UUID | None = None
         timeout = timedelta(seconds=settings.timeout_s)
         endpoint = settings.endpoint or ""
         config: S3Config = {"region": settings.region}
@@ -61,6 +73,16 @@ class BucketPhotos:
         )
         self._erase_slots = asyncio.Semaphore(_ERASE_CONCURRENCY)
 
+    async def check(self) -> None:
+        if self.mark is not None:
+            compare_marks(self.location, await self.read_mark(), self.mark)
+
+    async def read_mark(self) -> UUID | None:
+        return parse_mark(await self._get(MARK))
+
+    async def set_mark(self, mark: UUID) -> None:
+        await self._put(MARK, str(mark).encode())
+
     async def put_upload(self, path: str, data: bytes) -> None:
         await self._put(_upload(path), data)
 
@@ -71,6 +93,7 @@ class BucketPhotos:
                 return content
         # A missing bucket answers like a missing photo, but listing it raises PhotoStorageError.
         await self._names(path)
+        await self.check()
         raise PhotoMissingError
 
     async def put_copies(self, path: str, *, full: bytes, thumb: bytes) -> None:
@@ -85,10 +108,15 @@ class BucketPhotos:
 
     async def erase(self, paths: Iterable[str]) -> dict[str, str]:
         listed = list(paths)
+        try:
+            await self.check()
+        except PhotoStorageError as exc:
+            return dict.fromkeys(listed, exc.reason or exc.code)
         errors = await asyncio.gather(*(self._erase(path) for path in listed))
         return {path: error for path, error in zip(listed, errors, strict=True) if error}
 
     async def list_page(self, part: Part, after: str) -> list[StoredPhoto]:
+        await self.check()
         prefix = f"{UPLOADS}/" if part == "uploads" else ""
         # The character after "/" comes behind all objects of a photo.
         offset = f"{prefix}{after}0" if after else None

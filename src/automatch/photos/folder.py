@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import secrets
@@ -10,10 +11,20 @@ import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from uuid import UUID
 
 from automatch.errors.job import PhotoMissingError
-from automatch.errors.store import StorageFullError
-from automatch.photos.store import PAGE, UPLOADS, Part, Size, StoredPhoto
+from automatch.errors.store import PhotoStorageError, StorageFullError
+from automatch.photos.store import (
+    MARK,
+    PAGE,
+    UPLOADS,
+    Part,
+    Size,
+    StoredPhoto,
+    compare_marks,
+    parse_mark,
+)
 
 _UPLOAD = ".upload"
 _COPIES: dict[Size, str] = {"full": ".jpg", "thumb": ".thumb.jpg"}
@@ -26,8 +37,19 @@ class FolderPhotos:
     """Photos in a folder that only this user can read; satisfies `PhotoStore`."""
 
     def __init__(self, folder: Path, *, min_free_mb: int) -> None:
+        self.location = f"the folder {folder}"
+        self.mark: UUID | None = None
         self._folder = folder
         self._min_free = min_free_mb * 1024**2
+
+    async def check(self) -> None:
+        await asyncio.to_thread(self._check)
+
+    async def read_mark(self) -> UUID | None:
+        return await asyncio.to_thread(self._read_mark)
+
+    async def set_mark(self, mark: UUID) -> None:
+        await asyncio.to_thread(self._write_file, self._folder / MARK, f"{mark}\n".encode())
 
     async def put_upload(self, path: str, data: bytes) -> None:
         await asyncio.to_thread(self._write, _upload(path), data)
@@ -43,18 +65,8 @@ class FolderPhotos:
         if error := await asyncio.to_thread(self._delete, _upload(path)):
             raise OSError(error)
 
-    async def find_copy(self, path: str, size: Size) -> Path | None:
-        """Return the file of a clean copy if there is one."""
-        file = self._file(path + _COPIES[size])
-        return file if await asyncio.to_thread(file.is_file) else None
-
     async def read_copy(self, path: str, size: Size) -> bytes | None:
-        file = await self.find_copy(path, size)
-        try:
-            # Read at once, because the photo may be erased at any time.
-            return await asyncio.to_thread(file.read_bytes) if file else None
-        except FileNotFoundError:
-            return None
+        return await asyncio.to_thread(self._read_first, [path + _COPIES[size]])
 
     async def erase(self, paths: Iterable[str]) -> dict[str, str]:
         return await asyncio.to_thread(self._erase, list(paths))
@@ -68,15 +80,42 @@ class FolderPhotos:
             raise PhotoMissingError
         return file
 
+    def _check(self) -> None:
+        self._check_mark()
+        if os.path.lexists(self._folder) and not os.access(self._folder, os.W_OK | os.X_OK):
+            raise PhotoStorageError(reason=f"{self.location} cannot be written to")
+
+    def _check_mark(self) -> None:
+        if self.mark is not None:
+            compare_marks(self.location, self._read_mark(), self.mark)
+
+    def _read_mark(self) -> UUID | None:
+        try:
+            return parse_mark((self._folder / MARK).read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise self._unusable(exc) from exc
+
+    def _unusable(self, exc: OSError) -> PhotoStorageError:
+        return PhotoStorageError(
+            reason=f"{self.location} cannot be used: {exc.strerror or type(exc).__name__}"
+        )
+
     def _write(self, name: str, data: bytes) -> None:
         file = self._file(name)
+        # Else the photo would lie below the disk that is to be mounted there.
+        self._check_mark()
+        self._write_file(file, data, min_free=self._min_free)
+
+    def _write_file(self, file: Path, data: bytes, *, min_free: int = 0) -> None:
         partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
         try:
             # One by one, because `mkdir` applies its mode to the innermost folder only.
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for parent in reversed(Path(name).parents[:-1]):
+            for parent in reversed(file.relative_to(self._folder).parents[:-1]):
                 (self._folder / parent).mkdir(mode=0o700, exist_ok=True)
-            if shutil.disk_usage(self._folder).free < self._min_free + len(data):
+            if shutil.disk_usage(self._folder).free < min_free + len(data):
                 raise StorageFullError
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as out:
@@ -86,25 +125,43 @@ class FolderPhotos:
             partial.replace(file)
             _sync_folder(file.parent)
         except OSError as exc:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
             if exc.errno in _FULL_DISK:
                 raise StorageFullError from exc
-            raise
+            raise self._unusable(exc) from exc
 
     def _read(self, path: str) -> bytes:
-        for name in (_upload(path), path + _COPIES["full"]):
-            try:
-                return self._file(name).read_bytes()
-            except FileNotFoundError:
-                continue
-        raise PhotoMissingError
+        photo = self._read_first([_upload(path), path + _COPIES["full"]])
+        if photo is None:
+            raise PhotoMissingError
+        return photo
+
+    def _read_first(self, names: list[str]) -> bytes | None:
+        try:
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    return self._file(name).read_bytes()
+        except OSError:
+            # Of this file alone, unless the whole folder is unusable.
+            self._check()
+            raise
+        # A folder that was unmounted looks empty.
+        self._check_mark()
+        return None
 
     def _erase(self, paths: list[str]) -> dict[str, str]:
         errors: dict[str, str] = {}
-        for path in paths:
-            for name in (_upload(path), *(path + suffix for suffix in _COPIES.values())):
-                if error := self._delete(name):
-                    errors[path] = error
+        try:
+            self._check_mark()
+            for path in paths:
+                for name in (_upload(path), *(path + suffix for suffix in _COPIES.values())):
+                    if error := self._delete(name):
+                        errors[path] = error
+            # Again: unmounted meanwhile, it had no file to delete.
+            self._check_mark()
+        except PhotoStorageError as exc:
+            return dict.fromkeys(paths, str(exc.reason))
         return errors
 
     def _delete(self, name: str) -> str | None:
@@ -120,6 +177,7 @@ class FolderPhotos:
         return None
 
     def _list_page(self, part: Part, after: str) -> list[StoredPhoto]:
+        self._check_mark()
         root = self._folder / UPLOADS if part == "uploads" else self._folder
         now = time.time()
         written: dict[str, float] = {}

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
+from automatch.errors.store import PhotoStorageError
+
 Size = Literal["full", "thumb"]
 Part = Literal["uploads", "copies"]
 
@@ -28,16 +30,57 @@ class StoredPhoto(NamedTuple):
     age_s: float
 
 
+MARK = "store-id"
+"""Name of the file or object with the mark of a store."""
+
+
 def photo_path(face_id: UUID) -> str:
     """Return the path of a face's photo; paths are spread over 256 folders."""
     return f"{face_id.hex[:2]}/{face_id}"
 
 
+def parse_mark(text: bytes | None) -> UUID | None:
+    """Return the mark that a store's file holds; None when there is none, or a damaged one."""
+    try:
+        return UUID(text.decode().strip()) if text is not None else None
+    except ValueError:
+        return None
+
+
+def compare_marks(location: str, found: UUID | None, required: UUID | None) -> None:
+    """Return when a store bears the mark that it has to bear.
+
+    Raises:
+        PhotoStorageError: it bears another one, or none.
+    """
+    if required is not None and found != required:
+        what = "another database's mark" if found else "no mark of this database"
+        raise PhotoStorageError(reason=f"{location} bears {what}; is another disk mounted there?")
+
+
 class PhotoStore(Protocol):
     """Stores photos by the paths of `photo_path`.
 
-    Every method but `erase` raises PhotoStorageError while a remote storage does not answer.
+    Every method but `erase` raises PhotoStorageError while the storage does not answer, cannot be
+    written to, or is found to bear another mark than `mark`.
     """
+
+    location: str
+    """What it is for operators, such as `the folder /data/photos`."""
+    mark: UUID | None
+    """The mark that it has to bear; None before the database was asked, when it may bear any."""
+
+    async def check(self) -> None:
+        """Return when photos can be stored, in the store that is meant."""
+        ...
+
+    async def read_mark(self) -> UUID | None:
+        """Return the mark that it bears."""
+        ...
+
+    async def set_mark(self, mark: UUID) -> None:
+        """Mark it durably, in place of the mark it bears."""
+        ...
 
     async def put_upload(self, path: str, data: bytes) -> None:
         """Store an upload durably.
@@ -51,7 +94,7 @@ class PhotoStore(Protocol):
         """Return the upload, or the clean copy if the upload is deleted.
 
         Raises:
-            PhotoMissingError: there is neither.
+            PhotoMissingError: there is neither, and this is the right store.
         """
         ...
 
@@ -75,7 +118,8 @@ class PhotoStore(Protocol):
         """Delete all files of these photos, each by itself; missing ones are no error.
 
         Returns:
-            The reason by path, for photos of which a file could not be deleted.
+            The reason by path, for photos of which a file could not be deleted. All of them when
+            the store bears another mark: then a missing file tells nothing.
         """
         ...
 

@@ -6,17 +6,22 @@ transaction. A file without rows is swept up later; rows without a file cannot b
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+import math
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
+
+import structlog
 
 from automatch.errors import AutomatchError
 from automatch.errors.job import JobCancelledError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import ConsentRequiredError, NotFoundError, ProfileIncompleteError
-from automatch.errors.store import DatabaseUnavailableError
+from automatch.errors.store import DatabaseUnavailableError, PhotoStorageError
 from automatch.errors.upload import UploadError
 from automatch.model.jobs import Upload
 from automatch.model.people import Claims
@@ -31,6 +36,10 @@ from automatch.vision.decode.upload_check import check_header, is_costly
 _FINAL_CODES = PhotoRejectedError.codes() | UploadError.codes() | {JobCancelledError.code}
 """Why the same photo would fail again, or may not be tried again."""
 
+_CHECK_INTERVAL_S = 5.0
+
+log = structlog.get_logger(__name__)
+
 
 @dataclass(slots=True)
 class StoredPhoto:
@@ -41,6 +50,37 @@ class StoredPhoto:
     sha256: str
     is_new: bool = False
     """Whether rows were written for it; False when the same photo was there before."""
+
+
+class PhotoCheck:
+    """Asks every few seconds, if anybody wants to know, whether photos can be stored."""
+
+    def __init__(self, photos: PhotoStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._photos = photos
+        self._clock = clock
+        self._is_usable = True
+        self._stale_at = -math.inf
+        self._checking = asyncio.Lock()
+
+    async def check(self) -> None:
+        """Return when photos can be stored.
+
+        Raises:
+            PhotoStorageError: the store does not answer, is read-only or is another one.
+        """
+        async with self._checking:
+            if self._clock() >= self._stale_at:
+                problem = None
+                try:
+                    await self._photos.check()
+                except PhotoStorageError as exc:
+                    problem = exc.reason or exc.message
+                if problem and self._is_usable:
+                    log.error("photos cannot be stored", reason=problem)
+                self._is_usable = problem is None
+                self._stale_at = self._clock() + _CHECK_INTERVAL_S
+        if not self._is_usable:
+            raise PhotoStorageError
 
 
 class Uploads:

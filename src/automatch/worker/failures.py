@@ -11,7 +11,7 @@ from automatch.errors.embedder import (
     ModelDamagedError,
     ModelMissingError,
 )
-from automatch.errors.job import JobCrashedError
+from automatch.errors.job import JobCrashedError, PhotoMissingError
 from automatch.errors.store import (
     DatabaseUnavailableError,
     InstallationError,
@@ -55,4 +55,6 @@ def classify_failure(job: ClaimedJob, exc: BaseException) -> JobFailure:
 def _action_for(error: AutomatchError) -> FailureAction:
     if isinstance(error, INFRASTRUCTURE_ERRORS):
         return FailureAction.RELEASE
-    return FailureAction.RETRY if error.transient else FailureAction.FAIL
+    # A missing file is looked for by other workers too.
+    is_retried = error.transient or isinstance(error, PhotoMissingError)
+    return FailureAction.RETRY if is_retried else FailureAction.FAIL

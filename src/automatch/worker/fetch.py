@@ -20,7 +20,7 @@ from uuid import UUID
 import structlog
 
 from automatch.errors import AutomatchError
-from automatch.errors.store import InstallationError, StoreError
+from automatch.errors.store import InstallationError, PhotoStorageError, StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
@@ -69,7 +69,7 @@ class JobFetcher:
         self._job_s = _INITIAL_JOB_S
         self._backoff_s = 0.0
         self._poll_s = _POLL_MIN_S
-        self._fault: InstallationError | None = None
+        self._fault: str | None = None
 
     def close(self) -> None:
         """Claim nothing more, and end every wait."""
@@ -157,12 +157,13 @@ class JobFetcher:
         except TimeoutError:
             return
 
-    async def pause_for_fault(self, fault: InstallationError) -> None:
+    async def pause_for_fault(self, fault: InstallationError | PhotoStorageError) -> None:
         """Pause because the installation is broken, and say so; then one job at a time is tried."""
-        if self._fault is None or self._fault.message != fault.message:
-            log.error("installation is broken; worker pauses", reason=fault.message, exc_info=fault)
-        self._fault = fault
-        await self._report_fault(fault.message)
+        reason = (fault.reason if isinstance(fault, PhotoStorageError) else None) or fault.message
+        if self._fault != reason:
+            log.error("installation is broken; worker pauses", reason=reason, exc_info=fault)
+        self._fault = reason
+        await self._report_fault(reason)
         await self.back_off(fault)
 
     async def clear_fault(self) -> None:

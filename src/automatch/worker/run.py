@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from automatch.errors.photo import SeveralFacesError
-from automatch.errors.store import InstallationError, StoreError
+from automatch.errors.store import InstallationError, PhotoStorageError, StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.photos.store import PhotoStore
 from automatch.search.batch import BatchSearch
@@ -126,6 +126,7 @@ class BatchRunner:
         self._begun: set[UUID] = set()
         """Jobs of the batch whose photos have had their turn at the analyzer."""
         self._pauses = False
+        self._storage_fault: PhotoStorageError | None = None
 
     async def run(self) -> None:
         """Work until the fetcher is closed and the current batch is complete."""
@@ -164,6 +165,9 @@ class BatchRunner:
             if batch:
                 await self._completer.release(batch)
             await self._lock.wait_until_shared()
+            if self._storage_fault is not None:
+                fault, self._storage_fault = self._storage_fault, None
+                await self._fetcher.pause_for_fault(fault)
             if self._pauses:
                 self._pauses = False
                 await self._fetcher.wait_unless_closed(asyncio.sleep(_COSTLY_PAUSE_S))
@@ -200,6 +204,7 @@ class BatchRunner:
                             postponed.append(job)
                         elif (exc := task.exception()) is not None:
                             failures.append(classify_failure(job, exc))
+                            self._note_fault(exc)
                         else:
                             embeddings.append(task.result())
                 if postponed:
@@ -240,7 +245,12 @@ class BatchRunner:
         return len(waiting)
 
     def _may_claim(self, running: Collection[object]) -> bool:
-        return not running and not self._lock.is_exclusive and self._context.analyzer.is_ready
+        is_free = not running and not self._lock.is_exclusive and self._storage_fault is None
+        return is_free and self._context.analyzer.is_ready
+
+    def _note_fault(self, exc: BaseException) -> None:
+        if isinstance(exc, PhotoStorageError):
+            self._storage_fault = exc
 
     async def _extract(self, job: ClaimedJob) -> JobEmbedding:
         context = self._context

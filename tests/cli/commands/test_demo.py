@@ -5,11 +5,11 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from automatch.photos.make import make_photos
 from automatch.services.demo import empty_school, fill_school
 from automatch.settings import Settings
 from automatch.settings.database import PoolSettings
 from automatch.store.database import Database
-from automatch.worker_app import make_photos
 from tests.support.photos import astronaut, encode, hopper
 from tests.support.system import System
 

@@ -11,11 +11,11 @@ import psycopg
 import pytest
 from PIL import ImageOps
 
+from automatch.photos.make import make_photos
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database as Pool
 from automatch.worker.maintenance import MaintenanceRunner
-from automatch.worker_app import make_photos
 from tests.http.routes.test_admin import Operator
 from tests.http.test_errors import check
 from tests.support import build

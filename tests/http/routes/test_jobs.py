@@ -15,6 +15,7 @@ import pytest
 from PIL import ImageOps
 
 from automatch.model.faces import FaceBox
+from automatch.photos.make import make_photos
 from automatch.settings import Settings
 from automatch.settings.server import UploadSettings
 from automatch.settings.storage import RetentionSettings
@@ -22,7 +23,6 @@ from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database as Pool
 from automatch.vision import Embedder
 from automatch.worker.maintenance import MaintenanceRunner
-from automatch.worker_app import make_photos
 from tests.http.test_errors import check
 from tests.support.photos import astronaut, encode, shared_photo, two_people
 from tests.support.postgres import Database, TestCluster

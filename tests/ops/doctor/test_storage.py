@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -33,12 +34,14 @@ async def test_existing_bucket_passes_and_missing_one_fails(
 
 async def test_photo_folder_that_is_a_file_fails(installation: Installation) -> None:
     # A mode would not do: root can write to any folder.
+    shutil.rmtree(installation.settings.home / "photos")
     (installation.settings.home / "photos").write_text("")
 
     assert (await installation.check("storage.photos")).health is Health.FAIL
 
 
 async def test_photo_folder_that_is_not_writable_fails(installation: Installation) -> None:
+    shutil.rmtree(installation.settings.home / "photos")
     (installation.settings.home / "photos").symlink_to("/proc/self")
 
     found = await installation.check("storage.photos")
@@ -48,7 +51,6 @@ async def test_photo_folder_that_is_not_writable_fails(installation: Installatio
 
 
 async def test_readable_photo_folder_is_repaired(installation: Installation) -> None:
-    (installation.settings.home / "photos").mkdir(mode=0o700)
     (installation.settings.home / "photos").chmod(0o755)
     assert (await installation.check("storage.photos")).health is Health.WARN
 

@@ -13,12 +13,13 @@ from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import ensure_postgres, migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.progress import counting_progress
+from automatch.photos.make import make_photos
 from automatch.postgres.addresses import database_address
 from automatch.services.demo import count_simulated, empty_school, fill_school
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
 from automatch.store.database import Database
-from automatch.worker_app import make_photos
+from automatch.store.photo_store import check_photo_store
 
 
 def demo(
@@ -53,6 +54,8 @@ async def _demo(settings: Settings, *, school: str, people: int, seed: int, remo
                 database_address(settings, secrets, "worker"), settings.pool, name="automatch-demo"
             )
         )
+        async with db.connection() as conn:
+            await check_photo_store(conn, photos, may_claim=False)
         progress = stack.enter_context(counting_progress())
         if remove:
             total = await count_simulated(db)

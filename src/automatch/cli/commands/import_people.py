@@ -24,13 +24,15 @@ from automatch.cli.runtime.logging_setup import configure_logging
 from automatch.cli.runtime.progress import counting_progress
 from automatch.cli.runtime.signals import Shutdown, handle_signals
 from automatch.errors.request import InputInvalidError
+from automatch.photos.make import make_photos
 from automatch.postgres.lockfile import is_running
 from automatch.services.admission import make_admission
 from automatch.settings import Settings, load_settings
 from automatch.settings.secrets import load_or_create
 from automatch.store.imports import list_consent_versions
+from automatch.store.photo_store import check_photo_store
 from automatch.vision.decode.upload_check import limits_from
-from automatch.worker_app import make_photos, open_worker
+from automatch.worker_app import open_worker
 
 _HINT_AFTER_POLLS = 20
 """Polls without progress after which the operator is asked whether a worker is running."""
@@ -98,10 +100,13 @@ async def _import(settings: Settings, options: _Options) -> bool:
     """Return whether all rows were imported."""
     needs_worker = settings.database_url is None and not is_running(settings.home)
     shutdown = handle_signals()
+    photos = make_photos(settings)
     async with db_session(settings, "api", name="automatch-import") as db:
+        async with db.transaction() as conn:
+            await check_photo_store(conn, photos, may_claim=True)
         context = ImportContext(
             db=db,
-            photos=make_photos(settings),
+            photos=photos,
             admission=make_admission(_with_half_the_queue(settings), db),
             files=PhotoFiles(options.list_file.parent, settings.upload.max_bytes),
             limits=limits_from(settings),

@@ -11,6 +11,7 @@ import typer
 from automatch.app import create_ai_app, create_app
 from automatch.background import BackgroundTasks
 from automatch.cli.options import Home, Host, Port
+from automatch.cli.runtime.db_session import check_photos
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import handle_signals
 from automatch.cli.runtime.web_server import make_cron_runner, open_socket, serve_app
@@ -57,6 +58,7 @@ async def _serve(settings: Settings, only: Part | None) -> None:
     secrets = load_or_create(settings.home)
     if settings.database_url is not None:
         await check_server(database_address(settings, secrets, "api"))
+        await check_photos(settings, database_address(settings, secrets, "api"))
     with open_socket(settings) as listener:
         background = BackgroundTasks()
         app = create_app(settings, secrets, with_ai=only is not Part.API, background=background)

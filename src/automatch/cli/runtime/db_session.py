@@ -11,15 +11,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import psycopg
+
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.configuration import InstanceRunningError
 from automatch.errors.store import MigrationError
+from automatch.photos.make import make_photos
 from automatch.postgres.addresses import Role, database_address
 from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets, load_or_create
-from automatch.store.database import Connection, Database
+from automatch.store.database import Connection, Database, translate_errors
 from automatch.store.migrate import migrate, pending
+from automatch.store.photo_store import check_photo_store, is_markable
 
 _T = TypeVar("_T")
 
@@ -73,15 +77,39 @@ async def migrate_database(
 ) -> list[str]:
     """Migrate the database to this version; return the versions applied.
 
-    Raises: see `automatch.store.migrate.migrate`.
+    Raises:
+        WrongPhotoStoreError: its photos are elsewhere; nothing was changed.
+
+    See `automatch.store.migrate.migrate` for others.
     """
-    return await migrate(
-        database_address(settings, secrets, "owner"),
+    owner = database_address(settings, secrets, "owner")
+    # Before anything is changed, and once there is a place for the mark.
+    await check_photos(settings, owner)
+    versions = await migrate(
+        owner,
         api_password=secrets.api_password,
         worker_password=secrets.worker_password,
         # Nobody else can use the embedded server.
         take_over=take_over or settings.database_url is None,
     )
+    if versions:
+        await check_photos(settings, owner)
+    return versions
+
+
+async def check_photos(settings: Settings, address: str) -> None:
+    """Return when the photo store of *settings* is the one of the database, if that is migrated.
+
+    Raises:
+        WrongPhotoStoreError: it is another one.
+    """
+    photos = make_photos(settings)
+    with translate_errors():
+        async with await psycopg.AsyncConnection.connect(
+            address, connect_timeout=10, prepare_threshold=None, application_name="automatch-check"
+        ) as conn:
+            if await is_markable(conn):
+                await check_photo_store(conn, photos, may_claim=True)
 
 
 def audit_actor() -> str:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from automatch.auth.server_identity import CHALLENGE
 from automatch.errors.embedder import EmbedderError
 from automatch.errors.request import InputInvalidError
-from automatch.errors.store import DatabaseUnavailableError, NotReadyError
+from automatch.errors.store import DatabaseUnavailableError, NotReadyError, PhotoStorageError
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import AiRequestsDep, ServicesDep
 from automatch.http.responses.admin import IdentityResponse, StatusResponse
@@ -28,11 +28,12 @@ async def healthz() -> StatusResponse:
 
 
 @router.get("/readyz", summary="Ready")
-@declare(Access.ANYONE, errors=(DatabaseUnavailableError, NotReadyError))
+@declare(Access.ANYONE, errors=(DatabaseUnavailableError, NotReadyError, PhotoStorageError))
 async def readyz(services: ServicesDep) -> StatusResponse:
-    """Answer 200 when the database answers and every part of the server runs, 503 when not."""
+    """Answer 200 when database and photos can be used and all parts run, 503 when not."""
     if failing := services.background.failing:
         raise NotReadyError(f"A part of the server is being started again: {', '.join(failing)}.")
+    await services.photo_check.check()
     async with services.db.transaction():
         return StatusResponse(status="ready")
 

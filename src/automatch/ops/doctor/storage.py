@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from automatch.errors import AutomatchError
+from automatch.errors.configuration import SettingsError
 from automatch.ops.doctor.check import (
     Check,
     Repair,
@@ -22,14 +23,15 @@ from automatch.ops.doctor.check import (
     warn,
 )
 from automatch.ops.doctor.context import CheckContext
-from automatch.photos.folder import FolderPhotos
-from automatch.photos.store import PhotoStore, photo_path
+from automatch.photos.make import make_photos
+from automatch.photos.store import photo_path
 from automatch.sql.statements import load
 from automatch.store import stats
 from automatch.store.disk import list_data_folders
+from automatch.store.photo_store import find_problem, list_newest_photos
 
-_SQL = load("doctor_queue")
 _ERASED = load("erased_data")
+_PHOTO_STORE = load("photo_store")
 _MIB = 1024**2
 _MIN_FREE_INODES = 1000
 _SCRUB_EMBEDDED_S = 600
@@ -47,12 +49,12 @@ async def _check_bucket(context: CheckContext) -> Result:
     name = context.settings.photos.bucket
     path = photo_path(uuid4())
     try:
-        store = _store(context)
+        store = make_photos(context.settings)
         await store.put_upload(path, b"doctor")
         stored = await store.read(path)
         undeleted = await store.erase([path])
-    except ImportError:
-        return fail("The library for photos in a bucket is missing.", "pip install 'automatch[s3]'")
+    except SettingsError as exc:
+        return fail(exc.message, "pip install 'automatch[s3]'")
     except AutomatchError as exc:
         return fail(
             f"The bucket {name} cannot store photos: {exc.message}",
@@ -68,13 +70,14 @@ async def _check_bucket(context: CheckContext) -> Result:
     return ok(f"The bucket {name} stores, returns and deletes photos.")
 
 
-def _store(context: CheckContext) -> PhotoStore:
-    if context.settings.photos.bucket is not None:
-        # The library is installed only where buckets are used.
-        from automatch.photos.bucket import BucketPhotos
-
-        return BucketPhotos(context.settings.photos)
-    return FolderPhotos(photo_folder(context), min_free_mb=0)
+async def _mark(context: CheckContext) -> Result:
+    photos = make_photos(context.settings)
+    marks = await context.column(_PHOTO_STORE["mark"])
+    if not marks and await photos.read_mark() is None:
+        return ok("The server marks the photo store and the database when it starts.")
+    if problem := await find_problem(photos, marks[0] if marks else None):
+        return fail(problem.what, problem.fix)
+    return ok(f"The photos of this database are in {photos.location}.")
 
 
 def photo_folder(context: CheckContext) -> Path:
@@ -155,10 +158,10 @@ def _free_inodes(folder: Path) -> int:
 
 
 async def _photo_files(context: CheckContext) -> Result:
-    paths = await context.column(_SQL["newest_photos"])
+    paths = await list_newest_photos(context.database)
     if not paths:
         return skipped("No photo has been processed yet.")
-    store = _store(context)
+    store = make_photos(context.settings)
     missing = [path for path in paths if await store.read_copy(path, "thumb") is None]
     if missing:
         location = context.settings.photos.bucket or photo_folder(context)
@@ -227,6 +230,7 @@ def _check_home(context: CheckContext) -> Result:
 CHECKS = [
     Check("storage.home", "The data folder is private", _home, Requires.NOTHING),
     Check("storage.photos", "Photos can be stored", _photo_store, Requires.NOTHING),
+    Check("storage.mark", "The photos are those of the database", _mark),
     Check("storage.disk", "There is free space", _disk, Requires.NOTHING),
     Check("storage.files", "Files of photos exist", _photo_files),
     Check("storage.erased", "What was deleted is gone from the files", _erasures),

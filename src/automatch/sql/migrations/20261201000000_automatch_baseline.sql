@@ -2064,6 +2064,32 @@ comment on function public.recheck_duplicates(integer) is
     'Queue some photos for detect_duplicates() by the model in use now. How many were considered; 0 when all '
     'are queued.';
 
+-- 25_photo_store.sql
+
+-- Which photo store holds the files of this database: the store bears the same mark.
+
+create table automatch.photo_store (
+    singleton boolean primary key default true check (singleton),
+    mark uuid not null,
+    marked_at timestamptz not null default automatch.now()
+);
+comment on table automatch.photo_store is
+    'The random mark of the folder or bucket with the photos. Whoever finds another one there does not start.';
+
+create function public.claim_photo_store(p_mark uuid default null)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_mark is not null then
+        -- Waits for another that claims at the same time, which marks its store before it commits.
+        insert into automatch.photo_store (mark) values (p_mark) on conflict do nothing;
+    end if;
+    return (select s.mark from automatch.photo_store as s);
+end
+$$;
+comment on function public.claim_photo_store(uuid) is
+    'The mark of the photo store; p_mark becomes it where there is none yet.';
+
 -- 30_match_jobs.sql
 
 -- The queue: an upload is answered with 202 once its row is committed. docs/job-lifecycle.md draws the states.
@@ -2075,6 +2101,7 @@ create table public.match_jobs (
     status text not null default 'pending',
     attempts smallint not null default 0,
     max_attempts smallint not null default 5,
+    misses smallint not null default 0,
     error_code text,
     error_message text,
     created_at timestamptz not null default automatch.now(),
@@ -2136,6 +2163,8 @@ comment on table public.match_jobs is
     'pending -> processing -> completed | failed; a retry or a lost lease goes back to pending.';
 comment on column public.match_jobs.created_at is
     'When the photo was uploaded, or when the person chose their face on it.';
+comment on column public.match_jobs.misses is
+    'How often a worker did not find the file of the photo, which uses up no attempt.';
 comment on column public.match_jobs.run_at is 'Not before this time; pushed out by a retry.';
 comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';
 comment on column public.match_jobs.timings is
@@ -2984,7 +3013,7 @@ begin
     begin
         -- Like a new job: its waiting time begins now, and the next claim gives it a position.
         update public.match_jobs as j
-        set status = 'pending', attempts = 0, created_at = automatch.now(), school = v_profile.school,
+        set status = 'pending', attempts = 0, misses = 0, created_at = automatch.now(), school = v_profile.school,
             scheduled = true, run_at = automatch.now(), position = null, isolated = false,
             started_at = null, completed_at = null, error_code = null, error_message = null, timings = '{}'
         where j.id = p_job_id;
@@ -3019,10 +3048,13 @@ create function public.retry_match_jobs(
 returns table (job_id uuid, status text) language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
-        select j.id, j.attempts < j.max_attempts as again, lease.code, lease.message
+        select j.id, lease.code, lease.message, miss.number as miss,
+            -- Another worker may find the file: the photos of this one may be a copy that is behind.
+            case miss.number when 1 then j.misses + 1 < j.max_attempts else j.attempts < j.max_attempts end as again
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens, p_codes, p_messages) as lease (id, token, code, message)
             on lease.id = j.id and lease.token = j.lease_token
+        cross join lateral (select (lease.code = 'photo_missing')::integer) as miss (number)
         where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
         for no key update of j
@@ -3030,9 +3062,11 @@ as $$
     retried as (
         update public.match_jobs as j
         set status = case when h.again then 'pending' else 'failed' end,
+            attempts = j.attempts - case when h.again then h.miss else 0 end,
+            misses = j.misses + h.miss,
             scheduled = h.again,
             run_at = case when h.again
-                then automatch.now() + automatch.retry_delay(j.attempts, p_first_delay_s, p_longest_delay_s)
+                then automatch.now() + automatch.retry_delay(j.attempts + j.misses, p_first_delay_s, p_longest_delay_s)
                 else j.run_at end,
             -- A new position, after those who wait now.
             position = case when h.again then null else j.position end,
@@ -3048,8 +3082,8 @@ as $$
     select s.id, s.status from retried as s left join notified on true
 $$;
 comment on function public.retry_match_jobs(uuid[], bigint[], text[], text[], double precision, double precision) is
-    'processing -> pending at a later time, or failed when no attempt is left. The jobs that were still '
-    'held, with their new status.';
+    'processing -> pending at a later time, or failed when no attempt is left. A missing file uses up none, and is '
+    'looked for as often as there are attempts. The jobs that were still held, with their new status.';
 
 create function public.release_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0', p_new_turn boolean default false
@@ -3390,7 +3424,7 @@ begin
             ),
             again as (
                 update public.match_jobs as j
-                set status = 'pending', attempts = 0, scheduled = true, run_at = automatch.now(), position = null, isolated = false,
+                set status = 'pending', attempts = 0, misses = 0, scheduled = true, run_at = automatch.now(), position = null, isolated = false,
                     completed_at = null, error_code = null, error_message = null
                 from newest as n
                 where j.id = n.id
@@ -6506,7 +6540,7 @@ from (values
         public.is_trigger_key public.list_due_match_jobs public.refund_rate_limits
     '),
     ('function', 'execute', 'automatch_api automatch_worker', '
-        public.is_session_live
+        public.claim_photo_store public.is_session_live
     '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
         public.get_search_recall

@@ -37,11 +37,3 @@ select
     )::double precision as p95_s
 from public.match_jobs as j
 where j.status = 'completed' and j.created_at > automatch.now() - interval '1 hour'
-
--- name: newest_photos
--- Photos that a worker has processed, so that their copies must exist.
-select f.image_path
-from public.faces as f
-where exists (select from public.face_embeddings as e where e.face_id = f.id)
-order by f.created_at desc
-limit 50

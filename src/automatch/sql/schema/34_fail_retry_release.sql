@@ -104,7 +104,7 @@ begin
     begin
         -- Like a new job: its waiting time begins now, and the next claim gives it a position.
         update public.match_jobs as j
-        set status = 'pending', attempts = 0, created_at = automatch.now(), school = v_profile.school,
+        set status = 'pending', attempts = 0, misses = 0, created_at = automatch.now(), school = v_profile.school,
             scheduled = true, run_at = automatch.now(), position = null, isolated = false,
             started_at = null, completed_at = null, error_code = null, error_message = null, timings = '{}'
         where j.id = p_job_id;
@@ -139,10 +139,13 @@ create function public.retry_match_jobs(
 returns table (job_id uuid, status text) language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
-        select j.id, j.attempts < j.max_attempts as again, lease.code, lease.message
+        select j.id, lease.code, lease.message, miss.number as miss,
+            -- Another worker may find the file: the photos of this one may be a copy that is behind.
+            case miss.number when 1 then j.misses + 1 < j.max_attempts else j.attempts < j.max_attempts end as again
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens, p_codes, p_messages) as lease (id, token, code, message)
             on lease.id = j.id and lease.token = j.lease_token
+        cross join lateral (select (lease.code = 'photo_missing')::integer) as miss (number)
         where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
         for no key update of j
@@ -150,9 +153,11 @@ as $$
     retried as (
         update public.match_jobs as j
         set status = case when h.again then 'pending' else 'failed' end,
+            attempts = j.attempts - case when h.again then h.miss else 0 end,
+            misses = j.misses + h.miss,
             scheduled = h.again,
             run_at = case when h.again
-                then automatch.now() + automatch.retry_delay(j.attempts, p_first_delay_s, p_longest_delay_s)
+                then automatch.now() + automatch.retry_delay(j.attempts + j.misses, p_first_delay_s, p_longest_delay_s)
                 else j.run_at end,
             -- A new position, after those who wait now.
             position = case when h.again then null else j.position end,
@@ -168,8 +173,8 @@ as $$
     select s.id, s.status from retried as s left join notified on true
 $$;
 comment on function public.retry_match_jobs(uuid[], bigint[], text[], text[], double precision, double precision) is
-    'processing -> pending at a later time, or failed when no attempt is left. The jobs that were still '
-    'held, with their new status.';
+    'processing -> pending at a later time, or failed when no attempt is left. A missing file uses up none, and is '
+    'looked for as often as there are attempts. The jobs that were still held, with their new status.';
 
 create function public.release_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_delay interval default '0', p_new_turn boolean default false

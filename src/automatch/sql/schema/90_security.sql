@@ -49,7 +49,7 @@ from (values
         public.is_trigger_key public.list_due_match_jobs public.refund_rate_limits
     '),
     ('function', 'execute', 'automatch_api automatch_worker', '
-        public.is_session_live
+        public.claim_photo_store public.is_session_live
     '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
         public.get_search_recall

@@ -1,0 +1,53 @@
+"""`automatch photos`: the folder or bucket with the photos."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from automatch.cli.options import Home
+from automatch.cli.output.echo import echo
+from automatch.cli.runtime.db_session import audit_actor, db_session
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
+from automatch.photos.make import make_photos
+from automatch.settings import Settings
+from automatch.store.photo_store import adopt_photo_store, list_newest_photos
+
+app = typer.Typer(help="The folder or bucket with the photos.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command()
+def adopt(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = None,
+) -> None:
+    """Make this folder or bucket the place of the database's photos, once they are in it.
+
+    For photos that were moved or restored. Server and workers refuse any other place, so that none
+    of them fails or forgets photos that lie elsewhere; stop them before.
+
+    Example: `automatch photos adopt`
+    """
+    settings = load_settings_and_logging(home=home)
+    asyncio.run(_adopt(settings, ask=not yes))
+
+
+async def _adopt(settings: Settings, *, ask: bool) -> None:
+    photos = make_photos(settings)
+    async with db_session(settings, "owner", name="automatch-photos") as db:
+        async with db.connection() as conn:
+            newest = await list_newest_photos(conn)
+        found = [path for path in newest if await photos.read_copy(path, "thumb") is not None]
+        echo(f"{len(found)} of the {len(newest)} newest photos have their files here.")
+        if ask and not typer.confirm(f"Make {photos.location} the place of all photos?", err=True):
+            raise typer.Exit(1)
+        async with db.transaction() as conn:
+            await adopt_photo_store(conn, photos, audit_actor())
+    echo(f"The photos of this database are in {photos.location} now. Start server and workers.")

@@ -1,0 +1,81 @@
+"""What servers, workers and migrations refuse before they begin, each in one sentence."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from automatch.photos.store import MARK
+from tests.support.command import call_command
+from tests.support.photo_store import mark_folder
+from tests.support.postgres import Database, TestCluster, drop_database
+
+_COMMANDS = [("migrate",), ("serve", "--port", "0"), ("worker",)]
+
+
+@pytest.fixture
+def home(cluster: TestCluster, tmp_path: Path) -> Path:
+    """Give a data folder with the secrets of the tests' cluster."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    shutil.copy2(cluster.settings.home / "secrets.json", home)
+    return home
+
+
+@pytest.mark.parametrize("command", _COMMANDS, ids=lambda command: command[0])
+def test_data_folder_without_the_photos_of_the_database_is_refused(
+    home: Path, database: Database, command: tuple[str, ...]
+) -> None:
+    mark_folder(database.owner, home.with_name("elsewhere"))
+
+    refused = call_command(home, *command, DATABASE_URL=database.owner)
+
+    assert refused.returncode == 1
+    assert "The photos of this database are elsewhere" in refused.stderr
+    assert f"the folder {home / 'photos'} does not bear its mark" in refused.stderr
+    assert "`automatch photos adopt`" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (home / "photos").exists()
+
+
+def test_worker_waits_for_nobody_to_mark_the_photos(home: Path, database: Database) -> None:
+    refused = call_command(home, "worker", DATABASE_URL=database.owner)
+
+    assert refused.returncode == 1
+    assert "Start the server first" in refused.stderr
+
+
+def test_migration_marks_the_photos_and_adopted_ones_are_taken(
+    home: Path, blank_database: Database
+) -> None:
+    def call(*command: str) -> str:
+        done = call_command(home, *command, DATABASE_URL=blank_database.owner)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    call("migrate")
+    first = (home / "photos" / MARK).read_text()
+    (home / "photos" / MARK).unlink()
+    told = call("photos", "adopt", "--yes")
+    call("migrate")
+
+    assert "0 of the 0 newest photos have their files here" in told
+    assert (home / "photos" / MARK).read_text() not in {first, ""}
+
+
+@pytest.mark.parametrize("command", _COMMANDS, ids=lambda command: command[0])
+def test_database_of_another_encoding_is_refused(
+    home: Path, cluster: TestCluster, command: tuple[str, ...]
+) -> None:
+    with psycopg.connect(cluster.address.owner, autocommit=True) as conn:
+        conn.execute("create database in_ascii encoding 'SQL_ASCII' locale 'C' template template0")
+    try:
+        refused = call_command(home, *command, DATABASE_URL=cluster.address.named("in_ascii").owner)
+    finally:
+        drop_database(cluster, "in_ascii")
+
+    assert refused.returncode == 1
+    assert "encoding SQL_ASCII" in refused.stderr
