@@ -42,6 +42,10 @@ alter role automatch_api set idle_in_transaction_session_timeout = '15s';
 alter role automatch_worker set statement_timeout = '30s';
 alter role automatch_worker set lock_timeout = '5s';
 alter role automatch_worker set idle_in_transaction_session_timeout = '15s';
+-- Before PostgreSQL 18, a plan with a step that is switched off looks so costly that it is compiled: a claim
+-- took 0.7 s.
+alter role automatch_api set jit = off;
+alter role automatch_worker set jit = off;
 
 create schema if not exists extensions;
 create extension if not exists vector with schema extensions;
@@ -954,7 +958,7 @@ begin
                   where j.face_id = f.id and j.status = 'failed' and j.face_boxes is null
               )
               or exists (
-                  select from public.match_jobs as j where j.face_id = f.id and j.status in ('pending', 'processing')
+                  select from public.match_jobs as j where j.face_id = f.id and j.completed_at is null
               )
           )
     ) then
@@ -1024,15 +1028,16 @@ comment on function public.viewable_photo(uuid) is
 create table public.face_embeddings (
     face_id uuid not null references public.faces (id) on delete cascade,
     model text not null,
-    -- In the row whatever its length: a search reads some 20 of them, and a vector(512) that is stored out of
-    -- line takes 25 microseconds to fetch (in the row 3).
-    embedding vector storage main not null,
+    embedding vector not null,
     quality jsonb,
     detector text,
     created_at timestamptz not null default automatch.now(),
     primary key (model, face_id),
     constraint embedding_is_a_unit_vector check (abs(vector_norm(embedding) - 1) < 0.001)
 ) partition by list (model);
+-- In the row whatever its length: a search reads some 20 of them, and a vector(512) that is stored out of
+-- line takes 25 microseconds to fetch (in the row 3). PostgreSQL 15 cannot say so when the table is made.
+alter table public.face_embeddings alter column embedding set storage main;
 comment on table public.face_embeddings is
     'Embeddings of faces by model. Those of a model that is not in use are kept while a change of the model is open.';
 comment on column public.face_embeddings.embedding is
@@ -1217,9 +1222,11 @@ create table public.face_index (
     model text not null,
     school text not null,
     gender text not null,
-    embedding halfvec storage plain not null,
+    embedding halfvec not null,
     primary key (model, school, gender, face_id)
 ) partition by list (model);
+-- PostgreSQL 15 cannot say so when the table is made.
+alter table public.face_index alter column embedding set storage plain;
 comment on table public.face_index is
     'The faces that can be found, by model, school and gender; kept true by triggers of profiles, faces and '
     'face_embeddings. The partition of a model is partitioned by hash of the school.';
@@ -2197,9 +2204,9 @@ create index match_jobs_user_position_idx on public.match_jobs (user_id, priorit
     where status = 'pending' and not scheduled;
 -- For the sweep. Not on lease_expires_at, which every renewal would have to write.
 create index match_jobs_processing_idx on public.match_jobs (id) where status = 'processing';
--- One open job a photo, so that a job can always go back to pending.
-create unique index match_jobs_one_open_per_face on public.match_jobs (face_id)
-    where status in ('pending', 'processing');
+-- One open job a photo, so that a job can always go back to pending. Not by status: PostgreSQL 15 and 16 would
+-- read it from end to end for some jobs that are processing (test_queue_plans.py).
+create unique index match_jobs_one_open_per_face on public.match_jobs (face_id) where completed_at is null;
 -- For the newest jobs of a photo or a person.
 create index match_jobs_face_idx on public.match_jobs (face_id, created_at desc);
 create index match_jobs_user_idx on public.match_jobs (user_id, created_at desc);
@@ -2368,7 +2375,7 @@ begin
     join public.profiles as p on p.id = f.profile_id
     where f.id = p_face_id and p.school is not null
     -- Waits for a job that is about to end. The school stays, because the position belongs to it.
-    on conflict (face_id) where status in ('pending', 'processing')
+    on conflict (face_id) where completed_at is null
         do update set threshold = coalesce(excluded.threshold, match_jobs.threshold)
     returning id into v_id;
     return v_id;
@@ -2614,7 +2621,9 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
     select count(*)::integer
-    from (select from public.match_jobs as j where j.status = 'pending' limit p_limit) as waiting
+    from (
+        select from public.match_jobs as j where j.completed_at is null and j.status = 'pending' limit p_limit
+    ) as waiting
 $$;
 comment on function public.count_waiting_match_jobs(integer) is 'The number of waiting jobs, counted up to p_limit.';
 
@@ -3205,7 +3214,7 @@ begin
       and not exists (select from public.face_embeddings as e where e.face_id = f.id)
       and not exists (
           select from public.match_jobs as open
-          where open.face_id = f.id and open.status in ('pending', 'processing')
+          where open.face_id = f.id and open.completed_at is null
       )
     order by j.completed_at
     limit 1;
@@ -3224,7 +3233,7 @@ begin
       )
       and not exists (
           select from public.match_jobs as j
-          where j.face_id = f.id and j.status in ('pending', 'processing')
+          where j.face_id = f.id and j.completed_at is null
       );
     get diagnostics v_count = row_count;
     return v_count;
@@ -3300,7 +3309,8 @@ declare
 begin
     if p_school is null then
         update automatch.queue_settings set paused = true;
-        select count(*)::integer into v_waiting from public.match_jobs as j where j.status = 'pending';
+        select count(*)::integer into v_waiting
+        from public.match_jobs as j where j.completed_at is null and j.status = 'pending';
     else
         v_school := automatch.resolve_school(p_school);
         perform automatch.lock_pauses_exclusive();
@@ -3308,7 +3318,7 @@ begin
         with waiting as materialized (
             select j.id
             from public.match_jobs as j
-            where j.status = 'pending' and j.school = v_school
+            where j.completed_at is null and j.status = 'pending' and j.school = v_school
             order by j.id
             for no key update
         )
@@ -3337,7 +3347,7 @@ begin
     if p_school is null then
         update automatch.queue_settings set paused = false;
         select count(*)::integer into v_waiting
-        from public.match_jobs as j where j.status = 'pending' and j.run_at < 'infinity';
+        from public.match_jobs as j where j.completed_at is null and j.status = 'pending' and j.run_at < 'infinity';
     else
         v_school := automatch.resolve_school(p_school);
         perform automatch.lock_pauses_exclusive();
@@ -3407,7 +3417,7 @@ begin
                 where j.status = 'failed' and j.id = any (v_failed)
                   and not exists (
                       select from public.match_jobs as open
-                      where open.face_id = j.face_id and open.status in ('pending', 'processing')
+                      where open.face_id = j.face_id and open.completed_at is null
                   )
                   -- Without ids: only photos that no later job has completed.
                   and (p_job_ids is not null or not exists (
@@ -3457,7 +3467,7 @@ begin
     with open as materialized (
         select j.id
         from public.match_jobs as j
-        where j.id = any (p_job_ids) and j.status in ('pending', 'processing')
+        where j.id = any (p_job_ids) and j.completed_at is null
         order by j.id
         for no key update of j
     ),
@@ -3574,7 +3584,7 @@ as $$
                 where j.status = 'pending' and not j.scheduled
             ))::double precision as oldest_waiting_s
         from public.match_jobs as j
-        where j.status in ('pending', 'processing')
+        where j.completed_at is null
     ) as open
 $$;
 comment on function public.get_match_queue() is
@@ -4572,7 +4582,7 @@ begin
             -- Somebody who came after the search: their own job finds this one.
             exists (
                 select from public.match_jobs as j
-                where j.user_id = e.profile_id and j.status in ('pending', 'processing')
+                where j.user_id = e.profile_id and j.completed_at is null
             ) as comes_by_itself
         from public.profiles as p
         join public.face_embeddings as f
@@ -5443,7 +5453,7 @@ begin
     -- Locked here by id, as complete_match_jobs() does: enqueuing would lock them in the order of the photos.
     v_open := array(
         select j.id from public.match_jobs as j
-        where j.face_id = any (v_faces) and j.status in ('pending', 'processing')
+        where j.face_id = any (v_faces) and j.completed_at is null
         order by j.id
         for no key update
     );
@@ -5464,7 +5474,7 @@ begin
     join public.profiles as p on p.id = f.profile_id
     where f.id = any (v_faces) and not exists (
         select from public.match_jobs as j
-        where j.face_id = f.id and j.status in ('pending', 'processing')
+        where j.face_id = f.id and j.completed_at is null
     )
     order by f.id
     on conflict do nothing;
@@ -6118,7 +6128,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select count(*), count(j.id)
     from automatch.imported_photos as i
-    left join public.match_jobs as j on j.face_id = i.face_id and j.status in ('pending', 'processing')
+    left join public.match_jobs as j on j.face_id = i.face_id and j.completed_at is null
     where i.import_id = p_import_id
 $$;
 comment on function public.count_import_jobs(uuid) is 'The photos of a run, and how many of their jobs are open.';

@@ -37,7 +37,7 @@ from public.faces as f
 where f.image_path = any (%(image_paths)s)
   and exists (
       select from public.match_jobs as j
-      where j.face_id = f.id and j.status in ('pending', 'processing')
+      where j.face_id = f.id and j.completed_at is null
   )
 
 -- name: read_sweep_position

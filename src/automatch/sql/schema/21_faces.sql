@@ -180,7 +180,7 @@ begin
                   where j.face_id = f.id and j.status = 'failed' and j.face_boxes is null
               )
               or exists (
-                  select from public.match_jobs as j where j.face_id = f.id and j.status in ('pending', 'processing')
+                  select from public.match_jobs as j where j.face_id = f.id and j.completed_at is null
               )
           )
     ) then

@@ -2,15 +2,16 @@
 create table public.face_embeddings (
     face_id uuid not null references public.faces (id) on delete cascade,
     model text not null,
-    -- In the row whatever its length: a search reads some 20 of them, and a vector(512) that is stored out of
-    -- line takes 25 microseconds to fetch (in the row 3).
-    embedding vector storage main not null,
+    embedding vector not null,
     quality jsonb,
     detector text,
     created_at timestamptz not null default automatch.now(),
     primary key (model, face_id),
     constraint embedding_is_a_unit_vector check (abs(vector_norm(embedding) - 1) < 0.001)
 ) partition by list (model);
+-- In the row whatever its length: a search reads some 20 of them, and a vector(512) that is stored out of
+-- line takes 25 microseconds to fetch (in the row 3). PostgreSQL 15 cannot say so when the table is made.
+alter table public.face_embeddings alter column embedding set storage main;
 comment on table public.face_embeddings is
     'Embeddings of faces by model. Those of a model that is not in use are kept while a change of the model is open.';
 comment on column public.face_embeddings.embedding is

@@ -8,9 +8,11 @@ create table public.face_index (
     model text not null,
     school text not null,
     gender text not null,
-    embedding halfvec storage plain not null,
+    embedding halfvec not null,
     primary key (model, school, gender, face_id)
 ) partition by list (model);
+-- PostgreSQL 15 cannot say so when the table is made.
+alter table public.face_index alter column embedding set storage plain;
 comment on table public.face_index is
     'The faces that can be found, by model, school and gender; kept true by triggers of profiles, faces and '
     'face_embeddings. The partition of a model is partitioned by hash of the school.';

@@ -138,7 +138,7 @@ begin
     join public.profiles as p on p.id = f.profile_id
     where f.id = p_face_id and p.school is not null
     -- Waits for a job that is about to end. The school stays, because the position belongs to it.
-    on conflict (face_id) where status in ('pending', 'processing')
+    on conflict (face_id) where completed_at is null
         do update set threshold = coalesce(excluded.threshold, match_jobs.threshold)
     returning id into v_id;
     return v_id;

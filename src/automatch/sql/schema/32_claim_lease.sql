@@ -232,6 +232,8 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
     select count(*)::integer
-    from (select from public.match_jobs as j where j.status = 'pending' limit p_limit) as waiting
+    from (
+        select from public.match_jobs as j where j.completed_at is null and j.status = 'pending' limit p_limit
+    ) as waiting
 $$;
 comment on function public.count_waiting_match_jobs(integer) is 'The number of waiting jobs, counted up to p_limit.';

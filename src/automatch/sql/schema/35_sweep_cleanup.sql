@@ -82,7 +82,7 @@ begin
       and not exists (select from public.face_embeddings as e where e.face_id = f.id)
       and not exists (
           select from public.match_jobs as open
-          where open.face_id = f.id and open.status in ('pending', 'processing')
+          where open.face_id = f.id and open.completed_at is null
       )
     order by j.completed_at
     limit 1;
@@ -101,7 +101,7 @@ begin
       )
       and not exists (
           select from public.match_jobs as j
-          where j.face_id = f.id and j.status in ('pending', 'processing')
+          where j.face_id = f.id and j.completed_at is null
       );
     get diagnostics v_count = row_count;
     return v_count;

@@ -14,7 +14,8 @@ declare
 begin
     if p_school is null then
         update automatch.queue_settings set paused = true;
-        select count(*)::integer into v_waiting from public.match_jobs as j where j.status = 'pending';
+        select count(*)::integer into v_waiting
+        from public.match_jobs as j where j.completed_at is null and j.status = 'pending';
     else
         v_school := automatch.resolve_school(p_school);
         perform automatch.lock_pauses_exclusive();
@@ -22,7 +23,7 @@ begin
         with waiting as materialized (
             select j.id
             from public.match_jobs as j
-            where j.status = 'pending' and j.school = v_school
+            where j.completed_at is null and j.status = 'pending' and j.school = v_school
             order by j.id
             for no key update
         )
@@ -51,7 +52,7 @@ begin
     if p_school is null then
         update automatch.queue_settings set paused = false;
         select count(*)::integer into v_waiting
-        from public.match_jobs as j where j.status = 'pending' and j.run_at < 'infinity';
+        from public.match_jobs as j where j.completed_at is null and j.status = 'pending' and j.run_at < 'infinity';
     else
         v_school := automatch.resolve_school(p_school);
         perform automatch.lock_pauses_exclusive();
@@ -121,7 +122,7 @@ begin
                 where j.status = 'failed' and j.id = any (v_failed)
                   and not exists (
                       select from public.match_jobs as open
-                      where open.face_id = j.face_id and open.status in ('pending', 'processing')
+                      where open.face_id = j.face_id and open.completed_at is null
                   )
                   -- Without ids: only photos that no later job has completed.
                   and (p_job_ids is not null or not exists (
@@ -171,7 +172,7 @@ begin
     with open as materialized (
         select j.id
         from public.match_jobs as j
-        where j.id = any (p_job_ids) and j.status in ('pending', 'processing')
+        where j.id = any (p_job_ids) and j.completed_at is null
         order by j.id
         for no key update of j
     ),
@@ -288,7 +289,7 @@ as $$
                 where j.status = 'pending' and not j.scheduled
             ))::double precision as oldest_waiting_s
         from public.match_jobs as j
-        where j.status in ('pending', 'processing')
+        where j.completed_at is null
     ) as open
 $$;
 comment on function public.get_match_queue() is

@@ -63,7 +63,7 @@ begin
             -- Somebody who came after the search: their own job finds this one.
             exists (
                 select from public.match_jobs as j
-                where j.user_id = e.profile_id and j.status in ('pending', 'processing')
+                where j.user_id = e.profile_id and j.completed_at is null
             ) as comes_by_itself
         from public.profiles as p
         join public.face_embeddings as f

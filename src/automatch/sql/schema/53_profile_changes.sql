@@ -104,7 +104,7 @@ begin
     -- Locked here by id, as complete_match_jobs() does: enqueuing would lock them in the order of the photos.
     v_open := array(
         select j.id from public.match_jobs as j
-        where j.face_id = any (v_faces) and j.status in ('pending', 'processing')
+        where j.face_id = any (v_faces) and j.completed_at is null
         order by j.id
         for no key update
     );
@@ -125,7 +125,7 @@ begin
     join public.profiles as p on p.id = f.profile_id
     where f.id = any (v_faces) and not exists (
         select from public.match_jobs as j
-        where j.face_id = f.id and j.status in ('pending', 'processing')
+        where j.face_id = f.id and j.completed_at is null
     )
     order by f.id
     on conflict do nothing;

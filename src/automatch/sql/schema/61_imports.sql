@@ -189,7 +189,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select count(*), count(j.id)
     from automatch.imported_photos as i
-    left join public.match_jobs as j on j.face_id = i.face_id and j.status in ('pending', 'processing')
+    left join public.match_jobs as j on j.face_id = i.face_id and j.completed_at is null
     where i.import_id = p_import_id
 $$;
 comment on function public.count_import_jobs(uuid) is 'The photos of a run, and how many of their jobs are open.';
