@@ -29,8 +29,11 @@ from automatch.http.routes import (
     profile,
     supabase,
 )
+from automatch.mail.mailer import Mailer
+from automatch.mail.transport import SmtpTransport
 from automatch.photos.make import make_photos
 from automatch.postgres.addresses import database_address
+from automatch.services.account_recovery import AccountRecovery
 from automatch.services.accounts import Accounts
 from automatch.services.admission import make_admission
 from automatch.services.ai_requests import AiRequestLimiter
@@ -38,6 +41,7 @@ from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
+from automatch.settings.server_address import find_server_url
 from automatch.store.database import Database
 from automatch.store.photo_store import check_photo_store
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
@@ -69,6 +73,7 @@ def create_app(
     notifier = FeedNotifier(db, settings.feed)
     rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
     accounts = Accounts(db, tokens, settings.auth, rate_limits)
+    mailer = _mailer(settings, db)
     photos = make_photos(settings)
     admission = make_admission(settings, db)
     services = Services(
@@ -78,6 +83,7 @@ def create_app(
         notifier=notifier,
         tokens=tokens,
         accounts=accounts,
+        recovery=AccountRecovery(db, accounts, rate_limits, mailer.wake if mailer else None),
         photo_links=PhotoLinks(secrets.photo_key),
         photo_check=PhotoCheck(photos),
         admission=admission,
@@ -100,6 +106,8 @@ def create_app(
                 await check_photo_store(conn, photos, may_claim=True)
             stack.push_async_callback(ai_requests.close)
             await stack.enter_async_context(background.running("feeds", notifier.run))
+            if mailer is not None:
+                await stack.enter_async_context(background.running("mail", mailer.run))
             if tokens.issuer is not None and tokens.issuer.keys is not None:
                 keys = tokens.issuer.keys
                 await stack.enter_async_context(background.running("issuer keys", keys.run))
@@ -136,6 +144,20 @@ def create_app(
     if settings.web_origins:
         app.add_middleware(CrossOriginMiddleware, settings=settings)
     return app
+
+
+def _mailer(settings: Settings, db: Database) -> Mailer | None:
+    if settings.mail.smtp_url is None or settings.issuer_url is not None:
+        return None
+    return Mailer(
+        db,
+        SmtpTransport(settings.mail),
+        sender=settings.mail.sender or "",
+        server_url=lambda: find_server_url(settings),
+        link_life_s=settings.auth.recovery_link_s,
+        # A server that is slow at each of several steps has not been given up yet.
+        lease_s=10 * settings.mail.timeout_s,
+    )
 
 
 def create_ai_app(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from PIL import ImageOps
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
@@ -17,9 +18,11 @@ from supabase_auth.errors import AuthApiError, AuthError, AuthWeakPasswordError
 from supabase_functions.errors import FunctionsHttpError
 
 from automatch.auth.tokens import Tokens
+from automatch.mail.compose import hash_token
 from automatch.model.people import Role
 from automatch.settings.secrets import load_or_create
 from automatch.settings.server import AuthSettings
+from automatch.store.accounts import create_one_time_token
 from tests.support.clients import (
     CLIENTS,
     command_of,
@@ -79,6 +82,30 @@ def photos_in(folder: Path) -> tuple[Path, Path]:
     for path, image in zip(paths, (astronaut(), ImageOps.mirror(astronaut())), strict=True):
         path.write_bytes(encode(image))
     return paths
+
+
+async def test_python_client_comes_back_without_the_password(server: System) -> None:
+    person = await server.sign_up()
+    token = "a token that was mailed"
+    async with client_of(server) as client:
+        await client.auth.reset_password_for_email(person.email)
+        async with await psycopg.AsyncConnection.connect(server.database.owner) as conn:
+            await create_one_time_token(
+                conn,
+                email=person.email,
+                purpose="recovery",
+                token_sha256=hash_token(token),
+                life_s=600,
+            )
+        link = {"token_hash": token, "type": "recovery"}
+        came_back = await client.auth.verify_otp(link)
+        await client.auth.update_user({"password": "another horse, another battery"})
+        with pytest.raises(AuthApiError) as used:
+            await client.auth.verify_otp(link)
+
+    assert came_back.user is not None
+    assert came_back.user.id == person.id
+    assert (used.value.code, used.value.status) == ("otp_expired", 403)
 
 
 async def test_python_client_keeps_an_account(server: System) -> None:

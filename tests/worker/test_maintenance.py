@@ -220,6 +220,10 @@ async def test_histories_are_deleted_once_they_are_older_than_the_settings_say(
                 "auth.refresh_tokens (used_at, token_sha256, session_id)"
                 " values (now() - interval '7 days' - %(age)s, ('used ' || %(name)s)::bytea,"
                 " md5('-1')::uuid)",
+                "auth.one_time_tokens (expires_at, token_sha256, user_id, purpose)"
+                " values (now() - %(age)s, %(name)s::bytea, %(user)s, 'recovery')",
+                "automatch.mails (requested_at, kind, recipient)"
+                " values (now() - interval '1 day' - %(age)s, 'recovery', %(name)s)",
             ):
                 conn.execute(f"insert into {add}", more)
 
@@ -229,6 +233,8 @@ async def test_histories_are_deleted_once_they_are_older_than_the_settings_say(
             "select array_agg(actor) from automatch.audit_log": ["-1"],
             "select array_agg(command) from cron.job_run_details": ["-1"],
             "select array_agg(content) from net._http_response": ["-1"],
+            "select array_agg(token_sha256) from auth.one_time_tokens": [b"-1"],
+            "select array_agg(recipient) from automatch.mails": ["-1"],
             "select array_agg(id = md5('-1')::uuid) from auth.sessions": [True],
             "select array_agg(token_sha256 order by used_at) from auth.refresh_tokens": [
                 b"used -1",
@@ -244,6 +250,6 @@ def test_histories_are_deleted_in_steps(conn):
         "insert into automatch.audit_log (recorded_at, actor, action)"
         " select now() - interval '2 days', '', '' from generate_series(1, 2500)"
     )
-    day = "select public.clean_up_histories('1 day', '1 day', '1 day', '1 day')"
+    day = "select public.clean_up_histories('1 day', '1 day', '1 day', '1 day', '1 day')"
 
     assert [one(conn, day) for _ in "123"] == [2000, 500, 0]

@@ -72,6 +72,7 @@ COMMANDS = {
     ),
     "jobs": ("jobs:app", "The queue: inspect, pause, retry, cancel."),
     "duplicates": ("duplicates:app", "Accounts that look like the same person."),
+    "mail": ("mail:app", "Mail that waits to be sent; hand a link over, or try the mail server."),
     "models": ("models:app", "Face models: list them, get their files, switch between them."),
     "photos": ("photos:app", "The folder or bucket with the photos."),
     "db": ("db:app", "The database itself."),

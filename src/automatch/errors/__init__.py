@@ -21,6 +21,7 @@ AutomatchError
 │   ├── SignInElsewhereError     people sign in at Supabase Auth, or another issuer
 │   ├── InputInvalidError
 │   ├── EmailTakenError
+│   ├── LinkExpiredError         a mailed link was used, or is too old
 │   ├── PasswordWeakError
 │   ├── PasswordCommonError
 │   ├── ReauthenticationNeededError
@@ -84,6 +85,9 @@ AutomatchError
 │   ├── EmbeddingInvalidError
 │   ├── AiBusyError
 │   └── AiUnavailableError
+├── MailError                    a mail was not sent
+│   ├── MailRefusedError         the mail server takes no mail for an address
+│   └── MailServerUnavailableError
 └── StoreError                   Postgres or the storage of the photos does not answer
     ├── DatabaseUnavailableError
     ├── NotReadyError

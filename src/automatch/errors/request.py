@@ -59,6 +59,12 @@ class EmailTakenError(RequestError):
     code = "email_taken"
 
 
+class LinkExpiredError(RequestError):
+    """This link has expired, or was used already; ask for a new one."""
+
+    code = "link_expired"
+
+
 class PasswordWeakError(RequestError):
     """Choose a password of at least 8 characters."""
 

@@ -21,6 +21,7 @@ from automatch.feed.notifier import FeedNotifier
 from automatch.http.client_address import client_address
 from automatch.model.people import Claims, Role
 from automatch.photos.store import PhotoStore
+from automatch.services.account_recovery import AccountRecovery
 from automatch.services.accounts import Accounts
 from automatch.services.admission import Admission
 from automatch.services.ai_requests import AiRequestLimiter
@@ -44,6 +45,7 @@ class Services:
     notifier: FeedNotifier
     tokens: Tokens
     accounts: Accounts
+    recovery: AccountRecovery
     photo_links: PhotoLinks
     photo_check: PhotoCheck
     admission: Admission

@@ -30,6 +30,7 @@ from automatch.errors.request import (
     FaceNotAskedError,
     ForbiddenError,
     InputInvalidError,
+    LinkExpiredError,
     NotFoundError,
     PasswordsBusyError,
     PhotosFullError,
@@ -79,6 +80,7 @@ STATUSES: dict[type[AutomatchError], int] = {
     ConsentRequiredError: 403,
     ConsentOutdatedError: 409,
     EmailTakenError: 422,
+    LinkExpiredError: 403,
     ReauthenticationNeededError: 400,
     FaceNotAskedError: 409,
     ProfileIncompleteError: 403,
@@ -124,6 +126,7 @@ _AUTH_PATH = "/auth/v1/"
 _AUTH_CODES = {
     "credentials_invalid": "invalid_credentials",
     "email_taken": "user_already_exists",
+    "link_expired": "otp_expired",
     "password_weak": "weak_password",
     "password_common": "weak_password",
     "token_missing": "no_authorization",

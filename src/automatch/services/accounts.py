@@ -87,13 +87,12 @@ class Accounts:
             raise InputInvalidError("Give a valid e-mail address.")
         _check_data(data or {})
         check_password(password, account)
-        with self._passwords.place(address):
-            encrypted = await self._passwords.hash(password)
+        encrypted = await self.hash_password(password, address=address)
         async with self._db.transaction() as conn:
             user_id = await accounts.create_user(
                 conn, email=account, encrypted_password=encrypted, data=data or {}
             )
-            session = await self._start(conn, user_id)
+            session = await self.start_session(conn, user_id)
         await self._rate_limits.remember_sign_in(account, address)
         return session
 
@@ -108,7 +107,7 @@ class Accounts:
         self.check_local_sign_in()
         user_id = await self._find_user_id(normalize_email(email) or "", password, address)
         async with self._db.transaction() as conn:
-            return await self._start(conn, user_id)
+            return await self.start_session(conn, user_id)
 
     async def _find_user_id(self, account: str, password: str, address: str) -> UUID:
         with self._passwords.place(await self._source(account, address)):
@@ -149,7 +148,7 @@ class Accounts:
             found = await accounts.find_credentials(conn, normalize_email(email) or "")
             if found is None:
                 raise NotFoundError("Nobody has an account with this e-mail address.")
-            return await self._start(conn, found[0])
+            return await self.start_session(conn, found[0])
 
     async def refresh(self, refresh_token: str, *, address: str) -> Session:
         """Exchange a refresh token for a new pair, from a network address.
@@ -254,7 +253,17 @@ class Accounts:
         if current_password is not None:
             await self._find_user_id(user.email, current_password, address)
 
-    async def _start(self, conn: Connection, user_id: UUID) -> Session:
+    async def hash_password(self, password: str, *, address: str) -> str:
+        """Return the hash of a password that somebody chose, from a network address.
+
+        Raises:
+            PasswordsBusyError: too many people sign in or up at the moment.
+        """
+        with self._passwords.place(address):
+            return await self._passwords.hash(password)
+
+    async def start_session(self, conn: Connection, user_id: UUID) -> Session:
+        """Start a session of somebody who has proved who they are."""
         refresh_token = secrets.token_urlsafe(32)
         session_id = await accounts.start_session(conn, user_id, _hashed(refresh_token))
         user = await accounts.load_session_user(conn, session_id)

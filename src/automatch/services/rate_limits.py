@@ -29,6 +29,8 @@ class Limit(StrEnum):
     SIGN_IN_ADDRESS = "sign_in_address"
     SIGN_IN_ACCOUNT = "sign_in_account"
     REFRESH = "refresh"
+    RECOVERY = "recovery"
+    RECOVERY_ACCOUNT = "recovery_account"
     UPLOADS = "uploads"
     SEARCHES = "searches"
     FEED = "feed"
@@ -37,7 +39,7 @@ class Limit(StrEnum):
     @property
     def is_per_address(self) -> bool:
         """Whether a route that declares it counts network addresses, and not people."""
-        return self is Limit.SIGN_UP
+        return self in {Limit.SIGN_UP, Limit.RECOVERY}
 
 
 _REASONS = {
@@ -46,6 +48,8 @@ _REASONS = {
     Limit.SIGN_IN_ADDRESS: "Too many wrong passwords from your network.",
     Limit.SIGN_IN_ACCOUNT: "Too many wrong passwords for this account.",
     Limit.REFRESH: "Many sessions were renewed from your network.",
+    Limit.RECOVERY: "Many links for forgotten passwords were asked for from your network.",
+    Limit.RECOVERY_ACCOUNT: "Several links were asked for this address already; look for the mail.",
     Limit.UPLOADS: "You've sent many photos.",
     Limit.SEARCHES: "You've searched many times today.",
     Limit.FEED: "You've opened your feed very often.",

@@ -26,6 +26,12 @@ class AuthSettings(SettingsGroup):
         ge=0,
         description="Seconds after a sign-in in which a new password needs no current one.",
     )
+    recovery_link_s: int = Field(
+        3600,
+        ge=60,
+        le=86400,
+        description="Seconds for which a mailed link for a forgotten password works.",
+    )
     max_waiting: int = Field(
         16,
         ge=1,

@@ -17,6 +17,7 @@ from automatch.errors.configuration import SettingsError
 from automatch.settings.database import PoolSettings, PostgresSettings
 from automatch.settings.group import SERVICE_URL, SettingsGroup
 from automatch.settings.limits import LimitSettings
+from automatch.settings.mail import MailSettings
 from automatch.settings.secrets import is_weak
 from automatch.settings.server import AuthSettings, FeedSettings, RealtimeSettings, UploadSettings
 from automatch.settings.storage import PhotoSettings, RetentionSettings
@@ -135,6 +136,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     upload: UploadSettings = UploadSettings()
     limits: LimitSettings = LimitSettings()
+    mail: MailSettings = MailSettings()
     vision: VisionSettings = VisionSettings()
     ai: AiSettings = AiSettings()
     worker: WorkerSettings = WorkerSettings()

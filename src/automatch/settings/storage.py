@@ -66,6 +66,9 @@ class RetentionSettings(SettingsGroup):
         description="Seconds after which answers to `net.http_post()` and the like are deleted, "
         "without pg_net, which has its own setting.",
     )
+    mails_s: int = Field(
+        86400, ge=3600, description="Seconds after which a mail that was not sent is forgotten."
+    )
     min_free_mb: int = Field(
         1024,
         ge=0,

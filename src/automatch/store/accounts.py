@@ -109,6 +109,44 @@ async def list_ended_sessions(conn: Connection, claims: Sequence[Claims]) -> lis
     return [number - 1 for (number,) in await cursor.fetchall()]
 
 
+async def create_one_time_token(
+    conn: Connection, *, email: str, purpose: str, token_sha256: bytes, life_s: int
+) -> UUID | None:
+    """Keep a token for the user with an address; return their id, or None when there is none."""
+    user_id: UUID | None = await call_value(
+        conn,
+        "auth.create_one_time_token",
+        email=email,
+        purpose=purpose,
+        token_sha256=token_sha256,
+        life=timedelta(seconds=life_s),
+    )
+    return user_id
+
+
+async def find_one_time_token(
+    conn: Connection, token_sha256: bytes, purpose: str
+) -> tuple[UUID, str] | None:
+    """Return the id and the address of the user of a token, or None when it does not work."""
+    return await call_row(
+        conn, "auth.find_one_time_token", tuple_row, token_sha256=token_sha256, purpose=purpose
+    )
+
+
+async def use_one_time_token(
+    conn: Connection, token_sha256: bytes, purpose: str, encrypted_password: str | None = None
+) -> UUID | None:
+    """Use a token up and return whose it is, or None; a password becomes theirs."""
+    user_id: UUID | None = await call_value(
+        conn,
+        "auth.use_one_time_token",
+        token_sha256=token_sha256,
+        purpose=purpose,
+        encrypted_password=encrypted_password,
+    )
+    return user_id
+
+
 async def erase_account(conn: Connection) -> None:
     """Erase the calling user with all their data; runs with that user's rights.
 

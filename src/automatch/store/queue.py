@@ -232,6 +232,7 @@ async def clean_up_histories(
     audit_log_days: int,
     cron_runs_days: int,
     net_responses_s: float,
+    mails_s: float,
 ) -> int:
     """Delete some thousand rows of each history that are older than this; return how many."""
     count = await call_value(
@@ -241,6 +242,7 @@ async def clean_up_histories(
         audit_log=timedelta(days=audit_log_days),
         cron_runs=timedelta(days=cron_runs_days),
         net_responses=timedelta(seconds=net_responses_s),
+        mails=timedelta(seconds=mails_s),
     )
     return int(count)
 

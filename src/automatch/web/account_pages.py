@@ -7,7 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
-from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from automatch.errors import AutomatchError
@@ -21,7 +20,6 @@ from automatch.errors.request import (
 )
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import AddressDep, Caller, CallerDep, Services, ServicesDep, claims_of
-from automatch.services.accounts import Session
 from automatch.services.profiles import (
     load_overview,
     save_profile_and_consent,
@@ -31,7 +29,15 @@ from automatch.services.rate_limits import Limit
 from automatch.services.validators import ProfileFields, latest_adult_birth_date
 from automatch.store import profiles
 from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
-from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show
+from automatch.web.pages import (
+    PageRoute,
+    go_to,
+    is_signed_in,
+    read_form,
+    show,
+    signed_in,
+    text_of,
+)
 from automatch.web.session import CookieSession
 from automatch.web.templating import Problem
 
@@ -74,13 +80,13 @@ async def sign_in_form(request: Request, services: ServicesDep, done: str = "") 
 async def sign_in(request: Request, address: AddressDep, services: ServicesDep) -> Response:
     """Sign in and go to the feed."""
     form = await read_form(request)
-    email = _text(form, "email")
+    email = text_of(form, "email")
     try:
-        session = await services.accounts.sign_in(email, _text(form, "password"), address=address)
+        session = await services.accounts.sign_in(email, text_of(form, "password"), address=address)
     except AutomatchError as exc:
         problem = Problem(exc.code, exc.message)
         return show(SignInPage(email=email, problem=problem), exc)
-    return _signed_in(services, session)
+    return signed_in(services, session)
 
 
 @router.get("/sign-up")
@@ -98,13 +104,13 @@ async def sign_up_form(request: Request, services: ServicesDep, done: str = "") 
 async def sign_up(request: Request, address: AddressDep, services: ServicesDep) -> Response:
     """Create an account and continue with the profile."""
     form = await read_form(request)
-    email = _text(form, "email")
+    email = text_of(form, "email")
     try:
-        session = await services.accounts.sign_up(email, _text(form, "password"), address=address)
+        session = await services.accounts.sign_up(email, text_of(form, "password"), address=address)
     except RequestError as exc:
         problem = Problem(exc.code, exc.message, _FIELD_OF.get(type(exc)))
         return show(SignUpPage(email=email, problem=problem), exc)
-    return _signed_in(services, session)
+    return signed_in(services, session)
 
 
 @router.post("/sign-out")
@@ -135,14 +141,14 @@ async def save_profile(request: Request, caller: CallerDep, services: ServicesDe
     """Save the profile and, if its box is checked, the consent, in one transaction."""
     form = await read_form(request)
     typed_values = ProfileForm(
-        **{name: _text(form, name) for name in ("name", "school", "gender", "birth_date")}
+        **{name: text_of(form, name) for name in ("name", "school", "gender", "birth_date")}
     )
     try:
         fields = ProfileFields.model_validate_strings(
             {name: getattr(typed_values, name) for name in ProfileFields.model_fields}
         )
         consent = await save_profile_and_consent(
-            services.db, caller.claims, fields, _text(form, "consent") or None
+            services.db, caller.claims, fields, text_of(form, "consent") or None
         )
     except ValidationError as exc:
         field = str(exc.errors()[0]["loc"][0])
@@ -227,16 +233,3 @@ async def _profile_page(
         saved=saved,
         problem=problem,
     )
-
-
-def _signed_in(services: Services, session: Session) -> Response:
-    response = go_to("/feed")
-    for cookie in CookieSession(services).remember(session):
-        response.headers.append("set-cookie", cookie)
-    return response
-
-
-def _text(form: FormData, name: str) -> str:
-    value = form.get(name, "")
-    # Postgres cannot store a NUL, and no keyboard types one.
-    return value if isinstance(value, str) and "\0" not in value else ""

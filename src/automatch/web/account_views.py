@@ -33,6 +33,28 @@ class SignUpPage(Page):
     email: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgotPasswordPage(Page):
+    """Ask for a link to choose a new password; then what happens next."""
+
+    template: ClassVar[str] = "forgot_password.html"
+    title: str = "Forgot your password?"
+    email: str = ""
+    asked: bool = False
+    sends_mail: bool = True
+    """Whether the link is mailed, and does not wait for an operator to hand it over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetPasswordPage(Page):
+    """A new password, by the token of a mailed link."""
+
+    template: ClassVar[str] = "reset_password.html"
+    title: str = "Choose a new password"
+    token: str
+    email: str
+
+
 @dataclass(frozen=True, slots=True)
 class ProfileForm:
     """The profile fields as typed, valid or not; the names are those of the form fields."""

@@ -21,8 +21,9 @@ from automatch.errors.auth import AuthError
 from automatch.errors.job import ProfileNotFoundError
 from automatch.errors.request import NotFoundError
 from automatch.errors.upload import BodyMalformedError
-from automatch.http.deps import services_of
+from automatch.http.deps import Services, services_of
 from automatch.http.errors import error_response, headers_of, status_of
+from automatch.services.accounts import Session
 from automatch.web.session import CookieSession
 from automatch.web.templating import ErrorPage, Page, build_templates, render_page
 
@@ -78,6 +79,21 @@ async def read_form(request: Request) -> FormData:
 def go_to(path: str) -> RedirectResponse:
     """Redirect after a form, so that a reload does not submit it again."""
     return RedirectResponse(path, HTTPStatus.SEE_OTHER)
+
+
+def signed_in(services: Services, session: Session) -> Response:
+    """Go to the feed, with the cookies of a session."""
+    response = go_to("/feed")
+    for cookie in CookieSession(services).remember(session):
+        response.headers.append("set-cookie", cookie)
+    return response
+
+
+def text_of(form: FormData, name: str) -> str:
+    """Return what was typed into a field; empty when it is missing."""
+    value = form.get(name, "")
+    # Postgres cannot store a NUL, and no keyboard types one.
+    return value if isinstance(value, str) and "\0" not in value else ""
 
 
 def wants_json(request: Request) -> bool:

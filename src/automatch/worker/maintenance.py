@@ -191,7 +191,7 @@ class MaintenanceRunner:
             log.info("old jobs deleted", count=total)
 
     async def clean_up_histories(self) -> None:
-        """Delete old sessions, entries of the audit log, runs of cron jobs and answers to SQL."""
+        """Delete old sessions, links, mails, audit entries, cron runs and answers to SQL."""
         total = await self._in_batches(
             lambda conn: queue.clean_up_histories(
                 conn,
@@ -199,6 +199,7 @@ class MaintenanceRunner:
                 audit_log_days=self._retention.audit_log_days,
                 cron_runs_days=self._retention.cron_runs_days,
                 net_responses_s=self._retention.net_responses_s,
+                mails_s=self._retention.mails_s,
             )
         )
         if total:

@@ -117,6 +117,10 @@ class AuthSettingsResponse(BaseModel):
     saml_enabled: bool = False
 
 
+class EmptyResponse(BaseModel):
+    """An answer that tells nothing."""
+
+
 class AuthHealthResponse(BaseModel):
     """What answers below `/auth/v1`."""
 

@@ -11,6 +11,7 @@ from automatch.errors.auth import CredentialsInvalidError, TokenInvalidError
 from automatch.errors.request import (
     EmailTakenError,
     InputInvalidError,
+    LinkExpiredError,
     PasswordCommonError,
     PasswordsBusyError,
     PasswordWeakError,
@@ -24,6 +25,7 @@ from automatch.http.deps import AddressDep, CallerDep, ServicesDep
 from automatch.http.responses.accounts import (
     AuthHealthResponse,
     AuthSettingsResponse,
+    EmptyResponse,
     SessionResponse,
     UserResponse,
 )
@@ -56,6 +58,19 @@ class GrantForm(_Form):
     email: StorableText | None = None
     password: StorableText | None = None
     refresh_token: StorableText | None = None
+
+
+class RecoverForm(_Form):
+    """Who forgot the password."""
+
+    email: StorableText
+
+
+class VerifyForm(_Form):
+    """The token of a mailed link."""
+
+    type: Literal["recovery"]
+    token_hash: StorableText
 
 
 class UserForm(_Form):
@@ -107,6 +122,30 @@ async def token(
         raise InputInvalidError("Send `refresh_token`.")
     else:
         session = await services.accounts.refresh(form.refresh_token, address=address)
+    return SessionResponse.from_session(session)
+
+
+@router.post("/recover", summary="Forgot the password")
+@declare(
+    Access.ANYONE,
+    limits=(Limit.RECOVERY,),
+    errors=(*_ERRORS, InputInvalidError, RateLimitedError),
+)
+async def recover(form: RecoverForm, services: ServicesDep) -> EmptyResponse:
+    """Mail a link to the address; the answer is the same whether it has an account or not."""
+    await services.recovery.request(form.email)
+    return EmptyResponse()
+
+
+@router.post("/verify", summary="Sign in by a mailed link")
+@declare(
+    Access.ANYONE,
+    limits=(Limit.RECOVERY,),
+    errors=(*_ERRORS, InputInvalidError, LinkExpiredError),
+)
+async def verify(form: VerifyForm, services: ServicesDep) -> SessionResponse:
+    """Exchange the `token` of a mailed link, once, for a session that may set a new password."""
+    session = await services.recovery.sign_in(form.token_hash)
     return SessionResponse.from_session(session)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import psycopg
 
 from automatch.errors import AutomatchError
-from automatch.ops.doctor import access, calls, machine, queue, schedule, search, storage
+from automatch.ops.doctor import access, calls, machine, mail, queue, schedule, search, storage
 from automatch.ops.doctor.check import Check, CheckResult, Requires, Result, skipped
 from automatch.ops.doctor.context import CheckContext
 
@@ -18,6 +18,7 @@ CHECKS: list[Check] = [
     *search.CHECKS,
     *schedule.CHECKS,
     *calls.CHECKS,
+    *mail.CHECKS,
     *access.CHECKS,
 ]
 

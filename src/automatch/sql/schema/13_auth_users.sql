@@ -14,6 +14,7 @@ returns trigger language plpgsql security definer set search_path = pg_catalog, 
 as $$
 begin
     delete from public.profiles where id = old.id;
+    delete from automatch.mails where recipient = lower(old.email);
     return null;
 end
 $$;

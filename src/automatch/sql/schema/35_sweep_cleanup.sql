@@ -118,7 +118,7 @@ create table automatch.photo_sweep (
 comment on table automatch.photo_sweep is 'The path up to which stored copies were compared with the faces.';
 
 create function public.clean_up_histories(
-    p_sessions interval, p_audit_log interval, p_cron_runs interval, p_net_responses interval
+    p_sessions interval, p_audit_log interval, p_cron_runs interval, p_net_responses interval, p_mails interval
 )
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -134,6 +134,8 @@ begin
             ('auth.sessions', 'refreshed_at', p_sessions),
             -- Used ones are kept to detect theft.
             ('auth.refresh_tokens', 'used_at', '7 days'),
+            ('auth.one_time_tokens', 'expires_at', '0 seconds'),
+            ('automatch.mails', 'requested_at', p_mails),
             ('cron.job_run_details', 'start_time', p_cron_runs),
             ('net._http_response', 'created', p_net_responses)
         ) as r (history, written, age)
@@ -156,5 +158,5 @@ begin
     return v_total;
 end
 $$;
-comment on function public.clean_up_histories(interval, interval, interval, interval) is
+comment on function public.clean_up_histories(interval, interval, interval, interval, interval) is
     'Delete what is older, at most 2,000 rows of each history; the number of rows. Call again until it is 0.';

@@ -45,8 +45,9 @@ from (values
         public.active_embedding_model
     '),
     ('function', 'execute', 'automatch_api', '
-        public.charge_rate_limits public.feed_versions public.get_match_job_progress public.get_rate_limit_wait
-        public.is_trigger_key public.list_due_match_jobs public.refund_rate_limits
+        public.charge_rate_limits public.enqueue_mail public.feed_versions public.finish_mail
+        public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
+        public.list_mails public.postpone_mail public.read_mail public.refund_rate_limits public.take_mail
     '),
     ('function', 'execute', 'automatch_api automatch_worker', '
         public.claim_photo_store public.is_session_live
@@ -66,7 +67,8 @@ from (values
     '),
     ('function', 'execute', 'automatch_worker service_role', '
         public.recheck_duplicates public.get_chosen_face
-        public.claim_match_jobs public.clean_up_histories public.clean_up_rate_limits public.clean_up_search_audits public.cleanup_old_match_jobs
+        public.claim_match_jobs public.clean_up_histories public.clean_up_rate_limits
+        public.clean_up_search_audits public.cleanup_old_match_jobs
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
         public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
         public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs
@@ -240,7 +242,7 @@ begin
         ['public.profiles', 'email'], ['public.profiles', 'name'], ['public.profiles', 'birth_date'],
         ['public.biometric_consents', 'evidence'], ['public.faces', 'image_sha256'],
         ['public.face_embeddings', 'embedding'], ['public.face_index', 'embedding'],
-        ['automatch.imported_people', 'email_sha256']
+        ['automatch.imported_people', 'email_sha256'], ['automatch.mails', 'recipient']
     ] loop
         execute format('alter table %s alter column %I set statistics 0', v_column[1], v_column[2]);
     end loop;

@@ -1,0 +1,125 @@
+"""`automatch mail`: mail that waits, links that an operator hands over, and a try of the server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from automatch.cli.options import Home, Json, Limit
+from automatch.cli.output.echo import echo, echo_json
+from automatch.cli.output.tables import make_table, or_dash, stdout_console, utc
+from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
+from automatch.errors.configuration import SettingsError
+from automatch.errors.request import InputInvalidError
+from automatch.mail.compose import compose_mail
+from automatch.mail.message import MailKind, MailText, write_mail
+from automatch.services.validators import normalize_email
+from automatch.settings import Settings
+from automatch.settings.server_address import find_server_url
+from automatch.store import mails
+from automatch.store.database import Connection
+
+app = typer.Typer(
+    help="Mail to people, such as the link for a forgotten password. Without a mail server "
+    "(AUTOMATCH_MAIL__SMTP_URL) requests wait here, for you to hand the link over.",
+    no_args_is_help=True,
+)
+
+
+@app.command("list")
+def list_mails(home: Home = None, limit: Limit = 50, as_json: Json = False) -> None:
+    """List what was not sent yet, newest request first.
+
+    Example: `automatch mail list`
+    """
+    found = run_in_db_session(home, lambda conn: mails.list_waiting(conn, limit), name="mail")
+    if as_json:
+        echo_json(
+            [
+                {
+                    "id": mail.id,
+                    "kind": mail.kind,
+                    "recipient": mail.recipient,
+                    "requested_at": mail.requested_at.isoformat(),
+                    "attempts": mail.attempts,
+                    "failed": mail.failed,
+                    "error": mail.error,
+                }
+                for mail in found
+            ]
+        )
+    elif not found:
+        echo("No mail waits.")
+    else:
+        columns = ("id", "kind", "to", "requested (UTC)", "attempts", "last error")
+        rows = [
+            (
+                mail.id,
+                mail.kind,
+                mail.recipient,
+                utc(mail.requested_at),
+                mail.attempts,
+                or_dash(mail.error),
+            )
+            for mail in found
+        ]
+        stdout_console().print(make_table(columns, rows, unbroken="id"))
+
+
+@app.command()
+def show(
+    mail_id: Annotated[UUID, typer.Argument(metavar="ID", help="The mail, as `list` shows it.")],
+    home: Home = None,
+) -> None:
+    """Print a waiting mail with a fresh link, to hand over to its person and to nobody else.
+
+    Make sure that it is really them: the link lets whoever has it into the account. That you looked
+    is recorded in the audit log.
+
+    Example: `automatch mail show 3f0c...`
+    """
+    settings = load_settings_and_logging(home=home)
+    text = run_in_db_session(home, lambda conn: _compose(conn, settings, mail_id), name="mail")
+    if text is not None:
+        echo(text.text)
+
+
+async def _compose(conn: Connection, settings: Settings, mail_id: UUID) -> MailText | None:
+    kind, recipient = await mails.read(conn, mail_id, audit_actor())
+    return await compose_mail(
+        conn,
+        MailKind(kind),
+        recipient,
+        server_url=find_server_url(settings),
+        link_life_s=settings.auth.recovery_link_s,
+    )
+
+
+@app.command("test")
+def try_server(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Your own e-mail address.")],
+    home: Home = None,
+) -> None:
+    """Send a test mail now, and say how the mail server answered.
+
+    Example: `automatch mail test you@example.org`
+    """
+    settings = load_settings_and_logging(home=home)
+    if settings.mail.smtp_url is None or settings.mail.sender is None:
+        raise SettingsError(
+            "No mail server is set. Set AUTOMATCH_MAIL__SMTP_URL and AUTOMATCH_MAIL__SENDER."
+        )
+    recipient = normalize_email(address)
+    if recipient is None:
+        raise InputInvalidError("Give a valid e-mail address.")
+    # Only this command and the server need the library.
+    from automatch.mail.transport import SmtpTransport
+
+    text = write_mail(MailKind.TEST, server=find_server_url(settings))
+    message = text.to_message(sender=settings.mail.sender, recipient=recipient)
+    asyncio.run(SmtpTransport(settings.mail).send(message))
+    echo("The mail server took the mail. Look whether it arrives, and not among the spam.")

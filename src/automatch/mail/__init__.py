@@ -1,0 +1,1 @@
+"""Mails: their templates, the queue in the database, and the way out by SMTP."""

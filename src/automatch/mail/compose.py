@@ -1,0 +1,42 @@
+"""Makes the mail of a waiting request, with the link that only its reader gets."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+from automatch.mail.message import MailKind, MailText, write_mail
+from automatch.store import accounts
+from automatch.store.database import Connection
+
+RECOVERY_PATH = "/reset-password"
+
+
+def hash_token(token: str) -> bytes:
+    """Return what is kept of the token of a link: random tokens of 256 bits need no slow hash."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+async def compose_mail(
+    conn: Connection, kind: MailKind, recipient: str, *, server_url: str, link_life_s: int
+) -> MailText | None:
+    """Return the mail to an address, or None when nobody has an account with it."""
+    token = secrets.token_urlsafe(32)
+    user_id = await accounts.create_one_time_token(
+        conn,
+        email=recipient,
+        purpose=kind.value,
+        token_sha256=hash_token(token),
+        life_s=link_life_s,
+    )
+    if user_id is None:
+        return None
+    expires_at = datetime.now(UTC) + timedelta(seconds=link_life_s)
+    return write_mail(
+        kind,
+        server=server_url,
+        link=f"{server_url}{RECOVERY_PATH}?{urlencode({'token': token})}",
+        expires_at=f"{expires_at:%H:%M} UTC on {expires_at:%-d %B %Y}",
+    )

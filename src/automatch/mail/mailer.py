@@ -1,0 +1,108 @@
+"""Sends the mails that wait in the database, one after the other, and tries again what failed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+
+from automatch.errors import AutomatchError
+from automatch.errors.mail import MailError, MailRefusedError
+from automatch.mail.compose import compose_mail
+from automatch.mail.message import MailKind
+from automatch.mail.transport import MailTransport
+from automatch.store import mails
+from automatch.store.database import Database
+from automatch.store.mails import TakenMail
+
+_LOOK_EVERY_S = 30.0
+"""For mails that another server took and did not send, and for those that are tried again."""
+_DELAYS_S = (30, 120, 600, 1800, 3600, 7200)
+"""Before each further attempt; a link for a forgotten password is of no use much later."""
+
+log = structlog.get_logger(__name__)
+
+
+class Mailer:
+    """Sends waiting mails. Several servers share the queue.
+
+    Args:
+        server_url: returns the address of the server for people, which the links begin with.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        transport: MailTransport,
+        *,
+        sender: str,
+        server_url: Callable[[], str],
+        link_life_s: int,
+        lease_s: float,
+    ) -> None:
+        self._db = db
+        self._transport = transport
+        self._sender = sender
+        self._server_url = server_url
+        self._link_life_s = link_life_s
+        self._lease = timedelta(seconds=lease_s)
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look for mails now."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Send mails until cancelled."""
+        while True:
+            self._woken.clear()
+            try:
+                while await self.send_one():
+                    pass
+            except AutomatchError as exc:
+                log.warning("mails could not be read", error=exc.code)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), _LOOK_EVERY_S)
+
+    async def send_one(self) -> bool:
+        """Send the mail that is due first; return whether there was one."""
+        async with self._db.connection() as conn:
+            mail = await mails.take(conn, self._lease)
+        if mail is None:
+            return False
+        try:
+            sent = await self._send(mail)
+        except MailError as exc:
+            await self._postpone(mail, exc)
+        else:
+            async with self._db.connection() as conn:
+                await mails.finish(conn, mail)
+            if sent:
+                log.info("mail sent", mail_id=str(mail.id), kind=mail.kind)
+        return True
+
+    async def _send(self, mail: TakenMail) -> bool:
+        async with self._db.transaction() as conn:
+            text = await compose_mail(
+                conn,
+                MailKind(mail.kind),
+                mail.recipient,
+                server_url=self._server_url(),
+                link_life_s=self._link_life_s,
+            )
+        if text is None:
+            return False
+        await self._transport.send(text.to_message(sender=self._sender, recipient=mail.recipient))
+        return True
+
+    async def _postpone(self, mail: TakenMail, error: MailError) -> None:
+        again = not isinstance(error, MailRefusedError) and mail.attempts <= len(_DELAYS_S)
+        delay = timedelta(seconds=_DELAYS_S[mail.attempts - 1]) if again else None
+        async with self._db.connection() as conn:
+            await mails.postpone(conn, mail, error.message, delay)
+        log.warning(
+            "mail not sent", mail_id=str(mail.id), kind=mail.kind, error=error.code, again=again
+        )

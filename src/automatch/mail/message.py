@@ -1,0 +1,68 @@
+"""What mails say: a template in text and in HTML for each kind, without face, score or school."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid, parseaddr
+from enum import StrEnum
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+
+class MailKind(StrEnum):
+    """The kinds of mail; each has templates of its name."""
+
+    RECOVERY = "recovery"
+    TEST = "test"
+
+
+_SUBJECTS = {
+    MailKind.RECOVERY: "Choose a new password for Auto-Match",
+    MailKind.TEST: "Auto-Match can send mail",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MailText:
+    """A mail without its addresses."""
+
+    subject: str
+    text: str
+    html: str
+
+    def to_message(self, *, sender: str, recipient: str) -> EmailMessage:
+        """Return the message to send, for clients with and without HTML."""
+        message = EmailMessage()
+        message["From"] = sender
+        message["To"] = recipient
+        message["Subject"] = self.subject
+        message["Date"] = formatdate(usegmt=True)
+        message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2])
+        # RFC 3834: so that out-of-office replies stay away.
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(self.text)
+        message.add_alternative(self.html, subtype="html")
+        return message
+
+
+def write_mail(kind: MailKind, **values: object) -> MailText:
+    """Return a mail of a kind, its templates filled in with *values*."""
+    subject = _SUBJECTS[kind]
+    text, html = (
+        _templates().get_template(f"{kind}.{ending}").render(subject=subject, **values)
+        for ending in ("txt", "html")
+    )
+    return MailText(subject, text, html)
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("automatch.mail"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -1,0 +1,108 @@
+"""The way back for somebody who forgot the password: a mailed link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from automatch.auth.passwords import check_password
+from automatch.errors.request import InputInvalidError, LinkExpiredError
+from automatch.mail.compose import hash_token
+from automatch.mail.message import MailKind
+from automatch.services.accounts import Accounts, Session
+from automatch.services.rate_limits import Limit, RateLimits
+from automatch.services.validators import normalize_email
+from automatch.store import accounts, mails
+from automatch.store.database import Database
+
+_MAX_TOKEN = 200
+_PURPOSE = MailKind.RECOVERY.value
+
+
+class AccountRecovery:
+    """Mails links, and lets in who comes by one.
+
+    Args:
+        wake_mailer: called when a mail waits; None where no mail is sent.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        accounts: Accounts,
+        rate_limits: RateLimits,
+        wake_mailer: Callable[[], None] | None,
+    ) -> None:
+        self._db = db
+        self._accounts = accounts
+        self._rate_limits = rate_limits
+        self._wake_mailer = wake_mailer
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether a link is mailed, and does not wait for an operator to hand it over."""
+        return self._wake_mailer is not None
+
+    async def request(self, email: str) -> None:
+        """Have a link mailed to an address.
+
+        Neither the answer nor the time that it takes tells whether somebody has an account with it:
+        that is looked up when the mail is written.
+
+        Raises:
+            InputInvalidError: the e-mail address is invalid.
+            RateLimitedError: it was asked for too often.
+        """
+        self._accounts.check_local_sign_in()
+        account = normalize_email(email)
+        if account is None:
+            raise InputInvalidError("Give a valid e-mail address.")
+        await self._rate_limits.charge([(Limit.RECOVERY_ACCOUNT, account)])
+        async with self._db.transaction() as conn:
+            await mails.enqueue(conn, _PURPOSE, account)
+        if self._wake_mailer is not None:
+            self._wake_mailer()
+
+    async def check_link(self, token: str) -> str:
+        """Return the address of the account that a link is for, without using the link up.
+
+        Raises:
+            LinkExpiredError: it was used, is too old, or is no link of ours.
+        """
+        self._accounts.check_local_sign_in()
+        found = None
+        if 0 < len(token) <= _MAX_TOKEN:
+            async with self._db.transaction() as conn:
+                found = await accounts.find_one_time_token(conn, hash_token(token), _PURPOSE)
+        if found is None:
+            raise LinkExpiredError
+        return found[1]
+
+    async def sign_in(self, token: str) -> Session:
+        """Use a link up and start a session, which may set a new password for a while.
+
+        Raises:
+            LinkExpiredError: see `check_link`.
+        """
+        await self.check_link(token)
+        return await self._use(token, None)
+
+    async def reset_password(self, token: str, password: str, *, address: str) -> Session:
+        """Use a link up, set a password, end all sessions, and start one.
+
+        Raises:
+            LinkExpiredError: see `check_link`.
+            PasswordWeakError: it is too short, too long or blank; the link goes on working.
+            PasswordCommonError: it is easy to guess; the link goes on working.
+            PasswordsBusyError: too many people sign in or up at the moment.
+        """
+        check_password(password, await self.check_link(token))
+        return await self._use(token, await self._accounts.hash_password(password, address=address))
+
+    async def _use(self, token: str, encrypted_password: str | None) -> Session:
+        async with self._db.transaction() as conn:
+            user_id = await accounts.use_one_time_token(
+                conn, hash_token(token), _PURPOSE, encrypted_password
+            )
+            if user_id is None:
+                raise LinkExpiredError
+            return await self._accounts.start_session(conn, user_id)

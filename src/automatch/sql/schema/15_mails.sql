@@ -1,0 +1,109 @@
+-- Mails that are to be sent. A row says what is asked for and by which address; what the mail says, its link above all,
+-- is made when it is sent, so that nobody who reads the database or a backup can use it.
+
+create table automatch.mails (
+    id uuid primary key default gen_random_uuid(),
+    kind text not null,
+    recipient text not null,
+    requested_at timestamptz not null default automatch.now(),
+    run_at timestamptz not null default automatch.now(),
+    attempts smallint not null default 0,
+    failed boolean not null default false,
+    error text,
+    constraint kind_is_known check (kind in ('recovery')),
+    -- Whoever asks again while a mail waits gets one.
+    constraint mails_are_single unique (kind, recipient)
+);
+comment on table automatch.mails is
+    'Mails that wait, or were given up; a row ends when its mail is sent. The address may be one that nobody has an '
+    'account with: what is written for it is the same, so that no answer and no time tells.';
+create index mails_run_idx on automatch.mails (run_at) where not failed;
+create index mails_requested_idx on automatch.mails (requested_at);
+
+create function public.enqueue_mail(p_kind text, p_recipient text)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    insert into automatch.mails (kind, recipient) values (p_kind, lower(p_recipient))
+    on conflict on constraint mails_are_single
+    do update set requested_at = automatch.now(), run_at = automatch.now(), attempts = 0, failed = false, error = null
+$$;
+comment on function public.enqueue_mail(text, text) is 'Have a mail sent, whether somebody has this address or not.';
+
+create function public.take_mail(p_lease interval)
+returns table (id uuid, kind text, recipient text, attempts smallint)
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    update automatch.mails as m
+    set attempts = m.attempts + 1, run_at = automatch.now() + p_lease
+    where m.id = (
+        select w.id from automatch.mails as w
+        where not w.failed and w.run_at <= automatch.now()
+        order by w.run_at
+        limit 1
+        for update skip locked
+    )
+    returning m.id, m.kind, m.recipient, m.attempts
+$$;
+comment on function public.take_mail(interval) is
+    'The mail that is due first, or no row. Unless it is finished within the lease, it is due again.';
+
+create function public.finish_mail(p_id uuid, p_attempts smallint)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- Unless it was asked for again meanwhile.
+    delete from automatch.mails as m where m.id = p_id and m.attempts = p_attempts
+$$;
+comment on function public.finish_mail(uuid, smallint) is 'Forget a mail that was sent, or that is for nobody.';
+
+create function public.postpone_mail(p_id uuid, p_attempts smallint, p_error text, p_delay interval)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    update automatch.mails as m
+    set error = p_error, failed = p_delay is null, run_at = automatch.now() + coalesce(p_delay, interval '0')
+    where m.id = p_id and m.attempts = p_attempts
+$$;
+comment on function public.postpone_mail(uuid, smallint, text, interval) is
+    'Try a mail again after a delay; without one it has failed for good.';
+
+create function public.list_mails(p_limit integer default 50)
+returns table (
+    id uuid, kind text, recipient text, requested_at timestamptz, attempts smallint, failed boolean, error text
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regclass('auth.users') is null then
+        return;
+    end if;
+    return query
+    select m.id, m.kind, m.recipient, m.requested_at, m.attempts, m.failed, m.error
+    from automatch.mails as m
+    -- Others are asked for by strangers who try addresses.
+    where exists (select from auth.users as u where lower(u.email) = m.recipient)
+    order by m.requested_at desc, m.id
+    limit least(greatest(p_limit, 1), 1000);
+end
+$$;
+comment on function public.list_mails(integer) is 'Mails to people who have an account, newest request first.';
+
+create function public.read_mail(p_id uuid, p_actor text)
+returns table (kind text, recipient text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_mail record;
+begin
+    select l.* into v_mail from public.list_mails(1000) as l where l.id = p_id;
+    if not found then
+        perform automatch.raise_error('not_found', 'No such mail waits.');
+    end if;
+    -- Its link lets whoever has it into the account.
+    perform automatch.audit(p_actor, 'read_mail', jsonb_build_object(
+        'kind', v_mail.kind,
+        'person', (select p.id from public.profiles as p where lower(p.email) = v_mail.recipient)
+    ));
+    return query select v_mail.kind, v_mail.recipient;
+end
+$$;
+comment on function public.read_mail(uuid, text) is
+    'A waiting mail that an operator hands over; who did is recorded in the audit log.';

@@ -1,0 +1,72 @@
+"""The queue of mails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from psycopg.rows import class_row, tuple_row
+
+from automatch.store.call import call, call_row, call_rows
+from automatch.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class TakenMail:
+    """A mail that this server sends."""
+
+    id: UUID
+    kind: str
+    recipient: str
+    attempts: int
+    """This one included."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingMail:
+    """A mail that was not sent yet, to somebody who has an account."""
+
+    id: UUID
+    kind: str
+    recipient: str
+    requested_at: datetime
+    attempts: int
+    failed: bool
+    error: str | None
+
+
+async def enqueue(conn: Connection, kind: str, recipient: str) -> None:
+    """Have a mail sent; the work is the same whether somebody has the address or not."""
+    await call(conn, "enqueue_mail", kind=kind, recipient=recipient)
+
+
+async def take(conn: Connection, lease: timedelta) -> TakenMail | None:
+    """Return the mail that is due first, if any."""
+    return await call_row(conn, "take_mail", class_row(TakenMail), lease=lease)
+
+
+async def finish(conn: Connection, mail: TakenMail) -> None:
+    """Forget a mail that was sent, or that is for nobody."""
+    await call(conn, "finish_mail", id=mail.id, attempts=mail.attempts)
+
+
+async def postpone(conn: Connection, mail: TakenMail, error: str, delay: timedelta | None) -> None:
+    """Try a mail again after *delay*; None gives it up."""
+    await call(conn, "postpone_mail", id=mail.id, attempts=mail.attempts, error=error, delay=delay)
+
+
+async def list_waiting(conn: Connection, limit: int = 50) -> list[WaitingMail]:
+    """Return mails that wait or failed, newest request first."""
+    return await call_rows(conn, "list_mails", class_row(WaitingMail), limit=limit)
+
+
+async def read(conn: Connection, mail_id: UUID, actor: str) -> tuple[str, str]:
+    """Return kind and recipient of a waiting mail for an operator, and record who that is.
+
+    Raises:
+        NotFoundError: no such mail waits, or nobody has its address.
+    """
+    row = await call_row(conn, "read_mail", tuple_row, id=mail_id, actor=actor)
+    assert row is not None
+    return row[0], row[1]

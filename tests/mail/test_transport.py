@@ -1,0 +1,87 @@
+"""Mail over a real SMTP server: what is taken, refused, and never sent in the clear."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from automatch.errors.mail import MailRefusedError, MailServerUnavailableError
+from automatch.mail.message import MailKind, write_mail
+from automatch.mail.transport import SmtpTransport
+from automatch.settings.mail import MailSettings
+from tests.support.smtp import REFUSED, mail_server, text_of
+
+pytestmark = pytest.mark.anyio
+
+SENDER = "Auto-Match <no-reply@uit.example>"
+
+
+def settings(url: str, **more: object) -> MailSettings:
+    return MailSettings.model_validate({"smtp_url": url, "sender": SENDER} | more)
+
+
+async def send(used: MailSettings, recipient: str = "linh@example.org") -> None:
+    text = write_mail(MailKind.TEST, server="https://match.example.org")
+    await SmtpTransport(used).send(text.to_message(sender=SENDER, recipient=recipient))
+
+
+async def test_message_arrives_whole() -> None:
+    with mail_server(password="a b@c") as box:
+        await send(settings(box.url.replace("//", "//me:a%20b%40c@")))
+        message = await box.take()
+
+    assert message["From"] == SENDER
+    assert message["To"] == "linh@example.org"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Message-ID"].endswith("@uit.example>")
+    assert "https://match.example.org" in text_of(message)
+    assert message.get_content_type() == "multipart/alternative"
+
+
+async def test_failures_are_told_apart_and_name_nobody() -> None:
+    with mail_server(password="right") as box:
+        with pytest.raises(MailServerUnavailableError) as wrong_password:
+            await send(settings(box.url.replace("//", "//me:wrong@")))
+        with pytest.raises(MailRefusedError) as refused:
+            await send(settings(box.url.replace("//", "//me:right@")), REFUSED)
+        port = box.port
+    with pytest.raises(MailServerUnavailableError):
+        await send(settings(f"smtp://127.0.0.1:{port}"))
+
+    assert "535" in wrong_password.value.message
+    assert "550" in refused.value.message
+    for error in (wrong_password, refused):
+        assert "@" not in error.value.message
+        assert "wrong" not in error.value.message
+
+
+async def test_password_is_not_sent_without_tls_to_another_machine() -> None:
+    used = settings("smtp://me:secret@127.0.0.1")
+    assert not used.needs_tls
+    assert settings("smtp://me:secret@mail.example.org").needs_tls
+    assert not settings("smtp://me:secret@mail.example.org", allow_plain=True).needs_tls
+    with mail_server() as box:
+        transport = SmtpTransport(settings(box.url))
+        # As to a server elsewhere, of which the test has none.
+        transport._start_tls = True
+        text = write_mail(MailKind.TEST, server="https://match.example.org")
+        with pytest.raises(MailServerUnavailableError):
+            await transport.send(text.to_message(sender=SENDER, recipient="linh@example.org"))
+        assert box.arrived.empty()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"smtp_url": "https://mail.example.org", "sender": SENDER},
+        {"smtp_url": "smtp://", "sender": SENDER},
+        {"smtp_url": "smtp://me:secret@mail.example.org:x", "sender": SENDER},
+        {"smtp_url": "smtp://me:secret@mail.example.org"},
+        {"smtp_url": "smtp://me:secret@mail.example.org", "sender": "Auto-Match"},
+    ],
+)
+def test_settings_that_cannot_work_are_refused_without_their_password(wrong: dict) -> None:
+    with pytest.raises(ValidationError) as refused:
+        MailSettings.model_validate(wrong)
+
+    assert "secret" not in refused.value.errors()[0]["msg"]

@@ -1,0 +1,97 @@
+"""A real mail server that keeps what it is given."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+import queue
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
+
+REFUSED = "nobody@refused.example"
+
+
+@dataclass
+class MailBox:
+    """What arrived, and how the server is reached."""
+
+    port: int = 0
+    arrived: queue.Queue[EmailMessage] = field(default_factory=queue.Queue)
+
+    @property
+    def url(self) -> str:
+        return f"smtp://127.0.0.1:{self.port}"
+
+    async def take(self) -> EmailMessage:
+        """Return the next message, once it is there."""
+        return await asyncio.to_thread(self.arrived.get, timeout=60)
+
+    async def handle_RCPT(  # noqa: N802  the name that aiosmtpd calls
+        self, server: Any, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address == REFUSED:
+            return "550 5.1.1 no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(  # noqa: N802
+        self, server: Any, session: Session, envelope: Envelope
+    ) -> str:
+        content = envelope.content
+        assert isinstance(content, bytes)
+        message = email.message_from_bytes(content, policy=email.policy.default)
+        assert isinstance(message, EmailMessage)
+        self.arrived.put(message)
+        return "250 OK"
+
+
+@contextmanager
+def mail_server(*, password: str | None = None) -> Iterator[MailBox]:
+    """Run a mail server without TLS, which checks a password if it has one."""
+    box = MailBox()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        box.port = probe.getsockname()[1]
+
+    def authenticate(*args: Any) -> AuthResult:
+        given = args[-1]
+        assert isinstance(given, LoginPassword)
+        return AuthResult(success=given.password.decode() == password, handled=False)
+
+    controller = Controller(
+        box,
+        hostname="127.0.0.1",
+        server_hostname="mail.test",
+        port=box.port,
+        auth_require_tls=False,
+        authenticator=authenticate if password is not None else None,
+    )
+    controller.start()
+    try:
+        yield box
+    finally:
+        controller.stop()
+
+
+def text_of(message: EmailMessage) -> str:
+    part = message.get_body(("plain",))
+    assert part is not None
+    return str(part.get_content())
+
+
+def link_in(message: EmailMessage) -> str:
+    """Return the link of a mail, which its HTML has too."""
+    [link] = re.findall(r"https?://\S+\?token=\S+", text_of(message))
+    html = message.get_body(("html",))
+    assert html is not None
+    assert link in html.get_content()
+    return str(link)
