@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from automatch.errors.request import InputInvalidError
 from automatch.sql.statements import load
 from automatch.store.call import call, call_value
 from automatch.store.database import Connection
@@ -56,9 +58,17 @@ async def set_schedule(conn: Connection, schedule: str, url: str, actor: str) ->
 
     Returns:
         False without pg_cron, pg_net and Vault, or what stands in for them.
+
+    Raises:
+        InputInvalidError: this pg_cron does not take *schedule*.
     """
-    if not await call_value(conn, "automatch.set_match_schedule", schedule=schedule, url=url):
-        return False
+    try:
+        if not await call_value(conn, "automatch.set_match_schedule", schedule=schedule, url=url):
+            return False
+    except psycopg.errors.InvalidParameterValue as exc:
+        raise InputInvalidError(
+            f"This pg_cron does not take '{schedule}': seconds need version 1.5 or newer."
+        ) from exc
     await _audit(conn, actor, {"schedule": schedule})
     return True
 

@@ -162,6 +162,29 @@ def test_owner_without_rights_is_told_and_one_with_those_of_pg_cron_can_schedule
         assert call("stats").returncode == 0
 
 
+def test_pg_cron_that_knows_no_seconds_is_said_and_gets_both_jobs(
+    schedule: Schedule, database: Database
+) -> None:
+    with connect(database.owner, autocommit=True) as conn:
+        schedule("--every", "30s").check_returncode()
+        conn.execute(
+            "create or replace function cron.is_schedule(p_schedule text) returns boolean"
+            " return p_schedule !~ 'seconds'"
+        )
+        refused = schedule("--every", "10s")
+        assert refused.returncode == 1
+        assert "seconds need version 1.5" in refused.stderr
+
+        # As when the extension has taken the place of its stand-in.
+        conn.execute("update automatch.kept_cron_jobs set seen_in = null")
+        conn.execute("delete from cron.job")
+        assert one(conn, "select automatch.ensure_match_schedule('http://127.0.0.1:9')") == "made"
+        assert one(conn, "select array_agg(schedule order by jobid) from cron.job") == [
+            "0 3 * * *",
+            "* * * * *",
+        ]
+
+
 def test_contradiction_is_refused(schedule: Schedule) -> None:
     refused = schedule("--every", "1m", "--off")
 

@@ -105,7 +105,7 @@ $$;
 comment on function automatch.see_cron_jobs(text) is
     'Note how our cron jobs stand, or how they are to be made; return the schema, null without pg_cron, pg_net and Vault.';
 
-create function automatch.put_cron_jobs(p_cron oid)
+create function automatch.put_cron_jobs(p_cron oid, p_exactly boolean)
 returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -123,12 +123,21 @@ begin
         perform cron.unschedule(j.jobid)
         from cron.job as j
         where j.jobname = v_job.name and j.username = current_user and not j.active;
-        perform cron.schedule(v_job.name, v_job.schedule, v_job.command);
+        begin
+            perform cron.schedule(v_job.name, v_job.schedule, v_job.command);
+        exception when invalid_parameter_value then
+            if p_exactly then
+                raise;
+            end if;
+            -- pg_cron before 1.5 knows no seconds.
+            perform cron.schedule(v_job.name, '* * * * *', v_job.command);
+        end;
     end loop;
     update automatch.kept_cron_jobs as k set seen_in = p_cron where k.seen_in is distinct from p_cron;
 end
 $$;
-comment on function automatch.put_cron_jobs(oid) is 'Schedule our cron jobs as they are noted.';
+comment on function automatch.put_cron_jobs(oid, boolean) is
+    'Schedule our cron jobs as they are noted, or unless p_exactly each minute where pg_cron refuses that.';
 
 create function automatch.ensure_match_schedule(p_url text)
 returns text language plpgsql set search_path = pg_catalog, pg_temp
@@ -151,7 +160,7 @@ begin
     if exists (select from automatch.kept_cron_jobs as k where k.seen_in is distinct from v_cron) then
         v_outcome := 'made';
     end if;
-    perform automatch.put_cron_jobs(v_cron);
+    perform automatch.put_cron_jobs(v_cron, false);
     return v_outcome;
 end
 $$;
@@ -176,7 +185,7 @@ begin
         from cron.job as j
         where j.jobname = 'process-match-jobs' and j.username = current_user;
     end if;
-    perform automatch.put_cron_jobs(v_cron);
+    perform automatch.put_cron_jobs(v_cron, true);
     return true;
 end
 $$;
