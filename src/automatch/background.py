@@ -1,10 +1,15 @@
-"""What a process does beside its requests: it is started again when it ends, and said to fail."""
+"""What a process does beside its requests: no part of it ends without being noticed.
+
+A task can end in three ways: it raises, it returns, or it is cancelled. `asyncio.TaskGroup` notices
+the first alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import structlog
 
@@ -13,6 +18,49 @@ _BACKOFF_MAX_S = 30.0
 _STABLE_S = 5.0
 
 log = structlog.get_logger(__name__)
+
+
+class PartEndedError(RuntimeError):
+    """A part that is not to end has returned, or was cancelled."""
+
+
+def raise_ended(ended: Collection[asyncio.Task[None]]) -> NoReturn:
+    """Raise what ended one of some tasks that are not to end.
+
+    Raises:
+        PartEndedError: it returned, or was cancelled.
+    """
+    for task in ended:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+    names = ", ".join(sorted(task.get_name() for task in ended))
+    log.error("part ended", part=names)
+    raise PartEndedError(names)
+
+
+async def run_together(
+    until: Coroutine[None, None, None] | None = None, **parts: Coroutine[None, None, None]
+) -> None:
+    """Run parts that are not to end; when one does, or when *until* has returned, end all others.
+
+    Raises:
+        PartEndedError: one returned, or was cancelled; what one raises is raised as it is.
+    """
+    tasks = {asyncio.create_task(part, name=name) for name, part in parts.items()}
+    last = set() if until is None else {asyncio.create_task(until, name=f"until {sorted(parts)}")}
+    try:
+        ended, _ = await asyncio.wait(tasks | last, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancel_all(tasks | last)
+    if ended != last or any(task.cancelled() or task.exception() for task in ended):
+        raise_ended(ended)
+
+
+async def cancel_all(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until all of them have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class BackgroundTasks:
@@ -24,8 +72,8 @@ class BackgroundTasks:
     """
 
     def __init__(self, *, backoff_s: float = _BACKOFF_S, stable_s: float = _STABLE_S) -> None:
-        self._backoff_s = backoff_s
-        self._stable_s = stable_s
+        self.backoff_s = backoff_s
+        self.stable_s = stable_s
         self._failing: set[str] = set()
 
     @property
@@ -35,31 +83,57 @@ class BackgroundTasks:
 
     @asynccontextmanager
     async def running(self, name: str, run: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-        """Run a task during the block, however often it raises or returns."""
-        task = asyncio.create_task(self._keep_running(name, run), name=name)
+        """Run a task during the block, whatever ends it."""
+        task = _RestartedTask(self, self._failing, name, run)
+        task.start()
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            self._failing.discard(name)
+            await task.stop()
 
-    async def _keep_running(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        delay = self._backoff_s
-        while True:
-            recovery = asyncio.get_running_loop().call_later(
-                self._stable_s, self._failing.discard, name
-            )
-            try:
-                await run()
-            except Exception:
-                log.exception("background task failed; starting it again", task=name)
-            else:
-                log.error("background task ended; starting it again", task=name)
-            finally:
-                was_stable = recovery.when() <= asyncio.get_running_loop().time()
-                recovery.cancel()
-            self._failing.add(name)
-            delay = self._backoff_s if was_stable else delay
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, _BACKOFF_MAX_S)
+
+class _RestartedTask:
+    """One task, which is started again by timers of the event loop: nothing can cancel those."""
+
+    def __init__(
+        self,
+        settings: BackgroundTasks,
+        failing: set[str],
+        name: str,
+        run: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._settings = settings
+        self._failing = failing
+        self._name = name
+        self._call = run
+        self._delay = settings.backoff_s
+        self._loop = asyncio.get_running_loop()
+        self._is_stopping = False
+
+    def start(self) -> None:
+        self._task = self._loop.create_task(self._run(), name=self._name)
+        self._timer = self._loop.call_later(
+            self._settings.stable_s, self._failing.discard, self._name
+        )
+        self._task.add_done_callback(self._on_end)
+
+    async def stop(self) -> None:
+        self._is_stopping = True
+        self._timer.cancel()
+        await cancel_all([self._task])
+        self._failing.discard(self._name)
+
+    async def _run(self) -> None:
+        await self._call()
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        if self._is_stopping:
+            return
+        was_stable = self._timer.when() <= self._loop.time()
+        self._timer.cancel()
+        error = None if task.cancelled() else task.exception()
+        log.error("background task ended; starting it again", task=self._name, exc_info=error)
+        self._failing.add(self._name)
+        delay = self._settings.backoff_s if was_stable else self._delay
+        self._timer = self._loop.call_later(delay, self.start)
+        self._delay = min(2 * delay, _BACKOFF_MAX_S)

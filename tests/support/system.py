@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from automatch.app import create_app
 from automatch.cli.runtime.db_session import check_photos
 from automatch.cli.runtime.http_server import HttpServer
-from automatch.cli.runtime.web_server import open_socket
+from automatch.cli.runtime.sockets import open_socket
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.limits import LimitSettings

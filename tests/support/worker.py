@@ -90,7 +90,8 @@ async def run_worker(
     """Run a worker that analyzes *slots* photos at a time while the block lasts."""
     settings = worker_settings(**options)
     photos = photos or cast("PhotoStore", NoPhotos())
-    async with Pool(database.worker, PoolSettings(), name="automatch-worker") as db:
+    pool = Pool(database.worker, PoolSettings(), name="automatch-worker", for_worker=True)
+    async with pool as db:
         analyzer = cast("FaceAnalyzer", FakeAnalyzer(on_extract))
         search = BatchSearch(db, max_bytes=0)
         all_slots, costly_slots = asyncio.Semaphore(slots), asyncio.Semaphore(max(1, slots - 1))

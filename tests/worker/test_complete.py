@@ -75,6 +75,10 @@ def path_of(face: UUID) -> str:
     return f"{face.hex[:2]}/{face}"
 
 
+def ignore(_: object) -> None:
+    """Do nothing."""
+
+
 async def run_until(
     database: Database,
     on_extract: Callable[[str], Any] | None = None,
@@ -234,8 +238,8 @@ async def test_leases_are_renewed_while_the_event_loop_is_blocked(database: Data
 
 async def test_lease_of_a_batch_that_is_held_too_long_is_not_renewed(database: Database) -> None:
     enqueue_photos(database, 2, embedded=True)
-    stuck = Leases(database.worker, worker_settings(job_timeout_s=1e-9), lambda _: None)
-    renewed = Leases(database.worker, worker_settings(), lambda _: None)
+    stuck = Leases(database.worker, worker_settings(job_timeout_s=1e-9), ignore, ignore)
+    renewed = Leases(database.worker, worker_settings(), ignore, ignore)
     query = "select lease_expires_at from match_jobs where id = %s"
     async with Pool(database.worker, PoolSettings(), name="test") as db:
         async with db.connection() as conn:

@@ -40,7 +40,7 @@ def a_fetcher(**options: Any) -> JobFetcher:
     return JobFetcher(
         Database("host=/nowhere", PoolSettings(), name="test"),
         JobNotifier("host=/nowhere", name="test"),
-        Leases("host=/nowhere", settings, lambda _: None),
+        Leases("host=/nowhere", settings, lambda _: None, lambda _: None),
         uuid4(),
         settings,
     )
@@ -102,7 +102,7 @@ async def test_closed_fetcher_claims_nothing_and_ends_every_wait() -> None:
     assert fetcher.next_claim() is None
     assert await fetcher.next_batch() == []
     # Returns without a pause, too.
-    await fetcher.back_off(DatabaseUnavailableError())
+    await fetcher.pause(DatabaseUnavailableError(), in_job=False)
 
 
 @pytest.mark.anyio

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import psycopg
 import pytest
 from psycopg import sql
+from structlog.testing import capture_logs
 
+from automatch.errors.embedder import ModelMissingError
+from automatch.errors.store import NotReadyError
 from automatch.settings import Settings
 from automatch.vision import Embedder
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
 from tests.support.scheduling import eventually
 from tests.support.system import running_server, running_worker
+from tests.support.waiting import logged
+from tests.support.worker import observe, run_worker
+from tests.worker.test_complete import ALL_DONE, COMPLETED, enqueue_photos, outcomes, run_on_write
 
 pytestmark = pytest.mark.anyio
+
+QUICK = {"backoff_s": 0.05, "outage_pause_max_s": 0.05}
+FUNCTIONS = """
+    select distinct p.proname from pg_proc as p
+    where p.pronamespace = 'public'::regnamespace and p.prosecdef
+      and has_function_privilege('automatch_worker', p.oid, 'execute')
+"""
 
 
 def rename(database: Database, old: str, new: str) -> None:
@@ -79,3 +95,94 @@ async def test_missing_function_pauses_the_worker_and_costs_no_attempt(
 async def status(database: Database) -> tuple[str, int]:
     [row] = await eventually(database.owner, "select status, attempts from public.match_jobs")
     return row
+
+
+@pytest.mark.parametrize(
+    "state", ["42501", "25006", "XX001", "53100", "53400", "57014", "58030", "model file"]
+)
+async def test_fault_of_the_machine_pauses_the_worker_and_costs_no_attempt(
+    database: Database, state: str
+) -> None:
+    enqueue_photos(database, 1, embedded=False)
+    has_model = state != "model file"
+
+    def extract(_: str) -> None:
+        if not has_model:
+            raise ModelMissingError(Path("the model file"))
+
+    if has_model:
+        fault = f"raise exception using errcode = '{state}', message = 'broken'"
+        run_on_write(database, "face_embeddings", "true", fault)
+    # Shorter than the fault lasts.
+    lease = {"lease_s": 0.6, "heartbeat_s": 0.3}
+    async with run_worker(database, extract, **QUICK, **lease) as worker, observe(database) as db:
+        await db.wait_until(
+            "select exists (select from automatch.worker_faults"
+            " where seen_at > since + interval '0.7 seconds')"
+        )
+        with pytest.raises(NotReadyError, match=state):
+            await worker.check_ready()
+
+        has_model = True
+        await db.conn.execute("drop trigger if exists run_on_write on face_embeddings")
+        await db.wait_until(ALL_DONE)
+        await db.wait_until("select not exists (select from automatch.worker_faults)")
+        await worker.check_ready()
+
+    assert list(outcomes(database).values()) == [COMPLETED]
+
+
+async def test_worker_and_schema_of_two_versions_lose_no_lease_and_stop(database: Database) -> None:
+    """Whichever is older: a call with other parameters finds no function, as one without any."""
+    enqueue_photos(database, 1, embedded=False)
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    async def extract(_: str) -> None:
+        began.set()
+        await may_end.wait()
+
+    with psycopg.connect(database.owner) as conn:
+        functions = [name for (name,) in conn.execute(FUNCTIONS)]
+    assert {"claim_match_jobs", "renew_match_leases", "release_match_jobs"} < set(functions)
+    with capture_logs() as logs:
+        async with (
+            run_worker(database, extract, **QUICK, heartbeat_s=0.2) as worker,
+            observe(database) as db,
+        ):
+            await began.wait()
+            for name in functions:
+                rename(database, name, f"other_{name}")
+            await logged(logs, "leases not renewed")
+            await logged(logs, "jobs not released; their leases will expire")
+            may_end.set()
+            await logged(logs, "worker pauses")
+            with pytest.raises(NotReadyError, match="SQLSTATE 42883"):
+                await worker.check_ready()
+            for name in functions:
+                rename(database, f"other_{name}", name)
+            await db.wait_until(ALL_DONE)
+            for name in functions:
+                rename(database, name, f"other_{name}")
+
+    assert list(outcomes(database).values()) == [COMPLETED]
+    assert logs[-1]["event"] == "worker stopped"
+
+
+async def test_job_whose_lease_cannot_be_renewed_is_released_before_that_costs_an_attempt(
+    database: Database,
+) -> None:
+    enqueue_photos(database, 1, embedded=False)
+    rename(database, "renew_match_leases", "of_another_version")
+    calls = 0
+
+    async def extract(_: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await asyncio.Event().wait()
+
+    async with run_worker(database, extract, **QUICK, heartbeat_s=0.5), observe(database) as db:
+        await db.wait_until(ALL_DONE)
+
+    assert calls >= 2
+    assert list(outcomes(database).values()) == [COMPLETED]

@@ -21,6 +21,7 @@ from uuid import UUID
 
 import structlog
 
+from automatch.background import run_together
 from automatch.errors.store import StoreError
 from automatch.model.people import Claims
 from automatch.settings.server import FeedSettings
@@ -96,18 +97,19 @@ class FeedNotifier:
 
     async def run(self) -> None:
         """Listen and poll until cancelled; a lost notification only delays a change."""
-        async with asyncio.TaskGroup() as group:
-            events: dict[Channel, asyncio.Event] = {
-                "feed": self._feed_notified,
-                "sessions": self._sessions_notified,
-            }
-            group.create_task(listen(self._db.conninfo, events, name="automatch-feed-listen"))
-            group.create_task(
-                self._repeat(self._read_versions, self._feed_notified, self._settings.poll_s)
-            )
-            group.create_task(
-                self._repeat(self._end_sessions, self._sessions_notified, _SESSION_POLL_S)
-            )
+        events: dict[Channel, asyncio.Event] = {
+            "feed": self._feed_notified,
+            "sessions": self._sessions_notified,
+        }
+        await run_together(
+            feed_listener=listen(self._db.conninfo, events, name="automatch-feed-listen"),
+            feed_versions=self._repeat(
+                self._read_versions, self._feed_notified, self._settings.poll_s
+            ),
+            ended_sessions=self._repeat(
+                self._end_sessions, self._sessions_notified, _SESSION_POLL_S
+            ),
+        )
 
     async def _repeat(
         self, read: Callable[[], Awaitable[None]], notified: asyncio.Event, poll_s: float

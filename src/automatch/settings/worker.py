@@ -43,6 +43,13 @@ class WorkerSettings(SettingsGroup):
         gt=0,
         description="Longest pause in seconds while the database, a disk or the AI service fails.",
     )
+    health_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port on which a worker answers `/healthz` and `/readyz`, at `AUTOMATCH_HOST`; "
+        "0 picks a free one. Unset, it listens nowhere.",
+    )
     shutdown_timeout_s: float = Field(
         10, gt=0, description="Seconds in which a worker that stops may finish its jobs."
     )

@@ -107,13 +107,15 @@ def _translate(exc: psycopg.Error) -> AutomatchError | None:
     return None
 
 
-def _translate_fault(exc: psycopg.Error) -> InstallationError | None:
-    """Return an error of a worker's statement that no job can be the cause of."""
-    state = exc.sqlstate or ""
-    if state[:2] not in ("42", "XX"):
-        return None
-    # The primary message names objects of the schema and no value of a row.
-    return InstallationError(f"{exc.diag.message_primary} (SQLSTATE {state})")
+def describe_error(error: AutomatchError) -> str:
+    """Return what is wrong, for operators: what the server said, or the error's own reason.
+
+    The primary messages of Postgres name objects, and no value of a row.
+    """
+    cause = error.__cause__
+    if isinstance(cause, psycopg.Error) and cause.sqlstate:
+        return f"{cause.diag.message_primary} (SQLSTATE {cause.sqlstate})"
+    return getattr(error, "reason", None) or error.message
 
 
 class Database:
@@ -240,8 +242,8 @@ class Database:
                     await conn.close()
                     raise
                 except psycopg.Error as exc:
-                    if self._for_worker and (fault := _translate_fault(exc)) is not None:
-                        raise fault from exc
+                    if self._for_worker and (exc.sqlstate or "")[:2] in ("42", "XX"):
+                        raise InstallationError from exc
                     raise
                 self._answered_at[conn] = time.monotonic()
 

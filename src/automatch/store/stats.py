@@ -83,6 +83,15 @@ class FailedReason:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerFault:
+    """Why workers have paused; no job is the cause of it."""
+
+    message: str
+    workers: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Scheduled:
     """An entry of the cron schedule."""
 
@@ -111,6 +120,7 @@ class Statistics:
     statuses: list[StatusCount]
     workers: int
     """Connected workers, busy or idle."""
+    faults: list[WorkerFault]
     times: Times
     rate: Rate
     recent: list[RecentJob]
@@ -152,6 +162,11 @@ async def count_workers(conn: Connection) -> int:
     return int(row[0]) if row else 0
 
 
+async def list_worker_faults(conn: Connection) -> list[WorkerFault]:
+    """Return why workers have paused, what most of them met first."""
+    return await _all(conn, WorkerFault, "faults")
+
+
 async def list_stuck_erasures(conn: Connection) -> list[StuckErasures]:
     """Return the deleted photos whose files still exist after a minute, by reason."""
     return await _all(conn, StuckErasures, "stuck_erasures")
@@ -166,6 +181,7 @@ async def load_statistics(conn: Connection, *, recent: int) -> Statistics:
         queue=await queue_admin.load_queue(conn),
         statuses=await queue_admin.count_jobs(conn),
         workers=await count_workers(conn),
+        faults=await list_worker_faults(conn),
         times=(await _all(conn, Times, "times"))[0],
         rate=(await _all(conn, Rate, "rate"))[0],
         recent=await _all(conn, RecentJob, "recent", limit=recent),

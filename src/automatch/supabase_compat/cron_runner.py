@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 import psycopg
 import structlog
 from psycopg import AsyncConnection
 
+from automatch.background import run_together
 from automatch.errors import AutomatchError
 from automatch.settings.database import PoolSettings
 from automatch.sql.statements import load
@@ -108,33 +109,36 @@ class CronRunner:
         assert stand_ins is not None
         cron, net, *_ = stand_ins
         await self._keep_schedule(conn, own_net=net)
-        async with (
-            Database(self._dsn, _POOL, name="automatch-schedule") as db,
-            asyncio.TaskGroup() as group,
-        ):
+        async with Database(self._dsn, _POOL, name="automatch-schedule") as db:
             wake: dict[str, Callable[[], None]] = {}
-            tasks: list[asyncio.Task[None]] = []
+            parts: dict[str, Coroutine[None, None, None]] = {}
             if cron:
                 await conn.execute(_CRON["forget_lost_runs"])
                 await conn.execute(_CRON["listen_cron"])
-                scheduler = CronScheduler(db, self._dsn)
-                wake["automatch_cron"] = scheduler.wake
-                tasks.append(group.create_task(scheduler.run()))
             if net:
                 await conn.execute(_CRON["listen_net"])
                 sender = HttpSender(db, self._net_origins)
                 wake["automatch_net"] = sender.wake
-                tasks.append(group.create_task(sender.run()))
+                parts["http_queue"] = sender.run()
+            if cron:
+                scheduler = CronScheduler(db, self._dsn)
+                wake["automatch_cron"] = scheduler.wake
+                parts["cron_jobs"] = scheduler.run()
             log.info("schedule runs", jobs=cron, requests=net)
-            while True:
-                async for notification in conn.notifies(timeout=_PROBE_S, stop_after=1):
-                    if notification.channel in wake:
-                        wake[notification.channel]()
-                with deadline(conn, _PROBE_TIMEOUT_S):
-                    if await _fetch_row(conn, "stand_ins") != stand_ins:
-                        break
-            for task in tasks:
-                task.cancel()
+            await run_together(until=_listen(conn, wake, stand_ins), **parts)
+
+
+async def _listen(
+    conn: AsyncConnection[Any], wake: Mapping[str, Callable[[], None]], stand_ins: tuple[Any, ...]
+) -> None:
+    """Wake whoever a notification is for, until other stand-ins than *stand_ins* are in place."""
+    while True:
+        async for notification in conn.notifies(timeout=_PROBE_S, stop_after=1):
+            if notification.channel in wake:
+                wake[notification.channel]()
+        with deadline(conn, _PROBE_TIMEOUT_S):
+            if await _fetch_row(conn, "stand_ins") != stand_ins:
+                return
 
 
 async def _fetch_row(conn: AsyncConnection[Any], query: str) -> tuple[Any, ...] | None:

@@ -117,9 +117,7 @@ class JobCompleter:
         if failures:
             self._fetcher.wake()
         self._fetcher.register_leases(result.claimed)
-        self._fetcher.reset_backoff()
-        if matches or result.matches:
-            await self._fetcher.clear_fault()
+        await self._fetcher.go_on(job_completed=bool(matches or result.matches))
         return result.claimed
 
     async def release(self, jobs: Sequence[ClaimedJob], *, new_turn: bool = False) -> None:
@@ -200,7 +198,7 @@ class JobCompleter:
                 is_ours = isinstance(exc, InstallationError)
                 if is_ours or time.monotonic() > give_up_at or self._fetcher.is_closed:
                     raise
-                await self._fetcher.back_off(exc)
+                await self._fetcher.pause(exc, in_job=True)
             except Exception as exc:
                 # The one place that catches everything: whatever the data of a job cause in a
                 # statement, its batch and the worker go on.

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from automatch.errors import AutomatchError
 from automatch.errors.job import JobError, PhotoMissingError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.upload import UploadError
@@ -54,8 +53,9 @@ class EmbeddingBackfill:
                     model = await model_changes.read_preparing_model(conn)
                 if model is not None:
                     pause = 0.0 if await self._embed_next(model) else _PAUSE_S
-            except (AutomatchError, OSError) as exc:
-                log.warning("embedding backfill failed", error=type(exc).__name__)
+            except Exception:
+                # Uploads go on whatever ails the stored photos.
+                log.exception("embedding backfill failed")
             await asyncio.sleep(pause)
 
     async def _embed_next(self, model: str) -> bool:

@@ -20,13 +20,14 @@ from uuid import UUID
 import structlog
 
 from automatch.errors import AutomatchError
-from automatch.errors.store import InstallationError, PhotoStorageError, StoreError
+from automatch.errors.store import StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
 from automatch.store.database import Database
 from automatch.store.notify import JobNotifier
 from automatch.store.queue import ClaimRequest
+from automatch.worker.fault import WorkerFault
 from automatch.worker.leases import Leases
 
 _FULL_CLAIM_S = 1.0
@@ -69,7 +70,7 @@ class JobFetcher:
         self._job_s = _INITIAL_JOB_S
         self._backoff_s = 0.0
         self._poll_s = _POLL_MIN_S
-        self._fault: str | None = None
+        self.fault = WorkerFault(db, worker_id)
 
     def close(self) -> None:
         """Claim nothing more, and end every wait."""
@@ -95,7 +96,7 @@ class JobFetcher:
             min_position, self._full_claim_at = 0, now
         return ClaimRequest(
             self._worker_id,
-            1 if self._fault else min(max(limit, 1), self._settings.batch),
+            1 if self.fault else min(max(limit, 1), self._settings.batch),
             self._settings.lease_s,
             min_position,
         )
@@ -125,10 +126,8 @@ class JobFetcher:
                         batch, _ = await self._claim()
                     first = False
                     batch = batch or await self._wait()
-                except InstallationError as exc:
-                    await self.pause_for_fault(exc)
                 except StoreError as exc:
-                    await self.back_off(exc)
+                    await self.pause(exc, in_job=False)
                 else:
                     if batch:
                         return batch
@@ -147,8 +146,12 @@ class JobFetcher:
             waiting.cancel()
             await asyncio.gather(waiting, closing, return_exceptions=True)
 
-    async def back_off(self, error: AutomatchError) -> None:
-        """Pause after an infrastructure error, longer each time."""
+    async def pause(self, error: AutomatchError, *, in_job: bool) -> None:
+        """Pause after an error that no job is the cause of, longer each time; see `WorkerFault`.
+
+        Until it is over, one job at a time is tried.
+        """
+        await self.fault.note(error, in_job=in_job)
         self._backoff_s = min(max(2 * self._backoff_s, 0.5), self._settings.outage_pause_max_s)
         log.warning("worker pauses", code=error.code, seconds=self._backoff_s)
         try:
@@ -157,34 +160,11 @@ class JobFetcher:
         except TimeoutError:
             return
 
-    async def pause_for_fault(self, fault: InstallationError | PhotoStorageError) -> None:
-        """Pause because the installation is broken, and say so; then one job at a time is tried."""
-        reason = (fault.reason if isinstance(fault, PhotoStorageError) else None) or fault.message
-        if self._fault != reason:
-            log.error("installation is broken; worker pauses", reason=reason, exc_info=fault)
-        self._fault = reason
-        await self._report_fault(reason)
-        await self.back_off(fault)
-
-    async def clear_fault(self) -> None:
-        """Note that a job was completed: the installation is whole again."""
-        if self._fault is not None:
-            log.info("installation is whole again; worker goes on")
-            self._fault = None
-            self.reset_backoff()
-            await self._report_fault(None)
-
-    async def _report_fault(self, message: str | None) -> None:
-        try:
-            async with self._db.connection() as conn:
-                await queue.report_worker_fault(conn, self._worker_id, message)
-        except StoreError as exc:
-            log.warning("fault not reported", code=exc.code)
-
-    def reset_backoff(self) -> None:
-        """Start with a short pause again after the next infrastructure error."""
+    async def go_on(self, *, job_completed: bool) -> None:
+        """Note that a claim worked or a job was completed, and start with a short pause again."""
+        await self.fault.clear(job_completed=job_completed)
         # A claim says nothing of the statements that fail after it.
-        if self._fault is None:
+        if not self.fault:
             self._backoff_s = 0.0
 
     async def _wait(self) -> list[ClaimedJob]:
@@ -224,7 +204,7 @@ class JobFetcher:
                 jobs = await queue.claim_jobs(conn, replace(claim, min_position=0))
             self.register_leases(jobs)
             due_s = None if jobs else await queue.seconds_to_next_job(conn)
-        self.reset_backoff()
+        await self.go_on(job_completed=False)
         return jobs, due_s
 
     def _pause(self, due_s: float | None, *, is_idle: bool) -> float:

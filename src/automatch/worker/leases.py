@@ -17,7 +17,7 @@ from uuid import UUID
 
 import structlog
 
-from automatch.errors.store import StoreError
+from automatch.errors.store import InstallationError
 from automatch.model.jobs import ClaimedJob
 from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
@@ -40,12 +40,21 @@ class Leases:
     """The jobs a worker holds. `hold`, `drop` and `held` are for the worker's own loop."""
 
     def __init__(
-        self, conninfo: str, settings: WorkerSettings, on_lost: Callable[[ClaimedJob], None]
+        self,
+        conninfo: str,
+        settings: WorkerSettings,
+        on_lost: Callable[[ClaimedJob], None],
+        on_fault: Callable[[InstallationError], None],
     ) -> None:
-        """Hold nothing yet; *on_lost* is called in the loop that runs `run_heartbeat`."""
+        """Hold nothing yet.
+
+        Both are called in the loop that runs `run_heartbeat`: *on_lost* for a job that another
+        worker holds now, *on_fault* when leases cannot be renewed as long as nobody acts.
+        """
         self._conninfo = conninfo
         self._settings = settings
         self._on_lost = on_lost
+        self._on_fault = on_fault
         self._leases: dict[UUID, _Lease] = {}
         self._lock = threading.Lock()
 
@@ -118,8 +127,11 @@ class Leases:
         try:
             async with db.connection() as conn:
                 renewed = await queue.renew_leases(conn, due, self._settings.lease_s)
-        except StoreError as exc:
-            log.warning("leases not renewed", code=exc.code)
+        except Exception as exc:
+            # Whatever a statement raises, the next beat may renew them.
+            log.warning("leases not renewed", exc_info=exc)
+            if isinstance(exc, InstallationError):
+                loop.call_soon_threadsafe(self._on_fault, exc)
             return False
         lost = [job for job in due if job.id not in renewed]
         # A job that was completed while the answer was on its way is no longer held, and not lost.

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import structlog
 
+from automatch.background import run_together
 from automatch.errors import AutomatchError
 from automatch.model.people import SERVICE
 from automatch.photos.store import PhotoStore, StoredPhoto
@@ -71,21 +72,23 @@ class MaintenanceRunner:
     async def run(self) -> None:
         """Run every task at its interval while this worker leads, until cancelled."""
         often, rarely = self._worker.sweep_s, _CLEAN_EVERY_S
+        tasks = [
+            (self.sweep_leases, often),
+            (self.enqueue_reruns, often),
+            (self.detect_duplicates, often),
+            (self.rescore_matches, rarely),
+            (self.rescore_for_model, often),
+            (self.erase_photos, _ERASE_EVERY_S),
+            (self.clean_up_jobs, rarely),
+            (self.clean_up_histories, rarely),
+            (self.clean_up_rate_limits, _FORGET_EVERY_S),
+            (self.clean_up_photos, rarely),
+            (self.erase_unanswered_photos, rarely),
+            (self.check_recall, rarely),
+        ]
+        repeated = {task.__name__: self._repeat(task, every_s) for task, every_s in tasks}
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._lead())
-                group.create_task(self._repeat(self.sweep_leases, often))
-                group.create_task(self._repeat(self.enqueue_reruns, often))
-                group.create_task(self._repeat(self.detect_duplicates, often))
-                group.create_task(self._repeat(self.rescore_matches, rarely))
-                group.create_task(self._repeat(self.rescore_for_model, often))
-                group.create_task(self._repeat(self.erase_photos, _ERASE_EVERY_S))
-                group.create_task(self._repeat(self.clean_up_jobs, rarely))
-                group.create_task(self._repeat(self.clean_up_histories, rarely))
-                group.create_task(self._repeat(self.clean_up_rate_limits, _FORGET_EVERY_S))
-                group.create_task(self._repeat(self.clean_up_photos, rarely))
-                group.create_task(self._repeat(self.erase_unanswered_photos, rarely))
-                group.create_task(self._repeat(self.check_recall, rarely))
+            await run_together(lead_maintenance=self._lead(), **repeated)
         finally:
             await self._step_down()
 
@@ -114,8 +117,9 @@ class MaintenanceRunner:
             await self._leading.wait()
             try:
                 await task()
-            except (AutomatchError, OSError) as exc:
-                log.warning("maintenance task failed", task=task.__name__, error=type(exc).__name__)
+            except Exception:
+                # One that cannot be done is no reason to leave the others undone.
+                log.exception("maintenance task failed", task=task.__name__)
             await asyncio.sleep(every_s)
 
     async def sweep_leases(self) -> None:

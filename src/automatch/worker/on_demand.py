@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,11 @@ class OnDemandWorker:
             self._users += 1
             try:
                 if self._process is None or self._process.returncode is not None:
-                    self._process = await start_worker_process(self._settings)
+                    self._process = await start_worker_process(
+                        self._settings,
+                        # The port is the lasting worker's.
+                        {"AUTOMATCH_WORKER__HEALTH_PORT": ""},
+                    )
                     log.info("on-demand worker started")
             except BaseException:
                 self._users -= 1
@@ -52,8 +56,10 @@ class OnDemandWorker:
                 self._process = None
 
 
-async def start_worker_process(settings: Settings) -> asyncio.subprocess.Process:
-    """Start a worker for the same data folder and database.
+async def start_worker_process(
+    settings: Settings, variables: Mapping[str, str] | None = None
+) -> asyncio.subprocess.Process:
+    """Start a worker for the same data folder and database, with other *variables* set.
 
     It stops when its stdin is closed, which also happens when this process is killed.
 
@@ -70,7 +76,7 @@ async def start_worker_process(settings: Settings) -> asyncio.subprocess.Process
         "worker",
         "--stop-with-stdin",
         stdin=asyncio.subprocess.PIPE,
-        env=os.environ | env,
+        env=os.environ | env | dict(variables or {}),
         # Ctrl-C in a terminal reaches only this process, which then stops the worker in order.
         start_new_session=True,
     )

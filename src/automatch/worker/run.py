@@ -16,17 +16,17 @@ from uuid import UUID
 import structlog
 
 from automatch.errors.photo import SeveralFacesError
-from automatch.errors.store import InstallationError, PhotoStorageError, StoreError
+from automatch.errors.store import StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.photos.store import PhotoStore
 from automatch.search.batch import BatchSearch
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database
-from automatch.store.queue import JobEmbedding
+from automatch.store.queue import JobEmbedding, JobFailure
 from automatch.vision import FaceAnalyzer
 from automatch.vision.decode.upload_check import is_costly
 from automatch.worker.complete import JobCompleter
-from automatch.worker.failures import classify_failure
+from automatch.worker.failures import INFRASTRUCTURE_ERRORS, classify_failure
 from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
 
@@ -126,7 +126,6 @@ class BatchRunner:
         self._begun: set[UUID] = set()
         """Jobs of the batch whose photos have had their turn at the analyzer."""
         self._pauses = False
-        self._storage_fault: PhotoStorageError | None = None
 
     async def run(self) -> None:
         """Work until the fetcher is closed and the current batch is complete."""
@@ -141,11 +140,8 @@ class BatchRunner:
                 if self._fetcher.is_closed:
                     # The worker releases the jobs it holds when it stops.
                     return
-                if isinstance(exc, InstallationError):
-                    await self._completer.release(batch)
-                    await self._fetcher.pause_for_fault(exc)
-                else:
-                    self._leases.drop(batch)
+                await self._completer.release(batch)
+                await self._fetcher.pause(exc, in_job=True)
                 batch = []
 
     def cancel(self, job: ClaimedJob) -> None:
@@ -165,9 +161,6 @@ class BatchRunner:
             if batch:
                 await self._completer.release(batch)
             await self._lock.wait_until_shared()
-            if self._storage_fault is not None:
-                fault, self._storage_fault = self._storage_fault, None
-                await self._fetcher.pause_for_fault(fault)
             if self._pauses:
                 self._pauses = False
                 await self._fetcher.wait_unless_closed(asyncio.sleep(_COSTLY_PAUSE_S))
@@ -191,7 +184,8 @@ class BatchRunner:
         try:
             while running or ready:
                 embeddings: list[JobEmbedding] = []
-                failures, postponed = [], list[ClaimedJob]()
+                failures: list[JobFailure] = []
+                postponed: list[ClaimedJob] = []
                 if running:
                     done = (await asyncio.wait(running, timeout=_SLOW_PHOTO_S))[0]
                     if not done:
@@ -204,7 +198,6 @@ class BatchRunner:
                             postponed.append(job)
                         elif (exc := task.exception()) is not None:
                             failures.append(classify_failure(job, exc))
-                            self._note_fault(exc)
                         else:
                             embeddings.append(task.result())
                 if postponed:
@@ -213,12 +206,7 @@ class BatchRunner:
                 self._pauses = bool(postponed) and not (embeddings or failures)
                 if (running or postponed) and not (ready or embeddings or failures):
                     continue
-                stored, not_stored = await self._completer.store_embeddings(embeddings)
-                claimed = await self._completer.complete(
-                    ready + stored,
-                    failures + not_stored,
-                    claim=self._fetcher.next_claim() if self._may_claim(running) else None,
-                )
+                claimed = await self._write(ready, embeddings, failures, running)
                 ready = []
             self._fetcher.record_duration(done_jobs, time.monotonic() - began)
         finally:
@@ -227,6 +215,25 @@ class BatchRunner:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+        return claimed
+
+    async def _write(
+        self,
+        ready: list[ClaimedJob],
+        embeddings: list[JobEmbedding],
+        failures: list[JobFailure],
+        running: Collection[object],
+    ) -> list[ClaimedJob]:
+        """Complete jobs; return the next batch, or none after a fault of the machine."""
+        stored, not_stored = await self._completer.store_embeddings(embeddings)
+        failures += not_stored
+        faults = [f.error for f in failures if isinstance(f.error, INFRASTRUCTURE_ERRORS)]
+        may_claim = not faults and self._may_claim(running)
+        claimed = await self._completer.complete(
+            ready + stored, failures, claim=self._fetcher.next_claim() if may_claim else None
+        )
+        if faults:
+            await self._fetcher.pause(faults[0], in_job=True)
         return claimed
 
     async def _release_waiting(self, running: dict[asyncio.Task[JobEmbedding], ClaimedJob]) -> int:
@@ -245,12 +252,7 @@ class BatchRunner:
         return len(waiting)
 
     def _may_claim(self, running: Collection[object]) -> bool:
-        is_free = not running and not self._lock.is_exclusive and self._storage_fault is None
-        return is_free and self._context.analyzer.is_ready
-
-    def _note_fault(self, exc: BaseException) -> None:
-        if isinstance(exc, PhotoStorageError):
-            self._storage_fault = exc
+        return not running and not self._lock.is_exclusive and self._context.analyzer.is_ready
 
     async def _extract(self, job: ClaimedJob) -> JobEmbedding:
         context = self._context

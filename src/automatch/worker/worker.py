@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from uuid import UUID, uuid4
 
 import structlog
 
-from automatch.errors.store import StoreError
+from automatch.background import cancel_all, raise_ended
+from automatch.errors.store import InstallationError, NotReadyError, StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.store import queue
 from automatch.store.notify import JobNotifier
@@ -29,7 +31,7 @@ class Worker:
         self._maintenance = maintenance
         db, settings = context.db, context.settings
         self._notifier = JobNotifier(db.conninfo, name="automatch-worker-listen")
-        self._leases = Leases(db.conninfo, settings, self._cancel_job)
+        self._leases = Leases(db.conninfo, settings, self._cancel_job, self._on_fault)
         self._fetcher = JobFetcher(db, self._notifier, self._leases, self.id, settings)
         lock = SharedExclusiveLock()
         self._runners = [
@@ -38,6 +40,7 @@ class Worker:
         ]
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
+        self._giving_back: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """Claim no more jobs; finish those held within `shutdown_timeout_s`, release the rest."""
@@ -49,32 +52,72 @@ class Worker:
         self.stop()
         self._aborting.set()
 
+    async def check_ready(self) -> None:
+        """Return when jobs would be worked on now.
+
+        Raises:
+            NotReadyError: the worker stops, has met a fault, or its AI service does not answer.
+            DatabaseUnavailableError: the database does not answer.
+        """
+        if self._stopping.is_set():
+            raise NotReadyError("The worker is stopping.")
+        if (reason := self._fetcher.fault.reason) is not None:
+            raise NotReadyError(f"The worker has paused: {reason}")
+        if not self._context.analyzer.is_ready:
+            raise NotReadyError("The AI service does not answer.")
+        async with self._context.db.connection():
+            return
+
     async def run(self) -> None:
-        """Work until stopped. The database may go away and come back meanwhile."""
+        """Work until stopped. The database may go away and come back meanwhile.
+
+        Raises:
+            PartEndedError: a part has ended. Without a heartbeat or maintenance, a new process is
+                better than one that only looks alive; what a part raises is raised as it is.
+        """
         log.info("worker started", worker=str(self.id))
+        tasks: list[asyncio.Task[None]] = []
+
+        def start(name: str, run: Coroutine[None, None, None]) -> asyncio.Task[None]:
+            tasks.append(asyncio.create_task(run, name=name))
+            return tasks[-1]
+
         try:
-            # A background task that fails ends the worker: without a heartbeat or maintenance, a
-            # new process is better than one that only looks alive.
-            async with asyncio.TaskGroup() as group:
-                background = [
-                    group.create_task(self._leases.run_heartbeat()),
-                    group.create_task(self._maintenance.run()),
-                ]
-                if self._context.backfill_concurrency:
-                    background.append(group.create_task(EmbeddingBackfill(self._context).run()))
-                runners = [group.create_task(runner.run()) for runner in self._runners]
-                await self._stopping.wait()
-                await self._finish(runners)
-                for task in (*runners, *background):
-                    task.cancel()
+            start("heartbeat", self._leases.run_heartbeat())
+            start("maintenance", self._maintenance.run())
+            if self._context.backfill_concurrency:
+                start("embedding backfill", EmbeddingBackfill(self._context).run())
+            runners = [
+                start(f"batch runner {number}", runner.run())
+                for number, runner in enumerate(self._runners)
+            ]
+            start("stop request", self._wait_for_stop())
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not self._stopping.is_set():
+                raise_ended(ended)
+            await self._finish(runners)
         finally:
+            await cancel_all([*tasks, *filter(None, [self._giving_back])])
             await self._notifier.close()
             await self._release_jobs()
         log.info("worker stopped", worker=str(self.id))
 
+    async def _wait_for_stop(self) -> None:
+        await self._stopping.wait()
+
     def _cancel_job(self, job: ClaimedJob) -> None:
         for runner in self._runners:
             runner.cancel(job)
+
+    def _on_fault(self, fault: InstallationError) -> None:
+        if self._giving_back is None or self._giving_back.done():
+            self._giving_back = asyncio.create_task(self._give_back(fault), name="giving back")
+
+    async def _give_back(self, fault: InstallationError) -> None:
+        """Release jobs whose leases cannot be renewed, before they expire and cost an attempt."""
+        await self._fetcher.fault.note(fault, in_job=True)
+        for job in await self._release_jobs():
+            self._cancel_job(job)
 
     async def _finish(self, runners: list[asyncio.Task[None]]) -> None:
         aborting = asyncio.create_task(self._aborting.wait())
@@ -87,14 +130,17 @@ class Worker:
         aborting.cancel()
         finishing.cancel()
 
-    async def _release_jobs(self) -> None:
+    async def _release_jobs(self) -> list[ClaimedJob]:
+        """Release the jobs that are held; return them, or none where that fails."""
         held = self._leases.held()
         if not held:
-            return
+            return []
         try:
             async with self._context.db.connection() as conn:
                 count = await queue.release_jobs(conn, held)
-        except StoreError:
-            log.warning("jobs not released; their leases will expire")
-        else:
-            log.info("jobs released", count=count)
+        except StoreError as exc:
+            log.warning("jobs not released; their leases will expire", code=exc.code)
+            return []
+        self._leases.drop(held)
+        log.info("jobs released", count=count)
+        return held

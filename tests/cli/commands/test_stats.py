@@ -97,6 +97,10 @@ def test_stats_have_the_results_of_the_monitoring_queries_of_the_guide(
             _completed(conn, took_s=took_s)
         newest = _failed(conn, "no_face")
         _schedule(conn)
+        conn.execute(
+            "insert into automatch.worker_faults (worker_id, message)"
+            " select gen_random_uuid(), 'function f() is missing' from generate_series(1, 2)"
+        )
 
     done = command("stats", "--json", "--recent", "2")
     shown = command("stats")
@@ -119,6 +123,10 @@ def test_stats_have_the_results_of_the_monitoring_queries_of_the_guide(
     assert len(loaded["recent"]) == 2
     assert [(row["code"], row["jobs"]) for row in loaded["failed"]] == [("no_face", 1)]
     assert loaded["workers"] == 0
+    assert [(row["message"], row["workers"]) for row in loaded["faults"]] == [
+        ("function f() is missing", 2)
+    ]
+    assert "function f() is missing" in shown.stdout
     assert [row["name"] for row in loaded["schedule"]] == ["process-match-jobs"]
     assert [(run["status"], run["message"]) for run in loaded["runs"]] == [
         ("failed", "bad header (a key)")

@@ -14,7 +14,8 @@ from automatch.cli.options import Home, Host, Port
 from automatch.cli.runtime.db_session import check_photos
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import handle_signals
-from automatch.cli.runtime.web_server import make_cron_runner, open_socket, serve_app
+from automatch.cli.runtime.sockets import open_socket
+from automatch.cli.runtime.web_server import make_cron_runner, serve_app
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create

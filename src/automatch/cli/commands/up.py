@@ -12,8 +12,9 @@ from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import handle_signals
+from automatch.cli.runtime.sockets import open_socket
 from automatch.cli.runtime.supervisor import WorkerSupervisor
-from automatch.cli.runtime.web_server import make_cron_runner, open_socket, serve_app
+from automatch.cli.runtime.web_server import make_cron_runner, serve_app
 from automatch.postgres.addresses import database_address
 from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.postgres.erased_data import ErasedData

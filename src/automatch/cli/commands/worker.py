@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated
 
+import structlog
 import typer
 
 from automatch.cli.options import Home
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.cli.runtime.signals import handle_signals
+from automatch.cli.runtime.signals import Shutdown, handle_signals
+from automatch.cli.runtime.sockets import open_socket
+from automatch.errors import AutomatchError
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
 from automatch.store.server_check import check_server
+from automatch.worker.worker import Worker
 from automatch.worker_app import open_worker
+
+log = structlog.get_logger(__name__)
 
 
 def worker(
@@ -31,7 +39,14 @@ def worker(
     Example: `automatch worker`
     """
     settings = load_settings_and_logging(home=home)
-    asyncio.run(_work(settings, stop_with_stdin=stop_with_stdin))
+    try:
+        asyncio.run(_work(settings, stop_with_stdin=stop_with_stdin))
+    except AutomatchError:
+        raise
+    except Exception:
+        # Whoever started it starts it again. A traceback would quote what is in the database.
+        log.exception("worker failed")
+        sys.exit(1)
 
 
 async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
@@ -39,16 +54,43 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
     shutdown = handle_signals()
     if settings.database_url is not None:
         await check_server(database_address(settings, secrets, "worker"))
-    async with open_worker(settings, secrets) as running:
-        work = asyncio.create_task(running.run())
-        waiting = {work, asyncio.create_task(shutdown.requested.wait())}
+    async with open_worker(settings, secrets) as running, AsyncExitStack() as stack:
+        work = asyncio.create_task(running.run(), name="worker")
+        waiting = {work, asyncio.create_task(_requested(shutdown), name="shutdown")}
         if stop_with_stdin:
-            waiting.add(asyncio.create_task(_stdin_closed()))
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            waiting.add(asyncio.create_task(_stdin_closed(), name="stdin"))
+        if settings.worker.health_port is not None:
+            waiting.add(await stack.enter_async_context(_answering_health(running, settings)))
+        ended, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         running.stop()
         await shutdown.wait_for(work, running.abort)
         for task in waiting - {work}:
             task.cancel()
+        for task in ended:
+            # Whoever started it starts it again when it has failed.
+            task.result()
+
+
+async def _requested(shutdown: Shutdown) -> None:
+    await shutdown.requested.wait()
+
+
+@asynccontextmanager
+async def _answering_health(
+    running: Worker, settings: Settings
+) -> AsyncIterator[asyncio.Task[None]]:
+    # Four MiB that most workers do not need.
+    from automatch.cli.runtime.worker_health import HealthServer
+
+    server = HealthServer(running)
+    with open_socket(settings.model_copy(update={"port": settings.worker.health_port})) as listener:
+        log.info("worker tells its health", port=listener.getsockname()[1])
+        task = asyncio.create_task(server.run_on(listener), name="health")
+        try:
+            yield task
+        finally:
+            server.should_exit = True
+            await asyncio.wait({task})
 
 
 async def _stdin_closed() -> None:

@@ -45,6 +45,10 @@ def as_tables(stats: Statistics) -> Group:
             ("failed with", "jobs", "last (UTC)"),
             ((failure.code, failure.jobs, utc(failure.last_at)) for failure in stats.failed),
         ),
+        make_table(
+            ("workers have paused", "workers", "since (UTC)"),
+            ((fault.message, fault.workers, utc(fault.since)) for fault in stats.faults),
+        ),
         *_schedule(stats),
     ]
     return Group(*(table for table in tables if isinstance(table, Text) or table.row_count))

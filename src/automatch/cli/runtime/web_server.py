@@ -1,4 +1,4 @@
-"""The web server: its socket, its start and stop, and the cron runner beside it."""
+"""The web server: its start and stop, and the cron runner beside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from automatch.cli.output.echo import echo
 from automatch.cli.runtime.connections import raise_descriptor_limit
 from automatch.cli.runtime.http_server import HttpServer
 from automatch.cli.runtime.signals import Shutdown
-from automatch.errors.configuration import SettingsError
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
@@ -22,29 +21,6 @@ from automatch.settings.server_address import note_address
 from automatch.supabase_compat.cron_runner import CronRunner
 
 log = structlog.get_logger(__name__)
-
-
-def open_socket(settings: Settings) -> socket.socket:
-    """Return a socket that listens on the host and port of *settings*.
-
-    Raises:
-        SettingsError: the address is in use, or not one of this machine's.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # The protocol is named because asyncio turns Nagle's algorithm off only for sockets that
-    # name it; otherwise every answer waits 40 ms for the client's delayed acknowledgement.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-        listener.listen(2048)
-    except OSError as exc:
-        listener.close()
-        raise SettingsError(
-            f"Cannot listen on {settings.host} port {settings.port} ({exc.strerror}); "
-            "choose another with --port or AUTOMATCH_PORT."
-        ) from exc
-    return listener
 
 
 async def serve_app(

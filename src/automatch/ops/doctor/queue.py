@@ -41,11 +41,6 @@ class _Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Latency:
     jobs: int
     p95_s: float | None
@@ -62,12 +57,12 @@ async def _workers(context: CheckContext) -> Result:
 
 
 async def _faults(context: CheckContext) -> Result:
-    faults = await context.all(_Fault, _SQL["faults"])
+    faults = await stats.list_worker_faults(context.database)
     if not faults:
         return ok("No worker has paused because of the installation.")
-    first = faults[0]
+    workers = sum(fault.workers for fault in faults)
     return fail(
-        f"{len(faults)} of the workers paused because of the installation: {first.message}.",
+        f"{workers} of the workers paused because of the installation: {faults[0].message}.",
         "automatch migrate, with the version that the workers have",
     )
 

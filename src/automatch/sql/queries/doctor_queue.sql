@@ -11,12 +11,6 @@ select
     ) as long_expired
 from public.get_match_queue() as q
 
--- name: faults
--- A pause is no longer than a minute, and a worker reports at each.
-select f.message from automatch.worker_faults as f
-where f.seen_at > automatch.now() - interval '3 minutes'
-order by f.since
-
 -- name: failed
 -- By error code, without photos that have a later job that did not fail.
 select f.error_code as code, count(*) as jobs

@@ -15,6 +15,14 @@ select greatest(
 from pg_catalog.pg_stat_activity
 where application_name in ('automatch-worker', 'automatch-worker-listen') and datname = current_database()
 
+-- name: faults
+-- A pause is no longer than a minute, and a worker reports at each.
+select f.message, count(*) as workers, min(f.since) as since
+from automatch.worker_faults as f
+where f.seen_at > automatch.now() - interval '3 minutes'
+group by f.message
+order by count(*) desc, f.message
+
 -- name: times
 -- Seconds from the upload to completion.
 select

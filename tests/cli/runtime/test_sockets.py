@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from automatch.cli.runtime.web_server import open_socket
+from automatch.cli.runtime.sockets import open_socket
 from automatch.errors.configuration import SettingsError
 from automatch.settings import Settings
 

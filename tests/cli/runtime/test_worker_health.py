@@ -1,0 +1,35 @@
+"""What a worker tells of itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx2
+import pytest
+
+from automatch.cli.runtime.sockets import open_socket
+from automatch.cli.runtime.worker_health import HealthServer
+from automatch.settings import Settings
+from tests.support.postgres import Database
+from tests.support.worker import run_worker
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_worker_that_stops_lives_and_is_not_ready(database: Database) -> None:
+    async with run_worker(database) as worker:
+        server = HealthServer(worker)
+        with open_socket(Settings(port=0)) as listener:
+            serving = asyncio.create_task(server.run_on(listener))
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            async with httpx2.AsyncClient(base_url=url, timeout=60, verify=False) as client:
+                ready = await client.get("/readyz")
+                worker.stop()
+                stopping = await client.get("/readyz")
+                alive = await client.get("/healthz")
+            server.should_exit = True
+            await serving
+
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+    assert (stopping.status_code, stopping.json()["error"]["code"]) == (503, "not_ready")
+    assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
