@@ -12,8 +12,16 @@ from uuid import UUID
 from automatch.model.faces import Face
 from automatch.model.jobs import Job, JobStatus
 from automatch.model.matches import FeedEntry
-from automatch.model.people import Consent, Gender, Profile
-from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
+from automatch.model.people import Consent, Gender, Profile, UserSession
+from automatch.web.account_views import (
+    ForgotPasswordPage,
+    OnboardingPage,
+    ProfileForm,
+    ResetPasswordPage,
+    SignInPage,
+    SignInSettingsPage,
+    SignUpPage,
+)
 from automatch.web.feed_views import Card, FeedPage, JobItem
 from automatch.web.templating import (
     ErrorPage,
@@ -122,6 +130,14 @@ PAGES: dict[str, Page] = {
     "sign-in refused": SignInPage(problem=SOME_PROBLEM),
     "sign-up": SignUpPage(),
     "sign-up refused": SignUpPage(problem=Problem("password_weak", HOSTILE, "password")),
+    "forgot password": ForgotPasswordPage(email=HOSTILE, problem=SOME_PROBLEM),
+    "forgot password, asked": ForgotPasswordPage(email=HOSTILE, asked=True),
+    "forgot password, no mail": ForgotPasswordPage(email=HOSTILE, asked=True, sends_mail=False),
+    "reset password": ResetPasswordPage(token=HOSTILE, email=HOSTILE, problem=SOME_PROBLEM),
+    "password and sessions": SignInSettingsPage(
+        email=HOSTILE,
+        sessions=[UserSession(NOON, NOON, True), UserSession(NOON, NOON, False)],
+    ),
     "onboarding": an_onboarding_page(first_time=True),
     "onboarding refused": an_onboarding_page(problem=SOME_PROBLEM),
     "profile": an_onboarding_page(granted=True, saved=True),

@@ -29,7 +29,7 @@ async def hand_over(system: System) -> None:
 async def test_request_without_mail_server_is_kept_for_the_operator(server: System) -> None:
     async with browser(server) as client:
         assert "/forgot-password" in (await client.get("/sign-in")).text
-        assert "Send me a link" in (await client.get("/forgot-password")).text
+        assert "Ask for a link" in (await client.get("/forgot-password")).text
         page = await client.post("/forgot-password", data={"email": HER})
         wrong = await client.post("/forgot-password", data={"email": "linh"})
 

@@ -72,6 +72,17 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class UserSession:
+    """One place where somebody is signed in."""
+
+    created_at: datetime
+    refreshed_at: datetime
+    """When it was last renewed, which is up to a quarter of an hour before it was last used."""
+    is_this: bool
+    """Whether it is the one that asks."""
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """What a person told about themselves."""
 

@@ -20,7 +20,7 @@ from automatch.errors.request import (
     ReauthenticationNeededError,
     SignInElsewhereError,
 )
-from automatch.model.people import Claims, User
+from automatch.model.people import Claims, User, UserSession
 from automatch.services.password_queue import PasswordQueue
 from automatch.services.rate_limits import Limit, RateLimits
 from automatch.services.validators import normalize_email
@@ -234,6 +234,18 @@ class Accounts:
         if user is None:
             raise TokenInvalidError
         return user
+
+    async def list_sessions(self, claims: Claims) -> list[UserSession]:
+        """Return where the person is signed in, the session that asks first.
+
+        Raises:
+            TokenInvalidError: the session has ended.
+        """
+        self.check_local_sign_in()
+        if claims.session_id is None:
+            raise TokenInvalidError
+        async with self._db.transaction() as conn:
+            return await accounts.list_sessions(conn, claims.session_id)
 
     async def delete(self, claims: Claims) -> None:
         """Erase an account with everything that belongs to it.

@@ -15,9 +15,9 @@ from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from automatch.errors.request import EmailTakenError
-from automatch.model.people import Claims, User
+from automatch.model.people import Claims, User, UserSession
 from automatch.sql.statements import load
-from automatch.store.call import call, call_row, call_value
+from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
 
 _SQL = load("database")
@@ -78,6 +78,13 @@ async def end_sessions(
 ) -> None:
     """End sessions of the user of an open session: all, this one, or all others."""
     await call(conn, "auth.end_sessions", session_id=session_id, scope=scope)
+
+
+async def list_sessions(conn: Connection, session_id: UUID) -> list[UserSession]:
+    """Return all sessions of the user of an open session, that one first."""
+    return await call_rows(
+        conn, "auth.list_sessions", class_row(UserSession), session_id=session_id
+    )
 
 
 async def update_user(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from automatch.model.people import Consent, HiddenPerson, Profile
+    from automatch.model.people import Consent, HiddenPerson, Profile, UserSession
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,18 @@ class ResetPasswordPage(Page):
     title: str = "Choose a new password"
     token: str
     email: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInSettingsPage(Page):
+    """A new password, and where the person is signed in."""
+
+    template: ClassVar[str] = "sign_in_settings.html"
+    section: ClassVar[str] = "profile"
+    title: str = "Password and sessions"
+    signed_in: bool = True
+    email: str
+    sessions: Sequence[UserSession]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from automatch.errors import AutomatchError
 from automatch.errors.request import LinkExpiredError, RequestError
 from automatch.http.declaration import Access, declare
-from automatch.http.deps import AddressDep, ServicesDep
+from automatch.http.deps import AddressDep, Services, ServicesDep
 from automatch.services.rate_limits import Limit
 from automatch.web.account_views import ForgotPasswordPage, ResetPasswordPage
 from automatch.web.pages import PageRoute, read_form, show, signed_in, text_of
@@ -22,7 +22,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 async def forgot_password_form(services: ServicesDep) -> Response:
     """Ask for the e-mail address."""
     services.accounts.check_local_sign_in()
-    return show(ForgotPasswordPage())
+    return show(ForgotPasswordPage(sends_mail=services.recovery.sends_mail))
 
 
 @router.post("/forgot-password")
@@ -34,7 +34,10 @@ async def ask_for_link(request: Request, services: ServicesDep) -> Response:
         await services.recovery.request(email)
     except RequestError as exc:
         problem = Problem(exc.code, exc.message, "email")
-        return show(ForgotPasswordPage(email=email, problem=problem), exc)
+        page = ForgotPasswordPage(
+            email=email, problem=problem, sends_mail=services.recovery.sends_mail
+        )
+        return show(page, exc)
     return show(
         ForgotPasswordPage(email=email, asked=True, sends_mail=services.recovery.sends_mail)
     )
@@ -47,7 +50,7 @@ async def reset_password_form(services: ServicesDep, token: str = "") -> Respons
     try:
         email = await services.recovery.check_link(token)
     except LinkExpiredError as exc:
-        return show(ForgotPasswordPage(problem=_expired(exc)), exc)
+        return _show_expired(services, exc)
     return show(ResetPasswordPage(token=token, email=email))
 
 
@@ -60,18 +63,22 @@ async def reset_password(request: Request, address: AddressDep, services: Servic
     try:
         email = await services.recovery.check_link(token)
     except LinkExpiredError as exc:
-        return show(ForgotPasswordPage(problem=_expired(exc)), exc)
+        return _show_expired(services, exc)
     try:
         session = await services.recovery.reset_password(
             token, text_of(form, "password"), address=address
         )
     except LinkExpiredError as exc:
-        return show(ForgotPasswordPage(problem=_expired(exc)), exc)
+        return _show_expired(services, exc)
     except AutomatchError as exc:
         problem = Problem(exc.code, exc.message, "password")
         return show(ResetPasswordPage(token=token, email=email, problem=problem), exc)
     return signed_in(services, session)
 
 
-def _expired(error: LinkExpiredError) -> Problem:
-    return Problem(error.code, "This link has expired or was used already. Ask for a new one here.")
+def _show_expired(services: Services, error: LinkExpiredError) -> Response:
+    problem = Problem(
+        error.code, "This link has expired or was used already. Ask for a new one here."
+    )
+    page = ForgotPasswordPage(problem=problem, sends_mail=services.recovery.sends_mail)
+    return show(page, error)

@@ -37,6 +37,22 @@ $$;
 comment on function auth.update_user(uuid, text, jsonb) is
     'Change the password or the metadata of the person of a live session; null leaves a value as it is.';
 
+create or replace function auth.list_sessions(p_session_id uuid)
+returns table (created_at timestamptz, refreshed_at timestamptz, is_this boolean)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select s.created_at, s.refreshed_at, s.id = p_session_id
+    from auth.sessions as mine
+    join auth.sessions as s on s.user_id = mine.user_id
+    where mine.id = p_session_id
+    order by s.id = p_session_id desc, s.refreshed_at desc
+    limit 100
+$$;
+comment on function auth.list_sessions(uuid) is 'All sessions of the person of a live one, that one first.';
+
 create or replace function auth.notify_sessions_ended()
 returns trigger
 language plpgsql
@@ -52,5 +68,9 @@ after delete on auth.sessions
 for each statement execute function auth.notify_sessions_ended();
 
 revoke execute on function auth.notify_sessions_ended() from public;
-revoke execute on function auth.end_sessions(uuid, text), auth.update_user(uuid, text, jsonb) from public;
-grant execute on function auth.end_sessions(uuid, text), auth.update_user(uuid, text, jsonb) to automatch_api;
+revoke execute on function
+    auth.end_sessions(uuid, text), auth.list_sessions(uuid), auth.update_user(uuid, text, jsonb)
+from public;
+grant execute on function
+    auth.end_sessions(uuid, text), auth.list_sessions(uuid), auth.update_user(uuid, text, jsonb)
+to automatch_api;

@@ -1,0 +1,77 @@
+"""The page of password and sessions."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from automatch.errors import AutomatchError
+from automatch.errors.auth import CredentialsInvalidError, TokenInvalidError
+from automatch.http.declaration import Access, declare
+from automatch.http.deps import AddressDep, Caller, CallerDep, Services, ServicesDep
+from automatch.web.account_views import SignInSettingsPage
+from automatch.web.pages import PageRoute, go_to, read_form, show, text_of
+from automatch.web.templating import Problem
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+_NOTICES = {
+    "password": "Your password is changed. You were signed out everywhere else.",
+    "others": "You were signed out everywhere else.",
+}
+
+
+@router.get("/account")
+@declare(Access.PAGE_COOKIE)
+async def sign_in_settings(caller: CallerDep, services: ServicesDep, done: str = "") -> Response:
+    """Show where the person is signed in, and the form for a new password."""
+    return show(await _page(caller, services, notice=_NOTICES.get(done)))
+
+
+@router.post("/account/password")
+@declare(Access.PAGE_COOKIE)
+async def change_password(
+    request: Request, caller: CallerDep, address: AddressDep, services: ServicesDep
+) -> Response:
+    """Change the password, which needs the current one and ends all other sessions."""
+    form = await read_form(request)
+    try:
+        await services.accounts.update(
+            caller.claims,
+            password=text_of(form, "password"),
+            current_password=text_of(form, "current_password"),
+            address=address,
+        )
+    except TokenInvalidError:
+        raise
+    except CredentialsInvalidError as exc:
+        problem = Problem(exc.code, "That isn't your current password.", "current_password")
+        return show(await _page(caller, services, problem=problem), exc)
+    except AutomatchError as exc:
+        problem = Problem(exc.code, exc.message, "password")
+        return show(await _page(caller, services, problem=problem), exc)
+    return go_to("/account?done=password")
+
+
+@router.post("/account/sign-out-others")
+@declare(Access.PAGE_COOKIE)
+async def sign_out_others(caller: CallerDep, services: ServicesDep) -> Response:
+    """End all other sessions."""
+    await services.accounts.sign_out(caller.claims, "others")
+    return go_to("/account?done=others")
+
+
+async def _page(
+    caller: Caller,
+    services: Services,
+    *,
+    problem: Problem | None = None,
+    notice: str | None = None,
+) -> SignInSettingsPage:
+    user = await services.accounts.load_user(caller.claims)
+    return SignInSettingsPage(
+        email=user.email,
+        sessions=await services.accounts.list_sessions(caller.claims),
+        problem=problem,
+        notice=notice,
+    )
