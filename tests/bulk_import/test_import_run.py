@@ -30,7 +30,7 @@ from automatch.store.imports import list_consent_versions
 from automatch.vision import Embedder
 from automatch.vision.decode.upload_check import limits_from
 from tests.support.build import connect, one
-from tests.support.command import environment, run_command
+from tests.support.command import call_command, environment, run_command
 from tests.support.forbidden_states import find_forbidden_states
 from tests.support.photos import (
     astronaut,
@@ -450,19 +450,18 @@ def test_memory_does_not_grow_with_the_list(tmp_path: Path) -> None:
     assert most < 2_000_000
 
 
-def test_import_starts_the_embedded_database_and_a_worker(empty_home: Path, tmp_path: Path) -> None:
+def test_import_starts_the_embedded_database_and_a_worker(ready_home: Path, tmp_path: Path) -> None:
     folder = _write_list(
         tmp_path / "list",
         [_person(1), _person(2)],
         {"1.jpg": encode(astronaut()), "2.jpg": encode(astronaut(), quality=85)},
     )
-    assert run_command(empty_home, "migrate").returncode == 0
 
-    done = run_command(empty_home, "import", str(folder))
+    done = run_command(ready_home, "import", str(folder))
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Photos imported: 2; existing: 0.\nNo row was refused." in done.stdout
-    listed = run_command(empty_home, "jobs", "list", "--status", "completed", "--json")
+    listed = call_command(ready_home, "jobs", "list", "--status", "completed", "--json")
     assert listed.stdout.count('"completed"') == 2
 
 

@@ -1,41 +1,55 @@
-"""The command line: `--help` is quick, and every command can be run."""
+"""The command line: `--help` is quick, every command can be run, and none is run by mistake."""
 
 from __future__ import annotations
 
 import inspect
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from automatch.cli.main import COMMANDS, create_cli, load_command
-from tests.support.command import environment
+from automatch.settings.secrets import load_or_create
+from tests.support.command import call_command, environment
 from tests.support.postgres import Database, TestCluster
 
-_HEAVY = ("fastapi", "numpy", "onnxruntime", "PIL", "psycopg", "pydantic", "structlog", "uvicorn")
+
+def _walk(command: Any, path: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
+    yield " ".join(path), command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from _walk(child, [*path, name])
 
 
-_NOT_TO_READ = (
-    *("cryptography", "dlib", "fastapi", "httpx2", "jinja2", "joserfc"),
-    *("numpy", "onnxruntime", "PIL", "starlette", "uvicorn"),
-)
 _SERVING = ("fastapi", "httpx2", "jinja2", "joserfc", "starlette", "uvicorn")
+_NOT_TO_READ = (*_SERVING, "automatch.http", "cryptography", "dlib", "numpy", "onnxruntime", "PIL")
+_HEAVY = (*_NOT_TO_READ, "psycopg", "pydantic_settings", "rich.table", "structlog")
 _READING = (
-    *("stats", "logs", "duplicates list", "threshold", "schedule", "tune", "db url"),
-    *("jobs list", "jobs stats", "jobs audit", "models list", "models status"),
+    *("stats", "logs", "duplicates list", "threshold", "schedule", "tune", "db url", "token list"),
+    *("jobs list", "jobs stats", "jobs audit", "mail list", "models list", "models status"),
+    "calibrate --list",
 )
+_ALL = dict(_walk(typer.main.get_command(create_cli())))
+_EXAMPLE = re.compile(r"Example: `(?:psql \"\$\()?automatch (.+?)(?:\)\")?`")
+_NEEDS_NONE = ("", "up", "models", "models list", "models fetch", "models verify", "db export")
+"""Commands that work where there is no installation."""
+_SAYS_OTHERWISE = ("doctor", "import", "mail test", "models use")
+"""Commands that say something else where there is none."""
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_command_modules_import_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "from typer.testing import CliRunner\n"
         "from automatch.cli.main import create_cli\n"
-        "assert CliRunner().invoke(create_cli([]), ['--help']).exit_code == 0\n"
+        "for words in (['--help'], ['jobs', 'list', '--help']):\n"
+        "    assert CliRunner().invoke(create_cli(), words).exit_code == 0\n"
         f"print(*(name for name in {_HEAVY!r} if name in sys.modules))"
     )
 
@@ -121,18 +135,58 @@ def test_line_of_a_command_is_the_first_of_its_own_help(name: str) -> None:
     assert paragraph.startswith(line)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_every_command_has_an_example(name: str) -> None:
-    command = load_command(COMMANDS[name][0])
+@pytest.mark.parametrize("path", _ALL)
+def test_help_of_every_command_fits_and_has_an_example_that_is_right(path: str) -> None:
+    words = path.split()
 
-    functions = (
-        [registered.callback for registered in command.registered_commands]
-        if isinstance(command, typer.Typer)
-        else [command]
+    shown = (
+        CliRunner()
+        .invoke(
+            create_cli(words[:1]), [*words, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
+        )
+        .output
     )
 
-    for function in functions:
-        assert re.search(r"^Example: `.*automatch .+`$", inspect.getdoc(function), re.MULTILINE)
+    # Click ends a line with dots where it has cut it off.
+    assert not re.search(r"\w\.\.\.$", shown.partition("\n")[2], re.MULTILINE), shown
+    _parse(path, shown)
+
+
+def _parse(path: str, shown: str) -> list[str]:
+    """Return the words of the example, which starts with the command and is parsed by it."""
+    found = _EXAMPLE.search(" ".join(shown.split()))
+    assert found, shown
+    words = shlex.split(found[1])
+    assert words[: len(path.split())] == path.split()
+    command, rest = _ALL[""], words
+    while hasattr(command, "commands") and rest and rest[0] in command.commands:
+        command, rest = command.commands[rest[0]], rest[1:]
+    command.make_context("automatch", list(rest))
+    return words
+
+
+@pytest.mark.parametrize("path", [path for path in _ALL if path not in _NEEDS_NONE])
+def test_mistyped_data_folder_is_named_and_not_made(path: str, tmp_path: Path) -> None:
+    home = tmp_path / "mistyped"
+    words = _parse(path, CliRunner().invoke(create_cli(), [*path.split(), "--help"]).output)
+
+    refused = call_command(home, *words)
+
+    assert refused.returncode == 1
+    assert not home.exists()
+    if path not in _SAYS_OTHERWISE:
+        assert f"There is no installation in {home}" in refused.stderr
+
+
+def test_database_that_is_elsewhere_is_not_made_here(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    load_or_create(home)
+
+    refused = call_command(home, "jobs", "list")
+
+    assert refused.returncode == 1
+    assert "set AUTOMATCH_DATABASE_URL" in refused.stderr
+    assert not (home / "postgres").exists()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -21,7 +21,7 @@ COMMANDS = {
     ),
     "serve": (
         "serve:serve",
-        "Start the web server alone: API, pages and the AI service (`/ai/v1/faces`).",
+        "Start the web server alone: API, pages and AI service.",
     ),
     "worker": (
         "worker:worker",
@@ -37,11 +37,11 @@ COMMANDS = {
     ),
     "verify": (
         "verify:verify",
-        "Run a smoke test with two temporary people: upload, job, matches, live feed.",
+        "Run a smoke test with two temporary people.",
     ),
     "stats": (
         "stats:show_stats",
-        "Show the statistics: jobs by status, times, rates, failures, workers, schedule runs.",
+        "Show the statistics of jobs, workers and schedule runs.",
     ),
     "logs": (
         "logs:logs",
@@ -50,7 +50,7 @@ COMMANDS = {
     "demo": ("demo:demo", "Fill a school with simulated people, all marked as such."),
     "import": (
         "import_people:import_people",
-        "Import people who consented elsewhere, such as on paper: photos, profiles, proof.",
+        "Import people who consented elsewhere: photos, profiles, proof.",
     ),
     "token": ("token:app", "Print an access token of a person, or a key of the project."),
     "secrets": ("secrets:app", "The secrets of this installation: replace one by a new one."),
@@ -60,19 +60,19 @@ COMMANDS = {
     ),
     "calibrate": (
         "calibrate:calibrate",
-        "Fit the similarity scale to strangers of opposite gender within the schools.",
+        "Fit the similarity scale to strangers within the schools.",
     ),
     "schedule": (
         "schedule:schedule",
-        "Show the cron jobs and their last runs, or set how often pending jobs are checked.",
+        "Show the cron jobs, or set how often pending jobs are checked.",
     ),
     "tune": (
         "tune:tune",
-        "Show how each group is searched, with latency and recall; change the search settings.",
+        "Show how each group is searched; change the search settings.",
     ),
     "jobs": ("jobs:app", "The queue: inspect, pause, retry, cancel."),
     "duplicates": ("duplicates:app", "Accounts that look like the same person."),
-    "mail": ("mail:app", "Mail that waits to be sent; hand a link over, or try the mail server."),
+    "mail": ("mail:app", "Mail to people: list what waits, hand a link over."),
     "models": ("models:app", "Face models: list them, get their files, switch between them."),
     "photos": ("photos:app", "The folder or bucket with the photos."),
     "db": ("db:app", "The database itself."),
@@ -90,8 +90,10 @@ def create_cli(loaded: Collection[str] = tuple(COMMANDS)) -> typer.Typer:
         help="Automatic face matching in the background.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
-        epilog="Settings are read from the environment; docs/settings.md lists them all.",
+        epilog="Example: `automatch up --port 8080`\n\n"
+        "Settings are read from the environment; docs/settings.md lists them all.",
     )
     cli.callback()(_options)
     for name, (target, line) in COMMANDS.items():

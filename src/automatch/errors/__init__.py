@@ -2,7 +2,8 @@
 
 AutomatchError
 ├── SettingsError                what the operator configured cannot work
-│   ├── SecretsError             the secrets file is missing, open to others or broken
+│   ├── SecretsError             the secrets file is open to others or broken
+│   │   └── InstallationMissingError  the data folder is of no installation
 │   ├── InstanceRunningError     another process already serves this data folder
 │   ├── ModelsFileError          models.toml of the data folder has a mistake
 │   └── WrongPhotoStoreError     the photos belong to another database

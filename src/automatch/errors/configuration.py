@@ -17,6 +17,12 @@ class SecretsError(SettingsError):
     code = "secrets_invalid"
 
 
+class InstallationMissingError(SecretsError):
+    """The data folder is of no installation."""
+
+    code = "installation_missing"
+
+
 class InstanceRunningError(SettingsError):
     """Another Auto-Match already runs on this data folder."""
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
 from automatch.errors.configuration import SettingsError
 
 if TYPE_CHECKING:
@@ -66,6 +63,9 @@ def socket_fits(folder: Path) -> bool:
 
 
 def _parse(url: str) -> dict[str, object]:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
     try:
         return dict(conninfo_to_dict(url))
     except psycopg.ProgrammingError:
@@ -84,6 +84,8 @@ def address_of_login(url: str, login: str, password: str) -> str:
     if dot and "pooler.supabase.com" in str(parts.get("host", "")):
         login = f"{login}.{project}"
     if "://" not in url:
+        from psycopg.conninfo import make_conninfo
+
         return make_conninfo(url, user=login, password=password)
     split = urlsplit(url)
     hosts = split.netloc.rpartition("@")[2]

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from automatch.errors.configuration import SecretsError
+from automatch.errors.configuration import InstallationMissingError, SecretsError
 from automatch.settings.data_dir import create_data_dir
 
 if TYPE_CHECKING:
@@ -75,15 +75,17 @@ def read(home: Path, *, allow_weak: bool = False) -> Secrets:
     With *allow_weak* it returns secrets that are easy to guess too, so that they can be rotated.
 
     Raises:
-        SecretsError: the file is missing, or unusable as in `load_or_create`.
+        InstallationMissingError: there is no such file.
+        SecretsError: it is unusable, as in `load_or_create`.
     """
     path = secrets_file(home)
     try:
         return _parse(path, read_closed(path), allow_weak=allow_weak)
     except FileNotFoundError as exc:
-        raise SecretsError(
-            f"There is no secrets file {path}; `automatch up` makes one, or AUTOMATCH_HOME names "
-            "another folder than the one in use."
+        raise InstallationMissingError(
+            f"There is no installation in {home}: name its data folder with --home or "
+            "AUTOMATCH_HOME, or make a new one with `automatch up` (on your own Postgres: "
+            "`automatch migrate`)."
         ) from exc
     except OSError as exc:
         raise _unusable(path, exc) from exc

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -15,6 +13,10 @@ from automatch.model.similarity import ComparablePeople, StoredScale
 from automatch.sql.statements import load
 from automatch.store.call import call, call_rows, call_value
 from automatch.store.database import Connection
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _SQL = load("scales")
 
@@ -49,6 +51,8 @@ async def sample_distances(
 
     The second array tells for each that both people are of one half of the people: 0, 1 or NaN.
     """
+    import numpy as np
+
     cursor = await conn.execute(
         _SQL["sample"], {"pairs": pairs, "seed": seed, "simulated": simulated}
     )

@@ -32,7 +32,7 @@ def test_commands_on_a_running_and_a_stopped_installation(ready_home: Path) -> N
     assert stopped.returncode == 1
     assert "Auto-Match is not running" in stopped.stdout
     assert "-> automatch up" in stopped.stdout
-    assert "ok        machine.models" in stopped.stdout
+    assert "ok\tmachine.models\t" in stopped.stdout
     away = call_command(ready_home, "verify")
     assert away.returncode == 1
     assert "✗ Upload is answered" in away.stdout
@@ -47,7 +47,7 @@ def _check_doctor(home: Path, up: Running) -> None:
     (home / "secrets.json").chmod(0o644)
     readable = call_command(home, "doctor", *url)
     assert readable.returncode == 1
-    assert "automatch doctor --fix" in readable.stdout
+    assert "automatch doctor --fix" in readable.stderr
     unconfirmed = call_command(home, "doctor", "--fix", "--json", *url)
     assert unconfirmed.returncode == 1
     assert "--yes" in unconfirmed.stderr

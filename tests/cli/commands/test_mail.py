@@ -49,7 +49,7 @@ def test_waiting_link_is_handed_over_and_that_is_recorded(
     ).fetchall()
     assert (action, details) == ("read_mail", {"kind": "recovery"})
     conn.execute("delete from auth.users")
-    assert "No mail waits." in call_command(home, "mail", "list", **settings).stdout
+    assert "No mail waits." in call_command(home, "mail", "list", **settings).stderr
     assert (
         "No such mail waits." in call_command(home, "mail", "show", mail["id"], **settings).stderr
     )

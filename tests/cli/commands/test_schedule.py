@@ -65,7 +65,7 @@ def test_schedule_is_shown_changed_and_disabled(schedule: Schedule, database: Da
         own = "select 'mine'"
         conn.execute("select cron.schedule(%s, '* * * * *', %s)", [_PROCESS, own])
 
-        assert " off " in schedule("--off").stdout
+        assert "\toff\t" in schedule("--off").stdout
         assert conn.execute(query, [_PROCESS]).fetchall() == []
 
         shown = json.loads(schedule("--every", "5m", "--json").stdout)

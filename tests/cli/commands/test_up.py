@@ -138,7 +138,10 @@ def test_taken_port_is_refused_before_anything_starts(empty_home: Path) -> None:
     assert "AUTOMATCH_PORT" in refused.stderr
 
 
-def test_migrate_works_without_a_running_instance_and_can_only_check(empty_home: Path) -> None:
+def test_migrate_works_without_a_running_instance_and_can_only_check(
+    empty_home: Path, created_home: StoredHome
+) -> None:
+    created_home.copy_to(empty_home)
     checked = call_command(empty_home, "migrate", "--check")
     first = run_command(empty_home, "migrate")
     second = call_command(empty_home, "migrate", "--check")

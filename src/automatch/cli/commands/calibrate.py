@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from automatch.cli.commands.threshold import PREVIEWED
 from automatch.cli.options import Home, Json, Simulated
 from automatch.cli.output.echo import echo, echo_json
-from automatch.cli.output.similarity_report import CalibrationReport, print_scales
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import SERVICE
-from automatch.search.calibration import check_population, fit_scale
-from automatch.settings import Settings
-from automatch.store import scales, thresholds
-from automatch.store.database import Database
+
+if TYPE_CHECKING:
+    from automatch.cli.output.similarity_report import CalibrationReport
+    from automatch.settings import Settings
+    from automatch.store.database import Database
 
 
 def calibrate(
@@ -45,9 +44,10 @@ def calibrate(
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Fit the similarity scale to strangers of opposite gender within the schools.
+    """Fit the similarity scale to strangers within the schools.
 
-    Afterwards 0.5 means "closer than 99 of 100" of them. Nothing changes without --apply.
+    They are pairs of opposite gender; afterwards 0.5 means "closer than 99 of 100" of them. Nothing
+    changes without --apply.
 
     Example: `automatch calibrate --plot scale.svg`
     """
@@ -82,6 +82,8 @@ async def _calibrate(
     simulated: bool,
     as_json: bool,
 ) -> None:
+    from automatch.store import scales
+
     async with db_session(settings, "worker", name="automatch-calibrate") as db:
         report = await _fit(db, pairs=pairs, seed=seed, simulated=simulated)
         result = report.as_json(seed=seed, simulated=simulated)
@@ -112,6 +114,11 @@ async def _calibrate(
 
 
 async def _fit(db: Database, *, pairs: int, seed: int, simulated: bool) -> CalibrationReport:
+    from automatch.cli.commands.threshold import PREVIEWED
+    from automatch.cli.output.similarity_report import CalibrationReport
+    from automatch.search.calibration import check_population, fit_scale
+    from automatch.store import scales, thresholds
+
     async with db.as_user(SERVICE) as conn:
         model = await scales.load_active_model(conn)
         people = await scales.count_people(conn, simulated=simulated)
@@ -133,6 +140,8 @@ async def _fit(db: Database, *, pairs: int, seed: int, simulated: bool) -> Calib
 
 
 async def _use(settings: Settings, version: int, *, as_json: bool) -> None:
+    from automatch.store import scales
+
     async with db_session(settings, "worker", name="automatch-calibrate") as db:
         async with db.as_user(SERVICE) as conn:
             await scales.use_scale(conn, version, audit_actor())
@@ -145,6 +154,8 @@ async def _use(settings: Settings, version: int, *, as_json: bool) -> None:
 
 async def _rescore(db: Database) -> int:
     """Rescore all matches, one transaction per batch; workers would do it too, but later."""
+    from automatch.store import scales
+
     total = 0
     while True:
         async with db.as_user(SERVICE) as conn:
@@ -155,6 +166,9 @@ async def _rescore(db: Database) -> int:
 
 
 async def _list(settings: Settings, *, as_json: bool) -> None:
+    from automatch.cli.output.similarity_report import print_scales
+    from automatch.store import scales
+
     async with (
         db_session(settings, "worker", name="automatch-calibrate") as db,
         db.as_user(SERVICE) as conn,

@@ -6,21 +6,16 @@ import asyncio
 from pathlib import Path
 from typing import Annotated
 
-import psycopg
 import typer
 
 from automatch.cli.options import Home
 from automatch.cli.output.echo import echo
 from automatch.errors.store import DatabaseUnavailableError
-from automatch.postgres.addresses import Role, database_address
-from automatch.postgres.erased_data import ErasedData
-from automatch.settings import load_settings
-from automatch.settings.secrets import load_or_create
-from automatch.store.export import list_missing, write_migrations
+from automatch.postgres.addresses import Role
 
 _SUPABASE_FOLDER = Path("supabase", "migrations")
 
-app = typer.Typer(help="The database itself.", no_args_is_help=True)
+app = typer.Typer(help="The database itself.\n\nExample: `automatch db url`", no_args_is_help=True)
 
 
 @app.command()
@@ -34,20 +29,22 @@ def url(
 
     Example: `psql "$(automatch db url)"`
     """
-    settings = load_settings(home=home)
-    echo(database_address(settings, load_or_create(settings.home), role))
+    echo(_address(home, role))
 
 
 @app.command()
 def scrub(home: Home = None) -> None:
-    """Remove what people erased from the database's files, by rewriting the tables it was in.
+    """Rewrite tables so that no file holds what people erased.
 
     `automatch up` does this by itself for the embedded database.
 
     Example: `automatch db scrub`
     """
-    settings = load_settings(home=home)
-    address = database_address(settings, load_or_create(settings.home), "owner")
+    import psycopg
+
+    from automatch.postgres.erased_data import ErasedData
+
+    address = _address(home, "owner")
     try:
         is_complete = asyncio.run(ErasedData(address).remove())
     except psycopg.Error as exc:
@@ -74,6 +71,8 @@ def export(
 
     Example: `automatch db export supabase/migrations`
     """
+    from automatch.store.export import list_missing, write_migrations
+
     missing = list_missing(folder)
     if check:
         for file in missing:
@@ -87,3 +86,12 @@ def export(
         else f"{folder} has all migrations of this version.",
         err=True,
     )
+
+
+def _address(home: Path | None, role: Role) -> str:
+    from automatch.postgres.addresses import database_address
+    from automatch.settings import load_settings
+    from automatch.settings.secrets import read
+
+    settings = load_settings(home=home)
+    return database_address(settings, read(settings.home), role)

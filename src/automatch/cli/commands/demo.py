@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,14 +12,9 @@ from automatch.cli.options import Home
 from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import ensure_postgres, migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.cli.runtime.progress import counting_progress
-from automatch.photos.make import make_photos
-from automatch.postgres.addresses import database_address
-from automatch.services.demo import count_simulated, empty_school, fill_school
-from automatch.settings import Settings
-from automatch.settings.secrets import load_or_create
-from automatch.store.database import Database
-from automatch.store.photo_store import check_photo_store
+
+if TYPE_CHECKING:
+    from automatch.settings import Settings
 
 
 def demo(
@@ -44,7 +39,15 @@ def demo(
 
 
 async def _demo(settings: Settings, *, school: str, people: int, seed: int, remove: bool) -> None:
-    secrets = load_or_create(settings.home)
+    from automatch.cli.runtime.progress import counting_progress
+    from automatch.photos.make import make_photos
+    from automatch.postgres.addresses import database_address
+    from automatch.services.demo import count_simulated, empty_school, fill_school
+    from automatch.settings.secrets import read
+    from automatch.store.database import Database
+    from automatch.store.photo_store import check_photo_store
+
+    secrets = read(settings.home)
     photos = make_photos(settings)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(ensure_postgres(settings, secrets))

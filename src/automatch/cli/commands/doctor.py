@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import psycopg
 import typer
 
 from automatch.cli.options import Home, Json, ServerUrl
-from automatch.cli.output.doctor_table import print_results
 from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.runtime.db_session import audit_actor
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors import AutomatchError
 from automatch.errors.request import InputInvalidError
 from automatch.ops.doctor.check import CheckResult, Health
-from automatch.ops.doctor.context import open_context
-from automatch.ops.doctor.run_checks import run_checks
-from automatch.settings import Settings
+
+if TYPE_CHECKING:
+    from automatch.settings import Settings
 
 
 def doctor(
@@ -52,6 +50,10 @@ def doctor(
 async def _doctor(
     settings: Settings, *, url: str | None, fix: bool, yes: bool, as_json: bool
 ) -> tuple[list[CheckResult], list[str]]:
+    from automatch.cli.output.doctor_table import print_results
+    from automatch.ops.doctor.context import open_context
+    from automatch.ops.doctor.run_checks import run_checks
+
     repaired: list[str] = []
     async with open_context(settings, actor=audit_actor(), url=url) as context:
         results = await run_checks(context)
@@ -71,6 +73,8 @@ async def _doctor(
 
 
 async def _repair(results: Sequence[CheckResult], *, yes: bool) -> list[str]:
+    import psycopg
+
     repaired = []
     for checked in results:
         repair = checked.result.repair

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
 
 import typer
 
 from automatch.cli.options import Home, Json, Limit
 from automatch.cli.output.echo import echo, echo_json
-from automatch.cli.output.tables import make_table, or_dash, stdout_console, utc
+from automatch.cli.output.tables import Table, note, or_dash, print_tables, utc
 from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
-from automatch.http.responses.admin import DuplicatesResponse, MatchingResponse
 from automatch.model.matches import DuplicateState
-from automatch.services.operators import load_duplicates_overview, set_duplicate_matching
-from automatch.store import duplicates
-from automatch.store.database import Connection
+
+if TYPE_CHECKING:
+    from automatch.services.operators import DuplicatesOverview
+    from automatch.store.database import Connection
 
 _T = TypeVar("_T")
 
 app = typer.Typer(
     help="Accounts that look like the same person. Workers find them while no photo is waiting; "
-    "you decide. Decisions are recorded in the audit log.",
+    "you decide. Decisions are recorded in the audit log.\n\n"
+    "Example: `automatch duplicates list`",
     no_args_is_help=True,
 )
 
@@ -53,21 +54,23 @@ def list_pairs(
 
     Example: `automatch duplicates list --state all`
     """
-    only = None if state is _StateFilter.ALL else DuplicateState(state.value)
+    from automatch.services.operators import load_duplicates_overview
 
-    overview = _run(home, lambda conn: load_duplicates_overview(conn, only, limit))
-    found = DuplicatesResponse.from_overview(overview)
+    only = None if state is _StateFilter.ALL else DuplicateState(state.value)
+    found = _run(home, lambda conn: load_duplicates_overview(conn, only, limit))
     if as_json:
-        echo_json(found.model_dump(mode="json"))
+        from automatch.http.responses.admin import DuplicatesResponse
+
+        echo_json(DuplicatesResponse.from_overview(found).model_dump(mode="json"))
     else:
-        _print(found)
+        print_pairs(found)
 
 
 @app.command()
 def confirm(pair_id: PairId, home: Home = None) -> None:
     """Decide that the two accounts are the same person.
 
-    Example: `automatch duplicates confirm 3f0c...`
+    Example: `automatch duplicates confirm 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
     _decide(home, pair_id, DuplicateState.CONFIRMED)
 
@@ -76,7 +79,7 @@ def confirm(pair_id: PairId, home: Home = None) -> None:
 def dismiss(pair_id: PairId, home: Home = None) -> None:
     """Decide that they are two people, such as twins. They match again, whatever `matching` says.
 
-    Example: `automatch duplicates dismiss 3f0c...`
+    Example: `automatch duplicates dismiss 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
     _decide(home, pair_id, DuplicateState.DISMISSED)
 
@@ -85,7 +88,7 @@ def dismiss(pair_id: PairId, home: Home = None) -> None:
 def reopen(pair_id: PairId, home: Home = None) -> None:
     """Revoke a decision.
 
-    Example: `automatch duplicates reopen 3f0c...`
+    Example: `automatch duplicates reopen 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
     _decide(home, pair_id, DuplicateState.OPEN)
 
@@ -93,33 +96,38 @@ def reopen(pair_id: PairId, home: Home = None) -> None:
 @app.command()
 def matching(
     switch: Annotated[
-        _Switch | None, typer.Argument(metavar="[on|off]", help="Default: show the setting.")
+        _Switch | None, typer.Argument(metavar="on|off", help="Default: show the setting.")
     ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Show or set whether two accounts that look like the same person match (default: on).
+    """Show or set whether the accounts of a pair match (default: on).
 
     `off` removes their matches from both feeds at once, except for dismissed pairs.
 
     Example: `automatch duplicates matching off`
     """
+    from automatch.services.operators import set_duplicate_matching
+
     wanted = None if switch is None else switch is _Switch.ON
     match = _run(home, lambda conn: set_duplicate_matching(conn, audit_actor(), wanted))
     if as_json:
-        echo_json(MatchingResponse(match=match).model_dump(mode="json"), indent=None)
+        echo_json({"match": match}, indent=None)
     else:
         echo(_matching(match))
 
 
 def _decide(home: Home, pair_id: UUID, state: DuplicateState) -> None:
+    from automatch.store import duplicates
+
     _run(home, lambda conn: duplicates.decide(conn, audit_actor(), pair_id, state))
     echo(f"The pair is {state.value}.")
 
 
-def _print(found: DuplicatesResponse) -> None:
+def print_pairs(found: DuplicatesOverview) -> None:
+    """Print one line per pair, and whether such pairs match."""
     columns = ("pair", "account", "other account", "u", "state", "found (UTC)", "decided by")
-    rows = (
+    rows = [
         (
             pair.id,
             pair.profile_a_id,
@@ -130,10 +138,9 @@ def _print(found: DuplicatesResponse) -> None:
             or_dash(pair.decided_by),
         )
         for pair in found.duplicates
-    )
-    table = make_table(columns, rows, unbroken="pair")
-    stdout_console().print(table if found.duplicates else "No such pair.")
-    echo(_matching(found.match))
+    ]
+    print_tables(Table(columns, rows, if_empty="No such pair."))
+    note(f"{_matching(found.match)}")
 
 
 def _matching(match: bool) -> str:

@@ -9,30 +9,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress, TaskID
 
-from automatch.bulk_import.import_run import ImportContext, ImportRun, Outcome, check_rows
-from automatch.bulk_import.photo_files import PhotoFiles
-from automatch.bulk_import.rows import RefusedRows, find_list, read_rows
 from automatch.cli.options import Home
 from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import configure_logging
-from automatch.cli.runtime.progress import counting_progress
 from automatch.cli.runtime.signals import Shutdown, handle_signals
 from automatch.errors.request import InputInvalidError
-from automatch.photos.make import make_photos
-from automatch.postgres.lockfile import is_running
-from automatch.services.admission import make_admission
-from automatch.settings import Settings, load_settings
-from automatch.settings.secrets import load_or_create
-from automatch.store.imports import list_consent_versions
-from automatch.store.photo_store import check_photo_store
-from automatch.vision.decode.upload_check import limits_from
-from automatch.worker_app import open_worker
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from automatch.bulk_import.import_run import ImportContext, Outcome
+    from automatch.bulk_import.rows import RefusedRows
+    from automatch.settings import Settings
 
 _HINT_AFTER_POLLS = 20
 """Polls without progress after which the operator is asked whether a worker is running."""
@@ -68,7 +61,7 @@ def import_people(
         typer.Option(help="File for the refused rows.", show_default="LIST.refused.csv"),
     ] = None,
 ) -> None:
-    """Import people who consented elsewhere, such as on paper: photos, profiles, proof.
+    """Import people who consented elsewhere: photos, profiles, proof.
 
     The list is a CSV file with the columns file, email, name, school, gender, birth_date,
     consent_version, consent_at and consent_evidence; the photos are in its folder. All rows are
@@ -78,6 +71,9 @@ def import_people(
 
     Example: `automatch import class-of-2026 --check`
     """
+    from automatch.bulk_import.rows import find_list
+    from automatch.settings import load_settings
+
     settings = load_settings(home=home)
     # At "info" our own worker would log a line per photo, between the progress bars.
     level = "warning" if settings.log_level == "info" else settings.log_level
@@ -98,6 +94,19 @@ def import_people(
 
 async def _import(settings: Settings, options: _Options) -> bool:
     """Return whether all rows were imported."""
+    from automatch.bulk_import.import_run import ImportContext, check_rows
+    from automatch.bulk_import.photo_files import PhotoFiles
+    from automatch.bulk_import.rows import RefusedRows, read_rows
+    from automatch.cli.runtime.progress import counting_progress
+    from automatch.photos.make import make_photos
+    from automatch.postgres.lockfile import is_running
+    from automatch.services.admission import make_admission
+    from automatch.settings.secrets import read
+    from automatch.store.imports import list_consent_versions
+    from automatch.store.photo_store import check_photo_store
+    from automatch.vision.decode.upload_check import limits_from
+
+    read(settings.home)
     needs_worker = settings.database_url is None and not is_running(settings.home)
     shutdown = handle_signals()
     photos = make_photos(settings)
@@ -134,6 +143,10 @@ async def _import(settings: Settings, options: _Options) -> bool:
 
 
 async def _run(context: ImportContext, options: _Options, rows: int, shutdown: Shutdown) -> bool:
+    from automatch.bulk_import.import_run import ImportRun, Outcome
+    from automatch.bulk_import.rows import RefusedRows, read_rows
+    from automatch.cli.runtime.progress import counting_progress
+
     counts: Counter[Outcome] = Counter()
     with RefusedRows(options.refused_file) as refused, counting_progress() as progress:
         run = ImportRun(context, refused, shutdown.requested)
@@ -186,7 +199,10 @@ async def _own_worker(
     if not wanted:
         yield
         return
-    async with open_worker(settings, load_or_create(settings.home)) as worker:
+    from automatch.settings.secrets import read
+    from automatch.worker_app import open_worker
+
+    async with open_worker(settings, read(settings.home)) as worker:
         working = asyncio.create_task(worker.run())
         try:
             yield

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import UUID
 
 import typer
-from pydantic import BaseModel
 
 from automatch.cli.options import Home, Json, Limit
-from automatch.cli.output import jobs_tables as tables
 from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
-from automatch.http.responses import admin
 from automatch.model.jobs import JobStatus
-from automatch.services.operators import load_queue_overview
-from automatch.store import queue_admin
-from automatch.store.database import Connection
+
+if TYPE_CHECKING:
+    from automatch.store.database import Connection
 
 _T = TypeVar("_T")
 
 app = typer.Typer(
     help="The queue: inspect, pause, retry, cancel. Works whether Auto-Match runs or not. Changes "
-    "are recorded in the audit log.",
+    "are recorded in the audit log.\n\n"
+    "Example: `automatch jobs list --status failed`",
     no_args_is_help=True,
 )
 
-Ids = Annotated[list[UUID], typer.Argument(metavar="ID...", help="Jobs, as `list` shows them.")]
+Ids = Annotated[list[UUID], typer.Argument(metavar="ID", help="Jobs, as `list` shows them.")]
 School = Annotated[str | None, typer.Option(help="Only this school.", show_default=False)]
 Code = Annotated[str | None, typer.Option(help="Only this error code, such as job_crashed.")]
 
@@ -46,6 +44,8 @@ def list_jobs(
 
     Example: `automatch jobs list --status failed`
     """
+    from automatch.store import queue_admin
+
     jobs = _run(
         home,
         lambda conn: queue_admin.list_jobs(
@@ -53,9 +53,11 @@ def list_jobs(
         ),
     )
     if as_json:
-        _print_json(admin.AdminJobsResponse(jobs=jobs))
+        _print_response("AdminJobsResponse", jobs=jobs)
     else:
-        tables.print_jobs(jobs)
+        from automatch.cli.output.jobs_tables import print_jobs
+
+        print_jobs(jobs)
 
 
 @app.command()
@@ -64,28 +66,36 @@ def show(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Show one job: its state, why it failed, how long each stage took.
+    """Show one job: its state, error, and how long each stage took.
 
-    Example: `automatch jobs show 7d9e...`
+    Example: `automatch jobs show 7d9e4c1a-2f0b-4e55-9c31-0a6d8b7f1e42`
     """
+    from automatch.store import queue_admin
+
     job = _run(home, lambda conn: queue_admin.load_job(conn, job_id))
     if as_json:
-        _print_json(admin.AdminJobResponse(job=job))
+        _print_response("AdminJobResponse", job=job)
     else:
-        tables.print_job(job)
+        from automatch.cli.output.jobs_tables import print_job
+
+        print_job(job)
 
 
 @app.command()
 def stats(home: Home = None, as_json: Json = False) -> None:
-    """Show a summary of the queue, and the number of jobs in each status.
+    """Show a summary of the queue, and the jobs in each status.
 
     Example: `automatch jobs stats`
     """
-    loaded = admin.QueueResponse.from_overview(_run(home, load_queue_overview))
+    from automatch.services.operators import load_queue_overview
+
+    loaded = _run(home, load_queue_overview)
     if as_json:
-        _print_json(loaded)
+        _print_response("QueueResponse", queue=loaded.queue, statuses=loaded.statuses)
     else:
-        tables.print_queue(loaded.queue, loaded.statuses)
+        from automatch.cli.output.jobs_tables import print_queue
+
+        print_queue(loaded.queue, loaded.statuses)
 
 
 @app.command()
@@ -94,10 +104,12 @@ def pause(home: Home = None, school: School = None, as_json: Json = False) -> No
 
     Example: `automatch jobs pause --school UIT`
     """
+    from automatch.store import queue_admin
+
     waiting = _run(home, lambda conn: queue_admin.pause(conn, audit_actor(), school))
     subject = f"{school} is" if school else "The queue is"
     _report(
-        admin.WaitingResponse(waiting=waiting),
+        {"waiting": waiting},
         f"{subject} paused; jobs waiting: {waiting}.",
         as_json,
     )
@@ -109,10 +121,12 @@ def resume(home: Home = None, school: School = None, as_json: Json = False) -> N
 
     Example: `automatch jobs resume --school UIT`
     """
+    from automatch.store import queue_admin
+
     waiting = _run(home, lambda conn: queue_admin.resume(conn, audit_actor(), school))
     subject = school or "The queue"
     _report(
-        admin.WaitingResponse(waiting=waiting),
+        {"waiting": waiting},
         f"{subject} is running again; jobs waiting: {waiting}.",
         as_json,
     )
@@ -124,47 +138,57 @@ def concurrency(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Limit the jobs that each worker runs at once; `none` leaves it to the workers' settings.
+    """Limit the jobs that each worker runs at once.
+
+    `none` leaves it to the workers' settings.
 
     Example: `automatch jobs concurrency 4`
     """
+    from automatch.store import queue_admin
+
     count = _count_or_none(jobs)
     _run(home, lambda conn: queue_admin.set_concurrency(conn, audit_actor(), count))
     limit = "as many jobs as its settings say" if count is None else f"at most {count} jobs at once"
-    _report(admin.ConcurrencyResponse(jobs=count), f"Each worker runs {limit}.", as_json)
+    _report({"jobs": count}, f"Each worker runs {limit}.", as_json)
 
 
 @app.command()
 def retry(
     ids: Annotated[
         list[UUID] | None,
-        typer.Argument(metavar="[ID]...", help="Failed jobs.", show_default=False),
+        typer.Argument(metavar="ID", help="Failed jobs.", show_default=False),
     ] = None,
     home: Home = None,
     every: Annotated[bool, typer.Option("--all", help="All failed jobs.")] = False,
     code: Code = None,
     as_json: Json = False,
 ) -> None:
-    """Give failed jobs all their attempts again; of several jobs of one photo, only the newest.
+    """Give failed jobs all their attempts again.
+
+    Of several jobs of one photo it is only the newest.
 
     Example: `automatch jobs retry --code job_crashed`
     """
+    from automatch.store import queue_admin
+
     if sum((bool(ids), every, code is not None)) != 1:
         raise typer.BadParameter("give job ids, --all or --code.")
     count = _run(
         home, lambda conn: queue_admin.retry_failed(conn, audit_actor(), ids or None, code=code)
     )
-    _report(admin.CountResponse(count=count), f"Failed jobs queued again: {count}.", as_json)
+    _report({"count": count}, f"Failed jobs queued again: {count}.", as_json)
 
 
 @app.command()
 def cancel(ids: Ids, home: Home = None, as_json: Json = False) -> None:
     """End jobs that are waiting or running. Ended jobs stay as they are.
 
-    Example: `automatch jobs cancel 7d9e...`
+    Example: `automatch jobs cancel 7d9e4c1a-2f0b-4e55-9c31-0a6d8b7f1e42`
     """
+    from automatch.store import queue_admin
+
     count = _run(home, lambda conn: queue_admin.cancel(conn, audit_actor(), ids))
-    _report(admin.CountResponse(count=count), f"Jobs cancelled: {count} of {len(ids)}.", as_json)
+    _report({"count": count}, f"Jobs cancelled: {count} of {len(ids)}.", as_json)
 
 
 @app.command()
@@ -181,13 +205,14 @@ def requeue(
 ) -> None:
     """Search for the photo of a job again. Existing matches stay.
 
-    Example: `automatch jobs requeue 7d9e... --threshold 0.4`
+    Example: `automatch jobs requeue 7d9e4c1a-2f0b-4e55-9c31-0a6d8b7f1e42 --threshold 0.4`
     """
+    from automatch.store import queue_admin
+
     new_id = _run(
         home, lambda conn: queue_admin.requeue(conn, audit_actor(), job_id, threshold=threshold)
     )
-    queued = admin.RequeuedJobResponse(job=admin.JobId(id=new_id))
-    _report(queued, f"Job {new_id} will search again.", as_json)
+    _report({"job": {"id": new_id}}, f"Job {new_id} will search again.", as_json)
 
 
 @app.command()
@@ -199,13 +224,15 @@ def prioritize(
     ] = 1,
     as_json: Json = False,
 ) -> None:
-    """Give waiting jobs another priority, and a new position in the queue.
+    """Give waiting jobs another priority, and a new position.
 
-    Example: `automatch jobs prioritize 7d9e... --priority 1`
+    Example: `automatch jobs prioritize 7d9e4c1a-2f0b-4e55-9c31-0a6d8b7f1e42 --priority 1`
     """
+    from automatch.store import queue_admin
+
     count = _run(home, lambda conn: queue_admin.prioritize(conn, audit_actor(), ids, priority))
     sentence = f"Jobs that now have priority {priority}: {count} of {len(ids)}."
-    _report(admin.CountResponse(count=count), sentence, as_json)
+    _report({"count": count}, sentence, as_json)
 
 
 @app.command()
@@ -214,11 +241,15 @@ def audit(home: Home = None, limit: Limit = 50, as_json: Json = False) -> None:
 
     Example: `automatch jobs audit --limit 20`
     """
+    from automatch.store import queue_admin
+
     entries = _run(home, lambda conn: queue_admin.list_audit(conn, limit))
     if as_json:
-        _print_json(admin.AuditResponse(entries=entries))
+        _print_response("AuditResponse", entries=entries)
     else:
-        tables.print_audit(entries)
+        from automatch.cli.output.jobs_tables import print_audit
+
+        print_audit(entries)
 
 
 def _run(home: Home, act: Callable[[Connection], Awaitable[_T]]) -> _T:
@@ -233,12 +264,15 @@ def _count_or_none(text: str) -> int | None:
     return int(text)
 
 
-def _report(result: BaseModel, sentence: str, as_json: bool) -> None:
+def _report(result: Mapping[str, Any], sentence: str, as_json: bool) -> None:
     if as_json:
-        _print_json(result)
+        echo_json(result)
     else:
         echo(sentence)
 
 
-def _print_json(result: BaseModel) -> None:
-    echo_json(result.model_dump(mode="json"))
+def _print_response(name: str, **fields: Any) -> None:
+    """Print what the route of operators answers."""
+    from automatch.http.responses import admin
+
+    echo_json(getattr(admin, name)(**fields).model_dump(mode="json"))

@@ -7,7 +7,7 @@ import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +15,11 @@ from automatch.cli.options import Home
 from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.settings import Settings
-from automatch.store import stats
-from automatch.store.database import Database
-from automatch.store.stats import LogEntry
+
+if TYPE_CHECKING:
+    from automatch.settings import Settings
+    from automatch.store.database import Database
+    from automatch.store.stats import LogEntry
 
 _POLL_S = 1.0
 _COMMIT_DELAY = timedelta(seconds=30)
@@ -72,6 +73,8 @@ async def _logs(settings: Settings, limit: int, *, tail: bool, as_json: bool) ->
 
 
 async def _read(db: Database, limit: int, after: datetime | None = None) -> list[LogEntry]:
+    from automatch.store import stats
+
     async with db.connection() as conn:
         await stats.make_read_only(conn)
         return await stats.read_log(conn, limit=limit, after=after)

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from automatch.cli.options import Home, Json, Limit
 from automatch.cli.output.echo import echo, echo_json
-from automatch.cli.output.tables import make_table, or_dash, stdout_console, utc
+from automatch.cli.output.tables import Table, or_dash, print_tables, utc
 from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.configuration import SettingsError
 from automatch.errors.request import InputInvalidError
-from automatch.mail.compose import compose_mail
-from automatch.mail.message import MailKind, MailText, write_mail
-from automatch.services.validators import normalize_email
-from automatch.settings import Settings
-from automatch.settings.server_address import find_server_url
-from automatch.store import mails
-from automatch.store.database import Connection
+
+if TYPE_CHECKING:
+    from automatch.mail.message import MailText
+    from automatch.settings import Settings
+    from automatch.store.database import Connection
 
 app = typer.Typer(
-    help="Mail to people, such as the link for a forgotten password. Without a mail server "
-    "(AUTOMATCH_MAIL__SMTP_URL) requests wait here, for you to hand the link over.",
+    help="Mail to people: list what waits, hand a link over. Without a mail server "
+    "(AUTOMATCH_MAIL__SMTP_URL) requests wait here, for you to hand the link over.\n\n"
+    "Example: `automatch mail list`",
     no_args_is_help=True,
 )
 
@@ -36,6 +35,8 @@ def list_mails(home: Home = None, limit: Limit = 50, as_json: Json = False) -> N
 
     Example: `automatch mail list`
     """
+    from automatch.store import mails
+
     found = run_in_db_session(home, lambda conn: mails.list_waiting(conn, limit), name="mail")
     if as_json:
         echo_json(
@@ -52,8 +53,6 @@ def list_mails(home: Home = None, limit: Limit = 50, as_json: Json = False) -> N
                 for mail in found
             ]
         )
-    elif not found:
-        echo("No mail waits.")
     else:
         columns = ("id", "kind", "to", "requested (UTC)", "attempts", "last error")
         rows = [
@@ -67,7 +66,10 @@ def list_mails(home: Home = None, limit: Limit = 50, as_json: Json = False) -> N
             )
             for mail in found
         ]
-        stdout_console().print(make_table(columns, rows, unbroken="id"))
+        spare = ("attempts", "kind")
+        print_tables(
+            Table(columns, rows, text="last error", spare=spare, if_empty="No mail waits.")
+        )
 
 
 @app.command()
@@ -75,12 +77,12 @@ def show(
     mail_id: Annotated[UUID, typer.Argument(metavar="ID", help="The mail, as `list` shows it.")],
     home: Home = None,
 ) -> None:
-    """Print a waiting mail with a fresh link, to hand over to its person and to nobody else.
+    """Print a waiting mail with a fresh link, to hand over.
 
-    Make sure that it is really them: the link lets whoever has it into the account. That you looked
-    is recorded in the audit log.
+    It is for its person and nobody else. Make sure that it is really them: the link lets whoever
+    has it into the account. That you looked is recorded in the audit log.
 
-    Example: `automatch mail show 3f0c...`
+    Example: `automatch mail show 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
     settings = load_settings_and_logging(home=home)
     text = run_in_db_session(home, lambda conn: _compose(conn, settings, mail_id), name="mail")
@@ -89,6 +91,11 @@ def show(
 
 
 async def _compose(conn: Connection, settings: Settings, mail_id: UUID) -> MailText | None:
+    from automatch.mail.compose import compose_mail
+    from automatch.mail.message import MailKind
+    from automatch.settings.server_address import find_server_url
+    from automatch.store import mails
+
     kind, recipient = await mails.read(conn, mail_id, audit_actor())
     return await compose_mail(
         conn,
@@ -108,6 +115,10 @@ def try_server(
 
     Example: `automatch mail test you@example.org`
     """
+    from automatch.mail.message import MailKind, write_mail
+    from automatch.services.validators import normalize_email
+    from automatch.settings.server_address import find_server_url
+
     settings = load_settings_and_logging(home=home)
     if settings.mail.smtp_url is None or settings.mail.sender is None:
         raise SettingsError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,10 +11,9 @@ from automatch.cli.options import Home
 from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import ensure_postgres, migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.postgres.addresses import database_address
-from automatch.settings import Settings
-from automatch.settings.secrets import load_or_create
-from automatch.store.migrate import pending
+
+if TYPE_CHECKING:
+    from automatch.settings import Settings
 
 
 def migrate(
@@ -46,7 +45,13 @@ def migrate(
 
 
 async def _migrate(settings: Settings, *, check: bool, take_over: bool) -> list[str]:
-    secrets = load_or_create(settings.home)
+    from automatch.postgres.addresses import database_address
+    from automatch.settings.secrets import load_or_create, read
+    from automatch.store.migrate import pending
+
+    # On a Postgres of the operator's own this is what makes the installation; else `up` does.
+    is_first = settings.database_url is not None and not check
+    secrets = load_or_create(settings.home) if is_first else read(settings.home)
     async with ensure_postgres(settings, secrets):
         if check:
             return await pending(database_address(settings, secrets, "owner"))

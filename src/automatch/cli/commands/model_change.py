@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -15,7 +15,6 @@ from automatch.cli.options import Home, Json, Yes
 from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.cli.runtime.progress import counting_progress
 from automatch.errors.embedder import (
     LicenceNotAcceptedError,
     ModelNotReadyError,
@@ -24,10 +23,11 @@ from automatch.errors.embedder import (
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.model.embedding_models import ModelChange, ModelComparison, RefusedPhotos
 from automatch.model.people import SERVICE
-from automatch.settings import Settings
-from automatch.store import model_changes
-from automatch.store.database import Connection, Database
-from automatch.vision.models.registry import ModelEntry, find_entry, load_registry
+
+if TYPE_CHECKING:
+    from automatch.settings import Settings
+    from automatch.store.database import Connection, Database
+    from automatch.vision.models.registry import ModelEntry
 
 _POLL_S = 0.5
 _RETRY_FOR_S = 60
@@ -53,12 +53,15 @@ def use(
     ] = 200,
     home: Home = None,
 ) -> None:
-    """Switch to another model during operation: embed every photo again, compare, cut over.
+    """Switch to another model while people upload.
 
-    The workers do the work; Ctrl-C stops only the display, and the same command resumes it.
+    The workers embed every photo again; then the models are compared, and you decide. Ctrl-C stops
+    only the display, and the same command resumes it.
 
     Example: `automatch models use arcface --photos 500`
     """
+    from automatch.vision.models.registry import find_entry, load_registry
+
     settings = load_settings_and_logging(home=home)
     entry = find_entry(load_registry(settings.home), name)
     check_licence(entry, accept_licence)
@@ -70,7 +73,9 @@ def status(
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Show the model in use, the progress of a switch, and the photos that the new model refuses.
+    """Show the model in use and the progress of a switch.
+
+    Photos that the new model refuses are named, with the reason.
 
     Example: `automatch models status --json`
     """
@@ -124,6 +129,8 @@ def _check_use(entry: ModelEntry, settings: Settings) -> None:
 
 
 async def _use(settings: Settings, entry: ModelEntry, *, photos: int, yes: bool) -> None:
+    from automatch.store import model_changes
+
     scale, dimensions = entry.scale, entry.dimensions
     assert scale is not None
     assert dimensions is not None
@@ -165,6 +172,9 @@ async def _use(settings: Settings, entry: ModelEntry, *, photos: int, yes: bool)
 
 async def _watch(db: Database) -> None:
     """Show the progress of the workers until the new model has embedded every photo."""
+    from automatch.cli.runtime.progress import counting_progress
+    from automatch.store import model_changes
+
     with counting_progress() as progress:
         task = progress.add_task("Photos embedded", total=None)
         first: tuple[float, int] | None = None
@@ -196,6 +206,8 @@ async def _watch(db: Database) -> None:
 
 
 async def _status(settings: Settings, *, as_json: bool) -> None:
+    from automatch.store import model_changes
+
     async with (
         db_session(settings, "worker", name="automatch-models") as db,
         db.as_user(SERVICE) as conn,
@@ -218,6 +230,8 @@ async def _status(settings: Settings, *, as_json: bool) -> None:
 
 
 async def _rollback(settings: Settings, *, yes: bool) -> None:
+    from automatch.store import model_changes
+
     async with db_session(settings, "worker", name="automatch-models") as db:
         async with db.as_user(SERVICE) as conn:
             change = await model_changes.read_change(conn)
@@ -232,6 +246,8 @@ async def _rollback(settings: Settings, *, yes: bool) -> None:
 
 
 async def _retire(settings: Settings, *, yes: bool) -> None:
+    from automatch.store import model_changes
+
     async with db_session(settings, "worker", name="automatch-models") as db:
         async with db.as_user(SERVICE) as conn:
             change = await model_changes.read_change(conn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,34 +12,37 @@ from automatch.cli.commands import model_change
 from automatch.cli.commands.model_change import AcceptLicence, ModelName, check_licence
 from automatch.cli.options import Home, Json
 from automatch.cli.output.echo import echo, echo_json
-from automatch.cli.output.tables import make_table, stdout_console
+from automatch.cli.output.tables import Table, print_tables
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.cli.runtime.progress import download_progress
 from automatch.errors.configuration import SettingsError
 from automatch.errors.embedder import EmbedderError, ModelMissingError
-from automatch.settings import Settings
-from automatch.vision.models.model_files import fetched_folder, path_of, read_checked
-from automatch.vision.models.registry import ModelEntry, ModelFile, find_entry, load_registry
+
+if TYPE_CHECKING:
+    from automatch.settings import Settings
+    from automatch.vision.models.registry import ModelEntry, ModelFile
 
 app = typer.Typer(
-    help="Face models: list them, get their files, switch between them.",
+    help="Face models: list them, get their files, switch between them.\n\n"
+    "Example: `automatch models list`",
     no_args_is_help=True,
 )
 
 
 @app.command("list")
 def list_models(as_json: Json = False, home: Home = None) -> None:
-    """List the models of the registry, and whether their files are on this machine.
+    """List the models, and whether their files are on this machine.
 
     Example: `automatch models list --json`
     """
+    from automatch.vision.models.registry import load_registry
+
     settings = load_settings_and_logging(home=home)
     registry = load_registry(settings.home)
     models = [_as_json(entry, settings) for entry in registry.values()]
     if as_json:
         echo_json(models)
         return
-    rows = (
+    rows = [
         (
             entry.name,
             entry.purpose,
@@ -50,9 +53,9 @@ def list_models(as_json: Json = False, home: Home = None) -> None:
             "here" if model["here"] else "bring" if model["bring"] else "fetch",
         )
         for entry, model in zip(registry.values(), models, strict=True)
-    )
+    ]
     columns = ("name", "purpose", "dimensions", "size", "licence", "files")
-    stdout_console().print(make_table(columns, rows, unbroken="name"))
+    print_tables(Table(columns, rows, text="licence"))
 
 
 @app.command()
@@ -65,12 +68,15 @@ def fetch(
     accept_licence: AcceptLicence = None,
     home: Home = None,
 ) -> None:
-    """Download the files of a model and check them against their SHA-256.
+    """Download the files of a model and check their SHA-256.
 
     An interrupted download is resumed the next time. A proxy is taken from HTTPS_PROXY.
 
     Example: `automatch models fetch yunet`
     """
+    from automatch.vision.models.model_files import path_of, read_checked
+    from automatch.vision.models.registry import find_entry, load_registry
+
     settings = load_settings_and_logging(home=home)
     entry = find_entry(load_registry(settings.home), name)
     check_licence(entry, accept_licence)
@@ -90,7 +96,7 @@ def fetch(
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Default: all.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Default: all.")] = None,
     home: Home = None,
 ) -> None:
     """Check the files on this machine again, and run each model once.
@@ -100,6 +106,7 @@ def verify(
     Example: `automatch models verify`
     """
     from automatch.vision.load import check_model
+    from automatch.vision.models.registry import find_entry, load_registry
 
     settings = load_settings_and_logging(home=home)
     registry = load_registry(settings.home)
@@ -125,7 +132,9 @@ for _change in (model_change.use, model_change.status, model_change.rollback, mo
 
 
 def _fetch(file: ModelFile, settings: Settings, brought: Path | None) -> Path:
+    from automatch.cli.runtime.progress import download_progress
     from automatch.vision.models.model_fetch import fetch_file
+    from automatch.vision.models.model_files import fetched_folder
 
     with download_progress() as progress:
         task = progress.add_task(file.name, total=file.bytes)
@@ -155,6 +164,8 @@ def _as_json(entry: ModelEntry, settings: Settings) -> Mapping[str, Any]:
 
 def _is_here(entry: ModelEntry, settings: Settings) -> bool:
     """Return whether the files exist; `verify` checks their contents."""
+    from automatch.vision.models.model_files import path_of
+
     try:
         return all(path_of(entry, file, settings.home).is_file() for file in entry.files)
     except ModelMissingError:

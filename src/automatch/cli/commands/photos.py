@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,11 +11,14 @@ from automatch.cli.options import Home
 from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.photos.make import make_photos
-from automatch.settings import Settings
-from automatch.store.photo_store import adopt_photo_store, list_newest_photos
 
-app = typer.Typer(help="The folder or bucket with the photos.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from automatch.settings import Settings
+
+app = typer.Typer(
+    help="The folder or bucket with the photos.\n\nExample: `automatch photos adopt`",
+    no_args_is_help=True,
+)
 
 
 @app.callback()
@@ -28,7 +31,7 @@ def adopt(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     home: Home = None,
 ) -> None:
-    """Make this folder or bucket the place of the database's photos, once they are in it.
+    """Make this folder or bucket the place of the database's photos.
 
     For photos that were moved or restored. Server and workers refuse any other place, so that none
     of them fails or forgets photos that lie elsewhere; stop them before.
@@ -40,6 +43,9 @@ def adopt(
 
 
 async def _adopt(settings: Settings, *, ask: bool) -> None:
+    from automatch.photos.make import make_photos
+    from automatch.store.photo_store import adopt_photo_store, list_newest_photos
+
     photos = make_photos(settings)
     async with db_session(settings, "owner", name="automatch-photos") as db:
         async with db.connection() as conn:

@@ -7,22 +7,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from automatch.cli.options import Home, Json
-from automatch.cli.output.echo import echo, echo_json
-from automatch.cli.output.tables import make_table, stdout_console
+from automatch.cli.output.echo import echo_json
+from automatch.cli.output.tables import Table, note, print_tables
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.configuration import SettingsError
 from automatch.errors.request import InputInvalidError
-from automatch.settings import Settings
-from automatch.store import schedule as store
-from automatch.store.database import Connection
-from automatch.store.schedule import ScheduledJob
-from automatch.supabase_compat.cron_expression import EverySeconds, parse_schedule
+
+if TYPE_CHECKING:
+    from automatch.settings import Settings
+    from automatch.store.database import Connection
+    from automatch.store.schedule import ScheduledJob
 
 _DEFAULT_PORT = 8000
 _NO_CRON = (
@@ -51,7 +51,7 @@ def schedule(
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Show the cron jobs and their last runs, or set how often pending jobs are checked.
+    """Show the cron jobs, or set how often pending jobs are checked.
 
     Workers start on a photo the moment it is uploaded. The schedule is a fallback for times when
     no worker runs.
@@ -99,6 +99,8 @@ def cron_line(every: str) -> str:
 async def _schedule(
     settings: Settings, line: str | None, *, off: bool, rotate_key: bool
 ) -> list[ScheduledJob]:
+    from automatch.store import schedule as store
+
     async with db_session(settings, "owner", name="automatch-schedule-command") as db:
         async with db.transaction() as conn:
             if not await store.has_cron(conn):
@@ -116,6 +118,8 @@ async def _schedule(
 
 
 async def _url(settings: Settings, conn: Connection) -> str:
+    from automatch.store import schedule as store
+
     url = settings.public_url
     if url is None and await store.sends_http_requests(conn):
         # A server on another port corrects this when it starts.
@@ -128,7 +132,7 @@ async def _url(settings: Settings, conn: Connection) -> str:
 
 
 def _print(jobs: Sequence[ScheduledJob]) -> None:
-    rows = (
+    rows = [
         (
             job.name or f"#{job.jobid}",
             job.schedule,
@@ -137,12 +141,12 @@ def _print(jobs: Sequence[ScheduledJob]) -> None:
             f"{job.last_status}: {job.last_message}" if job.last_status else "-",
         )
         for job in jobs
-    )
+    ]
     columns = ("job", "schedule", "next (UTC)", "last (UTC)", "result")
-    stdout_console().print(make_table(columns, rows))
+    print_tables(Table(columns, rows, text="result", spare=("next (UTC)",)))
     for job in jobs:
         if job.ignores_seconds:
-            echo(
+            note(
                 f"{job.name or job.jobid}: pg_cron reads the first five fields of "
                 f"'{job.schedule}' and ignores the last; `automatch schedule --every 30s` fixes "
                 "that.",
@@ -151,6 +155,8 @@ def _print(jobs: Sequence[ScheduledJob]) -> None:
 
 
 def _next(job: ScheduledJob) -> str:
+    from automatch.supabase_compat.cron_expression import EverySeconds, parse_schedule
+
     line = " ".join(job.schedule.split()[:5]) if job.ignores_seconds else job.schedule
     parsed = parse_schedule(line)
     if isinstance(parsed, EverySeconds):

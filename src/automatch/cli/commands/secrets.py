@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import psycopg
 import typer
 
 from automatch.cli.options import Home
@@ -15,13 +14,14 @@ from automatch.cli.runtime.db_session import ensure_postgres
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
 from automatch.postgres.addresses import API_LOGIN, SUPERUSER, WORKER_LOGIN, database_address
-from automatch.settings import Settings
-from automatch.settings.secrets import read, rotate, secrets_file, write_closed
-from automatch.store.database import translate_errors
-from automatch.store.migrate import check_login, set_login_password
+
+if TYPE_CHECKING:
+    from automatch.settings import Settings
 
 app = typer.Typer(
-    help="The secrets of this installation: replace one by a new one.", no_args_is_help=True
+    help="The secrets of this installation: replace one by a new one.\n\n"
+    "Example: `automatch secrets rotate photo-key`",
+    no_args_is_help=True,
 )
 
 
@@ -65,6 +65,8 @@ def rotate_secret(
 
     Example: `automatch secrets rotate jwt-secret`
     """
+    from automatch.settings.secrets import rotate, secrets_file
+
     settings = load_settings_and_logging(home=home)
     field = name.replace("-", "_")
     if name in _LOGINS:
@@ -79,6 +81,12 @@ def rotate_secret(
 
 
 async def _rotate_password(settings: Settings, name: Name, field: str) -> None:
+    import psycopg
+
+    from automatch.settings.secrets import read, rotate, secrets_file, write_closed
+    from automatch.store.database import translate_errors
+    from automatch.store.migrate import check_login, set_login_password
+
     if name == "owner-password" and settings.database_url is not None:
         raise InputInvalidError(
             "The owner is the login in AUTOMATCH_DATABASE_URL; change its password at the server."

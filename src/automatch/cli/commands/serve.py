@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from automatch.app import create_ai_app, create_app
-from automatch.background import BackgroundTasks
 from automatch.cli.options import Home, Host, Port
 from automatch.cli.runtime.db_session import check_photos
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import handle_signals
-from automatch.cli.runtime.sockets import open_socket
-from automatch.cli.runtime.web_server import make_cron_runner, serve_app
-from automatch.postgres.addresses import database_address
-from automatch.settings import Settings
-from automatch.settings.secrets import load_or_create
-from automatch.store.server_check import check_server
+
+if TYPE_CHECKING:
+    from automatch.settings import Settings
 
 
 class Part(StrEnum):
@@ -43,11 +38,11 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Start the web server alone: API, pages and the AI service (`/ai/v1/faces`).
+    """Start the web server alone: API, pages and AI service.
 
-    `automatch serve --only ai` makes a larger machine analyze photos for workers elsewhere: set
-    AUTOMATCH_AI_KEY to the same 32 characters or more on both, and AUTOMATCH_AI_URL to its address
-    where the workers run.
+    The AI service is `/ai/v1/faces`. `automatch serve --only ai` makes a larger machine analyze
+    photos for workers elsewhere: set AUTOMATCH_AI_KEY to the same 32 characters or more on both,
+    and AUTOMATCH_AI_URL to its address where the workers run.
 
     Example: `automatch serve --only api --host 0.0.0.0`
     """
@@ -56,7 +51,15 @@ def serve(
 
 
 async def _serve(settings: Settings, only: Part | None) -> None:
-    secrets = load_or_create(settings.home)
+    from automatch.app import create_app
+    from automatch.background import BackgroundTasks
+    from automatch.cli.runtime.sockets import open_socket
+    from automatch.cli.runtime.web_server import make_cron_runner, serve_app
+    from automatch.postgres.addresses import database_address
+    from automatch.settings.secrets import read
+    from automatch.store.server_check import check_server
+
+    secrets = read(settings.home)
     if settings.database_url is not None:
         await check_server(database_address(settings, secrets, "api"))
         await check_photos(settings, database_address(settings, secrets, "api"))
@@ -70,6 +73,11 @@ async def _serve(settings: Settings, only: Part | None) -> None:
 
 
 async def _serve_ai(settings: Settings) -> None:
+    from automatch.app import create_ai_app
+    from automatch.cli.runtime.sockets import open_socket
+    from automatch.cli.runtime.web_server import serve_app
+    from automatch.settings.secrets import load_or_create
+
     # A machine that only analyzes photos need not hold the secrets of the database.
     app = create_ai_app(settings, None if settings.ai_key else load_or_create(settings.home))
     with open_socket(settings) as listener:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import TypeAdapter
-from rich.live import Live
 
 from automatch.cli.options import Home
 from automatch.cli.output.echo import echo_json
-from automatch.cli.output.stats_tables import as_tables
-from automatch.cli.output.tables import stdout_console
+from automatch.cli.output.tables import in_order, print_tables, stdout_console
 from automatch.cli.runtime.db_session import db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.settings import Settings
-from automatch.store import stats
-from automatch.store.stats import Statistics
 
-_JSON = TypeAdapter(Statistics)
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from automatch.settings import Settings
+    from automatch.store.stats import Statistics
 
 
 def show_stats(
@@ -35,7 +34,7 @@ def show_stats(
         bool, typer.Option("--json", help="Print JSON; with --watch, one object per line.")
     ] = False,
 ) -> None:
-    """Show the statistics: jobs by status, times, rates, failures, workers, schedule runs.
+    """Show the statistics of jobs, workers and schedule runs.
 
     Example: `automatch stats --watch --every 5`
     """
@@ -45,6 +44,9 @@ def show_stats(
 
 
 async def _stats(settings: Settings, recent: int, every_s: float | None, *, as_json: bool) -> None:
+    from automatch.cli.output.stats_tables import as_tables
+    from automatch.store import stats
+
     watching = every_s is not None
     async with db_session(settings, "owner", name="automatch-stats") as db:
         with _screen(wanted=watching and not as_json) as screen:
@@ -54,23 +56,27 @@ async def _stats(settings: Settings, recent: int, every_s: float | None, *, as_j
                     await stats.make_read_only(conn)
                     loaded = await stats.load_statistics(conn, recent=recent)
                 if screen is not None:
-                    screen.update(as_tables(loaded), refresh=True)
+                    screen.update(in_order(*as_tables(loaded)), refresh=True)
+                elif as_json:
+                    _print_json(loaded, indent=None if watching else 2)
                 else:
-                    _print(loaded, as_json=as_json, indent=None if watching else 2)
+                    print_tables(*as_tables(loaded))
                 if every_s is None:
                     return
                 await asyncio.sleep(every_s)
 
 
 def _screen(*, wanted: bool) -> contextlib.AbstractContextManager[Live | None]:
-    console = stdout_console()
-    if not wanted or not console.is_terminal:
+    if not wanted or not sys.stdout.isatty():
         return contextlib.nullcontext()
-    return Live(console=console, screen=True, auto_refresh=False)
+    from rich.live import Live
+
+    return Live(console=stdout_console(), screen=True, auto_refresh=False)
 
 
-def _print(loaded: Statistics, *, as_json: bool, indent: int | None) -> None:
-    if as_json:
-        echo_json(_JSON.dump_python(loaded, mode="json"), indent=indent)
-    else:
-        stdout_console().print(as_tables(loaded))
+def _print_json(loaded: Statistics, *, indent: int | None) -> None:
+    from pydantic import TypeAdapter
+
+    from automatch.store.stats import Statistics
+
+    echo_json(TypeAdapter(Statistics).dump_python(loaded, mode="json"), indent=indent)

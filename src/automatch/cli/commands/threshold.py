@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from automatch.cli.options import Home, Json, Preview, Rerun, Simulated
 from automatch.cli.output.echo import echo, echo_json
-from automatch.cli.output.similarity_report import print_preview
+from automatch.cli.output.tables import note
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import SERVICE
-from automatch.model.similarity import MatchThreshold, ThresholdPreview
-from automatch.settings import Settings
-from automatch.store import thresholds
+
+if TYPE_CHECKING:
+    from automatch.model.similarity import MatchThreshold, ThresholdPreview
+    from automatch.settings import Settings
 
 PREVIEWED = (0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8)
 """Thresholds that a preview shows in addition to the one in use."""
@@ -27,7 +28,7 @@ def threshold(
     *,
     value: Annotated[
         float | None,
-        typer.Argument(metavar="[SIMILARITY]", help="Such as 0.4. Default: show the threshold."),
+        typer.Argument(metavar="SIMILARITY", help="Such as 0.4. Default: show the threshold."),
     ] = None,
     preview: Preview = False,
     rerun: Rerun = False,
@@ -69,6 +70,9 @@ async def _threshold(
     simulated: bool,
     as_json: bool,
 ) -> None:
+    from automatch.cli.output.similarity_report import print_preview
+    from automatch.store import thresholds
+
     previews: list[ThresholdPreview] = []
     async with (
         db_session(settings, "worker", name="automatch-threshold") as db,
@@ -88,7 +92,7 @@ async def _threshold(
         echo_json(result)
     elif preview:
         print_preview(previews, in_use=before.threshold)
-        echo(f"In use: {before.threshold:g}. {_rerun_cost(now)}")
+        note(f"In use: {before.threshold:g}. {_rerun_cost(now)}")
     else:
         echo(_summary(before, now, rerun=rerun))
 

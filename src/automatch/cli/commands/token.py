@@ -7,27 +7,22 @@ import json
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import uuid4
 
 import typer
 
-from automatch.auth.project_keys import ProjectKey, ProjectKeys
-from automatch.auth.tokens import Tokens, tokens_from
 from automatch.cli.options import Home, Json
 from automatch.cli.output.echo import echo
-from automatch.cli.output.tables import make_table, stdout_console, utc
-from automatch.cli.runtime.db_session import ensure_postgres
+from automatch.cli.output.tables import Table, print_tables, utc
+from automatch.cli.runtime.db_session import db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import Role
-from automatch.postgres.addresses import database_address
-from automatch.services.accounts import Accounts
-from automatch.services.rate_limits import RateLimits
-from automatch.settings import Settings
-from automatch.settings.secrets import load_or_create
-from automatch.settings.server_address import find_server_url
-from automatch.store.database import Database
+
+if TYPE_CHECKING:
+    from automatch.auth.project_keys import ProjectKeys
+    from automatch.settings import Settings
 
 app = typer.Typer(
     help="Print an access token of a person, or a key of the project.\n\n"
@@ -43,7 +38,7 @@ def print_token(
     *,
     email: Annotated[str | None, typer.Option(help="Sign in as this person.")] = None,
     role: Annotated[
-        Role | None, typer.Option(help="Print a key of the project instead: anon, service_role.")
+        Literal["anon", "service_role"] | None, typer.Option(help="Print a key of the project.")
     ] = None,
     env: Annotated[
         bool,
@@ -59,18 +54,20 @@ def print_token(
             raise InputInvalidError(f"Write --home after {ctx.invoked_subcommand}.")
         return
     settings = load_settings_and_logging(home=home)
-    choices = [email is not None, role not in (None, Role.AUTHENTICATED), env]
+    choices = [email is not None, role is not None, env]
     if choices.count(True) != 1:
         raise InputInvalidError("Give --email, --env, or --role anon or service_role.")
     if email is not None:
         echo(asyncio.run(_token_of(settings, email)))
         return
+    from automatch.settings.server_address import find_server_url
+
     address = find_server_url(settings)
     if env and address.endswith(":0"):
         raise InputInvalidError(
             "The port is 0; set AUTOMATCH_PORT to the one that the server uses."
         )
-    key = _make_key(settings, role or Role.ANON, days * 86400)
+    key = _make_key(settings, Role(role or "anon"), days * 86400)
     if env:
         echo(f"SUPABASE_URL={address}")
         echo(f"SUPABASE_ANON_KEY={key}")
@@ -80,11 +77,11 @@ def print_token(
 
 @app.command("list")
 def list_keys(home: Home = None, as_json: Json = False) -> None:
-    """List the keys of the project that were printed and have not expired; none is shown.
+    """List the ids of the printed keys that have not expired.
 
     Example: `automatch token list`
     """
-    keys = ProjectKeys(load_settings_and_logging(home=home).home).list()
+    keys = _keys(home).list()
     if as_json:
         echo(json.dumps([asdict(key) for key in keys], indent=2))
         return
@@ -92,7 +89,8 @@ def list_keys(home: Home = None, as_json: Json = False) -> None:
         (key.id, key.role, *map(_utc, (key.made_at, key.expires_at, key.ended_at))) for key in keys
     ]
     columns = ("id", "role", "made", "expires", "ended")
-    stdout_console().print(make_table(columns, rows, unbroken="id"))
+    empty = "No key of the project was printed, or all have expired."
+    print_tables(Table(columns, rows, spare=("made",), if_empty=empty))
 
 
 @app.command("end")
@@ -100,19 +98,33 @@ def end_key(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The key, as `list` shows it.")],
     home: Home = None,
 ) -> None:
-    """End a key of the project: it is refused from now on, without a restart.
+    """End a key of the project at once.
 
-    Servers with a data folder of their own need this one's project_keys.json too.
+    No restart is needed. Servers with a data folder of their own need this one's project_keys.json
+    too.
 
-    Example: `automatch token end 3f0c...`
+    Example: `automatch token end 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
-    if not ProjectKeys(load_settings_and_logging(home=home).home).end(key_id):
+    if not _keys(home).end(key_id):
         raise InputInvalidError("There is no such key; `automatch token list` shows them.")
     echo(f"{key_id} is refused from now on.")
 
 
+def _keys(home: Home) -> ProjectKeys:
+    from automatch.auth.project_keys import ProjectKeys
+    from automatch.settings.secrets import read
+
+    settings = load_settings_and_logging(home=home)
+    read(settings.home)
+    return ProjectKeys(settings.home)
+
+
 def _make_key(settings: Settings, role: Role, life_s: int) -> str:
-    secrets = load_or_create(settings.home)
+    from automatch.auth.project_keys import ProjectKey, ProjectKeys
+    from automatch.auth.tokens import Tokens
+    from automatch.settings.secrets import read
+
+    secrets = read(settings.home)
     key_id, now = str(uuid4()), int(time.time())
     key = Tokens(secrets.jwt_secret, settings.auth).issue_key(role, life_s=life_s, key_id=key_id)
     ProjectKeys(settings.home).add(ProjectKey(key_id, role.value, now, now + life_s))
@@ -124,14 +136,14 @@ def _utc(seconds: int | None) -> str:
 
 
 async def _token_of(settings: Settings, email: str) -> str:
-    secrets = load_or_create(settings.home)
-    async with (
-        ensure_postgres(settings, secrets),
-        Database(
-            database_address(settings, secrets, "api"), settings.pool, name="automatch-token"
-        ) as db,
-    ):
-        tokens = tokens_from(settings, secrets)
+    from automatch.auth.tokens import tokens_from
+    from automatch.services.accounts import Accounts
+    from automatch.services.rate_limits import RateLimits
+    from automatch.settings.secrets import read
+
+    secrets = read(settings.home)
+    tokens = tokens_from(settings, secrets)
+    async with db_session(settings, "api", name="automatch-token") as db:
         rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
         accounts = Accounts(db, tokens, settings.auth, rate_limits)
         session = await accounts.sign_in_without_password(email)

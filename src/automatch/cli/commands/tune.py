@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import asdict
-from typing import Annotated, Any
+from statistics import quantiles
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automatch.cli.commands.threshold import threshold
 from automatch.cli.options import Home, Json, Preview, Rerun
-from automatch.cli.output.echo import echo
+from automatch.cli.output.echo import echo, echo_json
+from automatch.cli.output.tables import Table, print_tables
 from automatch.cli.runtime.db_session import ensure_postgres
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
-from automatch.postgres.addresses import database_address
-from automatch.settings import Settings
-from automatch.settings.secrets import load_or_create
-from automatch.store import tune as store
-from automatch.store.database import Connection
-from automatch.store.tune import SearchGroup, SearchSettings
+
+if TYPE_CHECKING:
+    from automatch.settings import Settings
+    from automatch.store.database import Connection
+    from automatch.store.tune import SearchGroup, SearchSettings
 
 _SAMPLES = 30
 
@@ -67,9 +66,10 @@ def tune(
     preview: Preview = False,
     rerun: Rerun = False,
 ) -> None:
-    """Show how each group is searched, with latency and recall; change the search settings.
+    """Show how each group is searched; change the search settings.
 
-    With --threshold it is `automatch threshold`: the minimum similarity at which people match.
+    Latency is measured, and recall is that of the searches verified by brute force. With
+    --threshold it is `automatch threshold`: the minimum similarity at which people match.
 
     Example: `automatch tune --index-from 50000 --build`
     """
@@ -85,6 +85,8 @@ def tune(
     if similarity is not None:
         if build or cluster or any(value is not None for value in changes.values()):
             raise InputInvalidError("--threshold cannot be combined with search settings.")
+        from automatch.cli.commands.threshold import threshold
+
         threshold(value=similarity, preview=preview, rerun=rerun, as_json=as_json, home=home)
         return
     if preview or rerun:
@@ -93,7 +95,10 @@ def tune(
     report = asyncio.run(
         _tune(settings, changes, limit, build=build, cluster=cluster, however_long=however_long)
     )
-    echo(json.dumps(report, indent=2) if as_json else _as_text(report))
+    if as_json:
+        echo_json(report)
+    else:
+        _print(report)
 
 
 async def _tune(
@@ -105,7 +110,11 @@ async def _tune(
     cluster: bool,
     however_long: bool,
 ) -> dict[str, Any]:
-    secrets = load_or_create(settings.home)
+    from automatch.postgres.addresses import database_address
+    from automatch.settings.secrets import read
+    from automatch.store import tune as store
+
+    secrets = read(settings.home)
     address = database_address(settings, secrets, "owner")
     async with (
         ensure_postgres(settings, secrets),
@@ -128,6 +137,8 @@ async def _tune(
 
 async def _build(conn: Connection, watcher: Connection, settings: SearchSettings) -> None:
     """Drop indexes of small groups and outdated ones, then build those of the largest groups."""
+    from automatch.store import tune as store
+
     indexes = await store.list_indexes(conn)
     for index in indexes:
         is_outdated = (index.m, index.ef_construction) != (settings.m, settings.ef_construction)
@@ -150,36 +161,32 @@ def _print_progress(phase: str, share: float) -> None:
 
 
 async def _measured(conn: Connection, group: SearchGroup) -> dict[str, Any]:
+    from automatch.store import tune as store
+
     times = await store.time_searches(conn, group.school, group.gender, _SAMPLES)
     # The first search of a connection includes its planning.
-    import numpy as np
-
     planned = times[1:] or times
-    p50, p99 = np.percentile(planned, [50, 99]) * 1000 if times else (None, None)
+    cuts = quantiles(planned, n=100, method="inclusive") if len(planned) > 1 else planned * 99
+    p50, p99 = (cuts[49] * 1000, cuts[98] * 1000) if cuts else (None, None)
     return {
         "school": group.school,
         "gender": group.gender,
         "faces": group.faces,
         "plan": "index" if group.index_ready else "exact",
         "index_mb": None if group.index_bytes is None else round(group.index_bytes / 2**20, 1),
-        "p50_ms": None if p50 is None else round(float(p50), 2),
-        "p99_ms": None if p99 is None else round(float(p99), 2),
+        "p50_ms": None if p50 is None else round(p50, 2),
+        "p99_ms": None if p99 is None else round(p99, 2),
         "audits": group.audits,
         "recall": group.recall,
     }
 
 
-def _as_text(report: dict[str, Any]) -> str:
-    head = list(report["groups"][0]) if report["groups"] else []
-    rows = [head] + [
-        ["" if value is None else str(value) for value in group.values()]
-        for group in report["groups"]
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-        if row
-    ]
-    settings = ", ".join(f"{name} {value}" for name, value in report["settings"].items())
-    return "\n".join([*(lines or ["No face can be found yet."]), "", settings])
+def _print(report: dict[str, Any]) -> None:
+    groups = report["groups"]
+    columns = list(groups[0]) if groups else []
+    rows = [["-" if value is None else value for value in group.values()] for group in groups]
+    spare = ("audits", "recall", "index_mb", "p99_ms")
+    print_tables(
+        Table(columns, rows, spare=spare, if_empty="No face can be found yet."),
+        Table.of_fields(report["settings"]),
+    )

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
-from automatch.app import create_app
-from automatch.background import BackgroundTasks
 from automatch.cli.options import Home, Host, Port
 from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import handle_signals
-from automatch.cli.runtime.sockets import open_socket
-from automatch.cli.runtime.supervisor import WorkerSupervisor
-from automatch.cli.runtime.web_server import make_cron_runner, serve_app
-from automatch.postgres.addresses import database_address
-from automatch.postgres.embedded import EmbeddedPostgres
-from automatch.postgres.erased_data import ErasedData
-from automatch.settings import Settings
-from automatch.settings.secrets import load_or_create
+
+if TYPE_CHECKING:
+    from automatch.settings import Settings
 
 
 def up(home: Home = None, host: Host = None, port: Port = None) -> None:
@@ -33,6 +27,16 @@ def up(home: Home = None, host: Host = None, port: Port = None) -> None:
 
 
 async def _up(settings: Settings) -> None:
+    from automatch.app import create_app
+    from automatch.background import BackgroundTasks
+    from automatch.cli.runtime.sockets import open_socket
+    from automatch.cli.runtime.supervisor import WorkerSupervisor
+    from automatch.cli.runtime.web_server import make_cron_runner, serve_app
+    from automatch.postgres.addresses import database_address
+    from automatch.postgres.embedded import EmbeddedPostgres
+    from automatch.postgres.erased_data import ErasedData
+    from automatch.settings.secrets import load_or_create
+
     secrets = load_or_create(settings.home)
     background = BackgroundTasks()
     async with AsyncExitStack() as stack:

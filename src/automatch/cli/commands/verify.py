@@ -7,30 +7,24 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import httpx2
 import typer
 
-from automatch.auth.server_identity import is_server_ours
-from automatch.auth.tokens import Tokens
 from automatch.cli.options import Home, Json, ServerUrl
 from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.demo.portraits import read_similar_pair
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import Role
-from automatch.ops.smoke_test.criteria import Outcome, Verdict
-from automatch.ops.smoke_test.criteria import verify as run_smoke_test
-from automatch.ops.smoke_test.live_server import LiveServer
-from automatch.settings import Settings
-from automatch.settings.secrets import read
-from automatch.settings.server_address import find_server_url
+
+if TYPE_CHECKING:
+    from automatch.ops.smoke_test.criteria import Verdict
+    from automatch.settings import Settings
 
 _MARKS = {
-    Outcome.MET: ("✓", typer.colors.GREEN),
-    Outcome.NOT_MET: ("✗", typer.colors.RED),
-    Outcome.NOT_TRIED: ("-", typer.colors.BRIGHT_BLACK),
+    "met": ("✓", typer.colors.GREEN),
+    "not met": ("✗", typer.colors.RED),
+    "not tried": ("-", typer.colors.BRIGHT_BLACK),
 }
 _INTERRUPTED = 130
 _IDENTITY_TIMEOUT_S = 10
@@ -50,13 +44,17 @@ def verify(
     within: Annotated[float, typer.Option(min=1, max=600, help="Maximum seconds for a job.")] = 60,
     as_json: Json = False,
 ) -> None:
-    """Run a smoke test with two temporary people: upload, job, matches, live feed.
+    """Run a smoke test with two temporary people.
 
-    Their faces are drawn, their school is their own and invisible to everyone else, and they are
-    deleted afterwards in any case. Exit code 0: every criterion is met; 1: at least one is not.
+    It tries upload, job, matches and live feed. Their faces are drawn, their school is their own
+    and invisible to everyone else, and they are deleted afterwards in any case. Exit code 0: every
+    criterion is met; 1: at least one is not.
 
     Example: `automatch verify --within 10`
     """
+    from automatch.settings.secrets import read
+    from automatch.settings.server_address import find_server_url
+
     settings = load_settings_and_logging(home=home)
     key = _service_key(settings, key_file)
     address = find_server_url(settings, url)
@@ -75,11 +73,15 @@ def verify(
     if not finished:
         echo("Interrupted.", err=True)
         raise typer.Exit(_INTERRUPTED)
-    raise typer.Exit(any(verdict.outcome is not Outcome.MET for verdict in verdicts))
+    raise typer.Exit(not all(map(_is_met, verdicts)))
 
 
 async def _refuse_others(address: str, jwt_secret: str) -> None:
     """Raise an error unless the server is of this installation, before it is sent a key."""
+    import httpx2
+
+    from automatch.auth.server_identity import is_server_ours
+
     async with httpx2.AsyncClient(timeout=_IDENTITY_TIMEOUT_S) as http:
         try:
             is_ours = await is_server_ours(http, address, jwt_secret)
@@ -97,6 +99,12 @@ async def _verify(
     address: str, key: str, within_s: float, report: Callable[[Verdict], None]
 ) -> bool:
     """Report the verdicts; return False when a signal interrupted the test."""
+    import httpx2
+
+    from automatch.demo.portraits import read_similar_pair
+    from automatch.ops.smoke_test.criteria import verify as run_smoke_test
+    from automatch.ops.smoke_test.live_server import LiveServer
+
     photos = await asyncio.to_thread(read_similar_pair)
     async with httpx2.AsyncClient(base_url=address) as client:
         running = asyncio.create_task(
@@ -118,13 +126,20 @@ def _cancel_once(task: asyncio.Task[None]) -> None:
         task.cancel()
 
 
+def _is_met(verdict: Verdict) -> bool:
+    return verdict.outcome.value == "met"
+
+
 def _show(verdict: Verdict) -> None:
-    mark, colour = _MARKS[verdict.outcome]
+    mark, colour = _MARKS[verdict.outcome.value]
     echo(mark, fg=colour, nl=False)
     echo(f" {verdict.criterion.value}: {verdict.message}")
 
 
 def _service_key(settings: Settings, key_file: str | None) -> str:
+    from automatch.auth.tokens import Tokens
+    from automatch.settings.secrets import read
+
     if key_file is None:
         return Tokens(read(settings.home).jwt_secret, settings.auth).issue_key(
             Role.SERVICE, life_s=3600
@@ -142,7 +157,7 @@ def _service_key(settings: Settings, key_file: str | None) -> str:
 def _as_json(address: str, verdicts: list[Verdict]) -> dict[str, object]:
     return {
         "url": address,
-        "met": bool(verdicts) and all(verdict.outcome is Outcome.MET for verdict in verdicts),
+        "met": bool(verdicts) and all(map(_is_met, verdicts)),
         "criteria": [
             {
                 "criterion": verdict.criterion.value,

@@ -6,24 +6,18 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 
 from automatch.cli.options import Home
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.signals import Shutdown, handle_signals
-from automatch.cli.runtime.sockets import open_socket
 from automatch.errors import AutomatchError
-from automatch.postgres.addresses import database_address
-from automatch.settings import Settings
-from automatch.settings.secrets import load_or_create
-from automatch.store.server_check import check_server
-from automatch.worker.worker import Worker
-from automatch.worker_app import open_worker
 
-log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    from automatch.settings import Settings
+    from automatch.worker.worker import Worker
 
 
 def worker(
@@ -44,13 +38,20 @@ def worker(
     except AutomatchError:
         raise
     except Exception:
+        import structlog
+
         # Whoever started it starts it again. A traceback would quote what is in the database.
-        log.exception("worker failed")
+        structlog.get_logger(__name__).exception("worker failed")
         sys.exit(1)
 
 
 async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
-    secrets = load_or_create(settings.home)
+    from automatch.postgres.addresses import database_address
+    from automatch.settings.secrets import read
+    from automatch.store.server_check import check_server
+    from automatch.worker_app import open_worker
+
+    secrets = read(settings.home)
     shutdown = handle_signals()
     if settings.database_url is not None:
         await check_server(database_address(settings, secrets, "worker"))
@@ -80,11 +81,16 @@ async def _answering_health(
     running: Worker, settings: Settings
 ) -> AsyncIterator[asyncio.Task[None]]:
     # Four MiB that most workers do not need.
+    import structlog
+
+    from automatch.cli.runtime.sockets import open_socket
     from automatch.cli.runtime.worker_health import HealthServer
 
     server = HealthServer(running)
     with open_socket(settings.model_copy(update={"port": settings.worker.health_port})) as listener:
-        log.info("worker tells its health", port=listener.getsockname()[1])
+        structlog.get_logger(__name__).info(
+            "worker tells its health", port=listener.getsockname()[1]
+        )
         task = asyncio.create_task(server.run_on(listener), name="health")
         try:
             yield task

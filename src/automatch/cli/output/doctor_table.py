@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rich import box
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
-from automatch.cli.output.tables import stdout_console
+from automatch.cli.output.tables import Table, note, print_tables
 from automatch.model.printable import printable
 from automatch.ops.doctor.check import CheckResult, Health
 
@@ -26,27 +23,24 @@ _STYLES = {
 
 def print_results(results: Sequence[CheckResult]) -> None:
     """Print one line per check, and below it how to fix the problem."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("check", no_wrap=True)
-    table.add_column("result", overflow="fold")
     skipped = Counter(
         checked.result.message for checked in results if checked.result.health is Health.SKIPPED
     )
+    rows: list[tuple[object, ...]] = []
     for checked in results:
         result = checked.result
         if result.health is Health.SKIPPED and skipped[result.message] >= _COLLAPSE_FROM:
             continue
-        lines = [Text(printable(result.message))]
+        message = Text(printable(result.message))
         if result.fix is not None and result.health is not Health.OK:
-            lines.append(Text(f"-> {printable(result.fix)}", style="cyan"))
-        table.add_row(_health(result.health), Text(checked.check.name), Group(*lines))
+            message.append("\n")
+            message.append(f"-> {printable(result.fix)}", style="cyan")
+        rows.append((_health(result.health), checked.check.name, message))
     for reason, count in skipped.items():
         if count >= _COLLAPSE_FROM:
-            table.add_row(_health(Health.SKIPPED), Text(f"{count} checks"), Text(printable(reason)))
-    console = stdout_console()
-    console.print(table)
-    console.print(_summary(results))
+            rows.append((_health(Health.SKIPPED), f"{count} checks", reason))
+    print_tables(Table(("health", "check", "result"), rows, text="result"))
+    note(f"{_summary(results)}")
 
 
 def _health(health: Health) -> Text:

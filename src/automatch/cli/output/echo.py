@@ -1,8 +1,9 @@
-"""Lines on a terminal; tables are in `tables.py`."""
+"""Lines on a terminal or in a pipe; tables are in `tables.py`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
@@ -19,3 +20,9 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True, fg: str | Non
 def echo_json(value: Any, *, indent: int | None = 2) -> None:
     """Print *value* as JSON, in ASCII."""
     echo(json.dumps(value, indent=indent, default=str))
+
+
+def echo_tab_separated(rows: Iterable[Sequence[str]]) -> None:
+    """Print one line per row, with a tab between its cells and no other."""
+    for row in rows:
+        typer.echo("\t".join(printable(cell.replace("\n", " ")) for cell in row))

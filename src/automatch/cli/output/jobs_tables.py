@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from rich.table import Table
-
-from automatch.cli.output.tables import make_table, or_dash, seconds, stdout_console, utc
+from automatch.cli.output.tables import Table, or_dash, print_tables, seconds, utc
 from automatch.model.jobs import AuditEntry, Queue, QueuedJob, StatusCount
 
 
 def print_jobs(jobs: Sequence[QueuedJob]) -> None:
     """Print one line per job."""
     columns = ("job", "status", "school", "prio", "attempts", "matches", "created (UTC)", "error")
-    rows = (
+    rows = [
         (
             job.id,
             _status(job),
@@ -23,11 +21,12 @@ def print_jobs(jobs: Sequence[QueuedJob]) -> None:
             f"{job.attempts}/{job.max_attempts}",
             or_dash(job.match_count),
             utc(job.created_at),
-            job.error["code"] if job.error else "",
+            job.error["code"] if job.error else "-",
         )
         for job in jobs
-    )
-    _print(make_table(columns, rows, unbroken="job"), if_empty="No such job.")
+    ]
+    spare = ("prio", "school", "matches", "created (UTC)", "attempts")
+    print_tables(Table(columns, rows, spare=spare, if_empty="No such job."))
 
 
 def print_job(job: QueuedJob) -> None:
@@ -52,7 +51,7 @@ def print_job(job: QueuedJob) -> None:
         "isolated": "yes, a worker crashed while it ran" if job.isolated else "no",
         "timings": json.dumps(job.timings),
     }
-    _print(make_table(("", ""), rows.items(), header=False))
+    print_tables(Table.of_fields(rows))
 
 
 def print_queue(queue: Queue, statuses: Sequence[StatusCount]) -> None:
@@ -68,18 +67,17 @@ def print_queue(queue: Queue, statuses: Sequence[StatusCount]) -> None:
         "active workers": queue.workers,
         "oldest waiting, s": seconds(queue.oldest_waiting_s),
     }
-    _print(make_table(("", ""), summary.items(), header=False))
-    rows = (
+    rows = [
         (row.status.value, row.count, utc(row.oldest_created_at), seconds(row.avg_seconds))
         for row in statuses
-    )
+    ]
     columns = ("status", "jobs", "oldest (UTC)", "average duration, s")
-    _print(make_table(columns, rows), if_empty="There are no jobs.")
+    print_tables(Table.of_fields(summary), Table(columns, rows, if_empty="There are no jobs."))
 
 
 def print_audit(entries: Sequence[AuditEntry]) -> None:
     """Print one line per entry of the audit log."""
-    rows = (
+    rows = [
         (
             utc(entry.recorded_at),
             entry.actor,
@@ -87,13 +85,9 @@ def print_audit(entries: Sequence[AuditEntry]) -> None:
             json.dumps(entry.details, ensure_ascii=False),
         )
         for entry in entries
-    )
-    table = make_table(("when (UTC)", "who", "action", "details"), rows)
-    _print(table, if_empty="The audit log is empty.")
-
-
-def _print(table: Table, *, if_empty: str = "") -> None:
-    stdout_console().print(table if table.row_count else if_empty)
+    ]
+    columns = ("when (UTC)", "who", "action", "details")
+    print_tables(Table(columns, rows, text="details", if_empty="The audit log is empty."))
 
 
 def _status(job: QueuedJob) -> str:

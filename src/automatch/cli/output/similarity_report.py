@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from automatch.cli.output.echo import echo
-from automatch.cli.output.tables import make_table, stdout_console
+from automatch.cli.output.tables import Table, note, print_tables
 from automatch.model.embedding_models import EmbeddingModel
 from automatch.model.similarity import ComparablePeople, StoredScale, ThresholdPreview
 
@@ -102,31 +102,31 @@ class CalibrationReport:
 def print_scales(scales: Sequence[StoredScale]) -> None:
     """Print one line per version of the scale."""
     columns = ("version", "model", "midpoint", "width", "in use", "matches", "created", "by")
-    rows = (
+    rows = [
         (
             scale.version,
             scale.model,
             f"{scale.midpoint:.4f}",
             f"{scale.width:.4f}",
-            "yes" if scale.is_in_use else "",
+            "yes" if scale.is_in_use else "-",
             scale.matches,
             _created(scale),
-            scale.actor or "",
+            scale.actor or "-",
         )
         for scale in scales
-    )
-    stdout_console().print(make_table(columns, rows))
+    ]
+    print_tables(Table(columns, rows, spare=("width", "midpoint")))
 
 
 def print_preview(previews: Sequence[ThresholdPreview], *, in_use: float | None) -> None:
     """Print one line per threshold."""
     if not previews:
-        echo(
+        note(
             "No one with a photo can be found yet, so there is nothing to compare "
             "(`--simulated` includes the people of `automatch demo`)."
         )
         return
-    rows = (
+    rows = [
         (
             f"{preview.threshold:g}{' (in use)' if preview.threshold == in_use else ''}",
             f"{preview.matches:.1f}",
@@ -134,11 +134,11 @@ def print_preview(previews: Sequence[ThresholdPreview], *, in_use: float | None)
             f"{preview.without_any} of {preview.people}",
         )
         for preview in previews
-    )
+    ]
     columns = ("threshold", "average matches", "median matches", "people with none")
-    stdout_console().print(make_table(columns, rows))
+    print_tables(Table(columns, rows))
     if previews[0].looked_at < previews[0].people:
-        echo(f"Based on a random sample of {previews[0].looked_at} people.")
+        note(f"Based on a random sample of {previews[0].looked_at} people.")
 
 
 def _created(scale: StoredScale) -> str:

@@ -2,102 +2,105 @@
 
 from __future__ import annotations
 
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
-
-from automatch.cli.output.tables import make_table, seconds, utc
+from automatch.cli.output.tables import Table, seconds, utc
 from automatch.store.stats import Statistics
 
 
-def as_tables(stats: Statistics) -> Group:
-    """Return all statistics, one table below the other; empty tables are left out."""
+def as_tables(stats: Statistics) -> list[Table]:
+    """Return all statistics; tables without rows and without a sentence are left out."""
     rate = stats.rate
     tables = [
         _summary(stats),
-        make_table(
+        Table(
             ("status", "jobs", "average duration, s"),
-            ((row.status.value, row.count, seconds(row.avg_seconds)) for row in stats.statuses),
+            [(row.status.value, row.count, seconds(row.avg_seconds)) for row in stats.statuses],
         ),
-        make_table(
+        Table(
             ("in the last", "queued", "ended"),
-            (
+            [
                 ("minute", rate.queued_minute, rate.ended_minute),
                 ("hour", rate.queued_hour, rate.ended_hour),
                 ("day", rate.queued_day, rate.ended_day),
-            ),
+            ],
         ),
-        make_table(
+        Table(
             ("recent job", "status", "attempts", "created (UTC)", "took, s", "error"),
-            (
+            [
                 (
                     job.id,
                     job.status,
                     job.attempts,
                     utc(job.created_at),
                     seconds(job.took_s),
-                    job.code or "",
+                    job.code or "-",
                 )
                 for job in stats.recent
-            ),
+            ],
+            spare=("created (UTC)", "took, s", "attempts"),
         ),
-        make_table(
+        Table(
             ("failed with", "jobs", "last (UTC)"),
-            ((failure.code, failure.jobs, utc(failure.last_at)) for failure in stats.failed),
+            [(failure.code, failure.jobs, utc(failure.last_at)) for failure in stats.failed],
         ),
-        make_table(
+        Table(
             ("workers have paused", "workers", "since (UTC)"),
-            ((fault.message, fault.workers, utc(fault.since)) for fault in stats.faults),
+            [(fault.message, fault.workers, utc(fault.since)) for fault in stats.faults],
+            text="workers have paused",
         ),
         *_schedule(stats),
     ]
-    return Group(*(table for table in tables if isinstance(table, Text) or table.row_count))
+    return [table for table in tables if table.rows or table.if_empty]
 
 
 def _summary(stats: Statistics) -> Table:
     queue, times = stats.queue, stats.times
-    rows = {
-        "queue": "paused" if queue.paused else "open",
-        "workers connected": stats.workers,
-        "jobs waiting": queue.waiting,
-        "jobs processing": queue.processing,
-        "oldest waiting, s": seconds(queue.oldest_waiting_s),
-        "photos not erased after a minute": stats.photos_not_erased,
-        "upload to end, average s": seconds(times.average_s),
-        "p50 / p95 / p99, s": " / ".join(
-            seconds(value) for value in (times.p50_s, times.p95_s, times.p99_s)
-        ),
-    }
-    return make_table(("", ""), rows.items(), header=False)
+    return Table.of_fields(
+        {
+            "queue": "paused" if queue.paused else "open",
+            "workers connected": stats.workers,
+            "jobs waiting": queue.waiting,
+            "jobs processing": queue.processing,
+            "oldest waiting, s": seconds(queue.oldest_waiting_s),
+            "photos not erased after a minute": stats.photos_not_erased,
+            "upload to end, average s": seconds(times.average_s),
+            "p50 / p95 / p99, s": " / ".join(
+                seconds(value) for value in (times.p50_s, times.p95_s, times.p99_s)
+            ),
+        }
+    )
 
 
-def _schedule(stats: Statistics) -> list[Table | Text]:
-    if stats.schedule is None:
-        return [Text("No cron schedule: pg_cron is not installed, and not needed.")]
+def _schedule(stats: Statistics) -> list[Table]:
+    runs = [
+        (
+            run.name,
+            run.status or "-",
+            utc(run.started_at),
+            seconds(run.took_s),
+            run.message or "-",
+        )
+        for run in stats.runs
+    ]
     return [
-        make_table(
+        Table(
             ("scheduled", "when", "active", "last run (UTC)"),
-            (
+            [
                 (
                     entry.name,
                     entry.schedule,
                     "yes" if entry.active else "no",
                     utc(entry.last_run_at),
                 )
-                for entry in stats.schedule
-            ),
+                for entry in stats.schedule or ()
+            ],
+            if_empty="No cron schedule: pg_cron is not installed, and not needed."
+            if stats.schedule is None
+            else "",
         ),
-        make_table(
+        Table(
             ("run of", "status", "started (UTC)", "took, s", "message"),
-            (
-                (
-                    run.name,
-                    run.status or "",
-                    utc(run.started_at),
-                    seconds(run.took_s),
-                    run.message or "",
-                )
-                for run in stats.runs
-            ),
+            runs,
+            text="message",
+            spare=("took, s",),
         ),
     ]

@@ -5,25 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
-
-import psycopg
+from typing import TYPE_CHECKING, TypeVar
 
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.errors.configuration import InstanceRunningError
+from automatch.errors.configuration import InstallationMissingError, InstanceRunningError
 from automatch.errors.store import MigrationError
-from automatch.photos.make import make_photos
-from automatch.postgres.addresses import Role, database_address
-from automatch.postgres.embedded import EmbeddedPostgres
-from automatch.settings import Settings
-from automatch.settings.secrets import Secrets, load_or_create
-from automatch.store.database import Connection, Database, translate_errors
-from automatch.store.migrate import migrate, pending
-from automatch.store.photo_store import check_photo_store, is_markable
+
+if TYPE_CHECKING:
+    from automatch.postgres.addresses import Role
+    from automatch.settings import Settings
+    from automatch.settings.secrets import Secrets
+    from automatch.store.database import Connection, Database
 
 _T = TypeVar("_T")
 
@@ -49,9 +44,15 @@ async def db_session(settings: Settings, role: Role, *, name: str) -> AsyncItera
     """Open the database with the login of *role*, starting the embedded Postgres if necessary.
 
     Raises:
+        InstallationMissingError: the data folder is of no installation.
         MigrationError: its schema is of another version; most commands do not migrate.
     """
-    secrets = load_or_create(settings.home)
+    from automatch.postgres.addresses import database_address
+    from automatch.settings.secrets import read
+    from automatch.store.database import Database
+    from automatch.store.migrate import pending
+
+    secrets = read(settings.home)
     async with ensure_postgres(settings, secrets):
         # On an older schema a command would fail with an error that does not name the cause.
         if await pending(database_address(settings, secrets, "owner")):
@@ -64,12 +65,32 @@ async def db_session(settings: Settings, role: Role, *, name: str) -> AsyncItera
 
 @asynccontextmanager
 async def ensure_postgres(settings: Settings, secrets: Secrets) -> AsyncIterator[None]:
-    """Run the embedded Postgres during the block, unless it runs already or another is used."""
+    """Run the embedded Postgres during the block, unless it runs already or another is used.
+
+    Raises:
+        InstallationMissingError: there is no database in the data folder; only `up` makes one.
+    """
+    from automatch.postgres.lockfile import is_running
+
     async with contextlib.AsyncExitStack() as stack:
         if settings.database_url is None:
-            with contextlib.suppress(InstanceRunningError):
-                await stack.enter_async_context(EmbeddedPostgres(settings, secrets))
+            if not _has_cluster(settings.home):
+                raise InstallationMissingError(
+                    f"There is no database in {settings.home}: set AUTOMATCH_DATABASE_URL if yours "
+                    "is elsewhere, or let `automatch up` make one here."
+                )
+            if not is_running(settings.home):
+                from automatch.postgres.embedded import EmbeddedPostgres
+
+                with contextlib.suppress(InstanceRunningError):
+                    await stack.enter_async_context(EmbeddedPostgres(settings, secrets))
         yield
+
+
+def _has_cluster(home: Path) -> bool:
+    files = home / "postgres"
+    # A link that points nowhere is reported by the start.
+    return os.path.lexists(files / "data") or files.is_symlink()
 
 
 async def migrate_database(
@@ -82,6 +103,9 @@ async def migrate_database(
 
     See `automatch.store.migrate.migrate` for others.
     """
+    from automatch.postgres.addresses import database_address
+    from automatch.store.migrate import migrate
+
     owner = database_address(settings, secrets, "owner")
     # Before anything is changed, and once there is a place for the mark.
     await check_photos(settings, owner)
@@ -103,6 +127,12 @@ async def check_photos(settings: Settings, address: str) -> None:
     Raises:
         WrongPhotoStoreError: it is another one.
     """
+    import psycopg
+
+    from automatch.photos.make import make_photos
+    from automatch.store.database import translate_errors
+    from automatch.store.photo_store import check_photo_store, is_markable
+
     photos = make_photos(settings)
     with translate_errors():
         async with await psycopg.AsyncConnection.connect(
@@ -114,6 +144,8 @@ async def check_photos(settings: Settings, address: str) -> None:
 
 def audit_actor() -> str:
     """Return the operator's name for the audit log: `cli:` and the user of the operating system."""
+    import pwd
+
     uid = os.getuid()
     try:
         return f"cli:{pwd.getpwuid(uid).pw_name}"

@@ -11,37 +11,44 @@ import os
 import sys
 from pathlib import Path
 from traceback import walk_tb
-from typing import TextIO, cast
-
-import structlog
-from structlog.typing import EventDict, WrappedLogger
+from typing import TYPE_CHECKING, TextIO, cast
 
 import automatch
 from automatch.cli.runtime.log_filter import OncePerMinute
 from automatch.cli.runtime.log_stream import LogStream
 from automatch.model.printable import printable
-from automatch.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import structlog
+    from structlog.typing import EventDict, WrappedLogger
+
+    from automatch.settings import Settings
 
 _PACKAGE = Path(automatch.__file__).parent
-
-log = structlog.get_logger(__name__)
 
 
 def load_settings_and_logging(
     *, home: Path | None = None, host: str | None = None, port: int | None = None
 ) -> Settings:
     """Return the settings, and set up the logging of this process by them: a command's start."""
+    import structlog
+
+    from automatch.settings import load_settings
+
     settings = load_settings(home=home, host=host, port=port)
     configure_logging(settings)
     named = home or Path(os.environ.get("AUTOMATCH_HOME") or settings.home)
     if not named.is_absolute():
         # Another start from another folder would find other data.
+        log = structlog.get_logger(__name__)
         log.warning("data folder is relative to the current one", folder=str(settings.home))
     return settings
 
 
 def configure_logging(settings: Settings) -> None:
     """Set up structlog and the standard library's logging for this process."""
+    import structlog
+
     stream = LogStream(sys.stderr)
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[structlog.typing.Processor] = [
