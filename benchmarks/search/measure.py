@@ -121,10 +121,9 @@ async def batch(dsn: str, school: School) -> list[Result]:
     """Return the times per job with a copy of the group that has to be read, and with one kept."""
     with connect(dsn, autocommit=True) as conn:
         conn.execute("set session_replication_role = replica")
-        made = conn.execute(_JOBS, [school.name, BATCH]).fetchall()
+        jobs = make_jobs(conn, school.name, BATCH)
         rows = rows_of(school)
-        queries = school.faces[rows([face for _, face in made])]
-        jobs = [ClaimedJob(job, 1, 1, 5, face, "", True, False, 1) for job, face in made]
+        queries = school.faces[rows([job.face_id for job in jobs])]
         results = []
         async with Database(dsn, PoolSettings(), name="bench") as db:
             kept = BatchSearch(db, max_bytes=1024**3)
@@ -142,6 +141,12 @@ async def batch(dsn: str, school: School) -> list[Result]:
                 results.append(_result(name, school, queries, answers, times))
         conn.execute("delete from public.match_jobs")
     return results
+
+
+def make_jobs(conn: psycopg.Connection, school: str, count: int) -> list[ClaimedJob]:
+    """Give men of a school jobs that are held already."""
+    made = conn.execute(_JOBS, [school, count]).fetchall()
+    return [ClaimedJob(job, 1, 1, 5, face, "", True, False, 1) for job, face in made]
 
 
 async def _answer(

@@ -9,6 +9,7 @@ from automatch.search.batch import BatchSearch
 from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
+from automatch.store import search as store_search
 from automatch.store.database import Database
 from automatch.store.queue import BatchCompletion
 from tests.support import build
@@ -155,13 +156,60 @@ async def test_without_memory_every_search_is_left_to_the_database(owner, db):
     assert await BatchSearch(db, max_bytes=0).find_candidates(jobs) == {}
 
 
-async def test_copies_that_do_not_fit_are_forgotten_and_read_again(owner, db):
-    search = BatchSearch(db, max_bytes=1)
-    women(owner, 5)
-    jobs = men_who_ask(owner, 5)
+@pytest.fixture
+def reads(monkeypatch):
+    """Give the number of faces that each look at a group has read; None where it was too large."""
+    faces, original = [], store_search.read_group
 
-    for _ in range(2):
-        assert await check_same(owner, search, jobs) > 0
+    async def read_group(*parameters, **more):
+        delta = await original(*parameters, **more)
+        faces.append(None if delta is None else len(delta.faces))
+        return delta
+
+    monkeypatch.setattr(store_search, "read_group", read_group)
+    return faces
+
+
+FACE_BYTES = 128 * 4 + 33
+
+
+async def test_group_of_twice_the_cache_is_counted_once_and_never_read(owner, db, reads):
+    search = BatchSearch(db, max_bytes=10 * FACE_BYTES)
+    women(owner, 20)
+    women(owner, 10, school="HCMUS")
+    jobs = men_who_ask(owner, 5) + men_who_ask(owner, 5, school="HCMUS")
+
+    for _ in range(3):
+        found = await search.find_candidates(jobs)
+        assert found.keys() == {job.id for job in jobs[5:]}
+
+    # The other school's is read, and then looked at.
+    assert reads == [10, None, 0, 0]
+    assert await check_same(owner, search, jobs) > 0
+
+
+async def test_group_that_does_not_fit_beside_one_in_use_is_left_to_the_database(owner, db, reads):
+    search = BatchSearch(db, max_bytes=10 * FACE_BYTES)
+    women(owner, 7)
+    women(owner, 7, school="HCMUS")
+    jobs = men_who_ask(owner, 5) + men_who_ask(owner, 5, school="HCMUS")
+
+    for _ in range(3):
+        await search.find_candidates(jobs)
+
+    assert reads == [7, None, 0, 0]
+
+
+async def test_copy_that_grows_out_of_the_cache_is_dropped(owner, db, reads):
+    search = BatchSearch(db, max_bytes=10 * FACE_BYTES)
+    women(owner, 8)
+    jobs = men_who_ask(owner, 5)
+    await search.find_candidates(jobs)
+    women(owner, 8, seed=100)
+
+    assert await check_same(owner, search, jobs) > 0
+    assert search.bytes == 0
+    assert await search.find_candidates(jobs) == {}
 
 
 async def test_copy_that_is_not_used_is_forgotten(owner, db):

@@ -19,7 +19,7 @@ from automatch.search.group import Group
 from automatch.store import search
 from automatch.store.database import Database
 from automatch.store.queue import Candidates
-from automatch.store.search import SearchRequest
+from automatch.store.search import BYTES_BESIDE_EMBEDDING, SearchRequest
 
 _MIN_JOBS = 4
 """Fewer jobs of one group are faster in SQL, one by one."""
@@ -31,8 +31,15 @@ _KEEP_S = 60.0
 """A copy that was not used for this long is dropped: it may hold the embedding of somebody who has
 withdrawn their consent since."""
 
+_BUSY_S = 10.0
+"""A copy that was used this recently is not dropped for another: both would be read each time."""
+
 _MAX_READS = 3
 """How often a group is read anew when people leave it between two reads."""
+
+
+_Key = tuple[str, str, str]
+"""Model, school and gender."""
 
 
 @dataclass(slots=True)
@@ -50,7 +57,9 @@ class BatchSearch:
         self._db = db
         self._max_bytes = max_bytes
         self._keep_s = keep_s
-        self._cache: OrderedDict[tuple[str, str, str], _CachedGroup] = OrderedDict()
+        self._cache: OrderedDict[_Key, _CachedGroup] = OrderedDict()
+        self._too_large: dict[_Key, float] = {}
+        """Groups that did not fit, and until when that is believed."""
 
     @property
     def bytes(self) -> int:
@@ -75,29 +84,52 @@ class BatchSearch:
         self, model: str, school: str, gender: str, requests: Sequence[SearchRequest]
     ) -> dict[UUID, Candidates]:
         key = (model, school, gender)
+        loop = asyncio.get_running_loop()
+        if self._too_large.get(key, 0) > loop.time():
+            return {}
         cached = self._cache.setdefault(key, _CachedGroup(Group(), asyncio.Lock()))
         self._cache.move_to_end(key)
         async with cached.lock:
-            if not await self._refresh(cached.group, *key):
+            most = self._room(key) // (requests[0].embedding.nbytes + BYTES_BESIDE_EMBEDDING)
+            if not await self._refresh(cached.group, key, most):
                 return {}
             # The product releases the GIL, so the event loop goes on meanwhile.
             lists = await asyncio.to_thread(_search_group, cached.group, requests)
-        loop = asyncio.get_running_loop()
         cached.used_at = loop.time()
         loop.call_later(self._keep_s, self._evict_unused)
+        if cached.group.bytes > self._max_bytes:
+            self._give_up(key)
         self._evict_oldest()
         return {
             request.job_id: Candidates(school, gender, faces)
             for request, faces in zip(requests, lists, strict=True)
         }
 
-    async def _refresh(self, group: Group, model: str, school: str, gender: str) -> bool:
+    def _room(self, key: _Key) -> int:
+        """Return how much a copy may take beside those of other groups that are in use."""
+        busy_since = asyncio.get_running_loop().time() - _BUSY_S
+        return self._max_bytes - sum(
+            cached.group.bytes
+            for other, cached in self._cache.items()
+            if other != key and cached.used_at > busy_since
+        )
+
+    async def _refresh(self, group: Group, key: _Key, most: int) -> bool:
         async with self._db.connection() as conn:
             for _ in range(_MAX_READS):
-                delta = await search.read_group(conn, model, school, gender, group.snapshot_xmin)
-                if group.update(delta):
+                delta = await search.read_group(
+                    conn, *key, snapshot_xmin=group.snapshot_xmin, most=most
+                )
+                if delta is None:
+                    self._give_up(key)
+                    return False
+                if await asyncio.to_thread(group.update, delta):
                     return True
         return False
+
+    def _give_up(self, key: _Key) -> None:
+        self._cache.pop(key, None)
+        self._too_large[key] = asyncio.get_running_loop().time() + self._keep_s
 
     def _evict_oldest(self) -> None:
         while self.bytes > self._max_bytes:

@@ -35,7 +35,7 @@ class Group:
     @property
     def bytes(self) -> int:
         """Memory that the copy takes."""
-        return 0 if self._known is None else self._known.embeddings.nbytes
+        return sum(part.bytes for part in (self._known, self._recent) if part is not None)
 
     def update(self, delta: GroupDelta) -> bool:
         """Bring the copy up to date; False when somebody left, and all has to be read again."""

@@ -5,6 +5,7 @@ For the login of the worker itself (`Database.connection`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +21,9 @@ from automatch.store.call import call, call_row
 from automatch.store.database import Connection
 
 _SQL = load("search")
+
+BYTES_BESIDE_EMBEDDING = 33
+"""Of a face in memory: two ids, and whether it is settled."""
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -58,6 +62,16 @@ class GroupFaces:
 
     def __len__(self) -> int:
         return len(self.settled)
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the rows take."""
+        return (
+            self.face_ids.nbytes
+            + self.profile_ids.nbytes
+            + self.embeddings.nbytes
+            + self.settled.nbytes
+        )
 
     def where(self, chosen: Truths) -> GroupFaces:
         """Return the chosen rows."""
@@ -129,18 +143,34 @@ async def read_jobs(conn: Connection, jobs: Sequence[ClaimedJob]) -> list[Search
 
 
 async def read_group(
-    conn: Connection, model: str, school: str, gender: str, snapshot_xmin: str | None = None
-) -> GroupDelta:
-    """Return the faces of a group that are not older than *snapshot_xmin*; without one, all."""
-    cursor = await conn.execute(
-        _SQL["read_group"],
-        {"model": model, "school": school, "gender": gender, "snapshot_xmin": snapshot_xmin},
-        binary=True,
-    )
+    conn: Connection,
+    model: str,
+    school: str,
+    gender: str,
+    *,
+    snapshot_xmin: str | None = None,
+    most: int | None = None,
+) -> GroupDelta | None:
+    """Return the faces of a group that are not older than *snapshot_xmin*; without one, all.
+
+    None where all are more than *most*; they are not read then.
+    """
+    parameters = {
+        "model": model,
+        "school": school,
+        "gender": gender,
+        "snapshot_xmin": snapshot_xmin,
+        "most": most,
+    }
+    cursor = await conn.execute(_SQL["read_group"], parameters, binary=True)
     row = await cursor.fetchone()
     assert row is not None
     known, snapshot_xmin, *columns = row
-    return GroupDelta(known, snapshot_xmin, _parse(*columns))
+    if known is None:
+        return None
+    # Bytes of a large group take a while to copy, and the event loop has other things to do.
+    faces = await asyncio.to_thread(_parse, *columns)
+    return GroupDelta(known, snapshot_xmin, faces)
 
 
 def _parse(face_ids: bytes, profile_ids: bytes, embeddings: bytes, settled: bytes) -> GroupFaces:
