@@ -41,6 +41,7 @@ pytest_plugins = [
     "tests.support.system",
     "tests.support.command",
     "tests.support.doctor",
+    "tests.support.loop",
 ]
 
 _LONG = ("browser", "fault", "cli", "guide", "docs", "bulk_import", "vision", "postgres")

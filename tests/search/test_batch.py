@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from automatch.search.batch import BatchSearch
+from automatch.search.group import Group
 from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store import queue
@@ -168,6 +169,20 @@ def reads(monkeypatch):
 
     monkeypatch.setattr(store_search, "read_group", read_group)
     return faces
+
+
+async def test_a_group_is_parsed_and_searched_in_threads(owner, search, watched):
+    women(owner, 20)
+    jobs = men_who_ask(owner, 5)
+    calls = [
+        watched(store_search, "_parse"),
+        watched(Group, "update"),
+        watched(Group, "find_candidates"),
+    ]
+
+    await search.find_candidates(jobs)
+
+    assert calls == [[True]] * 3
 
 
 FACE_BYTES = 128 * 4 + 33

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from automatch.errors import AutomatchError
 from automatch.errors.store import DatabaseUnavailableError, QueueFullError, StorageFullError
 from automatch.photos.store import PhotoStore
 from automatch.services.admission import Admission
-from automatch.services.photos import stored_photo
+from automatch.services.photos import examine, stored_photo
 from automatch.store import imports
 from automatch.store.database import Database
 from automatch.store.imports import ImportedPerson
@@ -165,15 +164,17 @@ class ImportRun:
     async def _import_row(self, row: Row, person: ImportedPerson) -> Outcome:
         context = self._context
         data = await asyncio.to_thread(context.files.read, row.file)
-        check_header(data, context.limits)
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256, _ = await asyncio.to_thread(examine, data, context.limits)
         async with context.db.connection() as conn:
             if await imports.find_photo(
                 conn, self.id, row.number, email=person.email, image_sha256=sha256
             ):
                 return Outcome.EXISTING
         await context.admission.check()
-        async with stored_photo(context.photos, data) as stored, context.db.connection() as conn:
+        async with (
+            stored_photo(context.photos, data, sha256) as stored,
+            context.db.connection() as conn,
+        ):
             stored.is_new = await imports.import_photo(
                 conn,
                 self.id,

@@ -127,10 +127,9 @@ class Uploads:
             PhotosFullError: the person keeps as many photos as they may.
             PhotosWaitingError: as many of their photos wait as may.
         """
-        check_header(photo, self._limits)
-        costly = is_costly(photo)
+        sha256, costly = await asyncio.to_thread(examine, photo, self._limits)
 
-        async with stored_photo(self._photos, photo) as stored:
+        async with stored_photo(self._photos, photo, sha256) as stored:
             upload = await self._record(claims, stored, costly=costly)
             stored.is_new = upload.is_new
         if _may_run_again(upload):
@@ -169,8 +168,21 @@ def _may_run_again(upload: Upload) -> bool:
     return failed or upload.job_id is None
 
 
+def examine(photo: bytes, limits: Limits) -> tuple[str, bool]:
+    """Return the SHA-256 of a photo, and whether it takes long to decode.
+
+    For a thread: of a large photo it takes tens of milliseconds.
+
+    Raises:
+        UploadError: it is no photo of a supported type.
+        PhotoRejectedError: its header shows that it cannot be used.
+    """
+    check_header(photo, limits)
+    return hashlib.sha256(photo).hexdigest(), is_costly(photo)
+
+
 @asynccontextmanager
-async def stored_photo(photos: PhotoStore, photo: bytes) -> AsyncIterator[StoredPhoto]:
+async def stored_photo(photos: PhotoStore, photo: bytes, sha256: str) -> AsyncIterator[StoredPhoto]:
     """Write the file of a photo, then let the block write its rows and set `is_new`.
 
     The file is erased again when the block fails or finds that the photo was there before.
@@ -179,7 +191,7 @@ async def stored_photo(photos: PhotoStore, photo: bytes) -> AsyncIterator[Stored
         StorageFullError: there is no room for the file.
     """
     face_id = uuid4()
-    stored = StoredPhoto(face_id, photo_path(face_id), hashlib.sha256(photo).hexdigest())
+    stored = StoredPhoto(face_id, photo_path(face_id), sha256)
     await photos.put_upload(stored.path, photo)
     try:
         yield stored

@@ -128,7 +128,7 @@ class RemoteAnalyzer:
         try:
             async with asyncio.timeout(self._settings.ai.timeout_s):
                 answer = await self._ask(photo, chosen)
-                own = _choose(answer, self._settings.vision, chosen)
+                own = await asyncio.to_thread(_choose, answer, self._settings.vision, chosen)
                 if (
                     chosen is None
                     and answer.refusal
@@ -141,7 +141,8 @@ class RemoteAnalyzer:
             raise self._mark_unavailable(exc) from exc
         except AiUnavailableError as exc:
             raise self._mark_unavailable(exc) from exc
-        return _extraction(answer, own, self._settings.vision if enforce_quality else None)
+        vision = self._settings.vision if enforce_quality else None
+        return await asyncio.to_thread(_extraction, answer, own, vision)
 
     async def _ask(self, photo: bytes, chosen: FaceBox | None) -> PhotoFaces:
         path = "/ai/v1/faces?copies=true"
@@ -151,11 +152,11 @@ class RemoteAnalyzer:
         while True:
             try:
                 body = await self._request("POST", path, files={"file": ("photo", photo)})
-                answer = PhotoFaces.model_validate_json(body)
+                answer = await asyncio.to_thread(PhotoFaces.model_validate_json, body)
             except AiBusyError as exc:
                 await asyncio.sleep(min(exc.retry_after_s, _MAX_BUSY_PAUSE_S))
             except httpx2.TransportError as exc:
-                self._count_disconnect(photo, exc)
+                self._count_disconnect(await asyncio.to_thread(_digest, photo), exc)
                 pause = next(pauses, None)
                 if pause is None:
                     raise AiUnavailableError(f"{type(exc).__name__}.") from exc
@@ -164,7 +165,8 @@ class RemoteAnalyzer:
                 raise AiUnavailableError("Its answer is not that of an AI service.") from exc
             else:
                 self._check(answer)
-                self._disconnects.pop(hashlib.sha256(photo).digest(), None)
+                if self._disconnects:
+                    self._disconnects.pop(await asyncio.to_thread(_digest, photo), None)
                 return answer
 
     async def _check_model(self) -> None:
@@ -205,7 +207,7 @@ class RemoteAnalyzer:
             log.warning("AI service unavailable; jobs wait", reason=_reason(exc))
         return AiUnavailableError()
 
-    def _count_disconnect(self, photo: bytes, exc: httpx2.TransportError) -> None:
+    def _count_disconnect(self, name: bytes, exc: httpx2.TransportError) -> None:
         """Fail a photo that breaks the connection every time, or it would do so forever.
 
         Raises:
@@ -216,7 +218,6 @@ class RemoteAnalyzer:
             return
         if len(self._disconnects) >= _MAX_COUNTED_PHOTOS:
             self._disconnects.clear()
-        name = hashlib.sha256(photo).digest()
         self._disconnects[name] = self._disconnects.get(name, 0) + 1
         if self._disconnects[name] > _MAX_DISCONNECTS:
             raise JobCrashedError from exc
@@ -241,6 +242,10 @@ def _error_of(status: int, body: bytes, retry_after: str) -> AutomatchError:
     if status in {httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN}:
         return AiUnavailableError("It refuses the key; set AUTOMATCH_AI_KEY to the same on both.")
     return AiUnavailableError(f"It answers {status} {code}.")
+
+
+def _digest(photo: bytes) -> bytes:
+    return hashlib.sha256(photo).digest()
 
 
 def _reason(exc: Exception) -> str:

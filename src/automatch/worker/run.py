@@ -259,7 +259,7 @@ class BatchRunner:
         async with context.inference_slots, asyncio.timeout(context.settings.job_timeout_s):
             self._begun.add(job.id)
             photo = await context.photos.read(job.image_path)
-            costly = is_costly(photo)
+            costly = await asyncio.to_thread(is_costly, photo)
             if costly and context.costly_slots.locked():
                 raise _NoCostlySlotError
             try:

@@ -5,9 +5,12 @@ Photos pass the same sandboxed decoder and the same limits as uploads, and nothi
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
 
 from automatch.errors import AutomatchError
 from automatch.errors.embedder import AiBusyError, EmbedderError
@@ -60,39 +63,55 @@ async def read_model(ai_requests: AiRequestsDep) -> Model:
     return Model(model=analyzer.model_id, dimensions=analyzer.dimensions)
 
 
-@router.post("/faces", summary="Every face of a photo", openapi_extra=describe_form(_BINARY))
+@router.post(
+    "/faces",
+    summary="Every face of a photo",
+    response_model=PhotoFaces,
+    openapi_extra=describe_form(_BINARY),
+)
 @declare(Access.AI_KEY, max_body_bytes=photo_body, errors=_ANALYZE_ERRORS)
 async def analyze_photo(
     request: Request,
     ai_requests: AiRequestsDep,
     copies: WithCopies = False,
     chosen: ChosenBox = None,
-) -> PhotoFaces:
+) -> Response:
     """Return each face with box, landmarks, confidence, quality, embedding and what is wrong."""
     async with ai_requests.slot() as analyzer:
         photo = await read_photo(request)
         analysis = await analyzer.analyze(photo, FaceBox.from_text(chosen) if chosen else None)
-        return PhotoFaces.of(analysis, analyzer.dimensions, copies=copies)
+        return await _respond(lambda: PhotoFaces.of(analysis, analyzer.dimensions, copies=copies))
 
 
 @router.post(
     "/faces/batch",
     summary="Every face of several photos",
+    response_model=BatchFaces,
     openapi_extra=describe_form({"type": "array", "items": _BINARY}),
 )
 @declare(Access.AI_KEY, max_body_bytes=photo_batch_body, errors=_ANALYZE_ERRORS)
 async def analyze_photos(
     request: Request, ai_requests: AiRequestsDep, copies: WithCopies = False
-) -> BatchFaces:
+) -> Response:
     """Return for each `file` of the form, in their order, its faces or its error."""
     async with ai_requests.slot() as analyzer:
         photos = await read_photos(request, max_files=ai_requests.settings.ai.max_batch)
         outcomes = await ai_requests.analyze_each(analyzer, photos)
-        return BatchFaces(
-            photos=[
-                PhotoOutcome(error=Refusal.of(outcome))
-                if isinstance(outcome, AutomatchError)
-                else PhotoOutcome(result=PhotoFaces.of(outcome, analyzer.dimensions, copies=copies))
-                for outcome in outcomes
-            ]
+        return await _respond(
+            lambda: BatchFaces(
+                photos=[
+                    PhotoOutcome(error=Refusal.of(outcome))
+                    if isinstance(outcome, AutomatchError)
+                    else PhotoOutcome(
+                        result=PhotoFaces.of(outcome, analyzer.dimensions, copies=copies)
+                    )
+                    for outcome in outcomes
+                ]
+            )
         )
+
+
+async def _respond(make: Callable[[], BaseModel]) -> Response:
+    """Make an answer and its JSON in a thread: the copies of a batch are many megabytes."""
+    content = await asyncio.to_thread(lambda: make().model_dump_json())
+    return Response(content, media_type="application/json")
