@@ -25,11 +25,19 @@ PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
+_OUTAGE = {
+    "promoted": "it takes writes",
+    "accepted": "the uploads that waited are accepted",
+    "completed": "their jobs are completed",
+}
+
+
 class Collector:
     """Gathers what the tests noted."""
 
     def __init__(self) -> None:
         self.figures: list[dict[str, Any]] = []
+        self.outages: list[dict[str, Any]] = []
         self.failed: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -37,6 +45,7 @@ class Collector:
             self.failed.append(report.nodeid)
         if report.when == "call":
             self.figures += [value for name, value in report.user_properties if name == "figures"]
+            self.outages += [value for name, value in report.user_properties if name == "outage"]
 
 
 def main() -> None:
@@ -55,7 +64,7 @@ def main() -> None:
     pytest.main(arguments, plugins=[collector])
     if collector.failed:
         sys.exit(f"not written, because these failed: {', '.join(collector.failed)}")
-    text = report(collector.figures, options.faults, time.monotonic() - began)
+    text = report(collector.figures, collector.outages, options.faults, time.monotonic() - began)
     print(text)
     if not options.dry_run:
         write(text)
@@ -68,7 +77,12 @@ def files() -> list[str]:
     ]
 
 
-def report(figures: Sequence[dict[str, Any]], size: str, seconds: float) -> str:
+def report(
+    figures: Sequence[dict[str, Any]],
+    outages: Sequence[dict[str, Any]],
+    size: str,
+    seconds: float,
+) -> str:
     """Return the table and what it was measured on."""
     # Only now: it imports modules that pytest wants to be the first to load.
     from benchmarks.upload_to_screen import machine
@@ -93,7 +107,17 @@ Seconds from the end of a worker, for each of the {len(requeued)} jobs it held:
 | until the job | p50 | p99 | max |
 |---|---|---|---|
 | is pending again | {spread(requeued)} |
-| is claimed again, behind other pending jobs | {spread(claimed_again)} |"""
+| is claimed again, behind other pending jobs | {spread(claimed_again)} |
+
+Seconds from the moment that a replica is told to take over from its primary, which is:
+
+| until | {" | ".join(row["cause"] for row in outages)} |
+|---|{"---|" * len(outages)}
+{chr(10).join(_outage_row(until, key, outages) for key, until in _OUTAGE.items())}"""
+
+
+def _outage_row(until: str, key: str, outages: Sequence[dict[str, Any]]) -> str:
+    return "| {} | {} |".format(until, " | ".join(f"{row['seconds'][key]:.1f}" for row in outages))
 
 
 def spread(seconds: Sequence[float]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,6 +149,10 @@ class Figures:
                 },
             )
         )
+
+    def note_outage(self, cause: str, seconds: Mapping[str, float]) -> None:
+        """Note how long after a replica was told to take over what went on again."""
+        self._node.user_properties.append(("outage", {"cause": cause, "seconds": dict(seconds)}))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from automatch.errors.configuration import SettingsError
-from automatch.postgres.addresses import Role, database_address, socket_folder
+from automatch.postgres.addresses import Role, database_address, is_for_writing, socket_folder
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 
@@ -68,6 +68,26 @@ def test_logins_of_a_given_server_replace_user_and_password_alone(url: str) -> N
         "dbname": "app",
         "sslmode": "require",
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "which"),
+    [
+        ("postgresql://me:mine@one:5433,two:5434/app", "read-write"),
+        ("postgresql://me:mine@/app?host=/run/one,/run/two&port=1,2", "read-write"),
+        ("host=one,two dbname=app user=me", "read-write"),
+        ("postgresql://me:mine@one,two/app?target_session_attrs=any", "any"),
+        ("postgresql://me:mine@one/app", None),
+    ],
+)
+def test_of_several_servers_every_login_takes_the_one_that_takes_writes(
+    url: str, which: str | None
+) -> None:
+    for role in ("owner", "api", "worker"):
+        address = database_address(_settings(url), SECRETS, role)
+
+        assert conninfo_to_dict(address).get("target_session_attrs") == which
+        assert is_for_writing(address) == (which == "read-write")
 
 
 def test_supabase_pooler_keeps_the_project_in_the_user_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -25,11 +26,15 @@ WORKER_LOGIN = "automatch_worker"
 # `sun_path` of a Unix socket address holds 108 bytes with the terminating zero.
 _MAX_SOCKET_BYTES = 107
 
+_WHICH = "target_session_attrs"
+_WRITABLE = ("read-write", "primary")
+"""Values of libpq's option for which of several servers to take."""
+
 
 def database_address(settings: Settings, secrets: Secrets, role: Role) -> str:
     """Return the connection string of a login.
 
-    With `database_url`, it has the same server and form (URL or keywords) as that setting, which
+    With `database_url`, it has the same servers and form (URL or keywords) as that setting, which
     also names the owner's login.
 
     Raises:
@@ -41,12 +46,37 @@ def database_address(settings: Settings, secrets: Secrets, role: Role) -> str:
         "worker": (WORKER_LOGIN, secrets.worker_password),
     }
     login, password = logins[role]
-    if settings.database_url is None:
+    url = given_address(settings)
+    if url is None:
         folder = quote(str(socket_folder(settings.home)), safe="")
         return f"postgresql://{login}:{_quote(password)}@/{DATABASE}?host={folder}&port={PORT}"
-    url = settings.database_url.get_secret_value()
-    _parse(url)
     return url if role == "owner" else address_of_login(url, login, password)
+
+
+def given_address(settings: Settings) -> str | None:
+    """Return `database_url`, which of several servers means the one that takes writes.
+
+    Raises:
+        SettingsError: it is not a connection string.
+    """
+    if settings.database_url is None:
+        return None
+    url = settings.database_url.get_secret_value()
+    parts = _parse(url)
+    servers = f"{parts.get('host') or os.environ.get('PGHOST')} {parts.get('hostaddr')}"
+    if "," not in servers or _WHICH in parts or "PGTARGETSESSIONATTRS" in os.environ:
+        return url
+    if "://" not in url:
+        from psycopg.conninfo import make_conninfo
+
+        return make_conninfo(url, **{_WHICH: _WRITABLE[0]})
+    return f"{url}{'&' if '?' in url else '?'}{_WHICH}={_WRITABLE[0]}"
+
+
+def is_for_writing(address: str) -> bool:
+    """Tell whether connections to this address take only a server that takes writes."""
+    which = _parse(address).get(_WHICH) or os.environ.get("PGTARGETSESSIONATTRS")
+    return which in _WRITABLE
 
 
 def socket_folder(data_dir: Path) -> Path:

@@ -86,7 +86,8 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         None,
-        description="Another Postgres (login of the owner); the embedded one is then not started.",
+        description="Another Postgres (login of the owner); the embedded one is then not started. "
+        "Of several hosts, the one that takes writes is used.",
     )
     ai_url: str | None = Field(
         None,

@@ -24,6 +24,7 @@ from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import InputInvalidError, RequestError
 from automatch.errors.store import DatabaseUnavailableError, InstallationError, StorageFullError
 from automatch.model.people import Claims
+from automatch.postgres.addresses import is_for_writing
 from automatch.settings.database import PoolSettings
 from automatch.sql.statements import load
 from automatch.store.circuit_breaker import CircuitBreaker
@@ -41,6 +42,9 @@ _OPEN_TIMEOUT_S = 30.0
 
 _CHECK_TIMEOUT_S = 5.0
 """How long the check of a pooled connection may take."""
+
+_PROBE_TIMEOUT_S = 5.0
+"""How long a server may take to answer a probe."""
 
 _SKIP_CHECK_S = 0.1
 """A connection that answered within this time, and was not closed since, is not checked."""
@@ -154,6 +158,7 @@ class Database:
             open=False,
         )
         self._for_worker = for_worker
+        self._for_writing = is_for_writing(conninfo)
         self._breaker = CircuitBreaker(psycopg.Error)
         self._answered_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
         self._transaction_timeout_s = settings.transaction_timeout_s
@@ -252,6 +257,28 @@ class Database:
         if not fresh or _has_unread_data(conn):
             with deadline(conn, _CHECK_TIMEOUT_S):
                 await AsyncConnectionPool.check_connection(conn)
+        if self._for_writing and is_read_only(conn):
+            # After a failover; the pool connects again, to the server that takes writes now.
+            await conn.close()
+            raise psycopg.errors.ReadOnlySqlTransaction("the server takes no writes any more")
+
+
+def is_read_only(conn: Connection) -> bool:
+    """Return whether the server takes no writes, as it said with its last answer."""
+    status = conn.info.parameter_status
+    return "on" in {status("in_hot_standby"), status("default_transaction_read_only")}
+
+
+async def probe(conn: Connection) -> None:
+    """Return when the server answers and takes writes.
+
+    Raises:
+        psycopg.Error: it does not, or nobody would notify this connection any more.
+    """
+    with deadline(conn, _PROBE_TIMEOUT_S):
+        await conn.execute(_SQL["probe"])
+    if is_read_only(conn):
+        raise psycopg.errors.ReadOnlySqlTransaction("the server takes no writes any more")
 
 
 @contextmanager

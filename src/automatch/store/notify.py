@@ -18,7 +18,14 @@ import structlog
 
 from automatch.sql.statements import load
 from automatch.store.call import call_value
-from automatch.store.database import Connection, count_cancellations, deadline, raise_if_cancelled
+from automatch.store.database import (
+    Connection,
+    count_cancellations,
+    deadline,
+    is_read_only,
+    probe,
+    raise_if_cancelled,
+)
 
 _SQL = load("database")
 _PROBE_S = 10.0
@@ -45,8 +52,7 @@ async def listen(conninfo: str, readers: Mapping[Channel, Event], *, name: str) 
                 while True:
                     async for notify in conn.notifies(timeout=_PROBE_S, stop_after=1):
                         events[notify.channel].set()
-                    with deadline(conn, _PROBE_TIMEOUT_S):
-                        await conn.execute(_SQL["probe"])
+                    await probe(conn)
         except psycopg.Error as exc:
             log.warning("listener reconnects", channels=[*events], error=type(exc).__name__)
             await asyncio.sleep(delay)
@@ -143,11 +149,14 @@ class JobNotifier:
             return False
         try:
             with deadline(self._conn, takes_s + _PROBE_TIMEOUT_S):
-                return bool(await call_value(self._conn, function, **arguments))
+                answer = bool(await call_value(self._conn, function, **arguments))
+            problem = "read-only" if is_read_only(self._conn) else None
         except psycopg.Error as exc:
-            log.warning("job notifier reconnects", error=type(exc).__name__)
+            answer, problem = False, type(exc).__name__
+        if problem:
+            log.warning("job notifier reconnects", error=problem)
             await self.close()
-            return False
+        return answer and not problem
 
 
 async def _connect(conninfo: str, channels: Iterable[Channel], name: str) -> Connection:

@@ -21,7 +21,7 @@ from automatch.errors import AutomatchError
 from automatch.settings.database import PoolSettings
 from automatch.sql.statements import load
 from automatch.store.call import call_value
-from automatch.store.database import Database, deadline
+from automatch.store.database import Database, deadline, probe
 from automatch.supabase_compat.cron import CronScheduler
 from automatch.supabase_compat.http_queue import HttpSender
 
@@ -136,6 +136,7 @@ async def _listen(
         async for notification in conn.notifies(timeout=_PROBE_S, stop_after=1):
             if notification.channel in wake:
                 wake[notification.channel]()
+        await probe(conn)
         with deadline(conn, _PROBE_TIMEOUT_S):
             if await _fetch_row(conn, "stand_ins") != stand_ins:
                 return

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from automatch.errors import AutomatchError
 from automatch.errors.configuration import SecretsError
 from automatch.errors.store import DatabaseNewerError
-from automatch.postgres.addresses import database_address
+from automatch.postgres.addresses import database_address, given_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets, read
 from automatch.settings.server_address import find_server_url
@@ -148,7 +148,7 @@ def _read_secrets(settings: Settings) -> tuple[Secrets | None, str | None]:
 
 def _owner_address(settings: Settings, secrets: Secrets | None) -> str | None:
     if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
+        return given_address(settings)
     return database_address(settings, secrets, "owner") if secrets is not None else None
 
 

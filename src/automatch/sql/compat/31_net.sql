@@ -34,6 +34,12 @@ do $$
 declare
     v_table text;
 begin
+    -- Logged, unlike its table: after a failover an id would be given twice, and one asks by it for a response.
+    if exists (
+        select from pg_catalog.pg_class where oid = 'net.http_request_queue_id_seq'::regclass and relpersistence = 'u'
+    ) then
+        alter sequence net.http_request_queue_id_seq set logged;
+    end if;
     foreach v_table in array array['net.http_request_queue', 'net._http_response'] loop
         execute 'alter table ' || v_table || ' enable row level security';
         execute 'alter table ' || v_table || ' force row level security';
