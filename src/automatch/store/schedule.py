@@ -53,8 +53,13 @@ async def list_scheduled(conn: Connection) -> list[ScheduledJob]:
     return await (await cursor.execute(_SQL["list"])).fetchall()
 
 
-async def set_schedule(conn: Connection, schedule: str, url: str, actor: str) -> bool:
-    """Set when pending jobs are processed; *url* is used if there is no such cron job yet.
+async def set_schedule(
+    conn: Connection, schedule: str, url: str, actor: str, *, replace: bool = False
+) -> bool:
+    """Set when pending jobs are processed.
+
+    The *url* is used if there is no such cron job yet, or to *replace* the command of the one there
+    is, whoever wrote it.
 
     Returns:
         False without pg_cron, pg_net and Vault, or what stands in for them.
@@ -62,14 +67,15 @@ async def set_schedule(conn: Connection, schedule: str, url: str, actor: str) ->
     Raises:
         InputInvalidError: this pg_cron does not take *schedule*.
     """
+    arguments = {"schedule": schedule, "url": url, "replace": replace}
     try:
-        if not await call_value(conn, "automatch.set_match_schedule", schedule=schedule, url=url):
+        if not await call_value(conn, "automatch.set_match_schedule", **arguments):
             return False
     except psycopg.errors.InvalidParameterValue as exc:
         raise InputInvalidError(
             f"This pg_cron does not take '{schedule}': seconds need version 1.5 or newer."
         ) from exc
-    await _audit(conn, actor, {"schedule": schedule})
+    await _audit(conn, actor, {"schedule": schedule, "replaced": replace or None})
     return True
 
 

@@ -22,17 +22,18 @@ def _health(result: Any) -> dict[str, str]:
 
 
 def test_commands_on_a_running_and_a_stopped_installation(ready_home: Path) -> None:
+    stopped = call_command(ready_home, "doctor")
+    assert stopped.returncode == 1
+    assert "Auto-Match is not running" in stopped.stdout
+    assert "-> automatch up" in stopped.stdout
+    assert "ok\tmachine.models\t" in stopped.stdout
+
     with running_up(ready_home) as up:
         up.wait_for_first("worker started")
         _check_doctor(ready_home, up)
         _check_verify(ready_home, up)
         _check_interrupted_verify(ready_home, up)
 
-    stopped = call_command(ready_home, "doctor")
-    assert stopped.returncode == 1
-    assert "Auto-Match is not running" in stopped.stdout
-    assert "-> automatch up" in stopped.stdout
-    assert "ok\tmachine.models\t" in stopped.stdout
     away = call_command(ready_home, "verify")
     assert away.returncode == 1
     assert "✗ Upload is answered" in away.stdout

@@ -215,7 +215,9 @@ async def test_failed_calls_are_reported_with_the_reason(
     scheduled: Installation, row: str, health: Health, reason: str
 ) -> None:
     await scheduled.run(
-        f"insert into net._http_response (status_code, error_msg, timed_out) values {row}"
+        "insert into net._http_response (id, status_code, error_msg, timed_out)"
+        " select row_number() over (), r.status::integer, r.error::text, r.late"
+        f" from (values {row}) as r (status, error, late)"
     )
 
     found = await scheduled.check("schedule.responses")

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from automatch.store.database import Connection
     from automatch.store.schedule import ScheduledJob
 
-_DEFAULT_PORT = 8000
 _NO_CRON = (
     "There is no pg_cron that the owner of the database may use: enable the extensions pg_cron and "
     "pg_net; where they are, a superuser runs `grant usage on schema cron to OWNER`."
@@ -39,6 +38,12 @@ def schedule(
         str | None,
         typer.Option(metavar="TIME", help="Check for pending jobs this often: 30s, 1m, 5m, 1h."),
     ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="With --every: write the command anew, with its address and key."
+        ),
+    ] = False,
     off: Annotated[
         bool, typer.Option("--off", help="Disable the check; `--every` enables it again.")
     ] = False,
@@ -60,9 +65,11 @@ def schedule(
     """
     if every is not None and off:
         raise InputInvalidError("Give --every or --off, not both.")
+    if replace and every is None:
+        raise InputInvalidError("--replace needs --every.")
     line = None if every is None else cron_line(every)
     settings = load_settings_and_logging(home=home)
-    jobs = asyncio.run(_schedule(settings, line, off=off, rotate_key=rotate_key))
+    jobs = asyncio.run(_schedule(settings, line, replace=replace, off=off, rotate_key=rotate_key))
     if as_json:
         rows = [asdict(job) | {"last_run_at": _time(job.last_run_at)} for job in jobs]
         echo_json({"jobs": rows})
@@ -97,7 +104,7 @@ def cron_line(every: str) -> str:
 
 
 async def _schedule(
-    settings: Settings, line: str | None, *, off: bool, rotate_key: bool
+    settings: Settings, line: str | None, *, replace: bool, off: bool, rotate_key: bool
 ) -> list[ScheduledJob]:
     from automatch.store import schedule as store
 
@@ -108,7 +115,7 @@ async def _schedule(
             if rotate_key:
                 await store.rotate_trigger_key(conn, audit_actor())
             if line is not None and not await store.set_schedule(
-                conn, line, await _url(settings, conn), audit_actor()
+                conn, line, await _url(settings, conn), audit_actor(), replace=replace
             ):
                 raise SettingsError("The schedule needs the extensions pg_net and supabase_vault.")
             if off and not await store.pause_schedule(conn, audit_actor()):
@@ -118,12 +125,13 @@ async def _schedule(
 
 
 async def _url(settings: Settings, conn: Connection) -> str:
+    from automatch.settings.server_address import find_server_url
     from automatch.store import schedule as store
 
     url = settings.public_url
     if url is None and await store.sends_http_requests(conn):
-        # A server on another port corrects this when it starts.
-        url = settings.local_url(settings.port or _DEFAULT_PORT)
+        # Of the server that runs here; another one corrects this when it leads.
+        url = find_server_url(settings)
     if url is None:
         raise SettingsError(
             "pg_net has to reach this server from the database: set AUTOMATCH_PUBLIC_URL."

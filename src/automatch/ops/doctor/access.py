@@ -49,6 +49,7 @@ class _Grant:
 class _Power:
     name: str
     power: str
+    remedy: str
 
 
 async def _rls(context: CheckContext) -> Result:
@@ -69,7 +70,8 @@ async def _rls(context: CheckContext) -> Result:
 
     names = abbreviate([table.name for table in found])
     message = f"Row level security is disabled, or does not bind the owner, for {names}."
-    fix = f"alter table {found[0].name} enable row level security; its policies then apply"
+    action = "force" if found[0].enabled else "enable"
+    fix = f"alter table {found[0].name} {action} row level security"
     fix_it = (
         Repair(
             "Enable it where policies exist: "
@@ -88,15 +90,17 @@ async def _policies(context: CheckContext) -> Result:
     found = await context.all(_Policy, _SQL["policies"])
     permissive = [f"{row.policy} of {row.name}" for row in found if row.policy]
     if permissive:
+        first = next(row for row in found if row.policy)
         return fail(
             f"Policies let clients write any row: {abbreviate(permissive)}.",
-            "drop policy NAME on TABLE, or restrict it to a person's own rows",
+            f"`drop policy {first.policy} on {first.name}`, or restrict it to a person's own rows",
         )
     if found:
         return warn(
             f"Tables have row level security but no policy, so no client can read them: "
             f"{abbreviate([row.name for row in found])}.",
-            "create a policy, or drop the table",
+            f"`create policy readers on {found[0].name} for select using (false)`, with the rows "
+            "that people may read in place of false",
         )
     return ok("Every table has policies, and none lets clients write any row.")
 
@@ -132,13 +136,11 @@ async def _callable(context: CheckContext) -> Result:
 async def _grants(context: CheckContext) -> Result:
     found = await context.all(_Grant, _SQL["exposed_columns"])
     if found:
-        first = found[0]
         grants = abbreviate([f"{row.role} may {row.privilege} {row.name}" for row in found])
-        table, _, column = first.name.partition(".")[2].partition(".")
-        privilege = f"{first.privilege} ({column})" if column else first.privilege
         return fail(
             f"Clients have privileges on tables of Auto-Match that they must not have: {grants}.",
-            f"revoke {privilege} on {first.name.partition('.')[0]}.{table} from {first.role}",
+            # Not `revoke`: of one column it leaves the privilege on the whole table.
+            "select automatch.apply_access_rules()",
         )
     return ok("Clients read their own rows, write nothing and see no embedding.")
 
@@ -149,8 +151,7 @@ async def _logins(context: CheckContext) -> Result:
         powers = abbreviate([f"{row.name} {row.power}" for row in found])
         return fail(
             f"The logins of the server and the workers have powers: {powers}.",
-            f"alter role {found[0].name} nosuperuser nobypassrls nocreaterole nocreatedb "
-            "noreplication; for temporary tables, revoke temporary on database NAME from public",
+            " ".join(sorted({f"`{row.remedy}`" for row in found})),
         )
     return ok("The logins of the server and the workers have no powers.")
 

@@ -27,6 +27,7 @@ from automatch.store.stats import redact_keys
 
 _ACCESS = load("doctor_access")
 
+_RENEW = "automatch schedule --every 60s --replace"
 _PATH = "/functions/v1/match-generator"
 _PLACEHOLDER = re.compile(r"YOUR_PROJECT|your-project", re.IGNORECASE)
 
@@ -35,8 +36,16 @@ _PLACEHOLDER = re.compile(r"YOUR_PROJECT|your-project", re.IGNORECASE)
 class _Responses:
     all_of_them: int
     successful: int
+    last_succeeded: bool
     status: int | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    waiting: int
+    is_ours: bool
+    is_served: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,8 @@ async def _url(context: CheckContext) -> Result:
     if problems:
         return fail(
             " ".join(problems),
-            "Set AUTOMATCH_PUBLIC_URL (or AUTOMATCH_PORT) to the address of the server, "
-            f"{context.url}, then automatch schedule --every 60s",
+            "If the server has another address than "
+            f"{context.url}, set AUTOMATCH_PUBLIC_URL to it; then `{_RENEW}`",
         )
     return ok(f"{abbreviate(urls)} answers.")
 
@@ -91,8 +100,8 @@ async def _key(context: CheckContext) -> Result:
     if written:
         return fail(
             f"The command of {abbreviate(written)} contains a key.",
-            "automatch schedule --every 60s keeps it in the Vault; then create a new key, since "
-            "the old one may have been read",
+            f"`{_RENEW}` takes a key of its own from the Vault; then create a new service key, "
+            "since the old one may have been read",
         )
     defined = {setting.name for setting in await _settings(context)}
     undefined = sorted(
@@ -101,7 +110,7 @@ async def _key(context: CheckContext) -> Result:
     if undefined:
         return fail(
             f"The schedule reads its key from {abbreviate(undefined)}, which is not set.",
-            "automatch schedule --every 60s, which keeps a key of its own in the Vault",
+            _RENEW,
         )
     return ok("Every cron job that needs a key has one, and none contains it in its command.")
 
@@ -116,8 +125,8 @@ async def _responses(context: CheckContext) -> Result:
     message = (
         f"{responses.successful} of {responses.all_of_them} requests of the last hour succeeded"
     )
-    if responses.successful == responses.all_of_them:
-        return ok(f"{message}.")
+    if responses.last_succeeded:
+        return ok(f"{message}, the last one too.")
     reasons = {401: "the key is wrong", 403: "it is the wrong key", 404: "the address is wrong"}
     reason = (
         f"the last failed one got {responses.status}"
@@ -127,7 +136,25 @@ async def _responses(context: CheckContext) -> Result:
     )
     health = warn if responses.successful else fail
     return health(
-        f"{message}; {reason}.", "automatch schedule --every 60s; `automatch logs match-generator`"
+        f"{message}; {reason}.",
+        f"`automatch logs match-generator` shows them; `{_RENEW}` renews address and key, and the "
+        "next call tells.",
+    )
+
+
+async def _queue(context: CheckContext) -> Result:
+    parts = await load_parts(context)
+    if not parts.has_net:
+        return skipped("pg_net is not installed.")
+    queue = await context.one(_Queue, SQL["requests"])
+    message = f"{queue.waiting} requests wait to be sent"
+    if not queue.waiting or queue.is_served:
+        return ok(f"{message}.")
+    return fail(
+        f"{message}, and nobody sends them.",
+        "Start the server (`automatch serve`), which sends them."
+        if queue.is_ours
+        else "select net.worker_restart()",
     )
 
 
@@ -150,8 +177,8 @@ async def _setting(context: CheckContext) -> Result:
 
     return warn(
         f"Every role of the database can read the key in {names}, where the guide puts it.",
-        "automatch schedule --every 60s keeps a key in the Vault that can start matching and "
-        "nothing else; then automatch doctor --fix removes the setting. Create a new service key.",
+        f"`{_RENEW}` uses a key in the Vault that can start matching and nothing else; then "
+        "`automatch doctor --fix` removes the setting. Create a new service key.",
         Repair(
             f"Remove {abbreviate([setting.name for setting in unused])}, which no cron job reads",
             remove,
@@ -181,6 +208,7 @@ async def _settings(context: CheckContext) -> list[_Setting]:
 CHECKS = [
     Check("schedule.url", "The schedule calls the right address", _url, Requires.DATABASE),
     Check("schedule.key", "The schedule has its key", _key, Requires.DATABASE),
+    Check("schedule.requests", "The requests of the schedule are sent", _queue, Requires.DATABASE),
     Check("schedule.responses", "The calls of the schedule succeed", _responses, Requires.DATABASE),
     Check("schedule.setting", "No key in a database setting", _setting, Requires.DATABASE),
 ]

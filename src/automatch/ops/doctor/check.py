@@ -48,7 +48,7 @@ class Result:
     health: Health
     message: str
     fix: str | None = None
-    """How to fix it: a command or a sentence."""
+    """How to fix it: what is to be typed, or a sentence with that in backticks."""
     repair: Repair | None = None
 
 

@@ -72,8 +72,8 @@ def _check_project_keys(data_dir: Path) -> Result:
             day = datetime.fromtimestamp(key.expires_at, UTC).date()
             return warn(
                 f"A key of the project ({key.role}, {key.id}) expires on {day}.",
-                f"Use a new one in its place: automatch token --role {key.role}; then end the old "
-                f"one: automatch token end {key.id}",
+                f"Use a new one in its place: `automatch token --role {key.role}`. Then end the "
+                f"old one: `automatch token end {key.id}`",
             )
     return ok("secrets.json is valid, and only its owner can read it.")
 
@@ -85,7 +85,7 @@ async def _models(context: CheckContext) -> Result:
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             return fail(
                 f"The AI service of the workers does not answer ({type(exc).__name__}).",
-                "Run automatch serve --only ai on its machine, or change AUTOMATCH_AI_URL.",
+                "Run `automatch serve --only ai` on its machine, or change AUTOMATCH_AI_URL.",
             )
         if answer.status_code != 200:
             return fail(
@@ -172,7 +172,10 @@ async def _web(context: CheckContext) -> Result:
         answer = await context.http.get(f"{context.url}/readyz")
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
         message = f"No web server answers at {context.url} ({type(exc).__name__})."
-        fix = "automatch up; if it has another address, give --url or set AUTOMATCH_PUBLIC_URL"
+        fix = (
+            "Start it with `automatch up`; if it has another address, give --url or set "
+            "AUTOMATCH_PUBLIC_URL."
+        )
         # With an external database the server may well run on another machine.
         if context.is_embedded or context.url_was_given:
             return fail(message, fix)
@@ -185,13 +188,26 @@ async def _web(context: CheckContext) -> Result:
     if answer.status_code == 200:
         return ok(f"{context.url} is ready.")
     if answer.status_code == 503:
+        code, message = _read_error(answer)
         return fail(
-            f"{context.url} answers, but cannot reach its database.", "See machine.database."
+            f"{context.url} answers that it is not ready: {message}", _NOT_READY.get(code, _LOG)
         )
     return fail(
         f"{context.url}/readyz answers {answer.status_code}, which Auto-Match would not.",
         "Is this another server? Give the address of Auto-Match with --url.",
     )
+
+
+_LOG = "It starts the part again by itself; its log says why it failed."
+_NOT_READY = {"db_unavailable": "See machine.database.", "storage_unavailable": "See storage.mark."}
+
+
+def _read_error(answer: httpx2.Response) -> tuple[str, str]:
+    try:
+        error = answer.json()["error"]
+        return str(error["code"]), str(error["message"])
+    except (ValueError, KeyError, TypeError):
+        return "", "it does not say why."
 
 
 async def _is_ours(context: CheckContext, jwt_secret: str) -> bool:
@@ -212,12 +228,12 @@ async def _clock(context: CheckContext) -> Result:
         return fail(
             f"The clocks of this machine and of the database are {skew_s:.0f} s apart; tokens and "
             "leases depend on them.",
-            "Synchronize the clock: timedatectl set-ntp true",
+            "Synchronize the clock: `timedatectl set-ntp true`",
         )
     if skew_s > _SKEW_WARN_S:
         return warn(
             f"The clocks of this machine and of the database are {skew_s:.1f} s apart.",
-            "Synchronize the clock: timedatectl set-ntp true",
+            "Synchronize the clock: `timedatectl set-ntp true`",
         )
     return ok(f"The clocks of this machine and of the database are {skew_s * 1000:.0f} ms apart.")
 

@@ -63,7 +63,8 @@ async def _faults(context: CheckContext) -> Result:
     workers = sum(fault.workers for fault in faults)
     return fail(
         f"{workers} of the workers paused because of the installation: {faults[0].message}.",
-        "automatch migrate, with the version that the workers have",
+        "Put right what it names. What is missing in the database comes with `automatch migrate` "
+        "of the workers' version; photos: see storage.mark. The workers try again by themselves.",
     )
 
 
@@ -78,7 +79,7 @@ async def _paused(context: CheckContext) -> Result:
         count = len(progress.paused_schools)
         return warn(
             f"{count} {'school is' if count == 1 else 'schools are'} paused by name.",
-            "automatch jobs stats, then automatch jobs resume --school NAME",
+            "`automatch jobs stats` names them; then `automatch jobs resume --school NAME`",
         )
     return ok("Nothing is paused.")
 
@@ -137,7 +138,7 @@ async def _failed(context: CheckContext) -> Result:
 
     return fail(
         f"Jobs failed because of this installation, not because of their photos: {codes}.",
-        "automatch jobs list --status failed; fix the cause (docs/errors.md), then "
+        "`automatch jobs list --status failed` lists them; fix the cause (docs/errors.md), then "
         + _retry_command(internal),
         Repair(f"Give {sum(row.jobs for row in internal)} jobs all their attempts again", retry),
     )

@@ -112,7 +112,11 @@ async def _running(context: CheckContext) -> Result:
     active = [job for job in await list_jobs(context) if job.active]
     if not active:
         return skipped("No cron job is active.")
-    fix = "See the last runs in `automatch stats`; pg_cron or, without it, the server runs them."
+    fix = (
+        "The process of pg_cron runs them."
+        if parts.is_pg_cron
+        else "Start the server (`automatch serve`), which runs them."
+    ) + " `automatch schedule` tells how the last runs ended."
     runs = {job.name: await context.all(_Run, SQL["last_run"], job=job.id) for job in active}
     problems = [problem for job in active if (problem := _problem(job, runs[job.name]))]
     if problems:

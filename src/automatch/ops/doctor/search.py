@@ -134,7 +134,7 @@ async def _threshold(context: CheckContext) -> Result:
     effect = "nearly everyone matches" if now.threshold < _MIN_THRESHOLD else "no one matches"
     return fail(
         f"The threshold is {now.threshold:g}, at which {effect}.",
-        "automatch threshold 0.5 (first with --preview)",
+        "`automatch threshold 0.5 --preview` tells the effect, then `automatch threshold 0.5`",
         Repair(f"Set the threshold to {_DEFAULT_THRESHOLD}; existing matches stay", repair),
     )
 

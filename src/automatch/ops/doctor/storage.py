@@ -90,12 +90,12 @@ def _check_folder(context: CheckContext, folder: Path) -> Result:
             return fail(f"The data folder {context.settings.home} does not exist.", "automatch up")
         return ok("The first upload will create it.")
     if not folder.is_dir():
-        return fail(f"{folder} is not a folder.", f"Move {folder} elsewhere.")
+        return fail(f"{folder} is not a folder.", f"mv {folder} {folder}.aside")
     problem = _write_problem(folder)
     if problem is not None:
         return fail(
             f"{folder} is not writable ({problem}); every upload fails.",
-            f"chown -R {folder} to the user of Auto-Match; or is the disk read-only?",
+            f"Give {folder} to the user of Auto-Match (`chown`); or is the disk read-only?",
         )
     mode = folder.stat().st_mode & 0o777
     if mode & 0o077:
@@ -212,7 +212,7 @@ def _check_home(context: CheckContext) -> Result:
     if not home.is_dir():
         return fail(
             f"The data folder {home} does not exist: Auto-Match has not been started here.",
-            "Run automatch up, or set AUTOMATCH_HOME to another folder.",
+            "Run `automatch up`, or set AUTOMATCH_HOME to another folder.",
         )
     readable = [
         name

@@ -41,7 +41,7 @@ join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 where n.nspname = 'public' and c.relkind in ('r', 'p') and c.relrowsecurity
   and not exists (select from pg_catalog.pg_policy as p where p.polrelid = c.oid)
 union all
-select format('%%I.%%I', n.nspname, c.relname), p.polname
+select format('%%I.%%I', n.nspname, c.relname), quote_ident(p.polname)
 from pg_catalog.pg_policy as p
 join pg_catalog.pg_class as c on c.oid = p.polrelid
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
@@ -126,21 +126,23 @@ order by 1, 2, 3
 
 -- name: logins
 -- Powers that the logins of the server and the workers must not have.
-select r.rolname as name, w.power as power
+select r.rolname as name, w.power as power, format('alter role %%I %%s', r.rolname, w.remedy) as remedy
 from pg_catalog.pg_roles as r
 cross join lateral (
     values
-        ('is a superuser', r.rolsuper), ('sees past row level security', r.rolbypassrls),
-        ('makes roles', r.rolcreaterole), ('makes databases', r.rolcreatedb),
-        ('replicates', r.rolreplication)
-) as w (power, has)
+        ('is a superuser', r.rolsuper, 'nosuperuser'), ('sees past row level security', r.rolbypassrls, 'nobypassrls'),
+        ('makes roles', r.rolcreaterole, 'nocreaterole'), ('makes databases', r.rolcreatedb, 'nocreatedb'),
+        ('replicates', r.rolreplication, 'noreplication')
+) as w (power, has, remedy)
 where r.rolname in ('automatch_api', 'automatch_worker') and w.has
 union all
-select 'automatch_api', 'may become service_role'
+select 'automatch_api', 'may become service_role', 'revoke service_role from automatch_api'
 where pg_has_role('automatch_api', 'service_role', 'member')
 union all
 -- The database of a Supabase project is not ours to close.
-select r.rolname, 'makes temporary tables'
+select
+    r.rolname, 'makes temporary tables',
+    format('revoke temporary on database %%I from public, automatch_api, automatch_worker', current_database())
 from pg_catalog.pg_roles as r
 where r.rolname in ('automatch_api', 'automatch_worker')
   and has_database_privilege(r.rolname, current_database(), 'temporary')

@@ -29,11 +29,27 @@ limit 1
 select
     count(*)::integer as all_of_them,
     (count(*) filter (where r.status_code between 200 and 299))::integer as successful,
+    coalesce((array_agg(r.status_code order by r.created desc, r.id desc))[1] between 200 and 299, false)
+        as last_succeeded,
     (array_agg(r.status_code order by r.created desc) filter (where r.status_code not between 200 and 299))[1] as status,
     (array_agg(coalesce(r.error_msg, case when r.timed_out then 'it took too long' end) order by r.created desc)
         filter (where r.status_code is null))[1] as error
 from net._http_response as r
 where r.created > now() - interval '1 hour'
+
+-- name: requests
+-- Requests that wait, and whether the leading server or pg_net's own process is there to send them.
+select
+    (select count(*) from net.http_request_queue)::integer as waiting, own.is_ours,
+    exists (
+        select from pg_catalog.pg_stat_activity as a
+        where case when own.is_ours
+            then a.application_name = 'automatch-schedule' and a.datname = current_database()
+            else a.backend_type like 'pg_net%%' end
+    ) as is_served
+from (
+    select starts_with(obj_description(to_regnamespace('net'), 'pg_namespace'), 'Auto-Match stands in') as is_ours
+) as own
 
 -- name: reschedule
 select cron.schedule(%(name)s::text, %(schedule)s::text, %(command)s::text)

@@ -168,14 +168,15 @@ comment on function automatch.ensure_match_schedule(text) is
     'Make the two cron jobs of the guide, once in each schema cron; later only update the URL of our own command. '
     'Returns made, moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
 
-create function automatch.set_match_schedule(p_schedule text, p_url text)
+create function automatch.set_match_schedule(p_schedule text, p_url text, p_replace boolean default false)
 returns boolean language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_cron oid := automatch.see_cron_jobs(p_url);
 begin
     update automatch.kept_cron_jobs as k
-    set schedule = coalesce(p_schedule, k.schedule), active = p_schedule is not null
+    set schedule = coalesce(p_schedule, k.schedule), active = p_schedule is not null,
+        command = case when p_replace then automatch.match_generator_command(p_url) else k.command end
     where k.name = 'process-match-jobs' and v_cron is not null;
     if not found then
         return false;
@@ -189,9 +190,9 @@ begin
     return true;
 end
 $$;
-comment on function automatch.set_match_schedule(text, text) is
-    'Say when jobs are looked for, with null never; the URL is for a job that is made only now. False without pg_cron, '
-    'pg_net and Vault, and without a job to end. For the owner.';
+comment on function automatch.set_match_schedule(text, text, boolean) is
+    'Say when jobs are looked for, with null never; the URL is for a job that is made only now, or whose command is '
+    'replaced. False without pg_cron, pg_net and Vault, and without a job to end. For the owner.';
 
 create function public.list_due_match_jobs(p_limit integer)
 returns setof uuid language sql security definer set search_path = pg_catalog, pg_temp
