@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from automatch.search import DLIB
 from tests.support import build
 from tests.support.build import acting, at_cosine, like, one
+from tests.support.bulk import write_group
 
 CLOSE_ENOUGH = 2e-6
 """What a cosine summed in float32 may be off."""
@@ -39,7 +40,7 @@ def fill(conn, people):
             [(person,) for person in people],
         )
         cursor.executemany(
-            "insert into public.biometric_consents (profile_id, action, text_version)"
+            "insert into public.biometric_consents (profile_id, action, text_version, text_sha256)"
             " values (%s, 'granted', '2026-11')",
             [(person,) for person in people],
         )
@@ -305,3 +306,34 @@ def test_scale_of_the_default_model_is_the_one_in_the_database(conn):
 def test_bound_is_the_inverse_of_the_similarity():
     for similarity in np.linspace(0.01, 0.99, 99):
         assert DLIB.similarity(DLIB.cosine_bound(similarity)) == pytest.approx(similarity)
+
+
+CONSENTS_READ = """
+    select coalesce(seq_tup_read, 0) + coalesce(idx_scan, 0) from pg_stat_xact_user_tables
+    where relname = 'biometric_consents'
+"""
+
+
+def test_indexing_a_face_reads_no_consent_but_its_own_person_s(conn):
+    # Autovacuum has seen the tables when nobody was there any more.
+    build.a_face(conn, build.a_profile(conn), build.unit(0))
+    conn.execute("delete from public.profiles")
+    conn.execute(
+        "analyze public.profiles, public.faces, public.face_embeddings, public.biometric_consents"
+    )
+    conn.execute("set local session_replication_role = replica")
+    ids = np.random.default_rng(0).integers(0, 256, (3000, 16), np.uint8)
+    write_group(conn, "UIT", "female", ids, np.tile(np.float32(build.unit(0)), (3000, 1)))
+    conn.execute(
+        "insert into public.biometric_consents (profile_id, action, text_version, text_sha256)"
+        " select p.id, 'granted', t.version, repeat('0', 64)"
+        " from public.profiles as p, public.consent_texts as t"
+    )
+    face = UUID(bytes=ids[7].tobytes())
+    conn.execute("delete from public.face_index where face_id = %s", [face])
+    before = one(conn, CONSENTS_READ)
+
+    conn.execute("select automatch.index_faces(%s)", [[face]])
+
+    assert one(conn, "select count(*) from public.face_index where face_id = %s", face) == 1
+    assert one(conn, CONSENTS_READ) - before < 100

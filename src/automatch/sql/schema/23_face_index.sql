@@ -30,10 +30,11 @@ where p.profile_type = 'user'
 comment on view automatch.findable_faces is 'The rule of who can be found, with the embeddings of every model.';
 
 -- From the faces to their people, in the order of the view: with statistics from when the tables were empty,
--- the planner began with all people and asked for the consent of each.
+-- the planner began with all people and asked for the consent of each. A bitmap scan needs a condition, where an
+-- index scan may be of a whole index.
 create function automatch.index_faces(p_face_ids uuid[], p_model text default null)
 returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
-set join_collapse_limit = 1 set enable_seqscan = off
+set join_collapse_limit = 1 set enable_seqscan = off set enable_indexscan = off
 as $$
 begin
     insert into public.face_index as i (version, face_id, profile_id, model, school, gender, embedding)
