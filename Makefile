@@ -28,6 +28,7 @@ portraits: $(DEV) ## Draw the portraits of the simulated people
 	$(BIN)/python -m tools.portraits
 
 test: $(DEV) ## Run all tests
+	@$(BIN)/python -m compileall -q -j 0 src # or each process of the tests does it
 	$(BIN)/python -m pytest
 
 coverage: $(DEV) ## Run all tests, and show which lines none of them runs

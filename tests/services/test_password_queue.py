@@ -101,3 +101,10 @@ async def test_hashing_gives_way_to_other_requests() -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
 
     assert int(await PasswordQueue(8, Niceness()).hash("secret")) > own
+
+
+async def test_hash_is_as_slow_as_it_should_be() -> None:
+    hashed = await PasswordQueue(8).hash("secret")
+
+    # The second choice of RFC 9106.
+    assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")

@@ -196,6 +196,7 @@ class DatabasePool:
         self._cluster = cluster
         self._template = template
         self._idle: list[str] = []
+        self._connections: dict[str, psycopg.Connection] = {}
         self._contents: reset.Template | None = None
 
     def take(self) -> str:
@@ -212,19 +213,41 @@ class DatabasePool:
         """Empty a database for the next use, or drop it where emptying is not enough."""
         assert self._contents is not None
         try:
-            emptied = reset.empty(self._cluster.address.named(name).owner, self._contents)
+            emptied = reset.empty(self._connection(name), self._contents)
         except psycopg.Error:
             emptied = False
         if emptied:
             self._idle.append(name)
         else:
+            self._close(name)
             drop_database(self._cluster, name)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for name in list(self._connections):
+            self._close(name)
+
+    def _connection(self, name: str) -> psycopg.Connection:
+        """Return the connection that empties a database, a new one if the test has ended it."""
+        with contextlib.suppress(KeyError, psycopg.OperationalError):
+            self._connections[name].execute("select")
+            return self._connections[name]
+        self._close(name)
+        address = self._cluster.address.named(name).owner
+        connection = self._connections[name] = psycopg.connect(address, autocommit=True)
+        return connection
+
+    def _close(self, name: str) -> None:
+        if connection := self._connections.pop(name, None):
+            connection.close()
 
 
 @pytest.fixture(scope="session")
-def database_pool(cluster: TestCluster, template: str) -> DatabasePool:
+def database_pool(cluster: TestCluster, template: str) -> Iterator[DatabasePool]:
     """Give the migrated databases that the tests of this process take turns in."""
-    return DatabasePool(cluster, template)
+    pool = DatabasePool(cluster, template)
+    yield pool
+    pool.close()
 
 
 @pytest.fixture

@@ -86,38 +86,43 @@ def read_template(address: str) -> Template:
         return Template(tables, digests, rows, sequences, _definitions(conn), _size(conn))
 
 
-def empty(address: str, template: Template) -> bool:
+def empty(conn: psycopg.Connection, template: Template) -> bool:
     """Bring a database back to what it was after it was cloned; end all other sessions.
+
+    Args:
+        conn: of the owner, in autocommit. One that did it before is three times as quick.
+        template: what to bring it back to.
 
     Returns:
         False when that takes more than to write rows: somebody defined something in it, its
         statistics were collected, or it has grown a lot. It is to be dropped then.
     """
-    with psycopg.connect(address, autocommit=True) as conn:
-        conn.execute(_END_OTHER_SESSIONS)
-        if _definitions(conn) != template.definitions:
-            return False
-        if _size(conn) > template.size + _GROWTH_BYTES:
-            return False
-        digests = _digests(conn, template.tables)
-        changed = [
-            table
-            for table, now, then in zip(template.tables, digests, template.digests, strict=True)
-            if now != then
-        ]
-        sequences = conn.execute(_SEQUENCES).fetchall()
-        conn.execute("set session_replication_role = replica")
-        with conn.transaction():
-            for table in changed:
-                conn.execute(sql.SQL("delete from {}").format(sql.SQL(table)))
-                if table in template.rows:
-                    with conn.cursor().copy(
-                        sql.SQL("copy {} from stdin").format(sql.SQL(table))
-                    ) as copy:
-                        copy.write(template.rows[table])
-            for sequence in set(template.sequences) - set(sequences):
-                conn.execute("select setval(%s, %s, %s)", sequence)
-        conn.execute("select pg_stat_reset()")
+    conn.execute(_END_OTHER_SESSIONS)
+    if _definitions(conn) != template.definitions:
+        return False
+    if _size(conn) > template.size + _GROWTH_BYTES:
+        return False
+    digests = _digests(conn, template.tables)
+    changed = [
+        table
+        for table, now, then in zip(template.tables, digests, template.digests, strict=True)
+        if now != then
+    ]
+    sequences = conn.execute(_SEQUENCES).fetchall()
+    with conn.transaction():
+        conn.execute("set local session_replication_role = replica")
+        for table in changed:
+            conn.execute(sql.SQL("delete from {}").format(sql.SQL(table)))
+            if table in template.rows:
+                with conn.cursor().copy(
+                    sql.SQL("copy {} from stdin").format(sql.SQL(table))
+                ) as copy:
+                    copy.write(template.rows[table])
+        for sequence in set(template.sequences) - set(sequences):
+            conn.execute("select setval(%s, %s, %s)", sequence)
+    # What this session read is counted first: at the latest ten seconds later it would be anyway.
+    conn.execute("select pg_stat_force_next_flush()")
+    conn.execute("select pg_stat_reset()")
     return True
 
 

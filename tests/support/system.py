@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx2
 import psycopg
@@ -37,7 +38,8 @@ from tests.support.declared import check_declared_errors
 from tests.support.postgres import Database, TestCluster
 
 PASSWORD = "correct horse battery"
-_QUICK_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+_QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+_QUICK_HASH = _QUICK_HASHER.hash(PASSWORD)
 _serial = itertools.count(1)
 
 
@@ -243,8 +245,9 @@ async def system(
 async def running_server(
     settings: Settings, secrets: Secrets, database: Database, embedder: Embedder | None = None
 ) -> AsyncIterator[System]:
-    """Serve on a free port until left."""
-    app = create_app(settings, secrets, embedder=embedder)
+    """Serve on a free port until left, with passwords that are hashed quickly."""
+    with patch("automatch.services.password_queue.PasswordHasher", lambda: _QUICK_HASHER):
+        app = create_app(settings, secrets, embedder=embedder)
     async with (
         served(app, settings) as url,
         # To read the certificates takes longer than to start; nothing is asked over TLS.

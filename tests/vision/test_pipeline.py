@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -55,9 +56,23 @@ _DLIB = DlibEmbedder()
 _SETTINGS = Settings(vision=VisionSettings(threads=2))
 
 
-async def test_a_good_photo_gives_a_face_its_quality_and_clean_copies() -> None:
-    async with LocalAnalyzer(_SETTINGS, _DLIB) as analyzer:
-        extraction = await analyzer.extract(encode(astronaut()))
+@pytest.fixture(scope="module")
+async def analyzer(anyio_backend: str) -> AsyncIterator[LocalAnalyzer]:
+    """Give an analyzer whose embeddings are of no model."""
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def of_dlib(anyio_backend: str) -> AsyncIterator[LocalAnalyzer]:
+    async with LocalAnalyzer(_SETTINGS, _DLIB) as opened:
+        yield opened
+
+
+async def test_a_good_photo_gives_a_face_its_quality_and_clean_copies(
+    of_dlib: LocalAnalyzer,
+) -> None:
+    extraction = await of_dlib.extract(encode(astronaut()))
 
     box = extraction.face.box
     assert 160 < box.left < box.right < 290
@@ -106,25 +121,25 @@ def _refused() -> dict[str, bytes]:
     }
 
 
-async def test_each_bad_photo_has_its_own_reason_and_the_next_good_one_works() -> None:
+async def test_each_bad_photo_has_its_own_reason_and_the_next_good_one_works(
+    analyzer: LocalAnalyzer,
+) -> None:
     messages, files = set(), _refused()
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
-        for code, photo in files.items():
-            with pytest.raises(AutomatchError) as caught:
-                await analyzer.extract(photo)
-            assert caught.value.code == code
-            assert not caught.value.transient
-            messages.add(caught.value.message)
+    for code, photo in files.items():
+        with pytest.raises(AutomatchError) as caught:
+            await analyzer.extract(photo)
+        assert caught.value.code == code
+        assert not caught.value.transient
+        messages.add(caught.value.message)
 
-            assert (await analyzer.extract(encode(astronaut()))).quality["face_side_px"] > 60
+        assert (await analyzer.extract(encode(astronaut()))).quality["face_side_px"] > 60
 
     assert len(messages) == len(files)
 
 
-async def test_a_face_of_too_few_pixels_is_refused_with_its_size() -> None:
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
-        with pytest.raises(FaceTooSmallError, match=r"only [34]\d pixels wide"):
-            await analyzer.extract(encode(_small()))
+async def test_a_face_of_too_few_pixels_is_refused_with_its_size(analyzer: LocalAnalyzer) -> None:
+    with pytest.raises(FaceTooSmallError, match=r"only [34]\d pixels wide"):
+        await analyzer.extract(encode(_small()))
 
 
 async def test_a_face_that_scores_less_than_asked_is_refused_with_its_score() -> None:
@@ -135,10 +150,9 @@ async def test_a_face_that_scores_less_than_asked_is_refused_with_its_score() ->
             await analyzer.extract(encode(astronaut()))
 
 
-async def test_several_faces_come_with_boxes_that_fit_any_copy() -> None:
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
-        with pytest.raises(SeveralFacesError) as caught:
-            await analyzer.extract(encode(two_people().resize((1624, 1024))))
+async def test_several_faces_come_with_boxes_that_fit_any_copy(analyzer: LocalAnalyzer) -> None:
+    with pytest.raises(SeveralFacesError) as caught:
+        await analyzer.extract(encode(two_people().resize((1624, 1024))))
 
     (left, top, right, bottom), second = caught.value.boxes
     assert 0.7 < left < 0.8 < right < 0.95
@@ -153,54 +167,52 @@ async def _boxes(analyzer: LocalAnalyzer, photo: bytes) -> list[FaceBox]:
     return [FaceBox.of_corners(*box) for box in caught.value.boxes]
 
 
-async def test_chosen_face_of_several_is_seen_as_if_it_were_alone() -> None:
+async def test_chosen_face_of_several_is_seen_as_if_it_were_alone(of_dlib: LocalAnalyzer) -> None:
     photo = encode(two_people(), quality=95)
-    async with LocalAnalyzer(_SETTINGS, _DLIB) as analyzer:
-        hopper_box, astronaut_box = await _boxes(analyzer, photo)
-        alone = await analyzer.extract(encode(astronaut(), quality=95))
-        chosen = await analyzer.extract(photo, astronaut_box)
-        other = await analyzer.extract(photo, hopper_box)
+    hopper_box, astronaut_box = await _boxes(of_dlib, photo)
+    alone = await of_dlib.extract(encode(astronaut(), quality=95))
+    chosen = await of_dlib.extract(photo, astronaut_box)
+    other = await of_dlib.extract(photo, hopper_box)
 
     assert chosen.face.embedding @ alone.face.embedding > 0.99
     assert other.face.embedding @ alone.face.embedding < 0.9
 
 
-async def test_nobody_but_the_chosen_face_is_left_in_what_is_kept() -> None:
+async def test_nobody_but_the_chosen_face_is_left_in_what_is_kept(of_dlib: LocalAnalyzer) -> None:
     photo = encode(two_people(), quality=95)
-    async with LocalAnalyzer(_SETTINGS, _DLIB) as analyzer:
-        for chosen in await _boxes(analyzer, photo):
-            extraction = await analyzer.extract(photo, chosen)
-            # One face, at its old place: analyzing it again finds it with and without the answer.
-            for again in (
-                await analyzer.extract(extraction.kept_jpeg, chosen),
-                await analyzer.extract(extraction.kept_jpeg),
-            ):
-                assert again.face.embedding @ extraction.face.embedding > 0.99
-            assert pixels(extraction.kept_jpeg).shape == (512, 812, 3)
-            thumbnail = pixels(extraction.thumbnail_jpeg)
-            portrait = await analyzer.extract(encode(Image.fromarray(thumbnail.astype(np.uint8))))
-            assert portrait.face.embedding @ extraction.face.embedding > 0.95
+    for chosen in await _boxes(of_dlib, photo):
+        extraction = await of_dlib.extract(photo, chosen)
+        # One face, at its old place: analyzing it again finds it with and without the answer.
+        for again in (
+            await of_dlib.extract(extraction.kept_jpeg, chosen),
+            await of_dlib.extract(extraction.kept_jpeg),
+        ):
+            assert again.face.embedding @ extraction.face.embedding > 0.99
+        assert pixels(extraction.kept_jpeg).shape == (512, 812, 3)
+        thumbnail = pixels(extraction.thumbnail_jpeg)
+        portrait = await of_dlib.extract(encode(Image.fromarray(thumbnail.astype(np.uint8))))
+        assert portrait.face.embedding @ extraction.face.embedding > 0.95
 
 
 @pytest.mark.parametrize(("number", "people"), [(1, 2), (2, 3), (3, 2)])
-async def test_real_photos_of_several_people_are_refused(number: int, people: int) -> None:
+async def test_real_photos_of_several_people_are_refused(
+    number: int, people: int, analyzer: LocalAnalyzer
+) -> None:
     photo = shared_photo(f"two_people_{number}.jpg")
 
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
-        with pytest.raises(SeveralFacesError) as caught:
-            await analyzer.extract(photo)
+    with pytest.raises(SeveralFacesError) as caught:
+        await analyzer.extract(photo)
 
     # The second one shows a child behind the two.
     assert caught.value.count == people
 
 
-async def test_real_portraits_are_accepted() -> None:
+async def test_real_portraits_are_accepted(analyzer: LocalAnalyzer) -> None:
     names = "biden_1 biden_2 harington_1 lacamoire_1 lacamoire_2 leslie_1 leslie_2 obama_1 obama_3"
     photos = [shared_photo(f"{name}.jpg") for name in names.split()]
     photos.append(shared_photo("rgba_32bit.png"))
 
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
-        extractions = await asyncio.gather(*(analyzer.extract(photo) for photo in photos))
+    extractions = await asyncio.gather(*(analyzer.extract(photo) for photo in photos))
 
     assert all(photo.face.confidence > 0.5 for photo in extractions)
 
@@ -242,7 +254,7 @@ async def test_a_named_yunet_file_must_be_the_one(tmp_path: Path) -> None:
             pass
 
 
-async def test_one_picture_in_any_orientation_gives_one_face() -> None:
+async def test_one_picture_in_any_orientation_gives_one_face(of_dlib: LocalAnalyzer) -> None:
     turned = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}
     photos = [encode(hopper(), quality=95)]
     for orientation, turn in turned.items():
@@ -250,12 +262,12 @@ async def test_one_picture_in_any_orientation_gives_one_face() -> None:
         exif[0x0112] = orientation
         photos.append(encode(hopper().transpose(turn), quality=95, exif=exif))
 
-    upright, *others = await _embeddings(photos)
+    upright, *others = await _embeddings(of_dlib, photos)
 
     assert all(upright @ other > 0.99 for other in others)
 
 
-async def test_one_picture_in_any_kind_of_file_gives_one_face() -> None:
+async def test_one_picture_in_any_kind_of_file_gives_one_face(of_dlib: LocalAnalyzer) -> None:
     deep = Image.fromarray(np.asarray(astronaut().convert("L")).astype(np.uint16) * 257)
     photos = [
         encode(astronaut(), "PNG"),
@@ -268,39 +280,38 @@ async def test_one_picture_in_any_kind_of_file_gives_one_face() -> None:
         encode(deep, "PNG"),
     ]
 
-    first, *others = await _embeddings(photos)
+    first, *others = await _embeddings(of_dlib, photos)
 
     assert all(first @ other > 0.98 for other in others)
 
 
-async def _embeddings(photos: list[bytes]) -> list[npt.NDArray[np.float32]]:
-    async with LocalAnalyzer(_SETTINGS, _DLIB) as analyzer:
-        return [(await analyzer.extract(photo)).face.embedding for photo in photos]
+async def _embeddings(
+    analyzer: LocalAnalyzer, photos: list[bytes]
+) -> list[npt.NDArray[np.float32]]:
+    return [(await analyzer.extract(photo)).face.embedding for photo in photos]
 
 
-async def test_photos_side_by_side_do_not_mix() -> None:
+async def test_photos_side_by_side_do_not_mix(analyzer: LocalAnalyzer) -> None:
     people = [encode(astronaut()), encode(hopper())]
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
-        alone = [(await analyzer.extract(photo)).face.embedding for photo in people]
+    alone = [(await analyzer.extract(photo)).face.embedding for photo in people]
 
-        together = await asyncio.gather(*(analyzer.extract(people[turn % 2]) for turn in range(24)))
+    together = await asyncio.gather(*(analyzer.extract(people[turn % 2]) for turn in range(24)))
 
     for turn, extraction in enumerate(together):
         assert np.array_equal(extraction.face.embedding, alone[turn % 2])
 
 
-async def test_a_cancelled_photo_holds_up_none_that_follow() -> None:
+async def test_a_cancelled_photo_holds_up_none_that_follow(analyzer: LocalAnalyzer) -> None:
     photo = encode(astronaut())
-    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
-        await analyzer.extract(photo)
-        waiting = [asyncio.create_task(analyzer.extract(photo)) for _ in range(20)]
-        await asyncio.sleep(0)
-        for task in waiting:
-            task.cancel()
-        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    await analyzer.extract(photo)
+    waiting = [asyncio.create_task(analyzer.extract(photo)) for _ in range(20)]
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
 
-        assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
-        assert (await analyzer.extract(photo)).kept_jpeg
+    assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+    assert (await analyzer.extract(photo)).kept_jpeg
 
 
 async def test_leaving_ends_the_children_even_at_work() -> None:

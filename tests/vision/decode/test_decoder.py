@@ -169,7 +169,7 @@ def test_what_is_transparent_becomes_white(make: Callable[[], bytes], decoder: D
 @pytest.mark.parametrize("kind", _KINDS)
 @pytest.mark.parametrize("orientation", _TURNS)
 def test_orientation_is_applied(orientation: int, kind: str, decoder: Decoder) -> None:
-    upright = hopper()
+    upright = hopper().resize((256, 300))
     turn = _TURNS[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation

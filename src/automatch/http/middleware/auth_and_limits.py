@@ -31,6 +31,7 @@ from automatch.errors.request import (
     PhotosWaitingError,
     ProfileIncompleteError,
 )
+from automatch.errors.store import DatabaseUnavailableError
 from automatch.errors.upload import BodyTooLargeError, UploadError
 from automatch.http.client_address import client_address
 from automatch.http.declaration import Access, Declaration, FoundRoute, RouteTable, small_body
@@ -215,9 +216,23 @@ class AuthAndLimitsMiddleware:
         charged: list[Charge] = []
         status = 0
 
-        async def send_and_note_status(message: Message) -> None:
+        def error() -> type[AutomatchError]:
+            found: type[AutomatchError] = scope["state"].get("error", AutomatchError)
+            return found
+
+        async def refund() -> None:
+            nonlocal charged
+            if status in _NOT_DONE or issubclass(error(), _NOT_TRIED):
+                undone, charged = charged, []
+                await rate_limits.refund(undone)
+
+        async def send_after_refund(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
+            # Before the answer, or the next request might still be refused; but whoever waited for
+            # the database in vain does not wait for it once more.
+            if not issubclass(error(), DatabaseUnavailableError):
+                await refund()
             await send(message)
 
         try:
@@ -228,11 +243,9 @@ class AuthAndLimitsMiddleware:
             # A page shows its errors itself.
             scope["state"]["refusal"] = exc
         try:
-            await self._app(scope, body.receive, send_and_note_status)
+            await self._app(scope, body.receive, send_after_refund)
         finally:
-            error = scope["state"].get("error", AutomatchError)
-            if status in _NOT_DONE or issubclass(error, _NOT_TRIED):
-                await rate_limits.refund(charged)
+            await refund()
 
     async def _identify(self, scope: Scope, declaration: Declaration | None) -> Identity:
         if declaration is None:
