@@ -33,10 +33,10 @@ from automatch.mail.mailer import Mailer
 from automatch.mail.transport import SmtpTransport
 from automatch.photos.make import make_photos
 from automatch.postgres.addresses import database_address
-from automatch.services.account_recovery import AccountRecovery
 from automatch.services.accounts import Accounts
 from automatch.services.admission import make_admission
 from automatch.services.ai_requests import AiRequestLimiter
+from automatch.services.mailed_links import MailedLinks
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
 from automatch.settings import Settings
@@ -83,7 +83,7 @@ def create_app(
         notifier=notifier,
         tokens=tokens,
         accounts=accounts,
-        recovery=AccountRecovery(db, accounts, rate_limits, mailer.wake if mailer else None),
+        mailed_links=MailedLinks(db, accounts, rate_limits, mailer.wake if mailer else None),
         photo_links=PhotoLinks(secrets.photo_key),
         photo_check=PhotoCheck(photos),
         admission=admission,

@@ -18,6 +18,7 @@ from automatch.web.account_views import (
     OnboardingPage,
     ProfileForm,
     ResetPasswordPage,
+    SignInLinkPage,
     SignInPage,
     SignInSettingsPage,
     SignUpPage,
@@ -134,6 +135,7 @@ PAGES: dict[str, Page] = {
     "forgot password, asked": ForgotPasswordPage(email=HOSTILE, asked=True),
     "forgot password, no mail": ForgotPasswordPage(email=HOSTILE, asked=True, sends_mail=False),
     "reset password": ResetPasswordPage(token=HOSTILE, email=HOSTILE, problem=SOME_PROBLEM),
+    "sign in by a link": SignInLinkPage(token=HOSTILE, email=HOSTILE),
     "password and sessions": SignInSettingsPage(
         email=HOSTILE,
         sessions=[UserSession(NOON, NOON, True), UserSession(NOON, NOON, False)],

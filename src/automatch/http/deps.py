@@ -21,10 +21,10 @@ from automatch.feed.notifier import FeedNotifier
 from automatch.http.client_address import client_address
 from automatch.model.people import Claims, Role
 from automatch.photos.store import PhotoStore
-from automatch.services.account_recovery import AccountRecovery
 from automatch.services.accounts import Accounts
 from automatch.services.admission import Admission
 from automatch.services.ai_requests import AiRequestLimiter
+from automatch.services.mailed_links import MailedLinks
 from automatch.services.match_generator import OnDemandWorker
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
@@ -45,7 +45,7 @@ class Services:
     notifier: FeedNotifier
     tokens: Tokens
     accounts: Accounts
-    recovery: AccountRecovery
+    mailed_links: MailedLinks
     photo_links: PhotoLinks
     photo_check: PhotoCheck
     admission: Admission

@@ -11,7 +11,8 @@ from automatch.mail.message import MailKind, MailText, write_mail
 from automatch.store import accounts
 from automatch.store.database import Connection
 
-RECOVERY_PATH = "/reset-password"
+_PATHS = {MailKind.RECOVERY: "/reset-password", MailKind.SIGN_IN: "/sign-in-link"}
+"""Of the pages that the links lead to."""
 
 
 def hash_token(token: str) -> bytes:
@@ -37,6 +38,6 @@ async def compose_mail(
     return write_mail(
         kind,
         server=server_url,
-        link=f"{server_url}{RECOVERY_PATH}?{urlencode({'token': token})}",
+        link=f"{server_url}{_PATHS[kind]}?{urlencode({'token': token})}",
         expires_at=f"{expires_at:%H:%M} UTC on {expires_at:%-d %B %Y}",
     )

@@ -15,11 +15,13 @@ class MailKind(StrEnum):
     """The kinds of mail; each has templates of its name."""
 
     RECOVERY = "recovery"
+    SIGN_IN = "sign_in"
     TEST = "test"
 
 
 _SUBJECTS = {
     MailKind.RECOVERY: "Choose a new password for Auto-Match",
+    MailKind.SIGN_IN: "Sign in to Auto-Match",
     MailKind.TEST: "Auto-Match can send mail",
 }
 

@@ -56,6 +56,16 @@ class ResetPasswordPage(Page):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignInLinkPage(Page):
+    """A button to sign in, by the token of a mailed link."""
+
+    template: ClassVar[str] = "sign_in_link.html"
+    title: str = "Sign in"
+    token: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignInSettingsPage(Page):
     """A new password, and where the person is signed in."""
 

@@ -29,6 +29,7 @@ from automatch.http.responses.accounts import (
     SessionResponse,
     UserResponse,
 )
+from automatch.mail.message import MailKind
 from automatch.services.accounts import SignOutScope
 from automatch.services.rate_limits import Limit
 from automatch.services.validators import StorableText
@@ -60,8 +61,8 @@ class GrantForm(_Form):
     refresh_token: StorableText | None = None
 
 
-class RecoverForm(_Form):
-    """Who forgot the password."""
+class LinkForm(_Form):
+    """Who wants a link mailed."""
 
     email: StorableText
 
@@ -69,7 +70,7 @@ class RecoverForm(_Form):
 class VerifyForm(_Form):
     """The token of a mailed link."""
 
-    type: Literal["recovery"]
+    type: Literal["recovery", "magiclink", "email"]
     token_hash: StorableText
 
 
@@ -131,9 +132,22 @@ async def token(
     limits=(Limit.RECOVERY,),
     errors=(*_ERRORS, InputInvalidError, RateLimitedError),
 )
-async def recover(form: RecoverForm, services: ServicesDep) -> EmptyResponse:
+async def recover(form: LinkForm, services: ServicesDep) -> EmptyResponse:
     """Mail a link to the address; the answer is the same whether it has an account or not."""
-    await services.recovery.request(form.email)
+    await services.mailed_links.request(MailKind.RECOVERY, form.email)
+    return EmptyResponse()
+
+
+@router.post("/magiclink", summary="Sign in by mail")
+@router.post("/otp", summary="Sign in by mail")
+@declare(
+    Access.ANYONE,
+    limits=(Limit.RECOVERY,),
+    errors=(*_ERRORS, InputInvalidError, RateLimitedError),
+)
+async def mail_sign_in_link(form: LinkForm, services: ServicesDep) -> EmptyResponse:
+    """Mail a link to sign in by; no account is made, and the answer is the same without one."""
+    await services.mailed_links.request(MailKind.SIGN_IN, form.email)
     return EmptyResponse()
 
 
@@ -145,7 +159,8 @@ async def recover(form: RecoverForm, services: ServicesDep) -> EmptyResponse:
 )
 async def verify(form: VerifyForm, services: ServicesDep) -> SessionResponse:
     """Exchange the `token` of a mailed link, once, for a session that may set a new password."""
-    session = await services.recovery.sign_in(form.token_hash)
+    kind = MailKind.RECOVERY if form.type == "recovery" else MailKind.SIGN_IN
+    session = await services.mailed_links.sign_in(kind, form.token_hash)
     return SessionResponse.from_session(session)
 
 

@@ -10,7 +10,7 @@ create table automatch.mails (
     attempts smallint not null default 0,
     failed boolean not null default false,
     error text,
-    constraint kind_is_known check (kind in ('recovery')),
+    constraint kind_is_known check (kind in ('recovery', 'sign_in')),
     -- Whoever asks again while a mail waits gets one.
     constraint mails_are_single unique (kind, recipient)
 );

@@ -19,10 +19,10 @@ HER = "linh@example.org"
 TOKEN = "a token that somebody was handed"
 
 
-async def hand_over(system: System) -> None:
+async def hand_over(system: System, purpose: str = "recovery") -> None:
     async with await psycopg.AsyncConnection.connect(system.database.owner) as conn:
         assert await accounts.create_one_time_token(
-            conn, email=HER, purpose="recovery", token_sha256=hash_token(TOKEN), life_s=600
+            conn, email=HER, purpose=purpose, token_sha256=hash_token(TOKEN), life_s=600
         )
 
 
@@ -64,3 +64,18 @@ async def test_link_survives_whoever_only_opens_it_and_is_used_by_a_password(
         assert signed_in.status_code == 400
         signed_in = await elsewhere.post("/sign-in", data={"email": HER, "password": NEW_PASSWORD})
         assert signed_in.url.path == "/onboarding"
+
+
+async def test_link_to_sign_in_asks_for_a_click_and_sets_no_password(server: System) -> None:
+    async with browser(server) as her, browser(server) as elsewhere:
+        await sign_up(elsewhere, HER)
+        await hand_over(server, "sign_in")
+        page = await her.get(f"/sign-in-link?token={quote(TOKEN)}")
+        assert HER in text_of(page)
+        form = {"token": TOKEN, "password": NEW_PASSWORD}
+        assert (await her.post("/reset-password", data=form)).status_code == 403
+
+        assert (await her.post("/sign-in-link", data=form)).url.path == "/onboarding"
+        assert (await her.post("/sign-in-link", data=form)).status_code == 403
+        # Nobody else was signed out.
+        assert (await elsewhere.get("/onboarding")).url.path == "/onboarding"

@@ -40,9 +40,9 @@ class Mailing:
         assert (answer.status_code, answer.json()) == (200, {})
         return token_in(link_in(await self.box.take()))
 
-    async def verify(self, token: str) -> httpx2.Response:
+    async def verify(self, token: str, kind: str = "recovery") -> httpx2.Response:
         return await self.system.client.post(
-            "/auth/v1/verify", json={"type": "recovery", "token_hash": token}
+            "/auth/v1/verify", json={"type": kind, "token_hash": token}
         )
 
     async def sign_in(self, person: Person, password: str) -> int:
@@ -107,6 +107,22 @@ async def test_link_works_once_and_ends_those_beside_it(mailing: Mailing) -> Non
         answer = await mailing.verify(token)
         check(answer, 403, "link_expired")
         assert answer.json()["error_code"] == "otp_expired"
+
+
+async def test_link_to_sign_in_is_mailed_and_makes_no_account(mailing: Mailing) -> None:
+    her = await mailing.system.sign_up()
+    for email in ("nobody@example.org", her.email):
+        answer = await mailing.system.client.post("/auth/v1/otp", json={"email": email})
+        assert (answer.status_code, answer.json()) == (200, {})
+    message = await mailing.box.take()
+    token = token_in(link_in(message))
+
+    assert message["To"] == her.email
+    # It is good for what it says alone.
+    check(await mailing.verify(token), 403, "link_expired")
+    assert (await mailing.verify(token, "magiclink")).json()["user"]["id"] == her.id
+    check(await mailing.verify(token, "email"), 403, "link_expired")
+    assert await mailing.sign_in(her, PASSWORD) == 200
 
 
 async def test_link_expires(mailing: Mailing) -> None:

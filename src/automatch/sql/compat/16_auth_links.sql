@@ -1,11 +1,11 @@
--- Links by which somebody who forgot a password comes back. Idempotent.
+-- Mailed links: to sign in without a password, and to choose a new one. Idempotent.
 
 create table if not exists auth.one_time_tokens (
     token_sha256 bytea primary key,
     user_id uuid not null references auth.users (id) on delete cascade,
     purpose text not null,
     expires_at timestamptz not null,
-    constraint purpose_is_known check (purpose in ('recovery'))
+    constraint purpose_is_known check (purpose in ('recovery', 'sign_in'))
 );
 comment on table auth.one_time_tokens is 'Hashes of tokens in mailed links. The first use ends all of its purpose.';
 create index if not exists one_time_tokens_user_idx on auth.one_time_tokens (user_id, purpose, expires_at);

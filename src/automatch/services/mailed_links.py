@@ -1,4 +1,4 @@
-"""The way back for somebody who forgot the password: a mailed link."""
+"""Links by mail: to sign in without a password, and to choose a new one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from automatch.store import accounts, mails
 from automatch.store.database import Database
 
 _MAX_TOKEN = 200
-_PURPOSE = MailKind.RECOVERY.value
 
 
-class AccountRecovery:
-    """Mails links, and lets in who comes by one.
+class MailedLinks:
+    """Mails links, and lets in who comes by one. A link is of one kind and for one account.
 
     Args:
         wake_mailer: called when a mail waits; None where no mail is sent.
@@ -42,7 +41,7 @@ class AccountRecovery:
         """Whether a link is mailed, and does not wait for an operator to hand it over."""
         return self._wake_mailer is not None
 
-    async def request(self, email: str) -> None:
+    async def request(self, kind: MailKind, email: str) -> None:
         """Have a link mailed to an address.
 
         Neither the answer nor the time that it takes tells whether somebody has an account with it:
@@ -58,11 +57,11 @@ class AccountRecovery:
             raise InputInvalidError("Give a valid e-mail address.")
         await self._rate_limits.charge([(Limit.RECOVERY_ACCOUNT, account)])
         async with self._db.transaction() as conn:
-            await mails.enqueue(conn, _PURPOSE, account)
+            await mails.enqueue(conn, kind.value, account)
         if self._wake_mailer is not None:
             self._wake_mailer()
 
-    async def check_link(self, token: str) -> str:
+    async def check(self, kind: MailKind, token: str) -> str:
         """Return the address of the account that a link is for, without using the link up.
 
         Raises:
@@ -72,36 +71,37 @@ class AccountRecovery:
         found = None
         if 0 < len(token) <= _MAX_TOKEN:
             async with self._db.transaction() as conn:
-                found = await accounts.find_one_time_token(conn, hash_token(token), _PURPOSE)
+                found = await accounts.find_one_time_token(conn, hash_token(token), kind.value)
         if found is None:
             raise LinkExpiredError
         return found[1]
 
-    async def sign_in(self, token: str) -> Session:
-        """Use a link up and start a session, which may set a new password for a while.
+    async def sign_in(self, kind: MailKind, token: str) -> Session:
+        """Use a link up and start a session; a fresh one may set a new password.
 
         Raises:
-            LinkExpiredError: see `check_link`.
+            LinkExpiredError: see `check`.
         """
-        await self.check_link(token)
-        return await self._use(token, None)
+        await self.check(kind, token)
+        return await self._use(kind, token, None)
 
     async def reset_password(self, token: str, password: str, *, address: str) -> Session:
-        """Use a link up, set a password, end all sessions, and start one.
+        """Use a link for a forgotten password up, set a password, end all sessions, and start one.
 
         Raises:
-            LinkExpiredError: see `check_link`.
+            LinkExpiredError: see `check`.
             PasswordWeakError: it is too short, too long or blank; the link goes on working.
             PasswordCommonError: it is easy to guess; the link goes on working.
             PasswordsBusyError: too many people sign in or up at the moment.
         """
-        check_password(password, await self.check_link(token))
-        return await self._use(token, await self._accounts.hash_password(password, address=address))
+        check_password(password, await self.check(MailKind.RECOVERY, token))
+        encrypted = await self._accounts.hash_password(password, address=address)
+        return await self._use(MailKind.RECOVERY, token, encrypted)
 
-    async def _use(self, token: str, encrypted_password: str | None) -> Session:
+    async def _use(self, kind: MailKind, token: str, encrypted_password: str | None) -> Session:
         async with self._db.transaction() as conn:
             user_id = await accounts.use_one_time_token(
-                conn, hash_token(token), _PURPOSE, encrypted_password
+                conn, hash_token(token), kind.value, encrypted_password
             )
             if user_id is None:
                 raise LinkExpiredError
