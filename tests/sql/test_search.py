@@ -40,7 +40,7 @@ def fill(conn, people):
             [(person,) for person in people],
         )
         cursor.executemany(
-            "insert into public.biometric_consents (profile_id, action, text_version, text_sha256)"
+            "insert into public.biometric_consents (profile_id, action, text_version)"
             " values (%s, 'granted', '2026-11')",
             [(person,) for person in people],
         )
