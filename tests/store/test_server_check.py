@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,6 +10,7 @@ from automatch.errors.store import DatabaseUnavailableError, ServerUnfitError
 from automatch.store import server_check
 from automatch.store.migrate import migrate
 from automatch.store.server_check import check_server
+from tests.support.doctor import close_vector
 from tests.support.postgres import Database, TestCluster, drop_database
 
 pytestmark = pytest.mark.anyio
@@ -28,6 +30,7 @@ async def test_server_in_use_is_fit_for_each_login(database: Database) -> None:
         ({"vector_version": None}, "pgvector"),
         ({"vector_version": "0.7.4"}, "0.7.4"),
         ({"vector_version": "0.10.0"}, None),
+        ({"vector_schema": "x", "without_vector": ["a", "b"]}, "grant usage on schema x to a, b"),
     ],
 )
 def test_unfit_server_is_told_with_what_to_do(change: dict[str, object], words: str | None) -> None:
@@ -55,6 +58,34 @@ async def test_database_of_another_encoding_is_refused_before_anything_is_change
         assert left == (0,)
     finally:
         drop_database(cluster, "in_ascii")
+
+
+async def test_schema_of_pgvector_that_is_closed_to_the_logins_is_refused(
+    database: Database,
+) -> None:
+    close_vector(database.owner)
+
+    for address in (database.owner, database.api, database.worker):
+        with pytest.raises(ServerUnfitError, match="closed to automatch_api, automatch_worker"):
+            await check_server(address)
+
+
+async def test_migration_that_could_not_open_pgvector_is_not_said_to_be_done(
+    blank_database: Database, cluster: TestCluster, tmp_path: Path
+) -> None:
+    with psycopg.connect(blank_database.owner, autocommit=True) as conn:
+        conn.execute("create schema extensions")
+        conn.execute("create extension vector schema extensions")
+    (tmp_path / "20200101000000_automatch_none.sql").write_text("create schema automatch;")
+
+    with pytest.raises(ServerUnfitError, match="grant usage on schema extensions"):
+        await migrate(
+            blank_database.owner,
+            api_password=cluster.secrets.api_password,
+            worker_password=cluster.secrets.worker_password,
+            migrations=tmp_path,
+            compat=tmp_path / "none",
+        )
 
 
 async def test_server_that_is_away_is_told_with_the_reason() -> None:

@@ -115,6 +115,19 @@ def write_secrets(home: Path, secrets: Secrets) -> None:
     file.chmod(0o600)
 
 
+def close_vector(owner: str) -> None:
+    """Take the schema of pgvector from everybody, as if it belonged to somebody else."""
+    with psycopg.connect(owner, autocommit=True) as conn:
+        row = conn.execute(
+            "select extnamespace::regnamespace::text from pg_extension where extname = 'vector'"
+        ).fetchone()
+        assert row is not None
+        conn.execute(
+            f"revoke usage on schema {row[0]} from public, anon, authenticated, service_role,"
+            " automatch_api, automatch_worker".encode()
+        )
+
+
 def problems(results: dict[str, Result]) -> dict[str, str]:
     """Return the messages of warnings and failures."""
     return {

@@ -106,6 +106,9 @@ async def migrate(
         for login in refused:
             await set_login_password(connection, login, passwords[login])
             log.info("login has a new password", login=login)
+    if waiting:
+        # What could not be granted was only a warning, and would end server and workers.
+        await check_server(owner_dsn)
     return [file.version for file in waiting]
 
 
@@ -171,8 +174,14 @@ async def _connect(dsn: str) -> AsyncIterator[psycopg.AsyncConnection]:
         )
     except psycopg.OperationalError as exc:
         raise DatabaseUnavailableError(f"The database does not answer: {exc}") from exc
+    connection.add_notice_handler(_log_warning)
     async with connection:
         yield connection
+
+
+def _log_warning(notice: psycopg.errors.Diagnostic) -> None:
+    if notice.severity_nonlocalized == "WARNING":
+        log.warning("the server warns", message=notice.message_primary)
 
 
 async def _lock(connection: psycopg.AsyncConnection) -> None:

@@ -1,11 +1,12 @@
 """Whether a Postgres server is one that this version can work with.
 
-The commands that migrate, serve and work ask before anything else.
+The commands that migrate, serve and work ask before anything else; the doctor asks for each login.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,10 @@ class _Server:
     encoding: str
     folds_letters: bool
     vector_version: str | None
+    vector_schema: str | None = None
+    """Quoted; None where the extension is not installed yet."""
+    without_vector: Sequence[str] = ()
+    """Logins that may not use the type."""
 
 
 async def check_server(conninfo: str) -> None:
@@ -75,6 +80,12 @@ def _find_problem(server: _Server) -> str | None:
         return (
             f"pgvector has version {server.vector_version}, and 0.8 is the oldest that works; "
             "install a newer one, then `alter extension vector update`."
+        )
+    if server.without_vector:
+        logins = ", ".join(server.without_vector)
+        return (
+            f"pgvector is in the schema {server.vector_schema}, which is closed to {logins}; as "
+            f"its owner: `grant usage on schema {server.vector_schema} to {logins}`."
         )
     return None
 

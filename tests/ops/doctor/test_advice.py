@@ -41,7 +41,7 @@ from automatch.settings.worker import WorkerSettings
 from automatch.vision import Embedder
 from tests.support.build import a_face, a_job, a_profile, claim, connect, fail, unit
 from tests.support.command import call_command
-from tests.support.doctor import Installation, write_secrets
+from tests.support.doctor import Installation, close_vector, write_secrets
 from tests.support.photo_store import mark_folder
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
@@ -222,6 +222,25 @@ async def _start_server(place: Place) -> None:
     server = running_server(place.installation.settings, place.cluster.secrets, place.database)
     system = await place.stack.enter_async_context(server)
     place.installation = replace(place.installation, url=system.url)
+
+
+@case("machine.logins")
+async def closed_schema_of_pgvector(place: Place) -> None:
+    close_vector(place.installation.owner)
+
+
+@case("machine.logins")
+async def passwords_of_another_installation(place: Place) -> None:
+    def restore() -> None:
+        secrets = place.cluster.secrets
+        with connect(place.installation.owner, autocommit=True) as conn:
+            for login in ("api", "worker"):
+                password = getattr(secrets, f"{login}_password")
+                conn.execute(f"alter role automatch_{login} password '{password}'".encode())
+
+    # The logins are the cluster's, which other tests use.
+    place.stack.callback(restore)
+    await place.run("alter role automatch_worker password 'of another installation'")
 
 
 @case("machine.web", see("`automatch up`", "--url", then=_start_server))

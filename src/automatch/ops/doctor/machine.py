@@ -14,6 +14,7 @@ from automatch.auth.project_keys import ProjectKeys
 from automatch.auth.server_identity import is_server_ours
 from automatch.errors.configuration import SettingsError
 from automatch.errors.embedder import EmbedderError
+from automatch.errors.store import DatabaseUnavailableError, ServerUnfitError
 from automatch.ops.doctor.check import (
     Check,
     Repair,
@@ -26,10 +27,12 @@ from automatch.ops.doctor.check import (
     warn,
 )
 from automatch.ops.doctor.context import CheckContext
+from automatch.postgres.addresses import Role, database_address
 from automatch.settings.secrets import secrets_file
 from automatch.settings.vision import VisionSettings
 from automatch.sql.statements import load
 from automatch.store.model_changes import read_active_model
+from automatch.store.server_check import check_server
 from automatch.vision.load import check_model
 from automatch.vision.models.model_files import FACE_RESNET, FIVE_LANDMARKS, YUNET, read_verified
 from automatch.vision.models.registry import find_entry, load_registry
@@ -38,6 +41,7 @@ _SQL = load("doctor")
 _DURABILITY = load("embedded")["durability"]
 
 _MIN_SERVER_VERSION = 150000
+_LOGIN_USERS = {"owner": "owner", "api": "server", "worker": "workers"}
 _SKEW_WARN_S = 2.0
 _KEY_WARN_S = 14 * 86400
 
@@ -156,6 +160,27 @@ async def _database(context: CheckContext) -> Result:
     return ok(f"Postgres {server.name} answers, and its durability settings are on.")
 
 
+async def _logins(context: CheckContext) -> Result:
+    if context.secrets is None:
+        return skipped("There is no secrets.json with the passwords.")
+    roles: tuple[Role, ...] = ("owner", "api", "worker")
+    for role in roles:
+        try:
+            await check_server(database_address(context.settings, context.secrets, role))
+        except ServerUnfitError as exc:
+            what, _, advice = exc.message.rpartition("; ")
+            if not what:
+                return fail(exc.message, "Set AUTOMATCH_DATABASE_URL to such an address.")
+            return fail(f"{what}.", advice[0].upper() + advice[1:])
+        except DatabaseUnavailableError as exc:
+            return fail(
+                f"The login of the {_LOGIN_USERS[role]} is refused. {exc.message}",
+                "Copy secrets.json from the machine that migrated; or, if no other installation "
+                "uses this server, `automatch migrate --take-over`",
+            )
+    return ok("The server fits this version, and all three logins can sign in.")
+
+
 async def _schema(context: CheckContext) -> Result:
     if context.schema_problem is not None:
         return fail(context.schema_problem)
@@ -256,6 +281,7 @@ CHECKS = [
     Check("machine.models", "The model files exist", _models, Requires.NOTHING),
     Check("machine.embedder", "The model in use works", _model_in_use, Requires.SCHEMA),
     Check("machine.database", "Postgres answers and is durable", _database, Requires.NOTHING),
+    Check("machine.logins", "The logins work on this server", _logins, Requires.DATABASE),
     Check("machine.schema", "The schema is up to date", _schema, Requires.DATABASE),
     Check("machine.web", "The web server answers", _web, Requires.NOTHING),
     Check("machine.clock", "The clocks agree", _clock, Requires.DATABASE),

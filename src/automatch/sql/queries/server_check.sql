@@ -7,8 +7,25 @@ select
     coalesce(
         (select e.extversion from pg_catalog.pg_extension as e where e.extname = 'vector'),
         (select a.default_version from pg_catalog.pg_available_extensions as a where a.name = 'vector')
-    ) as vector_version
+    ) as vector_version,
+    v.schema as vector_schema,
+    -- A schema of somebody else may be closed to them, and a grant there only warns.
+    array(
+        select r.rolname::text from pg_catalog.pg_roles as r
+        where (
+            r.rolname = current_user
+            or r.rolname in ('automatch_api', 'automatch_worker') and to_regnamespace('automatch') is not null
+        )
+          and not has_schema_privilege(r.oid, v.oid, 'usage')
+        order by 1
+    ) as without_vector
 from pg_catalog.pg_database as d
+left join lateral (
+    select n.oid, quote_ident(n.nspname) as schema
+    from pg_catalog.pg_extension as e
+    join pg_catalog.pg_namespace as n on n.oid = e.extnamespace
+    where e.extname = 'vector'
+) as v on true
 where d.datname = current_database()
 
 -- name: backend
