@@ -3,6 +3,9 @@ import { createClient } from '@supabase/supabase-js'
 
 const { SUPABASE_URL, SUPABASE_ANON_KEY, EMAIL, PASSWORD } = process.env
 const supabase = createClient(SUPABASE_URL, SUPABASE_ANON_KEY)
+// A device whose clock is two hours behind.
+const now = Date.now
+Date.now = () => now() - 7_200_000
 const account = { email: EMAIL, password: PASSWORD }
 
 const print = (step, { data, error }) =>
@@ -11,6 +14,7 @@ const print = (step, { data, error }) =>
       step,
       user: data?.user?.id ?? null,
       signedIn: Boolean(data?.session),
+      livesMs: data?.session ? data.session.expires_at * 1000 - Date.now() : null,
       metadata: data?.user?.user_metadata ?? null,
       error: error ? { code: error.code, message: error.message } : null,
     })

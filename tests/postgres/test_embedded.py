@@ -368,6 +368,25 @@ async def test_stale_lock_file_that_names_a_living_stranger_is_no_obstacle(home:
         assert stranger.poll() is None
 
 
+async def test_stale_lock_files_that_name_the_server_of_another_folder_are_no_obstacle(
+    home: Path, cluster: TestCluster
+) -> None:
+    ours = prepare(home)
+    other = cluster.settings.home / "postgres" / "data" / "postmaster.pid"
+    pid = int(other.read_text().split("\n", 1)[0])
+    for path, rest in (
+        (ours.data / "postmaster.pid", f"{ours.data}\n1\n5432\n\n\n\n\n\n"),
+        (ours.socket_folder / ".s.PGSQL.5432.lock", f"{ours.data}\n1\n5432\n\n"),
+    ):
+        path.write_text(f"{pid}\n{rest}")
+        os.chown(path, ours.os_user.uid, ours.os_user.gid)
+
+    async with build(home) as postgres:
+        assert postgres.pid != pid
+
+    os.kill(pid, 0)
+
+
 async def test_start_keeps_the_newest_logs_only(home: Path) -> None:
     cluster = prepare(home)
     cluster.log_folder.mkdir()

@@ -311,3 +311,22 @@ def test_server_behind_a_proxy_is_reached_by_its_public_address() -> None:
 
     assert settings.server_url() == settings.server_url(9000) == "https://match.example.org"
     assert settings.local_url(9000) == "http://127.0.0.1:9000"
+
+
+def test_data_folder_whose_path_is_not_utf_8_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = os.fsencode(tmp_path) + b"/\xff"
+    monkeypatch.setenv("AUTOMATCH_HOME", os.fsdecode(folder))
+    with pytest.raises(SettingsError, match=r"AUTOMATCH_HOME.*udcff.* is not text in UTF-8"):
+        load_settings()
+
+    monkeypatch.delenv("AUTOMATCH_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", os.fsdecode(folder))
+    with pytest.raises(SettingsError, match="not text in UTF-8"):
+        load_settings()
+
+    Path(os.fsdecode(folder)).mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(SettingsError, match="not text in UTF-8"):
+        load_settings(home=Path("data"))

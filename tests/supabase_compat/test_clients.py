@@ -157,6 +157,8 @@ async def test_javascript_client_keeps_an_account(server: System) -> None:
     assert {step for step, of in told.items() if of["signedIn"]} == {
         *("sign up", "sign in", "refresh"),
     }
+    # It renews the session in time, and keeps its channels, whatever its clock says.
+    assert 0 < told["sign in"]["livesMs"] <= 1000 * server.settings.auth.access_token_s + 1000
     assert told["user"]["metadata"] == {"theme": "dark"}
     assert told["update"]["metadata"] == {"theme": "light"}
     assert told["user"]["user"] == told["sign up"]["user"] is not None
@@ -252,6 +254,7 @@ async def test_program_of_the_docs_shows_a_match(
 
 def test_command_prints_what_clients_need(tmp_path: Path) -> None:
     home = tmp_path / "home"
+    load_or_create(home)
 
     done = call_command(home, "token", "--env", PORT="8123")
     both = call_command(home, "token", "--env", "--role", "anon")

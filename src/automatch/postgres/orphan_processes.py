@@ -33,7 +33,7 @@ def end_orphans(cluster: Cluster) -> None:
     """End the processes of this cluster that a killed run left behind, and wait for them.
 
     Postgres refuses to start when its lock file has the id of any living process of its user. So a
-    lock file is deleted if the process that it names is no Postgres.
+    lock file is deleted if the process that it names is no Postgres, or one of another folder.
 
     Raises:
         EmbeddedPostgresError: a process does not end.
@@ -55,7 +55,7 @@ def end_orphans(cluster: Cluster) -> None:
             f"Processes of an earlier Postgres on {cluster.data} do not end: {others}; end them."
         )
     for path in (_pid_file(cluster), cluster.socket_folder / f".s.PGSQL.{PORT}.lock"):
-        _remove_if_stale(path)
+        _remove_if_stale(path, cluster)
 
 
 def _pid_file(cluster: Cluster) -> Path:
@@ -69,14 +69,19 @@ def _recorded_server(cluster: Cluster) -> int:
         return 0
 
 
-def _remove_if_stale(path: Path) -> None:
+def _remove_if_stale(path: Path, cluster: Cluster) -> None:
     try:
-        program = _command_line(int(path.read_text().split("\n", 1)[0]))[0]
+        pid = int(path.read_text().split("\n", 1)[0])
+        program = _command_line(pid)[0]
+        is_postgres = program.endswith("postgres") or program.startswith("postgres:")
+        # The working directory of a server and its backends is their data directory.
+        if is_postgres and Path(f"/proc/{pid}/cwd").samefile(cluster.data):
+            return
     except (OSError, ValueError):
         # There is no such file or process, or we may not read it; Postgres decides by itself.
         return
-    if not program.endswith("postgres") and not program.startswith("postgres:"):
-        path.unlink()
+    log.warning("removing a stale lock file", path=str(path), names=pid)
+    path.unlink()
 
 
 def _processes(cluster: Cluster) -> list[int]:

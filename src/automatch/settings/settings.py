@@ -56,7 +56,9 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(
-        default_factory=_default_home, description="Data folder: database, photos and secrets."
+        default_factory=_default_home,
+        validate_default=True,
+        description="Data folder: database, photos and secrets.",
     )
     host: str = Field("127.0.0.1", min_length=1, description="Address the web server listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the web server; 0 picks one.")
@@ -146,11 +148,18 @@ class Settings(BaseSettings):
     photos: PhotoSettings = PhotoSettings()
     retention: RetentionSettings = RetentionSettings()
 
-    @model_validator(mode="after")
-    def _home_is_absolute(self) -> Self:
-        if not self.home.is_absolute():
-            object.__setattr__(self, "home", Path.cwd() / self.home)
-        return self
+    @field_validator("home")
+    @classmethod
+    def _home_is_an_absolute_path_in_utf_8(cls, value: Path) -> Path:
+        home = Path.cwd() / value
+        try:
+            str(home).encode()
+        except UnicodeEncodeError:
+            # An address of Postgres, a log line and JSON are text in UTF-8.
+            raise ValueError(
+                f"the path {str(home)!a} is not text in UTF-8; rename or move the folder"
+            ) from None
+        return home
 
     @model_validator(mode="after")
     def _photos_are_encrypted_in_transit(self) -> Self:

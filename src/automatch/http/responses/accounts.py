@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from datetime import date
 from typing import Any, Literal, Self
@@ -82,8 +81,7 @@ class SessionResponse(BaseModel):
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  the name of a scheme
     expires_in: int
-    expires_at: int
-    """Seconds since the epoch."""
+    """Seconds. Without a time by our clock, clients count from their own, which may be wrong."""
     refresh_token: str
     user: UserResponse
 
@@ -93,7 +91,6 @@ class SessionResponse(BaseModel):
         return cls(
             access_token=session.access_token,
             expires_in=session.expires_in,
-            expires_at=int(time.time()) + session.expires_in,
             refresh_token=session.refresh_token,
             user=UserResponse.from_user(session.user),
         )
