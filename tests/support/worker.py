@@ -79,24 +79,39 @@ def worker_settings(**options: Any) -> WorkerSettings:
 
 
 @asynccontextmanager
-async def run_worker(
+async def open_fake_worker(
     database: Database,
     on_extract: Callable[[str], Any] | None = None,
     *,
     slots: int = 8,
     photos: PhotoStore | None = None,
+    backfill_concurrency: int = 0,
     **options: Any,
 ) -> AsyncIterator[Worker]:
-    """Run a worker that analyzes *slots* photos at a time while the block lasts."""
+    """Give a worker that does not run yet, which analyzes *slots* photos at a time."""
     settings = worker_settings(**options)
     photos = photos or cast("PhotoStore", NoPhotos())
     pool = Pool(database.worker, PoolSettings(), name="automatch-worker", for_worker=True)
     async with pool as db:
-        analyzer = cast("FaceAnalyzer", FakeAnalyzer(on_extract))
-        search = BatchSearch(db, max_bytes=0)
-        all_slots, costly_slots = asyncio.Semaphore(slots), asyncio.Semaphore(max(1, slots - 1))
-        context = WorkerContext(db, photos, analyzer, settings, search, all_slots, costly_slots)
-        worker = Worker(context, MaintenanceRunner(db, photos, settings, RetentionSettings()))
+        context = WorkerContext(
+            db,
+            photos,
+            cast("FaceAnalyzer", FakeAnalyzer(on_extract)),
+            settings,
+            BatchSearch(db, max_bytes=0),
+            asyncio.Semaphore(slots),
+            asyncio.Semaphore(max(1, slots - 1)),
+            backfill_concurrency,
+        )
+        yield Worker(context, MaintenanceRunner(db, photos, settings, RetentionSettings()))
+
+
+@asynccontextmanager
+async def run_worker(
+    database: Database, on_extract: Callable[[str], Any] | None = None, **options: Any
+) -> AsyncIterator[Worker]:
+    """Run a worker of `open_fake_worker` while the block lasts."""
+    async with open_fake_worker(database, on_extract, **options) as worker:
         running = asyncio.create_task(worker.run())
         try:
             yield worker

@@ -11,6 +11,7 @@ import typer
 from automatch.cli.options import Home, Host, Port
 from automatch.cli.runtime.db_session import check_photos
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
+from automatch.cli.runtime.process import run_until_stopped
 from automatch.cli.runtime.signals import handle_signals
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def serve(
     Example: `automatch serve --only api --host 0.0.0.0`
     """
     settings = load_settings_and_logging(home=home, host=host, port=port)
-    asyncio.run(_serve_ai(settings) if only is Part.AI else _serve(settings, only))
+    run_until_stopped(_serve_ai(settings) if only is Part.AI else _serve(settings, only))
 
 
 async def _serve(settings: Settings, only: Part | None) -> None:

@@ -10,6 +10,7 @@ from automatch.cli.options import Home, Host, Port
 from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
+from automatch.cli.runtime.process import run_until_stopped
 from automatch.cli.runtime.signals import handle_signals
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def up(home: Home = None, host: Host = None, port: Port = None) -> None:
 
     Example: `automatch up --port 8080`
     """
-    asyncio.run(_up(load_settings_and_logging(home=home, host=host, port=port)))
+    run_until_stopped(_up(load_settings_and_logging(home=home, host=host, port=port)))
 
 
 async def _up(settings: Settings) -> None:

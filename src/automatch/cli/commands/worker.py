@@ -12,8 +12,8 @@ import typer
 
 from automatch.cli.options import Home
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.cli.runtime.signals import Shutdown, handle_signals
-from automatch.errors import AutomatchError
+from automatch.cli.runtime.process import run_until_stopped
+from automatch.cli.runtime.signals import handle_signals
 
 if TYPE_CHECKING:
     from automatch.settings import Settings
@@ -33,19 +33,11 @@ def worker(
     Example: `automatch worker`
     """
     settings = load_settings_and_logging(home=home)
-    try:
-        asyncio.run(_work(settings, stop_with_stdin=stop_with_stdin))
-    except AutomatchError:
-        raise
-    except Exception:
-        import structlog
-
-        # Whoever started it starts it again. A traceback would quote what is in the database.
-        structlog.get_logger(__name__).exception("worker failed")
-        sys.exit(1)
+    run_until_stopped(_work(settings, stop_with_stdin=stop_with_stdin))
 
 
 async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
+    from automatch.background import raise_ended
     from automatch.postgres.addresses import database_address
     from automatch.settings.secrets import read
     from automatch.store.server_check import check_server
@@ -57,9 +49,10 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
         await check_server(database_address(settings, secrets, "worker"))
     async with open_worker(settings, secrets) as running, AsyncExitStack() as stack:
         work = asyncio.create_task(running.run(), name="worker")
-        waiting = {work, asyncio.create_task(_requested(shutdown), name="shutdown")}
+        requests = {asyncio.create_task(shutdown.wait(), name="shutdown")}
         if stop_with_stdin:
-            waiting.add(asyncio.create_task(_stdin_closed(), name="stdin"))
+            requests.add(asyncio.create_task(_stdin_closed(), name="stdin"))
+        waiting = requests | {work}
         if settings.worker.health_port is not None:
             waiting.add(await stack.enter_async_context(_answering_health(running, settings)))
         ended, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -67,13 +60,9 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
         await shutdown.wait_for(work, running.abort)
         for task in waiting - {work}:
             task.cancel()
-        for task in ended:
-            # Whoever started it starts it again when it has failed.
-            task.result()
-
-
-async def _requested(shutdown: Shutdown) -> None:
-    await shutdown.requested.wait()
+        failed = {task for task in ended if task.cancelled() or task.exception()}
+        if failed or not ended & requests:
+            raise_ended(failed or ended)
 
 
 @asynccontextmanager

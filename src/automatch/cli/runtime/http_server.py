@@ -124,6 +124,10 @@ class HttpServer(uvicorn.Server):
             self.servers.append(acceptor)  # type: ignore[arg-type]  # what uvicorn calls, it has
         self._on_started()
 
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to stop: also when the application's lifespan has ended by itself."""
+        return await super().on_tick(counter) or self.lifespan.error_occurred
+
     def _make_protocol(self, connection: Connection) -> asyncio.Protocol:
         protocol = HttpProtocol(self.config, self.server_state, self.lifespan.state)
         protocol.connection = connection

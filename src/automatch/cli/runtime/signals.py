@@ -33,6 +33,10 @@ class Shutdown:
         with contextlib.suppress(OSError):
             echo("Stopping; a second signal stops at once.", err=True)
 
+    async def wait(self) -> None:
+        """Wait until a shutdown is requested."""
+        await self.requested.wait()
+
     async def wait_for(self, task: asyncio.Task[_T], force: Callable[[], None]) -> _T:
         """Wait until *task* ends; call *force* if the shutdown is forced before that."""
         forced = asyncio.create_task(self.forced.wait())

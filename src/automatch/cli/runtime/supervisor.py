@@ -59,7 +59,8 @@ class WorkerSupervisor:
             await process.wait()
 
     async def supervise(self) -> None:
-        """Start the worker and return when it has ended, to be called again then."""
-        self._process = await start_worker_process(self._settings)
+        """Start the worker unless it runs; return when it has ended, to be called again then."""
+        if self._process is None or self._process.returncode is not None:
+            self._process = await start_worker_process(self._settings)
         status = await self._process.wait()
         log.error("worker exited unexpectedly; restarting it", status=status)

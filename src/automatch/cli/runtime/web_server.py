@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import structlog
 from fastapi import FastAPI
 
+from automatch.background import raise_ended
 from automatch.cli.output.echo import echo
 from automatch.cli.runtime.connections import raise_descriptor_limit
 from automatch.cli.runtime.http_server import HttpServer
@@ -35,6 +36,9 @@ async def serve_app(
     """Serve *app* until a shutdown is requested.
 
     When it serves, its address and *ready_lines* are printed, and *started* is set.
+
+    Raises:
+        PartEndedError: the server has ended by itself.
     """
     port = listener.getsockname()[1]
     address = settings.server_url(port)
@@ -46,18 +50,20 @@ async def serve_app(
             started.set()
 
     server = HttpServer(app, settings, on_started=on_started)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    requested = asyncio.create_task(shutdown.requested.wait())
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="web server")
+    requested = asyncio.create_task(shutdown.wait(), name="shutdown")
     # Not of the AI service alone, which no command asks.
     is_whole = hasattr(app.state, "services")
     with note_address(settings.home, settings.local_url(port)) if is_whole else nullcontext():
-        await asyncio.wait({serving, requested}, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait({serving, requested}, return_when=asyncio.FIRST_COMPLETED)
     requested.cancel()
     if is_whole:
         # Feed streams never end by themselves, and the server would wait for them.
         app.state.services.notifier.close()
     server.should_exit = True
     await shutdown.wait_for(serving, server.force)
+    if not shutdown.requested.is_set():
+        raise_ended(ended)
 
 
 def make_cron_runner(

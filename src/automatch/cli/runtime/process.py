@@ -1,0 +1,28 @@
+"""Running a process that serves or works until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from automatch.errors import AutomatchError
+
+
+def run_until_stopped(main: Coroutine[Any, Any, None]) -> None:
+    """Run *main*; exit with code 1 when a part of it ends, so that its supervisor starts it again.
+
+    Raises:
+        AutomatchError: it cannot run, and the message says why.
+    """
+    try:
+        asyncio.run(main)
+    except AutomatchError:
+        raise
+    except (Exception, asyncio.CancelledError):
+        import structlog
+
+        # A traceback would quote what is in the database.
+        structlog.get_logger(__name__).exception("process ends")
+        sys.exit(1)
