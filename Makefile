@@ -37,7 +37,7 @@ coverage: $(DEV) ## Run all tests, and show which lines none of them runs
 test-server: $(DEV) ## Run the tests of the database on the server AUTOMATCH_TEST_DATABASE_URL names
 	$(BIN)/python -m pytest -n 0 tests/sql tests/store tests/search tests/services tests/feed
 
-clients: $(NODE_MODULES) ## Install the JavaScript client that some tests need
+clients: $(NODE_MODULES) ## Install the JavaScript client and the Supabase CLI that some tests need
 
 test-faults: $(DEV) ## Try faults for the better part of an hour
 	$(BIN)/python -m pytest tests/fault --faults long -n 2

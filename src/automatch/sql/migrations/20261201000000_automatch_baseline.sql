@@ -83,7 +83,7 @@ as $$ select nullif(automatch.claims() ->> 'sub', '')::uuid $$;
 comment on function automatch.uid() is 'The caller''s id, from the verified token; null without one.';
 
 create function automatch.raise_error(p_code text, p_message text)
-returns void language plpgsql set search_path = pg_catalog, pg_temp
+returns void language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The hint of SQLSTATE AM001 is an error code of docs/errors.md.
@@ -275,6 +275,7 @@ comment on column public.biometric_consents.source is
 comment on column public.biometric_consents.given_at is 'When it was given elsewhere.';
 comment on column public.biometric_consents.evidence is 'Where the operator keeps the proof.';
 create index biometric_consents_profile_idx on public.biometric_consents (profile_id, id desc);
+create index biometric_consents_text_idx on public.biometric_consents (text_version);
 
 create function automatch.forbid_consent_changes()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -463,8 +464,8 @@ create function public.is_session_live(p_claims jsonb)
 returns boolean language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_session_id uuid := p_claims ->> 'session_id';
-    v_user_id uuid := p_claims ->> 'sub';
+    v_session_id uuid := (p_claims ->> 'session_id')::uuid;
+    v_user_id uuid := (p_claims ->> 'sub')::uuid;
 begin
     if v_session_id is null or to_regclass('auth.sessions') is null then
         return true;
@@ -743,6 +744,7 @@ create table automatch.similarity_scales (
     actor text,
     created_at timestamptz not null default automatch.now()
 );
+create index similarity_scales_model_idx on automatch.similarity_scales (model);
 comment on table automatch.similarity_scales is
     'Every scale that a model has had. embedding_models holds a copy of the one in use: what a search reads.';
 comment on column automatch.similarity_scales.fit is
@@ -1511,6 +1513,8 @@ create table automatch.model_changes (
 );
 comment on table automatch.model_changes is
     'preparing -> active -> retired; active -> rolled_back -> preparing or retired. See docs/models.md.';
+create index model_changes_model_idx on automatch.model_changes (model);
+create index model_changes_before_idx on automatch.model_changes (before);
 create unique index model_changes_one_is_open on automatch.model_changes ((true)) where state <> 'retired';
 
 create table automatch.faces_to_embed (
@@ -2989,8 +2993,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_group record;
-    v_found automatch.found_face[] := '{}';
-    v_listed uuid[] := '{}';
+    v_found automatch.found_face[] := array[]::automatch.found_face[];
+    v_listed uuid[] := array[]::uuid[];
     v_rest uuid[];
     v_rest_tokens bigint[];
 begin
@@ -4196,6 +4200,8 @@ as $$
 declare
     v_ef integer;
 begin
+    -- A linter cannot tell that what is set here ends with the function, or what the statement below returns:
+    -- @plpgsql_check_options: other_warnings = false, extra_warnings = false
     select s.ef_search into v_ef from automatch.search_settings as s;
     perform set_config('hnsw.ef_search', v_ef::text, true), set_config('hnsw.iterative_scan', 'off', true);
     -- Literals, or the planner cannot tell that the index is that of this group. No threshold here: it would only
@@ -5725,6 +5731,7 @@ comment on table automatch.suspected_duplicates is
     'Pairs of accounts with photos that look like the same person: open until an operator confirms or dismisses '
     'them. Deleted with either account, and with the last photo of either.';
 create index suspected_duplicates_b_idx on automatch.suspected_duplicates (profile_b_id);
+create index suspected_duplicates_model_idx on automatch.suspected_duplicates (model);
 create index suspected_duplicates_state_idx on automatch.suspected_duplicates (state, u);
 
 create table automatch.duplicate_checks (
@@ -6113,6 +6120,8 @@ as $$
 declare
     v_id uuid := automatch.find_account(p_email);
     v_email_sha256 text := automatch.text_sha256(lower(p_email));
+    -- Only where we keep the accounts.
+    v_create regprocedure := to_regprocedure('auth.create_user(text, text, jsonb)');
 begin
     if exists (select from automatch.imported_people as i where i.profile_id = v_id) then
         return v_id;
@@ -6123,13 +6132,13 @@ begin
                 'consent_required', 'This person erased their account after an import; only they can come back.'
             );
         end if;
-        if to_regprocedure('auth.create_user(text, text, jsonb)') is null then
+        if v_create is null then
             perform automatch.raise_error(
                 'input_invalid', 'Make the account in Supabase first; an import fills it in while it is unused.'
             );
         end if;
         -- No password has the hash '!'.
-        v_id := auth.create_user(p_email, '!', '{}');
+        execute format('select %s($1, ''!'', ''{}'')', v_create::oid::regproc) into v_id using p_email;
     elsif exists (select from public.biometric_consents as c where c.profile_id = v_id)
         or exists (
             select from public.profiles as p
@@ -6365,6 +6374,19 @@ $function$;
 comment on function automatch.match_generator_command(text) is
     'The command of the cron job process-match-jobs, for the URL of the match generator.';
 
+create function automatch.read_cron_jobs(p_cron oid)
+returns setof automatch.kept_cron_jobs language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- By its oid, or a linter looks for the schema in databases that do without it.
+    return query execute format(
+        'select j.jobname::text, j.schedule, j.command, j.active, $1 from %s.job as j where j.username = current_user',
+        p_cron::regnamespace
+    ) using p_cron;
+end
+$$;
+comment on function automatch.read_cron_jobs(oid) is 'The cron jobs of the caller as they stand.';
+
 create function automatch.see_cron_jobs(p_url text)
 returns oid language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -6390,13 +6412,13 @@ begin
     end if;
     update automatch.kept_cron_jobs as k
     set schedule = j.schedule, command = j.command, active = j.active, seen_in = v_cron
-    from cron.job as j
-    where j.jobname = k.name and j.username = current_user;
+    from automatch.read_cron_jobs(v_cron) as j
+    where j.name = k.name;
     -- Unscheduled by an operator, unless the whole schema is another one.
     update automatch.kept_cron_jobs as k
     set active = false
     where k.seen_in = v_cron
-      and not exists (select from cron.job as j where j.jobname = k.name and j.username = current_user);
+      and not exists (select from automatch.read_cron_jobs(v_cron) as j where j.name = k.name);
     return v_cron;
 end
 $$;
@@ -6408,27 +6430,27 @@ returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job automatch.kept_cron_jobs;
+    v_schedule text := format('select %s.schedule($1, $2, $3)', p_cron::regnamespace);
 begin
     for v_job in
         select * from automatch.kept_cron_jobs as k
         where k.active and not exists (
-            select from cron.job as j
-            where j.jobname = k.name and j.username = current_user and j.active
-              and (j.schedule, j.command) = (k.schedule, k.command)
+            select from automatch.read_cron_jobs(p_cron) as j
+            where j.name = k.name and j.active and (j.schedule, j.command) = (k.schedule, k.command)
         )
     loop
         -- cron.alter_job(), which would make it active, is not for everybody.
-        perform cron.unschedule(j.jobid)
-        from cron.job as j
-        where j.jobname = v_job.name and j.username = current_user and not j.active;
+        if exists (select from automatch.read_cron_jobs(p_cron) as j where j.name = v_job.name and not j.active) then
+            execute format('select %s.unschedule($1)', p_cron::regnamespace) using v_job.name;
+        end if;
         begin
-            perform cron.schedule(v_job.name, v_job.schedule, v_job.command);
+            execute v_schedule using v_job.name, v_job.schedule, v_job.command;
         exception when invalid_parameter_value then
             if p_exactly then
                 raise;
             end if;
             -- pg_cron before 1.5 knows no seconds.
-            perform cron.schedule(v_job.name, '* * * * *', v_job.command);
+            execute v_schedule using v_job.name, '* * * * *', v_job.command;
         end;
     end loop;
     update automatch.kept_cron_jobs as k set seen_in = p_cron where k.seen_in is distinct from p_cron;
@@ -6480,9 +6502,10 @@ begin
         return false;
     end if;
     if p_schedule is null then
-        perform cron.unschedule(j.jobid)
-        from cron.job as j
-        where j.jobname = 'process-match-jobs' and j.username = current_user;
+        -- It may not be active any more.
+        if exists (select from automatch.read_cron_jobs(v_cron) as j where j.name = 'process-match-jobs') then
+            execute format('select %s.unschedule(''process-match-jobs'')', v_cron::regnamespace);
+        end if;
     end if;
     perform automatch.put_cron_jobs(v_cron, true);
     return true;

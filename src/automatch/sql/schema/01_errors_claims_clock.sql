@@ -24,7 +24,7 @@ as $$ select nullif(automatch.claims() ->> 'sub', '')::uuid $$;
 comment on function automatch.uid() is 'The caller''s id, from the verified token; null without one.';
 
 create function automatch.raise_error(p_code text, p_message text)
-returns void language plpgsql set search_path = pg_catalog, pg_temp
+returns void language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The hint of SQLSTATE AM001 is an error code of docs/errors.md.

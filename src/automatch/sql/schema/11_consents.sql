@@ -44,6 +44,7 @@ comment on column public.biometric_consents.source is
 comment on column public.biometric_consents.given_at is 'When it was given elsewhere.';
 comment on column public.biometric_consents.evidence is 'Where the operator keeps the proof.';
 create index biometric_consents_profile_idx on public.biometric_consents (profile_id, id desc);
+create index biometric_consents_text_idx on public.biometric_consents (text_version);
 
 create function automatch.forbid_consent_changes()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp

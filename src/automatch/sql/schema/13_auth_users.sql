@@ -46,8 +46,8 @@ create function public.is_session_live(p_claims jsonb)
 returns boolean language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_session_id uuid := p_claims ->> 'session_id';
-    v_user_id uuid := p_claims ->> 'sub';
+    v_session_id uuid := (p_claims ->> 'session_id')::uuid;
+    v_user_id uuid := (p_claims ->> 'sub')::uuid;
 begin
     if v_session_id is null or to_regclass('auth.sessions') is null then
         return true;

@@ -31,6 +31,7 @@ create table automatch.similarity_scales (
     actor text,
     created_at timestamptz not null default automatch.now()
 );
+create index similarity_scales_model_idx on automatch.similarity_scales (model);
 comment on table automatch.similarity_scales is
     'Every scale that a model has had. embedding_models holds a copy of the one in use: what a search reads.';
 comment on column automatch.similarity_scales.fit is

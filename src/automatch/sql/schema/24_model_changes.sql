@@ -31,6 +31,8 @@ create table automatch.model_changes (
 );
 comment on table automatch.model_changes is
     'preparing -> active -> retired; active -> rolled_back -> preparing or retired. See docs/models.md.';
+create index model_changes_model_idx on automatch.model_changes (model);
+create index model_changes_before_idx on automatch.model_changes (before);
 create unique index model_changes_one_is_open on automatch.model_changes ((true)) where state <> 'retired';
 
 create table automatch.faces_to_embed (

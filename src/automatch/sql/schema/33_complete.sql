@@ -244,8 +244,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_group record;
-    v_found automatch.found_face[] := '{}';
-    v_listed uuid[] := '{}';
+    v_found automatch.found_face[] := array[]::automatch.found_face[];
+    v_listed uuid[] := array[]::uuid[];
     v_rest uuid[];
     v_rest_tokens bigint[];
 begin

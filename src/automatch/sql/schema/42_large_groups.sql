@@ -29,6 +29,8 @@ as $$
 declare
     v_ef integer;
 begin
+    -- A linter cannot tell that what is set here ends with the function, or what the statement below returns:
+    -- @plpgsql_check_options: other_warnings = false, extra_warnings = false
     select s.ef_search into v_ef from automatch.search_settings as s;
     perform set_config('hnsw.ef_search', v_ef::text, true), set_config('hnsw.iterative_scan', 'off', true);
     -- Literals, or the planner cannot tell that the index is that of this group. No threshold here: it would only

@@ -22,6 +22,7 @@ comment on table automatch.suspected_duplicates is
     'Pairs of accounts with photos that look like the same person: open until an operator confirms or dismisses '
     'them. Deleted with either account, and with the last photo of either.';
 create index suspected_duplicates_b_idx on automatch.suspected_duplicates (profile_b_id);
+create index suspected_duplicates_model_idx on automatch.suspected_duplicates (model);
 create index suspected_duplicates_state_idx on automatch.suspected_duplicates (state, u);
 
 create table automatch.duplicate_checks (

@@ -67,6 +67,19 @@ $function$;
 comment on function automatch.match_generator_command(text) is
     'The command of the cron job process-match-jobs, for the URL of the match generator.';
 
+create function automatch.read_cron_jobs(p_cron oid)
+returns setof automatch.kept_cron_jobs language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- By its oid, or a linter looks for the schema in databases that do without it.
+    return query execute format(
+        'select j.jobname::text, j.schedule, j.command, j.active, $1 from %s.job as j where j.username = current_user',
+        p_cron::regnamespace
+    ) using p_cron;
+end
+$$;
+comment on function automatch.read_cron_jobs(oid) is 'The cron jobs of the caller as they stand.';
+
 create function automatch.see_cron_jobs(p_url text)
 returns oid language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -92,13 +105,13 @@ begin
     end if;
     update automatch.kept_cron_jobs as k
     set schedule = j.schedule, command = j.command, active = j.active, seen_in = v_cron
-    from cron.job as j
-    where j.jobname = k.name and j.username = current_user;
+    from automatch.read_cron_jobs(v_cron) as j
+    where j.name = k.name;
     -- Unscheduled by an operator, unless the whole schema is another one.
     update automatch.kept_cron_jobs as k
     set active = false
     where k.seen_in = v_cron
-      and not exists (select from cron.job as j where j.jobname = k.name and j.username = current_user);
+      and not exists (select from automatch.read_cron_jobs(v_cron) as j where j.name = k.name);
     return v_cron;
 end
 $$;
@@ -110,27 +123,27 @@ returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_job automatch.kept_cron_jobs;
+    v_schedule text := format('select %s.schedule($1, $2, $3)', p_cron::regnamespace);
 begin
     for v_job in
         select * from automatch.kept_cron_jobs as k
         where k.active and not exists (
-            select from cron.job as j
-            where j.jobname = k.name and j.username = current_user and j.active
-              and (j.schedule, j.command) = (k.schedule, k.command)
+            select from automatch.read_cron_jobs(p_cron) as j
+            where j.name = k.name and j.active and (j.schedule, j.command) = (k.schedule, k.command)
         )
     loop
         -- cron.alter_job(), which would make it active, is not for everybody.
-        perform cron.unschedule(j.jobid)
-        from cron.job as j
-        where j.jobname = v_job.name and j.username = current_user and not j.active;
+        if exists (select from automatch.read_cron_jobs(p_cron) as j where j.name = v_job.name and not j.active) then
+            execute format('select %s.unschedule($1)', p_cron::regnamespace) using v_job.name;
+        end if;
         begin
-            perform cron.schedule(v_job.name, v_job.schedule, v_job.command);
+            execute v_schedule using v_job.name, v_job.schedule, v_job.command;
         exception when invalid_parameter_value then
             if p_exactly then
                 raise;
             end if;
             -- pg_cron before 1.5 knows no seconds.
-            perform cron.schedule(v_job.name, '* * * * *', v_job.command);
+            execute v_schedule using v_job.name, '* * * * *', v_job.command;
         end;
     end loop;
     update automatch.kept_cron_jobs as k set seen_in = p_cron where k.seen_in is distinct from p_cron;
@@ -182,9 +195,10 @@ begin
         return false;
     end if;
     if p_schedule is null then
-        perform cron.unschedule(j.jobid)
-        from cron.job as j
-        where j.jobname = 'process-match-jobs' and j.username = current_user;
+        -- It may not be active any more.
+        if exists (select from automatch.read_cron_jobs(v_cron) as j where j.name = 'process-match-jobs') then
+            execute format('select %s.unschedule(''process-match-jobs'')', v_cron::regnamespace);
+        end if;
     end if;
     perform automatch.put_cron_jobs(v_cron, true);
     return true;
