@@ -14,6 +14,7 @@ from automatch.model.jobs import Job, JobStatus
 from automatch.model.matches import FeedEntry
 from automatch.model.people import Consent, Gender, Profile, UserSession
 from automatch.web.account_views import (
+    ConfirmEmailPage,
     ForgotPasswordPage,
     OnboardingPage,
     ProfileForm,
@@ -136,6 +137,9 @@ PAGES: dict[str, Page] = {
     "forgot password, no mail": ForgotPasswordPage(email=HOSTILE, asked=True, sends_mail=False),
     "reset password": ResetPasswordPage(token=HOSTILE, email=HOSTILE, problem=SOME_PROBLEM),
     "sign in by a link": SignInLinkPage(token=HOSTILE, email=HOSTILE),
+    "confirm e-mail": ConfirmEmailPage(token=HOSTILE),
+    "confirm e-mail, one": ConfirmEmailPage(),
+    "confirm e-mail, both": ConfirmEmailPage(changed=True),
     "password and sessions": SignInSettingsPage(
         email=HOSTILE,
         sessions=[UserSession(NOON, NOON, True), UserSession(NOON, NOON, False)],

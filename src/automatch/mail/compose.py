@@ -11,7 +11,12 @@ from automatch.mail.message import MailKind, MailText, write_mail
 from automatch.store import accounts
 from automatch.store.database import Connection
 
-_PATHS = {MailKind.RECOVERY: "/reset-password", MailKind.SIGN_IN: "/sign-in-link"}
+_PATHS = {
+    MailKind.RECOVERY: "/reset-password",
+    MailKind.SIGN_IN: "/sign-in-link",
+    MailKind.EMAIL_OLD: "/confirm-email",
+    MailKind.EMAIL_NEW: "/confirm-email",
+}
 """Of the pages that the links lead to."""
 
 

@@ -16,12 +16,17 @@ class MailKind(StrEnum):
 
     RECOVERY = "recovery"
     SIGN_IN = "sign_in"
+    EMAIL_OLD = "email_old"
+    """A change of the address, to the old one."""
+    EMAIL_NEW = "email_new"
     TEST = "test"
 
 
 _SUBJECTS = {
     MailKind.RECOVERY: "Choose a new password for Auto-Match",
     MailKind.SIGN_IN: "Sign in to Auto-Match",
+    MailKind.EMAIL_OLD: "Your e-mail address for Auto-Match is to change",
+    MailKind.EMAIL_NEW: "Confirm your new e-mail address for Auto-Match",
     MailKind.TEST: "Auto-Match can send mail",
 }
 

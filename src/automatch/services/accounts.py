@@ -211,7 +211,7 @@ class Accounts:
         encrypted = None
         if password is not None:
             check_password(password, user.email)
-            await self._check_fresh(user, current_password, address)
+            await self.check_fresh(user, current_password, address)
             with self._passwords.place(None):
                 encrypted = await self._passwords.hash(password)
         async with self._db.transaction() as conn:
@@ -256,7 +256,15 @@ class Accounts:
         async with self._db.as_user(claims) as conn:
             await accounts.erase_account(conn)
 
-    async def _check_fresh(self, user: User, current_password: str | None, address: str) -> None:
+    async def check_fresh(self, user: User, current_password: str | None, address: str) -> None:
+        """Return when a session is of the last minutes, or its person knows the password.
+
+        Raises:
+            ReauthenticationNeededError: the sign-in is not fresh, and *current_password* is None.
+            CredentialsInvalidError: *current_password* is wrong.
+            RateLimitedError: too many were wrong.
+            PasswordsBusyError: too many people sign in or up at the moment.
+        """
         # Whoever finds a phone or steals a token has a session, but not the password.
         assert user.signed_in_at is not None
         fresh = timedelta(seconds=self._settings.fresh_sign_in_s)

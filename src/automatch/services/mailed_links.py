@@ -1,13 +1,15 @@
-"""Links by mail: to sign in without a password, and to choose a new one."""
+"""Links by mail: to sign in without a password, choose a new one, and change the address."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from automatch.auth.passwords import check_password
+from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import InputInvalidError, LinkExpiredError
 from automatch.mail.compose import hash_token
 from automatch.mail.message import MailKind
+from automatch.model.people import Claims
 from automatch.services.accounts import Accounts, Session
 from automatch.services.rate_limits import Limit, RateLimits
 from automatch.services.validators import normalize_email
@@ -30,11 +32,13 @@ class MailedLinks:
         accounts: Accounts,
         rate_limits: RateLimits,
         wake_mailer: Callable[[], None] | None,
+        link_life_s: int,
     ) -> None:
         self._db = db
         self._accounts = accounts
         self._rate_limits = rate_limits
         self._wake_mailer = wake_mailer
+        self._link_life_s = link_life_s
 
     @property
     def sends_mail(self) -> bool:
@@ -60,6 +64,52 @@ class MailedLinks:
             await mails.enqueue(conn, kind.value, account)
         if self._wake_mailer is not None:
             self._wake_mailer()
+
+    async def request_email_change(
+        self, claims: Claims, email: str, current_password: str | None, *, address: str
+    ) -> None:
+        """Ask the old and the new address by mail whether the account may change to the new one.
+
+        Whether somebody else has the new address is not told: then no mail goes there.
+
+        Raises:
+            TokenInvalidError: the session has ended.
+            InputInvalidError: the e-mail address is invalid, or the account has it already.
+            RateLimitedError: it was asked for too often, or too many passwords were wrong.
+            ReauthenticationNeededError, CredentialsInvalidError, PasswordsBusyError: see
+                `Accounts.check_fresh`.
+        """
+        user = await self._accounts.load_user(claims)
+        account = normalize_email(email)
+        if account is None:
+            raise InputInvalidError("Give a valid e-mail address.")
+        if account == user.email:
+            raise InputInvalidError("This is your e-mail address already.")
+        await self._accounts.check_fresh(user, current_password, address)
+        await self._rate_limits.charge(
+            [(Limit.RECOVERY_ACCOUNT, f"{user.id} changes"), (Limit.RECOVERY_ACCOUNT, account)]
+        )
+        assert claims.session_id is not None
+        async with self._db.transaction() as conn:
+            if not await accounts.request_email_change(
+                conn, claims.session_id, account, self._link_life_s
+            ):
+                raise TokenInvalidError
+        if self._wake_mailer is not None:
+            self._wake_mailer()
+
+    async def confirm_email_change(self, token: str) -> bool:
+        """Use the link of one address; return whether the other one had confirmed before.
+
+        Raises:
+            LinkExpiredError: it was used, is too old, or somebody else has the new address.
+        """
+        self._accounts.check_local_sign_in()
+        async with self._db.transaction() as conn:
+            outcome = await accounts.confirm_email_change(conn, hash_token(token))
+        if outcome is None:
+            raise LinkExpiredError
+        return outcome == "changed"
 
     async def check(self, kind: MailKind, token: str) -> str:
         """Return the address of the account that a link is for, without using the link up.

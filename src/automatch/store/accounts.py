@@ -116,6 +116,29 @@ async def list_ended_sessions(conn: Connection, claims: Sequence[Claims]) -> lis
     return [number - 1 for (number,) in await cursor.fetchall()]
 
 
+async def request_email_change(
+    conn: Connection, session_id: UUID, new_email: str, life_s: int
+) -> bool:
+    """Have both addresses asked about a change; return False once the session has ended."""
+    return bool(
+        await call_value(
+            conn,
+            "auth.request_email_change",
+            session_id=session_id,
+            new_email=new_email,
+            life=timedelta(seconds=life_s),
+        )
+    )
+
+
+async def confirm_email_change(conn: Connection, token_sha256: bytes) -> str | None:
+    """Use the link of one address; return `waiting`, `changed`, or None when it does not work."""
+    outcome: str | None = await call_value(
+        conn, "auth.confirm_email_change", token_sha256=token_sha256
+    )
+    return outcome
+
+
 async def create_one_time_token(
     conn: Connection, *, email: str, purpose: str, token_sha256: bytes, life_s: int
 ) -> UUID | None:

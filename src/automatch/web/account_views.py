@@ -66,6 +66,16 @@ class SignInLinkPage(Page):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmEmailPage(Page):
+    """Confirm a change of the address at one of the two; then what is left to do."""
+
+    template: ClassVar[str] = "confirm_email.html"
+    title: str = "Change of your e-mail address"
+    token: str = ""
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignInSettingsPage(Page):
     """A new password, and where the person is signed in."""
 

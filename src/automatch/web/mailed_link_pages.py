@@ -11,7 +11,12 @@ from automatch.http.declaration import Access, declare
 from automatch.http.deps import AddressDep, Services, ServicesDep
 from automatch.mail.message import MailKind
 from automatch.services.rate_limits import Limit
-from automatch.web.account_views import ForgotPasswordPage, ResetPasswordPage, SignInLinkPage
+from automatch.web.account_views import (
+    ConfirmEmailPage,
+    ForgotPasswordPage,
+    ResetPasswordPage,
+    SignInLinkPage,
+)
 from automatch.web.pages import PageRoute, read_form, show, signed_in, text_of
 from automatch.web.templating import Page, Problem
 
@@ -85,6 +90,23 @@ async def sign_in_by_link(request: Request, services: ServicesDep) -> Response:
     except LinkExpiredError as exc:
         return _show_expired(services, exc)
     return signed_in(services, session)
+
+
+@router.get("/confirm-email")
+@declare(Access.PAGE_COOKIE)
+async def confirm_email_form(services: ServicesDep, token: str = "") -> Response:
+    """Show the button of a link that confirms a change of the address."""
+    services.accounts.check_local_sign_in()
+    return show(ConfirmEmailPage(token=token))
+
+
+@router.post("/confirm-email")
+@declare(Access.PAGE_COOKIE, limits=(Limit.RECOVERY,))
+async def confirm_email(request: Request, services: ServicesDep) -> Response:
+    """Use the link up, and say whether the other address has confirmed too."""
+    token = text_of(await read_form(request), "token")
+    changed = await services.mailed_links.confirm_email_change(token)
+    return show(ConfirmEmailPage(changed=changed))
 
 
 async def _show_link(

@@ -15,7 +15,11 @@ from automatch.web.templating import Problem
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
+_NOT_CURRENT = "That isn't your current password."
 _NOTICES = {
+    "email": "We've sent a link to your old and your new address. Confirm both.",
+    "asked": "We've noted the change, but this installation can't send mail. Ask whoever runs it "
+    "for the two links that confirm it.",
     "password": "Your password is changed. You were signed out everywhere else.",
     "others": "You were signed out everywhere else.",
 }
@@ -45,12 +49,37 @@ async def change_password(
     except TokenInvalidError:
         raise
     except CredentialsInvalidError as exc:
-        problem = Problem(exc.code, "That isn't your current password.", "current_password")
+        problem = Problem(exc.code, _NOT_CURRENT, "current_password")
         return show(await _page(caller, services, problem=problem), exc)
     except AutomatchError as exc:
         problem = Problem(exc.code, exc.message, "password")
         return show(await _page(caller, services, problem=problem), exc)
     return go_to("/account?done=password")
+
+
+@router.post("/account/email")
+@declare(Access.PAGE_COOKIE)
+async def change_email(
+    request: Request, caller: CallerDep, address: AddressDep, services: ServicesDep
+) -> Response:
+    """Ask both addresses by mail whether the account may change to the new one."""
+    form = await read_form(request)
+    try:
+        await services.mailed_links.request_email_change(
+            caller.claims,
+            text_of(form, "new_email"),
+            text_of(form, "email_password"),
+            address=address,
+        )
+    except TokenInvalidError:
+        raise
+    except CredentialsInvalidError as exc:
+        problem = Problem(exc.code, _NOT_CURRENT, "email_password")
+        return show(await _page(caller, services, problem=problem), exc)
+    except AutomatchError as exc:
+        problem = Problem(exc.code, exc.message, "new_email")
+        return show(await _page(caller, services, problem=problem), exc)
+    return go_to(f"/account?done={'email' if services.mailed_links.sends_mail else 'asked'}")
 
 
 @router.post("/account/sign-out-others")

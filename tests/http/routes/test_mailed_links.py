@@ -165,3 +165,51 @@ async def test_links_for_one_address_are_limited_whether_or_not_it_has_an_accoun
                 for _ in range(3)
             ]
             assert [answer.status_code for answer in answers] == [200, 200, 429]
+
+
+async def change_email(mailing: Mailing, person: Person, email: str) -> httpx2.Response:
+    return await mailing.system.client.put(
+        "/auth/v1/user", headers=person.headers, json={"email": email}
+    )
+
+
+async def test_address_changes_once_both_have_confirmed(mailing: Mailing) -> None:
+    her = await mailing.system.sign_up()
+    new = f"new.{her.email}"
+    assert (await change_email(mailing, her, new.upper())).json()["email"] == her.email
+    links = {}
+    for _ in range(2):
+        message = await mailing.box.take()
+        links[message["To"]] = link_in(message)
+    assert links.keys() == {her.email, new}
+
+    async def confirm(email: str) -> httpx2.Response:
+        return await mailing.system.client.post(
+            "/confirm-email",
+            data={"token": token_in(links[email])},
+            headers={"origin": "https://match.example.org"},
+        )
+
+    assert "your other address too" in (await confirm(new)).text
+    assert (await confirm(new)).status_code == 403
+    assert (await her.get("/auth/v1/user")).json()["email"] == her.email
+    assert "is changed" in (await confirm(her.email)).text
+    assert (await her.get("/auth/v1/user")).json()["email"] == new
+    assert (await her.get("/api/profile")).json()["email"] == new
+    assert await mailing.sign_in(her, PASSWORD) == 400
+
+
+async def test_address_of_somebody_else_is_not_told_and_gets_no_mail(mailing: Mailing) -> None:
+    her, him = await mailing.system.sign_up(), await mailing.system.sign_up()
+
+    free = await change_email(mailing, her, "free@example.org")
+    taken = await change_email(mailing, her, him.email)
+
+    assert (free.status_code, free.json()) == (taken.status_code, taken.json())
+    check(await change_email(mailing, her, her.email), 422, "input_invalid")
+    # Mails go out in the order in which they were asked for: all others are before this one.
+    await mailing.recover(him.email)
+    told = []
+    while not told or told[-1]["To"] != him.email:
+        told.append(await mailing.box.take())
+    assert told[-1]["Subject"] == "Choose a new password for Auto-Match"

@@ -171,7 +171,7 @@ async def read_user(caller: CallerDep, services: ServicesDep) -> UserResponse:
     return UserResponse.from_user(await services.accounts.load_user(caller.claims))
 
 
-@router.put("/user", summary="Change password or metadata")
+@router.put("/user", summary="Change password, e-mail or metadata")
 @declare(
     Access.PERSON,
     errors=(
@@ -188,10 +188,18 @@ async def write_user(
 ) -> UserResponse:
     """Change the password, which signs out everywhere else, or merge `data` into the metadata.
 
-    A new password needs a sign-in of the last minutes, or `current_password`.
+    A new `email` is asked about by mail, at both addresses, and nothing else changes with it. Both
+    need a sign-in of the last minutes, or `current_password`.
     """
-    if form.email is not None or form.phone is not None:
-        raise InputInvalidError("An e-mail address or phone number cannot be changed here.")
+    if form.phone is not None:
+        raise InputInvalidError("There are no phone numbers here.")
+    if form.email is not None:
+        if form.password is not None or form.data is not None:
+            raise InputInvalidError("Change `email` in a request of its own.")
+        await services.mailed_links.request_email_change(
+            caller.claims, form.email, form.current_password, address=address
+        )
+        return UserResponse.from_user(await services.accounts.load_user(caller.claims))
     user = await services.accounts.update(
         caller.claims,
         password=form.password,

@@ -1,11 +1,11 @@
--- Mailed links: to sign in without a password, and to choose a new one. Idempotent.
+-- Mailed links: to sign in without a password, to choose a new one, and to change the address. Idempotent.
 
 create table if not exists auth.one_time_tokens (
     token_sha256 bytea primary key,
     user_id uuid not null references auth.users (id) on delete cascade,
     purpose text not null,
     expires_at timestamptz not null,
-    constraint purpose_is_known check (purpose in ('recovery', 'sign_in'))
+    constraint purpose_is_known check (purpose in ('recovery', 'sign_in', 'email_old', 'email_new'))
 );
 comment on table auth.one_time_tokens is 'Hashes of tokens in mailed links. The first use ends all of its purpose.';
 create index if not exists one_time_tokens_user_idx on auth.one_time_tokens (user_id, purpose, expires_at);
@@ -13,6 +13,111 @@ alter table auth.one_time_tokens enable row level security;
 alter table auth.one_time_tokens force row level security;
 drop policy if exists owner on auth.one_time_tokens;
 create policy owner on auth.one_time_tokens to current_user using (true) with check (true);
+
+create table if not exists auth.email_changes (
+    user_id uuid primary key references auth.users (id) on delete cascade,
+    new_email text not null,
+    confirmed_by text[] not null default '{}',
+    expires_at timestamptz not null
+);
+comment on table auth.email_changes is 'Changes of address that wait until both addresses have confirmed them.';
+create index if not exists email_changes_email_idx on auth.email_changes (new_email);
+create index if not exists email_changes_expires_idx on auth.email_changes (expires_at);
+alter table auth.email_changes alter column new_email set statistics 0;
+alter table auth.email_changes enable row level security;
+alter table auth.email_changes force row level security;
+drop policy if exists owner on auth.email_changes;
+create policy owner on auth.email_changes to current_user using (true) with check (true);
+
+create or replace function auth.find_link_user(p_email text, p_purpose text)
+returns uuid
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select u.id from auth.users as u where p_purpose <> 'email_new' and lower(u.email) = lower(p_email)
+    union all
+    (
+        select c.user_id from auth.email_changes as c
+        where p_purpose = 'email_new' and c.new_email = lower(p_email) and c.expires_at > automatch.now()
+          -- Nobody is told that somebody else has the address: no mail comes.
+          and not exists (select from auth.users as u where lower(u.email) = lower(p_email))
+        order by c.expires_at desc
+        limit 1
+    )
+$$;
+comment on function auth.find_link_user(text, text) is 'Whose account a link to an address is for, or null.';
+
+create or replace function auth.request_email_change(p_session_id uuid, p_new_email text, p_life interval)
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user auth.users;
+begin
+    select u.* into v_user
+    from auth.sessions as s join auth.users as u on u.id = s.user_id
+    where s.id = p_session_id;
+    if not found then
+        return false;
+    end if;
+    insert into auth.email_changes as c (user_id, new_email, expires_at)
+    values (v_user.id, lower(p_new_email), automatch.now() + p_life)
+    on conflict (user_id) do update
+    set new_email = excluded.new_email, expires_at = excluded.expires_at, confirmed_by = '{}';
+    -- Links that were mailed before were for another change.
+    delete from auth.one_time_tokens as t
+    where t.user_id = v_user.id and t.purpose in ('email_old', 'email_new');
+    perform public.enqueue_mail('email_old', v_user.email);
+    perform public.enqueue_mail('email_new', p_new_email);
+    return true;
+end
+$$;
+comment on function auth.request_email_change(uuid, text, interval) is
+    'Ask both addresses whether the person of a live session may change it; false once the session has ended.';
+
+create or replace function auth.confirm_email_change(p_token_sha256 bytea)
+returns text
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_token auth.one_time_tokens;
+    v_change auth.email_changes;
+begin
+    select t.* into v_token from auth.one_time_tokens as t
+    where t.token_sha256 = p_token_sha256 and t.purpose in ('email_old', 'email_new');
+    if not found or auth.use_one_time_token(p_token_sha256, v_token.purpose) is null then
+        return null;
+    end if;
+    update auth.email_changes as c
+    set confirmed_by = array_append(array_remove(c.confirmed_by, v_token.purpose), v_token.purpose)
+    where c.user_id = v_token.user_id and c.expires_at > automatch.now()
+    returning * into v_change;
+    if not found then
+        return null;
+    end if;
+    if not v_change.confirmed_by @> '{email_old,email_new}' then
+        return 'waiting';
+    end if;
+    delete from auth.email_changes where user_id = v_change.user_id;
+    delete from auth.one_time_tokens where user_id = v_change.user_id;
+    begin
+        update auth.users set email = v_change.new_email, updated_at = automatch.now() where id = v_change.user_id;
+    exception when unique_violation then
+        -- Somebody made an account with it meanwhile.
+        return null;
+    end;
+    update public.profiles set email = v_change.new_email where id = v_change.user_id;
+    return 'changed';
+end
+$$;
+comment on function auth.confirm_email_change(bytea) is
+    'Use the link of one address: `waiting` for the other one, `changed` when it was the second, or null.';
 
 create or replace function auth.create_one_time_token(
     p_email text, p_purpose text, p_token_sha256 bytea, p_life interval
@@ -25,7 +130,9 @@ as $$
 declare
     v_user_id uuid;
 begin
-    select u.id into v_user_id from auth.users as u where lower(u.email) = lower(p_email) for share;
+    select u.id into v_user_id from auth.users as u
+    where u.id = auth.find_link_user(p_email, p_purpose)
+    for share;
     if v_user_id is null then
         return null;
     end if;
@@ -91,11 +198,14 @@ $$;
 comment on function auth.use_one_time_token(bytea, text, text) is
     'Use a token up, with all others of its purpose; whose it is, or null. With a password that is theirs from now on.';
 
+revoke execute on function auth.find_link_user(text, text) from public;
 revoke execute on function
+    auth.confirm_email_change(bytea), auth.request_email_change(uuid, text, interval),
     auth.create_one_time_token(text, text, bytea, interval), auth.find_one_time_token(bytea, text),
     auth.use_one_time_token(bytea, text, text)
 from public;
 grant execute on function
+    auth.confirm_email_change(bytea), auth.request_email_change(uuid, text, interval),
     auth.create_one_time_token(text, text, bytea, interval), auth.find_one_time_token(bytea, text),
     auth.use_one_time_token(bytea, text, text)
 to automatch_api;

@@ -611,7 +611,7 @@ create table automatch.mails (
     attempts smallint not null default 0,
     failed boolean not null default false,
     error text,
-    constraint kind_is_known check (kind in ('recovery', 'sign_in')),
+    constraint kind_is_known check (kind in ('recovery', 'sign_in', 'email_old', 'email_new')),
     -- Whoever asks again while a mail waits gets one.
     constraint mails_are_single unique (kind, recipient)
 );
@@ -673,7 +673,7 @@ returns table (
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if to_regclass('auth.users') is null then
+    if to_regclass('auth.email_changes') is null then
         return;
     end if;
     return query
@@ -681,6 +681,7 @@ begin
     from automatch.mails as m
     -- Others are asked for by strangers who try addresses.
     where exists (select from auth.users as u where lower(u.email) = m.recipient)
+        or exists (select from auth.email_changes as c where c.new_email = m.recipient)
     order by m.requested_at desc, m.id
     limit least(greatest(p_limit, 1), 1000);
 end
@@ -3385,6 +3386,7 @@ begin
             -- Used ones are kept to detect theft.
             ('auth.refresh_tokens', 'used_at', '7 days'),
             ('auth.one_time_tokens', 'expires_at', '0 seconds'),
+            ('auth.email_changes', 'expires_at', '0 seconds'),
             ('automatch.mails', 'requested_at', p_mails),
             ('cron.job_run_details', 'start_time', p_cron_runs),
             ('net._http_response', 'created', p_net_responses)

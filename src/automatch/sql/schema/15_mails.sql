@@ -10,7 +10,7 @@ create table automatch.mails (
     attempts smallint not null default 0,
     failed boolean not null default false,
     error text,
-    constraint kind_is_known check (kind in ('recovery', 'sign_in')),
+    constraint kind_is_known check (kind in ('recovery', 'sign_in', 'email_old', 'email_new')),
     -- Whoever asks again while a mail waits gets one.
     constraint mails_are_single unique (kind, recipient)
 );
@@ -72,7 +72,7 @@ returns table (
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if to_regclass('auth.users') is null then
+    if to_regclass('auth.email_changes') is null then
         return;
     end if;
     return query
@@ -80,6 +80,7 @@ begin
     from automatch.mails as m
     -- Others are asked for by strangers who try addresses.
     where exists (select from auth.users as u where lower(u.email) = m.recipient)
+        or exists (select from auth.email_changes as c where c.new_email = m.recipient)
     order by m.requested_at desc, m.id
     limit least(greatest(p_limit, 1), 1000);
 end

@@ -135,6 +135,7 @@ begin
             -- Used ones are kept to detect theft.
             ('auth.refresh_tokens', 'used_at', '7 days'),
             ('auth.one_time_tokens', 'expires_at', '0 seconds'),
+            ('auth.email_changes', 'expires_at', '0 seconds'),
             ('automatch.mails', 'requested_at', p_mails),
             ('cron.job_run_details', 'start_time', p_cron_runs),
             ('net._http_response', 'created', p_net_responses)
