@@ -14,6 +14,7 @@ from automatch.photos.make import make_photos
 from automatch.postgres.addresses import database_address
 from automatch.search.batch import BatchSearch
 from automatch.settings import Settings
+from automatch.settings.connections import worker_pool
 from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
 from automatch.store.model_changes import read_active_model
@@ -55,7 +56,7 @@ async def open_worker(
         db = await stack.enter_async_context(
             Database(
                 database_address(settings, secrets, "worker"),
-                settings.pool,
+                worker_pool(settings),
                 name="automatch-worker",
                 for_worker=True,
             )

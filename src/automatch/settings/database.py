@@ -25,7 +25,12 @@ class PoolSettings(SettingsGroup):
     """The connections of one process to Postgres."""
 
     min_size: int = Field(1, ge=0, description="Connections that are kept open.")
-    max_size: int = Field(8, ge=1, description="Maximum number of connections.")
+    max_size: int = Field(
+        5,
+        ge=1,
+        description="Maximum number of connections; a worker opens no more than two beside one for "
+        "each batch.",
+    )
     timeout_s: float = Field(5, gt=0, description="Seconds a request waits for a connection.")
     transaction_timeout_s: float = Field(
         20, gt=0, description="A connection is closed when a transaction takes longer than this."

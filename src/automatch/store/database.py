@@ -40,6 +40,9 @@ _VALUE_ERRORS = {"23514", "23502", "22001", "22003", "22007", "22008", "22021", 
 _OPEN_TIMEOUT_S = 30.0
 """A server that replays its log after a crash needs some time."""
 
+_MAX_IDLE_S = 60.0
+"""Connections above the smallest number are closed when they were not needed for so long."""
+
 _CHECK_TIMEOUT_S = 5.0
 """How long the check of a pooled connection may take."""
 
@@ -139,6 +142,7 @@ class Database:
             min_size=settings.min_size,
             max_size=settings.max_size,
             timeout=settings.timeout_s,
+            max_idle=_MAX_IDLE_S,
             kwargs={
                 # Transactions are opened explicitly; a statement outside of one is one round trip.
                 "autocommit": True,

@@ -42,10 +42,11 @@ log = structlog.get_logger(__name__)
 async def listen(conninfo: str, readers: Mapping[Channel, Event], *, name: str) -> None:
     """Set the event of a channel at each of its notifications, until cancelled; reconnect."""
     events = {f"automatch_{channel}": event for channel, event in readers.items()}
+    statements = [f"listen_{channel}" for channel in readers]
     delay = _RECONNECT_S
     while True:
         try:
-            async with await _connect(conninfo, readers, name) as conn:
+            async with await _connect(conninfo, statements, name) as conn:
                 for event in events.values():
                     event.set()
                 delay = _RECONNECT_S
@@ -79,18 +80,25 @@ class JobNotifier:
     def is_connected(self) -> bool:
         return self._conn is not None
 
+    async def connect(self) -> bool:
+        """Connect unless it is so already, and count as a worker; False on errors."""
+        if self._conn is None:
+            try:
+                self._conn = await _connect(
+                    self._conninfo, ["listen_jobs", "count_as_worker"], self._name
+                )
+            except psycopg.Error as exc:
+                log.warning("job notifier cannot connect", error=type(exc).__name__)
+        return self._conn is not None
+
     async def register_idle(self, wait_s: float, interruption: asyncio.Event) -> bool:
         """Ask to be notified, and wait while another idle worker is registered.
 
         Returns:
             False after *wait_s*, after an *interruption*, or on errors.
         """
-        if self._conn is None:
-            try:
-                self._conn = await _connect(self._conninfo, ["jobs"], self._name)
-            except psycopg.Error as exc:
-                log.warning("job notifier cannot connect", error=type(exc).__name__)
-                return False
+        if not await self.connect():
+            return False
         registering = asyncio.create_task(
             self._call("register_idle", wait_s, wait=timedelta(seconds=wait_s))
         )
@@ -159,7 +167,7 @@ class JobNotifier:
         return answer and not problem
 
 
-async def _connect(conninfo: str, channels: Iterable[Channel], name: str) -> Connection:
+async def _connect(conninfo: str, statements: Iterable[str], name: str) -> Connection:
     cancellations = count_cancellations()
     conn: psycopg.AsyncConnection[tuple[Any, ...]] = await psycopg.AsyncConnection.connect(
         conninfo, autocommit=True, application_name=name, connect_timeout=5
@@ -167,8 +175,8 @@ async def _connect(conninfo: str, channels: Iterable[Channel], name: str) -> Con
     try:
         raise_if_cancelled(since=cancellations)
         with deadline(conn, _PROBE_TIMEOUT_S):
-            for channel in channels:
-                await conn.execute(_SQL[f"listen_{channel}"])
+            for statement in statements:
+                await conn.execute(_SQL[statement])
     except BaseException:
         await conn.close()
         raise

@@ -55,6 +55,18 @@ async def check_server(conninfo: str) -> None:
         raise ServerUnfitError(problem)
 
 
+async def check_sessions(conninfo: str) -> None:
+    """Return when each connection keeps its session; what else there is to say is not checked.
+
+    Raises:
+        ServerUnfitError: it does not, as behind a transaction pooler.
+        psycopg.OperationalError: the server does not answer, or refuses the login.
+    """
+    async with await _connect(conninfo) as conn:
+        if problem := await _find_pooler(conninfo, conn):
+            raise ServerUnfitError(problem)
+
+
 def is_vector_too_old(version: str) -> bool:
     """Return whether a version of pgvector, such as `0.8.1`, is older than what is needed."""
     return tuple(int(part) for part in re.findall(r"\d+", version)) < _OLDEST_VECTOR

@@ -18,7 +18,7 @@ from psycopg import AsyncConnection
 
 from automatch.background import run_together
 from automatch.errors import AutomatchError
-from automatch.settings.database import PoolSettings
+from automatch.settings.connections import SCHEDULE_POOL
 from automatch.sql.statements import load
 from automatch.store.call import call_value
 from automatch.store.database import Database, deadline, probe
@@ -32,7 +32,6 @@ _TRY_S = 5.0
 _RETRY_MAX_S = 60.0
 _PROBE_S = 10.0
 _PROBE_TIMEOUT_S = 5.0
-_POOL = PoolSettings(min_size=0, max_size=4)
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +108,7 @@ class CronRunner:
         assert stand_ins is not None
         cron, net, *_ = stand_ins
         await self._keep_schedule(conn, own_net=net)
-        async with Database(self._dsn, _POOL, name="automatch-schedule") as db:
+        async with Database(self._dsn, SCHEDULE_POOL, name="automatch-schedule") as db:
             wake: dict[str, Callable[[], None]] = {}
             parts: dict[str, Coroutine[None, None, None]] = {}
             if cron:

@@ -75,6 +75,7 @@ class Worker:
             PartEndedError: a part has ended. Without a heartbeat or maintenance, a new process is
                 better than one that only looks alive; what a part raises is raised as it is.
         """
+        await self._notifier.connect()
         log.info("worker started", worker=str(self.id))
         tasks: list[asyncio.Task[None]] = []
 

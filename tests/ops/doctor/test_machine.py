@@ -40,6 +40,23 @@ async def test_key_that_expires_soon_is_warned_of_until_it_is_ended(
     assert (await installation.check("machine.secrets")).health is Health.OK
 
 
+async def test_more_connections_than_the_server_has_are_warned_of(
+    installation: Installation,
+) -> None:
+    def pooled(size: int) -> Installation:
+        pool = installation.settings.pool.model_copy(update={"max_size": size})
+        settings = installation.settings.model_copy(update={"pool": pool})
+        return replace(installation, settings=settings)
+
+    many = await pooled(500).check("machine.connections")
+    few = await pooled(5).check("machine.connections")
+
+    assert many.health is Health.WARN
+    assert "510 with 1 and 1 of them" in many.message
+    assert "AUTOMATCH_POOL__MAX_SIZE" in (many.fix or "")
+    assert few.health is Health.OK
+
+
 async def test_missing_model_file_fails(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,20 @@ async def test_missing_worker_fails(installation: Installation, embedder: Embedd
     assert running.health is Health.OK
 
 
+async def test_workers_are_counted_by_what_they_hold(installation: Installation) -> None:
+    """Some poolers name all sessions alike."""
+    with connect(installation.owner) as conn, connect(installation.owner) as one:
+        for _ in range(2):
+            a_job(conn, a_face(conn, a_profile(conn)))
+            conn.commit()
+            claim(conn)
+        conn.commit()
+        one.execute("set application_name = 'automatch-worker'")
+        found = await installation.check("queue.workers")
+
+    assert found.message == "2 workers are connected."
+
+
 async def test_paused_worker_is_told_with_its_reason(installation: Installation) -> None:
     assert (await installation.check("queue.faults")).health is Health.OK
     await installation.run(

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from automatch.errors import AutomatchError
 from automatch.errors.configuration import SecretsError
-from automatch.errors.store import DatabaseNewerError
+from automatch.errors.store import DatabaseNewerError, ServerUnfitError
 from automatch.postgres.addresses import database_address, given_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets, read
@@ -23,6 +23,7 @@ from automatch.sql.statements import load
 from automatch.store.call import call
 from automatch.store.database import Connection
 from automatch.store.migrate import pending
+from automatch.store.server_check import check_sessions
 from automatch.store.stats import make_read_only
 
 _SQL = load("doctor")
@@ -53,6 +54,8 @@ class CheckContext:
     missing: list[str]
     """Pending migrations."""
     schema_problem: str | None
+    unfit: str | None = None
+    """Why no session of the server can be used."""
 
     @property
     def is_embedded(self) -> bool:
@@ -107,10 +110,15 @@ async def open_context(
     async with AsyncExitStack() as stack:
         conn: Connection | None = None
         problem = secrets_problem
+        unfit = None
         if owner is not None:
             try:
+                # Before a session is made read-only, which may be another's the next moment.
+                await check_sessions(owner)
                 conn = await stack.enter_async_context(_read_only_connection(owner))
                 problem = None
+            except ServerUnfitError as exc:
+                problem = unfit = exc.message
             except (AutomatchError, psycopg.Error) as exc:
                 problem = _first_line(exc)
         missing: list[str] = []
@@ -136,6 +144,7 @@ async def open_context(
             database_problem=problem,
             missing=missing,
             schema_problem=schema_problem,
+            unfit=unfit,
         )
 
 

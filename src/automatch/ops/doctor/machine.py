@@ -28,11 +28,13 @@ from automatch.ops.doctor.check import (
 )
 from automatch.ops.doctor.context import CheckContext
 from automatch.postgres.addresses import Role, database_address
+from automatch.settings.connections import server_connections, worker_connections
 from automatch.settings.secrets import secrets_file
 from automatch.settings.vision import VisionSettings
 from automatch.sql.statements import load
 from automatch.store.model_changes import read_active_model
 from automatch.store.server_check import check_server
+from automatch.store.stats import count_workers
 from automatch.vision.load import check_model
 from automatch.vision.models.model_files import FACE_RESNET, FIVE_LANDMARKS, YUNET, read_verified
 from automatch.vision.models.registry import find_entry, load_registry
@@ -40,16 +42,16 @@ from automatch.vision.models.registry import find_entry, load_registry
 _SQL = load("doctor")
 _DURABILITY = load("embedded")["durability"]
 
-_MIN_SERVER_VERSION = 150000
 _LOGIN_USERS = {"owner": "owner", "api": "server", "worker": "workers"}
 _SKEW_WARN_S = 2.0
 _KEY_WARN_S = 14 * 86400
 
 
 @dataclass(frozen=True, slots=True)
-class _Server:
-    number: int
-    name: str
+class _Connections:
+    available: int
+    servers: int
+    port: int | None
 
 
 async def _secrets(context: CheckContext) -> Result:
@@ -128,6 +130,8 @@ async def _model_in_use(context: CheckContext) -> Result:
 
 
 async def _database(context: CheckContext) -> Result:
+    if context.unfit is not None:
+        return fail(context.unfit)
     if context.conn is None:
         if context.is_embedded and context.secrets is None:
             return fail("The embedded Postgres cannot be reached without secrets.json.")
@@ -143,11 +147,7 @@ async def _database(context: CheckContext) -> Result:
             f"The database does not answer ({context.database_problem}).",
             "Is the server running, and AUTOMATCH_DATABASE_URL right?",
         )
-    server = await context.one(_Server, _SQL["server"])
-    if server.number < _MIN_SERVER_VERSION:
-        return fail(
-            f"Postgres has version {server.name}; 15 or newer is required.", "Upgrade the server."
-        )
+    (version,) = await context.column(_SQL["server"])
     unsafe = await context.column(_DURABILITY)
     if not context.is_embedded:
         # The operator of the server may detect broken disks by other means.
@@ -157,7 +157,27 @@ async def _database(context: CheckContext) -> Result:
             f"Postgres can lose committed data in a crash: {abbreviate(unsafe)} is off.",
             "Undo the `alter system`, `alter database` or `alter role` that turned it off.",
         )
-    return ok(f"Postgres {server.name} answers, and its durability settings are on.")
+    return ok(f"Postgres {version} answers, and its durability settings are on.")
+
+
+async def _connections(context: CheckContext) -> Result:
+    found = await context.one(_Connections, _SQL["connections"])
+    workers = max(1, await count_workers(context.database))
+    per_server = server_connections(context.settings)
+    per_worker = worker_connections(context.settings)
+    needed = found.servers * per_server + workers * per_worker
+    sums = (
+        f"A server opens up to {per_server} connections and a worker up to {per_worker}: "
+        f"{needed} with {found.servers} and {workers} of them"
+    )
+    if needed > found.available:
+        return warn(
+            f"{sums}, and Postgres has {found.available} for them.",
+            "Raise max_connections, or lower AUTOMATCH_POOL__MAX_SIZE.",
+        )
+    if found.port not in (None, context.database.info.port):
+        return ok(f"{sums}. The address leads to a pooler: its pool needs as many.")
+    return ok(f"{sums}, of the {found.available} that Postgres has for them.")
 
 
 async def _logins(context: CheckContext) -> Result:
@@ -282,6 +302,7 @@ CHECKS = [
     Check("machine.embedder", "The model in use works", _model_in_use, Requires.SCHEMA),
     Check("machine.database", "Postgres answers and is durable", _database, Requires.NOTHING),
     Check("machine.logins", "The logins work on this server", _logins, Requires.DATABASE),
+    Check("machine.connections", "Postgres has enough connections", _connections, Requires.SCHEMA),
     Check("machine.schema", "The schema is up to date", _schema, Requires.DATABASE),
     Check("machine.web", "The web server answers", _web, Requires.NOTHING),
     Check("machine.clock", "The clocks agree", _clock, Requires.DATABASE),

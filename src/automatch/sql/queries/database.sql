@@ -8,6 +8,10 @@ select
 -- name: listen_jobs
 listen automatch_jobs
 
+-- name: count_as_worker
+-- Held as long as the connection; those who hold it are counted (stats.sql).
+select pg_advisory_lock_shared(hashtextextended('automatch worker', 0))
+
 -- name: listen_feed
 listen automatch_feed
 

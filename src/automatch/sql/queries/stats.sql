@@ -6,14 +6,19 @@ select
     set_config('lock_timeout', '2s', false)
 
 -- name: workers
--- Everybody can read the names of sessions. A worker has a session that listens for jobs, except when it
--- has just started.
+-- By what they hold, whatever a pooler makes of the names of sessions: a lock each, and the leases of their jobs.
 select greatest(
-    (count(*) filter (where application_name = 'automatch-worker-listen'))::integer,
-    least(count(*), 1)::integer
-)
-from pg_catalog.pg_stat_activity
-where application_name in ('automatch-worker', 'automatch-worker-listen') and datname = current_database()
+    (
+        select count(*) from pg_catalog.pg_locks as l
+        join pg_catalog.pg_database as d on d.oid = l.database and d.datname = current_database()
+        where l.locktype = 'advisory' and l.objsubid = 1 and l.mode = 'ShareLock' and l.granted
+          and (l.classid::bigint << 32) | l.objid::bigint = automatch.lock_key('worker')
+    ),
+    (
+        select count(distinct j.worker_id) from public.match_jobs as j
+        where j.status = 'processing' and j.lease_expires_at > automatch.now()
+    )
+)::integer
 
 -- name: faults
 -- A pause is no longer than a minute, and a worker reports at each.

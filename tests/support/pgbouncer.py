@@ -1,0 +1,69 @@
+"""A real pgbouncer in front of a database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from automatch.postgres.os_user import find_os_user
+from automatch.settings.database import PostgresSettings
+
+Mode = Literal["session", "transaction"]
+
+_POOL = 15
+"""Sessions of a login with the database: as many as small plans of Supabase have."""
+_STOP_S = 30
+
+
+def find_pgbouncer() -> str | None:
+    """Return the program, which Debian keeps where only root looks."""
+    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+@contextmanager
+def running_pgbouncer(mode: Mode, addresses: Sequence[str]) -> Iterator[str]:
+    """Pool the sessions of these logins of one database; give the address for the first."""
+    program = find_pgbouncer()
+    assert program is not None, "pgbouncer is not installed"
+    logins = [conninfo_to_dict(address) for address in addresses]
+    # The path of its socket may lead through closed folders.
+    host = Path(str(logins[0]["host"])).resolve()
+    # It refuses to run as root.
+    user = find_os_user(PostgresSettings().system_user)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as name:
+        users = Path(name, "users.txt")
+        users.write_text("".join(f'"{one["user"]}" "{one["password"]}"\n' for one in logins))
+        config = Path(name, "pgbouncer.ini")
+        config.write_text(
+            f"[databases]\n* = host={host} port={logins[0]['port']}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = trust\nauth_file = {users}\npool_mode = {mode}\n"
+            f"default_pool_size = {_POOL}\nlog_connections = 0\nlog_disconnections = 0\n"
+            "log_stats = 0\n"
+        )
+        for path in (Path(name), users, config):
+            os.chown(path, user.uid, user.gid)
+        process = subprocess.Popen(
+            [program, config], stderr=subprocess.PIPE, text=True, **user.subprocess_args
+        )
+        try:
+            assert process.stderr is not None
+            said: list[str] = []
+            while "process up" not in "".join(said[-1:]):
+                said.append(process.stderr.readline())
+                assert said[-1], f"pgbouncer did not start: {''.join(said)}"
+            yield make_conninfo(addresses[0], host="127.0.0.1", port=port)
+        finally:
+            process.terminate()
+            process.communicate(timeout=_STOP_S)
