@@ -20,7 +20,7 @@ import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from automatch.postgres.addresses import database_address, socket_folder
+from automatch.postgres.addresses import database_address, login_passwords, socket_folder
 from automatch.postgres.binaries import find_binaries
 from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings import Settings
@@ -176,14 +176,14 @@ async def running_server() -> AsyncIterator[Server]:
                 owner=database_address(settings, secrets, "owner"),
                 api=database_address(settings, secrets, "api"),
                 worker=database_address(settings, secrets, "worker"),
+                schedule=database_address(settings, secrets, "schedule"),
             )
             cluster = TestCluster(settings, secrets, address)
             create_database(cluster, "migrated", "template1")
             create_database(cluster, "empty", "template1")
             await migrate(
                 address.named("migrated").owner,
-                api_password=secrets.api_password,
-                worker_password=secrets.worker_password,
+                login_passwords(secrets),
             )
             try:
                 yield Server(cluster)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from automatch.postgres.addresses import database_address
+from automatch.postgres.addresses import database_address, login_passwords
 from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings import Settings
 from automatch.settings.database import PostgresSettings
@@ -32,8 +32,7 @@ async def own_postgres(shared_buffers_mb: int) -> AsyncIterator[str]:
                 dsn = database_address(settings, secrets, "owner")
                 await migrate(
                     dsn,
-                    api_password=secrets.api_password,
-                    worker_password=secrets.worker_password,
+                    login_passwords(secrets),
                 )
                 yield dsn
         finally:

@@ -88,6 +88,7 @@ async def machine(home: Path, **more: str) -> AsyncIterator[Machine]:
             owner=database_address(settings, secrets, "owner"),
             api=database_address(settings, secrets, "api"),
             worker=database_address(settings, secrets, "worker"),
+            schedule=database_address(settings, secrets, "schedule"),
         )
         await asyncio.to_thread(up.wait_for_first, "worker started")
         async with httpx2.AsyncClient(base_url=up.url, timeout=60) as client:

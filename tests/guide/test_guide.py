@@ -361,7 +361,7 @@ async def test_2_passes_when_no_worker_runs(
     await her.upload(encode(astronaut()))
     await him.upload(encode(ImageOps.mirror(astronaut())))
 
-    async with running_schedule(database.owner, local_url=server.url):
+    async with running_schedule(database.schedule, local_url=server.url):
         # Of the minutes that the guide waits, one second.
         await eventually(
             database.owner,

@@ -13,7 +13,9 @@ from automatch.postgres.addresses import Role, database_address, is_for_writing,
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 
-SECRETS = Secrets("j" * 32, "owner/pass@word", "api-pass", "worker pass?&", "p" * 32)
+SECRETS = Secrets(
+    "j" * 32, "owner/pass@word", "api-pass", "worker pass?&", "schedule-pass", "p" * 32
+)
 
 
 def _settings(url: str | None = None, home: Path = Path("/srv/auto match")) -> Settings:
@@ -26,6 +28,7 @@ def _settings(url: str | None = None, home: Path = Path("/srv/auto match")) -> S
         ("owner", "postgres", "owner/pass@word"),
         ("api", "automatch_api", "api-pass"),
         ("worker", "automatch_worker", "worker pass?&"),
+        ("schedule", "automatch_schedule", "schedule-pass"),
     ],
 )
 def test_embedded_address_names_the_socket_and_the_login(

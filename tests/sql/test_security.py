@@ -53,6 +53,7 @@ OF_COMPAT = {
         *("auth.find_one_time_token", "auth.use_one_time_token"),
     },
     "automatch_worker": set(),
+    "automatch_schedule": {"net.http_get", "net.http_post", "net.http_delete"},
 }
 """What the SQL for plain Postgres grants beside automatch.access_rules."""
 GRANTED = """
@@ -72,13 +73,13 @@ def rows(conn, query, *parameters):
     return conn.execute(query, parameters).fetchall()
 
 
-@pytest.mark.parametrize("login", ["api", "worker"])
+@pytest.mark.parametrize("login", ["api", "worker", "schedule"])
 def test_logins_leave_no_temporary_tables_to_the_next_request(database, login):
     with connect(getattr(database, login)) as conn, pytest.raises(InsufficientPrivilege):
         conn.execute("create temporary table profiles (id uuid)")
 
 
-@pytest.mark.parametrize("login", ["automatch_api", "automatch_worker"])
+@pytest.mark.parametrize("login", ["automatch_api", "automatch_worker", "automatch_schedule"])
 def test_logins_have_no_power_of_their_own_and_own_nothing(conn, login):
     powers = rows(
         conn,
@@ -98,7 +99,11 @@ def test_logins_have_no_power_of_their_own_and_own_nothing(conn, login):
 
 @pytest.mark.parametrize(
     ("login", "roles"),
-    [("automatch_api", {"anon", "authenticated"}), ("automatch_worker", {"service_role"})],
+    [
+        ("automatch_api", {"anon", "authenticated"}),
+        ("automatch_worker", {"service_role"}),
+        ("automatch_schedule", set()),
+    ],
 )
 def test_logins_may_become_these_roles_and_no_other(conn, login, roles):
     others = rows(
@@ -115,6 +120,7 @@ def test_logins_may_become_these_roles_and_no_other(conn, login, roles):
     [
         *(("api", role) for role in ("service_role", "automatch_worker", "postgres")),
         *(("worker", role) for role in ("anon", "authenticated", "automatch_api", "postgres")),
+        *(("schedule", role) for role in ("service_role", "automatch_worker", "postgres")),
     ],
 )
 def test_login_cannot_take_a_role_that_is_not_its_own(rows_database, login, role):
@@ -122,9 +128,12 @@ def test_login_cannot_take_a_role_that_is_not_its_own(rows_database, login, role
         conn.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
 
 
-@pytest.mark.parametrize("login", ["api", "worker"])
+@pytest.mark.parametrize("login", ["api", "worker", "schedule"])
 def test_login_that_became_nobody_reads_no_table(rows_database, conn, login):
-    tables = [table for (table,) in rows(conn, TABLES)]
+    tables = {table for (table,) in rows(conn, TABLES)}
+    if login == "schedule":
+        tables -= {"cron.job", "cron.job_run_details", "net.http_request_queue"}
+        tables -= {"net._http_response"}
     with connect(getattr(rows_database, login)) as stranger:
         for table in tables:
             with pytest.raises(InsufficientPrivilege), stranger.transaction():

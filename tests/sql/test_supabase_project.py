@@ -31,7 +31,10 @@ THEIRS = {
     ),
 }
 
-ROLES = ["anon", "authenticated", "service_role", "automatch_api", "automatch_worker"]
+ROLES = [
+    *("anon", "authenticated", "service_role"),
+    *("automatch_api", "automatch_worker", "automatch_schedule"),
+]
 RIGHTS = """
     with roles as (select unnest(%s::text[]) as role),
     spaces as (select array['public', 'automatch']::regnamespace[] as ours)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from automatch.errors.store import DatabaseNewerError, DatabaseUnavailableError, MigrationError
+from automatch.postgres.addresses import login_passwords
 from automatch.store.migrate import COMPAT, MIGRATIONS, migrate, pending
 from tests.support.supabase_cli import push
 
@@ -26,6 +27,7 @@ begin
     if not exists (select from pg_roles where rolname = 'automatch_api') then
         create role automatch_api;
         create role automatch_worker;
+        create role automatch_schedule;
     end if;
 end
 $$;
@@ -56,8 +58,7 @@ def folder(tmp_path: Path) -> Path:
 async def run(cluster: TestCluster, database: Database, folder: Path | None = None) -> list[str]:
     return await migrate(
         database.owner,
-        api_password=cluster.secrets.api_password,
-        worker_password=cluster.secrets.worker_password,
+        login_passwords(cluster.secrets),
         migrations=folder or MIGRATIONS,
         compat=folder.with_name("compat") if folder else COMPAT,
     )
@@ -232,7 +233,7 @@ async def test_password_that_works_is_not_set_again(
 
     await run(cluster, blank_database)
 
-    assert len(before) == 2
+    assert len(before) == 3
     assert await fetch(cluster.address.owner, passwords) == before
 
 

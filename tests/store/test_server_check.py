@@ -50,7 +50,7 @@ async def test_database_of_another_encoding_is_refused_before_anything_is_change
     address = cluster.address.named("in_ascii").owner
     try:
         with pytest.raises(ServerUnfitError, match="SQL_ASCII"):
-            await migrate(address, api_password="x", worker_password="x")
+            await migrate(address, {})
         with psycopg.connect(address) as conn:
             left = conn.execute(
                 "select count(*) from pg_namespace where nspname in ('automatch', 'auth')"

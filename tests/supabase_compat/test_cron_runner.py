@@ -52,7 +52,7 @@ async def test_one_of_two_servers_runs_a_job_and_the_other_takes_over(
         " and database = (select oid from pg_database where datname = current_database())"
         " and (classid::bigint << 32 | objid::bigint) = automatch.lock_key('cron')"
     )
-    async with running_schedule(database.owner), running_schedule(database.owner):
+    async with running_schedule(database.schedule), running_schedule(database.schedule):
         runs = await runs_of(database, job, 3)
         [(first,)] = await eventually(database.owner, leader)
 
@@ -72,7 +72,7 @@ async def test_job_does_not_overlap_with_itself_and_delays_no_other(
 ) -> None:
     slow = schedule(conn, "1 second", "select pg_sleep(1.4)", "slow")
     quick = schedule(conn, "1 second", "select 1", "quick")
-    async with running_schedule(database.owner):
+    async with running_schedule(database.schedule):
         runs = await runs_of(database, slow, 2)
 
     assert runs[1][2] >= runs[0][3]
@@ -88,7 +88,7 @@ async def test_job_of_any_id_runs_and_its_failure_ends_no_other(
         schedule(conn, "1 second", command, command) for command in ("select 1", "select 2")
     )
     conn.execute("update cron.job set jobid = 1::bigint << 40 where jobid = %s", [large])
-    async with running_schedule(database.owner):
+    async with running_schedule(database.schedule):
         [(status, *_), *_] = await runs_of(database, 1 << 40, 1)
         assert status == "succeeded"
         # A run that cannot be written down.
@@ -99,13 +99,55 @@ async def test_job_of_any_id_runs_and_its_failure_ends_no_other(
         await runs_of(database, other, done + 2)
 
 
+async def test_job_runs_with_few_rights_and_is_told_which_login_lacks_one(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    conn.execute("create table public.proof (by text)")
+    insert = "insert into public.proof values (current_user)"
+    job = schedule(conn, "1 second", insert)
+    async with running_schedule(database.schedule):
+        [(status, message, *_), *_] = await runs_of(database, job, 1)
+        assert status == "failed"
+        assert "permission denied for table proof" in message
+        assert "Jobs run as automatch_schedule: grant it" in message
+        # Neither the leader nor a job is the owner.
+        assert conn.execute(
+            "select distinct usename from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+            " and backend_type = 'client backend'"
+        ).fetchall() == [("automatch_schedule",)]
+
+        conn.execute("grant insert on public.proof to automatch_schedule")
+        rows = await eventually(database.owner, "select distinct by from public.proof")
+    assert rows == [("automatch_schedule",)]
+
+
+async def test_login_of_the_schedule_sees_the_key_of_the_schedule_alone(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    conn.execute("select automatch.rotate_trigger_key()")
+    key = one(conn, "select secret from vault.secrets")
+    with connect(database.schedule, autocommit=True) as login:
+        assert one(login, "select automatch.read_trigger_key()") == key
+        for statement in (
+            "select * from vault.decrypted_secrets",
+            "select automatch.rotate_trigger_key()",
+            "select cron.schedule('own', '* * * * *', 'select 1')",
+            "update cron.job set command = 'select 1'",
+            "insert into net.http_request_queue values (1, 'GET', 'http://x', null, null, 1)",
+            "select public.get_match_job_stats()",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                login.execute(statement)
+
+
 async def test_job_of_another_login_is_not_run_as_the_owner(
     database: Database, conn: psycopg.Connection
 ) -> None:
     conn.execute("create table public.proof (by text)")
     job = schedule(conn, "1 second", "insert into public.proof values (current_user)")
     conn.execute("update cron.job set username = 'automatch_api'")
-    async with running_schedule(database.owner):
+    async with running_schedule(database.schedule):
         [(status, message, *_), *_] = await runs_of(database, job, 1)
 
     assert status == "failed"
@@ -147,7 +189,7 @@ async def test_run_of_a_stopped_server_is_marked_as_failed(
         "insert into cron.job_run_details (jobid, status, start_time, username)"
         " values (7, 'running', now(), current_user)"
     )
-    async with running_schedule(database.owner):
+    async with running_schedule(database.schedule):
         [(status, message, *_)] = await runs_of(database, 7, 1)
 
     assert (status, message) == ("failed", "server restarted")
@@ -156,7 +198,7 @@ async def test_run_of_a_stopped_server_is_marked_as_failed(
 async def test_stopped_job_is_cancelled(database: Database, conn: psycopg.Connection) -> None:
     schedule(conn, "1 second", "select pg_sleep(600)")
     working = "select pid from pg_stat_activity where application_name like 'automatch job %%'"
-    async with running_schedule(database.owner):
+    async with running_schedule(database.schedule):
         await eventually(database.owner, f"{working} and state = 'active'")
 
     await eventually(database.owner, f"select 1 where not exists ({working})")
@@ -167,7 +209,7 @@ async def test_jobs_of_the_guide_are_created_once_and_keep_the_server_address(
 ) -> None:
     address = "select substring(command from 'http://[^'']+') from cron.job where jobname = %s"
     process = "process-match-jobs"
-    async with running_schedule(database.owner, local_url="http://127.0.0.1:1"):
+    async with running_schedule(database.schedule, local_url="http://127.0.0.1:1"):
         await eventually(database.owner, address, process)
     assert one(conn, address, process) == "http://127.0.0.1:1/functions/v1/match-generator"
     jobs = "select jobname, schedule, active from cron.job order by jobid"
@@ -196,8 +238,8 @@ async def test_address_is_that_of_the_leader_which_has_to_serve(
     monkeypatch.setattr(cron_runner, "_TRY_S", 0.05)
     started = asyncio.Event()
     first, second = (f"127.0.0.1:{port}" for port in (1, 2))
-    async with running_schedule(database.owner, local_url=f"http://{first}", started=started):
-        async with running_schedule(database.owner, local_url=f"http://{second}"):
+    async with running_schedule(database.schedule, local_url=f"http://{first}", started=started):
+        async with running_schedule(database.schedule, local_url=f"http://{second}"):
             await eventually(database.owner, _ADDRESS, second)
             started.set()
             # It tries to lead, and does not.
@@ -211,7 +253,7 @@ async def test_address_is_that_of_the_leader_which_has_to_serve(
         await eventually(database.owner, _ADDRESS, first)
 
     async with running_schedule(
-        database.owner, local_url=f"http://{first}", public_url="http://m.example.org"
+        database.schedule, local_url=f"http://{first}", public_url="http://m.example.org"
     ):
         await eventually(database.owner, _ADDRESS, "m.example.org")
 
@@ -226,7 +268,7 @@ async def test_both_jobs_survive_the_change_to_an_extension_and_back(
         " limit (select case count(*) when 2 then 2 else 0 end from cron.job)"
     )
     stand_in = (COMPAT / "30_cron.sql").read_bytes()
-    async with running_schedule(database.owner, public_url="http://m.example.org"):
+    async with running_schedule(database.schedule, public_url="http://m.example.org"):
         await eventually(database.owner, jobs)
         one(conn, "select automatch.set_match_schedule('30 seconds', 'http://other.example.org')")
         before = conn.execute(jobs).fetchall()
@@ -252,7 +294,7 @@ async def test_schedule_survives_closed_connections(
 ) -> None:
     monkeypatch.setattr(cron_runner, "_TRY_S", 0.05)
     job = schedule(conn, "1 second", "select 1")
-    async with running_schedule(database.owner):
+    async with running_schedule(database.schedule):
         await runs_of(database, job, 1)
         conn.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
@@ -267,7 +309,7 @@ async def test_installed_extension_is_used(database: Database, conn: psycopg.Con
     conn.execute("comment on schema cron is null")
     conn.execute("comment on schema net is null")
     schedule(conn, "1 second", "select 1")
-    async with running_schedule(database.owner, public_url="https://match.example.org/"):
+    async with running_schedule(database.schedule, public_url="https://match.example.org/"):
         await eventually(
             database.owner,
             "select 1 from cron.job where command like '%%https://match.example.org/functions%%'",
@@ -293,7 +335,7 @@ async def test_requests_go_to_allowed_origins_only_and_the_refusal_is_a_response
         ),
     }
     sent = {int(one(conn, "select net.http_get(%s)", url)): url for url in urls}
-    async with running_schedule(database.owner, net_origins=allowed):
+    async with running_schedule(database.schedule, net_origins=allowed):
         answers = await eventually(
             database.owner,
             "select id, error_msg from net._http_response"

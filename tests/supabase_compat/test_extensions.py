@@ -26,23 +26,29 @@ class Extensions:
     """A database in which `cron` and `net` are there."""
 
     dsn: str
-    are_real: bool
+    schedule: str | None = None
+    """The address of the login that stands in for them; None where they are real."""
+
+    @property
+    def are_real(self) -> bool:
+        return self.schedule is None
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
         """Have jobs run and requests sent."""
-        if self.are_real:
+        if self.schedule is None:
             yield
         else:
-            async with running_schedule(self.dsn):
+            async with running_schedule(self.schedule):
                 yield
 
 
 @pytest.fixture(params=["stand-ins", "extensions"])
 def extensions(request: pytest.FixtureRequest) -> Extensions:
     if request.param == "extensions":
-        return Extensions(server_with_extensions(), are_real=True)
-    return Extensions(request.getfixturevalue("database").owner, are_real=False)
+        return Extensions(server_with_extensions())
+    database = request.getfixturevalue("database")
+    return Extensions(database.owner, database.schedule)
 
 
 @pytest.fixture(autouse=True)
@@ -268,8 +274,8 @@ def test_request_is_queued_as_it_was_written(conn: psycopg.Connection) -> None:
 RUNS = {
     "select 1": ("succeeded", "1 row"),
     "select generate_series(1, 3)": ("succeeded", "3 rows"),
-    "delete from cron.job where false": ("succeeded", "DELETE 0"),
-    "select 1; delete from cron.job where false": ("succeeded", "DELETE 0"),
+    "delete from cron.job_run_details where false": ("succeeded", "DELETE 0"),
+    "select 1; delete from cron.job_run_details where false": ("succeeded", "DELETE 0"),
     "select 1/0": ("failed", "ERROR:  division by zero"),
     "select current_user": ("succeeded", "1 row"),
     "vacuum cron.job": ("succeeded", "VACUUM"),

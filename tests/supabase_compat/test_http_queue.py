@@ -41,7 +41,7 @@ async def test_request_that_breaks_holds_up_no_other(database: Database) -> None
     async with (
         server,
         await psycopg.AsyncConnection.connect(database.owner, autocommit=True) as conn,
-        running_schedule(database.owner),
+        running_schedule(database.schedule),
     ):
         requests = []
         for call in calls:

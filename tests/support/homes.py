@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 import pytest
 
+from automatch.postgres.addresses import login_passwords
 from automatch.postgres.binaries import make_state_folder
 from automatch.postgres.cluster import STATE_FOLDER, prepare_cluster
 from automatch.postgres.os_user import OsUser, find_os_user
@@ -111,8 +112,7 @@ async def migrated_home(
             async with running_cluster(created_home.copy_to(home)) as cluster:
                 await migrate(
                     cluster.address.owner,
-                    api_password=cluster.secrets.api_password,
-                    worker_password=cluster.secrets.worker_password,
+                    login_passwords(cluster.secrets),
                 )
             stored.keep(home)
     return stored

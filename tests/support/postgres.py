@@ -17,7 +17,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from automatch.postgres.addresses import database_address
+from automatch.postgres.addresses import database_address, login_passwords
 from automatch.postgres.cluster import prepare_cluster
 from automatch.postgres.postmaster import end, server_settings, spawn
 from automatch.settings import Settings
@@ -44,19 +44,20 @@ _FOR_TESTS = {
 
 @dataclass(frozen=True)
 class Database:
-    """The addresses of one database, for each of the three logins."""
+    """The addresses of one database, for each of the four logins."""
 
     owner: str
     api: str
     worker: str
+    schedule: str
 
     def named(self, name: str) -> Database:
         """Return the addresses of another database of the cluster."""
         return Database(*(make_conninfo(dsn, dbname=name) for dsn in self._all))
 
     @property
-    def _all(self) -> tuple[str, str, str]:
-        return self.owner, self.api, self.worker
+    def _all(self) -> tuple[str, str, str, str]:
+        return self.owner, self.api, self.worker, self.schedule
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,10 @@ def _foreign_cluster(address: str, home: Path) -> TestCluster:
         Settings(home=home, database_url=address),
         secrets,
         Database(
-            owner=address,
-            api=make_conninfo(address, user="automatch_api", password=secrets.api_password),
-            worker=make_conninfo(
-                address, user="automatch_worker", password=secrets.worker_password
+            address,
+            *(
+                make_conninfo(address, user=login, password=password)
+                for login, password in login_passwords(secrets).items()
             ),
         ),
     )
@@ -151,6 +152,7 @@ async def running_cluster(home: Path) -> AsyncIterator[TestCluster]:
                 owner=database_address(settings, secrets, "owner"),
                 api=database_address(settings, secrets, "api"),
                 worker=database_address(settings, secrets, "worker"),
+                schedule=database_address(settings, secrets, "schedule"),
             )
             await _wait_ready(address.owner, process)
             yield TestCluster(settings, secrets, address)
@@ -178,8 +180,7 @@ async def template(anyio_backend: str, cluster: TestCluster) -> str:
     create_database(cluster, _TEMPLATE, template="template1")
     await migrate(
         cluster.address.named(_TEMPLATE).owner,
-        api_password=cluster.secrets.api_password,
-        worker_password=cluster.secrets.worker_password,
+        login_passwords(cluster.secrets),
         # An earlier run of the tests had other ones, on a server that is not theirs.
         take_over=True,
     )

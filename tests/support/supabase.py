@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
+from automatch.postgres.addresses import login_passwords
 from automatch.settings.secrets import Secrets
 from automatch.store.migrate import MIGRATIONS, migrate
 from tests.support.homes import StoredHome
@@ -53,8 +54,7 @@ class SupabaseCluster:
         """Do what `automatch migrate` does, as `postgres`; return the versions applied."""
         return await migrate(
             database.owner,
-            api_password=self.secrets.api_password,
-            worker_password=self.secrets.worker_password,
+            login_passwords(self.secrets),
             migrations=migrations,
         )
 

@@ -1,4 +1,4 @@
-"""Connection strings of the three logins."""
+"""Connection strings of the four logins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from automatch.settings import Settings
     from automatch.settings.secrets import Secrets
 
-Role = Literal["owner", "api", "worker"]
+Role = Literal["owner", "api", "worker", "schedule"]
 
 PORT = 5432
 """Part of the name of the embedded server's socket file; it has no TCP port."""
@@ -22,6 +22,7 @@ DATABASE = "postgres"
 SUPERUSER = "postgres"
 API_LOGIN = "automatch_api"
 WORKER_LOGIN = "automatch_worker"
+SCHEDULE_LOGIN = "automatch_schedule"
 
 # `sun_path` of a Unix socket address holds 108 bytes with the terminating zero.
 _MAX_SOCKET_BYTES = 107
@@ -44,6 +45,7 @@ def database_address(settings: Settings, secrets: Secrets, role: Role) -> str:
         "owner": (SUPERUSER, secrets.owner_password),
         "api": (API_LOGIN, secrets.api_password),
         "worker": (WORKER_LOGIN, secrets.worker_password),
+        "schedule": (SCHEDULE_LOGIN, secrets.schedule_password),
     }
     login, password = logins[role]
     url = given_address(settings)
@@ -77,6 +79,15 @@ def is_for_writing(address: str) -> bool:
     """Tell whether connections to this address take only a server that takes writes."""
     which = _parse(address).get(_WHICH) or os.environ.get("PGTARGETSESSIONATTRS")
     return which in _WRITABLE
+
+
+def login_passwords(secrets: Secrets) -> dict[str, str]:
+    """Return the passwords of the logins that migrations make."""
+    return {
+        API_LOGIN: secrets.api_password,
+        WORKER_LOGIN: secrets.worker_password,
+        SCHEDULE_LOGIN: secrets.schedule_password,
+    }
 
 
 def socket_folder(data_dir: Path) -> Path:

@@ -39,6 +39,7 @@ class Secrets:
     """Password of the superuser `postgres` of the embedded cluster."""
     api_password: str = field(repr=False)
     worker_password: str = field(repr=False)
+    schedule_password: str = field(repr=False)
     photo_key: str = field(repr=False)
     """Signs the links to photos."""
     old_jwt_secret: str = field(default="", repr=False)

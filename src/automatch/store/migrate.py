@@ -22,12 +22,12 @@ import structlog
 from psycopg import sql
 
 from automatch.errors.store import DatabaseNewerError, DatabaseUnavailableError, MigrationError
-from automatch.postgres.addresses import API_LOGIN, WORKER_LOGIN, address_of_login
+from automatch.postgres.addresses import address_of_login
 from automatch.sql.statements import SQL_FOLDER, load
 from automatch.store.server_check import check_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
 _SQL = load("migrate")
@@ -55,14 +55,13 @@ class _Migration(_File):
 
 async def migrate(
     owner_dsn: str,
+    passwords: Mapping[str, str],
     *,
-    api_password: str,
-    worker_password: str,
     take_over: bool = False,
     migrations: Path = MIGRATIONS,
     compat: Path = COMPAT,
 ) -> list[str]:
-    """Bring a database up to this version and give the two logins their passwords.
+    """Bring a database up to this version and give our logins their *passwords*.
 
     The logins are the server's, not the database's, so another installation may be using them. A
     password that works is not set again, because a pooler may remember it, and one that another
@@ -81,7 +80,6 @@ async def migrate(
         MigrationError: another installation uses the logins, and nothing was changed; or a file
             failed, and nothing of it was applied; those before it stay.
     """
-    passwords = {API_LOGIN: api_password, WORKER_LOGIN: worker_password}
     files, stand_ins = _read_migrations(migrations), _read(compat)
     await check_server(owner_dsn)
     async with _connect(owner_dsn) as connection:

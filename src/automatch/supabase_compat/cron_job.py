@@ -1,4 +1,4 @@
-"""Running a cron job: on its own connection, as the login that scheduled it, with a log row."""
+"""Running a cron job: on its own connection, as the login of the schedule, with a log row."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
+from automatch.postgres.addresses import SCHEDULE_LOGIN
 from automatch.sql.statements import load
 from automatch.store.database import Database
 
@@ -25,22 +26,23 @@ class Job:
     schedule: str
     command: str
     username: str
-    is_ours: bool
-    """Whether the login that scheduled it is the one the runner connects as."""
+    is_owners: bool
+    """Whether the owner scheduled it."""
 
 
 async def run_job(db: Database, dsn: str, job: Job) -> None:
     """Run *job* and record the run, however it ends.
 
-    A command runs in a session that its username opened, never in another's with `set session
-    authorization`, which the command itself could undo. Cancelling this cancels the statement too.
+    A command runs in a session that a login of few rights opened, never in another's with `set
+    session authorization`, which the command itself could undo. Cancelling this cancels the
+    statement too.
 
     Raises:
         StoreError: the run could not be recorded.
     """
-    if not job.is_ours:
+    if not job.is_owners:
         message = (
-            f"Auto-Match can connect as its owner alone, and not as {job.username}; "
+            f"Auto-Match runs the jobs of the owner alone, and not those of {job.username}; "
             "schedule this job as the owner of the database."
         )
         await _end(db, await _begin(db, job, None, "failed"), "failed", message)
@@ -61,6 +63,8 @@ async def run_job(db: Database, dsn: str, job: Job) -> None:
             status, message = "succeeded", await _execute(conn, job.command)
         except psycopg.Error as exc:
             status, message = "failed", f"{exc.diag.severity or 'ERROR'}:  {exc}"
+            if isinstance(exc, psycopg.errors.InsufficientPrivilege):
+                message += f"\nJobs run as {SCHEDULE_LOGIN}: grant it what this one needs."
     await _end(db, run, status, message)
 
 

@@ -1,4 +1,4 @@
-"""Running cron jobs and HTTP requests on one of the servers, the leader, with the owner's login.
+"""Running cron jobs and HTTP requests on one of the servers, the leader, with a login for that.
 
 Each server tries to become the leader once it serves. The leader holds an advisory lock on its
 listening connection, so that it stops when that connection breaks, and another takes over within
@@ -40,7 +40,7 @@ class CronRunner:
     """Keeps the schedule of one database up to date, and runs it where no extension does.
 
     Args:
-        owner_dsn: jobs run as this login, and only those that it has scheduled.
+        dsn: jobs run as this login, and only those that the owner has scheduled.
         local_url: address of this server on its own machine.
         public_url: its address for others, among them a database with pg_net. The schedule calls it
             where there is one.
@@ -50,14 +50,14 @@ class CronRunner:
 
     def __init__(
         self,
-        owner_dsn: str,
+        dsn: str,
         *,
         local_url: str,
         public_url: str | None,
         net_origins: Iterable[str] | None = None,
         started: asyncio.Event | None = None,
     ) -> None:
-        self._dsn = owner_dsn
+        self._dsn = dsn
         self._net_origins = net_origins
         self._local_url = local_url
         self._public_url = public_url

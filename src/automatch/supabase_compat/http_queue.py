@@ -54,7 +54,7 @@ class HttpSender:
     """Sends queued requests and stores the responses, until cancelled.
 
     Args:
-        db: with the owner's login.
+        db: with the login of the schedule.
         origins: where requests may be sent to, as `http://host:port`; None is anywhere.
     """
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from automatch.postgres.addresses import API_LOGIN, address_of_login
+from automatch.postgres.addresses import API_LOGIN, address_of_login, login_passwords
 from automatch.settings.secrets import read
+from automatch.store.migrate import migrate
 from tests.support.build import one
 from tests.support.command import call_command
 from tests.support.postgres import Database, TestCluster
@@ -50,7 +52,5 @@ def test_logins_are_taken_over_when_told(
             psycopg.connect(cluster.address.api)
     finally:
         # The other tests of this process sign in too.
-        call_command(
-            cluster.settings.home, "migrate", "--take-over", DATABASE_URL=blank_database.owner
-        ).check_returncode()
+        asyncio.run(migrate(blank_database.owner, login_passwords(cluster.secrets), take_over=True))
     psycopg.connect(cluster.address.api).close()

@@ -25,13 +25,14 @@ async def test_every_secret_is_replaced_and_the_database_takes_the_new_passwords
         home=empty_home, database_url=None, postgres=PostgresSettings(shared_buffers_mb=32)
     )
     before = load_or_create(empty_home)
-    logins: list[Role] = ["owner", "api", "worker"]
+    logins: list[Role] = ["owner", "api", "worker", "schedule"]
     async with EmbeddedPostgres(settings, before):
         async with await psycopg.AsyncConnection.connect(
             database_address(settings, before, "owner")
         ) as conn:
             await conn.execute("create role automatch_api login")
             await conn.execute("create role automatch_worker login")
+            await conn.execute("create role automatch_schedule login")
         for name in SECRET_NAMES:
             done = await anyio.to_thread.run_sync(
                 run_command, empty_home, "secrets", "rotate", name.replace("_", "-")

@@ -22,7 +22,7 @@ app = typer.Typer(help="The database itself.\n\nExample: `automatch db url`", no
 def url(
     home: Home = None,
     role: Annotated[
-        Role, typer.Option(help="Whose login: owner for an SQL editor, api or worker.")
+        Role, typer.Option(help="Whose login: owner for an SQL editor, api, worker or schedule.")
     ] = "owner",
 ) -> None:
     """Print a connection string, including the password.

@@ -13,7 +13,13 @@ from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import ensure_postgres
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
-from automatch.postgres.addresses import API_LOGIN, SUPERUSER, WORKER_LOGIN, database_address
+from automatch.postgres.addresses import (
+    API_LOGIN,
+    SCHEDULE_LOGIN,
+    SUPERUSER,
+    WORKER_LOGIN,
+    database_address,
+)
 
 if TYPE_CHECKING:
     from automatch.settings import Settings
@@ -25,11 +31,19 @@ app = typer.Typer(
 )
 
 
-Name = Literal["jwt-secret", "photo-key", "api-password", "worker-password", "owner-password"]
+Name = Literal[
+    "jwt-secret",
+    "photo-key",
+    "api-password",
+    "worker-password",
+    "schedule-password",
+    "owner-password",
+]
 
 _LOGINS = {
     "api-password": API_LOGIN,
     "worker-password": WORKER_LOGIN,
+    "schedule-password": SCHEDULE_LOGIN,
     "owner-password": SUPERUSER,
 }
 

@@ -103,7 +103,7 @@ async def migrate_database(
 
     See `automatch.store.migrate.migrate` for others.
     """
-    from automatch.postgres.addresses import database_address
+    from automatch.postgres.addresses import database_address, login_passwords
     from automatch.store.migrate import migrate
 
     owner = database_address(settings, secrets, "owner")
@@ -111,8 +111,7 @@ async def migrate_database(
     await check_photos(settings, owner)
     versions = await migrate(
         owner,
-        api_password=secrets.api_password,
-        worker_password=secrets.worker_password,
+        login_passwords(secrets),
         # Nobody else can use the embedded server.
         take_over=take_over or settings.database_url is None,
     )

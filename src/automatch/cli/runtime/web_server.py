@@ -72,7 +72,7 @@ def make_cron_runner(
     """Return what runs the cron jobs, once *started* is set and unless another server does."""
     port = listener.getsockname()[1]
     return CronRunner(
-        database_address(settings, secrets, "owner"),
+        database_address(settings, secrets, "schedule"),
         local_url=settings.local_url(port),
         public_url=settings.public_url,
         net_origins=settings.allowed_net_origins(port),

@@ -17,7 +17,7 @@ create table if not exists cron.job (
     jobname text,
     constraint jobname_username_uniq unique (jobname, username)
 );
-comment on table cron.job is 'Scheduled jobs, in GMT. Each runs as the login that scheduled it, which must be the owner.';
+comment on table cron.job is 'Scheduled jobs, in GMT. Only the owner schedules them; each runs as automatch_schedule.';
 
 create table if not exists cron.job_run_details (
     jobid bigint,
@@ -42,11 +42,17 @@ begin
         execute 'alter table ' || v_table || ' enable row level security';
         execute 'alter table ' || v_table || ' force row level security';
         execute 'drop policy if exists own on ' || v_table;
-        -- A command runs with the rights of its username, so nobody may write another's name.
+        -- Only the owner's jobs are run, so nobody may write another's name.
         execute 'create policy own on ' || v_table || ' using (username = current_user) with check (username = current_user)';
+        execute 'drop policy if exists runner on ' || v_table;
+        execute 'create policy runner on ' || v_table || ' to automatch_schedule using (true)';
     end loop;
 end
 $$;
+-- The login that runs the jobs writes none.
+grant usage on schema cron to automatch_schedule;
+grant select on cron.job to automatch_schedule;
+grant select, insert, update, delete on cron.job_run_details to automatch_schedule;
 
 create or replace function cron.job_cache_invalidate()
 returns trigger

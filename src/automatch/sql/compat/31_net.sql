@@ -1,6 +1,6 @@
 -- Stands in for the extension: pg_net
 -- The schema, tables and functions of pg_net where it is not installed; automatch.supabase_compat sends
--- the requests. pg_net opens `net` to everybody; here only the owner and the service role may use it, because
+-- the requests. pg_net opens `net` to everybody; here only the owner, the service role and the cron jobs may use it, because
 -- its callers make the server send requests. Idempotent.
 
 create schema if not exists net;
@@ -45,12 +45,18 @@ begin
         execute 'alter table ' || v_table || ' force row level security';
         execute 'drop policy if exists owner on ' || v_table;
         execute 'create policy owner on ' || v_table || ' to current_user using (true) with check (true)';
+        execute 'drop policy if exists sender on ' || v_table;
+        execute 'create policy sender on ' || v_table || ' to automatch_schedule using (true)';
     end loop;
 end
 $$;
 drop policy if exists service on net._http_response;
 create policy service on net._http_response for select to service_role using (true);
 grant select on net._http_response to service_role;
+-- The login that sends the requests, and runs the cron jobs that make them.
+grant usage on schema net to automatch_schedule;
+grant select, update, delete on net.http_request_queue to automatch_schedule;
+grant select, insert, delete on net._http_response to automatch_schedule;
 
 create or replace function net._urlencode_string(string varchar)
 returns text
@@ -166,4 +172,4 @@ grant execute on function
     net.http_get(text, jsonb, jsonb, integer),
     net.http_post(text, jsonb, jsonb, jsonb, integer),
     net.http_delete(text, jsonb, jsonb, integer, jsonb)
-    to service_role;
+    to service_role, automatch_schedule;

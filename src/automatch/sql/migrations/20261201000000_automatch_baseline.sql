@@ -9,8 +9,8 @@ set check_function_bodies = off;
 -- `vector` may have been installed in either.
 set search_path = public, extensions;
 
--- A Supabase project has the first three roles. The server connects with the two logins alone: they own
--- nothing and inherit nothing from the roles that they may become.
+-- A Supabase project has the first three roles. Servers and workers connect with the three logins alone:
+-- they own nothing and inherit nothing from the roles that they may become.
 -- Every function pins its search_path with pg_temp last. Left out, pg_temp comes first, and a login's
 -- temporary type `uuid` would run code of its own with the owner's rights.
 do $$
@@ -22,7 +22,7 @@ begin
             execute pg_catalog.format('create role %I nologin noinherit', v_role);
         end if;
     end loop;
-    foreach v_role in array array['automatch_api', 'automatch_worker'] loop
+    foreach v_role in array array['automatch_api', 'automatch_worker', 'automatch_schedule'] loop
         if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
             -- Not to be used before `automatch migrate` has given it a password; by that it also knows whether
             -- another installation has.
@@ -51,6 +51,7 @@ create schema if not exists extensions;
 create extension if not exists vector with schema extensions;
 alter role automatch_api set search_path = public, extensions;
 alter role automatch_worker set search_path = public, extensions;
+alter role automatch_schedule set search_path = public, extensions;
 
 create schema automatch;
 comment on schema automatch is 'Internals of Auto-Match. What apps and operators may use is in public.';
@@ -6308,8 +6309,8 @@ comment on function public.finish_import(uuid, text) is 'Write a run to the audi
 -- 62_match_generator.sql
 
 -- The schedule of the deployment guide: a cron job calls POST /functions/v1/match-generator over HTTP.
--- Its key can start matching and nothing else. The key is in the Vault, where only the owner can read it;
--- the server knows its hash.
+-- Its key can start matching and nothing else. The key is in the Vault, where only the owner can read it and
+-- the login of the schedule can ask for it; the server knows its hash.
 create table automatch.trigger_key (
     only_row boolean primary key default true,
     sha256 bytea not null,
@@ -6358,6 +6359,12 @@ $$;
 comment on function automatch.rotate_trigger_key() is
     'Make a new key, which the schedule reads from the Vault at its next run. For the owner.';
 
+create function automatch.read_trigger_key()
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'automatch_trigger_key' $$;
+comment on function automatch.read_trigger_key() is
+    'The key, and no other secret of the Vault, for the login that runs the cron job.';
+
 create function automatch.match_generator_command(p_url text)
 returns text language sql immutable set search_path = pg_catalog, pg_temp
 as $function$
@@ -6365,9 +6372,7 @@ as $function$
     url := %L,
     headers := jsonb_build_object(
         'Content-Type', 'application/json',
-        'Authorization', 'Bearer ' || (
-            select decrypted_secret from vault.decrypted_secrets where name = 'automatch_trigger_key'
-        )
+        'Authorization', 'Bearer ' || automatch.read_trigger_key()
     ),
     body := jsonb_build_object('source', 'pg_cron', 'triggered_at', now()),
     timeout_milliseconds := 30000
@@ -6462,7 +6467,7 @@ comment on function automatch.put_cron_jobs(oid, boolean) is
     'Schedule our cron jobs as they are noted, or unless p_exactly each minute where pg_cron refuses that.';
 
 create function automatch.ensure_match_schedule(p_url text)
-returns text language plpgsql set search_path = pg_catalog, pg_temp
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_outcome text := 'kept';
@@ -6488,7 +6493,7 @@ end
 $$;
 comment on function automatch.ensure_match_schedule(text) is
     'Make the two cron jobs of the guide, once in each schema cron; later only update the URL of our own command. '
-    'Returns made, moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
+    'Returns made, moved, kept, or unavailable without pg_cron, pg_net and Vault.';
 
 create function automatch.set_match_schedule(p_schedule text, p_url text, p_replace boolean default false)
 returns boolean language plpgsql set search_path = pg_catalog, pg_temp
@@ -6686,9 +6691,9 @@ comment on table automatch.access_rules is
 insert into automatch.access_rules (kind, object, grantee, privileges)
 select r.kind, o.object, g.grantee, r.privileges
 from (values
-    ('schema', 'usage', 'anon authenticated service_role', 'automatch'),
+    ('schema', 'usage', 'anon authenticated service_role automatch_schedule', 'automatch'),
     -- The type of a parameter is resolved as the login, before it becomes anyone.
-    ('schema', 'usage', 'anon authenticated service_role automatch_api automatch_worker', 'public extensions'),
+    ('schema', 'usage', 'anon authenticated service_role automatch_api automatch_worker automatch_schedule', 'public extensions'),
     ('sequence', 'usage', 'service_role', 'automatch.match_numbers'),
     ('function', 'execute', 'anon authenticated service_role', '
         automatch.claims automatch.now automatch.raise_error automatch.uid
@@ -6710,6 +6715,10 @@ from (values
         public.charge_rate_limits public.enqueue_mail public.feed_versions public.finish_mail
         public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
         public.list_mails public.postpone_mail public.read_mail public.refund_rate_limits public.take_mail
+    '),
+    -- What leads, and what the two cron jobs call.
+    ('function', 'execute', 'automatch_schedule', '
+        automatch.ensure_match_schedule automatch.lock_key automatch.read_trigger_key public.cleanup_old_match_jobs
     '),
     ('function', 'execute', 'automatch_api automatch_worker', '
         public.claim_photo_store public.is_session_live
@@ -6814,7 +6823,8 @@ begin
     -- Forced row level security binds the owner too, and so the functions that run as the owner.
     execute format('create policy owner on %s to %I using (true) with check (true)', p_table, current_user);
     execute format(
-        'revoke all on %s from public, anon, authenticated, service_role, automatch_api, automatch_worker', p_table
+        'revoke all on %s from public, anon, authenticated, service_role, automatch_api, automatch_worker, '
+        'automatch_schedule', p_table
     );
     for v_name in
         select s.objid::regclass from pg_depend as s
@@ -6823,7 +6833,7 @@ begin
     loop
         execute format(
             'revoke all on sequence %s from public, anon, authenticated, service_role, automatch_api, '
-            'automatch_worker', v_name
+            'automatch_worker, automatch_schedule', v_name
         );
     end loop;
     for v_rule in select * from automatch.access_rules as r where r.kind = 'table' and r.object = v_root::text loop
@@ -6876,7 +6886,7 @@ begin
     loop
         execute format(
             'revoke all on function %s from public, anon, authenticated, service_role, automatch_api, '
-            'automatch_worker', v_object.signature
+            'automatch_worker, automatch_schedule', v_object.signature
         );
         for v_rule in
             select * from automatch.access_rules as r where r.kind = 'function' and r.object = v_object.name

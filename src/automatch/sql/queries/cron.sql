@@ -18,7 +18,11 @@ listen automatch_net
 
 -- name: load_jobs
 -- Active jobs. Those of another login are listed too: their runs fail with the reason.
-select jobid, schedule, command, username, username = session_user as is_ours
+select
+    jobid, schedule, command, username,
+    username = (
+        select pg_get_userbyid(n.nspowner) from pg_catalog.pg_namespace as n where n.nspname = 'cron'
+    ) as is_owners
 from cron.job
 where active and database = current_database()
 order by jobid

@@ -134,7 +134,7 @@ cross join lateral (
         ('makes roles', r.rolcreaterole, 'nocreaterole'), ('makes databases', r.rolcreatedb, 'nocreatedb'),
         ('replicates', r.rolreplication, 'noreplication')
 ) as w (power, has, remedy)
-where r.rolname in ('automatch_api', 'automatch_worker') and w.has
+where r.rolname in ('automatch_api', 'automatch_worker', 'automatch_schedule') and w.has
 union all
 select 'automatch_api', 'may become service_role', 'revoke service_role from automatch_api'
 where pg_has_role('automatch_api', 'service_role', 'member')
@@ -142,9 +142,9 @@ union all
 -- The database of a Supabase project is not ours to close.
 select
     r.rolname, 'makes temporary tables',
-    format('revoke temporary on database %%I from public, automatch_api, automatch_worker', current_database())
+    format('revoke temporary on database %%I from public, automatch_api, automatch_worker, automatch_schedule', current_database())
 from pg_catalog.pg_roles as r
-where r.rolname in ('automatch_api', 'automatch_worker')
+where r.rolname in ('automatch_api', 'automatch_worker', 'automatch_schedule')
   and has_database_privilege(r.rolname, current_database(), 'temporary')
   and not exists (select from pg_catalog.pg_roles as s where s.rolname = 'supabase_admin')
 order by 1, 2

@@ -5,8 +5,8 @@ set check_function_bodies = off;
 -- `vector` may have been installed in either.
 set search_path = public, extensions;
 
--- A Supabase project has the first three roles. The server connects with the two logins alone: they own
--- nothing and inherit nothing from the roles that they may become.
+-- A Supabase project has the first three roles. Servers and workers connect with the three logins alone:
+-- they own nothing and inherit nothing from the roles that they may become.
 -- Every function pins its search_path with pg_temp last. Left out, pg_temp comes first, and a login's
 -- temporary type `uuid` would run code of its own with the owner's rights.
 do $$
@@ -18,7 +18,7 @@ begin
             execute pg_catalog.format('create role %I nologin noinherit', v_role);
         end if;
     end loop;
-    foreach v_role in array array['automatch_api', 'automatch_worker'] loop
+    foreach v_role in array array['automatch_api', 'automatch_worker', 'automatch_schedule'] loop
         if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
             -- Not to be used before `automatch migrate` has given it a password; by that it also knows whether
             -- another installation has.
@@ -47,6 +47,7 @@ create schema if not exists extensions;
 create extension if not exists vector with schema extensions;
 alter role automatch_api set search_path = public, extensions;
 alter role automatch_worker set search_path = public, extensions;
+alter role automatch_schedule set search_path = public, extensions;
 
 create schema automatch;
 comment on schema automatch is 'Internals of Auto-Match. What apps and operators may use is in public.';

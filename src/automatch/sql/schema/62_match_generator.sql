@@ -1,6 +1,6 @@
 -- The schedule of the deployment guide: a cron job calls POST /functions/v1/match-generator over HTTP.
--- Its key can start matching and nothing else. The key is in the Vault, where only the owner can read it;
--- the server knows its hash.
+-- Its key can start matching and nothing else. The key is in the Vault, where only the owner can read it and
+-- the login of the schedule can ask for it; the server knows its hash.
 create table automatch.trigger_key (
     only_row boolean primary key default true,
     sha256 bytea not null,
@@ -49,6 +49,12 @@ $$;
 comment on function automatch.rotate_trigger_key() is
     'Make a new key, which the schedule reads from the Vault at its next run. For the owner.';
 
+create function automatch.read_trigger_key()
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select s.decrypted_secret from vault.decrypted_secrets as s where s.name = 'automatch_trigger_key' $$;
+comment on function automatch.read_trigger_key() is
+    'The key, and no other secret of the Vault, for the login that runs the cron job.';
+
 create function automatch.match_generator_command(p_url text)
 returns text language sql immutable set search_path = pg_catalog, pg_temp
 as $function$
@@ -56,9 +62,7 @@ as $function$
     url := %L,
     headers := jsonb_build_object(
         'Content-Type', 'application/json',
-        'Authorization', 'Bearer ' || (
-            select decrypted_secret from vault.decrypted_secrets where name = 'automatch_trigger_key'
-        )
+        'Authorization', 'Bearer ' || automatch.read_trigger_key()
     ),
     body := jsonb_build_object('source', 'pg_cron', 'triggered_at', now()),
     timeout_milliseconds := 30000
@@ -153,7 +157,7 @@ comment on function automatch.put_cron_jobs(oid, boolean) is
     'Schedule our cron jobs as they are noted, or unless p_exactly each minute where pg_cron refuses that.';
 
 create function automatch.ensure_match_schedule(p_url text)
-returns text language plpgsql set search_path = pg_catalog, pg_temp
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_outcome text := 'kept';
@@ -179,7 +183,7 @@ end
 $$;
 comment on function automatch.ensure_match_schedule(text) is
     'Make the two cron jobs of the guide, once in each schema cron; later only update the URL of our own command. '
-    'Returns made, moved, kept, or unavailable without pg_cron, pg_net and Vault. For the owner.';
+    'Returns made, moved, kept, or unavailable without pg_cron, pg_net and Vault.';
 
 create function automatch.set_match_schedule(p_schedule text, p_url text, p_replace boolean default false)
 returns boolean language plpgsql set search_path = pg_catalog, pg_temp

@@ -24,9 +24,9 @@ comment on table automatch.access_rules is
 insert into automatch.access_rules (kind, object, grantee, privileges)
 select r.kind, o.object, g.grantee, r.privileges
 from (values
-    ('schema', 'usage', 'anon authenticated service_role', 'automatch'),
+    ('schema', 'usage', 'anon authenticated service_role automatch_schedule', 'automatch'),
     -- The type of a parameter is resolved as the login, before it becomes anyone.
-    ('schema', 'usage', 'anon authenticated service_role automatch_api automatch_worker', 'public extensions'),
+    ('schema', 'usage', 'anon authenticated service_role automatch_api automatch_worker automatch_schedule', 'public extensions'),
     ('sequence', 'usage', 'service_role', 'automatch.match_numbers'),
     ('function', 'execute', 'anon authenticated service_role', '
         automatch.claims automatch.now automatch.raise_error automatch.uid
@@ -48,6 +48,10 @@ from (values
         public.charge_rate_limits public.enqueue_mail public.feed_versions public.finish_mail
         public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
         public.list_mails public.postpone_mail public.read_mail public.refund_rate_limits public.take_mail
+    '),
+    -- What leads, and what the two cron jobs call.
+    ('function', 'execute', 'automatch_schedule', '
+        automatch.ensure_match_schedule automatch.lock_key automatch.read_trigger_key public.cleanup_old_match_jobs
     '),
     ('function', 'execute', 'automatch_api automatch_worker', '
         public.claim_photo_store public.is_session_live
@@ -152,7 +156,8 @@ begin
     -- Forced row level security binds the owner too, and so the functions that run as the owner.
     execute format('create policy owner on %s to %I using (true) with check (true)', p_table, current_user);
     execute format(
-        'revoke all on %s from public, anon, authenticated, service_role, automatch_api, automatch_worker', p_table
+        'revoke all on %s from public, anon, authenticated, service_role, automatch_api, automatch_worker, '
+        'automatch_schedule', p_table
     );
     for v_name in
         select s.objid::regclass from pg_depend as s
@@ -161,7 +166,7 @@ begin
     loop
         execute format(
             'revoke all on sequence %s from public, anon, authenticated, service_role, automatch_api, '
-            'automatch_worker', v_name
+            'automatch_worker, automatch_schedule', v_name
         );
     end loop;
     for v_rule in select * from automatch.access_rules as r where r.kind = 'table' and r.object = v_root::text loop
@@ -214,7 +219,7 @@ begin
     loop
         execute format(
             'revoke all on function %s from public, anon, authenticated, service_role, automatch_api, '
-            'automatch_worker', v_object.signature
+            'automatch_worker, automatch_schedule', v_object.signature
         );
         for v_rule in
             select * from automatch.access_rules as r where r.kind = 'function' and r.object = v_object.name
