@@ -66,6 +66,27 @@ def test_migration_marks_the_photos_and_adopted_ones_are_taken(
     assert (home / "photos" / MARK).read_text() not in {first, ""}
 
 
+def test_migration_does_without_photos_that_it_cannot_reach(
+    home: Path, blank_database: Database
+) -> None:
+    (home / "photos").touch()
+
+    done = call_command(home, "migrate", DATABASE_URL=blank_database.owner)
+    with psycopg.connect(blank_database.owner) as conn:
+        marked = conn.execute("select claim_photo_store()").fetchone()
+
+    assert done.returncode == 0, done.stderr
+    assert "The photos are not marked yet" in done.stderr
+    assert marked == (None,)
+
+
+def test_migration_tells_why_the_database_does_not_answer(home: Path) -> None:
+    refused = call_command(home, "migrate", DATABASE_URL="host=/nowhere")
+
+    assert refused.returncode == 1
+    assert "No such file or directory" in refused.stderr
+
+
 @pytest.mark.parametrize("command", _COMMANDS, ids=lambda command: command[0])
 def test_database_of_another_encoding_is_refused(
     home: Path, cluster: TestCluster, command: tuple[str, ...]

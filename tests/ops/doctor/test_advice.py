@@ -60,8 +60,12 @@ NOT_FOLLOWED = {
     "storage.photos: `chown`, or a bucket that deletes nothing": "root may write to any folder",
     "storage.disk: Free space": "the disk is not ours; the setting that it names is tried",
     "search.vector: Install pgvector": "needs a server without it",
+    "search.vector: alter extension vector update": "needs a server with an older one",
     "search.recall: automatch tune --build": "the recall is that of a day",
+    "queue.waiting: Start another worker.": "the backlog of many workers; one worker is tried",
     "queue.latency: Start another worker": "the latency is that of an hour",
+    "storage.erased: End transactions that were left open": "needs the embedded server; "
+    "tests/postgres/test_erased_data.py removes the rows",
     "mail.queue: automatch mail test": "needs a mail server; tests/services try the mails",
     "schedule.requests: select net.worker_restart()": "needs the real pg_net",
 }

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from automatch.cli.output.echo import echo
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.configuration import InstallationMissingError, InstanceRunningError
-from automatch.errors.store import MigrationError
+from automatch.errors.store import DatabaseUnavailableError, MigrationError, PhotoStorageError
 
 if TYPE_CHECKING:
     from automatch.postgres.addresses import Role
@@ -108,7 +109,7 @@ async def migrate_database(
 
     owner = database_address(settings, secrets, "owner")
     # Before anything is changed, and once there is a place for the mark.
-    await check_photos(settings, owner)
+    await _mark_photos(settings, owner)
     versions = await migrate(
         owner,
         login_passwords(secrets),
@@ -116,8 +117,20 @@ async def migrate_database(
         take_over=take_over or settings.database_url is None,
     )
     if versions:
-        await check_photos(settings, owner)
+        await _mark_photos(settings, owner)
     return versions
+
+
+async def _mark_photos(settings: Settings, owner: str) -> None:
+    try:
+        await check_photos(settings, owner)
+    except PhotoStorageError as exc:
+        # They may not be reachable from here; the server marks them when it starts.
+        reason = exc.reason or exc.message
+        echo(f"The photos are not marked yet: {reason}", fg="yellow", err=True)
+    except DatabaseUnavailableError:
+        # The migration says why.
+        return
 
 
 async def check_photos(settings: Settings, address: str) -> None:
