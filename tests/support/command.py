@@ -53,7 +53,7 @@ def call_command(
 ) -> subprocess.CompletedProcess[str]:
     """Run `automatch` to its end in this process, which has imported it; settings as `PORT="1"`.
 
-    Not beside an event loop, and for what is no matter of the process: its log is dropped.
+    Not in an event loop (`asyncio.to_thread`); for no matter of the process: its log is dropped.
     """
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     words = ["automatch", *map(str, arguments)]

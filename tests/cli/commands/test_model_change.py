@@ -16,7 +16,7 @@ import pytest
 from automatch.settings import Settings
 from automatch.settings.worker import WorkerSettings
 from tests.support.build import connect, one
-from tests.support.command import environment, run_command
+from tests.support.command import call_command, environment
 from tests.support.onnx_models import add_model, tiny_model
 from tests.support.photos import encode, hopper, portrait, scene_without_face
 from tests.support.postgres import Database, TestCluster
@@ -61,9 +61,7 @@ def watcher(database: Database) -> Iterator[psycopg.Connection]:
 
 def automatch(settings: Settings, database: Database, *arguments: str) -> str:
     """Run a command of `automatch models` on the test's database; what it printed."""
-    answer = run_command(
-        settings.home, "models", *arguments, setting=("AUTOMATCH_DATABASE_URL", database.owner)
-    )
+    answer = call_command(settings.home, "models", *arguments, DATABASE_URL=database.owner)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
 
