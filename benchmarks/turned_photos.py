@@ -5,6 +5,8 @@
 Each portrait is analyzed in four turns, as by a worker. Its embedding must be that of the upright
 photo (less than 0.2 away), or it must be refused. Then the search in upright photos is timed, with
 the other turns and without them alternately, in the CPU time of its thread. Prints Markdown.
+
+With --worse only this: of portraits that were made worse, how many are taken for upright.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import asyncio
 import io
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,10 +30,19 @@ from automatch.vision import DlibEmbedder, LocalAnalyzer
 from automatch.vision.detect.detector import Detection, Detector
 from automatch.vision.detect.upright import find_upright
 from automatch.vision.load import open_detector
+from benchmarks.quality_gates import blur, cover, light, shrink
 
 _SAME_FACE = 0.2
 _TURNS = {0: "upright", 90: "on its left", 180: "on its head", 270: "on its right"}
 _ROUNDS = 3
+_WORSE: dict[str, Callable[[Image.Image, Detection], Image.Image]] = {
+    "not at all": lambda photo, _: photo,
+    "dark, 0.15 of the light": lambda photo, face: light(photo, face, 0.15),
+    "blurred, 2 pixels of the chip": lambda photo, face: blur(photo, face, 2),
+    "small, a face of 60 pixels": lambda photo, face: shrink(photo, face, 60),
+    "half covered": lambda photo, face: cover(photo, face, 0.5),
+    "tilted by 25 degrees": lambda photo, _: photo.rotate(25),
+}
 
 
 async def print_turns(vision: VisionSettings, photos: list[Image.Image]) -> None:
@@ -84,6 +96,26 @@ def print_cost(detector: Detector, photos: list[Image.Image]) -> None:
     )
 
 
+def print_worse(detector: Detector, photos: list[Image.Image]) -> None:
+    """Print for each way to make a photo worse how many are still taken for upright."""
+    print("| made worse | upright | in another turn | without a face | searched in four turns |")
+    print("|---|---|---|---|---|")
+    faces = [(photo, _find(detector, np.asarray(photo))) for photo in photos]
+    for name, make_worse in _WORSE.items():
+        counts: Counter[str] = Counter()
+        for photo, found in faces:
+            pixels = np.asarray(make_worse(photo, found[0]) if found else photo)
+            turns, detections = find_upright(detector, pixels)
+            counts["none" if not detections else "upright" if turns == 0 else "turned"] += 1
+            first = _find(detector, pixels)
+            counts["paid"] += not first or first[0].confidence < detector.upright_confidence
+        print(
+            f"| {name} | {counts['upright']} | {counts['turned']} | {counts['none']}"
+            f" | {counts['paid']} |",
+            flush=True,
+        )
+
+
 def _find(detector: Detector, pixels: np.ndarray) -> list[Detection]:
     found = detector.find(pixels)
     if found and found[0].confidence >= detector.min_confidence:
@@ -108,6 +140,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--yunet", type=Path)
     parser.add_argument("--photos", type=int, help="only so many, spread over the folder")
+    parser.add_argument("--worse", action="store_true", help="only photos that were made worse")
     arguments = parser.parse_args()
     paths = sorted(arguments.folder.glob("*.jpg"))
     if arguments.photos:
@@ -116,8 +149,11 @@ def main() -> None:
     for file in (None, arguments.yunet) if arguments.yunet else (None,):
         vision = VisionSettings(yunet_file=file)
         print(f"\n# {'YuNet' if file else 'HOG'}, {len(photos)} photos\n")
-        asyncio.run(print_turns(vision, photos))
         detector = open_detector(vision)
+        if arguments.worse:
+            print_worse(detector, photos)
+            continue
+        asyncio.run(print_turns(vision, photos))
         print_cost(detector, photos)
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.build import a_face, a_job, a_profile, connect, one
 from tests.support.command import environment, run_command, running_up
+from tests.support.photo_store import mark_folder
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import PASSWORD
@@ -72,6 +73,7 @@ def test_second_signal_makes_a_worker_release_its_jobs(
         person = a_profile(conn)
         face = a_face(conn, person)
         a_job(conn, face)
+        mark_folder(database.owner, home / "photos")
         _store_photo(home, one(conn, "select image_path from public.faces where id = %s", face))
     with _blocked(database.owner, person) as watcher:
         worker = subprocess.Popen(

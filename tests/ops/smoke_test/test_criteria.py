@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +23,6 @@ from automatch.ops.smoke_test import criteria
 from automatch.ops.smoke_test.criteria import Criterion, Outcome, Verdict, verify
 from automatch.ops.smoke_test.live_server import LiveServer
 from automatch.settings import Settings
-from automatch.settings.data_dir import create_data_dir
 from automatch.vision import Embedder
 from automatch.vision.detect.hog_detector import HogDetector
 from automatch.vision.detect.yunet_detector import YunetDetector
@@ -199,9 +199,9 @@ async def test_refused_photo_is_the_reason(
 
 
 async def test_full_storage_is_the_reason(system: System) -> None:
-    file = system.settings.home / "photos"
-    create_data_dir(system.settings.home)
-    file.write_text("")
+    folder = system.settings.home / "photos"
+    shutil.rmtree(folder)
+    folder.write_text("")
 
     verdicts = await _verified(system)
 
