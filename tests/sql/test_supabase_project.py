@@ -188,6 +188,25 @@ async def test_default_grants_of_a_project_open_nothing(
     assert less == set()
 
 
+async def test_project_without_default_grants_gives_the_same_rights(
+    supabase_cluster: SupabaseCluster, project: Database, there: psycopg.Connection
+) -> None:
+    for kind in ("tables", "functions", "sequences"):
+        execute(
+            supabase_cluster.as_admin(project),
+            f"alter default privileges for role postgres in schema public revoke all on {kind}"
+            " from anon, authenticated, service_role",
+        )
+
+    await supabase_cluster.migrate(project)
+
+    with connect(project.owner) as conn:
+        less = rights(there) - rights(conn)
+        assert rights(conn) <= rights(there)
+    # What was granted by default is no more than the service may do anyway.
+    assert {role for role, _, _ in less} <= {"service_role"}
+
+
 async def test_vector_in_public_is_used_where_it_is(
     supabase_cluster: SupabaseCluster, project: Database
 ) -> None:

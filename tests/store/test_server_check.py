@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from automatch.errors.store import DatabaseUnavailableError, ServerUnfitError
+from automatch.postgres.addresses import login_passwords
 from automatch.store import server_check
 from automatch.store.migrate import migrate
 from automatch.store.server_check import check_server
@@ -81,8 +82,7 @@ async def test_migration_that_could_not_open_pgvector_is_not_said_to_be_done(
     with pytest.raises(ServerUnfitError, match="grant usage on schema extensions"):
         await migrate(
             blank_database.owner,
-            api_password=cluster.secrets.api_password,
-            worker_password=cluster.secrets.worker_password,
+            login_passwords(cluster.secrets),
             migrations=tmp_path,
             compat=tmp_path / "none",
         )

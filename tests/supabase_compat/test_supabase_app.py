@@ -11,6 +11,9 @@ import pytest
 from PIL import ImageOps
 from pydantic import SecretStr
 
+from automatch.demo.portraits import read_similar_pair
+from automatch.ops.smoke_test.criteria import Criterion, Outcome, Verdict, verify
+from automatch.ops.smoke_test.live_server import LiveServer
 from automatch.settings import Settings
 from automatch.settings.server import FeedSettings
 from automatch.settings.storage import RetentionSettings
@@ -95,6 +98,27 @@ async def test_account_has_an_empty_profile_until_the_person_saves_it(running: P
     assert before.status_code == after.status_code == 200
     assert (before.json()["email"], before.json()["school"]) == ("new@example.org", None)
     assert after.json()["school"] == "UIT"
+
+
+async def test_smoke_test_passes_and_its_tokens_end_with_it(
+    running: Project, embedder: Embedder
+) -> None:
+    system = running.system
+    verdicts: list[Verdict] = []
+    async with running_worker(system.settings, system.secrets, embedder):
+        await verify(
+            LiveServer(system.client, SECRET_KEY), read_similar_pair(), verdicts.append, within_s=60
+        )
+    assert {verdict.criterion: verdict.outcome for verdict in verdicts} == dict.fromkeys(
+        Criterion, Outcome.MET
+    )
+
+    server = LiveServer(system.client, SECRET_KEY)
+    pair = await server.create_pair()
+    headers = {"authorization": f"Bearer {pair.her.token}"}
+    assert (await system.client.get("/api/profile", headers=headers)).status_code == 200
+    await server.delete_pair(pair)
+    assert (await system.client.get("/api/profile", headers=headers)).status_code == 401
 
 
 async def test_nobody_signs_in_here(running: Project) -> None:

@@ -81,7 +81,7 @@ async def start_smoke_test(conn: Connection, tokens: Tokens, actor: str) -> Smok
     def with_token(person_id: UUID, gender: Gender) -> SmokeTestPerson:
         # They have no account: their session is the run, and ends with it.
         user = User(person_id, "", {}, {}, datetime.now(UTC), None)
-        return SmokeTestPerson(person_id, gender, tokens.issue(user, pair.id))
+        return SmokeTestPerson(person_id, gender, tokens.issue(user, pair.id, for_smoke_test=True))
 
     people = [with_token(pair.her_id, Gender.FEMALE), with_token(pair.his_id, Gender.MALE)]
     return SmokeTest(pair.id, pair.school, people)
