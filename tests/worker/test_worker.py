@@ -15,6 +15,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from automatch.errors.embedder import EmbeddingInvalidError
+from automatch.photos.store import MARK
 from automatch.settings import Settings
 from automatch.settings.worker import WorkerSettings
 from automatch.vision import DlibEmbedder, Embedder
@@ -290,7 +291,7 @@ async def test_photos_of_an_erased_face_are_deleted(
 
 
 def _photos(home: Path) -> list[Path]:
-    return [path for path in (home / "photos").rglob("*") if path.is_file()]
+    return [path for path in (home / "photos").rglob("*") if path.is_file() and path.name != MARK]
 
 
 async def _until(condition: Callable[[], bool]) -> None:
