@@ -10,7 +10,7 @@ DEV := $(VENV)/.dev
 
 NODE_MODULES := tests/clients/node_modules/.package-lock.json
 
-.PHONY: help run demo clients baseline portraits test test-faults lint fix types bench soak reliability security lock clean
+.PHONY: help run demo clients baseline portraits test test-faults lint fix types bench soak reliability security servers lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ security: $(DEV) ## Try what attackers try, write docs/security-report.md
 
 reliability: $(DEV) ## Try faults for minutes, write docs/reliability.md
 	$(BIN)/python -m benchmarks.reliability
+
+servers: $(DEV) ## Try other Postgres servers and pgbouncer, write the table of docs/operating.md
+	$(BIN)/python -m tools.try_servers
 
 soak: $(DEV) ## Watch the queue at a constant rate for half an hour
 	$(BIN)/python -m benchmarks.queue --only soak --minutes 30

@@ -36,7 +36,8 @@ def running_pgbouncer(mode: Mode, addresses: Sequence[str]) -> Iterator[str]:
     assert program is not None, "pgbouncer is not installed"
     logins = [conninfo_to_dict(address) for address in addresses]
     # The path of its socket may lead through closed folders.
-    host = Path(str(logins[0]["host"])).resolve()
+    host = str(logins[0]["host"])
+    host = str(Path(host).resolve()) if host.startswith("/") else host
     # It refuses to run as root.
     user = find_os_user(PostgresSettings().system_user)
     with socket.create_server(("127.0.0.1", 0)) as free:
