@@ -89,33 +89,41 @@ def write_photo(folder: Path, name: str, image: Image.Image) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Give a running Chromium."""
+def chromium() -> str:
+    """Give the path of Chromium."""
     if _CHROMIUM is None:
         if os.environ.get("CI"):
             pytest.fail("no chromium: install Debian's package `chromium`")
         pytest.skip("no chromium: install Debian's package `chromium` to run the browser tests")
+    return _CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def installation(
+    chromium: str, migrated_home: StoredHome, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Give the address of a running `automatch up`, which all tests with a browser share."""
+    assert chromium
+    home = tmp_path_factory.mktemp("browser") / "data"
+    with running_up(migrated_home.copy_to(home)) as up:
+        yield up.url
+    remove_home(home)
+
+
+# Not for longer: while Playwright runs, the process can run no event loop of other tests.
+@pytest.fixture(scope="module")
+def browser(chromium: str, installation: str) -> Iterator[Browser]:
+    """Give a running Chromium, once the installation runs."""
+    assert installation
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=_CHROMIUM,
+            executable_path=chromium,
             args=["--no-sandbox", "--disable-background-networking"],
         )
         # Enough for a first photo on a busy machine, which has to load the models.
         expect.set_options(timeout=_PATIENCE_MS)
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="session")
-def installation(
-    browser: Browser, migrated_home: StoredHome, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """Give the address of a running `automatch up`, which all tests with a browser share."""
-    assert browser.is_connected()
-    home = tmp_path_factory.mktemp("browser") / "data"
-    with running_up(migrated_home.copy_to(home)) as up:
-        yield up.url
-    remove_home(home)
 
 
 @pytest.fixture
