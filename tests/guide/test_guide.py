@@ -284,7 +284,7 @@ def test_every_30_seconds_is_taken_as_it_is_meant(site: Site) -> None:
     line = statements("more_often")[0].split("--")[0].strip().strip("'")
     assert site.ask(f"select schedule from cron.job where jobid = {job}") == [(line,)]
     shown = call_command(site.home, "schedule").stdout
-    assert re.search(r"process-match-jobs +\*/30 \* \* \* \* \* +\S+ \S+:[03]0 ", shown), shown
+    assert re.search(r"process-match-jobs\s+\*/30 \* \* \* \* \*\s+\S+ \S+:[03]0\s", shown), shown
 
 
 def test_corrected_30_seconds_are_written_so_that_pg_cron_reads_them_too(site: Site) -> None:
