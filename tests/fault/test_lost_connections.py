@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from pathlib import Path
 from uuid import UUID
@@ -235,3 +236,20 @@ def _someone_sleeps(conn: psycopg.Connection) -> bool:
     conn.commit()
     assert row is not None
     return bool(row[0])
+
+
+def test_worker_ends_in_its_time_while_the_database_does_not_answer(
+    cluster: TestCluster, database: Database, home: Path
+) -> None:
+    with (
+        proxy_to(database.worker) as (proxy, address),
+        worker_processes(cluster, home, address, worker__shutdown_timeout_s=1) as workers,
+    ):
+        proxy.drops_all_data = True
+        worker = workers.start()
+        # From here on it waits for an answer twice as long as it may take to stop.
+        wait_until(lambda: proxy.dropped_packets, "it connects")
+        worker.send(signal.SIGTERM)
+
+        assert worker.process.wait(60) == 1
+        assert worker.log_entries("not stopped in time; exiting")

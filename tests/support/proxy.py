@@ -58,6 +58,9 @@ class Proxy:
         self.chunk_bytes: int | None = None
         """Bytes per packet; None forwards data as it comes."""
         self.drops_notifications = False
+        self.drops_all_data = False
+        """Of new connections too, until the end."""
+        self.dropped_packets = 0
         self.disconnect_before_response_to: Callable[[str], bool] = lambda _: False
         """Called with each executed statement: whether to disconnect before its response."""
         self.disconnects = 0
@@ -158,7 +161,8 @@ class _Connection:
             raise _Disconnect
 
     async def _forward(self, writer: asyncio.StreamWriter, data: bytes) -> None:
-        if self.drops_data:
+        if self.drops_data or self.proxy.drops_all_data:
+            self.proxy.dropped_packets += 1
             return
         if self.proxy.delay_s:
             await asyncio.sleep(self.proxy.delay_s)

@@ -43,7 +43,7 @@ class Worker:
         self._giving_back: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
-        """Claim no more jobs; finish those held within `shutdown_timeout_s`, release the rest."""
+        """Claim no more jobs; finish those held within `finish_s`, release the rest."""
         self._fetcher.close()
         self._stopping.set()
 
@@ -125,7 +125,7 @@ class Worker:
         finishing = asyncio.create_task(asyncio.wait(runners))
         await asyncio.wait(
             {aborting, finishing},
-            timeout=self._context.settings.shutdown_timeout_s,
+            timeout=self._context.settings.finish_s,
             return_when=asyncio.FIRST_COMPLETED,
         )
         aborting.cancel()

@@ -12,7 +12,7 @@ from automatch.cli.options import Home, Host, Port
 from automatch.cli.runtime.db_session import check_photos
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.process import run_until_stopped
-from automatch.cli.runtime.signals import handle_signals
+from automatch.cli.runtime.signals import STOP_S, handle_signals
 
 if TYPE_CHECKING:
     from automatch.settings import Settings
@@ -70,7 +70,7 @@ async def _serve(settings: Settings, only: Part | None) -> None:
         started = asyncio.Event()
         schedule = make_cron_runner(settings, secrets, listener, started)
         async with background.running("schedule", schedule.run):
-            await serve_app(settings, app, listener, handle_signals(), started=started)
+            await serve_app(settings, app, listener, handle_signals(STOP_S), started=started)
 
 
 async def _serve_ai(settings: Settings) -> None:
@@ -84,4 +84,4 @@ async def _serve_ai(settings: Settings) -> None:
     with open_socket(settings) as listener:
         # A missing model is reported before the server starts, in one line.
         await app.state.ai_requests.analyzer()
-        await serve_app(settings, app, listener, handle_signals())
+        await serve_app(settings, app, listener, handle_signals(STOP_S))

@@ -11,7 +11,7 @@ from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import migrate_database
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.process import run_until_stopped
-from automatch.cli.runtime.signals import handle_signals
+from automatch.cli.runtime.signals import STOP_S, handle_signals
 
 if TYPE_CHECKING:
     from automatch.settings import Settings
@@ -31,7 +31,7 @@ async def _up(settings: Settings) -> None:
     from automatch.app import create_app
     from automatch.background import BackgroundTasks
     from automatch.cli.runtime.sockets import open_socket
-    from automatch.cli.runtime.supervisor import WorkerSupervisor
+    from automatch.cli.runtime.supervisor import WORKER_GRACE_S, WorkerSupervisor
     from automatch.cli.runtime.web_server import make_cron_runner, serve_app
     from automatch.postgres.addresses import database_address
     from automatch.postgres.embedded import EmbeddedPostgres
@@ -42,7 +42,9 @@ async def _up(settings: Settings) -> None:
     background = BackgroundTasks()
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(open_socket(settings))
-        shutdown = handle_signals()
+        # Our own Postgres answers, and takes what it needs to stop.
+        limit_s = STOP_S + settings.worker.stop_limit_s + WORKER_GRACE_S
+        shutdown = handle_signals(None if settings.database_url is None else limit_s)
         folders = str(settings.home)
         if settings.database_url is None:
             postgres = await stack.enter_async_context(EmbeddedPostgres(settings, secrets))

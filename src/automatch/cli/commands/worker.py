@@ -44,7 +44,7 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
     from automatch.worker_app import open_worker
 
     secrets = read(settings.home)
-    shutdown = handle_signals()
+    shutdown = handle_signals(settings.worker.stop_limit_s)
     if settings.database_url is not None:
         await check_server(database_address(settings, secrets, "worker"))
     async with open_worker(settings, secrets) as running, AsyncExitStack() as stack:
@@ -56,6 +56,7 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
         if settings.worker.health_port is not None:
             waiting.add(await stack.enter_async_context(_answering_health(running, settings)))
         ended, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        shutdown.limit()
         running.stop()
         await shutdown.wait_for(work, running.abort)
         for task in waiting - {work}:

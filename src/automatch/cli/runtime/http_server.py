@@ -43,7 +43,8 @@ from automatch.http.security_headers import security_headers
 from automatch.settings import Settings
 from automatch.supabase_compat.realtime.limits import TokenBucket
 
-_GRACE_S = 10
+_GRACE_S = 7
+"""Seconds in which requests may end when the server stops, before the rest is stopped."""
 _HEAD_S = 10.0
 """Seconds in which the whole head of a request must arrive, from its first byte."""
 _IDLE_S = 5

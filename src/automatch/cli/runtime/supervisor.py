@@ -12,6 +12,9 @@ from automatch.cli.runtime.signals import SIGNALS, Shutdown
 from automatch.settings import Settings
 from automatch.worker.on_demand import start_worker_process
 
+WORKER_GRACE_S = 5
+"""A worker ends by itself when it takes too long to stop; this much later it is killed."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -50,7 +53,7 @@ class WorkerSupervisor:
                     process.send_signal(number)
 
         try:
-            async with asyncio.timeout(self._settings.worker.shutdown_timeout_s + 5):
+            async with asyncio.timeout(self._settings.worker.stop_limit_s + WORKER_GRACE_S):
                 await self._shutdown.wait_for(exit_task, force)
         except TimeoutError:
             log.warning("worker does not stop; killing it")
