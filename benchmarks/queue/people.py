@@ -90,8 +90,8 @@ insert into public.profiles (id, name, school, gender, birth_date)
 select profile_id, 'Person ' || n, school, gender, date '2000-02-29' from people
 """
 _CONSENTS = """
-insert into public.biometric_consents (profile_id, action, text_version)
-select profile_id, 'granted', t.version from people cross join public.consent_texts as t
+insert into public.biometric_consents (profile_id, action, text_version, text_sha256)
+select profile_id, 'granted', t.version, t.sha256 from people cross join public.consent_texts as t
 """
 _FACES = """
 insert into public.faces (id, profile_id, image_path, image_sha256)

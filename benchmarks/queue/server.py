@@ -24,6 +24,7 @@ from automatch.postgres.addresses import database_address, login_passwords, sock
 from automatch.postgres.binaries import find_binaries
 from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings import Settings
+from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import load_or_create
 from automatch.store.migrate import migrate
 from tests.support.postgres import (
@@ -167,7 +168,9 @@ async def running_server() -> AsyncIterator[Server]:
     """Start a cluster in a temporary folder, with a migrated template in it."""
     folder = Path(tempfile.mkdtemp(prefix="automatch-bench-"))
     home = folder / "home"
-    settings = Settings(home=home, database_url=None)
+    # Room for forty workers; everything else is as shipped.
+    postgres_settings = PostgresSettings(max_connections=200)
+    settings = Settings(home=home, database_url=None, postgres=postgres_settings)
     secrets = load_or_create(home)
     try:
         async with EmbeddedPostgres(settings, secrets) as postgres:

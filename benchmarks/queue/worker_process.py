@@ -17,7 +17,7 @@ import psutil
 from threadpoolctl import threadpool_limits
 
 from automatch.cli.runtime.logging_setup import configure_logging
-from automatch.errors.job import PhotoMissingError
+from automatch.errors.photo import ImageDamagedError
 from automatch.model.faces import FaceBox
 from automatch.photos.store import StoredPhoto
 from automatch.search.batch import BatchSearch
@@ -100,7 +100,7 @@ class _NoPhotos:
 
     async def read(self, _: str) -> bytes:
         self._pipe.send(time.monotonic())
-        raise PhotoMissingError
+        raise ImageDamagedError
 
     async def put_upload(self, path: str, data: bytes) -> NoReturn:
         raise NotImplementedError

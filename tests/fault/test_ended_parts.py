@@ -252,7 +252,7 @@ async def test_task_or_thread_of_a_worker_that_is_ended_ends_the_process(
 
     monkeypatch.setattr("automatch.worker_app.open_worker", open_worker)
     run = partial(worker._work, settings, stop_with_stdin=False)
-    parts = {"worker", "shutdown", "health", "heartbeat", "maintenance", "sweep_leases"}
+    parts = {"worker", "shutdown", "health", "heartbeat", "maintenance", "clean_up_jobs"}
     left: list[str] | None = None
     while left is None or left:
         with capture_logs():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -11,10 +13,12 @@ from automatch.errors.store import DatabaseUnavailableError
 from automatch.model.jobs import ClaimedJob
 from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
-from automatch.store.database import Database
+from automatch.store.database import Database as Pool
 from automatch.store.notify import JobNotifier
 from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
+from tests.support.postgres import Database
+from tests.support.worker import run_worker
 
 if TYPE_CHECKING:
     from automatch.store.queue import ClaimRequest
@@ -38,7 +42,7 @@ def a_fetcher(**options: Any) -> JobFetcher:
     settings = WorkerSettings(**options)
     # Never connected: these tests need no database.
     return JobFetcher(
-        Database("host=/nowhere", PoolSettings(), name="test"),
+        Pool("host=/nowhere", PoolSettings(), name="test"),
         JobNotifier("host=/nowhere", name="test"),
         Leases("host=/nowhere", settings, lambda _: None, lambda _: None),
         uuid4(),
@@ -125,3 +129,28 @@ async def test_due_job_that_cannot_be_claimed_is_polled_at_growing_intervals() -
     pauses = [fetcher._pause(0, is_idle=True) for _ in range(6)]
 
     assert pauses == [0.02, 0.04, 0.08, 0.16, 0.25, 0.25]
+
+
+@pytest.mark.anyio
+async def test_idle_worker_keeps_its_place_while_it_finds_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[str] = Counter()
+    looked = asyncio.Event()
+
+    def count(kind: type, name: str) -> None:
+        function = getattr(kind, name)
+
+        async def counted(*arguments: object) -> object:
+            calls[name] += 1
+            if calls["_claim"] == 6:
+                looked.set()
+            return await function(*arguments)
+
+        monkeypatch.setattr(kind, name, counted)
+
+    count(JobFetcher, "_claim")
+    count(JobNotifier, "unregister_idle")
+    async with run_worker(database, poll_s=0.02):
+        await looked.wait()
+        assert calls["unregister_idle"] == 0

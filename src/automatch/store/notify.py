@@ -118,8 +118,8 @@ class JobNotifier:
         """Undo `register_idle`. This also detects a dead connection."""
         await self._call("unregister_idle")
 
-    async def wait(self, seconds: float, interruption: asyncio.Event) -> None:
-        """Wait for a notification, for *interruption*, or for *seconds*."""
+    async def wait(self, seconds: float, interruption: asyncio.Event) -> bool:
+        """Wait for a notification, for *interruption*, or for *seconds*; False after those."""
         waits = {
             asyncio.create_task(self._wait_for_notification(seconds)),
             asyncio.create_task(interruption.wait()),
@@ -129,7 +129,8 @@ class JobNotifier:
         finally:
             for task in waits:
                 task.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            ended = await asyncio.gather(*waits, return_exceptions=True)
+        return True in ended or interruption.is_set()
 
     async def close(self) -> None:
         """Close the connection, which also undoes `register_idle`."""
@@ -137,15 +138,18 @@ class JobNotifier:
         if conn is not None:
             await conn.close()
 
-    async def _wait_for_notification(self, seconds: float) -> None:
+    async def _wait_for_notification(self, seconds: float) -> bool:
+        """Wait; return whether a notification came or none can come any more."""
         if self._conn is None:
             await asyncio.sleep(seconds)
-            return
+            return True
         try:
             async for _ in self._conn.notifies(timeout=seconds, stop_after=1):
-                pass
+                return True
         except psycopg.Error:
             await self.close()
+            return True
+        return False
 
     async def _call(
         self,

@@ -35,8 +35,8 @@ _FULL_CLAIM_S = 1.0
 _POLL_MIN_S = 0.02
 _POLL_MAX_S = 0.25
 """Shortest and longest pause while a job is due that this worker may not claim."""
-_TURN_MAX_S = 10.0
-_TURN_POLLS = 2
+_TURN_MAX_S = 15.0
+_TURN_POLLS = 3
 """How long an idle worker waits in line between two claims, in units of `poll_s`."""
 _POLL_WITHOUT_NOTIFY_S = 1.0
 """Longest pause while no notification can arrive."""
@@ -180,12 +180,18 @@ class JobFetcher:
         unregistering = None
         try:
             batch, due_s = await self._claim()
-            if not batch:
-                await self._notifier.wait(self._pause(due_s, is_idle=is_idle), self._woken)
+            while not batch:
+                pause_s = self._pause(due_s, is_idle=is_idle)
+                is_woken = await self._notifier.wait(pause_s, self._woken)
+                if is_idle and not is_woken and (due_s is None or due_s > 0):
+                    # Its place is left to another worker only when there is a job for one.
+                    batch, due_s = await self._claim()
+                    continue
                 # At the same time, on two connections: a job queued meanwhile notifies once more.
                 if is_idle:
                     unregistering = asyncio.create_task(self._notifier.unregister_idle())
                 batch, _ = await self._claim()
+                break
         finally:
             if unregistering is not None:
                 await unregistering

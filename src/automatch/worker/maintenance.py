@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import uuid4
 
+import psycopg
 import structlog
 
 from automatch.background import run_together
@@ -34,6 +35,8 @@ from automatch.store.database import Connection, Database
 _ERASE_EVERY_S = 5.0
 _CLEAN_EVERY_S = 3600.0
 _FORGET_EVERY_S = 300.0
+_IDLE_SWEEPS = 6
+"""Between two looks for work that is rare, and for a leader's place, in units of `sweep_s`."""
 _LEAD_SWEEPS = 3
 """How long a leader that falls silent goes on leading, in units of `sweep_s`."""
 _BETWEEN_BATCHES_S = 0.05
@@ -72,8 +75,7 @@ class MaintenanceRunner:
     async def run(self) -> None:
         """Run every task at its interval while this worker leads, until cancelled."""
         often, rarely = self._worker.sweep_s, _CLEAN_EVERY_S
-        tasks = [
-            (self.sweep_leases, often),
+        tasks: list[tuple[Callable[[], Awaitable[object]], float]] = [
             (self.enqueue_reruns, often),
             (self.detect_duplicates, often),
             (self.rescore_matches, rarely),
@@ -98,13 +100,16 @@ class MaintenanceRunner:
             try:
                 async with self._db.connection() as conn:
                     leads = await queue.lead_maintenance(conn, self._id, lease_s)
+                    if leads:
+                        # With the same connection: to take one costs two transactions more.
+                        await self._sweep_leases(conn)
             except AutomatchError:
                 leads = False
             if leads:
                 self._leading.set()
             else:
                 self._leading.clear()
-            await asyncio.sleep(self._worker.sweep_s * (1 if leads else _LEAD_SWEEPS))
+            await asyncio.sleep(self._worker.sweep_s * (1 if leads else _IDLE_SWEEPS))
 
     async def _step_down(self) -> None:
         if self._leading.is_set():
@@ -112,31 +117,38 @@ class MaintenanceRunner:
                 async with self._db.connection() as conn:
                     await queue.lead_maintenance(conn, self._id, 0)
 
-    async def _repeat(self, task: Callable[[], Awaitable[None]], every_s: float) -> None:
+    async def _repeat(self, task: Callable[[], Awaitable[object]], every_s: float) -> None:
+        """Run a task at its interval; one that returns False has found nothing and waits longer."""
         while True:
             await self._leading.wait()
+            found = None
             try:
-                await task()
+                found = await task()
             except Exception:
                 # One that cannot be done is no reason to leave the others undone.
                 log.exception("maintenance task failed", task=task.__name__)
-            await asyncio.sleep(every_s)
+            await asyncio.sleep(every_s * (_IDLE_SWEEPS if found is False else 1))
 
-    async def sweep_leases(self) -> None:
+    async def _sweep_leases(self, conn: Connection) -> None:
         """Release jobs whose lease has expired."""
-        async with self._db.connection() as conn:
+        try:
             count = await queue.sweep_jobs(conn)
+        except psycopg.DatabaseError:
+            # What cannot be swept is no reason to leave other maintenance undone.
+            log.exception("expired leases not released")
+            return
         if count:
             log.warning("expired leases released", count=count)
 
-    async def enqueue_reruns(self) -> None:
+    async def enqueue_reruns(self) -> bool:
         """Enqueue some photos of a rerun for everybody, while the queue is short."""
         async with self._db.connection() as conn:
             count = await thresholds.enqueue_reruns(conn)
         if count:
             log.info("photos queued for a rerun", count=count)
+        return count > 0
 
-    async def detect_duplicates(self) -> None:
+    async def detect_duplicates(self) -> bool:
         """Compare new photos with all of their school, while no job is pending."""
         flagged = 0
 
@@ -146,11 +158,12 @@ class MaintenanceRunner:
             flagged += new
             return checked
 
-        await self._in_batches(compare)
+        checked = await self._in_batches(compare)
         if flagged:
             log.info(
                 "accounts that look like one person; see `automatch duplicates`", pairs=flagged
             )
+        return checked > 0
 
     async def rescore_matches(self) -> None:
         """Finish scoring matches with a new scale if the command that started it was stopped."""
@@ -158,13 +171,14 @@ class MaintenanceRunner:
         if total:
             log.info("matches rescored", count=total)
 
-    async def rescore_for_model(self) -> None:
+    async def rescore_for_model(self) -> bool:
         """Rescore matches after a model change; delete those that only the old model made."""
-        await self._in_batches(model_changes.recheck_duplicates)
+        rechecked = await self._in_batches(model_changes.recheck_duplicates)
         renewed = await self._in_batches(model_changes.rescore_matches_for_model)
         dropped = await self._in_batches(model_changes.delete_unrescored_matches)
         if renewed or dropped:
             log.info("matches rescored for the model", checked=renewed, deleted=dropped)
+        return rechecked + renewed + dropped > 0
 
     async def erase_photos(self) -> None:
         """Delete the files of faces that were deleted; those that cannot be are tried again."""

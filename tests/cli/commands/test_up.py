@@ -99,15 +99,6 @@ def test_second_instance_on_the_same_folder_is_refused(up: Running) -> None:
     assert "Traceback" not in second.stderr
 
 
-def test_killed_worker_is_restarted(up: Running) -> None:
-    worker = next(p for p in _children(up.process.pid) if "worker" in p.cmdline())
-
-    worker.kill()
-
-    up.wait_for("worker exited unexpectedly")
-    up.wait_for("worker started")
-
-
 def test_secrets_are_private_and_never_printed(up: Running) -> None:
     path = up.home / "secrets.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
