@@ -44,8 +44,11 @@ pytest_plugins = [
     "tests.support.loop",
 ]
 
-_LONG = ("browser", "fault", "cli", "guide", "docs", "bulk_import", "vision", "postgres")
-"""Folders of tests that start programs and wait for them."""
+_LONG = (
+    *("browser", "fault", "cli", "guide", "docs", "bulk_import", "vision", "postgres"),
+    *("worker", "http", "sql", "supabase_compat", "ops", "store"),
+)
+"""Folders of tests that start programs or have files that take long, the longest first."""
 
 _TOGETHER = (
     ("tests/browser/",),
