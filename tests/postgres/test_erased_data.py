@@ -100,12 +100,13 @@ async def test_erased_bytes_leave_all_files_once_nobody_can_see_them_any_more(
         assert one(conn, "select count(*) from automatch.erasures") == 0
 
 
-def test_command_removes_it_from_another_server(database: Database, tmp_path: Path) -> None:
+def test_command_removes_it_from_another_server(database: Database, cluster: TestCluster) -> None:
+    home = cluster.settings.home
     with connect(database.owner, autocommit=True) as conn:
         erase(conn, join(conn, "female")[0])
 
         url = ("AUTOMATCH_DATABASE_URL", database.owner)
-        while (done := run_command(tmp_path / "home", "db", "scrub", setting=url)).returncode == 1:
+        while (done := run_command(home, "db", "scrub", setting=url)).returncode == 1:
             assert "try again" in done.stdout
 
         assert (done.returncode, done.stdout) == (0, "Erased data is out of the tables.\n")

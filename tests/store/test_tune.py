@@ -147,11 +147,11 @@ def tuned_by_command(database, home, *arguments):
     return json.loads(done.stdout), done.stderr
 
 
-def test_command_lists_groups_and_keeps_indexes_within_limits(owner, database, tmp_path):
+def test_command_lists_groups_and_keeps_indexes_within_limits(owner, database, cluster):
     a_large_school(owner, 300)
     a_large_school(owner, 250, seed=1, school="HCMUS")
     build.a_face(owner, build.a_profile(owner, gender="male"), build.unit(0))
-    shown, _ = tuned_by_command(database, tmp_path)
+    shown, _ = tuned_by_command(database, cluster.settings.home)
     assert [(group["school"], group["plan"]) for group in shown["groups"]] == [
         ("UIT", "exact"),
         ("HCMUS", "exact"),
@@ -159,7 +159,7 @@ def test_command_lists_groups_and_keeps_indexes_within_limits(owner, database, t
     ]
     assert shown["groups"][0]["p50_ms"] > 0
     bounds = ["--index-from", "200", "--index-until", "150", "--most-indexes", "1", "--m", "8"]
-    shown, said = tuned_by_command(database, tmp_path, "--build", *bounds)
+    shown, said = tuned_by_command(database, cluster.settings.home, "--build", *bounds)
     assert [group["plan"] for group in shown["groups"]] == ["index", "exact", "exact"]
     assert "building the index of UIT, female, 300 faces" in said
     assert shown["settings"]["m"] == 8
@@ -167,7 +167,7 @@ def test_command_lists_groups_and_keeps_indexes_within_limits(owner, database, t
         "delete from public.profiles where id in"
         " (select profile_id from public.face_index where school = 'UIT' limit 120)"
     )
-    shown, said = tuned_by_command(database, tmp_path, "--build")
+    shown, said = tuned_by_command(database, cluster.settings.home, "--build")
     assert {group["school"]: group["plan"] for group in shown["groups"] if group["faces"] > 1} == {
         "UIT": "index",
         "HCMUS": "exact",
@@ -176,14 +176,14 @@ def test_command_lists_groups_and_keeps_indexes_within_limits(owner, database, t
         "delete from public.profiles where id in"
         " (select profile_id from public.face_index where school = 'UIT' limit 60)"
     )
-    shown, said = tuned_by_command(database, tmp_path, "--build")
+    shown, said = tuned_by_command(database, cluster.settings.home, "--build")
     assert "dropped the index of UIT, female" in said
     assert [group["plan"] for group in shown["groups"]][:2] == ["index", "exact"]
 
 
-def test_command_refuses_contradictory_settings(database, tmp_path):
+def test_command_refuses_contradictory_settings(cluster, database):
     done = call_command(
-        tmp_path,
+        cluster.settings.home,
         *("tune", "--index-from", "10", "--index-until", "20"),
         DATABASE_URL=database.owner,
     )
