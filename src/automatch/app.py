@@ -155,10 +155,11 @@ def create_app(
 def _mailer(settings: Settings, db: Database) -> Mailer | None:
     if settings.mail.smtp_url is None or settings.issuer_url is not None:
         return None
+    assert settings.mail.sender is not None, "the settings refuse a mail server without a sender"
     return Mailer(
         db,
         SmtpTransport(settings.mail),
-        sender=settings.mail.sender or "",
+        sender=settings.mail.sender,
         server_url=lambda: find_server_url(settings),
         link_life_s=settings.auth.recovery_link_s,
         # A server that is slow at each of several steps has not been given up yet.

@@ -25,11 +25,7 @@ class PartEndedError(RuntimeError):
 
 
 def raise_ended(ended: Collection[asyncio.Task[None]]) -> NoReturn:
-    """Raise what ended one of some tasks that are not to end.
-
-    Raises:
-        PartEndedError: it returned, or was cancelled.
-    """
+    """Raise the error of the first task that failed, else PartEndedError."""
     for task in ended:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
@@ -97,24 +93,22 @@ class _RestartedTask:
 
     def __init__(
         self,
-        settings: BackgroundTasks,
+        owner: BackgroundTasks,
         failing: set[str],
         name: str,
         run: Callable[[], Awaitable[None]],
     ) -> None:
-        self._settings = settings
+        self._owner = owner
         self._failing = failing
         self._name = name
         self._call = run
-        self._delay = settings.backoff_s
+        self._delay = owner.backoff_s
         self._loop = asyncio.get_running_loop()
         self._is_stopping = False
 
     def start(self) -> None:
         self._task = self._loop.create_task(self._run(), name=self._name)
-        self._timer = self._loop.call_later(
-            self._settings.stable_s, self._failing.discard, self._name
-        )
+        self._timer = self._loop.call_later(self._owner.stable_s, self._failing.discard, self._name)
         self._task.add_done_callback(self._on_end)
 
     async def stop(self) -> None:
@@ -134,6 +128,6 @@ class _RestartedTask:
         error = None if task.cancelled() else task.exception()
         log.error("background task ended; starting it again", task=self._name, exc_info=error)
         self._failing.add(self._name)
-        delay = self._settings.backoff_s if was_stable else self._delay
+        delay = self._owner.backoff_s if was_stable else self._delay
         self._timer = self._loop.call_later(delay, self.start)
         self._delay = min(2 * delay, _BACKOFF_MAX_S)

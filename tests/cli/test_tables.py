@@ -146,7 +146,9 @@ def test_sentences_are_broken_between_words_and_nothing_else_is(screen: Screen) 
     sentence = "A sentence of many words " * 5
     terminal = screen(60)
 
-    print_tables(Table(("code", "message"), [("a_code_of_one_word", sentence)], text="message"))
+    print_tables(
+        Table(("code", "message"), [("a_code_of_one_word", sentence)], wrapped_column="message")
+    )
 
     lines = terminal.getvalue().splitlines()
     assert sum("a_code_of_one_word" in line for line in lines) == 1
@@ -159,7 +161,12 @@ def test_pipe_gets_lines_of_columns_and_the_sentence_elsewhere(
     long = "word " * 100
     print_tables(
         Table.of_fields({"queue": "open"}),
-        Table(("job", "error"), [(1, f"{long}\n\x1b[31mred\ttab")], text="error", spare=("job",)),
+        Table(
+            ("job", "error"),
+            [(1, f"{long}\n\x1b[31mred\ttab")],
+            wrapped_column="error",
+            optional_columns=("job",),
+        ),
         Table(("none",), [], if_empty="There is none."),
     )
     note("A sentence.")

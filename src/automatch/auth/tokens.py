@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
 ISSUER = "automatch/auth/v1"
-_SMOKE_TEST = f"{ISSUER}/smoke-test"
+_SMOKE_TEST_ISSUER = f"{ISSUER}/smoke-test"
 _ALGORITHM = "HS256"
 _MAX_BYTES = 8192
 
@@ -117,7 +117,7 @@ class Tokens:
         signed_in_at = int(user.signed_in_at.timestamp()) if user.signed_in_at else now
         return self._encode(
             {
-                "iss": _SMOKE_TEST if for_smoke_test else ISSUER,
+                "iss": _SMOKE_TEST_ISSUER if for_smoke_test else ISSUER,
                 "sub": str(user.id),
                 "aud": "authenticated",
                 "role": Role.AUTHENTICATED.value,
@@ -157,13 +157,13 @@ class Tokens:
         try:
             payload = self._decode_own(token)
             claims = read_claims(
-                payload, issuers=(ISSUER, _SMOKE_TEST), leeway_s=self._settings.leeway_s
+                payload, issuers=(ISSUER, _SMOKE_TEST_ISSUER), leeway_s=self._settings.leeway_s
             )
         except TokenInvalidError:
             if self._issuer is None:
                 raise
             return self._issuer.verify(token, header)
-        is_of_user = claims.role is Role.AUTHENTICATED and payload["iss"] != _SMOKE_TEST
+        is_of_user = claims.role is Role.AUTHENTICATED and payload["iss"] != _SMOKE_TEST_ISSUER
         if self._issuer is not None and is_of_user:
             # Issued before an issuer was configured, which knows nothing of that session.
             raise TokenInvalidError

@@ -28,7 +28,10 @@ def hash_token(token: str) -> bytes:
 async def compose_mail(
     conn: Connection, kind: MailKind, recipient: str, *, server_url: str, link_life_s: int
 ) -> MailText | None:
-    """Return the mail to an address, or None when nobody has an account with it."""
+    """Store a new one-time token and return the mail with its link.
+
+    None when nobody has an account with this address.
+    """
     token = secrets.token_urlsafe(32)
     user_id = await accounts.create_one_time_token(
         conn,

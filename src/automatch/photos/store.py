@@ -47,13 +47,13 @@ def parse_mark(text: bytes | None) -> UUID | None:
         return None
 
 
-def compare_marks(location: str, found: UUID | None, required: UUID | None) -> None:
+def compare_marks(location: str, found: UUID | None, required: UUID) -> None:
     """Return when a store bears the mark that it has to bear.
 
     Raises:
         PhotoStorageError: it bears another one, or none.
     """
-    if required is not None and found != required:
+    if found != required:
         what = "another database's mark" if found else "no mark of this database"
         raise PhotoStorageError(reason=f"{location} bears {what}; is another disk mounted there?")
 
@@ -126,7 +126,7 @@ class PhotoStore(Protocol):
     async def list_page(self, part: Part, after: str) -> list[StoredPhoto]:
         """Return some of the photos whose paths come *after* this one, in the order of paths.
 
-        None is returned only when there are no more. What an interrupted write left behind is
+        An empty list means that there are no more. What an interrupted write left behind is
         deleted on the way.
         """
         ...

@@ -90,22 +90,24 @@ class BatchSearch:
         cached = self._cache.setdefault(key, _CachedGroup(Group(), asyncio.Lock()))
         self._cache.move_to_end(key)
         async with cached.lock:
-            most = self._room(key) // (requests[0].embedding.nbytes + BYTES_BESIDE_EMBEDDING)
-            if not await self._refresh(cached.group, key, most):
+            max_faces = self._available_bytes(key) // (
+                requests[0].embedding.nbytes + BYTES_BESIDE_EMBEDDING
+            )
+            if not await self._refresh(cached.group, key, max_faces):
                 return {}
             # The product releases the GIL, so the event loop goes on meanwhile.
             lists = await asyncio.to_thread(_search_group, cached.group, requests)
         cached.used_at = loop.time()
         loop.call_later(self._keep_s, self._evict_unused)
         if cached.group.bytes > self._max_bytes:
-            self._give_up(key)
+            self._skip_group(key)
         self._evict_oldest()
         return {
             request.job_id: Candidates(school, gender, faces)
             for request, faces in zip(requests, lists, strict=True)
         }
 
-    def _room(self, key: _Key) -> int:
+    def _available_bytes(self, key: _Key) -> int:
         """Return how much a copy may take beside those of other groups that are in use."""
         busy_since = asyncio.get_running_loop().time() - _BUSY_S
         return self._max_bytes - sum(
@@ -114,20 +116,20 @@ class BatchSearch:
             if other != key and cached.used_at > busy_since
         )
 
-    async def _refresh(self, group: Group, key: _Key, most: int) -> bool:
+    async def _refresh(self, group: Group, key: _Key, max_faces: int) -> bool:
         async with self._db.connection() as conn:
             for _ in range(_MAX_READS):
                 delta = await search.read_group(
-                    conn, *key, snapshot_xmin=group.snapshot_xmin, most=most
+                    conn, *key, snapshot_xmin=group.snapshot_xmin, max_faces=max_faces
                 )
                 if delta is None:
-                    self._give_up(key)
+                    self._skip_group(key)
                     return False
                 if await asyncio.to_thread(group.update, delta):
                     return True
         return False
 
-    def _give_up(self, key: _Key) -> None:
+    def _skip_group(self, key: _Key) -> None:
         self._cache.pop(key, None)
         self._too_large[key] = asyncio.get_running_loop().time() + self._keep_s
 

@@ -53,8 +53,8 @@ class WorkerSettings(SettingsGroup):
     shutdown_timeout_s: float = Field(
         10,
         gt=0,
-        description="Seconds in which a worker stops (5 at least); in 7 of 10 it may finish its "
-        "jobs, in the rest it gives back the others.",
+        description="Seconds in which a worker stops (at least 5): 70 % to finish its jobs, the "
+        "rest to release the others.",
     )
 
     @property

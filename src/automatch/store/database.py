@@ -22,7 +22,12 @@ from psycopg_pool import AsyncConnectionPool
 from automatch.errors import AutomatchError
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import InputInvalidError, RequestError
-from automatch.errors.store import DatabaseUnavailableError, InstallationError, StorageFullError
+from automatch.errors.store import (
+    DatabaseUnavailableError,
+    InstallationError,
+    PhotoStorageError,
+    StorageFullError,
+)
 from automatch.model.people import Claims
 from automatch.postgres.addresses import is_for_writing
 from automatch.settings.database import PoolSettings
@@ -122,7 +127,9 @@ def describe_error(error: AutomatchError) -> str:
     cause = error.__cause__
     if isinstance(cause, psycopg.Error) and cause.sqlstate:
         return f"{cause.diag.message_primary} (SQLSTATE {cause.sqlstate})"
-    return getattr(error, "reason", None) or error.message
+    if isinstance(error, PhotoStorageError) and error.reason:
+        return error.reason
+    return error.message
 
 
 class Database:

@@ -149,18 +149,18 @@ async def read_group(
     gender: str,
     *,
     snapshot_xmin: str | None = None,
-    most: int | None = None,
+    max_faces: int | None = None,
 ) -> GroupDelta | None:
     """Return the faces of a group that are not older than *snapshot_xmin*; without one, all.
 
-    None where all are more than *most*; they are not read then.
+    None where all are more than *max_faces*; they are not read then.
     """
     parameters = {
         "model": model,
         "school": school,
         "gender": gender,
         "snapshot_xmin": snapshot_xmin,
-        "most": most,
+        "max_faces": max_faces,
     }
     cursor = await conn.execute(_SQL["read_group"], parameters, binary=True)
     row = await cursor.fetchone()

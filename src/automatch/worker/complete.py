@@ -117,7 +117,7 @@ class JobCompleter:
         if failures:
             self._fetcher.wake()
         self._fetcher.register_leases(result.claimed)
-        await self._fetcher.go_on(job_completed=bool(matches or result.matches))
+        await self._fetcher.record_success(job_completed=bool(matches or result.matches))
         return result.claimed
 
     async def release(self, jobs: Sequence[ClaimedJob], *, new_turn: bool = False) -> None:

@@ -160,7 +160,7 @@ class JobFetcher:
         except TimeoutError:
             return
 
-    async def go_on(self, *, job_completed: bool) -> None:
+    async def record_success(self, *, job_completed: bool) -> None:
         """Note that a claim worked or a job was completed, and start with a short pause again."""
         await self.fault.clear(job_completed=job_completed)
         # A claim says nothing of the statements that fail after it.
@@ -210,7 +210,7 @@ class JobFetcher:
                 jobs = await queue.claim_jobs(conn, replace(claim, min_position=0))
             self.register_leases(jobs)
             due_s = None if jobs else await queue.seconds_to_next_job(conn)
-        await self.go_on(job_completed=False)
+        await self.record_success(job_completed=False)
         return jobs, due_s
 
     def _pause(self, due_s: float | None, *, is_idle: bool) -> float:

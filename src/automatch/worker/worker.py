@@ -40,7 +40,7 @@ class Worker:
         ]
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
-        self._giving_back: asyncio.Task[None] | None = None
+        self._releasing: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """Claim no more jobs; finish those held within `finish_s`, release the rest."""
@@ -98,7 +98,7 @@ class Worker:
                 raise_ended(ended)
             await self._finish(runners)
         finally:
-            await cancel_all([*tasks, *filter(None, [self._giving_back])])
+            await cancel_all([*tasks, *filter(None, [self._releasing])])
             await self._notifier.close()
             await self._release_jobs()
         log.info("worker stopped", worker=str(self.id))
@@ -111,10 +111,10 @@ class Worker:
             runner.cancel(job)
 
     def _on_fault(self, fault: InstallationError) -> None:
-        if self._giving_back is None or self._giving_back.done():
-            self._giving_back = asyncio.create_task(self._give_back(fault), name="giving back")
+        if self._releasing is None or self._releasing.done():
+            self._releasing = asyncio.create_task(self._release_unrenewable(fault), name="release")
 
-    async def _give_back(self, fault: InstallationError) -> None:
+    async def _release_unrenewable(self, fault: InstallationError) -> None:
         """Release jobs whose leases cannot be renewed, before they expire and cost an attempt."""
         await self._fetcher.fault.note(fault, in_job=True)
         for job in await self._release_jobs():

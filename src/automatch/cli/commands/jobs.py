@@ -14,6 +14,8 @@ from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
 from automatch.model.jobs import JobStatus
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from automatch.store.database import Connection
 
 _T = TypeVar("_T")
@@ -53,7 +55,9 @@ def list_jobs(
         ),
     )
     if as_json:
-        _print_response("AdminJobsResponse", jobs=jobs)
+        from automatch.http.responses.admin import AdminJobsResponse
+
+        _print_response(AdminJobsResponse(jobs=jobs))
     else:
         from automatch.cli.output.jobs_tables import print_jobs
 
@@ -74,7 +78,9 @@ def show(
 
     job = _run(home, lambda conn: queue_admin.load_job(conn, job_id))
     if as_json:
-        _print_response("AdminJobResponse", job=job)
+        from automatch.http.responses.admin import AdminJobResponse
+
+        _print_response(AdminJobResponse(job=job))
     else:
         from automatch.cli.output.jobs_tables import print_job
 
@@ -91,7 +97,9 @@ def stats(home: Home = None, as_json: Json = False) -> None:
 
     loaded = _run(home, load_queue_overview)
     if as_json:
-        _print_response("QueueResponse", queue=loaded.queue, statuses=loaded.statuses)
+        from automatch.http.responses.admin import QueueResponse
+
+        _print_response(QueueResponse(queue=loaded.queue, statuses=loaded.statuses))
     else:
         from automatch.cli.output.jobs_tables import print_queue
 
@@ -245,7 +253,9 @@ def audit(home: Home = None, limit: Limit = 50, as_json: Json = False) -> None:
 
     entries = _run(home, lambda conn: queue_admin.list_audit(conn, limit))
     if as_json:
-        _print_response("AuditResponse", entries=entries)
+        from automatch.http.responses.admin import AuditResponse
+
+        _print_response(AuditResponse(entries=entries))
     else:
         from automatch.cli.output.jobs_tables import print_audit
 
@@ -271,8 +281,6 @@ def _report(result: Mapping[str, Any], sentence: str, as_json: bool) -> None:
         echo(sentence)
 
 
-def _print_response(name: str, **fields: Any) -> None:
+def _print_response(response: BaseModel) -> None:
     """Print what the route of operators answers."""
-    from automatch.http.responses import admin
-
-    echo_json(getattr(admin, name)(**fields).model_dump(mode="json"))
+    echo_json(response.model_dump(mode="json"))

@@ -66,9 +66,15 @@ def list_mails(home: Home = None, limit: Limit = 50, as_json: Json = False) -> N
             )
             for mail in found
         ]
-        spare = ("attempts", "kind")
+        optional = ("attempts", "kind")
         print_tables(
-            Table(columns, rows, text="last error", spare=spare, if_empty="No mail waits.")
+            Table(
+                columns,
+                rows,
+                wrapped_column="last error",
+                optional_columns=optional,
+                if_empty="No mail waits.",
+            )
         )
 
 

@@ -55,7 +55,7 @@ def list_models(as_json: Json = False, home: Home = None) -> None:
         for entry, model in zip(registry.values(), models, strict=True)
     ]
     columns = ("name", "purpose", "dimensions", "size", "licence", "files")
-    print_tables(Table(columns, rows, text="licence"))
+    print_tables(Table(columns, rows, wrapped_column="licence"))
 
 
 @app.command()

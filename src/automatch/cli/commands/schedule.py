@@ -151,7 +151,7 @@ def _print(jobs: Sequence[ScheduledJob]) -> None:
         for job in jobs
     ]
     columns = ("job", "schedule", "next (UTC)", "last (UTC)", "result")
-    print_tables(Table(columns, rows, text="result", spare=("next (UTC)",)))
+    print_tables(Table(columns, rows, wrapped_column="result", optional_columns=("next (UTC)",)))
     for job in jobs:
         if job.ignores_seconds:
             note(

@@ -90,7 +90,7 @@ def list_keys(home: Home = None, as_json: Json = False) -> None:
     ]
     columns = ("id", "role", "made", "expires", "ended")
     empty = "No key of the project was printed, or all have expired."
-    print_tables(Table(columns, rows, spare=("made",), if_empty=empty))
+    print_tables(Table(columns, rows, optional_columns=("made",), if_empty=empty))
 
 
 @app.command("end")

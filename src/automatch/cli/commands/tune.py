@@ -185,8 +185,8 @@ def _print(report: dict[str, Any]) -> None:
     groups = report["groups"]
     columns = list(groups[0]) if groups else []
     rows = [["-" if value is None else value for value in group.values()] for group in groups]
-    spare = ("audits", "recall", "index_mb", "p99_ms")
+    optional = ("audits", "recall", "index_mb", "p99_ms")
     print_tables(
-        Table(columns, rows, spare=spare, if_empty="No face can be found yet."),
+        Table(columns, rows, optional_columns=optional, if_empty="No face can be found yet."),
         Table.of_fields(report["settings"]),
     )

@@ -73,7 +73,7 @@ def verify(
     if not finished:
         echo("Interrupted.", err=True)
         raise typer.Exit(_INTERRUPTED)
-    raise typer.Exit(not all(map(_is_met, verdicts)))
+    raise typer.Exit(not all(verdict.is_met for verdict in verdicts))
 
 
 async def _refuse_others(address: str, jwt_secret: str) -> None:
@@ -126,10 +126,6 @@ def _cancel_once(task: asyncio.Task[None]) -> None:
         task.cancel()
 
 
-def _is_met(verdict: Verdict) -> bool:
-    return verdict.outcome.value == "met"
-
-
 def _show(verdict: Verdict) -> None:
     mark, colour = _MARKS[verdict.outcome.value]
     echo(mark, fg=colour, nl=False)
@@ -157,7 +153,7 @@ def _service_key(settings: Settings, key_file: str | None) -> str:
 def _as_json(address: str, verdicts: list[Verdict]) -> dict[str, object]:
     return {
         "url": address,
-        "met": bool(verdicts) and all(map(_is_met, verdicts)),
+        "met": bool(verdicts) and all(verdict.is_met for verdict in verdicts),
         "criteria": [
             {
                 "criterion": verdict.criterion.value,

@@ -54,7 +54,7 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
             requests.add(asyncio.create_task(_stdin_closed(), name="stdin"))
         waiting = requests | {work}
         if settings.worker.health_port is not None:
-            waiting.add(await stack.enter_async_context(_answering_health(running, settings)))
+            waiting.add(await stack.enter_async_context(_serving_health(running, settings)))
         ended, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         shutdown.limit()
         running.stop()
@@ -67,9 +67,7 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
 
 
 @asynccontextmanager
-async def _answering_health(
-    running: Worker, settings: Settings
-) -> AsyncIterator[asyncio.Task[None]]:
+async def _serving_health(running: Worker, settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
     # Four MiB that most workers do not need.
     import structlog
 
@@ -78,9 +76,7 @@ async def _answering_health(
 
     server = HealthServer(running)
     with open_socket(settings.model_copy(update={"port": settings.worker.health_port})) as listener:
-        structlog.get_logger(__name__).info(
-            "worker tells its health", port=listener.getsockname()[1]
-        )
+        structlog.get_logger(__name__).info("serving health checks", port=listener.getsockname()[1])
         task = asyncio.create_task(server.run_on(listener), name="health")
         try:
             yield task

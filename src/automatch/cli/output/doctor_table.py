@@ -39,7 +39,7 @@ def print_results(results: Sequence[CheckResult]) -> None:
     for reason, count in skipped.items():
         if count >= _COLLAPSE_FROM:
             rows.append((_health(Health.SKIPPED), f"{count} checks", reason))
-    print_tables(Table(("health", "check", "result"), rows, text="result"))
+    print_tables(Table(("health", "check", "result"), rows, wrapped_column="result"))
     note(f"{_summary(results)}")
 
 

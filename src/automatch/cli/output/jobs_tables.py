@@ -25,8 +25,8 @@ def print_jobs(jobs: Sequence[QueuedJob]) -> None:
         )
         for job in jobs
     ]
-    spare = ("prio", "school", "matches", "created (UTC)", "attempts")
-    print_tables(Table(columns, rows, spare=spare, if_empty="No such job."))
+    optional = ("prio", "school", "matches", "created (UTC)", "attempts")
+    print_tables(Table(columns, rows, optional_columns=optional, if_empty="No such job."))
 
 
 def print_job(job: QueuedJob) -> None:
@@ -87,7 +87,7 @@ def print_audit(entries: Sequence[AuditEntry]) -> None:
         for entry in entries
     ]
     columns = ("when (UTC)", "who", "action", "details")
-    print_tables(Table(columns, rows, text="details", if_empty="The audit log is empty."))
+    print_tables(Table(columns, rows, wrapped_column="details", if_empty="The audit log is empty."))
 
 
 def _status(job: QueuedJob) -> str:

@@ -115,7 +115,7 @@ def print_scales(scales: Sequence[StoredScale]) -> None:
         )
         for scale in scales
     ]
-    print_tables(Table(columns, rows, spare=("width", "midpoint")))
+    print_tables(Table(columns, rows, optional_columns=("width", "midpoint")))
 
 
 def print_preview(previews: Sequence[ThresholdPreview], *, in_use: float | None) -> None:

@@ -36,7 +36,7 @@ def as_tables(stats: Statistics) -> list[Table]:
                 )
                 for job in stats.recent
             ],
-            spare=("created (UTC)", "took, s", "attempts"),
+            optional_columns=("created (UTC)", "took, s", "attempts"),
         ),
         Table(
             ("failed with", "jobs", "last (UTC)"),
@@ -45,7 +45,7 @@ def as_tables(stats: Statistics) -> list[Table]:
         Table(
             ("workers have paused", "workers", "since (UTC)"),
             [(fault.message, fault.workers, utc(fault.since)) for fault in stats.faults],
-            text="workers have paused",
+            wrapped_column="workers have paused",
         ),
         *_schedule(stats),
     ]
@@ -100,7 +100,7 @@ def _schedule(stats: Statistics) -> list[Table]:
         Table(
             ("run of", "status", "started (UTC)", "took, s", "message"),
             runs,
-            text="message",
-            spare=("took, s",),
+            wrapped_column="message",
+            optional_columns=("took, s",),
         ),
     ]

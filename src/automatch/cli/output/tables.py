@@ -24,16 +24,16 @@ _MIN_TEXT_WIDTH = 24
 class Table:
     """Rows of cells, of which only those of one column may be broken, between words.
 
-    Where a terminal is too narrow, the columns of `spare` are left out, the first of them first.
-    Where that is not enough, each row becomes lines of a column's name and a cell.
+    Where a terminal is too narrow, `optional_columns` are left out, the first of them first. Where
+    that is not enough, each row becomes lines of a column's name and a cell.
     """
 
     columns: Sequence[str]
     """The heads; without any, each row is a name and a value."""
     rows: Sequence[Sequence[object]]
-    text: str = ""
+    wrapped_column: str = ""
     """The column of sentences."""
-    spare: Sequence[str] = ()
+    optional_columns: Sequence[str] = ()
     if_empty: str = ""
     """Said in place of a table without rows."""
 
@@ -49,8 +49,8 @@ class Table:
         if not self.columns:
             yield _records([rows])
             return
-        for count in range(len(self.spare) + 1):
-            left_out = self.spare[:count]
+        for count in range(len(self.optional_columns) + 1):
+            left_out = self.optional_columns[:count]
             if widths := self._widths(rows, left_out, options.max_width):
                 yield self._grid(rows, widths)
                 if left_out:
@@ -61,36 +61,36 @@ class Table:
         yield _records([list(zip(heads, row, strict=True)) for row in rows])
 
     def _widths(
-        self, rows: Sequence[Sequence[Text]], left_out: Collection[str], most: int
+        self, rows: Sequence[Sequence[Text]], left_out: Collection[str], max_width: int
     ) -> dict[int, int] | None:
         """Return the width of each column, or None when they do not fit."""
         from rich.cells import cell_len
 
         widths: dict[int, int] = {}
         least = {}
-        for place, name in enumerate(self.columns):
+        for index, name in enumerate(self.columns):
             if name in left_out:
                 continue
-            lines = [name, *(line for row in rows for line in row[place].plain.split("\n"))]
-            widths[place] = max(map(cell_len, lines))
-            if name == self.text:
+            lines = [name, *(line for row in rows for line in row[index].plain.split("\n"))]
+            widths[index] = max(map(cell_len, lines))
+            if name == self.wrapped_column:
                 words = (cell_len(word) for line in lines for word in line.split())
-                least[place] = max(min(_MIN_TEXT_WIDTH, widths[place]), *words)
-        most -= _GAP * (len(widths) - 1)
-        for place, width in least.items():
-            too_much = max(sum(widths.values()) - most, 0)
-            widths[place] = max(width, widths[place] - too_much)
-        return widths if sum(widths.values()) <= most else None
+                least[index] = max(min(_MIN_TEXT_WIDTH, widths[index]), *words)
+        max_width -= _GAP * (len(widths) - 1)
+        for index, width in least.items():
+            too_much = max(sum(widths.values()) - max_width, 0)
+            widths[index] = max(width, widths[index] - too_much)
+        return widths if sum(widths.values()) <= max_width else None
 
     def _grid(self, rows: Iterable[Sequence[Text]], widths: Mapping[int, int]) -> RenderableType:
         from rich import box
         from rich.table import Table as Grid
 
         grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        for place, width in widths.items():
-            grid.add_column(self.columns[place], width=width)
+        for index, width in widths.items():
+            grid.add_column(self.columns[index], width=width)
         for row in rows:
-            grid.add_row(*(row[place] for place in widths))
+            grid.add_row(*(row[index] for index in widths))
         return grid
 
 

@@ -56,7 +56,7 @@ class Shutdown:
     def limit(self) -> None:
         """End the process in `limit_s`, if it has not ended by itself.
 
-        What it has not given back comes back as from a process that was killed.
+        What it has not released comes back as from a process that was killed.
         """
         if self.limit_s is None or self._limited.is_set():
             return

@@ -56,6 +56,10 @@ class Verdict:
     message: str
     took_ms: float | None = None
 
+    @property
+    def is_met(self) -> bool:
+        return self.outcome is Outcome.MET
+
 
 class _NotMetError(Exception):
     """A criterion is not met; those after it are not tried."""

@@ -1806,7 +1806,7 @@ as $$
 begin
     -- Whoever queues photos of everybody does it alone: see enqueue_searches().
     perform from automatch.reruns as r where r.finished_at is null for update;
-    -- What is being worked on was seen with the other model: it is given back and claimed again.
+    -- What is being worked on was seen with the other model: it is released and claimed again.
     perform public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
     from public.match_jobs as j where j.status = 'processing' having count(*) > 0;
     -- One after the other: a unique index allows one active model at any moment.
@@ -4051,7 +4051,7 @@ comment on function public.read_search_jobs(uuid[], bigint[]) is
     'its person does not see. Jobs that cannot be searched for, or are not held, are missing.';
 
 create function public.read_search_group(
-    p_model text, p_school text, p_gender text, p_snapshot_xmin xid8 default null, p_most bigint default null,
+    p_model text, p_school text, p_gender text, p_snapshot_xmin xid8 default null, p_max_faces bigint default null,
     out known bigint, out snapshot_xmin xid8, out face_ids bytea, out profile_ids bytea, out embeddings bytea,
     out settled bytea
 )
@@ -4069,12 +4069,12 @@ declare
     v_next xid8 := pg_snapshot_xmax(pg_current_snapshot());
     v_own xid8 := pg_current_xact_id_if_assigned();
 begin
-    if p_snapshot_xmin is null and p_most < (
+    if p_snapshot_xmin is null and p_max_faces < (
         select count(*)
         from (
             select from public.face_index as g
             where g.model = p_model and g.school = p_school and g.gender = p_gender
-            limit p_most + 1
+            limit p_max_faces + 1
         ) as counted
     ) then
         return;
@@ -4101,7 +4101,7 @@ $$;
 comment on function public.read_search_group(text, text, text, xid8, bigint) is
     'The faces of a group that changed since the snapshot_xmin that an earlier call returned, joined in binary '
     'form; known: how many others there are. When that is not what the reader has, somebody left: read again '
-    'without a snapshot_xmin, which returns all; or nothing but nulls of a group of more than p_most faces.';
+    'without a snapshot_xmin, which returns all; or nothing but nulls of a group of more than p_max_faces faces.';
 
 create function automatch.rank_candidates(
     p_school text, p_gender text, p_job_ids uuid[], p_starts integer[], p_ends integer[], p_face_ids uuid[]

@@ -322,7 +322,7 @@ as $$
 begin
     -- Whoever queues photos of everybody does it alone: see enqueue_searches().
     perform from automatch.reruns as r where r.finished_at is null for update;
-    -- What is being worked on was seen with the other model: it is given back and claimed again.
+    -- What is being worked on was seen with the other model: it is released and claimed again.
     perform public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
     from public.match_jobs as j where j.status = 'processing' having count(*) > 0;
     -- One after the other: a unique index allows one active model at any moment.
