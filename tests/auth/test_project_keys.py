@@ -13,6 +13,7 @@ from automatch.auth.tokens import Tokens
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.configuration import SecretsError
 from automatch.model.people import Role
+from automatch.settings.secrets import load_or_create
 from automatch.settings.server import AuthSettings
 from tests.support.command import call_command
 
@@ -64,6 +65,7 @@ def test_damaged_list_refuses_every_key_that_may_be_in_it(tmp_path: Path, conten
 
 def test_printed_key_lives_a_year_is_listed_and_can_be_ended(tmp_path: Path) -> None:
     home = tmp_path / "home"
+    load_or_create(home)
     printed = call_command(home, "token", "--role", "service_role").stdout.strip()
     call_command(home, "token", "--role", "anon", "--days", "1")
 
