@@ -1,4 +1,4 @@
-"""Connection strings of the three logins, embedded and on a server of the operator's."""
+"""Connection strings of the four logins, embedded and on a server of the operator's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what: the two logins, the three roles, every table and every function."""
+"""Who may do what: the three logins, the three roles, every table and every function."""
 
 from __future__ import annotations
 

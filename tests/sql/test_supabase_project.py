@@ -149,7 +149,7 @@ async def test_push_applies_all_beside_the_operators_own_and_then_nothing(
 
     assert first == sorted([*OURS, *(name[:14] for name in THEIRS)])
     assert (again, migrated) == ([], [])
-    # Without this a push alone leaves the two logins without a password.
+    # Without this a push alone leaves the three logins without a password.
     assert fetch(project.worker, "select current_user::text") == [("automatch_worker",)]
 
 

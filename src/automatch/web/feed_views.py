@@ -42,7 +42,8 @@ _ADVICE = {
     FaceBlurredError.code: "Your photo is blurry. Hold the phone still or wipe the lens.",
     FaceCutOffError.code: "Your face is cut off at the edge. Leave some space around it.",
 }
-"""Advice that replaces the message of the API, which states the measured values."""
+"""Sentences shown instead of the API's message, which states measured values or what failed on our
+side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

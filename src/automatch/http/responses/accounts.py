@@ -81,7 +81,7 @@ class SessionResponse(BaseModel):
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  the name of a scheme
     expires_in: int
-    """Seconds. Without a time by our clock, clients count from their own, which may be wrong."""
+    """Seconds. There is no `expires_at`: a client whose clock is wrong would misread it."""
     refresh_token: str
     user: UserResponse
 

@@ -150,10 +150,10 @@ async def _logins(context: CheckContext) -> Result:
     if found:
         powers = abbreviate([f"{row.name} {row.power}" for row in found])
         return fail(
-            f"The logins of the server and the workers have powers: {powers}.",
+            f"The logins of server, workers and schedule have powers: {powers}.",
             " ".join(sorted({f"`{row.remedy}`" for row in found})),
         )
-    return ok("The logins of the server and the workers have no powers.")
+    return ok("The logins of server, workers and schedule have no powers.")
 
 
 CHECKS = [

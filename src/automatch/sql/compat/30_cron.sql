@@ -49,7 +49,7 @@ begin
     end loop;
 end
 $$;
--- The login that runs the jobs writes none.
+-- The login that runs the jobs reads them and records their runs.
 grant usage on schema cron to automatch_schedule;
 grant select on cron.job to automatch_schedule;
 grant select, insert, update, delete on cron.job_run_details to automatch_schedule;
