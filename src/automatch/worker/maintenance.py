@@ -71,6 +71,7 @@ class MaintenanceRunner:
         self._session_s = session_s
         self._id = uuid4()
         self._leading = asyncio.Event()
+        self._may_lead = False
 
     async def run(self) -> None:
         """Run every task at its interval while this worker leads, until cancelled."""
@@ -97,6 +98,8 @@ class MaintenanceRunner:
     async def _lead(self) -> None:
         lease_s = _LEAD_SWEEPS * self._worker.sweep_s
         while True:
+            # Before it is answered: the answer may be lost when this is cancelled.
+            self._may_lead = True
             try:
                 async with self._db.connection() as conn:
                     leads = await queue.lead_maintenance(conn, self._id, lease_s)
@@ -105,6 +108,7 @@ class MaintenanceRunner:
                         await self._sweep_leases(conn)
             except AutomatchError:
                 leads = False
+            self._may_lead = leads
             if leads:
                 self._leading.set()
             else:
@@ -112,7 +116,7 @@ class MaintenanceRunner:
             await asyncio.sleep(self._worker.sweep_s * (1 if leads else _IDLE_SWEEPS))
 
     async def _step_down(self) -> None:
-        if self._leading.is_set():
+        if self._may_lead:
             with contextlib.suppress(AutomatchError):
                 async with self._db.connection() as conn:
                     await queue.lead_maintenance(conn, self._id, 0)
