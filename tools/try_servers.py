@@ -239,7 +239,7 @@ def reached_by(mode: Mode | None, owner: str, home: Path) -> Iterator[str]:
         return
     settings = Settings(home=home, database_url=SecretStr(owner))
     made = load_or_create(home)
-    roles: tuple[Role, ...] = ("owner", "api", "worker")
+    roles: tuple[Role, ...] = ("owner", "api", "worker", "schedule")
     logins = [database_address(settings, made, role) for role in roles]
     with running_pgbouncer(mode, logins) as address:
         yield address

@@ -88,7 +88,7 @@ def create_app(
             accounts,
             rate_limits,
             mailer.wake if mailer else None,
-            settings.auth.recovery_link_s,
+            settings.auth.mailed_link_s,
         ),
         photo_links=PhotoLinks(secrets.photo_key),
         photo_check=PhotoCheck(photos),
@@ -161,7 +161,7 @@ def _mailer(settings: Settings, db: Database) -> Mailer | None:
         SmtpTransport(settings.mail),
         sender=settings.mail.sender,
         server_url=lambda: find_server_url(settings),
-        link_life_s=settings.auth.recovery_link_s,
+        link_life_s=settings.auth.mailed_link_s,
         # A server that is slow at each of several steps has not been given up yet.
         lease_s=10 * settings.mail.timeout_s,
     )

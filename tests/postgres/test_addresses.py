@@ -86,7 +86,7 @@ def test_logins_of_a_given_server_replace_user_and_password_alone(url: str) -> N
 def test_of_several_servers_every_login_takes_the_one_that_takes_writes(
     url: str, which: str | None
 ) -> None:
-    for role in ("owner", "api", "worker"):
+    for role in ("owner", "api", "worker", "schedule"):
         address = database_address(_settings(url), SECRETS, role)
 
         assert conninfo_to_dict(address).get("target_session_attrs") == which

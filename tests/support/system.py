@@ -271,7 +271,7 @@ async def served(
     """Serve an application until left; give its address."""
     started = asyncio.Event()
     server = HttpServer(app, settings, on_started=started.set, max_connections=max_connections)
-    with open_socket(settings.model_copy(update={"port": port})) as listening:
+    with open_socket(settings, port=port) as listening:
         serving = asyncio.create_task(server.serve([listening]))
         await _first(started.wait, serving)
         try:

@@ -21,7 +21,7 @@ from automatch.store.mails import TakenMail
 _LOOK_EVERY_S = 30.0
 """For mails that another server took and did not send, and for those that are tried again."""
 _DELAYS_S = (30, 120, 600, 1800, 3600, 7200)
-"""Before each further attempt; a link for a forgotten password is of no use much later."""
+"""Before each further attempt; a mailed link is of no use much later."""
 
 log = structlog.get_logger(__name__)
 

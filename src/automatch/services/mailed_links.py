@@ -59,7 +59,7 @@ class MailedLinks:
         account = normalize_email(email)
         if account is None:
             raise InputInvalidError("Give a valid e-mail address.")
-        await self._rate_limits.charge([(Limit.RECOVERY_ACCOUNT, account)])
+        await self._rate_limits.charge([(Limit.MAILED_LINKS_ACCOUNT, account)])
         async with self._db.transaction() as conn:
             await mails.enqueue(conn, kind.value, account)
         if self._wake_mailer is not None:
@@ -87,7 +87,10 @@ class MailedLinks:
             raise InputInvalidError("This is your e-mail address already.")
         await self._accounts.check_fresh(user, current_password, address)
         await self._rate_limits.charge(
-            [(Limit.RECOVERY_ACCOUNT, f"{user.id} changes"), (Limit.RECOVERY_ACCOUNT, account)]
+            [
+                (Limit.MAILED_LINKS_ACCOUNT, f"{user.id} changes"),
+                (Limit.MAILED_LINKS_ACCOUNT, account),
+            ]
         )
         assert claims.session_id is not None
         async with self._db.transaction() as conn:

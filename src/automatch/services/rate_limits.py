@@ -29,8 +29,8 @@ class Limit(StrEnum):
     SIGN_IN_ADDRESS = "sign_in_address"
     SIGN_IN_ACCOUNT = "sign_in_account"
     REFRESH = "refresh"
-    RECOVERY = "recovery"
-    RECOVERY_ACCOUNT = "recovery_account"
+    MAILED_LINKS = "mailed_links"
+    MAILED_LINKS_ACCOUNT = "mailed_links_account"
     UPLOADS = "uploads"
     SEARCHES = "searches"
     FEED = "feed"
@@ -39,7 +39,7 @@ class Limit(StrEnum):
     @property
     def is_per_address(self) -> bool:
         """Whether a route that declares it counts network addresses, and not people."""
-        return self in {Limit.SIGN_UP, Limit.RECOVERY}
+        return self in {Limit.SIGN_UP, Limit.MAILED_LINKS}
 
 
 _REASONS = {
@@ -48,8 +48,9 @@ _REASONS = {
     Limit.SIGN_IN_ADDRESS: "Too many wrong passwords from your network.",
     Limit.SIGN_IN_ACCOUNT: "Too many wrong passwords for this account.",
     Limit.REFRESH: "Many sessions were renewed from your network.",
-    Limit.RECOVERY: "Many links for forgotten passwords were asked for from your network.",
-    Limit.RECOVERY_ACCOUNT: "Several links were asked for this address already; look for the mail.",
+    Limit.MAILED_LINKS: "Many links were asked for from your network.",
+    Limit.MAILED_LINKS_ACCOUNT: "Several links were asked for this address already; "
+    "look for the mail.",
     Limit.UPLOADS: "You've sent many photos.",
     Limit.SEARCHES: "You've searched many times today.",
     Limit.FEED: "You've opened your feed very often.",

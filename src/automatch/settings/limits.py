@@ -43,15 +43,16 @@ class LimitSettings(SettingsGroup):
     refresh: str = Field(
         "20000/hour", pattern=RATES, description="Sessions renewed from one address."
     )
-    recovery: str = Field(
+    mailed_links: str = Field(
         "60/hour",
         pattern=RATES,
-        description="Links for a forgotten password, asked for and used, from one address.",
+        description="Mailed links (sign-in, new password, new address) asked for and used, from "
+        "one address.",
     )
-    recovery_account: str = Field(
+    mailed_links_account: str = Field(
         "5/hour 10/day",
         pattern=RATES,
-        description="Links for a forgotten password for one account, whether there is one or not.",
+        description="Mailed links for one address, whether it has an account or not.",
     )
     uploads: str = Field("10/hour", pattern=RATES, description="Photos that one person sends.")
     photos_kept: int = Field(

@@ -24,13 +24,14 @@ class AuthSettings(SettingsGroup):
     fresh_sign_in_s: int = Field(
         600,
         ge=0,
-        description="Seconds after a sign-in in which a new password needs no current one.",
+        description="Seconds after a sign-in in which a new password or address needs no current "
+        "password.",
     )
-    recovery_link_s: int = Field(
+    mailed_link_s: int = Field(
         3600,
         ge=60,
         le=86400,
-        description="Seconds for which a mailed link for a forgotten password works.",
+        description="Seconds for which a mailed link works.",
     )
     max_waiting: int = Field(
         16,

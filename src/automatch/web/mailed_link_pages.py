@@ -32,7 +32,7 @@ async def forgot_password_form(services: ServicesDep) -> Response:
 
 
 @router.post("/forgot-password")
-@declare(Access.PAGE_COOKIE, limits=(Limit.RECOVERY,))
+@declare(Access.PAGE_COOKIE, limits=(Limit.MAILED_LINKS,))
 async def ask_for_link(request: Request, services: ServicesDep) -> Response:
     """Have a link mailed; the page says the same whether there is an account or not."""
     form = await read_form(request)
@@ -56,7 +56,7 @@ async def reset_password_form(services: ServicesDep, token: str = "") -> Respons
 
 
 @router.post("/reset-password")
-@declare(Access.PAGE_COOKIE, limits=(Limit.RECOVERY,))
+@declare(Access.PAGE_COOKIE, limits=(Limit.MAILED_LINKS,))
 async def reset_password(request: Request, address: AddressDep, services: ServicesDep) -> Response:
     """Set the new password, sign out everywhere else, and go to the feed."""
     form = await read_form(request)
@@ -81,7 +81,7 @@ async def sign_in_link_form(services: ServicesDep, token: str = "") -> Response:
 
 
 @router.post("/sign-in-link")
-@declare(Access.PAGE_COOKIE, limits=(Limit.RECOVERY,))
+@declare(Access.PAGE_COOKIE, limits=(Limit.MAILED_LINKS,))
 async def sign_in_by_link(request: Request, services: ServicesDep) -> Response:
     """Use the link up and go to the feed."""
     token = text_of(await read_form(request), "token")
@@ -101,7 +101,7 @@ async def confirm_email_form(services: ServicesDep, token: str = "") -> Response
 
 
 @router.post("/confirm-email")
-@declare(Access.PAGE_COOKIE, limits=(Limit.RECOVERY,))
+@declare(Access.PAGE_COOKIE, limits=(Limit.MAILED_LINKS,))
 async def confirm_email(request: Request, services: ServicesDep) -> Response:
     """Use the link up, and say whether the other address has confirmed too."""
     token = text_of(await read_form(request), "token")

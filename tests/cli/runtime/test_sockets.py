@@ -31,9 +31,10 @@ async def test_answers_are_not_held_back_for_an_acknowledgement(host: str) -> No
             await writer.wait_closed()
 
 
-async def test_taken_port_is_refused_with_what_to_do() -> None:
-    with (
-        open_socket(Settings(port=0)) as taken,
-        pytest.raises(SettingsError, match="AUTOMATCH_PORT"),
-    ):
-        open_socket(Settings(port=taken.getsockname()[1]))
+async def test_taken_port_is_refused_with_the_setting_that_names_it() -> None:
+    with open_socket(Settings(port=0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match="with --port or AUTOMATCH_PORT"):
+            open_socket(Settings(port=port))
+        with pytest.raises(SettingsError, match=f"port {port} .* with THE_HEALTH_PORT"):
+            open_socket(Settings(), port=port, setting="THE_HEALTH_PORT")

@@ -156,7 +156,7 @@ async def test_answer_does_not_tell_whether_there_is_an_account(mailing: Mailing
 async def test_links_for_one_address_are_limited_whether_or_not_it_has_an_account(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
-    limited = settings.model_copy(update={"limits": LimitSettings(recovery_account="2/hour")})
+    limited = settings.model_copy(update={"limits": LimitSettings(mailed_links_account="2/hour")})
     async with running_server(limited, cluster.secrets, database) as system:
         her = await system.sign_up()
         for email in (her.email, "nobody@example.org"):

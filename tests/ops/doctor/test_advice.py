@@ -233,18 +233,27 @@ async def closed_schema_of_pgvector(place: Place) -> None:
     close_vector(place.installation.owner)
 
 
-@case("machine.logins")
-async def passwords_of_another_installation(place: Place) -> None:
+async def _set_password_of_another_installation(place: Place, broken: str) -> None:
     def restore() -> None:
         secrets = place.cluster.secrets
         with connect(place.installation.owner, autocommit=True) as conn:
-            for login in ("api", "worker"):
+            for login in ("api", "worker", "schedule"):
                 password = getattr(secrets, f"{login}_password")
                 conn.execute(f"alter role automatch_{login} password '{password}'".encode())
 
     # The logins are the cluster's, which other tests use.
     place.stack.callback(restore)
-    await place.run("alter role automatch_worker password 'of another installation'")
+    await place.run(f"alter role automatch_{broken} password 'of another installation'")
+
+
+@case("machine.logins")
+async def password_of_the_workers_of_another_installation(place: Place) -> None:
+    await _set_password_of_another_installation(place, "worker")
+
+
+@case("machine.logins")
+async def password_of_the_schedule_of_another_installation(place: Place) -> None:
+    await _set_password_of_another_installation(place, "schedule")
 
 
 @case("machine.web", see("`automatch up`", "--url", then=_start_server))

@@ -108,7 +108,7 @@ async def _compose(conn: Connection, settings: Settings, mail_id: UUID) -> MailT
         MailKind(kind),
         recipient,
         server_url=find_server_url(settings),
-        link_life_s=settings.auth.recovery_link_s,
+        link_life_s=settings.auth.mailed_link_s,
     )
 
 

@@ -75,7 +75,9 @@ async def _serving_health(running: Worker, settings: Settings) -> AsyncIterator[
     from automatch.cli.runtime.worker_health import HealthServer
 
     server = HealthServer(running)
-    with open_socket(settings.model_copy(update={"port": settings.worker.health_port})) as listener:
+    with open_socket(
+        settings, port=settings.worker.health_port, setting="AUTOMATCH_WORKER__HEALTH_PORT"
+    ) as listener:
         structlog.get_logger(__name__).info("serving health checks", port=listener.getsockname()[1])
         task = asyncio.create_task(server.run_on(listener), name="health")
         try:

@@ -8,24 +8,29 @@ from automatch.errors.configuration import SettingsError
 from automatch.settings import Settings
 
 
-def open_socket(settings: Settings) -> socket.socket:
-    """Return a socket that listens on the host and port of *settings*.
+def open_socket(
+    settings: Settings, *, port: int | None = None, setting: str = "--port or AUTOMATCH_PORT"
+) -> socket.socket:
+    """Return a socket that listens on the host of *settings*, on its port or on *port*.
+
+    *setting* is what an operator changes to choose another port.
 
     Raises:
         SettingsError: the address is in use, or not one of this machine's.
     """
+    port = settings.port if port is None else port
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # The protocol is named because asyncio turns Nagle's algorithm off only for sockets that
     # name it; otherwise every answer waits 40 ms for the client's delayed acknowledgement.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((settings.host, port))
         listener.listen(2048)
     except OSError as exc:
         listener.close()
         raise SettingsError(
-            f"Cannot listen on {settings.host} port {settings.port} ({exc.strerror}); "
-            "choose another with --port or AUTOMATCH_PORT."
+            f"Cannot listen on {settings.host} port {port} ({exc.strerror}); "
+            f"choose another with {setting}."
         ) from exc
     return listener

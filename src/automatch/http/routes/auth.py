@@ -129,7 +129,7 @@ async def token(
 @router.post("/recover", summary="Forgot the password")
 @declare(
     Access.ANYONE,
-    limits=(Limit.RECOVERY,),
+    limits=(Limit.MAILED_LINKS,),
     errors=(*_ERRORS, InputInvalidError, RateLimitedError),
 )
 async def recover(form: LinkForm, services: ServicesDep) -> EmptyResponse:
@@ -142,7 +142,7 @@ async def recover(form: LinkForm, services: ServicesDep) -> EmptyResponse:
 @router.post("/otp", summary="Sign in by mail")
 @declare(
     Access.ANYONE,
-    limits=(Limit.RECOVERY,),
+    limits=(Limit.MAILED_LINKS,),
     errors=(*_ERRORS, InputInvalidError, RateLimitedError),
 )
 async def mail_sign_in_link(form: LinkForm, services: ServicesDep) -> EmptyResponse:
@@ -154,7 +154,7 @@ async def mail_sign_in_link(form: LinkForm, services: ServicesDep) -> EmptyRespo
 @router.post("/verify", summary="Sign in by a mailed link")
 @declare(
     Access.ANYONE,
-    limits=(Limit.RECOVERY,),
+    limits=(Limit.MAILED_LINKS,),
     errors=(*_ERRORS, InputInvalidError, LinkExpiredError),
 )
 async def verify(form: VerifyForm, services: ServicesDep) -> SessionResponse:

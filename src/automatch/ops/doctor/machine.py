@@ -42,7 +42,7 @@ from automatch.vision.models.registry import find_entry, load_registry
 _SQL = load("doctor")
 _DURABILITY = load("embedded")["durability"]
 
-_LOGIN_USERS = {"owner": "owner", "api": "server", "worker": "workers"}
+_LOGIN_USERS = {"owner": "owner", "api": "server", "worker": "workers", "schedule": "schedule"}
 _SKEW_WARN_S = 2.0
 _KEY_WARN_S = 14 * 86400
 
@@ -183,7 +183,7 @@ async def _connections(context: CheckContext) -> Result:
 async def _logins(context: CheckContext) -> Result:
     if context.secrets is None:
         return skipped("There is no secrets.json with the passwords.")
-    roles: tuple[Role, ...] = ("owner", "api", "worker")
+    roles: tuple[Role, ...] = ("owner", "api", "worker", "schedule")
     for role in roles:
         try:
             await check_server(database_address(context.settings, context.secrets, role))
@@ -198,7 +198,7 @@ async def _logins(context: CheckContext) -> Result:
                 "Copy secrets.json from the machine that migrated; or, if no other installation "
                 "uses this server, `automatch migrate --take-over`",
             )
-    return ok("The server fits this version, and all three logins can sign in.")
+    return ok("The server fits this version, and all four logins can sign in.")
 
 
 async def _schema(context: CheckContext) -> Result:

@@ -27,8 +27,7 @@ async def _mail(context: CheckContext) -> Result:
     if context.settings.mail.smtp_url is None:
         if found.waiting:
             return warn(
-                f"No mail server is set, and {_people(found.waiting)} for a link because of a "
-                "forgotten password.",
+                f"No mail server is set, and {_people(found.waiting)} for a mailed link.",
                 "`automatch mail list`, then hand over the link of `automatch mail show`; or set "
                 "AUTOMATCH_MAIL__SMTP_URL.",
             )
