@@ -21,7 +21,7 @@ import numpy as np
 import psycopg
 
 from automatch.photos.folder import FolderPhotos
-from automatch.photos.store import Part, StoredPhoto, photo_path
+from automatch.photos.store import ListedPhoto, Part, photo_path
 from automatch.settings.database import PoolSettings
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
@@ -40,7 +40,7 @@ class Counting(FolderPhotos):
     listed = 0
     longest_s = 0.0
 
-    async def list_page(self, part: Part, after: str) -> list[StoredPhoto]:
+    async def list_page(self, part: Part, after: str) -> list[ListedPhoto]:
         began = time.perf_counter()
         page = await super().list_page(part, after)
         self.longest_s = max(self.longest_s, time.perf_counter() - began)

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from automatch.cli.runtime.logging_setup import configure_logging
 from automatch.errors.photo import ImageDamagedError
 from automatch.model.faces import FaceBox
-from automatch.photos.store import StoredPhoto
+from automatch.photos.store import ListedPhoto
 from automatch.search.batch import BatchSearch
 from automatch.settings import Settings
 from automatch.settings.database import PoolSettings
@@ -115,7 +115,7 @@ class _NoPhotos:
     async def erase(self, paths: Iterable[str]) -> dict[str, str]:  # noqa: ARG002  named by the protocol
         return {}
 
-    async def list_page(self, part: str, after: str) -> list[StoredPhoto]:  # noqa: ARG002  named by the protocol
+    async def list_page(self, part: str, after: str) -> list[ListedPhoto]:  # noqa: ARG002  named by the protocol
         return []
 
 

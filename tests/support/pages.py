@@ -13,18 +13,15 @@ from automatch.model.faces import Face
 from automatch.model.jobs import Job, JobStatus
 from automatch.model.matches import FeedEntry
 from automatch.model.people import Consent, Gender, Profile, UserSession
-from automatch.web.account_views import (
+from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
+from automatch.web.feed_views import Card, FeedPage, JobItem
+from automatch.web.mailed_link_views import (
     ConfirmEmailPage,
     ForgotPasswordPage,
-    OnboardingPage,
-    ProfileForm,
     ResetPasswordPage,
     SignInLinkPage,
-    SignInPage,
-    SignInSettingsPage,
-    SignUpPage,
 )
-from automatch.web.feed_views import Card, FeedPage, JobItem
+from automatch.web.sign_in_settings_views import SignInSettingsPage
 from automatch.web.templating import (
     ErrorPage,
     Page,

@@ -20,9 +20,9 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from automatch.app import create_app
-from automatch.cli.runtime.db_session import check_photos
 from automatch.cli.runtime.http_server import HttpServer
 from automatch.cli.runtime.sockets import open_socket
+from automatch.cli.runtime.start_checks import check_photos
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.limits import LimitSettings

@@ -11,7 +11,7 @@ import numpy as np
 import psycopg
 
 from automatch.model.faces import FaceBox
-from automatch.photos.store import PhotoStore, StoredPhoto
+from automatch.photos.store import ListedPhoto, PhotoStore
 from automatch.search.batch import BatchSearch
 from automatch.settings.database import PoolSettings
 from automatch.settings.storage import RetentionSettings
@@ -38,7 +38,7 @@ class NoPhotos:
     async def drop_upload(self, path: str) -> None:
         """Delete nothing."""
 
-    async def list_page(self, part: str, after: str) -> list[StoredPhoto]:
+    async def list_page(self, part: str, after: str) -> list[ListedPhoto]:
         return []
 
     async def erase(self, paths: Iterable[str]) -> dict[str, str]:

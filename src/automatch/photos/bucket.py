@@ -24,9 +24,9 @@ from automatch.photos.store import (
     MARK,
     PAGE,
     UPLOADS,
+    ListedPhoto,
     Part,
     Size,
-    StoredPhoto,
     compare_marks,
     parse_mark,
 )
@@ -115,7 +115,7 @@ class BucketPhotos:
         errors = await asyncio.gather(*(self._erase(path) for path in listed))
         return {path: error for path, error in zip(listed, errors, strict=True) if error}
 
-    async def list_page(self, part: Part, after: str) -> list[StoredPhoto]:
+    async def list_page(self, part: Part, after: str) -> list[ListedPhoto]:
         await self.check()
         prefix = f"{UPLOADS}/" if part == "uploads" else ""
         # The character after "/" comes behind all objects of a photo.
@@ -131,7 +131,7 @@ class BucketPhotos:
             if written or (page and page[-1][0].removeprefix(prefix) > "g"):
                 break
         return [
-            StoredPhoto(path, (now - written_at).total_seconds())
+            ListedPhoto(path, (now - written_at).total_seconds())
             for path, written_at in written.items()
         ]
 

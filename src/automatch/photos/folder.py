@@ -19,9 +19,9 @@ from automatch.photos.store import (
     MARK,
     PAGE,
     UPLOADS,
+    ListedPhoto,
     Part,
     Size,
-    StoredPhoto,
     compare_marks,
     parse_mark,
 )
@@ -71,7 +71,7 @@ class FolderPhotos:
     async def erase(self, paths: Iterable[str]) -> dict[str, str]:
         return await asyncio.to_thread(self._erase, list(paths))
 
-    async def list_page(self, part: Part, after: str) -> list[StoredPhoto]:
+    async def list_page(self, part: Part, after: str) -> list[ListedPhoto]:
         return await asyncio.to_thread(self._list_page, part, after)
 
     def _file(self, name: str) -> Path:
@@ -176,7 +176,7 @@ class FolderPhotos:
             return None if exc.errno == errno.ENAMETOOLONG else exc.strerror or type(exc).__name__
         return None
 
-    def _list_page(self, part: Part, after: str) -> list[StoredPhoto]:
+    def _list_page(self, part: Part, after: str) -> list[ListedPhoto]:
         self._check_mark()
         root = self._folder / UPLOADS if part == "uploads" else self._folder
         now = time.time()
@@ -202,7 +202,7 @@ class FolderPhotos:
                     self._delete(str((folder / name).relative_to(self._folder)))
             if len(written) == PAGE:
                 break
-        return [StoredPhoto(path, now - written_at) for path, written_at in written.items()]
+        return [ListedPhoto(path, now - written_at) for path, written_at in written.items()]
 
 
 def _upload(path: str) -> str:

@@ -23,7 +23,7 @@ PAGE = 1000
 """Most photos, or objects of a bucket, that are listed at a time."""
 
 
-class StoredPhoto(NamedTuple):
+class ListedPhoto(NamedTuple):
     """A photo of which files are stored, and how long ago they were written."""
 
     path: str
@@ -123,7 +123,7 @@ class PhotoStore(Protocol):
         """
         ...
 
-    async def list_page(self, part: Part, after: str) -> list[StoredPhoto]:
+    async def list_page(self, part: Part, after: str) -> list[ListedPhoto]:
         """Return some of the photos whose paths come *after* this one, in the order of paths.
 
         An empty list means that there are no more. What an interrupted write left behind is

@@ -83,7 +83,7 @@ class FailedReason:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerFault:
+class FaultSummary:
     """Why workers have paused; no job is the cause of it."""
 
     message: str
@@ -120,7 +120,7 @@ class Statistics:
     statuses: list[StatusCount]
     workers: int
     """Connected workers, busy or idle."""
-    faults: list[WorkerFault]
+    faults: list[FaultSummary]
     times: Times
     rate: Rate
     recent: list[RecentJob]
@@ -162,9 +162,9 @@ async def count_workers(conn: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-async def list_worker_faults(conn: Connection) -> list[WorkerFault]:
+async def list_worker_faults(conn: Connection) -> list[FaultSummary]:
     """Return why workers have paused, what most of them met first."""
-    return await _all(conn, WorkerFault, "faults")
+    return await _all(conn, FaultSummary, "faults")
 
 
 async def list_stuck_erasures(conn: Connection) -> list[StuckErasures]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from automatch.model.people import Consent, HiddenPerson, Profile, UserSession
+    from automatch.model.people import Consent, HiddenPerson, Profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,60 +31,6 @@ class SignUpPage(Page):
     template: ClassVar[str] = "sign_up.html"
     title: str = "Create an account"
     email: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForgotPasswordPage(Page):
-    """Ask for a link to choose a new password; then what happens next."""
-
-    template: ClassVar[str] = "forgot_password.html"
-    title: str = "Forgot your password?"
-    email: str = ""
-    asked: bool = False
-    sends_mail: bool = True
-    """Whether the link is mailed, and does not wait for an operator to hand it over."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResetPasswordPage(Page):
-    """A new password, by the token of a mailed link."""
-
-    template: ClassVar[str] = "reset_password.html"
-    title: str = "Choose a new password"
-    token: str
-    email: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignInLinkPage(Page):
-    """A button to sign in, by the token of a mailed link."""
-
-    template: ClassVar[str] = "sign_in_link.html"
-    title: str = "Sign in"
-    token: str
-    email: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmEmailPage(Page):
-    """Confirm a change of the address at one of the two; then what is left to do."""
-
-    template: ClassVar[str] = "confirm_email.html"
-    title: str = "Change of your e-mail address"
-    token: str = ""
-    changed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignInSettingsPage(Page):
-    """A new password, and where the person is signed in."""
-
-    template: ClassVar[str] = "sign_in_settings.html"
-    section: ClassVar[str] = "profile"
-    title: str = "Password and sessions"
-    signed_in: bool = True
-    email: str
-    sessions: Sequence[UserSession]
 
 
 @dataclass(frozen=True, slots=True)

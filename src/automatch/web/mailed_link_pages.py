@@ -11,7 +11,7 @@ from automatch.http.declaration import Access, declare
 from automatch.http.deps import AddressDep, Services, ServicesDep
 from automatch.mail.message import MailKind
 from automatch.services.rate_limits import Limit
-from automatch.web.account_views import (
+from automatch.web.mailed_link_views import (
     ConfirmEmailPage,
     ForgotPasswordPage,
     ResetPasswordPage,

@@ -9,8 +9,8 @@ from automatch.errors import AutomatchError
 from automatch.errors.auth import CredentialsInvalidError, TokenInvalidError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import AddressDep, Caller, CallerDep, Services, ServicesDep
-from automatch.web.account_views import SignInSettingsPage
 from automatch.web.pages import PageRoute, go_to, read_form, show, text_of
+from automatch.web.sign_in_settings_views import SignInSettingsPage
 from automatch.web.templating import Problem
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)

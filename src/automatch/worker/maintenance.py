@@ -17,7 +17,7 @@ import structlog
 from automatch.background import run_together
 from automatch.errors import AutomatchError
 from automatch.model.people import SERVICE
-from automatch.photos.store import PhotoStore, StoredPhoto
+from automatch.photos.store import ListedPhoto, PhotoStore
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store import (
@@ -283,7 +283,7 @@ class MaintenanceRunner:
             )
 
     async def _clean_up_page(
-        self, page: Sequence[StoredPhoto], *, uploads: bool = True
+        self, page: Sequence[ListedPhoto], *, uploads: bool = True
     ) -> dict[str, str]:
         old = {photo.path for photo in page if photo.age_s >= self._retention.orphan_photos_s}
         refused = {

@@ -9,8 +9,9 @@ import typer
 
 from automatch.cli.options import Home
 from automatch.cli.output.echo import echo
-from automatch.cli.runtime.db_session import ensure_postgres, migrate_database
+from automatch.cli.runtime.db_session import ensure_postgres
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
+from automatch.cli.runtime.start_checks import migrate_database
 
 if TYPE_CHECKING:
     from automatch.settings import Settings

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from automatch.cli.options import Home, Host, Port
-from automatch.cli.runtime.db_session import check_photos
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.process import run_until_stopped
 from automatch.cli.runtime.signals import STOP_S, handle_signals
+from automatch.cli.runtime.start_checks import check_photos
 
 if TYPE_CHECKING:
     from automatch.settings import Settings

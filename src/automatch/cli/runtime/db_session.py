@@ -10,10 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from automatch.cli.output.echo import echo
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.configuration import InstallationMissingError, InstanceRunningError
-from automatch.errors.store import DatabaseUnavailableError, MigrationError, PhotoStorageError
+from automatch.errors.store import MigrationError
 
 if TYPE_CHECKING:
     from automatch.postgres.addresses import Role
@@ -92,66 +91,6 @@ def _has_cluster(home: Path) -> bool:
     files = home / "postgres"
     # A link that points nowhere is reported by the start.
     return os.path.lexists(files / "data") or files.is_symlink()
-
-
-async def migrate_database(
-    settings: Settings, secrets: Secrets, *, take_over: bool = False
-) -> list[str]:
-    """Migrate the database to this version; return the versions applied.
-
-    Raises:
-        WrongPhotoStoreError: its photos are elsewhere; nothing was changed.
-
-    See `automatch.store.migrate.migrate` for others.
-    """
-    from automatch.postgres.addresses import database_address, login_passwords
-    from automatch.store.migrate import migrate
-
-    owner = database_address(settings, secrets, "owner")
-    # Before anything is changed, and once there is a place for the mark.
-    await _mark_photos(settings, owner)
-    versions = await migrate(
-        owner,
-        login_passwords(secrets),
-        # Nobody else can use the embedded server.
-        take_over=take_over or settings.database_url is None,
-    )
-    if versions:
-        await _mark_photos(settings, owner)
-    return versions
-
-
-async def _mark_photos(settings: Settings, owner: str) -> None:
-    try:
-        await check_photos(settings, owner)
-    except PhotoStorageError as exc:
-        # They may not be reachable from here; the server marks them when it starts.
-        reason = exc.reason or exc.message
-        echo(f"The photos are not marked yet: {reason}", fg="yellow", err=True)
-    except DatabaseUnavailableError:
-        # The migration says why.
-        return
-
-
-async def check_photos(settings: Settings, address: str) -> None:
-    """Return when the photo store of *settings* is the one of the database, if that is migrated.
-
-    Raises:
-        WrongPhotoStoreError: it is another one.
-    """
-    import psycopg
-
-    from automatch.photos.make import make_photos
-    from automatch.store.database import translate_errors
-    from automatch.store.photo_store import check_photo_store, is_markable
-
-    photos = make_photos(settings)
-    with translate_errors():
-        async with await psycopg.AsyncConnection.connect(
-            address, connect_timeout=10, prepare_threshold=None, application_name="automatch-check"
-        ) as conn:
-            if await is_markable(conn):
-                await check_photo_store(conn, photos, may_claim=True)
 
 
 def audit_actor() -> str:

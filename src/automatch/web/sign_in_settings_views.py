@@ -1,0 +1,25 @@
+"""View model of the page with password, e-mail address and sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from automatch.web.templating import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from automatch.model.people import UserSession
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInSettingsPage(Page):
+    """Password, e-mail address, and where the person is signed in."""
+
+    template: ClassVar[str] = "sign_in_settings.html"
+    section: ClassVar[str] = "profile"
+    title: str = "Password and sessions"
+    signed_in: bool = True
+    email: str
+    sessions: Sequence[UserSession]
