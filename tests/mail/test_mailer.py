@@ -8,7 +8,7 @@ from email.message import EmailMessage
 import pytest
 import structlog
 
-from automatch.errors.mail import MailError, MailRefusedError, MailServerUnavailableError
+from automatch.errors.mail import MailRefusedError, MailServerUnavailableError
 from automatch.mail.mailer import Mailer
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
@@ -28,9 +28,10 @@ class Transport:
 
     def __init__(self) -> None:
         self.sent: list[EmailMessage] = []
-        self.error: MailError | None = None
+        self.error: Exception | None = None
 
-    async def send(self, message: EmailMessage) -> None:
+    async def send(self, message: EmailMessage, recipient: str) -> None:
+        assert recipient == message["To"]
         if self.error is not None:
             raise self.error
         self.sent.append(message)
@@ -87,9 +88,9 @@ async def test_mail_is_sent_once_and_forgotten(db: Database) -> None:
 
 async def test_two_servers_do_not_send_one_mail_twice(db: Database) -> None:
     class Slow(Transport):
-        async def send(self, message: EmailMessage) -> None:
+        async def send(self, message: EmailMessage, recipient: str) -> None:
             assert not await other.send_one()
-            await super().send(message)
+            await super().send(message, recipient)
 
     transport, other = Slow(), mailer(db, Transport())
     await enqueue(db, HER)
@@ -121,3 +122,17 @@ async def test_what_failed_is_tried_again_and_what_was_refused_is_not(db: Databa
     await enqueue(db, HER)
     assert await mailer(db, transport).send_one()
     assert len(transport.sent) == 1
+
+
+async def test_mail_that_cannot_be_written_holds_up_no_other(db: Database) -> None:
+    transport = Transport()
+    transport.error = ValueError(HER)
+    await enqueue(db, HER)
+
+    with structlog.testing.capture_logs() as logs:
+        assert await mailer(db, transport).send_one()
+
+    [mail] = await waiting(db)
+    assert (mail.failed, mail.error) == (True, "It failed with ValueError.")
+    assert not await mailer(db, transport).send_one()
+    assert HER not in str([{**log, "exc_info": None} for log in logs])

@@ -22,7 +22,7 @@ def settings(url: str, **more: object) -> MailSettings:
 
 async def send(used: MailSettings, recipient: str = "linh@example.org") -> None:
     text = write_mail(MailKind.TEST, server="https://match.example.org")
-    await SmtpTransport(used).send(text.to_message(sender=SENDER, recipient=recipient))
+    await SmtpTransport(used).send(text.to_message(sender=SENDER, recipient=recipient), recipient)
 
 
 async def test_message_arrives_whole() -> None:
@@ -65,8 +65,9 @@ async def test_password_is_not_sent_without_tls_to_another_machine() -> None:
         # As to a server elsewhere, of which the test has none.
         transport._start_tls = True
         text = write_mail(MailKind.TEST, server="https://match.example.org")
+        message = text.to_message(sender=SENDER, recipient="linh@example.org")
         with pytest.raises(MailServerUnavailableError):
-            await transport.send(text.to_message(sender=SENDER, recipient="linh@example.org"))
+            await transport.send(message, "linh@example.org")
         assert box.arrived.empty()
 
 
@@ -78,6 +79,7 @@ async def test_password_is_not_sent_without_tls_to_another_machine() -> None:
         {"smtp_url": "smtp://me:secret@mail.example.org:x", "sender": SENDER},
         {"smtp_url": "smtp://me:secret@mail.example.org"},
         {"smtp_url": "smtp://me:secret@mail.example.org", "sender": "Auto-Match"},
+        {"smtp_url": "smtp://me:secret@mail.example.org", "sender": "a\nBcc: x <a@b.example>"},
     ],
 )
 def test_settings_that_cannot_work_are_refused_without_their_password(wrong: dict) -> None:

@@ -50,6 +50,7 @@ OF_COMPAT = {
         *("auth.start_session", "auth.rotate_refresh_token", "auth.end_sessions"),
         *("auth.update_user", "auth.session_user_of", "auth.create_one_time_token"),
         *("auth.list_sessions", "auth.request_email_change", "auth.confirm_email_change"),
+        "auth.find_email_change",
         *("auth.find_one_time_token", "auth.use_one_time_token"),
     },
     "automatch_worker": set(),

@@ -134,7 +134,7 @@ PAGES: dict[str, Page] = {
     "forgot password, no mail": ForgotPasswordPage(email=HOSTILE, asked=True, sends_mail=False),
     "reset password": ResetPasswordPage(token=HOSTILE, email=HOSTILE, problem=SOME_PROBLEM),
     "sign in by a link": SignInLinkPage(token=HOSTILE, email=HOSTILE),
-    "confirm e-mail": ConfirmEmailPage(token=HOSTILE),
+    "confirm e-mail": ConfirmEmailPage(token=HOSTILE, old_email=HOSTILE, new_email=HOSTILE),
     "confirm e-mail, one": ConfirmEmailPage(),
     "confirm e-mail, both": ConfirmEmailPage(changed=True),
     "password and sessions": SignInSettingsPage(

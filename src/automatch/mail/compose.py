@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
+from uuid import UUID
 
 from automatch.mail.message import MailKind, MailText, write_mail
 from automatch.store import accounts
@@ -25,8 +26,20 @@ def hash_token(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
+def mask_email(email: str) -> str:
+    """Return an address so that its owner knows it, and nobody else learns it: `l…@example.org`."""
+    local, _, domain = email.rpartition("@")
+    return f"{local[:1]}…@{domain}"
+
+
 async def compose_mail(
-    conn: Connection, kind: MailKind, recipient: str, *, server_url: str, link_life_s: int
+    conn: Connection,
+    kind: MailKind,
+    recipient: str,
+    profile_id: UUID | None,
+    *,
+    server_url: str,
+    link_life_s: int,
 ) -> MailText | None:
     """Store a new one-time token and return the mail with its link.
 
@@ -39,13 +52,17 @@ async def compose_mail(
         purpose=kind.value,
         token_sha256=hash_token(token),
         life_s=link_life_s,
+        user_id=profile_id,
     )
     if user_id is None:
         return None
+    change = await accounts.find_email_change(conn, hash_token(token))
     expires_at = datetime.now(UTC) + timedelta(seconds=link_life_s)
     return write_mail(
         kind,
         server=server_url,
         link=f"{server_url}{_PATHS[kind]}?{urlencode({'token': token})}",
+        old_email=mask_email(change.old_email) if change else "",
+        new_email=change.new_email if change else "",
         expires_at=f"{expires_at:%H:%M} UTC on {expires_at:%-d %B %Y}",
     )

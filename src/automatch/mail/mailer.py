@@ -77,6 +77,12 @@ class Mailer:
             sent = await self._send(mail)
         except MailError as exc:
             await self._postpone(mail, exc)
+        except AutomatchError:
+            raise
+        except Exception as exc:
+            # One that cannot be written must not hold up all others.
+            log.exception("mail could not be written", mail_id=str(mail.id), kind=mail.kind)
+            await self._postpone(mail, MailRefusedError(f"It failed with {type(exc).__name__}."))
         else:
             async with self._db.connection() as conn:
                 await mails.finish(conn, mail)
@@ -90,12 +96,14 @@ class Mailer:
                 conn,
                 MailKind(mail.kind),
                 mail.recipient,
+                mail.profile_id,
                 server_url=self._server_url(),
                 link_life_s=self._link_life_s,
             )
         if text is None:
             return False
-        await self._transport.send(text.to_message(sender=self._sender, recipient=mail.recipient))
+        message = text.to_message(sender=self._sender, recipient=mail.recipient)
+        await self._transport.send(message, mail.recipient)
         return True
 
     async def _postpone(self, mail: TakenMail, error: MailError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid, parseaddr
 from enum import StrEnum
@@ -43,7 +44,9 @@ class MailText:
         """Return the message to send, for clients with and without HTML."""
         message = EmailMessage()
         message["From"] = sender
-        message["To"] = recipient
+        # A text would be parsed once more, and might name others.
+        local, _, domain = recipient.rpartition("@")
+        message["To"] = Address(username=local, domain=domain)
         message["Subject"] = self.subject
         message["Date"] = formatdate(usegmt=True)
         message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2])

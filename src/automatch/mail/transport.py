@@ -17,8 +17,8 @@ from automatch.settings.mail import MailSettings
 class MailTransport(Protocol):
     """Sends one message at a time."""
 
-    async def send(self, message: EmailMessage) -> None:
-        """Hand a message over.
+    async def send(self, message: EmailMessage, recipient: str) -> None:
+        """Hand a message over for one address, whatever its head says.
 
         Raises:
             MailRefusedError: it will never be taken for this address.
@@ -41,7 +41,7 @@ class SmtpTransport:
         self._start_tls = False if self._implicit_tls else (True if settings.needs_tls else None)
         self._timeout_s = settings.timeout_s
 
-    async def send(self, message: EmailMessage) -> None:
+    async def send(self, message: EmailMessage, recipient: str) -> None:
         """Hand a message over to the server.
 
         Raises: see `MailTransport.send`.
@@ -49,6 +49,7 @@ class SmtpTransport:
         try:
             await aiosmtplib.send(
                 message,
+                recipients=[recipient],
                 hostname=self._host,
                 port=self._port,
                 # The default looks a name up.

@@ -72,6 +72,14 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class EmailChange:
+    """A change of an account's address that both addresses have to confirm."""
+
+    old_email: str
+    new_email: str
+
+
+@dataclass(frozen=True, slots=True)
 class UserSession:
     """One place where somebody is signed in."""
 

@@ -9,7 +9,7 @@ from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import InputInvalidError, LinkExpiredError
 from automatch.mail.compose import hash_token
 from automatch.mail.message import MailKind
-from automatch.model.people import Claims
+from automatch.model.people import Claims, EmailChange
 from automatch.services.accounts import Accounts, Session
 from automatch.services.rate_limits import Limit, RateLimits
 from automatch.services.validators import normalize_email
@@ -59,7 +59,7 @@ class MailedLinks:
         account = normalize_email(email)
         if account is None:
             raise InputInvalidError("Give a valid e-mail address.")
-        await self._rate_limits.charge([(Limit.MAILED_LINKS_ACCOUNT, account)])
+        await self._rate_limits.charge([(Limit.MAILED_LINKS_ACCOUNT, f"{kind} {account}")])
         async with self._db.transaction() as conn:
             await mails.enqueue(conn, kind.value, account)
         if self._wake_mailer is not None:
@@ -87,10 +87,7 @@ class MailedLinks:
             raise InputInvalidError("This is your e-mail address already.")
         await self._accounts.check_fresh(user, current_password, address)
         await self._rate_limits.charge(
-            [
-                (Limit.MAILED_LINKS_ACCOUNT, f"{user.id} changes"),
-                (Limit.MAILED_LINKS_ACCOUNT, account),
-            ]
+            [(Limit.MAILED_LINKS_ACCOUNT, f"change {who}") for who in (user.id, account)]
         )
         assert claims.session_id is not None
         async with self._db.transaction() as conn:
@@ -100,6 +97,19 @@ class MailedLinks:
                 raise TokenInvalidError
         if self._wake_mailer is not None:
             self._wake_mailer()
+
+    async def check_email_change(self, token: str) -> EmailChange:
+        """Return the change that a link confirms, without using it up.
+
+        Raises:
+            LinkExpiredError: it was used, is too old, or is no link of ours.
+        """
+        self._accounts.check_local_sign_in()
+        async with self._db.transaction() as conn:
+            change = await accounts.find_email_change(conn, hash_token(token))
+        if change is None:
+            raise LinkExpiredError
+        return change
 
     async def confirm_email_change(self, token: str) -> bool:
         """Use the link of one address; return whether the other one had confirmed before.

@@ -14,7 +14,10 @@ from pydantic_core import PydanticCustomError
 from automatch.model.people import Gender
 
 ADULT_AGE = 18
-_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
+_ATOM = r"[^\s()<>\[\]:;@\\,\".]+"
+_LABEL = r"[^\W_]((?:[^\W_]|-){0,61}[^\W_])?"
+_EMAIL = re.compile(rf"(?=.{{1,64}}@){_ATOM}(\.{_ATOM})*@({_LABEL}\.)+{_LABEL}")
+"""Without quotes, comments and lists, which would let one text name other mailboxes (RFC 5322)."""
 _MAX_EMAIL = 254
 _JOINERS = "\u200c\u200d"
 """Invisible, but part of how Persian, Hindi and emoji are written."""
@@ -76,6 +79,9 @@ def normalize_email(email: str) -> str | None:
     """
     address = unicodedata.normalize("NFC", email.strip()).lower()
     if not (len(address) <= _MAX_EMAIL and _EMAIL.fullmatch(address) and address.isprintable()):
+        return None
+    # An encoded word stands for other characters in the head of a mail (RFC 2047).
+    if "=?" in address:
         return None
     local, _, domain = address.rpartition("@")
     if not domain.isascii() or "xn--" in domain:

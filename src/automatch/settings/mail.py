@@ -45,7 +45,8 @@ class MailSettings(SettingsGroup):
             usable = False
         if not usable:
             raise ValueError("smtp_url is smtp://USER:PASSWORD@HOST:PORT or smtps://…")
-        if "@" not in parseaddr(self.sender or "")[1]:
+        sender = self.sender or ""
+        if "@" not in parseaddr(sender)[1] or not sender.isprintable():
             raise ValueError("sender is an e-mail address, and is needed with smtp_url")
         return self
 

@@ -15,7 +15,7 @@ from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from automatch.errors.request import EmailTakenError
-from automatch.model.people import Claims, User, UserSession
+from automatch.model.people import Claims, EmailChange, User, UserSession
 from automatch.sql.statements import load
 from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
@@ -131,6 +131,13 @@ async def request_email_change(
     )
 
 
+async def find_email_change(conn: Connection, token_sha256: bytes) -> EmailChange | None:
+    """Return the change that a link confirms, without using it up."""
+    return await call_row(
+        conn, "auth.find_email_change", class_row(EmailChange), token_sha256=token_sha256
+    )
+
+
 async def confirm_email_change(conn: Connection, token_sha256: bytes) -> str | None:
     """Use the link of one address; return `waiting`, `changed`, or None when it does not work."""
     outcome: str | None = await call_value(
@@ -140,18 +147,25 @@ async def confirm_email_change(conn: Connection, token_sha256: bytes) -> str | N
 
 
 async def create_one_time_token(
-    conn: Connection, *, email: str, purpose: str, token_sha256: bytes, life_s: int
+    conn: Connection,
+    *,
+    email: str,
+    purpose: str,
+    token_sha256: bytes,
+    life_s: int,
+    user_id: UUID | None = None,
 ) -> UUID | None:
     """Keep a token for the user with an address; return their id, or None when there is none."""
-    user_id: UUID | None = await call_value(
+    found: UUID | None = await call_value(
         conn,
         "auth.create_one_time_token",
         email=email,
         purpose=purpose,
         token_sha256=token_sha256,
         life=timedelta(seconds=life_s),
+        user_id=user_id,
     )
-    return user_id
+    return found
 
 
 async def find_one_time_token(

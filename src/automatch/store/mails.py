@@ -19,6 +19,8 @@ class TakenMail:
     id: UUID
     kind: str
     recipient: str
+    profile_id: UUID | None
+    """Whose account it is about, where others may ask for a mail to the same address."""
     attempts: int
     """This one included."""
 
@@ -61,12 +63,12 @@ async def list_waiting(conn: Connection, limit: int = 50) -> list[WaitingMail]:
     return await call_rows(conn, "list_mails", class_row(WaitingMail), limit=limit)
 
 
-async def read(conn: Connection, mail_id: UUID, actor: str) -> tuple[str, str]:
-    """Return kind and recipient of a waiting mail for an operator, and record who that is.
+async def read(conn: Connection, mail_id: UUID, actor: str) -> tuple[str, str, UUID | None]:
+    """Return kind, recipient and profile of a waiting mail for an operator, and record who that is.
 
     Raises:
         NotFoundError: no such mail waits, or nobody has its address.
     """
     row = await call_row(conn, "read_mail", tuple_row, id=mail_id, actor=actor)
     assert row is not None
-    return row[0], row[1]
+    return row[0], row[1], row[2]

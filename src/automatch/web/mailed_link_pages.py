@@ -9,6 +9,7 @@ from automatch.errors import AutomatchError
 from automatch.errors.request import LinkExpiredError, RequestError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import AddressDep, Services, ServicesDep
+from automatch.mail.compose import mask_email
 from automatch.mail.message import MailKind
 from automatch.services.rate_limits import Limit
 from automatch.web.mailed_link_views import (
@@ -96,8 +97,12 @@ async def sign_in_by_link(request: Request, services: ServicesDep) -> Response:
 @declare(Access.PAGE_COOKIE)
 async def confirm_email_form(services: ServicesDep, token: str = "") -> Response:
     """Show the button of a link that confirms a change of the address."""
-    services.accounts.check_local_sign_in()
-    return show(ConfirmEmailPage(token=token))
+    change = await services.mailed_links.check_email_change(token)
+    return show(
+        ConfirmEmailPage(
+            token=token, old_email=mask_email(change.old_email), new_email=change.new_email
+        )
+    )
 
 
 @router.post("/confirm-email")

@@ -47,4 +47,7 @@ class ConfirmEmailPage(Page):
     template: ClassVar[str] = "confirm_email.html"
     title: str = "Change of your e-mail address"
     token: str = ""
+    old_email: str = ""
+    """Of which little is shown: the link may have gone to a wrong address."""
+    new_email: str = ""
     changed: bool = False

@@ -138,6 +138,17 @@ async def test_address_is_taken_once_in_any_spelling_and_at_once(server: System)
         "linh@" + "x" * 250 + ".org",
         "linh\u202e@example.org",
         "linh@xn--a.example",
+        # These name another mailbox, or none, to whoever parses them.
+        "linh@[.com",
+        "linh@victim.example;",
+        "linh@victim.example(1",
+        "1,linh@victim.example",
+        "a<linh@victim.example",
+        '"linh"@example.org',
+        ".linh@example.org",
+        "=?utf-8?q?=ff?=@example.org",
+        "linh@-example.org",
+        "linh@exa_mple.org",
     ],
 )
 def test_what_is_no_address_is_refused(email: str) -> None:

@@ -213,3 +213,41 @@ async def test_address_of_somebody_else_is_not_told_and_gets_no_mail(mailing: Ma
     while not told or told[-1]["To"] != him.email:
         told.append(await mailing.box.take())
     assert told[-1]["Subject"] == "Choose a new password for Auto-Match"
+
+
+async def test_two_people_who_want_one_address_get_a_mail_each(mailing: Mailing) -> None:
+    people = [await mailing.system.sign_up() for _ in "12"]
+    for person in people:
+        await change_email(mailing, person, "shared@example.org")
+
+    asked = []
+    while len(asked) < 2:
+        message = await mailing.box.take()
+        if message["To"] == "shared@example.org":
+            asked.append(link_in(message))
+    pages = [
+        (await mailing.system.client.get("/confirm-email", params={"token": token_in(link)})).text
+        for link in asked
+    ]
+    # The page says whose account it is about, without telling an address to whoever gets the mail.
+    assert all("…@example.org to shared@example.org" in page for page in pages)
+    assert not any(person.email in page for person in people for page in pages)
+
+
+async def test_new_password_ends_all_links_and_changes_of_before(mailing: Mailing) -> None:
+    her = await mailing.system.sign_up()
+    await mailing.system.client.post("/auth/v1/otp", json={"email": her.email})
+    sign_in_link = token_in(link_in(await mailing.box.take()))
+    await change_email(mailing, her, "thief@example.org")
+    change_links = [token_in(link_in(await mailing.box.take())) for _ in "12"]
+
+    headers = her.headers
+    body = {"password": NEW_PASSWORD}
+    assert (
+        await mailing.system.client.put("/auth/v1/user", headers=headers, json=body)
+    ).status_code == 200
+
+    check(await mailing.verify(sign_in_link, "magiclink"), 403, "link_expired")
+    for link in change_links:
+        page = await mailing.system.client.get("/confirm-email", params={"token": link})
+        assert page.status_code == 403

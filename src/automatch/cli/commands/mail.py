@@ -92,7 +92,9 @@ def show(
     """
     settings = load_settings_and_logging(home=home)
     text = run_in_db_session(home, lambda conn: _compose(conn, settings, mail_id), name="mail")
-    if text is not None:
+    if text is None:
+        echo("Nobody gets this mail: it has expired, or the address belongs to another account.")
+    else:
         echo(text.text)
 
 
@@ -102,11 +104,12 @@ async def _compose(conn: Connection, settings: Settings, mail_id: UUID) -> MailT
     from automatch.settings.server_address import find_server_url
     from automatch.store import mails
 
-    kind, recipient = await mails.read(conn, mail_id, audit_actor())
+    kind, recipient, profile_id = await mails.read(conn, mail_id, audit_actor())
     return await compose_mail(
         conn,
         MailKind(kind),
         recipient,
+        profile_id,
         server_url=find_server_url(settings),
         link_life_s=settings.auth.mailed_link_s,
     )
@@ -138,5 +141,5 @@ def try_server(
 
     text = write_mail(MailKind.TEST, server=find_server_url(settings))
     message = text.to_message(sender=settings.mail.sender, recipient=recipient)
-    asyncio.run(SmtpTransport(settings.mail).send(message))
+    asyncio.run(SmtpTransport(settings.mail).send(message, recipient))
     echo("The mail server took the mail. Look whether it arrives, and not among the spam.")

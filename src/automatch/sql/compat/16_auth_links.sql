@@ -29,7 +29,7 @@ alter table auth.email_changes force row level security;
 drop policy if exists owner on auth.email_changes;
 create policy owner on auth.email_changes to current_user using (true) with check (true);
 
-create or replace function auth.find_link_user(p_email text, p_purpose text)
+create or replace function auth.find_link_user(p_email text, p_purpose text, p_user_id uuid)
 returns uuid
 language sql
 stable
@@ -38,16 +38,41 @@ set search_path = pg_catalog, pg_temp
 as $$
     select u.id from auth.users as u where p_purpose <> 'email_new' and lower(u.email) = lower(p_email)
     union all
-    (
-        select c.user_id from auth.email_changes as c
-        where p_purpose = 'email_new' and c.new_email = lower(p_email) and c.expires_at > automatch.now()
-          -- Nobody is told that somebody else has the address: no mail comes.
-          and not exists (select from auth.users as u where lower(u.email) = lower(p_email))
-        order by c.expires_at desc
-        limit 1
-    )
+    select c.user_id from auth.email_changes as c
+    where p_purpose = 'email_new' and c.user_id = p_user_id and c.new_email = lower(p_email)
+      and c.expires_at > automatch.now()
+      -- Nobody is told that somebody else has the address: no mail comes.
+      and not exists (select from auth.users as u where lower(u.email) = lower(p_email))
 $$;
-comment on function auth.find_link_user(text, text) is 'Whose account a link to an address is for, or null.';
+comment on function auth.find_link_user(text, text, uuid) is 'Whose account a link to an address is for, or null.';
+
+create or replace function auth.find_email_change(p_token_sha256 bytea)
+returns table (old_email text, new_email text)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select u.email, c.new_email
+    from auth.one_time_tokens as t
+    join auth.users as u on u.id = t.user_id
+    join auth.email_changes as c on c.user_id = t.user_id and c.expires_at > automatch.now()
+    where t.token_sha256 = p_token_sha256 and t.purpose in ('email_old', 'email_new')
+      and t.expires_at > automatch.now()
+$$;
+comment on function auth.find_email_change(bytea) is 'The change that a link confirms, or no row.';
+
+create or replace function auth.end_links(p_user_id uuid)
+returns void
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    delete from auth.one_time_tokens as t where t.user_id = p_user_id;
+    delete from auth.email_changes as c where c.user_id = p_user_id;
+$$;
+comment on function auth.end_links(uuid) is
+    'End all links of a person: whoever asked for them may have known the password that was changed.';
 
 create or replace function auth.request_email_change(p_session_id uuid, p_new_email text, p_life interval)
 returns boolean
@@ -71,8 +96,8 @@ begin
     -- Links that were mailed before were for another change.
     delete from auth.one_time_tokens as t
     where t.user_id = v_user.id and t.purpose in ('email_old', 'email_new');
-    perform public.enqueue_mail('email_old', v_user.email);
-    perform public.enqueue_mail('email_new', p_new_email);
+    perform public.enqueue_mail('email_old', v_user.email, v_user.id);
+    perform public.enqueue_mail('email_new', p_new_email, v_user.id);
     return true;
 end
 $$;
@@ -104,8 +129,7 @@ begin
     if not v_change.confirmed_by @> '{email_old,email_new}' then
         return 'waiting';
     end if;
-    delete from auth.email_changes where user_id = v_change.user_id;
-    delete from auth.one_time_tokens where user_id = v_change.user_id;
+    perform auth.end_links(v_change.user_id);
     begin
         update auth.users set email = v_change.new_email, updated_at = automatch.now() where id = v_change.user_id;
     exception when unique_violation then
@@ -120,7 +144,7 @@ comment on function auth.confirm_email_change(bytea) is
     'Use the link of one address: `waiting` for the other one, `changed` when it was the second, or null.';
 
 create or replace function auth.create_one_time_token(
-    p_email text, p_purpose text, p_token_sha256 bytea, p_life interval
+    p_email text, p_purpose text, p_token_sha256 bytea, p_life interval, p_user_id uuid default null
 )
 returns uuid
 language plpgsql
@@ -131,7 +155,7 @@ declare
     v_user_id uuid;
 begin
     select u.id into v_user_id from auth.users as u
-    where u.id = auth.find_link_user(p_email, p_purpose)
+    where u.id = auth.find_link_user(p_email, p_purpose, p_user_id)
     for share;
     if v_user_id is null then
         return null;
@@ -150,7 +174,7 @@ begin
     return v_user_id;
 end
 $$;
-comment on function auth.create_one_time_token(text, text, bytea, interval) is
+comment on function auth.create_one_time_token(text, text, bytea, interval, uuid) is
     'Keep a token for the person with an address; null when there is none. At most ten of a purpose are kept.';
 
 create or replace function auth.find_one_time_token(p_token_sha256 bytea, p_purpose text)
@@ -191,6 +215,7 @@ begin
         where u.id = v_user_id;
         -- Whoever knew the old password is signed out.
         delete from auth.sessions as s where s.user_id = v_user_id;
+        perform auth.end_links(v_user_id);
     end if;
     return v_user_id;
 end
@@ -198,14 +223,14 @@ $$;
 comment on function auth.use_one_time_token(bytea, text, text) is
     'Use a token up, with all others of its purpose; whose it is, or null. With a password that is theirs from now on.';
 
-revoke execute on function auth.find_link_user(text, text) from public;
+revoke execute on function auth.find_link_user(text, text, uuid), auth.end_links(uuid) from public;
 revoke execute on function
-    auth.confirm_email_change(bytea), auth.request_email_change(uuid, text, interval),
-    auth.create_one_time_token(text, text, bytea, interval), auth.find_one_time_token(bytea, text),
+    auth.find_email_change(bytea), auth.confirm_email_change(bytea), auth.request_email_change(uuid, text, interval),
+    auth.create_one_time_token(text, text, bytea, interval, uuid), auth.find_one_time_token(bytea, text),
     auth.use_one_time_token(bytea, text, text)
 from public;
 grant execute on function
-    auth.confirm_email_change(bytea), auth.request_email_change(uuid, text, interval),
-    auth.create_one_time_token(text, text, bytea, interval), auth.find_one_time_token(bytea, text),
+    auth.find_email_change(bytea), auth.confirm_email_change(bytea), auth.request_email_change(uuid, text, interval),
+    auth.create_one_time_token(text, text, bytea, interval, uuid), auth.find_one_time_token(bytea, text),
     auth.use_one_time_token(bytea, text, text)
 to automatch_api;

@@ -5,6 +5,7 @@ create table automatch.mails (
     id uuid primary key default gen_random_uuid(),
     kind text not null,
     recipient text not null,
+    profile_id uuid references public.profiles (id) on delete cascade,
     requested_at timestamptz not null default automatch.now(),
     run_at timestamptz not null default automatch.now(),
     attempts smallint not null default 0,
@@ -12,25 +13,27 @@ create table automatch.mails (
     error text,
     constraint kind_is_known check (kind in ('recovery', 'sign_in', 'email_old', 'email_new')),
     -- Whoever asks again while a mail waits gets one.
-    constraint mails_are_single unique (kind, recipient)
+    constraint mails_are_single unique nulls not distinct (profile_id, kind, recipient)
 );
 comment on table automatch.mails is
     'Mails that wait, or were given up; a row ends when its mail is sent. The address may be one that nobody has an '
     'account with: what is written for it is the same, so that no answer and no time tells.';
+comment on column automatch.mails.profile_id is
+    'Whose account it is about, where several people may ask for a mail to one address.';
 create index mails_run_idx on automatch.mails (run_at) where not failed;
 create index mails_requested_idx on automatch.mails (requested_at);
 
-create function public.enqueue_mail(p_kind text, p_recipient text)
+create function public.enqueue_mail(p_kind text, p_recipient text, p_profile_id uuid default null)
 returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
-    insert into automatch.mails (kind, recipient) values (p_kind, lower(p_recipient))
+    insert into automatch.mails (kind, recipient, profile_id) values (p_kind, lower(p_recipient), p_profile_id)
     on conflict on constraint mails_are_single
     do update set requested_at = automatch.now(), run_at = automatch.now(), attempts = 0, failed = false, error = null
 $$;
-comment on function public.enqueue_mail(text, text) is 'Have a mail sent, whether somebody has this address or not.';
+comment on function public.enqueue_mail(text, text, uuid) is 'Have a mail sent, whether somebody has this address or not.';
 
 create function public.take_mail(p_lease interval)
-returns table (id uuid, kind text, recipient text, attempts smallint)
+returns table (id uuid, kind text, recipient text, profile_id uuid, attempts smallint)
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     update automatch.mails as m
@@ -42,7 +45,7 @@ as $$
         limit 1
         for update skip locked
     )
-    returning m.id, m.kind, m.recipient, m.attempts
+    returning m.id, m.kind, m.recipient, m.profile_id, m.attempts
 $$;
 comment on function public.take_mail(interval) is
     'The mail that is due first, or no row. Unless it is finished within the lease, it is due again.';
@@ -88,7 +91,7 @@ $$;
 comment on function public.list_mails(integer) is 'Mails to people who have an account, newest request first.';
 
 create function public.read_mail(p_id uuid, p_actor text)
-returns table (kind text, recipient text)
+returns table (kind text, recipient text, profile_id uuid)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -103,7 +106,7 @@ begin
         'kind', v_mail.kind,
         'person', (select p.id from public.profiles as p where lower(p.email) = v_mail.recipient)
     ));
-    return query select v_mail.kind, v_mail.recipient;
+    return query select m.kind, m.recipient, m.profile_id from automatch.mails as m where m.id = p_id;
 end
 $$;
 comment on function public.read_mail(uuid, text) is
