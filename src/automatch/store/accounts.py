@@ -81,7 +81,7 @@ async def end_sessions(
 
 
 async def list_sessions(conn: Connection, session_id: UUID) -> list[UserSession]:
-    """Return all sessions of the user of an open session, that one first."""
+    """Return at most 100 sessions of the user, the given one first, then the latest used."""
     return await call_rows(
         conn, "auth.list_sessions", class_row(UserSession), session_id=session_id
     )

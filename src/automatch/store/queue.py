@@ -225,28 +225,6 @@ async def clean_up_jobs(conn: Connection, days: int) -> int:
     return int(await call_value(conn, "cleanup_old_match_jobs", older_than=age))
 
 
-async def clean_up_histories(
-    conn: Connection,
-    *,
-    sessions_s: float,
-    audit_log_days: int,
-    cron_runs_days: int,
-    net_responses_s: float,
-    mails_s: float,
-) -> int:
-    """Delete some thousand rows of each history that are older than this; return how many."""
-    count = await call_value(
-        conn,
-        "clean_up_histories",
-        sessions=timedelta(seconds=sessions_s),
-        audit_log=timedelta(days=audit_log_days),
-        cron_runs=timedelta(days=cron_runs_days),
-        net_responses=timedelta(seconds=net_responses_s),
-        mails=timedelta(seconds=mails_s),
-    )
-    return int(count)
-
-
 async def erase_unanswered_photos(conn: Connection, seconds: int) -> int:
     """Erase photos whose owner has not chosen a face within *seconds*; return how many."""
     age = timedelta(seconds=seconds)

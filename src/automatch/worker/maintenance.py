@@ -26,6 +26,7 @@ from automatch.store import (
     model_changes,
     queue,
     rate_limits,
+    retention,
     scales,
     search,
     thresholds,
@@ -83,7 +84,7 @@ class MaintenanceRunner:
             (self.rescore_for_model, often),
             (self.erase_photos, _ERASE_EVERY_S),
             (self.clean_up_jobs, rarely),
-            (self.clean_up_histories, rarely),
+            (self.delete_expired_rows, rarely),
             (self.clean_up_rate_limits, _FORGET_EVERY_S),
             (self.clean_up_photos, rarely),
             (self.erase_unanswered_photos, rarely),
@@ -212,10 +213,10 @@ class MaintenanceRunner:
         if total:
             log.info("old jobs deleted", count=total)
 
-    async def clean_up_histories(self) -> None:
+    async def delete_expired_rows(self) -> None:
         """Delete old sessions, links, mails, audit entries, cron runs and answers to SQL."""
         total = await self._in_batches(
-            lambda conn: queue.clean_up_histories(
+            lambda conn: retention.delete_expired_rows(
                 conn,
                 sessions_s=self._session_s,
                 audit_log_days=self._retention.audit_log_days,
@@ -225,7 +226,7 @@ class MaintenanceRunner:
             )
         )
         if total:
-            log.info("old sessions and histories deleted", count=total)
+            log.info("expired rows deleted", count=total)
 
     async def clean_up_rate_limits(self) -> None:
         """Forget by whom something was done, once it does not count any more."""

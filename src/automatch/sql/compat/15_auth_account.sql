@@ -52,7 +52,8 @@ as $$
     order by s.id = p_session_id desc, s.refreshed_at desc
     limit 100
 $$;
-comment on function auth.list_sessions(uuid) is 'All sessions of the person of a live one, that one first.';
+comment on function auth.list_sessions(uuid) is
+    'At most 100 sessions of the person of a live one, that one first, then the latest used.';
 
 create or replace function auth.notify_sessions_ended()
 returns trigger

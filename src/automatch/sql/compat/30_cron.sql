@@ -31,7 +31,7 @@ create table if not exists cron.job_run_details (
     start_time timestamptz,
     end_time timestamptz
 );
-comment on table cron.job_run_details is 'Runs of jobs; workers delete old ones (clean_up_histories).';
+comment on table cron.job_run_details is 'Runs of jobs; workers delete old ones (delete_expired_rows).';
 create index if not exists job_run_details_start_idx on cron.job_run_details (start_time);
 
 do $$

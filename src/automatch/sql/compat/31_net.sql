@@ -27,7 +27,7 @@ create unlogged table if not exists net._http_response (
     error_msg text,
     created timestamptz not null default now()
 );
-comment on table net._http_response is 'Responses; workers delete old ones (clean_up_histories).';
+comment on table net._http_response is 'Responses; workers delete old ones (delete_expired_rows).';
 create index if not exists _http_response_created_idx on net._http_response (created);
 
 do $$

@@ -46,6 +46,7 @@ alter role automatch_worker set idle_in_transaction_session_timeout = '15s';
 -- took 0.7 s.
 alter role automatch_api set jit = off;
 alter role automatch_worker set jit = off;
+alter role automatch_schedule set jit = off;
 
 create schema if not exists extensions;
 create extension if not exists vector with schema extensions;
@@ -2196,7 +2197,7 @@ comment on function public.recheck_duplicates(integer) is
 
 -- 25_photo_store.sql
 
--- Which photo store holds the files of this database: the store bears the same mark.
+-- Which photo store holds the files of this database: the store bears the same mark. And how far it was swept.
 
 create table automatch.photo_store (
     singleton boolean primary key default true check (singleton),
@@ -2220,6 +2221,12 @@ $$;
 comment on function public.claim_photo_store(uuid) is
     'The mark of the photo store; p_mark becomes it where there is none yet.';
 
+create table automatch.photo_sweep (
+    singleton boolean primary key default true check (singleton),
+    position text not null
+);
+comment on table automatch.photo_sweep is 'The path up to which stored copies were compared with the faces.';
+
 -- 30_match_jobs.sql
 
 -- The queue: an upload is answered with 202 once its row is committed. docs/job-lifecycle.md draws the states.
@@ -2231,7 +2238,7 @@ create table public.match_jobs (
     status text not null default 'pending',
     attempts smallint not null default 0,
     max_attempts smallint not null default 5,
-    misses smallint not null default 0,
+    missing_file_count smallint not null default 0,
     error_code text,
     error_message text,
     created_at timestamptz not null default automatch.now(),
@@ -2293,7 +2300,7 @@ comment on table public.match_jobs is
     'pending -> processing -> completed | failed; a retry or a lost lease goes back to pending.';
 comment on column public.match_jobs.created_at is
     'When the photo was uploaded, or when the person chose their face on it.';
-comment on column public.match_jobs.misses is
+comment on column public.match_jobs.missing_file_count is
     'How often a worker did not find the file of the photo, which uses up no attempt.';
 comment on column public.match_jobs.run_at is 'Not before this time; pushed out by a retry.';
 comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';
@@ -3145,8 +3152,8 @@ begin
     begin
         -- Like a new job: its waiting time begins now, and the next claim gives it a position.
         update public.match_jobs as j
-        set status = 'pending', attempts = 0, misses = 0, created_at = automatch.now(), school = v_profile.school,
-            scheduled = true, run_at = automatch.now(), position = null, isolated = false,
+        set status = 'pending', attempts = 0, missing_file_count = 0, created_at = automatch.now(),
+            school = v_profile.school, scheduled = true, run_at = automatch.now(), position = null, isolated = false,
             started_at = null, completed_at = null, error_code = null, error_message = null, timings = '{}'
         where j.id = p_job_id;
     exception when unique_violation then
@@ -3182,7 +3189,7 @@ as $$
     with held as materialized (
         select j.id, lease.code, lease.message, miss.number as miss,
             -- Another worker may find the file: the photos of this one may be a copy that is behind.
-            case miss.number when 1 then j.misses + 1 < j.max_attempts else j.attempts < j.max_attempts end as again
+            case miss.number when 1 then j.missing_file_count + 1 else j.attempts end < j.max_attempts as again
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens, p_codes, p_messages) as lease (id, token, code, message)
             on lease.id = j.id and lease.token = j.lease_token
@@ -3195,10 +3202,11 @@ as $$
         update public.match_jobs as j
         set status = case when h.again then 'pending' else 'failed' end,
             attempts = j.attempts - case when h.again then h.miss else 0 end,
-            misses = j.misses + h.miss,
+            missing_file_count = j.missing_file_count + h.miss,
             scheduled = h.again,
             run_at = case when h.again
-                then automatch.now() + automatch.retry_delay(j.attempts + j.misses, p_first_delay_s, p_longest_delay_s)
+                then automatch.now()
+                     + automatch.retry_delay(j.attempts + j.missing_file_count, p_first_delay_s, p_longest_delay_s)
                 else j.run_at end,
             -- A new position, after those who wait now.
             position = case when h.again then null else j.position end,
@@ -3366,57 +3374,6 @@ comment on function public.erase_unanswered_photo(interval) is
     'Erase the photos of one person who has not chosen a face for so long. The number of photos; call again '
     'until it is 0.';
 
-create table automatch.photo_sweep (
-    singleton boolean primary key default true check (singleton),
-    position text not null
-);
-comment on table automatch.photo_sweep is 'The path up to which stored copies were compared with the faces.';
-
-create function public.clean_up_histories(
-    p_sessions interval, p_audit_log interval, p_cron_runs interval, p_net_responses interval, p_mails interval
-)
-returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_rule record;
-    v_count integer;
-    v_total integer := 0;
-begin
-    for v_rule in
-        select r.history, r.written, automatch.now() - r.age as until
-        from (values
-            ('automatch.audit_log', 'recorded_at', p_audit_log),
-            ('auth.sessions', 'refreshed_at', p_sessions),
-            -- Used ones are kept to detect theft.
-            ('auth.refresh_tokens', 'used_at', '7 days'),
-            ('auth.one_time_tokens', 'expires_at', '0 seconds'),
-            ('auth.email_changes', 'expires_at', '0 seconds'),
-            ('automatch.mails', 'requested_at', p_mails),
-            ('cron.job_run_details', 'start_time', p_cron_runs),
-            ('net._http_response', 'created', p_net_responses)
-        ) as r (history, written, age)
-        join pg_class as c on c.oid = to_regclass(r.history)
-        -- What Supabase or an extension keeps is not ours to delete.
-        where c.relowner = current_user::regrole
-          and not exists (
-              select from pg_depend as d
-              where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
-          )
-    loop
-        execute format(
-            'delete from %1$s where ctid = any (array('
-            'select ctid from %1$s where %2$I < $1 order by %2$I limit 2000 for update skip locked))',
-            v_rule.history, v_rule.written
-        ) using v_rule.until;
-        get diagnostics v_count = row_count;
-        v_total := v_total + v_count;
-    end loop;
-    return v_total;
-end
-$$;
-comment on function public.clean_up_histories(interval, interval, interval, interval, interval) is
-    'Delete what is older, at most 2,000 rows of each history; the number of rows. Call again until it is 0.';
-
 -- 36_queue_admin.sql
 
 -- The operator's functions for the queue.
@@ -3560,7 +3517,8 @@ begin
             ),
             again as (
                 update public.match_jobs as j
-                set status = 'pending', attempts = 0, misses = 0, scheduled = true, run_at = automatch.now(), position = null, isolated = false,
+                set status = 'pending', attempts = 0, missing_file_count = 0, scheduled = true,
+                    run_at = automatch.now(), position = null, isolated = false,
                     completed_at = null, error_code = null, error_message = null
                 from newest as n
                 where j.id = n.id
@@ -3815,6 +3773,55 @@ end
 $$;
 comment on function public.lead_maintenance(uuid, interval) is
     'Lead, or go on leading, for that long; false while another worker leads. With 0 a leader steps down.';
+
+-- 39_retention.sql
+
+-- Rows that are kept for a time only: sessions, tokens, mails, and records of what was done.
+
+create function public.delete_expired_rows(
+    p_sessions interval, p_audit_log interval, p_cron_runs interval, p_net_responses interval, p_mails interval
+)
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_rule record;
+    v_count integer;
+    v_total integer := 0;
+begin
+    for v_rule in
+        select r.relation, r.written, automatch.now() - r.age as until
+        from (values
+            ('automatch.audit_log', 'recorded_at', p_audit_log),
+            ('auth.sessions', 'refreshed_at', p_sessions),
+            -- Used ones are kept to detect theft.
+            ('auth.refresh_tokens', 'used_at', '7 days'),
+            ('auth.one_time_tokens', 'expires_at', '0 seconds'),
+            ('auth.email_changes', 'expires_at', '0 seconds'),
+            ('automatch.mails', 'requested_at', p_mails),
+            ('cron.job_run_details', 'start_time', p_cron_runs),
+            ('net._http_response', 'created', p_net_responses)
+        ) as r (relation, written, age)
+        join pg_class as c on c.oid = to_regclass(r.relation)
+        -- What Supabase or an extension keeps is not ours to delete.
+        where c.relowner = current_user::regrole
+          and not exists (
+              select from pg_depend as d
+              where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+          )
+    loop
+        execute format(
+            'delete from %1$s where ctid = any (array('
+            'select ctid from %1$s where %2$I < $1 order by %2$I limit 2000 for update skip locked))',
+            v_rule.relation, v_rule.written
+        ) using v_rule.until;
+        get diagnostics v_count = row_count;
+        v_total := v_total + v_count;
+    end loop;
+    return v_total;
+end
+$$;
+comment on function public.delete_expired_rows(interval, interval, interval, interval, interval) is
+    'Delete what is older, at most 2,000 rows of each table; the number of rows. Call again until it is 0.';
 
 -- 40_search.sql
 
@@ -6397,7 +6404,7 @@ end
 $$;
 comment on function automatch.read_cron_jobs(oid) is 'The cron jobs of the caller as they stand.';
 
-create function automatch.see_cron_jobs(p_url text)
+create function automatch.record_cron_jobs(p_url text)
 returns oid language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6432,10 +6439,10 @@ begin
     return v_cron;
 end
 $$;
-comment on function automatch.see_cron_jobs(text) is
-    'Note how our cron jobs stand, or how they are to be made; return the schema, null without pg_cron, pg_net and Vault.';
+comment on function automatch.record_cron_jobs(text) is
+    'Record how our cron jobs stand, or how they are to be made; return the schema, null without pg_cron, pg_net and Vault.';
 
-create function automatch.put_cron_jobs(p_cron oid, p_exactly boolean)
+create function automatch.restore_cron_jobs(p_cron oid, p_exactly boolean)
 returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6466,15 +6473,15 @@ begin
     update automatch.kept_cron_jobs as k set seen_in = p_cron where k.seen_in is distinct from p_cron;
 end
 $$;
-comment on function automatch.put_cron_jobs(oid, boolean) is
-    'Schedule our cron jobs as they are noted, or unless p_exactly each minute where pg_cron refuses that.';
+comment on function automatch.restore_cron_jobs(oid, boolean) is
+    'Schedule our recorded cron jobs. Where pg_cron refuses a schedule, raise if p_exactly, else run each minute.';
 
 create function automatch.ensure_match_schedule(p_url text)
 returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_outcome text := 'kept';
-    v_cron oid := automatch.see_cron_jobs(p_url);
+    v_cron oid := automatch.record_cron_jobs(p_url);
 begin
     if v_cron is null then
         return 'unavailable';
@@ -6490,7 +6497,7 @@ begin
     if exists (select from automatch.kept_cron_jobs as k where k.seen_in is distinct from v_cron) then
         v_outcome := 'made';
     end if;
-    perform automatch.put_cron_jobs(v_cron, false);
+    perform automatch.restore_cron_jobs(v_cron, false);
     return v_outcome;
 end
 $$;
@@ -6502,7 +6509,7 @@ create function automatch.set_match_schedule(p_schedule text, p_url text, p_repl
 returns boolean language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_cron oid := automatch.see_cron_jobs(p_url);
+    v_cron oid := automatch.record_cron_jobs(p_url);
 begin
     update automatch.kept_cron_jobs as k
     set schedule = coalesce(p_schedule, k.schedule), active = p_schedule is not null,
@@ -6517,13 +6524,13 @@ begin
             execute format('select %s.unschedule(''process-match-jobs'')', v_cron::regnamespace);
         end if;
     end if;
-    perform automatch.put_cron_jobs(v_cron, true);
+    perform automatch.restore_cron_jobs(v_cron, true);
     return true;
 end
 $$;
 comment on function automatch.set_match_schedule(text, text, boolean) is
-    'Say when jobs are looked for, with null never; the URL is for a job that is made only now, or whose command is '
-    'replaced. False without pg_cron, pg_net and Vault, and without a job to end. For the owner.';
+    'Set the schedule of process-match-jobs; null unschedules it. p_url is used when the job is new or p_replace is '
+    'true. False without pg_cron, pg_net and Vault, or when there is no such job. For the owner.';
 
 create function public.list_due_match_jobs(p_limit integer)
 returns setof uuid language sql security definer set search_path = pg_catalog, pg_temp
@@ -6741,7 +6748,7 @@ from (values
     '),
     ('function', 'execute', 'automatch_worker service_role', '
         public.recheck_duplicates public.get_chosen_face
-        public.claim_match_jobs public.clean_up_histories public.clean_up_rate_limits
+        public.claim_match_jobs public.delete_expired_rows public.clean_up_rate_limits
         public.clean_up_search_audits public.cleanup_old_match_jobs
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
         public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates

@@ -9,7 +9,8 @@ select
 listen automatch_jobs
 
 -- name: count_as_worker
--- Held as long as the connection; those who hold it are counted (stats.sql).
+-- Held as long as the connection; those who hold it are counted (stats.sql). The key of
+-- automatch.lock_key('worker'), which this login may not call.
 select pg_advisory_lock_shared(hashtextextended('automatch worker', 0))
 
 -- name: listen_feed

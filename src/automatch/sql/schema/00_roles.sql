@@ -42,6 +42,7 @@ alter role automatch_worker set idle_in_transaction_session_timeout = '15s';
 -- took 0.7 s.
 alter role automatch_api set jit = off;
 alter role automatch_worker set jit = off;
+alter role automatch_schedule set jit = off;
 
 create schema if not exists extensions;
 create extension if not exists vector with schema extensions;

@@ -1,4 +1,4 @@
--- Which photo store holds the files of this database: the store bears the same mark.
+-- Which photo store holds the files of this database: the store bears the same mark. And how far it was swept.
 
 create table automatch.photo_store (
     singleton boolean primary key default true check (singleton),
@@ -21,3 +21,9 @@ end
 $$;
 comment on function public.claim_photo_store(uuid) is
     'The mark of the photo store; p_mark becomes it where there is none yet.';
+
+create table automatch.photo_sweep (
+    singleton boolean primary key default true check (singleton),
+    position text not null
+);
+comment on table automatch.photo_sweep is 'The path up to which stored copies were compared with the faces.';

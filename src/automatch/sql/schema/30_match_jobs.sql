@@ -7,7 +7,7 @@ create table public.match_jobs (
     status text not null default 'pending',
     attempts smallint not null default 0,
     max_attempts smallint not null default 5,
-    misses smallint not null default 0,
+    missing_file_count smallint not null default 0,
     error_code text,
     error_message text,
     created_at timestamptz not null default automatch.now(),
@@ -69,7 +69,7 @@ comment on table public.match_jobs is
     'pending -> processing -> completed | failed; a retry or a lost lease goes back to pending.';
 comment on column public.match_jobs.created_at is
     'When the photo was uploaded, or when the person chose their face on it.';
-comment on column public.match_jobs.misses is
+comment on column public.match_jobs.missing_file_count is
     'How often a worker did not find the file of the photo, which uses up no attempt.';
 comment on column public.match_jobs.run_at is 'Not before this time; pushed out by a retry.';
 comment on column public.match_jobs.completed_at is 'When the job ended, completed or failed.';

@@ -104,8 +104,8 @@ begin
     begin
         -- Like a new job: its waiting time begins now, and the next claim gives it a position.
         update public.match_jobs as j
-        set status = 'pending', attempts = 0, misses = 0, created_at = automatch.now(), school = v_profile.school,
-            scheduled = true, run_at = automatch.now(), position = null, isolated = false,
+        set status = 'pending', attempts = 0, missing_file_count = 0, created_at = automatch.now(),
+            school = v_profile.school, scheduled = true, run_at = automatch.now(), position = null, isolated = false,
             started_at = null, completed_at = null, error_code = null, error_message = null, timings = '{}'
         where j.id = p_job_id;
     exception when unique_violation then
@@ -141,7 +141,7 @@ as $$
     with held as materialized (
         select j.id, lease.code, lease.message, miss.number as miss,
             -- Another worker may find the file: the photos of this one may be a copy that is behind.
-            case miss.number when 1 then j.misses + 1 < j.max_attempts else j.attempts < j.max_attempts end as again
+            case miss.number when 1 then j.missing_file_count + 1 else j.attempts end < j.max_attempts as again
         from public.match_jobs as j
         join unnest(p_job_ids, p_tokens, p_codes, p_messages) as lease (id, token, code, message)
             on lease.id = j.id and lease.token = j.lease_token
@@ -154,10 +154,11 @@ as $$
         update public.match_jobs as j
         set status = case when h.again then 'pending' else 'failed' end,
             attempts = j.attempts - case when h.again then h.miss else 0 end,
-            misses = j.misses + h.miss,
+            missing_file_count = j.missing_file_count + h.miss,
             scheduled = h.again,
             run_at = case when h.again
-                then automatch.now() + automatch.retry_delay(j.attempts + j.misses, p_first_delay_s, p_longest_delay_s)
+                then automatch.now()
+                     + automatch.retry_delay(j.attempts + j.missing_file_count, p_first_delay_s, p_longest_delay_s)
                 else j.run_at end,
             -- A new position, after those who wait now.
             position = case when h.again then null else j.position end,

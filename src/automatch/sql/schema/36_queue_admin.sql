@@ -139,7 +139,8 @@ begin
             ),
             again as (
                 update public.match_jobs as j
-                set status = 'pending', attempts = 0, misses = 0, scheduled = true, run_at = automatch.now(), position = null, isolated = false,
+                set status = 'pending', attempts = 0, missing_file_count = 0, scheduled = true,
+                    run_at = automatch.now(), position = null, isolated = false,
                     completed_at = null, error_code = null, error_message = null
                 from newest as n
                 where j.id = n.id

@@ -84,7 +84,7 @@ end
 $$;
 comment on function automatch.read_cron_jobs(oid) is 'The cron jobs of the caller as they stand.';
 
-create function automatch.see_cron_jobs(p_url text)
+create function automatch.record_cron_jobs(p_url text)
 returns oid language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -119,10 +119,10 @@ begin
     return v_cron;
 end
 $$;
-comment on function automatch.see_cron_jobs(text) is
-    'Note how our cron jobs stand, or how they are to be made; return the schema, null without pg_cron, pg_net and Vault.';
+comment on function automatch.record_cron_jobs(text) is
+    'Record how our cron jobs stand, or how they are to be made; return the schema, null without pg_cron, pg_net and Vault.';
 
-create function automatch.put_cron_jobs(p_cron oid, p_exactly boolean)
+create function automatch.restore_cron_jobs(p_cron oid, p_exactly boolean)
 returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -153,15 +153,15 @@ begin
     update automatch.kept_cron_jobs as k set seen_in = p_cron where k.seen_in is distinct from p_cron;
 end
 $$;
-comment on function automatch.put_cron_jobs(oid, boolean) is
-    'Schedule our cron jobs as they are noted, or unless p_exactly each minute where pg_cron refuses that.';
+comment on function automatch.restore_cron_jobs(oid, boolean) is
+    'Schedule our recorded cron jobs. Where pg_cron refuses a schedule, raise if p_exactly, else run each minute.';
 
 create function automatch.ensure_match_schedule(p_url text)
 returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_outcome text := 'kept';
-    v_cron oid := automatch.see_cron_jobs(p_url);
+    v_cron oid := automatch.record_cron_jobs(p_url);
 begin
     if v_cron is null then
         return 'unavailable';
@@ -177,7 +177,7 @@ begin
     if exists (select from automatch.kept_cron_jobs as k where k.seen_in is distinct from v_cron) then
         v_outcome := 'made';
     end if;
-    perform automatch.put_cron_jobs(v_cron, false);
+    perform automatch.restore_cron_jobs(v_cron, false);
     return v_outcome;
 end
 $$;
@@ -189,7 +189,7 @@ create function automatch.set_match_schedule(p_schedule text, p_url text, p_repl
 returns boolean language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_cron oid := automatch.see_cron_jobs(p_url);
+    v_cron oid := automatch.record_cron_jobs(p_url);
 begin
     update automatch.kept_cron_jobs as k
     set schedule = coalesce(p_schedule, k.schedule), active = p_schedule is not null,
@@ -204,13 +204,13 @@ begin
             execute format('select %s.unschedule(''process-match-jobs'')', v_cron::regnamespace);
         end if;
     end if;
-    perform automatch.put_cron_jobs(v_cron, true);
+    perform automatch.restore_cron_jobs(v_cron, true);
     return true;
 end
 $$;
 comment on function automatch.set_match_schedule(text, text, boolean) is
-    'Say when jobs are looked for, with null never; the URL is for a job that is made only now, or whose command is '
-    'replaced. False without pg_cron, pg_net and Vault, and without a job to end. For the owner.';
+    'Set the schedule of process-match-jobs; null unschedules it. p_url is used when the job is new or p_replace is '
+    'true. False without pg_cron, pg_net and Vault, or when there is no such job. For the owner.';
 
 create function public.list_due_match_jobs(p_limit integer)
 returns setof uuid language sql security definer set search_path = pg_catalog, pg_temp

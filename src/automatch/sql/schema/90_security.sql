@@ -71,7 +71,7 @@ from (values
     '),
     ('function', 'execute', 'automatch_worker service_role', '
         public.recheck_duplicates public.get_chosen_face
-        public.claim_match_jobs public.clean_up_histories public.clean_up_rate_limits
+        public.claim_match_jobs public.delete_expired_rows public.clean_up_rate_limits
         public.clean_up_search_audits public.cleanup_old_match_jobs
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
         public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates

@@ -1,0 +1,46 @@
+-- Rows that are kept for a time only: sessions, tokens, mails, and records of what was done.
+
+create function public.delete_expired_rows(
+    p_sessions interval, p_audit_log interval, p_cron_runs interval, p_net_responses interval, p_mails interval
+)
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_rule record;
+    v_count integer;
+    v_total integer := 0;
+begin
+    for v_rule in
+        select r.relation, r.written, automatch.now() - r.age as until
+        from (values
+            ('automatch.audit_log', 'recorded_at', p_audit_log),
+            ('auth.sessions', 'refreshed_at', p_sessions),
+            -- Used ones are kept to detect theft.
+            ('auth.refresh_tokens', 'used_at', '7 days'),
+            ('auth.one_time_tokens', 'expires_at', '0 seconds'),
+            ('auth.email_changes', 'expires_at', '0 seconds'),
+            ('automatch.mails', 'requested_at', p_mails),
+            ('cron.job_run_details', 'start_time', p_cron_runs),
+            ('net._http_response', 'created', p_net_responses)
+        ) as r (relation, written, age)
+        join pg_class as c on c.oid = to_regclass(r.relation)
+        -- What Supabase or an extension keeps is not ours to delete.
+        where c.relowner = current_user::regrole
+          and not exists (
+              select from pg_depend as d
+              where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+          )
+    loop
+        execute format(
+            'delete from %1$s where ctid = any (array('
+            'select ctid from %1$s where %2$I < $1 order by %2$I limit 2000 for update skip locked))',
+            v_rule.relation, v_rule.written
+        ) using v_rule.until;
+        get diagnostics v_count = row_count;
+        v_total := v_total + v_count;
+    end loop;
+    return v_total;
+end
+$$;
+comment on function public.delete_expired_rows(interval, interval, interval, interval, interval) is
+    'Delete what is older, at most 2,000 rows of each table; the number of rows. Call again until it is 0.';
