@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from automatch.photos.store import MARK
 from tests.support.system import System
 
 BOUNDARY = "a-boundary"
@@ -150,7 +151,7 @@ def traces(system: System) -> Traces:
         )
     return Traces(
         rows,
-        frozenset(_files(system.settings.home / "photos")),
+        frozenset(_files(system.settings.home / "photos")) - {MARK},
         frozenset(_spooled(Path(tempfile.gettempdir()).iterdir())),
     )
 
