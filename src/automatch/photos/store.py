@@ -54,7 +54,7 @@ def compare_marks(location: str, found: UUID | None, required: UUID) -> None:
         PhotoStorageError: it bears another one, or none.
     """
     if found != required:
-        what = "another database's mark" if found else "no mark of this database"
+        what = "another mark than this database" if found else "no mark of this database"
         raise PhotoStorageError(reason=f"{location} bears {what}; is another disk mounted there?")
 
 

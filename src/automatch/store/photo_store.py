@@ -71,7 +71,11 @@ async def find_problem(photos: PhotoStore, known: UUID | None) -> Problem | None
         return _foreign(photos) if found else _UNMARKED
     if found == known:
         return None
-    what = "belongs to another database" if found else "does not bear its mark"
+    what = (
+        "bears another mark (of another database, or from before an adoption)"
+        if found
+        else "does not bear its mark"
+    )
     return Problem(
         f"The photos of this database are elsewhere: {photos.location} {what}.",
         "Mount it, or correct AUTOMATCH_HOME or AUTOMATCH_PHOTOS__BUCKET; if the photos were moved "
@@ -86,11 +90,7 @@ async def adopt_photo_store(conn: Connection, photos: PhotoStore, actor: str) ->
         WrongPhotoStoreError: a server or a worker runs, which would go on with the other store.
         PhotoStorageError: the store does not answer.
     """
-    sessions = await (await conn.execute(_SQL["sessions"])).fetchone()
-    if sessions and sessions[0]:
-        raise WrongPhotoStoreError(
-            "Servers or workers are connected to the database; stop them all, then try again."
-        )
+    await check_nobody_is_connected(conn)
     # A new one, so that a copy in the old place is not taken for it.
     mark = uuid4()
     await conn.execute(_SQL["adopt"], {"mark": mark})
@@ -98,6 +98,29 @@ async def adopt_photo_store(conn: Connection, photos: PhotoStore, actor: str) ->
     await call(conn, "automatch.audit", actor=actor, action="adopt", details=details)
     await photos.set_mark(mark)
     photos.mark = mark
+
+
+async def is_photo_store_of(conn: Connection, photos: PhotoStore) -> bool:
+    """Return whether a photo store bears the mark of the database; for the owner.
+
+    Raises:
+        PhotoStorageError: the store does not answer.
+    """
+    row = await (await conn.execute(_SQL["mark"])).fetchone()
+    return row is not None and row[0] == await photos.read_mark()
+
+
+async def check_nobody_is_connected(conn: Connection) -> None:
+    """Return when no server and no worker could go on with another photo store; for the owner.
+
+    Raises:
+        WrongPhotoStoreError: one runs.
+    """
+    sessions = await (await conn.execute(_SQL["sessions"])).fetchone()
+    if sessions and sessions[0]:
+        raise WrongPhotoStoreError(
+            "Servers or workers are connected to the database; stop them all, then try again."
+        )
 
 
 async def list_newest_photos(conn: Connection) -> list[str]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
+import subprocess
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +61,28 @@ async def test_readable_photo_folder_is_repaired(installation: Installation) -> 
 
     assert (await installation.repair("storage.photos")).health is Health.OK
     assert (await installation.audit_log())[0]["check"] == "storage.photos"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another user")
+async def test_advice_lets_the_user_of_postgres_in(installation: Installation) -> None:
+    nobody = pwd.getpwnam("nobody")
+    # pytest closes its folders to other users.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        home = Path(folder) / "home"
+        (home / "postgres").mkdir(mode=0o700, parents=True)
+        os.chown(home / "postgres", nobody.pw_uid, nobody.pw_gid)
+        changed = {"home": home, "database_url": None}
+        settings = installation.settings.model_copy(update=changed)
+        embedded = replace(installation, settings=settings)
+
+        for mode in (0o777, 0o700):
+            home.chmod(mode)
+            found = await embedded.check("storage.home")
+            assert found.health is Health.FAIL, found
+            assert found.fix == {0o777: f"chmod 711 {home}", 0o700: f"chmod a+x {home}"}[mode]
+            subprocess.run(found.fix.split(), check=True)
+            assert (await embedded.check("storage.home")).health is Health.OK
 
 
 async def test_full_disk_fails(installation: Installation) -> None:

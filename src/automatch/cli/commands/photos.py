@@ -44,16 +44,26 @@ def adopt(
 
 async def _adopt(settings: Settings, *, ask: bool) -> None:
     from automatch.photos.make import make_photos
-    from automatch.store.photo_store import adopt_photo_store, list_newest_photos
+    from automatch.store import photo_store
 
     photos = make_photos(settings)
     async with db_session(settings, "owner", name="automatch-photos") as db:
         async with db.connection() as conn:
-            newest = await list_newest_photos(conn)
+            if await photo_store.is_photo_store_of(conn, photos):
+                echo(f"The photos of this database are in {photos.location} already.")
+                return
+            await photo_store.check_nobody_is_connected(conn)
+            newest = await photo_store.list_newest_photos(conn)
         found = [path for path in newest if await photos.read_copy(path, "thumb") is not None]
         echo(f"{len(found)} of the {len(newest)} newest photos have their files here.")
+        if missing := len(newest) - len(found):
+            echo(
+                f"If you go on, {missing} of them and maybe more cannot be shown or read again, "
+                "until their files are put here."
+            )
+        echo("Photos here that the database does not know are deleted an hour after the start.")
         if ask and not typer.confirm(f"Make {photos.location} the place of all photos?", err=True):
             raise typer.Exit(1)
         async with db.transaction() as conn:
-            await adopt_photo_store(conn, photos, audit_actor())
+            await photo_store.adopt_photo_store(conn, photos, audit_actor())
     echo(f"The photos of this database are in {photos.location} now. Start server and workers.")
