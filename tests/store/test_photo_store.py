@@ -152,7 +152,7 @@ async def test_adopted_store_replaces_the_old_one(database, make) -> None:
         await adopt_photo_store(conn, new, "cli:test")
 
     await work(database, new)
-    with pytest.raises(WrongPhotoStoreError):
+    with pytest.raises(WrongPhotoStoreError, match="bears another mark"):
         await work(database, old)
     with psycopg.connect(database.owner) as conn:
         log = conn.execute("select actor, action from automatch.audit_log").fetchall()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import secrets
 import shutil
 from pathlib import Path
@@ -25,6 +26,7 @@ from automatch.ops.doctor.check import (
 from automatch.ops.doctor.context import CheckContext
 from automatch.photos.make import make_photos
 from automatch.photos.store import photo_path
+from automatch.postgres.os_user import OsUser
 from automatch.sql.statements import load
 from automatch.store import stats
 from automatch.store.disk import list_data_folders
@@ -219,12 +221,43 @@ def _check_home(context: CheckContext) -> Result:
         for name in ("secrets.json", "postgres", "photos")
         if (home / name).exists() and (home / name).stat().st_mode & 0o077
     ]
+    server = _find_other_user(home / "postgres") if context.is_embedded else None
     mode = home.stat().st_mode & 0o777
     if mode & 0o022:
-        return fail(f"Other users can write to {home} (mode {mode:o}).", f"chmod 700 {home}")
+        closed = 711 if server else 700
+        return fail(f"Other users can write to {home} (mode {mode:o}).", f"chmod {closed} {home}")
     if readable and mode & 0o011:
-        return warn(f"Other users can read {abbreviate(readable)} in {home}.", f"chmod 700 {home}")
+        return warn(
+            f"Other users can read {abbreviate(readable)} in {home}.",
+            f"chmod go-rwx {' '.join(str(home / name) for name in readable)}",
+        )
+    # Only root can try as another user.
+    if server and os.geteuid() == 0 and not server.reaches((home / "postgres").resolve()):
+        return _unreachable((home / "postgres").resolve(), server)
     return ok(f"{home} is private.")
+
+
+def _find_other_user(postgres: Path) -> OsUser | None:
+    """Return the user that the embedded Postgres of this folder runs as, if it is not this one."""
+    if not postgres.exists():
+        return None
+    status = postgres.stat()
+    try:
+        entry = pwd.getpwuid(status.st_uid)
+        user = OsUser(entry.pw_uid, entry.pw_gid, entry.pw_name)
+    except KeyError:
+        user = OsUser(status.st_uid, status.st_gid, str(status.st_uid))
+    return user if user.is_other else None
+
+
+def _unreachable(postgres: Path, user: OsUser) -> Result:
+    closed = [str(folder) for folder in postgres.parents if not folder.stat().st_mode & 0o001]
+    return fail(
+        f"Postgres cannot start: the user {user.name}, which it runs as, cannot enter {postgres}.",
+        f"chmod a+x {' '.join(closed)}"
+        if closed
+        else f"Let it pass through the folders above {postgres}, and own that one.",
+    )
 
 
 CHECKS = [
