@@ -122,6 +122,7 @@ async def test_disk_without_room_refuses_uploads_before_their_body(
         check(await person.upload(encode(astronaut())), 503, "storage_full")
         assert await _refused_before_the_body(system, person) == (503, "storage_full", "5")
         assert traces(system) == before
+        check(await system.client.get("/readyz"), 503, "storage_full")
         # Reading goes on.
         assert (await person.get("/api/faces")).status_code == 200
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from automatch.errors.store import DatabaseUnavailableError, ServerUnfitError
 from automatch.postgres.addresses import login_passwords
@@ -91,6 +92,18 @@ async def test_migration_that_could_not_open_pgvector_is_not_said_to_be_done(
 async def test_server_that_is_away_is_told_with_the_reason() -> None:
     with pytest.raises(DatabaseUnavailableError, match="does not answer: "):
         await check_server("host=/nowhere")
+
+
+async def test_password_of_another_installation_is_told_with_what_to_do(
+    database: Database,
+) -> None:
+    other = make_conninfo(database.api, password="of-another-installation")
+    with pytest.raises(DatabaseUnavailableError) as refused:
+        await check_server(other)
+
+    assert "refuses the password in secrets.json" in refused.value.message
+    assert "Copy secrets.json" in refused.value.message
+    assert "of-another-installation" not in refused.value.message
 
 
 async def test_connection_that_changes_its_session_is_a_transaction_pooler(

@@ -52,6 +52,17 @@ class Admission:
             StorageFullError: a disk is nearly full.
             DatabaseUnavailableError: the database does not answer.
         """
+        await self.check_space()
+        if self._pending >= self._max_waiting:
+            raise QueueFullError
+
+    async def check_space(self) -> None:
+        """Return when the disks have room for another photo, however many photos wait.
+
+        Raises:
+            StorageFullError: a disk is nearly full.
+            DatabaseUnavailableError: the database does not answer.
+        """
         if self._clock() >= self._stale_at:
             async with self._checking:
                 # Another request may have checked while this one waited for the lock.
@@ -59,8 +70,6 @@ class Admission:
                     await self._refresh()
         if not self._has_room:
             raise StorageFullError
-        if self._pending >= self._max_waiting:
-            raise QueueFullError
 
     def count_accepted(self) -> None:
         """Count a photo that was accepted."""

@@ -12,15 +12,23 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row
 
 from automatch.errors.store import DatabaseUnavailableError, ServerUnfitError
+from automatch.postgres.addresses import API_LOGIN, SCHEDULE_LOGIN, WORKER_LOGIN
 from automatch.sql.statements import load
 
 _SQL = load("server_check")
 _OLDEST = 15
 _OLDEST_VECTOR = (0, 8)
 _CONNECT_TIMEOUT_S = 10
+
+LOGIN_ADVICE = (
+    "Copy secrets.json from the machine that migrated; or, if no other installation uses this "
+    "server, `automatch migrate --take-over`"
+)
+"""What to do when one of our logins is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,11 @@ async def check_server(conninfo: str) -> None:
             problem = await _find_pooler(conninfo, conn)
     except psycopg.OperationalError as exc:
         reason = str(exc).strip().partition("\n")[0]
+        # Of a failed connection libpq gives no SQLSTATE.
+        if "authentication failed" in str(exc) and _is_our_login(conninfo):
+            raise DatabaseUnavailableError(
+                f"The database refuses the password in secrets.json: {reason}. {LOGIN_ADVICE}."
+            ) from exc
         raise DatabaseUnavailableError(f"The database does not answer: {reason}") from exc
     assert server is not None
     if problem := problem or _find_problem(server):
@@ -65,6 +78,12 @@ async def check_sessions(conninfo: str) -> None:
     async with await _connect(conninfo) as conn:
         if problem := await _find_pooler(conninfo, conn):
             raise ServerUnfitError(problem)
+
+
+def _is_our_login(conninfo: str) -> bool:
+    # Behind a pooler the name of a project may follow it.
+    user = str(conninfo_to_dict(conninfo).get("user")).partition(".")[0]
+    return user in {API_LOGIN, WORKER_LOGIN, SCHEDULE_LOGIN}
 
 
 def is_vector_too_old(version: str) -> bool:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from automatch.cli.runtime.db_session import db_session
+from automatch.errors.store import DatabaseUnavailableError
 from automatch.photos.store import MARK
+from automatch.settings import Settings
 from tests.support.build import a_face, a_profile, connect, unit
 from tests.support.command import call_command
+from tests.support.doctor import write_secrets
 from tests.support.photo_store import mark_folder
 from tests.support.postgres import Database, TestCluster, drop_database
 
@@ -123,3 +129,18 @@ def test_database_of_another_encoding_is_refused(
 
     assert refused.returncode == 1
     assert "encoding SQL_ASCII" in refused.stderr
+
+
+def test_command_with_the_secrets_of_another_installation_is_told_what_to_do(
+    settings: Settings, cluster: TestCluster
+) -> None:
+    write_secrets(
+        settings.home, replace(cluster.secrets, api_password=cluster.secrets.worker_password)
+    )
+
+    async def ask() -> None:
+        async with db_session(settings, "api", name="test"):
+            pass
+
+    with pytest.raises(DatabaseUnavailableError, match=r"Copy secrets\.json"):
+        asyncio.run(ask())

@@ -46,20 +46,24 @@ async def db_session(settings: Settings, role: Role, *, name: str) -> AsyncItera
     Raises:
         InstallationMissingError: the data folder is of no installation.
         MigrationError: its schema is of another version; most commands do not migrate.
+        DatabaseUnavailableError: the server does not answer, or refuses the login.
     """
     from automatch.postgres.addresses import database_address
     from automatch.settings.secrets import read
     from automatch.store.database import Database
     from automatch.store.migrate import pending
+    from automatch.store.server_check import check_server
 
     secrets = read(settings.home)
     async with ensure_postgres(settings, secrets):
         # On an older schema a command would fail with an error that does not name the cause.
         if await pending(database_address(settings, secrets, "owner")):
             raise MigrationError("The database schema is not up to date; run `automatch migrate`.")
-        async with Database(
-            database_address(settings, secrets, role), settings.pool, name=name
-        ) as db:
+        address = database_address(settings, secrets, role)
+        if settings.database_url is not None:
+            # The pool would try a refused login for half a minute, and not say why.
+            await check_server(address)
+        async with Database(address, settings.pool, name=name) as db:
             yield db
 
 

@@ -9,7 +9,12 @@ from fastapi import APIRouter, Query, Request
 from automatch.auth.server_identity import CHALLENGE
 from automatch.errors.embedder import EmbedderError
 from automatch.errors.request import InputInvalidError
-from automatch.errors.store import DatabaseUnavailableError, NotReadyError, PhotoStorageError
+from automatch.errors.store import (
+    DatabaseUnavailableError,
+    NotReadyError,
+    PhotoStorageError,
+    StorageFullError,
+)
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import AiRequestsDep, ServicesDep
 from automatch.http.responses.admin import IdentityResponse, StatusResponse
@@ -28,12 +33,16 @@ async def healthz() -> StatusResponse:
 
 
 @router.get("/readyz", summary="Ready")
-@declare(Access.ANYONE, errors=(DatabaseUnavailableError, NotReadyError, PhotoStorageError))
+@declare(
+    Access.ANYONE,
+    errors=(DatabaseUnavailableError, NotReadyError, PhotoStorageError, StorageFullError),
+)
 async def readyz(services: ServicesDep) -> StatusResponse:
     """Answer 200 when database and photos can be used and all parts run, 503 when not."""
     if failing := services.background.failing:
         raise NotReadyError(f"A part of the server is being started again: {', '.join(failing)}.")
     await services.photo_check.check()
+    await services.admission.check_space()
     async with services.db.transaction():
         return StatusResponse(status="ready")
 

@@ -33,7 +33,7 @@ from automatch.settings.secrets import secrets_file
 from automatch.settings.vision import VisionSettings
 from automatch.sql.statements import load
 from automatch.store.model_changes import read_active_model
-from automatch.store.server_check import check_server
+from automatch.store.server_check import LOGIN_ADVICE, check_server
 from automatch.store.stats import count_workers
 from automatch.vision.load import check_model
 from automatch.vision.models.model_files import FACE_RESNET, FIVE_LANDMARKS, YUNET, read_verified
@@ -194,9 +194,9 @@ async def _logins(context: CheckContext) -> Result:
             return fail(f"{what}.", advice[0].upper() + advice[1:])
         except DatabaseUnavailableError as exc:
             return fail(
-                f"The login of the {_LOGIN_USERS[role]} is refused. {exc.message}",
-                "Copy secrets.json from the machine that migrated; or, if no other installation "
-                "uses this server, `automatch migrate --take-over`",
+                f"The login of the {_LOGIN_USERS[role]} is refused. "
+                f"{exc.message.removesuffix(f' {LOGIN_ADVICE}.')}",
+                LOGIN_ADVICE,
             )
     return ok("The server fits this version, and all four logins can sign in.")
 
@@ -244,7 +244,11 @@ async def _web(context: CheckContext) -> Result:
 
 
 _LOG = "It starts the part again by itself; its log says why it failed."
-_NOT_READY = {"db_unavailable": "See machine.database.", "storage_unavailable": "See storage.mark."}
+_NOT_READY = {
+    "db_unavailable": "See machine.database.",
+    "storage_unavailable": "See storage.mark.",
+    "storage_full": "See storage.disk.",
+}
 
 
 def _read_error(answer: httpx2.Response) -> tuple[str, str]:
