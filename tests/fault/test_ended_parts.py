@@ -39,6 +39,7 @@ from automatch.supabase_compat import cron_runner
 from automatch.worker.worker import Worker
 from tests.support.command import environment
 from tests.support.postgres import Database, TestCluster
+from tests.support.waiting import until
 from tests.support.worker import open_fake_worker
 
 pytestmark = pytest.mark.anyio
@@ -111,10 +112,10 @@ async def running(run: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator
             asyncio.get_running_loop().remove_signal_handler(number)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
+@pytest.fixture(autouse=True)
+def outlive_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process of the tests outlive the commands that it runs, whose stops end it."""
+    monkeypatch.setattr("automatch.cli.runtime.signals._exit", lambda _: None)
 
 
 @pytest.fixture
@@ -203,17 +204,17 @@ async def test_child_of_a_server_that_is_killed_and_its_supervisor_are_started_a
         ):
             names = await serving(process, settings, background)
             assert {"postgres", "worker", "erased data"} < names
-            await eventually(count_workers)
+            await until(count_workers)
             victims = children()
             assert len(victims) == 2
             for name, child in victims.items():
                 said = len(logs)
                 child.kill()
                 if "postgres" not in name:
-                    await eventually(lambda: is_zero(count_workers))
+                    await until(lambda: is_zero(count_workers))
                 await until(lambda name=name, child=child: children().get(name, child) != child)
-                await eventually(is_ready)
-                await eventually(count_workers)
+                await until(is_ready)
+                await until(count_workers)
                 assert [entry for entry in logs[said:] if entry["log_level"] == "error"], name
 
             before = children()
@@ -229,12 +230,6 @@ async def test_child_of_a_server_that_is_killed_and_its_supervisor_are_started_a
 
 async def is_zero(count: Callable[[], Awaitable[int]]) -> bool:
     return await count() == 0
-
-
-async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(60):
-        while not await condition():
-            await asyncio.sleep(0.02)
 
 
 async def test_task_or_thread_of_a_worker_that_is_ended_ends_the_process(

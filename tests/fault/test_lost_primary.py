@@ -29,7 +29,7 @@ from tests.support.photos import portrait
 from tests.support.postgres import Database
 from tests.support.replica import Server, replicated
 from tests.support.system import Person, running_server, running_worker
-from tests.support.waiting import wait_until
+from tests.support.waiting import until, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -97,7 +97,10 @@ async def test_work_goes_on_at_the_replica_and_nothing_is_lost_or_doubled(
         )
         secrets = load_or_create(ready_home)
         database = Database(
-            *(database_address(settings, secrets, role) for role in ("owner", "api", "worker"))
+            *(
+                database_address(settings, secrets, role)
+                for role in ("owner", "api", "worker", "schedule")
+            )
         )
         with connect(pair.primary.address) as owner:
             keep_journal(owner)
@@ -124,8 +127,7 @@ async def test_work_goes_on_at_the_replica_and_nothing_is_lost_or_doubled(
                 uploads = upload(2, 4)
                 await asyncio.to_thread(_fail, pair.primary, how)
                 uploads += upload(4, _PEOPLE)
-                while not refused:
-                    await asyncio.sleep(0.02)
+                await until(lambda: refused)
                 began = time.monotonic()
                 await asyncio.to_thread(pair.standby.run, "select pg_promote()")
                 promoted_s = time.monotonic() - began

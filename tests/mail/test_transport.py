@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
 
 from automatch.errors.mail import MailRefusedError, MailServerUnavailableError
 from automatch.mail.message import MailKind, write_mail
@@ -16,8 +15,8 @@ pytestmark = pytest.mark.anyio
 SENDER = "Auto-Match <no-reply@uit.example>"
 
 
-def settings(url: str, **more: object) -> MailSettings:
-    return MailSettings.model_validate({"smtp_url": url, "sender": SENDER} | more)
+def settings(url: str) -> MailSettings:
+    return MailSettings.model_validate({"smtp_url": url, "sender": SENDER})
 
 
 async def send(used: MailSettings, recipient: str = "linh@example.org") -> None:
@@ -56,10 +55,6 @@ async def test_failures_are_told_apart_and_name_nobody() -> None:
 
 
 async def test_password_is_not_sent_without_tls_to_another_machine() -> None:
-    used = settings("smtp://me:secret@127.0.0.1")
-    assert not used.needs_tls
-    assert settings("smtp://me:secret@mail.example.org").needs_tls
-    assert not settings("smtp://me:secret@mail.example.org", allow_plain=True).needs_tls
     with mail_server() as box:
         transport = SmtpTransport(settings(box.url))
         # As to a server elsewhere, of which the test has none.
@@ -69,21 +64,3 @@ async def test_password_is_not_sent_without_tls_to_another_machine() -> None:
         with pytest.raises(MailServerUnavailableError):
             await transport.send(message, "linh@example.org")
         assert box.arrived.empty()
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"smtp_url": "https://mail.example.org", "sender": SENDER},
-        {"smtp_url": "smtp://", "sender": SENDER},
-        {"smtp_url": "smtp://me:secret@mail.example.org:x", "sender": SENDER},
-        {"smtp_url": "smtp://me:secret@mail.example.org"},
-        {"smtp_url": "smtp://me:secret@mail.example.org", "sender": "Auto-Match"},
-        {"smtp_url": "smtp://me:secret@mail.example.org", "sender": "a\nBcc: x <a@b.example>"},
-    ],
-)
-def test_settings_that_cannot_work_are_refused_without_their_password(wrong: dict) -> None:
-    with pytest.raises(ValidationError) as refused:
-        MailSettings.model_validate(wrong)
-
-    assert "secret" not in refused.value.errors()[0]["msg"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -17,6 +18,16 @@ def wait_until(condition: Callable[[], T], description: str, *, within_s: float 
         assert time.monotonic() < deadline, f"after {within_s:g} s still not: {description}"
         time.sleep(0.02)
     return value
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return once *condition*, or what it gives to wait for, is true."""
+    async with asyncio.timeout(60):
+        while True:
+            value = condition()
+            if await value if inspect.isawaitable(value) else value:
+                return
+            await asyncio.sleep(0.02)
 
 
 async def logged(logs: Sequence[Mapping[str, Any]], event: str) -> list[Mapping[str, Any]]:

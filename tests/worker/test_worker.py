@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tests.support.embedder import FakeEmbedder
 from tests.support.photos import astronaut, encode, hopper
 from tests.support.postgres import TestCluster
 from tests.support.system import Person, System, running_worker
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -285,17 +286,10 @@ async def test_photos_of_an_erased_face_are_deleted(
     assert answer.status_code == 204
     async with running_worker(settings, cluster.secrets, embedder):
         # Every maintenance task runs once at the start.
-        await _until(lambda: not _photos(settings.home))
+        await until(lambda: not _photos(settings.home))
 
     assert (await person.get("/api/faces")).json() == {"faces": []}
 
 
 def _photos(home: Path) -> list[Path]:
     return [path for path in (home / "photos").rglob("*") if path.is_file() and path.name != MARK]
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            # Files have no event to wait for; each look is cheap.
-            await asyncio.sleep(0.01)

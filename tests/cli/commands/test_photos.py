@@ -1,0 +1,63 @@
+"""`automatch photos`: another folder becomes the place of the photos."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from automatch.photos.store import MARK
+from tests.support.build import a_face, a_profile, connect, unit
+from tests.support.command import call_command
+from tests.support.doctor import write_secrets
+from tests.support.photo_store import mark_folder
+from tests.support.postgres import Database, TestCluster
+
+
+@pytest.fixture
+def home(cluster: TestCluster, tmp_path: Path) -> Path:
+    """Give a data folder with the secrets of the tests' cluster."""
+    home = tmp_path / "home"
+    write_secrets(home, cluster.secrets)
+    return home
+
+
+def test_migration_marks_the_photos_and_adopted_ones_are_taken(
+    home: Path, blank_database: Database
+) -> None:
+    def call(*command: str) -> str:
+        done = call_command(home, *command, DATABASE_URL=blank_database.owner)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    call("migrate")
+    first = (home / "photos" / MARK).read_text()
+    (home / "photos" / MARK).unlink()
+    told = call("photos", "adopt", "--yes")
+    call("migrate")
+
+    assert "0 of the 0 newest photos have their files here" in told
+    assert (home / "photos" / MARK).read_text() not in {first, ""}
+    assert "already" in call("photos", "adopt")
+
+
+def test_adoption_of_a_place_without_the_photos_says_so_and_is_declined_by_enter(
+    home: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark_folder(database.owner, home.with_name("elsewhere"))
+    with connect(database.owner) as conn:
+        a_face(conn, a_profile(conn), unit(1))
+
+    with psycopg.connect(database.worker):
+        too_early = call_command(home, "photos", "adopt", DATABASE_URL=database.owner)
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    declined = call_command(home, "photos", "adopt", DATABASE_URL=database.owner)
+
+    assert (too_early.returncode, too_early.stdout) == (1, "")
+    assert "stop them all" in too_early.stderr
+    assert declined.returncode == 1
+    assert "0 of the 1 newest photos have their files here" in declined.stdout
+    assert "1 of them and maybe more cannot be shown" in declined.stdout
+    assert not (home / "photos" / MARK).exists()

@@ -1,0 +1,43 @@
+"""What mails say, and the message that is made of it."""
+
+from __future__ import annotations
+
+import pytest
+from jinja2 import UndefinedError
+
+from automatch.mail.message import MailKind, write_mail
+from tests.support.smtp import link_in
+
+SERVER = "https://match.example.org"
+VALUES = {
+    "server": SERVER,
+    "link": f"{SERVER}/page?token=t0k3n",
+    "expires_at": "10:00 UTC",
+    "old_email": "old@example.org",
+    "new_email": "new@example.org",
+}
+
+
+@pytest.mark.parametrize("kind", set(MailKind) - {MailKind.TEST})
+def test_every_mail_has_its_link_and_its_end_in_text_and_html(kind: MailKind) -> None:
+    mail = write_mail(kind, **VALUES)
+    message = mail.to_message(sender="a@uit.example", recipient="linh@example.org")
+
+    assert link_in(message) == VALUES["link"]
+    for part in (mail.text, mail.html):
+        assert VALUES["expires_at"] in part
+    assert f"<title>{mail.subject}</title>" in mail.html
+
+
+def test_html_of_a_mail_is_escaped_and_its_text_is_not() -> None:
+    address = "https://match.example.org/?a=1&b=<2>"
+    mail = write_mail(MailKind.TEST, server=address)
+
+    assert address in mail.text
+    assert address not in mail.html
+    assert "?a=1&amp;b=&lt;2&gt;" in mail.html
+
+
+def test_mail_without_a_value_is_not_written() -> None:
+    with pytest.raises(UndefinedError):
+        write_mail(MailKind.RECOVERY, server=SERVER, link=VALUES["link"])
