@@ -22,6 +22,7 @@ import pytest
 
 from automatch.errors.configuration import InstanceRunningError
 from automatch.errors.store import EmbeddedPostgresError
+from automatch.postgres import orphan_processes
 from automatch.postgres.addresses import database_address
 from automatch.postgres.binaries import find_binaries, reachable_binaries
 from automatch.postgres.cluster import prepare_cluster
@@ -352,6 +353,24 @@ async def test_server_left_by_an_earlier_run_is_stopped_first(home: Path) -> Non
         async with build(home) as postgres:
             assert await asyncio.to_thread(left.wait, PATIENCE_S) == 0
             assert postgres.pid != left.pid
+
+
+def test_frozen_process_of_an_earlier_run_is_killed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = prepare(home)
+    title = f"postgres: {cluster.name}: idle"
+    with launch(cluster, "/bin/bash", "-c", 'exec -a "$0" cat', title) as left:
+        wait_until(lambda: Path(f"/proc/{left.pid}/cmdline").read_text().rstrip("\0") == title)
+        left.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, left.pid, os.WSTOPPED | os.WNOWAIT)
+        monkeypatch.setattr(orphan_processes, "_IMMEDIATE_S", 0.01)
+
+        try:
+            orphan_processes.end_orphans(cluster)
+            left.wait(1)
+        finally:
+            left.kill()
 
 
 async def test_stale_lock_file_that_names_a_living_stranger_is_no_obstacle(home: Path) -> None:

@@ -47,12 +47,15 @@ class EmbeddedPostgres:
 
     Call `start()`, run `supervise()` as a task beside the application, and call `stop()` after all
     users of the database have stopped. Call `start()` and `supervise()` from the main thread: the
-    server ends when the thread that started it ends.
+    server ends when the thread that started it ends. Once *forced* is set, stopping takes seconds.
     """
 
-    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+    def __init__(
+        self, settings: Settings, secrets: Secrets, forced: asyncio.Event | None = None
+    ) -> None:
         self._settings = settings.model_copy(update={"database_url": None})
         self._secrets = secrets
+        self._forced = forced
         self._lock = LockFile(settings.home)
         self._cluster: Cluster | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -114,7 +117,7 @@ class EmbeddedPostgres:
         self._stopping = True
         async with self._launch_lock:
             if self._process is not None:
-                await end(self._process)
+                await end(self._process, self._forced)
                 self._process = None
         self._lock.release()
 
@@ -159,7 +162,7 @@ class EmbeddedPostgres:
                 try:
                     await self._wait_ready(process, errors)
                 except BaseException:
-                    await end(process)
+                    await end(process, self._forced)
                     raise
 
     async def _wait_ready(self, process: asyncio.subprocess.Process, errors: IO[bytes]) -> None:

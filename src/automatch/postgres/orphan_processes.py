@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +21,12 @@ from automatch.postgres.addresses import PORT
 from automatch.postgres.postmaster import FAST, FAST_S, IMMEDIATE
 
 if TYPE_CHECKING:
-    import signal
-
     from automatch.postgres.cluster import Cluster
 
 log = structlog.get_logger(__name__)
 
 _IMMEDIATE_S = 10
+_KILL_S = 10
 
 
 def end_orphans(cluster: Cluster) -> None:
@@ -51,6 +51,9 @@ def end_orphans(cluster: Cluster) -> None:
     others = _processes(cluster)
     _signal(others, IMMEDIATE)
     if not _wait_gone(others, _IMMEDIATE_S):
+        # A stopped process takes no other signal.
+        _signal(others := _processes(cluster), signal.SIGKILL)
+    if not _wait_gone(others, _KILL_S):
         raise EmbeddedPostgresError(
             f"Processes of an earlier Postgres on {cluster.data} do not end: {others}; end them."
         )

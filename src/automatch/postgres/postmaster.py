@@ -26,6 +26,10 @@ IMMEDIATE = signal.SIGQUIT
 """Immediate shutdown: Postgres exits at once and recovers at the next start; no commit is lost."""
 
 FAST_S = 30
+_IMMEDIATE_S = 10
+_FORCED_S = 3
+"""Seconds for each way to stop, once somebody does not want to wait."""
+_KILL_S = 5
 _PR_SET_PDEATHSIG = 1
 _LOG_FILES = 10
 
@@ -130,15 +134,28 @@ def _die_with_parent(parent: int) -> Callable[[], None] | None:
     return ask_kernel
 
 
-async def end(process: asyncio.subprocess.Process) -> None:
-    """Stop the server by a fast shutdown, or an immediate one if that takes too long."""
-    for how, patience_s in ((FAST, FAST_S), (IMMEDIATE, None)):
-        if process.returncode is not None:
-            return
-        process.send_signal(how)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                await process.wait()
+async def end(process: asyncio.subprocess.Process, forced: asyncio.Event | None = None) -> None:
+    """Stop the server by a fast shutdown, an immediate one if that takes too long, else kill it.
+
+    Once *forced* is set, it is given less time for each.
+    """
+    exited = asyncio.create_task(process.wait())
+    hurry = asyncio.create_task((forced or asyncio.Event()).wait())
+    ways = ((FAST, FAST_S), (IMMEDIATE, _IMMEDIATE_S), (signal.SIGKILL, _KILL_S))
+    try:
+        for how, patience_s in ways:
+            if process.returncode is not None:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(how)
+            await asyncio.wait(
+                {exited, hurry}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if hurry.done():
+                await asyncio.wait({exited}, timeout=_FORCED_S)
+    finally:
+        exited.cancel()
+        hurry.cancel()
 
 
 def prune_logs(cluster: Cluster) -> None:

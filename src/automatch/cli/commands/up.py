@@ -47,7 +47,9 @@ async def _up(settings: Settings) -> None:
         shutdown = handle_signals(None if settings.database_url is None else limit_s)
         folders = str(settings.home)
         if settings.database_url is None:
-            postgres = await stack.enter_async_context(EmbeddedPostgres(settings, secrets))
+            postgres = await stack.enter_async_context(
+                EmbeddedPostgres(settings, secrets, shutdown.forced)
+            )
             await stack.enter_async_context(background.running("postgres", postgres.supervise))
             if postgres.folder.parent != settings.home:
                 folders += f", database in {postgres.folder}"

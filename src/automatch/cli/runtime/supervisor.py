@@ -14,6 +14,8 @@ from automatch.worker.on_demand import start_worker_process
 
 WORKER_GRACE_S = 5
 """A worker ends by itself when it takes too long to stop; this much later it is killed."""
+_FORCED_S = 3
+"""A worker that is told to stop at once is killed this much later."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,9 +53,12 @@ class WorkerSupervisor:
             with contextlib.suppress(ProcessLookupError):
                 for number in SIGNALS:
                     process.send_signal(number)
+            limit.reschedule(asyncio.get_running_loop().time() + _FORCED_S)
 
         try:
-            async with asyncio.timeout(self._settings.worker.stop_limit_s + WORKER_GRACE_S):
+            async with asyncio.timeout(
+                self._settings.worker.stop_limit_s + WORKER_GRACE_S
+            ) as limit:
                 await self._shutdown.wait_for(exit_task, force)
         except TimeoutError:
             log.warning("worker does not stop; killing it")
