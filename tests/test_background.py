@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from automatch.background import BackgroundTasks
 
@@ -24,13 +25,15 @@ async def test_task_that_ends_is_started_again_and_is_failing_until_it_runs_stea
         if error:
             raise error
 
-    async with background.running("feeds", run):
-        assert await started.get() == []
-        end.set()
-        assert await started.get() == ["feeds"]
-        while background.failing:
-            await asyncio.sleep(0)
+    with capture_logs() as logged:
+        async with background.running("feeds", run):
+            assert await started.get() == []
+            end.set()
+            assert await started.get() == ["feeds"]
+            while background.failing:
+                await asyncio.sleep(0)
     assert started.empty()
+    assert any(entry["log_level"] == "error" for entry in logged) is (error is not None)
 
 
 async def test_task_ends_with_the_block_and_is_not_failing_then() -> None:

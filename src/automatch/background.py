@@ -7,6 +7,7 @@ the first alone.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from typing import NoReturn
@@ -126,7 +127,9 @@ class _RestartedTask:
         was_stable = self._timer.when() <= self._loop.time()
         self._timer.cancel()
         error = None if task.cancelled() else task.exception()
-        log.error("background task ended; starting it again", task=self._name, exc_info=error)
+        # A task that returns has said why.
+        level = logging.ERROR if error or task.cancelled() else logging.INFO
+        log.log(level, "background task ended; starting it again", task=self._name, exc_info=error)
         self._failing.add(self._name)
         delay = self._owner.backoff_s if was_stable else self._delay
         self._timer = self._loop.call_later(delay, self.start)

@@ -39,7 +39,7 @@ _ALL = dict(_walk(typer.main.get_command(create_cli())))
 _EXAMPLE = re.compile(r"Example: `(?:psql \"\$\()?automatch (.+?)(?:\)\")?`")
 _NEEDS_NONE = ("", "up", "models", "models list", "models fetch", "models verify", "db export")
 """Commands that work where there is no installation."""
-_SAYS_OTHERWISE = ("doctor", "import", "mail test", "models use")
+_SAYS_OTHERWISE = ("doctor", "import", "models use")
 """Commands that say something else where there is none."""
 
 

@@ -237,6 +237,16 @@ async def _read_ledger(connection: psycopg.AsyncConnection) -> dict[str, str | N
     return dict(await (await connection.execute(_SQL["list_applied"])).fetchall())
 
 
+async def are_logins_ours(owner_dsn: str, passwords: Mapping[str, str]) -> bool:
+    """Return whether every login exists and takes its password."""
+    try:
+        for login, password in passwords.items():
+            await check_login(owner_dsn, login, password)
+    except MigrationError:
+        return False
+    return True
+
+
 async def _run(connection: psycopg.AsyncConnection, file: _File) -> None:
     try:
         # As the Supabase CLI does: no file depends on what another one set.

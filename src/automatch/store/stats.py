@@ -22,8 +22,6 @@ from automatch.store.database import Connection
 _SQL = load("stats")
 _KEYS = re.compile(r"eyJ[\w-]+(?:\.[\w-]+)*|(?:sb_secret_|amt_)\w+|Bearer\s+\S+")
 _MESSAGE_CHARS = 200
-_RUNS = 20
-"""As in the guide's query of the run history."""
 
 _T = TypeVar("_T")
 
@@ -173,10 +171,10 @@ async def list_stuck_erasures(conn: Connection) -> list[StuckErasures]:
 
 
 async def load_statistics(conn: Connection, *, recent: int) -> Statistics:
-    """Return what `automatch stats` shows."""
+    """Return what `automatch stats` shows, with the newest *recent* jobs and schedule runs."""
     extensions = await _load_extensions(conn)
     schedule = await _all(conn, Scheduled, "schedule") if extensions.has_cron else None
-    runs = await _all(conn, Run, "runs", limit=_RUNS) if extensions.has_cron else []
+    runs = await _all(conn, Run, "runs", limit=recent) if extensions.has_cron else []
     return Statistics(
         queue=await queue_admin.load_queue(conn),
         statuses=await queue_admin.count_jobs(conn),

@@ -55,8 +55,9 @@ def test_waiting_link_is_handed_over_and_that_is_recorded(
     )
 
 
-def test_mail_server_is_tried(tmp_path: Path) -> None:
+def test_mail_server_is_tried(cluster: TestCluster, tmp_path: Path) -> None:
     home = tmp_path / "home"
+    write_secrets(home, cluster.secrets)
     unset = call_command(home, "mail", "test", HER)
     with mail_server() as box:
         settings = {"MAIL__SMTP_URL": box.url, "MAIL__SENDER": "no-reply@uit.example"}

@@ -45,7 +45,14 @@ def test_logins_are_taken_over_when_told(
     try:
         done = call_command(other, "migrate", "--take-over", DATABASE_URL=blank_database.owner)
 
+        again = call_command(other, "migrate", "--take-over", DATABASE_URL=blank_database.owner)
+        checked = call_command(other, "migrate", "--check", DATABASE_URL=blank_database.owner)
+
         assert done.returncode == 0, done.stderr
+        assert "already" not in done.stdout
+        assert "this installation's already" in again.stdout
+        assert (checked.returncode, checked.stdout) == (0, "")
+        assert "up to date" in checked.stderr
         password = read(other).api_password
         psycopg.connect(address_of_login(blank_database.owner, API_LOGIN, password)).close()
         with pytest.raises(psycopg.OperationalError, match="authentication failed"):

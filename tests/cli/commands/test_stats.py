@@ -98,6 +98,11 @@ def test_stats_have_the_results_of_the_monitoring_queries_of_the_guide(
         newest = _failed(conn, "no_face")
         _schedule(conn)
         conn.execute(
+            "insert into cron.job_run_details (jobid, status, start_time)"
+            " select jobid, 'succeeded', now() - n * interval '1 hour'"
+            " from cron.job, generate_series(1, 2) as n"
+        )
+        conn.execute(
             "insert into automatch.worker_faults (worker_id, message)"
             " select gen_random_uuid(), 'function f() is missing' from generate_series(1, 2)"
         )
@@ -129,7 +134,8 @@ def test_stats_have_the_results_of_the_monitoring_queries_of_the_guide(
     assert "function f() is missing" in shown.stdout
     assert [row["name"] for row in loaded["schedule"]] == ["process-match-jobs"]
     assert [(run["status"], run["message"]) for run in loaded["runs"]] == [
-        ("failed", "bad header (a key)")
+        ("failed", "bad header (a key)"),
+        ("succeeded", ""),
     ]
     for text in (done.stdout, shown.stdout):
         assert "sesame" not in text

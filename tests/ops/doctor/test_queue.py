@@ -53,7 +53,9 @@ async def test_paused_worker_is_told_with_its_reason(installation: Installation)
 async def test_jobs_that_stay_pending_fail(installation: Installation) -> None:
     with connect(installation.owner) as conn:
         a_job(conn, a_face(conn, a_profile(conn)))
-    assert (await installation.check("queue.waiting")).health is Health.OK
+    waiting = await installation.check("queue.waiting")
+    assert waiting.health is Health.OK
+    assert waiting.message.startswith("1 job is waiting, ")
     await installation.run("update match_jobs set created_at = created_at - interval '2 minutes'")
 
     assert (await installation.check("queue.waiting")).health is Health.FAIL

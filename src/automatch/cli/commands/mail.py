@@ -126,9 +126,12 @@ def try_server(
     """
     from automatch.mail.message import MailKind, write_mail
     from automatch.services.validators import normalize_email
+    from automatch.settings.secrets import read
     from automatch.settings.server_address import find_server_url
 
     settings = load_settings_and_logging(home=home)
+    # A mistyped data folder has other settings; nothing else here would notice it.
+    read(settings.home)
     if settings.mail.smtp_url is None or settings.mail.sender is None:
         raise SettingsError(
             "No mail server is set. Set AUTOMATCH_MAIL__SMTP_URL and AUTOMATCH_MAIL__SENDER."

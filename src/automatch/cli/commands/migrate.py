@@ -41,19 +41,25 @@ def migrate(
     if check:
         for version in versions:
             echo(version)
+        if not versions:
+            # Standard output lists what is pending.
+            echo("The database is up to date.", err=True)
         raise typer.Exit(1 if versions else 0)
     echo(f"Migrations applied: {len(versions)}." if versions else "The database is up to date.")
 
 
 async def _migrate(settings: Settings, *, check: bool, take_over: bool) -> list[str]:
-    from automatch.postgres.addresses import database_address
+    from automatch.postgres.addresses import database_address, login_passwords
     from automatch.settings.secrets import load_or_create, read
-    from automatch.store.migrate import pending
+    from automatch.store.migrate import are_logins_ours, pending
 
     # On a Postgres of the operator's own this is what makes the installation; else `up` does.
     is_first = settings.database_url is not None and not check
     secrets = load_or_create(settings.home) if is_first else read(settings.home)
     async with ensure_postgres(settings, secrets):
+        owner = database_address(settings, secrets, "owner")
         if check:
-            return await pending(database_address(settings, secrets, "owner"))
+            return await pending(owner)
+        if take_over and await are_logins_ours(owner, login_passwords(secrets)):
+            echo("The logins of the server are this installation's already.")
         return await migrate_database(settings, secrets, take_over=take_over)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 def show_stats(
     *,
     home: Home = None,
-    recent: Annotated[int, typer.Option(min=0, max=1000, help="Recent jobs to list.")] = 10,
+    recent: Annotated[
+        int, typer.Option(min=0, max=1000, help="Recent jobs and runs to list.")
+    ] = 10,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
     every: Annotated[
         float, typer.Option(min=0.2, max=3600, help="With --watch: seconds between refreshes.")

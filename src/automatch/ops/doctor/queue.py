@@ -72,7 +72,7 @@ async def _paused(context: CheckContext) -> Result:
     progress = await context.one(_Progress, _SQL["progress"])
     if progress.paused:
         return warn(
-            f"The queue is paused; {progress.waiting} jobs are waiting.",
+            f"The queue is paused; {_count_waiting(progress)}.",
             "automatch jobs resume",
         )
     if progress.paused_schools:
@@ -89,7 +89,7 @@ async def _waiting(context: CheckContext) -> Result:
     waits_s = progress.oldest_waiting_s
     if waits_s is None:
         return ok("No job is waiting.")
-    message = f"{progress.waiting} jobs are waiting, the oldest for {waits_s:.0f} s"
+    message = f"{_count_waiting(progress)}, the oldest for {waits_s:.0f} s"
     if progress.paused:
         return skipped(f"{message}; the queue is paused.")
     if waits_s > _TARGET_S and not progress.ended_last_minute:
@@ -154,6 +154,10 @@ async def _latency(context: CheckContext) -> Result:
             f"{message}; the target is a minute.", "Start another worker, or check for pauses."
         )
     return ok(f"{message}.")
+
+
+def _count_waiting(progress: _Progress) -> str:
+    return "1 job is waiting" if progress.waiting == 1 else f"{progress.waiting} jobs are waiting"
 
 
 def _retry_command(failed: Sequence[_Failed]) -> str:

@@ -202,7 +202,7 @@ async def _delay_reason(server: LiveServer, job: dict[str, Any], within_s: float
         return f"{state}: the queue is paused (`automatch jobs resume`)."
     if job["status"] == "pending" and not queue["processing"]:
         return f"{state}: no worker claimed it. Is one running (`automatch doctor`)?"
-    return f"{state}; {queue['waiting']} jobs are waiting, {queue['processing']} are processing."
+    return f"{state}; jobs waiting: {queue['waiting']}, processing: {queue['processing']}."
 
 
 async def _first_match_at(server: LiveServer, pair: SmokeTestPair, opened: asyncio.Event) -> float:
