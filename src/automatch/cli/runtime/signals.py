@@ -15,8 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import structlog
-
 from automatch.cli.output.echo import echo
 
 _T = TypeVar("_T")
@@ -24,8 +22,6 @@ _T = TypeVar("_T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP_S = 10.0
 """Seconds in which a server has stopped."""
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,10 @@ class Shutdown:
 
 
 def _exit(seconds: float) -> None:
-    log.error("not stopped in time; exiting", seconds=seconds)
+    # Not above: `--help` imports this module, and needs no log.
+    import structlog
+
+    structlog.get_logger(__name__).error("not stopped in time; exiting", seconds=seconds)
     os._exit(1)
 
 
