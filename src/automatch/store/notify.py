@@ -26,6 +26,7 @@ from automatch.store.database import (
     probe,
     raise_if_cancelled,
 )
+from automatch.store.outage_log import OutageLog
 
 _SQL = load("database")
 _PROBE_S = 10.0
@@ -44,9 +45,11 @@ async def listen(conninfo: str, readers: Mapping[Channel, Event], *, name: str) 
     events = {f"automatch_{channel}": event for channel, event in readers.items()}
     statements = [f"listen_{channel}" for channel in readers]
     delay = _RECONNECT_S
+    outage = OutageLog("listener reconnects", end="listener is connected again")
     while True:
         try:
             async with await _connect(conninfo, statements, name) as conn:
+                outage.ended()
                 for event in events.values():
                     event.set()
                 delay = _RECONNECT_S
@@ -55,7 +58,7 @@ async def listen(conninfo: str, readers: Mapping[Channel, Event], *, name: str) 
                         events[notify.channel].set()
                     await probe(conn)
         except psycopg.Error as exc:
-            log.warning("listener reconnects", channels=[*events], error=type(exc).__name__)
+            outage.failed(type(exc).__name__, channels=[*events])
             await asyncio.sleep(delay)
             delay = min(delay * 2, _RECONNECT_MAX_S)
 
@@ -75,6 +78,9 @@ class JobNotifier:
         self._conninfo = conninfo
         self._name = name
         self._conn: Connection | None = None
+        self._outage = OutageLog(
+            "job notifier cannot connect", end="job notifier is connected again"
+        )
 
     @property
     def is_connected(self) -> bool:
@@ -88,7 +94,9 @@ class JobNotifier:
                     self._conninfo, ["listen_jobs", "count_as_worker"], self._name
                 )
             except psycopg.Error as exc:
-                log.warning("job notifier cannot connect", error=type(exc).__name__)
+                self._outage.failed(type(exc).__name__)
+            else:
+                self._outage.ended()
         return self._conn is not None
 
     async def register_idle(self, wait_s: float, interruption: asyncio.Event) -> bool:

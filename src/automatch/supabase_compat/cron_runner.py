@@ -22,6 +22,7 @@ from automatch.settings.connections import SCHEDULE_POOL
 from automatch.sql.statements import load
 from automatch.store.call import call_value
 from automatch.store.database import Database, deadline, probe
+from automatch.store.outage_log import OutageLog
 from automatch.supabase_compat.cron import CronScheduler
 from automatch.supabase_compat.http_queue import HttpSender
 
@@ -68,12 +69,13 @@ class CronRunner:
         if self._started is not None:
             await self._started.wait()
         delay = _TRY_S
+        outage = OutageLog("schedule interrupted")
         while True:
             began = time.monotonic()
             try:
                 await self._lead_when_possible()
             except* (psycopg.Error, AutomatchError) as group:
-                log.warning("schedule interrupted", error=error_name(group))
+                outage.failed(error_name(group))
             delay = _TRY_S if time.monotonic() - began > _RETRY_MAX_S else delay
             await asyncio.sleep(delay)
             delay = min(2 * delay, _RETRY_MAX_S)

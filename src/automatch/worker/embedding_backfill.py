@@ -9,6 +9,7 @@ claim expires is claimed again, by this worker or another.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.upload import UploadError
 from automatch.store import model_changes
 from automatch.store.model_changes import PhotoEmbedding, PhotoRefusal, PhotoToEmbed
+from automatch.store.outage_log import OutageLog
 
 if TYPE_CHECKING:
     from automatch.worker.run import WorkerContext
@@ -46,6 +48,7 @@ class EmbeddingBackfill:
 
     async def run(self) -> None:
         """Embed photos whenever there are some, until cancelled."""
+        outage = OutageLog("embedding backfill failed", end="embedding backfill works again")
         while True:
             pause = _IDLE_SWEEPS * self._context.settings.sweep_s
             try:
@@ -53,9 +56,10 @@ class EmbeddingBackfill:
                     model = await model_changes.read_preparing_model(conn)
                 if model is not None:
                     pause = 0.0 if await self._embed_next(model) else _PAUSE_S
-            except Exception:
+                outage.ended()
+            except Exception as exc:
                 # Uploads go on whatever ails the stored photos.
-                log.exception("embedding backfill failed")
+                outage.failed(type(exc).__name__, level=logging.ERROR, exc_info=True)
             await asyncio.sleep(pause)
 
     async def _embed_next(self, model: str) -> bool:
