@@ -315,3 +315,10 @@ async def test_file_of_an_interrupted_write_is_deleted_once_it_is_old(tmp_path: 
     assert await photos.list_page("uploads", "") == []
 
     assert [*(tmp_path / "uploads/aa").iterdir()] == [new]
+
+
+async def test_mark_that_is_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / MARK)
+
+    with pytest.raises(PhotoStorageError):
+        await FolderPhotos(tmp_path, min_free_mb=0).read_mark()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets as random
@@ -33,6 +34,16 @@ def test_later_starts_find_the_same_secrets(tmp_path: Path) -> None:
     first = load_or_create(tmp_path)
 
     assert load_or_create(tmp_path) == first
+
+
+def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fill)
+
+    with pytest.raises(SecretsError, match="free space on the disk of"):
+        load_or_create(tmp_path)
 
 
 def test_every_secret_is_long_and_its_own(tmp_path: Path) -> None:

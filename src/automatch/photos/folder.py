@@ -8,6 +8,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -91,7 +92,12 @@ class FolderPhotos:
 
     def _read_mark(self) -> UUID | None:
         try:
-            return parse_mark((self._folder / MARK).read_bytes())
+            # Opening a named pipe would wait for its other end.
+            descriptor = os.open(self._folder / MARK, os.O_RDONLY | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise PhotoStorageError(reason=f"{self._folder / MARK} is not a file")
+                return parse_mark(file.read())
         except FileNotFoundError:
             return None
         except OSError as exc:

@@ -77,6 +77,8 @@ class PhotoCheck:
                     problem = exc.reason or exc.message
                 if problem and self._is_usable:
                     log.error("photos cannot be stored", reason=problem)
+                elif problem is None and not self._is_usable:
+                    log.info("photos can be stored again")
                 self._is_usable = problem is None
                 self._stale_at = self._clock() + _CHECK_INTERVAL_S
         if not self._is_usable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from automatch.errors.configuration import SettingsError
@@ -32,6 +33,15 @@ def create_data_dir(data_dir: Path) -> None:
             f"The data folder {data_dir} cannot be created ({exc.strerror}); "
             "set AUTOMATCH_HOME to a folder that you may write to."
         ) from exc
+
+
+def advise_on_write(path: Path, exc: OSError) -> str:
+    """Return what lets Auto-Match use a file or folder that refused it."""
+    if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"free space on the disk of {path}"
+    if exc.errno == errno.EROFS:
+        return f"let the disk of {path} be written to: it is read-only"
+    return f"give {path} to the user that runs Auto-Match (`chown`)"
 
 
 def is_our_data_dir(data_dir: Path) -> bool:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from automatch.errors.configuration import InstallationMissingError, SecretsError
-from automatch.settings.data_dir import create_data_dir
+from automatch.settings.data_dir import advise_on_write, create_data_dir
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,8 +144,7 @@ def secrets_file(home: Path) -> Path:
 
 def _unusable(path: Path, exc: OSError) -> SecretsError:
     return SecretsError(
-        f"The secrets file {path} cannot be used ({exc.strerror}); "
-        "give it to the user that runs Auto-Match."
+        f"The secrets file {path} cannot be used ({exc.strerror}); {advise_on_write(path, exc)}."
     )
 
 

@@ -222,6 +222,20 @@ async def ai_service_away(place: Place) -> None:
     place.change(ai_url="http://127.0.0.1:1")
 
 
+def _open_connections(place: Place, count: int) -> None:
+    pool = place.installation.settings.pool
+    place.change(pool=pool.model_copy(update={"max_size": count}))
+
+
+async def _lower_pool(place: Place) -> None:
+    _open_connections(place, 5)
+
+
+@case("machine.connections", see("lower AUTOMATCH_POOL__MAX_SIZE", then=_lower_pool))
+async def more_connections_than_the_server_has(place: Place) -> None:
+    _open_connections(place, 500)
+
+
 async def _start_server(place: Place) -> None:
     server = running_server(place.installation.settings, place.cluster.secrets, place.database)
     system = await place.stack.enter_async_context(server)
@@ -321,6 +335,16 @@ async def readable_photos(place: Place) -> None:
 @case("storage.photos")
 async def file_in_place_of_photos(place: Place) -> None:
     (place.home / "photos").touch()
+
+
+async def _mount_photos(place: Place) -> None:
+    (place.home / "away").rename(place.home / "photos")
+
+
+@case("storage.photos", see("Mount it", then=_mount_photos))
+async def photos_that_are_away(place: Place) -> None:
+    mark_folder(place.installation.owner, place.home / "photos")
+    (place.home / "photos").rename(place.home / "away")
 
 
 async def _right_bucket(place: Place) -> None:

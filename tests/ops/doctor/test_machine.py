@@ -6,12 +6,16 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 
 from automatch.auth.project_keys import ProjectKey, ProjectKeys
+from automatch.errors.store import PhotoStorageError
 from automatch.ops.doctor import machine
 from automatch.ops.doctor.check import Health
+from automatch.postgres.lockfile import LockFile
+from automatch.services.photos import PhotoCheck
 from automatch.settings.secrets import secrets_file
 from tests.support.doctor import Installation, write_secrets
 
@@ -96,6 +100,34 @@ async def test_ai_service_that_does_not_answer_fails(installation: Installation)
         await replace(installation, settings=away).check("machine.models")
     ).health is Health.FAIL
     assert (await replace(installation, settings=there).check("machine.models")).health is Health.OK
+
+
+async def test_postgres_of_a_running_server_is_told_from_a_stopped_one(
+    installation: Installation,
+) -> None:
+    embedded = replace(
+        installation, settings=installation.settings.model_copy(update={"database_url": None})
+    )
+
+    with LockFile(installation.settings.home):
+        frozen = await embedded.check("machine.database")
+    stopped = await embedded.check("machine.database")
+
+    assert "runs here, and its Postgres does not answer" in frozen.message
+    assert str(installation.settings.home / "postgres" / "log") in (frozen.fix or "")
+    assert "is not running here" in stopped.message
+    assert stopped.fix == "automatch up"
+
+
+async def test_server_that_asks_for_its_photos_again_needs_no_help(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PhotoCheck, "check", AsyncMock(side_effect=PhotoStorageError))
+
+    found = await installation.check("machine.web")
+
+    assert found.health is Health.FAIL
+    assert "Try again in a moment" in (found.fix or "")
 
 
 async def test_old_schema_fails(installation: Installation) -> None:

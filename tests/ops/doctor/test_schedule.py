@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import psycopg
 import pytest
 
 from automatch.ops.doctor.check import Health
@@ -143,6 +144,18 @@ async def test_schedule_that_does_not_run_fails(scheduled: Installation) -> None
     assert "has never run" in never.message
     assert "was 600 s ago" in long_ago.message
     assert "failed: relation x does not exist" in failed.message
+
+
+async def test_schedule_that_has_just_begun_is_given_time(scheduled: Installation) -> None:
+    await _schedule(scheduled)
+    with psycopg.connect(scheduled.owner, application_name="automatch-schedule") as leader:
+        leader.execute("select pg_advisory_lock(automatch.lock_key('cron'))")
+        never = await scheduled.check("schedule.running")
+        await _ran(scheduled, seconds_ago=600)
+        long_ago = await scheduled.check("schedule.running")
+
+    assert never.health is long_ago.health is Health.OK, (never, long_ago)
+    assert "is still to run" in never.message
 
 
 @pytest.mark.parametrize(

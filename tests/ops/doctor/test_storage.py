@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from automatch.ops.doctor import storage
 from automatch.ops.doctor.check import Health
 from automatch.settings.storage import PhotoSettings
 from tests.support.bucket import client_of
@@ -53,6 +55,26 @@ async def test_photo_folder_that_is_not_writable_fails(installation: Installatio
 
     assert found.health is Health.FAIL
     assert "is not writable" in found.message
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "Free space on the disk of"),
+        (errno.EROFS, "it is read-only"),
+        (errno.EACCES, "`chown`"),
+    ],
+)
+async def test_advice_on_an_unwritable_folder_fits_its_cause(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    problem = OSError(number, os.strerror(number))
+    monkeypatch.setattr(storage, "_write_problem", lambda _: problem)
+
+    found = await installation.check("storage.photos")
+
+    assert found.health is Health.FAIL
+    assert advice in (found.fix or "")
 
 
 async def test_readable_photo_folder_is_repaired(installation: Installation) -> None:

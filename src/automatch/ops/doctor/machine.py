@@ -14,7 +14,7 @@ from automatch.auth.project_keys import ProjectKeys
 from automatch.auth.server_identity import is_server_ours
 from automatch.errors.configuration import SettingsError
 from automatch.errors.embedder import EmbedderError
-from automatch.errors.store import DatabaseUnavailableError, ServerUnfitError
+from automatch.errors.store import DatabaseUnavailableError, PhotoStorageError, ServerUnfitError
 from automatch.ops.doctor.check import (
     Check,
     Repair,
@@ -27,7 +27,9 @@ from automatch.ops.doctor.check import (
     warn,
 )
 from automatch.ops.doctor.context import CheckContext
+from automatch.ops.doctor.storage import are_photos_there
 from automatch.postgres.addresses import Role, database_address
+from automatch.postgres.lockfile import is_running
 from automatch.settings.connections import server_connections, worker_connections
 from automatch.settings.secrets import secrets_file
 from automatch.settings.vision import VisionSettings
@@ -139,6 +141,13 @@ async def _database(context: CheckContext) -> Result:
             reason = context.database_problem or ""
             # A missing socket or a refused connection only means that it is not running.
             detail = "" if "No such file" in reason or "refused" in reason else f" ({reason})"
+            if _is_running(context.settings.home):
+                return fail(
+                    f"Auto-Match runs here, and its Postgres does not answer{detail}.",
+                    "Read what it prints, and the logs of Postgres in "
+                    f"{context.settings.home / 'postgres' / 'log'}; if this lasts, stop it and "
+                    "start it again.",
+                )
             return fail(
                 f"Auto-Match is not running here: its Postgres does not answer{detail}.",
                 "automatch up",
@@ -158,6 +167,13 @@ async def _database(context: CheckContext) -> Result:
             "Undo the `alter system`, `alter database` or `alter role` that turned it off.",
         )
     return ok(f"Postgres {version} answers, and its durability settings are on.")
+
+
+def _is_running(home: Path) -> bool:
+    try:
+        return is_running(home)
+    except SettingsError:
+        return False
 
 
 async def _connections(context: CheckContext) -> Result:
@@ -234,9 +250,10 @@ async def _web(context: CheckContext) -> Result:
         return ok(f"{context.url} is ready.")
     if answer.status_code == 503:
         code, message = _read_error(answer)
-        return fail(
-            f"{context.url} answers that it is not ready: {message}", _NOT_READY.get(code, _LOG)
-        )
+        fix = _NOT_READY.get(code, _LOG)
+        if code == PhotoStorageError.code and await are_photos_there(context):
+            fix = "Try again in a moment: the photos are there now, and it asks every few seconds."
+        return fail(f"{context.url} answers that it is not ready: {message}", fix)
     return fail(
         f"{context.url}/readyz answers {answer.status_code}, which Auto-Match would not.",
         "Is this another server? Give the address of Auto-Match with --url.",

@@ -5,6 +5,7 @@ Auto-Match does not need one, because an upload wakes a worker; but if there is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -118,25 +119,34 @@ async def _running(context: CheckContext) -> Result:
         else "Start the server (`automatch serve`), which runs them."
     ) + " `automatch schedule` tells how the last runs ended."
     runs = {job.name: await context.all(_Run, SQL["last_run"], job=job.id) for job in active}
-    problems = [problem for job in active if (problem := _problem(job, runs[job.name]))]
+    # Nothing ran while no server led, and pg_cron needs none.
+    led = [] if parts.is_pg_cron else await context.column(SQL["leader"])
+    led_s: float = min((seconds for seconds in led if seconds is not None), default=math.inf)
+    problems = [problem for job in active if (problem := _problem(job, runs[job.name], led_s))]
     if problems:
         return fail(" ".join(problems), fix)
     # A daily job may have been created less than a day ago.
     never = [job.name for job in active if not runs[job.name] and job.interval_s < DAY_S]
     if never:
+        if all(led_s <= _patience_s(job) for job in active if job.name in never):
+            return ok(f"The schedule has just begun; {abbreviate(never)} is still to run.")
         return warn(
             f"{abbreviate(never)} has never run; it should have within a minute or so.", fix
         )
     return ok("The last runs are recent and succeeded.")
 
 
-def _problem(job: CronJob, runs: Sequence[_Run]) -> str | None:
+def _patience_s(job: CronJob) -> float:
+    return 2 * job.interval_s + _GRACE_S
+
+
+def _problem(job: CronJob, runs: Sequence[_Run], led_s: float) -> str | None:
     if not runs:
         return None
     (run,) = runs
     if run.status == "failed":
         return f"The last run of {job.name} failed: {redact_keys(run.message or 'no reason given')}"
-    if run.ago_s is not None and run.ago_s > 2 * job.interval_s + _GRACE_S:
+    if run.ago_s is not None and min(run.ago_s, led_s) > _patience_s(job):
         return f"The last run of {job.name} was {run.ago_s:.0f} s ago."
     return None
 

@@ -14,6 +14,7 @@ from automatch.errors import AutomatchError
 from automatch.errors.configuration import SettingsError
 from automatch.ops.doctor.check import (
     Check,
+    Health,
     Repair,
     Requires,
     Result,
@@ -27,10 +28,11 @@ from automatch.ops.doctor.context import CheckContext
 from automatch.photos.make import make_photos
 from automatch.photos.store import photo_path
 from automatch.postgres.os_user import OsUser
+from automatch.settings.data_dir import advise_on_write
 from automatch.sql.statements import load
 from automatch.store import stats
 from automatch.store.disk import list_data_folders
-from automatch.store.photo_store import find_problem, list_newest_photos
+from automatch.store.photo_store import find_problem, is_markable, list_newest_photos
 
 _ERASED = load("erased_data")
 _PHOTO_STORE = load("photo_store")
@@ -44,7 +46,13 @@ _SCRUB_S = 25 * 3600
 async def _photo_store(context: CheckContext) -> Result:
     if context.settings.photos.bucket is not None:
         return await _check_bucket(context)
-    return await asyncio.to_thread(_check_folder, context, photo_folder(context))
+    folder = photo_folder(context)
+    is_missing = not await asyncio.to_thread(os.path.lexists, folder)
+    if is_missing and context.conn and await is_markable(context.conn):
+        for mark in await context.column(_PHOTO_STORE["mark"]):
+            if problem := await find_problem(make_photos(context.settings), mark):
+                return fail(f"{folder} is missing; every upload fails.", problem.fix)
+    return await asyncio.to_thread(_check_folder, context, folder)
 
 
 async def _check_bucket(context: CheckContext) -> Result:
@@ -82,6 +90,14 @@ async def _mark(context: CheckContext) -> Result:
     return ok(f"The photos of this database are in {photos.location}.")
 
 
+async def are_photos_there(context: CheckContext) -> bool:
+    """Tell whether photos can be stored now, in the store of the database."""
+    if context.conn is None or not await is_markable(context.conn):
+        return False
+    results = [await _photo_store(context), await _mark(context)]
+    return all(result.health is not Health.FAIL for result in results)
+
+
 def photo_folder(context: CheckContext) -> Path:
     return context.settings.home / "photos"
 
@@ -95,9 +111,10 @@ def _check_folder(context: CheckContext, folder: Path) -> Result:
         return fail(f"{folder} is not a folder.", f"mv {folder} {folder}.aside")
     problem = _write_problem(folder)
     if problem is not None:
+        advice = advise_on_write(folder, problem)
         return fail(
-            f"{folder} is not writable ({problem}); every upload fails.",
-            f"Give {folder} to the user of Auto-Match (`chown`); or is the disk read-only?",
+            f"{folder} is not writable ({problem.strerror}); every upload fails.",
+            f"{advice[0].upper()}{advice[1:]}.",
         )
     mode = folder.stat().st_mode & 0o777
     if mode & 0o077:
@@ -116,7 +133,7 @@ def _check_folder(context: CheckContext, folder: Path) -> Result:
     return ok(f"{folder} is writable and private.")
 
 
-def _write_problem(folder: Path) -> str | None:
+def _write_problem(folder: Path) -> OSError | None:
     probe = folder / f".doctor.{secrets.token_hex(4)}"
     try:
         descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -126,7 +143,7 @@ def _write_problem(folder: Path) -> str | None:
             os.close(descriptor)
             probe.unlink()
     except OSError as exc:
-        return exc.strerror or type(exc).__name__
+        return exc
     return None
 
 
@@ -251,7 +268,11 @@ def _find_other_user(postgres: Path) -> OsUser | None:
 
 
 def _unreachable(postgres: Path, user: OsUser) -> Result:
-    closed = [str(folder) for folder in postgres.parents if not folder.stat().st_mode & 0o001]
+    def is_closed(folder: Path) -> bool:
+        status = folder.stat()
+        return not status.st_mode & (0o010 if status.st_gid == user.gid else 0o001)
+
+    closed = [str(folder) for folder in postgres.parents if is_closed(folder)]
     return fail(
         f"Postgres cannot start: the user {user.name}, which it runs as, cannot enter {postgres}.",
         f"chmod a+x {' '.join(closed)}"

@@ -24,6 +24,14 @@ where d.jobid = %(job)s
 order by d.start_time desc nulls last
 limit 1
 
+-- name: leader
+-- For how long the server that runs the jobs has been connected.
+select extract(epoch from now() - a.backend_start)::double precision
+from pg_catalog.pg_locks as l
+join pg_catalog.pg_stat_activity as a on a.pid = l.pid
+where l.locktype = 'advisory' and l.granted
+  and a.application_name = 'automatch-schedule' and a.datname = current_database()
+
 -- name: responses
 -- The responses of the last hour.
 select
