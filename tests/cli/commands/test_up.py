@@ -9,6 +9,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 import psutil
@@ -91,7 +92,8 @@ def test_commands_work_beside_a_running_instance(up: Running) -> None:
 
 
 def test_second_instance_on_the_same_folder_is_refused(up: Running) -> None:
-    second = run_command(up.home, "up", "--port", "0")
+    # Its port is taken too, and is not what is told.
+    second = run_command(up.home, "up", "--port", str(urlsplit(up.url).port))
 
     assert second.returncode == 1
     assert "already runs" in second.stderr
@@ -123,10 +125,16 @@ def test_killed_parent_leaves_no_process_behind(ready_home: Path) -> None:
 
 def test_taken_port_is_refused_before_anything_starts(empty_home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        refused = run_command(empty_home, "up", "--port", str(taken.getsockname()[1]))
+        port = str(taken.getsockname()[1])
+        refused = call_command(empty_home, "up", "--port", port)
+        health = run_command(
+            empty_home, "up", "--port", "0", setting=("AUTOMATCH_WORKER__HEALTH_PORT", port)
+        )
 
-    assert refused.returncode == 1
+    assert (refused.returncode, health.returncode) == (1, 1)
     assert "AUTOMATCH_PORT" in refused.stderr
+    assert "AUTOMATCH_WORKER__HEALTH_PORT" in health.stderr
+    assert not empty_home.exists()
 
 
 def test_migrate_works_without_a_running_instance_and_can_only_check(

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from automatch.cli.runtime.sockets import open_socket
+from automatch.cli.runtime.sockets import open_health_socket, open_socket
 from automatch.errors.configuration import SettingsError
 from automatch.settings import Settings
 
@@ -36,5 +36,5 @@ async def test_taken_port_is_refused_with_the_setting_that_names_it() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match="with --port or AUTOMATCH_PORT"):
             open_socket(Settings(port=port))
-        with pytest.raises(SettingsError, match=f"port {port} .* with THE_HEALTH_PORT"):
-            open_socket(Settings(), port=port, setting="THE_HEALTH_PORT")
+        with pytest.raises(SettingsError, match=f"port {port} .* with .*_HEALTH_PORT"):
+            open_health_socket(Settings(), port)

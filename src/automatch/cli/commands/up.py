@@ -30,18 +30,27 @@ def up(home: Home = None, host: Host = None, port: Port = None) -> None:
 async def _up(settings: Settings) -> None:
     from automatch.app import create_app
     from automatch.background import BackgroundTasks
-    from automatch.cli.runtime.sockets import open_socket
+    from automatch.cli.runtime.sockets import open_health_socket, open_socket
     from automatch.cli.runtime.supervisor import WORKER_GRACE_S, WorkerSupervisor
     from automatch.cli.runtime.web_server import make_cron_runner, serve_app
     from automatch.postgres.addresses import database_address
     from automatch.postgres.embedded import EmbeddedPostgres
     from automatch.postgres.erased_data import ErasedData
-    from automatch.settings.secrets import load_or_create
+    from automatch.postgres.lockfile import LockFile
+    from automatch.settings.secrets import load_or_create, secrets_file
 
-    secrets = load_or_create(settings.home)
     background = BackgroundTasks()
     async with AsyncExitStack() as stack:
+        if settings.database_url is None and secrets_file(settings.home).exists():
+            # An instance that runs here is told rather than its port: another one would not help.
+            with LockFile(settings.home):
+                pass
         listener = stack.enter_context(open_socket(settings))
+        if settings.worker.health_port is not None:
+            # Only a port that is free: the worker would end and be started again without end.
+            open_health_socket(settings, settings.worker.health_port).close()
+        # After what can be refused: nothing is made in a data folder that was mistyped.
+        secrets = load_or_create(settings.home)
         # Our own Postgres answers, and takes what it needs to stop.
         limit_s = STOP_S + settings.worker.stop_limit_s + WORKER_GRACE_S
         shutdown = handle_signals(None if settings.database_url is None else limit_s)

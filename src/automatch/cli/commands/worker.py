@@ -54,7 +54,8 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
             requests.add(asyncio.create_task(_stdin_closed(), name="stdin"))
         waiting = requests | {work}
         if settings.worker.health_port is not None:
-            waiting.add(await stack.enter_async_context(_serving_health(running, settings)))
+            health = _serving_health(running, settings, settings.worker.health_port)
+            waiting.add(await stack.enter_async_context(health))
         ended, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         shutdown.limit()
         running.stop()
@@ -67,17 +68,17 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
 
 
 @asynccontextmanager
-async def _serving_health(running: Worker, settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
-    # Four MiB that most workers do not need.
+async def _serving_health(
+    running: Worker, settings: Settings, port: int
+) -> AsyncIterator[asyncio.Task[None]]:
+    # Ten MiB that most workers do not need.
     import structlog
 
-    from automatch.cli.runtime.sockets import open_socket
+    from automatch.cli.runtime.sockets import open_health_socket
     from automatch.cli.runtime.worker_health import HealthServer
 
-    server = HealthServer(running)
-    with open_socket(
-        settings, port=settings.worker.health_port, setting="AUTOMATCH_WORKER__HEALTH_PORT"
-    ) as listener:
+    server = HealthServer(running, settings)
+    with open_health_socket(settings, port) as listener:
         structlog.get_logger(__name__).info("serving health checks", port=listener.getsockname()[1])
         task = asyncio.create_task(server.run_on(listener), name="health")
         try:

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import h11
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -66,7 +66,7 @@ _CLOSE_TIMEOUT_S = 15.0
 """How long the closing handshake of a websocket may take after its handler has ended."""
 
 
-def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
     """Return how uvicorn serves *app*."""
     return uvicorn.Config(
         app,
@@ -91,7 +91,7 @@ class HttpServer(uvicorn.Server):
 
     def __init__(
         self,
-        app: FastAPI,
+        app: Starlette,
         settings: Settings,
         *,
         on_started: Callable[[], None] = lambda: None,

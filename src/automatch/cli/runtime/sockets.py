@@ -34,3 +34,8 @@ def open_socket(
             f"choose another with {setting}."
         ) from exc
     return listener
+
+
+def open_health_socket(settings: Settings, port: int) -> socket.socket:
+    """Return the socket of a worker's health checks; it raises what `open_socket` does."""
+    return open_socket(settings, port=port, setting="AUTOMATCH_WORKER__HEALTH_PORT")

@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Generator
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from automatch.cli.runtime.http_server import HttpServer
 from automatch.errors.store import StoreError
+from automatch.settings import Settings
 from automatch.worker.worker import Worker
 
 _MAX_CONNECTIONS = 32
 
 
-class HealthServer(uvicorn.Server):
+class HealthServer(HttpServer):
     """Answers `/healthz` and `/readyz` in the shapes of the server's; nothing else."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, settings: Settings) -> None:
         self._worker = worker
         app = Starlette(routes=[Route("/healthz", _healthz), Route("/readyz", self._readyz)])
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                ws="none",
-                limit_concurrency=_MAX_CONNECTIONS,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        super().__init__(app, settings, max_connections=_MAX_CONNECTIONS)
+        self.config.timeout_graceful_shutdown = 1
 
     async def run_on(self, listener: socket.socket) -> None:
         """Serve until `should_exit` is set."""
         await self.serve(sockets=[listener])
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Leave the signals to the worker."""
-        yield
 
     async def _readyz(self, _: Request) -> JSONResponse:
         try:
