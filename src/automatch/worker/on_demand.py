@@ -57,11 +57,15 @@ class OnDemandWorker:
 
 
 async def start_worker_process(
-    settings: Settings, variables: Mapping[str, str] | None = None
+    settings: Settings,
+    variables: Mapping[str, str] | None = None,
+    *,
+    signs_fd: int | None = None,
 ) -> asyncio.subprocess.Process:
     """Start a worker for the same data folder and database, with other *variables* set.
 
-    It stops when its stdin is closed, which also happens when this process is killed.
+    It stops when its stdin is closed, which also happens when this process is killed. While its
+    event loop runs, it writes to the end *signs_fd* of a pipe.
 
     Raises:
         OSError: no process can be started.
@@ -75,8 +79,10 @@ async def start_worker_process(
         "automatch",
         "worker",
         "--stop-with-stdin",
+        *([] if signs_fd is None else ["--signs-fd", str(signs_fd)]),
         stdin=asyncio.subprocess.PIPE,
         env=os.environ | env | dict(variables or {}),
         # Ctrl-C in a terminal reaches only this process, which then stops the worker in order.
         start_new_session=True,
+        pass_fds=[] if signs_fd is None else [signs_fd],
     )

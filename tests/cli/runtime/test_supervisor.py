@@ -1,47 +1,50 @@
-"""The end of a worker that does not react."""
+"""A worker process that stands still is killed, so that it is started again."""
 
 from __future__ import annotations
 
 import asyncio
-import os
+import functools
 import signal
-import sys
 
 import pytest
 from structlog.testing import capture_logs
 
 from automatch.cli.runtime import supervisor
 from automatch.cli.runtime.signals import Shutdown
+from automatch.cli.runtime.supervisor import WorkerSupervisor
 from automatch.settings import Settings
+from automatch.worker.signs_of_life import wait_until_silent
+from tests.support.doctor import write_secrets
+from tests.support.photo_store import mark_folder
+from tests.support.postgres import Database, TestCluster
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="waits for a stopped child")
-async def test_frozen_worker_is_killed_soon_after_a_forced_shutdown(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+async def test_worker_without_signs_of_life_is_killed(
+    settings: Settings, cluster: TestCluster, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE)
-    process.send_signal(signal.SIGSTOP)
-    await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    write_secrets(settings.home, cluster.secrets)
+    mark_folder(database.owner, settings.home / "photos")
+    # It gives its first sign by itself, and the next one would come too late.
+    impatient = functools.partial(wait_until_silent, interval_s=0.01)
+    monkeypatch.setattr(supervisor, "wait_until_silent", impatient)
 
-    async def start(_: Settings) -> asyncio.subprocess.Process:
-        return process
-
-    monkeypatch.setattr(supervisor, "start_worker_process", start)
-    monkeypatch.setattr(supervisor, "WORKER_GRACE_S", 600)
-    monkeypatch.setattr(supervisor, "_FORCED_S", 0.01)
-    shutdown = Shutdown()
-    worker = supervisor.WorkerSupervisor(settings, shutdown)
-    supervising = asyncio.create_task(worker.supervise())
-    await asyncio.sleep(0)
-    supervising.cancel()
-
-    shutdown.on_signal()
-    shutdown.on_signal()
     with capture_logs() as logs:
-        async with asyncio.timeout(60):
-            await worker.stop()
+        async with WorkerSupervisor(settings, Shutdown()) as workers, asyncio.timeout(120):
+            await workers.supervise()
 
-    assert process.returncode == -signal.SIGKILL
-    assert [entry["event"] for entry in logs] == ["worker does not stop; killing it"]
+    assert [(entry["event"], entry.get("status")) for entry in logs] == [
+        ("worker gives no sign of life; killing it", None),
+        ("worker exited unexpectedly; restarting it", -signal.SIGKILL),
+    ]
+
+
+async def test_silence_is_counted_from_the_last_sign_and_ends_with_the_worker() -> None:
+    signs = asyncio.StreamReader()
+    signs.feed_data(b".")
+    assert await wait_until_silent(signs, interval_s=0)
+
+    signs.feed_data(b"..")
+    signs.feed_eof()
+    assert not await wait_until_silent(signs)

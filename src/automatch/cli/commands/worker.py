@@ -25,6 +25,9 @@ def worker(
     stop_with_stdin: Annotated[
         bool, typer.Option("--stop-with-stdin", hidden=True, help="Stop when stdin is closed.")
     ] = False,
+    signs_fd: Annotated[
+        int | None, typer.Option(hidden=True, help="A pipe for signs of life.")
+    ] = None,
 ) -> None:
     """Start a worker with its scheduled maintenance. SIGTERM finishes or releases its jobs.
 
@@ -33,16 +36,19 @@ def worker(
     Example: `automatch worker`
     """
     settings = load_settings_and_logging(home=home)
-    run_until_stopped(_work(settings, stop_with_stdin=stop_with_stdin))
+    run_until_stopped(_work(settings, stop_with_stdin=stop_with_stdin, signs_fd=signs_fd))
 
 
-async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
+async def _work(settings: Settings, *, stop_with_stdin: bool, signs_fd: int | None) -> None:
     from automatch.background import raise_ended
     from automatch.postgres.addresses import database_address
     from automatch.settings.secrets import read
     from automatch.store.server_check import check_server
+    from automatch.worker.signs_of_life import show_signs
     from automatch.worker_app import open_worker
 
+    # Until the process ends; a task that nobody refers to may be collected.
+    signs = None if signs_fd is None else asyncio.create_task(show_signs(signs_fd), name="signs")
     secrets = read(settings.home)
     shutdown = handle_signals(settings.worker.stop_limit_s)
     if settings.database_url is not None:
@@ -62,6 +68,8 @@ async def _work(settings: Settings, *, stop_with_stdin: bool) -> None:
         await shutdown.wait_for(work, running.abort)
         for task in waiting - {work}:
             task.cancel()
+        if signs is not None:
+            signs.cancel()
         failed = {task for task in ended if task.cancelled() or task.exception()}
         if failed or not ended & requests:
             raise_ended(failed or ended)

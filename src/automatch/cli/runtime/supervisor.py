@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from typing import Self
 
 import structlog
 
+from automatch.background import cancel_all
 from automatch.cli.runtime.signals import SIGNALS, Shutdown
 from automatch.settings import Settings
 from automatch.worker.on_demand import start_worker_process
+from automatch.worker.signs_of_life import wait_until_silent
 
 WORKER_GRACE_S = 5
 """A worker ends by itself when it takes too long to stop; this much later it is killed."""
@@ -31,6 +34,7 @@ class WorkerSupervisor:
         self._settings = settings
         self._shutdown = shutdown
         self._process: asyncio.subprocess.Process | None = None
+        self._signs = asyncio.StreamReader()
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,8 +71,32 @@ class WorkerSupervisor:
             await process.wait()
 
     async def supervise(self) -> None:
-        """Start the worker unless it runs; return when it has ended, to be called again then."""
+        """Start the worker unless it runs; return when it has ended, to be called again then.
+
+        One that stands still for a minute, as when frozen, is killed.
+        """
         if self._process is None or self._process.returncode is not None:
-            self._process = await start_worker_process(self._settings)
-        status = await self._process.wait()
+            self._process = await self._start()
+        watch = asyncio.create_task(self._kill_when_silent(self._process))
+        try:
+            status = await self._process.wait()
+        finally:
+            await cancel_all([watch])
         log.error("worker exited unexpectedly; restarting it", status=status)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        reading, writing = os.pipe()
+        signs = self._signs = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(signs), os.fdopen(reading, "rb", buffering=0)
+        )
+        try:
+            return await start_worker_process(self._settings, signs_fd=writing)
+        finally:
+            os.close(writing)
+
+    async def _kill_when_silent(self, process: asyncio.subprocess.Process) -> None:
+        if await wait_until_silent(self._signs):
+            log.error("worker gives no sign of life; killing it")
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
