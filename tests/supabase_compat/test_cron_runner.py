@@ -212,7 +212,7 @@ async def test_jobs_of_the_guide_are_created_once_and_keep_the_server_address(
     async with running_schedule(database.schedule, local_url="http://127.0.0.1:1"):
         await eventually(database.owner, address, process)
     assert one(conn, address, process) == "http://127.0.0.1:1/functions/v1/match-generator"
-    jobs = "select jobname, schedule, active from cron.job order by jobid"
+    jobs = "select jobname, schedule, active from cron.job order by jobname desc"
     assert conn.execute(jobs).fetchall() == [
         (process, "* * * * *", True),
         ("cleanup-match-jobs", "0 3 * * *", True),
