@@ -11,7 +11,7 @@ _NOON = datetime(2026, 11, 25, 12, 0, 0, 400_000, tzinfo=UTC)
 
 
 def job(schedule: str = "* * * * *", jobid: int = 1) -> Job:
-    return Job(jobid, schedule, "select 1", "postgres", is_ours=True)
+    return Job(jobid, schedule, "select 1", "postgres", is_owners=True)
 
 
 def at(**later: float) -> datetime:
