@@ -62,7 +62,8 @@ def call_command(
         patch.dict(os.environ, env, clear=True),
         patch.object(sys, "argv", words),
         # Its loggers would outlive it, with its stderr.
-        patch("automatch.cli.runtime.logging_setup.configure_logging"),
+        patch("structlog.configure"),
+        patch("logging.basicConfig"),
         capture_logs(),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),

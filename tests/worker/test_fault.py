@@ -165,7 +165,7 @@ async def test_worker_and_schema_of_two_versions_lose_no_lease_and_stop(database
                 rename(database, name, f"other_{name}")
 
     assert list(outcomes(database).values()) == [COMPLETED]
-    assert logs[-1]["event"] == "worker stopped"
+    assert "worker stopped" in [entry["event"] for entry in logs]
 
 
 async def test_job_whose_lease_cannot_be_renewed_is_released_before_that_costs_an_attempt(
