@@ -18,11 +18,10 @@ from supabase_auth.errors import AuthApiError, AuthError, AuthWeakPasswordError
 from supabase_functions.errors import FunctionsHttpError
 
 from automatch.auth.tokens import Tokens
-from automatch.mail.compose import hash_token
 from automatch.model.people import Role
 from automatch.settings.secrets import load_or_create
 from automatch.settings.server import AuthSettings
-from automatch.store.accounts import create_one_time_token
+from automatch.store.accounts import create_one_time_token, hash_token
 from tests.support.clients import (
     CLIENTS,
     command_of,

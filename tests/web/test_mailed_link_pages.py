@@ -7,8 +7,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from automatch.mail.compose import hash_token
 from automatch.store import accounts
+from automatch.store.accounts import hash_token
 from tests.support.system import PASSWORD, System
 from tests.web.test_pages import browser, sign_up, text_of
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
@@ -19,11 +18,6 @@ _PATHS = {
     MailKind.EMAIL_NEW: "/confirm-email",
 }
 """Of the pages that the links lead to."""
-
-
-def hash_token(token: str) -> bytes:
-    """Return what is kept of the token of a link: random tokens of 256 bits need no slow hash."""
-    return hashlib.sha256(token.encode()).digest()
 
 
 def mask_email(email: str) -> str:
@@ -50,13 +44,13 @@ async def compose_mail(
         conn,
         email=recipient,
         purpose=kind.value,
-        token_sha256=hash_token(token),
+        token_sha256=accounts.hash_token(token),
         life_s=link_life_s,
         user_id=profile_id,
     )
     if user_id is None:
         return None
-    change = await accounts.find_email_change(conn, hash_token(token))
+    change = await accounts.find_email_change(conn, accounts.hash_token(token))
     expires_at = datetime.now(UTC) + timedelta(seconds=link_life_s)
     return write_mail(
         kind,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from dataclasses import dataclass
@@ -163,8 +162,8 @@ class Accounts:
         async with self._db.transaction() as conn:
             found = await accounts.rotate_refresh_token(
                 conn,
-                used_sha256=_hashed(refresh_token),
-                new_sha256=_hashed(new_token),
+                used_sha256=accounts.hash_token(refresh_token),
+                new_sha256=accounts.hash_token(new_token),
                 reuse_s=self._settings.refresh_reuse_s,
                 unused_s=self._settings.refresh_token_s,
             )
@@ -285,7 +284,7 @@ class Accounts:
     async def start_session(self, conn: Connection, user_id: UUID) -> Session:
         """Start a session of somebody who has proved who they are."""
         refresh_token = secrets.token_urlsafe(32)
-        session_id = await accounts.start_session(conn, user_id, _hashed(refresh_token))
+        session_id = await accounts.start_session(conn, user_id, accounts.hash_token(refresh_token))
         user = await accounts.load_session_user(conn, session_id)
         if user is None:
             raise CredentialsInvalidError
@@ -322,8 +321,3 @@ def _is_deep(value: object, depth: int = _MAX_DATA_DEPTH) -> bool:
         inner = value.values() if isinstance(value, dict) else value
         return depth == 0 or any(_is_deep(each, depth - 1) for each in inner)
     return False
-
-
-def _hashed(token: str) -> bytes:
-    # Random tokens of 256 bits need no slow hash.
-    return hashlib.sha256(token.encode()).digest()

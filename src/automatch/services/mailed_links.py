@@ -7,7 +7,6 @@ from collections.abc import Callable
 from automatch.auth.passwords import check_password
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import InputInvalidError, LinkExpiredError
-from automatch.mail.compose import hash_token
 from automatch.mail.message import MailKind
 from automatch.model.people import Claims, EmailChange
 from automatch.services.accounts import Accounts, Session
@@ -106,7 +105,7 @@ class MailedLinks:
         """
         self._accounts.check_local_sign_in()
         async with self._db.transaction() as conn:
-            change = await accounts.find_email_change(conn, hash_token(token))
+            change = await accounts.find_email_change(conn, accounts.hash_token(token))
         if change is None:
             raise LinkExpiredError
         return change
@@ -119,7 +118,7 @@ class MailedLinks:
         """
         self._accounts.check_local_sign_in()
         async with self._db.transaction() as conn:
-            outcome = await accounts.confirm_email_change(conn, hash_token(token))
+            outcome = await accounts.confirm_email_change(conn, accounts.hash_token(token))
         if outcome is None:
             raise LinkExpiredError
         return outcome == "changed"
@@ -134,7 +133,9 @@ class MailedLinks:
         found = None
         if 0 < len(token) <= _MAX_TOKEN:
             async with self._db.transaction() as conn:
-                found = await accounts.find_one_time_token(conn, hash_token(token), kind.value)
+                found = await accounts.find_one_time_token(
+                    conn, accounts.hash_token(token), kind.value
+                )
         if found is None:
             raise LinkExpiredError
         return found[1]
@@ -164,7 +165,7 @@ class MailedLinks:
     async def _use(self, kind: MailKind, token: str, encrypted_password: str | None) -> Session:
         async with self._db.transaction() as conn:
             user_id = await accounts.use_one_time_token(
-                conn, hash_token(token), kind.value, encrypted_password
+                conn, accounts.hash_token(token), kind.value, encrypted_password
             )
             if user_id is None:
                 raise LinkExpiredError

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from automatch.mail.compose import hash_token
+from automatch.store.accounts import hash_token
 from tests.support.command import call_command
 from tests.support.doctor import write_secrets
 from tests.support.postgres import Database, TestCluster
