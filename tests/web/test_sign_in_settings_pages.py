@@ -27,6 +27,12 @@ async def test_password_is_changed_and_other_sessions_end(server: System) -> Non
         wrong = await her.post("/account/password", data=form)
         assert wrong.status_code == 400
         assert "isn't your current password" in text_of(wrong)
+        form = {"new_email": "new@example.org", "email_password": "wrong"}
+        wrong = await her.post("/account/email", data=form)
+        assert wrong.status_code == 400
+        assert 'id="email_password-error"' in wrong.text
+        form = {"new_email": "new", "email_password": PASSWORD}
+        assert (await her.post("/account/email", data=form)).status_code == 422
         form = {"current_password": PASSWORD, "password": "short"}
         assert (await her.post("/account/password", data=form)).status_code == 422
         assert (await elsewhere.get("/account")).url.path == "/account"

@@ -46,14 +46,8 @@ async def change_password(
             current_password=text_of(form, "current_password"),
             address=address,
         )
-    except TokenInvalidError:
-        raise
-    except CredentialsInvalidError as exc:
-        problem = Problem(exc.code, _NOT_CURRENT, "current_password")
-        return show(await _page(caller, services, problem=problem), exc)
     except AutomatchError as exc:
-        problem = Problem(exc.code, exc.message, "password")
-        return show(await _page(caller, services, problem=problem), exc)
+        return await _show_refusal(caller, services, exc, "password", "current_password")
     return go_to("/account?done=password")
 
 
@@ -71,14 +65,8 @@ async def change_email(
             text_of(form, "email_password"),
             address=address,
         )
-    except TokenInvalidError:
-        raise
-    except CredentialsInvalidError as exc:
-        problem = Problem(exc.code, _NOT_CURRENT, "email_password")
-        return show(await _page(caller, services, problem=problem), exc)
     except AutomatchError as exc:
-        problem = Problem(exc.code, exc.message, "new_email")
-        return show(await _page(caller, services, problem=problem), exc)
+        return await _show_refusal(caller, services, exc, "new_email", "email_password")
     return go_to(f"/account?done={'email' if services.mailed_links.sends_mail else 'asked'}")
 
 
@@ -88,6 +76,18 @@ async def sign_out_others(caller: CallerDep, services: ServicesDep) -> Response:
     """End all other sessions."""
     await services.accounts.sign_out(caller.claims, "others")
     return go_to("/account?done=others")
+
+
+async def _show_refusal(
+    caller: Caller, services: Services, error: AutomatchError, field: str, password_field: str
+) -> Response:
+    """Show the page with an error at the field of the current password, or at the other one."""
+    if isinstance(error, TokenInvalidError):
+        raise error
+    problem = Problem(error.code, error.message, field)
+    if isinstance(error, CredentialsInvalidError):
+        problem = Problem(error.code, _NOT_CURRENT, password_field)
+    return show(await _page(caller, services, problem=problem), error)
 
 
 async def _page(
