@@ -32,6 +32,7 @@ from tests.support.postgres import (
     TestCluster,
     create_database,
     drop_database,
+    open_every_school,
     remove_home,
 )
 
@@ -188,6 +189,8 @@ async def running_server() -> AsyncIterator[Server]:
                 address.named("migrated").owner,
                 login_passwords(secrets),
             )
+            with psycopg.connect(address.named("migrated").owner, autocommit=True) as conn:
+                open_every_school(conn)
             try:
                 yield Server(cluster)
             finally:

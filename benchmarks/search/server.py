@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psycopg
+
 from automatch.postgres.addresses import database_address, login_passwords
 from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings import Settings
 from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import load_or_create
 from automatch.store.migrate import migrate
-from tests.support.postgres import remove_home
+from tests.support.postgres import open_every_school, remove_home
 
 
 @asynccontextmanager
@@ -34,6 +36,8 @@ async def own_postgres(shared_buffers_mb: int) -> AsyncIterator[str]:
                     dsn,
                     login_passwords(secrets),
                 )
+                with psycopg.connect(dsn, autocommit=True) as conn:
+                    open_every_school(conn)
                 yield dsn
         finally:
             remove_home(settings.home)

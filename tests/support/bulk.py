@@ -37,7 +37,13 @@ def write_group(
         faces: shape (people, dimensions), float32 unit vectors.
     """
     paths = [one.tobytes().hex() for one in ids]
-    copy_columns(conn, "public.profiles (id, school, gender)", [ids, school, gender])
+    # A binary true.
+    admitted = "\x01"
+    copy_columns(
+        conn,
+        "public.profiles (id, school, gender, admitted)",
+        [ids, school, gender, admitted],
+    )
     copy_columns(
         conn,
         "public.faces (id, profile_id, image_path, image_sha256)",

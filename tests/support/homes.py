@@ -14,6 +14,7 @@ from secrets import token_hex
 from typing import Any
 from unittest.mock import patch
 
+import psycopg
 import pytest
 
 from automatch.postgres.addresses import login_passwords
@@ -23,7 +24,7 @@ from automatch.postgres.os_user import OsUser, find_os_user
 from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import load_or_create
 from automatch.store.migrate import migrate
-from tests.support.postgres import remove_home, running_cluster
+from tests.support.postgres import open_every_school, remove_home, running_cluster
 
 _USER = PostgresSettings().system_user
 
@@ -114,5 +115,7 @@ async def migrated_home(
                     cluster.address.owner,
                     login_passwords(cluster.secrets),
                 )
+                with psycopg.connect(cluster.address.owner, autocommit=True) as conn:
+                    open_every_school(conn)
             stored.keep(home)
     return stored

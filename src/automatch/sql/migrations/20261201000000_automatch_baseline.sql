@@ -93,6 +93,21 @@ begin
 end
 $$;
 
+-- 09_schools.sql
+
+-- Schools: the operator's list.
+
+create table automatch.schools (
+    id uuid primary key default gen_random_uuid(),
+    name text not null unique,
+    is_open boolean not null default false,
+    created_at timestamptz not null default automatch.now(),
+    constraint name_is_trimmed check (name = btrim(name) and name <> '' and length(name) <= 120)
+);
+comment on table automatch.schools is 'The schools that people can choose; profiles.school holds the name.';
+comment on column automatch.schools.is_open is 'Whether everybody who says so belongs to it, without a proof.';
+insert into automatch.schools (name, is_open) values ('UIT', true);
+
 -- 10_profiles.sql
 
 -- Profiles: one row a person.
@@ -106,6 +121,7 @@ create table public.profiles (
     profile_type text not null default 'user',
     birth_date date,
     discoverable boolean not null default true,
+    admitted boolean not null default false,
     simulated boolean not null default false,
     created_at timestamptz not null default automatch.now(),
     updated_at timestamptz not null default automatch.now(),
@@ -116,6 +132,8 @@ create table public.profiles (
 );
 comment on table public.profiles is 'One row a person; id is the id of auth.users where the person signs in.';
 comment on column public.profiles.discoverable is 'Whether searches of others may find this person.';
+comment on column public.profiles.admitted is
+    'Whether this person takes part, by automatch.is_admitted(); a trigger keeps it.';
 comment on column public.profiles.simulated is 'Made by `automatch demo`; `automatch demo --remove` deletes it.';
 -- For the guide's count of potential matches, and for lists of a school's people.
 create index idx_profiles_school_gender on public.profiles (school, gender) where profile_type = 'user';
@@ -715,6 +733,103 @@ $$;
 comment on function public.read_mail(uuid, text) is
     'A waiting mail that an operator hands over; who did is recorded in the audit log.';
 
+-- 17_memberships.sql
+
+-- Who takes part: members of their school who are not frozen.
+
+create table automatch.memberships (
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    school_id uuid not null references automatch.schools (id) on delete cascade,
+    proof text not null,
+    proven_at timestamptz not null default automatch.now(),
+    primary key (profile_id, school_id)
+);
+comment on table automatch.memberships is 'Who has shown, and by what, to belong to a school.';
+create index memberships_school_idx on automatch.memberships (school_id);
+
+create table automatch.frozen_profiles (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    reason text not null,
+    frozen_at timestamptz not null default automatch.now()
+);
+comment on table automatch.frozen_profiles is
+    'People who neither find anybody nor are found until an operator has decided; nothing of theirs is erased.';
+
+create function automatch.is_admitted(p_profile_id uuid, p_school text)
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from automatch.schools as s
+        where s.name = p_school
+          and (s.is_open or exists (
+              select from automatch.memberships as m where m.profile_id = p_profile_id and m.school_id = s.id
+          ))
+    ) and not exists (select from automatch.frozen_profiles as f where f.profile_id = p_profile_id)
+$$;
+comment on function automatch.is_admitted(uuid, text) is
+    'Whether a person takes part: the school is open or the person a member of it, and the person is not frozen.';
+
+create function automatch.set_admitted()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.admitted := automatch.is_admitted(new.id, new.school);
+    return new;
+end
+$$;
+
+-- Before profiles_lock_feeds, by the order of their names: that compares what this sets.
+create trigger profiles_admit before insert or update on public.profiles
+for each row execute function automatch.set_admitted();
+
+create function automatch.refresh_admissions(p_profile_ids uuid[])
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from public.profiles as p where p.id = any (p_profile_ids) order by p.id for no key update;
+    update public.profiles as p set admitted = not p.admitted
+    where p.id = any (p_profile_ids) and p.admitted <> automatch.is_admitted(p.id, p.school);
+end
+$$;
+comment on function automatch.refresh_admissions(uuid[]) is
+    'Let in or out whose membership, school or freezing changed: the search copy, feeds and searches follow.';
+
+create function automatch.admission_changed()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.refresh_admissions(array(select distinct c.profile_id from changed as c));
+    return null;
+end
+$$;
+
+create trigger memberships_added after insert on automatch.memberships
+referencing new table as changed for each statement execute function automatch.admission_changed();
+create trigger memberships_removed after delete on automatch.memberships
+referencing old table as changed for each statement execute function automatch.admission_changed();
+create trigger frozen_profiles_added after insert on automatch.frozen_profiles
+referencing new table as changed for each statement execute function automatch.admission_changed();
+create trigger frozen_profiles_removed after delete on automatch.frozen_profiles
+referencing old table as changed for each statement execute function automatch.admission_changed();
+
+create function automatch.schools_changed()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.refresh_admissions(array(
+        select p.id from public.profiles as p where p.school in (select c.name from changed as c)
+    ));
+    return null;
+end
+$$;
+
+create trigger schools_added after insert on automatch.schools
+referencing new table as changed for each statement execute function automatch.schools_changed();
+create trigger schools_updated after update on automatch.schools
+referencing new table as changed for each statement execute function automatch.schools_changed();
+create trigger schools_removed after delete on automatch.schools
+referencing old table as changed for each statement execute function automatch.schools_changed();
+
 -- 20_embedding_models.sql
 
 -- The models that embed faces, and how each turns a distance into a similarity.
@@ -953,6 +1068,14 @@ comment on column public.faces.chosen_box is
     'photo with one face.';
 create trigger faces_require_consent before insert on public.faces
 for each row execute function automatch.require_consent();
+
+create table automatch.held_faces (
+    face_id uuid primary key references public.faces (id) on delete cascade,
+    reason text not null,
+    held_at timestamptz not null default automatch.now()
+);
+comment on table automatch.held_faces is
+    'Photos that are neither found nor searched for, until somebody decides about them.';
 
 -- A transaction cannot delete files: it records their paths, and they are deleted after the commit.
 create table automatch.photo_erasures (
@@ -1359,9 +1482,11 @@ join public.faces as f on f.id = e.face_id
 join public.profiles as p on p.id = f.profile_id
 where p.profile_type = 'user'
   and p.discoverable
+  and p.admitted
   and p.school is not null
   and p.gender is not null
-  and automatch.has_consent(p.id);
+  and automatch.has_consent(p.id)
+  and not exists (select from automatch.held_faces as h where h.face_id = f.id);
 comment on view automatch.findable_faces is 'The rule of who can be found, with the embeddings of every model.';
 
 -- From the faces to their people, in the order of the view: with statistics from when the tables were empty,
@@ -1460,11 +1585,12 @@ end
 $$;
 
 create trigger profiles_changed
-after update of school, gender, profile_type, discoverable on public.profiles
+after update of school, gender, profile_type, discoverable, admitted on public.profiles
 for each row
 when (
     old.school is distinct from new.school or old.gender is distinct from new.gender
     or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
+    or old.admitted <> new.admitted
 )
 execute function automatch.profile_changed();
 
@@ -2866,12 +2992,32 @@ begin
         coalesce(j.threshold, s.threshold),
         s.match_count
     ) as c
-    where j.id = any (p_job_ids);
+    where j.id = any (p_job_ids) and p.admitted
+      and not exists (select from automatch.held_faces as h where h.face_id = j.face_id);
     return coalesce(v_found, '{}');
 end
 $$;
 comment on function automatch.search_for_jobs(uuid[], bigint[]) is
     'The matches of each job, best first. Raises an error for a job that cannot find anybody.';
+
+create function automatch.exclude_held(p_found automatch.found_face[])
+returns automatch.found_face[] language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from automatch.held_faces) then
+        return p_found;
+    end if;
+    return array(
+        select row(f.job_id, f.face_id, f.profile_id, f.similarity)::automatch.found_face
+        from unnest(p_found) with ordinality as f (job_id, face_id, profile_id, similarity, place)
+        join public.match_jobs as j on j.id = f.job_id
+        where not exists (select from automatch.held_faces as h where h.face_id in (f.face_id, j.face_id))
+        order by f.place
+    );
+end
+$$;
+comment on function automatch.exclude_held(automatch.found_face[]) is
+    'What searches found, without photos that are held since. After locking the feeds, as hold_face() does.';
 
 create function automatch.write_matches(p_found automatch.found_face[], p_job_ids uuid[], p_now timestamptz)
 returns uuid[] language sql security definer set search_path = pg_catalog, pg_temp
@@ -2926,10 +3072,10 @@ begin
             union
             select j.user_id from public.match_jobs as j where j.id = any (p_job_ids)
         ));
+        p_found := automatch.exclude_held(p_found);
     end if;
     v_now := automatch.now();
-    -- One update for each job: a second one in the same transaction would check the foreign keys again, and
-    -- so lock the profile after the feeds.
+    -- One update for each job: a second one would check the foreign keys again, and so lock the profile too late.
     with mine as materialized (
         select m.id, max(m.token) as token, sum(m.found)::integer as found
         from (
@@ -3023,7 +3169,7 @@ begin
         join public.embedding_models as m on m.active
         join public.face_embeddings as e on e.model = m.id and e.face_id = j.face_id
         -- For a person who has moved since, the search is made below.
-        join public.profiles as p on p.id = j.user_id and p.school = l.school and p.gender <> l.gender
+        join public.profiles as p on p.id = j.user_id and p.school = l.school and p.gender <> l.gender and p.admitted
         group by l.school, l.gender
     loop
         v_found := v_found || automatch.rank_candidates(
@@ -4054,7 +4200,8 @@ as $$
     join public.face_embeddings as f on f.model = m.id and f.face_id = j.face_id
     join public.profiles as p on p.id = j.user_id
     cross join public.match_settings as s
-    where p.school is not null and p.gender is not null
+    where p.school is not null and p.gender is not null and p.admitted
+      and not exists (select from automatch.held_faces as h where h.face_id = j.face_id)
 $$;
 comment on function public.read_search_jobs(uuid[], bigint[]) is
     'What each job looks for: the group (model, school, gender searched), the embedding, the least cosine, and whom '
@@ -4284,17 +4431,17 @@ as $$
     select
         automatch.roughly((
             select count(*) from public.profiles as p
-            where p.school = me.school and p.profile_type = 'user'
+            where me.admitted and p.school = me.school and p.profile_type = 'user'
         )),
         automatch.roughly((
             select count(*) from public.profiles as p
-            where p.school = me.school and p.profile_type = 'user' and p.gender <> me.gender
+            where me.admitted and p.school = me.school and p.profile_type = 'user' and p.gender <> me.gender
         )),
         -- People who blocked the caller count as not findable, like those who paused or have no photo: nobody
         -- learns that they were blocked.
         automatch.roughly((
             select count(distinct i.profile_id) from public.face_index as i
-            where i.model = public.active_embedding_model() and i.school = me.school
+            where me.admitted and i.model = public.active_embedding_model() and i.school = me.school
               and i.gender = case me.gender when 'male' then 'female' when 'female' then 'male' end
               and i.profile_id <> all (array(select automatch.excluded_profile_ids(me.id)))
         )),
@@ -4338,7 +4485,7 @@ begin
     join public.embedding_models as m on m.active
     join public.face_embeddings as f on f.model = m.id and f.face_id = j.face_id
     cross join public.match_settings as s
-    where j.id = p_job_id and j.user_id = automatch.uid();
+    where j.id = p_job_id and j.user_id = automatch.uid() and p.admitted;
     if not found then
         return;
     end if;
@@ -4964,7 +5111,9 @@ as $$
             and other.gender <> me.gender
             and other.profile_type = 'user'
             and other.discoverable
+            and other.admitted
         where me.id = p_viewer_id
+          and me.admitted
           and other.id = p_other_id
           and other.id not in (select automatch.excluded_profile_ids(p_viewer_id))
     )
@@ -5087,7 +5236,7 @@ as $$
         h.profile_id,
         -- Only while the feed would show it: hiding somebody must not be a way to follow them.
         case when p.school = me.school and p.gender <> me.gender and p.profile_type = 'user'
-                  and p.discoverable and automatch.has_consent(p.id)
+                  and p.discoverable and p.admitted and me.admitted and automatch.has_consent(p.id)
              then p.name end,
         bool_or(h.is_block), bool_or(not h.is_block), max(h.created_at)
     from (
@@ -5590,8 +5739,9 @@ begin
         join public.face_embeddings as e on e.model = m.id and e.face_id = f.id
         join public.profiles as p on p.id = f.profile_id
         where f.id = any (p_face_ids)
-          and p.school is not null and p.gender is not null and not p.simulated
+          and p.school is not null and p.gender is not null and p.admitted and not p.simulated
           and automatch.has_consent(p.id)
+          and not exists (select from automatch.held_faces as h where h.face_id = f.id)
         order by f.id
     );
     perform automatch.lock_pauses_shared();
@@ -5655,11 +5805,12 @@ end
 $$;
 
 create trigger profiles_lock_feeds
-before update of school, gender, profile_type, discoverable on public.profiles
+before update of school, gender, profile_type, discoverable, admitted on public.profiles
 for each row
 when (
     old.school is distinct from new.school or old.gender is distinct from new.gender
     or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
+    or old.admitted <> new.admitted
 )
 execute function automatch.profile_moves();
 
@@ -5673,8 +5824,8 @@ begin
     -- Each direction by itself, as in may_see(): a person who pauses still sees others.
     with pairs as materialized (
         select e.other_profile_id as other_id,
-            coalesce(o.school = old.school and o.gender <> old.gender, false) as was_pair,
-            coalesce(o.school = new.school and o.gender <> new.gender, false) as is_pair,
+            coalesce(o.school = old.school and o.gender <> old.gender, false) and old.admitted and o.admitted as was_pair,
+            coalesce(o.school = new.school and o.gender <> new.gender, false) and new.admitted and o.admitted as is_pair,
             o.profile_type = 'user' and o.discoverable as other_is_shown,
             old.profile_type = 'user' and old.discoverable as was_shown,
             new.profile_type = 'user' and new.discoverable as is_shown
@@ -5697,6 +5848,7 @@ begin
     if new.school is distinct from old.school
         or new.gender is distinct from old.gender
         or (new.discoverable and not old.discoverable)
+        or (new.admitted and not old.admitted)
         or (new.profile_type = 'user' and old.profile_type <> 'user')
     then
         perform automatch.enqueue_profile_searches(new.id);
@@ -5710,13 +5862,96 @@ comment on function automatch.profile_moved() is
 
 -- Triggers run in the order of their names: profiles_changed has updated face_index before.
 create trigger profiles_moved
-after update of school, gender, profile_type, discoverable on public.profiles
+after update of school, gender, profile_type, discoverable, admitted on public.profiles
 for each row
 when (
     old.school is distinct from new.school or old.gender is distinct from new.gender
     or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
+    or old.admitted <> new.admitted
 )
 execute function automatch.profile_moved();
+
+-- 54_holds.sql
+
+-- Freezing people and holding photos: nothing is erased, and everything comes back.
+
+create function automatch.freeze_profile(p_profile_id uuid, p_reason text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from public.profiles as p where p.id = p_profile_id for no key update;
+    if not found then
+        perform automatch.raise_error('not_found', 'There is no such person.');
+    end if;
+    insert into automatch.frozen_profiles as f (profile_id, reason) values (p_profile_id, p_reason)
+    on conflict (profile_id) do update set reason = excluded.reason;
+end
+$$;
+comment on function automatch.freeze_profile(uuid, text) is 'From now on the person finds nobody and nobody finds them.';
+
+create function automatch.unfreeze_profile(p_profile_id uuid)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from public.profiles as p where p.id = p_profile_id for no key update;
+    delete from automatch.frozen_profiles as f where f.profile_id = p_profile_id;
+    return found;
+end
+$$;
+comment on function automatch.unfreeze_profile(uuid) is 'Undo freeze_profile(). Whether the person was frozen.';
+
+create function automatch.lock_for_holding(p_face_id uuid)
+returns public.profiles language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_profile public.profiles;
+begin
+    select p.* into v_profile
+    from public.faces as f join public.profiles as p on p.id = f.profile_id
+    where f.id = p_face_id
+    for no key update of p;
+    if not found then
+        perform automatch.raise_error('not_found', 'There is no such photo.');
+    end if;
+    perform automatch.lock_related_feeds(v_profile.id);
+    return v_profile;
+end
+$$;
+comment on function automatch.lock_for_holding(uuid) is
+    'Lock what changes when a photo is held or released; its person.';
+
+create function automatch.hold_face(p_face_id uuid, p_reason text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_profile public.profiles := automatch.lock_for_holding(p_face_id);
+begin
+    insert into automatch.held_faces as h (face_id, reason) values (p_face_id, p_reason)
+    on conflict (face_id) do update set reason = excluded.reason;
+    if v_profile.school is not null and v_profile.gender is not null then
+        perform automatch.unindex_faces(v_profile.school, v_profile.gender, array[p_face_id]);
+    end if;
+    delete from public.matches as m where p_face_id in (m.face_a_id, m.face_b_id);
+end
+$$;
+comment on function automatch.hold_face(uuid, text) is
+    'Keep a photo from being found or searched for until it is released, and remove its matches from both feeds.';
+
+create function automatch.release_face(p_face_id uuid)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.lock_for_holding(p_face_id);
+    delete from automatch.held_faces as h where h.face_id = p_face_id;
+    if not found then
+        return false;
+    end if;
+    perform automatch.index_faces(array[p_face_id]);
+    perform automatch.enqueue_searches(array[p_face_id]);
+    return true;
+end
+$$;
+comment on function automatch.release_face(uuid) is 'Undo hold_face(), and search for the photo. Whether it was held.';
 
 -- 60_duplicates.sql
 
@@ -6634,6 +6869,7 @@ begin
         delete from public.profiles as p where p.id = any (v_run.people) and p.simulated;
         get diagnostics v_count = row_count;
         v_total := v_total + v_count;
+        delete from automatch.schools as s where s.name = v_run.school;
         delete from automatch.smoke_test_runs as t where t.id = v_run.id;
         perform automatch.audit(p_actor, 'end_smoke_test', jsonb_build_object('run', v_run.id, 'people', v_count));
     end loop;
@@ -6656,6 +6892,7 @@ begin
     her_id := gen_random_uuid();
     his_id := gen_random_uuid();
     insert into automatch.smoke_test_runs (id, school, people) values (start_smoke_test.id, start_smoke_test.school, array[her_id, his_id]);
+    insert into automatch.schools (name, is_open) values (start_smoke_test.school, true);
     insert into public.profiles (id, name, school, gender, birth_date, simulated)
     values
         (her_id, 'Smoke test woman', start_smoke_test.school, 'female', date '2000-02-29', true),
@@ -6778,7 +7015,8 @@ select 'table', o.object, 'service_role', r.privileges, 'service', 'true'
 from (values
     ('select, insert, update, delete', '
         automatch.feed_entries automatch.feed_counters automatch.group_indexes automatch.import_erasures
-        automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures automatch.photo_sweep
+        automatch.frozen_profiles automatch.held_faces automatch.imported_people automatch.imported_photos automatch.memberships
+        automatch.paused_schools automatch.photo_erasures automatch.photo_sweep automatch.schools
         automatch.queue_settings automatch.reruns automatch.duplicate_checks automatch.search_audits
         automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.smoke_test_runs
         public.embedding_models public.face_embeddings public.face_index public.faces

@@ -9,6 +9,7 @@ create table public.profiles (
     profile_type text not null default 'user',
     birth_date date,
     discoverable boolean not null default true,
+    admitted boolean not null default false,
     simulated boolean not null default false,
     created_at timestamptz not null default automatch.now(),
     updated_at timestamptz not null default automatch.now(),
@@ -19,6 +20,8 @@ create table public.profiles (
 );
 comment on table public.profiles is 'One row a person; id is the id of auth.users where the person signs in.';
 comment on column public.profiles.discoverable is 'Whether searches of others may find this person.';
+comment on column public.profiles.admitted is
+    'Whether this person takes part, by automatch.is_admitted(); a trigger keeps it.';
 comment on column public.profiles.simulated is 'Made by `automatch demo`; `automatch demo --remove` deletes it.';
 -- For the guide's count of potential matches, and for lists of a school's people.
 create index idx_profiles_school_gender on public.profiles (school, gender) where profile_type = 'user';

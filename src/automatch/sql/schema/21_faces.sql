@@ -55,6 +55,14 @@ comment on column public.faces.chosen_box is
 create trigger faces_require_consent before insert on public.faces
 for each row execute function automatch.require_consent();
 
+create table automatch.held_faces (
+    face_id uuid primary key references public.faces (id) on delete cascade,
+    reason text not null,
+    held_at timestamptz not null default automatch.now()
+);
+comment on table automatch.held_faces is
+    'Photos that are neither found nor searched for, until somebody decides about them.';
+
 -- A transaction cannot delete files: it records their paths, and they are deleted after the commit.
 create table automatch.photo_erasures (
     image_path text primary key,

@@ -24,9 +24,11 @@ join public.faces as f on f.id = e.face_id
 join public.profiles as p on p.id = f.profile_id
 where p.profile_type = 'user'
   and p.discoverable
+  and p.admitted
   and p.school is not null
   and p.gender is not null
-  and automatch.has_consent(p.id);
+  and automatch.has_consent(p.id)
+  and not exists (select from automatch.held_faces as h where h.face_id = f.id);
 comment on view automatch.findable_faces is 'The rule of who can be found, with the embeddings of every model.';
 
 -- From the faces to their people, in the order of the view: with statistics from when the tables were empty,
@@ -125,11 +127,12 @@ end
 $$;
 
 create trigger profiles_changed
-after update of school, gender, profile_type, discoverable on public.profiles
+after update of school, gender, profile_type, discoverable, admitted on public.profiles
 for each row
 when (
     old.school is distinct from new.school or old.gender is distinct from new.gender
     or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
+    or old.admitted <> new.admitted
 )
 execute function automatch.profile_changed();
 

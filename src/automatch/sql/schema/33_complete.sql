@@ -105,12 +105,32 @@ begin
         coalesce(j.threshold, s.threshold),
         s.match_count
     ) as c
-    where j.id = any (p_job_ids);
+    where j.id = any (p_job_ids) and p.admitted
+      and not exists (select from automatch.held_faces as h where h.face_id = j.face_id);
     return coalesce(v_found, '{}');
 end
 $$;
 comment on function automatch.search_for_jobs(uuid[], bigint[]) is
     'The matches of each job, best first. Raises an error for a job that cannot find anybody.';
+
+create function automatch.exclude_held(p_found automatch.found_face[])
+returns automatch.found_face[] language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from automatch.held_faces) then
+        return p_found;
+    end if;
+    return array(
+        select row(f.job_id, f.face_id, f.profile_id, f.similarity)::automatch.found_face
+        from unnest(p_found) with ordinality as f (job_id, face_id, profile_id, similarity, place)
+        join public.match_jobs as j on j.id = f.job_id
+        where not exists (select from automatch.held_faces as h where h.face_id in (f.face_id, j.face_id))
+        order by f.place
+    );
+end
+$$;
+comment on function automatch.exclude_held(automatch.found_face[]) is
+    'What searches found, without photos that are held since. After locking the feeds, as hold_face() does.';
 
 create function automatch.write_matches(p_found automatch.found_face[], p_job_ids uuid[], p_now timestamptz)
 returns uuid[] language sql security definer set search_path = pg_catalog, pg_temp
@@ -165,10 +185,10 @@ begin
             union
             select j.user_id from public.match_jobs as j where j.id = any (p_job_ids)
         ));
+        p_found := automatch.exclude_held(p_found);
     end if;
     v_now := automatch.now();
-    -- One update for each job: a second one in the same transaction would check the foreign keys again, and
-    -- so lock the profile after the feeds.
+    -- One update for each job: a second one would check the foreign keys again, and so lock the profile too late.
     with mine as materialized (
         select m.id, max(m.token) as token, sum(m.found)::integer as found
         from (
@@ -262,7 +282,7 @@ begin
         join public.embedding_models as m on m.active
         join public.face_embeddings as e on e.model = m.id and e.face_id = j.face_id
         -- For a person who has moved since, the search is made below.
-        join public.profiles as p on p.id = j.user_id and p.school = l.school and p.gender <> l.gender
+        join public.profiles as p on p.id = j.user_id and p.school = l.school and p.gender <> l.gender and p.admitted
         group by l.school, l.gender
     loop
         v_found := v_found || automatch.rank_candidates(

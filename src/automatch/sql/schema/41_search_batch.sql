@@ -18,7 +18,8 @@ as $$
     join public.face_embeddings as f on f.model = m.id and f.face_id = j.face_id
     join public.profiles as p on p.id = j.user_id
     cross join public.match_settings as s
-    where p.school is not null and p.gender is not null
+    where p.school is not null and p.gender is not null and p.admitted
+      and not exists (select from automatch.held_faces as h where h.face_id = j.face_id)
 $$;
 comment on function public.read_search_jobs(uuid[], bigint[]) is
     'What each job looks for: the group (model, school, gender searched), the embedding, the least cosine, and whom '

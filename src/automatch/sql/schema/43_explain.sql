@@ -21,17 +21,17 @@ as $$
     select
         automatch.roughly((
             select count(*) from public.profiles as p
-            where p.school = me.school and p.profile_type = 'user'
+            where me.admitted and p.school = me.school and p.profile_type = 'user'
         )),
         automatch.roughly((
             select count(*) from public.profiles as p
-            where p.school = me.school and p.profile_type = 'user' and p.gender <> me.gender
+            where me.admitted and p.school = me.school and p.profile_type = 'user' and p.gender <> me.gender
         )),
         -- People who blocked the caller count as not findable, like those who paused or have no photo: nobody
         -- learns that they were blocked.
         automatch.roughly((
             select count(distinct i.profile_id) from public.face_index as i
-            where i.model = public.active_embedding_model() and i.school = me.school
+            where me.admitted and i.model = public.active_embedding_model() and i.school = me.school
               and i.gender = case me.gender when 'male' then 'female' when 'female' then 'male' end
               and i.profile_id <> all (array(select automatch.excluded_profile_ids(me.id)))
         )),
@@ -75,7 +75,7 @@ begin
     join public.embedding_models as m on m.active
     join public.face_embeddings as f on f.model = m.id and f.face_id = j.face_id
     cross join public.match_settings as s
-    where j.id = p_job_id and j.user_id = automatch.uid();
+    where j.id = p_job_id and j.user_id = automatch.uid() and p.admitted;
     if not found then
         return;
     end if;

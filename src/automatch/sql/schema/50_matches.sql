@@ -181,7 +181,9 @@ as $$
             and other.gender <> me.gender
             and other.profile_type = 'user'
             and other.discoverable
+            and other.admitted
         where me.id = p_viewer_id
+          and me.admitted
           and other.id = p_other_id
           and other.id not in (select automatch.excluded_profile_ids(p_viewer_id))
     )
@@ -304,7 +306,7 @@ as $$
         h.profile_id,
         -- Only while the feed would show it: hiding somebody must not be a way to follow them.
         case when p.school = me.school and p.gender <> me.gender and p.profile_type = 'user'
-                  and p.discoverable and automatch.has_consent(p.id)
+                  and p.discoverable and p.admitted and me.admitted and automatch.has_consent(p.id)
              then p.name end,
         bool_or(h.is_block), bool_or(not h.is_block), max(h.created_at)
     from (

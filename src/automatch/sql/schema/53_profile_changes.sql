@@ -96,8 +96,9 @@ begin
         join public.face_embeddings as e on e.model = m.id and e.face_id = f.id
         join public.profiles as p on p.id = f.profile_id
         where f.id = any (p_face_ids)
-          and p.school is not null and p.gender is not null and not p.simulated
+          and p.school is not null and p.gender is not null and p.admitted and not p.simulated
           and automatch.has_consent(p.id)
+          and not exists (select from automatch.held_faces as h where h.face_id = f.id)
         order by f.id
     );
     perform automatch.lock_pauses_shared();
@@ -161,11 +162,12 @@ end
 $$;
 
 create trigger profiles_lock_feeds
-before update of school, gender, profile_type, discoverable on public.profiles
+before update of school, gender, profile_type, discoverable, admitted on public.profiles
 for each row
 when (
     old.school is distinct from new.school or old.gender is distinct from new.gender
     or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
+    or old.admitted <> new.admitted
 )
 execute function automatch.profile_moves();
 
@@ -179,8 +181,8 @@ begin
     -- Each direction by itself, as in may_see(): a person who pauses still sees others.
     with pairs as materialized (
         select e.other_profile_id as other_id,
-            coalesce(o.school = old.school and o.gender <> old.gender, false) as was_pair,
-            coalesce(o.school = new.school and o.gender <> new.gender, false) as is_pair,
+            coalesce(o.school = old.school and o.gender <> old.gender, false) and old.admitted and o.admitted as was_pair,
+            coalesce(o.school = new.school and o.gender <> new.gender, false) and new.admitted and o.admitted as is_pair,
             o.profile_type = 'user' and o.discoverable as other_is_shown,
             old.profile_type = 'user' and old.discoverable as was_shown,
             new.profile_type = 'user' and new.discoverable as is_shown
@@ -203,6 +205,7 @@ begin
     if new.school is distinct from old.school
         or new.gender is distinct from old.gender
         or (new.discoverable and not old.discoverable)
+        or (new.admitted and not old.admitted)
         or (new.profile_type = 'user' and old.profile_type <> 'user')
     then
         perform automatch.enqueue_profile_searches(new.id);
@@ -216,10 +219,11 @@ comment on function automatch.profile_moved() is
 
 -- Triggers run in the order of their names: profiles_changed has updated face_index before.
 create trigger profiles_moved
-after update of school, gender, profile_type, discoverable on public.profiles
+after update of school, gender, profile_type, discoverable, admitted on public.profiles
 for each row
 when (
     old.school is distinct from new.school or old.gender is distinct from new.gender
     or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
+    or old.admitted <> new.admitted
 )
 execute function automatch.profile_moved();

@@ -47,6 +47,7 @@ begin
         delete from public.profiles as p where p.id = any (v_run.people) and p.simulated;
         get diagnostics v_count = row_count;
         v_total := v_total + v_count;
+        delete from automatch.schools as s where s.name = v_run.school;
         delete from automatch.smoke_test_runs as t where t.id = v_run.id;
         perform automatch.audit(p_actor, 'end_smoke_test', jsonb_build_object('run', v_run.id, 'people', v_count));
     end loop;
@@ -69,6 +70,7 @@ begin
     her_id := gen_random_uuid();
     his_id := gen_random_uuid();
     insert into automatch.smoke_test_runs (id, school, people) values (start_smoke_test.id, start_smoke_test.school, array[her_id, his_id]);
+    insert into automatch.schools (name, is_open) values (start_smoke_test.school, true);
     insert into public.profiles (id, name, school, gender, birth_date, simulated)
     values
         (her_id, 'Smoke test woman', start_smoke_test.school, 'female', date '2000-02-29', true),

@@ -101,7 +101,8 @@ select 'table', o.object, 'service_role', r.privileges, 'service', 'true'
 from (values
     ('select, insert, update, delete', '
         automatch.feed_entries automatch.feed_counters automatch.group_indexes automatch.import_erasures
-        automatch.imported_people automatch.imported_photos automatch.paused_schools automatch.photo_erasures automatch.photo_sweep
+        automatch.frozen_profiles automatch.held_faces automatch.imported_people automatch.imported_photos automatch.memberships
+        automatch.paused_schools automatch.photo_erasures automatch.photo_sweep automatch.schools
         automatch.queue_settings automatch.reruns automatch.duplicate_checks automatch.search_audits
         automatch.search_settings automatch.similarity_scales automatch.suspected_duplicates automatch.smoke_test_runs
         public.embedding_models public.face_embeddings public.face_index public.faces
