@@ -1,15 +1,19 @@
-"""How many photos a person may keep, and have waiting."""
+"""How many photos a person may keep, have waiting, and have searched for in a day."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid4
 
 import psycopg
+import pytest
+from psycopg.types.json import Jsonb
 
 from tests.support import build
 from tests.support.build import Sessions, acting, claim, fail, one, refused
 
+NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 RECORD = (
     "select (public.record_upload(%(id)s, left(%(id)s::text, 2) || '/' || %(id)s,"
     " repeat(%(digit)s, 64))).job_id"
@@ -82,3 +86,54 @@ def test_two_photos_at_once_do_not_both_take_the_last_place(sessions: Sessions) 
 
     with refused("photos_full"):
         uploading.result()
+
+
+def wait(conn: psycopg.Connection, person: UUID, most: int) -> float:
+    with acting(conn, person):
+        return float(one(conn, "select public.get_search_wait(%s)", most))
+
+
+def test_searches_of_a_day_are_counted_over_deletions_and_become_free_one_by_one(
+    conn: psycopg.Connection,
+) -> None:
+    she, other = build.a_profile(conn), build.a_profile(conn)
+    for hour in range(3):
+        build.set_clock(conn, NOON + timedelta(hours=hour))
+        upload(conn, she, hour)
+        job, token = claim(conn)
+        build.embed(conn, one(conn, "select id from public.faces"), build.unit(hour))
+        build.complete(conn, job, token)
+        conn.execute("delete from public.faces")
+
+    assert wait(conn, she, 3) == wait(conn, other, 0) == 0
+    assert wait(conn, she, 2) == 22 * 3600
+    assert wait(conn, she, 1) == 23 * 3600
+    build.set_clock(conn, NOON + timedelta(hours=24))
+    assert wait(conn, she, 2) == 0
+    assert wait(conn, she, 1) == 3600
+
+
+@pytest.mark.parametrize(("faces", "counted"), [(0, 0), (2, 1)])
+def test_search_of_a_refused_photo_is_not_counted_unless_its_face_can_still_be_chosen(
+    conn: psycopg.Connection, faces: int, counted: int
+) -> None:
+    upload(conn, build.a_profile(conn), 1)
+    job, token = claim(conn)
+    box = {"left": 0.1, "top": 0.1, "width": 0.2, "height": 0.2}
+    conn.execute(
+        "select public.fail_match_jobs(array[%s::uuid], array[%s::bigint], '{several_faces}',"
+        " '{Which one?}', array[%s::jsonb])",
+        [job, token, Jsonb([box] * faces) if faces else None],
+    )
+
+    assert one(conn, "select count(*) from automatch.photo_searches") == counted
+
+
+def test_searches_that_the_system_begins_are_not_counted(conn: psycopg.Connection) -> None:
+    she = build.a_profile(conn)
+    build.a_match(conn, build.a_face(conn, she, build.unit(0)))
+    conn.execute("update public.profiles set discoverable = false where id = %s", [she])
+    conn.execute("update public.profiles set discoverable = true where id = %s", [she])
+
+    assert one(conn, "select count(*) from public.match_jobs where status = 'pending'") == 1
+    assert wait(conn, she, 0) == 0

@@ -74,6 +74,14 @@ def test_entry_has_the_person_and_a_rounded_similarity(conn, she):
     ]
 
 
+@pytest.mark.parametrize(("similarity", "shown"), [(0.53, 0.55), (0.94, 0.95), (0.99, 0.95)])
+def test_no_score_is_finer_than_a_step_or_above_the_top_one(conn, she, similarity, shown):
+    _, his_face = a_man_like_her(conn, similarity)
+    build.a_match(conn, his_face)
+
+    assert page(conn, she, "similarity") == [shown]
+
+
 @pytest.mark.parametrize("limit", [1, 2, 5])
 def test_paging_back_shows_everyone_once_and_nobody_who_left(conn, she, limit):
     faces = [a_man_like_her(conn, 0.6 + n / 100, n)[1] for n in range(7)]

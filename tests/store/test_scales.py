@@ -169,8 +169,8 @@ def test_open_feeds_are_told_the_new_numbers_in_their_old_order(conn):
 
     told = news(conn, she, before)
     assert [row[0] for row in told] == her_feed == [men[1], men[2], men[0], men[3]]
-    # The last one stays at 100 %, and on top.
-    assert [row[1] for row in told] == [0.8, 0.9, 0.95, 1.0]
+    # The last one stays at the top step, and on top.
+    assert [row[1] for row in told] == [0.8, 0.9, 0.95, 0.95]
     assert [row[0] for row in news(conn, men[0], 1)] == [she]
 
 

@@ -50,7 +50,7 @@ class FeedEntry:
     """The other person's face."""
     own_face_id: UUID | None
     similarity: float | None
-    """Rounded to 0.05."""
+    """In steps of 0.05; 0.95 stands for that or more."""
     simulated: bool | None
     created_at: datetime
     last_match_id: UUID | None

@@ -20,16 +20,22 @@ import structlog
 from automatch.errors import AutomatchError
 from automatch.errors.job import JobCancelledError
 from automatch.errors.photo import PhotoRejectedError
-from automatch.errors.request import ConsentRequiredError, NotFoundError, ProfileIncompleteError
+from automatch.errors.request import (
+    ConsentRequiredError,
+    NotFoundError,
+    ProfileIncompleteError,
+    RateLimitedError,
+)
 from automatch.errors.store import DatabaseUnavailableError, PhotoStorageError
 from automatch.errors.upload import UploadError
 from automatch.model.jobs import Upload
 from automatch.model.people import Claims
 from automatch.photos.store import PhotoStore, Size, photo_path
 from automatch.services.admission import Admission
+from automatch.services.rate_limits import describe_wait
 from automatch.settings.limits import LimitSettings
 from automatch.store import faces, profiles
-from automatch.store.database import Database
+from automatch.store.database import Connection, Database
 from automatch.vision.decode.image_header import Limits
 from automatch.vision.decode.upload_check import check_header, is_costly
 
@@ -128,6 +134,7 @@ class Uploads:
             StorageFullError: there is no room for it.
             PhotosFullError: the person keeps as many photos as they may.
             PhotosWaitingError: as many of their photos wait as may.
+            RateLimitedError: as many were searched for within 24 hours as may.
         """
         sha256, costly = await asyncio.to_thread(examine, photo, self._limits)
 
@@ -159,7 +166,18 @@ class Uploads:
                     max_photos=self._per_person.photos_kept,
                     max_waiting=self._per_person.jobs_waiting,
                 )
+                await self._check_searches(conn)
             return upload
+
+    async def _check_searches(self, conn: Connection) -> None:
+        most = self._per_person.photo_searches
+        wait_s = await faces.get_search_wait(conn, most)
+        if wait_s > 0:
+            raise RateLimitedError(
+                f"You've had {most} photos searched for in 24 hours. "
+                f"You can add another in {describe_wait(wait_s)}.",
+                retry_after_s=wait_s,
+            )
 
 
 def _may_run_again(upload: Upload) -> bool:

@@ -58,6 +58,12 @@ class LimitSettings(SettingsGroup):
     photos_kept: int = Field(
         3, ge=1, description="Photos that one person keeps; those that were refused do not count."
     )
+    photo_searches: int = Field(
+        5,
+        ge=1,
+        description="Photos of one person that are searched for within 24 hours, deleted ones too; "
+        "those that were refused do not count.",
+    )
     jobs_waiting: int = Field(5, ge=1, description="Jobs of one person that wait.")
     searches: str = Field(
         "60/day",

@@ -53,6 +53,14 @@ async def check_upload_limits(conn: Connection, *, max_photos: int, max_waiting:
     await call(conn, "check_upload_limits", max_photos=max_photos, max_waiting=max_waiting)
 
 
+async def get_search_wait(conn: Connection, most: int) -> float:
+    """Return the seconds until the caller has had no more than *most* photos searched for in 24 h.
+
+    A photo of this transaction counts; 0 when there are no more now.
+    """
+    return float(await call_value(conn, "get_search_wait", most=most))
+
+
 async def list_faces(conn: Connection) -> list[Face]:
     """Return the caller's faces, newest first."""
     async with conn.cursor(row_factory=class_row(Face)) as cursor:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from automatch.model.people import Profile
 
 _UNKNOWN_NAME = "Someone"
+_TOP_PERCENT = 95
+"""The most that the database shows of a similarity."""
 _PHOTO_CODES = PhotoRejectedError.codes()
 
 COVERED_FACES = "Masks, sunglasses and drawings make strangers look alike."
@@ -89,9 +91,14 @@ class Card:
         )
 
     @property
+    def alike(self) -> str:
+        """The similarity in words; above the top step people are not told how much."""
+        return f"{self.similarity}%" + (" or more" if self.similarity >= _TOP_PERCENT else "")
+
+    @property
     def announcement(self) -> str:
         """The announcement of a new card for screen readers."""
-        return f"{self.name}, {self.similarity}%"
+        return f"{self.name}, {self.alike}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

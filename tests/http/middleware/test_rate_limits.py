@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -21,8 +22,8 @@ from tests.support.system import PASSWORD, Person, System, running_server
 pytestmark = pytest.mark.anyio
 
 
-def _limited(settings: Settings, **limits: str) -> Settings:
-    return settings.model_copy(update={"limits": LimitSettings(**limits)})  # type: ignore[arg-type]  # texts alone
+def _limited(settings: Settings, **limits: Any) -> Settings:
+    return settings.model_copy(update={"limits": LimitSettings(**limits)})
 
 
 async def _sign_in(system: System, person: Person) -> None:
@@ -56,6 +57,25 @@ async def test_limits_hold_by_default(
     assert 300 < int(uploads[-1].headers["retry-after"]) <= 360
     # As clients of Supabase Auth know it.
     assert sign_ups[-1].json()["error_code"] == "over_request_rate_limit"
+
+
+async def test_sixth_photo_in_a_day_waits_also_when_the_others_were_deleted(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    async with running_server(
+        _limited(settings, photo_searches=2), cluster.secrets, database
+    ) as system:
+        person = await system.join()
+        for number in range(2):
+            face = (await person.upload(portrait(number))).json()["face"]["id"]
+            await system.client.delete(f"/api/faces/{face}", headers=person.headers)
+        refused = await person.upload(portrait(2))
+
+    check(refused, 429, "rate_limited")
+    assert refused.json()["error"]["message"] == (
+        "You've had 2 photos searched for in 24 hours. You can add another in 24 hours."
+    )
+    assert 86000 < int(refused.headers["retry-after"]) <= 86400
 
 
 async def test_refusal_comes_before_the_body_and_leaves_no_trace(

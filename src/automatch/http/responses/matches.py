@@ -38,7 +38,7 @@ class MatchResponse(BaseModel):
     face: MatchedFace
     own_face_id: UUID
     similarity: float
-    """From 0 to 1, rounded to 0.05."""
+    """From 0 to 1 in steps of 0.05; 0.95 stands for that or more."""
     simulated: bool
     created_at: Timestamp
 

@@ -890,6 +890,13 @@ as $$
     end
 $$;
 
+create function automatch.shown_similarity(p_similarity double precision)
+returns double precision language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$ select least(round(p_similarity::numeric * 20), 19)::double precision / 20 $$;
+comment on function automatch.shown_similarity(double precision) is
+    'What a person sees of a similarity: in steps of 0.05, and 0.95 for that or more. From enough exact values a '
+    'template could be computed, and the top would tell who is whom.';
+
 -- Whoever writes an embedding or a match reads which model is in use, and its scale, and holds lock_key('model') shared
 -- until it is committed; a change of either waits for it. So nothing of the old model or scale appears after the
 -- change, where nobody would look for it any more. In memory, unlike a lock on the row: matches are many.
@@ -1150,7 +1157,7 @@ begin
     returning id into v_face_id;
     if v_face_id is not null then
         return query
-            select v_face_id, public.enqueue_match_job(v_face_id, v_priority), 'pending', true, null::text, null::text;
+            select v_face_id, automatch.enqueue_upload(v_face_id, v_priority), 'pending', true, null::text, null::text;
         return;
     end if;
     select f.id into v_face_id from public.faces as f
@@ -1169,7 +1176,7 @@ begin
         or (v_job.id is null and exists (select from public.face_embeddings as e where e.face_id = v_face_id))
     then
         return query
-            select v_face_id, public.enqueue_match_job(v_face_id, v_priority), 'pending', false, null::text, null::text;
+            select v_face_id, automatch.enqueue_upload(v_face_id, v_priority), 'pending', false, null::text, null::text;
         return;
     end if;
     return query
@@ -2239,7 +2246,7 @@ begin
         from old as o
         join public.embedding_models as m on m.active
         where x.id = o.id and automatch.similarity(o.cosine, m.midpoint, m.width) >= v_threshold
-        returning x.id, round(x.similarity::numeric * 20) <> round(o.similarity::numeric * 20) as is_shown_otherwise
+        returning x.id, automatch.shown_similarity(x.similarity) <> automatch.shown_similarity(o.similarity) as is_shown_otherwise
     )
     select array_agg(s.id) into v_changed from scored as s where s.is_shown_otherwise;
     if v_changed is not null then
@@ -3944,6 +3951,7 @@ begin
             ('auth.one_time_tokens', 'expires_at', '0 seconds'),
             ('auth.email_changes', 'expires_at', '0 seconds'),
             ('automatch.mails', 'requested_at', p_mails),
+            ('automatch.photo_searches', 'counted_at', '1 day'),
             ('cron.job_run_details', 'start_time', p_cron_runs),
             ('net._http_response', 'created', p_net_responses)
         ) as r (relation, written, age)
@@ -4926,6 +4934,62 @@ as $$
 $$;
 comment on function public.clean_up_search_audits(interval) is 'Delete audits of long ago; the number of them.';
 
+-- 46_photo_searches.sql
+
+-- How many photos of a person are searched for in a day.
+
+create table automatch.photo_searches (
+    job_id uuid primary key,
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    counted_at timestamptz not null default automatch.now()
+);
+comment on table automatch.photo_searches is
+    'Searches that people began by sending a photo. A row outlives its photo, so that deleting one brings no search '
+    'back; searches that the system begins are not counted.';
+create index photo_searches_profile_idx on automatch.photo_searches (profile_id, counted_at);
+create index photo_searches_counted_idx on automatch.photo_searches (counted_at);
+
+create function automatch.enqueue_upload(p_face_id uuid, p_priority smallint)
+returns uuid language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    insert into automatch.photo_searches as s (job_id, profile_id)
+    select j.id, automatch.uid() from public.enqueue_match_job(p_face_id, p_priority) as j (id)
+    on conflict (job_id) do update set counted_at = s.counted_at
+    returning s.job_id
+$$;
+comment on function automatch.enqueue_upload(uuid, smallint) is 'Queue a photo that the caller sent, and count its search.';
+
+create function automatch.uncount_search()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from automatch.photo_searches as s where s.job_id = new.id;
+    return null;
+end
+$$;
+
+-- Whoever is asked for a face can still answer.
+create trigger match_jobs_uncount_search
+after update of status on public.match_jobs
+for each row
+when (new.status = 'failed' and new.face_boxes is null)
+execute function automatch.uncount_search();
+
+create function public.get_search_wait(p_most integer)
+returns double precision language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(extract(epoch from max(s.counted_at) + interval '1 day' - automatch.now())::double precision, 0)
+    from (
+        select c.counted_at from automatch.photo_searches as c
+        where c.profile_id = automatch.uid() and c.counted_at > automatch.now() - interval '1 day'
+        order by c.counted_at desc
+        offset p_most
+        limit 1
+    ) as s
+$$;
+comment on function public.get_search_wait(integer) is
+    'Seconds until the caller''s searches of the last 24 hours are no more than p_most; 0 when they are now.';
+
 -- 50_matches.sql
 
 -- Matches, dismissals and blocks, and who may see whom.
@@ -5050,8 +5114,7 @@ begin
         from old, automatch.similarity_scales as s, public.embedding_models as m
         where x.id = old.id and s.version = v_version and m.id = s.model
         returning x.id, x.profile_a_id, x.profile_b_id,
-            -- feed_page() rounds to the same steps.
-            round(x.similarity::numeric * 20) <> round(old.similarity::numeric * 20) as is_shown_otherwise
+            automatch.shown_similarity(x.similarity) <> automatch.shown_similarity(old.similarity) as is_shown_otherwise
     ),
     shown as (
         select e.profile_id, e.other_profile_id,
@@ -5555,8 +5618,7 @@ as $$
         e.position, m.id, e.other_profile_id, p.name, p.school,
         case when m.profile_a_id = e.other_profile_id then m.face_a_id else m.face_b_id end,
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
-        -- People never see the exact value: from enough of them a template could be computed.
-        round(m.similarity::numeric * 20)::double precision / 20,
+        automatch.shown_similarity(m.similarity),
         p.simulated, e.created_at, coalesce(e.match_id, e.last_match_id)
     from automatch.feed_entries as e
     left join public.matches as m
@@ -6947,7 +7009,7 @@ from (values
     '),
     ('function', 'execute', 'authenticated', '
         public.block_profile public.check_upload_limits public.choose_face public.delete_face public.dismiss_match
-        public.erase_account public.explain_match_job public.feed_page public.feed_position
+        public.erase_account public.explain_match_job public.feed_page public.feed_position public.get_search_wait
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.save_profile
         public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo

@@ -56,6 +56,13 @@ as $$
     end
 $$;
 
+create function automatch.shown_similarity(p_similarity double precision)
+returns double precision language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$ select least(round(p_similarity::numeric * 20), 19)::double precision / 20 $$;
+comment on function automatch.shown_similarity(double precision) is
+    'What a person sees of a similarity: in steps of 0.05, and 0.95 for that or more. From enough exact values a '
+    'template could be computed, and the top would tell who is whom.';
+
 -- Whoever writes an embedding or a match reads which model is in use, and its scale, and holds lock_key('model') shared
 -- until it is committed; a change of either waits for it. So nothing of the old model or scale appears after the
 -- change, where nobody would look for it any more. In memory, unlike a lock on the row: matches are many.

@@ -136,7 +136,7 @@ begin
     returning id into v_face_id;
     if v_face_id is not null then
         return query
-            select v_face_id, public.enqueue_match_job(v_face_id, v_priority), 'pending', true, null::text, null::text;
+            select v_face_id, automatch.enqueue_upload(v_face_id, v_priority), 'pending', true, null::text, null::text;
         return;
     end if;
     select f.id into v_face_id from public.faces as f
@@ -155,7 +155,7 @@ begin
         or (v_job.id is null and exists (select from public.face_embeddings as e where e.face_id = v_face_id))
     then
         return query
-            select v_face_id, public.enqueue_match_job(v_face_id, v_priority), 'pending', false, null::text, null::text;
+            select v_face_id, automatch.enqueue_upload(v_face_id, v_priority), 'pending', false, null::text, null::text;
         return;
     end if;
     return query

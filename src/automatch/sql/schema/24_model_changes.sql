@@ -625,7 +625,7 @@ begin
         from old as o
         join public.embedding_models as m on m.active
         where x.id = o.id and automatch.similarity(o.cosine, m.midpoint, m.width) >= v_threshold
-        returning x.id, round(x.similarity::numeric * 20) <> round(o.similarity::numeric * 20) as is_shown_otherwise
+        returning x.id, automatch.shown_similarity(x.similarity) <> automatch.shown_similarity(o.similarity) as is_shown_otherwise
     )
     select array_agg(s.id) into v_changed from scored as s where s.is_shown_otherwise;
     if v_changed is not null then

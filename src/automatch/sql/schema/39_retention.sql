@@ -20,6 +20,7 @@ begin
             ('auth.one_time_tokens', 'expires_at', '0 seconds'),
             ('auth.email_changes', 'expires_at', '0 seconds'),
             ('automatch.mails', 'requested_at', p_mails),
+            ('automatch.photo_searches', 'counted_at', '1 day'),
             ('cron.job_run_details', 'start_time', p_cron_runs),
             ('net._http_response', 'created', p_net_responses)
         ) as r (relation, written, age)

@@ -120,8 +120,7 @@ begin
         from old, automatch.similarity_scales as s, public.embedding_models as m
         where x.id = old.id and s.version = v_version and m.id = s.model
         returning x.id, x.profile_a_id, x.profile_b_id,
-            -- feed_page() rounds to the same steps.
-            round(x.similarity::numeric * 20) <> round(old.similarity::numeric * 20) as is_shown_otherwise
+            automatch.shown_similarity(x.similarity) <> automatch.shown_similarity(old.similarity) as is_shown_otherwise
     ),
     shown as (
         select e.profile_id, e.other_profile_id,

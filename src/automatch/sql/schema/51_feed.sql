@@ -263,8 +263,7 @@ as $$
         e.position, m.id, e.other_profile_id, p.name, p.school,
         case when m.profile_a_id = e.other_profile_id then m.face_a_id else m.face_b_id end,
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
-        -- People never see the exact value: from enough of them a template could be computed.
-        round(m.similarity::numeric * 20)::double precision / 20,
+        automatch.shown_similarity(m.similarity),
         p.simulated, e.created_at, coalesce(e.match_id, e.last_match_id)
     from automatch.feed_entries as e
     left join public.matches as m
