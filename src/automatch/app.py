@@ -37,6 +37,7 @@ from automatch.services.accounts import Accounts
 from automatch.services.admission import make_admission
 from automatch.services.ai_requests import AiRequestLimiter
 from automatch.services.mailed_links import MailedLinks
+from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
 from automatch.settings import Settings
@@ -92,6 +93,7 @@ def create_app(
         ),
         photo_links=PhotoLinks(secrets.photo_key),
         photo_check=PhotoCheck(photos),
+        photo_views=PhotoViews(db),
         admission=admission,
         uploads=Uploads(db, photos, admission, limits_from(settings), settings.limits),
         rate_limits=rate_limits,
@@ -112,6 +114,10 @@ def create_app(
                 await check_photo_store(conn, photos, may_claim=True)
             stack.push_async_callback(ai_requests.close)
             await stack.enter_async_context(background.running("feeds", notifier.run))
+            stack.push_async_callback(services.photo_views.close)
+            await stack.enter_async_context(
+                background.running("views of photos", services.photo_views.run)
+            )
             if mailer is not None:
                 await stack.enter_async_context(background.running("mail", mailer.run))
             if tokens.issuer is not None and tokens.issuer.keys is not None:

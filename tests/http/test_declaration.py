@@ -213,4 +213,4 @@ def _check_answers(path: str, operation: dict[str, Any]) -> None:
         elif "application/json" in content:
             assert content["application/json"]["schema"].keys() == {"$ref"}
         else:
-            assert content.keys() <= {"image/jpeg", "text/event-stream"}
+            assert content.keys() <= {"image/jpeg", "application/zip", "text/event-stream"}

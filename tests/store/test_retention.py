@@ -33,6 +33,7 @@ async def test_expired_rows_are_deleted_in_steps(database: postgres.Database) ->
                 cron_runs_days=1,
                 net_responses_s=_DAY_S,
                 mails_s=_DAY_S,
+                photo_views_days=1,
             )
             for _ in range(3)
         ]

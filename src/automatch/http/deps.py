@@ -26,6 +26,7 @@ from automatch.services.admission import Admission
 from automatch.services.ai_requests import AiRequestLimiter
 from automatch.services.mailed_links import MailedLinks
 from automatch.services.match_generator import OnDemandWorker
+from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
 from automatch.settings import Settings
@@ -48,6 +49,7 @@ class Services:
     mailed_links: MailedLinks
     photo_links: PhotoLinks
     photo_check: PhotoCheck
+    photo_views: PhotoViews
     admission: Admission
     uploads: Uploads
     rate_limits: RateLimits

@@ -32,6 +32,7 @@ from automatch.model.jobs import Upload
 from automatch.model.people import Claims
 from automatch.photos.store import PhotoStore, Size, photo_path
 from automatch.services.admission import Admission
+from automatch.services.photo_views import PhotoViews
 from automatch.services.rate_limits import describe_wait
 from automatch.settings.limits import LimitSettings
 from automatch.store import faces, profiles
@@ -227,9 +228,15 @@ async def stored_photo(photos: PhotoStore, photo: bytes, sha256: str) -> AsyncIt
 
 
 async def load_visible_photo(
-    db: Database, photos: PhotoStore, claims: Claims, face_id: UUID, size: Size
+    db: Database,
+    photos: PhotoStore,
+    claims: Claims,
+    face_id: UUID,
+    size: Size,
+    *,
+    views: PhotoViews,
 ) -> bytes:
-    """Return the clean copy of a photo, as JPEG, if this person may see it now.
+    """Return the clean copy of a photo, as JPEG, if this person may see it now, and note that.
 
     Raises:
         NotFoundError: they may not, or no worker has processed the photo yet.
@@ -239,4 +246,6 @@ async def load_visible_photo(
     jpeg = await photos.read_copy(path, size) if path else None
     if jpeg is None:
         raise NotFoundError
+    if claims.subject is not None:
+        views.note(claims.subject, face_id, size)
     return jpeg

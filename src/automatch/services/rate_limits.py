@@ -7,6 +7,7 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
+from uuid import UUID
 
 from automatch.errors import AutomatchError
 from automatch.errors.auth import CredentialsInvalidError
@@ -35,6 +36,7 @@ class Limit(StrEnum):
     SEARCHES = "searches"
     FEED = "feed"
     PHOTOS = "photos"
+    EXPORTS = "exports"
 
     @property
     def is_per_address(self) -> bool:
@@ -55,6 +57,7 @@ _REASONS = {
     Limit.SEARCHES: "You've searched many times today.",
     Limit.FEED: "You've opened your feed very often.",
     Limit.PHOTOS: "You've looked at very many photos.",
+    Limit.EXPORTS: "You've downloaded your data several times today.",
 }
 
 
@@ -75,6 +78,17 @@ class RateLimits:
             Charge(self._hashed(f"{limit} {count}/{seconds} {who}"), count, seconds)
             for count, seconds in rates
         ]
+
+    async def list_used(self, person_id: UUID) -> list[dict[str, str | float]]:
+        """Return the limits of a person of which all is used up, and the seconds to wait."""
+        used: list[dict[str, str | float]] = []
+        async with self._db.connection() as conn:
+            for limit in Limit:
+                charges = self.charges(limit, str(person_id))
+                wait_s = await rate_limits.get_wait(conn, charges) if charges else 0
+                if wait_s > 0:
+                    used.append({"limit": limit.value, "wait_s": round(wait_s)})
+        return used
 
     async def charge(self, acts: Sequence[tuple[Limit, str]]) -> list[Charge]:
         """Count an act of each kind for whom it is named with; return what undoes that.

@@ -77,6 +77,9 @@ class LimitSettings(SettingsGroup):
     photos: str = Field(
         "6000/hour", pattern=RATES, description="Photos one person looks at, by links too."
     )
+    exports: str = Field(
+        "5/day", pattern=RATES, description="Downloads of everything that is kept about one person."
+    )
 
 
 @cache

@@ -69,6 +69,9 @@ class RetentionSettings(SettingsGroup):
     mails_s: int = Field(
         86400, ge=3600, description="Seconds after which a mail that was not sent is forgotten."
     )
+    photo_views_days: int = Field(
+        90, ge=1, description="Days after which it is forgotten who was shown whose photo."
+    )
     min_free_mb: int = Field(
         1024,
         ge=0,

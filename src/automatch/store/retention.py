@@ -16,6 +16,7 @@ async def delete_expired_rows(
     cron_runs_days: int,
     net_responses_s: float,
     mails_s: float,
+    photo_views_days: int,
 ) -> int:
     """Delete what is older than this, some thousand rows of each table; return how many."""
     count = await call_value(
@@ -26,5 +27,6 @@ async def delete_expired_rows(
         cron_runs=timedelta(days=cron_runs_days),
         net_responses=timedelta(seconds=net_responses_s),
         mails=timedelta(seconds=mails_s),
+        photo_views=timedelta(days=photo_views_days),
     )
     return int(count)

@@ -132,7 +132,9 @@ async def photo(
     face_id: UUID, caller: CallerDep, services: ServicesDep, size: Size = "thumb"
 ) -> Response:
     """Send a photo of the caller or of a match."""
-    jpeg = await load_visible_photo(services.db, services.photos, caller.claims, face_id, size)
+    jpeg = await load_visible_photo(
+        services.db, services.photos, caller.claims, face_id, size, views=services.photo_views
+    )
     return Response(jpeg, media_type="image/jpeg")
 
 

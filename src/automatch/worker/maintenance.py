@@ -223,6 +223,7 @@ class MaintenanceRunner:
                 cron_runs_days=self._retention.cron_runs_days,
                 net_responses_s=self._retention.net_responses_s,
                 mails_s=self._retention.mails_s,
+                photo_views_days=self._retention.photo_views_days,
             )
         )
         if total:

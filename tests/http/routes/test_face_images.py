@@ -5,14 +5,18 @@ from __future__ import annotations
 import time
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 from itsdangerous.timed import TimestampSigner
 from PIL import ImageOps
 
+from automatch.settings import Settings
+from automatch.vision import Embedder
 from tests.attack.test_tokens import claims_of
 from tests.support.photos import astronaut, encode
-from tests.support.system import Person, System
+from tests.support.postgres import Database, TestCluster
+from tests.support.system import Person, System, running_server, running_worker
 
 pytestmark = pytest.mark.anyio
 
@@ -150,3 +154,21 @@ async def test_photo_that_no_worker_has_seen_is_not_shown(server: System) -> Non
     assert (await her.get(f"/api/faces/{face_id}/image")).status_code == 404
     [face] = (await her.get("/api/faces")).json()["faces"]
     assert face["image_url"] is None
+
+
+async def test_owner_learns_how_many_people_were_shown_a_photo(
+    settings: Settings, cluster: TestCluster, database: Database, embedder: Embedder
+) -> None:
+    async with (
+        running_server(settings, cluster.secrets, database) as system,
+        running_worker(settings, cluster.secrets, embedder),
+    ):
+        her, him = await two_who_match(system)
+        [match] = await him.feed()
+        for _ in range(2):
+            assert (await system.client.get(match["face"]["image_url"])).status_code == 200
+        await her.get(f"/api/faces/{match['face']['id']}/image")
+    with psycopg.connect(database.owner) as conn:
+        rows = conn.execute("select viewer_id::text, full_size from automatch.photo_views")
+
+        assert rows.fetchall() == [(him.id, True)]

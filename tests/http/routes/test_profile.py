@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 
 import httpx2
 import pytest
@@ -115,3 +117,17 @@ async def test_page_has_a_switch_and_says_what_it_does(server: System) -> None:
 
         assert "Others can find you again." in text_of(resumed)
         assert 'action="/pause"' in resumed.text
+
+
+async def test_everything_is_downloaded_as_one_file_by_its_person_alone(server: System) -> None:
+    person = await server.join(name="Linh")
+    answer = await person.get("/api/profile/export")
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"].startswith('attachment; filename="auto-match-')
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        document = json.loads(archive.read("export.json"))
+    assert document["profile"][0]["name"] == "Linh"
+    await person.client.post("/auth/v1/logout", headers=person.headers)
+    check(await person.get("/api/profile/export"), 401, "token_invalid")

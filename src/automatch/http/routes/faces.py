@@ -109,5 +109,7 @@ async def image(
         await services.rate_limits.charge([(Limit.PHOTOS, str(claims.subject))])
     else:
         claims = caller_of(request).claims
-    jpeg = await load_visible_photo(services.db, services.photos, claims, face_id, size)
+    jpeg = await load_visible_photo(
+        services.db, services.photos, claims, face_id, size, views=services.photo_views
+    )
     return Response(jpeg, media_type="image/jpeg")

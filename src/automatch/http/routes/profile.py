@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from automatch.errors.auth import TokenInvalidError
@@ -17,6 +17,7 @@ from automatch.errors.request import (
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import CallerDep, ServicesDep
+from automatch.http.export import send_export
 from automatch.http.responses.accounts import ConsentResponse, ProfileResponse
 from automatch.services.profiles import record_consent, save_profile, set_discoverable
 from automatch.services.rate_limits import Limit
@@ -77,6 +78,18 @@ async def write_discoverable(
     """
     profile = await set_discoverable(services.db, caller.claims, form.discoverable)
     return ProfileResponse.from_profile(profile)
+
+
+@router.get(
+    "/export",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}}},
+    summary="Download everything",
+)
+@declare(Access.PERSON, limits=(Limit.EXPORTS,), errors=(*_READ, TokenInvalidError))
+async def export(caller: CallerDep, services: ServicesDep) -> Response:
+    """Return a ZIP of all that is kept about the caller: `export.json` and their photos."""
+    return await send_export(caller, services)
 
 
 @router.delete("", status_code=204, summary="Erase the account")

@@ -2360,6 +2360,89 @@ create table automatch.photo_sweep (
 );
 comment on table automatch.photo_sweep is 'The path up to which stored copies were compared with the faces.';
 
+-- 26_photo_views.sql
+
+-- Who was shown whose photo, a row a viewer, photo and day.
+
+create table automatch.photo_views (
+    face_id uuid not null references public.faces (id) on delete cascade,
+    viewer_id uuid references public.profiles (id) on delete cascade,
+    day date not null,
+    first_at timestamptz not null,
+    full_size boolean not null,
+    constraint views_of_a_day_are_one unique nulls not distinct (face_id, viewer_id, day)
+);
+comment on table automatch.photo_views is 'Photos of others that people were shown. Not who looked at an own photo.';
+comment on column automatch.photo_views.viewer_id is 'Null for operators, whose names are in the audit log.';
+comment on column automatch.photo_views.full_size is 'Whether the whole photo was shown that day, and not only the face.';
+create index photo_views_viewer_idx on automatch.photo_views (viewer_id);
+create index photo_views_first_idx on automatch.photo_views (first_at);
+
+create function public.record_photo_views(
+    p_viewer_ids uuid[], p_face_ids uuid[], p_full_size boolean[], p_seen_at timestamptz[]
+)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- In the order of all locks, before the foreign keys take them in the order of the rows.
+    perform from public.profiles as p
+    where p.id = any (p_viewer_ids)
+        or p.id in (select f.profile_id from public.faces as f where f.id = any (p_face_ids))
+    order by p.id for key share;
+    perform from public.faces as f where f.id = any (p_face_ids) order by f.id for key share;
+    insert into automatch.photo_views as v (face_id, viewer_id, day, first_at, full_size)
+    select s.face_id, s.viewer_id, (s.seen_at at time zone 'UTC')::date, min(s.seen_at), bool_or(s.full_size)
+    from unnest(p_viewer_ids, p_face_ids, p_full_size, p_seen_at) as s (viewer_id, face_id, full_size, seen_at)
+    join public.faces as f on f.id = s.face_id and f.profile_id is distinct from s.viewer_id
+    join public.profiles as owner on owner.id = f.profile_id and not owner.simulated
+    where s.viewer_id is null or exists (select from public.profiles as p where p.id = s.viewer_id)
+    group by 1, 2, 3
+    order by 1, 2, 3
+    on conflict (face_id, viewer_id, day) do update set full_size = true
+    where excluded.full_size and not v.full_size;
+end
+$$;
+comment on function public.record_photo_views(uuid[], uuid[], boolean[], timestamptz[]) is
+    'Record which photos of others were shown to whom and when; without a viewer, to an operator.';
+
+create function public.list_photo_views(p_viewer_id uuid, p_owner_id uuid, p_limit integer default 1000)
+returns table (viewer_id uuid, owner_id uuid, face_id uuid, day date, first_at timestamptz, full_size boolean)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select v.viewer_id, f.profile_id, v.face_id, v.day, v.first_at, v.full_size
+    from automatch.photo_views as v
+    join public.faces as f on f.id = v.face_id
+    where (p_viewer_id is null or v.viewer_id = p_viewer_id)
+      and (p_owner_id is null or f.profile_id = p_owner_id)
+    order by v.first_at desc, v.face_id
+    limit least(greatest(p_limit, 1), 10000)
+$$;
+comment on function public.list_photo_views(uuid, uuid, integer) is
+    'For operators: what was shown to whom, latest first; of one viewer, one owner, or both.';
+
+create function automatch.blur_count(p_people bigint)
+returns text language sql immutable set search_path = pg_catalog, pg_temp
+as $$ select case when p_people between 1 and 2 then '1-2' else p_people::text end $$;
+comment on function automatch.blur_count(bigint) is
+    'A number of people without naming them: whoever has one match would know who the one person was.';
+
+create function public.count_photo_views()
+returns table (people_this_week text, people_this_month text, operator_days_this_month integer)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select
+        automatch.blur_count(count(distinct v.viewer_id) filter (
+            where v.day > (automatch.now() at time zone 'UTC')::date - 7
+        )),
+        automatch.blur_count(count(distinct v.viewer_id)),
+        count(distinct v.day) filter (where v.viewer_id is null)::integer
+    from public.faces as f
+    join automatch.photo_views as v on v.face_id = f.id
+    where f.profile_id = (select automatch.uid()) and v.day > (automatch.now() at time zone 'UTC')::date - 30
+$$;
+comment on function public.count_photo_views() is
+    'How many people were shown photos of the caller in 7 and in 30 days, and on how many of these days operators were.';
+
 -- 30_match_jobs.sql
 
 -- The queue: an upload is answered with 202 once its row is committed. docs/job-lifecycle.md draws the states.
@@ -3929,10 +4012,11 @@ comment on function public.lead_maintenance(uuid, interval) is
 
 -- 39_retention.sql
 
--- Rows that are kept for a time only: sessions, tokens, mails, and records of what was done.
+-- Rows that are kept for a time only: sessions, tokens, mails, views of photos, and records of what was done.
 
 create function public.delete_expired_rows(
-    p_sessions interval, p_audit_log interval, p_cron_runs interval, p_net_responses interval, p_mails interval
+    p_sessions interval, p_audit_log interval, p_cron_runs interval, p_net_responses interval, p_mails interval,
+    p_photo_views interval
 )
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -3952,6 +4036,7 @@ begin
             ('auth.email_changes', 'expires_at', '0 seconds'),
             ('automatch.mails', 'requested_at', p_mails),
             ('automatch.photo_searches', 'counted_at', '1 day'),
+            ('automatch.photo_views', 'first_at', p_photo_views),
             ('cron.job_run_details', 'start_time', p_cron_runs),
             ('net._http_response', 'created', p_net_responses)
         ) as r (relation, written, age)
@@ -3974,7 +4059,7 @@ begin
     return v_total;
 end
 $$;
-comment on function public.delete_expired_rows(interval, interval, interval, interval, interval) is
+comment on function public.delete_expired_rows(interval, interval, interval, interval, interval, interval) is
     'Delete what is older, at most 2,000 rows of each table; the number of rows. Call again until it is 0.';
 
 -- 40_search.sql
@@ -6972,6 +7057,178 @@ $$;
 comment on function public.start_smoke_test(text) is
     'Create a simulated woman and man without accounts or consent, in a school of their own.';
 
+-- 64_export.sql
+
+-- What is kept about one person, for their export: other people are pseudonyms that mean nothing outside of it.
+
+create function automatch.pseudonym(p_salt text, p_profile_id uuid)
+returns text language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    select 'person-' || left(encode(sha256(convert_to(p_salt || p_profile_id, 'UTF8')), 'hex'), 12)
+$$;
+comment on function automatch.pseudonym(text, uuid) is 'The same for a person within one export, whose salt is random.';
+
+create function automatch.export_account(p_profile_id uuid)
+returns table (part text, item jsonb) language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select 'profile', jsonb_build_object(
+        'id', p.id, 'email', p.email, 'name', p.name, 'school', p.school, 'gender', p.gender,
+        'birth_date', p.birth_date, 'profile_type', p.profile_type, 'discoverable', p.discoverable,
+        'created_at', p.created_at, 'updated_at', p.updated_at, 'imported_at', i.imported_at
+    )
+    from public.profiles as p
+    left join automatch.imported_people as i on i.profile_id = p.id
+    where p.id = p_profile_id;
+    return query
+    select 'consents', jsonb_build_object(
+        'action', c.action, 'recorded_at', c.recorded_at, 'version', c.text_version, 'text', t.body,
+        'text_sha256', c.text_sha256, 'source', c.source, 'given_at', c.given_at, 'evidence', c.evidence
+    )
+    from public.biometric_consents as c
+    join public.consent_texts as t on t.version = c.text_version
+    where c.profile_id = p_profile_id
+    order by c.id;
+    -- Where people sign in elsewhere, that server has these.
+    if to_regclass('auth.users') is not null then
+        return query
+        select 'account', jsonb_build_object(
+            'email', u.email, 'created_at', u.created_at, 'last_sign_in_at', u.last_sign_in_at,
+            'user_metadata', u.raw_user_meta_data
+        )
+        from auth.users as u where u.id = p_profile_id;
+    end if;
+    if to_regclass('auth.sessions') is not null then
+        return query
+        select 'sessions', jsonb_build_object('created_at', s.created_at, 'last_used_at', s.refreshed_at)
+        from auth.sessions as s where s.user_id = p_profile_id
+        order by s.created_at;
+    end if;
+    if to_regclass('auth.email_changes') is not null then
+        return query
+        select 'email_changes', jsonb_build_object('new_email', c.new_email, 'expires_at', c.expires_at)
+        from auth.email_changes as c where c.user_id = p_profile_id;
+    end if;
+end
+$$;
+comment on function automatch.export_account(uuid) is 'Profile, consents with their texts, account and sessions.';
+
+create function automatch.export_photos(p_profile_id uuid)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select 'photos', jsonb_build_object(
+        'id', f.id, 'path', f.image_path, 'sha256', f.image_sha256, 'created_at', f.created_at,
+        'chosen_box', f.chosen_box,
+        'templates', (
+            select jsonb_agg(jsonb_build_object(
+                'model', e.model, 'quality', e.quality, 'detector', e.detector, 'created_at', e.created_at
+            ) order by e.model)
+            from public.face_embeddings as e where e.face_id = f.id
+        ),
+        'imported_row', (select i.row_number from automatch.imported_photos as i where i.face_id = f.id)
+    )
+    from public.faces as f
+    where f.profile_id = p_profile_id
+    union all
+    select 'jobs', jsonb_build_object(
+        'id', j.id, 'photo', j.face_id, 'status', j.status, 'attempts', j.attempts, 'created_at', j.created_at,
+        'started_at', j.started_at, 'completed_at', j.completed_at, 'match_count', j.match_count,
+        'error_code', j.error_code, 'error_message', j.error_message
+    )
+    from public.match_jobs as j
+    where j.user_id = p_profile_id
+    union all
+    select 'searches_counted', jsonb_build_object('job', s.job_id, 'created_at', s.counted_at)
+    from automatch.photo_searches as s
+    where s.profile_id = p_profile_id
+$$;
+comment on function automatch.export_photos(uuid) is 'Photos, what was computed from them, and the jobs that did it.';
+
+create function automatch.export_people(p_profile_id uuid, p_salt text)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- Only matches that the feed shows, and as it shows them: more would tell who hid the person.
+    select 'matches', jsonb_build_object(
+        'person', automatch.pseudonym(p_salt, e.other_profile_id),
+        'photo', case when fa.profile_id = p_profile_id then m.face_a_id else m.face_b_id end,
+        'similarity', automatch.shown_similarity(m.similarity), 'created_at', m.created_at
+    )
+    from automatch.feed_entries as e
+    join public.matches as m on m.id = e.match_id
+    join public.faces as fa on fa.id = m.face_a_id
+    where e.profile_id = p_profile_id and automatch.may_see(p_profile_id, e.other_profile_id)
+    union all
+    select 'blocks', jsonb_build_object(
+        'person', automatch.pseudonym(p_salt, b.blocked_profile_id), 'created_at', b.created_at
+    )
+    from public.profile_blocks as b where b.profile_id = p_profile_id
+    union all
+    select 'dismissals', jsonb_build_object(
+        'person', automatch.pseudonym(p_salt, d.other_profile_id), 'created_at', d.created_at
+    )
+    from public.match_dismissals as d where d.profile_id = p_profile_id
+    union all
+    select 'photos_seen', jsonb_build_object(
+        'person', automatch.pseudonym(p_salt, f.profile_id), 'day', v.day, 'full_size', v.full_size
+    )
+    from automatch.photo_views as v
+    join public.faces as f on f.id = v.face_id
+    where v.viewer_id = p_profile_id
+    union all
+    -- Not who: with the matches beside it, a pseudonym would be a name.
+    select 'views_of_photos', jsonb_build_object(
+        'photo', v.face_id, 'week', date_trunc('week', v.day)::date,
+        'people', automatch.blur_count(count(distinct v.viewer_id)),
+        'by_operators_on_days', count(*) filter (where v.viewer_id is null)
+    )
+    from automatch.photo_views as v
+    join public.faces as f on f.id = v.face_id
+    where f.profile_id = p_profile_id
+    group by v.face_id, date_trunc('week', v.day)
+    union all
+    select 'possible_same_person', jsonb_build_object(
+        'state', s.state, 'found_at', s.found_at, 'decided_at', s.decided_at
+    )
+    from automatch.suspected_duplicates as s
+    where p_profile_id in (s.profile_a_id, s.profile_b_id)
+$$;
+comment on function automatch.export_people(uuid, text) is 'What a person has to do with others, who are pseudonyms.';
+
+create function automatch.export_records(p_profile_id uuid)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select 'mails', jsonb_build_object('kind', m.kind, 'requested_at', m.requested_at, 'attempts', m.attempts)
+    from automatch.mails as m
+    where m.profile_id = p_profile_id
+        or m.recipient = (select lower(p.email) from public.profiles as p where p.id = p_profile_id)
+    union all
+    -- The operator is a role here, and never a name.
+    select 'acts_of_operators', jsonb_build_object(
+        'recorded_at', a.recorded_at, 'action', a.action, 'reason', a.details ->> 'reason', 'by', 'operator'
+    )
+    from automatch.audit_log as a
+    where a.details @> jsonb_build_object('person', p_profile_id)
+$$;
+comment on function automatch.export_records(uuid) is 'Mails that wait, and what operators did.';
+
+create function public.export_person(p_profile_id uuid, p_salt text)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select e.part, e.item from (
+        select 1 as place, part, item from automatch.export_account(p_profile_id)
+        union all
+        select 2, part, item from automatch.export_photos(p_profile_id)
+        union all
+        select 3, part, item from automatch.export_people(p_profile_id, p_salt)
+        union all
+        select 4, part, item from automatch.export_records(p_profile_id)
+    ) as e
+    order by e.place, e.part, coalesce(e.item ->> 'created_at', e.item ->> 'recorded_at', e.item ->> 'day')
+$$;
+comment on function public.export_person(uuid, text) is
+    'All that is kept about a person, by part; docs/privacy.md says what is in none. p_salt is random for each export.';
+
 -- 90_security.sql
 
 -- Who may read, change or call what: one table, which apply_access_rules() puts into force.
@@ -7008,8 +7265,9 @@ from (values
         automatch.claims automatch.now automatch.raise_error automatch.uid
     '),
     ('function', 'execute', 'authenticated', '
-        public.block_profile public.check_upload_limits public.choose_face public.delete_face public.dismiss_match
-        public.erase_account public.explain_match_job public.feed_page public.feed_position public.get_search_wait
+        public.block_profile public.check_upload_limits public.choose_face public.count_photo_views public.delete_face
+        public.dismiss_match public.erase_account public.explain_match_job public.feed_page public.feed_position
+        public.get_search_wait
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.save_profile
         public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
@@ -7021,9 +7279,10 @@ from (values
         public.active_embedding_model
     '),
     ('function', 'execute', 'automatch_api', '
-        public.charge_rate_limits public.enqueue_mail public.feed_versions public.finish_mail
+        public.charge_rate_limits public.enqueue_mail public.export_person public.feed_versions public.finish_mail
         public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
-        public.list_mails public.postpone_mail public.read_mail public.refund_rate_limits public.take_mail
+        public.list_mails public.list_photo_views public.postpone_mail public.read_mail public.record_photo_views
+        public.refund_rate_limits public.take_mail
     '),
     -- What leads, and what the two cron jobs call.
     ('function', 'execute', 'automatch_schedule', '

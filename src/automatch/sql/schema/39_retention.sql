@@ -1,7 +1,8 @@
--- Rows that are kept for a time only: sessions, tokens, mails, and records of what was done.
+-- Rows that are kept for a time only: sessions, tokens, mails, views of photos, and records of what was done.
 
 create function public.delete_expired_rows(
-    p_sessions interval, p_audit_log interval, p_cron_runs interval, p_net_responses interval, p_mails interval
+    p_sessions interval, p_audit_log interval, p_cron_runs interval, p_net_responses interval, p_mails interval,
+    p_photo_views interval
 )
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -21,6 +22,7 @@ begin
             ('auth.email_changes', 'expires_at', '0 seconds'),
             ('automatch.mails', 'requested_at', p_mails),
             ('automatch.photo_searches', 'counted_at', '1 day'),
+            ('automatch.photo_views', 'first_at', p_photo_views),
             ('cron.job_run_details', 'start_time', p_cron_runs),
             ('net._http_response', 'created', p_net_responses)
         ) as r (relation, written, age)
@@ -43,5 +45,5 @@ begin
     return v_total;
 end
 $$;
-comment on function public.delete_expired_rows(interval, interval, interval, interval, interval) is
+comment on function public.delete_expired_rows(interval, interval, interval, interval, interval, interval) is
     'Delete what is older, at most 2,000 rows of each table; the number of rows. Call again until it is 0.';

@@ -32,8 +32,9 @@ from (values
         automatch.claims automatch.now automatch.raise_error automatch.uid
     '),
     ('function', 'execute', 'authenticated', '
-        public.block_profile public.check_upload_limits public.choose_face public.delete_face public.dismiss_match
-        public.erase_account public.explain_match_job public.feed_page public.feed_position public.get_search_wait
+        public.block_profile public.check_upload_limits public.choose_face public.count_photo_views public.delete_face
+        public.dismiss_match public.erase_account public.explain_match_job public.feed_page public.feed_position
+        public.get_search_wait
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.save_profile
         public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
@@ -45,9 +46,10 @@ from (values
         public.active_embedding_model
     '),
     ('function', 'execute', 'automatch_api', '
-        public.charge_rate_limits public.enqueue_mail public.feed_versions public.finish_mail
+        public.charge_rate_limits public.enqueue_mail public.export_person public.feed_versions public.finish_mail
         public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
-        public.list_mails public.postpone_mail public.read_mail public.refund_rate_limits public.take_mail
+        public.list_mails public.list_photo_views public.postpone_mail public.read_mail public.record_photo_views
+        public.refund_rate_limits public.take_mail
     '),
     -- What leads, and what the two cron jobs call.
     ('function', 'execute', 'automatch_schedule', '

@@ -1,0 +1,2 @@
+-- name: export
+select part, item from public.export_person(%(profile_id)s, %(salt)s)

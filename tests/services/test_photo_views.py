@@ -1,0 +1,36 @@
+"""Views are recorded together, and once a day."""
+
+from __future__ import annotations
+
+import pytest
+
+from automatch.services.photo_views import PhotoViews
+from automatch.settings.database import PoolSettings
+from automatch.store import photo_views
+from automatch.store.database import Database
+from tests.support import build
+from tests.support.build import connect
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_views_are_recorded_once_whatever_the_number_of_looks(database) -> None:
+    with connect(database.owner, autocommit=True) as conn:
+        (she, her_face), (he, _) = build.a_pair(conn)
+    async with Database(database.api, PoolSettings(), name="test") as db:
+        views = PhotoViews(db)
+        for viewer in (he, she, he):
+            views.note(viewer, her_face, "thumb")
+        await views.flush()
+        with connect(database.owner, autocommit=True) as conn:
+            conn.execute("delete from automatch.photo_views")
+        views.note(he, her_face, "thumb")
+        await views.flush()
+        async with db.transaction() as conn:
+            assert await photo_views.list_views(conn) == [], "it knows that it was recorded"
+        views.note(he, her_face, "full")
+        await views.close()
+
+        async with db.transaction() as conn:
+            [view] = await photo_views.list_views(conn, owner_id=she)
+    assert (view.viewer_id, view.face_id, view.full_size) == (he, her_face, True)
