@@ -31,6 +31,7 @@ _SERVING = ("fastapi", "httpx2", "jinja2", "joserfc", "starlette", "uvicorn")
 _NOT_TO_READ = (*_SERVING, "automatch.http", "cryptography", "dlib", "numpy", "onnxruntime", "PIL")
 _HEAVY = (*_NOT_TO_READ, "psycopg", "pydantic_settings", "rich.table", "structlog")
 _READING = (
+    *("about", "notice list"),
     *("stats", "logs", "duplicates list", "threshold", "schedule", "tune", "db url", "token list"),
     *("jobs list", "jobs stats", "jobs audit", "mail list", "models list", "models status"),
     "calibrate --list",
@@ -39,7 +40,7 @@ _ALL = dict(_walk(typer.main.get_command(create_cli())))
 _EXAMPLE = re.compile(r"Example: `(?:psql \"\$\()?automatch (.+?)(?:\)\")?`")
 _NEEDS_NONE = ("", "up", "models", "models list", "models fetch", "models verify", "db export")
 """Commands that work where there is no installation."""
-_SAYS_OTHERWISE = ("doctor", "import", "models use")
+_SAYS_OTHERWISE = ("doctor", "import", "models use", "notice publish")
 """Commands that say something else where there is none."""
 
 

@@ -21,6 +21,7 @@ from automatch.web.mailed_link_views import (
     ResetPasswordPage,
     SignInLinkPage,
 )
+from automatch.web.privacy_pages import PrivacyPage
 from automatch.web.sign_in_settings_views import SignInSettingsPage
 from automatch.web.templating import (
     ErrorPage,
@@ -154,6 +155,13 @@ PAGES: dict[str, Page] = {
     "feed refused": a_feed_page(problem=SOME_PROBLEM),
     "feed without uploads": a_feed_page(uploads_allowed=False, uploads_refused_reason=HOSTILE),
     "feed further back": a_feed_page(is_newest=False),
+    "privacy": PrivacyPage(
+        version=HOSTILE,
+        notice_language="vi",
+        paragraphs=[HOSTILE, "Xin chào"],
+        published_at=NOON,
+        others=[("en", "English")],
+    ),
     "error": ErrorPage(title=HOSTILE, status=404, message=HOSTILE),
 }
 

@@ -72,6 +72,8 @@ COMMANDS = {
     ),
     "jobs": ("jobs:app", "The queue: inspect, pause, retry, cancel."),
     "duplicates": ("duplicates:app", "Accounts that look like the same person."),
+    "about": ("about:app", "Show or set who runs this installation."),
+    "notice": ("notice:app", "The privacy notice and the consent text: publish, list, show."),
     "mail": ("mail:app", "Mail to people: list what waits, hand a link over."),
     "models": ("models:app", "Face models: list them, get their files, switch between them."),
     "photos": ("photos:app", "The folder or bucket with the photos."),

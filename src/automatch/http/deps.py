@@ -29,11 +29,13 @@ from automatch.services.match_generator import OnDemandWorker
 from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
+from automatch.services.site_operator import SiteOperator
 from automatch.settings import Settings
 from automatch.store.database import Database
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
 
 _MAX_ACTOR = 100
+_MAX_LANGUAGES = 10
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Services:
     admission: Admission
     uploads: Uploads
     rate_limits: RateLimits
+    site_operator: SiteOperator
     on_demand_worker: OnDemandWorker
     background: BackgroundTasks
     realtime: RealtimeDeps
@@ -151,8 +154,25 @@ def address_of(request: HTTPConnection) -> str:
     return client_address(request.scope)
 
 
+def languages_of(request: HTTPConnection) -> list[str]:
+    """Return the languages that a reader prefers, the first one first, as tags in lower case."""
+    weighed: list[tuple[float, str]] = []
+    for part in request.headers.get("accept-language", "").split(",")[:_MAX_LANGUAGES]:
+        tag, _, quality = part.partition(";")
+        try:
+            weight = float(quality.strip().removeprefix("q=") or 1)
+        except ValueError:
+            continue
+        if tag.strip() and weight > 0:
+            weighed.append((weight, tag.strip().lower()))
+    weighed.sort(key=lambda entry: -entry[0])
+    # Whoever asks for `vi-VN` reads `vi`.
+    return [name for _, tag in weighed for name in (tag, tag.partition("-")[0])]
+
+
 ServicesDep = Annotated[Services, Depends(services_of)]
 AiRequestsDep = Annotated[AiRequestLimiter, Depends(ai_requests_of)]
 AddressDep = Annotated[str, Depends(address_of)]
 CallerDep = Annotated[Caller, Depends(caller_of)]
+LanguagesDep = Annotated[list[str], Depends(languages_of)]
 OperatorDep = Annotated[str, Depends(operator_of)]

@@ -10,6 +10,7 @@ from uuid import UUID
 from automatch.mail.message import MailKind, MailText, write_mail
 from automatch.store import accounts
 from automatch.store.database import Connection
+from automatch.store.notices import load_operator
 
 _PATHS = {
     MailKind.RECOVERY: "/reset-password",
@@ -55,6 +56,7 @@ async def compose_mail(
     return write_mail(
         kind,
         server=server_url,
+        operator=await load_operator(conn),
         link=f"{server_url}{_PATHS[kind]}?{urlencode({'token': token})}",
         old_email=mask_email(change.old_email) if change else "",
         new_email=change.new_email if change else "",

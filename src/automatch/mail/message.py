@@ -11,6 +11,8 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from automatch.model.notices import Operator
+
 
 class MailKind(StrEnum):
     """The kinds of mail; each has templates of its name."""
@@ -57,14 +59,19 @@ class MailText:
         return message
 
 
-def write_mail(kind: MailKind, **values: object) -> MailText:
-    """Return a mail of a kind, its templates filled in with *values*."""
+def write_mail(kind: MailKind, *, server: str, operator: Operator, **values: object) -> MailText:
+    """Return a mail of a kind, its templates filled in with *values*.
+
+    Its foot says who runs the *server*.
+    """
     subject = _SUBJECTS[kind]
-    text, html = (
-        _templates().get_template(f"{kind}.{ending}").render(subject=subject, **values)
-        for ending in ("txt", "html")
+    text, foot, html = (
+        _templates()
+        .get_template(name)
+        .render(subject=subject, server=server, operator=operator, **values)
+        for name in (f"{kind}.txt", "foot.txt", f"{kind}.html")
     )
-    return MailText(subject, text, html)
+    return MailText(subject, f"{text}\n{foot}", html)
 
 
 @cache

@@ -110,12 +110,19 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """The current consent text, and whether this person agreed to face matching."""
+    """Whether a person agreed to face matching, and their text or the one to agree to now."""
 
     version: str
     text: str
     granted: bool
     recorded_at: datetime | None
+    language: str = "en"
+    outdated: bool = False
+    """Whether they agreed to a text that was replaced since, and are asked again."""
+
+    @property
+    def is_current(self) -> bool:
+        return self.granted and not self.outdated
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from automatch.errors import AutomatchError
 from automatch.errors.job import JobCancelledError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import (
+    ConsentOutdatedError,
     ConsentRequiredError,
     NotFoundError,
     ProfileIncompleteError,
@@ -116,12 +117,16 @@ class Uploads:
             QueueFullError: too many photos wait already.
             StorageFullError: there is no room for another photo.
             ConsentRequiredError: the person has not agreed to face matching.
+            ConsentOutdatedError: they agreed to a text that was replaced since.
             ProfileIncompleteError: school, gender or birth date is missing.
         """
         await self._admission.check()
         async with self._db.as_user(claims) as conn:
-            if not (await profiles.load_consent(conn)).granted:
+            consent = await profiles.load_consent(conn)
+            if not consent.granted:
                 raise ConsentRequiredError
+            if consent.outdated:
+                raise ConsentOutdatedError
             if not (await profiles.load_profile(conn)).is_complete:
                 raise ProfileIncompleteError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -23,8 +24,10 @@ class ProfileOverview:
     """Names of schools that are offered while typing."""
 
 
-async def load_overview(db: Database, claims: Claims) -> ProfileOverview:
-    """Return what the profile page shows.
+async def load_overview(
+    db: Database, claims: Claims, languages: Sequence[str] = ()
+) -> ProfileOverview:
+    """Return what the profile page shows, in the first of these languages that there is.
 
     Raises:
         ProfileNotFoundError: the account was deleted while its token lives on.
@@ -32,7 +35,7 @@ async def load_overview(db: Database, claims: Claims) -> ProfileOverview:
     async with db.as_user(claims) as conn:
         return ProfileOverview(
             profile=await profiles.load_profile(conn),
-            consent=await profiles.load_consent(conn),
+            consent=await profiles.load_consent(conn, languages),
             hidden_people=await feed.list_hidden(conn),
             schools=await profiles.list_schools(conn),
         )
@@ -56,7 +59,7 @@ async def save_profile_and_consent(
 
     Raises:
         AgeNotAllowedError: the person is under 18.
-        ConsentOutdatedError: the version is not that of the current text.
+        ConsentOutdatedError: the version is not that of a current text.
     """
     async with db.as_user(claims) as conn:
         await profiles.save_profile(conn, **fields.model_dump())
@@ -76,7 +79,7 @@ async def record_consent(db: Database, claims: Claims, *, granted: bool, version
     """Record that the person agrees to the text of a version, or withdraws.
 
     Raises:
-        ConsentOutdatedError: the version is not that of the current text.
+        ConsentOutdatedError: the version is not that of a current text.
     """
     async with db.as_user(claims) as conn:
         await profiles.record_consent(conn, granted=granted, version=version)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
 from psycopg.rows import class_row
 
 from automatch.errors.job import ProfileNotFoundError
+from automatch.model.notices import NoticeKind, choose_notice
 from automatch.model.people import Consent, Gender, Profile
 from automatch.sql.statements import load
 from automatch.store.call import call, call_values
 from automatch.store.database import Connection
+from automatch.store.notices import list_current
 
 _SQL = load("profiles")
 
@@ -57,13 +60,27 @@ async def set_discoverable(conn: Connection, discoverable: bool) -> None:
     await call(conn, "set_discoverable", discoverable=discoverable)
 
 
-async def load_consent(conn: Connection) -> Consent:
-    """Return the current consent text and whether the caller agreed to face matching."""
+async def load_consent(conn: Connection, languages: Sequence[str] = ()) -> Consent:
+    """Return whether the caller agreed to face matching, with the text.
+
+    Args:
+        conn: of the caller.
+        languages: of a text that is still to be agreed to, the preferred one first.
+    """
     async with conn.cursor(row_factory=class_row(Consent)) as cursor:
         await cursor.execute(_SQL["load_consent"])
         consent = await cursor.fetchone()
-    assert consent is not None
-    return consent
+    if consent is not None and consent.is_current:
+        return consent
+    notice = choose_notice(await list_current(conn, NoticeKind.CONSENT), languages)
+    return Consent(
+        version=notice.version,
+        text=notice.body,
+        language=notice.language,
+        granted=consent is not None and consent.granted,
+        recorded_at=consent.recorded_at if consent is not None else None,
+        outdated=consent is not None and consent.outdated,
+    )
 
 
 async def record_consent(conn: Connection, *, granted: bool, version: str | None) -> None:
@@ -72,7 +89,7 @@ async def record_consent(conn: Connection, *, granted: bool, version: str | None
     Withdrawing deletes their photos, embeddings, jobs and matches in the same transaction.
 
     Raises:
-        ConsentOutdatedError: *version* is not the current text.
+        ConsentOutdatedError: *version* is not a current text.
     """
     await call(conn, "record_consent", granted=granted, version=version)
 

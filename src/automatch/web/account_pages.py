@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -19,7 +20,15 @@ from automatch.errors.request import (
     RequestError,
 )
 from automatch.http.declaration import Access, declare
-from automatch.http.deps import AddressDep, Caller, CallerDep, Services, ServicesDep, claims_of
+from automatch.http.deps import (
+    AddressDep,
+    Caller,
+    CallerDep,
+    LanguagesDep,
+    Services,
+    ServicesDep,
+    claims_of,
+)
 from automatch.services.profiles import (
     load_overview,
     save_profile_and_consent,
@@ -128,16 +137,22 @@ async def sign_out(request: Request, services: ServicesDep) -> Response:
 @router.get("/onboarding")
 @declare(Access.PAGE_COOKIE)
 async def profile_form(
-    caller: CallerDep, services: ServicesDep, saved: bool = False, done: str = ""
+    caller: CallerDep,
+    services: ServicesDep,
+    languages: LanguagesDep,
+    saved: bool = False,
+    done: str = "",
 ) -> Response:
     """Show the profile and the consent."""
-    page = await _profile_page(caller, services, saved=saved)
+    page = await _profile_page(caller, services, languages, saved=saved)
     return show(replace(page, notice=_NOTICES.get(done)))
 
 
 @router.post("/onboarding")
 @declare(Access.PAGE_COOKIE, limits=(Limit.SEARCHES,))
-async def save_profile(request: Request, caller: CallerDep, services: ServicesDep) -> Response:
+async def save_profile(
+    request: Request, caller: CallerDep, services: ServicesDep, languages: LanguagesDep
+) -> Response:
     """Save the profile and, if its box is checked, the consent, in one transaction."""
     form = await read_form(request)
     typed_values = ProfileForm(
@@ -154,15 +169,15 @@ async def save_profile(request: Request, caller: CallerDep, services: ServicesDe
         field = str(exc.errors()[0]["loc"][0])
         problem = Problem("input_invalid", _FIELD_MESSAGES[field], field)
         return show(
-            await _profile_page(caller, services, form=typed_values, problem=problem),
+            await _profile_page(caller, services, languages, form=typed_values, problem=problem),
             InputInvalidError(),
         )
     except RequestError as exc:
         field_at_fault = "birth_date" if isinstance(exc, AgeNotAllowedError) else None
         problem = Problem(exc.code, exc.message, field_at_fault)
-        page = await _profile_page(caller, services, form=typed_values, problem=problem)
+        page = await _profile_page(caller, services, languages, form=typed_values, problem=problem)
         return show(page, exc)
-    return go_to("/feed" if consent.granted else "/onboarding?saved=true")
+    return go_to("/feed" if consent.is_current else "/onboarding?saved=true")
 
 
 @router.post("/pause")
@@ -214,15 +229,16 @@ async def delete_account(caller: CallerDep, services: ServicesDep) -> Response:
 async def _profile_page(
     caller: Caller,
     services: Services,
+    languages: Sequence[str],
     *,
     form: ProfileForm | None = None,
     problem: Problem | None = None,
     saved: bool = False,
 ) -> OnboardingPage:
-    overview = await load_overview(services.db, caller.claims)
+    overview = await load_overview(services.db, caller.claims, languages)
     return OnboardingPage(
         person_id=caller.id,
-        uploads_allowed=overview.consent.granted and overview.profile.is_complete,
+        uploads_allowed=overview.consent.is_current and overview.profile.is_complete,
         form=form or ProfileForm.from_profile(overview.profile),
         consent=overview.consent,
         latest_birth_date=latest_adult_birth_date(),

@@ -54,7 +54,7 @@ async def feed(
     """Show the upload form, the caller's photos and their look-alikes."""
     page = await _feed_page(caller, services, before=before)
     # A new person completes the profile first; before that the feed is empty.
-    if not page.profile.is_complete:
+    if not page.profile.is_complete or page.consent_outdated:
         return go_to("/onboarding")
     return show(page)
 
@@ -208,9 +208,10 @@ async def _feed_page(
         cards=[card for entry in overview.page.entries if (card := Card.from_entry(entry))],
         last_position=overview.page.position,
         older_cursor=overview.page.next_cursor,
-        uploads_allowed=consent.granted and overview.profile.is_complete,
+        consent_outdated=consent.outdated,
+        uploads_allowed=consent.is_current and overview.profile.is_complete,
         uploads_refused_reason=(
-            None if consent.granted else "To add a photo, first agree to face matching."
+            None if consent.is_current else "To add a photo, first agree to face matching."
         ),
         max_upload_mb=services.settings.upload.max_bytes // 1024**2,
         kept_side=services.settings.vision.kept_side,

@@ -238,6 +238,8 @@ class FeedPage(Page):
     """The parameter `before` of the next older page; None on the last one."""
     uploads_refused_reason: str | None = None
     """Why uploads are not allowed, shown with a link to the profile."""
+    consent_outdated: bool = False
+    """Whether the person is asked to agree to a newer text first."""
     max_upload_mb: int
     kept_side: int
     """Pixels of the longest side that the server keeps; the page scales a photo down to it."""

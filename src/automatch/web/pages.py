@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
 
 from automatch.errors import AutomatchError
@@ -34,14 +34,32 @@ def templates() -> Environment:
     return build_templates()
 
 
-def show(page: Page, error: AutomatchError | None = None) -> HTMLResponse:
+class PageResponse(Response):
+    """A page, written when it is sent: by then the server says who runs it."""
+
+    media_type = "text/html"
+
+    def __init__(
+        self, page: Page, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(None, status, headers)
+        self._page = page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write and send the page."""
+        operator = await services_of(Request(scope)).site_operator.load()
+        self.body = render_page(templates(), self._page, operator).encode()
+        self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
+
+
+def show(page: Page, error: AutomatchError | None = None) -> PageResponse:
     """Answer with a page, with the status of *error* if the page shows one."""
     if error is None:
-        return HTMLResponse(render_page(templates(), page))
+        return PageResponse(page)
     status = status_of(error)
     # No WWW-Authenticate header: people sign in with the form.
-    headers = {} if status == 401 else headers_of(error)
-    return HTMLResponse(render_page(templates(), page), status, headers)
+    return PageResponse(page, status, {} if status == 401 else headers_of(error))
 
 
 def show_error(request: Request, error: AutomatchError) -> Response:

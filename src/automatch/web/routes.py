@@ -15,7 +15,13 @@ from starlette.websockets import WebSocket
 from automatch.errors.request import NotFoundError
 from automatch.http.declaration import Access, declare
 from automatch.http.errors import error_response
-from automatch.web import account_pages, feed_pages, mailed_link_pages, sign_in_settings_pages
+from automatch.web import (
+    account_pages,
+    feed_pages,
+    mailed_link_pages,
+    privacy_pages,
+    sign_in_settings_pages,
+)
 from automatch.web.pages import go_to, is_signed_in, show_error
 from automatch.web.templating import STATIC_FOLDER, static_version
 
@@ -34,7 +40,13 @@ def add_pages(app: FastAPI) -> None:
     """Add the pages to *app*, and a page for addresses that no route has."""
     static_files = declare(Access.ANYONE)(_ImmutableFiles(directory=STATIC_FOLDER))
     app.mount(f"/static/{static_version()}", static_files)
-    for pages in (account_pages, sign_in_settings_pages, mailed_link_pages, feed_pages):
+    for pages in (
+        account_pages,
+        sign_in_settings_pages,
+        mailed_link_pages,
+        privacy_pages,
+        feed_pages,
+    ):
         app.router.routes.extend(pages.router.routes)
     app.router.add_api_route(
         "/", _home, include_in_schema=False, response_class=HTMLResponse, methods=["GET"]

@@ -1,6 +1,6 @@
 """The Jinja templates, the static files, and what every page passes to its template.
 
-Every template gets one variable: `page`, or `card` or `job` in the partials that the feed page and
+Every template gets `page` and `operator`, or `card` or `job` in the partials that the feed page and
 the stream share. Texts are in the templates and in the view models.
 """
 
@@ -17,6 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 if TYPE_CHECKING:
     from datetime import date
     from uuid import UUID
+
+    from automatch.model.notices import Operator
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 _TEMPLATE_FOLDER = Path(__file__).parent / "templates"
@@ -104,6 +106,6 @@ def build_templates() -> Environment:
     return templates
 
 
-def render_page(templates: Environment, page: Page) -> str:
-    """Return the whole document of a page."""
-    return templates.get_template(page.template).render(page=page)
+def render_page(templates: Environment, page: Page, operator: Operator | None = None) -> str:
+    """Return the whole document of a page; *operator* runs the installation, if that is known."""
+    return templates.get_template(page.template).render(page=page, operator=operator)

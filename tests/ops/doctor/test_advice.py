@@ -301,6 +301,21 @@ async def _public(place: Place) -> None:
     place.change(public_url="https://match.example.org")
 
 
+async def _publish_texts(place: Place) -> None:
+    file = place.home / "text.txt"
+    file.write_text("We keep your photo.")
+    for kind in ("privacy", "consent"):
+        await _command(place, "notice", "publish", kind, str(file), "--language", "en")
+
+
+broken_by("operator.contact", "update automatch.operator_identity set name = null")
+
+
+@case("operator.texts", see("automatch notice publish privacy", then=_publish_texts))
+async def texts_of_the_product(_: Place) -> None:
+    """Leave them."""
+
+
 @case("machine.https", see("AUTOMATCH_PUBLIC_URL=https://", then=_public))
 async def open_to_others(place: Place) -> None:
     place.change(host="0.0.0.0")

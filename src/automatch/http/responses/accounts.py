@@ -145,11 +145,14 @@ class ProfileResponse(BaseModel):
 
 
 class ConsentResponse(BaseModel):
-    """The current consent text, and whether the caller has agreed to it."""
+    """Whether the caller has agreed to face matching, with the text, or the one to agree to now."""
 
     version: str
+    language: str
     text: str
     granted: bool
+    outdated: bool
+    """Whether the caller agreed to a text that was replaced since, and is asked again."""
     recorded_at: Timestamp | None
 
     @classmethod

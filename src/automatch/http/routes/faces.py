@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from automatch.errors.job import ProfileNotFoundError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import (
+    ConsentOutdatedError,
     ConsentRequiredError,
     InputInvalidError,
     NotFoundError,
@@ -39,6 +40,7 @@ _UPLOAD_ERRORS = (
     QueueFullError,
     StorageFullError,
     PhotoStorageError,
+    ConsentOutdatedError,
     ConsentRequiredError,
     ProfileIncompleteError,
     ProfileNotFoundError,

@@ -16,7 +16,7 @@ from automatch.errors.request import (
 )
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.http.declaration import Access, DeclaredRoute, declare
-from automatch.http.deps import CallerDep, ServicesDep
+from automatch.http.deps import CallerDep, LanguagesDep, ServicesDep
 from automatch.http.export import send_export
 from automatch.http.responses.accounts import ConsentResponse, ProfileResponse
 from automatch.services.profiles import record_consent, save_profile, set_discoverable
@@ -101,10 +101,12 @@ async def erase(caller: CallerDep, services: ServicesDep) -> None:
 
 @router.get("/consent", summary="Consent text")
 @declare(Access.PERSON, errors=_READ)
-async def read_consent(caller: CallerDep, services: ServicesDep) -> ConsentResponse:
-    """Return the current text, its version, and whether the caller has agreed."""
+async def read_consent(
+    caller: CallerDep, services: ServicesDep, languages: LanguagesDep
+) -> ConsentResponse:
+    """Return whether the caller has agreed, with the text, or the one to agree to now."""
     async with services.db.as_user(caller.claims) as conn:
-        return ConsentResponse.from_consent(await profiles.load_consent(conn))
+        return ConsentResponse.from_consent(await profiles.load_consent(conn, languages))
 
 
 @router.put("/consent", summary="Give consent")

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 import psycopg
 
 from automatch.errors import AutomatchError
-from automatch.ops.doctor import access, calls, machine, mail, queue, schedule, search, storage
+from automatch.ops.doctor import (
+    access,
+    calls,
+    machine,
+    mail,
+    operator,
+    queue,
+    schedule,
+    search,
+    storage,
+)
 from automatch.ops.doctor.check import Check, CheckResult, Requires, Result, skipped
 from automatch.ops.doctor.context import CheckContext
 
@@ -20,6 +30,7 @@ CHECKS: list[Check] = [
     *calls.CHECKS,
     *mail.CHECKS,
     *access.CHECKS,
+    *operator.CHECKS,
 ]
 
 

@@ -5,18 +5,16 @@ from public.profiles
 where id = automatch.uid()
 
 -- name: load_consent
+-- What the caller agreed to or withdrew last.
 select
+    c.action = 'granted' as granted,
+    automatch.must_consent_again(c.profile_id) as outdated,
+    c.recorded_at,
     t.version,
-    t.body as text,
-    coalesce(c.action = 'granted', false) as granted,
-    c.recorded_at
-from public.consent_texts as t
-left join lateral (
-    select b.action, b.recorded_at
-    from public.biometric_consents as b
-    where b.profile_id = automatch.uid()
-    order by b.id desc
-    limit 1
-) as c on true
-order by t.published_at desc, t.version desc
+    t.language,
+    t.body as text
+from public.biometric_consents as c
+join public.consent_texts as t on t.version = c.text_version
+where c.profile_id = automatch.uid()
+order by c.id desc
 limit 1

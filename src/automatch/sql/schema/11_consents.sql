@@ -9,12 +9,19 @@ create table public.consent_texts (
     version text primary key,
     body text not null,
     sha256 text not null generated always as (automatch.text_sha256(body)) stored,
-    published_at timestamptz not null default automatch.now()
+    published_at timestamptz not null default automatch.now(),
+    language text not null default 'en',
+    by_operator boolean not null default true,
+    asks_again boolean not null default false,
+    constraint language_is_a_tag check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$'),
+    constraint body_is_text check (body = btrim(body, E' \n') and length(body) between 1 and 50000)
 );
 comment on table public.consent_texts is
-    'Every version of what people agreed to; the newest is the current one. Add rows, never edit.';
-insert into public.consent_texts (version, body) values (
-    '2026-11',
+    'Every version of what people agreed to, in all languages; public.current_notices() has those to agree to now.';
+comment on column public.consent_texts.by_operator is 'Whether the operator wrote it; one that came with the product gives way.';
+comment on column public.consent_texts.asks_again is 'Whether people who agreed to an earlier text are asked to agree again.';
+insert into public.consent_texts (by_operator, version, body) values (
+    false, '2026-11',
     'I am 18 or older, the photos that I upload show me, and I agree that Auto-Match computes a face '
     'template (biometric data) from them and compares it with the templates of people of my school and '
     'the opposite gender who agreed to the same. People I look alike see my name, school and photo, and '
@@ -122,29 +129,54 @@ $$;
 comment on function automatch.require_consent() is
     'Nobody gets a face or a job without consent and a birth date, whoever inserts it.';
 
+-- With the caller's rights, so that nobody learns about others.
+create function automatch.must_consent_again(p_profile_id uuid)
+returns boolean language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce((
+        select c.action = 'granted' and exists (
+            select from public.consent_texts as later where later.asks_again and later.published_at > t.published_at
+        )
+        from public.biometric_consents as c
+        join public.consent_texts as t on t.version = c.text_version
+        where c.profile_id = p_profile_id
+        order by c.id desc
+        limit 1
+    ), false)
+$$;
+comment on function automatch.must_consent_again(uuid) is
+    'Whether a person agreed to a text that was replaced by one that everybody is asked to agree to.';
+
 create function public.record_consent(p_granted boolean, p_version text default null)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_current public.consent_texts;
+    v_version text := p_version;
 begin
     -- One at a time for each person, so that the last request is the last row.
     perform from public.profiles where id = automatch.uid() for update;
     if not found then
         perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
-    select t.* into v_current from public.consent_texts as t order by t.published_at desc, t.version desc limit 1;
-    if p_granted and p_version is distinct from v_current.version then
+    if p_granted and not exists (
+        select from public.current_notices('consent') as n where n.version = p_version
+    ) then
         perform automatch.raise_error(
             'consent_outdated',
             'The consent text has changed; read the current version and consent to that one.'
         );
     end if;
-    if p_granted = automatch.has_consent(automatch.uid()) then
+    if p_granted = automatch.has_consent(automatch.uid())
+        and not (p_granted and automatch.must_consent_again(automatch.uid()))
+    then
         return;
     end if;
+    if not p_granted then
+        select c.text_version into v_version from public.biometric_consents as c
+        where c.profile_id = automatch.uid() order by c.id desc limit 1;
+    end if;
     insert into public.biometric_consents (profile_id, action, text_version)
-    values (automatch.uid(), case when p_granted then 'granted' else 'withdrawn' end, v_current.version);
+    values (automatch.uid(), case when p_granted then 'granted' else 'withdrawn' end, v_version);
 end
 $$;
 comment on function public.record_consent(boolean, text) is

@@ -119,6 +119,10 @@ begin
             'consent_required',
             'Give your consent to face matching in your profile before uploading a photo.'
         );
+    elsif automatch.must_consent_again(v_profile.id) then
+        perform automatch.raise_error(
+            'consent_outdated', 'The consent text has changed; read it in your profile and consent to it first.'
+        );
     end if;
     if v_profile.school is null or v_profile.gender is null or v_profile.birth_date is null then
         perform automatch.raise_error(
