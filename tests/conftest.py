@@ -39,6 +39,7 @@ pytest_plugins = [
     "tests.support.bucket",
     "tests.support.build",
     "tests.support.system",
+    "tests.support.operators",
     "tests.support.command",
     "tests.support.doctor",
     "tests.support.loop",

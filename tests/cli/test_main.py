@@ -33,7 +33,15 @@ _HEAVY = (*_NOT_TO_READ, "psycopg", "pydantic_settings", "rich.table", "structlo
 _READING = (
     *("about", "notice list"),
     *("stats", "logs", "duplicates list", "threshold", "schedule", "tune", "db url", "token list"),
-    *("jobs list", "jobs stats", "jobs audit", "mail list", "models list", "models status"),
+    *(
+        "jobs list",
+        "jobs stats",
+        "audit list",
+        "operator list",
+        "mail list",
+        "models list",
+        "models status",
+    ),
     "calibrate --list",
 )
 _ALL = dict(_walk(typer.main.get_command(create_cli())))

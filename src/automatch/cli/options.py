@@ -22,6 +22,12 @@ ServerUrl = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+Person = Annotated[
+    str, typer.Argument(metavar="PERSON", help="The person: an id, or the whole e-mail address.")
+]
+Reason = Annotated[
+    str | None, typer.Option("--reason", help="Why, in one line; it stays in the audit log.")
+]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of rows.")]
 Preview = Annotated[
     bool, typer.Option("--preview", help="Show the effect of the threshold and change nothing.")

@@ -22,6 +22,7 @@ AutomatchError
 │   ├── SignInElsewhereError     people sign in at Supabase Auth, or another issuer
 │   ├── InputInvalidError
 │   ├── EmailTakenError
+│   ├── LastOwnerError           nobody else is an owner
 │   ├── LinkExpiredError         a mailed link was used, or is too old
 │   ├── PasswordWeakError
 │   ├── PasswordCommonError

@@ -59,6 +59,12 @@ class EmailTakenError(RequestError):
     code = "email_taken"
 
 
+class LastOwnerError(RequestError):
+    """This is the only owner. Make somebody else an owner first."""
+
+    code = "last_owner"
+
+
 class LinkExpiredError(RequestError):
     """This link has expired, or was used already; ask for a new one."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from automatch.model.faces import FaceBox
@@ -134,18 +133,6 @@ class StatusCount:
     oldest_created_at: datetime
     avg_seconds: float | None
     """From the upload to the end; None for those that have not ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """What an operator did."""
-
-    id: int
-    recorded_at: datetime
-    actor: str
-    """Who they said they were."""
-    action: str
-    details: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,3 +145,60 @@ class HiddenPerson:
     is_blocked: bool
     is_dismissed: bool
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPerson:
+    """Somebody whom an operator looks for."""
+
+    id: UUID
+    email: str | None
+    name: str | None
+    school: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PersonDetails:
+    """What an operator needs to help somebody: neither photos nor templates."""
+
+    id: UUID
+    email: str | None
+    name: str | None
+    school: str | None
+    gender: str | None
+    created_at: datetime
+    last_sign_in_at: datetime | None
+    discoverable: bool
+    admitted: bool
+    """Whether they take part: a member of their school, or it is open, and not frozen."""
+    memberships: list[str]
+    """School and proof of each."""
+    frozen_at: datetime | None
+    frozen_reason: str | None
+    simulated: bool
+    imported: bool
+    operator_role: str | None
+    consents: bool
+    consent_version: str | None
+    """Of the newest consent or withdrawal."""
+    consent_at: datetime | None
+    photos: int
+    jobs_waiting: int
+    jobs_failed: int
+    matches: int
+    """Cards in the feed."""
+    sessions: int
+    suspected_duplicates: int
+    """Pairs that wait for a decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonSession:
+    """A session of somebody, as an operator sees it."""
+
+    id: UUID
+    created_at: datetime
+    refreshed_at: datetime
+    by_operator: bool
+    """Whether it is that of an operator who signed in as this person."""

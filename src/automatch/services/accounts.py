@@ -246,11 +246,27 @@ class Accounts:
         async with self._db.transaction() as conn:
             return await accounts.list_sessions(conn, claims.session_id)
 
+    async def enter_password(self, claims: Claims, password: str, *, address: str) -> None:
+        """Note that an operator entered the password again, for what cannot be undone.
+
+        Raises:
+            TokenInvalidError: the session has ended.
+            CredentialsInvalidError: it is wrong.
+            RateLimitedError: too many were wrong.
+            PasswordsBusyError: too many people sign in or up at the moment.
+        """
+        user = await self.load_user(claims)
+        await self._find_user_id(user.email, password, address)
+        assert claims.session_id is not None
+        async with self._db.transaction() as conn:
+            await accounts.note_password(conn, claims.session_id)
+
     async def delete(self, claims: Claims) -> None:
         """Erase an account with everything that belongs to it.
 
         Raises:
             TokenInvalidError: the session has ended.
+            LastOwnerError: nobody else is an owner of the installation.
         """
         async with self._db.as_user(claims) as conn:
             await accounts.erase_account(conn)

@@ -197,6 +197,11 @@ async def use_one_time_token(
     return user_id
 
 
+async def note_password(conn: Connection, session_id: UUID) -> None:
+    """Note that the person of a session has just entered their password."""
+    await call(conn, "auth.enter_password", session_id=session_id)
+
+
 async def erase_account(conn: Connection) -> None:
     """Erase the calling user with all their data; runs with that user's rights.
 

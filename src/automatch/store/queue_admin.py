@@ -14,7 +14,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from automatch.errors.request import NotFoundError
-from automatch.model.jobs import AuditEntry, JobStatus, Queue, QueuedJob, StatusCount
+from automatch.model.jobs import JobStatus, Queue, QueuedJob, StatusCount
 from automatch.sql.statements import load
 from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
@@ -129,11 +129,6 @@ async def prioritize(
             actor=actor,
         )
     )
-
-
-async def list_audit(conn: Connection, limit: int = 50) -> list[AuditEntry]:
-    """Return what operators did, newest first."""
-    return await call_rows(conn, "list_audit_log", class_row(AuditEntry), limit=limit)
 
 
 async def _list(conn: Connection, **parameters: object) -> list[QueuedJob]:

@@ -243,25 +243,6 @@ def prioritize(
     _report({"count": count}, sentence, as_json)
 
 
-@app.command()
-def audit(home: Home = None, limit: Limit = 50, as_json: Json = False) -> None:
-    """Show who did what to the queue, newest first.
-
-    Example: `automatch jobs audit --limit 20`
-    """
-    from automatch.store import queue_admin
-
-    entries = _run(home, lambda conn: queue_admin.list_audit(conn, limit))
-    if as_json:
-        from automatch.http.responses.admin import AuditResponse
-
-        _print_response(AuditResponse(entries=entries))
-    else:
-        from automatch.cli.output.jobs_tables import print_audit
-
-        print_audit(entries)
-
-
 def _run(home: Home, act: Callable[[Connection], Awaitable[_T]]) -> _T:
     return run_in_db_session(home, act, name="automatch-jobs")
 

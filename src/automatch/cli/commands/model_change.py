@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from automatch.cli.options import Home, Json, Yes
-from automatch.cli.output.echo import echo, echo_json
+from automatch.cli.output.echo import confirmed, echo, echo_json
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.embedder import (
@@ -158,7 +157,7 @@ async def _use(settings: Settings, entry: ModelEntry, *, photos: int, yes: bool)
             echo(
                 "The scale of this model is provisional: `automatch calibrate` fits it afterwards."
             )
-        if not _confirmed(f"Put {entry.name} in use?", yes=yes):
+        if not confirmed(f"Put {entry.name} in use?", yes=yes):
             echo("Nothing has changed; the workers keep the new model ready.")
             return
         seen = await _retry_while_busy(
@@ -235,7 +234,7 @@ async def _rollback(settings: Settings, *, yes: bool) -> None:
     async with db_session(settings, "worker", name="automatch-models") as db:
         async with db.as_user(SERVICE) as conn:
             change = await model_changes.read_change(conn)
-        if change is not None and not _confirmed(f"Go back to {change.before}?", yes=yes):
+        if change is not None and not confirmed(f"Go back to {change.before}?", yes=yes):
             return
         count = await _retry_while_busy(
             db, lambda conn: model_changes.roll_back_change(conn, audit_actor())
@@ -253,7 +252,7 @@ async def _retire(settings: Settings, *, yes: bool) -> None:
             change = await model_changes.read_change(conn)
         if change is not None:
             gone = change.before if change.state == "active" else change.model
-            if not _confirmed(f"Delete the embeddings of {gone}? This cannot be undone.", yes=yes):
+            if not confirmed(f"Delete the embeddings of {gone}? This cannot be undone.", yes=yes):
                 return
         gone = await _retry_while_busy(
             db, lambda conn: model_changes.retire_change(conn, audit_actor())
@@ -307,12 +306,3 @@ async def _retry_while_busy(db: Database, call: Callable[[Connection], Awaitable
             if time.monotonic() > give_up_at:
                 raise
         await asyncio.sleep(_POLL_S)
-
-
-def _confirmed(question: str, *, yes: bool) -> bool:
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        echo(f"{question} Confirm with --yes.")
-        return False
-    return typer.confirm(question)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,3 +27,13 @@ def echo_tab_separated(rows: Iterable[Sequence[str]]) -> None:
     """Print one line per row, with a tab between its cells and no other."""
     for row in rows:
         typer.echo("\t".join(printable(cell.replace("\n", " ")) for cell in row))
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Ask a question on a terminal; without one, say that `--yes` answers it."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        echo(f"{question} Confirm with --yes.")
+        return False
+    return typer.confirm(question)

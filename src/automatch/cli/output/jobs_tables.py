@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from automatch.cli.output.tables import Table, or_dash, print_tables, seconds, utc
-from automatch.model.jobs import AuditEntry, Queue, QueuedJob, StatusCount
+from automatch.model.jobs import Queue, QueuedJob, StatusCount
 
 
 def print_jobs(jobs: Sequence[QueuedJob]) -> None:
@@ -73,21 +73,6 @@ def print_queue(queue: Queue, statuses: Sequence[StatusCount]) -> None:
     ]
     columns = ("status", "jobs", "oldest (UTC)", "average duration, s")
     print_tables(Table.of_fields(summary), Table(columns, rows, if_empty="There are no jobs."))
-
-
-def print_audit(entries: Sequence[AuditEntry]) -> None:
-    """Print one line per entry of the audit log."""
-    rows = [
-        (
-            utc(entry.recorded_at),
-            entry.actor,
-            entry.action,
-            json.dumps(entry.details, ensure_ascii=False),
-        )
-        for entry in entries
-    ]
-    columns = ("when (UTC)", "who", "action", "details")
-    print_tables(Table(columns, rows, wrapped_column="details", if_empty="The audit log is empty."))
 
 
 def _status(job: QueuedJob) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +16,9 @@ from automatch.errors.configuration import InstallationMissingError, InstanceRun
 from automatch.errors.store import MigrationError
 
 if TYPE_CHECKING:
+    from automatch.model.operators import Operator
     from automatch.postgres.addresses import Role
+    from automatch.services.link_delivery import LinkDelivery
     from automatch.settings import Settings
     from automatch.settings.secrets import Secrets
     from automatch.store.database import Connection, Database
@@ -35,6 +38,40 @@ def run_in_db_session(
     async def connected() -> _T:
         async with db_session(settings, "api", name=name) as db, db.connection() as conn:
             return await act(conn)
+
+    return asyncio.run(connected())
+
+
+@dataclass(frozen=True)
+class OperatorSession:
+    """What services need of whoever has the machine, who may do what an owner may."""
+
+    db: Database
+    operator: Operator
+    settings: Settings
+
+    @property
+    def links(self) -> LinkDelivery:
+        """How links reach people."""
+        from automatch.services.link_delivery import LinkDelivery
+
+        return LinkDelivery.from_settings(self.settings)
+
+
+def run_as_operator(
+    home: Path | None, act: Callable[[OperatorSession], Awaitable[_T]], *, name: str
+) -> _T:
+    """Run *act* as the one who has the machine.
+
+    Raises: see `db_session`.
+    """
+    from automatch.model.operators import Operator
+
+    settings = load_settings_and_logging(home=home)
+
+    async def connected() -> _T:
+        async with db_session(settings, "api", name=name) as db:
+            return await act(OperatorSession(db, Operator.of_machine(audit_actor()), settings))
 
     return asyncio.run(connected())
 

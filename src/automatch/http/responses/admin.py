@@ -7,8 +7,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from automatch.model.jobs import AuditEntry, Queue, QueuedJob, StatusCount
+from automatch.model.jobs import Queue, QueuedJob, StatusCount
 from automatch.model.matches import SuspectedDuplicate
+from automatch.model.operators import AuditEntry
 from automatch.model.people import Gender
 from automatch.services.match_generator import DrainedQueue
 from automatch.services.operators import DuplicatesOverview, QueueOverview, SmokeTest

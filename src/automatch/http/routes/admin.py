@@ -39,7 +39,7 @@ from automatch.services.operators import (
     start_smoke_test,
 )
 from automatch.services.validators import SchoolName
-from automatch.store import duplicates, queue_admin, smoke_test_users
+from automatch.store import audit_log, duplicates, queue_admin, smoke_test_users
 
 router = APIRouter(prefix="/api/admin", tags=["admin"], route_class=DeclaredRoute)
 
@@ -224,7 +224,7 @@ async def requeue(
 async def read_audit(_: OperatorDep, services: ServicesDep, limit: Limit = 50) -> AuditResponse:
     """Return the acts of operators with their actors, newest first."""
     async with services.db.connection() as conn:
-        return AuditResponse(entries=await queue_admin.list_audit(conn, limit))
+        return AuditResponse(entries=await audit_log.list_entries(conn, limit))
 
 
 @router.get("/duplicates", summary="Accounts that look like one person")

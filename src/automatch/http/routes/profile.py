@@ -13,6 +13,7 @@ from automatch.errors.request import (
     AgeNotAllowedError,
     ConsentOutdatedError,
     InputInvalidError,
+    LastOwnerError,
 )
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.http.declaration import Access, DeclaredRoute, declare
@@ -93,7 +94,7 @@ async def export(caller: CallerDep, services: ServicesDep) -> Response:
 
 
 @router.delete("", status_code=204, summary="Erase the account")
-@declare(Access.PERSON, errors=(DatabaseUnavailableError, TokenInvalidError))
+@declare(Access.PERSON, errors=(DatabaseUnavailableError, TokenInvalidError, LastOwnerError))
 async def erase(caller: CallerDep, services: ServicesDep) -> None:
     """Delete the account with its photos, templates, jobs and matches, on both sides."""
     await services.accounts.delete(caller.claims)

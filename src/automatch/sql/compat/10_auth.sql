@@ -30,8 +30,12 @@ create table if not exists auth.sessions (
     id uuid primary key default gen_random_uuid(),
     user_id uuid not null references auth.users (id) on delete cascade,
     created_at timestamptz not null default automatch.now(),
-    refreshed_at timestamptz not null default automatch.now()
+    refreshed_at timestamptz not null default automatch.now(),
+    password_entered_at timestamptz,
+    by_operator boolean not null default false
 );
+comment on column auth.sessions.password_entered_at is 'When an operator last entered the password again.';
+comment on column auth.sessions.by_operator is 'An operator signed in as this person.';
 create index if not exists sessions_user_idx on auth.sessions (user_id);
 create index if not exists sessions_refreshed_idx on auth.sessions (refreshed_at);
 

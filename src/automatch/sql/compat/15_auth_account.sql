@@ -55,6 +55,61 @@ $$;
 comment on function auth.list_sessions(uuid) is
     'At most 100 sessions of the person of a live one, that one first, then the latest used.';
 
+create or replace function auth.list_sessions_of(p_user_id uuid)
+returns table (id uuid, created_at timestamptz, refreshed_at timestamptz, by_operator boolean)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select s.id, s.created_at, s.refreshed_at, s.by_operator
+    from auth.sessions as s
+    where s.user_id = p_user_id
+    order by s.refreshed_at desc, s.id
+    limit 100
+$$;
+comment on function auth.list_sessions_of(uuid) is 'At most 100 sessions of a person, the latest used first; for operators.';
+
+create or replace function auth.end_sessions_of(p_user_id uuid)
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    delete from auth.sessions as s where s.user_id = p_user_id;
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function auth.end_sessions_of(uuid) is 'End all sessions of a person; how many there were.';
+
+create or replace function auth.end_password(p_user_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- No password has the hash '!'.
+    update auth.users as u set encrypted_password = '!', updated_at = automatch.now() where u.id = p_user_id;
+    perform auth.end_sessions_of(p_user_id);
+    perform auth.end_links(p_user_id);
+end
+$$;
+comment on function auth.end_password(uuid) is
+    'End the password, the sessions and the links of a person, who chooses a new password by a mailed link.';
+
+create or replace function auth.enter_password(p_session_id uuid)
+returns void
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ update auth.sessions as s set password_entered_at = automatch.now() where s.id = p_session_id $$;
+comment on function auth.enter_password(uuid) is 'Note that the person of a session has just entered their password.';
+
 create or replace function auth.notify_sessions_ended()
 returns trigger
 language plpgsql
@@ -71,8 +126,10 @@ for each statement execute function auth.notify_sessions_ended();
 
 revoke execute on function auth.notify_sessions_ended() from public;
 revoke execute on function
-    auth.end_sessions(uuid, text), auth.list_sessions(uuid), auth.update_user(uuid, text, jsonb)
+    auth.end_sessions(uuid, text), auth.list_sessions(uuid), auth.update_user(uuid, text, jsonb),
+    auth.list_sessions_of(uuid), auth.end_sessions_of(uuid), auth.end_password(uuid), auth.enter_password(uuid)
 from public;
 grant execute on function
-    auth.end_sessions(uuid, text), auth.list_sessions(uuid), auth.update_user(uuid, text, jsonb)
+    auth.end_sessions(uuid, text), auth.list_sessions(uuid), auth.update_user(uuid, text, jsonb),
+    auth.list_sessions_of(uuid), auth.end_sessions_of(uuid), auth.end_password(uuid), auth.enter_password(uuid)
 to automatch_api;

@@ -70,7 +70,7 @@ create function automatch.lock_key(p_purpose text)
 returns bigint language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select hashtextextended('automatch ' || p_purpose, 0) $$;
 comment on function automatch.lock_key(text) is
-    'The key of an advisory lock: worker, idle_worker, cleanup, pauses, schedule, cron, scales, uploads of a person.';
+    'The key of an advisory lock: worker, idle_worker, cleanup, owners, pauses, schedule, cron, scales, uploads of a person.';
 
 create function automatch.claims()
 returns jsonb language sql stable set search_path = pg_catalog, pg_temp
@@ -435,36 +435,74 @@ comment on function public.record_consent(boolean, text) is
 
 -- 12_audit_log.sql
 
--- The log of what operators did.
+-- The log of what operators did and looked at.
+
+create function automatch.people_of(p_details jsonb)
+returns text[] language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    select array(select jsonb_array_elements_text(p_details -> 'people') where jsonb_typeof(p_details -> 'people') = 'array')
+        || array_remove(array[p_details ->> 'person'], null)
+$$;
+comment on function automatch.people_of(jsonb) is
+    'Ids of people whom an act concerns besides its object: details name one as person, several as people.';
 
 create table automatch.audit_log (
     id bigint generated always as identity primary key,
     recorded_at timestamptz not null default automatch.now(),
     actor text not null,
     action text not null,
+    -- Of the person, photo or case that was looked at or changed. No foreign key: the row outlives it.
+    object_id uuid,
+    reason text,
     details jsonb not null default '{}'
 );
-comment on table automatch.audit_log is 'Insert-only. actor is the name that the operator gave.';
+comment on table automatch.audit_log is
+    'Insert-only. actor is `operator:` with the id of a profile, or the name that whoever has the machine or a key gave.';
 create index audit_log_recorded_idx on automatch.audit_log (recorded_at desc, id desc);
+create index audit_log_object_idx on automatch.audit_log (object_id, id desc);
+create index audit_log_people_idx on automatch.audit_log using gin (automatch.people_of(details));
 
-create function automatch.audit(p_actor text, p_action text, p_details jsonb)
+create function automatch.audit(
+    p_actor text, p_action text, p_details jsonb, p_object_id uuid default null, p_reason text default null
+)
 returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
-    insert into automatch.audit_log (actor, action, details)
-    -- session_user is the login; current_user is the owner of this function.
-    values (left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200), p_action, jsonb_strip_nulls(p_details))
+    insert into automatch.audit_log (actor, action, details, object_id, reason)
+    values (
+        -- session_user is the login; current_user is the owner of this function.
+        left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200), p_action, jsonb_strip_nulls(p_details),
+        p_object_id, left(p_reason, 200)
+    )
 $$;
 
-create function public.list_audit_log(p_limit integer default 50)
-returns table (id bigint, recorded_at timestamptz, actor text, action text, details jsonb)
+create function public.record_act(
+    p_actor text, p_action text, p_object_id uuid default null, p_reason text default null, p_details jsonb default '{}'
+)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$ select automatch.audit(p_actor, p_action, p_details, p_object_id, p_reason) $$;
+comment on function public.record_act(text, text, uuid, text, jsonb) is
+    'Record an act or a look of an operator, in the transaction of the act.';
+
+create function public.list_audit_log(
+    p_limit integer default 50, p_person_id uuid default null, p_action text default null
+)
+returns table (
+    id bigint, recorded_at timestamptz, actor text, action text, object_id uuid, reason text, details jsonb
+)
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    select a.id, a.recorded_at, a.actor, a.action, a.details
+    select a.id, a.recorded_at, a.actor, a.action, a.object_id, a.reason, a.details
     from automatch.audit_log as a
+    where (
+            p_person_id is null or a.object_id = p_person_id
+            or automatch.people_of(a.details) @> array[p_person_id::text]
+        )
+        and (p_action is null or a.action = p_action)
     order by a.recorded_at desc, a.id desc
     limit least(greatest(p_limit, 1), 1000)
 $$;
-comment on function public.list_audit_log(integer) is 'What operators did, newest first.';
+comment on function public.list_audit_log(integer, uuid, text) is
+    'What operators did and looked at, newest first; about one person, or of one action.';
 
 -- 13_auth_users.sql
 
@@ -534,21 +572,28 @@ $$;
 comment on function public.is_session_live(jsonb) is
     'Whether the session of verified claims goes on; true of claims without one, and where nobody here knows.';
 
+create function automatch.erase_person(p_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if pg_catalog.to_regclass('auth.users') is not null then
+        delete from auth.users where id = p_id;
+    end if;
+    -- The trigger on auth.users has done this where that table exists.
+    delete from public.profiles where id = p_id;
+end
+$$;
+comment on function automatch.erase_person(uuid) is 'Erase a person with everything that belongs to them.';
+
 create function public.erase_account()
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_id uuid := automatch.uid();
 begin
     -- Supabase's own API calls this too, without asking for the session.
     if automatch.claims() ->> 'session_id' is null or not public.is_session_live(automatch.claims()) then
         perform automatch.raise_error('token_invalid', 'The access token is not valid; sign in again.');
     end if;
-    if pg_catalog.to_regclass('auth.users') is not null then
-        delete from auth.users where id = v_id;
-    end if;
-    -- The trigger on auth.users has done this where that table exists.
-    delete from public.profiles where id = v_id;
+    perform automatch.erase_person(automatch.uid());
 end
 $$;
 comment on function public.erase_account() is
@@ -755,10 +800,13 @@ begin
         perform automatch.raise_error('not_found', 'No such mail waits.');
     end if;
     -- Its link lets whoever has it into the account.
-    perform automatch.audit(p_actor, 'read_mail', jsonb_build_object(
-        'kind', v_mail.kind,
-        'person', (select p.id from public.profiles as p where lower(p.email) = v_mail.recipient)
-    ));
+    perform automatch.audit(
+        p_actor, 'read_mail', jsonb_build_object('kind', v_mail.kind),
+        coalesce(
+            (select m.profile_id from automatch.mails as m where m.id = p_id),
+            (select p.id from public.profiles as p where lower(p.email) = v_mail.recipient)
+        )
+    );
     return query select m.kind, m.recipient, m.profile_id from automatch.mails as m where m.id = p_id;
 end
 $$;
@@ -910,6 +958,107 @@ end
 $$;
 comment on function public.publish_notice(text, text, text, boolean, text) is
     'Publish a text that holds from now on for readers of its language; its version.';
+
+-- 16_operators.sql
+
+-- People who run the installation: moderators, operators, owners.
+
+create table automatch.operators (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    role text not null,
+    since timestamptz not null default automatch.now(),
+    constraint role_is_known check (role in ('viewer', 'moderator', 'operator', 'owner'))
+);
+comment on table automatch.operators is
+    'What a person may do as an operator. Never in the metadata of an account, which its person can change.';
+
+create function automatch.keep_an_owner()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if old.role = 'owner' and (tg_op = 'DELETE' or new.role <> 'owner') then
+        -- One at a time: two owners who remove each other would leave none.
+        perform pg_advisory_xact_lock(automatch.lock_key('owners'));
+        if not exists (select from automatch.operators where role = 'owner' and profile_id <> old.profile_id) then
+            perform automatch.raise_error('last_owner', 'This is the only owner. Make somebody else an owner first.');
+        end if;
+    end if;
+    return case tg_op when 'DELETE' then old else new end;
+end
+$$;
+
+create trigger operators_keep_an_owner before update or delete on automatch.operators
+for each row execute function automatch.keep_an_owner();
+
+create function public.list_operators()
+returns table (id uuid, email text, name text, role text, since timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select p.id, p.email, p.name, o.role, o.since
+    from automatch.operators as o
+    join public.profiles as p on p.id = o.profile_id
+    order by array_position(array['owner', 'operator', 'moderator', 'viewer'], o.role), p.email
+$$;
+comment on function public.list_operators() is 'The operators, owners first.';
+
+create function public.find_operator_role(p_profile_id uuid)
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select o.role from automatch.operators as o where o.profile_id = p_profile_id $$;
+comment on function public.find_operator_role(uuid) is 'The role of a person as an operator; null of anybody else.';
+
+create function public.find_operator(p_claims jsonb)
+returns table (id uuid, role text, password_entered_at timestamptz)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := (p_claims ->> 'sub')::uuid;
+begin
+    if not public.is_session_live(p_claims) then
+        return;
+    end if;
+    return query
+    select o.profile_id, o.role, (select s.password_entered_at from automatch.session_state(p_claims) as s)
+    from automatch.operators as o
+    where o.profile_id = v_id
+      -- Whoever signed in as somebody else has not become an operator by it.
+      and not exists (select from automatch.session_state(p_claims) as s where s.by_operator);
+end
+$$;
+comment on function public.find_operator(jsonb) is
+    'The operator of verified claims, and when they last entered their password in this session.';
+
+create function automatch.session_state(p_claims jsonb)
+returns table (by_operator boolean, password_entered_at timestamptz)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Sessions of another issuer say neither.
+    if to_regprocedure('auth.start_session(uuid, bytea)') is not null then
+        return query
+        select s.by_operator, s.password_entered_at from auth.sessions as s
+        where s.id = (p_claims ->> 'session_id')::uuid;
+    end if;
+end
+$$;
+
+create function public.set_operator_role(p_profile_id uuid, p_role text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_role is null then
+        delete from automatch.operators as o where o.profile_id = p_profile_id;
+        if not found then
+            perform automatch.raise_error('not_found', 'This person is no operator.');
+        end if;
+    else
+        insert into automatch.operators as o (profile_id, role) values (p_profile_id, p_role)
+        on conflict (profile_id) do update set role = excluded.role, since = automatch.now()
+        where o.role <> excluded.role;
+    end if;
+end
+$$;
+comment on function public.set_operator_role(uuid, text) is
+    'Make a person an operator, or change the role; null takes it away.';
 
 -- 17_memberships.sql
 
@@ -6697,8 +6846,6 @@ as $$
 declare
     v_id uuid := automatch.find_account(p_email);
     v_email_sha256 text := automatch.text_sha256(lower(p_email));
-    -- Only where we keep the accounts.
-    v_create regprocedure := to_regprocedure('auth.create_user(text, text, jsonb)');
 begin
     if exists (select from automatch.imported_people as i where i.profile_id = v_id) then
         return v_id;
@@ -6709,13 +6856,7 @@ begin
                 'consent_required', 'This person erased their account after an import; only they can come back.'
             );
         end if;
-        if v_create is null then
-            perform automatch.raise_error(
-                'input_invalid', 'Make the account in Supabase first; an import fills it in while it is unused.'
-            );
-        end if;
-        -- No password has the hash '!'.
-        execute format('select %s($1, ''!'', ''{}'')', v_create::oid::regproc) into v_id using p_email;
+        v_id := automatch.create_account(p_email);
     elsif exists (select from public.biometric_consents as c where c.profile_id = v_id)
         or exists (
             select from public.profiles as p
@@ -7411,6 +7552,131 @@ $$;
 comment on function public.export_person(uuid, text) is
     'All that is kept about a person, by part; docs/privacy.md says what is in none. p_salt is random for each export.';
 
+-- 64_people_admin.sql
+
+-- What operators see of a person and do for one. Who may is checked, and recorded, by automatch.services.acts.
+
+create function public.find_people(p_query text, p_limit integer default 20)
+returns table (id uuid, email text, name text, school text, created_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with asked as (
+        select lower(btrim(normalize(p_query, nfc))) as query
+    )
+    select p.id, p.email, p.name, p.school, p.created_at
+    from asked as a
+    join public.profiles as p
+        on p.id::text = a.query or strpos(lower(p.email), a.query) > 0
+            or strpos(lower(normalize(p.name, nfc)), a.query) > 0
+    where a.query <> ''
+    order by p.id::text = a.query or lower(p.email) = a.query desc, p.created_at desc, p.id
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.find_people(text, integer) is
+    'People by their id, or by a part of their address or name; whom it names exactly comes first.';
+
+create function public.find_person_by_email(p_email text)
+returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select automatch.find_account(p_email) $$;
+
+create function public.show_person(p_id uuid)
+returns table (
+    id uuid, email text, name text, school text, gender text, created_at timestamptz, last_sign_in_at timestamptz,
+    discoverable boolean, admitted boolean, memberships text[], frozen_at timestamptz, frozen_reason text,
+    simulated boolean, imported boolean, operator_role text, consents boolean,
+    consent_version text, consent_at timestamptz, photos bigint, jobs_waiting bigint, jobs_failed bigint,
+    matches bigint, sessions bigint, suspected_duplicates bigint
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select p.id, p.email, p.name, p.school, p.gender, p.created_at,
+        (select u.last_sign_in_at from auth.users as u where u.id = p.id),
+        p.discoverable, p.admitted,
+        array(
+            select s.name || ': ' || m.proof
+            from automatch.memberships as m join automatch.schools as s on s.id = m.school_id
+            where m.profile_id = p.id
+            order by s.name
+        ),
+        f.frozen_at, f.reason, p.simulated,
+        exists (select from automatch.imported_people as i where i.profile_id = p.id),
+        (select o.role from automatch.operators as o where o.profile_id = p.id),
+        coalesce(c.action = 'granted', false), c.text_version, c.recorded_at,
+        (select count(*) from public.faces as a where a.profile_id = p.id),
+        (select count(*) from public.match_jobs as j where j.user_id = p.id and j.completed_at is null),
+        (select count(*) from public.match_jobs as j where j.user_id = p.id and j.status = 'failed'),
+        (select count(*) from automatch.feed_entries as e where e.profile_id = p.id and e.match_id is not null),
+        (select count(*) from auth.sessions as s where s.user_id = p.id),
+        (
+            select count(*) from automatch.suspected_duplicates as d
+            where p.id in (d.profile_a_id, d.profile_b_id) and d.state = 'open'
+        )
+    from public.profiles as p
+    left join automatch.frozen_profiles as f on f.profile_id = p.id
+    left join lateral (
+        select b.action, b.text_version, b.recorded_at from public.biometric_consents as b
+        where b.profile_id = p.id
+        order by b.id desc
+        limit 1
+    ) as c on true
+    where p.id = p_id;
+    if not found then
+        perform automatch.raise_error('not_found', 'There is no such person.');
+    end if;
+end
+$$;
+comment on function public.show_person(uuid) is
+    'What an operator needs to help a person; neither photos nor templates, and of matches only how many.';
+
+create function automatch.create_account(p_email text)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+    -- Only where we keep the accounts.
+    v_create regprocedure := to_regprocedure('auth.create_user(text, text, jsonb)');
+begin
+    if v_create is null then
+        perform automatch.raise_error('input_invalid', 'Make the account in Supabase first.');
+    end if;
+    -- No password has the hash '!'.
+    execute format('select %s($1, ''!'', ''{}'')', v_create::oid::regproc) into v_id using p_email;
+    return v_id;
+end
+$$;
+comment on function automatch.create_account(text) is 'Make an account without a password.';
+
+create function public.create_person(p_email text)
+returns uuid language sql security definer set search_path = pg_catalog, pg_temp
+as $$ select automatch.create_account(p_email) $$;
+comment on function public.create_person(text) is
+    'Make an account without a password, whose person chooses one by a mailed link.';
+
+create function public.freeze_person(p_id uuid, p_reason text)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$ select automatch.freeze_profile(p_id, p_reason) $$;
+comment on function public.freeze_person(uuid, text) is
+    'From now on the person finds nobody and nobody finds them; nothing is erased.';
+
+create function public.unfreeze_person(p_id uuid)
+returns boolean language sql security definer set search_path = pg_catalog, pg_temp
+as $$ select automatch.unfreeze_profile(p_id) $$;
+comment on function public.unfreeze_person(uuid) is 'Undo freeze_person(). Whether the person was frozen.';
+
+create function public.erase_person(p_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from public.profiles as p where p.id = p_id) then
+        perform automatch.raise_error('not_found', 'There is no such person.');
+    end if;
+    perform automatch.erase_person(p_id);
+end
+$$;
+comment on function public.erase_person(uuid) is 'Erase a person with everything that belongs to them.';
+
 -- 90_security.sql
 
 -- Who may read, change or call what: one table, which apply_access_rules() puts into force.
@@ -7468,6 +7734,12 @@ from (values
         public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
         public.list_mails public.list_photo_views public.postpone_mail public.read_mail public.record_photo_views
         public.refund_rate_limits public.take_mail
+    '),
+    -- What operators do, once the server has checked that they may.
+    ('function', 'execute', 'automatch_api', '
+        public.create_person public.erase_person public.find_operator public.find_operator_role public.find_people
+        public.find_person_by_email public.freeze_person public.list_operators public.record_act
+        public.set_operator_role public.show_person public.unfreeze_person
     '),
     -- What leads, and what the two cron jobs call.
     ('function', 'execute', 'automatch_schedule', '

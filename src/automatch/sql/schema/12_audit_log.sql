@@ -1,30 +1,68 @@
--- The log of what operators did.
+-- The log of what operators did and looked at.
+
+create function automatch.people_of(p_details jsonb)
+returns text[] language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    select array(select jsonb_array_elements_text(p_details -> 'people') where jsonb_typeof(p_details -> 'people') = 'array')
+        || array_remove(array[p_details ->> 'person'], null)
+$$;
+comment on function automatch.people_of(jsonb) is
+    'Ids of people whom an act concerns besides its object: details name one as person, several as people.';
 
 create table automatch.audit_log (
     id bigint generated always as identity primary key,
     recorded_at timestamptz not null default automatch.now(),
     actor text not null,
     action text not null,
+    -- Of the person, photo or case that was looked at or changed. No foreign key: the row outlives it.
+    object_id uuid,
+    reason text,
     details jsonb not null default '{}'
 );
-comment on table automatch.audit_log is 'Insert-only. actor is the name that the operator gave.';
+comment on table automatch.audit_log is
+    'Insert-only. actor is `operator:` with the id of a profile, or the name that whoever has the machine or a key gave.';
 create index audit_log_recorded_idx on automatch.audit_log (recorded_at desc, id desc);
+create index audit_log_object_idx on automatch.audit_log (object_id, id desc);
+create index audit_log_people_idx on automatch.audit_log using gin (automatch.people_of(details));
 
-create function automatch.audit(p_actor text, p_action text, p_details jsonb)
+create function automatch.audit(
+    p_actor text, p_action text, p_details jsonb, p_object_id uuid default null, p_reason text default null
+)
 returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
-    insert into automatch.audit_log (actor, action, details)
-    -- session_user is the login; current_user is the owner of this function.
-    values (left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200), p_action, jsonb_strip_nulls(p_details))
+    insert into automatch.audit_log (actor, action, details, object_id, reason)
+    values (
+        -- session_user is the login; current_user is the owner of this function.
+        left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200), p_action, jsonb_strip_nulls(p_details),
+        p_object_id, left(p_reason, 200)
+    )
 $$;
 
-create function public.list_audit_log(p_limit integer default 50)
-returns table (id bigint, recorded_at timestamptz, actor text, action text, details jsonb)
+create function public.record_act(
+    p_actor text, p_action text, p_object_id uuid default null, p_reason text default null, p_details jsonb default '{}'
+)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$ select automatch.audit(p_actor, p_action, p_details, p_object_id, p_reason) $$;
+comment on function public.record_act(text, text, uuid, text, jsonb) is
+    'Record an act or a look of an operator, in the transaction of the act.';
+
+create function public.list_audit_log(
+    p_limit integer default 50, p_person_id uuid default null, p_action text default null
+)
+returns table (
+    id bigint, recorded_at timestamptz, actor text, action text, object_id uuid, reason text, details jsonb
+)
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    select a.id, a.recorded_at, a.actor, a.action, a.details
+    select a.id, a.recorded_at, a.actor, a.action, a.object_id, a.reason, a.details
     from automatch.audit_log as a
+    where (
+            p_person_id is null or a.object_id = p_person_id
+            or automatch.people_of(a.details) @> array[p_person_id::text]
+        )
+        and (p_action is null or a.action = p_action)
     order by a.recorded_at desc, a.id desc
     limit least(greatest(p_limit, 1), 1000)
 $$;
-comment on function public.list_audit_log(integer) is 'What operators did, newest first.';
+comment on function public.list_audit_log(integer, uuid, text) is
+    'What operators did and looked at, newest first; about one person, or of one action.';

@@ -102,10 +102,13 @@ begin
         perform automatch.raise_error('not_found', 'No such mail waits.');
     end if;
     -- Its link lets whoever has it into the account.
-    perform automatch.audit(p_actor, 'read_mail', jsonb_build_object(
-        'kind', v_mail.kind,
-        'person', (select p.id from public.profiles as p where lower(p.email) = v_mail.recipient)
-    ));
+    perform automatch.audit(
+        p_actor, 'read_mail', jsonb_build_object('kind', v_mail.kind),
+        coalesce(
+            (select m.profile_id from automatch.mails as m where m.id = p_id),
+            (select p.id from public.profiles as p where lower(p.email) = v_mail.recipient)
+        )
+    );
     return query select m.kind, m.recipient, m.profile_id from automatch.mails as m where m.id = p_id;
 end
 $$;

@@ -48,8 +48,6 @@ as $$
 declare
     v_id uuid := automatch.find_account(p_email);
     v_email_sha256 text := automatch.text_sha256(lower(p_email));
-    -- Only where we keep the accounts.
-    v_create regprocedure := to_regprocedure('auth.create_user(text, text, jsonb)');
 begin
     if exists (select from automatch.imported_people as i where i.profile_id = v_id) then
         return v_id;
@@ -60,13 +58,7 @@ begin
                 'consent_required', 'This person erased their account after an import; only they can come back.'
             );
         end if;
-        if v_create is null then
-            perform automatch.raise_error(
-                'input_invalid', 'Make the account in Supabase first; an import fills it in while it is unused.'
-            );
-        end if;
-        -- No password has the hash '!'.
-        execute format('select %s($1, ''!'', ''{}'')', v_create::oid::regproc) into v_id using p_email;
+        v_id := automatch.create_account(p_email);
     elsif exists (select from public.biometric_consents as c where c.profile_id = v_id)
         or exists (
             select from public.profiles as p

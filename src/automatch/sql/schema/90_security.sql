@@ -54,6 +54,12 @@ from (values
         public.list_mails public.list_photo_views public.postpone_mail public.read_mail public.record_photo_views
         public.refund_rate_limits public.take_mail
     '),
+    -- What operators do, once the server has checked that they may.
+    ('function', 'execute', 'automatch_api', '
+        public.create_person public.erase_person public.find_operator public.find_operator_role public.find_people
+        public.find_person_by_email public.freeze_person public.list_operators public.record_act
+        public.set_operator_role public.show_person public.unfreeze_person
+    '),
     -- What leads, and what the two cron jobs call.
     ('function', 'execute', 'automatch_schedule', '
         automatch.ensure_match_schedule automatch.lock_key automatch.read_trigger_key public.cleanup_old_match_jobs

@@ -1,0 +1,265 @@
+"""`automatch user`: help a person, or act on an account, with a row in the audit log for each."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from automatch.cli.options import Home, Json, Limit, Person, Reason, Yes
+from automatch.cli.output.echo import confirmed, echo, echo_json
+from automatch.cli.output.tables import Table, or_dash, print_tables, utc
+from automatch.cli.runtime.db_session import OperatorSession, run_as_operator
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from automatch.model.people import PersonDetails
+
+_T = TypeVar("_T")
+
+app = typer.Typer(
+    help="People: find them, help them, erase them. Every look and act is recorded in the audit "
+    "log.\n\n"
+    "Example: `automatch user find linh@example.org`",
+    no_args_is_help=True,
+)
+
+
+@app.command("find")
+def find_people(
+    query: Annotated[str, typer.Argument(help="An id, or a part of a name or an address.")],
+    home: Home = None,
+    limit: Limit = 20,
+    as_json: Json = False,
+) -> None:
+    """Find people by name, e-mail address or id.
+
+    Example: `automatch user find linh`
+    """
+    from automatch.services import people
+
+    found = run_as_operator(
+        home,
+        lambda me: people.find_people(me.db, me.operator, query, limit),
+        name="automatch-user",
+    )
+    if as_json:
+        echo_json([_as_json(asdict(person)) for person in found])
+        return
+    columns = ("id", "e-mail", "name", "school", "since (UTC)")
+    rows = [
+        (
+            person.id,
+            or_dash(person.email),
+            or_dash(person.name),
+            or_dash(person.school),
+            utc(person.created_at),
+        )
+        for person in found
+    ]
+    optional = ("since (UTC)", "school")
+    print_tables(Table(columns, rows, optional_columns=optional, if_empty="Nobody like that."))
+
+
+@app.command()
+def show(person: Person, home: Home = None, as_json: Json = False) -> None:
+    """Show what it takes to help somebody. Neither photos nor templates are shown.
+
+    Example: `automatch user show linh@example.org`
+    """
+    from automatch.services import people
+
+    found = _run(home, person, lambda me, her: people.show_person(me.db, me.operator, her))
+    if as_json:
+        echo_json(_as_json(asdict(found)))
+    else:
+        print_tables(Table.of_fields(_fields(found)))
+
+
+@app.command()
+def sessions(
+    person: Person,
+    home: Home = None,
+    end: Annotated[bool, typer.Option("--end", help="Sign the person out everywhere.")] = False,
+    reason: Reason = None,
+    as_json: Json = False,
+) -> None:
+    """List where somebody is signed in, or sign them out everywhere.
+
+    Example: `automatch user sessions linh@example.org --end --reason "lost her phone"`
+    """
+    from automatch.services import people
+
+    if end:
+        count = _run(
+            home,
+            person,
+            lambda me, her: people.end_sessions(me.db, me.operator, her, me.links, reason),
+        )
+        if as_json:
+            echo_json({"ended": count}, indent=None)
+        else:
+            echo(f"Sessions ended: {count}.")
+        return
+    found = _run(
+        home, person, lambda me, her: people.list_sessions(me.db, me.operator, her, me.links)
+    )
+    if as_json:
+        echo_json([_as_json(asdict(session)) for session in found])
+        return
+    columns = ("session", "since (UTC)", "last renewed (UTC)", "who")
+    rows = [
+        (
+            session.id,
+            utc(session.created_at),
+            utc(session.refreshed_at),
+            "an operator" if session.by_operator else "the person",
+        )
+        for session in found
+    ]
+    print_tables(Table(columns, rows, if_empty="Not signed in anywhere."))
+
+
+@app.command()
+def freeze(
+    person: Person,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the audit log.")],
+    home: Home = None,
+) -> None:
+    """Let somebody find nobody and be found by nobody. Nothing is erased.
+
+    Example: `automatch user freeze linh@example.org --reason "case 12"`
+    """
+    from automatch.services import people
+
+    _run(home, person, lambda me, her: people.freeze_person(me.db, me.operator, her, reason))
+    echo(f"{person} finds nobody and is found by nobody.")
+
+
+@app.command()
+def unfreeze(person: Person, home: Home = None, reason: Reason = None) -> None:
+    """Let somebody who was frozen take part again.
+
+    Example: `automatch user unfreeze linh@example.org`
+    """
+    from automatch.services import people
+
+    _run(home, person, lambda me, her: people.unfreeze_person(me.db, me.operator, her, reason))
+    echo(f"{person} takes part again.")
+
+
+@app.command()
+def reset(person: Person, home: Home = None, reason: Reason = None) -> None:
+    """Mail somebody a link to choose a new password.
+
+    Without a mail server it is printed. The old password works until a new one is chosen. Make sure
+    that it is really them before you hand a link over: it lets whoever has it into the account.
+
+    Example: `automatch user reset linh@example.org`
+    """
+    _mail_link(home, person, reason)
+
+
+@app.command()
+def invite(person: Person, home: Home = None) -> None:
+    """Mail somebody who was imported a link to choose a password.
+
+    Without a mail server it is printed.
+
+    Example: `automatch user invite linh@example.org`
+    """
+    _mail_link(home, person, None)
+
+
+@app.command()
+def erase(
+    person: Person,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the audit log.")],
+    home: Home = None,
+    yes: Yes = False,
+) -> None:
+    """Erase somebody with all photos, templates and matches. This cannot be undone.
+
+    Example: `automatch user erase linh@example.org --reason "asked for it by letter"`
+    """
+    from automatch.services import people
+
+    async def act(me: OperatorSession, person_id: UUID) -> None:
+        question = f"Erase {person} with all photos and matches? This cannot be undone."
+        if not confirmed(question, yes=yes):
+            raise typer.Exit(1)
+        await people.erase_person(me.db, me.operator, person_id, reason)
+
+    _run(home, person, act)
+    echo("Erased. The photos are deleted within seconds of the next worker's start.")
+
+
+def _run(
+    home: Home,
+    person: str,
+    act: Callable[[OperatorSession, UUID], Awaitable[_T]],
+) -> _T:
+    from automatch.services.people import find_id
+
+    async def found(me: OperatorSession) -> _T:
+        return await act(me, await find_id(me.db, person))
+
+    return run_as_operator(home, found, name="automatch-user")
+
+
+def _mail_link(home: Home, person: str, reason: str | None) -> None:
+    from automatch.services import people
+
+    mail = _run(
+        home,
+        person,
+        lambda me, her: people.reset_password(me.db, me.operator, her, me.links, reason),
+    )
+    if mail is None:
+        echo(f"The link is on its way to {person}.")
+    else:
+        echo("No mail server is set. Hand this over:\n", err=True)
+        echo(mail.text)
+
+
+def _as_json(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if hasattr(value, "isoformat") else value
+        for name, value in fields.items()
+    }
+
+
+def _fields(person: PersonDetails) -> dict[str, object]:
+    consent = "given" if person.consents else "withdrawn" if person.consent_at else "never given"
+    if person.consent_at is not None:
+        consent += f" {utc(person.consent_at)} UTC (text {person.consent_version})"
+    return {
+        "id": person.id,
+        "e-mail": or_dash(person.email),
+        "name": or_dash(person.name),
+        "school": or_dash(person.school),
+        "gender": or_dash(person.gender),
+        "account": "simulated" if person.simulated else "imported" if person.imported else "own",
+        "made (UTC)": utc(person.created_at),
+        "last signed in (UTC)": utc(person.last_sign_in_at),
+        "sessions": person.sessions,
+        "role": or_dash(person.operator_role),
+        "takes part": _takes_part(person),
+        "member of": or_dash(", ".join(person.memberships)),
+        "consent": consent,
+        "photos": person.photos,
+        "matches": person.matches,
+        "jobs": f"{person.jobs_waiting} waiting, {person.jobs_failed} failed",
+        "duplicates to decide": person.suspected_duplicates,
+    }
+
+
+def _takes_part(person: PersonDetails) -> str:
+    if person.frozen_at is not None:
+        return f"no, frozen {utc(person.frozen_at)} UTC: {person.frozen_reason}"
+    if not person.admitted:
+        return "no, not shown to belong to the school"
+    return "yes" if person.discoverable else "yes, hidden by themselves"

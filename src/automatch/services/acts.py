@@ -1,0 +1,135 @@
+"""What operators may do: every act with the least role that it takes, checked and recorded here.
+
+An act is done inside `authorized`, which opens its transaction: what an operator may not do does
+not begin, and what is done or looked at and its row in the audit log are committed together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from automatch.errors.request import (
+    ForbiddenError,
+    InputInvalidError,
+    ReauthenticationNeededError,
+)
+from automatch.model.operators import Operator, OperatorRole
+from automatch.store import audit_log, operators
+from automatch.store.database import Connection, Database
+
+PASSWORD_LIFE = timedelta(minutes=5)
+"""For how long the password that an operator entered stands for what cannot be undone."""
+_MAX_REASON = 200
+
+
+class Act(StrEnum):
+    """What operators look at and do; the name in the audit log."""
+
+    FIND_PEOPLE = "find_people"
+    SHOW_PERSON = "show_person"
+    LIST_SESSIONS = "list_sessions"
+    FREEZE_PERSON = "freeze_person"
+    UNFREEZE_PERSON = "unfreeze_person"
+    END_SESSIONS = "end_sessions"
+    RESET_PASSWORD = "reset_password"  # noqa: S105  no password
+    ERASE_PERSON = "erase_person"
+    LIST_OPERATORS = "list_operators"
+    SET_ROLE = "set_role"
+    READ_AUDIT_LOG = "read_audit_log"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What an act takes."""
+
+    least_role: OperatorRole
+    is_look: bool = False
+    """Nothing is changed, so it may be done about operators of a higher role too."""
+    needs_reason: bool = False
+    needs_password: bool = False
+    """It cannot be undone, so the operator enters the password again."""
+
+
+RULES: dict[Act, Rule] = {
+    Act.FIND_PEOPLE: Rule(OperatorRole.VIEWER, is_look=True),
+    Act.SHOW_PERSON: Rule(OperatorRole.VIEWER, is_look=True),
+    Act.LIST_SESSIONS: Rule(OperatorRole.MODERATOR, is_look=True),
+    Act.FREEZE_PERSON: Rule(OperatorRole.MODERATOR, needs_reason=True),
+    Act.UNFREEZE_PERSON: Rule(OperatorRole.MODERATOR),
+    Act.END_SESSIONS: Rule(OperatorRole.OPERATOR),
+    Act.RESET_PASSWORD: Rule(OperatorRole.OPERATOR),
+    Act.ERASE_PERSON: Rule(OperatorRole.OPERATOR, needs_reason=True, needs_password=True),
+    Act.LIST_OPERATORS: Rule(OperatorRole.OPERATOR, is_look=True),
+    Act.READ_AUDIT_LOG: Rule(OperatorRole.OPERATOR, is_look=True),
+    Act.SET_ROLE: Rule(OperatorRole.OWNER),
+}
+
+
+@asynccontextmanager
+async def authorized(
+    db: Database,
+    operator: Operator,
+    act: Act,
+    object_id: UUID | None = None,
+    *,
+    person_id: UUID | None = None,
+    reason: str | None = None,
+    details: dict[str, Any] | None = None,
+) -> AsyncIterator[Connection]:
+    """Open the transaction of an act, and record it when it has been done.
+
+    *object_id* is the person, photo or case that is looked at or changed, *person_id* whose it is
+    where it is not the person. *details* are ids and counts; the block may add some.
+
+    Raises:
+        ForbiddenError: the operator may not do it, or not to this person.
+        InputInvalidError: it needs a reason, or the reason is too long.
+        ReauthenticationNeededError: it needs a password that was entered a moment ago.
+    """
+    rule = RULES[act]
+    if operator.role.rank < rule.least_role.rank:
+        raise ForbiddenError(f"This needs the role {rule.least_role} or a higher one.")
+    reason = _check_reason(reason, needed=rule.needs_reason)
+    if rule.needs_password:
+        _check_password(operator)
+    details = details if details is not None else {}
+    if person_id is not None:
+        details["person"] = str(person_id)
+    async with db.transaction() as conn:
+        if not rule.is_look:
+            await _check_rank(conn, operator, person_id or object_id)
+        yield conn
+        await audit_log.record_act(
+            conn, operator.actor, act.value, object_id=object_id, reason=reason, details=details
+        )
+
+
+async def _check_rank(conn: Connection, operator: Operator, person_id: UUID | None) -> None:
+    """Keep operators from changing anything about those who may do more than they."""
+    role = None if person_id is None else await operators.find_role(conn, person_id)
+    if role is not None and role.rank > operator.role.rank:
+        raise ForbiddenError("This person is an operator of a higher role than yours.")
+
+
+def _check_reason(reason: str | None, *, needed: bool) -> str | None:
+    reason = (reason or "").strip()
+    if needed and not reason:
+        raise InputInvalidError("Give a reason; it stays in the audit log.")
+    if len(reason) > _MAX_REASON or not reason.isprintable():
+        raise InputInvalidError(f"A reason is one line of at most {_MAX_REASON} characters.")
+    return reason or None
+
+
+def _check_password(operator: Operator) -> None:
+    # Whoever has the machine is asked by the command.
+    if operator.id is None:
+        return
+    entered_at = operator.password_entered_at
+    if entered_at is None or datetime.now(UTC) - entered_at > PASSWORD_LIFE:
+        raise ReauthenticationNeededError

@@ -1,0 +1,123 @@
+"""Every act of operators, tried by each role: what the table says holds, and is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from automatch.errors.request import (
+    ForbiddenError,
+    InputInvalidError,
+    ReauthenticationNeededError,
+)
+from automatch.model.operators import Operator, OperatorRole
+from automatch.services import people, roles
+from automatch.services.acts import PASSWORD_LIFE, RULES, Act, authorized
+from tests.support.operators import Desk
+
+pytestmark = pytest.mark.anyio
+
+ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
+    Act.FIND_PEOPLE: lambda desk, operator, _: people.find_people(desk.db, operator, "linh"),
+    Act.SHOW_PERSON: lambda desk, operator, she: people.show_person(desk.db, operator, she),
+    Act.LIST_SESSIONS: lambda desk, operator, she: people.list_sessions(
+        desk.db, operator, she, desk.links
+    ),
+    Act.FREEZE_PERSON: lambda desk, operator, she: people.freeze_person(
+        desk.db, operator, she, "case 12"
+    ),
+    Act.UNFREEZE_PERSON: lambda desk, operator, she: people.unfreeze_person(
+        desk.db, operator, desk.frozen(she)
+    ),
+    Act.END_SESSIONS: lambda desk, operator, she: people.end_sessions(
+        desk.db, operator, she, desk.links
+    ),
+    Act.RESET_PASSWORD: lambda desk, operator, she: people.reset_password(
+        desk.db, operator, she, desk.links
+    ),
+    Act.ERASE_PERSON: lambda desk, operator, she: people.erase_person(
+        desk.db, operator, she, "asked for it"
+    ),
+    Act.LIST_OPERATORS: lambda desk, operator, _: roles.list_operators(desk.db, operator),
+    Act.SET_ROLE: lambda desk, operator, _: roles.add_operator(
+        desk.db, operator, "new@example.org", OperatorRole.VIEWER, desk.links
+    ),
+    Act.READ_AUDIT_LOG: lambda desk, operator, _: roles.read_audit_log(desk.db, operator),
+}
+"""One service function for each act; an act without one here fails the first test."""
+_BELOW_OWNER = [
+    act
+    for act, rule in RULES.items()
+    if not rule.is_look and rule.least_role is not OperatorRole.OWNER
+]
+
+
+def test_every_act_has_a_rule_and_is_tried() -> None:
+    assert set(RULES) == set(Act)
+    assert set(ACTS) == set(Act)
+
+
+@pytest.mark.parametrize("role", OperatorRole)
+async def test_each_role_may_do_what_the_table_says_and_nothing_else(
+    desk: Desk, role: OperatorRole, subtests: pytest.Subtests
+) -> None:
+    operator = desk.operator(role)
+    for number, (act, attempt) in enumerate(ACTS.items()):
+        she = desk.person(f"linh{number}@example.org")
+        before = len(desk.audited())
+        with subtests.test(act.value):
+            if role.rank >= RULES[act].least_role.rank:
+                await attempt(desk, operator, she)
+                [(actor, action, _, _)] = desk.audited()[before:]
+                assert (actor, action) == (f"operator:{operator.id}", act)
+            else:
+                with pytest.raises(ForbiddenError):
+                    await attempt(desk, operator, she)
+                assert len(desk.audited()) == before
+
+
+@pytest.mark.parametrize("act", _BELOW_OWNER)
+async def test_operators_of_a_higher_role_are_left_alone(desk: Desk, act: Act) -> None:
+    owner, below = desk.operator(OperatorRole.OWNER), desk.operator(OperatorRole.OPERATOR)
+
+    with pytest.raises(ForbiddenError):
+        await ACTS[act](desk, below, owner.id)
+
+    assert desk.audited() == []
+
+
+@pytest.mark.parametrize("act", [act for act in Act if RULES[act].needs_password])
+async def test_what_cannot_be_undone_needs_the_password_of_the_last_minutes(
+    desk: Desk, act: Act
+) -> None:
+    owner, she = desk.operator(OperatorRole.OWNER), desk.person("linh@example.org")
+    long_ago = datetime.now(UTC) - PASSWORD_LIFE
+
+    for entered_at in (None, long_ago):
+        with pytest.raises(ReauthenticationNeededError):
+            await ACTS[act](desk, replace(owner, password_entered_at=entered_at), she)
+    await ACTS[act](desk, Operator.of_machine("cli:linh"), she)
+
+    assert [actor for actor, *_ in desk.audited()] == ["cli:linh"]
+
+
+@pytest.mark.parametrize("reason", [None, " ", "two\nlines", "x" * 201])
+async def test_reason_is_one_line(desk: Desk, reason: str | None) -> None:
+    owner = Operator.of_machine("cli:linh")
+
+    with pytest.raises(InputInvalidError):
+        async with authorized(desk.db, owner, Act.ERASE_PERSON, reason=reason):
+            raise AssertionError("it began")
+
+
+async def test_act_that_fails_is_not_recorded(desk: Desk) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with authorized(desk.db, Operator.of_machine("cli:linh"), Act.SHOW_PERSON):
+            _ = 1 / 0
+
+    assert desk.audited() == []

@@ -1,0 +1,63 @@
+"""Operators of a test, and what their services work with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from automatch.model.operators import Operator, OperatorRole
+from automatch.services.link_delivery import LinkDelivery
+from automatch.settings.database import PoolSettings
+from automatch.store.database import Database as Pool
+from tests.support.build import connect, one
+from tests.support.postgres import Database
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What an operator's services need, and the owner's connection to look at the outcome."""
+
+    db: Pool
+    conn: psycopg.Connection
+    links: LinkDelivery
+
+    def operator(self, role: OperatorRole, *, has_entered_password: bool = True) -> Operator:
+        """Return somebody with a role, who has just entered the password."""
+        person_id = self.person(f"{role}@example.org")
+        self.conn.execute(
+            "insert into automatch.operators (profile_id, role) values (%s, %s)", [person_id, role]
+        )
+        entered_at = datetime.now(UTC) if has_entered_password else None
+        return Operator(role, f"operator:{person_id}", person_id, entered_at)
+
+    def person(self, email: str, name: str = "Linh") -> UUID:
+        """Make an account with a profile."""
+        person_id = one(self.conn, "select auth.create_user(%s, 'x', '{}')", email)
+        self.conn.execute("update public.profiles set name = %s where id = %s", [name, person_id])
+        return person_id
+
+    def frozen(self, person_id: UUID) -> UUID:
+        self.conn.execute("select automatch.freeze_profile(%s, 'case 12')", [person_id])
+        return person_id
+
+    def without_mail(self) -> Desk:
+        return replace(self, links=replace(self.links, sends_mail=False))
+
+    def audited(self) -> list[tuple[str, str, UUID | None, str | None]]:
+        """Return actor, act, object and reason of each entry of the audit log."""
+        return self.conn.execute(
+            "select actor, action, object_id, reason from automatch.audit_log order by id"
+        ).fetchall()
+
+
+@pytest.fixture
+async def desk(database: Database) -> AsyncIterator[Desk]:
+    links = LinkDelivery(lambda: "https://match.example.org", 3600, sends_mail=True, are_ours=True)
+    with connect(database.owner, autocommit=True) as conn:
+        async with Pool(database.api, PoolSettings(), name="test") as db:
+            yield Desk(db, conn, links)
