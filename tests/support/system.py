@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from automatch.store.accounts import create_user
 from automatch.vision import DlibEmbedder, Embedder
 from automatch.worker.worker import Worker
 from automatch.worker_app import open_worker
+from tests.support.analysis import RememberingAnalyzer
 from tests.support.declared import check_declared_errors
 from tests.support.postgres import Database, TestCluster
 
@@ -289,7 +290,9 @@ async def running_worker(
     """Run a worker until left."""
     # As a server does when it starts.
     await check_photos(settings, database_address(settings, secrets, "owner"))
-    async with open_worker(settings, secrets, embedder) as worker:
+    async with AsyncExitStack() as stack:
+        with patch("automatch.worker_app.LocalAnalyzer", RememberingAnalyzer):
+            worker = await stack.enter_async_context(open_worker(settings, secrets, embedder))
         working = asyncio.create_task(worker.run())
         try:
             yield worker
