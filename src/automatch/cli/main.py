@@ -79,7 +79,10 @@ COMMANDS = {
     "audit": ("audit:app", "What operators did and looked at."),
     "mail": ("mail:app", "Mail to people: list what waits, hand a link over."),
     "models": ("models:app", "Face models: list them, get their files, switch between them."),
-    "photos": ("photos:app", "The folder or bucket with the photos."),
+    "photos": (
+        "photos:app",
+        "Photos that wait for a decision, and the folder or bucket with all of them.",
+    ),
     "db": ("db:app", "The database itself."),
 }
 """Each command's function or group as `module:name`, and the first line of its help."""

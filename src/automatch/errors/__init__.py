@@ -60,6 +60,9 @@ AutomatchError
 │   ├── ImageTimeoutError
 │   ├── NoFaceError
 │   ├── SeveralFacesError
+│   ├── AnotherPersonError
+│   ├── PhotoInReviewError
+│   ├── PhotoRefusedError
 │   └── FaceUnclearError         there is one face, and it cannot be compared
 │       ├── FaceTooSmallError
 │       ├── FaceBlurredError

@@ -73,6 +73,24 @@ class SeveralFacesError(PhotoRejectedError):
         """The clean copy of the photo and its thumbnail, to show while its owner is asked."""
 
 
+class AnotherPersonError(PhotoRejectedError):
+    """This doesn't look like the person in your other photo, so nobody sees it yet."""
+
+    code = "another_person"
+
+
+class PhotoInReviewError(PhotoRejectedError):
+    """We'd like to look at this photo before anybody else sees it."""
+
+    code = "photo_in_review"
+
+
+class PhotoRefusedError(PhotoRejectedError):
+    """We looked at this photo and can't use it. Delete it and add another one of you."""
+
+    code = "photo_refused"
+
+
 class FaceUnclearError(PhotoRejectedError):
     """The face cannot be compared; use a sharp photo from the front, in good light."""
 

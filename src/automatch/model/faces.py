@@ -51,6 +51,19 @@ class FaceBox:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldPhoto:
+    """A photo that is neither found nor searched for until an operator decides."""
+
+    face_id: UUID
+    profile_id: UUID
+    school: str | None
+    reason: str
+    """`another_person`: not the person of their first photo; `another_account`: like the person of
+    another account, see `SuspectedDuplicate`; `refused`; or what an operator held it for."""
+    held_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Face:
     """A photo of a person with what was measured on it; never its embedding."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -34,6 +35,8 @@ class SuspectedDuplicate:
     found_at: datetime
     decided_at: datetime | None
     decided_by: str | None
+    held_face_ids: Sequence[UUID]
+    """Photos of the two that are neither found nor searched for until this is decided."""
 
 
 @dataclass(frozen=True, slots=True)

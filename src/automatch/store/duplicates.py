@@ -7,6 +7,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row, tuple_row
 
+from automatch.errors.request import NotFoundError
 from automatch.model.matches import DuplicateState, SuspectedDuplicate
 from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
@@ -34,6 +35,25 @@ async def list_duplicates(
         limit=limit,
     )
     return [replace(row, state=DuplicateState(row.state)) for row in rows]
+
+
+async def load_duplicate(conn: Connection, pair_id: UUID) -> SuspectedDuplicate:
+    """Return one pair, whatever its state.
+
+    Raises:
+        NotFoundError: there is no such pair, or one of the two accounts is gone.
+    """
+    row = await call_row(
+        conn,
+        "list_suspected_duplicates",
+        class_row(SuspectedDuplicate),
+        state=None,
+        limit=1,
+        id=pair_id,
+    )
+    if row is None:
+        raise NotFoundError("There is no such pair; one of the two may have left.")
+    return replace(row, state=DuplicateState(row.state))
 
 
 async def decide(conn: Connection, actor: str, pair_id: UUID, state: DuplicateState) -> None:

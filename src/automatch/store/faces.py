@@ -8,10 +8,10 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from automatch.model.faces import Face
+from automatch.model.faces import Face, HeldPhoto
 from automatch.model.jobs import JobStatus, Upload
 from automatch.sql.statements import load
-from automatch.store.call import call, call_row, call_value
+from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
 
 _SQL = load("faces")
@@ -81,6 +81,27 @@ async def find_viewable_photo(conn: Connection, face_id: UUID) -> str | None:
     """Return the path of a photo that the caller may see: their own, or that of a match."""
     path: str | None = await call_value(conn, "viewable_photo", face_id=face_id)
     return path
+
+
+async def list_held_photos(
+    conn: Connection, reason: str | None = None, limit: int = 50
+) -> list[HeldPhoto]:
+    """Return photos that wait for a decision, the longest waiting first.
+
+    Without a *reason* all but those that were refused.
+    """
+    return await call_rows(
+        conn, "list_held_photos", class_row(HeldPhoto), reason=reason, limit=limit
+    )
+
+
+async def decide_held_photo(conn: Connection, actor: str, face_id: UUID, *, release: bool) -> None:
+    """Let a photo that waits be found and searched for, or refuse it.
+
+    Raises:
+        NotFoundError: it does not wait, or is gone.
+    """
+    await call(conn, "decide_held_photo", face_id=face_id, release=release, actor=actor)
 
 
 async def list_erasures(conn: Connection, limit: int = 500) -> list[str]:

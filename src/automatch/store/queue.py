@@ -108,8 +108,9 @@ class BatchCompletion:
 class CompletionResult:
     """What the commit of a batch did."""
 
-    matches: dict[UUID, int]
-    """Number of matches of each completed job; jobs that were no longer held are missing."""
+    matches: dict[UUID, int | None]
+    """Number of matches of each completed job, None where the photo waits for a decision; jobs that
+    were no longer held are missing."""
     claimed: list[ClaimedJob]
 
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from automatch.errors.embedder import EmbedderError
 from automatch.errors.job import DecodeTimeoutError, JobCrashedError
-from automatch.errors.photo import FaceBlurredError, FaceCutOffError, PhotoRejectedError
+from automatch.errors.photo import (
+    AnotherPersonError,
+    FaceBlurredError,
+    FaceCutOffError,
+    PhotoInReviewError,
+    PhotoRejectedError,
+)
 from automatch.model.jobs import JobStatus
 from automatch.search.explain import (
     NEWCOMERS,
@@ -34,6 +40,8 @@ _UNKNOWN_NAME = "Someone"
 _TOP_PERCENT = 95
 """The most that the database shows of a similarity."""
 _PHOTO_CODES = PhotoRejectedError.codes()
+_HELD_CODES = {AnotherPersonError.code, PhotoInReviewError.code}
+"""Of photos that wait for an operator's decision."""
 
 COVERED_FACES = "Masks, sunglasses and drawings make strangers look alike."
 """Told with every match, because no gate tells such faces from bare ones: see docs/vision.md."""
@@ -133,7 +141,11 @@ class JobItem:
         return cls(
             job_id=job.id,
             face_id=job.face_id,
-            thumbnail=photo_address(job.face_id) if job.status is JobStatus.COMPLETED else None,
+            thumbnail=(
+                photo_address(job.face_id)
+                if job.status is JobStatus.COMPLETED or job.error_code in _HELD_CODES
+                else None
+            ),
             status=job.status,
             attempts=job.attempts,
             max_attempts=job.max_attempts,
@@ -149,7 +161,9 @@ class JobItem:
 
     @property
     def css_class(self) -> str:
-        """The item's CSS class: its status, or `asking`."""
+        """The item's CSS class: its status, `asking`, or `held`."""
+        if self.error_code in _HELD_CODES and self.status is JobStatus.FAILED:
+            return "held"
         return "asking" if self.faces else self.status.value
 
     @property
@@ -164,6 +178,8 @@ class JobItem:
                 return _found(self.match_count)
             case JobStatus.FAILED if self.faces:
                 return "Which one is you?"
+            case JobStatus.FAILED if self.error_code in _HELD_CODES:
+                return "Waiting for a look"
             case JobStatus.FAILED if self.error_code in _PHOTO_CODES:
                 return "This photo cannot be used"
             case _:

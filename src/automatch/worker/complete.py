@@ -101,7 +101,7 @@ class JobCompleter:
             jobs, failures, claim, release_delay_s=self._settings.backoff_s
         )
         result = await self._retry_outages(lambda: self._search_and_complete(completion))
-        matches: dict[UUID, int] = {}
+        matches: dict[UUID, int | None] = {}
         if isinstance(result, Exception):
             if not jobs:
                 raise result
@@ -156,22 +156,22 @@ class JobCompleter:
             self._db, replace(completion, candidates=candidates), self._settings
         )
 
-    async def _store(self, embeddings: Sequence[JobEmbedding]) -> dict[UUID, int]:
+    async def _store(self, embeddings: Sequence[JobEmbedding]) -> dict[UUID, int | None]:
         # Nearly always one group: a batch is one claim, and a claim is for one model.
-        stored: dict[UUID, int] = {}
+        stored: dict[UUID, int | None] = {}
         for model, group in groupby(embeddings, lambda embedding: embedding.model):
             async with self._db.connection() as conn:
                 ids = await queue.store_embeddings(conn, list(group), model=model)
             stored |= dict.fromkeys(ids, 0)
         return stored
 
-    async def _complete(self, jobs: Sequence[ClaimedJob]) -> dict[UUID, int]:
+    async def _complete(self, jobs: Sequence[ClaimedJob]) -> dict[UUID, int | None]:
         result = await queue.complete_batch(self._db, BatchCompletion(jobs), self._settings)
         return result.matches
 
     async def _write_or_halve(
-        self, items: list[_T], write: Callable[[Sequence[_T]], Awaitable[dict[UUID, int]]]
-    ) -> tuple[dict[UUID, int], list[tuple[_T, Exception]]]:
+        self, items: list[_T], write: Callable[[Sequence[_T]], Awaitable[dict[UUID, int | None]]]
+    ) -> tuple[dict[UUID, int | None], list[tuple[_T, Exception]]]:
         """Write all items together, else in halves; return also the items that fail alone."""
         written = await self._retry_outages(lambda: write(items))
         if not isinstance(written, Exception):
@@ -208,16 +208,17 @@ class JobCompleter:
         self,
         jobs: Sequence[ClaimedJob],
         failures: Sequence[JobFailure],
-        matches: dict[UUID, int],
+        matches: dict[UUID, int | None],
     ) -> None:
         completed = [job for job in jobs if job.id in matches]
         ended = {job.id for job in completed} | {failure.job.id for failure in failures}
         self._drop_lost(job for job in jobs if job.id not in ended)
         self._leases.drop([*completed, *(failure.job for failure in failures)])
         for job in completed:
-            log.info(
-                "job completed", job=str(job.id), attempt=job.attempts, matches=matches[job.id]
-            )
+            if (count := matches[job.id]) is None:
+                log.info("photo waits for a decision; see `automatch photos`", job=str(job.id))
+            else:
+                log.info("job completed", job=str(job.id), attempt=job.attempts, matches=count)
 
     def _drop_lost(self, jobs: Iterable[ClaimedJob]) -> None:
         for job in jobs:

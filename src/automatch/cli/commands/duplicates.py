@@ -67,8 +67,37 @@ def list_pairs(
 
 
 @app.command()
+def show(pair_id: PairId, home: Home = None, as_json: Json = False) -> None:
+    """Show one pair, the photos that wait for your decision, and what each decision does.
+
+    Example: `automatch duplicates show 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    from automatch.store import duplicates
+
+    pair = _run(home, lambda conn: duplicates.load_duplicate(conn, pair_id))
+    if as_json:
+        from pydantic import TypeAdapter
+
+        from automatch.model.matches import SuspectedDuplicate
+
+        echo_json(TypeAdapter(SuspectedDuplicate).dump_python(pair, mode="json"))
+        return
+    echo(f"account        {pair.profile_a_id}")
+    echo(f"other account  {pair.profile_b_id}")
+    echo(f"distance u     {pair.u:.3f}, of {'one gender' if pair.same_gender else 'two genders'}")
+    echo(f"state          {pair.state.value}")
+    for face_id in pair.held_face_ids:
+        echo(f"waiting photo  {face_id}")
+    if pair.held_face_ids:
+        note(
+            "A waiting photo was the first of its account and looks like the other account's "
+            "person. `dismiss` lets it be found and searched for; `confirm` keeps it waiting."
+        )
+
+
+@app.command()
 def confirm(pair_id: PairId, home: Home = None) -> None:
-    """Decide that the two accounts are the same person.
+    """Decide that the two accounts are the same person. A photo that waits goes on waiting.
 
     Example: `automatch duplicates confirm 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
@@ -78,6 +107,9 @@ def confirm(pair_id: PairId, home: Home = None) -> None:
 @app.command()
 def dismiss(pair_id: PairId, home: Home = None) -> None:
     """Decide that they are two people, such as twins. They match again, whatever `matching` says.
+
+    A photo that waited for this is found and searched for. The decision lasts as long as both
+    accounts have a photo.
 
     Example: `automatch duplicates dismiss 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
@@ -126,7 +158,16 @@ def _decide(home: Home, pair_id: UUID, state: DuplicateState) -> None:
 
 def print_pairs(found: DuplicatesOverview) -> None:
     """Print one line per pair, and whether such pairs match."""
-    columns = ("pair", "account", "other account", "u", "state", "found (UTC)", "decided by")
+    columns = (
+        "pair",
+        "account",
+        "other account",
+        "u",
+        "state",
+        "waiting",
+        "found (UTC)",
+        "decided by",
+    )
     rows = [
         (
             pair.id,
@@ -134,6 +175,7 @@ def print_pairs(found: DuplicatesOverview) -> None:
             pair.profile_b_id,
             f"{pair.u:.3f}",
             pair.state.value,
+            str(len(pair.held_face_ids) or "-"),
             utc(pair.found_at),
             or_dash(pair.decided_by),
         )

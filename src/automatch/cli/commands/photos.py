@@ -1,29 +1,99 @@
-"""`automatch photos`: the folder or bucket with the photos."""
+"""`automatch photos`: their folder or bucket, and those that wait for an operator's decision."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from uuid import UUID
 
 import typer
 
-from automatch.cli.options import Home
-from automatch.cli.output.echo import echo
-from automatch.cli.runtime.db_session import audit_actor, db_session
+from automatch.cli.options import Home, Json, Limit
+from automatch.cli.output.echo import echo, echo_json
+from automatch.cli.output.tables import Table, or_dash, print_tables, utc
+from automatch.cli.runtime.db_session import audit_actor, db_session, run_in_db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 
 if TYPE_CHECKING:
     from automatch.settings import Settings
+    from automatch.store.database import Connection
+
+_T = TypeVar("_T")
 
 app = typer.Typer(
-    help="The folder or bucket with the photos.\n\nExample: `automatch photos adopt`",
+    help="Photos that wait for your decision, and the folder or bucket with all photos.\n\n"
+    "Example: `automatch photos held`",
     no_args_is_help=True,
 )
 
 
-@app.callback()
-def _group() -> None:
-    pass
+FaceId = Annotated[UUID, typer.Argument(metavar="ID", help="The photo, as `held` shows it.")]
+
+
+@app.command()
+def held(
+    home: Home = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Only this reason; `refused` shows what you refused.")
+    ] = None,
+    limit: Limit = 50,
+    as_json: Json = False,
+) -> None:
+    """List photos that are neither found nor searched for until you decide, oldest first.
+
+    another_person: it shows somebody else than the person's first photo. another_account: it looks
+    like the person of another account; see `automatch duplicates`.
+
+    Example: `automatch photos held --reason another_person`
+    """
+    from automatch.store import faces
+
+    found = _run(home, lambda conn: faces.list_held_photos(conn, reason, limit))
+    if as_json:
+        from pydantic import TypeAdapter
+
+        from automatch.model.faces import HeldPhoto
+
+        echo_json(TypeAdapter(list[HeldPhoto]).dump_python(found, mode="json"))
+        return
+    rows = [
+        (photo.face_id, photo.profile_id, or_dash(photo.school), photo.reason, utc(photo.held_at))
+        for photo in found
+    ]
+    columns = ("photo", "account", "school", "reason", "since (UTC)")
+    print_tables(Table(columns, rows, if_empty="No photo waits."))
+
+
+@app.command()
+def release(face_id: FaceId, home: Home = None) -> None:
+    """Let a photo be found and searched for. Its person sees this at once.
+
+    Example: `automatch photos release 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    _decide(home, face_id, release=True)
+    echo("The photo is searched for.")
+
+
+@app.command()
+def refuse(face_id: FaceId, home: Home = None) -> None:
+    """Say no to a photo. Its embedding is deleted, and its person is told to delete it.
+
+    Example: `automatch photos refuse 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    _decide(home, face_id, release=False)
+    echo("The photo is refused.")
+
+
+def _decide(home: Path | None, face_id: UUID, *, release: bool) -> None:
+    from automatch.store import faces
+
+    _run(home, lambda conn: faces.decide_held_photo(conn, audit_actor(), face_id, release=release))
+
+
+def _run(home: Path | None, act: Callable[[Connection], Awaitable[_T]]) -> _T:
+    return run_in_db_session(home, act, name="automatch-photos")
 
 
 @app.command()

@@ -1503,7 +1503,8 @@ begin
     limit 1;
     -- Under the face's own id the caller has stored the file again; the template of an old photo, whose job has
     -- been cleaned up, needs none.
-    if (v_face_id = p_face_id and (v_job.id is null or v_job.status = 'failed' and v_job.face_boxes is null))
+    if (v_face_id = p_face_id and (v_job.id is null or v_job.status = 'failed' and v_job.face_boxes is null)
+            and not exists (select from automatch.held_faces as h where h.face_id = v_face_id))
         or (v_job.id is null and exists (select from public.face_embeddings as e where e.face_id = v_face_id))
     then
         return query
@@ -1694,10 +1695,10 @@ as $$
     select from public.profiles as p
     where p.id = any (array(select f.profile_id from public.faces as f where f.id = any (p_face_ids)))
     order by p.id
-    for share
+    for no key update
 $$;
 comment on function automatch.lock_owners(uuid[]) is
-    'Lock the people of faces: nobody moves, pauses, or is deleted until the transaction ends.';
+    'Lock the people of faces: nobody moves, pauses, is deleted, or has another photo stored until the transaction ends.';
 
 create function automatch.store_embeddings(
     p_model text, p_face_ids uuid[], p_embeddings vector[], p_quality jsonb[], p_detectors text[]
@@ -1915,6 +1916,9 @@ begin
     if cardinality(v_faces) > 0 then
         if old.school is not null and old.gender is not null then
             perform automatch.unindex_faces(old.school, old.gender, v_faces);
+        end if;
+        if not new.simulated and (old.school is distinct from new.school or new.admitted and not old.admitted) then
+            perform automatch.hold_lookalike(new.id, new.school, new.gender);
         end if;
         perform automatch.index_faces(v_faces);
     end if;
@@ -3355,7 +3359,7 @@ begin
         array_agg(s.quality) as quality, array_agg(s.detector) as detectors
     into v_seen
     from seen as s;
-    perform automatch.store_embeddings(
+    perform automatch.store_new_faces(
         p_model, v_seen.face_ids, v_seen.embeddings, v_seen.quality, v_seen.detectors
     );
     return query select unnest(v_seen.job_ids);
@@ -3498,7 +3502,7 @@ begin
     v_now := automatch.now();
     -- One update for each job: a second one would check the foreign keys again, and so lock the profile too late.
     with mine as materialized (
-        select m.id, max(m.token) as token, sum(m.found)::integer as found
+        select m.id, max(m.token) as token, sum(m.found)::integer as found, max(e.code) as code, max(e.message) as message
         from (
             select j.id, j.token, 0 as found from unnest(p_job_ids, p_tokens) as j (id, token)
             union all
@@ -3507,13 +3511,17 @@ begin
             from unnest(p_found) as f
             where exists (select from public.faces as other where other.id = f.face_id)
         ) as m
+        join public.match_jobs as o on o.id = m.id
+        left join automatch.held_faces as h on h.face_id = o.face_id
+        left join lateral automatch.explain_hold(h.reason) as e on true
         group by m.id
         order by m.id
     ),
     finished as (
         update public.match_jobs as j
-        set status = 'completed', completed_at = v_now, lease_expires_at = null, worker_id = null,
-            match_count = m.found,
+        set status = case when m.code is null then 'completed' else 'failed' end, completed_at = v_now,
+            lease_expires_at = null, worker_id = null, match_count = case when m.code is null then m.found end,
+            error_code = m.code, error_message = m.message,
             timings = j.timings || jsonb_build_object(
                 'searched_ms', round(1000 * extract(epoch from p_searched_at - j.created_at), 1),
                 'written_ms', round(1000 * extract(epoch from v_now - j.created_at), 1)
@@ -3541,13 +3549,18 @@ begin
             from public.match_jobs as j
             join unnest(p_job_ids, p_tokens) as mine (id, token)
                 on mine.id = j.id and mine.token = j.lease_token
-            where j.id = any (p_job_ids) and j.status = 'completed'
+            where j.id = any (p_job_ids)
+              and (
+                  j.status = 'completed'
+                  or j.status = 'failed' and exists (select from automatch.held_faces as h where h.face_id = j.face_id)
+              )
               and j.id <> all (coalesce(v_finished, '{}'));
     end if;
 end
 $$;
 comment on function automatch.complete_jobs(uuid[], bigint[], automatch.found_face[], timestamptz) is
-    'processing -> completed: write the matches and publish them in both feeds.';
+    'processing -> completed: write the matches and publish them in both feeds. Or failed, and a null, for a photo that '
+    'waits for a decision.';
 
 create function public.complete_match_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns table (job_id uuid, match_count integer)
@@ -3884,6 +3897,8 @@ as $$
           and j.completed_at < automatch.now() - p_older_than
           -- Implied by the line above, and the condition that match_jobs_created_idx can use.
           and j.created_at < (select automatch.now() - p_older_than)
+          -- That of a photo that waits for a decision says so.
+          and not exists (select from automatch.held_faces as h where h.face_id = j.face_id)
           -- One cleanup at a time: two would only skip each other's rows.
           and (select pg_try_advisory_xact_lock(automatch.lock_key('cleanup')))
         limit 2000
@@ -4939,12 +4954,20 @@ create table public.match_settings (
     threshold double precision not null default 0.5,
     match_count integer not null default 20,
     match_same_person boolean not null default true,
+    hold_another_person boolean not null default true,
+    hold_another_account text not null default 'proven',
     constraint there_is_one_row check (only_row),
+    constraint hold_another_account_is_known check (hold_another_account in ('never', 'proven', 'always')),
     constraint threshold_is_a_similarity check (threshold > 0 and threshold < 1),
     constraint match_count_is_1_to_100 check (match_count between 1 and 100)
 );
 comment on column public.match_settings.match_same_person is
     'Whether accounts that look like the same person can match; see set_match_same_person().';
+comment on column public.match_settings.hold_another_person is
+    'Whether a photo waits for a decision that shows somebody else than the person''s first one.';
+comment on column public.match_settings.hold_another_account is
+    'In which schools a first photo waits for a decision that looks like the person of another account: in none, in '
+    'those that ask for a proof, or in open ones too. Whoever tries Auto-Match in an open one has two accounts.';
 insert into public.match_settings default values;
 
 create table automatch.reruns (
@@ -5379,7 +5402,9 @@ create function automatch.uncount_search()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    delete from automatch.photo_searches as s where s.job_id = new.id;
+    -- One that waits for a decision is not free: somebody has to look at it.
+    delete from automatch.photo_searches as s
+    where s.job_id = new.id and not exists (select from automatch.held_faces as h where h.face_id = new.face_id);
     return null;
 end
 $$;
@@ -6483,58 +6508,64 @@ $$;
 create trigger faces_last_deleted after delete on public.faces
 for each row execute function automatch.last_photo_deleted();
 
-create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
+create function automatch.find_lookalike_accounts(
+    p_model text, p_embedding vector, p_profile_id uuid, p_school text, p_gender text, p_count integer
+)
 returns table (profile_id uuid, u double precision)
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
 declare
-    v_own record;
-    v_half halfvec;
-    v_bound double precision;
+    v_half halfvec := p_embedding::halfvec;
+    v_far double precision;
+    v_near double precision;
 begin
-    select i.profile_id, f.model, f.embedding, i.school, i.gender, m.same_person_u as far,
-        coalesce(m.same_person_same_gender_u, m.same_person_u) as near
-    into v_own
+    select m.same_person_u, coalesce(m.same_person_same_gender_u, m.same_person_u) into v_far, v_near
+    from public.embedding_models as m where m.id = p_model;
+    return query
+    with close as materialized (
+        -- "+ 0" keeps any vector index out.
+        select i.face_id, i.profile_id, i.gender
+        from public.face_index as i
+        where i.model = p_model
+          and i.school = p_school
+          and i.gender = any (array['male', 'female'])
+          and (i.embedding <#> v_half) + 0 <= 2 * automatch.half_error() - (1 - v_far ^ 2 / 2)
+          and i.profile_id <> p_profile_id
+    ),
+    exact as (
+        select c.profile_id, c.gender, sqrt(greatest(2 + 2 * (f.embedding <#> p_embedding), 0)) as u
+        from close as c
+        join public.face_embeddings as f on f.model = p_model and f.face_id = c.face_id
+        join public.profiles as p on p.id = c.profile_id and not p.simulated
+    )
+    select e.profile_id, min(e.u)
+    from exact as e
+    where e.u <= case when e.gender = p_gender then v_near else v_far end
+    group by e.profile_id
+    order by min(e.u), e.profile_id
+    limit p_count;
+end
+$$;
+comment on function automatch.find_lookalike_accounts(text, vector, uuid, text, text, integer) is
+    'Other accounts of a school that look like the person of an embedding, closest first. Without simulated people.';
+
+create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
+returns table (profile_id uuid, u double precision)
+language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+    select d.profile_id, d.u
     from public.embedding_models as m
     join public.face_embeddings as f on f.model = m.id and f.face_id = p_face_id
     join public.faces as o on o.id = f.face_id
     join public.profiles as p on p.id = o.profile_id and not p.simulated
     join public.face_index as i
         on i.model = m.id and i.school = p.school and i.gender = p.gender and i.face_id = f.face_id
-    where m.active;
-    if not found then
-        return;
-    end if;
-    v_half := v_own.embedding::halfvec;
-    v_bound := 1 - v_own.far ^ 2 / 2;
-    return query
-    with close as materialized (
-        -- "+ 0" keeps any vector index out.
-        select i.face_id, i.profile_id, i.gender
-        from public.face_index as i
-        where i.model = v_own.model
-          and i.school = v_own.school
-          and i.gender = any (array['male', 'female'])
-          and (i.embedding <#> v_half) + 0 <= 2 * automatch.half_error() - v_bound
-          and i.profile_id <> v_own.profile_id
-    ),
-    exact as (
-        select c.profile_id, c.gender, sqrt(greatest(2 + 2 * (f.embedding <#> v_own.embedding), 0)) as u
-        from close as c
-        join public.face_embeddings as f on f.model = v_own.model and f.face_id = c.face_id
-        join public.profiles as p on p.id = c.profile_id and not p.simulated
-    )
-    select e.profile_id, min(e.u)
-    from exact as e
-    where e.u <= case when e.gender = v_own.gender then v_own.near else v_own.far end
-    group by e.profile_id
-    order by min(e.u), e.profile_id
-    limit p_count;
-end
+    cross join lateral automatch.find_lookalike_accounts(m.id, f.embedding, p.id, p.school, p.gender, p_count) as d
+    where m.active
 $$;
 comment on function automatch.find_duplicate_accounts(uuid, integer) is
-    'Other accounts of the school that look like the person on a photo, closest first. Without simulated people.';
+    'Other accounts of the school that look like the person on a photo that can be found, closest first.';
 
 create function automatch.exclude_duplicates(p_found automatch.found_face[])
 returns automatch.found_face[] language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -6639,6 +6670,10 @@ begin
     if exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then
         return;
     end if;
+    -- With the people of those locked, others would be locked out of order.
+    if automatch.release_faces_without_pair() then
+        return;
+    end if;
     v_faces := automatch.claim_duplicate_checks(p_limit);
     checked := cardinality(v_faces);
     if checked = 0 then
@@ -6704,24 +6739,33 @@ comment on function public.detect_duplicates(integer) is
     'Compare some photos with the other accounts of their school and store pairs that look like the same person; '
     'nothing while a job waits. How many photos were compared, and how many pairs are new.';
 
-create function public.list_suspected_duplicates(p_state text default 'open', p_limit integer default 50)
+create function public.list_suspected_duplicates(
+    p_state text default 'open', p_limit integer default 50, p_id uuid default null
+)
 returns table (
     id uuid, profile_a_id uuid, profile_b_id uuid, same_gender boolean, u double precision, model text, state text,
-    found_at timestamptz, decided_at timestamptz, decided_by text
+    found_at timestamptz, decided_at timestamptz, decided_by text, held_face_ids uuid[]
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select s.id, s.profile_a_id, s.profile_b_id, a.gender is not distinct from b.gender, s.u, s.model,
-        s.state, s.found_at, s.decided_at, s.decided_by
+        s.state, s.found_at, s.decided_at, s.decided_by,
+        array(
+            select h.face_id from automatch.held_faces as h
+            join public.faces as f on f.id = h.face_id
+            where h.reason = 'another_account' and f.profile_id in (s.profile_a_id, s.profile_b_id)
+            order by h.face_id
+        )
     from automatch.suspected_duplicates as s
     join public.profiles as a on a.id = s.profile_a_id
     join public.profiles as b on b.id = s.profile_b_id
-    where p_state is null or s.state = p_state
+    where (p_state is null or s.state = p_state) and (p_id is null or s.id = p_id)
     order by s.u, s.id
     limit least(greatest(p_limit, 1), 1000)
 $$;
-comment on function public.list_suspected_duplicates(text, integer) is
-    'Pairs of accounts, closest first; of one state, or (null) of all.';
+comment on function public.list_suspected_duplicates(text, integer, uuid) is
+    'Pairs of accounts, closest first, with the photos that wait for a decision about them; of one state, or (null) '
+    'of all; or one pair.';
 
 create function public.decide_suspected_duplicate(p_id uuid, p_state text, p_actor text default null)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -6749,6 +6793,8 @@ begin
     if not (select s.match_same_person from public.match_settings as s) then
         perform automatch.apply_duplicate_decisions(array[p_id]);
     end if;
+    perform automatch.release_settled_faces(array[s.profile_a_id, s.profile_b_id])
+    from automatch.suspected_duplicates as s where s.id = p_id;
     -- Without the profiles: the log outlives them.
     perform automatch.audit(p_actor, 'same_person', jsonb_build_object(
         'pair', p_id, 'state', p_state, 'before', v_before
@@ -7552,6 +7598,284 @@ $$;
 comment on function public.export_person(uuid, text) is
     'All that is kept about a person, by part; docs/privacy.md says what is in none. p_salt is random for each export.';
 
+-- 64_held_photos.sql
+
+-- Photos that wait for a decision: which do, what their person is told, and what operators decide.
+
+create function automatch.explain_hold(p_reason text, out code text, out message text)
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    -- Not that there is another account: whoever sends somebody else's photo is not to learn who is at the school.
+    select case p_reason
+            when 'another_person' then 'another_person'
+            when 'another_account' then 'photo_in_review'
+            when 'refused' then 'photo_refused'
+        end,
+        case p_reason
+            when 'another_person' then
+                'This doesn''t look like the person in your other photo, so nobody sees it yet. Delete it, or leave it '
+                'here and we''ll take a look.'
+            when 'another_account' then
+                'We''d like to look at this photo before anybody else sees it. You don''t need to do anything.'
+            when 'refused' then 'We looked at this photo and can''t use it. Delete it and add another one of you.'
+        end
+$$;
+comment on function automatch.explain_hold(text) is
+    'What the job of a held photo says to its person; nulls where it says nothing of it.';
+
+create function automatch.suspect_lookalikes(
+    p_model text, p_embedding vector, p_profile_id uuid, p_school text, p_gender text
+)
+returns boolean language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_schools text := (select s.hold_another_account from public.match_settings as s);
+    v_pairs integer;
+begin
+    if p_school is null or p_gender is null or v_schools = 'never'
+        or v_schools = 'proven' and exists (select from automatch.schools as s where s.name = p_school and s.is_open)
+    then
+        return false;
+    end if;
+    -- Of two accounts that send one face at the same time, the second sees the first.
+    perform pg_advisory_xact_lock(automatch.lock_key('first photos of ' || p_school));
+    with found as materialized (
+        select d.profile_id, d.u
+        from automatch.find_lookalike_accounts(p_model, p_embedding, p_profile_id, p_school, p_gender, 5) as d
+        -- Whoever is being erased is waited for.
+        join public.profiles as p on p.id = d.profile_id
+        where not exists (
+            select from automatch.suspected_duplicates as s
+            where s.profile_a_id = least(d.profile_id, p_profile_id)
+              and s.profile_b_id = greatest(d.profile_id, p_profile_id) and s.state = 'dismissed'
+        )
+        for key share of p
+    ),
+    written as (
+        insert into automatch.suspected_duplicates as s (profile_a_id, profile_b_id, u, model)
+        select least(d.profile_id, p_profile_id), greatest(d.profile_id, p_profile_id), d.u, p_model
+        from found as d
+        order by 1, 2
+        on conflict (profile_a_id, profile_b_id) do update set u = least(s.u, excluded.u)
+        returning 1
+    )
+    select count(*) into v_pairs from written;
+    return v_pairs > 0;
+end
+$$;
+comment on function automatch.suspect_lookalikes(text, vector, uuid, text, text) is
+    'Whether a face that is new in a school looks like another account there, by what match_settings says; the pairs '
+    'are put before the operator. The person is locked.';
+
+create function automatch.load_first_embedding(p_model text, p_profile_id uuid)
+returns vector language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+    select e.embedding
+    from public.faces as f
+    join public.face_embeddings as e on e.model = p_model and e.face_id = f.id
+    where f.profile_id = p_profile_id and not exists (select from automatch.held_faces as h where h.face_id = f.id)
+    order by f.created_at, f.id
+    limit 1
+$$;
+comment on function automatch.load_first_embedding(text, uuid) is
+    'Of the oldest photo of a person that does not wait: what further ones are compared with.';
+
+create function automatch.reason_to_hold(
+    p_model text, p_embedding vector, p_profile_id uuid, p_school text, p_gender text, out reason text, out is_first boolean
+)
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_first vector := automatch.load_first_embedding(p_model, p_profile_id);
+begin
+    is_first := v_first is null;
+    if is_first then
+        if automatch.suspect_lookalikes(p_model, p_embedding, p_profile_id, p_school, p_gender) then
+            reason := 'another_account';
+        end if;
+    elsif (select s.hold_another_person from public.match_settings as s) and sqrt(greatest(2 + 2 * (v_first <#> p_embedding), 0)) > (
+        select m.same_person_u from public.embedding_models as m where m.id = p_model
+    ) then
+        reason := 'another_person';
+    end if;
+end
+$$;
+comment on function automatch.reason_to_hold(text, vector, uuid, text, text) is
+    'Why a new photo has to wait for a decision, or null; and whether it is the first of its person that can be found.';
+
+create function automatch.hold_lookalike(p_profile_id uuid, p_school text, p_gender text)
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_model text := public.active_embedding_model();
+    v_first vector := automatch.load_first_embedding(v_model, p_profile_id);
+    v_said record;
+    v_faces uuid[];
+begin
+    if v_first is null or not automatch.suspect_lookalikes(v_model, v_first, p_profile_id, p_school, p_gender) then
+        return;
+    end if;
+    v_faces := array(
+        select f.id from public.faces as f
+        where f.profile_id = p_profile_id and not exists (select from automatch.held_faces as h where h.face_id = f.id)
+        order by f.id
+    );
+    perform automatch.hold_face(f.id, 'another_account') from unnest(v_faces) as f (id);
+    select e.* into v_said from automatch.explain_hold('another_account') as e;
+    update public.match_jobs as j
+    set status = 'failed', match_count = null, error_code = v_said.code, error_message = v_said.message,
+        lease_token = j.lease_token + 1
+    where j.face_id = any (v_faces) and j.status = 'completed';
+end
+$$;
+comment on function automatch.hold_lookalike(uuid, text, text) is
+    'Hold the photos of a person who comes to a school and looks like another account there.';
+
+create function automatch.store_new_faces(
+    p_model text, p_face_ids uuid[], p_embeddings vector[], p_quality jsonb[], p_detectors text[]
+)
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_new record;
+    v_decision record;
+    v_stored uuid[] := '{}';
+begin
+    -- By school, so that two batches do not wait for each other in a circle.
+    for v_new in
+        select f.id, f.profile_id, p.school, p.gender, new.number, l2_normalize(new.embedding) as embedding
+        from unnest(p_face_ids, p_embeddings) with ordinality as new (face_id, embedding, number)
+        join public.faces as f on f.id = new.face_id
+        join public.profiles as p on p.id = f.profile_id and not p.simulated
+        -- Not one that was decided about, or that another model has seen.
+        where not exists (select from public.face_embeddings as e where e.face_id = f.id)
+          and not exists (select from automatch.held_faces as h where h.face_id = f.id)
+        order by p.school, f.profile_id, f.created_at, f.id
+    loop
+        select r.* into v_decision from automatch.reason_to_hold(
+            p_model, v_new.embedding, v_new.profile_id, v_new.school, v_new.gender
+        ) as r;
+        if v_decision.reason is not null then
+            insert into automatch.held_faces (face_id, reason) values (v_new.id, v_decision.reason);
+        elsif v_decision.is_first then
+            -- At once, for the next one of this batch to be compared with.
+            perform automatch.store_embeddings(
+                p_model, array[v_new.id], array[v_new.embedding], p_quality[v_new.number:v_new.number],
+                p_detectors[v_new.number:v_new.number]
+            );
+            v_stored := v_stored || v_new.id;
+        end if;
+    end loop;
+    perform automatch.store_embeddings(p_model, n.face_ids, n.embeddings, n.quality, n.detectors)
+    from (
+        select array_agg(new.face_id) as face_ids, array_agg(new.embedding) as embeddings,
+            array_agg(new.quality) as quality, array_agg(new.detector) as detectors
+        from unnest(p_face_ids, p_embeddings, p_quality, p_detectors) as new (face_id, embedding, quality, detector)
+        where new.face_id <> all (v_stored)
+    ) as n
+    where n.face_ids is not null;
+end
+$$;
+comment on function automatch.store_new_faces(text, uuid[], vector[], jsonb[], text[]) is
+    'store_embeddings(), after deciding which photos have to wait: those are not put into the search copy.';
+
+create function automatch.release_settled_faces(p_profile_ids uuid[])
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_faces uuid[];
+begin
+    with released as (
+        delete from automatch.held_faces as h
+        using public.faces as f
+        where f.id = h.face_id and f.profile_id = any (p_profile_ids) and h.reason = 'another_account'
+          and not exists (
+              select from automatch.suspected_duplicates as s
+              where f.profile_id in (s.profile_a_id, s.profile_b_id) and s.state <> 'dismissed'
+          )
+        returning h.face_id
+    )
+    select array_agg(r.face_id) into v_faces from released as r;
+    if v_faces is null then
+        return 0;
+    end if;
+    perform automatch.index_faces(v_faces);
+    perform automatch.enqueue_searches(v_faces);
+    return cardinality(v_faces);
+end
+$$;
+comment on function automatch.release_settled_faces(uuid[]) is
+    'Release the photos of people, who are locked, that waited for decisions about pairs and do so no more. How many.';
+
+create function automatch.release_faces_without_pair()
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_people uuid[];
+begin
+    -- The other account has gone, or its last photo.
+    select array_agg(distinct f.profile_id) into v_people
+    from automatch.held_faces as h
+    join public.faces as f on f.id = h.face_id
+    where h.reason = 'another_account' and not exists (
+        select from automatch.suspected_duplicates as s where f.profile_id in (s.profile_a_id, s.profile_b_id)
+    );
+    perform from public.profiles as p where p.id = any (v_people) order by p.id for no key update;
+    return automatch.release_settled_faces(v_people) > 0;
+end
+$$;
+comment on function automatch.release_faces_without_pair() is
+    'Release photos whose pair was deleted. Whether there were any.';
+
+create function public.list_held_photos(p_reason text default null, p_limit integer default 50)
+returns table (face_id uuid, profile_id uuid, school text, reason text, held_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select h.face_id, p.id, p.school, h.reason, h.held_at
+    from automatch.held_faces as h
+    join public.faces as f on f.id = h.face_id
+    join public.profiles as p on p.id = f.profile_id
+    where case when p_reason is null then h.reason <> 'refused' else h.reason = p_reason end
+    order by h.held_at, h.face_id
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.list_held_photos(text, integer) is
+    'Photos that wait for a decision, the longest waiting first; of one reason, or all but those that were refused.';
+
+create function public.decide_held_photo(p_face_id uuid, p_release boolean, p_actor text default null)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_profile public.profiles := automatch.lock_for_holding(p_face_id);
+    v_reason text;
+    v_said record;
+begin
+    select h.reason into v_reason from automatch.held_faces as h where h.face_id = p_face_id for update;
+    if not found then
+        perform automatch.raise_error('not_found', 'This photo does not wait for a decision.');
+    end if;
+    if p_release then
+        perform automatch.release_face(p_face_id);
+    elsif v_reason <> 'refused' then
+        perform automatch.hold_face(p_face_id, 'refused');
+        delete from public.face_embeddings as e where e.face_id = p_face_id;
+        select e.* into v_said from automatch.explain_hold('refused') as e;
+        -- The token, so that open pages are told.
+        update public.match_jobs as j
+        set error_code = v_said.code, error_message = v_said.message, lease_token = j.lease_token + 1
+        where j.face_id = p_face_id and j.status = 'failed';
+        perform pg_notify('automatch_feed', '');
+    end if;
+    perform automatch.audit(
+        p_actor, case when p_release then 'release_photo' else 'refuse_photo' end,
+        jsonb_build_object('photo', p_face_id, 'reason', v_reason), v_profile.id
+    );
+end
+$$;
+comment on function public.decide_held_photo(uuid, boolean, text) is
+    'Let a photo that waits be found and searched for (p_release), or refuse it: its embedding is deleted, and its '
+    'person is told.';
+
 -- 64_people_admin.sql
 
 -- What operators see of a person and do for one. Who may is checked, and recorded, by automatch.services.acts.
@@ -7752,11 +8076,11 @@ from (values
         public.get_search_recall
     '),
     ('function', 'execute', 'automatch_api service_role', '
-        public.cancel_match_jobs public.count_import_jobs public.count_waiting_match_jobs
+        public.cancel_match_jobs public.count_import_jobs public.count_waiting_match_jobs public.decide_held_photo
         public.decide_suspected_duplicate public.end_smoke_tests public.find_imported_photo public.finish_import
         public.get_match_job_stats public.get_match_queue public.get_match_same_person
         public.get_match_threshold public.get_operator public.import_photo public.list_audit_log public.list_import_failures
-        public.list_match_jobs public.list_notices public.list_suspected_duplicates public.pause_match_jobs
+        public.list_held_photos public.list_match_jobs public.list_notices public.list_suspected_duplicates public.pause_match_jobs
         public.preview_match_thresholds public.prioritize_match_jobs public.publish_notice public.requeue_match_job
         public.resume_match_jobs public.retry_failed_match_jobs public.set_match_concurrency
         public.set_match_same_person public.set_match_threshold public.set_operator public.start_smoke_test

@@ -155,7 +155,8 @@ begin
     limit 1;
     -- Under the face's own id the caller has stored the file again; the template of an old photo, whose job has
     -- been cleaned up, needs none.
-    if (v_face_id = p_face_id and (v_job.id is null or v_job.status = 'failed' and v_job.face_boxes is null))
+    if (v_face_id = p_face_id and (v_job.id is null or v_job.status = 'failed' and v_job.face_boxes is null)
+            and not exists (select from automatch.held_faces as h where h.face_id = v_face_id))
         or (v_job.id is null and exists (select from public.face_embeddings as e where e.face_id = v_face_id))
     then
         return query

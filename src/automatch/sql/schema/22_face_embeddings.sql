@@ -86,10 +86,10 @@ as $$
     select from public.profiles as p
     where p.id = any (array(select f.profile_id from public.faces as f where f.id = any (p_face_ids)))
     order by p.id
-    for share
+    for no key update
 $$;
 comment on function automatch.lock_owners(uuid[]) is
-    'Lock the people of faces: nobody moves, pauses, or is deleted until the transaction ends.';
+    'Lock the people of faces: nobody moves, pauses, is deleted, or has another photo stored until the transaction ends.';
 
 create function automatch.store_embeddings(
     p_model text, p_face_ids uuid[], p_embeddings vector[], p_quality jsonb[], p_detectors text[]

@@ -120,6 +120,9 @@ begin
         if old.school is not null and old.gender is not null then
             perform automatch.unindex_faces(old.school, old.gender, v_faces);
         end if;
+        if not new.simulated and (old.school is distinct from new.school or new.admitted and not old.admitted) then
+            perform automatch.hold_lookalike(new.id, new.school, new.gender);
+        end if;
         perform automatch.index_faces(v_faces);
     end if;
     return null;

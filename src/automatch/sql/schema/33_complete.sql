@@ -47,7 +47,7 @@ begin
         array_agg(s.quality) as quality, array_agg(s.detector) as detectors
     into v_seen
     from seen as s;
-    perform automatch.store_embeddings(
+    perform automatch.store_new_faces(
         p_model, v_seen.face_ids, v_seen.embeddings, v_seen.quality, v_seen.detectors
     );
     return query select unnest(v_seen.job_ids);
@@ -190,7 +190,7 @@ begin
     v_now := automatch.now();
     -- One update for each job: a second one would check the foreign keys again, and so lock the profile too late.
     with mine as materialized (
-        select m.id, max(m.token) as token, sum(m.found)::integer as found
+        select m.id, max(m.token) as token, sum(m.found)::integer as found, max(e.code) as code, max(e.message) as message
         from (
             select j.id, j.token, 0 as found from unnest(p_job_ids, p_tokens) as j (id, token)
             union all
@@ -199,13 +199,17 @@ begin
             from unnest(p_found) as f
             where exists (select from public.faces as other where other.id = f.face_id)
         ) as m
+        join public.match_jobs as o on o.id = m.id
+        left join automatch.held_faces as h on h.face_id = o.face_id
+        left join lateral automatch.explain_hold(h.reason) as e on true
         group by m.id
         order by m.id
     ),
     finished as (
         update public.match_jobs as j
-        set status = 'completed', completed_at = v_now, lease_expires_at = null, worker_id = null,
-            match_count = m.found,
+        set status = case when m.code is null then 'completed' else 'failed' end, completed_at = v_now,
+            lease_expires_at = null, worker_id = null, match_count = case when m.code is null then m.found end,
+            error_code = m.code, error_message = m.message,
             timings = j.timings || jsonb_build_object(
                 'searched_ms', round(1000 * extract(epoch from p_searched_at - j.created_at), 1),
                 'written_ms', round(1000 * extract(epoch from v_now - j.created_at), 1)
@@ -233,13 +237,18 @@ begin
             from public.match_jobs as j
             join unnest(p_job_ids, p_tokens) as mine (id, token)
                 on mine.id = j.id and mine.token = j.lease_token
-            where j.id = any (p_job_ids) and j.status = 'completed'
+            where j.id = any (p_job_ids)
+              and (
+                  j.status = 'completed'
+                  or j.status = 'failed' and exists (select from automatch.held_faces as h where h.face_id = j.face_id)
+              )
               and j.id <> all (coalesce(v_finished, '{}'));
     end if;
 end
 $$;
 comment on function automatch.complete_jobs(uuid[], bigint[], automatch.found_face[], timestamptz) is
-    'processing -> completed: write the matches and publish them in both feeds.';
+    'processing -> completed: write the matches and publish them in both feeds. Or failed, and a null, for a photo that '
+    'waits for a decision.';
 
 create function public.complete_match_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns table (job_id uuid, match_count integer)

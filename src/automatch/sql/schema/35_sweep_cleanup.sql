@@ -54,6 +54,8 @@ as $$
           and j.completed_at < automatch.now() - p_older_than
           -- Implied by the line above, and the condition that match_jobs_created_idx can use.
           and j.created_at < (select automatch.now() - p_older_than)
+          -- That of a photo that waits for a decision says so.
+          and not exists (select from automatch.held_faces as h where h.face_id = j.face_id)
           -- One cleanup at a time: two would only skip each other's rows.
           and (select pg_try_advisory_xact_lock(automatch.lock_key('cleanup')))
         limit 2000

@@ -4,12 +4,20 @@ create table public.match_settings (
     threshold double precision not null default 0.5,
     match_count integer not null default 20,
     match_same_person boolean not null default true,
+    hold_another_person boolean not null default true,
+    hold_another_account text not null default 'proven',
     constraint there_is_one_row check (only_row),
+    constraint hold_another_account_is_known check (hold_another_account in ('never', 'proven', 'always')),
     constraint threshold_is_a_similarity check (threshold > 0 and threshold < 1),
     constraint match_count_is_1_to_100 check (match_count between 1 and 100)
 );
 comment on column public.match_settings.match_same_person is
     'Whether accounts that look like the same person can match; see set_match_same_person().';
+comment on column public.match_settings.hold_another_person is
+    'Whether a photo waits for a decision that shows somebody else than the person''s first one.';
+comment on column public.match_settings.hold_another_account is
+    'In which schools a first photo waits for a decision that looks like the person of another account: in none, in '
+    'those that ask for a proof, or in open ones too. Whoever tries Auto-Match in an open one has two accounts.';
 insert into public.match_settings default values;
 
 create table automatch.reruns (

@@ -25,7 +25,9 @@ create function automatch.uncount_search()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    delete from automatch.photo_searches as s where s.job_id = new.id;
+    -- One that waits for a decision is not free: somebody has to look at it.
+    delete from automatch.photo_searches as s
+    where s.job_id = new.id and not exists (select from automatch.held_faces as h where h.face_id = new.face_id);
     return null;
 end
 $$;

@@ -48,58 +48,64 @@ $$;
 create trigger faces_last_deleted after delete on public.faces
 for each row execute function automatch.last_photo_deleted();
 
-create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
+create function automatch.find_lookalike_accounts(
+    p_model text, p_embedding vector, p_profile_id uuid, p_school text, p_gender text, p_count integer
+)
 returns table (profile_id uuid, u double precision)
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 set jit = off
 as $$
 declare
-    v_own record;
-    v_half halfvec;
-    v_bound double precision;
+    v_half halfvec := p_embedding::halfvec;
+    v_far double precision;
+    v_near double precision;
 begin
-    select i.profile_id, f.model, f.embedding, i.school, i.gender, m.same_person_u as far,
-        coalesce(m.same_person_same_gender_u, m.same_person_u) as near
-    into v_own
+    select m.same_person_u, coalesce(m.same_person_same_gender_u, m.same_person_u) into v_far, v_near
+    from public.embedding_models as m where m.id = p_model;
+    return query
+    with close as materialized (
+        -- "+ 0" keeps any vector index out.
+        select i.face_id, i.profile_id, i.gender
+        from public.face_index as i
+        where i.model = p_model
+          and i.school = p_school
+          and i.gender = any (array['male', 'female'])
+          and (i.embedding <#> v_half) + 0 <= 2 * automatch.half_error() - (1 - v_far ^ 2 / 2)
+          and i.profile_id <> p_profile_id
+    ),
+    exact as (
+        select c.profile_id, c.gender, sqrt(greatest(2 + 2 * (f.embedding <#> p_embedding), 0)) as u
+        from close as c
+        join public.face_embeddings as f on f.model = p_model and f.face_id = c.face_id
+        join public.profiles as p on p.id = c.profile_id and not p.simulated
+    )
+    select e.profile_id, min(e.u)
+    from exact as e
+    where e.u <= case when e.gender = p_gender then v_near else v_far end
+    group by e.profile_id
+    order by min(e.u), e.profile_id
+    limit p_count;
+end
+$$;
+comment on function automatch.find_lookalike_accounts(text, vector, uuid, text, text, integer) is
+    'Other accounts of a school that look like the person of an embedding, closest first. Without simulated people.';
+
+create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
+returns table (profile_id uuid, u double precision)
+language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+    select d.profile_id, d.u
     from public.embedding_models as m
     join public.face_embeddings as f on f.model = m.id and f.face_id = p_face_id
     join public.faces as o on o.id = f.face_id
     join public.profiles as p on p.id = o.profile_id and not p.simulated
     join public.face_index as i
         on i.model = m.id and i.school = p.school and i.gender = p.gender and i.face_id = f.face_id
-    where m.active;
-    if not found then
-        return;
-    end if;
-    v_half := v_own.embedding::halfvec;
-    v_bound := 1 - v_own.far ^ 2 / 2;
-    return query
-    with close as materialized (
-        -- "+ 0" keeps any vector index out.
-        select i.face_id, i.profile_id, i.gender
-        from public.face_index as i
-        where i.model = v_own.model
-          and i.school = v_own.school
-          and i.gender = any (array['male', 'female'])
-          and (i.embedding <#> v_half) + 0 <= 2 * automatch.half_error() - v_bound
-          and i.profile_id <> v_own.profile_id
-    ),
-    exact as (
-        select c.profile_id, c.gender, sqrt(greatest(2 + 2 * (f.embedding <#> v_own.embedding), 0)) as u
-        from close as c
-        join public.face_embeddings as f on f.model = v_own.model and f.face_id = c.face_id
-        join public.profiles as p on p.id = c.profile_id and not p.simulated
-    )
-    select e.profile_id, min(e.u)
-    from exact as e
-    where e.u <= case when e.gender = v_own.gender then v_own.near else v_own.far end
-    group by e.profile_id
-    order by min(e.u), e.profile_id
-    limit p_count;
-end
+    cross join lateral automatch.find_lookalike_accounts(m.id, f.embedding, p.id, p.school, p.gender, p_count) as d
+    where m.active
 $$;
 comment on function automatch.find_duplicate_accounts(uuid, integer) is
-    'Other accounts of the school that look like the person on a photo, closest first. Without simulated people.';
+    'Other accounts of the school that look like the person on a photo that can be found, closest first.';
 
 create function automatch.exclude_duplicates(p_found automatch.found_face[])
 returns automatch.found_face[] language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -204,6 +210,10 @@ begin
     if exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then
         return;
     end if;
+    -- With the people of those locked, others would be locked out of order.
+    if automatch.release_faces_without_pair() then
+        return;
+    end if;
     v_faces := automatch.claim_duplicate_checks(p_limit);
     checked := cardinality(v_faces);
     if checked = 0 then
@@ -269,24 +279,33 @@ comment on function public.detect_duplicates(integer) is
     'Compare some photos with the other accounts of their school and store pairs that look like the same person; '
     'nothing while a job waits. How many photos were compared, and how many pairs are new.';
 
-create function public.list_suspected_duplicates(p_state text default 'open', p_limit integer default 50)
+create function public.list_suspected_duplicates(
+    p_state text default 'open', p_limit integer default 50, p_id uuid default null
+)
 returns table (
     id uuid, profile_a_id uuid, profile_b_id uuid, same_gender boolean, u double precision, model text, state text,
-    found_at timestamptz, decided_at timestamptz, decided_by text
+    found_at timestamptz, decided_at timestamptz, decided_by text, held_face_ids uuid[]
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select s.id, s.profile_a_id, s.profile_b_id, a.gender is not distinct from b.gender, s.u, s.model,
-        s.state, s.found_at, s.decided_at, s.decided_by
+        s.state, s.found_at, s.decided_at, s.decided_by,
+        array(
+            select h.face_id from automatch.held_faces as h
+            join public.faces as f on f.id = h.face_id
+            where h.reason = 'another_account' and f.profile_id in (s.profile_a_id, s.profile_b_id)
+            order by h.face_id
+        )
     from automatch.suspected_duplicates as s
     join public.profiles as a on a.id = s.profile_a_id
     join public.profiles as b on b.id = s.profile_b_id
-    where p_state is null or s.state = p_state
+    where (p_state is null or s.state = p_state) and (p_id is null or s.id = p_id)
     order by s.u, s.id
     limit least(greatest(p_limit, 1), 1000)
 $$;
-comment on function public.list_suspected_duplicates(text, integer) is
-    'Pairs of accounts, closest first; of one state, or (null) of all.';
+comment on function public.list_suspected_duplicates(text, integer, uuid) is
+    'Pairs of accounts, closest first, with the photos that wait for a decision about them; of one state, or (null) '
+    'of all; or one pair.';
 
 create function public.decide_suspected_duplicate(p_id uuid, p_state text, p_actor text default null)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -314,6 +333,8 @@ begin
     if not (select s.match_same_person from public.match_settings as s) then
         perform automatch.apply_duplicate_decisions(array[p_id]);
     end if;
+    perform automatch.release_settled_faces(array[s.profile_a_id, s.profile_b_id])
+    from automatch.suspected_duplicates as s where s.id = p_id;
     -- Without the profiles: the log outlives them.
     perform automatch.audit(p_actor, 'same_person', jsonb_build_object(
         'pair', p_id, 'state', p_state, 'before', v_before

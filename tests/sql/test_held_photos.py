@@ -1,0 +1,388 @@
+"""Photos that wait: somebody else than before, or the person of another account."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.support import build
+from tests.support.build import acting, at_cosine, claim_some, one, refused, unit
+
+FAR, NEAR = 0.385, 0.32
+NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
+STORE = (
+    "select public.store_face_embeddings(%s::uuid[], %s::bigint[], %s::vector[], 'dlib',"
+    " %s::jsonb[], %s::jsonb[], %s::text[])"
+)
+COMPLETE = "select job_id, match_count from public.complete_match_jobs(%s, %s)"
+
+
+@pytest.fixture(autouse=True)
+def _held_by_default(conn):
+    hold(conn)
+
+
+def hold(conn, another_person=True, another_account="always"):
+    conn.execute(
+        "update public.match_settings set hold_another_person = %s, hold_another_account = %s",
+        [another_person, another_account],
+    )
+
+
+def apart(center, u, *, seed=0):
+    return at_cosine(center, 1 - u**2 / 2, seed=seed)
+
+
+def send(conn, person):
+    """Add a photo of a person with its job; its id."""
+    face = build.a_face(conn, person)
+    build.a_job(conn, face)
+    return face
+
+
+def run(conn, embeddings):
+    """Work on all jobs that wait as one batch; return {face: number of matches, or None}."""
+    faces = {}
+    for job, token in claim_some(conn, 50):
+        faces[job] = (one(conn, "select face_id from public.match_jobs where id = %s", job), token)
+    new = {job: (face, token) for job, (face, token) in faces.items() if face in embeddings}
+    store(conn, new, embeddings)
+    jobs, tokens = list(faces), [token for _, token in faces.values()]
+    return {faces[job][0]: count for job, count in conn.execute(COMPLETE, [jobs, tokens])}
+
+
+def store(conn, jobs, embeddings):
+    count = len(jobs)
+    vectors = [embeddings[face] for face, _ in jobs.values()]
+    tokens = [token for _, token in jobs.values()]
+    empty = [Jsonb({})] * count
+    conn.execute(STORE, [list(jobs), tokens, vectors, empty, empty, ["dlib"] * count])
+
+
+def accepted(conn, person, embedding):
+    """Add a photo of a person as a worker does; its id."""
+    face = send(conn, person)
+    assert run(conn, {face: embedding})[face] is not None
+    return face
+
+
+def held(conn):
+    return dict(conn.execute("select face_id, reason from automatch.held_faces").fetchall())
+
+
+def told(conn, face):
+    return one(
+        conn,
+        "select coalesce(error_code, status) from public.match_jobs where face_id = %s"
+        " order by created_at desc limit 1",
+        face,
+    )
+
+
+def found(conn):
+    return {face for (face,) in conn.execute("select face_id from public.face_index").fetchall()}
+
+
+def pair(conn):
+    return one(conn, "select id from automatch.suspected_duplicates")
+
+
+def decide_pair(conn, state):
+    conn.execute(
+        "select public.decide_suspected_duplicate(%s, %s, 'cli:linh')", [pair(conn), state]
+    )
+
+
+def decide_photo(conn, face, release):
+    conn.execute("select public.decide_held_photo(%s, %s, 'cli:linh')", [face, release])
+
+
+@pytest.mark.parametrize(("u", "waits"), [(FAR - 0.01, False), (FAR + 0.01, True)])
+def test_further_photo_is_of_the_person_of_the_first_one_or_waits(conn, u, waits):
+    she, he = build.a_profile(conn), build.a_profile(conn, gender="male")
+    first = accepted(conn, she, unit(0))
+    other = apart(unit(0), u)
+    accepted(conn, he, apart(other, 0.45, seed=7))
+    second = send(conn, she)
+
+    assert run(conn, {second: other}) == {second: None if waits else 1}
+    assert held(conn) == ({second: "another_person"} if waits else {})
+    assert told(conn, second) == ("another_person" if waits else "completed")
+    assert (second in found(conn)) != waits
+    assert first in found(conn)
+
+
+def test_two_photos_in_one_batch_are_compared_with_each_other(conn):
+    she = build.a_profile(conn)
+    first, second = send(conn, she), send(conn, she)
+    conn.execute(
+        "update public.faces set created_at = created_at + interval '1 s' where id = %s", [second]
+    )
+    run(conn, {first: unit(0), second: unit(1)})
+
+    assert held(conn) == {second: "another_person"}
+
+
+def test_photos_of_one_person_or_one_face_that_are_stored_at_once_do_not_both_pass(sessions):
+    conn = sessions.first
+    hold(conn)
+    she, he = build.a_profile(conn), build.a_profile(conn, gender="male")
+    faces = {send(conn, she): unit(0), send(conn, she): unit(1), send(conn, he): unit(0)}
+    jobs = [
+        {job: (one(conn, "select face_id from public.match_jobs where id = %s", job), token)}
+        for job, token in claim_some(conn, 50)
+    ]
+    conn.commit()
+    store(conn, jobs[0], faces)
+    waiting = [
+        sessions.submit(lambda other, mine: store(other, mine, faces), session, mine)
+        for session, mine in zip((sessions.second, sessions.third), jobs[1:], strict=True)
+    ]
+    conn.commit()
+    for session, store_call in zip((sessions.second, sessions.third), waiting, strict=True):
+        store_call.result(60)
+        session.commit()
+
+    assert len(held(sessions.watcher)) == 2
+
+
+def test_reference_is_the_oldest_photo_that_is_left_and_does_not_wait(conn):
+    she = build.a_profile(conn)
+    first = accepted(conn, she, unit(0))
+    second = accepted(conn, she, apart(unit(0), 0.3))
+    stranger = send(conn, she)
+    run(conn, {stranger: unit(9)})
+    conn.execute("delete from public.faces where id = %s", [first])
+    third = send(conn, she)
+    run(conn, {third: apart(apart(unit(0), 0.3), 0.3, seed=5)})
+
+    assert held(conn) == {stranger: "another_person"}
+    assert {second, third} <= found(conn)
+
+
+@pytest.mark.parametrize(
+    ("gender", "u", "waits"),
+    [
+        ("male", FAR - 0.002, True),
+        ("male", FAR + 0.002, False),
+        ("female", NEAR - 0.002, True),
+        ("female", NEAR + 0.002, False),
+    ],
+)
+def test_first_photo_that_looks_like_another_account_waits_before_it_matches(
+    conn, gender, u, waits
+):
+    she, other = build.a_profile(conn), build.a_profile(conn, gender=gender)
+    hers = accepted(conn, she, unit(0))
+    photo = send(conn, other)
+    run(conn, {photo: apart(unit(0), u)})
+
+    assert held(conn) == ({photo: "another_account"} if waits else {})
+    # Nothing tells who else is here.
+    assert told(conn, photo) == ("photo_in_review" if waits else "completed")
+    assert one(conn, "select count(*) from public.matches") == (
+        0 if waits or gender == "female" else 1
+    )
+    assert found(conn) == ({hers} if waits else {hers, photo})
+    assert one(conn, "select count(*) from automatch.suspected_duplicates") == waits
+
+
+def test_two_accounts_that_send_one_face_in_one_batch_do_not_match(conn):
+    people = [build.a_profile(conn, gender=gender) for gender in ("female", "male")]
+    faces = [send(conn, person) for person in people]
+    run(conn, dict.fromkeys(faces, unit(0)))
+
+    assert list(held(conn).values()) == ["another_account"]
+    assert one(conn, "select count(*) from public.matches") == 0
+
+
+def waiting_pair(conn):
+    """Return her face, and his that waits because it looks like hers."""
+    she, he = build.a_profile(conn), build.a_profile(conn, gender="male")
+    hers, his = accepted(conn, she, unit(0)), send(conn, he)
+    run(conn, {his: apart(unit(0), 0.1)})
+    return hers, his
+
+
+def test_dismissing_the_pair_releases_the_photo_and_is_remembered(conn):
+    hers, his = waiting_pair(conn)
+    listed = conn.execute(
+        "select held_face_ids from public.list_suspected_duplicates('open', 9, %s)", [pair(conn)]
+    ).fetchone()
+    assert listed == ([his],)
+    decide_pair(conn, "dismissed")
+    assert run(conn, {}) == {his: 1}
+
+    assert held(conn) == {}
+    assert found(conn) == {hers, his}
+    person = one(conn, "select profile_id from public.faces where id = %s", his)
+    more = send(conn, person)
+    run(conn, {more: apart(unit(0), 0.12, seed=3)})
+    assert held(conn) == {}
+
+
+def test_confirming_the_pair_keeps_the_photo_waiting_until_the_other_account_is_gone(conn):
+    hers, his = waiting_pair(conn)
+    decide_pair(conn, "confirmed")
+    conn.execute("select public.detect_duplicates()")
+    assert held(conn) == {his: "another_account"}
+    conn.execute("delete from public.faces where id = %s", [hers])
+    conn.execute("select public.detect_duplicates()")
+
+    assert held(conn) == {}
+    assert run(conn, {}) == {his: 0}
+
+
+def test_operator_releases_a_photo_and_its_person_sees_it_live(conn):
+    she = build.a_profile(conn)
+    accepted(conn, she, unit(0))
+    photo = send(conn, she)
+    run(conn, {photo: unit(1)})
+    before = versions(conn, she)
+    decide_photo(conn, photo, True)
+
+    assert versions(conn, she) != before
+    assert run(conn, {}) == {photo: 0}
+    assert told(conn, photo) == "completed"
+    with refused("not_found"), conn.transaction():
+        decide_photo(conn, photo, True)
+    assert one(conn, "select details from automatch.audit_log where action = 'release_photo'") == {
+        "photo": str(photo),
+        "reason": "another_person",
+    }
+
+
+def versions(conn, person):
+    return conn.execute("select jobs_version from public.feed_versions(%s)", [[person]]).fetchone()
+
+
+def test_refused_photo_loses_its_embedding_and_its_person_is_told_live(conn):
+    she = build.a_profile(conn)
+    accepted(conn, she, unit(0))
+    photo = send(conn, she)
+    run(conn, {photo: unit(1)})
+    before = versions(conn, she)
+    decide_photo(conn, photo, False)
+
+    assert versions(conn, she) != before
+    assert told(conn, photo) == "photo_refused"
+    assert one(conn, "select count(*) from public.face_embeddings where face_id = %s", photo) == 0
+    # Searched for once more, it still waits.
+    build.a_job(conn, photo)
+    assert run(conn, {photo: unit(1)}) == {photo: None}
+    assert told(conn, photo) == "photo_refused"
+    assert photo not in found(conn)
+
+
+def test_photo_that_waits_is_listed_with_its_reason_and_counts_as_a_search(conn):
+    she = build.a_profile(conn)
+    accepted(conn, she, unit(0))
+    face = uuid4()
+    with acting(conn, she):
+        conn.execute(
+            "select public.record_upload(%(id)s, left(%(id)s::text, 2) || '/' || %(id)s,"
+            " repeat('1', 64))",
+            {"id": face},
+        )
+    run(conn, {face: unit(1)})
+
+    listed = conn.execute("select face_id, profile_id, reason from public.list_held_photos()")
+    assert listed.fetchall() == [(face, she, "another_person")]
+    assert one(conn, "select count(*) from automatch.photo_searches") == 1
+
+
+def test_job_of_a_photo_that_waits_is_kept_to_say_so(conn):
+    she = build.a_profile(conn)
+    accepted(conn, she, unit(0))
+    photo = send(conn, she)
+    run(conn, {photo: unit(1)})
+    conn.execute(
+        "update public.match_jobs set created_at = %s, completed_at = %s",
+        [NOON - timedelta(days=800)] * 2,
+    )
+    conn.execute("select public.cleanup_old_match_jobs()")
+
+    assert conn.execute("select face_id from public.match_jobs").fetchall() == [(photo,)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reasons"),
+    [
+        ({"another_person": False}, ["another_account"]),
+        ({"another_account": "never"}, ["another_person"]),
+        # Of a new installation: the school is open.
+        ({"another_account": "proven"}, ["another_person"]),
+    ],
+)
+def test_each_check_can_be_switched_off(conn, settings, reasons):
+    hold(conn, **settings)
+    she, other = build.a_profile(conn), build.a_profile(conn)
+    accepted(conn, she, unit(0))
+    run(conn, {send(conn, she): unit(1), send(conn, other): unit(0)})
+
+    assert list(held(conn).values()) == reasons
+
+
+def prove(conn, person, school="UIT"):
+    conn.execute(
+        "insert into automatch.memberships (profile_id, school_id, proof)"
+        " select %s, id, 'test' from automatch.schools where name = %s",
+        [person, school],
+    )
+
+
+def test_face_of_another_account_waits_by_default_where_a_proof_is_asked_for(conn):
+    hold(conn, another_account="proven")
+    people = [build.a_profile(conn), build.a_profile(conn)]
+    conn.execute("update automatch.schools set is_open = false")
+    for person in people:
+        prove(conn, person)
+    accepted(conn, people[0], unit(0))
+    photo = send(conn, people[1])
+    run(conn, {photo: unit(0)})
+
+    assert held(conn) == {photo: "another_account"}
+
+
+@pytest.mark.parametrize("comes", ["from another school", "with a proof"])
+def test_face_that_comes_to_a_school_of_another_account_waits_before_it_matches(conn, comes):
+    she, he = build.a_profile(conn), build.a_profile(conn, school="HCMUS", gender="male")
+    accepted(conn, she, unit(0))
+    photo = accepted(conn, he, unit(0))
+    if comes == "with a proof":
+        hold(conn, another_account="never")
+        conn.execute("update public.profiles set school = 'UIT' where id = %s", [he])
+        prove(conn, she)
+        conn.execute("update automatch.schools set is_open = false where name = 'UIT'")
+        hold(conn)
+        prove(conn, he)
+    else:
+        conn.execute("update public.profiles set school = 'UIT' where id = %s", [he])
+
+    assert held(conn) == {photo: "another_account"}
+    assert photo not in found(conn)
+    run(conn, {})
+    assert told(conn, photo) == "photo_in_review"
+    assert one(conn, "select count(*) from public.matches") == 0
+
+
+def test_simulated_people_never_wait(conn):
+    accepted(conn, build.a_profile(conn), unit(0))
+    simulated = build.a_profile(conn)
+    conn.execute("update public.profiles set simulated = true where id = %s", [simulated])
+    photos = {send(conn, simulated): unit(0), send(conn, simulated): unit(1)}
+    run(conn, photos)
+
+    assert held(conn) == {}
+
+
+def test_login_of_the_worker_does_not_decide(rows_database):
+    with (
+        build.connect(rows_database.worker) as conn,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        decide_photo(conn, uuid4(), True)
