@@ -169,7 +169,7 @@ def _mailer(settings: Settings, db: Database) -> Mailer | None:
         SmtpTransport(settings.mail),
         sender=settings.mail.sender,
         server_url=lambda: find_server_url(settings),
-        link_life_s=settings.auth.mailed_link_s,
+        settings=settings.auth,
         # A server that is slow at each of several steps has not been given up yet.
         lease_s=10 * settings.mail.timeout_s,
     )

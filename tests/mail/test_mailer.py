@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 
@@ -13,6 +15,7 @@ from automatch.mail.mailer import Mailer
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
+from automatch.settings.server import AuthSettings
 from automatch.store import accounts, mails
 from automatch.store.database import Database
 from tests.support.postgres import TestCluster
@@ -54,7 +57,7 @@ def mailer(db: Database, transport: Transport) -> Mailer:
         transport,
         sender="Auto-Match <no-reply@uit.example>",
         server_url=lambda: "https://match.example.org",
-        link_life_s=3600,
+        settings=AuthSettings(),
         lease_s=60,
     )
 
@@ -122,6 +125,24 @@ async def test_what_failed_is_tried_again_and_what_was_refused_is_not(db: Databa
     await enqueue(db, HER)
     assert await mailer(db, transport).send_one()
     assert len(transport.sent) == 1
+
+
+async def test_stop_that_the_transport_swallows_is_a_stop(db: Database) -> None:
+    class Swallowing(Transport):
+        async def send(self, message: EmailMessage, recipient: str) -> None:
+            sending.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    sending = asyncio.Event()
+    await enqueue(db, HER)
+    running = asyncio.create_task(mailer(db, Swallowing()).run())
+    await sending.wait()
+
+    running.cancel()
+
+    async with asyncio.timeout(30):
+        await asyncio.wait([running])
 
 
 async def test_mail_that_cannot_be_written_holds_up_no_other(db: Database) -> None:

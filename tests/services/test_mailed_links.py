@@ -1,7 +1,8 @@
-"""Coming back without the password: `/auth/v1/recover`, a mail, and `/auth/v1/verify`."""
+"""Coming in and back by a mailed link: `/auth/v1/signup`, `recover`, `otp`, `resend`, `verify`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +16,7 @@ from automatch.settings.limits import LimitSettings
 from automatch.settings.mail import MailSettings
 from tests.http.test_errors import check
 from tests.support.postgres import Database, TestCluster
-from tests.support.smtp import MailBox, link_in, mail_server
+from tests.support.smtp import MailBox, link_in, mail_server, text_of
 from tests.support.system import PASSWORD, Person, System, running_server
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +51,14 @@ class Mailing:
             "/auth/v1/token", json={"email": person.email, "password": password}
         )
         return answer.status_code
+
+    async def post(self, path: str, **body: object) -> httpx2.Response:
+        return await self.system.client.post(f"/auth/v1/{path}", json=body)
+
+    async def sign_up_confirmed(self) -> Person:
+        person = await self.system.sign_up()
+        self.run("update auth.users set email_confirmed_at = now()")
+        return person
 
     def run(self, statement: str) -> None:
         with psycopg.connect(self.system.database.owner) as conn:
@@ -109,8 +118,83 @@ async def test_link_works_once_and_ends_those_beside_it(mailing: Mailing) -> Non
         assert answer.json()["error_code"] == "otp_expired"
 
 
+async def test_new_account_is_used_once_its_address_is_confirmed(mailing: Mailing) -> None:
+    account = {"email": "linh@example.org", "password": PASSWORD}
+    new = (await mailing.post("signup", **account, data={"theme": "dark"})).json()
+    links = [link_in(await mailing.box.take())]
+    await mailing.post("resend", email=account["email"], type="signup")
+    links.append(link_in(await mailing.box.take()))
+
+    assert "access_token" not in new
+    assert new["email_confirmed_at"] is None
+    unknown = await mailing.post("token", **account | {"email": "nobody@example.org"})
+    early = await mailing.post("token", **account)
+    assert (early.status_code, early.content) == (400, unknown.content)
+    page = await mailing.system.client.get(links[1].removeprefix("https://match.example.org"))
+    assert 'name="password"' in page.text
+    # Whoever asks for another link does not end the first.
+    session = (await mailing.verify(token_in(links[0]), "signup")).json()
+    assert session["user"]["id"] == new["id"]
+    assert session["user"]["email_confirmed_at"] is not None
+    assert session["user"]["user_metadata"] == {"theme": "dark"}
+    check(await mailing.verify(token_in(links[1]), "signup"), 403, "link_expired")
+    assert (await mailing.post("token", **account)).status_code == 200
+    offered = await mailing.system.client.get("/auth/v1/settings")
+    assert offered.json()["mailer_autoconfirm"] is False
+
+
+async def test_sign_up_answers_alike_for_an_address_that_has_an_account(mailing: Mailing) -> None:
+    her = await mailing.sign_up_confirmed()
+    free, taken = [
+        (await mailing.post("signup", email=email, password=NEW_PASSWORD, data={"a": 1})).json()
+        for email in ("free@example.org", her.email)
+    ]
+    mails = [await mailing.box.take() for _ in "12"]
+
+    def form_of(answer: object) -> object:
+        """Return an answer without the values of ids and times, and without its address."""
+        if isinstance(answer, dict):
+            return {key: form_of(value) for key, value in answer.items()}
+        if isinstance(answer, list):
+            return [form_of(value) for value in answer]
+        text = str(answer).replace(her.email, "free@example.org")
+        return re.sub(r"[0-9a-f-]{36}|\d{4}-\d\d-\d\dT[0-9:.]+", "…", text)
+
+    assert form_of(free) == form_of(taken)
+    assert taken["id"] != her.id
+    assert {mail["To"]: mail["Subject"] for mail in mails} == {
+        "free@example.org": "Confirm your e-mail address for Auto-Match",
+        her.email: "You have an Auto-Match account already",
+    }
+    assert "token" not in text_of(mails[1])
+    assert await mailing.sign_in(her, PASSWORD) == 200
+    pages = [
+        await mailing.system.client.post(
+            "/sign-up", data={"email": email}, headers={"origin": "https://match.example.org"}
+        )
+        for email in ("elsewhere@example.org", her.email)
+    ]
+    assert "Check your mail" in pages[0].text
+    assert pages[0].text.replace("elsewhere@example.org", her.email) == pages[1].text
+
+
+async def test_link_ends_the_password_of_whoever_signed_up_with_a_strange_address(
+    mailing: Mailing,
+) -> None:
+    thief = await mailing.system.sign_up()
+    await mailing.post("otp", email=thief.email)
+    link = link_in(await mailing.box.take())
+    page = await mailing.system.client.get(link.removeprefix("https://match.example.org"))
+    assert 'name="password"' in page.text
+
+    assert (await mailing.verify(token_in(link), "magiclink")).status_code == 200
+
+    assert await mailing.sign_in(thief, PASSWORD) == 400
+    assert (await thief.get("/auth/v1/user")).status_code == 401
+
+
 async def test_link_to_sign_in_is_mailed_and_makes_no_account(mailing: Mailing) -> None:
-    her = await mailing.system.sign_up()
+    her = await mailing.sign_up_confirmed()
     for email in ("nobody@example.org", her.email):
         answer = await mailing.system.client.post("/auth/v1/otp", json={"email": email})
         assert (answer.status_code, answer.json()) == (200, {})
@@ -174,7 +258,7 @@ async def change_email(mailing: Mailing, person: Person, email: str) -> httpx2.R
 
 
 async def test_address_changes_once_both_have_confirmed(mailing: Mailing) -> None:
-    her = await mailing.system.sign_up()
+    her = await mailing.sign_up_confirmed()
     new = f"new.{her.email}"
     assert (await change_email(mailing, her, new.upper())).json()["email"] == her.email
     links = {}
@@ -199,6 +283,40 @@ async def test_address_changes_once_both_have_confirmed(mailing: Mailing) -> Non
     assert await mailing.sign_in(her, PASSWORD) == 400
 
 
+async def test_links_of_a_change_are_mailed_again_and_verified_by_a_client(
+    mailing: Mailing,
+) -> None:
+    her = await mailing.sign_up_confirmed()
+    for email in (her.email, "nobody@example.org"):
+        answer = await mailing.post("resend", email=email, type="email_change")
+        assert (answer.status_code, answer.json()) == (200, {})
+    await change_email(mailing, her, "new@example.org")
+    for _ in "12":
+        await mailing.box.take()
+    await mailing.post("resend", email=her.email, type="email_change")
+    tokens = [token_in(link_in(await mailing.box.take())) for _ in "12"]
+
+    first, second = [await mailing.verify(token, "email_change") for token in tokens]
+
+    assert (first.status_code, first.json()["code"]) == (200, 200)
+    assert second.json()["user"]["email"] == "new@example.org"
+    assert second.json()["user"]["email_confirmed_at"] is not None
+    assert second.json()["access_token"]
+    check(await mailing.verify(tokens[1], "email_change"), 403, "link_expired")
+
+
+async def test_address_that_was_mistyped_is_corrected_by_the_new_one_alone(
+    mailing: Mailing,
+) -> None:
+    her = await mailing.system.sign_up()
+    await change_email(mailing, her, "right@example.org")
+    message = await mailing.box.take()
+
+    changed = await mailing.verify(token_in(link_in(message)), "email_change")
+
+    assert message["To"] == changed.json()["user"]["email"] == "right@example.org"
+
+
 async def test_address_of_somebody_else_is_not_told_and_gets_no_mail(mailing: Mailing) -> None:
     her, him = await mailing.system.sign_up(), await mailing.system.sign_up()
 
@@ -212,6 +330,7 @@ async def test_address_of_somebody_else_is_not_told_and_gets_no_mail(mailing: Ma
     told = []
     while not told or told[-1]["To"] != him.email:
         told.append(await mailing.box.take())
+    assert {mail["To"] for mail in told} == {"free@example.org", him.email}
     assert told[-1]["Subject"] == "Choose a new password for Auto-Match"
 
 
@@ -235,7 +354,7 @@ async def test_two_people_who_want_one_address_get_a_mail_each(mailing: Mailing)
 
 
 async def test_new_password_ends_all_links_and_changes_of_before(mailing: Mailing) -> None:
-    her = await mailing.system.sign_up()
+    her = await mailing.sign_up_confirmed()
     await mailing.system.client.post("/auth/v1/otp", json={"email": her.email})
     sign_in_link = token_in(link_in(await mailing.box.take()))
     await change_email(mailing, her, "thief@example.org")

@@ -13,6 +13,7 @@ import pytest
 from automatch.model.operators import Operator, OperatorRole
 from automatch.services.link_delivery import LinkDelivery
 from automatch.settings.database import PoolSettings
+from automatch.settings.server import AuthSettings
 from automatch.store.database import Database as Pool
 from tests.support.build import connect, one
 from tests.support.postgres import Database
@@ -57,7 +58,9 @@ class Desk:
 
 @pytest.fixture
 async def desk(database: Database) -> AsyncIterator[Desk]:
-    links = LinkDelivery(lambda: "https://match.example.org", 3600, sends_mail=True, are_ours=True)
+    links = LinkDelivery(
+        lambda: "https://match.example.org", AuthSettings(), sends_mail=True, are_ours=True
+    )
     with connect(database.owner, autocommit=True) as conn:
         async with Pool(database.api, PoolSettings(), name="test") as db:
             yield Desk(db, conn, links)

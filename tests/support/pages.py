@@ -18,8 +18,7 @@ from automatch.web.feed_views import Card, FeedPage, JobItem
 from automatch.web.mailed_link_views import (
     ConfirmEmailPage,
     ForgotPasswordPage,
-    ResetPasswordPage,
-    SignInLinkPage,
+    MailedLinkPage,
 )
 from automatch.web.privacy_pages import PrivacyPage
 from automatch.web.sign_in_settings_views import SignInSettingsPage
@@ -129,17 +128,36 @@ PAGES: dict[str, Page] = {
     "sign-in": SignInPage(email=HOSTILE),
     "sign-in refused": SignInPage(problem=SOME_PROBLEM),
     "sign-up": SignUpPage(),
+    "sign-up, asked": SignUpPage(email=HOSTILE, sends_mail=True, asked=True),
     "sign-up refused": SignUpPage(problem=Problem("password_weak", HOSTILE, "password")),
     "forgot password": ForgotPasswordPage(email=HOSTILE, problem=SOME_PROBLEM),
     "forgot password, asked": ForgotPasswordPage(email=HOSTILE, asked=True),
     "forgot password, no mail": ForgotPasswordPage(email=HOSTILE, asked=True, sends_mail=False),
-    "reset password": ResetPasswordPage(token=HOSTILE, email=HOSTILE, problem=SOME_PROBLEM),
-    "sign in by a link": SignInLinkPage(token=HOSTILE, email=HOSTILE),
+    "reset password": MailedLinkPage(
+        title="Choose a new password",
+        path="/reset-password",
+        token=HOSTILE,
+        email=HOSTILE,
+        asks_password=True,
+        signs_out=True,
+        problem=SOME_PROBLEM,
+    ),
+    "confirm as somebody else": MailedLinkPage(
+        title="Confirm your address",
+        path="/confirm-address",
+        token=HOSTILE,
+        email=HOSTILE,
+        asks_password=False,
+        instead_of=HOSTILE,
+        instead_of_email=HOSTILE,
+    ),
     "confirm e-mail": ConfirmEmailPage(token=HOSTILE, old_email=HOSTILE, new_email=HOSTILE),
     "confirm e-mail, one": ConfirmEmailPage(),
     "confirm e-mail, both": ConfirmEmailPage(changed=True),
     "password and sessions": SignInSettingsPage(
         email=HOSTILE,
+        is_confirmed=False,
+        sends_mail=True,
         sessions=[UserSession(NOON, NOON, True), UserSession(NOON, NOON, False)],
     ),
     "onboarding": an_onboarding_page(first_time=True),

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from automatch.mail.message import MailKind, MailText, write_mail
+from automatch.settings.server import AuthSettings
 from automatch.store import accounts
 from automatch.store.database import Connection
 from automatch.store.notices import load_operator
@@ -17,6 +18,8 @@ _PATHS = {
     MailKind.SIGN_IN: "/sign-in-link",
     MailKind.EMAIL_OLD: "/confirm-email",
     MailKind.EMAIL_NEW: "/confirm-email",
+    MailKind.SIGN_UP: "/confirm-address",
+    MailKind.INVITE: "/invitation",
 }
 """Of the pages that the links lead to."""
 
@@ -34,13 +37,15 @@ async def compose_mail(
     profile_id: UUID | None,
     *,
     server_url: str,
-    link_life_s: int,
+    settings: AuthSettings,
 ) -> MailText | None:
     """Store a new one-time token and return the mail with its link.
 
-    None when nobody has an account with this address.
+    None when it is for nobody: no account has this address, or no change of it waits.
     """
+    link_life_s = settings.invitation_s if kind is MailKind.INVITE else settings.mailed_link_s
     token = secrets.token_urlsafe(32)
+    operator = await load_operator(conn)
     user_id = await accounts.create_one_time_token(
         conn,
         email=recipient,
@@ -50,13 +55,17 @@ async def compose_mail(
         user_id=profile_id,
     )
     if user_id is None:
+        if kind is MailKind.SIGN_UP and await accounts.find_credentials(conn, recipient):
+            return write_mail(MailKind.ACCOUNT_EXISTS, server=server_url, operator=operator)
         return None
     change = await accounts.find_email_change(conn, accounts.hash_token(token))
+    if change is None and kind in {MailKind.EMAIL_OLD, MailKind.EMAIL_NEW}:
+        return None
     expires_at = datetime.now(UTC) + timedelta(seconds=link_life_s)
     return write_mail(
         kind,
         server=server_url,
-        operator=await load_operator(conn),
+        operator=operator,
         link=f"{server_url}{_PATHS[kind]}?{urlencode({'token': token})}",
         old_email=mask_email(change.old_email) if change else "",
         new_email=change.new_email if change else "",

@@ -14,6 +14,7 @@ from automatch.errors.mail import MailError, MailRefusedError
 from automatch.mail.compose import compose_mail
 from automatch.mail.message import MailKind
 from automatch.mail.transport import MailTransport
+from automatch.settings.server import AuthSettings
 from automatch.store import mails
 from automatch.store.database import Database
 from automatch.store.mails import TakenMail
@@ -40,14 +41,14 @@ class Mailer:
         *,
         sender: str,
         server_url: Callable[[], str],
-        link_life_s: int,
+        settings: AuthSettings,
         lease_s: float,
     ) -> None:
         self._db = db
         self._transport = transport
         self._sender = sender
         self._server_url = server_url
-        self._link_life_s = link_life_s
+        self._settings = settings
         self._lease = timedelta(seconds=lease_s)
         self._woken = asyncio.Event()
 
@@ -57,15 +58,19 @@ class Mailer:
 
     async def run(self) -> None:
         """Send mails until cancelled."""
-        while True:
+        task = asyncio.current_task()
+        # Up to Python 3.11, `asyncio.wait_for`, which sending uses, may swallow a cancellation.
+        while task is not None and not task.cancelling():
             self._woken.clear()
             try:
-                while await self.send_one():
+                while not task.cancelling() and await self.send_one():
                     pass
             except AutomatchError as exc:
                 log.warning("mails could not be read", error=exc.code)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), _LOOK_EVERY_S)
+            if not task.cancelling():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_EVERY_S):
+                        await self._woken.wait()
 
     async def send_one(self) -> bool:
         """Send the mail that is due first; return whether there was one."""
@@ -98,7 +103,7 @@ class Mailer:
                 mail.recipient,
                 mail.profile_id,
                 server_url=self._server_url(),
-                link_life_s=self._link_life_s,
+                settings=self._settings,
             )
         if text is None:
             return False

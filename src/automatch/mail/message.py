@@ -22,6 +22,11 @@ class MailKind(StrEnum):
     EMAIL_OLD = "email_old"
     """A change of the address, to the old one."""
     EMAIL_NEW = "email_new"
+    SIGN_UP = "sign_up"
+    """To confirm the address of a new account."""
+    ACCOUNT_EXISTS = "account_exists"
+    """Instead of `SIGN_UP`, to somebody who has confirmed theirs."""
+    INVITE = "invite"
     TEST = "test"
 
 
@@ -30,6 +35,9 @@ _SUBJECTS = {
     MailKind.SIGN_IN: "Sign in to Auto-Match",
     MailKind.EMAIL_OLD: "Your e-mail address for Auto-Match is to change",
     MailKind.EMAIL_NEW: "Confirm your new e-mail address for Auto-Match",
+    MailKind.SIGN_UP: "Confirm your e-mail address for Auto-Match",
+    MailKind.ACCOUNT_EXISTS: "You have an Auto-Match account already",
+    MailKind.INVITE: "Your Auto-Match account",
     MailKind.TEST: "Auto-Match can send mail",
 }
 

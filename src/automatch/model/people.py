@@ -67,14 +67,31 @@ class User:
     user_metadata: dict[str, Any]
     created_at: datetime
     last_sign_in_at: datetime | None
+    email_confirmed_at: datetime | None = None
+    """When somebody came by a link that was mailed to the address."""
+    confirmation_sent_at: datetime | None = None
+    """When a new account was mailed the link without which nobody signs in to it."""
     signed_in_at: datetime | None = None
     """When the session began that the account was read for."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUser:
+    """Whom a mailed link is for."""
+
+    user_id: UUID
+    email: str
+    is_confirmed: bool
+    """Whether somebody has shown that the address is theirs."""
+    has_password: bool
+    """Whether somebody can sign in with a password."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmailChange:
     """A change of an account's address that both addresses have to confirm."""
 
+    user_id: UUID
     old_email: str
     new_email: str
 

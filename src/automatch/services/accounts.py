@@ -80,13 +80,7 @@ class Accounts:
             EmailTakenError: there is an account with this e-mail address.
             PasswordsBusyError: too many people sign in or up at the moment.
         """
-        self.check_local_sign_in()
-        account = normalize_email(email)
-        if account is None:
-            raise InputInvalidError("Give a valid e-mail address.")
-        _check_data(data or {})
-        check_password(password, account)
-        encrypted = await self.hash_password(password, address=address)
+        account, encrypted = await self.check_sign_up(email, password, data or {}, address=address)
         async with self._db.transaction() as conn:
             user_id = await accounts.create_user(
                 conn, email=account, encrypted_password=encrypted, data=data or {}
@@ -94,6 +88,21 @@ class Accounts:
             session = await self.start_session(conn, user_id)
         await self._rate_limits.remember_sign_in(account, address)
         return session
+
+    async def check_sign_up(
+        self, email: str, password: str, data: dict[str, Any], *, address: str
+    ) -> tuple[str, str]:
+        """Return the address and the password hash of somebody who may sign up.
+
+        Raises: see `sign_up`, except that it does not know who has an account.
+        """
+        self.check_local_sign_in()
+        account = normalize_email(email)
+        if account is None:
+            raise InputInvalidError("Give a valid e-mail address.")
+        _check_data(data)
+        check_password(password, account)
+        return account, await self.hash_password(password, address=address)
 
     async def sign_in(self, email: str, password: str, *, address: str) -> Session:
         """Start a session, from a network address.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from automatch.errors.request import SignInElsewhereError
 from automatch.settings import Settings
+from automatch.settings.server import AuthSettings
 from automatch.settings.server_address import find_server_url
 from automatch.store import mails
 from automatch.store.database import Connection
@@ -22,7 +23,7 @@ class LinkDelivery:
 
     server_url: Callable[[], str]
     """Returns the address of the server for people."""
-    link_life_s: int
+    settings: AuthSettings
     sends_mail: bool
     are_ours: bool
     """Whether people sign in here, and so by links of ours."""
@@ -32,7 +33,7 @@ class LinkDelivery:
         """Return how an installation delivers links."""
         return cls(
             server_url=lambda: find_server_url(settings),
-            link_life_s=settings.auth.mailed_link_s,
+            settings=settings.auth,
             sends_mail=settings.mail.smtp_url is not None,
             are_ours=settings.issuer_url is None,
         )
@@ -59,5 +60,5 @@ class LinkDelivery:
             email,
             None,
             server_url=self.server_url(),
-            link_life_s=self.link_life_s,
+            settings=self.settings,
         )

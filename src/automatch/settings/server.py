@@ -33,6 +33,12 @@ class AuthSettings(SettingsGroup):
         le=86400,
         description="Seconds for which a mailed link works.",
     )
+    invitation_s: int = Field(
+        7 * 86400,
+        ge=3600,
+        le=90 * 86400,
+        description="Seconds for which the link of an invitation works.",
+    )
     max_waiting: int = Field(
         16,
         ge=1,

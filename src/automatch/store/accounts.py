@@ -16,7 +16,7 @@ from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from automatch.errors.request import EmailTakenError
-from automatch.model.people import Claims, EmailChange, User, UserSession
+from automatch.model.people import Claims, EmailChange, LinkUser, User, UserSession
 from automatch.sql.statements import load
 from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
@@ -46,6 +46,23 @@ async def create_user(
     )
     if user_id is None:
         raise EmailTakenError
+    return user_id
+
+
+async def sign_up(
+    conn: Connection, *, email: str, encrypted_password: str, data: dict[str, Any]
+) -> UUID | None:
+    """Create a user whom nobody is before the address is confirmed; mail it in any case.
+
+    None, after as much work, when somebody has this address.
+    """
+    user_id: UUID | None = await call_value(
+        conn,
+        "auth.sign_up",
+        email=email,
+        encrypted_password=encrypted_password,
+        data=Jsonb(data),
+    )
     return user_id
 
 
@@ -137,6 +154,11 @@ async def request_email_change(
     )
 
 
+async def resend_email_change(conn: Connection, email: str) -> None:
+    """Mail the links of the change that waits for an account again, if there is one."""
+    await call(conn, "auth.resend_email_change", email=email)
+
+
 async def find_email_change(conn: Connection, token_sha256: bytes) -> EmailChange | None:
     """Return the change that a link confirms, without using it up."""
     return await call_row(
@@ -176,10 +198,14 @@ async def create_one_time_token(
 
 async def find_one_time_token(
     conn: Connection, token_sha256: bytes, purpose: str
-) -> tuple[UUID, str] | None:
-    """Return the id and the address of the user of a token, or None when it does not work."""
+) -> LinkUser | None:
+    """Return whom a token is for, or None when it does not work."""
     return await call_row(
-        conn, "auth.find_one_time_token", tuple_row, token_sha256=token_sha256, purpose=purpose
+        conn,
+        "auth.find_one_time_token",
+        class_row(LinkUser),
+        token_sha256=token_sha256,
+        purpose=purpose,
     )
 
 

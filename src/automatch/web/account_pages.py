@@ -94,7 +94,8 @@ async def sign_in(request: Request, address: AddressDep, services: ServicesDep) 
         session = await services.accounts.sign_in(email, text_of(form, "password"), address=address)
     except AutomatchError as exc:
         problem = Problem(exc.code, exc.message)
-        return show(SignInPage(email=email, problem=problem), exc)
+        sends_mail = services.mailed_links.sends_mail
+        return show(SignInPage(email=email, problem=problem, sends_mail=sends_mail), exc)
     return signed_in(services, session)
 
 
@@ -105,20 +106,28 @@ async def sign_up_form(request: Request, services: ServicesDep, done: str = "") 
     services.accounts.check_local_sign_in()
     if is_signed_in(request):
         return go_to("/feed")
-    return show(SignUpPage(notice=_NOTICES.get(done)))
+    sends_mail = services.mailed_links.sends_mail
+    return show(SignUpPage(notice=_NOTICES.get(done), sends_mail=sends_mail))
 
 
 @router.post("/sign-up")
 @declare(Access.PAGE_COOKIE, limits=(Limit.SIGN_UP,))
 async def sign_up(request: Request, address: AddressDep, services: ServicesDep) -> Response:
-    """Create an account and continue with the profile."""
+    """Create an account and continue with the profile, or with the link that is mailed.
+
+    Where mail is sent, the page says the same for an address that has an account.
+    """
     form = await read_form(request)
     email = text_of(form, "email")
+    sends_mail = services.mailed_links.sends_mail
     try:
+        if sends_mail:
+            await services.mailed_links.sign_up(email, None, address=address)
+            return show(SignUpPage(email=email, sends_mail=True, asked=True))
         session = await services.accounts.sign_up(email, text_of(form, "password"), address=address)
     except RequestError as exc:
         problem = Problem(exc.code, exc.message, _FIELD_OF.get(type(exc)))
-        return show(SignUpPage(email=email, problem=problem), exc)
+        return show(SignUpPage(email=email, problem=problem, sends_mail=sends_mail), exc)
     return signed_in(services, session)
 
 

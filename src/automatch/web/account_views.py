@@ -22,6 +22,8 @@ class SignInPage(Page):
     title: str = "Sign in"
     email: str = ""
     """The address as typed, so that only the password must be typed again."""
+    sends_mail: bool = False
+    """Whether a new account has to be confirmed by mail first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,10 @@ class SignUpPage(Page):
     template: ClassVar[str] = "sign_up.html"
     title: str = "Create an account"
     email: str = ""
+    sends_mail: bool = False
+    """Whether the password is chosen later, by a mailed link."""
+    asked: bool = False
+    """Whether the link was mailed just now."""
 
 
 @dataclass(frozen=True, slots=True)

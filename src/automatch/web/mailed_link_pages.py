@@ -1,6 +1,8 @@
-"""Pages for mailed links: asking for one, choosing a new password, signing in without one."""
+"""Pages for mailed links: asking for one, and what each kind leads to."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -8,20 +10,33 @@ from starlette.responses import Response
 from automatch.errors import AutomatchError
 from automatch.errors.request import LinkExpiredError, RequestError
 from automatch.http.declaration import Access, declare
-from automatch.http.deps import AddressDep, Services, ServicesDep
+from automatch.http.deps import AddressDep, Services, ServicesDep, claims_of
 from automatch.mail.compose import mask_email
 from automatch.mail.message import MailKind
+from automatch.model.people import LinkUser
 from automatch.services.rate_limits import Limit
 from automatch.web.mailed_link_views import (
     ConfirmEmailPage,
     ForgotPasswordPage,
-    ResetPasswordPage,
-    SignInLinkPage,
+    MailedLinkPage,
 )
-from automatch.web.pages import PageRoute, read_form, show, signed_in, text_of
-from automatch.web.templating import Page, Problem
+from automatch.web.pages import PageRoute, is_signed_in, read_form, show, signed_in, text_of
+from automatch.web.templating import Problem
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+_KIND_OF = {
+    "/reset-password": MailKind.RECOVERY,
+    "/sign-in-link": MailKind.SIGN_IN,
+    "/confirm-address": MailKind.SIGN_UP,
+    "/invitation": MailKind.INVITE,
+}
+_TITLES = {
+    MailKind.RECOVERY: "Choose a new password",
+    MailKind.SIGN_IN: "Sign in",
+    MailKind.SIGN_UP: "Confirm your address",
+    MailKind.INVITE: "Welcome to Auto-Match",
+}
 
 
 @router.get("/forgot-password")
@@ -49,48 +64,45 @@ async def ask_for_link(request: Request, services: ServicesDep) -> Response:
     return show(ForgotPasswordPage(email=email, asked=True, sends_mail=sends_mail))
 
 
+@router.get("/invitation")
+@router.get("/confirm-address")
+@router.get("/sign-in-link")
 @router.get("/reset-password")
 @declare(Access.PAGE_COOKIE)
-async def reset_password_form(services: ServicesDep, token: str = "") -> Response:
-    """Show the form of a link for a new password."""
-    return await _show_link(services, MailKind.RECOVERY, token)
+async def open_link(request: Request, services: ServicesDep, token: str = "") -> Response:
+    """Show what a link is for, with a form or a button. Scanners of mail open links too."""
+    return await _show_link(request, services, token)
 
 
+@router.post("/invitation")
+@router.post("/confirm-address")
+@router.post("/sign-in-link")
 @router.post("/reset-password")
 @declare(Access.PAGE_COOKIE, limits=(Limit.MAILED_LINKS,))
-async def reset_password(request: Request, address: AddressDep, services: ServicesDep) -> Response:
-    """Set the new password, sign out everywhere else, and go to the feed."""
+async def use_link(request: Request, address: AddressDep, services: ServicesDep) -> Response:
+    """Use a link up: sign in, with a new password where the page asks for one."""
     form = await read_form(request)
     token = text_of(form, "token")
+    links = services.mailed_links
     try:
-        session = await services.mailed_links.reset_password(
-            token, text_of(form, "password"), address=address
-        )
+        kind, user = await links.check(token, _KIND_OF[request.url.path])
+        if _is_somebody_else(request, user, text_of(form, "instead_of")):
+            return await _show_link(request, services, token)
+        if _asks_password(kind, user):
+            session = await links.choose_password(
+                token, kind, text_of(form, "password"), address=address
+            )
+        else:
+            session = await links.sign_in(token, kind)
     except LinkExpiredError as exc:
         return _show_expired(services, exc)
     except AutomatchError as exc:
         problem = Problem(exc.code, exc.message, "password")
-        return await _show_link(services, MailKind.RECOVERY, token, problem, exc)
-    return signed_in(services, session)
-
-
-@router.get("/sign-in-link")
-@declare(Access.PAGE_COOKIE)
-async def sign_in_link_form(services: ServicesDep, token: str = "") -> Response:
-    """Show the button of a link to sign in by."""
-    return await _show_link(services, MailKind.SIGN_IN, token)
-
-
-@router.post("/sign-in-link")
-@declare(Access.PAGE_COOKIE, limits=(Limit.MAILED_LINKS,))
-async def sign_in_by_link(request: Request, services: ServicesDep) -> Response:
-    """Use the link up and go to the feed."""
-    token = text_of(await read_form(request), "token")
-    try:
-        session = await services.mailed_links.sign_in(MailKind.SIGN_IN, token)
-    except LinkExpiredError as exc:
-        return _show_expired(services, exc)
-    return signed_in(services, session)
+        return await _show_link(request, services, token, problem, exc)
+    if is_signed_in(request):
+        await services.accounts.sign_out(claims_of(request))
+    is_only_confirmed = kind is MailKind.SIGN_UP and user.has_password
+    return signed_in(services, session, "/account?done=confirmed" if is_only_confirmed else "/feed")
 
 
 @router.get("/confirm-email")
@@ -114,23 +126,46 @@ async def confirm_email(request: Request, services: ServicesDep) -> Response:
     return show(ConfirmEmailPage(changed=changed))
 
 
+def _asks_password(kind: MailKind, user: LinkUser) -> bool:
+    # The password of an account whose address nobody had confirmed is a stranger's perhaps.
+    return (
+        kind in {MailKind.RECOVERY, MailKind.INVITE}
+        or not user.has_password
+        or (kind is MailKind.SIGN_IN and not user.is_confirmed)
+    )
+
+
+def _is_somebody_else(request: Request, user: LinkUser, agreed_to: str) -> bool:
+    """Return whether another account is signed in, whose end nobody has agreed to."""
+    return is_signed_in(request) and str(claims_of(request).subject) not in {
+        str(user.user_id),
+        agreed_to,
+    }
+
+
 async def _show_link(
+    request: Request,
     services: Services,
-    kind: MailKind,
     token: str,
     problem: Problem | None = None,
     error: AutomatchError | None = None,
 ) -> Response:
-    # Showing it does not use it up: scanners of mail open links too.
     try:
-        email = await services.mailed_links.check(kind, token)
+        kind, user = await services.mailed_links.check(token, _KIND_OF[request.url.path])
     except LinkExpiredError as exc:
         return _show_expired(services, exc)
-    page: Page
-    if kind is MailKind.SIGN_IN:
-        page = SignInLinkPage(token=token, email=email)
-    else:
-        page = ResetPasswordPage(token=token, email=email, problem=problem)
+    page = MailedLinkPage(
+        title=_TITLES[kind],
+        path=request.url.path,
+        token=token,
+        email=user.email,
+        asks_password=_asks_password(kind, user),
+        signs_out=user.has_password,
+        problem=problem,
+    )
+    if _is_somebody_else(request, user, ""):
+        claims = claims_of(request)
+        page = replace(page, instead_of=str(claims.subject), instead_of_email=claims.email or "")
     return show(page, error)
 
 

@@ -1,4 +1,4 @@
-"""View models of the pages for mailed links: asking for one, a new password, sign-in, address."""
+"""View models of the pages for mailed links: asking for one, using one, change of address."""
 
 from __future__ import annotations
 
@@ -21,23 +21,19 @@ class ForgotPasswordPage(Page):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResetPasswordPage(Page):
-    """A new password, by the token of a mailed link."""
+class MailedLinkPage(Page):
+    """A button to sign in by the token of a mailed link, with a new password for some."""
 
-    template: ClassVar[str] = "reset_password.html"
-    title: str = "Choose a new password"
+    template: ClassVar[str] = "mailed_link.html"
+    path: str
     token: str
     email: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignInLinkPage(Page):
-    """A button to sign in, by the token of a mailed link."""
-
-    template: ClassVar[str] = "sign_in_link.html"
-    title: str = "Sign in"
-    token: str
-    email: str
+    asks_password: bool
+    signs_out: bool = False
+    """Whether somebody may be signed in elsewhere, which a new password ends."""
+    instead_of: str = ""
+    """The id of another account that is signed in here, and is signed out by the link."""
+    instead_of_email: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

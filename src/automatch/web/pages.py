@@ -99,9 +99,9 @@ def go_to(path: str) -> RedirectResponse:
     return RedirectResponse(path, HTTPStatus.SEE_OTHER)
 
 
-def signed_in(services: Services, session: Session) -> Response:
-    """Go to the feed, with the cookies of a session."""
-    response = go_to("/feed")
+def signed_in(services: Services, session: Session, path: str = "/feed") -> Response:
+    """Go to the feed or another page, with the cookies of a session."""
+    response = go_to(path)
     for cookie in CookieSession(services).remember(session):
         response.headers.append("set-cookie", cookie)
     return response

@@ -7,8 +7,11 @@ from starlette.responses import Response
 
 from automatch.errors import AutomatchError
 from automatch.errors.auth import CredentialsInvalidError, TokenInvalidError
+from automatch.errors.request import RateLimitedError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import AddressDep, Caller, CallerDep, Services, ServicesDep
+from automatch.mail.message import MailKind
+from automatch.services.rate_limits import Limit
 from automatch.web.pages import PageRoute, go_to, read_form, show, text_of
 from automatch.web.sign_in_settings_views import SignInSettingsPage
 from automatch.web.templating import Problem
@@ -18,8 +21,13 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _NOT_CURRENT = "That isn't your current password."
 _NOTICES = {
     "email": "We've sent a link to your old and your new address. Confirm both.",
+    "new_email": "We've sent a link to your new address. Confirm it there.",
     "asked": "We've noted the change, but this installation can't send mail. Ask whoever runs it "
-    "for the two links that confirm it.",
+    "for the links that confirm it.",
+    "confirm": "We've sent you a link. It can take a minute. Look in your spam folder too.",
+    "asked_to_confirm": "We've noted it, but this installation can't send mail. Ask whoever runs "
+    "it for the link.",
+    "confirmed": "Your e-mail address is confirmed.",
     "password": "Your password is changed. You were signed out everywhere else.",
     "others": "You were signed out everywhere else.",
 }
@@ -67,7 +75,23 @@ async def change_email(
         )
     except AutomatchError as exc:
         return await _show_refusal(caller, services, exc, "new_email", "email_password")
-    return go_to(f"/account?done={'email' if services.mailed_links.sends_mail else 'asked'}")
+    if not services.mailed_links.sends_mail:
+        return go_to("/account?done=asked")
+    user = await services.accounts.load_user(caller.claims)
+    return go_to(f"/account?done={'email' if user.email_confirmed_at else 'new_email'}")
+
+
+@router.post("/account/confirm")
+@declare(Access.PAGE_COOKIE, limits=(Limit.MAILED_LINKS,))
+async def send_confirmation(caller: CallerDep, services: ServicesDep) -> Response:
+    """Mail the link that confirms the address again."""
+    user = await services.accounts.load_user(caller.claims)
+    try:
+        await services.mailed_links.request(MailKind.SIGN_UP, user.email)
+    except RateLimitedError as exc:
+        return show(await _page(caller, services, problem=Problem(exc.code, exc.message)), exc)
+    done = "confirm" if services.mailed_links.sends_mail else "asked_to_confirm"
+    return go_to(f"/account?done={done}")
 
 
 @router.post("/account/sign-out-others")
@@ -100,6 +124,8 @@ async def _page(
     user = await services.accounts.load_user(caller.claims)
     return SignInSettingsPage(
         email=user.email,
+        sends_mail=services.mailed_links.sends_mail,
+        is_confirmed=user.email_confirmed_at is not None,
         sessions=await services.accounts.list_sessions(caller.claims),
         problem=problem,
         notice=notice,

@@ -22,4 +22,6 @@ class SignInSettingsPage(Page):
     title: str = "Password and sessions"
     signed_in: bool = True
     email: str
+    is_confirmed: bool
+    sends_mail: bool
     sessions: Sequence[UserSession]

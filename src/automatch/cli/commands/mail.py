@@ -111,7 +111,7 @@ async def _compose(conn: Connection, settings: Settings, mail_id: UUID) -> MailT
         recipient,
         profile_id,
         server_url=find_server_url(settings),
-        link_life_s=settings.auth.mailed_link_s,
+        settings=settings.auth,
     )
 
 

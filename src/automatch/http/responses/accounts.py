@@ -41,7 +41,7 @@ class UserResponse(BaseModel):
     aud: Literal["authenticated"] = "authenticated"
     role: Literal["authenticated"] = "authenticated"
     email: str
-    email_confirmed_at: Timestamp
+    email_confirmed_at: Timestamp | None
     phone: Literal[""] = ""
     app_metadata: dict[str, Any]
     user_metadata: dict[str, Any]
@@ -50,6 +50,8 @@ class UserResponse(BaseModel):
     is_anonymous: Literal[False] = False
     created_at: Timestamp
     last_sign_in_at: Timestamp | None
+    confirmation_sent_at: Timestamp | None = None
+    """Set when nobody is signed in before a mailed link is used."""
 
     @classmethod
     def from_user(cls, user: User) -> Self:
@@ -57,7 +59,7 @@ class UserResponse(BaseModel):
         return cls(
             id=user.id,
             email=user.email,
-            email_confirmed_at=user.created_at,
+            email_confirmed_at=user.email_confirmed_at,
             app_metadata=user.app_metadata,
             user_metadata=user.user_metadata,
             identities=[
@@ -72,6 +74,7 @@ class UserResponse(BaseModel):
             ],
             created_at=user.created_at,
             last_sign_in_at=user.last_sign_in_at,
+            confirmation_sent_at=user.confirmation_sent_at,
         )
 
 
@@ -104,12 +107,20 @@ class SignInProviders(BaseModel):
     anonymous_users: bool = False
 
 
+class EmailChangeResponse(BaseModel):
+    """The answer to the first of two links."""
+
+    code: Literal[200] = 200
+    msg: str = "Now use the link in the mail to the other address too."
+
+
 class AuthSettingsResponse(BaseModel):
-    """What sign-in offers: passwords, and no confirmation by mail."""
+    """What sign-in offers: passwords, and mailed links."""
 
     external: SignInProviders = SignInProviders()
     disable_signup: bool = False
-    mailer_autoconfirm: bool = True
+    mailer_autoconfirm: bool
+    """Whether people are signed in as soon as they sign up."""
     phone_autoconfirm: bool = False
     saml_enabled: bool = False
 

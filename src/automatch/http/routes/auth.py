@@ -25,6 +25,7 @@ from automatch.http.deps import AddressDep, CallerDep, ServicesDep
 from automatch.http.responses.accounts import (
     AuthHealthResponse,
     AuthSettingsResponse,
+    EmailChangeResponse,
     EmptyResponse,
     SessionResponse,
     UserResponse,
@@ -67,11 +68,27 @@ class LinkForm(_Form):
     email: StorableText
 
 
+class ResendForm(LinkForm):
+    """Which link is to be mailed again."""
+
+    type: Literal["signup", "email_change"]
+
+
 class VerifyForm(_Form):
     """The token of a mailed link."""
 
-    type: Literal["recovery", "magiclink", "email"]
+    type: Literal["signup", "invite", "recovery", "magiclink", "email_change", "email"]
     token_hash: StorableText
+
+
+_KINDS = {
+    "signup": [MailKind.SIGN_UP],
+    "invite": [MailKind.INVITE],
+    "recovery": [MailKind.RECOVERY],
+    "magiclink": [MailKind.SIGN_IN],
+    "email": [MailKind.SIGN_IN, MailKind.SIGN_UP],
+}
+"""Of the links that each type of a verification may be of."""
 
 
 class UserForm(_Form):
@@ -88,10 +105,26 @@ class UserForm(_Form):
 @declare(
     Access.ANYONE,
     limits=(Limit.SIGN_UP,),
-    errors=(*_ERRORS, InputInvalidError, EmailTakenError, *_PASSWORD_ERRORS),
+    errors=(
+        *_ERRORS,
+        InputInvalidError,
+        EmailTakenError,
+        RateLimitedError,
+        *_PASSWORD_ERRORS,
+    ),
 )
-async def sign_up(form: SignUpForm, address: AddressDep, services: ServicesDep) -> SessionResponse:
-    """Create an account and sign in at once."""
+async def sign_up(
+    form: SignUpForm, address: AddressDep, services: ServicesDep
+) -> SessionResponse | UserResponse:
+    """Create an account, which a mailed link signs in to; without a mail server, sign in at once.
+
+    Where mail is sent, the answer is the same for an address that has an account.
+    """
+    if services.mailed_links.sends_mail:
+        user = await services.mailed_links.sign_up(
+            form.email, form.password, form.data, address=address
+        )
+        return UserResponse.from_user(user)
     session = await services.accounts.sign_up(form.email, form.password, form.data, address=address)
     return SessionResponse.from_session(session)
 
@@ -151,17 +184,37 @@ async def mail_sign_in_link(form: LinkForm, services: ServicesDep) -> EmptyRespo
     return EmptyResponse()
 
 
+@router.post("/resend", summary="Mail a link again")
+@declare(
+    Access.ANYONE,
+    limits=(Limit.MAILED_LINKS,),
+    errors=(*_ERRORS, InputInvalidError, RateLimitedError),
+)
+async def resend(form: ResendForm, services: ServicesDep) -> EmptyResponse:
+    """Mail the link of a new account, or those of a change of its address, to whoever waits."""
+    if form.type == "signup":
+        await services.mailed_links.request(MailKind.SIGN_UP, form.email)
+    else:
+        await services.mailed_links.resend_email_change(form.email)
+    return EmptyResponse()
+
+
 @router.post("/verify", summary="Sign in by a mailed link")
 @declare(
     Access.ANYONE,
     limits=(Limit.MAILED_LINKS,),
     errors=(*_ERRORS, InputInvalidError, LinkExpiredError),
 )
-async def verify(form: VerifyForm, services: ServicesDep) -> SessionResponse:
-    """Exchange the `token` of a mailed link, once, for a session that may set a new password."""
-    kind = MailKind.RECOVERY if form.type == "recovery" else MailKind.SIGN_IN
-    session = await services.mailed_links.sign_in(kind, form.token_hash)
-    return SessionResponse.from_session(session)
+async def verify(form: VerifyForm, services: ServicesDep) -> SessionResponse | EmailChangeResponse:
+    """Exchange the `token` of a mailed link, once, for a session that may set a new password.
+
+    It confirms the address. The first of two links for a new one says that the other is left.
+    """
+    links = services.mailed_links
+    if form.type == "email_change":
+        session = await links.sign_in_by_email_change(form.token_hash)
+        return SessionResponse.from_session(session) if session else EmailChangeResponse()
+    return SessionResponse.from_session(await links.sign_in(form.token_hash, *_KINDS[form.type]))
 
 
 @router.get("/user", summary="Who is signed in")
@@ -219,9 +272,9 @@ async def sign_out(caller: CallerDep, services: ServicesDep, scope: SignOutScope
 
 @router.get("/settings", summary="What sign-in offers")
 @declare(Access.ANYONE)
-async def read_settings() -> AuthSettingsResponse:
-    """Tell clients that there are passwords, and no confirmation by mail."""
-    return AuthSettingsResponse()
+async def read_settings(services: ServicesDep) -> AuthSettingsResponse:
+    """Tell clients that there are passwords, and whether a new address is confirmed by mail."""
+    return AuthSettingsResponse(mailer_autoconfirm=not services.mailed_links.sends_mail)
 
 
 @router.get("/health", summary="Whether sign-in answers")

@@ -12,6 +12,7 @@ create table if not exists auth.users (
     email text not null,
     encrypted_password text not null,
     email_confirmed_at timestamptz,
+    confirm_by timestamptz,
     last_sign_in_at timestamptz,
     raw_app_meta_data jsonb not null default '{"provider": "email", "providers": ["email"]}',
     raw_user_meta_data jsonb not null default '{}',
@@ -19,6 +20,10 @@ create table if not exists auth.users (
     created_at timestamptz not null default automatch.now(),
     updated_at timestamptz not null default automatch.now()
 );
+comment on column auth.users.confirm_by is
+    'Of somebody who has to confirm the address first: until then the password lets nobody in, and after that the '
+    'account is deleted.';
+create index if not exists users_confirm_idx on auth.users (confirm_by) where confirm_by is not null;
 create unique index if not exists users_email_key on auth.users (lower(email));
 -- Out of the samples of the planner, as columns with personal values are in public.
 alter table auth.users
@@ -95,8 +100,8 @@ as $$
 declare
     v_id uuid;
 begin
-    insert into auth.users (email, encrypted_password, raw_user_meta_data, email_confirmed_at)
-    values (lower(p_email), p_encrypted_password, p_data, automatch.now())
+    insert into auth.users (email, encrypted_password, raw_user_meta_data)
+    values (lower(p_email), p_encrypted_password, p_data)
     on conflict (lower(email)) do nothing
     returning id into v_id;
     return v_id;
@@ -110,7 +115,14 @@ language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
-as $$ select u.id, u.encrypted_password from auth.users as u where lower(u.email) = lower(p_email) $$;
+as $$
+    select
+        u.id,
+        -- No password has the hash '!'.
+        case when u.confirm_by is null then u.encrypted_password else '!' end
+    from auth.users as u
+    where lower(u.email) = lower(p_email)
+$$;
 
 create or replace function auth.start_session(p_user_id uuid, p_token_sha256 bytea)
 returns uuid
@@ -171,15 +183,17 @@ $$;
 
 create or replace function auth.session_user_of(p_session_id uuid)
 returns table (
-    id uuid, email text, app_metadata jsonb, user_metadata jsonb, created_at timestamptz, last_sign_in_at timestamptz,
-    signed_in_at timestamptz
+    id uuid, email text, email_confirmed_at timestamptz, app_metadata jsonb, user_metadata jsonb,
+    created_at timestamptz, last_sign_in_at timestamptz, signed_in_at timestamptz
 )
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select u.id, u.email, u.raw_app_meta_data, u.raw_user_meta_data, u.created_at, u.last_sign_in_at, s.created_at
+    select
+        u.id, u.email, u.email_confirmed_at, u.raw_app_meta_data, u.raw_user_meta_data, u.created_at,
+        u.last_sign_in_at, s.created_at
     from auth.sessions as s
     join auth.users as u on u.id = s.user_id
     where s.id = p_session_id

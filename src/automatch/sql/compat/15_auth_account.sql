@@ -31,7 +31,6 @@ begin
     if p_encrypted_password is not null then
         -- A new password ends all other sessions.
         perform auth.end_sessions(p_session_id, 'others');
-        perform auth.end_links((select s.user_id from auth.sessions as s where s.id = p_session_id));
     end if;
 end
 $$;

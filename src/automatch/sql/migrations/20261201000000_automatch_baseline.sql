@@ -709,7 +709,9 @@ create table automatch.mails (
     attempts smallint not null default 0,
     failed boolean not null default false,
     error text,
-    constraint kind_is_known check (kind in ('recovery', 'sign_in', 'email_old', 'email_new')),
+    constraint kind_is_known check (
+        kind in ('recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite')
+    ),
     -- Whoever asks again while a mail waits gets one.
     constraint mails_are_single unique nulls not distinct (profile_id, kind, recipient)
 );
@@ -4380,6 +4382,7 @@ begin
             ('auth.refresh_tokens', 'used_at', '7 days'),
             ('auth.one_time_tokens', 'expires_at', '0 seconds'),
             ('auth.email_changes', 'expires_at', '0 seconds'),
+            ('auth.users', 'confirm_by', '0 seconds'),
             ('automatch.mails', 'requested_at', p_mails),
             ('automatch.photo_searches', 'counted_at', '1 day'),
             ('automatch.photo_views', 'first_at', p_photo_views),
@@ -6912,6 +6915,10 @@ begin
         perform automatch.raise_error(
             'email_taken', 'This person has an account of their own; they add their photos themselves.'
         );
+    end if;
+    if v_create is not null then
+        -- Whoever signed up with this address has not shown that it is theirs.
+        update auth.users set confirm_by = null, encrypted_password = '!' where id = v_id and confirm_by is not null;
     end if;
     insert into automatch.imported_people (profile_id, email_sha256) values (v_id, v_email_sha256);
     return v_id;

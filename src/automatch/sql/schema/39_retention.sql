@@ -20,6 +20,7 @@ begin
             ('auth.refresh_tokens', 'used_at', '7 days'),
             ('auth.one_time_tokens', 'expires_at', '0 seconds'),
             ('auth.email_changes', 'expires_at', '0 seconds'),
+            ('auth.users', 'confirm_by', '0 seconds'),
             ('automatch.mails', 'requested_at', p_mails),
             ('automatch.photo_searches', 'counted_at', '1 day'),
             ('automatch.photo_views', 'first_at', p_photo_views),

@@ -69,6 +69,10 @@ begin
             'email_taken', 'This person has an account of their own; they add their photos themselves.'
         );
     end if;
+    if v_create is not null then
+        -- Whoever signed up with this address has not shown that it is theirs.
+        update auth.users set confirm_by = null, encrypted_password = '!' where id = v_id and confirm_by is not null;
+    end if;
     insert into automatch.imported_people (profile_id, email_sha256) values (v_id, v_email_sha256);
     return v_id;
 end
