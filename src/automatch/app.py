@@ -40,7 +40,7 @@ from automatch.services.mailed_links import MailedLinks
 from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
-from automatch.services.site_operator import SiteOperator
+from automatch.services.site_operator import SiteOperatorCache
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.settings.server_address import find_server_url
@@ -98,7 +98,7 @@ def create_app(
         admission=admission,
         uploads=Uploads(db, photos, admission, limits_from(settings), settings.limits),
         rate_limits=rate_limits,
-        site_operator=SiteOperator(db),
+        site_operator=SiteOperatorCache(db),
         on_demand_worker=OnDemandWorker(settings),
         background=background,
         realtime=RealtimeDeps(

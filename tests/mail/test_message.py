@@ -8,13 +8,13 @@ import pytest
 from jinja2 import UndefinedError
 
 from automatch.mail.message import MailKind, write_mail
-from automatch.model.notices import Operator
+from automatch.model.notices import SiteOperator
 from tests.support.smtp import link_in
 
 SERVER = "https://match.example.org"
 VALUES = {
     "server": SERVER,
-    "operator": Operator("UIT Union", "privacy@uit.example", "https://uit.example/contact"),
+    "operator": SiteOperator("UIT Union", "privacy@uit.example", "https://uit.example/contact"),
     "link": f"{SERVER}/page?token=t0k3n",
     "expires_at": "10:00 UTC",
     "old_email": "old@example.org",
@@ -39,7 +39,7 @@ def test_every_mail_has_its_link_and_its_end_in_text_and_html(kind: MailKind) ->
 
 def test_html_of_a_mail_is_escaped_and_its_text_is_not() -> None:
     address = "https://match.example.org/?a=1&b=<2>"
-    mail = write_mail(MailKind.TEST, server=address, operator=Operator())
+    mail = write_mail(MailKind.TEST, server=address, operator=SiteOperator())
 
     assert address in mail.text
     assert address not in mail.html
@@ -48,4 +48,4 @@ def test_html_of_a_mail_is_escaped_and_its_text_is_not() -> None:
 
 def test_mail_without_a_value_is_not_written() -> None:
     with pytest.raises(UndefinedError):
-        write_mail(MailKind.RECOVERY, server=SERVER, operator=Operator(), link=VALUES["link"])
+        write_mail(MailKind.RECOVERY, server=SERVER, operator=SiteOperator(), link=VALUES["link"])

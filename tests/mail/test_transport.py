@@ -7,7 +7,7 @@ import pytest
 from automatch.errors.mail import MailRefusedError, MailServerUnavailableError
 from automatch.mail.message import MailKind, write_mail
 from automatch.mail.transport import SmtpTransport
-from automatch.model.notices import Operator
+from automatch.model.notices import SiteOperator
 from automatch.settings.mail import MailSettings
 from tests.support.smtp import REFUSED, mail_server, text_of
 
@@ -21,7 +21,7 @@ def settings(url: str) -> MailSettings:
 
 
 async def send(used: MailSettings, recipient: str = "linh@example.org") -> None:
-    text = write_mail(MailKind.TEST, server="https://match.example.org", operator=Operator())
+    text = write_mail(MailKind.TEST, server="https://match.example.org", operator=SiteOperator())
     await SmtpTransport(used).send(text.to_message(sender=SENDER, recipient=recipient), recipient)
 
 
@@ -60,7 +60,9 @@ async def test_password_is_not_sent_without_tls_to_another_machine() -> None:
         transport = SmtpTransport(settings(box.url))
         # As to a server elsewhere, of which the test has none.
         transport._start_tls = True
-        text = write_mail(MailKind.TEST, server="https://match.example.org", operator=Operator())
+        text = write_mail(
+            MailKind.TEST, server="https://match.example.org", operator=SiteOperator()
+        )
         message = text.to_message(sender=SENDER, recipient="linh@example.org")
         with pytest.raises(MailServerUnavailableError):
             await transport.send(message, "linh@example.org")

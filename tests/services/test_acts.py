@@ -15,8 +15,9 @@ from automatch.errors.request import (
     InputInvalidError,
     ReauthenticationNeededError,
 )
+from automatch.model.notices import NoticeKind
 from automatch.model.operators import Operator, OperatorRole
-from automatch.services import people, roles
+from automatch.services import people, roles, site_operator
 from automatch.services.acts import PASSWORD_LIFE, RULES, Act, authorized
 from tests.support.operators import Desk
 
@@ -48,6 +49,12 @@ ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
         desk.db, operator, "new@example.org", OperatorRole.VIEWER, desk.links
     ),
     Act.READ_AUDIT_LOG: lambda desk, operator, _: roles.read_audit_log(desk.db, operator),
+    Act.SET_SITE_OPERATOR: lambda desk, operator, _: site_operator.set_site_operator(
+        desk.db, operator, name="UIT Union", email=None, url=None
+    ),
+    Act.PUBLISH_NOTICE: lambda desk, operator, _: site_operator.publish_notice(
+        desk.db, operator, NoticeKind.PRIVACY, language="vi", body="Text"
+    ),
 }
 """One service function for each act; an act without one here fails the first test."""
 _BELOW_OWNER = [

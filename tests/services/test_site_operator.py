@@ -1,14 +1,21 @@
-"""Who runs this is read every few seconds, and known while the database is away."""
+"""Who runs this is read every few seconds; changes of it and of the texts are recorded."""
 
 from __future__ import annotations
 
 import pytest
 
-from automatch.model.notices import Operator
-from automatch.services.site_operator import READ_EVERY_S, SiteOperator
+from automatch.model.notices import NoticeKind, SiteOperator
+from automatch.model.operators import OperatorRole
+from automatch.services.site_operator import (
+    READ_EVERY_S,
+    SiteOperatorCache,
+    publish_notice,
+    set_site_operator,
+)
 from automatch.settings.database import PoolSettings
 from automatch.store.database import Database as Pool
 from tests.support.build import connect
+from tests.support.operators import Desk
 from tests.support.postgres import Database
 
 pytestmark = pytest.mark.anyio
@@ -17,16 +24,35 @@ pytestmark = pytest.mark.anyio
 async def test_change_is_seen_after_some_seconds_and_kept_in_an_outage(database: Database) -> None:
     now = 0.0
     async with Pool(database.api, PoolSettings(), name="test") as db:
-        site = SiteOperator(db, lambda: now)
-        assert await site.load() == Operator()
+        site = SiteOperatorCache(db, lambda: now)
+        assert await site.load() == SiteOperator()
         with connect(database.owner) as conn:
-            conn.execute("select public.set_operator('UIT Union', null, null, 'test')")
+            conn.execute("select public.set_site_operator('UIT Union', null, null)")
 
-        assert await site.load() == Operator()
+        assert await site.load() == SiteOperator()
         now += READ_EVERY_S
-        assert await site.load() == Operator("UIT Union")
+        assert await site.load() == SiteOperator("UIT Union")
 
     # The pool is closed.
     now += READ_EVERY_S
-    assert await site.load() == Operator("UIT Union")
-    assert await SiteOperator(db).load() is None
+    assert await site.load() == SiteOperator("UIT Union")
+    assert await SiteOperatorCache(db).load() is None
+
+
+async def test_changes_are_recorded_without_the_values(desk: Desk) -> None:
+    owner = desk.operator(OperatorRole.OWNER)
+    await set_site_operator(desk.db, owner, name="UIT Union", email="a@uit.example", url=None)
+    version = await publish_notice(
+        desk.db, owner, NoticeKind.CONSENT, language="en", body="Text", asks_again=True
+    )
+
+    assert desk.conn.execute(
+        "select actor, action, details from automatch.audit_log order by id"
+    ).fetchall() == [
+        (owner.actor, "set_site_operator", {"changed": ["name", "email"]}),
+        (
+            owner.actor,
+            "publish_notice",
+            {"kind": "consent", "version": version, "asks_again": True},
+        ),
+    ]

@@ -7,14 +7,14 @@ import psycopg
 import pytest
 from jinja2 import Environment
 
-from automatch.model.notices import Operator
+from automatch.model.notices import SiteOperator
 from automatch.web.account_views import SignInPage, SignUpPage
 from automatch.web.templating import build_templates, render_page
 from tests.support.pages import HOSTILE
 from tests.support.system import System
 from tests.web.test_pages import browser, onboard, sign_up, text_of
 
-UNION = Operator("UIT Union", "privacy@uit.example", "https://uit.example/contact")
+UNION = SiteOperator("UIT Union", "privacy@uit.example", "https://uit.example/contact")
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +35,10 @@ def test_every_page_says_who_runs_this_and_how_to_reach_them(templates: Environm
 
 
 @pytest.mark.parametrize(
-    ("operator", "is_test"), [(UNION, False), (Operator("UIT Union"), True), (None, False)]
+    ("operator", "is_test"), [(UNION, False), (SiteOperator("UIT Union"), True), (None, False)]
 )
 def test_sign_up_says_where_nobody_can_be_reached(
-    templates: Environment, operator: Operator | None, is_test: bool
+    templates: Environment, operator: SiteOperator | None, is_test: bool
 ) -> None:
     html = render_page(templates, SignUpPage(), operator)
 
@@ -47,13 +47,13 @@ def test_sign_up_says_where_nobody_can_be_reached(
 
 
 def test_name_of_the_operator_is_escaped(templates: Environment) -> None:
-    assert HOSTILE not in render_page(templates, SignUpPage(), Operator(HOSTILE))
+    assert HOSTILE not in render_page(templates, SignUpPage(), SiteOperator(HOSTILE))
 
 
 async def publish(system: System, kind: str, language: str, text: str, asks: bool = False) -> None:
     async with await psycopg.AsyncConnection.connect(system.database.owner) as conn:
         await conn.execute(
-            "select public.publish_notice(%s, %s, %s, %s, 'test')", [kind, language, text, asks]
+            "select public.publish_notice(%s, %s, %s, %s)", [kind, language, text, asks]
         )
 
 

@@ -29,7 +29,7 @@ from automatch.services.match_generator import OnDemandWorker
 from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
-from automatch.services.site_operator import SiteOperator
+from automatch.services.site_operator import SiteOperatorCache
 from automatch.settings import Settings
 from automatch.store.database import Database
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
@@ -55,7 +55,7 @@ class Services:
     admission: Admission
     uploads: Uploads
     rate_limits: RateLimits
-    site_operator: SiteOperator
+    site_operator: SiteOperatorCache
     on_demand_worker: OnDemandWorker
     background: BackgroundTasks
     realtime: RealtimeDeps

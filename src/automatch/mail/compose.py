@@ -11,7 +11,7 @@ from automatch.mail.message import MailKind, MailText, write_mail
 from automatch.settings.server import AuthSettings
 from automatch.store import accounts
 from automatch.store.database import Connection
-from automatch.store.notices import load_operator
+from automatch.store.notices import load_site_operator
 
 _PATHS = {
     MailKind.RECOVERY: "/reset-password",
@@ -45,7 +45,7 @@ async def compose_mail(
     """
     link_life_s = settings.invitation_s if kind is MailKind.INVITE else settings.mailed_link_s
     token = secrets.token_urlsafe(32)
-    operator = await load_operator(conn)
+    operator = await load_site_operator(conn)
     user_id = await accounts.create_one_time_token(
         conn,
         email=recipient,

@@ -11,7 +11,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from automatch.model.notices import Operator
+from automatch.model.notices import SiteOperator
 
 
 class MailKind(StrEnum):
@@ -67,7 +67,9 @@ class MailText:
         return message
 
 
-def write_mail(kind: MailKind, *, server: str, operator: Operator, **values: object) -> MailText:
+def write_mail(
+    kind: MailKind, *, server: str, operator: SiteOperator, **values: object
+) -> MailText:
     """Return a mail of a kind, its templates filled in with *values*.
 
     Its foot says who runs the *server*.

@@ -18,7 +18,7 @@ class NoticeKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
+class SiteOperator:
     """Who runs this installation, and how to reach them."""
 
     name: str | None = None

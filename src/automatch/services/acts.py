@@ -42,6 +42,8 @@ class Act(StrEnum):
     LIST_OPERATORS = "list_operators"
     SET_ROLE = "set_role"
     READ_AUDIT_LOG = "read_audit_log"
+    SET_SITE_OPERATOR = "set_site_operator"
+    PUBLISH_NOTICE = "publish_notice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ RULES: dict[Act, Rule] = {
     Act.LIST_OPERATORS: Rule(OperatorRole.OPERATOR, is_look=True),
     Act.READ_AUDIT_LOG: Rule(OperatorRole.OPERATOR, is_look=True),
     Act.SET_ROLE: Rule(OperatorRole.OWNER),
+    Act.SET_SITE_OPERATOR: Rule(OperatorRole.OWNER),
+    Act.PUBLISH_NOTICE: Rule(OperatorRole.OWNER),
 }
 
 

@@ -1,4 +1,4 @@
-"""Who runs this installation, as all pages show it: read from the database every few seconds."""
+"""Who runs this installation and the texts that they publish; pages show it within seconds."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ import time
 from collections.abc import Callable
 
 from automatch.errors import AutomatchError
-from automatch.model.notices import Operator
+from automatch.model.notices import NoticeKind, SiteOperator
+from automatch.model.operators import Operator
+from automatch.services.acts import Act, authorized
 from automatch.store import notices
 from automatch.store.database import Database
 
 READ_EVERY_S = 5.0
 
 
-class SiteOperator:
+class SiteOperatorCache:
     """Keeps who runs this, so that no page waits for it; all servers read the same row."""
 
     def __init__(self, db: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._db = db
         self._clock = clock
-        self._known: Operator | None = None
+        self._known: SiteOperator | None = None
         self._stale_at = -math.inf
         self._reading = asyncio.Lock()
 
-    async def load(self) -> Operator | None:
+    async def load(self) -> SiteOperator | None:
         """Return who runs this; None while the database has not said it yet."""
         # Those who come while one reads get what was known before.
         if self._clock() >= self._stale_at and (self._known is None or not self._reading.locked()):
@@ -37,8 +39,46 @@ class SiteOperator:
     async def _read(self) -> None:
         try:
             async with self._db.connection() as conn:
-                self._known = await notices.load_operator(conn)
+                self._known = await notices.load_site_operator(conn)
         except AutomatchError:
             # A page that says so is shown with what is known.
             pass
         self._stale_at = self._clock() + READ_EVERY_S
+
+
+async def set_site_operator(
+    db: Database, operator: Operator, *, name: str | None, email: str | None, url: str | None
+) -> None:
+    """Say who runs this; None leaves a value as it is, an empty text removes it.
+
+    Raises:
+        InputInvalidError: a value is not what its name says.
+        ForbiddenError, and others: see `authorized`.
+    """
+    values = {"name": name, "email": email, "url": url}
+    details = {"changed": [key for key, value in values.items() if value is not None]}
+    async with authorized(db, operator, Act.SET_SITE_OPERATOR, details=details) as conn:
+        await notices.set_site_operator(conn, name=name, email=email, url=url)
+
+
+async def publish_notice(
+    db: Database,
+    operator: Operator,
+    kind: NoticeKind,
+    *,
+    language: str,
+    body: str,
+    asks_again: bool = False,
+) -> str:
+    """Publish a text for good, and return its version; it holds for readers of its language.
+
+    Raises:
+        InputInvalidError: it is empty or too long, or the language is not a tag.
+        ForbiddenError, and others: see `authorized`.
+    """
+    details: dict[str, object] = {"kind": kind.value, "asks_again": asks_again}
+    async with authorized(db, operator, Act.PUBLISH_NOTICE, details=details) as conn:
+        details["version"] = await notices.publish(
+            conn, kind, language=language, body=body, asks_again=asks_again
+        )
+    return str(details["version"])

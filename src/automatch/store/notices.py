@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from psycopg.rows import class_row
 
-from automatch.model.notices import Notice, NoticeKind, Operator, PublishedNotice
+from automatch.model.notices import Notice, NoticeKind, PublishedNotice, SiteOperator
 from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
 
 
-async def load_operator(conn: Connection) -> Operator:
-    operator = await call_row(conn, "get_operator", class_row(Operator))
+async def load_site_operator(conn: Connection) -> SiteOperator:
+    operator = await call_row(conn, "get_site_operator", class_row(SiteOperator))
     assert operator is not None, "operator_identity has one row"
     return operator
 
 
-async def set_operator(
-    conn: Connection, *, name: str | None, email: str | None, url: str | None, actor: str
+async def set_site_operator(
+    conn: Connection, *, name: str | None, email: str | None, url: str | None
 ) -> None:
     """Change who runs this; None leaves a value as it is, an empty text removes it.
 
     Raises:
         InputInvalidError: a value is not what its name says.
     """
-    await call(conn, "set_operator", name=name, contact_email=email, contact_url=url, actor=actor)
+    await call(conn, "set_site_operator", name=name, contact_email=email, contact_url=url)
 
 
 async def list_current(conn: Connection, kind: NoticeKind) -> list[Notice]:
@@ -37,7 +37,7 @@ async def list_published(conn: Connection, kind: NoticeKind) -> list[PublishedNo
 
 
 async def publish(
-    conn: Connection, kind: NoticeKind, *, language: str, body: str, asks_again: bool, actor: str
+    conn: Connection, kind: NoticeKind, *, language: str, body: str, asks_again: bool
 ) -> str:
     """Publish a text that holds from now on for readers of its language; return its version.
 
@@ -52,6 +52,5 @@ async def publish(
             language=language,
             body=body,
             asks_again=asks_again,
-            actor=actor,
         )
     )

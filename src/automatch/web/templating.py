@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import date
     from uuid import UUID
 
-    from automatch.model.notices import Operator
+    from automatch.model.notices import SiteOperator
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 _TEMPLATE_FOLDER = Path(__file__).parent / "templates"
@@ -106,6 +106,6 @@ def build_templates() -> Environment:
     return templates
 
 
-def render_page(templates: Environment, page: Page, operator: Operator | None = None) -> str:
+def render_page(templates: Environment, page: Page, operator: SiteOperator | None = None) -> str:
     """Return the whole document of a page; *operator* runs the installation, if that is known."""
     return templates.get_template(page.template).render(page=page, operator=operator)

@@ -305,7 +305,7 @@ async def _publish_texts(place: Place) -> None:
     file = place.home / "text.txt"
     file.write_text("We keep your photo.")
     for kind in ("privacy", "consent"):
-        await _command(place, "notice", "publish", kind, str(file), "--language", "en")
+        await _command(place, "notice", "publish", kind, str(file), "--language", "en", "--yes")
 
 
 broken_by("operator.contact", "update automatch.operator_identity set name = null")

@@ -10,7 +10,7 @@ import typer
 from automatch.cli.options import Home, Json
 from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.output.tables import Table, note, or_dash, print_tables
-from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
+from automatch.cli.runtime.db_session import run_as_operator, run_in_db_session
 from automatch.errors.request import InputInvalidError
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ def show(ctx: typer.Context, home: Home = None, as_json: Json = False) -> None:
         return
     from automatch.store import notices
 
-    operator = run_in_db_session(home, notices.load_operator, name="about")
+    operator = run_in_db_session(home, notices.load_site_operator, name="automatch-about")
     if as_json:
         echo_json(asdict(operator))
         return
@@ -52,13 +52,11 @@ def set_operator(
     """
     if name is None and email is None and url is None:
         raise InputInvalidError("Give --name, --email or --url.")
-    from automatch.store import notices
+    from automatch.services.site_operator import set_site_operator
 
-    run_in_db_session(
+    run_as_operator(
         home,
-        lambda conn: notices.set_operator(
-            conn, name=name, email=email, url=url, actor=audit_actor()
-        ),
-        name="about",
+        lambda me: set_site_operator(me.db, me.operator, name=name, email=email, url=url),
+        name="automatch-about",
     )
     echo("Pages and mails say so from now on.")

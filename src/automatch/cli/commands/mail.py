@@ -125,7 +125,7 @@ def try_server(
     Example: `automatch mail test you@example.org`
     """
     from automatch.mail.message import MailKind, write_mail
-    from automatch.model.notices import Operator
+    from automatch.model.notices import SiteOperator
     from automatch.services.validators import normalize_email
     from automatch.settings.secrets import read
     from automatch.settings.server_address import find_server_url
@@ -143,7 +143,7 @@ def try_server(
     # Only this command and the server need the library.
     from automatch.mail.transport import SmtpTransport
 
-    text = write_mail(MailKind.TEST, server=find_server_url(settings), operator=Operator())
+    text = write_mail(MailKind.TEST, server=find_server_url(settings), operator=SiteOperator())
     message = text.to_message(sender=settings.mail.sender, recipient=recipient)
     asyncio.run(SmtpTransport(settings.mail).send(message, recipient))
     echo("The mail server took the mail. Look whether it arrives, and not among the spam.")

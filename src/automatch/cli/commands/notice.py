@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from automatch.cli.options import Home, Json, Yes
-from automatch.cli.output.echo import echo, echo_json
+from automatch.cli.output.echo import confirmed, echo, echo_json
 from automatch.cli.output.tables import Table, print_tables, utc
-from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
+from automatch.cli.runtime.db_session import run_as_operator, run_in_db_session
 from automatch.errors.request import InputInvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from automatch.model.notices import PublishedNotice
     from automatch.store.database import Connection
 
+_NAME = "automatch-notice"
 Kind = Literal["privacy", "consent"]
 
 app = typer.Typer(
@@ -52,25 +53,25 @@ def publish(
     Example: `automatch notice publish consent consent.vi.txt --language vi`
     """
     from automatch.model.notices import NoticeKind
-    from automatch.store import notices
+    from automatch.services.site_operator import publish_notice
 
     body = _read(file)
     question = (
         f"Publish {len(body)} characters as the {kind} text in {language}? It stays for good."
     )
-    if not yes and not typer.confirm(question, err=True):
-        return
-    version = run_in_db_session(
+    if not confirmed(question, yes=yes):
+        raise typer.Exit(1)
+    version = run_as_operator(
         home,
-        lambda conn: notices.publish(
-            conn,
+        lambda me: publish_notice(
+            me.db,
+            me.operator,
             NoticeKind(kind),
             language=language,
             body=body,
             asks_again=ask_again,
-            actor=audit_actor(),
         ),
-        name="notice",
+        name=_NAME,
     )
     echo(f"Published as version {version}.")
 
@@ -93,7 +94,7 @@ def list_notices(home: Home = None, as_json: Json = False) -> None:
 
     Example: `automatch notice list`
     """
-    found = run_in_db_session(home, _list, name="notice")
+    found = run_in_db_session(home, _list, name=_NAME)
     if as_json:
         echo_json([{"kind": kind, **asdict(notice)} for kind, notice in found])
         return
@@ -122,7 +123,7 @@ def show(
 
     Example: `automatch notice show consent 2026-11`
     """
-    for found, notice in run_in_db_session(home, _list, name="notice"):
+    for found, notice in run_in_db_session(home, _list, name=_NAME):
         if (found, notice.version) == (kind, version):
             echo(notice.body)
             return

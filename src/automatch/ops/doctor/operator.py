@@ -9,7 +9,7 @@ from automatch.store import notices
 
 
 async def _contact(context: CheckContext) -> Result:
-    operator = await notices.load_operator(context.database)
+    operator = await notices.load_site_operator(context.database)
     if operator.name is None or not operator.has_contact:
         return warn(
             "People are not told who runs this and how to reach them; sign-up calls it a test "

@@ -18,24 +18,21 @@ create table automatch.operator_identity (
 comment on table automatch.operator_identity is 'Shown on pages and in mails. Without a contact it is a test installation.';
 insert into automatch.operator_identity default values;
 
-create function public.get_operator()
+create function public.get_site_operator()
 returns table (name text, contact_email text, contact_url text)
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select o.name, o.contact_email, o.contact_url from automatch.operator_identity as o $$;
-comment on function public.get_operator() is 'Who runs this installation, and how to reach them.';
+comment on function public.get_site_operator() is 'Who runs this installation, and how to reach them.';
 
-create function public.set_operator(p_name text, p_contact_email text, p_contact_url text, p_actor text)
+create function public.set_site_operator(p_name text, p_contact_email text, p_contact_url text)
 returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     update automatch.operator_identity as o
     set name = nullif(coalesce(btrim(p_name), o.name), ''),
         contact_email = nullif(coalesce(btrim(p_contact_email), o.contact_email), ''),
-        contact_url = nullif(coalesce(btrim(p_contact_url), o.contact_url), '');
-    select automatch.audit(p_actor, 'set_operator', jsonb_build_object(
-        'name', p_name, 'contact_email', p_contact_email, 'contact_url', p_contact_url
-    ))
+        contact_url = nullif(coalesce(btrim(p_contact_url), o.contact_url), '')
 $$;
-comment on function public.set_operator(text, text, text, text) is
+comment on function public.set_site_operator(text, text, text) is
     'Say who runs this installation. Null leaves a value as it is, an empty text removes it.';
 
 create table automatch.privacy_notices (
@@ -115,9 +112,7 @@ $$;
 comment on function public.current_notices(text) is
     'The texts that hold now, one for each language: the newest, and those of the operator before ours.';
 
-create function public.publish_notice(
-    p_kind text, p_language text, p_body text, p_asks_again boolean, p_actor text
-)
+create function public.publish_notice(p_kind text, p_language text, p_body text, p_asks_again boolean)
 returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -133,11 +128,8 @@ begin
     else
         perform automatch.raise_error('input_invalid', 'Publish consent or privacy; only for consent people are asked again.');
     end if;
-    perform automatch.audit(p_actor, 'publish_notice', jsonb_build_object(
-        'kind', p_kind, 'version', v_version, 'asks_again', p_asks_again
-    ));
     return v_version;
 end
 $$;
-comment on function public.publish_notice(text, text, text, boolean, text) is
+comment on function public.publish_notice(text, text, text, boolean) is
     'Publish a text that holds from now on for readers of its language; its version.';
