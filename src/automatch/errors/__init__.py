@@ -62,6 +62,8 @@ AutomatchError
 │   ├── SeveralFacesError
 │   ├── AnotherPersonError
 │   ├── PhotoInReviewError
+│   ├── ChallengeNeededError
+│   ├── ChallengeFailedError
 │   ├── PhotoRefusedError
 │   └── FaceUnclearError         there is one face, and it cannot be compared
 │       ├── FaceTooSmallError

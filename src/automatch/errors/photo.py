@@ -85,6 +85,18 @@ class PhotoInReviewError(PhotoRejectedError):
     code = "photo_in_review"
 
 
+class ChallengeNeededError(PhotoRejectedError):
+    """One more step: show with your camera that this is you."""
+
+    code = "challenge_needed"
+
+
+class ChallengeFailedError(PhotoRejectedError):
+    """That didn't work. Use your camera, in good light, and turn your head as asked."""
+
+    code = "challenge_failed"
+
+
 class PhotoRefusedError(PhotoRejectedError):
     """We looked at this photo and can't use it. Delete it and add another one of you."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
 
@@ -50,6 +51,21 @@ class FaceBox:
         return common / both if both > 0 else 0.0
 
 
+class Turn(StrEnum):
+    """To which of their own sides a person is asked to turn the head."""
+
+    LEFT = "left"
+    RIGHT = "right"
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a person is asked to do before the camera, once and soon."""
+
+    id: UUID
+    turns: Sequence[Turn]
+
+
 @dataclass(frozen=True, slots=True)
 class HeldPhoto:
     """A photo that is neither found nor searched for until an operator decides."""
@@ -59,7 +75,8 @@ class HeldPhoto:
     school: str | None
     reason: str
     """`another_person`: not the person of their first photo; `another_account`: like the person of
-    another account, see `SuspectedDuplicate`; `refused`; or what an operator held it for."""
+    another account, see `SuspectedDuplicate`; `challenge`: not shown to be theirs before the camera
+    yet; `refused`; or what an operator held it for."""
     held_at: datetime
 
 

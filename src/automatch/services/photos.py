@@ -38,6 +38,7 @@ from automatch.services.rate_limits import describe_wait
 from automatch.settings.limits import LimitSettings
 from automatch.store import faces, profiles
 from automatch.store.database import Connection, Database
+from automatch.store.photo_challenges import require_challenge
 from automatch.vision.decode.image_header import Limits
 from automatch.vision.decode.upload_check import check_header, is_costly
 
@@ -103,12 +104,15 @@ class Uploads:
         admission: Admission,
         limits: Limits,
         per_person: LimitSettings,
+        *,
+        needs_challenge: bool = False,
     ) -> None:
         self._db = db
         self._photos = photos
         self._admission = admission
         self._limits = limits
         self._per_person = per_person
+        self._needs_challenge = needs_challenge
 
     async def check_allowed(self, claims: Claims) -> None:
         """Return when this person may upload a photo now; asked before a byte of it is read.
@@ -166,6 +170,8 @@ class Uploads:
                 costly=costly,
             )
             is_queued = upload.face_id == stored.face_id
+            if upload.is_new and self._needs_challenge:
+                await require_challenge(conn, upload.face_id)
             if is_queued and self._per_person.enabled:
                 await faces.check_upload_limits(
                     conn,

@@ -81,6 +81,11 @@ class UploadSettings(SettingsGroup):
     max_aspect: float = Field(
         4, gt=1, description="Maximum ratio of the longer to the shorter side."
     )
+    first_photo_challenge: bool = Field(
+        False,
+        description="Whether a person's first photo waits until they have turned their head before "
+        "the camera as asked, or an operator has decided.",
+    )
 
 
 class FeedSettings(SettingsGroup):

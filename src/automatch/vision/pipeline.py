@@ -64,7 +64,9 @@ class Pipeline:
         embedded_at = time.perf_counter()
         kept, thumbnail = self._copies(found, own)
         return FaceExtraction(
-            face=DetectedFace(own.box, own.confidence, aligned.landmarks, embedding),
+            face=DetectedFace(
+                own.box, own.confidence, aligned.landmarks, embedding, aligned.yaw_degrees
+            ),
             quality=quality,
             kept_jpeg=kept,
             thumbnail_jpeg=thumbnail,
@@ -163,7 +165,13 @@ class Pipeline:
             check_quality(quality, self.settings)
         except PhotoRejectedError as exc:
             refusal = exc
-        face = DetectedFace(detection.box, detection.confidence, aligned.landmarks, embedding)
+        face = DetectedFace(
+            detection.box,
+            detection.confidence,
+            aligned.landmarks,
+            embedding,
+            aligned.yaw_degrees,
+        )
         return FaceResult(face, quality, refusal)
 
 

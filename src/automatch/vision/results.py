@@ -45,6 +45,8 @@ class DetectedFace:
     """Five (x, y) points in the kept copy; which ones depends on the detector."""
     embedding: npt.NDArray[np.float32]
     """A unit vector."""
+    yaw_degrees: float = 0.0
+    """How far it is turned, above 0 to the right of the picture; 0 where an AI service found it."""
 
 
 @dataclass(frozen=True, eq=False)

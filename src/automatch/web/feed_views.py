@@ -9,6 +9,7 @@ from automatch.errors.embedder import EmbedderError
 from automatch.errors.job import DecodeTimeoutError, JobCrashedError
 from automatch.errors.photo import (
     AnotherPersonError,
+    ChallengeNeededError,
     FaceBlurredError,
     FaceCutOffError,
     PhotoInReviewError,
@@ -40,7 +41,7 @@ _UNKNOWN_NAME = "Someone"
 _TOP_PERCENT = 95
 """The most that the database shows of a similarity."""
 _PHOTO_CODES = PhotoRejectedError.codes()
-_HELD_CODES = {AnotherPersonError.code, PhotoInReviewError.code}
+_HELD_CODES = {AnotherPersonError.code, ChallengeNeededError.code, PhotoInReviewError.code}
 """Of photos that wait for an operator's decision."""
 
 COVERED_FACES = "Masks, sunglasses and drawings make strangers look alike."
@@ -167,6 +168,13 @@ class JobItem:
         return "asking" if self.faces else self.status.value
 
     @property
+    def challenge(self) -> str | None:
+        """Address of the page on which the person shows that the photo is their own."""
+        if self.status is JobStatus.FAILED and self.error_code == ChallengeNeededError.code:
+            return f"/photos/{self.face_id}/challenge"
+        return None
+
+    @property
     def headline(self) -> str:
         """The state of the photo, in a few words."""
         match self.status:
@@ -178,6 +186,8 @@ class JobItem:
                 return _found(self.match_count)
             case JobStatus.FAILED if self.faces:
                 return "Which one is you?"
+            case JobStatus.FAILED if self.challenge:
+                return "Is it you?"
             case JobStatus.FAILED if self.error_code in _HELD_CODES:
                 return "Waiting for a look"
             case JobStatus.FAILED if self.error_code in _PHOTO_CODES:

@@ -17,6 +17,7 @@ from automatch.http.declaration import Access, declare
 from automatch.http.errors import error_response
 from automatch.web import (
     account_pages,
+    challenge_pages,
     feed_pages,
     mailed_link_pages,
     privacy_pages,
@@ -46,6 +47,7 @@ def add_pages(app: FastAPI) -> None:
         mailed_link_pages,
         privacy_pages,
         feed_pages,
+        challenge_pages,
     ):
         app.router.routes.extend(pages.router.routes)
     app.router.add_api_route(

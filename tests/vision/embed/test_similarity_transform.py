@@ -105,11 +105,11 @@ def test_a_chip_past_the_edge_is_black_there() -> None:
     assert (chip[5:-5, 80:] == 200).all()
 
 
-@pytest.mark.parametrize("angle", [0, 10, 30, 60])
+@pytest.mark.parametrize("angle", [0, 10, 30, 60, -30])
 @pytest.mark.parametrize("tilt", [0.0, 0.5])
 def test_a_turn_is_told_by_the_nose(angle: int, tilt: float) -> None:
     aside = 0.48 * 50 * math.tan(math.radians(angle))
-    points = _moved(np.array([(0.0, 0.0), (50.0, 0.0), (25 - aside, 30.0)]), tilt, 2, (9, 9))
+    points = _moved(np.array([(0.0, 0.0), (50.0, 0.0), (25 + aside, 30.0)]), tilt, 2, (9, 9))
 
     assert estimate_yaw(*points, depth=0.48) == pytest.approx(angle)
 

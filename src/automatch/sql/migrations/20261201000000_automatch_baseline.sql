@@ -1382,6 +1382,7 @@ create table public.faces (
     image_sha256 text not null,
     created_at timestamptz not null default automatch.now(),
     chosen_box jsonb,
+    needs_challenge boolean not null default false,
     constraint one_face_per_photo unique (profile_id, image_sha256),
     constraint image_sha256_is_hex check (image_sha256 ~ '^[0-9a-f]{64}$'),
     constraint chosen_box_is_in_the_photo check (
@@ -1394,6 +1395,8 @@ comment on column public.faces.image_sha256 is 'Of the uploaded bytes: the same 
 comment on column public.faces.chosen_box is
     'The face that the person chose of several, as in match_jobs.face_boxes, with its index there. Null for a '
     'photo with one face.';
+comment on column public.faces.needs_challenge is
+    'Whether, as a first photo, it waits until its person has turned their head before the camera as asked.';
 create trigger faces_require_consent before insert on public.faces
 for each row execute function automatch.require_consent();
 
@@ -7608,6 +7611,7 @@ as $$
     select case p_reason
             when 'another_person' then 'another_person'
             when 'another_account' then 'photo_in_review'
+            when 'challenge' then 'challenge_needed'
             when 'refused' then 'photo_refused'
         end,
         case p_reason
@@ -7616,6 +7620,8 @@ as $$
                 'here and we''ll take a look.'
             when 'another_account' then
                 'We''d like to look at this photo before anybody else sees it. You don''t need to do anything.'
+            when 'challenge' then
+                'One more step: show with your camera that this is you. Or leave it here and we''ll take a look.'
             when 'refused' then 'We looked at this photo and can''t use it. Delete it and add another one of you.'
         end
 $$;
@@ -7680,7 +7686,8 @@ comment on function automatch.load_first_embedding(text, uuid) is
     'Of the oldest photo of a person that does not wait: what further ones are compared with.';
 
 create function automatch.reason_to_hold(
-    p_model text, p_embedding vector, p_profile_id uuid, p_school text, p_gender text, out reason text, out is_first boolean
+    p_model text, p_embedding vector, p_profile_id uuid, p_school text, p_gender text, p_needs_challenge boolean,
+    out reason text, out is_first boolean
 )
 language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
@@ -7689,7 +7696,9 @@ declare
 begin
     is_first := v_first is null;
     if is_first then
-        if automatch.suspect_lookalikes(p_model, p_embedding, p_profile_id, p_school, p_gender) then
+        if p_needs_challenge then
+            reason := 'challenge';
+        elsif automatch.suspect_lookalikes(p_model, p_embedding, p_profile_id, p_school, p_gender) then
             reason := 'another_account';
         end if;
     elsif (select s.hold_another_person from public.match_settings as s) and sqrt(greatest(2 + 2 * (v_first <#> p_embedding), 0)) > (
@@ -7699,7 +7708,7 @@ begin
     end if;
 end
 $$;
-comment on function automatch.reason_to_hold(text, vector, uuid, text, text) is
+comment on function automatch.reason_to_hold(text, vector, uuid, text, text, boolean) is
     'Why a new photo has to wait for a decision, or null; and whether it is the first of its person that can be found.';
 
 create function automatch.hold_lookalike(p_profile_id uuid, p_school text, p_gender text)
@@ -7742,7 +7751,7 @@ declare
 begin
     -- By school, so that two batches do not wait for each other in a circle.
     for v_new in
-        select f.id, f.profile_id, p.school, p.gender, new.number, l2_normalize(new.embedding) as embedding
+        select f.id, f.profile_id, f.needs_challenge, p.school, p.gender, new.number, l2_normalize(new.embedding) as embedding
         from unnest(p_face_ids, p_embeddings) with ordinality as new (face_id, embedding, number)
         join public.faces as f on f.id = new.face_id
         join public.profiles as p on p.id = f.profile_id and not p.simulated
@@ -7752,7 +7761,7 @@ begin
         order by p.school, f.profile_id, f.created_at, f.id
     loop
         select r.* into v_decision from automatch.reason_to_hold(
-            p_model, v_new.embedding, v_new.profile_id, v_new.school, v_new.gender
+            p_model, v_new.embedding, v_new.profile_id, v_new.school, v_new.gender, v_new.needs_challenge
         ) as r;
         if v_decision.reason is not null then
             insert into automatch.held_faces (face_id, reason) values (v_new.id, v_decision.reason);
@@ -8000,6 +8009,124 @@ end
 $$;
 comment on function public.erase_person(uuid) is 'Erase a person with everything that belongs to them.';
 
+-- 65_photo_challenges.sql
+
+-- Turning one's head before the camera, so that a first photo is one's own. A hurdle, and no proof.
+
+create table automatch.photo_challenges (
+    face_id uuid primary key references public.faces (id) on delete cascade,
+    id uuid not null default gen_random_uuid(),
+    session_id text not null,
+    turns text[] not null,
+    begun_at timestamptz not null default automatch.now()
+);
+comment on table automatch.photo_challenges is
+    'What people were asked to do before the camera, until they answer; pictures are never kept.';
+
+create function public.require_photo_challenge(p_face_id uuid)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    update public.faces as f set needs_challenge = true
+    where f.id = p_face_id and f.profile_id = automatch.uid() and not f.needs_challenge
+$$;
+comment on function public.require_photo_challenge(uuid) is
+    'Let a photo of the caller wait for a challenge, should it be their first.';
+
+create function public.begin_photo_challenge(p_profile_id uuid, p_session_id text, p_face_id uuid)
+returns table (id uuid, turns text[])
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    -- Both sides, in an order that cannot be known before.
+    v_orders constant text[] := array[
+        'left right left', 'right left right', 'left left right', 'right right left', 'left right right', 'right left left'
+    ];
+begin
+    if not exists (
+        select from public.faces as f join automatch.held_faces as h on h.face_id = f.id and h.reason = 'challenge'
+        where f.id = p_face_id and f.profile_id = p_profile_id
+    ) then
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    return query
+        insert into automatch.photo_challenges as c (face_id, session_id, turns)
+        values (
+            p_face_id, p_session_id,
+            string_to_array(v_orders[1 + get_byte(uuid_send(gen_random_uuid()), 0) % cardinality(v_orders)], ' ')
+        )
+        on conflict (face_id) do update
+            set id = excluded.id, session_id = excluded.session_id, turns = excluded.turns, begun_at = excluded.begun_at
+        returning c.id, c.turns;
+end
+$$;
+comment on function public.begin_photo_challenge(uuid, text, uuid) is
+    'Ask a person, in one of their sessions, to turn their head; an earlier challenge of the photo ends.';
+
+create function public.take_photo_challenge(p_profile_id uuid, p_session_id text, p_face_id uuid, p_id uuid)
+returns text[] language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_challenge automatch.photo_challenges;
+begin
+    delete from automatch.photo_challenges as c
+    using public.faces as f
+    where c.face_id = p_face_id and c.id = p_id and c.session_id = p_session_id
+      and f.id = c.face_id and f.profile_id = p_profile_id
+    returning c.* into v_challenge;
+    -- Nobody turns three times within two seconds.
+    if not found or automatch.now() - v_challenge.begun_at not between interval '2 seconds' and interval '2 minutes' then
+        return null;
+    end if;
+    return v_challenge.turns;
+end
+$$;
+comment on function public.take_photo_challenge(uuid, text, uuid, uuid) is
+    'The turns that were asked for, once; null for a challenge that is over, of another session, or answered in no time.';
+
+create function public.pass_photo_challenge(p_profile_id uuid, p_face_id uuid, p_model text, p_embeddings vector[])
+returns boolean language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_profile public.profiles;
+    v_embedding vector;
+    v_said record;
+begin
+    select p.* into v_profile from public.profiles as p where p.id = p_profile_id for no key update;
+    select e.embedding into v_embedding
+    from public.faces as f
+    join automatch.held_faces as h on h.face_id = f.id and h.reason = 'challenge'
+    join public.face_embeddings as e on e.face_id = f.id and e.model = p_model
+    where f.id = p_face_id and f.profile_id = p_profile_id;
+    if not found then
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    if cardinality(p_embeddings) = 0 or exists (
+        select from unnest(p_embeddings) as seen (embedding)
+        join public.embedding_models as m on m.id = p_model
+        where sqrt(greatest(2 + 2 * (l2_normalize(seen.embedding) <#> v_embedding), 0)) > m.same_person_u
+    ) then
+        return false;
+    end if;
+    -- The feeds before the school, as when a person comes to one.
+    perform automatch.lock_related_feeds(v_profile.id);
+    if automatch.suspect_lookalikes(p_model, v_embedding, v_profile.id, v_profile.school, v_profile.gender) then
+        update automatch.held_faces as h set reason = 'another_account' where h.face_id = p_face_id;
+        select e.* into v_said from automatch.explain_hold('another_account') as e;
+        update public.match_jobs as j
+        set error_code = v_said.code, error_message = v_said.message, lease_token = j.lease_token + 1
+        where j.face_id = p_face_id and j.status = 'failed';
+        perform pg_notify('automatch_feed', '');
+    else
+        perform automatch.release_face(p_face_id);
+    end if;
+    return true;
+end
+$$;
+comment on function public.pass_photo_challenge(uuid, uuid, text, vector[]) is
+    'Release a first photo if the faces before the camera are its person; false if not. What looks like another account '
+    'goes on waiting.';
+
 -- 90_security.sql
 
 -- Who may read, change or call what: one table, which apply_access_rules() puts into force.
@@ -8040,7 +8167,7 @@ from (values
         public.dismiss_match public.erase_account public.explain_match_job public.feed_page public.feed_position
         public.get_search_wait
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
-        public.matches_after public.record_consent public.record_upload public.save_profile
+        public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
         public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
     '),
     ('function', 'execute', 'authenticated service_role', '
@@ -8053,6 +8180,7 @@ from (values
         public.active_embedding_model
     '),
     ('function', 'execute', 'automatch_api', '
+        public.begin_photo_challenge public.pass_photo_challenge public.take_photo_challenge
         public.charge_rate_limits public.enqueue_mail public.export_person public.feed_versions public.finish_mail
         public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
         public.list_mails public.list_photo_views public.postpone_mail public.read_mail public.record_photo_views

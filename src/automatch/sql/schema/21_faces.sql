@@ -40,6 +40,7 @@ create table public.faces (
     image_sha256 text not null,
     created_at timestamptz not null default automatch.now(),
     chosen_box jsonb,
+    needs_challenge boolean not null default false,
     constraint one_face_per_photo unique (profile_id, image_sha256),
     constraint image_sha256_is_hex check (image_sha256 ~ '^[0-9a-f]{64}$'),
     constraint chosen_box_is_in_the_photo check (
@@ -52,6 +53,8 @@ comment on column public.faces.image_sha256 is 'Of the uploaded bytes: the same 
 comment on column public.faces.chosen_box is
     'The face that the person chose of several, as in match_jobs.face_boxes, with its index there. Null for a '
     'photo with one face.';
+comment on column public.faces.needs_challenge is
+    'Whether, as a first photo, it waits until its person has turned their head before the camera as asked.';
 create trigger faces_require_consent before insert on public.faces
 for each row execute function automatch.require_consent();
 

@@ -7,6 +7,7 @@ as $$
     select case p_reason
             when 'another_person' then 'another_person'
             when 'another_account' then 'photo_in_review'
+            when 'challenge' then 'challenge_needed'
             when 'refused' then 'photo_refused'
         end,
         case p_reason
@@ -15,6 +16,8 @@ as $$
                 'here and we''ll take a look.'
             when 'another_account' then
                 'We''d like to look at this photo before anybody else sees it. You don''t need to do anything.'
+            when 'challenge' then
+                'One more step: show with your camera that this is you. Or leave it here and we''ll take a look.'
             when 'refused' then 'We looked at this photo and can''t use it. Delete it and add another one of you.'
         end
 $$;
@@ -79,7 +82,8 @@ comment on function automatch.load_first_embedding(text, uuid) is
     'Of the oldest photo of a person that does not wait: what further ones are compared with.';
 
 create function automatch.reason_to_hold(
-    p_model text, p_embedding vector, p_profile_id uuid, p_school text, p_gender text, out reason text, out is_first boolean
+    p_model text, p_embedding vector, p_profile_id uuid, p_school text, p_gender text, p_needs_challenge boolean,
+    out reason text, out is_first boolean
 )
 language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
@@ -88,7 +92,9 @@ declare
 begin
     is_first := v_first is null;
     if is_first then
-        if automatch.suspect_lookalikes(p_model, p_embedding, p_profile_id, p_school, p_gender) then
+        if p_needs_challenge then
+            reason := 'challenge';
+        elsif automatch.suspect_lookalikes(p_model, p_embedding, p_profile_id, p_school, p_gender) then
             reason := 'another_account';
         end if;
     elsif (select s.hold_another_person from public.match_settings as s) and sqrt(greatest(2 + 2 * (v_first <#> p_embedding), 0)) > (
@@ -98,7 +104,7 @@ begin
     end if;
 end
 $$;
-comment on function automatch.reason_to_hold(text, vector, uuid, text, text) is
+comment on function automatch.reason_to_hold(text, vector, uuid, text, text, boolean) is
     'Why a new photo has to wait for a decision, or null; and whether it is the first of its person that can be found.';
 
 create function automatch.hold_lookalike(p_profile_id uuid, p_school text, p_gender text)
@@ -141,7 +147,7 @@ declare
 begin
     -- By school, so that two batches do not wait for each other in a circle.
     for v_new in
-        select f.id, f.profile_id, p.school, p.gender, new.number, l2_normalize(new.embedding) as embedding
+        select f.id, f.profile_id, f.needs_challenge, p.school, p.gender, new.number, l2_normalize(new.embedding) as embedding
         from unnest(p_face_ids, p_embeddings) with ordinality as new (face_id, embedding, number)
         join public.faces as f on f.id = new.face_id
         join public.profiles as p on p.id = f.profile_id and not p.simulated
@@ -151,7 +157,7 @@ begin
         order by p.school, f.profile_id, f.created_at, f.id
     loop
         select r.* into v_decision from automatch.reason_to_hold(
-            p_model, v_new.embedding, v_new.profile_id, v_new.school, v_new.gender
+            p_model, v_new.embedding, v_new.profile_id, v_new.school, v_new.gender, v_new.needs_challenge
         ) as r;
         if v_decision.reason is not null then
             insert into automatch.held_faces (face_id, reason) values (v_new.id, v_decision.reason);

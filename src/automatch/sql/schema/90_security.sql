@@ -36,7 +36,7 @@ from (values
         public.dismiss_match public.erase_account public.explain_match_job public.feed_page public.feed_position
         public.get_search_wait
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
-        public.matches_after public.record_consent public.record_upload public.save_profile
+        public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
         public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
     '),
     ('function', 'execute', 'authenticated service_role', '
@@ -49,6 +49,7 @@ from (values
         public.active_embedding_model
     '),
     ('function', 'execute', 'automatch_api', '
+        public.begin_photo_challenge public.pass_photo_challenge public.take_photo_challenge
         public.charge_rate_limits public.enqueue_mail public.export_person public.feed_versions public.finish_mail
         public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
         public.list_mails public.list_photo_views public.postpone_mail public.read_mail public.record_photo_views

@@ -50,7 +50,8 @@ class AlignedFace:
     landmarks: Points
     """Five points, of the `Detector.landmark_set`."""
     yaw_degrees: float
-    """How far the face is turned to a side, estimated from its landmarks; 0 or more."""
+    """How far the face is turned to a side, estimated from its landmarks; above 0 to the right of
+    the picture."""
     inside: float
     """The share of the chip that lies inside the photo, 0 to 1."""
 

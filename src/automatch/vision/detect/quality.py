@@ -133,7 +133,7 @@ def measure(detection: Detection, aligned: AlignedFace) -> dict[str, float]:
         "brightness": round(brightness, 2),
         "contrast": round(contrast, 2),
         "confidence": round(detection.confidence, 3),
-        "yaw_degrees": round(aligned.yaw_degrees, 1),
+        "yaw_degrees": round(abs(aligned.yaw_degrees), 1),
         "inside": round(aligned.inside, 3),
     }
 

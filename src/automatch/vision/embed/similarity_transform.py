@@ -154,7 +154,7 @@ def cut_chip(
 def estimate_yaw(
     left_eye: npt.ArrayLike, right_eye: npt.ArrayLike, nose: npt.ArrayLike, depth: float
 ) -> float:
-    """Return by how many degrees a face is turned to a side, 0 or more.
+    """Return by how many degrees a face is turned to a side; above 0 to the right of the picture.
 
     Args:
         left_eye: the middle of the eye on the left of the picture.
@@ -169,7 +169,7 @@ def estimate_yaw(
     if not length:
         return 90.0
     aside = float((np.asarray(nose) - (left + right) / 2) @ axis) / length
-    return math.degrees(math.atan(abs(aside) / depth))
+    return math.degrees(math.atan(aside / depth))
 
 
 def _rotation(along: float, across: float) -> npt.NDArray[np.float64]:
