@@ -37,6 +37,7 @@ from automatch.services.accounts import Accounts
 from automatch.services.admission import make_admission
 from automatch.services.ai_requests import AiRequestLimiter
 from automatch.services.mailed_links import MailedLinks
+from automatch.services.memberships import Memberships
 from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
@@ -85,6 +86,7 @@ def create_app(
         notifier=notifier,
         tokens=tokens,
         accounts=accounts,
+        memberships=Memberships(db, rate_limits),
         mailed_links=MailedLinks(
             db,
             accounts,

@@ -7,13 +7,15 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.support.command import running_up
+from tests.support.command import call_command, running_up
 from tests.support.homes import StoredHome
 from tests.support.photos import encode
 from tests.support.postgres import remove_home
@@ -23,19 +25,29 @@ _PATIENCE_MS = 60_000
 _serial = itertools.count(1)
 
 
+@dataclass(frozen=True)
+class Installation:
+    """A running `automatch up`, and how to reach its database."""
+
+    url: str
+    owner: str
+
+
 class Phones:
     """The browsers of the people of one test, whose school nobody else goes to."""
 
-    def __init__(self, browser: Browser, url: str) -> None:
-        self.url = url
+    def __init__(self, browser: Browser, installation: Installation) -> None:
+        self.url = installation.url
         self._browser = browser
+        self._owner = installation.owner
         self._number = next(_serial)
+        self.school = f"UIT {self._number}"
+        self.execute("select public.add_school(%s, p_open => true)", self.school)
         self._contexts: list[BrowserContext] = []
 
     def join(self, name: str, gender: str) -> Page:
         """Create an account and a profile, and consent; return the page of the feed."""
-        page = self._open().new_page()
-        page.set_default_timeout(_PATIENCE_MS)
+        page = self.open()
         page.goto(self.url)
         page.get_by_role("link", name=re.compile("create", re.IGNORECASE)).click()
         email = page.get_by_label(re.compile("e-?mail", re.IGNORECASE))
@@ -43,7 +55,7 @@ class Phones:
         page.get_by_label(re.compile("password", re.IGNORECASE)).fill("correct horse battery")
         page.get_by_role("button", name=re.compile("create", re.IGNORECASE)).click()
         page.get_by_label("Name", exact=True).fill(name)
-        page.get_by_role("combobox", name="School").fill(f"UIT {self._number}")
+        page.get_by_role("combobox", name="School").select_option(self.school)
         page.get_by_label(gender, exact=True).check()
         page.get_by_label("Birth date").fill("2000-02-29")
         page.get_by_role("checkbox").check()
@@ -52,6 +64,17 @@ class Phones:
         # Before its scripts are there, the page behaves as it does without any.
         page.wait_for_load_state()
         return page
+
+    def open(self) -> Page:
+        """Return the page of somebody who has not been here before."""
+        page = self._open().new_page()
+        page.set_default_timeout(_PATIENCE_MS)
+        return page
+
+    def execute(self, statement: str, *parameters: object) -> None:
+        """Run SQL as the owner of the installation."""
+        with psycopg.connect(self._owner, autocommit=True) as conn:
+            conn.execute(statement.encode(), parameters)
 
     def email(self, name: str) -> str:
         """Return the address with which somebody joined."""
@@ -101,18 +124,20 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def installation(
     chromium: str, migrated_home: StoredHome, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """Give the address of a running `automatch up`, which all tests with a browser share."""
+) -> Iterator[Installation]:
+    """Give a running `automatch up`, which all tests with a browser share."""
     assert chromium
     home = tmp_path_factory.mktemp("browser") / "data"
     with running_up(migrated_home.copy_to(home)) as up:
-        yield up.url
+        # While a browser runs, no command can.
+        owner = call_command(home, "db", "url").stdout.strip()
+        yield Installation(up.url, owner)
     remove_home(home)
 
 
 # Not for longer: while Playwright runs, the process can run no event loop of other tests.
 @pytest.fixture(scope="module")
-def browser(chromium: str, installation: str) -> Iterator[Browser]:
+def browser(chromium: str, installation: Installation) -> Iterator[Browser]:
     """Give a running Chromium, once the installation runs."""
     assert installation
     with sync_playwright() as playwright:
@@ -127,7 +152,7 @@ def browser(chromium: str, installation: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def phones(browser: Browser, installation: str) -> Iterator[Phones]:
+def phones(browser: Browser, installation: Installation) -> Iterator[Phones]:
     """Give browsers for the people of one test."""
     phones = Phones(browser, installation)
     yield phones

@@ -87,6 +87,7 @@ def a_profile(**values: Any) -> Profile:
         birth_date=date(2000, 2, 29),
         profile_type="user",
         discoverable=True,
+        admitted=True,
     )
     return replace(profile, **values)
 

@@ -272,8 +272,8 @@ async def test_problems_are_shown_on_the_page(server: System, subtests: pytest.S
             ("date as a number", {"birth_date": "946684800"}, 422, "Enter your birth date"),
             ("no name", {"name": " "}, 422, "Enter the name"),
             ("hidden name", {"name": "\u202e\u200b"}, 422, "Enter the name"),
-            ("no school", {"school": ""}, 422, "Enter your school"),
-            ("NUL", {"school": "a\0b"}, 422, "Enter your school"),
+            ("no school", {"school": ""}, 422, "Choose your school"),
+            ("NUL", {"school": "a\0b"}, 422, "Choose your school"),
             ("no gender", {"gender": "x"}, 422, "Choose female"),
             ("old consent", {"consent": "1999-01"}, 409, "consent text has changed"),
         ]:
@@ -372,6 +372,7 @@ async def test_what_people_type_is_escaped(server: System) -> None:
     async with browser(server) as client:
         typed = await client.post("/sign-in", data={"email": evil, "password": "x"})
         await sign_up(client)
+        await server.open_school(evil)
         await onboard(client, name=evil, school=evil)
         her = claims_of(client.cookies["automatch_access"])["sub"]
         own = await add_own_face(server.database, her)

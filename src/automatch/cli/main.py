@@ -71,6 +71,7 @@ COMMANDS = {
         "Show how each group is searched; change the search settings.",
     ),
     "jobs": ("jobs:app", "The queue: inspect, pause, retry, cancel."),
+    "school": ("school:app", "The schools that people choose from, and who belongs to them."),
     "duplicates": ("duplicates:app", "Accounts that look like the same person."),
     "about": ("about:app", "Show or set who runs this installation."),
     "notice": ("notice:app", "The privacy notice and the consent text: publish, list, show."),

@@ -34,6 +34,11 @@ AutomatchError
 │   ├── ProfileIncompleteError
 │   ├── TooManyStreamsError
 │   ├── RateLimitedError         somebody did something too often
+│   ├── SchoolUnknownError       none of the operator's list
+│   ├── SchoolExistsError
+│   ├── SchoolInUseError
+│   ├── CodeInvalidError         no invitation to the school
+│   ├── ChangesUsedError         school or gender were changed too often
 │   ├── PhotosFullError
 │   ├── PhotosWaitingError
 │   ├── FaceNotAskedError        a photo does not ask (any more) which face is its owner's

@@ -137,6 +137,36 @@ class RateLimitedError(RequestError):
         self.retry_after_s = retry_after_s
 
 
+class SchoolUnknownError(RequestError):
+    """There is no such school; choose one from the list."""
+
+    code = "school_unknown"
+
+
+class SchoolExistsError(RequestError):
+    """This is a spelling of another school."""
+
+    code = "school_exists"
+
+
+class SchoolInUseError(RequestError):
+    """People belong to this school: merge it with another one, or let them leave first."""
+
+    code = "school_in_use"
+
+
+class CodeInvalidError(RequestError):
+    """This code does not work for your school. It may be mistyped, used up or out of date."""
+
+    code = "code_invalid"
+
+
+class ChangesUsedError(RequestError):
+    """You have changed your school or gender as often as you can within a year."""
+
+    code = "changes_used"
+
+
 class PhotosFullError(RequestError):
     """You keep as many photos as you can. Delete one first."""
 

@@ -26,6 +26,7 @@ from automatch.services.admission import Admission
 from automatch.services.ai_requests import AiRequestLimiter
 from automatch.services.mailed_links import MailedLinks
 from automatch.services.match_generator import OnDemandWorker
+from automatch.services.memberships import Memberships
 from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
@@ -49,6 +50,7 @@ class Services:
     tokens: Tokens
     accounts: Accounts
     mailed_links: MailedLinks
+    memberships: Memberships
     photo_links: PhotoLinks
     photo_check: PhotoCheck
     photo_views: PhotoViews

@@ -24,6 +24,7 @@ from automatch.errors.job import DecodeTimeoutError, ProfileNotFoundError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import (
     AgeNotAllowedError,
+    ChangesUsedError,
     ConsentOutdatedError,
     ConsentRequiredError,
     EmailTakenError,
@@ -41,6 +42,8 @@ from automatch.errors.request import (
     ReauthenticationNeededError,
     RequestError,
     RequestTimeoutError,
+    SchoolExistsError,
+    SchoolInUseError,
     SignInElsewhereError,
     TooManyConnectionsError,
     TooManyStreamsError,
@@ -80,6 +83,7 @@ STATUSES: dict[type[AutomatchError], int] = {
     AgeNotAllowedError: 403,
     ConsentRequiredError: 403,
     ConsentOutdatedError: 409,
+    ChangesUsedError: 409,
     EmailTakenError: 422,
     LastOwnerError: 409,
     LinkExpiredError: 403,
@@ -88,6 +92,8 @@ STATUSES: dict[type[AutomatchError], int] = {
     ProfileIncompleteError: 403,
     PasswordsBusyError: 503,
     PhotosFullError: 409,
+    SchoolExistsError: 409,
+    SchoolInUseError: 409,
     PhotosWaitingError: 429,
     RateLimitedError: 429,
     RequestTimeoutError: 408,

@@ -43,6 +43,12 @@ async def compose_mail(
 
     None when it is for nobody: no account has this address, or no change of it waits.
     """
+    if kind is MailKind.MEMBERSHIP:
+        # The answer itself is on the page, for whoever can sign in.
+        operator = await load_site_operator(conn)
+        return write_mail(
+            kind, server=server_url, operator=operator, link=f"{server_url}/onboarding"
+        )
     link_life_s = settings.invitation_s if kind is MailKind.INVITE else settings.mailed_link_s
     token = secrets.token_urlsafe(32)
     operator = await load_site_operator(conn)

@@ -27,6 +27,8 @@ class MailKind(StrEnum):
     ACCOUNT_EXISTS = "account_exists"
     """Instead of `SIGN_UP`, to somebody who has confirmed theirs."""
     INVITE = "invite"
+    MEMBERSHIP = "membership"
+    """An operator has answered a request."""
     TEST = "test"
 
 
@@ -38,6 +40,7 @@ _SUBJECTS = {
     MailKind.SIGN_UP: "Confirm your e-mail address for Auto-Match",
     MailKind.ACCOUNT_EXISTS: "You have an Auto-Match account already",
     MailKind.INVITE: "Your Auto-Match account",
+    MailKind.MEMBERSHIP: "Your request on Auto-Match was answered",
     MailKind.TEST: "Auto-Match can send mail",
 }
 

@@ -119,6 +119,8 @@ class Profile:
     birth_date: date | None
     profile_type: str
     discoverable: bool
+    admitted: bool
+    """Whether they take part: they belong to their school, and nothing keeps them out."""
 
     @property
     def is_complete(self) -> bool:

@@ -10,6 +10,7 @@ from automatch.demo.people import SimulatedPerson, simulated_people
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import SERVICE
 from automatch.photos.store import PhotoStore, photo_path
+from automatch.services.schools import find_or_open_school
 from automatch.store.database import Database
 from automatch.store.demo import (
     add_simulated_person,
@@ -18,6 +19,7 @@ from automatch.store.demo import (
 )
 from automatch.store.model_changes import read_active_model
 
+_ACTOR = "automatch demo"
 _MODEL = "dlib"
 """The model whose embeddings the simulated ones resemble."""
 
@@ -27,11 +29,14 @@ async def fill_school(
 ) -> AsyncIterator[SimulatedPerson]:
     """Add simulated people to a school and yield each; people who exist are not added again.
 
+    A school that is not on the list is opened; in a closed one they are made members.
+
     Raises:
         InputInvalidError: another model is active, with whose embeddings these cannot be compared.
     """
     async with db.as_user(SERVICE) as conn:
         model = await read_active_model(conn)
+        school = await find_or_open_school(conn, _ACTOR, school)
     if model != _MODEL:
         raise InputInvalidError(
             f"Simulated people exist for the model {_MODEL} only, and {model} is active."

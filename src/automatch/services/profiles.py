@@ -8,9 +8,13 @@ from uuid import UUID
 
 from automatch.errors.request import NotFoundError
 from automatch.model.people import Claims, Consent, HiddenPerson, Profile
+from automatch.model.schools import Membership
 from automatch.services.validators import ProfileFields
-from automatch.store import feed, profiles
-from automatch.store.database import Database
+from automatch.settings.limits import LimitSettings
+from automatch.store import feed, profiles, schools
+from automatch.store.database import Connection, Database
+
+_UNLIMITED = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,9 @@ class ProfileOverview:
     consent: Consent
     hidden_people: list[HiddenPerson]
     schools: list[str]
-    """Names of schools that are offered while typing."""
+    """Names of the schools to choose from."""
+    membership: Membership | None
+    """How far they are with the school they chose."""
 
 
 async def load_overview(
@@ -38,34 +44,54 @@ async def load_overview(
             consent=await profiles.load_consent(conn, languages),
             hidden_people=await feed.list_hidden(conn),
             schools=await profiles.list_schools(conn),
+            membership=await schools.load_membership(conn),
         )
 
 
-async def save_profile(db: Database, claims: Claims, fields: ProfileFields) -> Profile:
+async def save_profile(
+    db: Database, claims: Claims, fields: ProfileFields, limits: LimitSettings
+) -> Profile:
     """Save the profile and return it as it was kept.
 
     Raises:
         AgeNotAllowedError: the person is under 18.
+        SchoolUnknownError: there is no such school.
+        ChangesUsedError: school or gender were changed too often.
     """
     async with db.as_user(claims) as conn:
-        await profiles.save_profile(conn, **fields.model_dump())
+        await _save(conn, fields, limits)
         return await profiles.load_profile(conn)
 
 
 async def save_profile_and_consent(
-    db: Database, claims: Claims, fields: ProfileFields, consent_version: str | None
+    db: Database,
+    claims: Claims,
+    fields: ProfileFields,
+    limits: LimitSettings,
+    consent_version: str | None,
 ) -> Consent:
     """Save the profile and, with a version of the text, the consent, in one transaction.
 
     Raises:
         AgeNotAllowedError: the person is under 18.
+        SchoolUnknownError: there is no such school.
+        ChangesUsedError: school or gender were changed too often.
         ConsentOutdatedError: the version is not that of a current text.
     """
     async with db.as_user(claims) as conn:
-        await profiles.save_profile(conn, **fields.model_dump())
+        await _save(conn, fields, limits)
         if consent_version is not None:
             await profiles.record_consent(conn, granted=True, version=consent_version)
         return await profiles.load_consent(conn)
+
+
+async def _save(conn: Connection, fields: ProfileFields, limits: LimitSettings) -> None:
+    if limits.enabled:
+        a_year, settling_hours = limits.changes_a_year, limits.settling_hours
+    else:
+        a_year, settling_hours = _UNLIMITED, 0
+    await profiles.set_change_limits(conn, a_year=a_year, settling_hours=settling_hours)
+    await profiles.save_profile(conn, **fields.model_dump())
 
 
 async def set_discoverable(db: Database, claims: Claims, discoverable: bool) -> Profile:

@@ -34,6 +34,7 @@ class Limit(StrEnum):
     MAILED_LINKS_ACCOUNT = "mailed_links_account"
     UPLOADS = "uploads"
     SEARCHES = "searches"
+    JOIN_CODES = "join_codes"
     FEED = "feed"
     PHOTOS = "photos"
     EXPORTS = "exports"
@@ -55,6 +56,7 @@ _REASONS = {
     "look for the mail.",
     Limit.UPLOADS: "You've sent many photos.",
     Limit.SEARCHES: "You've searched many times today.",
+    Limit.JOIN_CODES: "Many codes that don't work came from your network.",
     Limit.FEED: "You've opened your feed very often.",
     Limit.PHOTOS: "You've looked at very many photos.",
     Limit.EXPORTS: "You've downloaded your data several times today.",

@@ -71,6 +71,23 @@ class LimitSettings(SettingsGroup):
         description="Searches that one person starts, each of which tells similarities: by a "
         "photo, by saving the profile or by coming back from a pause.",
     )
+    changes_a_year: int = Field(
+        2,
+        ge=0,
+        description="How often a person changes school or gender within a year, once they have "
+        "added a photo; operators may always change it for them.",
+    )
+    settling_hours: int = Field(
+        24,
+        ge=0,
+        description="After a change of gender, or to an open school, nobody finds the person or "
+        "is found for them for so long; a closed school asks for a proof instead.",
+    )
+    join_codes: str = Field(
+        "60/hour",
+        pattern=RATES,
+        description="Invitation codes that do not work, from one address.",
+    )
     feed: str = Field(
         "1200/hour", pattern=RATES, description="Pages and streams of the feed one person opens."
     )

@@ -40,6 +40,7 @@ async def add_simulated_person(
             "birth_date": birth_date,
         },
     )
+    await conn.execute(_SQL["add_membership"], {"id": person_id, "school": school})
     await conn.execute(_SQL["add_consent"], {"id": person_id})
     await conn.execute(
         _SQL["add_face"],

@@ -33,13 +33,22 @@ async def load_profile(conn: Connection) -> Profile:
     return replace(profile, gender=Gender(profile.gender) if profile.gender else None)
 
 
+async def set_change_limits(conn: Connection, *, a_year: int, settling_hours: int) -> None:
+    """Set by what the saves of this transaction count changes of school and gender."""
+    await conn.execute(
+        _SQL["set_change_limits"], {"a_year": a_year, "settling_hours": settling_hours}
+    )
+
+
 async def save_profile(
     conn: Connection, *, name: str, school: str, gender: Gender, birth_date: date
 ) -> None:
-    """Save the caller's profile; the school gets the spelling that most people use.
+    """Save the caller's profile; the school is any spelling of one of the list.
 
     Raises:
         AgeNotAllowedError: under 18.
+        SchoolUnknownError: there is no such school.
+        ChangesUsedError: school or gender were changed too often.
     """
     await call(
         conn,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
@@ -13,11 +14,14 @@ from starlette.responses import Response
 from automatch.errors import AutomatchError
 from automatch.errors.request import (
     AgeNotAllowedError,
+    CodeInvalidError,
     EmailTakenError,
     InputInvalidError,
     PasswordCommonError,
     PasswordWeakError,
+    RateLimitedError,
     RequestError,
+    SchoolUnknownError,
 )
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import (
@@ -50,6 +54,9 @@ from automatch.web.pages import (
 from automatch.web.session import CookieSession
 from automatch.web.templating import Problem
 
+INVITATION_COOKIE = "automatch_invitation"
+"""Keeps the code of a link while somebody creates an account."""
+
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _FIELD_OF = {
@@ -58,7 +65,15 @@ _FIELD_OF = {
     PasswordWeakError: "password",
     PasswordCommonError: "password",
 }
+_FIELD_AT_FAULT = {
+    AgeNotAllowedError: "birth_date",
+    SchoolUnknownError: "school",
+    CodeInvalidError: "code",
+}
 _NOTICES = {
+    "joined": "You belong to your school now. We're looking for your look-alikes.",
+    "asked": "We've passed on your request.",
+    "left": "You've left your school.",
     "paused": "You're hidden until you turn this back on.",
     "resumed": "Others can find you again.",
     "withdrawn": "Your consent is withdrawn. Your photos and matches are deleted.",
@@ -68,7 +83,7 @@ _NOTICES = {
 }
 _FIELD_MESSAGES = {
     "name": "Enter the name other people will see.",
-    "school": "Enter your school.",
+    "school": "Choose your school.",
     "gender": "Choose female or male.",
     "birth_date": "Enter your birth date.",
 }
@@ -146,47 +161,69 @@ async def sign_out(request: Request, services: ServicesDep) -> Response:
 @router.get("/onboarding")
 @declare(Access.PAGE_COOKIE)
 async def profile_form(
+    *,
+    request: Request,
     caller: CallerDep,
+    address: AddressDep,
     services: ServicesDep,
     languages: LanguagesDep,
     saved: bool = False,
     done: str = "",
 ) -> Response:
     """Show the profile and the consent."""
-    page = await _profile_page(caller, services, languages, saved=saved)
+    page = await profile_page(caller, services, languages, saved=saved)
+    code = request.cookies.get(INVITATION_COOKIE, "")
+    if code and (page.membership is None or page.membership.needs_proof):
+        with suppress(CodeInvalidError, RateLimitedError):
+            school = await services.memberships.find_school(code, address=address)
+            form = replace(page.form, code=code, school=page.form.school or school)
+            page = replace(page, form=form)
     return show(replace(page, notice=_NOTICES.get(done)))
 
 
 @router.post("/onboarding")
 @declare(Access.PAGE_COOKIE, limits=(Limit.SEARCHES,))
 async def save_profile(
-    request: Request, caller: CallerDep, services: ServicesDep, languages: LanguagesDep
+    request: Request,
+    caller: CallerDep,
+    address: AddressDep,
+    services: ServicesDep,
+    languages: LanguagesDep,
 ) -> Response:
     """Save the profile and, if its box is checked, the consent, in one transaction."""
     form = await read_form(request)
     typed_values = ProfileForm(
-        **{name: text_of(form, name) for name in ("name", "school", "gender", "birth_date")}
+        **{name: text_of(form, name) for name in ("name", "school", "gender", "birth_date", "code")}
     )
     try:
         fields = ProfileFields.model_validate_strings(
             {name: getattr(typed_values, name) for name in ProfileFields.model_fields}
         )
         consent = await save_profile_and_consent(
-            services.db, caller.claims, fields, text_of(form, "consent") or None
+            services.db,
+            caller.claims,
+            fields,
+            services.settings.limits,
+            text_of(form, "consent") or None,
         )
+        membership = await services.memberships.load(caller.claims)
+        if typed_values.code and membership.needs_proof:
+            membership = await services.memberships.join(
+                caller.claims, typed_values.code, address=address
+            )
     except ValidationError as exc:
         field = str(exc.errors()[0]["loc"][0])
         problem = Problem("input_invalid", _FIELD_MESSAGES[field], field)
         return show(
-            await _profile_page(caller, services, languages, form=typed_values, problem=problem),
+            await profile_page(caller, services, languages, form=typed_values, problem=problem),
             InputInvalidError(),
         )
     except RequestError as exc:
-        field_at_fault = "birth_date" if isinstance(exc, AgeNotAllowedError) else None
-        problem = Problem(exc.code, exc.message, field_at_fault)
-        page = await _profile_page(caller, services, languages, form=typed_values, problem=problem)
+        problem = Problem(exc.code, exc.message, _FIELD_AT_FAULT.get(type(exc)))
+        page = await profile_page(caller, services, languages, form=typed_values, problem=problem)
         return show(page, exc)
-    return go_to("/feed" if consent.is_current else "/onboarding?saved=true")
+    may_look = consent.is_current and not membership.needs_proof and membership.settles_at is None
+    return go_to("/feed" if may_look else "/onboarding?saved=true")
 
 
 @router.post("/pause")
@@ -235,7 +272,7 @@ async def delete_account(caller: CallerDep, services: ServicesDep) -> Response:
     return response
 
 
-async def _profile_page(
+async def profile_page(
     caller: Caller,
     services: Services,
     languages: Sequence[str],
@@ -244,6 +281,7 @@ async def _profile_page(
     problem: Problem | None = None,
     saved: bool = False,
 ) -> OnboardingPage:
+    """Return the profile page of a person, with *form* as they typed it."""
     overview = await load_overview(services.db, caller.claims, languages)
     return OnboardingPage(
         person_id=caller.id,
@@ -252,6 +290,7 @@ async def _profile_page(
         consent=overview.consent,
         latest_birth_date=latest_adult_birth_date(),
         schools=overview.schools,
+        membership=overview.membership,
         hidden=overview.hidden_people,
         discoverable=overview.profile.discoverable,
         first_time=not overview.profile.is_complete,

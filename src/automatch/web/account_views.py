@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from automatch.model.people import Consent, HiddenPerson, Profile
+    from automatch.model.schools import Membership
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,15 @@ class SignUpPage(Page):
     """Whether the link was mailed just now."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinPage(Page):
+    """Where an invitation leads, for somebody who is not signed in."""
+
+    template: ClassVar[str] = "join.html"
+    title: str = "You're invited"
+    school: str
+
+
 @dataclass(frozen=True, slots=True)
 class ProfileForm:
     """The profile fields as typed, valid or not; the names are those of the form fields."""
@@ -48,6 +58,8 @@ class ProfileForm:
     gender: str = ""
     birth_date: str = ""
     """`YYYY-MM-DD`, as a date field sends it."""
+    code: str = ""
+    """An invitation code, of the link that the person opened."""
 
     @classmethod
     def from_profile(cls, profile: Profile) -> Self:
@@ -73,7 +85,11 @@ class OnboardingPage(Page):
     latest_birth_date: date
     """The birth date of a person who turns 18 today."""
     schools: Sequence[str] = ()
-    """Suggestions while typing the school."""
+    """The schools to choose from."""
+    membership: Membership | None = None
+    """How far the person is with the school they chose."""
+    message: str = ""
+    """What the person typed to ask an operator with."""
     hidden: Sequence[HiddenPerson] = ()
     """People whom the person dismissed or blocked."""
     discoverable: bool = True

@@ -20,6 +20,7 @@ from automatch.web import (
     challenge_pages,
     feed_pages,
     mailed_link_pages,
+    membership_pages,
     privacy_pages,
     sign_in_settings_pages,
 )
@@ -43,6 +44,7 @@ def add_pages(app: FastAPI) -> None:
     app.mount(f"/static/{static_version()}", static_files)
     for pages in (
         account_pages,
+        membership_pages,
         sign_in_settings_pages,
         mailed_link_pages,
         privacy_pages,

@@ -21,10 +21,24 @@ from automatch.http.middleware.authentication import Identity
 from automatch.http.origins import comes_from_us
 from automatch.model.people import Claims
 from automatch.services.accounts import Session
+from automatch.settings import Settings
 
 _ACCESS = "automatch_access"
 _REFRESH = "automatch_refresh"
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+
+
+def write_cookie(settings: Settings, name: str, value: str, life_s: int, *, path: str = "/") -> str:
+    """Return the `Set-Cookie` value of a cookie that no script reads and no other site sends."""
+    cookie: SimpleCookie = SimpleCookie()
+    cookie[name] = value
+    cookie[name]["path"] = path
+    cookie[name]["max-age"] = str(life_s)
+    cookie[name]["httponly"] = True
+    cookie[name]["samesite"] = "Lax"
+    if settings.is_public_https:
+        cookie[name]["secure"] = True
+    return cookie[name].OutputString()
 
 
 class CookieSession:
@@ -80,15 +94,7 @@ class CookieSession:
         return claims if (claims.expires_at or 0) > time.time() else None
 
     def _cookie(self, name: str, value: str, life_s: int) -> str:
-        cookie: SimpleCookie = SimpleCookie()
-        cookie[name] = value
-        cookie[name]["path"] = "/"
-        cookie[name]["max-age"] = str(life_s)
-        cookie[name]["httponly"] = True
-        cookie[name]["samesite"] = "Lax"
-        if self._services.settings.is_public_https:
-            cookie[name]["secure"] = True
-        return cookie[name].OutputString()
+        return write_cookie(self._services.settings, name, value, life_s)
 
     def _refuse_other_sites(self, scope: Scope, headers: Headers) -> None:
         # SameSite=Lax keeps the cookies from other sites' forms, but to a browser other ports of

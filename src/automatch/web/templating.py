@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import date, datetime
     from uuid import UUID
 
     from automatch.model.notices import SiteOperator
@@ -87,10 +88,14 @@ def _day(moment: date) -> str:
     return f"{moment.day} {moment:%b %Y}"
 
 
+def _minute(moment: datetime) -> str:
+    return f"{_day(moment)}, {moment.astimezone(UTC):%H:%M} UTC"
+
+
 def build_templates() -> Environment:
     """Return the environment of the templates: text is escaped, and an unknown name is an error.
 
-    It has `static(path)` and `photo(face_id)`, which return addresses, and the filter `day`.
+    It has `static(path)` and `photo(face_id)`, which return addresses, and filters for times.
     """
     templates = Environment(
         loader=FileSystemLoader(_TEMPLATE_FOLDER),
@@ -103,6 +108,7 @@ def build_templates() -> Environment:
     templates.globals["static"] = static_address
     templates.globals["photo"] = photo_address
     templates.filters["day"] = _day
+    templates.filters["minute"] = _minute
     return templates
 
 

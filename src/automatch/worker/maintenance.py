@@ -28,6 +28,7 @@ from automatch.store import (
     rate_limits,
     retention,
     scales,
+    schools,
     search,
     thresholds,
 )
@@ -80,6 +81,7 @@ class MaintenanceRunner:
         tasks: list[tuple[Callable[[], Awaitable[object]], float]] = [
             (self.enqueue_reruns, often),
             (self.detect_duplicates, often),
+            (self.settle_changes, often),
             (self.rescore_matches, rarely),
             (self.rescore_for_model, often),
             (self.erase_photos, _ERASE_EVERY_S),
@@ -169,6 +171,13 @@ class MaintenanceRunner:
                 "accounts that look like one person; see `automatch duplicates`", pairs=flagged
             )
         return checked > 0
+
+    async def settle_changes(self) -> bool:
+        """Let people in again whose change of school or gender has settled."""
+        count = await self._in_batches(schools.settle_changes)
+        if count:
+            log.info("changes of people settled", count=count)
+        return count > 0
 
     async def rescore_matches(self) -> None:
         """Finish scoring matches with a new scale if the command that started it was stopped."""

@@ -134,7 +134,7 @@ def test_requeued_job_searches_with_another_threshold(jobs: Jobs, database: Data
     [
         (["show", _NO_JOB], "no job with this id"),
         (["requeue", _NO_JOB], "nothing here"),
-        (["pause", "--school", "Nowhere"], "No profile names this school"),
+        (["pause", "--school", "Nowhere"], "There is no such school"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

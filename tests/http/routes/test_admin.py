@@ -150,7 +150,7 @@ async def test_school_is_paused_and_resumed_by_name(server: System) -> None:
     assert listed == job
     assert await operator.ask_json("POST", "/queue/resume", {"school": "UIT"}) == {"waiting": 1}
     unknown = await operator.ask("POST", "/queue/pause", {"school": "Nowhere"})
-    check(unknown, 422, "input_invalid")
+    check(unknown, 422, "school_unknown")
 
 
 async def test_concurrency_is_set_and_left_to_the_settings(server: System) -> None:

@@ -35,6 +35,7 @@ async def matched_pair(system: System) -> tuple[Person, Person]:
 
 
 async def move(system: System, person: Person, school: str, gender: str = "male") -> None:
+    await system.open_school(school)
     answer = await system.client.put(
         "/api/profile",
         headers=person.headers,

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from automatch import __version__
 from automatch.http.responses import Timestamp
 from automatch.model.people import Consent, Gender, HiddenPerson, Profile, User
+from automatch.model.schools import Membership
 from automatch.services.accounts import Session
 
 
@@ -148,11 +149,38 @@ class ProfileResponse(BaseModel):
     birth_date: date | None
     profile_type: str
     discoverable: bool
+    admitted: bool
 
     @classmethod
     def from_profile(cls, profile: Profile) -> Self:
         """Return the answer about a profile."""
         return cls.model_validate(profile, from_attributes=True)
+
+
+class SchoolsResponse(BaseModel):
+    """The schools to choose from."""
+
+    schools: list[str]
+
+
+class MembershipResponse(BaseModel):
+    """What the caller's school asks for, and how far they are with it."""
+
+    school: str
+    is_open: bool
+    admitted: bool
+    proof: str | None
+    domains: list[str]
+    settles_at: Timestamp | None
+    requested_at: Timestamp | None
+    message: str | None
+    refused_at: Timestamp | None
+    reason: str | None
+
+    @classmethod
+    def from_membership(cls, membership: Membership) -> Self:
+        """Return the answer about a membership."""
+        return cls.model_validate(membership, from_attributes=True)
 
 
 class ConsentResponse(BaseModel):

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from automatch.errors.request import InputInvalidError, NotFoundError
+from automatch.errors.request import InputInvalidError, NotFoundError, SchoolUnknownError
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import OperatorDep, ServicesDep
@@ -124,7 +124,7 @@ async def read_queue(_: OperatorDep, services: ServicesDep) -> QueueResponse:
 
 
 @router.post("/queue/pause", summary="Pause the queue, or a school")
-@declare(Access.SERVICE_KEY, errors=_ERRORS)
+@declare(Access.SERVICE_KEY, errors=(*_ERRORS, SchoolUnknownError))
 async def pause(form: PauseForm, actor: OperatorDep, services: ServicesDep) -> WaitingResponse:
     """Let no job be claimed any more; uploads are still accepted, and running jobs end."""
     async with services.db.connection() as conn:
@@ -132,7 +132,7 @@ async def pause(form: PauseForm, actor: OperatorDep, services: ServicesDep) -> W
 
 
 @router.post("/queue/resume", summary="Resume the queue, or a school")
-@declare(Access.SERVICE_KEY, errors=_ERRORS)
+@declare(Access.SERVICE_KEY, errors=(*_ERRORS, SchoolUnknownError))
 async def resume(form: PauseForm, actor: OperatorDep, services: ServicesDep) -> WaitingResponse:
     """Undo a pause of the same kind: schools that were paused by name are resumed by name."""
     async with services.db.connection() as conn:

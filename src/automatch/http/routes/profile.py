@@ -11,15 +11,25 @@ from automatch.errors.auth import TokenInvalidError
 from automatch.errors.job import ProfileNotFoundError
 from automatch.errors.request import (
     AgeNotAllowedError,
+    ChangesUsedError,
+    CodeInvalidError,
     ConsentOutdatedError,
     InputInvalidError,
     LastOwnerError,
+    ProfileIncompleteError,
+    RateLimitedError,
+    SchoolUnknownError,
 )
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.http.declaration import Access, DeclaredRoute, declare
-from automatch.http.deps import CallerDep, LanguagesDep, ServicesDep
+from automatch.http.deps import AddressDep, CallerDep, LanguagesDep, ServicesDep
 from automatch.http.export import send_export
-from automatch.http.responses.accounts import ConsentResponse, ProfileResponse
+from automatch.http.responses.accounts import (
+    ConsentResponse,
+    MembershipResponse,
+    ProfileResponse,
+    SchoolsResponse,
+)
 from automatch.services.profiles import record_consent, save_profile, set_discoverable
 from automatch.services.rate_limits import Limit
 from automatch.services.validators import ProfileFields, StorableText
@@ -36,6 +46,22 @@ class DiscoverableForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     discoverable: Annotated[bool, Field(strict=True)]
+
+
+class CodeForm(BaseModel):
+    """An invitation code, as it was typed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: StorableText
+
+
+class RequestForm(BaseModel):
+    """What an operator is asked with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    message: StorableText
 
 
 class ConsentForm(BaseModel):
@@ -59,12 +85,66 @@ async def read(caller: CallerDep, services: ServicesDep) -> ProfileResponse:
 @declare(
     Access.PERSON,
     limits=(Limit.SEARCHES,),
-    errors=(*_READ, InputInvalidError, AgeNotAllowedError),
+    errors=(
+        *_READ,
+        InputInvalidError,
+        AgeNotAllowedError,
+        SchoolUnknownError,
+        ChangesUsedError,
+    ),
 )
 async def write(fields: ProfileFields, caller: CallerDep, services: ServicesDep) -> ProfileResponse:
-    """Save name, school, gender and birth date; people under 18 are refused."""
-    profile = await save_profile(services.db, caller.claims, fields)
+    """Save name, school, gender and birth date; people under 18 are refused.
+
+    The school is one of `/api/profile/schools`, in any spelling. `/api/profile/membership` tells
+    what it asks for as a proof.
+    """
+    profile = await save_profile(services.db, caller.claims, fields, services.settings.limits)
     return ProfileResponse.from_profile(profile)
+
+
+@router.get("/schools", summary="Schools to choose from")
+@declare(Access.PERSON, errors=_READ)
+async def read_schools(caller: CallerDep, services: ServicesDep) -> SchoolsResponse:
+    """Return the names of the operator's list."""
+    async with services.db.as_user(caller.claims) as conn:
+        return SchoolsResponse(schools=await profiles.list_schools(conn))
+
+
+@router.get("/membership", summary="Own membership")
+@declare(Access.PERSON, errors=(*_READ, ProfileIncompleteError))
+async def read_membership(caller: CallerDep, services: ServicesDep) -> MembershipResponse:
+    """Return what the caller's school asks for, and whether they take part."""
+    membership = await services.memberships.load(caller.claims)
+    return MembershipResponse.from_membership(membership)
+
+
+@router.put("/membership/code", summary="Join by a code")
+@declare(
+    Access.PERSON,
+    errors=(*_READ, InputInvalidError, CodeInvalidError, ProfileIncompleteError, RateLimitedError),
+)
+async def join(
+    form: CodeForm, caller: CallerDep, address: AddressDep, services: ServicesDep
+) -> MembershipResponse:
+    """Become a member of the caller's school by an invitation code; wrong ones are counted."""
+    membership = await services.memberships.join(caller.claims, form.code, address=address)
+    return MembershipResponse.from_membership(membership)
+
+
+@router.put("/membership/request", summary="Ask an operator")
+@declare(Access.PERSON, errors=(*_READ, InputInvalidError, ProfileIncompleteError))
+async def ask(form: RequestForm, caller: CallerDep, services: ServicesDep) -> MembershipResponse:
+    """Ask an operator to make the caller a member, with a sentence that says who they are."""
+    membership = await services.memberships.ask(caller.claims, form.message)
+    return MembershipResponse.from_membership(membership)
+
+
+@router.delete("/membership", status_code=204, summary="Leave the school")
+@declare(Access.PERSON, errors=_READ)
+async def leave(caller: CallerDep, services: ServicesDep) -> None:
+    """Leave the school: nobody there finds the caller, who sees nobody. Photos stay."""
+    await services.memberships.leave(caller.claims)
 
 
 @router.put("/discoverable", summary="Pause, or be found again")

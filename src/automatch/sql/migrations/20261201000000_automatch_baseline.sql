@@ -95,7 +95,30 @@ $$;
 
 -- 09_schools.sql
 
--- Schools: the operator's list.
+-- Schools: the operator's list, and the spellings and mail domains that stand for each.
+
+create function automatch.fold_school(p_name text)
+returns text language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    -- NFKC makes one of widths, and NFD parts a tone from its vowel, so that it can move to the end of its syllable:
+    -- "Hoà" and "Hòa" are one word. Ð (Icelandic) and Ɖ (African) look like Đ, and are typed for it.
+    select btrim(regexp_replace(
+        regexp_replace(
+            normalize(
+                translate(
+                    lower(normalize(p_name, nfkc)),
+                    U&'\00F0\0256\2018\2019\2010\2013\2014\00AD\200B\200C\200D\2060\FEFF',
+                    U&'\0111\0111''''---'
+                ),
+                nfd
+            ),
+            '([\u0300\u0301\u0303\u0309\u0323])([^\u0300\u0301\u0303\u0309\u0323\s-]+)', '\2\1', 'g'
+        ),
+        '\s+', ' ', 'g'
+    ))
+$$;
+comment on function automatch.fold_school(text) is
+    'A key that is the same for all spellings of a name: of letters, case, width, spaces and the places of tones.';
 
 create table automatch.schools (
     id uuid primary key default gen_random_uuid(),
@@ -106,6 +129,108 @@ create table automatch.schools (
 );
 comment on table automatch.schools is 'The schools that people can choose; profiles.school holds the name.';
 comment on column automatch.schools.is_open is 'Whether everybody who says so belongs to it, without a proof.';
+
+create table automatch.school_spellings (
+    folded text primary key generated always as (automatch.fold_school(spelling)) stored,
+    school_id uuid not null references automatch.schools (id) on delete cascade,
+    spelling text not null,
+    constraint spelling_says_something check (folded <> '' and length(spelling) <= 120)
+);
+comment on table automatch.school_spellings is
+    'What a school is called: its name, its former names and its aliases. Each belongs to one school.';
+create index school_spellings_school_idx on automatch.school_spellings (school_id);
+
+create table automatch.school_domains (
+    domain text not null,
+    school_id uuid not null references automatch.schools (id) on delete cascade,
+    primary key (domain, school_id),
+    constraint domain_is_written_small check (domain = lower(btrim(domain)) and domain ~ '^[^\s@.]+(\.[^\s@.]+)+$')
+);
+comment on table automatch.school_domains is
+    'A confirmed e-mail address at exactly this domain, and not below it, proves that a person belongs to the school.';
+create index school_domains_school_idx on automatch.school_domains (school_id);
+
+create function automatch.add_spelling(p_school_id uuid, p_spelling text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_owner automatch.schools;
+begin
+    insert into automatch.school_spellings (school_id, spelling) values (p_school_id, p_spelling)
+    on conflict (folded) do nothing;
+    select s.* into v_owner
+    from automatch.school_spellings as p join automatch.schools as s on s.id = p.school_id
+    where p.folded = automatch.fold_school(p_spelling);
+    if v_owner.id <> p_school_id then
+        perform automatch.raise_error('school_exists', p_spelling || ' is a spelling of ' || v_owner.name || '.');
+    end if;
+end
+$$;
+
+create function automatch.school_named()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.add_spelling(new.id, new.name);
+    return null;
+end
+$$;
+
+-- A former name goes on standing for the school.
+create trigger schools_named after insert or update of name on automatch.schools
+for each row execute function automatch.school_named();
+
+create function automatch.find_school(p_school text)
+returns automatch.schools language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select s.*
+    from automatch.school_spellings as p join automatch.schools as s on s.id = p.school_id
+    where p.folded = automatch.fold_school(p_school)
+$$;
+comment on function automatch.find_school(text) is 'The school that has this spelling, or null.';
+
+create function automatch.require_school(p_school text)
+returns automatch.schools language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school automatch.schools := automatch.find_school(p_school);
+begin
+    if v_school.id is null then
+        perform automatch.raise_error('school_unknown', 'There is no such school; choose one from the list.');
+    end if;
+    return v_school;
+end
+$$;
+comment on function automatch.require_school(text) is 'The school that has this spelling; an error if there is none.';
+
+create function automatch.lock_school(p_school text)
+returns automatch.schools language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school automatch.schools := automatch.require_school(p_school);
+begin
+    -- Its name may have changed while this waited.
+    select s.* into v_school from automatch.schools as s where s.id = v_school.id for share;
+    return automatch.require_school(v_school.name);
+end
+$$;
+comment on function automatch.lock_school(text) is
+    'require_school(); whoever renames, opens, closes or removes it waits, and has been waited for. Before profiles.';
+
+create function public.list_schools()
+returns table (school text) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select s.name from automatch.schools as s
+    where not exists (select from automatch.smoke_test_runs as t where t.school = s.name)
+    order by lower(s.name), s.name
+$$;
+comment on function public.list_schools() is 'The names of the schools, to choose from, without those of smoke tests.';
+
+-- Whether profiles change their school's name and nothing else: see rename_school().
+create function automatch.is_renaming()
+returns boolean language sql stable set search_path = pg_catalog, pg_temp
+as $$ select coalesce(current_setting('automatch.renaming', true), '') = 'on' $$;
+
 insert into automatch.schools (name, is_open) values ('UIT', true);
 
 -- 10_profiles.sql
@@ -137,8 +262,6 @@ comment on column public.profiles.admitted is
 comment on column public.profiles.simulated is 'Made by `automatch demo`; `automatch demo --remove` deletes it.';
 -- For the guide's count of potential matches, and for lists of a school's people.
 create index idx_profiles_school_gender on public.profiles (school, gender) where profile_type = 'user';
--- For the existing spelling of a school.
-create index profiles_school_spelling_idx on public.profiles (lower(school));
 
 create function automatch.check_profile()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp
@@ -166,66 +289,23 @@ create function public.save_profile(p_name text, p_school text, p_gender text, p
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Some keyboards send a letter and its accent as two characters, others as one.
-    v_school text := pg_catalog.btrim(pg_catalog.regexp_replace(normalize(p_school, nfc), '\s+', ' ', 'g'));
+    v_id constant uuid := automatch.uid();
+    v_school automatch.schools := automatch.lock_school(p_school);
 begin
-    -- "uit" and "UIT" are one school, spelled as most people spell it. One transaction at a time:
-    -- otherwise the first two people of a school could make two of it.
-    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(pg_catalog.lower(v_school), 0));
-    select coalesce((
-        select p.school
-        from public.profiles as p
-        where pg_catalog.lower(p.school) = pg_catalog.lower(v_school)
-        group by p.school
-        order by pg_catalog.count(*) desc, p.school
-        limit 1
-    ), v_school) into v_school;
-    update public.profiles
-    set name = pg_catalog.btrim(p_name), school = v_school, gender = p_gender, birth_date = p_birth_date
-    where id = automatch.uid();
+    perform from public.profiles as p where p.id = v_id for no key update;
     if not found then
         perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
+    perform automatch.count_choice(v_id, v_school, p_gender);
+    perform automatch.leave_other_schools(v_id, v_school.id);
+    update public.profiles as p
+    set name = btrim(p_name), school = v_school.name, gender = p_gender, birth_date = p_birth_date
+    where p.id = v_id;
+    perform automatch.refresh_email_proofs(array[v_id]);
 end
 $$;
-comment on function public.save_profile(text, text, text, date) is 'Save the caller''s own profile.';
-
-create function public.list_schools()
-returns table (school text) language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select p.school
-    from public.profiles as p
-    where p.school is not null and p.profile_type = 'user'
-      and not exists (select from automatch.smoke_test_runs as t where t.school = p.school)
-    group by p.school
-    order by count(*) desc, p.school
-    limit 100
-$$;
-comment on function public.list_schools() is 'The most frequent schools, to choose from, without those of smoke tests.';
-
-create function automatch.resolve_school(p_school text)
-returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_school text;
-begin
-    -- A paused school can be resumed after everybody has left it.
-    select s.school into v_school
-    from (
-        select p.school, count(*) as people from public.profiles as p
-        where lower(p.school) = lower(btrim(p_school))
-        group by p.school
-        union all
-        select s.school, 0 from automatch.paused_schools as s where lower(s.school) = lower(btrim(p_school))
-    ) as s
-    order by s.people desc, s.school
-    limit 1;
-    if v_school is null then
-        perform automatch.raise_error('input_invalid', 'No profile names this school; check its spelling.');
-    end if;
-    return v_school;
-end
-$$;
+comment on function public.save_profile(text, text, text, date) is
+    'Save the caller''s own profile; p_school is any spelling of a school of the list.';
 
 -- The triggers of profiles update face_index and both feeds, and search again when somebody comes back.
 create function public.set_discoverable(p_discoverable boolean)
@@ -527,6 +607,15 @@ begin
 end
 $$;
 
+create function automatch.user_address_changed()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.refresh_email_proofs(array[new.id]);
+    return null;
+end
+$$;
+
 create function automatch.link_auth_users()
 returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -540,6 +629,9 @@ begin
     create or replace trigger automatch_user_deleted
     after delete on auth.users
     for each row execute function automatch.user_deleted();
+    create or replace trigger automatch_user_address_changed
+    after update of email, email_confirmed_at on auth.users
+    for each row execute function automatch.user_address_changed();
     insert into public.profiles (id, email)
     select u.id, u.email from auth.users as u
     on conflict (id) do nothing;
@@ -710,7 +802,7 @@ create table automatch.mails (
     failed boolean not null default false,
     error text,
     constraint kind_is_known check (
-        kind in ('recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite')
+        kind in ('recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership')
     ),
     -- Whoever asks again while a mail waits gets one.
     constraint mails_are_single unique nulls not distinct (profile_id, kind, recipient)
@@ -1063,7 +1155,8 @@ create table automatch.memberships (
     school_id uuid not null references automatch.schools (id) on delete cascade,
     proof text not null,
     proven_at timestamptz not null default automatch.now(),
-    primary key (profile_id, school_id)
+    primary key (profile_id, school_id),
+    constraint proof_is_known check (proof in ('email', 'invitation', 'import', 'approval'))
 );
 comment on table automatch.memberships is 'Who has shown, and by what, to belong to a school.';
 create index memberships_school_idx on automatch.memberships (school_id);
@@ -1076,6 +1169,14 @@ create table automatch.frozen_profiles (
 comment on table automatch.frozen_profiles is
     'People who neither find anybody nor are found until an operator has decided; nothing of theirs is erased.';
 
+create table automatch.settling_profiles (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    settles_at timestamptz not null
+);
+comment on table automatch.settling_profiles is
+    'People who changed their school or gender, and neither find anybody nor are found until then.';
+create index settling_profiles_settles_idx on automatch.settling_profiles (settles_at);
+
 create function automatch.is_admitted(p_profile_id uuid, p_school text)
 returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -1086,9 +1187,11 @@ as $$
               select from automatch.memberships as m where m.profile_id = p_profile_id and m.school_id = s.id
           ))
     ) and not exists (select from automatch.frozen_profiles as f where f.profile_id = p_profile_id)
+      and not exists (select from automatch.settling_profiles as c where c.profile_id = p_profile_id)
 $$;
 comment on function automatch.is_admitted(uuid, text) is
-    'Whether a person takes part: the school is open or the person a member of it, and the person is not frozen.';
+    'Whether a person takes part: the school is open or the person a member of it, and the person neither frozen nor '
+    'waiting for a change to settle.';
 
 create function automatch.set_admitted()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -1133,6 +1236,11 @@ referencing new table as changed for each statement execute function automatch.a
 create trigger frozen_profiles_removed after delete on automatch.frozen_profiles
 referencing old table as changed for each statement execute function automatch.admission_changed();
 
+create trigger settling_profiles_added after insert on automatch.settling_profiles
+referencing new table as changed for each statement execute function automatch.admission_changed();
+create trigger settling_profiles_removed after delete on automatch.settling_profiles
+referencing old table as changed for each statement execute function automatch.admission_changed();
+
 create function automatch.schools_changed()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -1150,6 +1258,461 @@ create trigger schools_updated after update on automatch.schools
 referencing new table as changed for each statement execute function automatch.schools_changed();
 create trigger schools_removed after delete on automatch.schools
 referencing old table as changed for each statement execute function automatch.schools_changed();
+
+-- 18_membership_proofs.sql
+
+-- How people prove that they belong to a school: by their e-mail address, a code, or an operator who knows them.
+
+create function automatch.leave_other_schools(p_profile_id uuid, p_school_id uuid)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    delete from automatch.memberships as m
+    where m.profile_id = p_profile_id and m.school_id is distinct from p_school_id;
+    delete from automatch.membership_requests as r
+    where r.profile_id = p_profile_id and r.school_id is distinct from p_school_id;
+$$;
+comment on function automatch.leave_other_schools(uuid, uuid) is
+    'End what a person has proven and asked of any other school than this one.';
+
+create function automatch.refresh_email_proofs(p_profile_ids uuid[])
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_proven uuid[];
+begin
+    if to_regclass('auth.users') is null then
+        return;
+    end if;
+    perform from public.profiles as p where p.id = any (p_profile_ids) order by p.id for no key update;
+    v_proven := array(
+        select p.id
+        from auth.users as u
+        join public.profiles as p on p.id = u.id
+        join automatch.schools as s on s.name = p.school
+        join automatch.school_domains as d
+            on d.school_id = s.id and d.domain = substring(lower(u.email) from '@([^@]+)$')
+        where u.id = any (p_profile_ids) and u.email_confirmed_at is not null
+        order by p.id
+    );
+    delete from automatch.memberships as m
+    where m.profile_id = any (p_profile_ids) and m.proof = 'email' and m.profile_id <> all (v_proven);
+    insert into automatch.memberships (profile_id, school_id, proof)
+    select p.id, s.id, 'email'
+    from public.profiles as p join automatch.schools as s on s.name = p.school
+    where p.id = any (v_proven)
+    on conflict do nothing;
+end
+$$;
+comment on function automatch.refresh_email_proofs(uuid[]) is
+    'Make members of their school whose confirmed address is at a domain of it, and end what another address proved.';
+
+create function public.refresh_school_proofs(p_school text, p_after uuid default null, p_limit integer default 200)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school automatch.schools := automatch.require_school(p_school);
+    v_ids uuid[] := array(
+        select p.id from public.profiles as p
+        where p.school = v_school.name and (p_after is null or p.id > p_after)
+        order by p.id
+        limit p_limit
+    );
+begin
+    perform automatch.refresh_email_proofs(v_ids);
+    return v_ids[cardinality(v_ids)];
+end
+$$;
+comment on function public.refresh_school_proofs(text, uuid, integer) is
+    'After a change of a school''s domains, for some of its people in the order of their ids. The last of them, to go '
+    'on after; null at the end.';
+
+create table automatch.school_invitations (
+    id uuid primary key default gen_random_uuid(),
+    school_id uuid not null references automatch.schools (id) on delete cascade,
+    code_sha256 bytea not null unique,
+    max_uses integer,
+    uses integer not null default 0,
+    expires_at timestamptz not null,
+    created_at timestamptz not null default automatch.now(),
+    created_by text not null,
+    constraint uses_are_bounded check (max_uses > 0 and uses between 0 and max_uses or max_uses is null)
+);
+comment on table automatch.school_invitations is 'Codes that prove membership, as hashes: a code is shown once.';
+create index school_invitations_school_idx on automatch.school_invitations (school_id);
+
+create function automatch.hash_code(p_code text)
+returns bytea language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    -- As people type them: small, with or without dashes, O for 0 and I or L for 1.
+    select sha256(convert_to(
+        translate(upper(regexp_replace(p_code, '[^0-9A-Za-z]', '', 'g')), 'OIL', '011'), 'UTF8'
+    ))
+$$;
+
+create function public.invite_to_school(
+    p_school text, p_code text, p_max_uses integer, p_life interval, p_actor text default null
+)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school automatch.schools := automatch.lock_school(p_school);
+    v_id uuid;
+begin
+    if p_max_uses < 1 or p_life <= interval '0' then
+        perform automatch.raise_error('input_invalid', 'An invitation is for one person or more, and for some time.');
+    end if;
+    insert into automatch.school_invitations (school_id, code_sha256, max_uses, expires_at, created_by)
+    values (
+        v_school.id, automatch.hash_code(p_code), p_max_uses, automatch.now() + p_life,
+        left(coalesce(nullif(btrim(p_actor), ''), session_user::text), 200)
+    )
+    returning id into v_id;
+    perform automatch.audit(p_actor, 'invite_to_school', jsonb_build_object(
+        'school', v_school.name, 'invitation', v_id, 'uses', p_max_uses, 'days', extract(epoch from p_life) / 86400
+    ));
+    return v_id;
+end
+$$;
+comment on function public.invite_to_school(text, text, integer, interval, text) is
+    'Let whoever has this code become a member; p_max_uses null: any number of people.';
+
+create function public.list_invitations(p_school text default null)
+returns table (
+    id uuid, school text, uses integer, max_uses integer, expires_at timestamptz, created_at timestamptz,
+    created_by text
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select i.id, s.name, i.uses, i.max_uses, i.expires_at, i.created_at, i.created_by
+    from automatch.school_invitations as i join automatch.schools as s on s.id = i.school_id
+    where i.expires_at > automatch.now() and (i.uses < i.max_uses or i.max_uses is null)
+      and (p_school is null or s.id = (automatch.require_school(p_school)).id)
+    order by i.expires_at, i.id
+$$;
+comment on function public.list_invitations(text) is 'The codes that work, without the codes themselves.';
+
+create function public.end_invitation(p_id uuid, p_actor text default null)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from automatch.school_invitations as i where i.id = p_id;
+    if not found then
+        perform automatch.raise_error('not_found', 'There is no such invitation; `automatch school invitations` lists them.');
+    end if;
+    perform automatch.audit(p_actor, 'end_invitation', jsonb_build_object('invitation', p_id));
+end
+$$;
+comment on function public.end_invitation(uuid, text) is 'End a code; whoever became a member by it stays one.';
+
+create function public.find_invitation(p_code text)
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select s.name
+    from automatch.school_invitations as i join automatch.schools as s on s.id = i.school_id
+    where i.code_sha256 = automatch.hash_code(p_code) and i.expires_at > automatch.now()
+      and (i.uses < i.max_uses or i.max_uses is null)
+$$;
+comment on function public.find_invitation(text) is 'The school that a code is for; null where it does not work.';
+
+create function public.join_school(p_code text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id constant uuid := automatch.uid();
+    v_school automatch.schools;
+    v_invitation automatch.school_invitations;
+begin
+    select s.* into v_school
+    from public.profiles as p join automatch.schools as s on s.name = p.school
+    where p.id = v_id
+    for no key update of p;
+    select i.* into v_invitation from automatch.school_invitations as i
+    where i.code_sha256 = automatch.hash_code(p_code) and i.expires_at > automatch.now()
+    for update;
+    if v_invitation.id is null or v_invitation.school_id is distinct from v_school.id then
+        perform automatch.raise_error(
+            'code_invalid', 'This code does not work for your school. It may be mistyped, used up or out of date.'
+        );
+    end if;
+    if exists (
+        select from automatch.memberships as m where m.profile_id = v_id and m.school_id = v_school.id
+    ) then
+        return;
+    end if;
+    if v_invitation.uses >= v_invitation.max_uses then
+        perform automatch.raise_error(
+            'code_invalid', 'This code does not work for your school. It may be mistyped, used up or out of date.'
+        );
+    end if;
+    update automatch.school_invitations as i set uses = i.uses + 1 where i.id = v_invitation.id;
+    insert into automatch.memberships (profile_id, school_id, proof) values (v_id, v_school.id, 'invitation');
+    delete from automatch.membership_requests as r where r.profile_id = v_id;
+end
+$$;
+comment on function public.join_school(text) is
+    'Become a member of the school of one''s profile by a code for it. A member uses none up.';
+
+create table automatch.membership_requests (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    school_id uuid not null references automatch.schools (id) on delete cascade,
+    message text not null,
+    requested_at timestamptz not null default automatch.now(),
+    refused_at timestamptz,
+    reason text,
+    constraint message_says_something check (message = btrim(message) and message <> '' and length(message) <= 500),
+    constraint refused_with_a_reason check ((refused_at is null) = (reason is null))
+);
+comment on table automatch.membership_requests is
+    'People who asked an operator to make them members; what is approved becomes a membership.';
+create index membership_requests_school_idx on automatch.membership_requests (school_id);
+create index membership_requests_open_idx on automatch.membership_requests (requested_at) where refused_at is null;
+
+create function public.request_membership(p_message text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_profile public.profiles;
+begin
+    select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for no key update;
+    if v_profile.school is null then
+        perform automatch.raise_error('profile_incomplete', 'Choose your school first.');
+    end if;
+    if coalesce(btrim(p_message), '') = '' or length(btrim(p_message)) > 500 then
+        perform automatch.raise_error('input_invalid', 'Say in a sentence how the school knows you (at most 500 characters).');
+    end if;
+    insert into automatch.membership_requests (profile_id, school_id, message)
+    values (v_profile.id, (automatch.require_school(v_profile.school)).id, btrim(p_message))
+    on conflict (profile_id) do update
+    set school_id = excluded.school_id, message = excluded.message, requested_at = excluded.requested_at,
+        refused_at = null, reason = null;
+end
+$$;
+comment on function public.request_membership(text) is
+    'Ask an operator to make the caller a member of their school, with a sentence that says who they are.';
+
+create function public.list_membership_requests(p_school text default null, p_limit integer default 50)
+returns table (profile_id uuid, email text, name text, school text, message text, requested_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select p.id, p.email, p.name, s.name, r.message, r.requested_at
+    from automatch.membership_requests as r
+    join public.profiles as p on p.id = r.profile_id
+    join automatch.schools as s on s.id = r.school_id
+    where r.refused_at is null and (p_school is null or s.id = (automatch.require_school(p_school)).id)
+    order by r.requested_at, p.id
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.list_membership_requests(text, integer) is 'Who waits for an operator''s approval, longest first.';
+
+create function public.decide_membership(p_profile_id uuid, p_reason text default null, p_actor text default null)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_request automatch.membership_requests;
+    v_email text;
+begin
+    select p.email into v_email from public.profiles as p where p.id = p_profile_id for no key update;
+    select r.* into v_request from automatch.membership_requests as r
+    where r.profile_id = p_profile_id and r.refused_at is null;
+    if not found then
+        perform automatch.raise_error('not_found', 'This person does not ask for a membership, or was answered already.');
+    end if;
+    if p_reason is null then
+        insert into automatch.memberships (profile_id, school_id, proof)
+        values (p_profile_id, v_request.school_id, 'approval')
+        on conflict do nothing;
+        delete from automatch.membership_requests as r where r.profile_id = p_profile_id;
+    elsif btrim(p_reason) = '' or length(p_reason) > 500 then
+        perform automatch.raise_error('input_invalid', 'Give a reason, which the person will read (at most 500 characters).');
+    else
+        update automatch.membership_requests as r
+        set refused_at = automatch.now(), reason = btrim(p_reason)
+        where r.profile_id = p_profile_id;
+    end if;
+    if v_email is not null then
+        perform public.enqueue_mail('membership', v_email, p_profile_id);
+    end if;
+    perform automatch.audit(
+        p_actor, case when p_reason is null then 'approve_member' else 'refuse_member' end,
+        jsonb_build_object('person', p_profile_id, 'school', v_request.school_id)
+    );
+end
+$$;
+comment on function public.decide_membership(uuid, text, text) is
+    'Make a person who asked for it a member of their school, or with a reason refuse. They are told by mail.';
+
+create function public.get_membership()
+returns table (
+    school text, is_open boolean, admitted boolean, proof text, domains text[], settles_at timestamptz,
+    requested_at timestamptz, message text, refused_at timestamptz, reason text
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select s.name, s.is_open, p.admitted, m.proof,
+        array(select d.domain from automatch.school_domains as d where d.school_id = s.id order by d.domain),
+        c.settles_at, r.requested_at, r.message, r.refused_at, r.reason
+    from public.profiles as p
+    join automatch.schools as s on s.name = p.school
+    left join automatch.memberships as m on m.profile_id = p.id and m.school_id = s.id
+    left join automatch.settling_profiles as c on c.profile_id = p.id
+    left join automatch.membership_requests as r on r.profile_id = p.id and r.school_id = s.id
+    where p.id = (select automatch.uid())
+$$;
+comment on function public.get_membership() is
+    'What the caller''s school asks for, and how far they are with it; nothing before they have chosen one.';
+
+create function public.leave_school()
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from public.profiles as p where p.id = automatch.uid() for no key update;
+    perform automatch.leave_other_schools(automatch.uid(), null);
+    update public.profiles as p set school = null where p.id = automatch.uid() and p.school is not null;
+end
+$$;
+comment on function public.leave_school() is
+    'End the caller''s membership, and take them out of their school. Photos stay; nobody finds them.';
+
+-- 19_profile_choices.sql
+
+-- How often people change their school and gender: each change would let them search among other people.
+
+create table automatch.profile_choices (
+    id bigint generated always as identity primary key,
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    school_id uuid references automatch.schools (id) on delete set null,
+    gender text not null,
+    chosen_at timestamptz not null default automatch.now(),
+    counted boolean not null default false
+);
+comment on table automatch.profile_choices is
+    'The school and gender with which a person was first searched for, and every change since. Leaving a school, '
+    'deleting photos or withdrawing consent takes nothing away.';
+create index profile_choices_profile_idx on automatch.profile_choices (profile_id, id desc);
+create index profile_choices_school_idx on automatch.profile_choices (school_id);
+
+create function automatch.first_photo_added()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from automatch.profile_choices as c where c.profile_id = new.profile_id) then
+        insert into automatch.profile_choices (profile_id, school_id, gender)
+        select p.id, s.id, p.gender
+        from public.profiles as p join automatch.schools as s on s.name = p.school
+        where p.id = new.profile_id and p.gender is not null;
+    end if;
+    return null;
+end
+$$;
+
+create function automatch.count_choice(p_profile_id uuid, p_school automatch.schools, p_gender text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- The server sets what its settings say.
+    v_most constant integer := coalesce(nullif(current_setting('automatch.changes_a_year', true), '')::integer, 2);
+    v_settling constant interval := make_interval(
+        hours => coalesce(nullif(current_setting('automatch.settling_hours', true), '')::integer, 24)
+    );
+    v_last automatch.profile_choices;
+    v_count integer;
+    v_first timestamptz;
+begin
+    select c.* into v_last from automatch.profile_choices as c where c.profile_id = p_profile_id order by c.id desc limit 1;
+    -- Before the first photo nothing was compared, so nothing is a change. Of a school that was removed nobody is left.
+    if not found or (coalesce(v_last.school_id, p_school.id) = p_school.id and v_last.gender = p_gender) then
+        return;
+    end if;
+    select count(*), min(c.chosen_at) into v_count, v_first
+    from automatch.profile_choices as c
+    where c.profile_id = p_profile_id and c.counted and c.chosen_at > automatch.now() - interval '1 year';
+    if v_count >= v_most then
+        perform automatch.raise_error(
+            'changes_used',
+            'You have changed your school or gender as often as you can within a year. '
+            || coalesce(
+                'The next time is after ' || to_char(v_first + interval '1 year', 'FMDD FMMonth YYYY') || '.',
+                'Ask the operator to change it.'
+            )
+        );
+    end if;
+    insert into automatch.profile_choices (profile_id, school_id, gender, counted)
+    values (p_profile_id, p_school.id, p_gender, true);
+    -- A closed school asks for a proof, which settles a change of school.
+    if (v_last.gender <> p_gender or p_school.is_open) and v_settling > interval '0' then
+        insert into automatch.settling_profiles (profile_id, settles_at)
+        values (p_profile_id, automatch.now() + v_settling)
+        on conflict (profile_id) do update set settles_at = excluded.settles_at;
+    end if;
+end
+$$;
+comment on function automatch.count_choice(uuid, automatch.schools, text) is
+    'Count a change of school or gender by the person: too many within a year are an error, and one that needs no '
+    'proof has to settle before anything is searched for.';
+
+create function public.settle_changes(p_limit integer default 100)
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := array(
+        select c.profile_id from automatch.settling_profiles as c
+        where c.settles_at <= automatch.now()
+        order by c.settles_at
+        limit p_limit
+    );
+    v_count integer;
+begin
+    perform from public.profiles as p where p.id = any (v_ids) order by p.id for no key update;
+    delete from automatch.settling_profiles as c where c.profile_id = any (v_ids) and c.settles_at <= automatch.now();
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function public.settle_changes(integer) is
+    'Let in again whose change has settled, and search for their photos. The number of people; call again until it is 0.';
+
+create function public.change_person(
+    p_profile_id uuid, p_school text default null, p_gender text default null, p_actor text default null
+)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school automatch.schools;
+    v_profile public.profiles;
+begin
+    if p_school is not null then
+        v_school := automatch.lock_school(p_school);
+    end if;
+    select p.* into v_profile from public.profiles as p where p.id = p_profile_id for no key update;
+    if not found then
+        perform automatch.raise_error('not_found', 'There is no such person.');
+    end if;
+    if p_school is null then
+        v_school := automatch.find_school(v_profile.school);
+    else
+        perform automatch.leave_other_schools(p_profile_id, v_school.id);
+    end if;
+    -- The operator knows better than any waiting time.
+    delete from automatch.settling_profiles as c where c.profile_id = p_profile_id;
+    update public.profiles as p
+    set school = coalesce(v_school.name, p.school), gender = coalesce(p_gender, p.gender)
+    where p.id = p_profile_id;
+    if p_school is not null then
+        insert into automatch.memberships (profile_id, school_id, proof) values (p_profile_id, v_school.id, 'approval')
+        on conflict do nothing;
+    end if;
+    if exists (select from automatch.profile_choices as c where c.profile_id = p_profile_id) then
+        insert into automatch.profile_choices (profile_id, school_id, gender)
+        select p_profile_id, v_school.id, p.gender from public.profiles as p where p.id = p_profile_id and p.gender is not null;
+    end if;
+    perform automatch.audit(p_actor, 'change_person', jsonb_build_object(
+        'person', p_profile_id, 'school', case when p_school is not null then v_school.name end, 'gender', p_gender
+    ));
+end
+$$;
+comment on function public.change_person(uuid, text, text, text) is
+    'Change the school, of which they become a member, or the gender of a person who cannot do it themselves; null '
+    'leaves it. It counts for nothing and is searched for at once.';
 
 -- 20_embedding_models.sql
 
@@ -1399,6 +1962,9 @@ comment on column public.faces.needs_challenge is
     'Whether, as a first photo, it waits until its person has turned their head before the camera as asked.';
 create trigger faces_require_consent before insert on public.faces
 for each row execute function automatch.require_consent();
+
+create trigger faces_first_added after insert on public.faces
+for each row execute function automatch.first_photo_added();
 
 create table automatch.held_faces (
     face_id uuid primary key references public.faces (id) on delete cascade,
@@ -1927,9 +2493,9 @@ create trigger profiles_changed
 after update of school, gender, profile_type, discoverable, admitted on public.profiles
 for each row
 when (
-    old.school is distinct from new.school or old.gender is distinct from new.gender
-    or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
-    or old.admitted <> new.admitted
+    (old.school is distinct from new.school and not automatch.is_renaming())
+    or old.gender is distinct from new.gender or old.profile_type <> new.profile_type
+    or old.discoverable <> new.discoverable or old.admitted <> new.admitted
 )
 execute function automatch.profile_changed();
 
@@ -3974,7 +4540,7 @@ begin
         select count(*)::integer into v_waiting
         from public.match_jobs as j where j.completed_at is null and j.status = 'pending';
     else
-        v_school := automatch.resolve_school(p_school);
+        v_school := (automatch.require_school(p_school)).name;
         perform automatch.lock_pauses_exclusive();
         insert into automatch.paused_schools (school) values (v_school) on conflict do nothing;
         with waiting as materialized (
@@ -4011,7 +4577,7 @@ begin
         select count(*)::integer into v_waiting
         from public.match_jobs as j where j.completed_at is null and j.status = 'pending' and j.run_at < 'infinity';
     else
-        v_school := automatch.resolve_school(p_school);
+        v_school := (automatch.require_school(p_school)).name;
         perform automatch.lock_pauses_exclusive();
         delete from automatch.paused_schools where school = v_school;
         with waiting as materialized (
@@ -6309,9 +6875,9 @@ create trigger profiles_lock_feeds
 before update of school, gender, profile_type, discoverable, admitted on public.profiles
 for each row
 when (
-    old.school is distinct from new.school or old.gender is distinct from new.gender
-    or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
-    or old.admitted <> new.admitted
+    (old.school is distinct from new.school and not automatch.is_renaming())
+    or old.gender is distinct from new.gender or old.profile_type <> new.profile_type
+    or old.discoverable <> new.discoverable or old.admitted <> new.admitted
 )
 execute function automatch.profile_moves();
 
@@ -6366,9 +6932,9 @@ create trigger profiles_moved
 after update of school, gender, profile_type, discoverable, admitted on public.profiles
 for each row
 when (
-    old.school is distinct from new.school or old.gender is distinct from new.gender
-    or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
-    or old.admitted <> new.admitted
+    (old.school is distinct from new.school and not automatch.is_renaming())
+    or old.gender is distinct from new.gender or old.profile_type <> new.profile_type
+    or old.discoverable <> new.discoverable or old.admitted <> new.admitted
 )
 execute function automatch.profile_moved();
 
@@ -6453,6 +7019,238 @@ begin
 end
 $$;
 comment on function automatch.release_face(uuid) is 'Undo hold_face(), and search for the photo. Whether it was held.';
+
+-- 55_school_list.sql
+
+-- The operator's functions for the list of schools.
+
+create function automatch.set_school_names(
+    p_school_id uuid, p_aliases text[], p_domains text[], p_dropped_aliases text[], p_dropped_domains text[]
+)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_alias text;
+begin
+    delete from automatch.school_spellings as p
+    using automatch.schools as s
+    where p.school_id = p_school_id and s.id = p_school_id and p.folded <> automatch.fold_school(s.name)
+      and p.folded in (select automatch.fold_school(a) from unnest(p_dropped_aliases) as a);
+    delete from automatch.school_domains as d where d.school_id = p_school_id and d.domain = any (p_dropped_domains);
+    foreach v_alias in array coalesce(p_aliases, '{}') loop
+        perform automatch.add_spelling(p_school_id, btrim(v_alias));
+    end loop;
+    insert into automatch.school_domains (domain, school_id)
+    select distinct d, p_school_id from unnest(p_domains) as d
+    on conflict do nothing;
+end
+$$;
+
+create function public.add_school(
+    p_name text, p_domains text[] default '{}', p_aliases text[] default '{}', p_open boolean default false,
+    p_actor text default null
+)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_name text := btrim(regexp_replace(normalize(p_name, nfc), '\s+', ' ', 'g'));
+    v_other automatch.schools := automatch.find_school(v_name);
+    v_id uuid;
+begin
+    if v_other.id is not null then
+        perform automatch.raise_error('school_exists', v_name || ' is a spelling of ' || v_other.name || '.');
+    end if;
+    insert into automatch.schools (name, is_open) values (v_name, p_open) returning id into v_id;
+    perform automatch.set_school_names(v_id, p_aliases, p_domains, '{}', '{}');
+    perform automatch.audit(p_actor, 'add_school', jsonb_build_object(
+        'school', v_name, 'open', p_open, 'domains', to_jsonb(p_domains), 'aliases', to_jsonb(p_aliases)
+    ));
+end
+$$;
+comment on function public.add_school(text, text[], text[], boolean, text) is
+    'Put a school on the list. p_open: nobody has to prove that they belong to it.';
+
+create function public.change_school(
+    p_school text, p_domains text[] default '{}', p_aliases text[] default '{}', p_dropped_domains text[] default '{}',
+    p_dropped_aliases text[] default '{}', p_actor text default null
+)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school automatch.schools := automatch.lock_school(p_school);
+begin
+    perform automatch.set_school_names(v_school.id, p_aliases, p_domains, p_dropped_aliases, p_dropped_domains);
+    perform automatch.audit(p_actor, 'change_school', jsonb_build_object(
+        'school', v_school.name, 'domains', to_jsonb(p_domains), 'aliases', to_jsonb(p_aliases),
+        'dropped_domains', to_jsonb(p_dropped_domains), 'dropped_aliases', to_jsonb(p_dropped_aliases)
+    ));
+end
+$$;
+comment on function public.change_school(text, text[], text[], text[], text[], text) is
+    'Add and drop domains and aliases of a school; then refresh_school_proofs().';
+
+create function public.set_school_open(p_school text, p_open boolean, p_actor text default null)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school automatch.schools := automatch.require_school(p_school);
+begin
+    update automatch.schools as s set is_open = p_open where s.id = v_school.id and s.is_open <> p_open;
+    if found then
+        perform automatch.audit(
+            p_actor, case when p_open then 'open_school' else 'close_school' end, jsonb_build_object('school', v_school.name)
+        );
+    end if;
+end
+$$;
+comment on function public.set_school_open(text, boolean, text) is
+    'Open: whoever names the school belongs to it. Closed: only members, and at once nobody else finds or is found.';
+
+create function public.get_schools(p_school text default null)
+returns table (
+    name text, is_open boolean, domains text[], aliases text[], people bigint, members bigint, requests bigint,
+    invitations bigint, created_at timestamptz
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select s.name, s.is_open,
+        array(select d.domain from automatch.school_domains as d where d.school_id = s.id order by 1),
+        array(
+            select p.spelling from automatch.school_spellings as p
+            where p.school_id = s.id and p.folded <> automatch.fold_school(s.name) order by 1
+        ),
+        (select count(*) from public.profiles as p where p.school = s.name and p.profile_type = 'user'),
+        (select count(*) from automatch.memberships as m where m.school_id = s.id),
+        (select count(*) from automatch.membership_requests as r where r.school_id = s.id and r.refused_at is null),
+        (select count(*) from public.list_invitations(s.name)),
+        s.created_at
+    from public.list_schools() as l
+    join automatch.schools as s on s.name = l.school
+    where p_school is null or s.id = (automatch.require_school(p_school)).id
+    order by lower(s.name), s.name
+$$;
+comment on function public.get_schools(text) is 'The list of schools as an operator sees it, or one of them.';
+
+create function public.rename_school(p_school text, p_name text, p_actor text default null)
+returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_old automatch.schools := automatch.require_school(p_school);
+    v_name text := btrim(regexp_replace(normalize(p_name, nfc), '\s+', ' ', 'g'));
+    v_people bigint;
+begin
+    if exists (select from automatch.smoke_test_runs as t where t.school = v_old.name) then
+        perform automatch.raise_error('input_invalid', 'This school is that of a smoke test.');
+    end if;
+    -- In one transaction: if some were moved before others, they would not find each other in between.
+    perform automatch.lock_pauses_exclusive();
+    perform set_config('automatch.renaming', 'on', true);
+    update automatch.schools as s set name = v_name where s.id = v_old.id;
+    perform from public.profiles as p where p.school = v_old.name order by p.id for no key update;
+    update public.profiles as p set school = v_name where p.school = v_old.name;
+    get diagnostics v_people = row_count;
+    update public.face_index as i set school = v_name, version = pg_current_xact_id()
+    where i.model = any (array(select m.id from public.embedding_models as m))
+      and i.school = v_old.name and i.gender = any (array['male', 'female']);
+    -- An index of a group is of rows with its name: `automatch tune --build` makes a new one.
+    update automatch.group_indexes as g set school = v_name, ready = false where g.school = v_old.name;
+    update automatch.paused_schools as s set school = v_name where s.school = v_old.name;
+    update automatch.search_audits as a set school = v_name where a.school = v_old.name;
+    perform from public.match_jobs as j
+    where j.completed_at is null and j.school = v_old.name order by j.id for no key update;
+    update public.match_jobs as j set school = v_name where j.completed_at is null and j.school = v_old.name;
+    perform set_config('automatch.renaming', '', true);
+    perform automatch.audit(p_actor, 'rename_school', jsonb_build_object('from', v_old.name, 'to', v_name, 'people', v_people));
+    return v_people;
+end
+$$;
+comment on function public.rename_school(text, text, text) is
+    'Give a school another name, wherever that is written; its old one becomes an alias. Nothing is searched for '
+    'again. The number of people. Then rename_finished_jobs().';
+
+create function public.rename_finished_jobs(p_limit integer default 2000)
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    update public.match_jobs as j set school = (automatch.find_school(j.school)).name
+    where j.id = any (array(
+        select o.id from public.match_jobs as o
+        where o.completed_at is not null
+          and not exists (select from automatch.schools as s where s.name = o.school)
+          and (automatch.find_school(o.school)).id is not null
+        order by o.id
+        limit p_limit
+        for no key update skip locked
+    ));
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function public.rename_finished_jobs(integer) is
+    'Write the names of schools that were renamed or merged into some finished jobs. How many; call again until it is 0.';
+
+create function public.merge_schools(p_from text, p_into text, p_limit integer default 100, p_actor text default null)
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_from automatch.schools := automatch.require_school(p_from);
+    v_into automatch.schools := automatch.require_school(p_into);
+    v_ids uuid[];
+begin
+    if v_from.id = v_into.id then
+        perform automatch.raise_error('input_invalid', 'These are two spellings of one school.');
+    end if;
+    perform from automatch.schools as s where s.id in (v_from.id, v_into.id) order by s.id for update;
+    v_ids := array(
+        select p.id from public.profiles as p where p.school = v_from.name order by p.id limit p_limit for no key update
+    );
+    if cardinality(v_ids) > 0 then
+        insert into automatch.memberships (profile_id, school_id, proof, proven_at)
+        select m.profile_id, v_into.id, m.proof, m.proven_at from automatch.memberships as m
+        where m.school_id = v_from.id and m.profile_id = any (v_ids)
+        on conflict do nothing;
+        update automatch.membership_requests as r set school_id = v_into.id
+        where r.school_id = v_from.id and r.profile_id = any (v_ids);
+        -- What the move is for: they are searched for in their new school.
+        update public.profiles as p set school = v_into.name where p.id = any (v_ids);
+        return cardinality(v_ids);
+    end if;
+    update automatch.profile_choices as c set school_id = v_into.id where c.school_id = v_from.id;
+    update automatch.school_invitations as i set school_id = v_into.id where i.school_id = v_from.id;
+    update automatch.school_spellings as p set school_id = v_into.id where p.school_id = v_from.id;
+    insert into automatch.school_domains (domain, school_id)
+    select d.domain, v_into.id from automatch.school_domains as d where d.school_id = v_from.id
+    on conflict do nothing;
+    delete from automatch.schools as s where s.id = v_from.id;
+    delete from automatch.paused_schools as s where s.school = v_from.name;
+    perform automatch.audit(p_actor, 'merge_schools', jsonb_build_object('from', v_from.name, 'into', v_into.name));
+    return 0;
+end
+$$;
+comment on function public.merge_schools(text, text, integer, text) is
+    'Move some people of a school with their proofs to another, where they are searched for. How many; call again '
+    'until it is 0: then the school is gone, and its names, domains and invitations are the other''s.';
+
+create function public.remove_school(p_school text, p_actor text default null)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school automatch.schools := automatch.require_school(p_school);
+begin
+    perform from automatch.schools as s where s.id = v_school.id for update;
+    if exists (select from public.profiles as p where p.school = v_school.name) then
+        perform automatch.raise_error(
+            'school_in_use', 'People belong to this school: merge it with another one, or let them leave first.'
+        );
+    end if;
+    delete from automatch.paused_schools as s where s.school = v_school.name;
+    delete from automatch.schools as s where s.id = v_school.id;
+    perform automatch.audit(p_actor, 'remove_school', jsonb_build_object('school', v_school.name));
+end
+$$;
+comment on function public.remove_school(text, text) is 'Take a school without people off the list.';
 
 -- 60_duplicates.sql
 
@@ -6981,6 +7779,10 @@ begin
         perform set_config('request.jwt.claims', jsonb_build_object('sub', v_id, 'role', 'authenticated')::text, true);
         perform public.save_profile(p_name, p_school, p_gender, p_birth_date);
         perform set_config('request.jwt.claims', v_claims, true);
+        -- The list is the proof.
+        insert into automatch.memberships (profile_id, school_id, proof)
+        values (v_id, (automatch.require_school(p_school)).id, 'import')
+        on conflict do nothing;
     end if;
     select p.* into v_profile from public.profiles as p where p.id = v_id for update;
     if (v_profile.gender, v_profile.birth_date) is distinct from (p_gender, p_birth_date)
@@ -8169,6 +8971,18 @@ from (values
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
         public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
+    '),
+    -- Schools: what people do, who lets them in, and what the list is kept by.
+    ('function', 'execute', 'authenticated', '
+        public.get_membership public.join_school public.leave_school public.request_membership
+    '),
+    ('function', 'execute', 'automatch_api', 'public.find_invitation'),
+    ('function', 'execute', 'automatch_worker service_role', 'public.settle_changes'),
+    ('function', 'execute', 'automatch_api service_role', '
+        public.add_school public.change_person public.change_school public.decide_membership public.end_invitation
+        public.get_schools public.invite_to_school public.list_invitations public.list_membership_requests
+        public.merge_schools public.refresh_school_proofs public.remove_school public.rename_finished_jobs
+        public.rename_school public.set_school_open
     '),
     ('function', 'execute', 'authenticated service_role', '
         automatch.caller_may_see automatch.must_consent_again

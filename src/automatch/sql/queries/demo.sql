@@ -3,6 +3,11 @@ insert into public.profiles (id, name, school, gender, birth_date, simulated)
 values (%(id)s, %(name)s, %(school)s, %(gender)s, %(birth_date)s, true)
 on conflict (id) do nothing
 
+-- name: add_membership
+insert into automatch.memberships (profile_id, school_id, proof)
+select %(id)s, s.id, 'approval' from automatch.schools as s where s.name = %(school)s and not s.is_open
+on conflict do nothing
+
 -- name: add_consent
 -- Even simulated people are only found with a consent: the rule has no exception.
 insert into public.biometric_consents (profile_id, action, text_version)

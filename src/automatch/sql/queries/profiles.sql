@@ -1,8 +1,14 @@
 -- name: load
 -- The caller's own profile; row level security leaves no other.
-select id, email, name, school, gender, birth_date, profile_type, discoverable
+select id, email, name, school, gender, birth_date, profile_type, discoverable, admitted
 from public.profiles
 where id = automatch.uid()
+
+-- name: set_change_limits
+-- What save_profile() counts by, until the end of the transaction.
+select
+    set_config('automatch.changes_a_year', %(a_year)s::text, true),
+    set_config('automatch.settling_hours', %(settling_hours)s::text, true)
 
 -- name: load_consent
 -- What the caller agreed to or withdrew last.

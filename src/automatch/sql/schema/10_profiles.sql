@@ -25,8 +25,6 @@ comment on column public.profiles.admitted is
 comment on column public.profiles.simulated is 'Made by `automatch demo`; `automatch demo --remove` deletes it.';
 -- For the guide's count of potential matches, and for lists of a school's people.
 create index idx_profiles_school_gender on public.profiles (school, gender) where profile_type = 'user';
--- For the existing spelling of a school.
-create index profiles_school_spelling_idx on public.profiles (lower(school));
 
 create function automatch.check_profile()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp
@@ -54,66 +52,23 @@ create function public.save_profile(p_name text, p_school text, p_gender text, p
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Some keyboards send a letter and its accent as two characters, others as one.
-    v_school text := pg_catalog.btrim(pg_catalog.regexp_replace(normalize(p_school, nfc), '\s+', ' ', 'g'));
+    v_id constant uuid := automatch.uid();
+    v_school automatch.schools := automatch.lock_school(p_school);
 begin
-    -- "uit" and "UIT" are one school, spelled as most people spell it. One transaction at a time:
-    -- otherwise the first two people of a school could make two of it.
-    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(pg_catalog.lower(v_school), 0));
-    select coalesce((
-        select p.school
-        from public.profiles as p
-        where pg_catalog.lower(p.school) = pg_catalog.lower(v_school)
-        group by p.school
-        order by pg_catalog.count(*) desc, p.school
-        limit 1
-    ), v_school) into v_school;
-    update public.profiles
-    set name = pg_catalog.btrim(p_name), school = v_school, gender = p_gender, birth_date = p_birth_date
-    where id = automatch.uid();
+    perform from public.profiles as p where p.id = v_id for no key update;
     if not found then
         perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
+    perform automatch.count_choice(v_id, v_school, p_gender);
+    perform automatch.leave_other_schools(v_id, v_school.id);
+    update public.profiles as p
+    set name = btrim(p_name), school = v_school.name, gender = p_gender, birth_date = p_birth_date
+    where p.id = v_id;
+    perform automatch.refresh_email_proofs(array[v_id]);
 end
 $$;
-comment on function public.save_profile(text, text, text, date) is 'Save the caller''s own profile.';
-
-create function public.list_schools()
-returns table (school text) language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select p.school
-    from public.profiles as p
-    where p.school is not null and p.profile_type = 'user'
-      and not exists (select from automatch.smoke_test_runs as t where t.school = p.school)
-    group by p.school
-    order by count(*) desc, p.school
-    limit 100
-$$;
-comment on function public.list_schools() is 'The most frequent schools, to choose from, without those of smoke tests.';
-
-create function automatch.resolve_school(p_school text)
-returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_school text;
-begin
-    -- A paused school can be resumed after everybody has left it.
-    select s.school into v_school
-    from (
-        select p.school, count(*) as people from public.profiles as p
-        where lower(p.school) = lower(btrim(p_school))
-        group by p.school
-        union all
-        select s.school, 0 from automatch.paused_schools as s where lower(s.school) = lower(btrim(p_school))
-    ) as s
-    order by s.people desc, s.school
-    limit 1;
-    if v_school is null then
-        perform automatch.raise_error('input_invalid', 'No profile names this school; check its spelling.');
-    end if;
-    return v_school;
-end
-$$;
+comment on function public.save_profile(text, text, text, date) is
+    'Save the caller''s own profile; p_school is any spelling of a school of the list.';
 
 -- The triggers of profiles update face_index and both feeds, and search again when somebody comes back.
 create function public.set_discoverable(p_discoverable boolean)

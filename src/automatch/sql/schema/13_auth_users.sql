@@ -19,6 +19,15 @@ begin
 end
 $$;
 
+create function automatch.user_address_changed()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.refresh_email_proofs(array[new.id]);
+    return null;
+end
+$$;
+
 create function automatch.link_auth_users()
 returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -32,6 +41,9 @@ begin
     create or replace trigger automatch_user_deleted
     after delete on auth.users
     for each row execute function automatch.user_deleted();
+    create or replace trigger automatch_user_address_changed
+    after update of email, email_confirmed_at on auth.users
+    for each row execute function automatch.user_address_changed();
     insert into public.profiles (id, email)
     select u.id, u.email from auth.users as u
     on conflict (id) do nothing;

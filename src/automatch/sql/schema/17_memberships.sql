@@ -5,7 +5,8 @@ create table automatch.memberships (
     school_id uuid not null references automatch.schools (id) on delete cascade,
     proof text not null,
     proven_at timestamptz not null default automatch.now(),
-    primary key (profile_id, school_id)
+    primary key (profile_id, school_id),
+    constraint proof_is_known check (proof in ('email', 'invitation', 'import', 'approval'))
 );
 comment on table automatch.memberships is 'Who has shown, and by what, to belong to a school.';
 create index memberships_school_idx on automatch.memberships (school_id);
@@ -18,6 +19,14 @@ create table automatch.frozen_profiles (
 comment on table automatch.frozen_profiles is
     'People who neither find anybody nor are found until an operator has decided; nothing of theirs is erased.';
 
+create table automatch.settling_profiles (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    settles_at timestamptz not null
+);
+comment on table automatch.settling_profiles is
+    'People who changed their school or gender, and neither find anybody nor are found until then.';
+create index settling_profiles_settles_idx on automatch.settling_profiles (settles_at);
+
 create function automatch.is_admitted(p_profile_id uuid, p_school text)
 returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -28,9 +37,11 @@ as $$
               select from automatch.memberships as m where m.profile_id = p_profile_id and m.school_id = s.id
           ))
     ) and not exists (select from automatch.frozen_profiles as f where f.profile_id = p_profile_id)
+      and not exists (select from automatch.settling_profiles as c where c.profile_id = p_profile_id)
 $$;
 comment on function automatch.is_admitted(uuid, text) is
-    'Whether a person takes part: the school is open or the person a member of it, and the person is not frozen.';
+    'Whether a person takes part: the school is open or the person a member of it, and the person neither frozen nor '
+    'waiting for a change to settle.';
 
 create function automatch.set_admitted()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -73,6 +84,11 @@ referencing old table as changed for each statement execute function automatch.a
 create trigger frozen_profiles_added after insert on automatch.frozen_profiles
 referencing new table as changed for each statement execute function automatch.admission_changed();
 create trigger frozen_profiles_removed after delete on automatch.frozen_profiles
+referencing old table as changed for each statement execute function automatch.admission_changed();
+
+create trigger settling_profiles_added after insert on automatch.settling_profiles
+referencing new table as changed for each statement execute function automatch.admission_changed();
+create trigger settling_profiles_removed after delete on automatch.settling_profiles
 referencing old table as changed for each statement execute function automatch.admission_changed();
 
 create function automatch.schools_changed()

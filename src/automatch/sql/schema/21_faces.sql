@@ -58,6 +58,9 @@ comment on column public.faces.needs_challenge is
 create trigger faces_require_consent before insert on public.faces
 for each row execute function automatch.require_consent();
 
+create trigger faces_first_added after insert on public.faces
+for each row execute function automatch.first_photo_added();
+
 create table automatch.held_faces (
     face_id uuid primary key references public.faces (id) on delete cascade,
     reason text not null,

@@ -133,9 +133,9 @@ create trigger profiles_changed
 after update of school, gender, profile_type, discoverable, admitted on public.profiles
 for each row
 when (
-    old.school is distinct from new.school or old.gender is distinct from new.gender
-    or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
-    or old.admitted <> new.admitted
+    (old.school is distinct from new.school and not automatch.is_renaming())
+    or old.gender is distinct from new.gender or old.profile_type <> new.profile_type
+    or old.discoverable <> new.discoverable or old.admitted <> new.admitted
 )
 execute function automatch.profile_changed();
 

@@ -17,7 +17,7 @@ begin
         select count(*)::integer into v_waiting
         from public.match_jobs as j where j.completed_at is null and j.status = 'pending';
     else
-        v_school := automatch.resolve_school(p_school);
+        v_school := (automatch.require_school(p_school)).name;
         perform automatch.lock_pauses_exclusive();
         insert into automatch.paused_schools (school) values (v_school) on conflict do nothing;
         with waiting as materialized (
@@ -54,7 +54,7 @@ begin
         select count(*)::integer into v_waiting
         from public.match_jobs as j where j.completed_at is null and j.status = 'pending' and j.run_at < 'infinity';
     else
-        v_school := automatch.resolve_school(p_school);
+        v_school := (automatch.require_school(p_school)).name;
         perform automatch.lock_pauses_exclusive();
         delete from automatch.paused_schools where school = v_school;
         with waiting as materialized (

@@ -165,9 +165,9 @@ create trigger profiles_lock_feeds
 before update of school, gender, profile_type, discoverable, admitted on public.profiles
 for each row
 when (
-    old.school is distinct from new.school or old.gender is distinct from new.gender
-    or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
-    or old.admitted <> new.admitted
+    (old.school is distinct from new.school and not automatch.is_renaming())
+    or old.gender is distinct from new.gender or old.profile_type <> new.profile_type
+    or old.discoverable <> new.discoverable or old.admitted <> new.admitted
 )
 execute function automatch.profile_moves();
 
@@ -222,8 +222,8 @@ create trigger profiles_moved
 after update of school, gender, profile_type, discoverable, admitted on public.profiles
 for each row
 when (
-    old.school is distinct from new.school or old.gender is distinct from new.gender
-    or old.profile_type <> new.profile_type or old.discoverable <> new.discoverable
-    or old.admitted <> new.admitted
+    (old.school is distinct from new.school and not automatch.is_renaming())
+    or old.gender is distinct from new.gender or old.profile_type <> new.profile_type
+    or old.discoverable <> new.discoverable or old.admitted <> new.admitted
 )
 execute function automatch.profile_moved();

@@ -139,6 +139,10 @@ begin
         perform set_config('request.jwt.claims', jsonb_build_object('sub', v_id, 'role', 'authenticated')::text, true);
         perform public.save_profile(p_name, p_school, p_gender, p_birth_date);
         perform set_config('request.jwt.claims', v_claims, true);
+        -- The list is the proof.
+        insert into automatch.memberships (profile_id, school_id, proof)
+        values (v_id, (automatch.require_school(p_school)).id, 'import')
+        on conflict do nothing;
     end if;
     select p.* into v_profile from public.profiles as p where p.id = v_id for update;
     if (v_profile.gender, v_profile.birth_date) is distinct from (p_gender, p_birth_date)

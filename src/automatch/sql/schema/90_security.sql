@@ -39,6 +39,18 @@ from (values
         public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
         public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
     '),
+    -- Schools: what people do, who lets them in, and what the list is kept by.
+    ('function', 'execute', 'authenticated', '
+        public.get_membership public.join_school public.leave_school public.request_membership
+    '),
+    ('function', 'execute', 'automatch_api', 'public.find_invitation'),
+    ('function', 'execute', 'automatch_worker service_role', 'public.settle_changes'),
+    ('function', 'execute', 'automatch_api service_role', '
+        public.add_school public.change_person public.change_school public.decide_membership public.end_invitation
+        public.get_schools public.invite_to_school public.list_invitations public.list_membership_requests
+        public.merge_schools public.refresh_school_proofs public.remove_school public.rename_finished_jobs
+        public.rename_school public.set_school_open
+    '),
     ('function', 'execute', 'authenticated service_role', '
         automatch.caller_may_see automatch.must_consent_again
     '),

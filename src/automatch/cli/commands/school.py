@@ -1,0 +1,471 @@
+"""`automatch school`: the list of schools, and who belongs to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from uuid import UUID
+
+import typer
+
+from automatch.cli.options import Home, Json, Limit, Yes
+from automatch.cli.output.echo import echo, echo_json
+from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
+
+if TYPE_CHECKING:
+    from automatch.model.schools import School
+    from automatch.store.database import Connection
+
+_T = TypeVar("_T")
+
+app = typer.Typer(
+    help="The schools that people choose from, and who belongs to them. A proof is a confirmed "
+    "e-mail address, an invitation or your approval. Changes are recorded in the audit log.\n\n"
+    "Example: `automatch school add UIT --domain uit.edu.vn`",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Argument(metavar="SCHOOL", help="The school, in any spelling of it.")]
+OnlySchool = Annotated[
+    str | None, typer.Argument(metavar="[SCHOOL]", help="Only this school.", show_default=False)
+]
+Person = Annotated[
+    UUID, typer.Argument(metavar="PERSON", help="The person, as `requests` shows them.")
+]
+Domains = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--domain",
+        help="Mail domain whose confirmed addresses are a proof; exactly it, not those below it.",
+    ),
+]
+Aliases = Annotated[list[str] | None, typer.Option("--alias", help="Another name for it.")]
+
+
+@app.command("list")
+def list_schools(home: Home = None, as_json: Json = False) -> None:
+    """List the schools with the number of their people.
+
+    Example: `automatch school list`
+    """
+    from automatch.store import schools
+
+    found = _run(home, schools.list_schools)
+    if as_json:
+        echo_json([_as_json(school) for school in found])
+        return
+    from automatch.cli.output.tables import Table, print_tables
+
+    columns = ("school", "proof", "people", "members", "requests", "also called")
+    rows = [
+        (
+            school.name,
+            _proofs(school),
+            school.people,
+            school.members,
+            school.requests,
+            ", ".join(school.aliases) or "-",
+        )
+        for school in found
+    ]
+    print_tables(
+        Table(
+            columns,
+            rows,
+            wrapped_column="also called",
+            if_empty="No school yet; `automatch school add NAME` adds one.",
+        )
+    )
+
+
+@app.command()
+def show(school: Name, home: Home = None, as_json: Json = False) -> None:
+    """Show one school.
+
+    Example: `automatch school show UIT`
+    """
+    from automatch.store import schools
+
+    [found] = _run(home, lambda conn: schools.list_schools(conn, school))
+    if as_json:
+        echo_json(_as_json(found))
+        return
+    from automatch.cli.output.tables import Table, print_tables, utc
+
+    fields: dict[str, object] = {
+        "school": found.name,
+        "also called": ", ".join(found.aliases) or "-",
+        "open to all": "yes" if found.is_open else "no",
+        "mail domains": ", ".join(found.domains) or "-",
+        "people": found.people,
+        "members": found.members,
+        "requests that wait": found.requests,
+        "invitations that work": found.invitations,
+        "added (UTC)": utc(found.created_at),
+    }
+    print_tables(Table.of_fields(fields))
+
+
+@app.command()
+def add(
+    school: Annotated[str, typer.Argument(metavar="NAME", help="Its name, as people will see it.")],
+    *,
+    domain: Domains = None,
+    alias: Aliases = None,
+    is_open: Annotated[
+        bool, typer.Option("--open", help="Everybody who names it belongs to it, without a proof.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Put a school on the list.
+
+    Without --open its people need a proof: an address at --domain, an invitation, or your approval.
+
+    Example: `automatch school add "UIT" --domain uit.edu.vn --alias "Đại học Công nghệ Thông tin"`
+    """
+    from automatch.services import schools
+
+    _run(
+        home,
+        lambda conn: schools.add_school(
+            conn,
+            audit_actor(),
+            school,
+            domains=domain or [],
+            aliases=alias or [],
+            is_open=is_open,
+        ),
+    )
+    echo(f"{school} is on the list.")
+    if is_open:
+        echo(
+            "It is open: anybody who names it sees its people. `automatch school close` ends that."
+        )
+
+
+@app.command()
+def edit(
+    school: Name,
+    *,
+    domain: Domains = None,
+    alias: Aliases = None,
+    without_domain: Annotated[
+        list[str] | None, typer.Option(help="Mail domain to drop; its members leave with it.")
+    ] = None,
+    without_alias: Annotated[list[str] | None, typer.Option(help="Alias to drop.")] = None,
+    home: Home = None,
+) -> None:
+    """Add or drop mail domains and aliases.
+
+    Example: `automatch school edit UIT --domain gm.uit.edu.vn --without-domain uit.edu.vn`
+    """
+    from automatch.services import schools
+
+    _run(
+        home,
+        lambda conn: schools.change_school(
+            conn,
+            audit_actor(),
+            school,
+            domains=domain or [],
+            aliases=alias or [],
+            dropped_domains=without_domain or [],
+            dropped_aliases=without_alias or [],
+        ),
+    )
+    show(school, home)
+
+
+@app.command()
+def rename(
+    school: Name,
+    name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    home: Home = None,
+) -> None:
+    """Rename a school everywhere. Its old name becomes an alias; nobody is searched for again.
+
+    Example: `automatch school rename UIT "UIT Thủ Đức"`
+    """
+    from automatch.services import schools
+
+    people = _run(home, lambda conn: schools.rename_school(conn, audit_actor(), school, name))
+    echo(f"The school is called {name} now; people: {people}.")
+
+
+@app.command()
+def merge(
+    school: Annotated[str, typer.Argument(metavar="SCHOOL", help="The school that ends.")],
+    into: Annotated[str, typer.Argument(metavar="INTO", help="The school it becomes part of.")],
+    yes: Yes = False,
+    home: Home = None,
+) -> None:
+    """Make one school of two. Its people and proofs move, and they are searched for there.
+
+    It cannot be undone. One that was interrupted goes on when started again.
+
+    Example: `automatch school merge "Uni of IT" UIT`
+    """
+    from automatch.services import schools
+    from automatch.store.schools import list_schools as load
+
+    async def merge_all(conn: Connection) -> int:
+        [first], [second] = await load(conn, school), await load(conn, into)
+        if not yes:
+            question = f"Move {first.people} people of {first.name} to {second.name}"
+            if first.is_open and not second.is_open:
+                question += f", where {first.people - first.members} of them still need a proof"
+            typer.confirm(f"{question}?", abort=True, err=True)
+        return sum(
+            [moved async for moved in schools.merge_schools(conn, audit_actor(), school, into)]
+        )
+
+    moved = _run(home, merge_all)
+    echo(f"{school} is part of {into} now; people moved: {moved}.")
+
+
+@app.command("open")
+def open_school(school: Name, yes: Yes = False, home: Home = None) -> None:
+    """Let everybody in who names the school.
+
+    They see its people without a proof, and are seen.
+
+    Example: `automatch school open UIT`
+    """
+    _set_open(home, school, is_open=True, ask=not yes)
+
+
+@app.command()
+def close(school: Name, yes: Yes = False, home: Home = None) -> None:
+    """Ask for a proof. Who has none is not found any more, and sees nobody.
+
+    Example: `automatch school close UIT`
+    """
+    _set_open(home, school, is_open=False, ask=not yes)
+
+
+@app.command()
+def remove(school: Name, home: Home = None) -> None:
+    """Take a school off the list that nobody names.
+
+    Example: `automatch school remove "Uni of IT"`
+    """
+    from automatch.store import schools
+
+    _run(home, lambda conn: schools.remove_school(conn, audit_actor(), school))
+    echo(f"{school} is off the list.")
+
+
+@app.command()
+def invite(
+    school: Name,
+    *,
+    uses: Annotated[
+        int | None, typer.Option(min=1, help="How many people may use it.", show_default="any")
+    ] = None,
+    single: Annotated[bool, typer.Option("--single", help="Only one person may use it.")] = False,
+    expires: Annotated[str, typer.Option(help="How long it works, such as 12h or 30d.")] = "30d",
+    home: Home = None,
+) -> None:
+    """Print a new code and its link for new members.
+
+    It is shown once: only a hash of it is kept.
+
+    Example: `automatch school invite UIT --uses 40 --expires 30d`
+    """
+    from automatch.cli.runtime.logging_setup import load_settings_and_logging
+    from automatch.services import schools
+    from automatch.settings.server_address import find_server_url
+
+    life = _parse_life(expires)
+    server = find_server_url(load_settings_and_logging(home=home))
+    code = _run(
+        home,
+        lambda conn: schools.invite(
+            conn, audit_actor(), school, max_uses=1 if single else uses, life=life
+        ),
+    )
+    echo(f"Code: {code}")
+    echo(f"Link: {server}/join/{code}")
+
+
+@app.command()
+def invitations(school: OnlySchool = None, home: Home = None, as_json: Json = False) -> None:
+    """List the invitations that work, without their codes.
+
+    Example: `automatch school invitations UIT`
+    """
+    from automatch.cli.output.tables import Table, print_tables, utc
+    from automatch.store import schools
+
+    found = _run(home, lambda conn: schools.list_invitations(conn, school))
+    if as_json:
+        echo_json(
+            [
+                {
+                    "id": each.id,
+                    "school": each.school,
+                    "uses": each.uses,
+                    "max_uses": each.max_uses,
+                    "expires_at": each.expires_at.isoformat(),
+                    "created_by": each.created_by,
+                }
+                for each in found
+            ]
+        )
+        return
+    columns = ("id", "school", "used", "expires (UTC)", "made by")
+    rows = [
+        (
+            each.id,
+            each.school,
+            f"{each.uses} of {each.max_uses or 'any'}",
+            utc(each.expires_at),
+            each.created_by,
+        )
+        for each in found
+    ]
+    print_tables(Table(columns, rows, if_empty="No invitation works."))
+
+
+@app.command("end-invitation")
+def end_invitation(
+    invitation: Annotated[
+        UUID, typer.Argument(metavar="ID", help="The invitation, as `invitations` shows it.")
+    ],
+    home: Home = None,
+) -> None:
+    """End an invitation; whoever became a member by it stays one.
+
+    Example: `automatch school end-invitation 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    from automatch.store import schools
+
+    _run(home, lambda conn: schools.end_invitation(conn, audit_actor(), invitation))
+    echo("The code does not work any more.")
+
+
+@app.command()
+def requests(
+    school: OnlySchool = None, home: Home = None, limit: Limit = 50, as_json: Json = False
+) -> None:
+    """List the people who ask to be let in.
+
+    Example: `automatch school requests`
+    """
+    from automatch.cli.output.tables import Table, or_dash, print_tables, utc
+    from automatch.store import schools
+
+    found = _run(home, lambda conn: schools.list_requests(conn, school, limit))
+    if as_json:
+        echo_json(
+            [
+                {
+                    "person": each.profile_id,
+                    "email": each.email,
+                    "name": each.name,
+                    "school": each.school,
+                    "message": each.message,
+                    "requested_at": each.requested_at.isoformat(),
+                }
+                for each in found
+            ]
+        )
+        return
+    columns = ("person", "school", "e-mail", "name", "asked (UTC)", "message")
+    rows = [
+        (
+            each.profile_id,
+            each.school,
+            or_dash(each.email),
+            or_dash(each.name),
+            utc(each.requested_at),
+            each.message,
+        )
+        for each in found
+    ]
+    print_tables(Table(columns, rows, wrapped_column="message", if_empty="Nobody asks."))
+
+
+@app.command()
+def approve(person: Person, home: Home = None) -> None:
+    """Make somebody who asked a member of their school. They get a mail.
+
+    Example: `automatch school approve 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    _decide(home, person, None)
+    echo("They belong to their school now.")
+
+
+@app.command()
+def refuse(
+    person: Person,
+    reason: Annotated[str, typer.Option(help="What the person will read on their page.")],
+    home: Home = None,
+) -> None:
+    """Turn a request down. They get a mail, and can ask again.
+
+    Example: `automatch school refuse 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 --reason "Not enrolled"`
+    """
+    _decide(home, person, reason)
+    echo("The request is turned down.")
+
+
+def _decide(home: Home, person: UUID, reason: str | None) -> None:
+    from automatch.store import schools
+
+    _run(home, lambda conn: schools.decide(conn, audit_actor(), person, reason=reason))
+
+
+def _set_open(home: Home, school: str, *, is_open: bool, ask: bool) -> None:
+    from automatch.store import schools
+
+    async def change(conn: Connection) -> str:
+        [found] = await schools.list_schools(conn, school)
+        if ask and found.is_open != is_open:
+            others = found.people - found.members
+            question = (
+                f"Let everybody who names {found.name} see its people without a proof"
+                if is_open
+                else f"Let only the {found.members} members of {found.name} find each other; "
+                f"{others} others need a proof first"
+            )
+            typer.confirm(f"{question}?", abort=True, err=True)
+        await schools.set_open(conn, audit_actor(), school, is_open=is_open)
+        return found.name
+
+    name = _run(home, change)
+    echo(f"{name} is {'open: nobody needs a proof' if is_open else 'closed: people need a proof'}.")
+
+
+def _proofs(school: School) -> str:
+    if school.is_open:
+        return "none: open"
+    return ", ".join([*(f"@{domain}" for domain in school.domains), "invitation", "approval"])
+
+
+def _as_json(school: School) -> dict[str, object]:
+    return {
+        "name": school.name,
+        "open": school.is_open,
+        "domains": school.domains,
+        "aliases": school.aliases,
+        "people": school.people,
+        "members": school.members,
+        "requests": school.requests,
+        "invitations": school.invitations,
+        "created_at": school.created_at.isoformat(),
+    }
+
+
+def _parse_life(text: str) -> timedelta:
+    found = re.fullmatch(r"([1-9]\d{0,3})([hd])", text.strip())
+    if found is None:
+        raise typer.BadParameter("Say how long as 12h or 30d.", param_hint="--expires")
+    count = int(found[1])
+    return timedelta(hours=count) if found[2] == "h" else timedelta(days=count)
+
+
+def _run(home: Home, act: Callable[[Connection], Awaitable[_T]]) -> _T:
+    return run_in_db_session(home, act, name="automatch-school")
