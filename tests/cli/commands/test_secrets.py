@@ -13,7 +13,7 @@ from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings import Settings
 from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import SECRET_NAMES, load_or_create, read
-from tests.support.command import run_command
+from tests.support.command import call_command
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ async def test_every_secret_is_replaced_and_the_database_takes_the_new_passwords
             await conn.execute("create role automatch_schedule login")
         for name in SECRET_NAMES:
             done = await anyio.to_thread.run_sync(
-                run_command, empty_home, "secrets", "rotate", name.replace("_", "-")
+                call_command, empty_home, "secrets", "rotate", name.replace("_", "-")
             )
             assert done.returncode == 0, done.stderr
             assert "Restart server and workers" in done.stdout

@@ -70,7 +70,7 @@ def _stop_gracefully(up: Running) -> None:
 
 def test_commands_work_beside_a_running_instance(up: Running) -> None:
     migrated = run_command(up.home, "migrate")
-    paused = run_command(up.home, "jobs", "pause")
+    paused = call_command(up.home, "jobs", "pause")
     queue = json.loads(call_command(up.home, "jobs", "stats", "--json").stdout)["queue"]
     resumed = call_command(up.home, "jobs", "resume")
     address = call_command(up.home, "db", "url", "--role", "owner").stdout.strip()
@@ -142,7 +142,7 @@ def test_migrate_works_without_a_running_instance_and_can_only_check(
 ) -> None:
     created_home.copy_to(empty_home)
     checked = call_command(empty_home, "migrate", "--check")
-    first = run_command(empty_home, "migrate")
+    first = call_command(empty_home, "migrate")
     second = call_command(empty_home, "migrate", "--check")
     count = len(list(MIGRATIONS.glob("*.sql")))
 
