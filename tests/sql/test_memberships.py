@@ -42,7 +42,11 @@ def unfreeze(conn, person):
 
 def two_lookalikes(conn):
     she, he = (build.a_profile(conn, school=SCHOOL, gender=g) for g in ("female", "male"))
-    faces = [build.a_face(conn, person, build.unit(0)) for person in (she, he)]
+    # Not so alike that they would be taken for one person.
+    vectors = (build.unit(0), build.like(build.unit(0), 0.8))
+    faces = [
+        build.a_face(conn, who, vector) for who, vector in zip((she, he), vectors, strict=True)
+    ]
     return she, he, faces
 
 
