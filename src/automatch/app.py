@@ -30,7 +30,6 @@ from automatch.http.routes import (
     supabase,
 )
 from automatch.mail.mailer import Mailer
-from automatch.mail.transport import SmtpTransport
 from automatch.photos.make import make_photos
 from automatch.postgres.addresses import database_address
 from automatch.services.accounts import Accounts
@@ -44,7 +43,6 @@ from automatch.services.rate_limits import RateLimits
 from automatch.services.site_operator import SiteOperatorCache
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
-from automatch.settings.server_address import find_server_url
 from automatch.store.database import Database
 from automatch.store.photo_store import check_photo_store
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
@@ -76,7 +74,7 @@ def create_app(
     notifier = FeedNotifier(db, settings.feed)
     rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
     accounts = Accounts(db, tokens, settings.auth, rate_limits)
-    mailer = _mailer(settings, db)
+    mailer = Mailer.from_settings(settings, db)
     photos = make_photos(settings)
     admission = make_admission(settings, db)
     services = Services(
@@ -167,21 +165,6 @@ def create_app(
     if settings.web_origins:
         app.add_middleware(CrossOriginMiddleware, settings=settings)
     return app
-
-
-def _mailer(settings: Settings, db: Database) -> Mailer | None:
-    if settings.mail.smtp_url is None or settings.issuer_url is not None:
-        return None
-    assert settings.mail.sender is not None, "the settings refuse a mail server without a sender"
-    return Mailer(
-        db,
-        SmtpTransport(settings.mail),
-        sender=settings.mail.sender,
-        server_url=lambda: find_server_url(settings),
-        settings=settings.auth,
-        # A server that is slow at each of several steps has not been given up yet.
-        lease_s=10 * settings.mail.timeout_s,
-    )
 
 
 def create_ai_app(

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from tests.support.photos import (
     shared_portraits,
 )
 from tests.support.postgres import Database, TestCluster
+from tests.support.smtp import link_in, mail_server
 from tests.support.system import PASSWORD, System, running_worker
 
 pytestmark = pytest.mark.anyio
@@ -194,6 +195,34 @@ async def test_imported_account_has_no_password_and_cannot_be_taken_over(
         "/auth/v1/signup", json={"email": "imported1@example.org", "password": PASSWORD}
     )
     assert answer.json()["error"]["code"] == "email_taken"
+
+
+async def test_imported_people_are_invited_once_and_not_all_at_once(
+    system: System, import_list: Import, tmp_path: Path
+) -> None:
+    folder = _write_list(
+        tmp_path / "list",
+        [_person(1), _person(2)],
+        {"1.jpg": encode(astronaut()), "2.jpg": encode(hopper())},
+    )
+    waiting = await _run(import_list, folder, "--invite", "--no-wait")
+    [(pause,)] = _rows(system.database, "select max(run_at) - min(run_at) from automatch.mails")
+    with mail_server() as box:
+        mail = {"AUTOMATCH_MAIL__SMTP_URL": box.url, "AUTOMATCH_MAIL__SENDER": "a@uit.example"}
+        mailed, again = [
+            await asyncio.to_thread(import_list, folder, "--invite", **mail) for _ in "12"
+        ]
+        messages = [await box.take() for _ in "12"]
+
+        assert box.arrived.empty()
+    assert "People invited: 2.\nNo mail server is set;" in waiting.stdout
+    assert timedelta(seconds=1) <= pause < timedelta(seconds=2)
+    assert mailed.returncode == again.returncode == 0, mailed.stderr
+    assert "People invited: 0." in again.stdout
+    assert {message["To"] for message in messages} == {
+        *("imported1@example.org", "imported2@example.org"),
+    }
+    assert all("/invitation?token=" in link_in(message) for message in messages)
 
 
 async def test_list_with_errors_is_refused_as_a_whole_unless_skipping(

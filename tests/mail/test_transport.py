@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from ssl import SSLContext
+
 import pytest
 
 from automatch.errors.mail import MailRefusedError, MailServerUnavailableError
@@ -9,7 +14,8 @@ from automatch.mail.message import MailKind, write_mail
 from automatch.mail.transport import SmtpTransport
 from automatch.model.notices import SiteOperator
 from automatch.settings.mail import MailSettings
-from tests.support.smtp import REFUSED, mail_server, text_of
+from tests.support.certificates import Authority
+from tests.support.smtp import REFUSED, MailBox, mail_server, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -67,3 +73,29 @@ async def test_password_is_not_sent_without_tls_to_another_machine() -> None:
         with pytest.raises(MailServerUnavailableError):
             await transport.send(message, "linh@example.org")
         assert box.arrived.empty()
+
+
+@contextmanager
+def server_with_tls(scheme: str, context: SSLContext) -> Iterator[MailBox]:
+    """Run a mail server with STARTTLS (`smtp`) or with TLS from the first byte (`smtps`)."""
+    kind = "implicit_tls" if scheme == "smtps" else "starttls"
+    with mail_server(password="right", **{kind: context}) as box:
+        yield box
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+async def test_tls_takes_the_certificate_of_the_server_and_no_other(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, stranger = Authority.make(tmp_path), Authority.make(tmp_path, "stranger")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with server_with_tls(scheme, authority.server_context("localhost")) as box:
+        await send(settings(f"{scheme}://me:right@localhost:{box.port}"))
+        assert (await box.take())["To"] == "linh@example.org"
+        assert box.passwords == ["right"]
+
+    for wrong in (stranger.server_context("localhost"), authority.server_context("mail.example")):
+        with server_with_tls(scheme, wrong) as box:
+            with pytest.raises(MailServerUnavailableError):
+                await send(settings(f"{scheme}://me:right@localhost:{box.port}"))
+            assert (box.passwords, box.arrived.empty()) == ([], True)

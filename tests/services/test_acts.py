@@ -41,6 +41,9 @@ ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
     Act.RESET_PASSWORD: lambda desk, operator, she: people.reset_password(
         desk.db, operator, she, desk.links
     ),
+    Act.INVITE_PERSON: lambda desk, operator, she: people.invite_person(
+        desk.db, operator, desk.without_password(she), desk.links
+    ),
     Act.ERASE_PERSON: lambda desk, operator, she: people.erase_person(
         desk.db, operator, she, "asked for it"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from automatch.settings import Settings
 from automatch.settings.limits import LimitSettings
 from automatch.settings.mail import MailSettings
 from tests.http.test_errors import check
+from tests.support.clients import CLIENTS, Program, environment_of, node, running
 from tests.support.postgres import Database, TestCluster
 from tests.support.smtp import MailBox, link_in, mail_server, text_of
 from tests.support.system import PASSWORD, Person, System, running_server
@@ -249,6 +251,53 @@ async def test_links_for_one_address_are_limited_whether_or_not_it_has_an_accoun
                 for _ in range(3)
             ]
             assert [answer.status_code for answer in answers] == [200, 200, 429]
+
+
+async def test_javascript_client_comes_in_and_back_by_mailed_links(mailing: Mailing) -> None:
+    email = "linh@example.org"
+    steps = {}
+
+    async def follow(program: Program, *names: str) -> None:
+        for name in names:
+            step = json.loads(await program.line())
+            assert step.pop("step") == name
+            steps[name] = step
+
+    async def mailed_token() -> str:
+        return token_in(link_in(await mailing.box.take()))
+
+    command = [node(), str(CLIENTS / "mailed_links.mjs")]
+    async with running(command, environment_of(mailing.system, email)) as program:
+        await follow(program, "sign up", "too early")
+        await mailed_token()
+        program.say("again")
+        await follow(program, "resend")
+        program.say(await mailed_token())
+        await follow(program, "confirm", "sign in", "sign up again", "forget")
+        assert (await mailing.box.take())["Subject"] == "You have an Auto-Match account already"
+        program.say(await mailed_token())
+        await follow(program, "recover", "new password", "ask")
+        program.say(await mailed_token())
+        await follow(program, "by link", "change")
+        for _ in "12":
+            await mailed_token()
+        program.say("again")
+        await follow(program, "resend change")
+        tokens = [await mailed_token() for _ in "12"]
+        for token in (*tokens, tokens[1]):
+            program.say(token)
+        await follow(program, "one address", "both addresses", "used")
+
+    errors = {name: step["error"] for name, step in steps.items() if step["error"]}
+    assert errors == {"too early": "invalid_credentials", "used": "otp_expired"}
+    assert {name for name, step in steps.items() if step["signedIn"]} == {
+        *("confirm", "sign in", "recover", "by link", "both addresses"),
+    }
+    # What a client takes for a sign-up of a new address.
+    assert steps["sign up"] == steps["sign up again"]
+    assert (steps["sign up"]["identities"], steps["sign up"]["confirmed"]) == (1, False)
+    assert steps["confirm"]["confirmed"]
+    assert steps["both addresses"]["email"] == f"new.{email}"
 
 
 async def change_email(mailing: Mailing, person: Person, email: str) -> httpx2.Response:

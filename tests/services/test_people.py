@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ import pytest
 from automatch.errors.request import InputInvalidError, NotFoundError, SignInElsewhereError
 from automatch.model.operators import Operator
 from automatch.services import people
+from automatch.store.accounts import hash_token
 from tests.support.build import a_face, a_match, a_profile, one, record_consent, unit
 from tests.support.operators import Desk
 
@@ -94,6 +96,23 @@ async def test_password_link_is_mailed_or_handed_over(desk: Desk) -> None:
     assert "/reset-password?token=" in handed.text
     # It works until a new one is chosen.
     assert one(desk.conn, "select encrypted_password from auth.users") == "x"
+
+
+async def test_person_is_invited_until_the_account_is_used(desk: Desk) -> None:
+    she = desk.without_password(desk.person("linh@example.org"))
+
+    assert await people.invite_person(desk.db, ROOT, she, desk.links) is None
+    handed = await people.invite_person(desk.db, ROOT, she, desk.without_mail().links)
+
+    assert one(desk.conn, "select kind from automatch.mails") == "invite"
+    assert handed is not None
+    [token] = re.findall(r"/invitation\?token=(\S+)", handed.text)
+    assert one(desk.conn, "select expires_at > now() + interval '6 days' from auth.one_time_tokens")
+    used = "select auth.use_one_time_token(%s, 'invite', 'a hash')"
+    assert one(desk.conn, used, hash_token(token)) == she
+    assert one(desk.conn, "select email_confirmed_at is not null from auth.users")
+    with pytest.raises(InputInvalidError):
+        await people.invite_person(desk.db, ROOT, she, desk.links)
 
 
 async def test_frozen_person_is_out_until_unfrozen(desk: Desk) -> None:

@@ -59,6 +59,7 @@ OF_COMPAT = {
         "auth.find_email_change",
         *("auth.find_one_time_token", "auth.use_one_time_token"),
         *("auth.sign_up", "auth.resend_email_change"),
+        *("auth.find_invitable", "auth.invite_imported", "auth.count_invitations"),
     },
     "automatch_worker": set(),
     "automatch_schedule": {"net.http_get", "net.http_post", "net.http_delete"},

@@ -82,12 +82,21 @@ class Program:
             line = await self.process.stdout.readline()
         return line.decode().strip()
 
+    def say(self, line: str) -> None:
+        """Give it a line to read."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+
 
 @asynccontextmanager
 async def running(command: list[str], env: dict[str, str]) -> AsyncIterator[Program]:
     """Run a program until left."""
     process = await asyncio.create_subprocess_exec(
-        *command, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command,
+        env=env,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     try:
         yield Program(process)

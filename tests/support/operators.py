@@ -46,6 +46,13 @@ class Desk:
         self.conn.execute("select automatch.freeze_profile(%s, 'case 12')", [person_id])
         return person_id
 
+    def without_password(self, person_id: UUID) -> UUID:
+        """Make somebody one who was imported and never came."""
+        self.conn.execute(
+            "update auth.users set encrypted_password = '!' where id = %s", [person_id]
+        )
+        return person_id
+
     def without_mail(self) -> Desk:
         return replace(self, links=replace(self.links, sends_mail=False))
 

@@ -8,6 +8,7 @@ import email.policy
 import queue
 import re
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ class MailBox:
 
     port: int = 0
     arrived: queue.Queue[EmailMessage] = field(default_factory=queue.Queue)
+    passwords: list[str] = field(default_factory=list)
+    """Those that were given, right or wrong."""
 
     @property
     def url(self) -> str:
@@ -55,8 +58,13 @@ class MailBox:
 
 
 @contextmanager
-def mail_server(*, password: str | None = None) -> Iterator[MailBox]:
-    """Run a mail server without TLS, which checks a password if it has one."""
+def mail_server(
+    *,
+    password: str | None = None,
+    starttls: ssl.SSLContext | None = None,
+    implicit_tls: ssl.SSLContext | None = None,
+) -> Iterator[MailBox]:
+    """Run a mail server, which checks a password and insists on TLS if it has that."""
     box = MailBox()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -65,6 +73,7 @@ def mail_server(*, password: str | None = None) -> Iterator[MailBox]:
     def authenticate(*args: Any) -> AuthResult:
         given = args[-1]
         assert isinstance(given, LoginPassword)
+        box.passwords.append(given.password.decode())
         return AuthResult(success=given.password.decode() == password, handled=False)
 
     controller = Controller(
@@ -74,6 +83,9 @@ def mail_server(*, password: str | None = None) -> Iterator[MailBox]:
         port=box.port,
         auth_require_tls=False,
         authenticator=authenticate if password is not None else None,
+        ssl_context=implicit_tls,
+        tls_context=starttls,
+        require_starttls=starttls is not None,
     )
     controller.start()
     try:

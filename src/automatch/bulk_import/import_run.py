@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID, uuid4
 
@@ -22,7 +23,7 @@ from automatch.errors.store import DatabaseUnavailableError, QueueFullError, Sto
 from automatch.photos.store import PhotoStore
 from automatch.services.admission import Admission
 from automatch.services.photos import examine, stored_photo
-from automatch.store import imports
+from automatch.store import accounts, imports
 from automatch.store.database import Database
 from automatch.store.imports import ImportedPerson
 from automatch.vision.decode.image_header import Limits
@@ -127,6 +128,25 @@ class ImportRun:
             row = next((row for row in rows if row.number >= found.row_number), None)
             if row is not None:
                 self._refused.add(row, found.code, found.message)
+
+    async def invite(self, pause: timedelta) -> int:
+        """Have those invited who never used their account, a *pause* after each other.
+
+        Returns their number. Whose invitation of before still works is not among them.
+        """
+        async with self._context.db.connection() as conn:
+            return await accounts.invite_imported(conn, self.id, pause)
+
+    async def wait_for_invitations(self, on_poll: Callable[[int], None]) -> None:
+        """Wait until no invitation waits to be mailed; *on_poll* gets how many do."""
+        while not self._stop.is_set():
+            with contextlib.suppress(DatabaseUnavailableError):
+                async with self._context.db.connection() as conn:
+                    waiting = await accounts.count_invitations(conn)
+                on_poll(waiting)
+                if not waiting:
+                    return
+            await self._sleep(_POLL_S)
 
     async def record_in_audit_log(self, actor: str) -> None:
         """Record the run in the audit log."""

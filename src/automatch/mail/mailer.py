@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Self
 
 import structlog
 
@@ -13,8 +14,10 @@ from automatch.errors import AutomatchError
 from automatch.errors.mail import MailError, MailRefusedError
 from automatch.mail.compose import compose_mail
 from automatch.mail.message import MailKind
-from automatch.mail.transport import MailTransport
+from automatch.mail.transport import MailTransport, SmtpTransport
+from automatch.settings import Settings
 from automatch.settings.server import AuthSettings
+from automatch.settings.server_address import find_server_url
 from automatch.store import mails
 from automatch.store.database import Database
 from automatch.store.mails import TakenMail
@@ -51,6 +54,22 @@ class Mailer:
         self._settings = settings
         self._lease = timedelta(seconds=lease_s)
         self._woken = asyncio.Event()
+
+    @classmethod
+    def from_settings(cls, settings: Settings, db: Database) -> Self | None:
+        """Return what sends the mails of an installation, or None where none are sent."""
+        if settings.mail.smtp_url is None or settings.issuer_url is not None:
+            return None
+        assert settings.mail.sender is not None, "the settings refuse a server without a sender"
+        return cls(
+            db,
+            SmtpTransport(settings.mail),
+            sender=settings.mail.sender,
+            server_url=lambda: find_server_url(settings),
+            settings=settings.auth,
+            # A server that is slow at each of several steps has not been given up yet.
+            lease_s=10 * settings.mail.timeout_s,
+        )
 
     def wake(self) -> None:
         """Look for mails now."""

@@ -38,6 +38,7 @@ class Act(StrEnum):
     UNFREEZE_PERSON = "unfreeze_person"
     END_SESSIONS = "end_sessions"
     RESET_PASSWORD = "reset_password"  # noqa: S105  no password
+    INVITE_PERSON = "invite_person"
     ERASE_PERSON = "erase_person"
     LIST_OPERATORS = "list_operators"
     SET_ROLE = "set_role"
@@ -66,6 +67,7 @@ RULES: dict[Act, Rule] = {
     Act.UNFREEZE_PERSON: Rule(OperatorRole.MODERATOR),
     Act.END_SESSIONS: Rule(OperatorRole.OPERATOR),
     Act.RESET_PASSWORD: Rule(OperatorRole.OPERATOR),
+    Act.INVITE_PERSON: Rule(OperatorRole.OPERATOR),
     Act.ERASE_PERSON: Rule(OperatorRole.OPERATOR, needs_reason=True, needs_password=True),
     Act.LIST_OPERATORS: Rule(OperatorRole.OPERATOR, is_look=True),
     Act.READ_AUDIT_LOG: Rule(OperatorRole.OPERATOR, is_look=True),

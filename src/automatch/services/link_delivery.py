@@ -14,7 +14,7 @@ from automatch.store import mails
 from automatch.store.database import Connection
 
 if TYPE_CHECKING:
-    from automatch.mail.message import MailText
+    from automatch.mail.message import MailKind, MailText
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,35 @@ class LinkDelivery:
         )
 
     async def deliver_password_link(self, conn: Connection, email: str) -> MailText | None:
-        """Have a link for a new password mailed; return the mail where none is sent.
+        """Have a link for a new password mailed, as `deliver` does."""
+        # Commands that only look have no use for the templates.
+        from automatch.mail.message import MailKind
+
+        return await self.deliver(conn, MailKind.RECOVERY, email)
+
+    async def deliver_invitation(self, conn: Connection, email: str) -> MailText | None:
+        """Have somebody invited to their account, as `deliver` does."""
+        from automatch.mail.message import MailKind
+
+        return await self.deliver(conn, MailKind.INVITE, email)
+
+    async def deliver(self, conn: Connection, kind: MailKind, email: str) -> MailText | None:
+        """Have a link mailed; return the mail where none is sent.
 
         Raises:
             SignInElsewhereError: people sign in elsewhere.
         """
-        # Commands that only look have no use for the templates.
         from automatch.mail.compose import compose_mail
-        from automatch.mail.message import MailKind
 
         if not self.are_ours:
             raise SignInElsewhereError
         if self.sends_mail:
             # A server sends it within half a minute.
-            await mails.enqueue(conn, MailKind.RECOVERY.value, email)
+            await mails.enqueue(conn, kind.value, email)
             return None
         return await compose_mail(
             conn,
-            MailKind.RECOVERY,
+            kind,
             email,
             None,
             server_url=self.server_url(),

@@ -11,7 +11,7 @@ from automatch.model.people import FoundPerson, PersonDetails, PersonSession
 from automatch.services.acts import Act, authorized
 from automatch.services.link_delivery import LinkDelivery
 from automatch.services.validators import normalize_email
-from automatch.store import people
+from automatch.store import accounts, people
 from automatch.store.database import Connection, Database
 
 if TYPE_CHECKING:
@@ -115,6 +115,29 @@ async def reset_password(
     _check_ours(links)
     async with authorized(db, operator, Act.RESET_PASSWORD, person_id, reason=reason) as conn:
         return await _deliver(conn, links, person_id)
+
+
+async def invite_person(
+    db: Database, operator: Operator, person_id: UUID, links: LinkDelivery
+) -> MailText | None:
+    """Mail somebody who never used their account a link to it; return the mail as `reset_password`.
+
+    Raises:
+        SignInElsewhereError: people sign in elsewhere.
+        NotFoundError: there is no such person.
+        InputInvalidError: the person uses the account already.
+        ForbiddenError: see `authorized`.
+    """
+    _check_ours(links)
+    async with authorized(db, operator, Act.INVITE_PERSON, person_id) as conn:
+        await people.load(conn, person_id)
+        email = await accounts.find_invitable(conn, person_id)
+        if email is None:
+            raise InputInvalidError(
+                "This person uses the account already; "
+                "`automatch user reset` mails a link for a new password."
+            )
+        return await links.deliver_invitation(conn, email)
 
 
 async def freeze_person(db: Database, operator: Operator, person_id: UUID, reason: str) -> None:

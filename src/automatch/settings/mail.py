@@ -31,6 +31,12 @@ class MailSettings(SettingsGroup):
         description="Send over `smtp://` without TLS to another machine, in a network that nobody "
         "else can read.",
     )
+    invitations_per_minute: int = Field(
+        60,
+        ge=1,
+        le=6000,
+        description="How many invitations `automatch import --invite` has mailed in a minute.",
+    )
     timeout_s: float = Field(20, gt=0, le=300, description="Seconds the mail server may take.")
 
     @model_validator(mode="after")

@@ -174,6 +174,24 @@ async def confirm_email_change(conn: Connection, token_sha256: bytes) -> str | N
     return outcome
 
 
+async def find_invitable(conn: Connection, user_id: UUID) -> str | None:
+    """Return the address of an account that nobody has used yet, or None."""
+    email: str | None = await call_value(conn, "auth.find_invitable", user_id=user_id)
+    return email
+
+
+async def invite_imported(conn: Connection, import_id: UUID, pause: timedelta) -> int:
+    """Have the people of an import invited who never used their account; return how many."""
+    return int(
+        await call_value(conn, "auth.invite_imported", import_id=import_id, pause=pause) or 0
+    )
+
+
+async def count_invitations(conn: Connection) -> int:
+    """Return how many invitations wait to be mailed."""
+    return int(await call_value(conn, "auth.count_invitations") or 0)
+
+
 async def create_one_time_token(
     conn: Connection,
     *,

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,7 @@ from automatch.errors.request import InputInvalidError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from automatch.bulk_import.import_run import ImportContext, Outcome
+    from automatch.bulk_import.import_run import ImportContext, ImportRun, Outcome
     from automatch.bulk_import.rows import RefusedRows
     from automatch.settings import Settings
 
@@ -38,6 +39,7 @@ class _Options:
     check: bool
     skip_refused: bool
     wait: bool
+    invite: bool
 
 
 def import_people(
@@ -56,6 +58,9 @@ def import_people(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait until every photo is processed.")
     ] = True,
+    invite: Annotated[
+        bool, typer.Option("--invite", help="Mail a link to those who never used their account.")
+    ] = False,
     refused: Annotated[
         Path | None,
         typer.Option(help="File for the refused rows.", show_default="LIST.refused.csv"),
@@ -85,6 +90,7 @@ def import_people(
         check=check,
         skip_refused=skip_refused,
         wait=wait,
+        invite=invite,
     )
     if options.refused_file.resolve() == list_file.resolve():
         raise InputInvalidError("--refused names the list itself; name another file.")
@@ -139,10 +145,12 @@ async def _import(settings: Settings, options: _Options) -> bool:
             _print_check(rows, refused)
             return not refused.reasons
         async with _own_worker(settings, shutdown, wanted=needs_worker and options.wait):
-            return await _run(context, options, rows, shutdown)
+            return await _run(settings, context, options, rows, shutdown)
 
 
-async def _run(context: ImportContext, options: _Options, rows: int, shutdown: Shutdown) -> bool:
+async def _run(
+    settings: Settings, context: ImportContext, options: _Options, rows: int, shutdown: Shutdown
+) -> bool:
     from automatch.bulk_import.import_run import ImportRun, Outcome
     from automatch.bulk_import.rows import RefusedRows, read_rows
     from automatch.cli.runtime.progress import counting_progress
@@ -165,13 +173,44 @@ async def _run(context: ImportContext, options: _Options, rows: int, shutdown: S
         finally:
             if counts[Outcome.NEW]:
                 await run.record_in_audit_log(audit_actor())
+        invited = await _invite(settings, context, run, progress, options) if options.invite else 0
     if counts.total() < rows:
         echo(f"Stopped after {counts.total()} of {rows} rows; run the command again to resume.")
     echo(f"Photos imported: {counts[Outcome.NEW]}; existing: {counts[Outcome.EXISTING]}.")
+    if options.invite:
+        _print_invited(invited, sends_mail=settings.mail.smtp_url is not None)
     _print_refused(refused)
     if not options.wait:
         echo("Run the command again later to see which photos could not be used.")
     return not refused.reasons and counts.total() == rows
+
+
+async def _invite(
+    settings: Settings,
+    context: ImportContext,
+    run: ImportRun,
+    progress: Progress,
+    options: _Options,
+) -> int:
+    from automatch.background import BackgroundTasks
+    from automatch.mail.mailer import Mailer
+
+    invited = await run.invite(timedelta(minutes=1) / settings.mail.invitations_per_minute)
+    mailer = Mailer.from_settings(settings, context.db)
+    if mailer is not None and options.wait:
+        task, total = progress.add_task("Invitations mailed", total=invited), invited
+        # A server may run elsewhere; whoever comes first sends a mail.
+        async with BackgroundTasks().running("mail", mailer.run):
+
+            def on_poll(waiting: int) -> None:
+                nonlocal total
+                # Some may wait from a run of before.
+                total = max(total, waiting)
+                progress.update(task, total=total, completed=total - waiting)
+                mailer.wake()
+
+            await run.wait_for_invitations(on_poll)
+    return invited
 
 
 class _PhotoProgress:
@@ -228,6 +267,12 @@ def _print_check(rows: int, refused: RefusedRows) -> None:
         "Nothing was imported. Correct these rows, or leave them out with --skip-refused "
         f"({rows - refused.reasons.total()} of {rows} rows are valid)."
     )
+
+
+def _print_invited(invited: int, *, sends_mail: bool) -> None:
+    echo(f"People invited: {invited}.")
+    if invited and not sends_mail:
+        echo("No mail server is set; `automatch mail list` has their invitations to hand over.")
 
 
 def _print_refused(refused: RefusedRows) -> None:

@@ -16,6 +16,7 @@ from automatch.cli.runtime.db_session import OperatorSession, run_as_operator
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from automatch.mail.message import MailText
     from automatch.model.people import PersonDetails
 
 _T = TypeVar("_T")
@@ -160,18 +161,30 @@ def reset(person: Person, home: Home = None, reason: Reason = None) -> None:
 
     Example: `automatch user reset linh@example.org`
     """
-    _mail_link(home, person, reason)
+    from automatch.services import people
+
+    mail = _run(
+        home,
+        person,
+        lambda me, her: people.reset_password(me.db, me.operator, her, me.links, reason),
+    )
+    _print_mail(mail, person)
 
 
 @app.command()
 def invite(person: Person, home: Home = None) -> None:
-    """Mail somebody who was imported a link to choose a password.
+    """Mail somebody who was imported a link to choose a password; it works for seven days.
 
-    Without a mail server it is printed.
+    Without a mail server it is printed. Later invitations do not end earlier ones.
 
     Example: `automatch user invite linh@example.org`
     """
-    _mail_link(home, person, None)
+    from automatch.services import people
+
+    mail = _run(
+        home, person, lambda me, her: people.invite_person(me.db, me.operator, her, me.links)
+    )
+    _print_mail(mail, person)
 
 
 @app.command()
@@ -210,14 +223,7 @@ def _run(
     return run_as_operator(home, found, name="automatch-user")
 
 
-def _mail_link(home: Home, person: str, reason: str | None) -> None:
-    from automatch.services import people
-
-    mail = _run(
-        home,
-        person,
-        lambda me, her: people.reset_password(me.db, me.operator, her, me.links, reason),
-    )
+def _print_mail(mail: MailText | None, person: str) -> None:
     if mail is None:
         echo(f"The link is on its way to {person}.")
     else:

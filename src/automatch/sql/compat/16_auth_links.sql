@@ -223,6 +223,55 @@ $$;
 comment on function auth.confirm_email_change(bytea) is
     'Use the link of one address: `waiting` for the other one, `changed` when it was the second, or null.';
 
+create or replace function auth.find_invitable(p_user_id uuid)
+returns text
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select u.email from auth.users as u
+    where u.id = p_user_id and u.email_confirmed_at is null and u.encrypted_password = '!'
+$$;
+comment on function auth.find_invitable(uuid) is 'The address of an account that nobody has used yet, or null.';
+
+create or replace function auth.invite_imported(p_import_id uuid, p_pause interval)
+returns integer
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with people as (
+        select distinct f.profile_id as id
+        from automatch.imported_photos as i join public.faces as f on f.id = i.face_id
+        where i.import_id = p_import_id
+    ), invited as (
+        insert into automatch.mails (kind, recipient, run_at)
+        select 'invite', lower(u.email), automatch.now() + p_pause * (row_number() over (order by u.id) - 1)
+        from people as p join auth.users as u on u.id = p.id
+        where auth.find_invitable(u.id) is not null
+          -- An invitation of before goes on working.
+          and not exists (
+              select from auth.one_time_tokens as t
+              where t.user_id = u.id and t.purpose = 'invite' and t.expires_at > automatch.now()
+          )
+        on conflict on constraint mails_are_single do nothing
+        returning 1
+    )
+    select count(*)::integer from invited
+$$;
+comment on function auth.invite_imported(uuid, interval) is
+    'Have the people of an import invited who never used their account, with a pause after each mail; how many.';
+
+create or replace function auth.count_invitations()
+returns integer
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$ select count(*)::integer from automatch.mails as m where m.kind = 'invite' and not m.failed $$;
+comment on function auth.count_invitations() is 'How many invitations wait to be mailed.';
+
 create or replace function auth.create_one_time_token(
     p_email text, p_purpose text, p_token_sha256 bytea, p_life interval, p_user_id uuid default null
 )
@@ -322,10 +371,12 @@ revoke execute on function auth.find_link_user(text, text, uuid), auth.end_links
 revoke execute on function
     auth.find_email_change(bytea), auth.confirm_email_change(bytea), auth.request_email_change(uuid, text, interval),
     auth.create_one_time_token(text, text, bytea, interval, uuid), auth.find_one_time_token(bytea, text),
-    auth.use_one_time_token(bytea, text, text), auth.sign_up(text, text, jsonb), auth.resend_email_change(text)
+    auth.use_one_time_token(bytea, text, text), auth.sign_up(text, text, jsonb), auth.resend_email_change(text),
+    auth.find_invitable(uuid), auth.invite_imported(uuid, interval), auth.count_invitations()
 from public;
 grant execute on function
     auth.find_email_change(bytea), auth.confirm_email_change(bytea), auth.request_email_change(uuid, text, interval),
     auth.create_one_time_token(text, text, bytea, interval, uuid), auth.find_one_time_token(bytea, text),
-    auth.use_one_time_token(bytea, text, text), auth.sign_up(text, text, jsonb), auth.resend_email_change(text)
+    auth.use_one_time_token(bytea, text, text), auth.sign_up(text, text, jsonb), auth.resend_email_change(text),
+    auth.find_invitable(uuid), auth.invite_imported(uuid, interval), auth.count_invitations()
 to automatch_api;

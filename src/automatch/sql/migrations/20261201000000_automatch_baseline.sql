@@ -7709,7 +7709,7 @@ begin
             'email_taken', 'This person has an account of their own; they add their photos themselves.'
         );
     end if;
-    if v_create is not null then
+    if to_regprocedure('auth.sign_up(text, text, jsonb)') is not null then
         -- Whoever signed up with this address has not shown that it is theirs.
         update auth.users set confirm_by = null, encrypted_password = '!' where id = v_id and confirm_by is not null;
     end if;
