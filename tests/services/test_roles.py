@@ -131,6 +131,25 @@ async def test_operator_is_who_is_signed_in_and_has_a_role(desk: Desk) -> None:
             await roles.load_operator(desk.db, claims)
 
 
+async def test_rows_about_a_person_outlive_the_person(desk: Desk) -> None:
+    she = desk.person(HER)
+    await people.show_person(desk.db, ROOT, she)
+    await people.find_people(desk.db, ROOT, "nobody")
+    long_ago = "update automatch.audit_log set recorded_at = recorded_at - interval '2 years'"
+    clean_up = "select delete_expired_rows('1d', '365d', '1d', '1d', '1d', '1d')"
+
+    def kept() -> list[str]:
+        desk.conn.execute(clean_up)
+        return [action for _, action, *_ in desk.audited()]
+
+    desk.conn.execute(long_ago)
+    assert kept() == ["show_person"]
+    desk.conn.execute("delete from auth.users")
+    assert kept() == ["show_person", "person_erased"]
+    desk.conn.execute(long_ago)
+    assert kept() == []
+
+
 async def test_audit_log_tells_what_concerns_a_person(desk: Desk) -> None:
     she, he = desk.person(HER), desk.person("he@example.org", "Minh")
     await people.find_people(desk.db, ROOT, "LINH")

@@ -20,6 +20,10 @@ async def list_operators(conn: Connection) -> list[OperatorAccount]:
     return [replace(row, role=OperatorRole(row.role)) for row in rows]
 
 
+async def has_owner(conn: Connection) -> bool:
+    return any(person.role is OperatorRole.OWNER for person in await list_operators(conn))
+
+
 async def find_role(conn: Connection, profile_id: UUID) -> OperatorRole | None:
     """Return the role of a person; None of somebody who is no operator."""
     role = await call_value(conn, "find_operator_role", profile_id=profile_id)

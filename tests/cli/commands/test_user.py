@@ -93,6 +93,7 @@ def test_person_is_found_helped_and_erased(machine: Machine) -> None:
         ("show_person", None),
         ("unfreeze_person", None),
         ("reset_password", None),
+        ("person_erased", None),
         ("erase_person", "asked for it"),
     ]
     assert HER not in json.dumps(entries)

@@ -11,7 +11,7 @@ from automatch.cli.options import Home
 from automatch.cli.output.echo import echo
 from automatch.cli.runtime.db_session import ensure_postgres
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.cli.runtime.start_checks import migrate_database
+from automatch.cli.runtime.start_checks import migrate_database, owner_hints
 
 if TYPE_CHECKING:
     from automatch.settings import Settings
@@ -62,4 +62,7 @@ async def _migrate(settings: Settings, *, check: bool, take_over: bool) -> list[
             return await pending(owner)
         if take_over and await are_logins_ours(owner, login_passwords(secrets)):
             echo("The logins of the server are this installation's already.")
-        return await migrate_database(settings, secrets, take_over=take_over)
+        versions = await migrate_database(settings, secrets, take_over=take_over)
+        for hint in await owner_hints(settings, secrets):
+            echo(hint, err=True)
+        return versions

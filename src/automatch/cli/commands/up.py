@@ -11,7 +11,7 @@ from automatch.cli.output.echo import echo
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.process import run_until_stopped
 from automatch.cli.runtime.signals import STOP_S, handle_signals
-from automatch.cli.runtime.start_checks import migrate_database
+from automatch.cli.runtime.start_checks import migrate_database, owner_hints
 
 if TYPE_CHECKING:
     from automatch.settings import Settings
@@ -71,7 +71,8 @@ async def _up(settings: Settings) -> None:
         started = asyncio.Event()
         schedule = make_cron_runner(settings, secrets, listener, started)
         await stack.enter_async_context(background.running("schedule", schedule.run))
-        ready_lines = [f"Data folder: {folders}", "Ctrl-C stops everything."]
+        hints = await owner_hints(settings, secrets)
+        ready_lines = [f"Data folder: {folders}", *hints, "Ctrl-C stops everything."]
         app = create_app(settings, secrets, background=background)
         await serve_app(settings, app, listener, shutdown, ready_lines, started=started)
     echo("Stopped.")

@@ -39,6 +39,24 @@ async def migrate_database(
     return versions
 
 
+async def owner_hints(settings: Settings, secrets: Secrets) -> list[str]:
+    """Return how to make the first owner, while there is none."""
+    import psycopg
+
+    from automatch.postgres.addresses import database_address
+    from automatch.store.operators import has_owner
+
+    async with await psycopg.AsyncConnection.connect(
+        database_address(settings, secrets, "owner"),
+        connect_timeout=10,
+        prepare_threshold=None,
+        application_name="automatch-check",
+    ) as conn:
+        if await has_owner(conn):
+            return []
+    return ["No owner yet: automatch operator add you@example.org --role owner"]
+
+
 async def _mark_photos(settings: Settings, owner: str) -> None:
     try:
         await check_photos(settings, owner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from automatch.model.notices import NoticeKind
 from automatch.ops.doctor.check import Check, Result, ok, warn
 from automatch.ops.doctor.context import CheckContext
-from automatch.store import notices
+from automatch.store import notices, operators
 
 
 async def _contact(context: CheckContext) -> Result:
@@ -30,7 +30,18 @@ async def _texts(context: CheckContext) -> Result:
     return ok("Privacy notice and consent text are your own.")
 
 
+async def _owner(context: CheckContext) -> Result:
+    if not await operators.has_owner(context.database):
+        return warn(
+            "Nobody is the owner of this installation: nobody but whoever has the machine can help "
+            "a person or answer a complaint.",
+            "automatch operator add you@example.org --role owner",
+        )
+    return ok("The installation has an owner.")
+
+
 CHECKS = [
+    Check("operator.owner", "The installation has an owner", _owner),
     Check("operator.contact", "People know who runs this", _contact),
     Check("operator.texts", "Privacy notice and consent text are your own", _texts),
 ]

@@ -38,6 +38,33 @@ as $$
     )
 $$;
 
+create function automatch.is_audit_over(p_object_id uuid, p_until timestamptz)
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select not exists (select from public.profiles as p where p.id = p_object_id)
+        and not exists (
+            select from automatch.audit_log as a where a.object_id = p_object_id and a.recorded_at >= p_until
+        )
+$$;
+comment on function automatch.is_audit_over(uuid, timestamptz) is
+    'Whether old rows may go: what they are about is gone, and so is the last row about it.';
+
+create function automatch.audit_erasure()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from automatch.audit_log as a where a.object_id = old.id) then
+        perform automatch.audit('database', 'person_erased', '{}', old.id);
+    end if;
+    return null;
+end
+$$;
+comment on function automatch.audit_erasure() is
+    'From this row on, those about the person are kept as long as any other, whoever erased them.';
+
+create trigger profiles_audit_erasure after delete on public.profiles
+for each row execute function automatch.audit_erasure();
+
 create function public.record_act(
     p_actor text, p_action text, p_object_id uuid default null, p_reason text default null, p_details jsonb default '{}'
 )

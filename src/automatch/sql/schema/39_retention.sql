@@ -12,7 +12,9 @@ declare
     v_total integer := 0;
 begin
     for v_rule in
-        select r.relation, r.written, automatch.now() - r.age as until
+        select r.relation, r.written, automatch.now() - r.age as until,
+            case when r.relation = 'automatch.audit_log' then 'automatch.is_audit_over(object_id, $1)' else 'true' end
+                as condition
         from (values
             ('automatch.audit_log', 'recorded_at', p_audit_log),
             ('auth.sessions', 'refreshed_at', p_sessions),
@@ -37,8 +39,8 @@ begin
     loop
         execute format(
             'delete from %1$s where ctid = any (array('
-            'select ctid from %1$s where %2$I < $1 order by %2$I limit 2000 for update skip locked))',
-            v_rule.relation, v_rule.written
+            'select ctid from %1$s where %2$I < $1 and %3$s order by %2$I limit 2000 for update skip locked))',
+            v_rule.relation, v_rule.written, v_rule.condition
         ) using v_rule.until;
         get diagnostics v_count = row_count;
         v_total := v_total + v_count;
