@@ -170,10 +170,11 @@ async def test_list_becomes_people_with_matches_and_proof_of_consent(
     assert acts == [("import", 5)]
     assert broken == []
     token = await asyncio.to_thread(
-        run_command,
+        call_command,
         system.settings.home,
-        *("token", "--email", "imported1@example.org"),
-        setting=("AUTOMATCH_DATABASE_URL", system.database.owner),
+        *("token", "--email", "imported1@example.org", "--reason", "asked for help"),
+        DATABASE_URL=system.database.owner,
+        AUTH__ALLOW_IMPERSONATION="true",
     )
     headers = {"authorization": f"Bearer {token.stdout.strip()}"}
     feed = (await system.client.get("/api/matches", headers=headers)).json()["matches"]

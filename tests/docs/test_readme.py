@@ -121,7 +121,7 @@ def test_blocks_do_what_the_readme_says(up: Running, shell: Shell) -> None:
     watch = _block_with("curl -sN")
     sign_up = sign_up.replace("http://127.0.0.1:8000", up.url)
 
-    session = _answers(shell.run(sign_up))
+    session = _answers(shell.run(f'{sign_up}echo "$session"\n'))
     told = _answers(shell.run(people))
     up.wait_for("job completed")
     events = shell.run(watch, until="event: match")

@@ -19,6 +19,7 @@ from automatch.model.notices import NoticeKind
 from automatch.model.operators import Operator, OperatorRole
 from automatch.services import people, roles, site_operator
 from automatch.services.acts import PASSWORD_LIFE, RULES, Act, authorized
+from automatch.services.impersonation import impersonate
 from tests.support.operators import Desk
 
 pytestmark = pytest.mark.anyio
@@ -46,6 +47,9 @@ ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
     ),
     Act.ERASE_PERSON: lambda desk, operator, she: people.erase_person(
         desk.db, operator, she, "asked for it"
+    ),
+    Act.IMPERSONATE: lambda desk, operator, she: impersonate(
+        desk.db, operator, she, "asked for help", tokens=desk.tokens, is_allowed=True
     ),
     Act.LIST_OPERATORS: lambda desk, operator, _: roles.list_operators(desk.db, operator),
     Act.SET_ROLE: lambda desk, operator, _: roles.add_operator(

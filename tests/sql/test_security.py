@@ -51,6 +51,7 @@ OF_COMPAT = {
         *("auth.update_user", "auth.session_user_of", "auth.create_one_time_token"),
         *("auth.list_sessions_of", "auth.end_sessions_of", "auth.end_password"),
         *(
+            "auth.start_operator_session",
             "auth.enter_password",
             "auth.list_sessions",
             "auth.request_email_change",

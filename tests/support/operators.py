@@ -10,13 +10,14 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from automatch.auth.tokens import Tokens
 from automatch.model.operators import Operator, OperatorRole
 from automatch.services.link_delivery import LinkDelivery
 from automatch.settings.database import PoolSettings
 from automatch.settings.server import AuthSettings
 from automatch.store.database import Database as Pool
 from tests.support.build import connect, one
-from tests.support.postgres import Database
+from tests.support.postgres import Database, TestCluster
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Desk:
     db: Pool
     conn: psycopg.Connection
     links: LinkDelivery
+    tokens: Tokens
 
     def operator(self, role: OperatorRole, *, has_entered_password: bool = True) -> Operator:
         """Return somebody with a role, who has just entered the password."""
@@ -64,10 +66,10 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(database: Database) -> AsyncIterator[Desk]:
+async def desk(database: Database, cluster: TestCluster) -> AsyncIterator[Desk]:
     links = LinkDelivery(
         lambda: "https://match.example.org", AuthSettings(), sends_mail=True, are_ours=True
     )
     with connect(database.owner, autocommit=True) as conn:
         async with Pool(database.api, PoolSettings(), name="test") as db:
-            yield Desk(db, conn, links)
+            yield Desk(db, conn, links, Tokens(cluster.secrets.jwt_secret, AuthSettings()))

@@ -12,6 +12,7 @@ from uuid import UUID
 from automatch.model.faces import Face
 from automatch.model.jobs import Job, JobStatus
 from automatch.model.matches import FeedEntry
+from automatch.model.operators import Impersonation
 from automatch.model.people import Consent, Gender, Profile, UserSession
 from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
 from automatch.web.feed_views import Card, FeedPage, JobItem
@@ -160,6 +161,7 @@ PAGES: dict[str, Page] = {
         is_confirmed=False,
         sends_mail=True,
         sessions=[UserSession(NOON, NOON, True), UserSession(NOON, NOON, False)],
+        impersonations=[Impersonation(NOON, "asked for help")],
     ),
     "onboarding": an_onboarding_page(first_time=True),
     "onboarding refused": an_onboarding_page(problem=SOME_PROBLEM),

@@ -12,6 +12,7 @@ from automatch.settings.server import AuthSettings
 from automatch.store import accounts
 from automatch.store.database import Connection
 from automatch.store.notices import load_site_operator
+from automatch.store.operators import list_impersonations
 
 _PATHS = {
     MailKind.RECOVERY: "/reset-password",
@@ -22,6 +23,9 @@ _PATHS = {
     MailKind.INVITE: "/invitation",
 }
 """Of the pages that the links lead to."""
+
+
+_TOLD_FOR = timedelta(days=1)
 
 
 def mask_email(email: str) -> str:
@@ -43,6 +47,8 @@ async def compose_mail(
 
     None when it is for nobody: no account has this address, or no change of it waits.
     """
+    if kind is MailKind.IMPERSONATION:
+        return await _tell_impersonations(conn, profile_id, server_url)
     if kind is MailKind.MEMBERSHIP:
         # The answer itself is on the page, for whoever can sign in.
         operator = await load_site_operator(conn)
@@ -76,4 +82,26 @@ async def compose_mail(
         old_email=mask_email(change.old_email) if change else "",
         new_email=change.new_email if change else "",
         expires_at=f"{expires_at:%H:%M} UTC on {expires_at:%-d %B %Y}",
+    )
+
+
+async def _tell_impersonations(
+    conn: Connection, profile_id: UUID | None, server_url: str
+) -> MailText | None:
+    """Return the mail about what happened since a day ago; one mail may tell of several times."""
+    assert profile_id is not None, "it is about an account"
+    since = datetime.now(UTC) - _TOLD_FOR
+    found = await list_impersonations(conn, profile_id)
+    times = [
+        {"at": f"{each.at:%H:%M} UTC on {each.at:%-d %B %Y}", "reason": each.reason}
+        for each in found
+        if each.at > since
+    ]
+    if not times:
+        return None
+    return write_mail(
+        MailKind.IMPERSONATION,
+        server=server_url,
+        operator=await load_site_operator(conn),
+        times=times,
     )

@@ -27,6 +27,8 @@ class MailKind(StrEnum):
     ACCOUNT_EXISTS = "account_exists"
     """Instead of `SIGN_UP`, to somebody who has confirmed theirs."""
     INVITE = "invite"
+    IMPERSONATION = "impersonation"
+    """That an operator signed in as its reader; it has no link."""
     MEMBERSHIP = "membership"
     """An operator has answered a request."""
     TEST = "test"
@@ -40,6 +42,7 @@ _SUBJECTS = {
     MailKind.SIGN_UP: "Confirm your e-mail address for Auto-Match",
     MailKind.ACCOUNT_EXISTS: "You have an Auto-Match account already",
     MailKind.INVITE: "Your Auto-Match account",
+    MailKind.IMPERSONATION: "Somebody who runs Auto-Match signed in to your account",
     MailKind.MEMBERSHIP: "Your request on Auto-Match was answered",
     MailKind.TEST: "Auto-Match can send mail",
 }

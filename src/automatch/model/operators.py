@@ -52,6 +52,14 @@ class OperatorAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class Impersonation:
+    """When an operator signed in as a person, and why."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """What an operator did or looked at."""
 

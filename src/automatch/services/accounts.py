@@ -14,7 +14,6 @@ from automatch.auth.tokens import Tokens
 from automatch.errors.auth import CredentialsInvalidError, TokenInvalidError
 from automatch.errors.request import (
     InputInvalidError,
-    NotFoundError,
     PasswordsBusyError,
     ReauthenticationNeededError,
     SignInElsewhereError,
@@ -144,19 +143,6 @@ class Accounts:
             return None if await self._rate_limits.knows(account, address) else address
         finally:
             self._lookups -= 1
-
-    async def sign_in_without_password(self, email: str) -> Session:
-        """Start a session for an operator, who holds the secrets anyway.
-
-        Raises:
-            NotFoundError: nobody has this address.
-        """
-        self.check_local_sign_in()
-        async with self._db.transaction() as conn:
-            found = await accounts.find_credentials(conn, normalize_email(email) or "")
-            if found is None:
-                raise NotFoundError("Nobody has an account with this e-mail address.")
-            return await self.start_session(conn, found[0])
 
     async def refresh(self, refresh_token: str, *, address: str) -> Session:
         """Exchange a refresh token for a new pair, from a network address.

@@ -40,6 +40,7 @@ class Act(StrEnum):
     RESET_PASSWORD = "reset_password"  # noqa: S105  no password
     INVITE_PERSON = "invite_person"
     ERASE_PERSON = "erase_person"
+    IMPERSONATE = "impersonate"
     LIST_OPERATORS = "list_operators"
     SET_ROLE = "set_role"
     READ_AUDIT_LOG = "read_audit_log"
@@ -69,6 +70,7 @@ RULES: dict[Act, Rule] = {
     Act.RESET_PASSWORD: Rule(OperatorRole.OPERATOR),
     Act.INVITE_PERSON: Rule(OperatorRole.OPERATOR),
     Act.ERASE_PERSON: Rule(OperatorRole.OPERATOR, needs_reason=True, needs_password=True),
+    Act.IMPERSONATE: Rule(OperatorRole.OWNER, needs_reason=True, needs_password=True),
     Act.LIST_OPERATORS: Rule(OperatorRole.OPERATOR, is_look=True),
     Act.READ_AUDIT_LOG: Rule(OperatorRole.OPERATOR, is_look=True),
     Act.SET_ROLE: Rule(OperatorRole.OWNER),

@@ -27,6 +27,11 @@ class AuthSettings(SettingsGroup):
         description="Seconds after a sign-in in which a new password or address needs no current "
         "password.",
     )
+    allow_impersonation: bool = Field(
+        False,
+        description="Let an operator sign in as somebody else (`automatch token --email`). The "
+        "person is told by mail and on their page, with the reason.",
+    )
     mailed_link_s: int = Field(
         3600,
         ge=60,

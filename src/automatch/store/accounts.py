@@ -241,6 +241,12 @@ async def use_one_time_token(
     return user_id
 
 
+async def start_operator_session(conn: Connection, user_id: UUID) -> UUID | None:
+    """Start a session in which an operator acts as somebody; None when there is no account."""
+    session_id: UUID | None = await call_value(conn, "auth.start_operator_session", user_id=user_id)
+    return session_id
+
+
 async def note_password(conn: Connection, session_id: UUID) -> None:
     """Note that the person of a session has just entered their password."""
     await call(conn, "auth.enter_password", session_id=session_id)

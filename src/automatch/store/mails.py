@@ -38,9 +38,11 @@ class WaitingMail:
     error: str | None
 
 
-async def enqueue(conn: Connection, kind: str, recipient: str) -> None:
+async def enqueue(
+    conn: Connection, kind: str, recipient: str, profile_id: UUID | None = None
+) -> None:
     """Have a mail sent; the work is the same whether somebody has the address or not."""
-    await call(conn, "enqueue_mail", kind=kind, recipient=recipient)
+    await call(conn, "enqueue_mail", kind=kind, recipient=recipient, profile_id=profile_id)
 
 
 async def take(conn: Connection, lease: timedelta) -> TakenMail | None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
 
-from automatch.model.operators import Operator, OperatorAccount, OperatorRole
+from automatch.model.operators import Impersonation, Operator, OperatorAccount, OperatorRole
 from automatch.model.people import Claims
 from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
@@ -37,6 +37,13 @@ async def find_operator(conn: Connection, claims: Claims) -> Operator | None:
         return None
     person_id, role, password_entered_at = row
     return Operator(OperatorRole(role), f"operator:{person_id}", person_id, password_entered_at)
+
+
+async def list_impersonations(conn: Connection, profile_id: UUID) -> list[Impersonation]:
+    """Return at most 100 times that an operator signed in as a person, newest first."""
+    return await call_rows(
+        conn, "list_impersonations", class_row(Impersonation), profile_id=profile_id
+    )
 
 
 async def set_role(conn: Connection, profile_id: UUID, role: OperatorRole | None) -> None:

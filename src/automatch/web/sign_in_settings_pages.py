@@ -11,6 +11,7 @@ from automatch.errors.request import RateLimitedError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import AddressDep, Caller, CallerDep, Services, ServicesDep
 from automatch.mail.message import MailKind
+from automatch.services.impersonation import list_own_impersonations
 from automatch.services.rate_limits import Limit
 from automatch.web.pages import PageRoute, go_to, read_form, show, text_of
 from automatch.web.sign_in_settings_views import SignInSettingsPage
@@ -127,6 +128,7 @@ async def _page(
         sends_mail=services.mailed_links.sends_mail,
         is_confirmed=user.email_confirmed_at is not None,
         sessions=await services.accounts.list_sessions(caller.claims),
+        impersonations=await list_own_impersonations(services.db, caller.id),
         problem=problem,
         notice=notice,
     )

@@ -10,6 +10,7 @@ from automatch.web.templating import Page
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from automatch.model.operators import Impersonation
     from automatch.model.people import UserSession
 
 
@@ -25,3 +26,4 @@ class SignInSettingsPage(Page):
     is_confirmed: bool
     sends_mail: bool
     sessions: Sequence[UserSession]
+    impersonations: Sequence[Impersonation]

@@ -74,7 +74,11 @@ def test_commands_work_beside_a_running_instance(up: Running) -> None:
     queue = json.loads(call_command(up.home, "jobs", "stats", "--json").stdout)["queue"]
     resumed = call_command(up.home, "jobs", "resume")
     address = call_command(up.home, "db", "url", "--role", "owner").stdout.strip()
-    token = call_command(up.home, "token", "--email", "linh@example.org").stdout.strip()
+    token = call_command(
+        up.home,
+        *("token", "--email", "linh@example.org", "--reason", "asked for help"),
+        AUTH__ALLOW_IMPERSONATION="true",
+    ).stdout.strip()
     key = call_command(up.home, "token", "--role", "service_role").stdout.strip()
     env = call_command(up.home, "token", "--env").stdout
 

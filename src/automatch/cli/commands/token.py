@@ -12,10 +12,10 @@ from uuid import uuid4
 
 import typer
 
-from automatch.cli.options import Home, Json
+from automatch.cli.options import Home, Json, Reason
 from automatch.cli.output.echo import echo
 from automatch.cli.output.tables import Table, print_tables, utc
-from automatch.cli.runtime.db_session import db_session
+from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import Role
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Print an access token of a person, or a key of the project.\n\n"
     "`list` shows the keys that were printed and have not expired; `end` ends one.\n\n"
-    "Example: `automatch token --email linh@example.org`",
+    "A person's token needs AUTOMATCH_AUTH__ALLOW_IMPERSONATION=true and a reason, which the "
+    "person is told.\n\n"
+    'Example: `automatch token --email linh@example.org --reason "asked us to withdraw"`',
     invoke_without_command=True,
 )
 
@@ -36,7 +38,10 @@ app = typer.Typer(
 def print_token(
     ctx: typer.Context,
     *,
-    email: Annotated[str | None, typer.Option(help="Sign in as this person.")] = None,
+    email: Annotated[
+        str | None, typer.Option(help="Sign in as this person, who is told of it.")
+    ] = None,
+    reason: Reason = None,
     role: Annotated[
         Literal["anon", "service_role"] | None, typer.Option(help="Print a key of the project.")
     ] = None,
@@ -58,7 +63,7 @@ def print_token(
     if choices.count(True) != 1:
         raise InputInvalidError("Give --email, --env, or --role anon or service_role.")
     if email is not None:
-        echo(asyncio.run(_token_of(settings, email)))
+        echo(asyncio.run(_token_of(settings, email, reason)))
         return
     from automatch.settings.server_address import find_server_url
 
@@ -135,16 +140,16 @@ def _utc(seconds: int | None) -> str:
     return utc(None if seconds is None else datetime.fromtimestamp(seconds, UTC))
 
 
-async def _token_of(settings: Settings, email: str) -> str:
+async def _token_of(settings: Settings, email: str, reason: str | None) -> str:
     from automatch.auth.tokens import tokens_from
-    from automatch.services.accounts import Accounts
-    from automatch.services.rate_limits import RateLimits
+    from automatch.model.operators import Operator
+    from automatch.services.impersonation import impersonate
+    from automatch.services.people import find_id
     from automatch.settings.secrets import read
 
-    secrets = read(settings.home)
-    tokens = tokens_from(settings, secrets)
+    tokens = tokens_from(settings, read(settings.home))
     async with db_session(settings, "api", name="automatch-token") as db:
-        rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
-        accounts = Accounts(db, tokens, settings.auth, rate_limits)
-        session = await accounts.sign_in_without_password(email)
-        return session.access_token
+        me = Operator.of_machine(audit_actor())
+        person_id = await find_id(db, email)
+        is_allowed = settings.auth.allow_impersonation
+        return await impersonate(db, me, person_id, reason, tokens=tokens, is_allowed=is_allowed)

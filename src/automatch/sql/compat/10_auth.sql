@@ -193,7 +193,9 @@ set search_path = pg_catalog, pg_temp
 as $$
     select
         u.id, u.email, u.email_confirmed_at, u.raw_app_meta_data, u.raw_user_meta_data, u.created_at,
-        u.last_sign_in_at, s.created_at
+        u.last_sign_in_at,
+        -- An operator has not shown to be this person: a new password or address needs the current one.
+        case when s.by_operator then 'epoch' else s.created_at end
     from auth.sessions as s
     join auth.users as u on u.id = s.user_id
     where s.id = p_session_id

@@ -47,12 +47,26 @@ as $$
     select s.created_at, s.refreshed_at, s.id = p_session_id
     from auth.sessions as mine
     join auth.sessions as s on s.user_id = mine.user_id
-    where mine.id = p_session_id
+    -- Those of operators are told with their reasons, and only ever last a moment.
+    where mine.id = p_session_id and not s.by_operator
     order by s.id = p_session_id desc, s.refreshed_at desc
     limit 100
 $$;
 comment on function auth.list_sessions(uuid) is
     'At most 100 sessions of the person of a live one, that one first, then the latest used.';
+
+create or replace function auth.start_operator_session(p_user_id uuid)
+returns uuid
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    -- Without a refresh token: it ends with its access token.
+    insert into auth.sessions (user_id, by_operator)
+    select u.id, true from auth.users as u where u.id = p_user_id
+    returning id
+$$;
+comment on function auth.start_operator_session(uuid) is 'A session in which an operator acts as a person; null without an account.';
 
 create or replace function auth.list_sessions_of(p_user_id uuid)
 returns table (id uuid, created_at timestamptz, refreshed_at timestamptz, by_operator boolean)
@@ -92,8 +106,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- No password has the hash '!'.
-    update auth.users as u set encrypted_password = '!', updated_at = automatch.now() where u.id = p_user_id;
+    -- No password has the hash '!', and an account that only a mailbox opens is not deleted for want of a confirmation.
+    update auth.users as u set encrypted_password = '!', confirm_by = null, updated_at = automatch.now()
+    where u.id = p_user_id;
     perform auth.end_sessions_of(p_user_id);
     perform auth.end_links(p_user_id);
 end
@@ -126,9 +141,11 @@ for each statement execute function auth.notify_sessions_ended();
 revoke execute on function auth.notify_sessions_ended() from public;
 revoke execute on function
     auth.end_sessions(uuid, text), auth.list_sessions(uuid), auth.update_user(uuid, text, jsonb),
-    auth.list_sessions_of(uuid), auth.end_sessions_of(uuid), auth.end_password(uuid), auth.enter_password(uuid)
+    auth.list_sessions_of(uuid), auth.end_sessions_of(uuid), auth.end_password(uuid), auth.enter_password(uuid),
+    auth.start_operator_session(uuid)
 from public;
 grant execute on function
     auth.end_sessions(uuid, text), auth.list_sessions(uuid), auth.update_user(uuid, text, jsonb),
-    auth.list_sessions_of(uuid), auth.end_sessions_of(uuid), auth.end_password(uuid), auth.enter_password(uuid)
+    auth.list_sessions_of(uuid), auth.end_sessions_of(uuid), auth.end_password(uuid), auth.enter_password(uuid),
+    auth.start_operator_session(uuid)
 to automatch_api;

@@ -555,6 +555,33 @@ as $$
     )
 $$;
 
+create function automatch.is_audit_over(p_object_id uuid, p_until timestamptz)
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select not exists (select from public.profiles as p where p.id = p_object_id)
+        and not exists (
+            select from automatch.audit_log as a where a.object_id = p_object_id and a.recorded_at >= p_until
+        )
+$$;
+comment on function automatch.is_audit_over(uuid, timestamptz) is
+    'Whether old rows may go: what they are about is gone, and so is the last row about it.';
+
+create function automatch.audit_erasure()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from automatch.audit_log as a where a.object_id = old.id) then
+        perform automatch.audit('database', 'person_erased', '{}', old.id);
+    end if;
+    return null;
+end
+$$;
+comment on function automatch.audit_erasure() is
+    'From this row on, those about the person are kept as long as any other, whoever erased them.';
+
+create trigger profiles_audit_erasure after delete on public.profiles
+for each row execute function automatch.audit_erasure();
+
 create function public.record_act(
     p_actor text, p_action text, p_object_id uuid default null, p_reason text default null, p_details jsonb default '{}'
 )
@@ -802,7 +829,7 @@ create table automatch.mails (
     failed boolean not null default false,
     error text,
     constraint kind_is_known check (
-        kind in ('recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership')
+        kind in ('recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation')
     ),
     -- Whoever asks again while a mail waits gets one.
     constraint mails_are_single unique nulls not distinct (profile_id, kind, recipient)
@@ -1126,6 +1153,17 @@ begin
     end if;
 end
 $$;
+
+create function public.list_impersonations(p_profile_id uuid)
+returns table (at timestamptz, reason text) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select a.recorded_at, a.reason from automatch.audit_log as a
+    where a.object_id = p_profile_id and a.action = 'impersonate'
+    order by a.id desc
+    limit 100
+$$;
+comment on function public.list_impersonations(uuid) is
+    'When an operator signed in as a person, and why; newest first. For that person.';
 
 create function public.set_operator_role(p_profile_id uuid, p_role text)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -4935,7 +4973,9 @@ declare
     v_total integer := 0;
 begin
     for v_rule in
-        select r.relation, r.written, automatch.now() - r.age as until
+        select r.relation, r.written, automatch.now() - r.age as until,
+            case when r.relation = 'automatch.audit_log' then 'automatch.is_audit_over(object_id, $1)' else 'true' end
+                as condition
         from (values
             ('automatch.audit_log', 'recorded_at', p_audit_log),
             ('auth.sessions', 'refreshed_at', p_sessions),
@@ -4960,8 +5000,8 @@ begin
     loop
         execute format(
             'delete from %1$s where ctid = any (array('
-            'select ctid from %1$s where %2$I < $1 order by %2$I limit 2000 for update skip locked))',
-            v_rule.relation, v_rule.written
+            'select ctid from %1$s where %2$I < $1 and %3$s order by %2$I limit 2000 for update skip locked))',
+            v_rule.relation, v_rule.written, v_rule.condition
         ) using v_rule.until;
         get diagnostics v_count = row_count;
         v_total := v_total + v_count;
@@ -9003,7 +9043,7 @@ from (values
     -- What operators do, once the server has checked that they may.
     ('function', 'execute', 'automatch_api', '
         public.create_person public.erase_person public.find_operator public.find_operator_role public.find_people
-        public.find_person_by_email public.freeze_person public.list_operators public.record_act
+        public.find_person_by_email public.freeze_person public.list_impersonations public.list_operators public.record_act
         public.set_operator_role public.show_person public.unfreeze_person
     '),
     -- What leads, and what the two cron jobs call.

@@ -12,7 +12,7 @@ create table automatch.mails (
     failed boolean not null default false,
     error text,
     constraint kind_is_known check (
-        kind in ('recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership')
+        kind in ('recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation')
     ),
     -- Whoever asks again while a mail waits gets one.
     constraint mails_are_single unique nulls not distinct (profile_id, kind, recipient)

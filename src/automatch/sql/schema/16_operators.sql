@@ -78,6 +78,17 @@ begin
 end
 $$;
 
+create function public.list_impersonations(p_profile_id uuid)
+returns table (at timestamptz, reason text) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select a.recorded_at, a.reason from automatch.audit_log as a
+    where a.object_id = p_profile_id and a.action = 'impersonate'
+    order by a.id desc
+    limit 100
+$$;
+comment on function public.list_impersonations(uuid) is
+    'When an operator signed in as a person, and why; newest first. For that person.';
+
 create function public.set_operator_role(p_profile_id uuid, p_role text)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

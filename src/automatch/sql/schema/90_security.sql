@@ -70,7 +70,7 @@ from (values
     -- What operators do, once the server has checked that they may.
     ('function', 'execute', 'automatch_api', '
         public.create_person public.erase_person public.find_operator public.find_operator_role public.find_people
-        public.find_person_by_email public.freeze_person public.list_operators public.record_act
+        public.find_person_by_email public.freeze_person public.list_impersonations public.list_operators public.record_act
         public.set_operator_role public.show_person public.unfreeze_person
     '),
     -- What leads, and what the two cron jobs call.
