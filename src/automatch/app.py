@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from fastapi import FastAPI
 
 from automatch import __version__
+from automatch.auth.addresses import AddressKey
 from automatch.auth.keys import AiKeys, FunctionKeys
 from automatch.auth.photo_links import PhotoLinks
 from automatch.auth.tokens import tokens_from
@@ -27,6 +28,7 @@ from automatch.http.routes import (
     jobs,
     matches,
     profile,
+    reports,
     supabase,
 )
 from automatch.mail.mailer import Mailer
@@ -40,6 +42,7 @@ from automatch.services.memberships import Memberships
 from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
+from automatch.services.reports import Reports
 from automatch.services.site_operator import SiteOperatorCache
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
@@ -73,7 +76,8 @@ def create_app(
     tokens = tokens_from(settings, secrets)
     notifier = FeedNotifier(db, settings.feed)
     rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
-    accounts = Accounts(db, tokens, settings.auth, rate_limits)
+    addresses = AddressKey(secrets.address_key)
+    accounts = Accounts(db, tokens, settings.auth, rate_limits, addresses)
     mailer = Mailer.from_settings(settings, db)
     photos = make_photos(settings)
     admission = make_admission(settings, db)
@@ -92,6 +96,7 @@ def create_app(
             mailer.wake if mailer else None,
             settings.auth.mailed_link_s,
         ),
+        reports=Reports(db, rate_limits, addresses, mailer.wake if mailer else None),
         photo_links=PhotoLinks(secrets.photo_key),
         photo_check=PhotoCheck(photos),
         photo_views=PhotoViews(db),
@@ -143,6 +148,7 @@ def create_app(
         faces,
         jobs,
         matches,
+        reports,
         admin,
         supabase,
         health,

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from automatch.auth.addresses import AddressKey
 from automatch.bulk_import.import_run import ImportContext, ImportRun, Outcome
 from automatch.bulk_import.photo_files import PhotoFiles
 from automatch.bulk_import.rows import COLUMNS, EmailCheck, RefusedRows, parse_person, read_rows
@@ -442,6 +443,7 @@ async def test_import_waits_while_the_queue_is_full(
             files=PhotoFiles(folder, settings.upload.max_bytes),
             limits=limits_from(settings),
             consent_versions=await list_consent_versions(db),
+            addresses=AddressKey("a key"),
         )
         with RefusedRows(folder / "refused.csv") as refused:
             run = ImportRun(context, refused, asyncio.Event())

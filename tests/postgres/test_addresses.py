@@ -14,7 +14,7 @@ from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 
 SECRETS = Secrets(
-    "j" * 32, "owner/pass@word", "api-pass", "worker pass?&", "schedule-pass", "p" * 32
+    "j" * 32, "owner/pass@word", "api-pass", "worker pass?&", "schedule-pass", "p" * 32, "a" * 32
 )
 
 

@@ -10,20 +10,23 @@ from uuid import UUID
 
 import pytest
 
+from automatch.auth.addresses import AddressKey
 from automatch.errors.request import (
     ForbiddenError,
     InputInvalidError,
     ReauthenticationNeededError,
 )
+from automatch.model.cases import CaseAct, CaseSide
 from automatch.model.notices import NoticeKind
 from automatch.model.operators import Operator, OperatorRole
-from automatch.services import people, roles, site_operator
+from automatch.services import cases, people, roles, site_operator
 from automatch.services.acts import PASSWORD_LIFE, RULES, Act, authorized
 from automatch.services.impersonation import impersonate
 from tests.support.operators import Desk
 
 pytestmark = pytest.mark.anyio
 
+KEY = AddressKey("a key")
 ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
     Act.FIND_PEOPLE: lambda desk, operator, _: people.find_people(desk.db, operator, "linh"),
     Act.SHOW_PERSON: lambda desk, operator, she: people.show_person(desk.db, operator, she),
@@ -54,6 +57,24 @@ ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
     Act.LIST_OPERATORS: lambda desk, operator, _: roles.list_operators(desk.db, operator),
     Act.SET_ROLE: lambda desk, operator, _: roles.add_operator(
         desk.db, operator, "new@example.org", OperatorRole.VIEWER, desk.links
+    ),
+    Act.LIST_CASES: lambda desk, operator, _: cases.list_cases(desk.db, operator, None, 5),
+    Act.SHOW_CASE: lambda desk, operator, she: cases.load_case(desk.db, operator, desk.case(she)),
+    Act.SEE_PHOTO: lambda desk, operator, she: cases.load_case_photo(
+        desk.db, operator, desk.case(she), desk.photos, reason="Is it her?"
+    ),
+    Act.WRITE_IN_CASE: lambda desk, operator, she: cases.write_in_case(
+        desk.db, operator, desk.case(she), KEY, audience=CaseSide.OPERATORS, text="Hm."
+    ),
+    Act.DECIDE_CASE: lambda desk, operator, she: cases.decide_case(
+        desk.db, operator, desk.case(she), KEY, CaseAct.FREEZE
+    ),
+    Act.ERASE_BY_CASE: lambda desk, operator, she: cases.decide_case(
+        desk.db, operator, desk.case(she), KEY, CaseAct.ERASE_PERSON
+    ),
+    Act.BAN: lambda desk, operator, she: cases.ban(desk.db, operator, desk.case(she), KEY),
+    Act.LIFT_BAN: lambda desk, operator, she: cases.lift_ban(
+        desk.db, operator, desk.case(she, is_banned=True)
     ),
     Act.READ_AUDIT_LOG: lambda desk, operator, _: roles.read_audit_log(desk.db, operator),
     Act.SET_SITE_OPERATOR: lambda desk, operator, _: site_operator.set_site_operator(

@@ -45,6 +45,8 @@ async def test_expired_rows_are_deleted_in_steps(database: postgres.Database) ->
                 net_responses_s=_DAY_S,
                 mails_s=_DAY_S,
                 photo_views_days=1,
+                cases_days=1,
+                case_texts_days=1,
             )
             for _ in range(3)
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import psycopg
@@ -12,12 +13,21 @@ import pytest
 
 from automatch.auth.tokens import Tokens
 from automatch.model.operators import Operator, OperatorRole
+from automatch.photos.folder import FolderPhotos
+from automatch.photos.store import Size
 from automatch.services.link_delivery import LinkDelivery
 from automatch.settings.database import PoolSettings
 from automatch.settings.server import AuthSettings
 from automatch.store.database import Database as Pool
-from tests.support.build import connect, one
+from tests.support.build import a_face, connect, one, record_consent
 from tests.support.postgres import Database, TestCluster
+
+
+class AnyPhoto(FolderPhotos):
+    """A store that has every photo."""
+
+    async def read_copy(self, path: str, size: Size) -> bytes | None:
+        return b"a photo"
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,7 @@ class Desk:
     conn: psycopg.Connection
     links: LinkDelivery
     tokens: Tokens
+    photos: AnyPhoto
 
     def operator(self, role: OperatorRole, *, has_entered_password: bool = True) -> Operator:
         """Return somebody with a role, who has just entered the password."""
@@ -55,6 +66,25 @@ class Desk:
         )
         return person_id
 
+    def case(self, person_id: UUID, *, is_banned: bool = False) -> UUID:
+        """Open a case about a photo of somebody, or one in which their address was banned."""
+        self.conn.execute(
+            "update public.profiles set birth_date = '2000-02-29' where id = %s", [person_id]
+        )
+        record_consent(self.conn, person_id, "granted")
+        case_id = one(
+            self.conn,
+            "insert into automatch.cases (kind, reason, profile_id, face_id)"
+            " values ('report', 'fake', %s, %s) returning id",
+            *(person_id, a_face(self.conn, person_id)),
+        )
+        if is_banned:
+            self.conn.execute(
+                "insert into automatch.bans (address_hash, case_id) values (%s, %s)",
+                [case_id.bytes, case_id],
+            )
+        return case_id
+
     def without_mail(self) -> Desk:
         return replace(self, links=replace(self.links, sends_mail=False))
 
@@ -66,10 +96,11 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(database: Database, cluster: TestCluster) -> AsyncIterator[Desk]:
+async def desk(database: Database, cluster: TestCluster, tmp_path: Path) -> AsyncIterator[Desk]:
     links = LinkDelivery(
         lambda: "https://match.example.org", AuthSettings(), sends_mail=True, are_ours=True
     )
     with connect(database.owner, autocommit=True) as conn:
         async with Pool(database.api, PoolSettings(), name="test") as db:
-            yield Desk(db, conn, links, Tokens(cluster.secrets.jwt_secret, AuthSettings()))
+            tokens = Tokens(cluster.secrets.jwt_secret, AuthSettings())
+            yield Desk(db, conn, links, tokens, AnyPhoto(tmp_path, min_free_mb=0))

@@ -9,6 +9,7 @@ from html import unescape
 from typing import Any
 from uuid import UUID
 
+from automatch.model.cases import CaseSide, CaseState, OwnCase, OwnMessage, ReportReason
 from automatch.model.faces import Face
 from automatch.model.jobs import Job, JobStatus
 from automatch.model.matches import FeedEntry
@@ -22,6 +23,14 @@ from automatch.web.mailed_link_views import (
     MailedLinkPage,
 )
 from automatch.web.privacy_pages import PrivacyPage
+from automatch.web.report_views import (
+    CaseItem,
+    LinkedCasePage,
+    ReportPage,
+    ReportsPage,
+    TakeDownPage,
+    list_notices,
+)
 from automatch.web.sign_in_settings_views import SignInSettingsPage
 from automatch.web.templating import (
     ErrorPage,
@@ -123,6 +132,26 @@ def a_feed_page(**values: Any) -> FeedPage:
     return replace(page, **values)
 
 
+def a_case(**values: Any) -> OwnCase:
+    case = OwnCase(
+        id=an_id(30),
+        side=CaseSide.REPORTED,
+        reason=ReportReason.NOT_THEIR_PHOTO,
+        state=CaseState.DECIDED,
+        decision="hidden",
+        effect="hidden",
+        face_id=an_id(4),
+        opened_at=NOON,
+        may_write=True,
+    )
+    return replace(case, **values)
+
+
+def a_case_item(**values: Any) -> CaseItem:
+    case = a_case(**values)
+    return CaseItem.from_own(case, [OwnMessage(case.id, CaseSide.OPERATOR, HOSTILE, NOON)])
+
+
 A_FACE = Face(an_id(5), NOON, "dlib", {})
 SOME_PROBLEM = Problem("input_invalid", f"Wrong. {HOSTILE}")
 
@@ -175,6 +204,31 @@ PAGES: dict[str, Page] = {
     ),
     "feed refused": a_feed_page(problem=SOME_PROBLEM),
     "feed without uploads": a_feed_page(uploads_allowed=False, uploads_refused_reason=HOSTILE),
+    "feed of somebody hidden": a_feed_page(notices=list_notices([a_case()])),
+    "feed of somebody frozen": a_feed_page(
+        notices=list_notices([a_case(effect="frozen", state=CaseState.OPEN, decision=None)])
+    ),
+    "report": ReportPage(profile_id=an_id(1), name=HOSTILE, photo="/photos/1"),
+    "report refused": ReportPage(
+        profile_id=an_id(1),
+        name=HOSTILE,
+        photo=None,
+        statement=HOSTILE,
+        problem=Problem("input_invalid", HOSTILE, "reason"),
+    ),
+    "report sent": ReportPage(profile_id=an_id(1), name=HOSTILE, photo=None, sent=True),
+    "reports": ReportsPage(
+        items=[a_case_item(), a_case_item(side=CaseSide.REPORTER, may_write=False)],
+        problem=SOME_PROBLEM,
+    ),
+    "no reports": ReportsPage(items=[]),
+    "take-down": TakeDownPage(
+        photo=HOSTILE, statement=HOSTILE, problem=SOME_PROBLEM, sends_mail=True
+    ),
+    "take-down asked": TakeDownPage(email=HOSTILE, asked=True, sends_mail=True),
+    "take-down asked, no mail": TakeDownPage(email=HOSTILE, asked=True, sends_mail=False),
+    "take-down to confirm": LinkedCasePage(token=HOSTILE, is_proven=False, item=a_case_item()),
+    "take-down confirmed": LinkedCasePage(token=HOSTILE, is_proven=True, item=a_case_item()),
     "feed further back": a_feed_page(is_newest=False),
     "privacy": PrivacyPage(
         version=HOSTILE,

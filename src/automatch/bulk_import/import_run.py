@@ -16,14 +16,16 @@ from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID, uuid4
 
+from automatch.auth.addresses import AddressKey
 from automatch.bulk_import.photo_files import PhotoFiles
 from automatch.bulk_import.rows import EmailCheck, RefusedRows, Row, parse_person
 from automatch.errors import AutomatchError
+from automatch.errors.request import EmailTakenError
 from automatch.errors.store import DatabaseUnavailableError, QueueFullError, StorageFullError
 from automatch.photos.store import PhotoStore
 from automatch.services.admission import Admission
 from automatch.services.photos import examine, stored_photo
-from automatch.store import accounts, imports
+from automatch.store import accounts, cases, imports
 from automatch.store.database import Database
 from automatch.store.imports import ImportedPerson
 from automatch.vision.decode.image_header import Limits
@@ -57,6 +59,7 @@ class ImportContext:
     limits: Limits
     consent_versions: Collection[str]
     """The existing versions of the consent text."""
+    addresses: AddressKey
 
 
 def check_rows(
@@ -186,6 +189,11 @@ class ImportRun:
         data = await asyncio.to_thread(context.files.read, row.file)
         sha256, _ = await asyncio.to_thread(examine, data, context.limits)
         async with context.db.connection() as conn:
+            if await cases.find_ban(conn, context.addresses.hash(person.email)):
+                # As of somebody who has an account of their own.
+                raise EmailTakenError(
+                    "This person has an account of their own; they add their photos themselves."
+                )
             if await imports.find_photo(
                 conn, self.id, row.number, email=person.email, image_sha256=sha256
             ):

@@ -72,6 +72,7 @@ COMMANDS = {
     ),
     "jobs": ("jobs:app", "The queue: inspect, pause, retry, cancel."),
     "school": ("school:app", "The schools that people choose from, and who belongs to them."),
+    "case": ("case:app", "Reports and take-down requests: look at them and decide."),
     "duplicates": ("duplicates:app", "Accounts that look like the same person."),
     "about": ("about:app", "Show or set who runs this installation."),
     "notice": ("notice:app", "The privacy notice and the consent text: publish, list, show."),

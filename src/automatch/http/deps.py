@@ -30,6 +30,7 @@ from automatch.services.memberships import Memberships
 from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
+from automatch.services.reports import Reports
 from automatch.services.site_operator import SiteOperatorCache
 from automatch.settings import Settings
 from automatch.store.database import Database
@@ -51,6 +52,7 @@ class Services:
     accounts: Accounts
     mailed_links: MailedLinks
     memberships: Memberships
+    reports: Reports
     photo_links: PhotoLinks
     photo_check: PhotoCheck
     photo_views: PhotoViews

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from automatch.mail.message import MailKind, MailText, write_mail
 from automatch.settings.server import AuthSettings
-from automatch.store import accounts
+from automatch.store import accounts, cases
 from automatch.store.database import Connection
 from automatch.store.notices import load_site_operator
 from automatch.store.operators import list_impersonations
@@ -21,8 +21,12 @@ _PATHS = {
     MailKind.EMAIL_NEW: "/confirm-email",
     MailKind.SIGN_UP: "/confirm-address",
     MailKind.INVITE: "/invitation",
+    MailKind.TAKE_DOWN: "/report/link",
+    MailKind.CASE_NEWS: "/report/link",
 }
 """Of the pages that the links lead to."""
+
+_CASE_LINK_LIFE_S = {MailKind.TAKE_DOWN: 2 * 86400, MailKind.CASE_NEWS: 30 * 86400}
 
 
 _TOLD_FOR = timedelta(days=1)
@@ -40,6 +44,7 @@ async def compose_mail(
     recipient: str,
     profile_id: UUID | None,
     *,
+    case_id: UUID | None = None,
     server_url: str,
     settings: AuthSettings,
 ) -> MailText | None:
@@ -55,6 +60,8 @@ async def compose_mail(
         return write_mail(
             kind, server=server_url, operator=operator, link=f"{server_url}/onboarding"
         )
+    if kind in _CASE_LINK_LIFE_S:
+        return await _compose_case_mail(conn, kind, case_id, server_url=server_url)
     link_life_s = settings.invitation_s if kind is MailKind.INVITE else settings.mailed_link_s
     token = secrets.token_urlsafe(32)
     operator = await load_site_operator(conn)
@@ -73,7 +80,6 @@ async def compose_mail(
     change = await accounts.find_email_change(conn, accounts.hash_token(token))
     if change is None and kind in {MailKind.EMAIL_OLD, MailKind.EMAIL_NEW}:
         return None
-    expires_at = datetime.now(UTC) + timedelta(seconds=link_life_s)
     return write_mail(
         kind,
         server=server_url,
@@ -81,7 +87,7 @@ async def compose_mail(
         link=f"{server_url}{_PATHS[kind]}?{urlencode({'token': token})}",
         old_email=mask_email(change.old_email) if change else "",
         new_email=change.new_email if change else "",
-        expires_at=f"{expires_at:%H:%M} UTC on {expires_at:%-d %B %Y}",
+        expires_at=_describe_end(link_life_s),
     )
 
 
@@ -105,3 +111,31 @@ async def _tell_impersonations(
         operator=await load_site_operator(conn),
         times=times,
     )
+
+
+async def _compose_case_mail(
+    conn: Connection, kind: MailKind, case_id: UUID | None, *, server_url: str
+) -> MailText | None:
+    operator = await load_site_operator(conn)
+    if case_id is None:
+        # Whoever has an account signs in to read it.
+        link = f"{server_url}/reports"
+        return write_mail(kind, server=server_url, operator=operator, link=link, expires_at="")
+    token = secrets.token_urlsafe(32)
+    life_s = _CASE_LINK_LIFE_S[kind]
+    if not await cases.create_token(
+        conn, case_id, accounts.hash_token(token), timedelta(seconds=life_s)
+    ):
+        return None
+    return write_mail(
+        kind,
+        server=server_url,
+        operator=operator,
+        link=f"{server_url}{_PATHS[kind]}?{urlencode({'token': token})}",
+        expires_at=_describe_end(life_s),
+    )
+
+
+def _describe_end(life_s: int) -> str:
+    end = datetime.now(UTC) + timedelta(seconds=life_s)
+    return f"{end:%H:%M} UTC on {end:%-d %B %Y}"

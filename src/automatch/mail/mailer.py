@@ -121,6 +121,7 @@ class Mailer:
                 MailKind(mail.kind),
                 mail.recipient,
                 mail.profile_id,
+                case_id=mail.case_id,
                 server_url=self._server_url(),
                 settings=self._settings,
             )

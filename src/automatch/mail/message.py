@@ -31,6 +31,9 @@ class MailKind(StrEnum):
     """That an operator signed in as its reader; it has no link."""
     MEMBERSHIP = "membership"
     """An operator has answered a request."""
+    TAKE_DOWN = "take_down"
+    """To confirm the address of a request."""
+    CASE_NEWS = "case_news"
     TEST = "test"
 
 
@@ -44,6 +47,8 @@ _SUBJECTS = {
     MailKind.INVITE: "Your Auto-Match account",
     MailKind.IMPERSONATION: "Somebody who runs Auto-Match signed in to your account",
     MailKind.MEMBERSHIP: "Your request on Auto-Match was answered",
+    MailKind.TAKE_DOWN: "Confirm your request to Auto-Match",
+    MailKind.CASE_NEWS: "News about a report on Auto-Match",
     MailKind.TEST: "Auto-Match can send mail",
 }
 

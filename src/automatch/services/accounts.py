@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
+from automatch.auth.addresses import AddressKey
 from automatch.auth.passwords import MAX_CHARS, check_password
 from automatch.auth.tokens import Tokens
 from automatch.errors.auth import CredentialsInvalidError, TokenInvalidError
 from automatch.errors.request import (
+    EmailTakenError,
     InputInvalidError,
     PasswordsBusyError,
     ReauthenticationNeededError,
@@ -23,7 +25,7 @@ from automatch.services.password_queue import PasswordQueue
 from automatch.services.rate_limits import Limit, RateLimits
 from automatch.services.validators import normalize_email
 from automatch.settings.server import AuthSettings
-from automatch.store import accounts
+from automatch.store import accounts, cases
 from automatch.store.database import Connection, Database
 
 _MAX_DATA = 1024
@@ -49,12 +51,18 @@ class Accounts:
     """Users and their sessions."""
 
     def __init__(
-        self, db: Database, tokens: Tokens, settings: AuthSettings, rate_limits: RateLimits
+        self,
+        db: Database,
+        tokens: Tokens,
+        settings: AuthSettings,
+        rate_limits: RateLimits,
+        addresses: AddressKey,
     ) -> None:
         self._db = db
         self._tokens = tokens
         self._settings = settings
         self._rate_limits = rate_limits
+        self._addresses = addresses
         self._passwords = PasswordQueue(settings.max_waiting)
         self._lookups = 0
 
@@ -76,11 +84,13 @@ class Accounts:
             InputInvalidError: the e-mail address is invalid, or *data* is too large.
             PasswordWeakError: it is too short, too long or blank.
             PasswordCommonError: it is easy to guess.
-            EmailTakenError: there is an account with this e-mail address.
+            EmailTakenError: there is an account with this e-mail address, or it is banned.
             PasswordsBusyError: too many people sign in or up at the moment.
         """
         account, encrypted = await self.check_sign_up(email, password, data or {}, address=address)
         async with self._db.transaction() as conn:
+            if await self.is_banned(conn, account):
+                raise EmailTakenError
             user_id = await accounts.create_user(
                 conn, email=account, encrypted_password=encrypted, data=data or {}
             )
@@ -102,6 +112,10 @@ class Accounts:
         _check_data(data)
         check_password(password, account)
         return account, await self.hash_password(password, address=address)
+
+    async def is_banned(self, conn: Connection, account: str) -> bool:
+        """Return whether a normalized address is banned; it is answered as one that is taken."""
+        return await cases.find_ban(conn, self._addresses.hash(account)) is not None
 
     async def sign_in(self, email: str, password: str, *, address: str) -> Session:
         """Start a session, from a network address.

@@ -46,6 +46,14 @@ class Act(StrEnum):
     READ_AUDIT_LOG = "read_audit_log"
     SET_SITE_OPERATOR = "set_site_operator"
     PUBLISH_NOTICE = "publish_notice"
+    LIST_CASES = "list_cases"
+    SHOW_CASE = "show_case"
+    SEE_PHOTO = "see_photo"
+    WRITE_IN_CASE = "write_in_case"
+    DECIDE_CASE = "decide_case"
+    ERASE_BY_CASE = "erase_by_case"
+    BAN = "ban"
+    LIFT_BAN = "lift_ban"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,14 @@ RULES: dict[Act, Rule] = {
     Act.IMPERSONATE: Rule(OperatorRole.OWNER, needs_reason=True, needs_password=True),
     Act.LIST_OPERATORS: Rule(OperatorRole.OPERATOR, is_look=True),
     Act.READ_AUDIT_LOG: Rule(OperatorRole.OPERATOR, is_look=True),
+    Act.LIST_CASES: Rule(OperatorRole.MODERATOR, is_look=True),
+    Act.SHOW_CASE: Rule(OperatorRole.MODERATOR, is_look=True),
+    Act.SEE_PHOTO: Rule(OperatorRole.MODERATOR, is_look=True, needs_reason=True),
+    Act.WRITE_IN_CASE: Rule(OperatorRole.MODERATOR),
+    Act.DECIDE_CASE: Rule(OperatorRole.MODERATOR),
+    Act.ERASE_BY_CASE: Rule(OperatorRole.OPERATOR, needs_password=True),
+    Act.BAN: Rule(OperatorRole.OPERATOR),
+    Act.LIFT_BAN: Rule(OperatorRole.OPERATOR),
     Act.SET_ROLE: Rule(OperatorRole.OWNER),
     Act.SET_SITE_OPERATOR: Rule(OperatorRole.OWNER),
     Act.PUBLISH_NOTICE: Rule(OperatorRole.OWNER),

@@ -69,8 +69,8 @@ class MailedLinks:
         """Create an account that is used by a mailed link first, from a network address.
 
         Neither the answer nor its time tells whether somebody has an account with this address: it
-        is mailed in any case, and whom nobody has is made up. None as the *password* lets people
-        choose it when they come by the link.
+        is mailed unless it is banned, and whom nobody has is made up. None as the *password* lets
+        people choose it when they come by the link.
 
         Raises: see `Accounts.check_sign_up`, and
             RateLimitedError: it was asked for too often.
@@ -83,9 +83,11 @@ class MailedLinks:
             )
         account = await self._charge(MailKind.SIGN_UP.value, email)
         async with self._db.transaction() as conn:
-            user_id = await accounts.sign_up(
-                conn, email=account, encrypted_password=encrypted, data=data
-            )
+            user_id = None
+            if not await self._accounts.is_banned(conn, account):
+                user_id = await accounts.sign_up(
+                    conn, email=account, encrypted_password=encrypted, data=data
+                )
         self._wake()
         now = datetime.now(UTC)
         return User(
@@ -158,7 +160,8 @@ class MailedLinks:
         """Use the link of one address; return whether the other one had confirmed before.
 
         Raises:
-            LinkExpiredError: it was used, is too old, or somebody else has the new address.
+            LinkExpiredError: it was used, is too old, or somebody else has the new address, which
+                may be banned too.
         """
         return (await self._confirm_email_change(token, signs_in=False))[0]
 
@@ -174,6 +177,8 @@ class MailedLinks:
     ) -> tuple[bool, Session | None]:
         change = await self.check_email_change(token)
         async with self._db.transaction() as conn:
+            if await self._accounts.is_banned(conn, change.new_email):
+                raise LinkExpiredError
             outcome = await accounts.confirm_email_change(conn, accounts.hash_token(token))
             session = None
             if outcome == "changed" and signs_in:

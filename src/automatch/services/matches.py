@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from automatch.feed.notifier import FeedNotifier
 from automatch.feed.sse import parse_last_event_id
 from automatch.feed.stream import FeedEvent, follow, open_stream
+from automatch.model.cases import OwnCase
 from automatch.model.faces import Face
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry, MatchPool
 from automatch.model.people import Claims, Consent, Profile
 from automatch.search.explain import needs_explanation
 from automatch.settings.server import FeedSettings
-from automatch.store import faces, feed, jobs, profiles
+from automatch.store import cases, faces, feed, jobs, profiles
 from automatch.store.database import Connection, Database
 
 MAX_POSITION = 2**63 - 1
@@ -44,6 +45,8 @@ class FeedOverview:
     """Newest first."""
     pool: MatchPool | None
     """Among how many people the person is searched for, when a job found few of them."""
+    cases: Sequence[OwnCase]
+    """What was reported, by the person or about them."""
 
 
 async def load_feed_page(
@@ -72,6 +75,7 @@ async def load_feed_overview(
             faces=await faces.list_faces(conn),
             jobs=own_jobs,
             pool=await jobs.load_pool(conn) if explain else None,
+            cases=await cases.list_own_cases(conn),
         )
 
 

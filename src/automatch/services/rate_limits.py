@@ -32,6 +32,9 @@ class Limit(StrEnum):
     REFRESH = "refresh"
     MAILED_LINKS = "mailed_links"
     MAILED_LINKS_ACCOUNT = "mailed_links_account"
+    REPORTS = "reports"
+    TAKE_DOWNS = "take_downs"
+    TAKE_DOWNS_ACCOUNT = "take_downs_account"
     UPLOADS = "uploads"
     SEARCHES = "searches"
     JOIN_CODES = "join_codes"
@@ -42,7 +45,7 @@ class Limit(StrEnum):
     @property
     def is_per_address(self) -> bool:
         """Whether a route that declares it counts network addresses, and not people."""
-        return self in {Limit.SIGN_UP, Limit.MAILED_LINKS}
+        return self in {Limit.SIGN_UP, Limit.MAILED_LINKS, Limit.TAKE_DOWNS}
 
 
 _REASONS = {
@@ -54,6 +57,9 @@ _REASONS = {
     Limit.MAILED_LINKS: "Many links were asked for from your network.",
     Limit.MAILED_LINKS_ACCOUNT: "Several links were asked for this address already; "
     "look for the mail.",
+    Limit.REPORTS: "You've made many reports today.",
+    Limit.TAKE_DOWNS: "Many requests came from your network.",
+    Limit.TAKE_DOWNS_ACCOUNT: "Several requests came with this address today already.",
     Limit.UPLOADS: "You've sent many photos.",
     Limit.SEARCHES: "You've searched many times today.",
     Limit.JOIN_CODES: "Many codes that don't work came from your network.",

@@ -54,6 +54,15 @@ class LimitSettings(SettingsGroup):
         pattern=RATES,
         description="Mailed links for one address, whether it has an account or not.",
     )
+    reports: str = Field("10/day", pattern=RATES, description="Reports that one person makes.")
+    take_downs: str = Field(
+        "10/day",
+        pattern=RATES,
+        description="Take-down requests of people without an account, from one network address.",
+    )
+    take_downs_account: str = Field(
+        "3/day", pattern=RATES, description="Take-down requests with one e-mail address."
+    )
     uploads: str = Field("10/hour", pattern=RATES, description="Photos that one person sends.")
     photos_kept: int = Field(
         3, ge=1, description="Photos that one person keeps; those that were refused do not count."

@@ -42,6 +42,8 @@ class Secrets:
     schedule_password: str = field(repr=False)
     photo_key: str = field(repr=False)
     """Signs the links to photos."""
+    address_key: str = field(repr=False)
+    """Hashes addresses that are banned, and encrypts those of people without an account."""
     old_jwt_secret: str = field(default="", repr=False)
     """What `jwt_secret` was before it was rotated; it verifies tokens for a while."""
     old_jwt_until: int = 0

@@ -54,8 +54,17 @@ class RetentionSettings(SettingsGroup):
         description="Seconds after which the file of a refused photo is deleted, and a photo with "
         "several faces whose owner did not choose theirs.",
     )
+    cases_days: int = Field(
+        365, ge=30, description="Days after a decision after which a report is deleted."
+    )
+    case_texts_days: int = Field(
+        30,
+        ge=1,
+        description="Days after a decision during which it can be appealed; then what both sides "
+        "wrote is deleted, and the address of somebody without an account.",
+    )
     audit_log_days: int = Field(
-        365, ge=1, description="Days after which entries of the operators' log are deleted."
+        730, ge=1, description="Days after which entries of the operators' log are deleted."
     )
     cron_runs_days: int = Field(
         7, ge=1, description="Days after which runs of cron jobs are deleted, without pg_cron."

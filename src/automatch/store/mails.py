@@ -21,13 +21,15 @@ class TakenMail:
     recipient: str
     profile_id: UUID | None
     """Whose account it is about, where others may ask for a mail to the same address."""
+    case_id: UUID | None
+    """Of somebody who asked for something without an account."""
     attempts: int
     """This one included."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingMail:
-    """A mail that was not sent yet, to somebody who has an account."""
+    """A mail that was not sent yet, to somebody who has an account or asked for a take-down."""
 
     id: UUID
     kind: str
@@ -39,10 +41,22 @@ class WaitingMail:
 
 
 async def enqueue(
-    conn: Connection, kind: str, recipient: str, profile_id: UUID | None = None
+    conn: Connection,
+    kind: str,
+    recipient: str,
+    profile_id: UUID | None = None,
+    *,
+    case_id: UUID | None = None,
 ) -> None:
     """Have a mail sent; the work is the same whether somebody has the address or not."""
-    await call(conn, "enqueue_mail", kind=kind, recipient=recipient, profile_id=profile_id)
+    await call(
+        conn,
+        "enqueue_mail",
+        kind=kind,
+        recipient=recipient,
+        profile_id=profile_id,
+        case_id=case_id,
+    )
 
 
 async def take(conn: Connection, lease: timedelta) -> TakenMail | None:
@@ -65,12 +79,14 @@ async def list_waiting(conn: Connection, limit: int = 50) -> list[WaitingMail]:
     return await call_rows(conn, "list_mails", class_row(WaitingMail), limit=limit)
 
 
-async def read(conn: Connection, mail_id: UUID, actor: str) -> tuple[str, str, UUID | None]:
-    """Return kind, recipient and profile of a waiting mail for an operator, and record who that is.
+async def read(
+    conn: Connection, mail_id: UUID, actor: str
+) -> tuple[str, str, UUID | None, UUID | None]:
+    """Return kind, recipient, profile and case of a waiting mail for an operator, and record it.
 
     Raises:
         NotFoundError: no such mail waits, or nobody has its address.
     """
     row = await call_row(conn, "read_mail", tuple_row, id=mail_id, actor=actor)
     assert row is not None
-    return row[0], row[1], row[2]
+    return row[0], row[1], row[2], row[3]

@@ -17,6 +17,8 @@ async def delete_expired_rows(
     net_responses_s: float,
     mails_s: float,
     photo_views_days: int,
+    cases_days: int,
+    case_texts_days: int,
 ) -> int:
     """Delete what is older than this, some thousand rows of each table; return how many."""
     count = await call_value(
@@ -28,5 +30,7 @@ async def delete_expired_rows(
         net_responses=timedelta(seconds=net_responses_s),
         mails=timedelta(seconds=mails_s),
         photo_views=timedelta(days=photo_views_days),
+        cases=timedelta(days=cases_days),
+        case_texts=timedelta(days=case_texts_days),
     )
     return int(count)

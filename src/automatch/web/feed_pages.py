@@ -36,6 +36,7 @@ from automatch.store import faces, jobs
 from automatch.store.feed import block_profile, dismiss_match
 from automatch.web.feed_views import Card, FeedPage, JobItem, render_card, render_job
 from automatch.web.pages import PageRoute, go_to, read_form, show, templates, wants_json
+from automatch.web.report_views import list_notices
 from automatch.web.templating import Problem
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -217,6 +218,7 @@ async def _feed_page(
         kept_side=services.settings.vision.kept_side,
         person_id=caller.id,
         is_newest=before is None,
+        notices=list_notices(overview.cases),
         problem=problem,
         notice=notice,
     )

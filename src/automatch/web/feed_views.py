@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from automatch.model.jobs import Job
     from automatch.model.matches import FeedEntry, MatchPool
     from automatch.model.people import Profile
+    from automatch.web.report_views import HiddenNotice
 
 _UNKNOWN_NAME = "Someone"
 _TOP_PERCENT = 95
@@ -271,6 +272,8 @@ class FeedPage(Page):
     """Pixels of the longest side that the server keeps; the page scales a photo down to it."""
     is_newest: bool = True
     """False on an older page, which is not live and has no upload form."""
+    notices: Sequence[HiddenNotice] = ()
+    """What of the person is hidden from others."""
 
     @property
     def faces_without_job(self) -> list[Face]:

@@ -22,6 +22,7 @@ from automatch.web import (
     mailed_link_pages,
     membership_pages,
     privacy_pages,
+    report_pages,
     sign_in_settings_pages,
 )
 from automatch.web.pages import go_to, is_signed_in, show_error
@@ -48,6 +49,7 @@ def add_pages(app: FastAPI) -> None:
         sign_in_settings_pages,
         mailed_link_pages,
         privacy_pages,
+        report_pages,
         feed_pages,
         challenge_pages,
     ):

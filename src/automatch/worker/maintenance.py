@@ -233,6 +233,8 @@ class MaintenanceRunner:
                 net_responses_s=self._retention.net_responses_s,
                 mails_s=self._retention.mails_s,
                 photo_views_days=self._retention.photo_views_days,
+                cases_days=self._retention.cases_days,
+                case_texts_days=self._retention.case_texts_days,
             )
         )
         if total:

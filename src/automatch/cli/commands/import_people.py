@@ -100,6 +100,7 @@ def import_people(
 
 async def _import(settings: Settings, options: _Options) -> bool:
     """Return whether all rows were imported."""
+    from automatch.auth.addresses import AddressKey
     from automatch.bulk_import.import_run import ImportContext, check_rows
     from automatch.bulk_import.photo_files import PhotoFiles
     from automatch.bulk_import.rows import RefusedRows, read_rows
@@ -112,7 +113,7 @@ async def _import(settings: Settings, options: _Options) -> bool:
     from automatch.store.photo_store import check_photo_store
     from automatch.vision.decode.upload_check import limits_from
 
-    read(settings.home)
+    secrets = read(settings.home)
     needs_worker = settings.database_url is None and not is_running(settings.home)
     shutdown = handle_signals()
     photos = make_photos(settings)
@@ -126,6 +127,7 @@ async def _import(settings: Settings, options: _Options) -> bool:
             files=PhotoFiles(options.list_file.parent, settings.upload.max_bytes),
             limits=limits_from(settings),
             consent_versions=await list_consent_versions(db),
+            addresses=AddressKey(secrets.address_key),
         )
         with RefusedRows(options.refused_file) as refused, counting_progress() as progress:
             task = progress.add_task("Rows checked", total=None)

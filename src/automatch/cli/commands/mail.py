@@ -104,12 +104,13 @@ async def _compose(conn: Connection, settings: Settings, mail_id: UUID) -> MailT
     from automatch.settings.server_address import find_server_url
     from automatch.store import mails
 
-    kind, recipient, profile_id = await mails.read(conn, mail_id, audit_actor())
+    kind, recipient, profile_id, case_id = await mails.read(conn, mail_id, audit_actor())
     return await compose_mail(
         conn,
         MailKind(kind),
         recipient,
         profile_id,
+        case_id=case_id,
         server_url=find_server_url(settings),
         settings=settings.auth,
     )

@@ -828,31 +828,40 @@ create table automatch.mails (
     attempts smallint not null default 0,
     failed boolean not null default false,
     error text,
+    -- No foreign key: cases are told of later.
+    case_id uuid,
     constraint kind_is_known check (
-        kind in ('recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation')
+        kind in (
+            'recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation',
+            'take_down', 'case_news'
+        )
     ),
     -- Whoever asks again while a mail waits gets one.
-    constraint mails_are_single unique nulls not distinct (profile_id, kind, recipient)
+    constraint mails_are_single unique nulls not distinct (profile_id, case_id, kind, recipient)
 );
 comment on table automatch.mails is
     'Mails that wait, or were given up; a row ends when its mail is sent. The address may be one that nobody has an '
     'account with: what is written for it is the same, so that no answer and no time tells.';
 comment on column automatch.mails.profile_id is
     'Whose account it is about, where several people may ask for a mail to one address.';
+comment on column automatch.mails.case_id is 'Of somebody who asked for something without an account.';
 create index mails_run_idx on automatch.mails (run_at) where not failed;
 create index mails_requested_idx on automatch.mails (requested_at);
 
-create function public.enqueue_mail(p_kind text, p_recipient text, p_profile_id uuid default null)
+create function public.enqueue_mail(
+    p_kind text, p_recipient text, p_profile_id uuid default null, p_case_id uuid default null
+)
 returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
-    insert into automatch.mails (kind, recipient, profile_id) values (p_kind, lower(p_recipient), p_profile_id)
+    insert into automatch.mails (kind, recipient, profile_id, case_id)
+    values (p_kind, lower(p_recipient), p_profile_id, p_case_id)
     on conflict on constraint mails_are_single
     do update set requested_at = automatch.now(), run_at = automatch.now(), attempts = 0, failed = false, error = null
 $$;
-comment on function public.enqueue_mail(text, text, uuid) is 'Have a mail sent, whether somebody has this address or not.';
+comment on function public.enqueue_mail(text, text, uuid, uuid) is 'Have a mail sent, whether somebody has this address or not.';
 
 create function public.take_mail(p_lease interval)
-returns table (id uuid, kind text, recipient text, profile_id uuid, attempts smallint)
+returns table (id uuid, kind text, recipient text, profile_id uuid, case_id uuid, attempts smallint)
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     update automatch.mails as m
@@ -864,7 +873,7 @@ as $$
         limit 1
         for update skip locked
     )
-    returning m.id, m.kind, m.recipient, m.profile_id, m.attempts
+    returning m.id, m.kind, m.recipient, m.profile_id, m.case_id, m.attempts
 $$;
 comment on function public.take_mail(interval) is
     'The mail that is due first, or no row. Unless it is finished within the lease, it is due again.';
@@ -901,16 +910,18 @@ begin
     select m.id, m.kind, m.recipient, m.requested_at, m.attempts, m.failed, m.error
     from automatch.mails as m
     -- Others are asked for by strangers who try addresses.
-    where exists (select from auth.users as u where lower(u.email) = m.recipient)
+    where m.case_id is not null
+        or exists (select from auth.users as u where lower(u.email) = m.recipient)
         or exists (select from auth.email_changes as c where c.new_email = m.recipient)
     order by m.requested_at desc, m.id
     limit least(greatest(p_limit, 1), 1000);
 end
 $$;
-comment on function public.list_mails(integer) is 'Mails to people who have an account, newest request first.';
+comment on function public.list_mails(integer) is
+    'Mails to people who have an account or asked for a take-down, newest request first.';
 
 create function public.read_mail(p_id uuid, p_actor text)
-returns table (kind text, recipient text, profile_id uuid)
+returns table (kind text, recipient text, profile_id uuid, case_id uuid)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -928,7 +939,7 @@ begin
             (select p.id from public.profiles as p where lower(p.email) = v_mail.recipient)
         )
     );
-    return query select m.kind, m.recipient, m.profile_id from automatch.mails as m where m.id = p_id;
+    return query select m.kind, m.recipient, m.profile_id, m.case_id from automatch.mails as m where m.id = p_id;
 end
 $$;
 comment on function public.read_mail(uuid, text) is
@@ -4963,7 +4974,7 @@ comment on function public.lead_maintenance(uuid, interval) is
 
 create function public.delete_expired_rows(
     p_sessions interval, p_audit_log interval, p_cron_runs interval, p_net_responses interval, p_mails interval,
-    p_photo_views interval
+    p_photo_views interval, p_cases interval, p_case_texts interval
 )
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -4987,6 +4998,10 @@ begin
             ('automatch.mails', 'requested_at', p_mails),
             ('automatch.photo_searches', 'counted_at', '1 day'),
             ('automatch.photo_views', 'first_at', p_photo_views),
+            ('automatch.cases', 'unproven_until', '0 seconds'),
+            ('automatch.cases', 'decided_at', p_cases),
+            ('automatch.case_messages', 'closed_at', p_case_texts),
+            ('automatch.case_contacts', 'closed_at', p_case_texts),
             ('cron.job_run_details', 'start_time', p_cron_runs),
             ('net._http_response', 'created', p_net_responses)
         ) as r (relation, written, age)
@@ -5009,7 +5024,9 @@ begin
     return v_total;
 end
 $$;
-comment on function public.delete_expired_rows(interval, interval, interval, interval, interval, interval) is
+comment on function public.delete_expired_rows(
+    interval, interval, interval, interval, interval, interval, interval, interval
+) is
     'Delete what is older, at most 2,000 rows of each table; the number of rows. Call again until it is 0.';
 
 -- 40_search.sql
@@ -7060,6 +7077,481 @@ end
 $$;
 comment on function automatch.release_face(uuid) is 'Undo hold_face(), and search for the photo. Whether it was held.';
 
+-- 55_cases.sql
+
+-- Reports and take-down requests: who may make one, what it hides by itself, and what both sides read and write.
+--
+-- A case outlives whom it is about. It has no name, address or photo, and ids only while they lead to somebody.
+
+create table automatch.cases (
+    id uuid primary key default gen_random_uuid(),
+    kind text not null,
+    reason text not null,
+    state text not null default 'open',
+    -- No foreign keys: erased people leave the cases, as nobody's.
+    profile_id uuid,
+    face_id uuid,
+    reporter_id uuid,
+    opened_at timestamptz not null default automatch.now(),
+    hides boolean not null default false,
+    decision text,
+    decided_at timestamptz,
+    decided_by text,
+    appealed_at timestamptz,
+    unproven_until timestamptz,
+    constraint kind_is_known check (kind in ('report', 'take_down')),
+    constraint reason_is_known check (reason in ('not_their_photo', 'harassment', 'under_18', 'fake', 'other')),
+    constraint state_is_known check (state in ('unproven', 'open', 'waiting', 'decided')),
+    constraint decision_is_known check (
+        decision in ('hidden', 'frozen', 'photo_erased', 'person_erased', 'restored', 'dismissed', 'closed', 'gone')
+    ),
+    constraint decided_has_a_decision check ((state = 'decided') = (decided_at is not null)),
+    constraint unproven_ends check ((state = 'unproven') = (unproven_until is not null))
+);
+comment on table automatch.cases is 'Reports of people, and take-down requests of people without an account.';
+comment on column automatch.cases.state is
+    'unproven: the link in the mail was not used yet; open: an operator looks; waiting: for an answer of one side.';
+comment on column automatch.cases.hides is
+    'Whether the report alone hid the photo, or for `under_18` froze the person, until it is decided.';
+comment on column automatch.cases.decision is '`gone`: the person erased their account before.';
+create index cases_state_idx on automatch.cases (state, opened_at);
+create index cases_profile_idx on automatch.cases (profile_id) where profile_id is not null;
+create index cases_face_idx on automatch.cases (face_id) where face_id is not null;
+create index cases_reporter_idx on automatch.cases (reporter_id) where reporter_id is not null;
+create index cases_hides_idx on automatch.cases (opened_at) where hides;
+create index cases_decided_idx on automatch.cases (decided_at);
+create index cases_unproven_idx on automatch.cases (unproven_until);
+
+create table automatch.case_contacts (
+    case_id uuid primary key references automatch.cases (id) on delete cascade,
+    address text not null,
+    address_hash bytea not null,
+    token_sha256 bytea,
+    token_expires_at timestamptz,
+    closed_at timestamptz,
+    constraint token_is_single unique (token_sha256)
+);
+comment on table automatch.case_contacts is
+    'Where somebody without an account gets an answer: the address encrypted, and a keyed hash to count requests by.';
+comment on column automatch.case_contacts.closed_at is 'Since when nobody needs it: the decision, if there is no appeal.';
+create index case_contacts_hash_idx on automatch.case_contacts (address_hash);
+create index case_contacts_closed_idx on automatch.case_contacts (closed_at);
+
+create table automatch.case_messages (
+    id bigint generated always as identity primary key,
+    case_id uuid not null references automatch.cases (id) on delete cascade,
+    written_at timestamptz not null default automatch.now(),
+    author text not null,
+    audience text not null,
+    actor text,
+    body text not null,
+    closed_at timestamptz,
+    constraint author_is_known check (author in ('reporter', 'reported', 'operator')),
+    constraint audience_is_known check (audience in ('reporter', 'reported', 'operators')),
+    constraint body_is_a_text check (length(body) between 1 and 2000)
+);
+comment on table automatch.case_messages is
+    'Insert-only, and deleted some time after the decision: what people wrote may name people.';
+create index case_messages_case_idx on automatch.case_messages (case_id, id);
+create index case_messages_closed_idx on automatch.case_messages (closed_at);
+
+create function automatch.write_case_message(
+    p_case_id uuid, p_author text, p_audience text, p_body text, p_actor text default null
+)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    insert into automatch.case_messages (case_id, author, audience, body, actor)
+    select p_case_id, p_author, p_audience, left(btrim(p_body), 2000), p_actor
+    where btrim(coalesce(p_body, '')) <> ''
+$$;
+
+create function automatch.hide_by_report(
+    p_reason text, p_profile_id uuid, p_face_id uuid, p_reporter_id uuid, p_address_hash bytea
+)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_day constant timestamptz := automatch.now() - interval '1 day';
+begin
+    if p_profile_id is null or p_reason not in ('not_their_photo', 'under_18') then
+        return false;
+    end if;
+    if p_reason = 'not_their_photo' and p_face_id is null then
+        return false;
+    end if;
+    -- An operator has looked and found nothing; or this reporter's last one was for nothing.
+    if exists (
+        select from automatch.cases as c
+        left join automatch.case_contacts as k on k.case_id = c.id
+        where c.decision in ('dismissed', 'restored') and c.reason = p_reason and (
+            c.face_id = p_face_id
+            or p_reason = 'under_18' and c.profile_id = p_profile_id
+            or c.hides and (c.reporter_id = p_reporter_id or k.address_hash = p_address_hash)
+        )
+    ) then
+        return false;
+    end if;
+    -- One a day of one person or address, and twenty of all.
+    if (
+        select count(*) >= 20 or count(*) filter (
+            where c.reporter_id = p_reporter_id or k.address_hash = p_address_hash
+        ) >= 1
+        from automatch.cases as c
+        left join automatch.case_contacts as k on k.case_id = c.id
+        where c.hides and c.opened_at > v_day
+    ) then
+        return false;
+    end if;
+    if p_reason = 'under_18' then
+        if exists (select from automatch.frozen_profiles as f where f.profile_id = p_profile_id) then
+            return false;
+        end if;
+        perform automatch.freeze_profile(p_profile_id, 'reported');
+    else
+        if exists (select from automatch.held_faces as h where h.face_id = p_face_id) then
+            return false;
+        end if;
+        perform automatch.hold_face(p_face_id, 'reported');
+    end if;
+    return true;
+end
+$$;
+comment on function automatch.hide_by_report(text, uuid, uuid, uuid, bytea) is
+    'Hide a photo that is said to be stolen, or freeze somebody who is said to be a minor, until it is decided; unless '
+    'that was found wrong before, or there were too many. Whether it did. The caller has locked the person and reports.';
+
+create function automatch.lock_reports(p_profile_ids uuid[])
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- One report after the other, so that each counts those before it.
+    perform pg_advisory_xact_lock(automatch.lock_key('reports'));
+    perform from public.profiles as p where p.id = any (p_profile_ids) order by p.id for no key update;
+end
+$$;
+
+create function public.find_shown_person(p_profile_id uuid)
+returns table (profile_id uuid, name text, face_id uuid)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- Also somebody whose card is gone: hiding is no way to escape a report. Their name and photo are not shown again.
+    select p.id,
+        case when m.id is not null then p.name end,
+        case when m.profile_a_id = p.id then m.face_a_id else m.face_b_id end
+    from automatch.feed_entries as e
+    join public.profiles as p on p.id = e.other_profile_id
+    left join public.matches as m on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
+    where e.profile_id = (select automatch.uid()) and e.other_profile_id = p_profile_id
+$$;
+comment on function public.find_shown_person(uuid) is
+    'Somebody who is or was in the caller''s feed, with what its card shows; or no row.';
+
+create function public.report_profile(
+    p_profile_id uuid, p_reason text, p_statement text default null, p_face_id uuid default null
+)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_me constant uuid := automatch.uid();
+    v_shown record;
+    v_has_card boolean;
+    v_case uuid;
+begin
+    perform automatch.lock_reports(array[v_me, p_profile_id]);
+    select s.* into v_shown from public.find_shown_person(p_profile_id) as s;
+    -- What the reporter was not shown is answered as what does not exist.
+    if not found or p_face_id is not null and not exists (
+        select from public.matches as m
+        where v_me in (m.profile_a_id, m.profile_b_id) and p_face_id in (m.face_a_id, m.face_b_id)
+          and p_profile_id in (m.profile_a_id, m.profile_b_id)
+          and exists (select from public.faces as f where f.id = p_face_id and f.profile_id = p_profile_id)
+    ) then
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    v_has_card := exists (
+        select from automatch.feed_entries as e
+        where e.profile_id = v_me and e.other_profile_id = p_profile_id and e.match_id is not null
+    );
+    select c.id into v_case from automatch.cases as c
+    where c.reporter_id = v_me and c.profile_id = p_profile_id and c.reason = p_reason and c.state <> 'decided';
+    if v_case is null then
+        v_case := gen_random_uuid();
+        insert into automatch.cases (id, kind, reason, profile_id, face_id, reporter_id, hides)
+        values (
+            v_case, 'report', p_reason, p_profile_id, coalesce(p_face_id, v_shown.face_id), v_me,
+            automatch.hide_by_report(
+                p_reason, p_profile_id, coalesce(p_face_id, v_shown.face_id), v_me, null
+            )
+        );
+    end if;
+    perform automatch.write_case_message(v_case, 'reporter', 'operators', p_statement);
+    insert into public.profile_blocks (profile_id, blocked_profile_id)
+    values (v_me, p_profile_id) on conflict do nothing;
+    -- Hiding has locked the feeds of all cards of the person; to lock another one now would be out of order.
+    if v_has_card then
+        perform automatch.refresh_feeds(v_me, p_profile_id);
+    end if;
+    return v_case;
+end
+$$;
+comment on function public.report_profile(uuid, text, text, uuid) is
+    'Report somebody who is or was in the caller''s feed, and block them. The same again adds to the open case.';
+
+create function public.request_take_down(
+    p_subject_id uuid, p_reason text, p_statement text, p_address text, p_address_hash bytea
+)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case uuid;
+    v_face public.faces;
+begin
+    select f.* into v_face from public.faces as f where f.id = p_subject_id;
+    insert into automatch.cases (kind, reason, state, unproven_until, profile_id, face_id)
+    values (
+        'take_down', p_reason, 'unproven', automatch.now() + interval '2 days',
+        coalesce(v_face.profile_id, (select p.id from public.profiles as p where p.id = p_subject_id)), v_face.id
+    )
+    returning id into v_case;
+    insert into automatch.case_contacts (case_id, address, address_hash) values (v_case, p_address, p_address_hash);
+    perform automatch.write_case_message(v_case, 'reporter', 'operators', p_statement);
+    return v_case;
+end
+$$;
+comment on function public.request_take_down(uuid, text, text, text, bytea) is
+    'Keep a request of somebody without an account until the link in the mail proves the address. p_subject_id is the '
+    'id of a photo or a person, or of neither.';
+
+create function public.create_case_token(p_case_id uuid, p_token_sha256 bytea, p_life interval)
+returns boolean language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    with stored as (
+        update automatch.case_contacts as k
+        set token_sha256 = p_token_sha256, token_expires_at = automatch.now() + p_life
+        where k.case_id = p_case_id
+        returning k.case_id
+    )
+    select exists (select from stored)
+$$;
+comment on function public.create_case_token(uuid, bytea, interval) is
+    'Keep the hash of a token for whoever asked without an account; false once their address is forgotten.';
+
+create function public.find_case_token(p_token_sha256 bytea)
+returns table (id uuid, reason text, state text, decision text, opened_at timestamptz, may_write boolean)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.id, c.reason, c.state, c.decision, c.opened_at, c.state <> 'decided' or c.appealed_at is null
+    from automatch.case_contacts as k
+    join automatch.cases as c on c.id = k.case_id
+    where k.token_sha256 = p_token_sha256 and k.token_expires_at > automatch.now()
+$$;
+comment on function public.find_case_token(bytea) is 'The case that a mailed link is for, or no row.';
+
+create function public.prove_take_down(p_token_sha256 bytea)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases;
+    v_hash bytea;
+begin
+    select c.* into v_case
+    from public.find_case_token(p_token_sha256) as t join automatch.cases as c on c.id = t.id
+    where c.state = 'unproven';
+    if not found then
+        return false;
+    end if;
+    perform automatch.lock_reports(array[v_case.profile_id]);
+    -- The first of several uses at once; the link goes on to show the case.
+    update automatch.cases as c set state = 'open', unproven_until = null, opened_at = automatch.now()
+    where c.id = v_case.id and c.state = 'unproven';
+    if not found then
+        return false;
+    end if;
+    select k.address_hash into v_hash from automatch.case_contacts as k where k.case_id = v_case.id;
+    if automatch.hide_by_report(v_case.reason, v_case.profile_id, v_case.face_id, null, v_hash) then
+        update automatch.cases as c set hides = true where c.id = v_case.id;
+    end if;
+    return true;
+end
+$$;
+comment on function public.prove_take_down(bytea) is
+    'Open the case of a take-down request by its mailed link; false when it was opened before, or the link is too old.';
+
+create function automatch.add_to_case(p_case_id uuid, p_author text, p_body text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases;
+begin
+    select c.* into v_case from automatch.cases as c where c.id = p_case_id for update;
+    if v_case.state = 'unproven' or v_case.state = 'decided' and v_case.appealed_at is not null or 10 <= (
+        select count(*) from automatch.case_messages as m where m.case_id = p_case_id and m.author = p_author
+    ) then
+        perform automatch.raise_error('input_invalid', 'Nothing more can be added here.');
+    end if;
+    if btrim(coalesce(p_body, '')) = '' then
+        perform automatch.raise_error('input_invalid', 'Write a sentence.');
+    end if;
+    perform automatch.write_case_message(p_case_id, p_author, 'operators', p_body);
+    if v_case.state = 'decided' then
+        update automatch.cases as c
+        set state = 'open', decided_at = null, appealed_at = automatch.now()
+        where c.id = p_case_id;
+        update automatch.case_messages as m set closed_at = null where m.case_id = p_case_id;
+        update automatch.case_contacts as k set closed_at = null where k.case_id = p_case_id;
+    elsif v_case.state = 'waiting' then
+        update automatch.cases as c set state = 'open' where c.id = p_case_id;
+    end if;
+end
+$$;
+comment on function automatch.add_to_case(uuid, text, text) is
+    'Add what one side writes. After a decision it is the appeal, of which there is one: the case is open again.';
+
+create function public.write_to_case(p_case_id uuid, p_body text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_side text := (select o.side from public.list_own_cases() as o where o.id = p_case_id);
+begin
+    if v_side is null then
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    perform automatch.add_to_case(p_case_id, v_side, p_body);
+end
+$$;
+comment on function public.write_to_case(uuid, text) is 'Answer or appeal, in one of the cases of list_own_cases().';
+
+create function public.write_to_case_by_token(p_token_sha256 bytea, p_body text)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case uuid := (select t.id from public.find_case_token(p_token_sha256) as t);
+begin
+    if v_case is null then
+        return false;
+    end if;
+    perform automatch.add_to_case(v_case, 'reporter', p_body);
+    return true;
+end
+$$;
+
+create function automatch.cases_of(p_profile_id uuid)
+returns table (
+    id uuid, side text, reason text, state text, decision text, effect text, face_id uuid, opened_at timestamptz,
+    may_write boolean
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select o.id, o.side, o.reason, o.state, o.decision, o.effect, o.face_id, o.opened_at,
+        o.state <> 'decided' or o.appealed_at is null
+    from (
+        select c.*, 'reporter' as side, null as effect
+        from automatch.cases as c where c.reporter_id = p_profile_id
+        union all
+        -- Whoever is reported learns of what was done or asked, and of nothing else.
+        select c.*, 'reported', case
+            when exists (select from automatch.held_faces as h where h.face_id = c.face_id) then 'hidden'
+            when exists (select from automatch.frozen_profiles as f where f.profile_id = c.profile_id) then 'frozen'
+        end
+        from automatch.cases as c
+        where c.profile_id = p_profile_id and (
+            c.hides or c.decision in ('hidden', 'frozen', 'photo_erased', 'restored')
+            or exists (
+                select from automatch.case_messages as m where m.case_id = c.id and m.audience = 'reported'
+            )
+        )
+    ) as o
+    order by o.opened_at desc, o.id
+    limit 50
+$$;
+comment on function automatch.cases_of(uuid) is
+    'A person''s reports, and cases about them in which something was done; never who reported.';
+
+create function public.list_own_cases()
+returns table (
+    id uuid, side text, reason text, state text, decision text, effect text, face_id uuid, opened_at timestamptz,
+    may_write boolean
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select o.* from automatch.cases_of((select automatch.uid())) as o $$;
+
+create function automatch.messages_of(p_case_ids uuid[], p_side text)
+returns table (case_id uuid, author text, body text, written_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select m.case_id, m.author, m.body, m.written_at
+    from automatch.case_messages as m
+    where m.case_id = any (p_case_ids) and p_side in (m.author, m.audience)
+    order by m.id
+$$;
+
+create function public.list_own_case_messages()
+returns table (case_id uuid, author text, body text, written_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select m.*
+    from unnest('{reporter,reported}'::text[]) as side (name)
+    cross join lateral automatch.messages_of(array(
+        select o.id from public.list_own_cases() as o where o.side = side.name
+    ), side.name) as m
+$$;
+comment on function public.list_own_case_messages() is 'What the caller wrote and was answered, oldest first.';
+
+create function public.list_case_messages_by_token(p_token_sha256 bytea)
+returns table (case_id uuid, author text, body text, written_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select m.* from automatch.messages_of(array(
+        select t.id from public.find_case_token(p_token_sha256) as t
+    ), 'reporter') as m
+$$;
+
+create function automatch.close_case(p_case_id uuid, p_decision text, p_actor text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_now constant timestamptz := automatch.now();
+begin
+    update automatch.cases as c
+    set state = 'decided', unproven_until = null, decision = p_decision, decided_at = coalesce(c.decided_at, v_now),
+        decided_by = coalesce(p_actor, c.decided_by)
+    where c.id = p_case_id;
+    update automatch.case_messages as m set closed_at = v_now where m.case_id = p_case_id and m.closed_at is null;
+    update automatch.case_contacts as k set closed_at = v_now where k.case_id = p_case_id and k.closed_at is null;
+end
+$$;
+
+create function automatch.person_left_cases()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from automatch.case_messages as m using automatch.cases as c
+    where c.id = m.case_id and (
+        c.profile_id = old.id or c.reporter_id = old.id and 'reporter' in (m.author, m.audience)
+    );
+    update automatch.cases as c set reporter_id = null where c.reporter_id = old.id;
+    perform automatch.close_case(c.id, coalesce(c.decision, 'gone'), null)
+    from automatch.cases as c where c.profile_id = old.id;
+    update automatch.cases as c set profile_id = null, face_id = null where c.profile_id = old.id;
+    return null;
+end
+$$;
+
+create trigger profiles_left_cases after delete on public.profiles
+for each row execute function automatch.person_left_cases();
+
+create function automatch.face_left_cases()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update automatch.cases as c set face_id = null where c.face_id = old.id;
+    return null;
+end
+$$;
+
+create trigger faces_left_cases after delete on public.faces
+for each row execute function automatch.face_left_cases();
+
 -- 55_school_list.sql
 
 -- The operator's functions for the list of schools.
@@ -7291,6 +7783,312 @@ begin
 end
 $$;
 comment on function public.remove_school(text, text) is 'Take a school without people off the list.';
+
+-- 56_case_desk.sql
+
+-- What operators see of cases and do about them. Who may is checked, and recorded, by automatch.services.acts.
+
+create function public.list_cases(p_state text default null, p_limit integer default 50)
+returns table (
+    id uuid, kind text, reason text, state text, opened_at timestamptz, hides boolean, decision text,
+    decided_at timestamptz, decided_by text, appealed_at timestamptz, profile_id uuid, face_id uuid, others integer
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.id, c.kind, c.reason, c.state, c.opened_at, c.hides, c.decision, c.decided_at, c.decided_by,
+        c.appealed_at, c.profile_id, c.face_id,
+        (select count(*)::integer from automatch.cases as o where o.profile_id = c.profile_id and o.id <> c.id)
+    from automatch.cases as c
+    where c.state = p_state or p_state is null and c.state in ('open', 'waiting')
+    -- What is hidden already can wait a little longer than what is still shown.
+    order by c.state <> 'open', c.hides, c.opened_at, c.id
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.list_cases(text, integer) is
+    'Cases of one state, or those that are not decided, in the order in which to look at them.';
+
+create function automatch.lock_case(p_case_id uuid)
+returns automatch.cases language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases;
+begin
+    select c.* into v_case from automatch.cases as c where c.id = p_case_id;
+    if not found then
+        perform automatch.raise_error('not_found', 'There is no such case.');
+    end if;
+    -- Not the row: whoever erases somebody locks profiles and feeds first, and cases last.
+    perform automatch.lock_reports(array[v_case.profile_id]);
+    select c.* into v_case from automatch.cases as c where c.id = p_case_id;
+    return v_case;
+end
+$$;
+
+create function public.read_case(p_case_id uuid)
+returns table (
+    id uuid, kind text, reason text, state text, opened_at timestamptz, hides boolean, decision text,
+    decided_at timestamptz, decided_by text, appealed_at timestamptz, profile_id uuid, face_id uuid, reporter_id uuid,
+    name text, school text, gender text, birth_date date, frozen boolean, face_ids uuid[], hidden_face_ids uuid[]
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.id, c.kind, c.reason, c.state, c.opened_at, c.hides, c.decision, c.decided_at, c.decided_by,
+        c.appealed_at, c.profile_id, c.face_id, c.reporter_id, p.name, p.school, p.gender, p.birth_date,
+        exists (select from automatch.frozen_profiles as z where z.profile_id = c.profile_id),
+        array(select f.id from public.faces as f where f.profile_id = c.profile_id order by f.created_at, f.id),
+        array(
+            select h.face_id from automatch.held_faces as h join public.faces as f on f.id = h.face_id
+            where f.profile_id = c.profile_id order by f.created_at, f.id
+        )
+    from automatch.cases as c
+    left join public.profiles as p on p.id = c.profile_id
+    where c.id = p_case_id
+$$;
+comment on function public.read_case(uuid) is 'A case with the person it is about; or no row.';
+
+create function public.find_case_person(p_case_id uuid)
+returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select c.profile_id from automatch.cases as c where c.id = p_case_id $$;
+comment on function public.find_case_person(uuid) is 'Whom a case is about, if anybody.';
+
+create function public.list_case_messages(p_case_id uuid)
+returns table (author text, audience text, actor text, body text, written_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select m.author, m.audience, m.actor, m.body, m.written_at
+    from automatch.case_messages as m where m.case_id = p_case_id order by m.id
+$$;
+
+create function public.list_case_viewers(p_case_id uuid)
+returns table (profile_id uuid, shown_at timestamptz, is_shown boolean, seen_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- What is in a feed is in the other one too, so an index finds whom this person was shown to.
+    select e.profile_id, e.created_at, e.match_id is not null and automatch.may_see(e.profile_id, e.other_profile_id),
+        (
+            select max(v.first_at)
+            from automatch.photo_views as v join public.faces as f on f.id = v.face_id
+            where v.viewer_id = e.profile_id and f.profile_id = c.profile_id
+        )
+    from automatch.cases as c
+    join automatch.feed_entries as own on own.profile_id = c.profile_id
+    join automatch.feed_entries as e on e.profile_id = own.other_profile_id and e.other_profile_id = c.profile_id
+    where c.id = p_case_id
+    order by e.created_at desc, e.profile_id
+    limit 200
+$$;
+comment on function public.list_case_viewers(uuid) is
+    'To whom the person of a case was shown, since when their card is as it is, whether it is there, and when its photo '
+    'was looked at last.';
+
+create function public.list_case_acts(p_case_id uuid)
+returns table (recorded_at timestamptz, actor text, action text, reason text, details jsonb)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select a.recorded_at, a.actor, a.action, a.reason, a.details
+    from automatch.audit_log as a
+    where a.object_id = p_case_id
+    order by a.id
+$$;
+comment on function public.list_case_acts(uuid) is 'Who looked at a case and did what, oldest first.';
+
+create function public.open_case_photo(p_case_id uuid, p_face_id uuid default null)
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face public.faces;
+begin
+    select f.* into v_face
+    from automatch.cases as c
+    join public.faces as f on f.profile_id = c.profile_id and f.id = coalesce(p_face_id, c.face_id)
+    where c.id = p_case_id;
+    if not found then
+        perform automatch.raise_error('not_found', 'The case has no such photo (any more); `show` lists them.');
+    end if;
+    perform public.record_photo_views(array[null]::uuid[], array[v_face.id], '{true}', array[automatch.now()]);
+    return v_face.image_path;
+end
+$$;
+comment on function public.open_case_photo(uuid, uuid) is
+    'Where a photo of the person of a case lies, for an operator; its person is told that one looked.';
+
+create function public.point_case(p_case_id uuid, p_subject_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face public.faces;
+begin
+    perform automatch.lock_case(p_case_id);
+    select f.* into v_face from public.faces as f where f.id = p_subject_id;
+    update automatch.cases as c
+    set profile_id = coalesce(v_face.profile_id, p_subject_id), face_id = v_face.id
+    where c.id = p_case_id and (
+        v_face.id is not null or exists (select from public.profiles as p where p.id = p_subject_id)
+    );
+    if not found then
+        perform automatch.raise_error('not_found', 'Nobody has this id, and no photo.');
+    end if;
+end
+$$;
+comment on function public.point_case(uuid, uuid) is 'Say which photo or person a case is about, by its id.';
+
+create function automatch.undo_report(p_case automatch.cases)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not p_case.hides then
+        return;
+    end if;
+    if p_case.reason = 'under_18' then
+        perform automatch.unfreeze_profile(f.profile_id) from automatch.frozen_profiles as f
+        where f.profile_id = p_case.profile_id and f.reason = 'reported';
+    else
+        perform automatch.release_face(h.face_id) from automatch.held_faces as h
+        where h.face_id = p_case.face_id and h.reason = 'reported';
+    end if;
+end
+$$;
+comment on function automatch.undo_report(automatch.cases) is 'Show again what the report alone has hidden.';
+
+create function automatch.carry_out(p_case automatch.cases, p_act text, p_face_id uuid)
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face uuid := coalesce(p_face_id, p_case.face_id);
+begin
+    if p_act in ('hide', 'unhide', 'erase_photo') and not exists (
+        select from public.faces as f where f.id = v_face and f.profile_id = p_case.profile_id
+    ) then
+        perform automatch.raise_error('not_found', 'The case has no such photo (any more); `show` lists them.');
+    end if;
+    if p_act in ('freeze', 'unfreeze', 'erase_person') and p_case.profile_id is null then
+        perform automatch.raise_error('not_found', 'The case is about nobody who has an account.');
+    end if;
+    case p_act
+        when 'hide' then
+            perform automatch.hold_face(v_face, 'hidden');
+            return 'hidden';
+        when 'unhide' then
+            perform automatch.release_face(v_face);
+            return 'restored';
+        when 'freeze' then
+            perform automatch.freeze_profile(p_case.profile_id, 'moderation');
+            return 'frozen';
+        when 'unfreeze' then
+            perform automatch.unfreeze_profile(p_case.profile_id);
+            return 'restored';
+        when 'erase_photo' then
+            perform automatch.lock_for_erasing(p_case.profile_id);
+            delete from public.faces where id = v_face;
+            return 'photo_erased';
+        when 'erase_person' then
+            perform automatch.erase_person(p_case.profile_id);
+            return 'person_erased';
+        when 'dismiss' then
+            perform automatch.undo_report(p_case);
+            return 'dismissed';
+        when 'close' then
+            return 'closed';
+        else
+            perform automatch.raise_error('input_invalid', 'There is no such decision.');
+    end case;
+end
+$$;
+comment on function automatch.carry_out(automatch.cases, text, uuid) is 'Do what was decided; return the decision.';
+
+create function public.decide_case(
+    p_actor text, p_case_id uuid, p_act text, p_face_id uuid default null, p_alone boolean default false
+)
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases := automatch.lock_case(p_case_id);
+    v_decision text;
+begin
+    if v_case.appealed_at is not null and v_case.state <> 'decided' and v_case.decided_by = p_actor and not p_alone then
+        perform automatch.raise_error(
+            'input_invalid', 'You decided this before the appeal: somebody else should look at it now.'
+        );
+    end if;
+    v_decision := automatch.carry_out(v_case, p_act, p_face_id);
+    -- An erased photo is not named any more.
+    update automatch.cases as c set face_id = p_face_id
+    where c.id = p_case_id and exists (select from public.faces as f where f.id = p_face_id);
+    perform automatch.close_case(p_case_id, v_decision, p_actor);
+    return v_decision;
+end
+$$;
+comment on function public.decide_case(text, uuid, text, uuid, boolean) is
+    'Decide a case: hide, unhide, erase_photo, freeze, unfreeze, erase_person, dismiss or close. After an appeal it is '
+    'for somebody else than before, unless p_alone says that there is nobody else.';
+
+create function public.answer_case(p_actor text, p_case_id uuid, p_audience text, p_body text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases := automatch.lock_case(p_case_id);
+begin
+    perform automatch.write_case_message(p_case_id, 'operator', p_audience, p_body, p_actor);
+    if p_audience <> 'operators' and v_case.state = 'open' then
+        update automatch.cases as c set state = 'waiting' where c.id = p_case_id;
+    end if;
+end
+$$;
+comment on function public.answer_case(text, uuid, text, text) is
+    'Write to one side of a case (reporter, reported), which then waits for it, or a note to all operators.';
+
+create function public.find_case_recipient(p_case_id uuid, p_side text)
+returns table (profile_id uuid, email text, address text)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select p.id, p.email, k.address
+    from automatch.cases as c
+    left join public.profiles as p
+        on p.id = case p_side when 'reporter' then c.reporter_id when 'reported' then c.profile_id end
+    left join automatch.case_contacts as k on k.case_id = c.id and p_side = 'reporter'
+    where c.id = p_case_id and (p.id is not null or k.address is not null)
+$$;
+comment on function public.find_case_recipient(uuid, text) is
+    'How one side of a case is reached by mail: by the address of the account, or by one that is encrypted.';
+
+-- An address that may have no account. There is nothing here from which the address or a face could be computed.
+create table automatch.bans (
+    address_hash bytea primary key,
+    case_id uuid not null,
+    banned_at timestamptz not null default automatch.now()
+);
+comment on table automatch.bans is 'Keyed hashes of addresses; kept when their people are erased, until lifted.';
+create index bans_case_idx on automatch.bans (case_id);
+
+create function public.ban_address(p_actor text, p_case_id uuid, p_address_hash bytea)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases := automatch.lock_case(p_case_id);
+begin
+    insert into automatch.bans (address_hash, case_id) values (p_address_hash, p_case_id) on conflict do nothing;
+    perform automatch.freeze_profile(v_case.profile_id, 'moderation');
+    perform automatch.close_case(p_case_id, 'frozen', p_actor);
+end
+$$;
+comment on function public.ban_address(text, uuid, bytea) is
+    'Freeze the person of a case and refuse their address from now on, also after they are erased.';
+
+create function public.lift_ban(p_case_id uuid)
+returns boolean language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    with lifted as (
+        delete from automatch.bans as b where b.case_id = p_case_id
+        returning b.case_id
+    )
+    select exists (select from lifted)
+$$;
+comment on function public.lift_ban(uuid) is 'Lift the bans of a case. Whether there was one.';
+
+create function public.find_ban(p_address_hash bytea)
+returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select b.case_id from automatch.bans as b where b.address_hash = p_address_hash $$;
+comment on function public.find_ban(bytea) is 'The case in which an address was banned, if it is.';
 
 -- 60_duplicates.sql
 
@@ -8425,6 +9223,22 @@ as $$
 $$;
 comment on function automatch.export_records(uuid) is 'Mails that wait, and what operators did.';
 
+create function automatch.export_cases(p_profile_id uuid)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select 'reports', jsonb_build_object(
+        'side', o.side, 'reason', o.reason, 'state', o.state, 'decision', o.decision, 'created_at', o.opened_at,
+        'photo', case o.side when 'reported' then o.face_id end, 'decided_at', c.decided_at,
+        'messages', (
+            select jsonb_agg(jsonb_build_object('by', m.author, 'text', m.body, 'written_at', m.written_at))
+            from automatch.messages_of(array[o.id], o.side) as m
+        )
+    )
+    from automatch.cases_of(p_profile_id) as o
+    join automatch.cases as c on c.id = o.id
+$$;
+comment on function automatch.export_cases(uuid) is 'Reports of a person, and those about them of which they know.';
+
 create function public.export_person(p_profile_id uuid, p_salt text)
 returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -8435,7 +9249,9 @@ as $$
         union all
         select 3, part, item from automatch.export_people(p_profile_id, p_salt)
         union all
-        select 4, part, item from automatch.export_records(p_profile_id)
+        select 4, part, item from automatch.export_cases(p_profile_id)
+        union all
+        select 5, part, item from automatch.export_records(p_profile_id)
     ) as e
     order by e.place, e.part, coalesce(e.item ->> 'created_at', e.item ->> 'recorded_at', e.item ->> 'day')
 $$;
@@ -8685,7 +9501,8 @@ as $$
     from automatch.held_faces as h
     join public.faces as f on f.id = h.face_id
     join public.profiles as p on p.id = f.profile_id
-    where case when p_reason is null then h.reason <> 'refused' else h.reason = p_reason end
+    -- Those of reports are decided in their cases.
+    where case when p_reason is null then h.reason in ('another_person', 'another_account') else h.reason = p_reason end
     order by h.held_at, h.face_id
     limit least(greatest(p_limit, 1), 1000)
 $$;
@@ -8701,7 +9518,7 @@ declare
     v_said record;
 begin
     select h.reason into v_reason from automatch.held_faces as h where h.face_id = p_face_id for update;
-    if not found then
+    if not found or v_reason in ('reported', 'hidden') then
         perform automatch.raise_error('not_found', 'This photo does not wait for a decision.');
     end if;
     if p_release then
@@ -9030,6 +9847,21 @@ from (values
     ('function', 'execute', 'authenticated automatch_api service_role', '
         public.current_notices
     '),
+    -- Reports and cases: people, whoever has a mailed link, operators.
+    ('function', 'execute', 'authenticated', '
+        public.find_shown_person public.list_own_case_messages public.list_own_cases public.report_profile
+        public.write_to_case
+    '),
+    ('function', 'execute', 'automatch_api', '
+        public.create_case_token public.find_case_token public.find_ban public.list_case_messages_by_token
+        public.prove_take_down public.request_take_down public.write_to_case_by_token
+    '),
+    ('function', 'execute', 'automatch_api service_role', '
+        public.answer_case public.ban_address public.decide_case public.find_case_person public.find_case_recipient
+        public.lift_ban
+        public.list_case_acts public.list_case_messages public.list_case_viewers public.list_cases
+        public.open_case_photo public.point_case public.read_case
+    '),
     ('function', 'execute', 'authenticated automatch_worker service_role', '
         public.active_embedding_model
     '),
@@ -9245,7 +10077,8 @@ begin
         ['public.profiles', 'email'], ['public.profiles', 'name'], ['public.profiles', 'birth_date'],
         ['public.biometric_consents', 'evidence'], ['public.faces', 'image_sha256'],
         ['public.face_embeddings', 'embedding'], ['public.face_index', 'embedding'],
-        ['automatch.imported_people', 'email_sha256'], ['automatch.mails', 'recipient']
+        ['automatch.imported_people', 'email_sha256'], ['automatch.mails', 'recipient'],
+        ['automatch.case_messages', 'body'], ['automatch.case_contacts', 'address']
     ] loop
         execute format('alter table %s alter column %I set statistics 0', v_column[1], v_column[2]);
     end loop;

@@ -11,31 +11,40 @@ create table automatch.mails (
     attempts smallint not null default 0,
     failed boolean not null default false,
     error text,
+    -- No foreign key: cases are told of later.
+    case_id uuid,
     constraint kind_is_known check (
-        kind in ('recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation')
+        kind in (
+            'recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation',
+            'take_down', 'case_news'
+        )
     ),
     -- Whoever asks again while a mail waits gets one.
-    constraint mails_are_single unique nulls not distinct (profile_id, kind, recipient)
+    constraint mails_are_single unique nulls not distinct (profile_id, case_id, kind, recipient)
 );
 comment on table automatch.mails is
     'Mails that wait, or were given up; a row ends when its mail is sent. The address may be one that nobody has an '
     'account with: what is written for it is the same, so that no answer and no time tells.';
 comment on column automatch.mails.profile_id is
     'Whose account it is about, where several people may ask for a mail to one address.';
+comment on column automatch.mails.case_id is 'Of somebody who asked for something without an account.';
 create index mails_run_idx on automatch.mails (run_at) where not failed;
 create index mails_requested_idx on automatch.mails (requested_at);
 
-create function public.enqueue_mail(p_kind text, p_recipient text, p_profile_id uuid default null)
+create function public.enqueue_mail(
+    p_kind text, p_recipient text, p_profile_id uuid default null, p_case_id uuid default null
+)
 returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
-    insert into automatch.mails (kind, recipient, profile_id) values (p_kind, lower(p_recipient), p_profile_id)
+    insert into automatch.mails (kind, recipient, profile_id, case_id)
+    values (p_kind, lower(p_recipient), p_profile_id, p_case_id)
     on conflict on constraint mails_are_single
     do update set requested_at = automatch.now(), run_at = automatch.now(), attempts = 0, failed = false, error = null
 $$;
-comment on function public.enqueue_mail(text, text, uuid) is 'Have a mail sent, whether somebody has this address or not.';
+comment on function public.enqueue_mail(text, text, uuid, uuid) is 'Have a mail sent, whether somebody has this address or not.';
 
 create function public.take_mail(p_lease interval)
-returns table (id uuid, kind text, recipient text, profile_id uuid, attempts smallint)
+returns table (id uuid, kind text, recipient text, profile_id uuid, case_id uuid, attempts smallint)
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     update automatch.mails as m
@@ -47,7 +56,7 @@ as $$
         limit 1
         for update skip locked
     )
-    returning m.id, m.kind, m.recipient, m.profile_id, m.attempts
+    returning m.id, m.kind, m.recipient, m.profile_id, m.case_id, m.attempts
 $$;
 comment on function public.take_mail(interval) is
     'The mail that is due first, or no row. Unless it is finished within the lease, it is due again.';
@@ -84,16 +93,18 @@ begin
     select m.id, m.kind, m.recipient, m.requested_at, m.attempts, m.failed, m.error
     from automatch.mails as m
     -- Others are asked for by strangers who try addresses.
-    where exists (select from auth.users as u where lower(u.email) = m.recipient)
+    where m.case_id is not null
+        or exists (select from auth.users as u where lower(u.email) = m.recipient)
         or exists (select from auth.email_changes as c where c.new_email = m.recipient)
     order by m.requested_at desc, m.id
     limit least(greatest(p_limit, 1), 1000);
 end
 $$;
-comment on function public.list_mails(integer) is 'Mails to people who have an account, newest request first.';
+comment on function public.list_mails(integer) is
+    'Mails to people who have an account or asked for a take-down, newest request first.';
 
 create function public.read_mail(p_id uuid, p_actor text)
-returns table (kind text, recipient text, profile_id uuid)
+returns table (kind text, recipient text, profile_id uuid, case_id uuid)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -111,7 +122,7 @@ begin
             (select p.id from public.profiles as p where lower(p.email) = v_mail.recipient)
         )
     );
-    return query select m.kind, m.recipient, m.profile_id from automatch.mails as m where m.id = p_id;
+    return query select m.kind, m.recipient, m.profile_id, m.case_id from automatch.mails as m where m.id = p_id;
 end
 $$;
 comment on function public.read_mail(uuid, text) is

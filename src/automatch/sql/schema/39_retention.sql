@@ -2,7 +2,7 @@
 
 create function public.delete_expired_rows(
     p_sessions interval, p_audit_log interval, p_cron_runs interval, p_net_responses interval, p_mails interval,
-    p_photo_views interval
+    p_photo_views interval, p_cases interval, p_case_texts interval
 )
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -26,6 +26,10 @@ begin
             ('automatch.mails', 'requested_at', p_mails),
             ('automatch.photo_searches', 'counted_at', '1 day'),
             ('automatch.photo_views', 'first_at', p_photo_views),
+            ('automatch.cases', 'unproven_until', '0 seconds'),
+            ('automatch.cases', 'decided_at', p_cases),
+            ('automatch.case_messages', 'closed_at', p_case_texts),
+            ('automatch.case_contacts', 'closed_at', p_case_texts),
             ('cron.job_run_details', 'start_time', p_cron_runs),
             ('net._http_response', 'created', p_net_responses)
         ) as r (relation, written, age)
@@ -48,5 +52,7 @@ begin
     return v_total;
 end
 $$;
-comment on function public.delete_expired_rows(interval, interval, interval, interval, interval, interval) is
+comment on function public.delete_expired_rows(
+    interval, interval, interval, interval, interval, interval, interval, interval
+) is
     'Delete what is older, at most 2,000 rows of each table; the number of rows. Call again until it is 0.';

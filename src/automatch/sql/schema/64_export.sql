@@ -151,6 +151,22 @@ as $$
 $$;
 comment on function automatch.export_records(uuid) is 'Mails that wait, and what operators did.';
 
+create function automatch.export_cases(p_profile_id uuid)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select 'reports', jsonb_build_object(
+        'side', o.side, 'reason', o.reason, 'state', o.state, 'decision', o.decision, 'created_at', o.opened_at,
+        'photo', case o.side when 'reported' then o.face_id end, 'decided_at', c.decided_at,
+        'messages', (
+            select jsonb_agg(jsonb_build_object('by', m.author, 'text', m.body, 'written_at', m.written_at))
+            from automatch.messages_of(array[o.id], o.side) as m
+        )
+    )
+    from automatch.cases_of(p_profile_id) as o
+    join automatch.cases as c on c.id = o.id
+$$;
+comment on function automatch.export_cases(uuid) is 'Reports of a person, and those about them of which they know.';
+
 create function public.export_person(p_profile_id uuid, p_salt text)
 returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -161,7 +177,9 @@ as $$
         union all
         select 3, part, item from automatch.export_people(p_profile_id, p_salt)
         union all
-        select 4, part, item from automatch.export_records(p_profile_id)
+        select 4, part, item from automatch.export_cases(p_profile_id)
+        union all
+        select 5, part, item from automatch.export_records(p_profile_id)
     ) as e
     order by e.place, e.part, coalesce(e.item ->> 'created_at', e.item ->> 'recorded_at', e.item ->> 'day')
 $$;

@@ -239,7 +239,8 @@ as $$
     from automatch.held_faces as h
     join public.faces as f on f.id = h.face_id
     join public.profiles as p on p.id = f.profile_id
-    where case when p_reason is null then h.reason <> 'refused' else h.reason = p_reason end
+    -- Those of reports are decided in their cases.
+    where case when p_reason is null then h.reason in ('another_person', 'another_account') else h.reason = p_reason end
     order by h.held_at, h.face_id
     limit least(greatest(p_limit, 1), 1000)
 $$;
@@ -255,7 +256,7 @@ declare
     v_said record;
 begin
     select h.reason into v_reason from automatch.held_faces as h where h.face_id = p_face_id for update;
-    if not found then
+    if not found or v_reason in ('reported', 'hidden') then
         perform automatch.raise_error('not_found', 'This photo does not wait for a decision.');
     end if;
     if p_release then

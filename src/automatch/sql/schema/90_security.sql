@@ -57,6 +57,21 @@ from (values
     ('function', 'execute', 'authenticated automatch_api service_role', '
         public.current_notices
     '),
+    -- Reports and cases: people, whoever has a mailed link, operators.
+    ('function', 'execute', 'authenticated', '
+        public.find_shown_person public.list_own_case_messages public.list_own_cases public.report_profile
+        public.write_to_case
+    '),
+    ('function', 'execute', 'automatch_api', '
+        public.create_case_token public.find_case_token public.find_ban public.list_case_messages_by_token
+        public.prove_take_down public.request_take_down public.write_to_case_by_token
+    '),
+    ('function', 'execute', 'automatch_api service_role', '
+        public.answer_case public.ban_address public.decide_case public.find_case_person public.find_case_recipient
+        public.lift_ban
+        public.list_case_acts public.list_case_messages public.list_case_viewers public.list_cases
+        public.open_case_photo public.point_case public.read_case
+    '),
     ('function', 'execute', 'authenticated automatch_worker service_role', '
         public.active_embedding_model
     '),
@@ -272,7 +287,8 @@ begin
         ['public.profiles', 'email'], ['public.profiles', 'name'], ['public.profiles', 'birth_date'],
         ['public.biometric_consents', 'evidence'], ['public.faces', 'image_sha256'],
         ['public.face_embeddings', 'embedding'], ['public.face_index', 'embedding'],
-        ['automatch.imported_people', 'email_sha256'], ['automatch.mails', 'recipient']
+        ['automatch.imported_people', 'email_sha256'], ['automatch.mails', 'recipient'],
+        ['automatch.case_messages', 'body'], ['automatch.case_contacts', 'address']
     ] loop
         execute format('alter table %s alter column %I set statistics 0', v_column[1], v_column[2]);
     end loop;

@@ -1,0 +1,352 @@
+"""`automatch case`: reports and take-down requests, and what an operator decides about them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from uuid import UUID
+
+import typer
+
+from automatch.cli.options import Home, Json, Limit, Yes
+from automatch.cli.output.echo import confirmed, echo, echo_json
+from automatch.cli.runtime.db_session import OperatorSession, run_as_operator
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
+from automatch.errors.request import InputInvalidError
+from automatch.model.cases import (
+    Case,
+    CaseAct,
+    CaseDetails,
+    CaseMessage,
+    CaseRecord,
+    CaseSide,
+    CaseState,
+    CaseViewer,
+)
+
+if TYPE_CHECKING:
+    from automatch.auth.addresses import AddressKey
+
+_T = TypeVar("_T")
+
+app = typer.Typer(
+    help="Reports and take-down requests: look at them, decide, answer both sides. Every look and "
+    "decision is recorded in the audit log; docs/moderation.md says what to do with a report.\n\n"
+    "Example: `automatch case list`",
+    no_args_is_help=True,
+)
+
+CaseId = Annotated[UUID, typer.Argument(metavar="CASE", help="The case, as `list` shows it.")]
+Photo = Annotated[
+    UUID | None,
+    typer.Option(help="A photo of the person; default: the one that was reported."),
+]
+Alone = Annotated[
+    bool,
+    typer.Option("--alone", help="Decide an appeal against yourself: there is nobody else."),
+]
+
+
+class _StateFilter(StrEnum):
+    UNDECIDED = "undecided"
+    UNPROVEN = "unproven"
+    OPEN = "open"
+    WAITING = "waiting"
+    DECIDED = "decided"
+
+
+class _Side(StrEnum):
+    REPORTER = "reporter"
+    REPORTED = "reported"
+
+
+@app.command("list")
+def list_cases(
+    home: Home = None,
+    state: Annotated[_StateFilter, typer.Option(help="Only this state.")] = _StateFilter.UNDECIDED,
+    limit: Limit = 50,
+    as_json: Json = False,
+) -> None:
+    """List cases in the order in which to look at them: what is still shown to others first.
+
+    Example: `automatch case list`
+    """
+    from automatch.services import cases
+
+    only = None if state is _StateFilter.UNDECIDED else CaseState(state.value)
+    found = _run(home, lambda me: cases.list_cases(me.db, me.operator, only, limit))
+    if as_json:
+        echo_json([_fields(case) for case in found])
+    else:
+        from automatch.cli.output.case_tables import print_cases
+
+        print_cases(found)
+
+
+@app.command()
+def show(case_id: CaseId, home: Home = None, as_json: Json = False) -> None:
+    """Show a case: whom it is about, who was shown them, what was written and done.
+
+    That you looked is recorded. Photos are not shown: `photo` gets one.
+
+    Example: `automatch case show 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    from automatch.services import cases
+
+    file = _run(home, lambda me: cases.load_case(me.db, me.operator, case_id))
+    if as_json:
+        echo_json(
+            {
+                "case": _fields(file.details),
+                "messages": [_fields(each) for each in file.messages],
+                "viewers": [_fields(each) for each in file.viewers],
+                "acts": [_fields(each) for each in file.records],
+            }
+        )
+    else:
+        from automatch.cli.output.case_tables import print_case
+
+        print_case(file)
+
+
+@app.command()
+def photo(
+    case_id: CaseId,
+    out: Annotated[Path, typer.Option(help="The file to write; it must not exist.")],
+    reason: Annotated[str, typer.Option(help="Why you have to see it, for the audit log.")],
+    face: Photo = None,
+    home: Home = None,
+) -> None:
+    """Write a photo of the person of a case to a file, for you alone to read. Delete it afterwards.
+
+    Example: `automatch case photo 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 --out p.jpg --reason "..."`
+    """
+    from automatch.photos.make import make_photos
+    from automatch.services import cases
+
+    photos = make_photos(load_settings_and_logging(home=home))
+    if out.exists():
+        raise InputInvalidError(f"{out} is there already; name another file.")
+    jpeg = _run(
+        home,
+        lambda me: cases.load_case_photo(
+            me.db, me.operator, case_id, photos, reason=reason, face_id=face
+        ),
+    )
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(out, flags, 0o600), "wb") as file:
+        file.write(jpeg)
+    echo(f"The photo is in {out}. Delete it when you have decided.")
+
+
+@app.command()
+def about(
+    case_id: CaseId,
+    subject: Annotated[UUID, typer.Argument(metavar="ID", help="Of a photo, or of a person.")],
+    home: Home = None,
+) -> None:
+    """Say which photo or person a request is about that only describes it.
+
+    Example: `automatch case about 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 <id>`
+    """
+    from automatch.services import cases
+
+    _run(home, lambda me: cases.point_case(me.db, me.operator, case_id, subject))
+    echo("The case is about it now.")
+
+
+@app.command()
+def hide(case_id: CaseId, face: Photo = None, home: Home = None, alone: Alone = False) -> None:
+    """Hide the photo: its matches leave all feeds at once. Its person is told and may appeal.
+
+    Example: `automatch case hide 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    _decide(home, case_id, CaseAct.HIDE, "The photo is hidden.", face=face, alone=alone)
+
+
+@app.command()
+def unhide(case_id: CaseId, face: Photo = None, home: Home = None, alone: Alone = False) -> None:
+    """Show a hidden photo again: it is searched for once more.
+
+    Example: `automatch case unhide 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    _decide(home, case_id, CaseAct.UNHIDE, "The photo is shown again.", face=face, alone=alone)
+
+
+@app.command()
+def freeze(case_id: CaseId, home: Home = None, alone: Alone = False) -> None:
+    """Freeze the person: nobody finds them, they find nobody, nothing is erased.
+
+    Example: `automatch case freeze 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    _decide(home, case_id, CaseAct.FREEZE, "The person is frozen.", alone=alone)
+
+
+@app.command()
+def unfreeze(case_id: CaseId, home: Home = None, alone: Alone = False) -> None:
+    """Undo a freeze.
+
+    Example: `automatch case unfreeze 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    _decide(home, case_id, CaseAct.UNFREEZE, "The person is not frozen any more.", alone=alone)
+
+
+@app.command()
+def erase(
+    case_id: CaseId,
+    *,
+    person: Annotated[bool, typer.Option("--person", help="The whole account.")] = False,
+    face: Photo = None,
+    home: Home = None,
+    yes: Yes = False,
+    alone: Alone = False,
+) -> None:
+    """Erase the photo for good, or with --person the account with everything in it.
+
+    Example: `automatch case erase 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 --person`
+    """
+    what = "the account" if person else "the photo"
+    if not confirmed(f"Erase {what}? This cannot be undone.", yes=yes):
+        raise typer.Exit(1)
+    act = CaseAct.ERASE_PERSON if person else CaseAct.ERASE_PHOTO
+    _decide(home, case_id, act, f"{what.capitalize()} is erased.", face=face, alone=alone)
+
+
+@app.command()
+def dismiss(case_id: CaseId, home: Home = None, alone: Alone = False) -> None:
+    """Find nothing wrong: what the report alone has hidden is shown again.
+
+    Example: `automatch case dismiss 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    _decide(home, case_id, CaseAct.DISMISS, "The case is dismissed.", alone=alone)
+
+
+@app.command()
+def close(case_id: CaseId, home: Home = None, alone: Alone = False) -> None:
+    """Close a case without doing anything more; what is hidden stays hidden.
+
+    Example: `automatch case close 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    _decide(home, case_id, CaseAct.CLOSE, "The case is closed.", alone=alone)
+
+
+@app.command()
+def answer(
+    case_id: CaseId,
+    text: Annotated[str, typer.Argument(help="What they read; no names.")],
+    to: Annotated[_Side, typer.Option(help="Whom you write to.")],
+    home: Home = None,
+) -> None:
+    """Write to one side. They get a mail that says only that there is something to read.
+
+    Example: `automatch case answer 3f0c8d52-… "Is this a photo of you?" --to reported`
+    """
+    _write(home, case_id, CaseSide(to.value), text)
+    echo(f"The {to.value} can read it now.")
+
+
+@app.command()
+def note(
+    case_id: CaseId,
+    text: Annotated[str, typer.Argument(help="What other operators should know.")],
+    home: Home = None,
+) -> None:
+    """Write a note that operators alone read.
+
+    Example: `automatch case note 3f0c8d52-… "Called the student office."`
+    """
+    _write(home, case_id, CaseSide.OPERATORS, text)
+    echo("Noted.")
+
+
+@app.command()
+def ban(case_id: CaseId, home: Home = None, yes: Yes = False) -> None:
+    """Freeze the person and refuse their address from now on, also after `erase`.
+
+    Only a keyed hash of the address is kept, and nothing of the face.
+
+    Example: `automatch case ban 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    from automatch.services import cases
+
+    if not confirmed("Ban this person's address?", yes=yes):
+        raise typer.Exit(1)
+    _run(home, lambda me: cases.ban(me.db, me.operator, case_id, _key(me)))
+    echo("The person is frozen and their address is banned.")
+
+
+@app.command()
+def unban(
+    case_id: Annotated[
+        UUID | None, typer.Argument(metavar="CASE", help="The case.", show_default=False)
+    ] = None,
+    email: Annotated[
+        str | None, typer.Option(help="The address, if you don't know the case.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Lift a ban. A frozen person stays frozen until `unfreeze`.
+
+    Example: `automatch case unban --email linh@example.org`
+    """
+    from automatch.services import cases
+
+    if (case_id is None) == (email is None):
+        raise typer.BadParameter("give a case or --email.")
+
+    async def act(me: OperatorSession) -> None:
+        case = case_id or await cases.find_ban(me.db, _key(me), email or "")
+        await cases.lift_ban(me.db, me.operator, case)
+
+    _run(home, act)
+    echo("The ban is lifted.")
+
+
+def _decide(
+    home: Home,
+    case_id: UUID,
+    act: CaseAct,
+    sentence: str,
+    *,
+    face: UUID | None = None,
+    alone: bool = False,
+) -> None:
+    from automatch.services import cases
+
+    _run(
+        home,
+        lambda me: cases.decide_case(
+            me.db, me.operator, case_id, _key(me), act, face_id=face, alone=alone
+        ),
+    )
+    echo(sentence)
+
+
+def _fields(value: Case | CaseDetails | CaseMessage | CaseViewer | CaseRecord) -> dict[str, object]:
+    return asdict(value)
+
+
+def _write(home: Home, case_id: UUID, audience: CaseSide, text: str) -> None:
+    from automatch.services import cases
+
+    _run(
+        home,
+        lambda me: cases.write_in_case(
+            me.db, me.operator, case_id, _key(me), audience=audience, text=text
+        ),
+    )
+
+
+def _run(home: Home, act: Callable[[OperatorSession], Awaitable[_T]]) -> _T:
+    return run_as_operator(home, act, name="automatch-case")
+
+
+def _key(me: OperatorSession) -> AddressKey:
+    from automatch.auth.addresses import AddressKey
+    from automatch.settings.secrets import read
+
+    return AddressKey(read(me.settings.home).address_key)

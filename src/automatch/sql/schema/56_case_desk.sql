@@ -1,0 +1,303 @@
+-- What operators see of cases and do about them. Who may is checked, and recorded, by automatch.services.acts.
+
+create function public.list_cases(p_state text default null, p_limit integer default 50)
+returns table (
+    id uuid, kind text, reason text, state text, opened_at timestamptz, hides boolean, decision text,
+    decided_at timestamptz, decided_by text, appealed_at timestamptz, profile_id uuid, face_id uuid, others integer
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.id, c.kind, c.reason, c.state, c.opened_at, c.hides, c.decision, c.decided_at, c.decided_by,
+        c.appealed_at, c.profile_id, c.face_id,
+        (select count(*)::integer from automatch.cases as o where o.profile_id = c.profile_id and o.id <> c.id)
+    from automatch.cases as c
+    where c.state = p_state or p_state is null and c.state in ('open', 'waiting')
+    -- What is hidden already can wait a little longer than what is still shown.
+    order by c.state <> 'open', c.hides, c.opened_at, c.id
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.list_cases(text, integer) is
+    'Cases of one state, or those that are not decided, in the order in which to look at them.';
+
+create function automatch.lock_case(p_case_id uuid)
+returns automatch.cases language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases;
+begin
+    select c.* into v_case from automatch.cases as c where c.id = p_case_id;
+    if not found then
+        perform automatch.raise_error('not_found', 'There is no such case.');
+    end if;
+    -- Not the row: whoever erases somebody locks profiles and feeds first, and cases last.
+    perform automatch.lock_reports(array[v_case.profile_id]);
+    select c.* into v_case from automatch.cases as c where c.id = p_case_id;
+    return v_case;
+end
+$$;
+
+create function public.read_case(p_case_id uuid)
+returns table (
+    id uuid, kind text, reason text, state text, opened_at timestamptz, hides boolean, decision text,
+    decided_at timestamptz, decided_by text, appealed_at timestamptz, profile_id uuid, face_id uuid, reporter_id uuid,
+    name text, school text, gender text, birth_date date, frozen boolean, face_ids uuid[], hidden_face_ids uuid[]
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.id, c.kind, c.reason, c.state, c.opened_at, c.hides, c.decision, c.decided_at, c.decided_by,
+        c.appealed_at, c.profile_id, c.face_id, c.reporter_id, p.name, p.school, p.gender, p.birth_date,
+        exists (select from automatch.frozen_profiles as z where z.profile_id = c.profile_id),
+        array(select f.id from public.faces as f where f.profile_id = c.profile_id order by f.created_at, f.id),
+        array(
+            select h.face_id from automatch.held_faces as h join public.faces as f on f.id = h.face_id
+            where f.profile_id = c.profile_id order by f.created_at, f.id
+        )
+    from automatch.cases as c
+    left join public.profiles as p on p.id = c.profile_id
+    where c.id = p_case_id
+$$;
+comment on function public.read_case(uuid) is 'A case with the person it is about; or no row.';
+
+create function public.find_case_person(p_case_id uuid)
+returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select c.profile_id from automatch.cases as c where c.id = p_case_id $$;
+comment on function public.find_case_person(uuid) is 'Whom a case is about, if anybody.';
+
+create function public.list_case_messages(p_case_id uuid)
+returns table (author text, audience text, actor text, body text, written_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select m.author, m.audience, m.actor, m.body, m.written_at
+    from automatch.case_messages as m where m.case_id = p_case_id order by m.id
+$$;
+
+create function public.list_case_viewers(p_case_id uuid)
+returns table (profile_id uuid, shown_at timestamptz, is_shown boolean, seen_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- What is in a feed is in the other one too, so an index finds whom this person was shown to.
+    select e.profile_id, e.created_at, e.match_id is not null and automatch.may_see(e.profile_id, e.other_profile_id),
+        (
+            select max(v.first_at)
+            from automatch.photo_views as v join public.faces as f on f.id = v.face_id
+            where v.viewer_id = e.profile_id and f.profile_id = c.profile_id
+        )
+    from automatch.cases as c
+    join automatch.feed_entries as own on own.profile_id = c.profile_id
+    join automatch.feed_entries as e on e.profile_id = own.other_profile_id and e.other_profile_id = c.profile_id
+    where c.id = p_case_id
+    order by e.created_at desc, e.profile_id
+    limit 200
+$$;
+comment on function public.list_case_viewers(uuid) is
+    'To whom the person of a case was shown, since when their card is as it is, whether it is there, and when its photo '
+    'was looked at last.';
+
+create function public.list_case_acts(p_case_id uuid)
+returns table (recorded_at timestamptz, actor text, action text, reason text, details jsonb)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select a.recorded_at, a.actor, a.action, a.reason, a.details
+    from automatch.audit_log as a
+    where a.object_id = p_case_id
+    order by a.id
+$$;
+comment on function public.list_case_acts(uuid) is 'Who looked at a case and did what, oldest first.';
+
+create function public.open_case_photo(p_case_id uuid, p_face_id uuid default null)
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face public.faces;
+begin
+    select f.* into v_face
+    from automatch.cases as c
+    join public.faces as f on f.profile_id = c.profile_id and f.id = coalesce(p_face_id, c.face_id)
+    where c.id = p_case_id;
+    if not found then
+        perform automatch.raise_error('not_found', 'The case has no such photo (any more); `show` lists them.');
+    end if;
+    perform public.record_photo_views(array[null]::uuid[], array[v_face.id], '{true}', array[automatch.now()]);
+    return v_face.image_path;
+end
+$$;
+comment on function public.open_case_photo(uuid, uuid) is
+    'Where a photo of the person of a case lies, for an operator; its person is told that one looked.';
+
+create function public.point_case(p_case_id uuid, p_subject_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face public.faces;
+begin
+    perform automatch.lock_case(p_case_id);
+    select f.* into v_face from public.faces as f where f.id = p_subject_id;
+    update automatch.cases as c
+    set profile_id = coalesce(v_face.profile_id, p_subject_id), face_id = v_face.id
+    where c.id = p_case_id and (
+        v_face.id is not null or exists (select from public.profiles as p where p.id = p_subject_id)
+    );
+    if not found then
+        perform automatch.raise_error('not_found', 'Nobody has this id, and no photo.');
+    end if;
+end
+$$;
+comment on function public.point_case(uuid, uuid) is 'Say which photo or person a case is about, by its id.';
+
+create function automatch.undo_report(p_case automatch.cases)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not p_case.hides then
+        return;
+    end if;
+    if p_case.reason = 'under_18' then
+        perform automatch.unfreeze_profile(f.profile_id) from automatch.frozen_profiles as f
+        where f.profile_id = p_case.profile_id and f.reason = 'reported';
+    else
+        perform automatch.release_face(h.face_id) from automatch.held_faces as h
+        where h.face_id = p_case.face_id and h.reason = 'reported';
+    end if;
+end
+$$;
+comment on function automatch.undo_report(automatch.cases) is 'Show again what the report alone has hidden.';
+
+create function automatch.carry_out(p_case automatch.cases, p_act text, p_face_id uuid)
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face uuid := coalesce(p_face_id, p_case.face_id);
+begin
+    if p_act in ('hide', 'unhide', 'erase_photo') and not exists (
+        select from public.faces as f where f.id = v_face and f.profile_id = p_case.profile_id
+    ) then
+        perform automatch.raise_error('not_found', 'The case has no such photo (any more); `show` lists them.');
+    end if;
+    if p_act in ('freeze', 'unfreeze', 'erase_person') and p_case.profile_id is null then
+        perform automatch.raise_error('not_found', 'The case is about nobody who has an account.');
+    end if;
+    case p_act
+        when 'hide' then
+            perform automatch.hold_face(v_face, 'hidden');
+            return 'hidden';
+        when 'unhide' then
+            perform automatch.release_face(v_face);
+            return 'restored';
+        when 'freeze' then
+            perform automatch.freeze_profile(p_case.profile_id, 'moderation');
+            return 'frozen';
+        when 'unfreeze' then
+            perform automatch.unfreeze_profile(p_case.profile_id);
+            return 'restored';
+        when 'erase_photo' then
+            perform automatch.lock_for_erasing(p_case.profile_id);
+            delete from public.faces where id = v_face;
+            return 'photo_erased';
+        when 'erase_person' then
+            perform automatch.erase_person(p_case.profile_id);
+            return 'person_erased';
+        when 'dismiss' then
+            perform automatch.undo_report(p_case);
+            return 'dismissed';
+        when 'close' then
+            return 'closed';
+        else
+            perform automatch.raise_error('input_invalid', 'There is no such decision.');
+    end case;
+end
+$$;
+comment on function automatch.carry_out(automatch.cases, text, uuid) is 'Do what was decided; return the decision.';
+
+create function public.decide_case(
+    p_actor text, p_case_id uuid, p_act text, p_face_id uuid default null, p_alone boolean default false
+)
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases := automatch.lock_case(p_case_id);
+    v_decision text;
+begin
+    if v_case.appealed_at is not null and v_case.state <> 'decided' and v_case.decided_by = p_actor and not p_alone then
+        perform automatch.raise_error(
+            'input_invalid', 'You decided this before the appeal: somebody else should look at it now.'
+        );
+    end if;
+    v_decision := automatch.carry_out(v_case, p_act, p_face_id);
+    -- An erased photo is not named any more.
+    update automatch.cases as c set face_id = p_face_id
+    where c.id = p_case_id and exists (select from public.faces as f where f.id = p_face_id);
+    perform automatch.close_case(p_case_id, v_decision, p_actor);
+    return v_decision;
+end
+$$;
+comment on function public.decide_case(text, uuid, text, uuid, boolean) is
+    'Decide a case: hide, unhide, erase_photo, freeze, unfreeze, erase_person, dismiss or close. After an appeal it is '
+    'for somebody else than before, unless p_alone says that there is nobody else.';
+
+create function public.answer_case(p_actor text, p_case_id uuid, p_audience text, p_body text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases := automatch.lock_case(p_case_id);
+begin
+    perform automatch.write_case_message(p_case_id, 'operator', p_audience, p_body, p_actor);
+    if p_audience <> 'operators' and v_case.state = 'open' then
+        update automatch.cases as c set state = 'waiting' where c.id = p_case_id;
+    end if;
+end
+$$;
+comment on function public.answer_case(text, uuid, text, text) is
+    'Write to one side of a case (reporter, reported), which then waits for it, or a note to all operators.';
+
+create function public.find_case_recipient(p_case_id uuid, p_side text)
+returns table (profile_id uuid, email text, address text)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select p.id, p.email, k.address
+    from automatch.cases as c
+    left join public.profiles as p
+        on p.id = case p_side when 'reporter' then c.reporter_id when 'reported' then c.profile_id end
+    left join automatch.case_contacts as k on k.case_id = c.id and p_side = 'reporter'
+    where c.id = p_case_id and (p.id is not null or k.address is not null)
+$$;
+comment on function public.find_case_recipient(uuid, text) is
+    'How one side of a case is reached by mail: by the address of the account, or by one that is encrypted.';
+
+-- An address that may have no account. There is nothing here from which the address or a face could be computed.
+create table automatch.bans (
+    address_hash bytea primary key,
+    case_id uuid not null,
+    banned_at timestamptz not null default automatch.now()
+);
+comment on table automatch.bans is 'Keyed hashes of addresses; kept when their people are erased, until lifted.';
+create index bans_case_idx on automatch.bans (case_id);
+
+create function public.ban_address(p_actor text, p_case_id uuid, p_address_hash bytea)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases := automatch.lock_case(p_case_id);
+begin
+    insert into automatch.bans (address_hash, case_id) values (p_address_hash, p_case_id) on conflict do nothing;
+    perform automatch.freeze_profile(v_case.profile_id, 'moderation');
+    perform automatch.close_case(p_case_id, 'frozen', p_actor);
+end
+$$;
+comment on function public.ban_address(text, uuid, bytea) is
+    'Freeze the person of a case and refuse their address from now on, also after they are erased.';
+
+create function public.lift_ban(p_case_id uuid)
+returns boolean language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    with lifted as (
+        delete from automatch.bans as b where b.case_id = p_case_id
+        returning b.case_id
+    )
+    select exists (select from lifted)
+$$;
+comment on function public.lift_ban(uuid) is 'Lift the bans of a case. Whether there was one.';
+
+create function public.find_ban(p_address_hash bytea)
+returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select b.case_id from automatch.bans as b where b.address_hash = p_address_hash $$;
+comment on function public.find_ban(bytea) is 'The case in which an address was banned, if it is.';

@@ -1,0 +1,171 @@
+"""Pages of reports: from a card, of a photo without an account, and what becomes of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from automatch.errors.request import InputInvalidError, NotFoundError, RequestError
+from automatch.http.declaration import Access, declare
+from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
+from automatch.model.cases import CaseState, ReportReason
+from automatch.services.rate_limits import Limit
+from automatch.store.cases import find_shown_person
+from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show, text_of
+from automatch.web.report_views import (
+    CaseItem,
+    LinkedCasePage,
+    ReportPage,
+    ReportsPage,
+    TakeDownPage,
+    photo_of,
+)
+from automatch.web.templating import Problem
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("/people/{profile_id}/report")
+@declare(Access.PAGE_COOKIE)
+async def report_form(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
+    """Ask why somebody of the feed is reported."""
+    return show(await _report_page(profile_id, caller, services))
+
+
+@router.post("/people/{profile_id}/report")
+@declare(Access.PAGE_COOKIE, limits=(Limit.REPORTS,))
+async def report(
+    profile_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
+) -> Response:
+    """Report somebody of the feed, who leaves it at once."""
+    form = await read_form(request)
+    reason, statement = text_of(form, "reason"), text_of(form, "statement")
+    page = await _report_page(profile_id, caller, services, reason=reason, statement=statement)
+    try:
+        await services.reports.report(caller.claims, profile_id, _reason_of(reason), statement)
+    except InputInvalidError as exc:
+        problem = Problem(exc.code, exc.message, "statement" if reason else "reason")
+        return show(replace(page, problem=problem), exc)
+    return show(
+        ReportPage(
+            profile_id=profile_id, name=page.name, photo=None, sent=True, person_id=caller.id
+        )
+    )
+
+
+@router.get("/reports")
+@declare(Access.PAGE_COOKIE)
+async def own_reports(caller: CallerDep, services: ServicesDep) -> Response:
+    """Show what the person reported, and what was done about them."""
+    own = await services.reports.load_own(caller.claims)
+    return show(ReportsPage.from_cases(own, person_id=caller.id))
+
+
+@router.post("/reports/{case_id}")
+@declare(Access.PAGE_COOKIE, limits=(Limit.REPORTS,))
+async def write_to_case(
+    case_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
+) -> Response:
+    """Answer, or appeal."""
+    text = text_of(await read_form(request), "text")
+    try:
+        await services.reports.write(caller.claims, case_id, text)
+    except InputInvalidError as exc:
+        own = await services.reports.load_own(caller.claims)
+        problem = Problem(exc.code, exc.message)
+        return show(ReportsPage.from_cases(own, person_id=caller.id, problem=problem), exc)
+    return go_to("/reports")
+
+
+@router.get("/report")
+@declare(Access.PAGE_COOKIE)
+async def take_down_form(request: Request, services: ServicesDep) -> Response:
+    """Ask for the photo, the reason and an address."""
+    page = TakeDownPage(sends_mail=services.reports.sends_mail, signed_in=is_signed_in(request))
+    return show(page)
+
+
+@router.post("/report")
+@declare(Access.PAGE_COOKIE, limits=(Limit.TAKE_DOWNS,))
+async def request_take_down(request: Request, services: ServicesDep) -> Response:
+    """Keep the request; the page says the same whether anything is found or not."""
+    form = await read_form(request)
+    page = TakeDownPage(
+        photo=text_of(form, "photo"),
+        email=text_of(form, "email").strip(),
+        reason=text_of(form, "reason"),
+        statement=text_of(form, "statement"),
+        sends_mail=services.reports.sends_mail,
+        signed_in=is_signed_in(request),
+        asked=True,
+    )
+    try:
+        await services.reports.request_take_down(
+            page.photo, page.email, _reason_of(page.reason), page.statement
+        )
+    except RequestError as exc:
+        return show(replace(page, asked=False, problem=Problem(exc.code, exc.message)), exc)
+    return show(page)
+
+
+@router.get("/report/link")
+@declare(Access.PAGE_COOKIE)
+async def linked_case(services: ServicesDep, token: str = "") -> Response:
+    """Show the request of a mailed link, with a button to confirm it."""
+    return await _linked_case_page(services, token)
+
+
+@router.post("/report/link")
+@declare(Access.PAGE_COOKIE, limits=(Limit.MAILED_LINKS,))
+async def use_link(request: Request, services: ServicesDep) -> Response:
+    """Confirm the request, or write to those who look at it."""
+    form = await read_form(request)
+    token = text_of(form, "token")
+    if "text" not in form:
+        await services.reports.confirm(token)
+        return await _linked_case_page(services, token)
+    try:
+        await services.reports.write_by_link(token, text_of(form, "text"))
+    except InputInvalidError as exc:
+        return await _linked_case_page(services, token, exc)
+    return await _linked_case_page(services, token)
+
+
+async def _linked_case_page(
+    services: Services, token: str, error: RequestError | None = None
+) -> Response:
+    file = await services.reports.open_link(token)
+    page = LinkedCasePage(
+        token=token,
+        is_proven=file.case.state is not CaseState.UNPROVEN,
+        item=CaseItem.from_link(file),
+        problem=Problem(error.code, error.message) if error else None,
+    )
+    return show(page, error)
+
+
+async def _report_page(
+    profile_id: UUID, caller: Caller, services: Services, *, reason: str = "", statement: str = ""
+) -> ReportPage:
+    async with services.db.as_user(caller.claims) as conn:
+        person = await find_shown_person(conn, profile_id)
+    if person is None:
+        raise NotFoundError
+    return ReportPage(
+        profile_id=profile_id,
+        name=person.name or "this person",
+        photo=photo_of(person.face_id),
+        reason=reason,
+        statement=statement,
+        person_id=caller.id,
+    )
+
+
+def _reason_of(text: str) -> ReportReason:
+    try:
+        return ReportReason(text)
+    except ValueError as exc:
+        raise InputInvalidError("Choose a reason.") from exc

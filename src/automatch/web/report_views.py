@@ -1,0 +1,200 @@
+"""View models of reports: from a card, of a photo without an account, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, Self
+from uuid import UUID
+
+from automatch.model.cases import CaseSide, CaseState, OwnCase, OwnMessage, ReportReason
+from automatch.services.reports import LinkedCaseFile, OwnCases
+from automatch.web.templating import Page, photo_address
+
+REASONS = {
+    ReportReason.NOT_THEIR_PHOTO: "It isn't a photo of them",
+    ReportReason.UNDER_18: "They're under 18",
+    ReportReason.HARASSMENT: "Harassment",
+    ReportReason.FAKE: "A fake account",
+    ReportReason.OTHER: "Something else",
+}
+_TAKE_DOWN_REASONS = {
+    ReportReason.NOT_THEIR_PHOTO: "It's a photo of me, and I didn't add it",
+    ReportReason.UNDER_18: "It shows somebody under 18",
+    ReportReason.OTHER: "Something else",
+}
+_CATEGORIES = {
+    ReportReason.NOT_THEIR_PHOTO: "whether it's a photo of you",
+    ReportReason.UNDER_18: "your age",
+    ReportReason.HARASSMENT: "how you treat others",
+    ReportReason.FAKE: "whether your account is real",
+    ReportReason.OTHER: "your account",
+}
+"""What a report is about, for whoever is reported."""
+
+_UNDER_WAY = "We're looking at it."
+_TOLD_REPORTER = {
+    "hidden": "We've hidden the photo. Thank you for telling us.",
+    "frozen": "We've frozen the account. Thank you for telling us.",
+    "photo_erased": "The photo is deleted. Thank you for telling us.",
+    "person_erased": "The account is deleted. Thank you for telling us.",
+    "gone": "The account doesn't exist any more.",
+    "restored": "We looked at it again and took our decision back.",
+}
+_TOLD_REPORTER_ELSE = "We looked at it and found no reason to act."
+_TOLD_REPORTED = {
+    "hidden": "We've hidden a photo of yours.",
+    "frozen": "We've frozen your account.",
+    "photo_erased": "We've deleted a photo of yours.",
+    "restored": "We took our decision back. Everything is as before.",
+    "dismissed": "All is well. Everything is as before.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenNotice:
+    """What was done to the person who looks at the feed, and about what."""
+
+    effect: str
+    """`hidden` or `frozen`."""
+    category: str
+    is_decided: bool
+
+    @classmethod
+    def from_case(cls, case: OwnCase) -> Self | None:
+        """Return the notice of a case, or None where nothing is hidden from others."""
+        if case.effect is None:
+            return None
+        return cls(case.effect, _CATEGORIES[case.reason], case.state is CaseState.DECIDED)
+
+
+def list_notices(cases: Sequence[OwnCase]) -> list[HiddenNotice]:
+    """Return what is hidden from others now, each once."""
+    found = (HiddenNotice.from_case(case) for case in cases)
+    return list(dict.fromkeys(notice for notice in found if notice is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class CaseItem:
+    """One case, as one of its sides sees it."""
+
+    id: UUID | None
+    """None where a mailed link names it."""
+    headline: str
+    status: str
+    opened_at: datetime
+    messages: Sequence[OwnMessage]
+    may_write: bool
+    is_appeal: bool
+    """Whether what is written now asks for another look at a decision."""
+
+    @classmethod
+    def from_own(cls, case: OwnCase, messages: Sequence[OwnMessage]) -> Self:
+        """Return the item of a case of somebody who is signed in."""
+        is_decided = case.state is CaseState.DECIDED
+        if case.side is CaseSide.REPORTER:
+            headline = f"Your report: {REASONS[case.reason]}"
+            status = _TOLD_REPORTER.get(case.decision or "", _TOLD_REPORTER_ELSE)
+        else:
+            headline = f"A question about {_CATEGORIES[case.reason]}"
+            status = _TOLD_REPORTED.get(case.decision or "", "It is settled.")
+        return cls(
+            id=case.id,
+            headline=headline,
+            status=status if is_decided else _UNDER_WAY,
+            opened_at=case.opened_at,
+            messages=[message for message in messages if message.case_id == case.id],
+            may_write=case.may_write,
+            is_appeal=is_decided,
+        )
+
+    @classmethod
+    def from_link(cls, file: LinkedCaseFile) -> Self:
+        """Return the item of a case that a mailed link names."""
+        case = file.case
+        is_decided = case.state is CaseState.DECIDED
+        return cls(
+            id=None,
+            headline=_TAKE_DOWN_REASONS.get(case.reason, REASONS[case.reason]),
+            status=(
+                _TOLD_REPORTER.get(case.decision or "", _TOLD_REPORTER_ELSE)
+                if is_decided
+                else _UNDER_WAY
+            ),
+            opened_at=case.opened_at,
+            messages=file.messages,
+            may_write=case.may_write,
+            is_appeal=is_decided,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportPage(Page):
+    """Report somebody of one's feed."""
+
+    template: ClassVar[str] = "report.html"
+    title: str = "Report"
+    signed_in: bool = True
+    profile_id: UUID
+    name: str
+    photo: str | None
+    reason: str = ""
+    statement: str = ""
+    sent: bool = False
+
+    @property
+    def reasons(self) -> dict[ReportReason, str]:
+        """The reasons to choose from."""
+        return REASONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeDownPage(Page):
+    """Ask without an account that a photo is taken down."""
+
+    template: ClassVar[str] = "take_down.html"
+    title: str = "A photo of you that you didn't add?"
+    photo: str = ""
+    email: str = ""
+    reason: str = ReportReason.NOT_THEIR_PHOTO.value
+    statement: str = ""
+    asked: bool = False
+    sends_mail: bool
+
+    @property
+    def reasons(self) -> dict[ReportReason, str]:
+        """The reasons to choose from."""
+        return _TAKE_DOWN_REASONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkedCasePage(Page):
+    """The request of somebody without an account, by the token of a mailed link."""
+
+    template: ClassVar[str] = "linked_case.html"
+    title: str = "Your request"
+    token: str
+    is_proven: bool
+    item: CaseItem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportsPage(Page):
+    """What the person reported, and what was done about them."""
+
+    template: ClassVar[str] = "reports.html"
+    title: str = "Reports"
+    signed_in: bool = True
+    items: Sequence[CaseItem]
+
+    @classmethod
+    def from_cases(cls, own: OwnCases, **more: object) -> Self:
+        """Return the page with the cases of a person."""
+        items = [CaseItem.from_own(case, own.messages) for case in own.cases]
+        return cls(items=items, **more)  # type: ignore[arg-type]  # fields of Page
+
+
+def photo_of(face_id: UUID | None) -> str | None:
+    """Return the address of a thumbnail."""
+    return photo_address(face_id) if face_id else None
