@@ -111,6 +111,27 @@ def test_refused_photo_says_why_and_what_to_do(templates: Environment) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "headline", "has_link"),
+    [
+        ("another_person", "Waiting for a look", False),
+        ("photo_in_review", "Waiting for a look", False),
+        ("challenge_needed", "Is it you?", True),
+        ("photo_refused", "This photo cannot be used", False),
+    ],
+)
+def test_photo_that_waits_says_so_calmly_and_is_shown(
+    templates: Environment, code: str, headline: str, has_link: bool
+) -> None:
+    job = a_job(status=JobStatus.FAILED, error_code=code, error_message="Why.", match_count=None)
+    html = render_job(templates, job)
+
+    assert headline in text_of(html)
+    assert "Why." in text_of(html)
+    assert (f"/photos/{job.face_id}/challenge" in html) == has_link
+    assert (job.css_class == "held") == (code != "photo_refused") == (job.thumbnail is not None)
+
+
+@pytest.mark.parametrize(
     "code", ["decode_timeout", "job_crashed", "worker_lost", "embedding_invalid"]
 )
 def test_photo_that_failed_for_good_through_our_fault_says_what_to_do(

@@ -83,7 +83,7 @@ COMMANDS = {
     "models": ("models:app", "Face models: list them, get their files, switch between them."),
     "photos": (
         "photos:app",
-        "Photos that wait for a decision, and the folder or bucket with all of them.",
+        "Photos that wait for your decision.",
     ),
     "db": ("db:app", "The database itself."),
 }

@@ -156,6 +156,26 @@ def test_command_lists_pairs_decides_and_switches_matching(
     assert json.loads(output_of(run(cluster, database, "matching", "--json"))) == {"match": False}
 
 
+def test_command_shows_the_photos_that_wait_for_a_decision_until_it_is_made(
+    cluster: TestCluster, database: Database
+) -> None:
+    with connect(database.owner) as conn:
+        pair = str(a_pair(conn))
+        face = build.one(conn, "select id from public.faces order by id limit 1")
+        conn.execute("select automatch.hold_face(%s, 'another_account')", [face])
+    shown = run(cluster, database, "show", pair)
+    assert f"waiting photo  {face}" in shown.stdout
+    assert "lets it be found" in shown.stderr
+    assert json.loads(run(cluster, database, "show", pair, "--json").stdout)["held_face_ids"] == [
+        str(face)
+    ]
+    output_of(run(cluster, database, "dismiss", pair))
+
+    assert "waiting" not in output_of(run(cluster, database, "show", pair))
+    unknown = run(cluster, database, "show", str(uuid4()))
+    assert (unknown.returncode, "There is no such pair" in unknown.stderr) == (1, True)
+
+
 def test_command_refuses_an_unknown_pair_and_a_wrong_switch(
     cluster: TestCluster, database: Database
 ) -> None:

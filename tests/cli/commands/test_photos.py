@@ -1,15 +1,16 @@
-"""`automatch photos`: another folder becomes the place of the photos."""
+"""`automatch photos`: another folder becomes the place of them, and some wait for a decision."""
 
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from automatch.photos.store import MARK
-from tests.support.build import a_face, a_profile, connect, unit
+from tests.support.build import a_face, a_profile, connect, one, unit
 from tests.support.command import call_command
 from tests.support.doctor import write_secrets
 from tests.support.photo_store import mark_folder
@@ -61,3 +62,33 @@ def test_adoption_of_a_place_without_the_photos_says_so_and_is_declined_by_enter
     assert "0 of the 1 newest photos have their files here" in declined.stdout
     assert "1 of them and maybe more cannot be shown" in declined.stdout
     assert not (home / "photos" / MARK).exists()
+
+
+def test_photos_that_wait_are_listed_and_decided(home: Path, database: Database) -> None:
+    with connect(database.owner) as conn:
+        photos = [a_face(conn, a_profile(conn), unit(number)) for number in range(2)]
+        for photo, reason in zip(photos, ("another_person", "challenge"), strict=True):
+            conn.execute("select automatch.hold_face(%s, %s)", [photo, reason])
+
+    def call(*command: str) -> str:
+        done = call_command(home, "photos", *command, DATABASE_URL=database.owner)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    listed = json.loads(call("held", "--json"))
+    assert [(each["face_id"], each["reason"]) for each in listed] == [
+        (str(photos[0]), "another_person"),
+        (str(photos[1]), "challenge"),
+    ]
+    assert str(photos[1]) in call("held", "--reason", "challenge")
+    call("release", str(photos[0]))
+    call("refuse", str(photos[1]))
+    again = call_command(home, "photos", "release", str(photos[0]), DATABASE_URL=database.owner)
+
+    assert (again.returncode, "does not wait" in again.stderr) == (1, True)
+    assert json.loads(call("held", "--json")) == []
+    assert [
+        each["face_id"] for each in json.loads(call("held", "--reason", "refused", "--json"))
+    ] == [str(photos[1])]
+    with connect(database.owner) as conn:
+        assert one(conn, "select count(*) from automatch.held_faces") == 1

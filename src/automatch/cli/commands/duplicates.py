@@ -68,7 +68,7 @@ def list_pairs(
 
 @app.command()
 def show(pair_id: PairId, home: Home = None, as_json: Json = False) -> None:
-    """Show one pair, the photos that wait for your decision, and what each decision does.
+    """Show one pair, and the photos that wait for your decision.
 
     Example: `automatch duplicates show 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """

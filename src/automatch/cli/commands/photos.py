@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 app = typer.Typer(
-    help="Photos that wait for your decision, and the folder or bucket with all photos.\n\n"
+    help="Photos that wait for your decision. And the folder or bucket with all photos.\n\n"
     "Example: `automatch photos held`",
     no_args_is_help=True,
 )
@@ -41,10 +41,11 @@ def held(
     limit: Limit = 50,
     as_json: Json = False,
 ) -> None:
-    """List photos that are neither found nor searched for until you decide, oldest first.
+    """List photos that wait for your decision, oldest first.
 
-    another_person: it shows somebody else than the person's first photo. another_account: it looks
-    like the person of another account; see `automatch duplicates`.
+    Until then they are neither found nor searched for. another_person: it shows somebody else than
+    the person's first photo. another_account: it looks like the person of another account; see
+    `automatch duplicates`. challenge: its person has not turned their head before the camera yet.
 
     Example: `automatch photos held --reason another_person`
     """
