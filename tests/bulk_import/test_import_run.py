@@ -309,20 +309,24 @@ async def test_people_with_an_own_account_or_who_left_are_refused(
         assert find_forbidden_states(conn) == []
 
 
-async def test_unused_account_is_completed(
+async def test_unused_account_is_completed_and_belongs_to_the_school_of_the_list(
     server: System, import_list: Import, tmp_path: Path
 ) -> None:
     unused = await server.sign_up()
+    with connect(server.database.owner, autocommit=True) as conn:
+        conn.execute("select public.set_school_open('UIT', false)")
     folder = _write_list(
-        tmp_path / "list", [_person(1, email=unused.email)], {"1.jpg": encode(astronaut())}
+        tmp_path / "list",
+        [_person(1, email=unused.email, school="uit"), _person(2, school="Nowhere")],
+        {"1.jpg": encode(astronaut()), "2.jpg": portrait(2)},
     )
 
     done = await _run(import_list, folder, "--no-wait")
 
-    assert done.returncode == 0, done.stdout
-    assert not (folder / "people.refused.csv").exists()
+    assert done.returncode == 1, done.stdout
+    assert {row: code for row, (code, _) in _refused(folder).items()} == {3: "school_unknown"}
     profile = (await unused.get("/api/profile")).json()
-    assert (profile["name"], profile["school"]) == ("Person 1", "UIT")
+    assert (profile["name"], profile["school"], profile["admitted"]) == ("Person 1", "UIT", True)
     assert (await unused.get("/api/profile/consent")).json()["granted"]
 
 

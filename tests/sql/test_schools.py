@@ -147,13 +147,16 @@ def test_people_of_merged_schools_find_each_other_and_keep_their_proofs(conn):
     she = build.a_profile(conn, school="HCMUS")
     he = build.a_profile(conn, school="BKU", gender="male")
     without_proof = build.a_profile(conn, school="HCMUS")
-    for person, school in ((she, "HCMUS"), (he, "BKU")):
+    for person, school, embedding in (
+        (she, "HCMUS", center),
+        (he, "BKU", build.like(center, 0.8)),
+    ):
         conn.execute(
             "insert into automatch.memberships (profile_id, school_id, proof)"
             " select %s, s.id, 'invitation' from automatch.schools as s where s.name = %s",
             [person, school],
         )
-        build.a_face(conn, person, center)
+        build.a_face(conn, person, embedding)
 
     assert merge(conn, "khtn", "BKU") == 2
 
@@ -195,6 +198,21 @@ def test_only_a_school_without_people_is_removed(conn):
 def test_school_that_is_not_on_the_list_cannot_be_changed(conn, act):
     with refused("school_unknown"):
         conn.execute(f"select * from public.{act}")
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_people_of_a_school_that_is_opened_or_closed_follow_in_steps(conn, is_open):
+    add(conn, "Changing", is_open=not is_open)
+    people = sorted(build.a_profile(conn, school="Changing") for _ in range(3))
+    conn.execute("select public.set_school_open('changing', %s, 'me')", [is_open])
+    admitted = "select array_agg(admitted order by id) from public.profiles"
+    assert one(conn, admitted) == [not is_open] * 3
+
+    last = one(conn, "select public.refresh_school_proofs('Changing', null, 2)")
+    assert (last, one(conn, admitted)) == (people[1], [is_open, is_open, not is_open])
+    last = one(conn, "select public.refresh_school_proofs('Changing', %s, 2)", last)
+    assert (last, one(conn, admitted)) == (people[2], [is_open] * 3)
+    assert one(conn, "select public.refresh_school_proofs('Changing', %s, 2)", last) is None
 
 
 def test_operators_acts_are_in_the_audit_log(conn):

@@ -10,14 +10,15 @@ from automatch.demo.people import SimulatedPerson, simulated_people
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import SERVICE
 from automatch.photos.store import PhotoStore, photo_path
-from automatch.services.schools import find_or_open_school
 from automatch.store.database import Database
 from automatch.store.demo import (
     add_simulated_person,
+    find_school,
     list_simulated_people,
     remove_simulated_person,
 )
 from automatch.store.model_changes import read_active_model
+from automatch.store.schools import add_school
 
 _ACTOR = "automatch demo"
 _MODEL = "dlib"
@@ -36,7 +37,9 @@ async def fill_school(
     """
     async with db.as_user(SERVICE) as conn:
         model = await read_active_model(conn)
-        school = await find_or_open_school(conn, _ACTOR, school)
+        if await find_school(conn, school) is None:
+            await add_school(conn, _ACTOR, school, is_open=True)
+        school = await find_school(conn, school) or school
     if model != _MODEL:
         raise InputInvalidError(
             f"Simulated people exist for the model {_MODEL} only, and {model} is active."

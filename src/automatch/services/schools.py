@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from automatch.errors.request import InputInvalidError, SchoolUnknownError
+from automatch.errors.request import InputInvalidError
 from automatch.model.people import Gender
 from automatch.services.validators import normalize_email
 from automatch.store import schools
@@ -71,9 +71,25 @@ async def change_school(
         dropped_aliases=dropped_aliases,
     )
     if domains or dropped_domains:
-        last: UUID | None = None
-        while last := await schools.refresh_proofs(conn, school, last):
-            pass
+        await _refresh_people(conn, school)
+
+
+async def set_open(conn: Connection, actor: str, school: str, *, is_open: bool) -> None:
+    """Set whether everybody who names a school belongs to it, and let its people in or out.
+
+    Of a large school they follow in steps; one that was interrupted goes on when started again.
+
+    Raises:
+        SchoolUnknownError: there is no such school.
+    """
+    await schools.set_open(conn, actor, school, is_open=is_open)
+    await _refresh_people(conn, school)
+
+
+async def _refresh_people(conn: Connection, school: str) -> None:
+    last: UUID | None = None
+    while last := await schools.refresh_proofs(conn, school, last):
+        pass
 
 
 async def rename_school(conn: Connection, actor: str, school: str, name: str) -> int:
@@ -136,16 +152,6 @@ async def change_person(
     await schools.change_person(
         conn, actor, profile_id, school=school, gender=gender.value if gender else None
     )
-
-
-async def find_or_open_school(conn: Connection, actor: str, name: str) -> str:
-    """Return the name of the school with a spelling; without one, open it."""
-    try:
-        [school] = await schools.list_schools(conn, name)
-    except SchoolUnknownError:
-        await schools.add_school(conn, actor, name, is_open=True)
-        [school] = await schools.list_schools(conn, name)
-    return school.name
 
 
 def normalize_domain(domain: str) -> str:

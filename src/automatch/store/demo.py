@@ -15,6 +15,12 @@ from automatch.store.database import Connection
 _SQL = load("demo")
 
 
+async def find_school(conn: Connection, school: str) -> str | None:
+    """Return the name of the school with a spelling, if there is one."""
+    row = await (await conn.execute(_SQL["find_school"], {"school": school})).fetchone()
+    return row[0] if row else None
+
+
 async def add_simulated_person(
     conn: Connection,
     *,

@@ -71,13 +71,13 @@ async def change_school(
 
 
 async def refresh_proofs(conn: Connection, school: str, after: UUID | None) -> UUID | None:
-    """Look at some people's addresses again; return after whom to go on, None at the end."""
+    """Let some people in or out as they belong; return after whom to go on, None at the end."""
     last: UUID | None = await call_value(conn, "refresh_school_proofs", school=school, after=after)
     return last
 
 
 async def set_open(conn: Connection, actor: str, school: str, *, is_open: bool) -> None:
-    """Set whether everybody who names a school belongs to it."""
+    """Set whether everybody who names a school belongs to it; `refresh_proofs` follows."""
     await call(conn, "set_school_open", school=school, open=is_open, actor=actor)
 
 

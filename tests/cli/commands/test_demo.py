@@ -16,9 +16,9 @@ from tests.support.system import System
 pytestmark = pytest.mark.anyio
 
 
-async def _fill(settings: Settings, dsn: str, count: int) -> None:
+async def _fill(settings: Settings, dsn: str, count: int, school: str = "UIT") -> None:
     async with Database(dsn, PoolSettings(), name="test") as db:
-        async for _ in fill_school(db, make_photos(settings), school="UIT", count=count, seed=1):
+        async for _ in fill_school(db, make_photos(settings), school=school, count=count, seed=1):
             pass
 
 
@@ -34,6 +34,20 @@ async def test_first_real_photo_finds_simulated_people(system: System, settings:
         assert all(match["simulated"] for match in feed)
     image = await person.client.get(feed[0]["face"]["image_url"])
     assert image.headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize("name", ["A closed school", "One that is not there"])
+async def test_simulated_people_belong_to_whatever_school_they_fill(
+    server: System, settings: Settings, name: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(server.database.owner) as conn:
+        await conn.execute("drop trigger a_school_is_open on public.profiles")
+        await conn.execute("select public.add_school('A closed school')")
+    await _fill(settings, server.database.worker, 2, name.upper())
+
+    async with await psycopg.AsyncConnection.connect(server.database.owner) as conn:
+        cursor = await conn.execute("select count(*) from profiles where simulated and admitted")
+        assert await cursor.fetchone() == (2,)
 
 
 async def test_filling_twice_changes_nothing(system: System, settings: Settings) -> None:

@@ -314,6 +314,7 @@ async def nobody_yet(_: Place) -> None:
 
 
 broken_by("operator.contact", "update automatch.operator_identity set name = null")
+broken_by("operator.schools", "update automatch.schools set is_open = true")
 
 
 @case("operator.texts", see("automatch notice publish privacy", then=_publish_texts))

@@ -419,10 +419,11 @@ def _decide(home: Home, person: UUID, reason: str | None) -> None:
 
 
 def _set_open(home: Home, school: str, *, is_open: bool, ask: bool) -> None:
-    from automatch.store import schools
+    from automatch.services.schools import set_open
+    from automatch.store.schools import list_schools as load
 
     async def change(conn: Connection) -> str:
-        [found] = await schools.list_schools(conn, school)
+        [found] = await load(conn, school)
         if ask and found.is_open != is_open:
             others = found.people - found.members
             question = (
@@ -432,7 +433,7 @@ def _set_open(home: Home, school: str, *, is_open: bool, ask: bool) -> None:
                 f"{others} others need a proof first"
             )
             typer.confirm(f"{question}?", abort=True, err=True)
-        await schools.set_open(conn, audit_actor(), school, is_open=is_open)
+        await set_open(conn, audit_actor(), school, is_open=is_open)
         return found.name
 
     name = _run(home, change)

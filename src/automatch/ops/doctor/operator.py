@@ -1,11 +1,13 @@
-"""Who runs this: whether people are told."""
+"""What is the operator's to decide before real people come."""
 
 from __future__ import annotations
 
+import shlex
+
 from automatch.model.notices import NoticeKind
-from automatch.ops.doctor.check import Check, Result, ok, warn
+from automatch.ops.doctor.check import Check, Result, abbreviate, ok, warn
 from automatch.ops.doctor.context import CheckContext
-from automatch.store import notices, operators
+from automatch.store import notices, operators, schools
 
 
 async def _contact(context: CheckContext) -> Result:
@@ -40,8 +42,22 @@ async def _owner(context: CheckContext) -> Result:
     return ok("The installation has an owner.")
 
 
+async def _schools(context: CheckContext) -> Result:
+    found = await schools.list_schools(context.database)
+    if not found:
+        return warn("There is no school to choose.", "automatch school add NAME --domain DOMAIN")
+    open_ones = [school.name for school in found if school.is_open]
+    if not open_ones:
+        return ok("Whoever names a school has to prove that they belong to it.")
+    return warn(
+        f"Open schools, whose people anybody sees who names one: {abbreviate(open_ones)}.",
+        f"automatch school close {shlex.quote(open_ones[0])} --yes",
+    )
+
+
 CHECKS = [
     Check("operator.owner", "The installation has an owner", _owner),
     Check("operator.contact", "People know who runs this", _contact),
+    Check("operator.schools", "Schools ask for a proof", _schools),
     Check("operator.texts", "Privacy notice and consent text are your own", _texts),
 ]

@@ -1294,9 +1294,12 @@ create function automatch.schools_changed()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform automatch.refresh_admissions(array(
-        select p.id from public.profiles as p where p.school in (select c.name from changed as c)
-    ));
+    -- Unless set_school_open() has it done in steps.
+    if coalesce(current_setting('automatch.in_steps', true), '') <> 'on' then
+        perform automatch.refresh_admissions(array(
+            select p.id from public.profiles as p where p.school in (select c.name from changed as c)
+        ));
+    end if;
     return null;
 end
 $$;
@@ -1368,12 +1371,13 @@ declare
     );
 begin
     perform automatch.refresh_email_proofs(v_ids);
+    perform automatch.refresh_admissions(v_ids);
     return v_ids[cardinality(v_ids)];
 end
 $$;
 comment on function public.refresh_school_proofs(text, uuid, integer) is
-    'After a change of a school''s domains, for some of its people in the order of their ids. The last of them, to go '
-    'on after; null at the end.';
+    'After a school was opened or closed, or its domains changed: let some of its people in or out, in the order of '
+    'their ids. The last of them, to go on after; null at the end.';
 
 create table automatch.school_invitations (
     id uuid primary key default gen_random_uuid(),
@@ -7627,16 +7631,19 @@ as $$
 declare
     v_school automatch.schools := automatch.require_school(p_school);
 begin
+    -- In one transaction 20,000 people take minutes.
+    perform set_config('automatch.in_steps', 'on', true);
     update automatch.schools as s set is_open = p_open where s.id = v_school.id and s.is_open <> p_open;
     if found then
         perform automatch.audit(
             p_actor, case when p_open then 'open_school' else 'close_school' end, jsonb_build_object('school', v_school.name)
         );
     end if;
+    perform set_config('automatch.in_steps', '', true);
 end
 $$;
 comment on function public.set_school_open(text, boolean, text) is
-    'Open: whoever names the school belongs to it. Closed: only members, and at once nobody else finds or is found.';
+    'Open: whoever names the school belongs to it. Closed: only its members. Then refresh_school_proofs().';
 
 create function public.get_schools(p_school text default null)
 returns table (
@@ -9101,6 +9108,23 @@ begin
     join public.consent_texts as t on t.version = c.text_version
     where c.profile_id = p_profile_id
     order by c.id;
+    return query
+    select 'memberships', jsonb_build_object('school', s.name, 'proof', m.proof, 'proven_at', m.proven_at)
+    from automatch.memberships as m join automatch.schools as s on s.id = m.school_id
+    where m.profile_id = p_profile_id
+    union all
+    select 'membership_requests', jsonb_build_object(
+        'school', s.name, 'message', r.message, 'requested_at', r.requested_at, 'refused_at', r.refused_at,
+        'reason', r.reason
+    )
+    from automatch.membership_requests as r join automatch.schools as s on s.id = r.school_id
+    where r.profile_id = p_profile_id
+    union all
+    select 'school_and_gender_choices', jsonb_build_object(
+        'school', s.name, 'gender', c.gender, 'created_at', c.chosen_at, 'counted', c.counted
+    )
+    from automatch.profile_choices as c left join automatch.schools as s on s.id = c.school_id
+    where c.profile_id = p_profile_id;
     -- Where people sign in elsewhere, that server has these.
     if to_regclass('auth.users') is not null then
         return query
@@ -9834,6 +9858,7 @@ from (values
         public.get_membership public.join_school public.leave_school public.request_membership
     '),
     ('function', 'execute', 'automatch_api', 'public.find_invitation'),
+    ('function', 'execute', 'service_role', 'automatch.find_school'),
     ('function', 'execute', 'automatch_worker service_role', 'public.settle_changes'),
     ('function', 'execute', 'automatch_api service_role', '
         public.add_school public.change_person public.change_school public.decide_membership public.end_invitation

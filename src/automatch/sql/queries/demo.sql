@@ -3,6 +3,9 @@ insert into public.profiles (id, name, school, gender, birth_date, simulated)
 values (%(id)s, %(name)s, %(school)s, %(gender)s, %(birth_date)s, true)
 on conflict (id) do nothing
 
+-- name: find_school
+select (automatch.find_school(%(school)s)).name
+
 -- name: add_membership
 insert into automatch.memberships (profile_id, school_id, proof)
 select %(id)s, s.id, 'approval' from automatch.schools as s where s.name = %(school)s and not s.is_open

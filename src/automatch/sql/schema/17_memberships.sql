@@ -95,9 +95,12 @@ create function automatch.schools_changed()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform automatch.refresh_admissions(array(
-        select p.id from public.profiles as p where p.school in (select c.name from changed as c)
-    ));
+    -- Unless set_school_open() has it done in steps.
+    if coalesce(current_setting('automatch.in_steps', true), '') <> 'on' then
+        perform automatch.refresh_admissions(array(
+            select p.id from public.profiles as p where p.school in (select c.name from changed as c)
+        ));
+    end if;
     return null;
 end
 $$;

@@ -56,12 +56,13 @@ declare
     );
 begin
     perform automatch.refresh_email_proofs(v_ids);
+    perform automatch.refresh_admissions(v_ids);
     return v_ids[cardinality(v_ids)];
 end
 $$;
 comment on function public.refresh_school_proofs(text, uuid, integer) is
-    'After a change of a school''s domains, for some of its people in the order of their ids. The last of them, to go '
-    'on after; null at the end.';
+    'After a school was opened or closed, or its domains changed: let some of its people in or out, in the order of '
+    'their ids. The last of them, to go on after; null at the end.';
 
 create table automatch.school_invitations (
     id uuid primary key default gen_random_uuid(),

@@ -71,16 +71,19 @@ as $$
 declare
     v_school automatch.schools := automatch.require_school(p_school);
 begin
+    -- In one transaction 20,000 people take minutes.
+    perform set_config('automatch.in_steps', 'on', true);
     update automatch.schools as s set is_open = p_open where s.id = v_school.id and s.is_open <> p_open;
     if found then
         perform automatch.audit(
             p_actor, case when p_open then 'open_school' else 'close_school' end, jsonb_build_object('school', v_school.name)
         );
     end if;
+    perform set_config('automatch.in_steps', '', true);
 end
 $$;
 comment on function public.set_school_open(text, boolean, text) is
-    'Open: whoever names the school belongs to it. Closed: only members, and at once nobody else finds or is found.';
+    'Open: whoever names the school belongs to it. Closed: only its members. Then refresh_school_proofs().';
 
 create function public.get_schools(p_school text default null)
 returns table (

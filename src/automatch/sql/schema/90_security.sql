@@ -44,6 +44,7 @@ from (values
         public.get_membership public.join_school public.leave_school public.request_membership
     '),
     ('function', 'execute', 'automatch_api', 'public.find_invitation'),
+    ('function', 'execute', 'service_role', 'automatch.find_school'),
     ('function', 'execute', 'automatch_worker service_role', 'public.settle_changes'),
     ('function', 'execute', 'automatch_api service_role', '
         public.add_school public.change_person public.change_school public.decide_membership public.end_invitation
