@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from automatch import __version__
 from automatch.auth.addresses import AddressKey
+from automatch.auth.confirmations import Confirmations
 from automatch.auth.keys import AiKeys, FunctionKeys
 from automatch.auth.photo_links import PhotoLinks
 from automatch.auth.tokens import tokens_from
@@ -28,6 +29,7 @@ from automatch.http.routes import (
     jobs,
     matches,
     profile,
+    receipts,
     reports,
     supabase,
 )
@@ -37,6 +39,7 @@ from automatch.postgres.addresses import database_address
 from automatch.services.accounts import Accounts
 from automatch.services.admission import make_admission
 from automatch.services.ai_requests import AiRequestLimiter
+from automatch.services.erasures import make_erasures
 from automatch.services.mailed_links import MailedLinks
 from automatch.services.memberships import Memberships
 from automatch.services.photo_views import PhotoViews
@@ -98,6 +101,8 @@ def create_app(
         ),
         reports=Reports(db, rate_limits, addresses, mailer.wake if mailer else None),
         photo_links=PhotoLinks(secrets.photo_key),
+        erasures=make_erasures(settings, db, photos, wake_mailer=mailer.wake if mailer else None),
+        confirmations=Confirmations(secrets.photo_key),
         photo_check=PhotoCheck(photos),
         photo_views=PhotoViews(db),
         admission=admission,
@@ -152,6 +157,7 @@ def create_app(
         admin,
         supabase,
         health,
+        receipts,
     ]
     for module in [*modules, ai] if with_ai else modules:
         # `include_router` would build each of them again, at every start.

@@ -17,6 +17,7 @@ from automatch.settings import Settings
 from automatch.settings.connections import worker_pool
 from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
+from automatch.store.erasure_log import ErasureLog
 from automatch.store.model_changes import read_active_model
 from automatch.store.photo_store import check_photo_store
 from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer
@@ -26,6 +27,8 @@ from automatch.worker.run import WorkerContext
 from automatch.worker.worker import Worker
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from automatch.vision import RemoteAnalyzer
 
 _AI_KEY_LIFE_S = 300
@@ -71,12 +74,22 @@ async def open_worker(
             if embedder is None:
                 embedder = open_embedder(await _read_active_model(db), settings.home)
             analyzer = await stack.enter_async_context(make_analyzer(settings, embedder))
+
+        async def erase_inactive(person_id: UUID) -> None:
+            # Only then a worker needs keys.
+            from automatch.services.erasures import make_erasures
+
+            await make_erasures(settings, db, photos).erase(person_id, "retention")
+
         maintenance = MaintenanceRunner(
             db,
             photos,
             settings.worker,
             settings.retention,
             session_s=settings.auth.refresh_token_s,
+            erasure_log=ErasureLog(settings.erasure_log),
+            erase_inactive=erase_inactive,
+            mails=settings.mail.smtp_url is not None and settings.issuer_url is None,
         )
         search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
         # More threads of BLAS would compete with Postgres and the analyzer for the same cores.

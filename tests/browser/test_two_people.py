@@ -30,9 +30,11 @@ def test_match_arrives_on_both_screens_and_leaves_with_the_account_without_a_ref
     photo = him.locator("#cards li img").first
     assert photo.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
-    him.goto(f"{phones.url}/onboarding")
-    him.locator("details.ask[name=delete-account] summary").click()
-    him.locator("form[action='/account/delete'] button").click()
+    him.goto(f"{phones.url}/account/delete")
+    him.get_by_label("Your password").fill("correct horse battery")
+    him.get_by_role("button", name="Continue").click()
+    him.get_by_role("button", name="Delete my account").click()
+    expect(him.get_by_role("textbox", name="Receipt")).to_be_visible()
 
     expect(her.locator("#cards li")).to_have_count(0)
     assert her.evaluate("window.sameDocument")

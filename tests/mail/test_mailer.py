@@ -58,6 +58,7 @@ def mailer(db: Database, transport: Transport) -> Mailer:
         sender="Auto-Match <no-reply@uit.example>",
         server_url=lambda: "https://match.example.org",
         settings=AuthSettings(),
+        grace_days=30,
         lease_s=60,
     )
 

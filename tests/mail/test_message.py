@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import pytest
 from jinja2 import UndefinedError
@@ -21,10 +21,13 @@ VALUES = {
     "new_email": "new@example.org",
 }
 
-
 _WITHOUT_LINK = {
-    *(MailKind.TEST, MailKind.ACCOUNT_EXISTS, MailKind.MEMBERSHIP),
+    MailKind.TEST,
+    MailKind.ACCOUNT_EXISTS,
+    MailKind.MEMBERSHIP,
     MailKind.IMPERSONATION,
+    MailKind.INACTIVE,
+    MailKind.ERASED,
 }
 
 
@@ -39,6 +42,21 @@ def test_every_mail_has_its_link_and_its_end_in_text_and_html(kind: MailKind) ->
         for told in (*astuple(VALUES["operator"]), f"{SERVER}/privacy"):
             assert told in part
     assert f"<title>{mail.subject}</title>" in mail.html
+
+
+def test_warning_says_until_when_and_a_receipt_is_attached() -> None:
+    values = {name: VALUES[name] for name in ("server", "operator")}
+    warning = write_mail(MailKind.INACTIVE, until="24 December 2027", **values)
+    mail = replace(write_mail(MailKind.ERASED, **values), attachment="a.b.c")
+    message = mail.to_message(sender="a@uit.example", recipient="linh@example.org")
+
+    assert "24 December 2027" in warning.text
+    assert "24 December 2027" in warning.html
+    [receipt] = message.iter_attachments()
+    assert (receipt.get_filename(), receipt.get_content().strip()) == (
+        "erasure-receipt.jws",
+        "a.b.c",
+    )
 
 
 def test_html_of_a_mail_is_escaped_and_its_text_is_not() -> None:

@@ -49,7 +49,7 @@ ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
         desk.db, operator, desk.without_password(she), desk.links
     ),
     Act.ERASE_PERSON: lambda desk, operator, she: people.erase_person(
-        desk.db, operator, she, "asked for it"
+        desk.db, operator, she, "asked for it", desk.erasing
     ),
     Act.IMPERSONATE: lambda desk, operator, she: impersonate(
         desk.db, operator, she, "asked for help", tokens=desk.tokens, is_allowed=True

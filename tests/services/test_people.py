@@ -134,13 +134,13 @@ async def test_frozen_person_is_out_until_unfrozen(desk: Desk) -> None:
 async def test_erased_person_is_gone(desk: Desk) -> None:
     she = desk.person("linh@example.org")
 
-    await people.erase_person(desk.db, ROOT, she, "asked for it")
+    await people.erase_person(desk.db, ROOT, she, "asked for it", desk.erasing)
 
     assert one(desk.conn, "select count(*) from auth.users") == 0
     assert one(desk.conn, "select count(*) from profiles") == 0
     assert desk.audited() == [("cli:linh", "erase_person", she, "asked for it")]
     with pytest.raises(NotFoundError):
-        await people.erase_person(desk.db, ROOT, she, "again")
+        await people.erase_person(desk.db, ROOT, she, "again", desk.erasing)
 
 
 async def test_where_people_sign_in_elsewhere_their_sign_in_is_left_alone(desk: Desk) -> None:

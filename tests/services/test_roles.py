@@ -89,7 +89,7 @@ async def test_last_owner_stays(desk: Desk, role: OperatorRole | None) -> None:
     with pytest.raises(LastOwnerError):
         await roles.change_role(desk.db, ROOT, she, role)
     with pytest.raises(LastOwnerError):
-        await people.erase_person(desk.db, ROOT, she, "asked for it")
+        await people.erase_person(desk.db, ROOT, she, "asked for it", desk.erasing)
     desk.conn.execute(
         "insert into automatch.operators values (%s, 'owner')", [desk.person("other@example.org")]
     )

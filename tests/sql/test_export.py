@@ -16,6 +16,7 @@ EXPLAINED = {
     "automatch.duplicate_checks": "photos in a queue, of which nothing else is known",
     "automatch.faces_to_embed": "photos in a queue, of which nothing else is known",
     "automatch.feed_counters": "positions, which mean nothing without the feed",
+    "automatch.photo_challenges": "what was asked before the camera, until it is answered",
     "public.face_index": "a copy for the search, of what the photos and the profile say",
 }
 """Tables with rows of people that are in no part of the export, and why."""

@@ -7,7 +7,7 @@ import pytest
 from automatch.settings.database import PoolSettings
 from automatch.store import retention
 from automatch.store.database import Database
-from tests.support import postgres
+from tests.support import build, postgres
 from tests.support.build import connect
 
 pytestmark = pytest.mark.anyio
@@ -56,3 +56,28 @@ async def test_expired_rows_are_deleted_in_steps(database: postgres.Database) ->
 
     assert counts == [2001, 500, 0]
     assert left == [("confirmed@example.org",), ("early@example.org",), ("imported@example.org",)]
+
+
+async def test_old_matches_leave_both_feeds_and_younger_ones_stay(database):
+    with connect(database.owner, autocommit=True) as owner:
+        people = [build.a_pair(owner, seed=seed) for seed in (0, 1)]
+        for (_, face), _ in people:
+            build.a_match(owner, face)
+        (she, her_face), (he, _) = people[0]
+        owner.execute(
+            "update public.matches set created_at = now() - interval '40 days'"
+            " where %s in (face_a_id, face_b_id)",
+            [her_face],
+        )
+    async with (
+        Database(database.worker, PoolSettings(), name="test") as db,
+        db.connection() as conn,
+    ):
+        assert [await retention.delete_old_matches(conn, 30) for _ in range(2)] == [1, 0]
+    with connect(database.owner) as owner:
+        shown = owner.execute(
+            "select profile_id from automatch.feed_entries where match_id is not null"
+        )
+
+        assert {person for (person,) in shown.fetchall()}.isdisjoint({she, he})
+        assert owner.execute("select count(*) from public.matches").fetchone() == (1,)

@@ -14,8 +14,11 @@ import pytest
 from automatch.auth.tokens import Tokens
 from automatch.model.operators import Operator, OperatorRole
 from automatch.photos.folder import FolderPhotos
+from automatch.photos.make import make_photos
 from automatch.photos.store import Size
+from automatch.services.erasures import Erasures, make_erasures
 from automatch.services.link_delivery import LinkDelivery
+from automatch.settings import Settings
 from automatch.settings.database import PoolSettings
 from automatch.settings.server import AuthSettings
 from automatch.store.database import Database as Pool
@@ -39,6 +42,7 @@ class Desk:
     links: LinkDelivery
     tokens: Tokens
     photos: AnyPhoto
+    erasing: Erasures
 
     def operator(self, role: OperatorRole, *, has_entered_password: bool = True) -> Operator:
         """Return somebody with a role, who has just entered the password."""
@@ -96,11 +100,20 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(database: Database, cluster: TestCluster, tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(
+    database: Database, cluster: TestCluster, settings: Settings, tmp_path: Path
+) -> AsyncIterator[Desk]:
     links = LinkDelivery(
         lambda: "https://match.example.org", AuthSettings(), sends_mail=True, are_ours=True
     )
     with connect(database.owner, autocommit=True) as conn:
         async with Pool(database.api, PoolSettings(), name="test") as db:
-            tokens = Tokens(cluster.secrets.jwt_secret, AuthSettings())
-            yield Desk(db, conn, links, tokens, AnyPhoto(tmp_path, min_free_mb=0))
+            settings.home.mkdir()
+            yield Desk(
+                db,
+                conn,
+                links,
+                Tokens(cluster.secrets.jwt_secret, AuthSettings()),
+                AnyPhoto(tmp_path, min_free_mb=0),
+                make_erasures(settings, db, make_photos(settings)),
+            )

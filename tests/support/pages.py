@@ -14,8 +14,16 @@ from automatch.model.faces import Face
 from automatch.model.jobs import Job, JobStatus
 from automatch.model.matches import FeedEntry
 from automatch.model.operators import Impersonation
-from automatch.model.people import Consent, Gender, Profile, UserSession
+from automatch.model.people import Consent, ConsentRecord, Gender, Profile, UserSession
+from automatch.store.photo_views import PhotoViewCounts
 from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
+from automatch.web.data_views import (
+    AccountDeletedPage,
+    DeleteAccountPage,
+    KeptFor,
+    WithdrawConsentPage,
+    YourDataPage,
+)
 from automatch.web.feed_views import Card, FeedPage, JobItem
 from automatch.web.mailed_link_views import (
     ConfirmEmailPage,
@@ -192,6 +200,16 @@ PAGES: dict[str, Page] = {
         sessions=[UserSession(NOON, NOON, True), UserSession(NOON, NOON, False)],
         impersonations=[Impersonation(NOON, "asked for help")],
     ),
+    "your data": YourDataPage(
+        views=PhotoViewCounts("1-2", "12", 1),
+        consents=[ConsentRecord("2026-11", HOSTILE, True, NOON)],
+        retention=[KeptFor("Photos", "30 days")],
+    ),
+    "withdraw consent": WithdrawConsentPage(),
+    "delete account": DeleteAccountPage(email=HOSTILE, problem=Problem("x", HOSTILE, "password")),
+    "delete account, again": DeleteAccountPage(email=HOSTILE, confirmation=HOSTILE),
+    "account deleted": AccountDeletedPage(receipt=HOSTILE, is_mailed=True),
+    "account deleted, no receipt": AccountDeletedPage(receipt="", is_mailed=False),
     "onboarding": an_onboarding_page(first_time=True),
     "onboarding refused": an_onboarding_page(problem=SOME_PROBLEM),
     "profile": an_onboarding_page(granted=True, saved=True),

@@ -48,5 +48,5 @@ def test_consent_is_never_ticked_beforehand(templates: Environment) -> None:
 def test_given_consent_can_be_withdrawn_and_not_given_again(templates: Environment) -> None:
     html = render_page(templates, an_onboarding_page(granted=True))
 
-    assert 'action="/consent/withdraw"' in html
+    assert 'href="/consent/withdraw"' in html
     assert 'name="consent"' not in html

@@ -85,6 +85,10 @@ COMMANDS = {
         "photos:app",
         "Photos that wait for your decision.",
     ),
+    "erasure": (
+        "erasure:app",
+        "Erased people: check that they are gone, and keep them erased.",
+    ),
     "db": ("db:app", "The database itself."),
 }
 """Each command's function or group as `module:name`, and the first line of its help."""

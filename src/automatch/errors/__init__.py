@@ -43,6 +43,7 @@ AutomatchError
 │   ├── PhotosWaitingError
 │   ├── FaceNotAskedError        a photo does not ask (any more) which face is its owner's
 │   ├── SubscriptionInvalidError
+│   ├── ReceiptInvalidError
 │   └── CalibrationError         the population is no ground for a similarity scale
 ├── UploadError                  the request body is not one photo
 │   ├── HeadersTooLargeError
@@ -108,6 +109,7 @@ AutomatchError
     ├── DatabaseNewerError
     ├── MigrationError
     ├── EmbeddedPostgresError
+    ├── ErasureLogError
     ├── QueueFullError
     ├── QueuePausedError
     ├── JobsUnfinishedError

@@ -192,6 +192,12 @@ class SubscriptionInvalidError(RequestError):
     code = "subscription_invalid"
 
 
+class ReceiptInvalidError(RequestError):
+    """This receipt was not signed here, or was changed."""
+
+    code = "receipt_invalid"
+
+
 class CalibrationError(RequestError):
     """There are too few people to fit a similarity scale to."""
 

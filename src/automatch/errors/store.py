@@ -56,6 +56,12 @@ class EmbeddedPostgresError(StoreError):
     code = "embedded_postgres_failed"
 
 
+class ErasureLogError(StoreError):
+    """The log of erasures cannot be used."""
+
+    code = "erasure_log_unavailable"
+
+
 class QueueFullError(StoreError):
     """More photos wait than the server takes in; try again in a minute."""
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import Depends, Header
 from starlette.requests import HTTPConnection
 
+from automatch.auth.confirmations import Confirmations
 from automatch.auth.photo_links import PhotoLinks
 from automatch.auth.tokens import Tokens
 from automatch.background import BackgroundTasks
@@ -24,6 +25,7 @@ from automatch.photos.store import PhotoStore
 from automatch.services.accounts import Accounts
 from automatch.services.admission import Admission
 from automatch.services.ai_requests import AiRequestLimiter
+from automatch.services.erasures import Erasures
 from automatch.services.mailed_links import MailedLinks
 from automatch.services.match_generator import OnDemandWorker
 from automatch.services.memberships import Memberships
@@ -54,6 +56,8 @@ class Services:
     memberships: Memberships
     reports: Reports
     photo_links: PhotoLinks
+    erasures: Erasures
+    confirmations: Confirmations
     photo_check: PhotoCheck
     photo_views: PhotoViews
     admission: Admission

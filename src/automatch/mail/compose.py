@@ -47,8 +47,9 @@ async def compose_mail(
     case_id: UUID | None = None,
     server_url: str,
     settings: AuthSettings,
+    grace_days: int = 30,
 ) -> MailText | None:
-    """Store a new one-time token and return the mail with its link.
+    """Store a new one-time token and return the mail with its link; a warning has none.
 
     None when it is for nobody: no account has this address, or no change of it waits.
     """
@@ -62,6 +63,14 @@ async def compose_mail(
         )
     if kind in _CASE_LINK_LIFE_S:
         return await _compose_case_mail(conn, kind, case_id, server_url=server_url)
+    if kind is MailKind.INACTIVE:
+        until = datetime.now(UTC) + timedelta(days=grace_days)
+        return write_mail(
+            kind,
+            server=server_url,
+            operator=await load_site_operator(conn),
+            until=f"{until:%-d %B %Y}",
+        )
     link_life_s = settings.invitation_s if kind is MailKind.INVITE else settings.mailed_link_s
     token = secrets.token_urlsafe(32)
     operator = await load_site_operator(conn)

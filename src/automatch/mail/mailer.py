@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Self
 
@@ -13,7 +14,7 @@ import structlog
 from automatch.errors import AutomatchError
 from automatch.errors.mail import MailError, MailRefusedError
 from automatch.mail.compose import compose_mail
-from automatch.mail.message import MailKind
+from automatch.mail.message import MailKind, MailText, write_mail
 from automatch.mail.transport import MailTransport, SmtpTransport
 from automatch.settings import Settings
 from automatch.settings.server import AuthSettings
@@ -21,6 +22,7 @@ from automatch.settings.server_address import find_server_url
 from automatch.store import mails
 from automatch.store.database import Database
 from automatch.store.mails import TakenMail
+from automatch.store.notices import load_site_operator
 
 _LOOK_EVERY_S = 30.0
 """For mails that another server took and did not send, and for those that are tried again."""
@@ -45,6 +47,7 @@ class Mailer:
         sender: str,
         server_url: Callable[[], str],
         settings: AuthSettings,
+        grace_days: int,
         lease_s: float,
     ) -> None:
         self._db = db
@@ -52,6 +55,7 @@ class Mailer:
         self._sender = sender
         self._server_url = server_url
         self._settings = settings
+        self._grace_days = grace_days
         self._lease = timedelta(seconds=lease_s)
         self._woken = asyncio.Event()
 
@@ -67,6 +71,7 @@ class Mailer:
             sender=settings.mail.sender,
             server_url=lambda: find_server_url(settings),
             settings=settings.auth,
+            grace_days=settings.retention.inactive_grace_days,
             # A server that is slow at each of several steps has not been given up yet.
             lease_s=10 * settings.mail.timeout_s,
         )
@@ -115,8 +120,20 @@ class Mailer:
         return True
 
     async def _send(self, mail: TakenMail) -> bool:
+        text = await self._write(mail)
+        if text is None:
+            return False
+        message = text.to_message(sender=self._sender, recipient=mail.recipient)
+        await self._transport.send(message, mail.recipient)
+        return True
+
+    async def _write(self, mail: TakenMail) -> MailText | None:
         async with self._db.transaction() as conn:
-            text = await compose_mail(
+            if mail.receipt is not None:
+                operator = await load_site_operator(conn)
+                text = write_mail(MailKind.ERASED, server=self._server_url(), operator=operator)
+                return replace(text, attachment=mail.receipt)
+            return await compose_mail(
                 conn,
                 MailKind(mail.kind),
                 mail.recipient,
@@ -124,12 +141,8 @@ class Mailer:
                 case_id=mail.case_id,
                 server_url=self._server_url(),
                 settings=self._settings,
+                grace_days=self._grace_days,
             )
-        if text is None:
-            return False
-        message = text.to_message(sender=self._sender, recipient=mail.recipient)
-        await self._transport.send(message, mail.recipient)
-        return True
 
     async def _postpone(self, mail: TakenMail, error: MailError) -> None:
         again = not isinstance(error, MailRefusedError) and mail.attempts <= len(_DELAYS_S)

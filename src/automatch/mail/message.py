@@ -34,6 +34,10 @@ class MailKind(StrEnum):
     TAKE_DOWN = "take_down"
     """To confirm the address of a request."""
     CASE_NEWS = "case_news"
+    INACTIVE = "inactive"
+    """The account is to be erased, because nobody used it for long."""
+    ERASED = "erased"
+    """With the receipt, when the account is gone."""
     TEST = "test"
 
 
@@ -49,6 +53,8 @@ _SUBJECTS = {
     MailKind.MEMBERSHIP: "Your request on Auto-Match was answered",
     MailKind.TAKE_DOWN: "Confirm your request to Auto-Match",
     MailKind.CASE_NEWS: "News about a report on Auto-Match",
+    MailKind.INACTIVE: "Your Auto-Match account will be deleted",
+    MailKind.ERASED: "Your Auto-Match account is deleted",
     MailKind.TEST: "Auto-Match can send mail",
 }
 
@@ -60,6 +66,8 @@ class MailText:
     subject: str
     text: str
     html: str
+    attachment: str | None = None
+    """The receipt of an erasure."""
 
     def to_message(self, *, sender: str, recipient: str) -> EmailMessage:
         """Return the message to send, for clients with and without HTML."""
@@ -75,6 +83,8 @@ class MailText:
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(self.text)
         message.add_alternative(self.html, subtype="html")
+        if self.attachment is not None:
+            message.add_attachment(self.attachment, filename="erasure-receipt.jws")
         return message
 
 

@@ -145,6 +145,16 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsentRecord:
+    """A consent that was given or withdrawn, with the text that it is about."""
+
+    version: str
+    text: str
+    granted: bool
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SmokeTestPair:
     """A woman and a man who do not exist, in a school of their own."""
 

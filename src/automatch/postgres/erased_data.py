@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _SQL = load("erased_data")
-_EVERY_S = 60.0
+_EVERY_S = 30.0
 _LARGE_BYTES = 256 * 1024**2
 _LARGE_EVERY_S = 86400.0
 
@@ -63,7 +63,7 @@ class ErasedData:
         self._vacuumed_until = -1
 
     async def run(self) -> None:
-        """Look for erasures every minute, until cancelled."""
+        """Look for erasures every half minute, until cancelled."""
         while True:
             await asyncio.sleep(_EVERY_S)
             began, before = time.monotonic(), self._vacuumed_until

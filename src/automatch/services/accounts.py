@@ -1,4 +1,4 @@
-"""Accounts: sign-up, sign-in, refresh, sign-out, changes and erasure."""
+"""Accounts: sign-up, sign-in, refresh, sign-out and changes."""
 
 from __future__ import annotations
 
@@ -269,16 +269,6 @@ class Accounts:
         assert claims.session_id is not None
         async with self._db.transaction() as conn:
             await accounts.note_password(conn, claims.session_id)
-
-    async def delete(self, claims: Claims) -> None:
-        """Erase an account with everything that belongs to it.
-
-        Raises:
-            TokenInvalidError: the session has ended.
-            LastOwnerError: nobody else is an owner of the installation.
-        """
-        async with self._db.as_user(claims) as conn:
-            await accounts.erase_account(conn)
 
     async def check_fresh(self, user: User, current_password: str | None, address: str) -> None:
         """Return when a session is of the last minutes, or its person knows the password.

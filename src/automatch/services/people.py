@@ -9,9 +9,10 @@ from automatch.errors.request import InputInvalidError, NotFoundError, SignInEls
 from automatch.model.operators import Operator
 from automatch.model.people import FoundPerson, PersonDetails, PersonSession
 from automatch.services.acts import Act, authorized
+from automatch.services.erasures import Erasures
 from automatch.services.link_delivery import LinkDelivery
 from automatch.services.validators import normalize_email
-from automatch.store import accounts, people
+from automatch.store import accounts, erasures, people
 from automatch.store.database import Connection, Database
 
 if TYPE_CHECKING:
@@ -165,8 +166,10 @@ async def unfreeze_person(
             raise NotFoundError("This person is not frozen.")
 
 
-async def erase_person(db: Database, operator: Operator, person_id: UUID, reason: str) -> None:
-    """Erase somebody with everything that belongs to them.
+async def erase_person(
+    db: Database, operator: Operator, person_id: UUID, reason: str, erasing: Erasures
+) -> str | None:
+    """Erase somebody with everything that belongs to them; return the receipt, if there is one.
 
     Raises:
         NotFoundError: there is no such person.
@@ -174,7 +177,8 @@ async def erase_person(db: Database, operator: Operator, person_id: UUID, reason
         ForbiddenError, ReauthenticationNeededError: see `authorized`.
     """
     async with authorized(db, operator, Act.ERASE_PERSON, person_id, reason=reason) as conn:
-        await people.erase(conn, person_id)
+        erased = await erasures.erase_person(conn, person_id, "operator")
+    return await erasing.finish(erased)
 
 
 def _check_ours(links: LinkDelivery) -> None:

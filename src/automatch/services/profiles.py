@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from automatch.errors.request import NotFoundError
-from automatch.model.people import Claims, Consent, HiddenPerson, Profile
+from automatch.model.people import Claims, Consent, ConsentRecord, HiddenPerson, Profile
 from automatch.model.schools import Membership
 from automatch.services.validators import ProfileFields
 from automatch.settings.limits import LimitSettings
-from automatch.store import feed, profiles, schools
+from automatch.store import feed, photo_views, profiles, schools
 from automatch.store.database import Connection, Database
+from automatch.store.photo_views import PhotoViewCounts
 
 _UNLIMITED = 1_000_000
 
@@ -45,6 +46,23 @@ async def load_overview(
             hidden_people=await feed.list_hidden(conn),
             schools=await profiles.list_schools(conn),
             membership=await schools.load_membership(conn),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalData:
+    """All that the page about one's own data shows."""
+
+    consents: list[ConsentRecord]
+    """Newest first."""
+    views: PhotoViewCounts
+
+
+async def load_personal_data(db: Database, claims: Claims) -> PersonalData:
+    """Return what the page about one's own data shows."""
+    async with db.as_user(claims) as conn:
+        return PersonalData(
+            consents=await profiles.list_consents(conn), views=await photo_views.count_views(conn)
         )
 
 

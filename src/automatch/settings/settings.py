@@ -244,6 +244,11 @@ class Settings(BaseSettings):
         return (self.public_url or "").startswith("https://")
 
     @property
+    def erasure_log(self) -> Path:
+        """The file with a line for each erased person."""
+        return self.home / (self.retention.erasure_log or "erasures.log")
+
+    @property
     def listed_secret_keys(self) -> list[str]:
         """The secret keys, one by one."""
         keys = self.secret_keys.get_secret_value() if self.secret_keys else ""

@@ -81,6 +81,31 @@ class RetentionSettings(SettingsGroup):
     photo_views_days: int = Field(
         90, ge=1, description="Days after which it is forgotten who was shown whose photo."
     )
+    matches_days: int = Field(
+        0,
+        ge=0,
+        description="Days after which a match is forgotten; 0 keeps it as long as both photos. A "
+        "later search may find it again.",
+    )
+    inactive_days: int = Field(
+        365,
+        ge=0,
+        description="Days without a visit after which an account is warned by mail; 0 is never.",
+    )
+    inactive_grace_days: int = Field(
+        30, ge=1, description="Days after that mail when it is erased, unless its person signs in."
+    )
+    inactive_without_mail: bool = Field(
+        False,
+        description="Whether accounts are erased that no mail can warn: without a mail server, or "
+        "without an address.",
+    )
+    erasure_log: str | None = Field(
+        None,
+        description="File with a line for each erased person, by which a restored backup is "
+        "cleaned of them; `erasures.log` in the data folder, if it is not set. On several machines "
+        "it has to be one that they share.",
+    )
     min_free_mb: int = Field(
         1024,
         ge=0,

@@ -1,6 +1,6 @@
 """Users, their sessions, and refresh tokens, of which only a hash is stored.
 
-All functions but the last run as the API's login, before the user is known.
+All functions run as the API's login, before the user is known.
 """
 
 from __future__ import annotations
@@ -250,12 +250,3 @@ async def start_operator_session(conn: Connection, user_id: UUID) -> UUID | None
 async def note_password(conn: Connection, session_id: UUID) -> None:
     """Note that the person of a session has just entered their password."""
     await call(conn, "auth.enter_password", session_id=session_id)
-
-
-async def erase_account(conn: Connection) -> None:
-    """Erase the calling user with all their data; runs with that user's rights.
-
-    Raises:
-        TokenInvalidError: their session has ended.
-    """
-    await call(conn, "erase_account")

@@ -72,9 +72,6 @@ def _errors_by_code() -> dict[str, type[AutomatchError]]:
     return {kind.code: kind for kind in kinds}
 
 
-_ERRORS_BY_CODE = _errors_by_code()
-
-
 @contextmanager
 def translate_errors() -> Iterator[None]:
     """Raise the errors of psycopg as errors of ours.
@@ -97,7 +94,8 @@ def translate_errors() -> Iterator[None]:
 def _translate(exc: psycopg.Error) -> AutomatchError | None:
     state = exc.sqlstate or ""
     if state == _RAISED_BY_US:
-        kind = _ERRORS_BY_CODE.get(exc.diag.message_hint or "", RequestError)
+        # Asked each time: a module of errors may have been imported since.
+        kind = _errors_by_code().get(exc.diag.message_hint or "", RequestError)
         error = kind.__new__(kind)
         AutomatchError.__init__(error, exc.diag.message_primary)
         return error

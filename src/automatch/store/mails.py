@@ -25,6 +25,8 @@ class TakenMail:
     """Of somebody who asked for something without an account."""
     attempts: int
     """This one included."""
+    receipt: str | None
+    """Of an erasure, where it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ async def enqueue(
         profile_id=profile_id,
         case_id=case_id,
     )
+
+
+async def enqueue_receipt(conn: Connection, recipient: str, receipt: str) -> None:
+    """Have a receipt mailed to somebody whose account is gone."""
+    await call(conn, "enqueue_receipt", recipient=recipient, receipt=receipt)
 
 
 async def take(conn: Connection, lease: timedelta) -> TakenMail | None:

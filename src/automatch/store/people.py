@@ -57,16 +57,6 @@ async def unfreeze(conn: Connection, person_id: UUID) -> bool:
     return bool(await call_value(conn, "unfreeze_person", id=person_id))
 
 
-async def erase(conn: Connection, person_id: UUID) -> None:
-    """Erase a person with everything that belongs to them.
-
-    Raises:
-        NotFoundError: there is no such person.
-        LastOwnerError: nobody else is an owner.
-    """
-    await call(conn, "erase_person", id=person_id)
-
-
 async def list_sessions(conn: Connection, person_id: UUID) -> list[PersonSession]:
     """Return at most 100 sessions of a person, the latest used first."""
     return await call_rows(

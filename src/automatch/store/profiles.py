@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 
 from automatch.errors.job import ProfileNotFoundError
 from automatch.model.notices import NoticeKind, choose_notice
-from automatch.model.people import Consent, Gender, Profile
+from automatch.model.people import Consent, ConsentRecord, Gender, Profile
 from automatch.sql.statements import load
 from automatch.store.call import call, call_values
 from automatch.store.database import Connection
@@ -90,6 +90,13 @@ async def load_consent(conn: Connection, languages: Sequence[str] = ()) -> Conse
         recorded_at=consent.recorded_at if consent is not None else None,
         outdated=consent is not None and consent.outdated,
     )
+
+
+async def list_consents(conn: Connection) -> list[ConsentRecord]:
+    """Return what the caller consented to and withdrew, newest first."""
+    async with conn.cursor(row_factory=class_row(ConsentRecord)) as cursor:
+        await cursor.execute(_SQL["list_consents"])
+        return await cursor.fetchall()
 
 
 async def record_consent(conn: Connection, *, granted: bool, version: str | None) -> None:

@@ -78,7 +78,6 @@ _NOTICES = {
     "resumed": "Others can find you again.",
     "withdrawn": "Your consent is withdrawn. Your photos and matches are deleted.",
     "shown": "This person can appear among your look-alikes again.",
-    "deleted": "Your account is deleted, with your photos and matches.",
     "ended": "You were signed out. Sign in again, and your photo is sent.",
 }
 _FIELD_MESSAGES = {
@@ -244,32 +243,12 @@ async def resume(caller: CallerDep, services: ServicesDep) -> Response:
     return go_to("/onboarding?done=resumed#being-found")
 
 
-@router.post("/consent/withdraw")
-@declare(Access.PAGE_COOKIE)
-async def withdraw_consent(caller: CallerDep, services: ServicesDep) -> Response:
-    """Withdraw the consent, which deletes photos and matches."""
-    async with services.db.as_user(caller.claims) as conn:
-        await profiles.record_consent(conn, granted=False, version=None)
-    return go_to("/onboarding?done=withdrawn")
-
-
 @router.post("/people/{profile_id}/show-again")
 @declare(Access.PAGE_COOKIE)
 async def show_again(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Show a person again who was blocked, dismissed or both."""
     await unhide_person(services.db, caller.claims, profile_id)
     return go_to("/onboarding?done=shown")
-
-
-@router.post("/account/delete")
-@declare(Access.PAGE_COOKIE)
-async def delete_account(caller: CallerDep, services: ServicesDep) -> Response:
-    """Delete the account with all its data."""
-    await services.accounts.delete(caller.claims)
-    response = go_to("/sign-up?done=deleted")
-    for cookie in CookieSession(services).forget():
-        response.headers.append("set-cookie", cookie)
-    return response
 
 
 async def profile_page(

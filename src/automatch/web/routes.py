@@ -18,6 +18,7 @@ from automatch.http.errors import error_response
 from automatch.web import (
     account_pages,
     challenge_pages,
+    data_pages,
     feed_pages,
     mailed_link_pages,
     membership_pages,
@@ -46,6 +47,7 @@ def add_pages(app: FastAPI) -> None:
     for pages in (
         account_pages,
         membership_pages,
+        data_pages,
         sign_in_settings_pages,
         mailed_link_pages,
         privacy_pages,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import structlog
@@ -22,6 +22,7 @@ from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store import (
     duplicates,
+    erasures,
     faces,
     model_changes,
     queue,
@@ -33,6 +34,7 @@ from automatch.store import (
     thresholds,
 )
 from automatch.store.database import Connection, Database
+from automatch.store.erasure_log import ErasureLog
 
 _ERASE_EVERY_S = 5.0
 _CLEAN_EVERY_S = 3600.0
@@ -55,6 +57,9 @@ class MaintenanceRunner:
 
     Args:
         session_s: a session that is unused for this long has ended.
+        erasure_log: the file with a line for each erased person.
+        erase_inactive: erases somebody who was warned and did not come back.
+        mails: whether there is a mail server, so that people can be warned.
     """
 
     def __init__(
@@ -65,12 +70,18 @@ class MaintenanceRunner:
         retention: RetentionSettings,
         *,
         session_s: float = 30 * 86400,
+        erasure_log: ErasureLog | None = None,
+        erase_inactive: Callable[[UUID], Awaitable[object]] | None = None,
+        mails: bool = False,
     ) -> None:
         self._db = db
         self._photos = photos
         self._worker = worker
         self._retention = retention
         self._session_s = session_s
+        self._erasure_log = erasure_log
+        self._erase_inactive = erase_inactive
+        self._mails = mails
         self._id = uuid4()
         self._leading = asyncio.Event()
         self._may_lead = False
@@ -85,6 +96,9 @@ class MaintenanceRunner:
             (self.rescore_matches, rarely),
             (self.rescore_for_model, often),
             (self.erase_photos, _ERASE_EVERY_S),
+            (self.log_erasures, _ERASE_EVERY_S),
+            (self.erase_inactive_people, rarely),
+            (self.delete_old_matches, rarely),
             (self.clean_up_jobs, rarely),
             (self.delete_expired_rows, rarely),
             (self.clean_up_rate_limits, _FORGET_EVERY_S),
@@ -213,6 +227,41 @@ class MaintenanceRunner:
             log.info("photos erased", count=erased)
         if failed:
             log.error("photos not erased", count=len(failed), reasons=sorted(set(failed.values())))
+
+    async def log_erasures(self) -> None:
+        """Write erasures that no server wrote into the log, such as one by SQL."""
+        if self._erasure_log is not None:
+            await erasures.write_log(self._db, self._erasure_log)
+
+    async def erase_inactive_people(self) -> None:
+        """Warn people who were not here for long, and erase those who were warned long ago."""
+        days, keep = self._retention.inactive_days, self._retention
+        if not days or self._erase_inactive is None:
+            return
+        async with self._db.connection() as conn:
+            warned = await retention.warn_inactive_people(
+                conn, days, mails=self._mails, without_mail=keep.inactive_without_mail
+            )
+        erased = 0
+        while True:
+            async with self._db.connection() as conn:
+                people = await retention.list_people_to_erase(
+                    conn, days, keep.inactive_grace_days, without_mail=keep.inactive_without_mail
+                )
+            if not people:
+                break
+            for person_id in people:
+                await self._erase_inactive(person_id)
+            erased += len(people)
+        if warned or erased:
+            log.info("inactive people", warned=warned, erased=erased)
+
+    async def delete_old_matches(self) -> None:
+        """Delete matches that are kept for a time only, where that is set."""
+        if days := self._retention.matches_days:
+            total = await self._in_batches(lambda conn: retention.delete_old_matches(conn, days))
+            if total:
+                log.info("old matches deleted", count=total)
 
     async def clean_up_jobs(self) -> None:
         """Delete old finished jobs, a few at a time so that nobody waits for it."""

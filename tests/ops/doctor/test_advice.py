@@ -444,6 +444,14 @@ async def erased_rows_in_the_files(place: Place) -> None:
     )
 
 
+@case("storage.erased", worker_is_started)
+async def erasure_that_is_not_in_the_log(place: Place) -> None:
+    await place.run(
+        "insert into automatch.erased_people (person_sha256, erased_at, act)"
+        " values ('00', now() - interval '1 hour', 'other')"
+    )
+
+
 case("queue.workers", worker_is_started)(no_server)
 
 

@@ -113,6 +113,7 @@ async def _compose(conn: Connection, settings: Settings, mail_id: UUID) -> MailT
         case_id=case_id,
         server_url=find_server_url(settings),
         settings=settings.auth,
+        grace_days=settings.retention.inactive_grace_days,
     )
 
 

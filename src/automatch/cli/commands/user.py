@@ -204,10 +204,10 @@ def erase(
         question = f"Erase {person} with all photos and matches? This cannot be undone."
         if not confirmed(question, yes=yes):
             raise typer.Exit(1)
-        await people.erase_person(me.db, me.operator, person_id, reason)
+        await people.erase_person(me.db, me.operator, person_id, reason, me.erasing)
 
     _run(home, person, act)
-    echo("Erased. The photos are deleted within seconds of the next worker's start.")
+    echo("Erased, with the files of all photos that could be deleted now.")
 
 
 def _run(

@@ -18,6 +18,7 @@ from automatch.errors.store import MigrationError
 if TYPE_CHECKING:
     from automatch.model.operators import Operator
     from automatch.postgres.addresses import Role
+    from automatch.services.erasures import Erasures
     from automatch.services.link_delivery import LinkDelivery
     from automatch.settings import Settings
     from automatch.settings.secrets import Secrets
@@ -56,6 +57,14 @@ class OperatorSession:
         from automatch.services.link_delivery import LinkDelivery
 
         return LinkDelivery.from_settings(self.settings)
+
+    @property
+    def erasing(self) -> Erasures:
+        """What erases people."""
+        from automatch.photos.make import make_photos
+        from automatch.services.erasures import make_erasures
+
+        return make_erasures(self.settings, self.db, make_photos(self.settings))
 
 
 def run_as_operator(

@@ -36,6 +36,8 @@ async def migrate_database(
     )
     if versions:
         await _mark_photos(settings, owner)
+    if count := await replay_erasures(settings, secrets):
+        echo(f"The database was restored: people erased since are erased again: {count}.", err=True)
     return versions
 
 
@@ -55,6 +57,31 @@ async def owner_hints(settings: Settings, secrets: Secrets) -> list[str]:
         if await has_owner(conn):
             return []
     return ["No owner yet: automatch operator add you@example.org --role owner"]
+
+
+async def replay_erasures(settings: Settings, secrets: Secrets) -> int:
+    """Erase again everybody whom a restored database brought back; return how many.
+
+    Raises:
+        ErasureLogError: the log of erasures cannot be read.
+        DatabaseUnavailableError: the database does not answer.
+    """
+    import psycopg
+
+    from automatch.postgres.addresses import database_address
+    from automatch.store.database import translate_errors
+    from automatch.store.erasure_log import ErasureLog
+    from automatch.store.erasures import replay_log
+
+    with translate_errors():
+        async with await psycopg.AsyncConnection.connect(
+            database_address(settings, secrets, "owner"),
+            connect_timeout=10,
+            prepare_threshold=None,
+            application_name="automatch-erasures",
+        ) as conn:
+            # Their photos are deleted by a worker, as after any erasure.
+            return len(await replay_log(conn, ErasureLog(settings.erasure_log)))
 
 
 async def _mark_photos(settings: Settings, owner: str) -> None:

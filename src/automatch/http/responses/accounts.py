@@ -235,3 +235,9 @@ class HiddenPeopleResponse(BaseModel):
                 for person in people
             ]
         )
+
+
+class KeySetResponse(BaseModel):
+    """Public keys, as RFC 7517 writes them."""
+
+    keys: list[dict[str, str]]

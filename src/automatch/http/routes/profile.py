@@ -177,7 +177,7 @@ async def export(caller: CallerDep, services: ServicesDep) -> Response:
 @declare(Access.PERSON, errors=(DatabaseUnavailableError, TokenInvalidError, LastOwnerError))
 async def erase(caller: CallerDep, services: ServicesDep) -> None:
     """Delete the account with its photos, templates, jobs and matches, on both sides."""
-    await services.accounts.delete(caller.claims)
+    await services.erasures.erase_own(caller.claims)
 
 
 @router.get("/consent", summary="Consent text")

@@ -219,6 +219,14 @@ async def _check_erased_rows(context: CheckContext) -> Result:
             if context.is_embedded
             else "automatch db scrub",
         )
+    (not_logged,) = await context.column(_ERASED["not_logged"])
+    if not_logged:
+        return warn(
+            f"{not_logged} erasures are not in {context.settings.erasure_log}: a restored backup "
+            "would bring these people back.",
+            "Start a worker with this data folder (`automatch worker`), and see that it can write "
+            "that file.",
+        )
     return ok("The files of deleted photos are deleted.")
 
 

@@ -691,33 +691,6 @@ $$;
 comment on function public.is_session_live(jsonb) is
     'Whether the session of verified claims goes on; true of claims without one, and where nobody here knows.';
 
-create function automatch.erase_person(p_id uuid)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if pg_catalog.to_regclass('auth.users') is not null then
-        delete from auth.users where id = p_id;
-    end if;
-    -- The trigger on auth.users has done this where that table exists.
-    delete from public.profiles where id = p_id;
-end
-$$;
-comment on function automatch.erase_person(uuid) is 'Erase a person with everything that belongs to them.';
-
-create function public.erase_account()
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- Supabase's own API calls this too, without asking for the session.
-    if automatch.claims() ->> 'session_id' is null or not public.is_session_live(automatch.claims()) then
-        perform automatch.raise_error('token_invalid', 'The access token is not valid; sign in again.');
-    end if;
-    perform automatch.erase_person(automatch.uid());
-end
-$$;
-comment on function public.erase_account() is
-    'Erase the caller''s account with everything that belongs to it, if their session is still valid.';
-
 -- 14_rate_limits.sql
 
 -- How often one person, account or network address may do something, counted for all servers together.
@@ -830,12 +803,11 @@ create table automatch.mails (
     error text,
     -- No foreign key: cases are told of later.
     case_id uuid,
-    constraint kind_is_known check (
-        kind in (
-            'recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation',
-            'take_down', 'case_news'
-        )
-    ),
+    receipt text,
+    constraint kind_is_known check (kind in (
+        'recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation',
+        'take_down', 'case_news', 'inactive', 'erased'
+    )),
     -- Whoever asks again while a mail waits gets one.
     constraint mails_are_single unique nulls not distinct (profile_id, case_id, kind, recipient)
 );
@@ -845,6 +817,8 @@ comment on table automatch.mails is
 comment on column automatch.mails.profile_id is
     'Whose account it is about, where several people may ask for a mail to one address.';
 comment on column automatch.mails.case_id is 'Of somebody who asked for something without an account.';
+comment on column automatch.mails.receipt is
+    'Of an erasure: the account is gone, and with the mail goes the address.';
 create index mails_run_idx on automatch.mails (run_at) where not failed;
 create index mails_requested_idx on automatch.mails (requested_at);
 
@@ -860,8 +834,18 @@ as $$
 $$;
 comment on function public.enqueue_mail(text, text, uuid, uuid) is 'Have a mail sent, whether somebody has this address or not.';
 
+create function public.enqueue_receipt(p_recipient text, p_receipt text)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    insert into automatch.mails (kind, recipient, receipt) values ('erased', lower(p_recipient), p_receipt)
+    on conflict on constraint mails_are_single do update set receipt = excluded.receipt
+$$;
+comment on function public.enqueue_receipt(text, text) is 'Have a receipt mailed to the address of who was erased.';
+
 create function public.take_mail(p_lease interval)
-returns table (id uuid, kind text, recipient text, profile_id uuid, case_id uuid, attempts smallint)
+returns table (
+    id uuid, kind text, recipient text, profile_id uuid, case_id uuid, attempts smallint, receipt text
+)
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     update automatch.mails as m
@@ -873,16 +857,27 @@ as $$
         limit 1
         for update skip locked
     )
-    returning m.id, m.kind, m.recipient, m.profile_id, m.case_id, m.attempts
+    returning m.id, m.kind, m.recipient, m.profile_id, m.case_id, m.attempts, m.receipt
 $$;
 comment on function public.take_mail(interval) is
     'The mail that is due first, or no row. Unless it is finished within the lease, it is due again.';
 
 create function public.finish_mail(p_id uuid, p_attempts smallint)
-returns void language sql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_mail automatch.mails;
+begin
     -- Unless it was asked for again meanwhile.
-    delete from automatch.mails as m where m.id = p_id and m.attempts = p_attempts
+    delete from automatch.mails as m where m.id = p_id and m.attempts = p_attempts returning * into v_mail;
+    if v_mail.kind = 'inactive' then
+        update automatch.inactivity_warnings as w set mailed_at = automatch.now()
+        where w.profile_id = v_mail.profile_id;
+    elsif v_mail.kind = 'erased' then
+        -- The address leaves the files of the database too.
+        insert into automatch.erasures default values on conflict do nothing;
+    end if;
+end
 $$;
 comment on function public.finish_mail(uuid, smallint) is 'Forget a mail that was sent, or that is for nobody.';
 
@@ -5033,6 +5028,27 @@ comment on function public.delete_expired_rows(
 ) is
     'Delete what is older, at most 2,000 rows of each table; the number of rows. Call again until it is 0.';
 
+create function public.delete_old_matches(p_age interval, p_limit integer default 200)
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids constant uuid[] := array(
+        select m.id from public.matches as m
+        where m.created_at < automatch.now() - p_age
+        order by m.created_at
+        limit p_limit
+    );
+begin
+    perform automatch.lock_feeds(array(
+        select unnest(array[m.profile_a_id, m.profile_b_id]) from public.matches as m where m.id = any (v_ids)
+    ));
+    delete from public.matches as m where m.id = any (v_ids);
+    return cardinality(v_ids);
+end
+$$;
+comment on function public.delete_old_matches(interval, integer) is
+    'Delete some matches that are older, from both feeds. How many; call again until it is 0.';
+
 -- 40_search.sql
 
 -- From an embedding to the faces that are most like it.
@@ -6999,6 +7015,245 @@ when (
 )
 execute function automatch.profile_moved();
 
+-- 54_erased_people.sql
+
+-- Erasing a person: what goes, and who is not to come back. Ids are kept as hashes; they were random.
+
+create table automatch.erased_people (
+    person_sha256 text primary key,
+    erased_at timestamptz not null default automatch.now(),
+    act text not null,
+    is_logged boolean not null default false,
+    constraint act_is_known check (act in ('person', 'operator', 'retention', 'restore', 'other'))
+);
+comment on table automatch.erased_people is
+    'Everybody who was erased. The same lines are in a file outside of the database: whoever is there and not here was '
+    'brought back by a restore.';
+comment on column automatch.erased_people.is_logged is 'Whether the line is in the file.';
+create index erased_people_to_log_idx on automatch.erased_people (erased_at) where not is_logged;
+
+create function automatch.person_erased()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not old.simulated then
+        insert into automatch.erased_people (person_sha256, act)
+        values (
+            automatch.text_sha256(old.id::text),
+            coalesce(nullif(current_setting('automatch.erasure_act', true), ''), 'other')
+        )
+        on conflict do nothing;
+    end if;
+    return null;
+end
+$$;
+comment on function automatch.person_erased() is 'However a person is erased, it is remembered that they are.';
+
+create trigger profiles_erased_for_good after delete on public.profiles
+for each row execute function automatch.person_erased();
+
+create function automatch.count_rows_of_person(p_profile_id uuid)
+returns jsonb language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_table record;
+    v_count bigint;
+    v_counts jsonb := '{}';
+    v_sessions uuid[] := '{}';
+    v_faces constant uuid[] := array(select f.id from public.faces as f where f.profile_id = p_profile_id);
+begin
+    if to_regclass('auth.sessions') is not null then
+        execute 'select array(select id from auth.sessions where user_id = $1)' into v_sessions using p_profile_id;
+    end if;
+    -- All that the foreign keys delete, so that a table of tomorrow is counted too.
+    for v_table in
+        select k.name, string_agg(format('%I = any ($%s)', k.key, k.parameter), ' or ') as condition
+        from (
+            select c.conrelid::regclass as name, a.attname as key, case c.confrelid
+                when to_regclass('public.faces') then 2 when to_regclass('auth.sessions') then 3 else 1
+            end as parameter
+            from pg_constraint as c
+            join pg_class as t on t.oid = c.conrelid and not t.relispartition
+            join pg_attribute as a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
+            where c.contype = 'f' and c.confdeltype = 'c' and c.confrelid in (
+                to_regclass('public.profiles'), to_regclass('public.faces'), to_regclass('automatch.feed_counters'),
+                to_regclass('auth.users'), to_regclass('auth.sessions')
+            )
+            union all
+            select o.name, o.key, 1
+            from (values
+                (to_regclass('public.profiles'), 'id'), (to_regclass('auth.users'), 'id'),
+                (to_regclass('public.face_index'), 'profile_id')
+            ) as o (name, key)
+            where o.name is not null
+        ) as k
+        group by k.name
+        order by k.name::text
+    loop
+        execute format('select count(*) from %s where %s', v_table.name, v_table.condition)
+        into v_count using array[p_profile_id], v_faces, v_sessions;
+        if v_count > 0 then
+            v_counts := v_counts || jsonb_build_object(v_table.name::text, v_count);
+        end if;
+    end loop;
+    return v_counts;
+end
+$$;
+comment on function automatch.count_rows_of_person(uuid) is 'The rows that go when a person is erased, by table.';
+
+create function automatch.erase_person(p_profile_id uuid, p_act text default 'operator')
+returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_erased jsonb;
+begin
+    if to_regclass('auth.users') is not null then
+        -- Before the profile, as whatever changes an account does.
+        perform from auth.users as u where u.id = p_profile_id for update;
+    end if;
+    perform automatch.lock_for_erasing(p_profile_id);
+    select jsonb_build_object(
+        'person', automatch.text_sha256(p.id::text), 'act', p_act, 'email', lower(p.email),
+        'rows', automatch.count_rows_of_person(p.id),
+        'paths', coalesce((
+            select jsonb_agg(f.image_path order by f.id) from public.faces as f where f.profile_id = p.id
+        ), '[]'),
+        'photos', coalesce((
+            select jsonb_agg(automatch.text_sha256(f.id::text) order by f.id)
+            from public.faces as f where f.profile_id = p.id
+        ), '[]')
+    ) into v_erased
+    from public.profiles as p
+    where p.id = p_profile_id;
+    if v_erased is null then
+        perform automatch.raise_error('not_found', 'There is no such person.');
+    end if;
+    perform set_config('automatch.erasure_act', p_act, true);
+    if to_regclass('auth.users') is not null then
+        delete from auth.users where id = p_profile_id;
+    end if;
+    -- The trigger on auth.users has done this where that table exists.
+    delete from public.profiles where id = p_profile_id;
+    perform set_config('automatch.erasure_act', '', true);
+    return v_erased;
+end
+$$;
+comment on function automatch.erase_person(uuid, text) is
+    'Erase a person, with the act of the person, an operator, the retention or a restore; what went, for the receipt.';
+
+create function public.erase_person(p_profile_id uuid, p_act text)
+returns jsonb language sql security definer set search_path = pg_catalog, pg_temp
+as $$ select automatch.erase_person(p_profile_id, p_act) $$;
+comment on function public.erase_person(uuid, text) is 'Erase a person; what went, for the receipt.';
+
+create function public.erase_account()
+returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Supabase's own API calls this too, without asking for the session.
+    if automatch.claims() ->> 'session_id' is null or not public.is_session_live(automatch.claims()) then
+        perform automatch.raise_error('token_invalid', 'The access token is not valid; sign in again.');
+    end if;
+    return automatch.erase_person(automatch.uid(), 'person');
+end
+$$;
+comment on function public.erase_account() is
+    'Erase the caller''s account with everything that belongs to it, if their session is still valid; what went.';
+
+create function public.list_erasures_to_log(p_limit integer default 500)
+returns table (person_sha256 text, erased_at timestamptz, act text)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select e.person_sha256, e.erased_at, e.act from automatch.erased_people as e
+    where not e.is_logged
+    order by e.erased_at
+    limit p_limit
+$$;
+comment on function public.list_erasures_to_log(integer) is 'Erasures that are not in the file yet, oldest first.';
+
+create function public.mark_erasures_logged(p_person_sha256s text[])
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    update automatch.erased_people as e set is_logged = true
+    where e.person_sha256 = any (p_person_sha256s) and not e.is_logged
+$$;
+comment on function public.mark_erasures_logged(text[]) is 'Say that these are in the file, and on the disk.';
+
+create function automatch.replay_erasures(p_person_sha256s text[])
+returns setof jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_missing text[] := array(
+        select l.person_sha256 from unnest(p_person_sha256s) as l (person_sha256)
+        where not exists (select from automatch.erased_people as e where e.person_sha256 = l.person_sha256)
+    );
+    v_kept text[] := '{}';
+    v_id uuid;
+begin
+    if cardinality(v_missing) = 0 then
+        return;
+    end if;
+    for v_id in
+        select p.id from public.profiles as p
+        join unnest(v_missing) as m (person_sha256) on m.person_sha256 = automatch.text_sha256(p.id::text)
+        order by p.id
+    loop
+        begin
+            return next automatch.erase_person(v_id, 'restore');
+        exception when sqlstate 'AM001' then
+            -- The only owner of the backup: once there is another one, they go at the next start.
+            v_kept := v_kept || automatch.text_sha256(v_id::text);
+        end;
+    end loop;
+    insert into automatch.erased_people (person_sha256, act, is_logged)
+    select m.person_sha256, 'restore', true from unnest(v_missing) as m (person_sha256)
+    where m.person_sha256 <> all (v_kept)
+    on conflict (person_sha256) do update set is_logged = true;
+end
+$$;
+comment on function automatch.replay_erasures(text[]) is
+    'Erase again whom a restored database brought back: everybody of the file whom it does not know to be erased.';
+
+create function automatch.find_erased(p_sha256s text[])
+returns table (place text, row_count bigint) language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_table record;
+begin
+    for v_table in
+        select c.oid::regclass as name, string_agg(
+            format(case a.atttypid when 'bytea'::regtype then 'encode(t.%I, ''escape'')' else 't.%I::text' end, a.attname),
+            ', ' order by a.attnum
+        ) as columns
+        from pg_class as c
+        join pg_namespace as n on n.oid = c.relnamespace
+        join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+          and a.atttypid in (
+              'uuid'::regtype, 'uuid[]'::regtype, 'text'::regtype, 'text[]'::regtype, 'varchar'::regtype,
+              'json'::regtype, 'jsonb'::regtype, 'bytea'::regtype
+          )
+        group by c.oid
+        order by 1
+    loop
+        place := v_table.name::text;
+        begin
+            execute format(
+                'select count(*) from %s as t where exists (select from regexp_matches(concat_ws('' '', %s), '
+                '''[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'', ''g'') as m (ids) '
+                'where automatch.text_sha256(m.ids[1]) = any ($1))', v_table.name, v_table.columns
+            ) into row_count using p_sha256s;
+        exception when insufficient_privilege then
+            -- Of Supabase's own, which we may not read.
+            row_count := null;
+        end;
+        return next;
+    end loop;
+end
+$$;
+comment on function automatch.find_erased(text[]) is
+    'Every table that has text, ids, JSON or bytes, and how many of its rows name an id with one of these hashes.';
+
 -- 54_holds.sql
 
 -- Freezing people and holding photos: nothing is erased, and everything comes back.
@@ -7555,6 +7810,116 @@ $$;
 
 create trigger faces_left_cases after delete on public.faces
 for each row execute function automatch.face_left_cases();
+
+-- 55_inactive_people.sql
+
+-- People who have not been here for long: they are warned by mail, and erased some weeks later.
+
+create table automatch.last_seen (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    seen_at timestamptz not null
+);
+comment on table automatch.last_seen is
+    'To the day, when people with a session were last here: the sessions themselves are deleted a month later.';
+
+create table automatch.inactivity_warnings (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    warned_at timestamptz not null default automatch.now(),
+    mailed_at timestamptz
+);
+comment on table automatch.inactivity_warnings is 'Who was told that they will be erased. Whoever signs in is taken off.';
+comment on column automatch.inactivity_warnings.mailed_at is 'When the mail went out, from which on the weeks count.';
+
+create function automatch.note_last_seen()
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into automatch.last_seen as l (profile_id, seen_at)
+    select s.user_id, max(s.refreshed_at)
+    from auth.sessions as s
+    join public.profiles as p on p.id = s.user_id
+    where s.refreshed_at > automatch.now() - interval '3 days'
+    group by s.user_id
+    order by s.user_id
+    on conflict (profile_id) do update set seen_at = excluded.seen_at
+    where excluded.seen_at > l.seen_at + interval '1 day';
+end
+$$;
+
+create function automatch.list_inactive(p_since timestamptz)
+returns table (profile_id uuid, email text) language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select p.id, lower(p.email)
+    from public.profiles as p
+    join auth.users as u on u.id = p.id
+    left join automatch.last_seen as l on l.profile_id = p.id
+    where not p.simulated and p.profile_type = 'user'
+      and not exists (select from automatch.operators as o where o.profile_id = p.id)
+      and greatest(p.created_at, u.last_sign_in_at, l.seen_at) < p_since
+      and not exists (select from auth.sessions as s where s.user_id = p.id and s.refreshed_at >= p_since)
+      and not exists (select from public.faces as f where f.profile_id = p.id and f.created_at >= p_since)
+    order by p.id;
+end
+$$;
+comment on function automatch.list_inactive(timestamptz) is 'Who has an account and was not here since then.';
+
+create function public.warn_inactive_people(p_inactive interval, p_mails boolean, p_without_mail boolean)
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_since constant timestamptz := automatch.now() - p_inactive;
+    v_person record;
+    v_count integer := 0;
+begin
+    -- Where another server keeps the sessions, nobody here knows who was there.
+    if to_regclass('auth.sessions') is null then
+        return 0;
+    end if;
+    perform automatch.note_last_seen();
+    delete from automatch.inactivity_warnings as w
+    where not exists (select from automatch.list_inactive(v_since) as i where i.profile_id = w.profile_id)
+        -- The mail was not sent in its time: once more.
+        or (w.mailed_at is null and not p_without_mail and w.warned_at < automatch.now() - interval '7 days');
+    for v_person in
+        select i.profile_id, i.email from automatch.list_inactive(v_since) as i
+        where not exists (select from automatch.inactivity_warnings as w where w.profile_id = i.profile_id)
+          and ((p_mails and i.email is not null) or p_without_mail)
+        limit 100
+    loop
+        insert into automatch.inactivity_warnings (profile_id) values (v_person.profile_id) on conflict do nothing;
+        if p_mails and v_person.email is not null then
+            perform public.enqueue_mail('inactive', v_person.email, v_person.profile_id);
+        end if;
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
+end
+$$;
+comment on function public.warn_inactive_people(interval, boolean, boolean) is
+    'Warn some people who were not here for so long; those without mail only where that is wanted. How many.';
+
+create function public.list_people_to_erase(p_inactive interval, p_grace interval, p_without_mail boolean)
+returns setof uuid language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regclass('auth.sessions') is null then
+        return;
+    end if;
+    return query
+    select w.profile_id
+    from automatch.inactivity_warnings as w
+    join automatch.list_inactive(automatch.now() - p_inactive) as i on i.profile_id = w.profile_id
+    where case when p_without_mail then coalesce(w.mailed_at, w.warned_at) else w.mailed_at end
+        < automatch.now() - p_grace
+    order by w.profile_id
+    limit 20;
+end
+$$;
+comment on function public.list_people_to_erase(interval, interval, boolean) is
+    'Some of those who were warned that long ago and have not come since.';
 
 -- 55_school_list.sql
 
@@ -9180,6 +9545,55 @@ as $$
 $$;
 comment on function automatch.export_photos(uuid) is 'Photos, what was computed from them, and the jobs that did it.';
 
+create function automatch.export_standing(p_profile_id uuid)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select 'memberships', jsonb_build_object('school', s.name, 'proof', m.proof, 'proven_at', m.proven_at)
+    from automatch.memberships as m
+    join automatch.schools as s on s.id = m.school_id
+    where m.profile_id = p_profile_id
+    union all
+    select 'membership_requests', jsonb_build_object(
+        'school', s.name, 'message', r.message, 'created_at', r.requested_at, 'refused_at', r.refused_at,
+        'reason', r.reason
+    )
+    from automatch.membership_requests as r
+    join automatch.schools as s on s.id = r.school_id
+    where r.profile_id = p_profile_id
+    union all
+    select 'choices', jsonb_build_object('school', s.name, 'gender', c.gender, 'created_at', c.chosen_at)
+    from automatch.profile_choices as c
+    left join automatch.schools as s on s.id = c.school_id
+    where c.profile_id = p_profile_id
+    union all
+    select 'settling', jsonb_build_object('settles_at', w.settles_at)
+    from automatch.settling_profiles as w
+    where w.profile_id = p_profile_id
+    union all
+    select 'operator', jsonb_build_object('role', o.role, 'since', o.since)
+    from automatch.operators as o
+    where o.profile_id = p_profile_id
+    union all
+    select 'frozen', jsonb_build_object('reason', z.reason, 'frozen_at', z.frozen_at)
+    from automatch.frozen_profiles as z
+    where z.profile_id = p_profile_id
+    union all
+    select 'photos_held', jsonb_build_object('photo', h.face_id, 'reason', h.reason, 'held_at', h.held_at)
+    from automatch.held_faces as h
+    join public.faces as f on f.id = h.face_id
+    where f.profile_id = p_profile_id
+    union all
+    select 'last_seen', jsonb_build_object('seen_at', l.seen_at)
+    from automatch.last_seen as l
+    where l.profile_id = p_profile_id
+    union all
+    select 'inactivity_warnings', jsonb_build_object('warned_at', w.warned_at, 'mailed_at', w.mailed_at)
+    from automatch.inactivity_warnings as w
+    where w.profile_id = p_profile_id
+$$;
+comment on function automatch.export_standing(uuid) is
+    'Whether a person belongs to a school, is frozen, has photos that wait, and when they were last here.';
+
 create function automatch.export_people(p_profile_id uuid, p_salt text)
 returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -9240,10 +9654,10 @@ as $$
     union all
     -- The operator is a role here, and never a name.
     select 'acts_of_operators', jsonb_build_object(
-        'recorded_at', a.recorded_at, 'action', a.action, 'reason', a.details ->> 'reason', 'by', 'operator'
+        'recorded_at', a.recorded_at, 'action', a.action, 'reason', a.reason, 'by', 'operator'
     )
     from automatch.audit_log as a
-    where a.details @> jsonb_build_object('person', p_profile_id)
+    where a.object_id = p_profile_id or automatch.people_of(a.details) @> array[p_profile_id::text]
 $$;
 comment on function automatch.export_records(uuid) is 'Mails that wait, and what operators did.';
 
@@ -9270,6 +9684,8 @@ as $$
         select 1 as place, part, item from automatch.export_account(p_profile_id)
         union all
         select 2, part, item from automatch.export_photos(p_profile_id)
+        union all
+        select 2, part, item from automatch.export_standing(p_profile_id)
         union all
         select 3, part, item from automatch.export_people(p_profile_id, p_salt)
         union all
@@ -9680,18 +10096,6 @@ returns boolean language sql security definer set search_path = pg_catalog, pg_t
 as $$ select automatch.unfreeze_profile(p_id) $$;
 comment on function public.unfreeze_person(uuid) is 'Undo freeze_person(). Whether the person was frozen.';
 
-create function public.erase_person(p_id uuid)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if not exists (select from public.profiles as p where p.id = p_id) then
-        perform automatch.raise_error('not_found', 'There is no such person.');
-    end if;
-    perform automatch.erase_person(p_id);
-end
-$$;
-comment on function public.erase_person(uuid) is 'Erase a person with everything that belongs to them.';
-
 -- 65_photo_challenges.sql
 
 -- Turning one's head before the camera, so that a first photo is one's own. A hurdle, and no proof.
@@ -9899,7 +10303,7 @@ from (values
     '),
     -- What operators do, once the server has checked that they may.
     ('function', 'execute', 'automatch_api', '
-        public.create_person public.erase_person public.find_operator public.find_operator_role public.find_people
+        public.create_person public.find_operator public.find_operator_role public.find_people
         public.find_person_by_email public.freeze_person public.list_impersonations public.list_operators public.record_act
         public.set_operator_role public.show_person public.unfreeze_person
     '),
@@ -9908,7 +10312,11 @@ from (values
         automatch.ensure_match_schedule automatch.lock_key automatch.read_trigger_key public.cleanup_old_match_jobs
     '),
     ('function', 'execute', 'automatch_api automatch_worker', '
-        public.claim_photo_store public.is_session_live
+        public.claim_photo_store public.enqueue_receipt public.erase_person public.is_session_live
+        public.list_erasures_to_log public.mark_erasures_logged
+    '),
+    ('function', 'execute', 'automatch_worker', '
+        public.delete_old_matches public.list_people_to_erase public.warn_inactive_people
     '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
         public.get_search_recall

@@ -13,6 +13,12 @@ where age(e.xid::xid) > coalesce((
 -- An erasure may wait for a transaction that still sees its rows.
 select not exists (select from automatch.erasures)
 
+-- name: not_logged
+-- Erasures that should be in the log outside of the database by now.
+select count(*)
+from automatch.erased_people as e
+where not e.is_logged and e.erased_at < automatch.now() - interval '1 minute'
+
 -- name: overdue
 -- Erasures whose bytes should have been removed from the files by now.
 select count(*)

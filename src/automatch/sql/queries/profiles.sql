@@ -24,3 +24,11 @@ join public.consent_texts as t on t.version = c.text_version
 where c.profile_id = automatch.uid()
 order by c.id desc
 limit 1
+
+-- name: list_consents
+-- Newest first; row level security leaves the caller's own.
+select b.text_version as version, t.body as text, b.action = 'granted' as granted, b.recorded_at
+from public.biometric_consents as b
+join public.consent_texts as t on t.version = b.text_version
+where b.profile_id = automatch.uid()
+order by b.id desc

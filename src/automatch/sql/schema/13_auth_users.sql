@@ -75,30 +75,3 @@ end
 $$;
 comment on function public.is_session_live(jsonb) is
     'Whether the session of verified claims goes on; true of claims without one, and where nobody here knows.';
-
-create function automatch.erase_person(p_id uuid)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if pg_catalog.to_regclass('auth.users') is not null then
-        delete from auth.users where id = p_id;
-    end if;
-    -- The trigger on auth.users has done this where that table exists.
-    delete from public.profiles where id = p_id;
-end
-$$;
-comment on function automatch.erase_person(uuid) is 'Erase a person with everything that belongs to them.';
-
-create function public.erase_account()
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- Supabase's own API calls this too, without asking for the session.
-    if automatch.claims() ->> 'session_id' is null or not public.is_session_live(automatch.claims()) then
-        perform automatch.raise_error('token_invalid', 'The access token is not valid; sign in again.');
-    end if;
-    perform automatch.erase_person(automatch.uid());
-end
-$$;
-comment on function public.erase_account() is
-    'Erase the caller''s account with everything that belongs to it, if their session is still valid.';

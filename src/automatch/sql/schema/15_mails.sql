@@ -13,12 +13,11 @@ create table automatch.mails (
     error text,
     -- No foreign key: cases are told of later.
     case_id uuid,
-    constraint kind_is_known check (
-        kind in (
-            'recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation',
-            'take_down', 'case_news'
-        )
-    ),
+    receipt text,
+    constraint kind_is_known check (kind in (
+        'recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation',
+        'take_down', 'case_news', 'inactive', 'erased'
+    )),
     -- Whoever asks again while a mail waits gets one.
     constraint mails_are_single unique nulls not distinct (profile_id, case_id, kind, recipient)
 );
@@ -28,6 +27,8 @@ comment on table automatch.mails is
 comment on column automatch.mails.profile_id is
     'Whose account it is about, where several people may ask for a mail to one address.';
 comment on column automatch.mails.case_id is 'Of somebody who asked for something without an account.';
+comment on column automatch.mails.receipt is
+    'Of an erasure: the account is gone, and with the mail goes the address.';
 create index mails_run_idx on automatch.mails (run_at) where not failed;
 create index mails_requested_idx on automatch.mails (requested_at);
 
@@ -43,8 +44,18 @@ as $$
 $$;
 comment on function public.enqueue_mail(text, text, uuid, uuid) is 'Have a mail sent, whether somebody has this address or not.';
 
+create function public.enqueue_receipt(p_recipient text, p_receipt text)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    insert into automatch.mails (kind, recipient, receipt) values ('erased', lower(p_recipient), p_receipt)
+    on conflict on constraint mails_are_single do update set receipt = excluded.receipt
+$$;
+comment on function public.enqueue_receipt(text, text) is 'Have a receipt mailed to the address of who was erased.';
+
 create function public.take_mail(p_lease interval)
-returns table (id uuid, kind text, recipient text, profile_id uuid, case_id uuid, attempts smallint)
+returns table (
+    id uuid, kind text, recipient text, profile_id uuid, case_id uuid, attempts smallint, receipt text
+)
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     update automatch.mails as m
@@ -56,16 +67,27 @@ as $$
         limit 1
         for update skip locked
     )
-    returning m.id, m.kind, m.recipient, m.profile_id, m.case_id, m.attempts
+    returning m.id, m.kind, m.recipient, m.profile_id, m.case_id, m.attempts, m.receipt
 $$;
 comment on function public.take_mail(interval) is
     'The mail that is due first, or no row. Unless it is finished within the lease, it is due again.';
 
 create function public.finish_mail(p_id uuid, p_attempts smallint)
-returns void language sql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_mail automatch.mails;
+begin
     -- Unless it was asked for again meanwhile.
-    delete from automatch.mails as m where m.id = p_id and m.attempts = p_attempts
+    delete from automatch.mails as m where m.id = p_id and m.attempts = p_attempts returning * into v_mail;
+    if v_mail.kind = 'inactive' then
+        update automatch.inactivity_warnings as w set mailed_at = automatch.now()
+        where w.profile_id = v_mail.profile_id;
+    elsif v_mail.kind = 'erased' then
+        -- The address leaves the files of the database too.
+        insert into automatch.erasures default values on conflict do nothing;
+    end if;
+end
 $$;
 comment on function public.finish_mail(uuid, smallint) is 'Forget a mail that was sent, or that is for nobody.';
 

@@ -56,3 +56,24 @@ comment on function public.delete_expired_rows(
     interval, interval, interval, interval, interval, interval, interval, interval
 ) is
     'Delete what is older, at most 2,000 rows of each table; the number of rows. Call again until it is 0.';
+
+create function public.delete_old_matches(p_age interval, p_limit integer default 200)
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids constant uuid[] := array(
+        select m.id from public.matches as m
+        where m.created_at < automatch.now() - p_age
+        order by m.created_at
+        limit p_limit
+    );
+begin
+    perform automatch.lock_feeds(array(
+        select unnest(array[m.profile_a_id, m.profile_b_id]) from public.matches as m where m.id = any (v_ids)
+    ));
+    delete from public.matches as m where m.id = any (v_ids);
+    return cardinality(v_ids);
+end
+$$;
+comment on function public.delete_old_matches(interval, integer) is
+    'Delete some matches that are older, from both feeds. How many; call again until it is 0.';

@@ -101,6 +101,55 @@ as $$
 $$;
 comment on function automatch.export_photos(uuid) is 'Photos, what was computed from them, and the jobs that did it.';
 
+create function automatch.export_standing(p_profile_id uuid)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select 'memberships', jsonb_build_object('school', s.name, 'proof', m.proof, 'proven_at', m.proven_at)
+    from automatch.memberships as m
+    join automatch.schools as s on s.id = m.school_id
+    where m.profile_id = p_profile_id
+    union all
+    select 'membership_requests', jsonb_build_object(
+        'school', s.name, 'message', r.message, 'created_at', r.requested_at, 'refused_at', r.refused_at,
+        'reason', r.reason
+    )
+    from automatch.membership_requests as r
+    join automatch.schools as s on s.id = r.school_id
+    where r.profile_id = p_profile_id
+    union all
+    select 'choices', jsonb_build_object('school', s.name, 'gender', c.gender, 'created_at', c.chosen_at)
+    from automatch.profile_choices as c
+    left join automatch.schools as s on s.id = c.school_id
+    where c.profile_id = p_profile_id
+    union all
+    select 'settling', jsonb_build_object('settles_at', w.settles_at)
+    from automatch.settling_profiles as w
+    where w.profile_id = p_profile_id
+    union all
+    select 'operator', jsonb_build_object('role', o.role, 'since', o.since)
+    from automatch.operators as o
+    where o.profile_id = p_profile_id
+    union all
+    select 'frozen', jsonb_build_object('reason', z.reason, 'frozen_at', z.frozen_at)
+    from automatch.frozen_profiles as z
+    where z.profile_id = p_profile_id
+    union all
+    select 'photos_held', jsonb_build_object('photo', h.face_id, 'reason', h.reason, 'held_at', h.held_at)
+    from automatch.held_faces as h
+    join public.faces as f on f.id = h.face_id
+    where f.profile_id = p_profile_id
+    union all
+    select 'last_seen', jsonb_build_object('seen_at', l.seen_at)
+    from automatch.last_seen as l
+    where l.profile_id = p_profile_id
+    union all
+    select 'inactivity_warnings', jsonb_build_object('warned_at', w.warned_at, 'mailed_at', w.mailed_at)
+    from automatch.inactivity_warnings as w
+    where w.profile_id = p_profile_id
+$$;
+comment on function automatch.export_standing(uuid) is
+    'Whether a person belongs to a school, is frozen, has photos that wait, and when they were last here.';
+
 create function automatch.export_people(p_profile_id uuid, p_salt text)
 returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -161,10 +210,10 @@ as $$
     union all
     -- The operator is a role here, and never a name.
     select 'acts_of_operators', jsonb_build_object(
-        'recorded_at', a.recorded_at, 'action', a.action, 'reason', a.details ->> 'reason', 'by', 'operator'
+        'recorded_at', a.recorded_at, 'action', a.action, 'reason', a.reason, 'by', 'operator'
     )
     from automatch.audit_log as a
-    where a.details @> jsonb_build_object('person', p_profile_id)
+    where a.object_id = p_profile_id or automatch.people_of(a.details) @> array[p_profile_id::text]
 $$;
 comment on function automatch.export_records(uuid) is 'Mails that wait, and what operators did.';
 
@@ -191,6 +240,8 @@ as $$
         select 1 as place, part, item from automatch.export_account(p_profile_id)
         union all
         select 2, part, item from automatch.export_photos(p_profile_id)
+        union all
+        select 2, part, item from automatch.export_standing(p_profile_id)
         union all
         select 3, part, item from automatch.export_people(p_profile_id, p_salt)
         union all

@@ -108,15 +108,3 @@ create function public.unfreeze_person(p_id uuid)
 returns boolean language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select automatch.unfreeze_profile(p_id) $$;
 comment on function public.unfreeze_person(uuid) is 'Undo freeze_person(). Whether the person was frozen.';
-
-create function public.erase_person(p_id uuid)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if not exists (select from public.profiles as p where p.id = p_id) then
-        perform automatch.raise_error('not_found', 'There is no such person.');
-    end if;
-    perform automatch.erase_person(p_id);
-end
-$$;
-comment on function public.erase_person(uuid) is 'Erase a person with everything that belongs to them.';

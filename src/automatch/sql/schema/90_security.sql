@@ -85,7 +85,7 @@ from (values
     '),
     -- What operators do, once the server has checked that they may.
     ('function', 'execute', 'automatch_api', '
-        public.create_person public.erase_person public.find_operator public.find_operator_role public.find_people
+        public.create_person public.find_operator public.find_operator_role public.find_people
         public.find_person_by_email public.freeze_person public.list_impersonations public.list_operators public.record_act
         public.set_operator_role public.show_person public.unfreeze_person
     '),
@@ -94,7 +94,11 @@ from (values
         automatch.ensure_match_schedule automatch.lock_key automatch.read_trigger_key public.cleanup_old_match_jobs
     '),
     ('function', 'execute', 'automatch_api automatch_worker', '
-        public.claim_photo_store public.is_session_live
+        public.claim_photo_store public.enqueue_receipt public.erase_person public.is_session_live
+        public.list_erasures_to_log public.mark_erasures_logged
+    '),
+    ('function', 'execute', 'automatch_worker', '
+        public.delete_old_matches public.list_people_to_erase public.warn_inactive_people
     '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
         public.get_search_recall

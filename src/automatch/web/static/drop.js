@@ -2,7 +2,7 @@
 
 import { forgetAll, keep, listKept, person } from "./kept_photos.js";
 
-const ERASING = 'form[action="/sign-out"], form[action="/account/delete"], form[action="/consent/withdraw"]';
+const ERASING = 'form[action="/sign-out"], form[action="/account/delete/confirm"], form[action="/consent/withdraw"]';
 const LATER = "Your photo waits on this device, and is sent when your profile is complete.";
 
 const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
