@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automatch.errors import AutomatchError
+from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import LinkExpiredError, RequestError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import AddressDep, Services, ServicesDep, claims_of
 from automatch.mail.compose import mask_email
 from automatch.mail.message import MailKind
-from automatch.model.people import LinkUser
+from automatch.model.people import LinkUser, User
 from automatch.services.rate_limits import Limit
 from automatch.web.mailed_link_views import (
     ConfirmEmailPage,
@@ -86,7 +87,8 @@ async def use_link(request: Request, address: AddressDep, services: ServicesDep)
     links = services.mailed_links
     try:
         kind, user = await links.check(token, _KIND_OF[request.url.path])
-        if _is_somebody_else(request, user, text_of(form, "instead_of")):
+        other = await _find_other(request, services, user)
+        if other is not None and text_of(form, "instead_of") != str(other.id):
             return await _show_link(request, services, token)
         if _asks_password(kind, user):
             session = await links.choose_password(
@@ -135,12 +137,15 @@ def _asks_password(kind: MailKind, user: LinkUser) -> bool:
     )
 
 
-def _is_somebody_else(request: Request, user: LinkUser, agreed_to: str) -> bool:
-    """Return whether another account is signed in, whose end nobody has agreed to."""
-    return is_signed_in(request) and str(claims_of(request).subject) not in {
-        str(user.user_id),
-        agreed_to,
-    }
+async def _find_other(request: Request, services: Services, user: LinkUser) -> User | None:
+    """Return the other account that is signed in, whose session a link would replace."""
+    if not is_signed_in(request) or claims_of(request).subject == user.user_id:
+        return None
+    try:
+        return await services.accounts.load_user(claims_of(request))
+    except TokenInvalidError:
+        # It was ended elsewhere.
+        return None
 
 
 async def _show_link(
@@ -163,9 +168,9 @@ async def _show_link(
         signs_out=user.has_password,
         problem=problem,
     )
-    if _is_somebody_else(request, user, ""):
-        claims = claims_of(request)
-        page = replace(page, instead_of=str(claims.subject), instead_of_email=claims.email or "")
+    other = await _find_other(request, services, user)
+    if other is not None:
+        page = replace(page, instead_of=str(other.id), instead_of_email=other.email)
     return show(page, error)
 
 
