@@ -107,19 +107,22 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_id uuid := auth.create_user(p_email, p_encrypted_password, p_data);
+    v_is_taken boolean := exists (select from auth.users as u where lower(u.email) = lower(p_email));
+    v_id uuid;
 begin
     perform public.enqueue_mail('sign_up', p_email);
-    update auth.users set confirm_by = automatch.now() + interval '7 days' where id = v_id;
-    if v_id is null then
-        -- As much work as for a new account, so that the time does not tell.
-        begin
-            perform auth.create_user(gen_random_uuid() || '@invalid', p_encrypted_password, p_data);
+    begin
+        -- As much work for a taken address, so that the time does not tell; nothing of it stays.
+        v_id := auth.create_user(
+            case when v_is_taken then gen_random_uuid() || '@invalid' else p_email end, p_encrypted_password, p_data
+        );
+        update auth.users set confirm_by = automatch.now() + interval '7 days' where id = v_id;
+        if v_is_taken then
             raise exception using errcode = 'triggered_action_exception';
-        exception when triggered_action_exception then
-            -- Nothing of it stays.
-        end;
-    end if;
+        end if;
+    exception when triggered_action_exception then
+        v_id := null;
+    end;
     return v_id;
 end
 $$;
