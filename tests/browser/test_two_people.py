@@ -61,3 +61,25 @@ def test_feed_is_usable_without_javascript(phones: Phones, tmp_path: Path) -> No
     expect(page).to_have_url(f"{phones.url}/feed")
     expect(page.locator("#jobs li")).to_have_count(1)
     expect(page.locator("noscript a")).to_be_visible()
+
+
+def test_report_from_a_card_without_javascript_takes_the_card_from_both_screens(
+    phones: Phones, tmp_path: Path
+) -> None:
+    her = phones.join("Linh", "Female")
+    him = phones.join("Minh", "Male")
+    upload(her, write_photo(tmp_path, "her", astronaut()))
+    upload(him, write_photo(tmp_path, "him", ImageOps.mirror(astronaut())))
+    expect(him.locator("#cards li")).to_contain_text("Linh")
+
+    page = phones.without_scripts(her)
+    page.goto(f"{phones.url}/feed")
+    page.locator("#cards summary").click()
+    page.get_by_role("link", name="Report Minh").click()
+    page.get_by_label("Harassment").check()
+    page.get_by_label("What happened?").fill("He writes every night.")
+    page.get_by_role("button", name="Report").click()
+
+    expect(page.locator("main")).to_contain_text("don't see each other any more")
+    expect(him.locator("#cards li")).to_have_count(0)
+    expect(her.locator("#cards li")).to_have_count(0)

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 app = typer.Typer(
-    help="Reports and take-down requests: look at them, decide, answer both sides. Every look and "
-    "decision is recorded in the audit log; docs/moderation.md says what to do with a report.\n\n"
+    help="Reports and take-down requests: look at them and decide. Every look and act is recorded "
+    "in the audit log; docs/moderation.md says what to do with a report.\n\n"
     "Example: `automatch case list`",
     no_args_is_help=True,
 )
@@ -71,7 +71,7 @@ def list_cases(
     limit: Limit = 50,
     as_json: Json = False,
 ) -> None:
-    """List cases in the order in which to look at them: what is still shown to others first.
+    """List cases, those still shown to others first.
 
     Example: `automatch case list`
     """
@@ -89,7 +89,7 @@ def list_cases(
 
 @app.command()
 def show(case_id: CaseId, home: Home = None, as_json: Json = False) -> None:
-    """Show a case: whom it is about, who was shown them, what was written and done.
+    """Show a case: the person, what was written and done.
 
     That you looked is recorded. Photos are not shown: `photo` gets one.
 
@@ -121,7 +121,9 @@ def photo(
     face: Photo = None,
     home: Home = None,
 ) -> None:
-    """Write a photo of the person of a case to a file, for you alone to read. Delete it afterwards.
+    """Write a photo of the person to a file.
+
+    The file is for you alone to read; delete it when you have decided.
 
     Example: `automatch case photo 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 --out p.jpg --reason "..."`
     """
@@ -149,10 +151,12 @@ def about(
     subject: Annotated[UUID, typer.Argument(metavar="ID", help="Of a photo, or of a person.")],
     home: Home = None,
 ) -> None:
-    """Say which photo or person a request is about that only describes it.
+    """Say which photo or person a case is about.
 
-    Example: `automatch case about 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 <id>`
-    """
+    For a take-down request that only describes the photo.
+
+    Example: `automatch case about 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 7d9e4c1a-2f0b-4e55-9c31-0a6d8b7f1e42`
+    """  # noqa: E501  an example is one line
     from automatch.services import cases
 
     _run(home, lambda me: cases.point_case(me.db, me.operator, case_id, subject))
@@ -161,7 +165,9 @@ def about(
 
 @app.command()
 def hide(case_id: CaseId, face: Photo = None, home: Home = None, alone: Alone = False) -> None:
-    """Hide the photo: its matches leave all feeds at once. Its person is told and may appeal.
+    """Hide the photo: it leaves all feeds at once.
+
+    Its person is told and may appeal.
 
     Example: `automatch case hide 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
@@ -170,7 +176,7 @@ def hide(case_id: CaseId, face: Photo = None, home: Home = None, alone: Alone = 
 
 @app.command()
 def unhide(case_id: CaseId, face: Photo = None, home: Home = None, alone: Alone = False) -> None:
-    """Show a hidden photo again: it is searched for once more.
+    """Show a hidden photo again, and search for it.
 
     Example: `automatch case unhide 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
@@ -179,7 +185,7 @@ def unhide(case_id: CaseId, face: Photo = None, home: Home = None, alone: Alone 
 
 @app.command()
 def freeze(case_id: CaseId, home: Home = None, alone: Alone = False) -> None:
-    """Freeze the person: nobody finds them, they find nobody, nothing is erased.
+    """Freeze the person: nobody finds them. Nothing is erased.
 
     Example: `automatch case freeze 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
@@ -205,20 +211,20 @@ def erase(
     yes: Yes = False,
     alone: Alone = False,
 ) -> None:
-    """Erase the photo for good, or with --person the account with everything in it.
+    """Erase the photo or, with --person, the account.
 
     Example: `automatch case erase 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 --person`
     """
     what = "the account" if person else "the photo"
-    if not confirmed(f"Erase {what}? This cannot be undone.", yes=yes):
-        raise typer.Exit(1)
     act = CaseAct.ERASE_PERSON if person else CaseAct.ERASE_PHOTO
-    _decide(home, case_id, act, f"{what.capitalize()} is erased.", face=face, alone=alone)
+    question = None if yes else f"Erase {what}? This cannot be undone."
+    sentence = f"{what.capitalize()} is erased."
+    _decide(home, case_id, act, sentence, face=face, alone=alone, question=question)
 
 
 @app.command()
 def dismiss(case_id: CaseId, home: Home = None, alone: Alone = False) -> None:
-    """Find nothing wrong: what the report alone has hidden is shown again.
+    """Find nothing wrong, and show what the report has hidden.
 
     Example: `automatch case dismiss 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
@@ -227,7 +233,7 @@ def dismiss(case_id: CaseId, home: Home = None, alone: Alone = False) -> None:
 
 @app.command()
 def close(case_id: CaseId, home: Home = None, alone: Alone = False) -> None:
-    """Close a case without doing anything more; what is hidden stays hidden.
+    """Close a case. What is hidden stays hidden.
 
     Example: `automatch case close 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
@@ -241,9 +247,11 @@ def answer(
     to: Annotated[_Side, typer.Option(help="Whom you write to.")],
     home: Home = None,
 ) -> None:
-    """Write to one side. They get a mail that says only that there is something to read.
+    """Write to one side of a case.
 
-    Example: `automatch case answer 3f0c8d52-… "Is this a photo of you?" --to reported`
+    They get a mail that says only that there is something to read.
+
+    Example: `automatch case answer 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 "Is it you?" --to reported`
     """
     _write(home, case_id, CaseSide(to.value), text)
     echo(f"The {to.value} can read it now.")
@@ -257,7 +265,7 @@ def note(
 ) -> None:
     """Write a note that operators alone read.
 
-    Example: `automatch case note 3f0c8d52-… "Called the student office."`
+    Example: `automatch case note 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 "Called the office."`
     """
     _write(home, case_id, CaseSide.OPERATORS, text)
     echo("Noted.")
@@ -265,17 +273,19 @@ def note(
 
 @app.command()
 def ban(case_id: CaseId, home: Home = None, yes: Yes = False) -> None:
-    """Freeze the person and refuse their address from now on, also after `erase`.
+    """Freeze the person and refuse their address.
 
-    Only a keyed hash of the address is kept, and nothing of the face.
+    It stays refused after `erase`. Only a keyed hash of the address is kept, nothing of the face.
 
     Example: `automatch case ban 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
     from automatch.services import cases
 
-    if not confirmed("Ban this person's address?", yes=yes):
-        raise typer.Exit(1)
-    _run(home, lambda me: cases.ban(me.db, me.operator, case_id, _key(me)))
+    async def act(me: OperatorSession) -> None:
+        _check_confirmed(None if yes else "Ban this person's address?")
+        await cases.ban(me.db, me.operator, case_id, _key(me))
+
+    _run(home, act)
     echo("The person is frozen and their address is banned.")
 
 
@@ -314,16 +324,23 @@ def _decide(
     *,
     face: UUID | None = None,
     alone: bool = False,
+    question: str | None = None,
 ) -> None:
     from automatch.services import cases
 
-    _run(
-        home,
-        lambda me: cases.decide_case(
+    async def decide(me: OperatorSession) -> None:
+        _check_confirmed(question)
+        await cases.decide_case(
             me.db, me.operator, case_id, _key(me), act, face_id=face, alone=alone
-        ),
-    )
+        )
+
+    _run(home, decide)
     echo(sentence)
+
+
+def _check_confirmed(question: str | None) -> None:
+    if question is not None and not confirmed(question, yes=False):
+        raise typer.Exit(1)
 
 
 def _fields(value: Case | CaseDetails | CaseMessage | CaseViewer | CaseRecord) -> dict[str, object]:
