@@ -9736,6 +9736,8 @@ declare
     v_pairs integer;
 begin
     if p_school is null or p_gender is null or v_schools = 'never'
+        -- Whoever is not let in is not to learn whose photo is at the school: hold_lookalike() looks again.
+        or not exists (select from public.profiles as p where p.id = p_profile_id and p.admitted)
         or v_schools = 'proven' and exists (select from automatch.schools as s where s.name = p_school and s.is_open)
     then
         return false;
