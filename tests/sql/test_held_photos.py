@@ -330,7 +330,7 @@ def test_each_check_can_be_switched_off(conn, settings, reasons):
 def prove(conn, person, school="UIT"):
     conn.execute(
         "insert into automatch.memberships (profile_id, school_id, proof)"
-        " select %s, id, 'test' from automatch.schools where name = %s",
+        " select %s, id, 'approval' from automatch.schools where name = %s",
         [person, school],
     )
 
