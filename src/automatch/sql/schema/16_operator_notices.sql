@@ -49,11 +49,11 @@ comment on table automatch.privacy_notices is
 insert into automatch.privacy_notices (by_operator, version, body) values (false, '2026-11', btrim($$
 Auto-Match compares the faces of people at one school and shows them who looks alike. This page says what is kept about you, who sees it, and how it goes away.
 
-What is kept: your e-mail address and a hash of your password; the name, school, gender and birth date that you enter; your photos, without place and camera; a face template, which is a list of numbers computed from each photo; whom you look like, and how much; whom you hide; and what you agreed to, and when.
+What is kept: your e-mail address and a hash of your password; the name, school, gender and birth date that you enter, and how you showed that you belong to the school; your photos, without place and camera; a face template, which is a list of numbers computed from each photo; whom you look like, and how much; whom you hide or report; which photos you were shown, for some months; and what you agreed to, and when.
 
 A face template is biometric data. It is computed only after you agree to that. You can say no and keep your account, and you can change your mind at any time.
 
-Who sees it: people you look like, if they agreed to the same, see your name, your school, your photo and a rounded score. No one else is shown them. No one is shown your e-mail address or your birth date. Whoever runs the server can read what lies on it. Nothing is sold, given to others, or used for advertising or to train anything.
+Who sees it: people you look like, if they agreed to the same, see your name, your school, your photo and a rounded score. No one else is shown them. No one is shown your e-mail address or your birth date. Whoever runs the server can read what lies on it. Photos that somebody reports are looked at by those who run it, and each look is recorded. Nothing is sold, given to others, or used for advertising or to train anything.
 
 How it goes away: in your profile you can delete a photo, withdraw your consent or delete your account. That is gone from the database at once and from its files within minutes. Copies in backups go with the backup.
 
