@@ -91,8 +91,8 @@ async def test_receipt_is_mailed_and_the_address_goes_with_the_mail(
     assert woken
     with connect(database.owner, autocommit=True) as conn:
         conn.execute("delete from automatch.erasures")
-        mail_id, kind, recipient, _, attempts, mailed = conn.execute(
-            "select * from public.take_mail('1 minute')"
+        mail_id, kind, recipient, attempts, mailed = conn.execute(
+            "select id, kind, recipient, attempts, receipt from public.take_mail('1 minute')"
         ).fetchone()
         assert (kind, recipient, mailed) == ("erased", "she@uit.example", receipt)
         conn.execute("select public.finish_mail(%s, %s)", [mail_id, attempts])

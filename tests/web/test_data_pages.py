@@ -96,4 +96,4 @@ def test_numbers_of_people_and_times_are_said_in_words() -> None:
     assert kept["Your matches"] == "as long as both photos"
     assert kept["Photos we couldn't use"] == "1 day"
     assert kept["Where you're signed in"] == "30 days after the last visit"
-    assert kept["What operators did, and why"] == "1 year"
+    assert kept["What operators did, and why"] == "2 years"
