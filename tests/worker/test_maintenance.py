@@ -206,7 +206,7 @@ async def test_rows_are_deleted_once_they_are_older_than_the_settings_say(databa
             more = {"age": timedelta(minutes=age), "name": str(age), "user": user}
             for add in (
                 "automatch.audit_log (recorded_at, actor, action)"
-                " values (now() - interval '365 days' - %(age)s, %(name)s, 'x')",
+                " values (now() - interval '730 days' - %(age)s, %(name)s, 'x')",
                 "cron.job_run_details (start_time, command, username)"
                 " values (now() - interval '7 days' - %(age)s, %(name)s, current_user)",
                 "net._http_response (created, content)"
