@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from automatch.errors.request import (
 from automatch.model.cases import CaseAct, CaseSide
 from automatch.model.notices import NoticeKind
 from automatch.model.operators import Operator, OperatorRole
+from automatch.photos.folder import FolderPhotos
 from automatch.services import cases, people, roles, site_operator
 from automatch.services.acts import PASSWORD_LIFE, RULES, Act, authorized
 from automatch.services.impersonation import impersonate
@@ -27,6 +29,14 @@ from tests.support.operators import Desk
 pytestmark = pytest.mark.anyio
 
 KEY = AddressKey("a key")
+
+
+async def _export(desk: Desk, operator: Operator, person_id: UUID) -> bytes:
+    photos = FolderPhotos(Path("/nowhere"), min_free_mb=0)
+    parts = await people.export_person(desk.db, operator, person_id, photos, "asked by letter")
+    return b"".join([part async for part in parts])
+
+
 ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
     Act.FIND_PEOPLE: lambda desk, operator, _: people.find_people(desk.db, operator, "linh"),
     Act.SHOW_PERSON: lambda desk, operator, she: people.show_person(desk.db, operator, she),
@@ -48,6 +58,7 @@ ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
     Act.INVITE_PERSON: lambda desk, operator, she: people.invite_person(
         desk.db, operator, desk.without_password(she), desk.links
     ),
+    Act.EXPORT_PERSON: _export,
     Act.ERASE_PERSON: lambda desk, operator, she: people.erase_person(
         desk.db, operator, she, "asked for it", desk.erasing
     ),

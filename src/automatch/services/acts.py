@@ -39,6 +39,7 @@ class Act(StrEnum):
     END_SESSIONS = "end_sessions"
     RESET_PASSWORD = "reset_password"  # noqa: S105  no password
     INVITE_PERSON = "invite_person"
+    EXPORT_PERSON = "export_person"
     ERASE_PERSON = "erase_person"
     IMPERSONATE = "impersonate"
     LIST_OPERATORS = "list_operators"
@@ -77,6 +78,7 @@ RULES: dict[Act, Rule] = {
     Act.END_SESSIONS: Rule(OperatorRole.OPERATOR),
     Act.RESET_PASSWORD: Rule(OperatorRole.OPERATOR),
     Act.INVITE_PERSON: Rule(OperatorRole.OPERATOR),
+    Act.EXPORT_PERSON: Rule(OperatorRole.OPERATOR, needs_reason=True),
     Act.ERASE_PERSON: Rule(OperatorRole.OPERATOR, needs_reason=True, needs_password=True),
     Act.IMPERSONATE: Rule(OperatorRole.OWNER, needs_reason=True, needs_password=True),
     Act.LIST_OPERATORS: Rule(OperatorRole.OPERATOR, is_look=True),

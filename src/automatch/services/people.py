@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from automatch.errors.request import InputInvalidError, NotFoundError, SignInElsewhereError
 from automatch.model.operators import Operator
 from automatch.model.people import FoundPerson, PersonDetails, PersonSession
+from automatch.photos.store import PhotoStore
 from automatch.services.acts import Act, authorized
 from automatch.services.erasures import Erasures
+from automatch.services.export import open_export
 from automatch.services.link_delivery import LinkDelivery
 from automatch.services.validators import normalize_email
 from automatch.store import accounts, erasures, people
@@ -164,6 +167,20 @@ async def unfreeze_person(
     async with authorized(db, operator, Act.UNFREEZE_PERSON, person_id, reason=reason) as conn:
         if not await people.unfreeze(conn, person_id):
             raise NotFoundError("This person is not frozen.")
+
+
+async def export_person(
+    db: Database, operator: Operator, person_id: UUID, photos: PhotoStore, reason: str
+) -> AsyncIterator[bytes]:
+    """Return the ZIP of everything about somebody, in parts, to hand over to them.
+
+    Raises:
+        NotFoundError: there is no such person.
+        ForbiddenError, InputInvalidError: see `authorized`.
+    """
+    async with authorized(db, operator, Act.EXPORT_PERSON, person_id, reason=reason) as conn:
+        await people.load(conn, person_id)
+    return await open_export(db, photos, person_id)
 
 
 async def erase_person(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import json
+import stat
 import subprocess
+import zipfile
 from pathlib import Path
 
 import psycopg
@@ -70,6 +72,8 @@ def test_person_is_found_helped_and_erased(machine: Machine) -> None:
     seen = machine.type("user", "show", HER)
     thawed = machine.type("user", "unfreeze", HER)
     link = machine.type("user", "reset", HER)
+    export = ("user", "export", HER, machine.home / "linh.zip", "--reason", "asked by letter")
+    exported, again = machine.type(*export), machine.type(*export)
     unsure = machine.type("user", "erase", HER, "--reason", "asked for it")
     erased = machine.type("user", "erase", HER, "--reason", "asked for it", "--yes")
     gone = machine.type("user", "show", HER)
@@ -81,6 +85,9 @@ def test_person_is_found_helped_and_erased(machine: Machine) -> None:
     assert (frozen.returncode, thawed.returncode) == (0, 0)
     assert "case 12" in seen.stdout
     assert "/reset-password?token=" in link.stdout
+    assert (exported.returncode, again.returncode) == (0, 1)
+    assert zipfile.ZipFile(machine.home / "linh.zip").namelist() == ["export.json"]
+    assert stat.S_IMODE((machine.home / "linh.zip").stat().st_mode) == 0o600
     assert (unsure.returncode, erased.returncode, gone.returncode) == (1, 0, 1)
     assert "Nobody has an account" in gone.stderr
     entries = machine.json("audit", "list", "--person", she)["entries"]
@@ -93,6 +100,7 @@ def test_person_is_found_helped_and_erased(machine: Machine) -> None:
         ("show_person", None),
         ("unfreeze_person", None),
         ("reset_password", None),
+        ("export_person", "asked by letter"),
         ("person_erased", None),
         ("erase_person", "asked for it"),
     ]

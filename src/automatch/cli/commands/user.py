@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -12,6 +15,7 @@ from automatch.cli.options import Home, Json, Limit, Person, Reason, Yes
 from automatch.cli.output.echo import confirmed, echo, echo_json
 from automatch.cli.output.tables import Table, or_dash, print_tables, utc
 from automatch.cli.runtime.db_session import OperatorSession, run_as_operator
+from automatch.errors.request import InputInvalidError
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -188,6 +192,35 @@ def invite(person: Person, home: Home = None) -> None:
 
 
 @app.command()
+def export(
+    person: Person,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The ZIP to write; a new file.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the audit log.")],
+    home: Home = None,
+) -> None:
+    """Write everything about somebody into a ZIP, to hand over to them.
+
+    It is for that person alone: it has all their photos. They can also download it themselves.
+
+    Example: `automatch user export linh@example.org linh.zip --reason "asked by letter"`
+    """
+
+    async def act(me: OperatorSession, person_id: UUID) -> None:
+        from automatch.photos.make import make_photos
+        from automatch.services import people
+
+        with _new_file(file) as out:
+            parts = await people.export_person(
+                me.db, me.operator, person_id, make_photos(me.settings), reason
+            )
+            async for part in parts:
+                out.write(part)
+
+    _run(home, person, act)
+    echo(f"Written to {file}.")
+
+
+@app.command()
 def erase(
     person: Person,
     reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the audit log.")],
@@ -208,6 +241,21 @@ def erase(
 
     _run(home, person, act)
     echo("Erased, with the files of all photos that could be deleted now.")
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that only this user reads; it goes again when it was not written to its end."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except OSError as exc:
+        raise InputInvalidError(f"{path}: {exc.strerror}.") from exc
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            yield out
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _run(
