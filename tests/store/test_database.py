@@ -12,9 +12,14 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout
 
-from automatch.errors.store import DatabaseUnavailableError
+from automatch.errors.store import (
+    DatabaseUnavailableError,
+    InstallationError,
+    StorageFullError,
+)
 from automatch.settings.database import PoolSettings
 from automatch.store.database import Database as Pool
+from automatch.store.database import describe_error
 from tests.support.postgres import Database, TestCluster
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +45,30 @@ def _away(cluster: TestCluster, database: Database) -> Iterator[None]:
 async def _ask(pool: Pool) -> None:
     async with pool.connection() as conn:
         await conn.execute("select 1")
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        ("25006", DatabaseUnavailableError),
+        ("42501", InstallationError),
+        ("53100", StorageFullError),
+        ("53400", DatabaseUnavailableError),
+        ("57014", DatabaseUnavailableError),
+        ("58030", DatabaseUnavailableError),
+        ("XX001", InstallationError),
+    ],
+)
+async def test_fault_of_the_server_is_told_to_a_worker_as_one(
+    database: Database, state: str, error: type[Exception]
+) -> None:
+    fault = f"raise exception using errcode = '{state}', message = 'broken'"
+    async with Pool(database.worker, PoolSettings(), name="test", for_worker=True) as pool:
+        with pytest.raises(error) as raised:
+            async with pool.connection() as conn:
+                await conn.execute(f"do $$ begin {fault}; end $$".encode())
+
+    assert describe_error(raised.value) == f"broken (SQLSTATE {state})"
 
 
 async def test_one_caller_waits_for_a_server_that_is_away_and_the_others_are_refused_at_once(

@@ -97,9 +97,8 @@ async def status(database: Database) -> tuple[str, int]:
     return row
 
 
-@pytest.mark.parametrize(
-    "state", ["42501", "25006", "XX001", "53100", "53400", "57014", "58030", "model file"]
-)
+# One of each kind of error: tests/store/test_database.py has the other states.
+@pytest.mark.parametrize("state", ["42501", "53100", "58030", "model file"])
 async def test_fault_of_the_machine_pauses_the_worker_and_costs_no_attempt(
     database: Database, state: str
 ) -> None:
@@ -116,11 +115,14 @@ async def test_fault_of_the_machine_pauses_the_worker_and_costs_no_attempt(
     # Shorter than the fault lasts.
     lease = {"lease_s": 0.6, "heartbeat_s": 0.3}
     async with run_worker(database, extract, **QUICK, **lease) as worker, observe(database) as db:
+        # On a busy machine the database may not answer in between.
         await db.wait_until(
             "select exists (select from automatch.worker_faults"
-            " where seen_at > since + interval '0.7 seconds')"
+            " where message ~ %s and seen_at > since + interval '0.7 seconds')",
+            state,
+            seconds=120,
         )
-        with pytest.raises(NotReadyError, match=state):
+        with pytest.raises(NotReadyError):
             await worker.check_ready()
 
         has_model = True
