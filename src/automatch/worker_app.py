@@ -89,7 +89,7 @@ async def open_worker(
             session_s=settings.auth.refresh_token_s,
             erasure_log=ErasureLog(settings.erasure_log),
             erase_inactive=erase_inactive,
-            mails=settings.mail.smtp_url is not None and settings.issuer_url is None,
+            mails=settings.mails_people,
         )
         search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
         # More threads of BLAS would compete with Postgres and the analyzer for the same cores.

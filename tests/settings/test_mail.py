@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from automatch.settings import Settings
 from automatch.settings.mail import MailSettings
 
 SENDER = "Auto-Match <no-reply@uit.example>"
@@ -45,3 +46,19 @@ def test_settings_that_cannot_work_are_refused_without_their_password(wrong: dic
         MailSettings.model_validate(wrong)
 
     assert "secret" not in refused.value.errors()[0]["msg"]
+
+
+@pytest.mark.parametrize(
+    ("server", "issuer", "mails"),
+    [
+        ({}, {}, False),
+        ({"mail": {"smtp_url": "smtp://127.0.0.1", "sender": SENDER}}, {}, True),
+        (
+            {"mail": {"smtp_url": "smtp://127.0.0.1", "sender": SENDER}},
+            {"supabase_url": "https://project.supabase.co"},
+            False,
+        ),
+    ],
+)
+def test_people_who_sign_in_elsewhere_get_no_mail(server: dict, issuer: dict, mails: bool) -> None:
+    assert Settings.model_validate({**server, **issuer}).mails_people is mails

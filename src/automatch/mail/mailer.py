@@ -62,7 +62,7 @@ class Mailer:
     @classmethod
     def from_settings(cls, settings: Settings, db: Database) -> Self | None:
         """Return what sends the mails of an installation, or None where none are sent."""
-        if settings.mail.smtp_url is None or settings.issuer_url is not None:
+        if not settings.mails_people:
             return None
         assert settings.mail.sender is not None, "the settings refuse a server without a sender"
         return cls(

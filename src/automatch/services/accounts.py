@@ -23,7 +23,7 @@ from automatch.errors.request import (
 from automatch.model.people import Claims, User, UserSession
 from automatch.services.password_queue import PasswordQueue
 from automatch.services.rate_limits import Limit, RateLimits
-from automatch.services.validators import normalize_email
+from automatch.services.validators import normalize_email, require_email
 from automatch.settings.server import AuthSettings
 from automatch.store import accounts, cases
 from automatch.store.database import Connection, Database
@@ -106,9 +106,7 @@ class Accounts:
         Raises: see `sign_up`, except that it does not know who has an account.
         """
         self.check_local_sign_in()
-        account = normalize_email(email)
-        if account is None:
-            raise InputInvalidError("Give a valid e-mail address.")
+        account = require_email(email)
         _check_data(data)
         check_password(password, account)
         return account, await self.hash_password(password, address=address)

@@ -1,4 +1,4 @@
-"""What operators may do: every act with the least role that it takes, checked and recorded here.
+"""What operators may do to people, cases and texts: each act with its least role.
 
 An act is done inside `authorized`, which opens its transaction: what an operator may not do does
 not begin, and what is done or looked at and its row in the audit log are committed together.

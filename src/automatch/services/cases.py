@@ -24,7 +24,7 @@ from automatch.model.cases import (
 )
 from automatch.model.operators import Operator
 from automatch.services.acts import Act, authorized
-from automatch.services.validators import normalize_email
+from automatch.services.validators import normalize_email, require_email
 from automatch.store import cases, mails
 
 if TYPE_CHECKING:
@@ -210,9 +210,7 @@ async def find_ban(db: Database, addresses: AddressKey, email: str) -> UUID:
         NotFoundError: it is not banned.
         InputInvalidError: the e-mail address is invalid.
     """
-    account = normalize_email(email)
-    if account is None:
-        raise InputInvalidError("Give a valid e-mail address.")
+    account = require_email(email)
     async with db.transaction() as conn:
         found = await cases.find_ban(conn, addresses.hash(account))
     if found is None:

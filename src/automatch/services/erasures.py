@@ -146,7 +146,7 @@ def make_erasures(
         photos,
         Receipts(settings.home),
         ErasureLog(settings.erasure_log),
-        mails_receipts=settings.mail.smtp_url is not None and settings.issuer_url is None,
+        mails_receipts=settings.mails_people,
         wake_mailer=wake_mailer,
         server_url=lambda: find_server_url(settings),
     )

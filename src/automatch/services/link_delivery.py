@@ -34,7 +34,7 @@ class LinkDelivery:
         return cls(
             server_url=lambda: find_server_url(settings),
             settings=settings.auth,
-            sends_mail=settings.mail.smtp_url is not None,
+            sends_mail=settings.mails_people,
             are_ours=settings.issuer_url is None,
         )
 

@@ -14,7 +14,7 @@ from automatch.mail.message import MailKind
 from automatch.model.people import Claims, EmailChange, LinkUser, User
 from automatch.services.accounts import Accounts, Session
 from automatch.services.rate_limits import Limit, RateLimits
-from automatch.services.validators import normalize_email
+from automatch.services.validators import require_email
 from automatch.store import accounts, mails
 from automatch.store.database import Database
 
@@ -126,9 +126,7 @@ class MailedLinks:
                 `Accounts.check_fresh`.
         """
         user = await self._accounts.load_user(claims)
-        account = normalize_email(email)
-        if account is None:
-            raise InputInvalidError("Give a valid e-mail address.")
+        account = require_email(email)
         if account == user.email:
             raise InputInvalidError("This is your e-mail address already.")
         await self._accounts.check_fresh(user, current_password, address)
@@ -233,9 +231,7 @@ class MailedLinks:
 
     async def _charge(self, what: str, email: str) -> str:
         self._accounts.check_local_sign_in()
-        account = normalize_email(email)
-        if account is None:
-            raise InputInvalidError("Give a valid e-mail address.")
+        account = require_email(email)
         await self._rate_limits.charge([(Limit.MAILED_LINKS_ACCOUNT, f"{what} {account}")])
         return account
 

@@ -13,7 +13,7 @@ from automatch.mail.message import MailKind
 from automatch.model.cases import LinkedCase, OwnCase, OwnMessage, ReportReason
 from automatch.model.people import Claims
 from automatch.services.rate_limits import Limit, RateLimits
-from automatch.services.validators import normalize_email
+from automatch.services.validators import require_email
 from automatch.store import cases, mails
 from automatch.store.accounts import hash_token
 from automatch.store.database import Database
@@ -107,9 +107,7 @@ class Reports:
             InputInvalidError: the e-mail address is invalid, or nothing is said.
             RateLimitedError: there were too many with this address.
         """
-        account = normalize_email(email)
-        if account is None:
-            raise InputInvalidError("Give a valid e-mail address.")
+        account = require_email(email)
         text = _check_statement("\n".join(filter(None, (photo.strip(), statement.strip()))), True)
         hashed = self._addresses.hash(account)
         await self._rate_limits.charge([(Limit.TAKE_DOWNS_ACCOUNT, hashed.hex())])

@@ -11,7 +11,7 @@ from automatch.model.operators import AuditEntry, Operator, OperatorAccount, Ope
 from automatch.model.people import Claims
 from automatch.services.acts import Act, authorized
 from automatch.services.link_delivery import LinkDelivery
-from automatch.services.validators import normalize_email
+from automatch.services.validators import require_email
 from automatch.store import audit_log, operators, people
 from automatch.store.database import Database
 
@@ -58,9 +58,7 @@ async def add_operator(
         InputInvalidError: the address is invalid, or the person is an operator already.
         ForbiddenError, and others: see `authorized`.
     """
-    account = normalize_email(email)
-    if account is None:
-        raise InputInvalidError("Give a valid e-mail address.")
+    account = require_email(email)
     details: dict[str, Any] = {"role": role.value}
     async with authorized(db, operator, Act.SET_ROLE, details=details) as conn:
         person_id = await people.find_by_email(conn, account)

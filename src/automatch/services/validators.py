@@ -11,6 +11,7 @@ import idna
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from automatch.errors.request import InputInvalidError
 from automatch.model.people import Gender
 
 ADULT_AGE = 18
@@ -90,6 +91,18 @@ def normalize_email(email: str) -> str | None:
         except (idna.IDNAError, UnicodeError):
             return None
     return f"{local}@{domain}"
+
+
+def require_email(email: str) -> str:
+    """Return an e-mail address as `normalize_email` does.
+
+    Raises:
+        InputInvalidError: it is none.
+    """
+    address = normalize_email(email)
+    if address is None:
+        raise InputInvalidError("Give a valid e-mail address.")
+    return address
 
 
 def is_adult(birth_date: date) -> bool:

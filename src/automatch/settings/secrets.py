@@ -41,7 +41,7 @@ class Secrets:
     worker_password: str = field(repr=False)
     schedule_password: str = field(repr=False)
     photo_key: str = field(repr=False)
-    """Signs the links to photos."""
+    """Signs links to photos, and the proof between the two steps of deleting an account."""
     address_key: str = field(repr=False)
     """Hashes addresses that are banned, and encrypts those of people without an account."""
     old_jwt_secret: str = field(default="", repr=False)

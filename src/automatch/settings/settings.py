@@ -262,6 +262,11 @@ class Settings(BaseSettings):
         return self.supabase_url.rstrip("/") + "/auth/v1"
 
     @property
+    def mails_people(self) -> bool:
+        """Whether people get mails from here; who signs in elsewhere gets them from there."""
+        return self.mail.smtp_url is not None and self.issuer_url is None
+
+    @property
     def keys_url(self) -> str | None:
         """Address of the public keys of the issuer."""
         if self.jwks_url is not None or self.supabase_url is None:

@@ -180,7 +180,7 @@ async def _run(
         echo(f"Stopped after {counts.total()} of {rows} rows; run the command again to resume.")
     echo(f"Photos imported: {counts[Outcome.NEW]}; existing: {counts[Outcome.EXISTING]}.")
     if options.invite:
-        _print_invited(invited, sends_mail=settings.mail.smtp_url is not None)
+        _print_invited(invited, sends_mail=settings.mails_people)
     _print_refused(refused)
     if not options.wait:
         echo("Run the command again later to see which photos could not be used.")

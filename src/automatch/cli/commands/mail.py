@@ -14,7 +14,6 @@ from automatch.cli.output.tables import Table, or_dash, print_tables, utc
 from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.configuration import SettingsError
-from automatch.errors.request import InputInvalidError
 
 if TYPE_CHECKING:
     from automatch.mail.message import MailText
@@ -128,7 +127,7 @@ def try_server(
     """
     from automatch.mail.message import MailKind, write_mail
     from automatch.model.notices import SiteOperator
-    from automatch.services.validators import normalize_email
+    from automatch.services.validators import require_email
     from automatch.settings.secrets import read
     from automatch.settings.server_address import find_server_url
 
@@ -139,9 +138,7 @@ def try_server(
         raise SettingsError(
             "No mail server is set. Set AUTOMATCH_MAIL__SMTP_URL and AUTOMATCH_MAIL__SENDER."
         )
-    recipient = normalize_email(address)
-    if recipient is None:
-        raise InputInvalidError("Give a valid e-mail address.")
+    recipient = require_email(address)
     # Only this command and the server need the library.
     from automatch.mail.transport import SmtpTransport
 
