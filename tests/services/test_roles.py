@@ -16,13 +16,20 @@ from automatch.errors.request import (
 from automatch.model.operators import Operator, OperatorRole
 from automatch.model.people import Claims, Role
 from automatch.services import people, roles
-from tests.support.build import one
+from tests.support.build import connect, one
 from tests.support.operators import Desk
+from tests.support.postgres import Database
 
 pytestmark = pytest.mark.anyio
 
 ROOT = Operator.of_machine("cli:linh")
 HER = "linh@example.org"
+BLOCKED = """
+    select exists (
+        select from pg_stat_activity as a
+        where a.datname = current_database() and cardinality(pg_blocking_pids(a.pid)) > 0
+    )
+"""
 
 
 def session_of(desk: Desk, person_id: UUID) -> Claims:
@@ -63,6 +70,23 @@ async def test_whoever_signed_up_with_the_address_has_to_prove_it(desk: Desk) ->
     assert one(desk.conn, "select encrypted_password from auth.users") == "!"
     with pytest.raises(ForbiddenError):
         await roles.load_operator(desk.db, claims)
+
+
+async def test_adding_an_operator_waits_for_what_changes_their_account(
+    desk: Desk, database: Database
+) -> None:
+    she = desk.person(HER)
+    with connect(database.owner) as conn:
+        conn.execute("select from auth.users where id = %s for update", [she])
+        added = asyncio.ensure_future(
+            roles.add_operator(desk.db, ROOT, HER, OperatorRole.VIEWER, desk.links)
+        )
+        while not one(desk.conn, BLOCKED):
+            await asyncio.sleep(0)
+        # Erasing somebody goes on like this.
+        conn.execute("select from public.profiles where id = %s for update", [she])
+
+    assert (await added).id == she
 
 
 async def test_operator_is_added_once_and_changed_afterwards(desk: Desk) -> None:

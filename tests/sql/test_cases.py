@@ -423,3 +423,18 @@ def test_texts_go_a_while_after_the_decision_and_the_case_later(conn):
 
     assert left == (("decided",), 0)
     assert columns(conn, case, "id") is None
+
+
+def test_erasing_somebody_who_uses_a_mailed_link_waits_for_it_and_not_it_for_the_erasure(sessions):
+    first, second = sessions.first, sessions.second
+    he = one(first, "select auth.create_user('he@uit', 'x', '{}')")
+    case = take_down(first, he)
+    first.execute("select public.point_case(%s, %s)", [case, he])
+    first.commit()
+    # What a used link does: first the account, and then the proofs of its profile.
+    first.execute("select from auth.users where id = %s for update", [he])
+    erasing = sessions.submit(decide, second, case, "erase_person")
+    first.execute("update auth.users set email_confirmed_at = now() where id = %s", [he])
+    first.commit()
+
+    assert erasing.result() == "person_erased"

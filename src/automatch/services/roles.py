@@ -67,11 +67,11 @@ async def add_operator(
         if await operators.find_role(conn, person_id) is not None:
             raise InputInvalidError("This person is an operator already; change the role instead.")
         details["person"] = str(person_id)
-        await operators.set_role(conn, person_id, role)
-        mail = None
+        # The account before the profile, as whatever changes an account does.
         if links.are_ours:
             await people.end_password(conn, person_id)
-            mail = await links.deliver_password_link(conn, account)
+        await operators.set_role(conn, person_id, role)
+        mail = await links.deliver_password_link(conn, account) if links.are_ours else None
         return NewOperator(person_id, mail)
 
 

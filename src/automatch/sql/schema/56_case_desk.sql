@@ -214,9 +214,14 @@ create function public.decide_case(
 returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_case automatch.cases := automatch.lock_case(p_case_id);
+    v_case automatch.cases;
     v_decision text;
 begin
+    if p_act = 'erase_person' and to_regclass('auth.users') is not null then
+        -- Before the profile, as erase_person() does.
+        perform from auth.users as u where u.id = public.find_case_person(p_case_id) for update;
+    end if;
+    v_case := automatch.lock_case(p_case_id);
     if v_case.appealed_at is not null and v_case.state <> 'decided' and v_case.decided_by = p_actor and not p_alone then
         perform automatch.raise_error(
             'input_invalid', 'You decided this before the appeal: somebody else should look at it now.'
