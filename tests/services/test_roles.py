@@ -160,7 +160,7 @@ async def test_rows_about_a_person_outlive_the_person(desk: Desk) -> None:
     await people.show_person(desk.db, ROOT, she)
     await people.find_people(desk.db, ROOT, "nobody")
     long_ago = "update automatch.audit_log set recorded_at = recorded_at - interval '2 years'"
-    clean_up = "select delete_expired_rows('1d', '365d', '1d', '1d', '1d', '1d')"
+    clean_up = "select delete_expired_rows('1d', '365d', '1d', '1d', '1d', '1d', '1d', '1d')"
 
     def kept() -> list[str]:
         desk.conn.execute(clean_up)
