@@ -150,3 +150,13 @@ async def test_simulated_people_go_and_real_ones_stay(database):
     with connect(database.owner) as conn:
         assert one(conn, "select id from public.profiles") == real
         assert traces(conn, simulated) == {"automatch.photo_erasures": 1}
+
+
+def test_receipt_is_mailed_though_an_earlier_one_to_the_address_was_given_up(conn):
+    conn.execute("select public.enqueue_receipt('she@uit.example', 'first')")
+    taken = "select id, attempts, receipt from public.take_mail('1 minute')"
+    mail, attempts, _ = conn.execute(taken).fetchone()
+    conn.execute("select public.postpone_mail(%s, %s, 'refused', null)", [mail, attempts])
+    conn.execute("select public.enqueue_receipt('she@uit.example', 'second')")
+
+    assert conn.execute(taken).fetchone() == (mail, 1, "second")

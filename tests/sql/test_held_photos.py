@@ -370,6 +370,23 @@ def test_face_that_comes_to_a_school_of_another_account_waits_before_it_matches(
     assert one(conn, "select count(*) from public.matches") == 0
 
 
+def test_whoever_comes_to_a_school_and_waits_there_is_told_on_open_pages(sessions):
+    conn = sessions.first
+    hold(conn)
+    she, he = build.a_profile(conn), build.a_profile(conn, school="HCMUS", gender="male")
+    accepted(conn, she, unit(0))
+    photo, blurred = accepted(conn, he, unit(0)), send(conn, he)
+    [(job, token)] = claim_some(conn, 1)
+    conn.execute("select public.fail_match_jobs(%s, %s, '{no_face}', '{None.}')", [[job], [token]])
+    conn.commit()
+    sessions.watcher.execute("listen automatch_feed")
+    conn.execute("update public.profiles set school = 'UIT' where id = %s", [he])
+    conn.commit()
+
+    assert [*sessions.watcher.notifies(timeout=10, stop_after=1)]
+    assert (told(conn, photo), told(conn, blurred)) == ("photo_in_review", "no_face")
+
+
 def test_simulated_people_never_wait(conn):
     accepted(conn, build.a_profile(conn), unit(0))
     simulated = build.a_profile(conn)

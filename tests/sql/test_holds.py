@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import psycopg
+import pytest
+
 from tests.support import build
 from tests.support.build import acting, one
 
@@ -76,3 +79,10 @@ def test_releasing_a_photo_searches_for_it_again(conn):
 def test_holding_a_photo_that_does_not_exist_is_an_error(conn):
     with build.refused("not_found"):
         hold(conn, uuid4())
+
+
+def test_a_photo_is_held_for_no_reason_that_nothing_knows(conn):
+    face = build.a_face(conn, build.a_profile(conn))
+
+    with pytest.raises(psycopg.errors.CheckViolation), conn.transaction():
+        conn.execute("select automatch.hold_face(%s, 'another_reason')", [face])

@@ -88,7 +88,7 @@ async def list_held_photos(
 ) -> list[HeldPhoto]:
     """Return photos that wait for a decision, the longest waiting first.
 
-    Without a *reason* all but those that were refused.
+    Of one *reason*, or all that an operator decides here.
     """
     return await call_rows(
         conn, "list_held_photos", class_row(HeldPhoto), reason=reason, limit=limit

@@ -11,7 +11,7 @@ create table automatch.mails (
     attempts smallint not null default 0,
     failed boolean not null default false,
     error text,
-    -- No foreign key: cases are told of later.
+    -- No foreign key: the mail of a deleted case is dropped when it is written.
     case_id uuid,
     receipt text,
     constraint kind_is_known check (kind in (
@@ -48,7 +48,8 @@ create function public.enqueue_receipt(p_recipient text, p_receipt text)
 returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     insert into automatch.mails (kind, recipient, receipt) values ('erased', lower(p_recipient), p_receipt)
-    on conflict on constraint mails_are_single do update set receipt = excluded.receipt
+    on conflict on constraint mails_are_single     do update set receipt = excluded.receipt, requested_at = automatch.now(), run_at = automatch.now(), attempts = 0,
+        failed = false, error = null
 $$;
 comment on function public.enqueue_receipt(text, text) is 'Have a receipt mailed to the address of who was erased.';
 

@@ -64,7 +64,10 @@ for each row execute function automatch.first_photo_added();
 create table automatch.held_faces (
     face_id uuid primary key references public.faces (id) on delete cascade,
     reason text not null,
-    held_at timestamptz not null default automatch.now()
+    held_at timestamptz not null default automatch.now(),
+    constraint reason_is_known check (
+        reason in ('another_person', 'another_account', 'challenge', 'refused', 'reported', 'hidden')
+    )
 );
 comment on table automatch.held_faces is
     'Photos that are neither found nor searched for, until somebody decides about them.';

@@ -24,6 +24,25 @@ $$;
 comment on function automatch.explain_hold(text) is
     'What the job of a held photo says to its person; nulls where it says nothing of it.';
 
+create function automatch.tell_hold(p_face_ids uuid[], p_reason text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The token, so that open pages are told. A job that failed otherwise says what was wrong with its photo.
+    update public.match_jobs as j
+    set status = 'failed', match_count = null, error_code = e.code, error_message = e.message,
+        lease_token = j.lease_token + 1
+    from automatch.explain_hold(p_reason) as e
+    where j.face_id = any (p_face_ids) and (
+        j.status = 'completed'
+        or j.status = 'failed' and j.error_code in ('another_person', 'photo_in_review', 'challenge_needed')
+    );
+    perform pg_notify('automatch_feed', '');
+end
+$$;
+comment on function automatch.tell_hold(uuid[], text) is
+    'Let the jobs of photos that are held now, or for another reason than before, say so.';
+
 create function automatch.suspect_lookalikes(
     p_model text, p_embedding vector, p_profile_id uuid, p_school text, p_gender text
 )
@@ -115,7 +134,6 @@ as $$
 declare
     v_model text := public.active_embedding_model();
     v_first vector := automatch.load_first_embedding(v_model, p_profile_id);
-    v_said record;
     v_faces uuid[];
 begin
     if v_first is null or not automatch.suspect_lookalikes(v_model, v_first, p_profile_id, p_school, p_gender) then
@@ -127,11 +145,7 @@ begin
         order by f.id
     );
     perform automatch.hold_face(f.id, 'another_account') from unnest(v_faces) as f (id);
-    select e.* into v_said from automatch.explain_hold('another_account') as e;
-    update public.match_jobs as j
-    set status = 'failed', match_count = null, error_code = v_said.code, error_message = v_said.message,
-        lease_token = j.lease_token + 1
-    where j.face_id = any (v_faces) and j.status = 'completed';
+    perform automatch.tell_hold(v_faces, 'another_account');
 end
 $$;
 comment on function automatch.hold_lookalike(uuid, text, text) is
@@ -241,13 +255,13 @@ as $$
     from automatch.held_faces as h
     join public.faces as f on f.id = h.face_id
     join public.profiles as p on p.id = f.profile_id
-    -- Those of reports are decided in their cases.
-    where case when p_reason is null then h.reason in ('another_person', 'another_account') else h.reason = p_reason end
+    -- Photos held by a report are decided in its case.
+    where h.reason = p_reason or p_reason is null and h.reason in ('another_person', 'another_account', 'challenge')
     order by h.held_at, h.face_id
     limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.list_held_photos(text, integer) is
-    'Photos that wait for a decision, the longest waiting first; of one reason, or all but those that were refused.';
+    'Photos that wait for a decision, the longest waiting first; of one reason, or all that an operator decides here.';
 
 create function public.decide_held_photo(p_face_id uuid, p_release boolean, p_actor text default null)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -255,7 +269,6 @@ as $$
 declare
     v_profile public.profiles := automatch.lock_for_holding(p_face_id);
     v_reason text;
-    v_said record;
 begin
     select h.reason into v_reason from automatch.held_faces as h where h.face_id = p_face_id for update;
     if not found or v_reason in ('reported', 'hidden') then
@@ -266,12 +279,7 @@ begin
     elsif v_reason <> 'refused' then
         perform automatch.hold_face(p_face_id, 'refused');
         delete from public.face_embeddings as e where e.face_id = p_face_id;
-        select e.* into v_said from automatch.explain_hold('refused') as e;
-        -- The token, so that open pages are told.
-        update public.match_jobs as j
-        set error_code = v_said.code, error_message = v_said.message, lease_token = j.lease_token + 1
-        where j.face_id = p_face_id and j.status = 'failed';
-        perform pg_notify('automatch_feed', '');
+        perform automatch.tell_hold(array[p_face_id], 'refused');
     end if;
     perform automatch.audit(
         p_actor, case when p_release then 'release_photo' else 'refuse_photo' end,

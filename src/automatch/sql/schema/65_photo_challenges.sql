@@ -77,7 +77,6 @@ as $$
 declare
     v_profile public.profiles;
     v_embedding vector;
-    v_said record;
 begin
     select p.* into v_profile from public.profiles as p where p.id = p_profile_id for no key update;
     select e.embedding into v_embedding
@@ -99,11 +98,7 @@ begin
     perform automatch.lock_related_feeds(v_profile.id);
     if automatch.suspect_lookalikes(p_model, v_embedding, v_profile.id, v_profile.school, v_profile.gender) then
         update automatch.held_faces as h set reason = 'another_account' where h.face_id = p_face_id;
-        select e.* into v_said from automatch.explain_hold('another_account') as e;
-        update public.match_jobs as j
-        set error_code = v_said.code, error_message = v_said.message, lease_token = j.lease_token + 1
-        where j.face_id = p_face_id and j.status = 'failed';
-        perform pg_notify('automatch_feed', '');
+        perform automatch.tell_hold(array[p_face_id], 'another_account');
     else
         perform automatch.release_face(p_face_id);
     end if;
