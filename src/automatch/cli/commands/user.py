@@ -177,9 +177,10 @@ def reset(person: Person, home: Home = None, reason: Reason = None) -> None:
 
 @app.command()
 def invite(person: Person, home: Home = None) -> None:
-    """Mail somebody who was imported a link to choose a password; it works for seven days.
+    """Mail somebody who was imported a link to their account.
 
-    Without a mail server it is printed. Later invitations do not end earlier ones.
+    It lets them choose a password and works for seven days. Without a mail server it is printed.
+    Later invitations do not end earlier ones.
 
     Example: `automatch user invite linh@example.org`
     """
