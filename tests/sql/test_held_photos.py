@@ -191,6 +191,51 @@ def test_first_photo_that_looks_like_another_account_waits_before_it_matches(
     assert one(conn, "select count(*) from automatch.suspected_duplicates") == waits
 
 
+def hide(conn, face, person, how):
+    if how in ("reported", "hidden"):
+        conn.execute("select automatch.hold_face(%s, %s)", [face, how])
+    elif how == "frozen":
+        conn.execute("select automatch.freeze_profile(%s, 'moderation')", [person])
+    elif how == "settling":
+        conn.execute("insert into automatch.settling_profiles values (%s, 'infinity')", [person])
+    else:
+        conn.execute("update public.profiles set discoverable = false where id = %s", [person])
+
+
+@pytest.mark.parametrize("how", ["reported", "hidden", "paused", "frozen", "settling"])
+@pytest.mark.parametrize(
+    ("gender", "u", "waits"),
+    [("male", FAR - 0.002, True), ("male", FAR + 0.002, False), ("female", NEAR + 0.002, False)],
+)
+def test_face_of_an_account_that_cannot_be_found_now_waits_like_any_other(
+    conn, how, gender, u, waits
+):
+    she, other = build.a_profile(conn), build.a_profile(conn, gender=gender)
+    hide(conn, accepted(conn, she, unit(0)), she, how)
+    photo = send(conn, other)
+    run(conn, {photo: apart(unit(0), u)})
+
+    assert (held(conn).get(photo) == "another_account") == waits
+    assert told(conn, photo) == ("photo_in_review" if waits else "completed")
+    assert one(conn, "select count(*) from automatch.suspected_duplicates") == waits
+
+
+@pytest.mark.parametrize("why", ["no proof", "waits itself", "other school"])
+def test_photo_that_nobody_let_pass_keeps_nobody_waiting(conn, why):
+    she, other = build.a_profile(conn), build.a_profile(conn)
+    photo = accepted(conn, she, unit(0))
+    if why == "waits itself":
+        conn.execute("select automatch.hold_face(%s, 'challenge')", [photo])
+    elif why == "other school":
+        conn.execute("update public.profiles set school = 'HCMUS' where id = %s", [she])
+    else:
+        conn.execute("update automatch.schools set is_open = false where name = 'UIT'")
+        prove(conn, other)
+    hide(conn, photo, she, "paused")
+
+    accepted(conn, other, unit(0))
+
+
 def test_two_accounts_that_send_one_face_in_one_batch_do_not_match(conn):
     people = [build.a_profile(conn, gender=gender) for gender in ("female", "male")]
     faces = [send(conn, person) for person in people]
@@ -225,16 +270,44 @@ def test_dismissing_the_pair_releases_the_photo_and_is_remembered(conn):
     assert held(conn) == {}
 
 
-def test_confirming_the_pair_keeps_the_photo_waiting_until_the_other_account_is_gone(conn):
+LEAVING = {
+    "last photo": "delete from public.faces where id = %s",
+    "account": "delete from public.profiles using public.faces as f"
+    " where f.profile_id = profiles.id and f.id = %s",
+}
+
+
+@pytest.mark.parametrize("leaving", LEAVING)
+@pytest.mark.parametrize("decided", ["open", "confirmed"])
+def test_photo_goes_on_waiting_when_the_other_account_leaves_until_it_is_decided(
+    conn, decided, leaving
+):
     hers, his = waiting_pair(conn)
-    decide_pair(conn, "confirmed")
-    conn.execute("select public.detect_duplicates()")
-    assert held(conn) == {his: "another_account"}
-    conn.execute("delete from public.faces where id = %s", [hers])
+    decide_pair(conn, decided)
+    conn.execute(LEAVING[leaving], [hers])
     conn.execute("select public.detect_duplicates()")
 
+    assert held(conn) == {his: "another_account"}
+    listed = conn.execute("select face_id from public.list_held_photos()").fetchall()
+    assert listed == [(his,)]
+    decide_photo(conn, his, True)
     assert held(conn) == {}
     assert run(conn, {}) == {his: 0}
+
+
+def test_dismissing_one_pair_does_not_stand_for_another_that_has_gone(conn):
+    she, other, he = (build.a_profile(conn, gender=sex) for sex in ("female", "female", "male"))
+    hers, _ = (
+        accepted(conn, she, unit(0)),
+        accepted(conn, other, apart(unit(0), NEAR + 0.01, seed=2)),
+    )
+    his = send(conn, he)
+    run(conn, {his: apart(unit(0), 0.1)})
+    assert one(conn, "select count(*) from automatch.suspected_duplicates") == 2
+    conn.execute("delete from public.faces where id = %s", [hers])
+    decide_pair(conn, "dismissed")
+
+    assert held(conn) == {his: "another_account"}
 
 
 def test_operator_releases_a_photo_and_its_person_sees_it_live(conn):

@@ -262,6 +262,8 @@ comment on column public.profiles.admitted is
 comment on column public.profiles.simulated is 'Made by `automatch demo`; `automatch demo --remove` deletes it.';
 -- For the guide's count of potential matches, and for lists of a school's people.
 create index idx_profiles_school_gender on public.profiles (school, gender) where profile_type = 'user';
+-- New photos are compared with theirs too.
+create index profiles_paused_idx on public.profiles (school) where not discoverable;
 
 create function automatch.check_profile()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp
@@ -2019,12 +2021,15 @@ create table automatch.held_faces (
     face_id uuid primary key references public.faces (id) on delete cascade,
     reason text not null,
     held_at timestamptz not null default automatch.now(),
+    lost_pair boolean not null default false,
     constraint reason_is_known check (
         reason in ('another_person', 'another_account', 'challenge', 'refused', 'reported', 'hidden')
     )
 );
 comment on table automatch.held_faces is
     'Photos that are neither found nor searched for, until somebody decides about them.';
+comment on column automatch.held_faces.lost_pair is
+    'Whether a pair that was not dismissed has gone, with an account or its last photo: dismissing others is not enough.';
 
 -- A transaction cannot delete files: it records their paths, and they are deleted after the commit.
 create table automatch.photo_erasures (
@@ -8565,6 +8570,55 @@ $$;
 comment on function automatch.find_lookalike_accounts(text, vector, uuid, text, text, integer) is
     'Other accounts of a school that look like the person of an embedding, closest first. Without simulated people.';
 
+create function automatch.find_absent_lookalikes(
+    p_model text, p_embedding vector, p_profile_id uuid, p_school text, p_gender text
+)
+returns table (profile_id uuid, u double precision)
+language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+set jit = off
+as $$
+    with people as materialized (
+        select p.id from public.profiles as p where p.school = p_school and not p.discoverable
+        union
+        select f.profile_id from automatch.frozen_profiles as f
+        union
+        select c.profile_id from automatch.settling_profiles as c
+        union
+        select f.profile_id
+        from automatch.held_faces as h join public.faces as f on f.id = h.face_id
+        where h.reason in ('reported', 'hidden')
+    ),
+    seen as materialized (
+        select p.id, p.gender, sqrt(greatest(2 + 2 * (e.embedding <#> p_embedding), 0)) as u
+        from people as o
+        join public.profiles as p on p.id = o.id
+        join public.faces as f on f.profile_id = p.id
+        join public.face_embeddings as e on e.model = p_model and e.face_id = f.id
+        where p.school = p_school and p.profile_type = 'user' and not p.simulated and p.id <> p_profile_id
+          -- Whoever has no proof keeps nobody waiting, nor does a photo that nobody has let pass yet.
+          and exists (
+              select from automatch.schools as s
+              where s.name = p.school and (s.is_open or exists (
+                  select from automatch.memberships as m where m.profile_id = p.id and m.school_id = s.id
+              ))
+          )
+          and not exists (
+              select from automatch.held_faces as h
+              where h.face_id = f.id and h.reason not in ('reported', 'hidden')
+          )
+    )
+    select s.id, min(s.u)
+    from seen as s
+    join public.embedding_models as m on m.id = p_model
+    where s.u <= case
+        when s.gender = p_gender then coalesce(m.same_person_same_gender_u, m.same_person_u) else m.same_person_u
+    end
+    group by s.id
+$$;
+comment on function automatch.find_absent_lookalikes(text, vector, uuid, text, text) is
+    'Other accounts of a school that look like the person of an embedding and may come back: paused, frozen, settling, '
+    'or with a photo that is hidden.';
+
 create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
 returns table (profile_id uuid, u double precision)
 language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
@@ -8683,10 +8737,6 @@ begin
     flagged := 0;
     -- Only while no job waits.
     if exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then
-        return;
-    end if;
-    -- With the people of those locked, others would be locked out of order.
-    if automatch.release_faces_without_pair() then
         return;
     end if;
     v_faces := automatch.claim_duplicate_checks(p_limit);
@@ -9774,7 +9824,19 @@ begin
     perform pg_advisory_xact_lock(automatch.lock_key('first photos of ' || p_school));
     with found as materialized (
         select d.profile_id, d.u
-        from automatch.find_lookalike_accounts(p_model, p_embedding, p_profile_id, p_school, p_gender, 5) as d
+        from (
+            select l.profile_id, min(l.u) as u
+            from (
+                select a.*
+                from automatch.find_lookalike_accounts(p_model, p_embedding, p_profile_id, p_school, p_gender, 5) as a
+                union all
+                select a.*
+                from automatch.find_absent_lookalikes(p_model, p_embedding, p_profile_id, p_school, p_gender) as a
+            ) as l
+            group by l.profile_id
+            order by min(l.u), l.profile_id
+            limit 5
+        ) as d
         -- Whoever is being erased is waited for.
         join public.profiles as p on p.id = d.profile_id
         where not exists (
@@ -9910,6 +9972,24 @@ $$;
 comment on function automatch.store_new_faces(text, uuid[], vector[], jsonb[], text[]) is
     'store_embeddings(), after deciding which photos have to wait: those are not put into the search copy.';
 
+create function automatch.pair_was_lost()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if old.state <> 'dismissed' then
+        update automatch.held_faces as h
+        set lost_pair = true
+        from public.faces as f
+        where f.id = h.face_id and f.profile_id in (old.profile_a_id, old.profile_b_id)
+          and h.reason = 'another_account';
+    end if;
+    return null;
+end
+$$;
+
+create trigger suspected_duplicates_lost after delete on automatch.suspected_duplicates
+for each row execute function automatch.pair_was_lost();
+
 create function automatch.release_settled_faces(p_profile_ids uuid[])
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -9920,6 +10000,7 @@ begin
         delete from automatch.held_faces as h
         using public.faces as f
         where f.id = h.face_id and f.profile_id = any (p_profile_ids) and h.reason = 'another_account'
+          and not h.lost_pair
           and not exists (
               select from automatch.suspected_duplicates as s
               where f.profile_id in (s.profile_a_id, s.profile_b_id) and s.state <> 'dismissed'
@@ -9937,26 +10018,6 @@ end
 $$;
 comment on function automatch.release_settled_faces(uuid[]) is
     'Release the photos of people, who are locked, that waited for decisions about pairs and do so no more. How many.';
-
-create function automatch.release_faces_without_pair()
-returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_people uuid[];
-begin
-    -- The other account has gone, or its last photo.
-    select array_agg(distinct f.profile_id) into v_people
-    from automatch.held_faces as h
-    join public.faces as f on f.id = h.face_id
-    where h.reason = 'another_account' and not exists (
-        select from automatch.suspected_duplicates as s where f.profile_id in (s.profile_a_id, s.profile_b_id)
-    );
-    perform from public.profiles as p where p.id = any (v_people) order by p.id for no key update;
-    return automatch.release_settled_faces(v_people) > 0;
-end
-$$;
-comment on function automatch.release_faces_without_pair() is
-    'Release photos whose pair was deleted. Whether there were any.';
 
 create function public.list_held_photos(p_reason text default null, p_limit integer default 50)
 returns table (face_id uuid, profile_id uuid, school text, reason text, held_at timestamptz)

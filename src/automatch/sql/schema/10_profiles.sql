@@ -25,6 +25,8 @@ comment on column public.profiles.admitted is
 comment on column public.profiles.simulated is 'Made by `automatch demo`; `automatch demo --remove` deletes it.';
 -- For the guide's count of potential matches, and for lists of a school's people.
 create index idx_profiles_school_gender on public.profiles (school, gender) where profile_type = 'user';
+-- New photos are compared with theirs too.
+create index profiles_paused_idx on public.profiles (school) where not discoverable;
 
 create function automatch.check_profile()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp

@@ -65,12 +65,15 @@ create table automatch.held_faces (
     face_id uuid primary key references public.faces (id) on delete cascade,
     reason text not null,
     held_at timestamptz not null default automatch.now(),
+    lost_pair boolean not null default false,
     constraint reason_is_known check (
         reason in ('another_person', 'another_account', 'challenge', 'refused', 'reported', 'hidden')
     )
 );
 comment on table automatch.held_faces is
     'Photos that are neither found nor searched for, until somebody decides about them.';
+comment on column automatch.held_faces.lost_pair is
+    'Whether a pair that was not dismissed has gone, with an account or its last photo: dismissing others is not enough.';
 
 -- A transaction cannot delete files: it records their paths, and they are deleted after the commit.
 create table automatch.photo_erasures (

@@ -90,6 +90,55 @@ $$;
 comment on function automatch.find_lookalike_accounts(text, vector, uuid, text, text, integer) is
     'Other accounts of a school that look like the person of an embedding, closest first. Without simulated people.';
 
+create function automatch.find_absent_lookalikes(
+    p_model text, p_embedding vector, p_profile_id uuid, p_school text, p_gender text
+)
+returns table (profile_id uuid, u double precision)
+language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+set jit = off
+as $$
+    with people as materialized (
+        select p.id from public.profiles as p where p.school = p_school and not p.discoverable
+        union
+        select f.profile_id from automatch.frozen_profiles as f
+        union
+        select c.profile_id from automatch.settling_profiles as c
+        union
+        select f.profile_id
+        from automatch.held_faces as h join public.faces as f on f.id = h.face_id
+        where h.reason in ('reported', 'hidden')
+    ),
+    seen as materialized (
+        select p.id, p.gender, sqrt(greatest(2 + 2 * (e.embedding <#> p_embedding), 0)) as u
+        from people as o
+        join public.profiles as p on p.id = o.id
+        join public.faces as f on f.profile_id = p.id
+        join public.face_embeddings as e on e.model = p_model and e.face_id = f.id
+        where p.school = p_school and p.profile_type = 'user' and not p.simulated and p.id <> p_profile_id
+          -- Whoever has no proof keeps nobody waiting, nor does a photo that nobody has let pass yet.
+          and exists (
+              select from automatch.schools as s
+              where s.name = p.school and (s.is_open or exists (
+                  select from automatch.memberships as m where m.profile_id = p.id and m.school_id = s.id
+              ))
+          )
+          and not exists (
+              select from automatch.held_faces as h
+              where h.face_id = f.id and h.reason not in ('reported', 'hidden')
+          )
+    )
+    select s.id, min(s.u)
+    from seen as s
+    join public.embedding_models as m on m.id = p_model
+    where s.u <= case
+        when s.gender = p_gender then coalesce(m.same_person_same_gender_u, m.same_person_u) else m.same_person_u
+    end
+    group by s.id
+$$;
+comment on function automatch.find_absent_lookalikes(text, vector, uuid, text, text) is
+    'Other accounts of a school that look like the person of an embedding and may come back: paused, frozen, settling, '
+    'or with a photo that is hidden.';
+
 create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
 returns table (profile_id uuid, u double precision)
 language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
@@ -208,10 +257,6 @@ begin
     flagged := 0;
     -- Only while no job waits.
     if exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then
-        return;
-    end if;
-    -- With the people of those locked, others would be locked out of order.
-    if automatch.release_faces_without_pair() then
         return;
     end if;
     v_faces := automatch.claim_duplicate_checks(p_limit);

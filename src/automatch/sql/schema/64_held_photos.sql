@@ -63,7 +63,19 @@ begin
     perform pg_advisory_xact_lock(automatch.lock_key('first photos of ' || p_school));
     with found as materialized (
         select d.profile_id, d.u
-        from automatch.find_lookalike_accounts(p_model, p_embedding, p_profile_id, p_school, p_gender, 5) as d
+        from (
+            select l.profile_id, min(l.u) as u
+            from (
+                select a.*
+                from automatch.find_lookalike_accounts(p_model, p_embedding, p_profile_id, p_school, p_gender, 5) as a
+                union all
+                select a.*
+                from automatch.find_absent_lookalikes(p_model, p_embedding, p_profile_id, p_school, p_gender) as a
+            ) as l
+            group by l.profile_id
+            order by min(l.u), l.profile_id
+            limit 5
+        ) as d
         -- Whoever is being erased is waited for.
         join public.profiles as p on p.id = d.profile_id
         where not exists (
@@ -199,6 +211,24 @@ $$;
 comment on function automatch.store_new_faces(text, uuid[], vector[], jsonb[], text[]) is
     'store_embeddings(), after deciding which photos have to wait: those are not put into the search copy.';
 
+create function automatch.pair_was_lost()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if old.state <> 'dismissed' then
+        update automatch.held_faces as h
+        set lost_pair = true
+        from public.faces as f
+        where f.id = h.face_id and f.profile_id in (old.profile_a_id, old.profile_b_id)
+          and h.reason = 'another_account';
+    end if;
+    return null;
+end
+$$;
+
+create trigger suspected_duplicates_lost after delete on automatch.suspected_duplicates
+for each row execute function automatch.pair_was_lost();
+
 create function automatch.release_settled_faces(p_profile_ids uuid[])
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -209,6 +239,7 @@ begin
         delete from automatch.held_faces as h
         using public.faces as f
         where f.id = h.face_id and f.profile_id = any (p_profile_ids) and h.reason = 'another_account'
+          and not h.lost_pair
           and not exists (
               select from automatch.suspected_duplicates as s
               where f.profile_id in (s.profile_a_id, s.profile_b_id) and s.state <> 'dismissed'
@@ -226,26 +257,6 @@ end
 $$;
 comment on function automatch.release_settled_faces(uuid[]) is
     'Release the photos of people, who are locked, that waited for decisions about pairs and do so no more. How many.';
-
-create function automatch.release_faces_without_pair()
-returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_people uuid[];
-begin
-    -- The other account has gone, or its last photo.
-    select array_agg(distinct f.profile_id) into v_people
-    from automatch.held_faces as h
-    join public.faces as f on f.id = h.face_id
-    where h.reason = 'another_account' and not exists (
-        select from automatch.suspected_duplicates as s where f.profile_id in (s.profile_a_id, s.profile_b_id)
-    );
-    perform from public.profiles as p where p.id = any (v_people) order by p.id for no key update;
-    return automatch.release_settled_faces(v_people) > 0;
-end
-$$;
-comment on function automatch.release_faces_without_pair() is
-    'Release photos whose pair was deleted. Whether there were any.';
 
 create function public.list_held_photos(p_reason text default null, p_limit integer default 50)
 returns table (face_id uuid, profile_id uuid, school text, reason text, held_at timestamptz)
