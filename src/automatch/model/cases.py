@@ -100,7 +100,7 @@ class Case:
     state: CaseState
     opened_at: datetime
     hides: bool
-    """Whether the report alone has hidden the photo, or frozen the person."""
+    """Whether the photo is hidden, or the person frozen, now."""
     decision: str | None
     decided_at: datetime | None
     decided_by: str | None

@@ -7488,6 +7488,64 @@ comment on function automatch.hide_by_report(text, uuid, uuid, uuid, bytea) is
     'Hide a photo that is said to be stolen, or freeze somebody who is said to be a minor, until it is decided; unless '
     'that was found wrong before, or there were too many. Whether it did. The caller has locked the person and reports.';
 
+create function automatch.hides_photos(p_case automatch.cases)
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select p_case.state <> 'unproven'
+        and coalesce(p_case.decided_at, automatch.now()) > automatch.now() - interval '1 year'
+        and case
+            when p_case.decision in ('hidden', 'photo_erased') then true
+            when p_case.decision is null or p_case.decision in ('closed', 'frozen')
+                then p_case.hides and p_case.reason = 'not_their_photo'
+            else false
+        end
+$$;
+comment on function automatch.hides_photos(automatch.cases) is
+    'Whether a case hides a photo or has hidden one within a year: then it is asked about each new photo of its person.';
+
+create function automatch.find_hiding_case(p_profile_id uuid, p_except uuid default null)
+returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.id from automatch.cases as c
+    where c.profile_id = p_profile_id and c.id is distinct from p_except and automatch.hides_photos(c)
+    order by c.state = 'decided', c.opened_at desc, c.id
+    limit 1
+$$;
+comment on function automatch.find_hiding_case(uuid, uuid) is
+    'The case because of which new photos of a person wait, if there is one but p_except.';
+
+create function automatch.add_photos_to_cases(p_face_ids uuid[])
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_new record;
+begin
+    for v_new in
+        select c.id, c.face_id
+        from (
+            select distinct on (f.profile_id) automatch.find_hiding_case(f.profile_id) as id, f.id as face_id
+            from public.faces as f where f.id = any (p_face_ids)
+            order by f.profile_id, f.created_at desc, f.id
+        ) as c
+        where c.id is not null
+        order by c.id
+    loop
+        update automatch.cases as c
+        set state = 'open', decided_at = null, face_id = coalesce(c.face_id, v_new.face_id)
+        where c.id = v_new.id;
+        update automatch.case_messages as m set closed_at = null where m.case_id = v_new.id;
+        update automatch.case_contacts as k set closed_at = null where k.case_id = v_new.id;
+        perform automatch.write_case_message(
+            v_new.id, 'operator', 'operators', 'The person has sent another photo, which is hidden until you decide.',
+            'automatch'
+        );
+    end loop;
+end
+$$;
+comment on function automatch.add_photos_to_cases(uuid[]) is
+    'Put new photos, which are held, before those who decide the cases of their people, again where that was decided. '
+    'The people are locked.';
+
 create function automatch.lock_reports(p_profile_ids uuid[])
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -8176,13 +8234,17 @@ returns table (
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    select c.id, c.kind, c.reason, c.state, c.opened_at, c.hides, c.decision, c.decided_at, c.decided_by,
+    select c.id, c.kind, c.reason, c.state, c.opened_at, now.hides, c.decision, c.decided_at, c.decided_by,
         c.appealed_at, c.profile_id, c.face_id,
         (select count(*)::integer from automatch.cases as o where o.profile_id = c.profile_id and o.id <> c.id)
     from automatch.cases as c
+    cross join lateral (
+        select exists (select from automatch.held_faces as h where h.face_id = c.face_id)
+            or exists (select from automatch.frozen_profiles as f where f.profile_id = c.profile_id) as hides
+    ) as now
     where c.state = p_state or p_state is null and c.state in ('open', 'waiting')
     -- What is hidden already can wait a little longer than what is still shown.
-    order by c.state <> 'open', c.hides, c.opened_at, c.id
+    order by c.state <> 'open', now.hides, c.opened_at, c.id
     limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.list_cases(text, integer) is
@@ -8317,15 +8379,22 @@ create function automatch.undo_report(p_case automatch.cases)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not p_case.hides then
-        return;
-    end if;
-    if p_case.reason = 'under_18' then
+    if p_case.hides and p_case.reason = 'under_18' then
         perform automatch.unfreeze_profile(f.profile_id) from automatch.frozen_profiles as f
         where f.profile_id = p_case.profile_id and f.reason = 'reported';
-    else
-        perform automatch.release_face(h.face_id) from automatch.held_faces as h
-        where h.face_id = p_case.face_id and h.reason = 'reported';
+    end if;
+    if p_case.hides or automatch.hides_photos(p_case) then
+        perform automatch.release_face(r.face_id)
+        from (
+            select h.face_id
+            from automatch.held_faces as h join public.faces as f on f.id = h.face_id
+            where f.profile_id = p_case.profile_id and h.reason = 'reported' and (
+                p_case.hides and h.face_id = p_case.face_id and f.created_at <= p_case.opened_at
+                -- What was sent since waits for every such case.
+                or automatch.find_hiding_case(p_case.profile_id, p_case.id) is null
+            )
+            order by h.face_id
+        ) as r;
     end if;
 end
 $$;
@@ -9768,6 +9837,7 @@ as $$
     select case p_reason
             when 'another_person' then 'another_person'
             when 'another_account' then 'photo_in_review'
+            when 'reported' then 'photo_in_review'
             when 'challenge' then 'challenge_needed'
             when 'refused' then 'photo_refused'
         end,
@@ -9776,6 +9846,8 @@ as $$
                 'This doesn''t look like the person in your other photo, so nobody sees it yet. Delete it, or leave it '
                 'here and we''ll take a look.'
             when 'another_account' then
+                'We''d like to look at this photo before anybody else sees it. You don''t need to do anything.'
+            when 'reported' then
                 'We''d like to look at this photo before anybody else sees it. You don''t need to do anything.'
             when 'challenge' then
                 'One more step: show with your camera that this is you. Or leave it here and we''ll take a look.'
@@ -9896,6 +9968,9 @@ begin
     ) then
         reason := 'another_person';
     end if;
+    if reason is null and automatch.find_hiding_case(p_profile_id) is not null then
+        reason := 'reported';
+    end if;
 end
 $$;
 comment on function automatch.reason_to_hold(text, vector, uuid, text, text, boolean) is
@@ -9933,6 +10008,7 @@ declare
     v_new record;
     v_decision record;
     v_stored uuid[] := '{}';
+    v_reported uuid[] := '{}';
 begin
     -- By school, so that two batches do not wait for each other in a circle.
     for v_new in
@@ -9950,6 +10026,9 @@ begin
         ) as r;
         if v_decision.reason is not null then
             insert into automatch.held_faces (face_id, reason) values (v_new.id, v_decision.reason);
+            if v_decision.reason = 'reported' then
+                v_reported := v_reported || v_new.id;
+            end if;
         elsif v_decision.is_first then
             -- At once, for the next one of this batch to be compared with.
             perform automatch.store_embeddings(
@@ -9967,6 +10046,8 @@ begin
         where new.face_id <> all (v_stored)
     ) as n
     where n.face_ids is not null;
+    -- Last, as cases are locked after all else.
+    perform automatch.add_photos_to_cases(v_reported);
 end
 $$;
 comment on function automatch.store_new_faces(text, uuid[], vector[], jsonb[], text[]) is
@@ -10000,7 +10081,7 @@ begin
         delete from automatch.held_faces as h
         using public.faces as f
         where f.id = h.face_id and f.profile_id = any (p_profile_ids) and h.reason = 'another_account'
-          and not h.lost_pair
+          and not h.lost_pair and automatch.find_hiding_case(f.profile_id) is null
           and not exists (
               select from automatch.suspected_duplicates as s
               where f.profile_id in (s.profile_a_id, s.profile_b_id) and s.state <> 'dismissed'
@@ -10279,6 +10360,10 @@ begin
     if automatch.suspect_lookalikes(p_model, v_embedding, v_profile.id, v_profile.school, v_profile.gender) then
         update automatch.held_faces as h set reason = 'another_account' where h.face_id = p_face_id;
         perform automatch.tell_hold(array[p_face_id], 'another_account');
+    elsif automatch.find_hiding_case(p_profile_id) is not null then
+        update automatch.held_faces as h set reason = 'reported' where h.face_id = p_face_id;
+        perform automatch.tell_hold(array[p_face_id], 'reported');
+        perform automatch.add_photos_to_cases(array[p_face_id]);
     else
         perform automatch.release_face(p_face_id);
     end if;
@@ -10287,7 +10372,7 @@ end
 $$;
 comment on function public.pass_photo_challenge(uuid, uuid, text, vector[]) is
     'Release a first photo if the faces before the camera are its person; false if not. What looks like another account '
-    'goes on waiting.';
+    'goes on waiting, and so does what a case about the person is asked for.';
 
 -- 90_security.sql
 

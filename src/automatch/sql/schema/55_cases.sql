@@ -139,6 +139,64 @@ comment on function automatch.hide_by_report(text, uuid, uuid, uuid, bytea) is
     'Hide a photo that is said to be stolen, or freeze somebody who is said to be a minor, until it is decided; unless '
     'that was found wrong before, or there were too many. Whether it did. The caller has locked the person and reports.';
 
+create function automatch.hides_photos(p_case automatch.cases)
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select p_case.state <> 'unproven'
+        and coalesce(p_case.decided_at, automatch.now()) > automatch.now() - interval '1 year'
+        and case
+            when p_case.decision in ('hidden', 'photo_erased') then true
+            when p_case.decision is null or p_case.decision in ('closed', 'frozen')
+                then p_case.hides and p_case.reason = 'not_their_photo'
+            else false
+        end
+$$;
+comment on function automatch.hides_photos(automatch.cases) is
+    'Whether a case hides a photo or has hidden one within a year: then it is asked about each new photo of its person.';
+
+create function automatch.find_hiding_case(p_profile_id uuid, p_except uuid default null)
+returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.id from automatch.cases as c
+    where c.profile_id = p_profile_id and c.id is distinct from p_except and automatch.hides_photos(c)
+    order by c.state = 'decided', c.opened_at desc, c.id
+    limit 1
+$$;
+comment on function automatch.find_hiding_case(uuid, uuid) is
+    'The case because of which new photos of a person wait, if there is one but p_except.';
+
+create function automatch.add_photos_to_cases(p_face_ids uuid[])
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_new record;
+begin
+    for v_new in
+        select c.id, c.face_id
+        from (
+            select distinct on (f.profile_id) automatch.find_hiding_case(f.profile_id) as id, f.id as face_id
+            from public.faces as f where f.id = any (p_face_ids)
+            order by f.profile_id, f.created_at desc, f.id
+        ) as c
+        where c.id is not null
+        order by c.id
+    loop
+        update automatch.cases as c
+        set state = 'open', decided_at = null, face_id = coalesce(c.face_id, v_new.face_id)
+        where c.id = v_new.id;
+        update automatch.case_messages as m set closed_at = null where m.case_id = v_new.id;
+        update automatch.case_contacts as k set closed_at = null where k.case_id = v_new.id;
+        perform automatch.write_case_message(
+            v_new.id, 'operator', 'operators', 'The person has sent another photo, which is hidden until you decide.',
+            'automatch'
+        );
+    end loop;
+end
+$$;
+comment on function automatch.add_photos_to_cases(uuid[]) is
+    'Put new photos, which are held, before those who decide the cases of their people, again where that was decided. '
+    'The people are locked.';
+
 create function automatch.lock_reports(p_profile_ids uuid[])
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -7,13 +7,17 @@ returns table (
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    select c.id, c.kind, c.reason, c.state, c.opened_at, c.hides, c.decision, c.decided_at, c.decided_by,
+    select c.id, c.kind, c.reason, c.state, c.opened_at, now.hides, c.decision, c.decided_at, c.decided_by,
         c.appealed_at, c.profile_id, c.face_id,
         (select count(*)::integer from automatch.cases as o where o.profile_id = c.profile_id and o.id <> c.id)
     from automatch.cases as c
+    cross join lateral (
+        select exists (select from automatch.held_faces as h where h.face_id = c.face_id)
+            or exists (select from automatch.frozen_profiles as f where f.profile_id = c.profile_id) as hides
+    ) as now
     where c.state = p_state or p_state is null and c.state in ('open', 'waiting')
     -- What is hidden already can wait a little longer than what is still shown.
-    order by c.state <> 'open', c.hides, c.opened_at, c.id
+    order by c.state <> 'open', now.hides, c.opened_at, c.id
     limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.list_cases(text, integer) is
@@ -148,15 +152,22 @@ create function automatch.undo_report(p_case automatch.cases)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not p_case.hides then
-        return;
-    end if;
-    if p_case.reason = 'under_18' then
+    if p_case.hides and p_case.reason = 'under_18' then
         perform automatch.unfreeze_profile(f.profile_id) from automatch.frozen_profiles as f
         where f.profile_id = p_case.profile_id and f.reason = 'reported';
-    else
-        perform automatch.release_face(h.face_id) from automatch.held_faces as h
-        where h.face_id = p_case.face_id and h.reason = 'reported';
+    end if;
+    if p_case.hides or automatch.hides_photos(p_case) then
+        perform automatch.release_face(r.face_id)
+        from (
+            select h.face_id
+            from automatch.held_faces as h join public.faces as f on f.id = h.face_id
+            where f.profile_id = p_case.profile_id and h.reason = 'reported' and (
+                p_case.hides and h.face_id = p_case.face_id and f.created_at <= p_case.opened_at
+                -- What was sent since waits for every such case.
+                or automatch.find_hiding_case(p_case.profile_id, p_case.id) is null
+            )
+            order by h.face_id
+        ) as r;
     end if;
 end
 $$;

@@ -7,6 +7,7 @@ as $$
     select case p_reason
             when 'another_person' then 'another_person'
             when 'another_account' then 'photo_in_review'
+            when 'reported' then 'photo_in_review'
             when 'challenge' then 'challenge_needed'
             when 'refused' then 'photo_refused'
         end,
@@ -15,6 +16,8 @@ as $$
                 'This doesn''t look like the person in your other photo, so nobody sees it yet. Delete it, or leave it '
                 'here and we''ll take a look.'
             when 'another_account' then
+                'We''d like to look at this photo before anybody else sees it. You don''t need to do anything.'
+            when 'reported' then
                 'We''d like to look at this photo before anybody else sees it. You don''t need to do anything.'
             when 'challenge' then
                 'One more step: show with your camera that this is you. Or leave it here and we''ll take a look.'
@@ -135,6 +138,9 @@ begin
     ) then
         reason := 'another_person';
     end if;
+    if reason is null and automatch.find_hiding_case(p_profile_id) is not null then
+        reason := 'reported';
+    end if;
 end
 $$;
 comment on function automatch.reason_to_hold(text, vector, uuid, text, text, boolean) is
@@ -172,6 +178,7 @@ declare
     v_new record;
     v_decision record;
     v_stored uuid[] := '{}';
+    v_reported uuid[] := '{}';
 begin
     -- By school, so that two batches do not wait for each other in a circle.
     for v_new in
@@ -189,6 +196,9 @@ begin
         ) as r;
         if v_decision.reason is not null then
             insert into automatch.held_faces (face_id, reason) values (v_new.id, v_decision.reason);
+            if v_decision.reason = 'reported' then
+                v_reported := v_reported || v_new.id;
+            end if;
         elsif v_decision.is_first then
             -- At once, for the next one of this batch to be compared with.
             perform automatch.store_embeddings(
@@ -206,6 +216,8 @@ begin
         where new.face_id <> all (v_stored)
     ) as n
     where n.face_ids is not null;
+    -- Last, as cases are locked after all else.
+    perform automatch.add_photos_to_cases(v_reported);
 end
 $$;
 comment on function automatch.store_new_faces(text, uuid[], vector[], jsonb[], text[]) is
@@ -239,7 +251,7 @@ begin
         delete from automatch.held_faces as h
         using public.faces as f
         where f.id = h.face_id and f.profile_id = any (p_profile_ids) and h.reason = 'another_account'
-          and not h.lost_pair
+          and not h.lost_pair and automatch.find_hiding_case(f.profile_id) is null
           and not exists (
               select from automatch.suspected_duplicates as s
               where f.profile_id in (s.profile_a_id, s.profile_b_id) and s.state <> 'dismissed'

@@ -99,6 +99,10 @@ begin
     if automatch.suspect_lookalikes(p_model, v_embedding, v_profile.id, v_profile.school, v_profile.gender) then
         update automatch.held_faces as h set reason = 'another_account' where h.face_id = p_face_id;
         perform automatch.tell_hold(array[p_face_id], 'another_account');
+    elsif automatch.find_hiding_case(p_profile_id) is not null then
+        update automatch.held_faces as h set reason = 'reported' where h.face_id = p_face_id;
+        perform automatch.tell_hold(array[p_face_id], 'reported');
+        perform automatch.add_photos_to_cases(array[p_face_id]);
     else
         perform automatch.release_face(p_face_id);
     end if;
@@ -107,4 +111,4 @@ end
 $$;
 comment on function public.pass_photo_challenge(uuid, uuid, text, vector[]) is
     'Release a first photo if the faces before the camera are its person; false if not. What looks like another account '
-    'goes on waiting.';
+    'goes on waiting, and so does what a case about the person is asked for.';
