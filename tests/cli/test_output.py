@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import pty
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +72,29 @@ def test_every_command_prints_in_this_way() -> None:
         if path.name != "echo.py":
             source = path.read_text("utf-8")
             assert not re.search(r"\btyper\.s?echo\(|model_dump_json", source), path
+
+
+def test_ctrl_c_leaves_a_question_that_is_asked_in_an_event_loop() -> None:
+    terminal, end = pty.openpty()
+    asking = """
+import asyncio
+import typer
+from automatch.cli.output.echo import confirmed
+
+async def ask():
+    confirmed("Erase it?", yes=False)
+
+typer.run(lambda: asyncio.run(ask()))
+"""
+    with subprocess.Popen([sys.executable, "-c", asking], stdin=end, stdout=end, stderr=end) as it:
+        os.close(end)
+        told = b""
+        while b"[y/N]" not in told:
+            told += os.read(terminal, 100)
+        it.send_signal(signal.SIGINT)
+        try:
+            assert it.wait(30) == 1
+        finally:
+            it.kill()
+    assert b"Aborted" in os.read(terminal, 100)
+    os.close(terminal)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from automatch.errors.request import InputInvalidError
 from automatch.model.notices import NoticeKind, SiteOperator
-from automatch.model.operators import OperatorRole
+from automatch.model.operators import Operator, OperatorRole
 from automatch.services.site_operator import (
     READ_EVERY_S,
     SiteOperatorCache,
@@ -56,3 +57,31 @@ async def test_changes_are_recorded_without_the_values(desk: Desk) -> None:
             {"kind": "consent", "version": version, "asks_again": True},
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [
+        ({"email": "somebody"}, "you@example.org"),
+        ({"url": "example.org"}, "https://example.org"),
+        ({"name": "two\nlines"}, "one line"),
+    ],
+    ids=["email", "url", "name"],
+)
+async def test_what_is_no_contact_is_told_what_to_give(
+    desk: Desk, values: dict[str, str], advice: str
+) -> None:
+    given: dict[str, str | None] = {"name": None, "email": None, "url": None, **values}
+    with pytest.raises(InputInvalidError, match=advice):
+        await set_site_operator(desk.db, Operator.of_machine("cli:linh"), **given)
+
+
+async def test_what_is_no_language_is_told_what_to_give(desk: Desk) -> None:
+    with pytest.raises(InputInvalidError, match="such as en or vi"):
+        await publish_notice(
+            desk.db,
+            Operator.of_machine("cli:linh"),
+            NoticeKind.PRIVACY,
+            language="Tiếng Việt",
+            body="Text",
+        )

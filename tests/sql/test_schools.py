@@ -119,10 +119,11 @@ def test_renaming_changes_the_name_wherever_it_is_written_and_searches_for_nobod
     assert not one(conn, "select ready from automatch.group_indexes")
 
 
-def test_school_is_not_renamed_to_a_spelling_of_another_one(conn):
+@pytest.mark.parametrize("name", ["HCMUS", "hcmus"])
+def test_school_is_not_renamed_to_a_spelling_of_another_one(conn, name):
     add(conn, "HCMUS")
     with refused("school_exists"):
-        conn.execute("select public.rename_school('UIT', 'hcmus')")
+        conn.execute("select public.rename_school('UIT', %s)", [name])
 
 
 def test_capitals_of_a_name_can_be_changed(conn):

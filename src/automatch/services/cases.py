@@ -218,8 +218,8 @@ async def find_ban(db: Database, addresses: AddressKey, email: str) -> UUID:
     return found
 
 
-async def lift_ban(db: Database, operator: Operator, case_id: UUID) -> None:
-    """Lift the ban of a case; the person stays frozen until that is undone.
+async def lift_ban(db: Database, operator: Operator, case_id: UUID) -> bool:
+    """Lift the ban of a case; return whether the person is frozen, until that is undone.
 
     Raises:
         NotFoundError: there is none.
@@ -229,6 +229,7 @@ async def lift_ban(db: Database, operator: Operator, case_id: UUID) -> None:
     async with authorized(db, operator, Act.LIFT_BAN, case_id, person_id=person_id) as conn:
         if not await cases.lift_ban(conn, case_id):
             raise NotFoundError("There is no such ban.")
+        return (await cases.read_case(conn, case_id)).frozen
 
 
 async def _person_of(db: Database, case_id: UUID) -> UUID | None:

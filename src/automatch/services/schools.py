@@ -17,6 +17,7 @@ _CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Without those that are read as others (Crockford's base 32)."""
 _CODE_LENGTH = 12
 """60 bits."""
+_MAX_NAME = 120
 
 
 async def add_school(
@@ -31,9 +32,10 @@ async def add_school(
     """Put a school on the list.
 
     Raises:
-        InputInvalidError: a domain is none.
+        InputInvalidError: a domain or a name is none.
         SchoolExistsError: the name or an alias is a spelling of another one.
     """
+    _check_names(name, *aliases)
     await schools.add_school(
         conn,
         actor,
@@ -57,10 +59,11 @@ async def change_school(
     """Add and drop domains and aliases; memberships that rest on a domain begin or end.
 
     Raises:
-        InputInvalidError: a domain is none.
+        InputInvalidError: a domain or an alias is none.
         SchoolUnknownError: there is no such school.
         SchoolExistsError: an alias is a spelling of another one.
     """
+    _check_names(*aliases)
     await schools.change_school(
         conn,
         actor,
@@ -96,9 +99,11 @@ async def rename_school(conn: Connection, actor: str, school: str, name: str) ->
     """Rename a school wherever its name is written; return how many people name it.
 
     Raises:
+        InputInvalidError: the new name is none.
         SchoolUnknownError: there is no such school.
         SchoolExistsError: the new name is a spelling of another one.
     """
+    _check_names(name)
     people = await schools.rename_school(conn, actor, school, name)
     while await schools.rename_finished_jobs(conn):
         pass
@@ -152,6 +157,12 @@ async def change_person(
     await schools.change_person(
         conn, actor, profile_id, school=school, gender=gender.value if gender else None
     )
+
+
+def _check_names(*names: str) -> None:
+    for name in names:
+        if not name.strip() or len(name) > _MAX_NAME:
+            raise InputInvalidError(f"Give the school a name of at most {_MAX_NAME} characters.")
 
 
 def normalize_domain(domain: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import Callable
 
 from automatch.errors import AutomatchError
+from automatch.errors.request import InputInvalidError
 from automatch.model.notices import NoticeKind, SiteOperator
 from automatch.model.operators import Operator
 from automatch.services.acts import Act, authorized
@@ -15,6 +17,10 @@ from automatch.store import notices
 from automatch.store.database import Database
 
 READ_EVERY_S = 5.0
+_EMAIL = re.compile(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,190}")
+"""As it stands in a `mailto:` link."""
+_URL = re.compile(r"https?://[^\s\x00-\x1f\x7f<>\"]+")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 class SiteOperatorCache:
@@ -55,6 +61,12 @@ async def set_site_operator(
         InputInvalidError: a value is not what its name says.
         ForbiddenError, and others: see `authorized`.
     """
+    if name and (len(name.strip()) > 120 or not name.isprintable()):
+        raise InputInvalidError("Give a name of one line, of at most 120 characters.")
+    if email and email.strip() and not _EMAIL.fullmatch(email.strip()):
+        raise InputInvalidError("Give an e-mail address such as you@example.org.")
+    if url and url.strip() and (len(url) > 300 or not _URL.fullmatch(url.strip())):
+        raise InputInvalidError("Give a web address such as https://example.org/contact.")
     values = {"name": name, "email": email, "url": url}
     details = {"changed": [key for key, value in values.items() if value is not None]}
     async with authorized(db, operator, Act.SET_SITE_OPERATOR, details=details) as conn:
@@ -76,6 +88,8 @@ async def publish_notice(
         InputInvalidError: it is empty or too long, or the language is not a tag.
         ForbiddenError, and others: see `authorized`.
     """
+    if not _LANGUAGE.fullmatch(language):
+        raise InputInvalidError("Give a language code such as en or vi.")
     details: dict[str, object] = {"kind": kind.value, "asks_again": asks_again}
     async with authorized(db, operator, Act.PUBLISH_NOTICE, details=details) as conn:
         details["version"] = await notices.publish(

@@ -110,3 +110,19 @@ def test_requests_are_listed_and_answered(school, conn: psycopg.Connection) -> N
 )
 def test_what_cannot_be_done_is_said_in_a_line(school, conn, words, told) -> None:
     assert told in school(*words, status=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("rename", "UIT", "HCMUS"), "HCMUS is already a school; `automatch school merge`"),
+        (("rename", "UIT", " "), "Give the school a name"),
+        (("add", ""), "Give the school a name"),
+        (("edit", "UIT", "--alias", ""), "Give the school a name"),
+    ],
+    ids=["taken", "blank", "empty", "alias"],
+)
+def test_name_that_cannot_be_given_is_answered_in_a_sentence(school, conn, words, advice) -> None:
+    school("add", "HCMUS")
+
+    assert advice in school(*words, status=1)

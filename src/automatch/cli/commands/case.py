@@ -299,7 +299,7 @@ def unban(
     ] = None,
     home: Home = None,
 ) -> None:
-    """Lift a ban. A frozen person stays frozen until `unfreeze`.
+    """Lift a ban. The person stays frozen until `automatch case unfreeze`.
 
     Example: `automatch case unban --email linh@example.org`
     """
@@ -308,12 +308,14 @@ def unban(
     if (case_id is None) == (email is None):
         raise typer.BadParameter("give a case or --email.")
 
-    async def act(me: OperatorSession) -> None:
+    async def act(me: OperatorSession) -> tuple[UUID, bool]:
         case = case_id or await cases.find_ban(me.db, _key(me), email or "")
-        await cases.lift_ban(me.db, me.operator, case)
+        return case, await cases.lift_ban(me.db, me.operator, case)
 
-    _run(home, act)
+    case, is_frozen = _run(home, act)
     echo("The ban is lifted.")
+    if is_frozen:
+        echo(f"The person is still frozen: `automatch case unfreeze {case}`.")
 
 
 def _decide(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from automatch.cli.output.tables import Table, or_dash, print_tables, utc
-from automatch.model.cases import Case, CaseState
+from automatch.model.cases import Case, CaseDetails, CaseState
 
 if TYPE_CHECKING:
     from automatch.services.cases import CaseFile
@@ -19,7 +19,7 @@ def print_cases(cases: Sequence[Case]) -> None:
         (
             case.id,
             case.reason,
-            "appeal" if case.appealed_at and case.state is not CaseState.DECIDED else case.state,
+            _state(case),
             utc(case.opened_at),
             "yes" if case.hides else "no",
             case.others,
@@ -37,7 +37,7 @@ def print_case(file: CaseFile) -> None:
         "case": details.id,
         "kind": details.kind.replace("_", "-"),
         "reason": details.reason,
-        "state": details.state,
+        "state": _state(details),
         "since (UTC)": utc(details.opened_at),
         "hidden by the report": "yes" if details.hides else "no",
         "decision": or_dash(details.decision),
@@ -82,3 +82,8 @@ def print_case(file: CaseFile) -> None:
             [(utc(each.recorded_at), each.actor, each.action) for each in file.records],
         ),
     )
+
+
+def _state(case: Case | CaseDetails) -> str:
+    undecided = case.state is not CaseState.DECIDED
+    return "appeal" if case.appealed_at and undecided else case.state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -36,4 +37,9 @@ def confirmed(question: str, *, yes: bool) -> bool:
     if not sys.stdin.isatty():
         echo(f"{question} Confirm with --yes.")
         return False
-    return typer.confirm(question)
+    # Commands ask inside of an event loop, which would take Ctrl-C and leave the question there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return typer.confirm(question)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -8108,8 +8108,14 @@ as $$
 declare
     v_old automatch.schools := automatch.require_school(p_school);
     v_name text := btrim(regexp_replace(normalize(p_name, nfc), '\s+', ' ', 'g'));
+    v_other automatch.schools := automatch.find_school(v_name);
     v_people bigint;
 begin
+    if v_other.id <> v_old.id then
+        perform automatch.raise_error(
+            'school_exists', v_other.name || ' is already a school; `automatch school merge` makes one of two.'
+        );
+    end if;
     if exists (select from automatch.smoke_test_runs as t where t.school = v_old.name) then
         perform automatch.raise_error('input_invalid', 'This school is that of a smoke test.');
     end if;
@@ -8462,7 +8468,8 @@ begin
     v_case := automatch.lock_case(p_case_id);
     if v_case.appealed_at is not null and v_case.state <> 'decided' and v_case.decided_by = p_actor and not p_alone then
         perform automatch.raise_error(
-            'input_invalid', 'You decided this before the appeal: somebody else should look at it now.'
+            'input_invalid',
+            'You decided this before the appeal: somebody else should look at it now. If there is nobody else, say --alone.'
         );
     end if;
     v_decision := automatch.carry_out(v_case, p_act, p_face_id);

@@ -116,8 +116,14 @@ as $$
 declare
     v_old automatch.schools := automatch.require_school(p_school);
     v_name text := btrim(regexp_replace(normalize(p_name, nfc), '\s+', ' ', 'g'));
+    v_other automatch.schools := automatch.find_school(v_name);
     v_people bigint;
 begin
+    if v_other.id <> v_old.id then
+        perform automatch.raise_error(
+            'school_exists', v_other.name || ' is already a school; `automatch school merge` makes one of two.'
+        );
+    end if;
     if exists (select from automatch.smoke_test_runs as t where t.school = v_old.name) then
         perform automatch.raise_error('input_invalid', 'This school is that of a smoke test.');
     end if;

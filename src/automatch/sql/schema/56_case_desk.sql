@@ -235,7 +235,8 @@ begin
     v_case := automatch.lock_case(p_case_id);
     if v_case.appealed_at is not null and v_case.state <> 'decided' and v_case.decided_by = p_actor and not p_alone then
         perform automatch.raise_error(
-            'input_invalid', 'You decided this before the appeal: somebody else should look at it now.'
+            'input_invalid',
+            'You decided this before the appeal: somebody else should look at it now. If there is nobody else, say --alone.'
         );
     end if;
     v_decision := automatch.carry_out(v_case, p_act, p_face_id);
