@@ -189,11 +189,13 @@ class ImportRun:
         data = await asyncio.to_thread(context.files.read, row.file)
         sha256, _ = await asyncio.to_thread(examine, data, context.limits)
         async with context.db.connection() as conn:
-            if await cases.find_ban(conn, context.addresses.hash(person.email)):
-                # As of somebody who has an account of their own.
-                raise EmailTakenError(
-                    "This person has an account of their own; they add their photos themselves."
-                )
+            banned = await cases.find_ban(conn, context.addresses.hash(person.email))
+        if banned:
+            # As of somebody who has an account of their own.
+            raise EmailTakenError(
+                "This person has an account of their own; they add their photos themselves."
+            )
+        async with context.db.connection() as conn:
             if await imports.find_photo(
                 conn, self.id, row.number, email=person.email, image_sha256=sha256
             ):
