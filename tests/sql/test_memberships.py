@@ -10,6 +10,7 @@ from tests.support import build
 from tests.support.build import acting, one
 
 SCHOOL = "A school that asks for proof"
+CENTER = build.unit(0)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def unfreeze(conn, person):
 def two_lookalikes(conn):
     she, he = (build.a_profile(conn, school=SCHOOL, gender=g) for g in ("female", "male"))
     # Not so alike that they would be taken for one person.
-    vectors = (build.unit(0), build.like(build.unit(0), 0.8))
+    vectors = (CENTER, build.like(CENTER, 0.8))
     faces = [
         build.a_face(conn, who, vector) for who, vector in zip((she, he), vectors, strict=True)
     ]
@@ -127,3 +128,60 @@ def test_nobody_admits_themselves_by_writing_the_column(conn):
 def test_freezing_somebody_who_does_not_exist_is_an_error(conn):
     with build.refused("not_found"):
         freeze(conn, uuid4())
+
+
+def freeze_all(conn, people):
+    conn.execute(
+        "insert into automatch.frozen_profiles (profile_id, reason) select unnest(%s), 'reported'",
+        [people],
+    )
+
+
+def merge(conn, people):
+    conn.execute("select public.merge_schools('UIT', %s, %s)", [SCHOOL, len(people)])
+
+
+def refresh_proofs(conn, people):
+    """Let the first one out, whose address proves nothing, and the other one in."""
+    conn.execute("select automatch.refresh_email_proofs(%s)", [people])
+
+
+def ask_for_proofs(conn, out, into, last):
+    conn.execute("update automatch.schools set is_open = false where name = 'UIT'")
+    conn.execute("insert into automatch.school_domains select 'uit.edu', id from automatch.schools")
+    conn.execute(
+        "insert into automatch.memberships (profile_id, school_id, proof)"
+        " select m.id, s.id, m.proof from automatch.schools as s,"
+        " (values (%s, 'email'), (%s, 'approval')) as m (id, proof) where s.name = 'UIT'",
+        [out, last],
+    )
+    conn.execute(
+        "insert into auth.users (id, email, encrypted_password, email_confirmed_at)"
+        " values (%s, 'she@uit.edu', 'x', now())",
+        [into],
+    )
+
+
+@pytest.mark.parametrize("act", [freeze_all, merge, refresh_proofs])
+def test_feeds_of_people_who_come_or_go_together_are_locked_as_a_batch_locks_them(sessions, act):
+    first, second = sessions.first, sessions.second
+    people = sorted(build.a_profile(first) for _ in range(3))
+    *moving, last = people
+    first.execute("update public.profiles set gender = 'male' where id = %s", [last])
+    for seed, person in enumerate(moving):
+        build.a_face(first, person, build.like(CENTER, 0.8, seed=seed))
+    build.a_match(first, build.a_face(first, last, CENTER))
+    first.execute("alter table public.profiles disable trigger a_school_is_open")
+    first.execute("select public.add_school(%s)", [SCHOOL])
+    if act is refresh_proofs:
+        ask_for_proofs(first, *people)
+    first.commit()
+    for held in moving:
+        # The one of them that the other session comes to last.
+        first.execute("select automatch.lock_feeds(%s)", [[held]])
+        going = sessions.submit(act, second, moving)
+        first.execute("select automatch.lock_feeds(%s)", [[held, last]])
+        first.commit()
+        going.result()
+        assert feed(second, last) == (moving[1:] if act is refresh_proofs else [])
+        second.rollback()

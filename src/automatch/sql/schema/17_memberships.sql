@@ -61,6 +61,8 @@ returns void language plpgsql security definer set search_path = pg_catalog, pg_
 as $$
 begin
     perform from public.profiles as p where p.id = any (p_profile_ids) order by p.id for no key update;
+    -- Of all at once: the trigger would lock them person by person, and a batch that ends wants them in their order.
+    perform automatch.lock_related_feeds(p_profile_ids);
     update public.profiles as p set admitted = not p.admitted
     where p.id = any (p_profile_ids) and p.admitted <> automatch.is_admitted(p.id, p.school);
 end

@@ -21,6 +21,8 @@ begin
         return;
     end if;
     perform from public.profiles as p where p.id = any (p_profile_ids) order by p.id for no key update;
+    -- Before the first of them is let out or in.
+    perform automatch.lock_related_feeds(p_profile_ids);
     v_proven := array(
         select p.id
         from auth.users as u

@@ -1,6 +1,6 @@
 -- Consequences of changing, pausing and erasing a profile.
 
-create function automatch.lock_related_feeds(p_profile_id uuid)
+create function automatch.lock_related_feeds(p_profile_ids uuid[])
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -8,18 +8,19 @@ declare
 begin
     loop
         v_others := array(
-            select e.other_profile_id from automatch.feed_entries as e
-            where e.profile_id = p_profile_id and e.match_id is not null
+            select distinct e.other_profile_id from automatch.feed_entries as e
+            where e.profile_id = any (p_profile_ids) and e.match_id is not null
         );
         begin
-            perform automatch.lock_feeds(v_others || p_profile_id);
-            -- Somebody new may have come into the feed just before it was locked, and locking their feed now
+            perform automatch.lock_feeds(v_others || p_profile_ids);
+            -- Somebody new may have come into a feed just before it was locked, and locking their feed now
             -- would be out of order. The error releases all these locks.
             exit when not exists (
                 select from automatch.feed_entries as e
-                where e.profile_id = p_profile_id
+                where e.profile_id = any (p_profile_ids)
                   and e.match_id is not null
-                  and e.other_profile_id <> all (v_others)
+                  -- Hashed: of many people this is tens of thousands.
+                  and e.other_profile_id not in (select unnest(v_others))
             );
             raise exception using errcode = 'AM002', message = 'the feed has grown';
         exception when sqlstate 'AM002' then
@@ -28,15 +29,15 @@ begin
     end loop;
 end
 $$;
-comment on function automatch.lock_related_feeds(uuid) is
-    'Lock the feed of a person and all feeds that show them, after their profile.';
+comment on function automatch.lock_related_feeds(uuid[]) is
+    'Lock the feeds of people and all feeds that show them, at once, after their profiles.';
 
 create function automatch.lock_for_erasing(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = p_profile_id for update;
-    perform automatch.lock_related_feeds(p_profile_id);
+    perform automatch.lock_related_feeds(array[p_profile_id]);
     perform from public.faces as f where f.profile_id = p_profile_id order by f.id for update;
     perform from public.match_jobs as j where j.user_id = p_profile_id order by j.id for update;
 end
@@ -156,7 +157,7 @@ returns trigger language plpgsql security definer set search_path = pg_catalog, 
 as $$
 begin
     -- Before the update: its cascades lock faces, which come after the feeds.
-    perform automatch.lock_related_feeds(new.id);
+    perform automatch.lock_related_feeds(array[new.id]);
     return new;
 end
 $$;

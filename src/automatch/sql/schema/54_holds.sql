@@ -38,7 +38,7 @@ begin
     if not found then
         perform automatch.raise_error('not_found', 'There is no such photo.');
     end if;
-    perform automatch.lock_related_feeds(v_profile.id);
+    perform automatch.lock_related_feeds(array[v_profile.id]);
     return v_profile;
 end
 $$;

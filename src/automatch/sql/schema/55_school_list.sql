@@ -192,6 +192,7 @@ begin
         select p.id from public.profiles as p where p.school = v_from.name order by p.id limit p_limit for no key update
     );
     if cardinality(v_ids) > 0 then
+        perform automatch.lock_related_feeds(v_ids);
         insert into automatch.memberships (profile_id, school_id, proof, proven_at)
         select m.profile_id, v_into.id, m.proof, m.proven_at from automatch.memberships as m
         where m.school_id = v_from.id and m.profile_id = any (v_ids)

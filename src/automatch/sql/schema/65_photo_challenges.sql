@@ -95,7 +95,7 @@ begin
         return false;
     end if;
     -- The feeds before the school, as when a person comes to one.
-    perform automatch.lock_related_feeds(v_profile.id);
+    perform automatch.lock_related_feeds(array[v_profile.id]);
     if automatch.suspect_lookalikes(p_model, v_embedding, v_profile.id, v_profile.school, v_profile.gender) then
         update automatch.held_faces as h set reason = 'another_account' where h.face_id = p_face_id;
         perform automatch.tell_hold(array[p_face_id], 'another_account');
