@@ -321,3 +321,33 @@ def test_nobody_without_proof_learns_of_anybody_by_any_call_or_table(conn):
     for name in ("match_pool", "explain_match_job", "public.match_pool"):
         counts = [text for told, text in seen if told == name and text.startswith("{")]
         assert all('"findable": 0' in text and '"school": 0' in text for text in counts)
+
+
+def confirm(conn, person):
+    conn.execute("update auth.users set email_confirmed_at = now() where id = %s", [person])
+
+
+def upload(conn, person):
+    face = uuid4()
+    path = f"{str(face)[:2]}/{face}"
+    with acting(conn, person):
+        conn.execute("select public.record_upload(%s, %s, repeat('a', 64))", [face, path])
+
+
+@pytest.mark.parametrize("act", [join, ask, decide, confirm, upload])
+def test_who_proves_something_or_uploads_waits_for_a_school_that_is_renamed(sessions, act):
+    first, second = sessions.first, sessions.second
+    first.execute("alter table public.profiles disable trigger a_school_is_open")
+    first.execute("select public.add_school(%s, '{uit.edu.vn}')", [SCHOOL])
+    person = an_account(first, "linh@uit.edu.vn", confirmed=False)
+    save(first, person)
+    invite(first)
+    if act is decide:
+        ask(first, person)
+    first.commit()
+    first.execute("update automatch.schools set name = 'New' where name = %s", [SCHOOL])
+    going = sessions.submit(act, second, person)
+    first.execute("update public.profiles set name = name where id = %s", [person])
+    first.rollback()
+
+    going.result()

@@ -217,6 +217,17 @@ $$;
 comment on function automatch.lock_school(text) is
     'require_school(); whoever renames, opens, closes or removes it waits, and has been waited for. Before profiles.';
 
+create function automatch.lock_schools_of(p_profile_ids uuid[])
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    select from automatch.schools as s
+    where s.name in (select p.school from public.profiles as p where p.id = any (p_profile_ids))
+    order by s.id
+    for share
+$$;
+comment on function automatch.lock_schools_of(uuid[]) is
+    'Lock the schools of these people, as lock_school() does, before what is written about them refers to the school.';
+
 create function public.list_schools()
 returns table (school text) language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -1258,6 +1269,8 @@ returns void language plpgsql security definer set search_path = pg_catalog, pg_
 as $$
 begin
     perform from public.profiles as p where p.id = any (p_profile_ids) order by p.id for no key update;
+    -- Of all at once: the trigger would lock them person by person, and a batch that ends wants them in their order.
+    perform automatch.lock_related_feeds(p_profile_ids);
     update public.profiles as p set admitted = not p.admitted
     where p.id = any (p_profile_ids) and p.admitted <> automatch.is_admitted(p.id, p.school);
 end
@@ -1333,7 +1346,10 @@ begin
     if to_regclass('auth.users') is null then
         return;
     end if;
+    perform automatch.lock_schools_of(p_profile_ids);
     perform from public.profiles as p where p.id = any (p_profile_ids) order by p.id for no key update;
+    -- Before the first of them is let out or in.
+    perform automatch.lock_related_feeds(p_profile_ids);
     v_proven := array(
         select p.id
         from auth.users as u
@@ -1473,6 +1489,7 @@ declare
     v_school automatch.schools;
     v_invitation automatch.school_invitations;
 begin
+    perform automatch.lock_schools_of(array[v_id]);
     select s.* into v_school
     from public.profiles as p join automatch.schools as s on s.name = p.school
     where p.id = v_id
@@ -1524,6 +1541,7 @@ as $$
 declare
     v_profile public.profiles;
 begin
+    perform automatch.lock_schools_of(array[automatch.uid()]);
     select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for no key update;
     if v_profile.school is null then
         perform automatch.raise_error('profile_incomplete', 'Choose your school first.');
@@ -1562,6 +1580,7 @@ declare
     v_request automatch.membership_requests;
     v_email text;
 begin
+    perform automatch.lock_schools_of(array[p_profile_id]);
     select p.email into v_email from public.profiles as p where p.id = p_profile_id for no key update;
     select r.* into v_request from automatch.membership_requests as r
     where r.profile_id = p_profile_id and r.refused_at is null;
@@ -2078,6 +2097,9 @@ declare
     -- The first photos of others are not to wait for one that takes seconds to decode.
     v_priority constant smallint := case when p_costly then 2 end;
 begin
+    -- The first photo is counted as a choice of its school.
+    perform automatch.lock_schools_of(array[automatch.uid()])
+    where not exists (select from automatch.profile_choices as c where c.profile_id = automatch.uid());
     select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
     if not found then
         perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
@@ -6796,7 +6818,7 @@ select automatch.add_matches_to_realtime();
 
 -- Consequences of changing, pausing and erasing a profile.
 
-create function automatch.lock_related_feeds(p_profile_id uuid)
+create function automatch.lock_related_feeds(p_profile_ids uuid[])
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6804,18 +6826,19 @@ declare
 begin
     loop
         v_others := array(
-            select e.other_profile_id from automatch.feed_entries as e
-            where e.profile_id = p_profile_id and e.match_id is not null
+            select distinct e.other_profile_id from automatch.feed_entries as e
+            where e.profile_id = any (p_profile_ids) and e.match_id is not null
         );
         begin
-            perform automatch.lock_feeds(v_others || p_profile_id);
-            -- Somebody new may have come into the feed just before it was locked, and locking their feed now
+            perform automatch.lock_feeds(v_others || p_profile_ids);
+            -- Somebody new may have come into a feed just before it was locked, and locking their feed now
             -- would be out of order. The error releases all these locks.
             exit when not exists (
                 select from automatch.feed_entries as e
-                where e.profile_id = p_profile_id
+                where e.profile_id = any (p_profile_ids)
                   and e.match_id is not null
-                  and e.other_profile_id <> all (v_others)
+                  -- Hashed: of many people this is tens of thousands.
+                  and e.other_profile_id not in (select unnest(v_others))
             );
             raise exception using errcode = 'AM002', message = 'the feed has grown';
         exception when sqlstate 'AM002' then
@@ -6824,15 +6847,15 @@ begin
     end loop;
 end
 $$;
-comment on function automatch.lock_related_feeds(uuid) is
-    'Lock the feed of a person and all feeds that show them, after their profile.';
+comment on function automatch.lock_related_feeds(uuid[]) is
+    'Lock the feeds of people and all feeds that show them, at once, after their profiles.';
 
 create function automatch.lock_for_erasing(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from public.profiles as p where p.id = p_profile_id for update;
-    perform automatch.lock_related_feeds(p_profile_id);
+    perform automatch.lock_related_feeds(array[p_profile_id]);
     perform from public.faces as f where f.profile_id = p_profile_id order by f.id for update;
     perform from public.match_jobs as j where j.user_id = p_profile_id order by j.id for update;
 end
@@ -6952,7 +6975,7 @@ returns trigger language plpgsql security definer set search_path = pg_catalog, 
 as $$
 begin
     -- Before the update: its cascades lock faces, which come after the feeds.
-    perform automatch.lock_related_feeds(new.id);
+    perform automatch.lock_related_feeds(array[new.id]);
     return new;
 end
 $$;
@@ -7305,7 +7328,7 @@ begin
     if not found then
         perform automatch.raise_error('not_found', 'There is no such photo.');
     end if;
-    perform automatch.lock_related_feeds(v_profile.id);
+    perform automatch.lock_related_feeds(array[v_profile.id]);
     return v_profile;
 end
 $$;
@@ -8184,6 +8207,7 @@ begin
         select p.id from public.profiles as p where p.school = v_from.name order by p.id limit p_limit for no key update
     );
     if cardinality(v_ids) > 0 then
+        perform automatch.lock_related_feeds(v_ids);
         insert into automatch.memberships (profile_id, school_id, proof, proven_at)
         select m.profile_id, v_into.id, m.proof, m.proven_at from automatch.memberships as m
         where m.school_id = v_from.id and m.profile_id = any (v_ids)
@@ -10363,7 +10387,7 @@ begin
         return false;
     end if;
     -- The feeds before the school, as when a person comes to one.
-    perform automatch.lock_related_feeds(v_profile.id);
+    perform automatch.lock_related_feeds(array[v_profile.id]);
     if automatch.suspect_lookalikes(p_model, v_embedding, v_profile.id, v_profile.school, v_profile.gender) then
         update automatch.held_faces as h set reason = 'another_account' where h.face_id = p_face_id;
         perform automatch.tell_hold(array[p_face_id], 'another_account');

@@ -120,6 +120,17 @@ $$;
 comment on function automatch.lock_school(text) is
     'require_school(); whoever renames, opens, closes or removes it waits, and has been waited for. Before profiles.';
 
+create function automatch.lock_schools_of(p_profile_ids uuid[])
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    select from automatch.schools as s
+    where s.name in (select p.school from public.profiles as p where p.id = any (p_profile_ids))
+    order by s.id
+    for share
+$$;
+comment on function automatch.lock_schools_of(uuid[]) is
+    'Lock the schools of these people, as lock_school() does, before what is written about them refers to the school.';
+
 create function public.list_schools()
 returns table (school text) language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -20,6 +20,7 @@ begin
     if to_regclass('auth.users') is null then
         return;
     end if;
+    perform automatch.lock_schools_of(p_profile_ids);
     perform from public.profiles as p where p.id = any (p_profile_ids) order by p.id for no key update;
     -- Before the first of them is let out or in.
     perform automatch.lock_related_feeds(p_profile_ids);
@@ -162,6 +163,7 @@ declare
     v_school automatch.schools;
     v_invitation automatch.school_invitations;
 begin
+    perform automatch.lock_schools_of(array[v_id]);
     select s.* into v_school
     from public.profiles as p join automatch.schools as s on s.name = p.school
     where p.id = v_id
@@ -213,6 +215,7 @@ as $$
 declare
     v_profile public.profiles;
 begin
+    perform automatch.lock_schools_of(array[automatch.uid()]);
     select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for no key update;
     if v_profile.school is null then
         perform automatch.raise_error('profile_incomplete', 'Choose your school first.');
@@ -251,6 +254,7 @@ declare
     v_request automatch.membership_requests;
     v_email text;
 begin
+    perform automatch.lock_schools_of(array[p_profile_id]);
     select p.email into v_email from public.profiles as p where p.id = p_profile_id for no key update;
     select r.* into v_request from automatch.membership_requests as r
     where r.profile_id = p_profile_id and r.refused_at is null;

@@ -122,6 +122,9 @@ declare
     -- The first photos of others are not to wait for one that takes seconds to decode.
     v_priority constant smallint := case when p_costly then 2 end;
 begin
+    -- The first photo is counted as a choice of its school.
+    perform automatch.lock_schools_of(array[automatch.uid()])
+    where not exists (select from automatch.profile_choices as c where c.profile_id = automatch.uid());
     select p.* into v_profile from public.profiles as p where p.id = automatch.uid() for share;
     if not found then
         perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
