@@ -78,10 +78,10 @@ ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
         desk.db, operator, desk.case(she), KEY, audience=CaseSide.OPERATORS, text="Hm."
     ),
     Act.DECIDE_CASE: lambda desk, operator, she: cases.decide_case(
-        desk.db, operator, desk.case(she), KEY, CaseAct.FREEZE
+        desk.db, operator, desk.case(she), KEY, CaseAct.FREEZE, erasing=desk.erasing
     ),
     Act.ERASE_BY_CASE: lambda desk, operator, she: cases.decide_case(
-        desk.db, operator, desk.case(she), KEY, CaseAct.ERASE_PERSON
+        desk.db, operator, desk.case(she), KEY, CaseAct.ERASE_PERSON, erasing=desk.erasing
     ),
     Act.BAN: lambda desk, operator, she: cases.ban(desk.db, operator, desk.case(she), KEY),
     Act.LIFT_BAN: lambda desk, operator, she: cases.lift_ban(

@@ -58,7 +58,15 @@ def take_down(conn, subject, reason="not_their_photo", address="a", token=TOKEN)
 
 
 def decide(conn, case, act, *, actor=ACTOR, alone=False, face=None):
-    return one(conn, "select public.decide_case(%s, %s, %s, %s, %s)", actor, case, act, face, alone)
+    return one(
+        conn,
+        "select decision from public.decide_case(%s, %s, %s, %s, %s)",
+        actor,
+        case,
+        act,
+        face,
+        alone,
+    )
 
 
 def columns(conn, case, names):

@@ -15,6 +15,7 @@ import httpx2
 import psycopg
 import pytest
 
+from automatch.auth.receipts import Receipts
 from automatch.photos.make import make_photos
 from automatch.settings import Settings
 from automatch.settings.mail import MailSettings
@@ -217,14 +218,18 @@ async def test_take_down_without_an_account_is_proven_by_mail_and_hides_at_once(
     assert CLAIMANT not in str(stored)
 
 
-async def test_ban_survives_erasure_and_is_told_as_a_taken_address(server: System) -> None:
+async def test_ban_survives_erasure_and_is_told_as_a_taken_address(
+    server: System, tmp_path: Path
+) -> None:
     she, he, _ = await a_pair(server)
     form = {"profile_id": he.id, "reason": "fake"}
     await server.client.post("/api/reports", headers=she.headers, json=form)
     [case] = await inbox(server)
     banned = await operator(server, "ban", case["id"], "--yes")
     assert banned.returncode == 0, banned.stderr
-    await operator(server, "erase", case["id"], "--person", "--yes")
+    file = tmp_path / "receipt.jws"
+    await operator(server, "erase", case["id"], "--person", "--yes", "--receipt", file)
+    assert Receipts(server.settings.home).verify(file.read_text())["act"] == "operator"
     local, _, domain = he.email.partition("@")
 
     async def sign_up(email: str) -> tuple[int, list[str], bool]:

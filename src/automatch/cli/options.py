@@ -28,6 +28,12 @@ Person = Annotated[
 Reason = Annotated[
     str | None, typer.Option("--reason", help="Why, in one line; it stays in the audit log.")
 ]
+Receipt = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write the receipt to this new file, to hand over.", show_default=False
+    ),
+]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of rows.")]
 Preview = Annotated[
     bool, typer.Option("--preview", help="Show the effect of the threshold and change nothing.")

@@ -30,6 +30,7 @@ from automatch.store import cases, mails
 if TYPE_CHECKING:
     from automatch.auth.addresses import AddressKey
     from automatch.photos.store import PhotoStore
+    from automatch.services.erasures import Erasures
     from automatch.store.database import Connection, Database
 
 _ERASING = {CaseAct.ERASE_PHOTO, CaseAct.ERASE_PERSON}
@@ -112,10 +113,13 @@ async def decide_case(
     addresses: AddressKey,
     act: CaseAct,
     *,
+    erasing: Erasures,
     face_id: UUID | None = None,
     alone: bool = False,
-) -> str:
-    """Decide a case, do what was decided, and tell whom it concerns; return the decision.
+) -> str | None:
+    """Decide a case, do what was decided, and tell whom it concerns.
+
+    Return the receipt of a person who was erased, if there is one.
 
     Raises:
         NotFoundError: there is no such case, photo or person.
@@ -130,13 +134,13 @@ async def decide_case(
         person_id=await _person_of(db, case_id),
         details={"decision": act.value, **({"alone": True} if alone else {})},
     ) as conn:
-        decision = await cases.decide(
+        erased = await cases.decide(
             conn, operator.actor, case_id, act, face_id=face_id, alone=alone
         )
         if act in _TOLD_TO_REPORTED:
             await _send_news(conn, addresses, case_id, CaseSide.REPORTED)
         await _send_news(conn, addresses, case_id, CaseSide.REPORTER)
-    return decision
+    return await erasing.finish(erased) if erased is not None else None
 
 
 async def point_case(db: Database, operator: Operator, case_id: UUID, subject_id: UUID) -> None:

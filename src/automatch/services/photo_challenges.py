@@ -7,15 +7,28 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from automatch.errors.photo import ChallengeFailedError, PhotoRejectedError
+from automatch.errors.request import NotFoundError
 from automatch.model.faces import Challenge
 from automatch.model.people import Claims
 from automatch.services.ai_requests import AiRequestLimiter
-from automatch.store import photo_challenges
+from automatch.store import faces, photo_challenges
 from automatch.store.database import Database
 from automatch.vision.head_turns import check_turns
 
 PICTURES = 4
 """One from the front, and one for each turn."""
+
+
+async def check_own_photo(db: Database, claims: Claims, face_id: UUID) -> None:
+    """Return when a photo is the caller's.
+
+    Raises:
+        NotFoundError: it is not, or there is none.
+    """
+    async with db.as_user(claims) as conn:
+        own = await faces.list_faces(conn)
+    if face_id not in {face.id for face in own}:
+        raise NotFoundError("There is no such page.")
 
 
 async def begin_challenge(

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
 
-from psycopg.rows import AsyncRowFactory, class_row, kwargs_row
+from psycopg.rows import AsyncRowFactory, class_row, kwargs_row, tuple_row
 
 from automatch.errors.request import NotFoundError
 from automatch.model.cases import (
@@ -29,6 +29,7 @@ from automatch.model.cases import (
 )
 from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
+from automatch.store.erasures import Erased
 
 _T = TypeVar("_T")
 
@@ -222,24 +223,25 @@ async def decide(
     *,
     face_id: UUID | None = None,
     alone: bool = False,
-) -> str:
-    """Decide a case, and do what was decided; return the decision.
+) -> Erased | None:
+    """Decide a case, and do what was decided; return what went with a person who was erased.
 
     Raises:
         NotFoundError: there is no such case, photo or person.
         InputInvalidError: *actor* decided before the appeal, and *alone* is false.
     """
-    return str(
-        await call_value(
-            conn,
-            "decide_case",
-            actor=actor,
-            case_id=case_id,
-            act=act.value,
-            face_id=face_id,
-            alone=alone,
-        )
+    row = await call_row(
+        conn,
+        "decide_case",
+        tuple_row,
+        actor=actor,
+        case_id=case_id,
+        act=act.value,
+        face_id=face_id,
+        alone=alone,
     )
+    assert row is not None
+    return Erased(**row[1]) if row[1] is not None else None
 
 
 async def answer(

@@ -10,7 +10,12 @@ from starlette.responses import JSONResponse, Response
 from automatch.http.declaration import Access, declare, photo_body
 from automatch.http.deps import AiRequestsDep, CallerDep, ServicesDep
 from automatch.http.multipart import read_photos
-from automatch.services.photo_challenges import PICTURES, answer_challenge, begin_challenge
+from automatch.services.photo_challenges import (
+    PICTURES,
+    answer_challenge,
+    begin_challenge,
+    check_own_photo,
+)
 from automatch.services.rate_limits import Limit
 from automatch.web.challenge_views import ChallengePage
 from automatch.web.pages import PageResponse, PageRoute
@@ -22,8 +27,9 @@ _CAMERA = {"permissions-policy": "camera=(self), geolocation=(), microphone=()"}
 
 @router.get("/photos/{face_id}/challenge")
 @declare(Access.PAGE_COOKIE)
-async def challenge_page(face_id: UUID, caller: CallerDep) -> Response:
+async def challenge_page(face_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
     """Show what is asked for; the only page that may use the camera."""
+    await check_own_photo(services.db, caller.claims, face_id)
     return PageResponse(ChallengePage(face_id=face_id, person_id=caller.id), headers=_CAMERA)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from automatch.auth.receipts import Receipts
 from tests.support.build import one
 from tests.support.command import call_command
 from tests.support.doctor import write_secrets
@@ -75,7 +76,9 @@ def test_person_is_found_helped_and_erased(machine: Machine) -> None:
     export = ("user", "export", HER, machine.home / "linh.zip", "--reason", "asked by letter")
     exported, again = machine.type(*export), machine.type(*export)
     unsure = machine.type("user", "erase", HER, "--reason", "asked for it")
-    erased = machine.type("user", "erase", HER, "--reason", "asked for it", "--yes")
+    file = machine.home / "receipt.jws"
+    erase = ("user", "erase", HER, "--reason", "asked for it", "--yes", "--receipt", file)
+    erased = machine.type(*erase)
     gone = machine.type("user", "show", HER)
 
     assert (found["id"], found["email"]) == (she, HER)
@@ -90,6 +93,7 @@ def test_person_is_found_helped_and_erased(machine: Machine) -> None:
     assert stat.S_IMODE((machine.home / "linh.zip").stat().st_mode) == 0o600
     assert (unsure.returncode, erased.returncode, gone.returncode) == (1, 0, 1)
     assert "Nobody has an account" in gone.stderr
+    assert Receipts(machine.home).verify(file.read_text())["act"] == "operator"
     entries = machine.json("audit", "list", "--person", she)["entries"]
     assert [(entry["action"], entry["reason"]) for entry in reversed(entries)] == [
         ("find_people", None),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from enum import StrEnum
@@ -12,8 +11,9 @@ from uuid import UUID
 
 import typer
 
-from automatch.cli.options import Home, Json, Limit, Yes
+from automatch.cli.options import Home, Json, Limit, Receipt, Yes
 from automatch.cli.output.echo import confirmed, echo, echo_json
+from automatch.cli.output.new_file import new_file, write_receipt
 from automatch.cli.runtime.db_session import OperatorSession, run_as_operator
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
@@ -139,8 +139,7 @@ def photo(
             me.db, me.operator, case_id, photos, reason=reason, face_id=face
         ),
     )
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with os.fdopen(os.open(out, flags, 0o600), "wb") as file:
+    with new_file(out) as file:
         file.write(jpeg)
     echo(f"The photo is in {out}. Delete it when you have decided.")
 
@@ -208,6 +207,7 @@ def erase(
     person: Annotated[bool, typer.Option("--person", help="The whole account.")] = False,
     face: Photo = None,
     home: Home = None,
+    receipt: Receipt = None,
     yes: Yes = False,
     alone: Alone = False,
 ) -> None:
@@ -215,11 +215,15 @@ def erase(
 
     Example: `automatch case erase 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 --person`
     """
+    if receipt is not None and not person:
+        raise typer.BadParameter("there is a receipt only with --person.")
     what = "the account" if person else "the photo"
     act = CaseAct.ERASE_PERSON if person else CaseAct.ERASE_PHOTO
     question = None if yes else f"Erase {what}? This cannot be undone."
     sentence = f"{what.capitalize()} is erased."
-    _decide(home, case_id, act, sentence, face=face, alone=alone, question=question)
+    _decide(
+        home, case_id, act, sentence, face=face, alone=alone, question=question, receipt=receipt
+    )
 
 
 @app.command()
@@ -327,14 +331,23 @@ def _decide(
     face: UUID | None = None,
     alone: bool = False,
     question: str | None = None,
+    receipt: Path | None = None,
 ) -> None:
     from automatch.services import cases
 
     async def decide(me: OperatorSession) -> None:
         _check_confirmed(question)
-        await cases.decide_case(
-            me.db, me.operator, case_id, _key(me), act, face_id=face, alone=alone
+        decided = cases.decide_case(
+            me.db,
+            me.operator,
+            case_id,
+            _key(me),
+            act,
+            erasing=me.erasing,
+            face_id=face,
+            alone=alone,
         )
+        await write_receipt(receipt, decided)
 
     _run(home, decide)
     echo(sentence)

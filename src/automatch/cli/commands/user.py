@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from automatch.cli.options import Home, Json, Limit, Person, Reason, Yes
+from automatch.cli.options import Home, Json, Limit, Person, Reason, Receipt, Yes
 from automatch.cli.output.echo import confirmed, echo, echo_json
+from automatch.cli.output.new_file import new_file, write_receipt
 from automatch.cli.output.tables import Table, or_dash, print_tables, utc
 from automatch.cli.runtime.db_session import OperatorSession, run_as_operator
-from automatch.errors.request import InputInvalidError
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -210,7 +208,7 @@ def export(
         from automatch.photos.make import make_photos
         from automatch.services import people
 
-        with _new_file(file) as out:
+        with new_file(file) as out:
             parts = await people.export_person(
                 me.db, me.operator, person_id, make_photos(me.settings), reason
             )
@@ -226,6 +224,7 @@ def erase(
     person: Person,
     reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the audit log.")],
     home: Home = None,
+    receipt: Receipt = None,
     yes: Yes = False,
 ) -> None:
     """Erase somebody with all photos, templates and matches. This cannot be undone.
@@ -238,25 +237,11 @@ def erase(
         question = f"Erase {person} with all photos and matches? This cannot be undone."
         if not confirmed(question, yes=yes):
             raise typer.Exit(1)
-        await people.erase_person(me.db, me.operator, person_id, reason, me.erasing)
+        erasure = people.erase_person(me.db, me.operator, person_id, reason, me.erasing)
+        await write_receipt(receipt, erasure)
 
     _run(home, person, act)
     echo("Erased, with the files of all photos that could be deleted now.")
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that only this user reads; it goes again when it was not written to its end."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except OSError as exc:
-        raise InputInvalidError(f"{path}: {exc.strerror}.") from exc
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            yield out
-    except BaseException:
-        path.unlink()
-        raise
 
 
 def _run(

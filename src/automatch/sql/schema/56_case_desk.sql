@@ -205,7 +205,7 @@ begin
             delete from public.faces where id = v_face;
             return 'photo_erased';
         when 'erase_person' then
-            perform automatch.erase_person(p_case.profile_id);
+            -- By decide_case(), which says what went.
             return 'person_erased';
         when 'dismiss' then
             perform automatch.undo_report(p_case);
@@ -220,13 +220,13 @@ $$;
 comment on function automatch.carry_out(automatch.cases, text, uuid) is 'Do what was decided; return the decision.';
 
 create function public.decide_case(
-    p_actor text, p_case_id uuid, p_act text, p_face_id uuid default null, p_alone boolean default false
+    p_actor text, p_case_id uuid, p_act text, p_face_id uuid default null, p_alone boolean default false,
+    out decision text, out erased jsonb
 )
-returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_case automatch.cases;
-    v_decision text;
 begin
     if p_act = 'erase_person' and to_regclass('auth.users') is not null then
         -- Before the profile, as erase_person() does.
@@ -239,17 +239,20 @@ begin
             'You decided this before the appeal: somebody else should look at it now. If there is nobody else, say --alone.'
         );
     end if;
-    v_decision := automatch.carry_out(v_case, p_act, p_face_id);
+    decision := automatch.carry_out(v_case, p_act, p_face_id);
+    if p_act = 'erase_person' then
+        erased := automatch.erase_person(v_case.profile_id);
+    end if;
     -- An erased photo is not named any more.
     update automatch.cases as c set face_id = p_face_id
     where c.id = p_case_id and exists (select from public.faces as f where f.id = p_face_id);
-    perform automatch.close_case(p_case_id, v_decision, p_actor);
-    return v_decision;
+    perform automatch.close_case(p_case_id, decision, p_actor);
 end
 $$;
 comment on function public.decide_case(text, uuid, text, uuid, boolean) is
     'Decide a case: hide, unhide, erase_photo, freeze, unfreeze, erase_person, dismiss or close. After an appeal it is '
-    'for somebody else than before, unless p_alone says that there is nobody else.';
+    'for somebody else than before, unless p_alone says that there is nobody else. erased: what went with a person, for '
+    'the receipt.';
 
 create function public.answer_case(p_actor text, p_case_id uuid, p_audience text, p_body text)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
