@@ -41,6 +41,7 @@ def test_link_of_an_invitation_leads_to_the_feed(phones: Phones) -> None:
     late = phones.open()
     late.goto(f"{phones.url}/join/{CODE}")
     expect(late.get_by_text("doesn't work any more")).to_be_visible()
+    expect(late.get_by_text("404")).to_have_count(0)
 
 
 def test_who_asks_waits_and_reads_the_answer(phones: Phones) -> None:

@@ -11,9 +11,11 @@ import pytest
 from jinja2 import Environment
 
 from automatch.errors.photo import NoFaceError
+from automatch.model.cases import CaseState
 from automatch.model.faces import Face
 from automatch.model.jobs import JobStatus
 from automatch.web.feed_views import COVERED_FACES, Card, render_card, render_job
+from automatch.web.report_views import list_notices
 from automatch.web.templating import (
     build_templates,
     render_page,
@@ -23,6 +25,7 @@ from tests.support.pages import (
     HOSTILE,
     NOON,
     a_card,
+    a_case,
     a_feed_page,
     a_job,
     an_entry,
@@ -175,6 +178,15 @@ def test_feed_without_uploads_says_why_and_leads_to_the_profile(templates: Envir
     assert "Give your consent first." in text_of(html)
     assert 'type="file"' not in html
     assert html.count('href="/onboarding"') == 2
+
+
+def test_notice_says_in_whole_sentences_what_somebody_asked(templates: Environment) -> None:
+    case = a_case(effect="hidden", state=CaseState.OPEN, decision=None)
+
+    text = text_of(render_page(templates, a_feed_page(notices=list_notices([case]))))
+
+    assert "Somebody asked whether this is you, and we're looking at it." in text
+    assert "Nothing is deleted. Tell us your side" in text
 
 
 def test_page_further_back_is_neither_live_nor_for_uploads(templates: Environment) -> None:

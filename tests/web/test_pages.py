@@ -301,9 +301,10 @@ async def test_problems_are_shown_on_the_page(server: System, subtests: pytest.S
             answer = await upload(client, b"x", headers={"accept": "application/json"})
             assert answer.json()["error"]["code"] == "image_type_unsupported"
             taken = await upload(
-                client, encode(astronaut()), headers={"accept": "application/json"}
+                client, encode(astronaut(), "PNG"), headers={"accept": "application/json"}
             )
             assert (taken.status_code, taken.json()["job"]["status"]) == (202, "pending")
+            assert taken.json()["message"] == "Photo added. We're looking."
 
 
 async def test_malformed_forms_are_refused_with_a_page(

@@ -73,6 +73,7 @@ async def test_notice_is_shown_in_the_readers_language_with_links_to_the_others(
     assert "Chúng tôi giữ ảnh." in text_of(theirs)
     assert 'href="/privacy?language=en"' in theirs.text
     assert '<p class="long-text">your photo.</p>' in other.text
+    assert "It doesn't mean that they show the same person" in text_of(other)
     assert "Tiếng Việt" in other.text
 
 
@@ -92,7 +93,7 @@ async def test_new_consent_text_is_asked_for_at_the_next_visit(server: System) -
         page = await client.get("/onboarding")
         assert "The consent text has changed" in text_of(page)
         assert "Văn bản mới." in text_of(page)
-        assert "Withdraw consent" in page.text
+        assert "/consent/withdraw" in page.text
         refused = await client.post("/upload", files={"file": ("photo.jpg", b"x")})
         assert refused.status_code == 409
 

@@ -208,7 +208,9 @@ async def test_take_down_without_an_account_is_proven_by_mail_and_hides_at_once(
         assert "found no reason to act" in text_of(await outside.get(news))
         appealed = await outside.post("/report/link", data={"token": token, "text": "It is!"})
         assert "We're looking at it." in text_of(appealed)
-        assert (await outside.get(links[0])).status_code == 403
+        dead = await outside.get(links[0])
+        assert dead.status_code == 403
+        assert '<a class="button primary" href="/report">' in dead.text
     [case] = await inbox(server)
     assert case["appealed_at"] is not None
     async with await psycopg.AsyncConnection.connect(server.database.owner) as conn:

@@ -80,7 +80,7 @@ class AnotherPersonError(PhotoRejectedError):
 
 
 class PhotoInReviewError(PhotoRejectedError):
-    """We'd like to look at this photo before anybody else sees it."""
+    """We'd like to look at this photo before anyone else sees it."""
 
     code = "photo_in_review"
 

@@ -71,7 +71,6 @@ _FIELD_AT_FAULT = {
     CodeInvalidError: "code",
 }
 _NOTICES = {
-    "joined": "You belong to your school now. We're looking for your look-alikes.",
     "asked": "We've passed on your request.",
     "left": "You've left your school.",
     "paused": "You're hidden until you turn this back on.",
@@ -177,7 +176,10 @@ async def profile_form(
             school = await services.memberships.find_school(code, address=address)
             form = replace(page.form, code=code, school=page.form.school or school)
             page = replace(page, form=form)
-    return show(replace(page, notice=_NOTICES.get(done)))
+    notice = _NOTICES.get(done)
+    if done == "joined" and page.membership and not page.membership.needs_proof:
+        notice = f"You're in: {page.membership.school}."
+    return show(replace(page, notice=notice))
 
 
 @router.post("/onboarding")
@@ -272,6 +274,7 @@ async def profile_page(
         membership=overview.membership,
         hidden=overview.hidden_people,
         discoverable=overview.profile.discoverable,
+        sends_mail=services.mailed_links.sends_mail,
         first_time=not overview.profile.is_complete,
         saved=saved,
         problem=problem,

@@ -95,5 +95,7 @@ class OnboardingPage(Page):
     discoverable: bool = True
     """Whether others can find the person; False while paused."""
     first_time: bool = False
+    sends_mail: bool = False
+    """Whether an operator's answer is mailed."""
     saved: bool = False
     """Whether the profile was saved just now."""

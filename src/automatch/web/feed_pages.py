@@ -41,6 +41,7 @@ from automatch.web.templating import Problem
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
+_ADDED = "Photo added. We're looking."
 _CARDS = 24
 _JOBS = 10
 
@@ -96,7 +97,7 @@ async def upload_address() -> Response:
 async def upload(
     request: Request, caller: CallerDep, services: ServicesDep, person: UUID | None = None
 ) -> Response:
-    """Accept a photo; a script gets the answer of the API, a browser the feed.
+    """Accept a photo; a script gets the API's answer in the page's words, a browser the feed.
 
     *person* is whose page sent it: somebody else may have signed in since, in another tab.
     """
@@ -117,6 +118,8 @@ async def upload(
         problem = Problem(exc.code, exc.message, "file")
         return show(await _feed_page(caller, services, problem=problem), exc)
     response = UploadResponse.from_upload(accepted)
+    if accepted.is_new:
+        response.message = _ADDED
     if wants_json(request):
         return JSONResponse(response.model_dump(mode="json"), 202)
     if accepted.is_new:

@@ -22,7 +22,7 @@ from automatch.web.account_pages import INVITATION_COOKIE, profile_page
 from automatch.web.account_views import JoinPage
 from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show, text_of
 from automatch.web.session import write_cookie
-from automatch.web.templating import Problem
+from automatch.web.templating import ErrorPage, Problem
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -35,13 +35,17 @@ async def join_link(
     code: str, request: Request, address: AddressDep, services: ServicesDep
 ) -> Response:
     """Keep the code of a link for the profile page, and show where it leads."""
+    signed_in = is_signed_in(request)
     try:
         school = await services.memberships.find_school(code, address=address)
-    except CodeInvalidError as exc:
-        raise NotFoundError(
-            "This invitation doesn't work any more. Ask whoever sent it for a new one."
-        ) from exc
-    signed_in = is_signed_in(request)
+    except CodeInvalidError:
+        page = ErrorPage(
+            title="This invitation doesn't work any more",
+            status=None,
+            message="Ask whoever sent it for a new one.",
+            signed_in=signed_in,
+        )
+        return show(page, NotFoundError())
     response = go_to("/onboarding") if signed_in else show(JoinPage(school=school))
     response.headers.append("set-cookie", _cookie(services, code, _COOKIE_LIFE_S))
     return response

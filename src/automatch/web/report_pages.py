@@ -8,7 +8,12 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from automatch.errors.request import InputInvalidError, NotFoundError, RequestError
+from automatch.errors.request import (
+    InputInvalidError,
+    LinkExpiredError,
+    NotFoundError,
+    RequestError,
+)
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
 from automatch.model.cases import CaseState, ReportReason
@@ -23,7 +28,7 @@ from automatch.web.report_views import (
     TakeDownPage,
     photo_of,
 )
-from automatch.web.templating import Problem
+from automatch.web.templating import ErrorPage, Problem
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -113,9 +118,12 @@ async def request_take_down(request: Request, services: ServicesDep) -> Response
 
 @router.get("/report/link")
 @declare(Access.PAGE_COOKIE)
-async def linked_case(services: ServicesDep, token: str = "") -> Response:
+async def linked_case(request: Request, services: ServicesDep, token: str = "") -> Response:
     """Show the request of a mailed link, with a button to confirm it."""
-    return await _linked_case_page(services, token)
+    try:
+        return await _linked_case_page(services, token)
+    except LinkExpiredError as exc:
+        return _show_expired(request, exc)
 
 
 @router.post("/report/link")
@@ -124,14 +132,28 @@ async def use_link(request: Request, services: ServicesDep) -> Response:
     """Confirm the request, or write to those who look at it."""
     form = await read_form(request)
     token = text_of(form, "token")
-    if "text" not in form:
-        await services.reports.confirm(token)
-        return await _linked_case_page(services, token)
     try:
-        await services.reports.write_by_link(token, text_of(form, "text"))
-    except InputInvalidError as exc:
-        return await _linked_case_page(services, token, exc)
-    return await _linked_case_page(services, token)
+        if "text" not in form:
+            await services.reports.confirm(token)
+            return await _linked_case_page(services, token)
+        try:
+            await services.reports.write_by_link(token, text_of(form, "text"))
+        except InputInvalidError as exc:
+            return await _linked_case_page(services, token, exc)
+        return await _linked_case_page(services, token)
+    except LinkExpiredError as exc:
+        return _show_expired(request, exc)
+
+
+def _show_expired(request: Request, error: LinkExpiredError) -> Response:
+    page = ErrorPage(
+        title="This link doesn't work any more",
+        status=None,
+        message="It's too old, or not complete. You can ask again.",
+        link=("/report", "Ask again"),
+        signed_in=is_signed_in(request),
+    )
+    return show(page, error)
 
 
 async def _linked_case_page(

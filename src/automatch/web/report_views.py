@@ -32,6 +32,11 @@ _CATEGORIES = {
     ReportReason.OTHER: "your account",
 }
 """What a report is about, for whoever is reported."""
+_ASKED = {reason: f"about {category}" for reason, category in _CATEGORIES.items()} | {
+    ReportReason.NOT_THEIR_PHOTO: "whether this is you",
+    ReportReason.FAKE: "whether your account is real",
+}
+"""What somebody asked, for whoever is reported."""
 
 _UNDER_WAY = "We're looking at it."
 _TOLD_REPORTER = {
@@ -59,6 +64,7 @@ class HiddenNotice:
     effect: str
     """`hidden` or `frozen`."""
     category: str
+    asked: str
     is_decided: bool
 
     @classmethod
@@ -66,7 +72,8 @@ class HiddenNotice:
         """Return the notice of a case, or None where nothing is hidden from others."""
         if case.effect is None:
             return None
-        return cls(case.effect, _CATEGORIES[case.reason], case.state is CaseState.DECIDED)
+        is_decided = case.state is CaseState.DECIDED
+        return cls(case.effect, _CATEGORIES[case.reason], _ASKED[case.reason], is_decided)
 
 
 def list_notices(cases: Sequence[OwnCase]) -> list[HiddenNotice]:

@@ -59,10 +59,12 @@ class ErrorPage(Page):
     """An error that belongs to no form."""
 
     template: ClassVar[str] = "error.html"
-    status: int
-    """The HTTP status."""
+    status: int | None
+    """The HTTP status; None where it says nothing to a person, as for a link that is too old."""
     message: str
     """What happened and what to do, in one or two sentences."""
+    link: tuple[str, str] = ("/", "Go to the start page")
+    """Where to go on, as (address, text)."""
 
 
 def photo_address(face_id: UUID, size: str = "thumb") -> str:

@@ -16,9 +16,9 @@ as $$
                 'This doesn''t look like the person in your other photo, so nobody sees it yet. Delete it, or leave it '
                 'here and we''ll take a look.'
             when 'another_account' then
-                'We''d like to look at this photo before anybody else sees it. You don''t need to do anything.'
+                'We''d like to look at this photo before anyone else sees it. You don''t need to do anything.'
             when 'reported' then
-                'We''d like to look at this photo before anybody else sees it. You don''t need to do anything.'
+                'We''d like to look at this photo before anyone else sees it. You don''t need to do anything.'
             when 'challenge' then
                 'One more step: show with your camera that this is you. Or leave it here and we''ll take a look.'
             when 'refused' then 'We looked at this photo and can''t use it. Delete it and add another one of you.'
