@@ -54,6 +54,7 @@ logging.getLogger("theirs").info("canary, too little to tell")
 def test_log_of_the_whole_way_holds_nobodys_data(ready_home: Path) -> None:
     with running_up(ready_home, settings={"LOG_LEVEL": "debug"}) as running:
         key = call_command(ready_home, "token", "--role", "anon").stdout.strip()
+        assert call_command(ready_home, "school", "add", _SCHOOL, "--open").returncode == 0
         with httpx2.Client(base_url=running.url, timeout=60) as client:
             secrets = [key, *_walk(client), _listen(client, key)]
         running.stop()

@@ -23,7 +23,7 @@ class RememberingAnalyzer(LocalAnalyzer):
     """
 
     def _load(self) -> None:
-        if not isinstance(self._embedder, DlibEmbedder):
+        if type(self._embedder) is not DlibEmbedder:
             super()._load()
             return
         self._detector = _open_detector(self._settings.vision.model_dump_json())
@@ -31,7 +31,8 @@ class RememberingAnalyzer(LocalAnalyzer):
     def _extract(
         self, photo: bytes, chosen: FaceBox | None, embedder: Embedder, enforce_quality: bool
     ) -> FaceExtraction:
-        if not isinstance(embedder, DlibEmbedder):
+        # What a test has changed is asked again each time.
+        if type(embedder) is not DlibEmbedder:
             return super()._extract(photo, chosen, embedder, enforce_quality)
         rules = (self._settings.vision.model_dump_json(), self._settings.upload.model_dump_json())
         key = (sha256(photo).digest(), chosen, enforce_quality, rules)
