@@ -11,6 +11,7 @@ import pytest
 from automatch.settings import Settings
 from automatch.settings.limits import LimitSettings
 from tests.http.test_errors import check
+from tests.support.build import connect, one
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import PASSWORD, System, running_server
 
@@ -88,3 +89,24 @@ async def test_honest_sign_in_gets_through_beside_200_bad_ones(
     assert set(statuses) <= {400, 429, 503}
     assert statuses[503] > 0
     assert statuses[400] <= 100
+
+
+async def test_who_erases_themselves_while_frozen_does_not_come_back_with_the_address(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    async with running_server(settings, cluster.secrets, database) as system:
+        frozen, person = await system.sign_up(), await system.sign_up()
+        with connect(database.owner, autocommit=True) as conn:
+            conn.execute("select automatch.freeze_profile(%s, 'moderation')", [frozen.id])
+            conn.execute(
+                "insert into automatch.photo_searches values (gen_random_uuid(), %s)", [person.id]
+            )
+        answers = []
+        for each in (frozen, person):
+            await system.client.delete("/api/profile", headers=each.headers)
+            form = {"email": each.email, "password": PASSWORD}
+            answers.append(await system.client.post("/auth/v1/signup", json=form))
+
+    assert [answer.status_code for answer in answers] == [422, 200]
+    with connect(database.owner) as conn:
+        assert one(conn, "select count(*) from automatch.photo_searches") == 1

@@ -25,7 +25,7 @@ from automatch.services.password_queue import PasswordQueue
 from automatch.services.rate_limits import Limit, RateLimits
 from automatch.services.validators import normalize_email, require_email
 from automatch.settings.server import AuthSettings
-from automatch.store import accounts, cases
+from automatch.store import accounts, cases, erasures
 from automatch.store.database import Connection, Database
 
 _MAX_DATA = 1024
@@ -94,6 +94,7 @@ class Accounts:
             user_id = await accounts.create_user(
                 conn, email=account, encrypted_password=encrypted, data=data or {}
             )
+            await self.inherit(conn, user_id, account)
             session = await self.start_session(conn, user_id)
         await self._rate_limits.remember_sign_in(account, address)
         return session
@@ -114,6 +115,10 @@ class Accounts:
     async def is_banned(self, conn: Connection, account: str) -> bool:
         """Return whether a normalized address is banned; it is answered as one that is taken."""
         return await cases.find_ban(conn, self._addresses.hash(account)) is not None
+
+    async def inherit(self, conn: Connection, user_id: UUID, account: str) -> None:
+        """Count for a new user what an erased account with a normalized address had used up."""
+        await erasures.inherit_departure(conn, user_id, self._addresses.hash(account))
 
     async def sign_in(self, email: str, password: str, *, address: str) -> Session:
         """Start a session, from a network address.

@@ -9,13 +9,15 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from automatch.auth.addresses import AddressKey
 from automatch.auth.receipts import Receipts
 from automatch.errors import AutomatchError
 from automatch.model.people import Claims
 from automatch.photos.store import PhotoStore
+from automatch.services.validators import normalize_email
 from automatch.settings import Settings
 from automatch.settings.server_address import find_server_url
-from automatch.store import erasures, mails
+from automatch.store import erasures, mails, profiles
 from automatch.store.database import Database
 from automatch.store.erasure_log import ErasureLog
 from automatch.store.erasures import Erased
@@ -28,6 +30,10 @@ _NOT_YET = (
     "within minutes where Auto-Match runs the database",
     "backups that were made before; whoever is restored from one is erased again",
 )
+_KEPT = (
+    "for a year, under a keyed hash of the address: the changes of school and gender, and the "
+    "searches of the last day, so that they count for a new account with it"
+)
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +42,7 @@ class Erasures:
     """Erases people for good.
 
     Args:
+        addresses: by what people who erase themselves are recognized when they come back.
         mails_receipts: whether a receipt is mailed to the address of who was erased.
         wake_mailer: called when a mail waits; None where another process sends it.
         server_url: returns the address of the server, which the receipt names.
@@ -48,6 +55,7 @@ class Erasures:
         receipts: Receipts,
         erasure_log: ErasureLog,
         *,
+        addresses: AddressKey | None = None,
         mails_receipts: bool,
         wake_mailer: Callable[[], None] | None = None,
         server_url: Callable[[], str],
@@ -56,6 +64,7 @@ class Erasures:
         self._photos = photos
         self.receipts = receipts
         self._log = erasure_log
+        self._addresses = addresses
         self.mails_receipts = mails_receipts
         self._wake_mailer = wake_mailer
         self._server_url = server_url
@@ -68,6 +77,10 @@ class Erasures:
             LastOwnerError: nobody else is an owner of the installation.
         """
         async with self._db.as_user(claims) as conn:
+            email = (await profiles.load_profile(conn)).email
+            account = normalize_email(email) if email else None
+            if account is not None and self._addresses is not None:
+                await profiles.set_address_hash(conn, self._addresses.hash(account))
             erased = await erasures.erase_account(conn)
         return await self.finish(erased)
 
@@ -129,7 +142,7 @@ class Erasures:
                     "still to be deleted": photos_left,
                 },
             },
-            "not_yet": list(_NOT_YET),
+            "not_yet": [*_NOT_YET, *([_KEPT] if erased.act == "person" else [])],
         }
 
 
@@ -138,6 +151,7 @@ def make_erasures(
     db: Database,
     photos: PhotoStore,
     *,
+    addresses: AddressKey | None = None,
     wake_mailer: Callable[[], None] | None = None,
 ) -> Erasures:
     """Return what erases people in an installation; *db* is of the login of a server or worker."""
@@ -146,6 +160,7 @@ def make_erasures(
         photos,
         Receipts(settings.home),
         ErasureLog(settings.erasure_log),
+        addresses=addresses,
         mails_receipts=settings.mails_people,
         wake_mailer=wake_mailer,
         server_url=lambda: find_server_url(settings),

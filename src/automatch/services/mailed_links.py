@@ -88,6 +88,8 @@ class MailedLinks:
                 user_id = await accounts.sign_up(
                     conn, email=account, encrypted_password=encrypted, data=data
                 )
+                # With an id of nobody it takes as long.
+                await self._accounts.inherit(conn, user_id or uuid4(), account)
         self._wake()
         now = datetime.now(UTC)
         return User(

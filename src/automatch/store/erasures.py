@@ -41,6 +41,11 @@ async def erase_account(conn: Connection) -> Erased:
     return Erased(**await call_value(conn, "erase_account"))
 
 
+async def inherit_departure(conn: Connection, person_id: UUID, address_hash: bytes) -> None:
+    """Count for a new account what an erased one with its address had used up."""
+    await call(conn, "inherit_departure", profile_id=person_id, address_hash=address_hash)
+
+
 async def erase_person(conn: Connection, person_id: UUID, act: str) -> Erased:
     """Erase somebody with all their data; runs as a login.
 

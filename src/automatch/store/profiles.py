@@ -40,6 +40,11 @@ async def set_change_limits(conn: Connection, *, a_year: int, settling_hours: in
     )
 
 
+async def set_address_hash(conn: Connection, address_hash: bytes) -> None:
+    """Set under what the erasure of this transaction is recognized when its person comes back."""
+    await conn.execute(_SQL["set_address_hash"], {"address_hash": address_hash.hex()})
+
+
 async def save_profile(
     conn: Connection, *, name: str, school: str, gender: Gender, birth_date: date
 ) -> None:

@@ -32,3 +32,6 @@ from public.biometric_consents as b
 join public.consent_texts as t on t.version = b.text_version
 where b.profile_id = automatch.uid()
 order by b.id desc
+
+-- name: set_address_hash
+select set_config('automatch.address_hash', %(address_hash)s, true)

@@ -109,6 +109,9 @@ begin
     if v_erased is null then
         perform automatch.raise_error('not_found', 'There is no such person.');
     end if;
+    if p_act = 'person' then
+        perform automatch.keep_departure(p_profile_id);
+    end if;
     perform set_config('automatch.erasure_act', p_act, true);
     if to_regclass('auth.users') is not null then
         delete from auth.users where id = p_profile_id;

@@ -287,10 +287,13 @@ comment on function public.find_case_recipient(uuid, text) is
 create table automatch.bans (
     address_hash bytea primary key,
     case_id uuid not null,
-    banned_at timestamptz not null default automatch.now()
+    banned_at timestamptz not null default automatch.now(),
+    ends_at timestamptz
 );
 comment on table automatch.bans is 'Keyed hashes of addresses; kept when their people are erased, until lifted.';
+comment on column automatch.bans.ends_at is 'Of somebody who erased themselves while they were frozen or a report was open.';
 create index bans_case_idx on automatch.bans (case_id);
+create index bans_ends_idx on automatch.bans (ends_at);
 
 create function public.ban_address(p_actor text, p_case_id uuid, p_address_hash bytea)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -298,7 +301,8 @@ as $$
 declare
     v_case automatch.cases := automatch.lock_case(p_case_id);
 begin
-    insert into automatch.bans (address_hash, case_id) values (p_address_hash, p_case_id) on conflict do nothing;
+    insert into automatch.bans (address_hash, case_id) values (p_address_hash, p_case_id)
+    on conflict (address_hash) do update set ends_at = null;
     perform automatch.freeze_profile(v_case.profile_id, 'moderation');
     perform automatch.close_case(p_case_id, 'frozen', p_actor);
 end
@@ -319,5 +323,8 @@ comment on function public.lift_ban(uuid) is 'Lift the bans of a case. Whether t
 
 create function public.find_ban(p_address_hash bytea)
 returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select b.case_id from automatch.bans as b where b.address_hash = p_address_hash $$;
+as $$
+    select b.case_id from automatch.bans as b
+    where b.address_hash = p_address_hash and (b.ends_at is null or b.ends_at > automatch.now())
+$$;
 comment on function public.find_ban(bytea) is 'The case in which an address was banned, if it is.';

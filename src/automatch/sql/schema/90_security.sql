@@ -64,8 +64,8 @@ from (values
         public.write_to_case
     '),
     ('function', 'execute', 'automatch_api', '
-        public.create_case_token public.find_case_token public.find_ban public.list_case_messages_by_token
-        public.prove_take_down public.request_take_down public.write_to_case_by_token
+        public.create_case_token public.find_case_token public.find_ban public.inherit_departure
+        public.list_case_messages_by_token public.prove_take_down public.request_take_down public.write_to_case_by_token
     '),
     ('function', 'execute', 'automatch_api service_role', '
         public.answer_case public.ban_address public.decide_case public.find_case_person public.find_case_recipient
