@@ -167,3 +167,24 @@ async def test_act_that_fails_is_not_recorded(desk: Desk) -> None:
             _ = 1 / 0
 
     assert desk.audited() == []
+
+
+@pytest.mark.parametrize("side", ["profile_id", "reporter_id"])
+@pytest.mark.parametrize("act", [Act.SHOW_CASE, Act.SEE_PHOTO, Act.WRITE_IN_CASE, Act.DECIDE_CASE])
+async def test_nobody_looks_at_or_decides_a_case_of_their_own(
+    desk: Desk, act: Act, side: str
+) -> None:
+    she, moderator = desk.person("linh@example.org"), desk.operator(OperatorRole.MODERATOR)
+    desk.conn.execute(
+        "create function pg_temp.own() returns trigger language plpgsql as"
+        f" $$ begin new.{side} := '{moderator.id}'; return new; end $$"
+    )
+    desk.conn.execute(
+        "create trigger own before insert on automatch.cases"
+        " for each row execute function pg_temp.own()"
+    )
+
+    with pytest.raises(ForbiddenError):
+        await ACTS[act](desk, moderator, she)
+
+    assert desk.audited() == []

@@ -85,3 +85,15 @@ async def test_what_is_no_language_is_told_what_to_give(desk: Desk) -> None:
             language="Tiếng Việt",
             body="Text",
         )
+
+
+@pytest.mark.parametrize("char", ["\x1b[2J", "\r", "\u202e"])
+async def test_text_that_would_steer_a_terminal_is_not_published(desk: Desk, char: str) -> None:
+    with pytest.raises(InputInvalidError):
+        await publish_notice(
+            desk.db,
+            desk.operator(OperatorRole.OWNER),
+            NoticeKind.PRIVACY,
+            language="en",
+            body=f"Two\nlines {char}.",
+        )

@@ -208,6 +208,41 @@ def test_all_people_together_hide_twenty_a_day(conn):
     assert columns(conn, case, "state, hides") == ("open", False)
 
 
+@pytest.mark.parametrize(("kind", "count"), [("take_down", 5), ("report", 20)])
+def test_requests_without_an_account_and_reports_have_a_budget_each(conn, kind, count):
+    (_, her_face), (he, his_face) = a_pair(conn)
+    conn.execute(
+        "insert into automatch.cases (kind, reason, hides)"
+        " select %s, 'not_their_photo', true from generate_series(1, %s)",
+        [kind, count],
+    )
+    take_down(conn, her_face)
+    conn.execute("select public.prove_take_down(%s)", [TOKEN])
+    assert is_held(conn, her_face) == (kind == "report")
+
+    witness = a_witness(conn)
+    report(conn, witness, he, "not_their_photo")
+    assert is_held(conn, his_face) == (kind == "take_down")
+
+
+def test_nobody_without_an_account_freezes_somebody_but_it_is_looked_at_first(conn):
+    (she, _), (he, _) = a_pair(conn)
+    report(conn, she, he, "harassment")
+    case = take_down(conn, he, "under_18")
+    conn.execute("select public.prove_take_down(%s)", [TOKEN])
+
+    assert not is_frozen(conn, he)
+    assert one(conn, "select id from public.list_cases() limit 1") == case
+
+
+def test_case_that_hides_something_is_not_pointed_at_something_else(conn):
+    (she, her_face), (he, _) = a_pair(conn)
+    case = report(conn, she, he, "not_their_photo")
+
+    with refused("input_invalid"):
+        conn.execute("select public.point_case(%s, %s)", [case, her_face])
+
+
 @pytest.mark.parametrize("by", ["the same person", "somebody else"])
 def test_what_was_found_wrong_once_hides_nothing_again(conn, by):
     (she, _), (he, his_face) = a_pair(conn)

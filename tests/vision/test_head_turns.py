@@ -96,6 +96,15 @@ async def test_other_order_one_turn_less_and_a_turned_begin_fail(analyzer: Local
             check_turns(pictures, _TURNS)
 
 
+async def test_one_picture_for_two_turns_to_the_same_side_fails(
+    analyzer: LocalAnalyzer,
+) -> None:
+    front, left, right = await _after(analyzer, hopper(), _turned)
+
+    with pytest.raises(ChallengeFailedError):
+        check_turns([front, left, right, left], [Turn.LEFT, Turn.RIGHT, Turn.LEFT])
+
+
 @pytest.mark.parametrize("change", [_still, _rotated, _sheared])
 async def test_still_however_it_is_turned_or_bent_fails(
     analyzer: LocalAnalyzer,

@@ -19,8 +19,9 @@ from automatch.errors.request import (
     InputInvalidError,
     ReauthenticationNeededError,
 )
+from automatch.model.cases import CaseSide
 from automatch.model.operators import Operator, OperatorRole
-from automatch.store import audit_log, operators
+from automatch.store import audit_log, cases, operators
 from automatch.store.database import Connection, Database
 
 PASSWORD_LIFE = timedelta(minutes=5)
@@ -97,6 +98,17 @@ RULES: dict[Act, Rule] = {
 }
 
 
+_OF_A_CASE = {
+    Act.SHOW_CASE,
+    Act.SEE_PHOTO,
+    Act.WRITE_IN_CASE,
+    Act.DECIDE_CASE,
+    Act.ERASE_BY_CASE,
+    Act.BAN,
+    Act.LIFT_BAN,
+}
+
+
 @asynccontextmanager
 async def authorized(
     db: Database,
@@ -114,7 +126,7 @@ async def authorized(
     where it is not the person. *details* are ids and counts; the block may add some.
 
     Raises:
-        ForbiddenError: the operator may not do it, or not to this person.
+        ForbiddenError: the operator may not do it, or not to this person or in this case.
         InputInvalidError: it needs a reason, or the reason is too long.
         ReauthenticationNeededError: it needs a password that was entered a moment ago.
     """
@@ -128,12 +140,25 @@ async def authorized(
     if person_id is not None:
         details["person"] = str(person_id)
     async with db.transaction() as conn:
+        if act in _OF_A_CASE and object_id is not None:
+            await _check_impartial(conn, operator, object_id)
         if not rule.is_look:
             await _check_rank(conn, operator, person_id or object_id)
         yield conn
         await audit_log.record_act(
             conn, operator.actor, act.value, object_id=object_id, reason=reason, details=details
         )
+
+
+async def _check_impartial(conn: Connection, operator: Operator, case_id: UUID) -> None:
+    """Keep operators from cases about themselves, or that they reported."""
+    # Whoever has the machine is nobody's account.
+    if operator.id is None:
+        return
+    for side in (CaseSide.REPORTED, CaseSide.REPORTER):
+        found = await cases.find_recipient(conn, case_id, side)
+        if found is not None and found.profile_id == operator.id:
+            raise ForbiddenError("This case is about you or your own report: leave it to others.")
 
 
 async def _check_rank(conn: Connection, operator: Operator, person_id: UUID | None) -> None:

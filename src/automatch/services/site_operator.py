@@ -13,6 +13,7 @@ from automatch.errors.request import InputInvalidError
 from automatch.model.notices import NoticeKind, SiteOperator
 from automatch.model.operators import Operator
 from automatch.services.acts import Act, authorized
+from automatch.services.validators import has_controls
 from automatch.store import notices
 from automatch.store.database import Database
 
@@ -85,11 +86,13 @@ async def publish_notice(
     """Publish a text for good, and return its version; it holds for readers of its language.
 
     Raises:
-        InputInvalidError: it is empty or too long, or the language is not a tag.
+        InputInvalidError: it is empty, too long or not displayable, or the language is not a tag.
         ForbiddenError, and others: see `authorized`.
     """
     if not _LANGUAGE.fullmatch(language):
         raise InputInvalidError("Give a language code such as en or vi.")
+    if has_controls(body.translate({ord("\n"): " ", ord("\t"): " "})):
+        raise InputInvalidError("The text has control characters; write it as plain text.")
     details: dict[str, object] = {"kind": kind.value, "asks_again": asks_again}
     async with authorized(db, operator, Act.PUBLISH_NOTICE, details=details) as conn:
         details["version"] = await notices.publish(

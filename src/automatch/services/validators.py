@@ -30,10 +30,18 @@ def _check_storable(text: str) -> str:
     return text
 
 
+def has_controls(text: str) -> bool:
+    """Return whether it has line ends, other control characters, or such as turn its direction."""
+    return any(
+        unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        for char in text
+        if char not in _JOINERS
+    )
+
+
 def _check_displayable(text: str) -> str:
     categories = {unicodedata.category(char) for char in text if char not in _JOINERS}
-    # Line ends, other control characters, and those that change the direction of the text.
-    if categories & {"Cc", "Cf", "Cs", "Zl", "Zp"}:
+    if has_controls(text):
         raise PydanticCustomError("text", "Some characters are not allowed")
     if not any(category[0] not in "CZ" for category in categories):
         raise PydanticCustomError("text", "Nothing in it can be seen")

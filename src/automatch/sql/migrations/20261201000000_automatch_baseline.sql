@@ -5027,6 +5027,8 @@ begin
             ('auth.users', 'confirm_by', '0 seconds'),
             ('automatch.mails', 'requested_at', p_mails),
             ('automatch.photo_searches', 'counted_at', '1 day'),
+            ('automatch.departures', 'left_at', '1 year'),
+            ('automatch.bans', 'ends_at', '0 seconds'),
             ('automatch.photo_views', 'first_at', p_photo_views),
             ('automatch.cases', 'unproven_until', '0 seconds'),
             ('automatch.cases', 'decided_at', p_cases),
@@ -7160,6 +7162,9 @@ begin
     if v_erased is null then
         perform automatch.raise_error('not_found', 'There is no such person.');
     end if;
+    if p_act = 'person' then
+        perform automatch.keep_departure(p_profile_id);
+    end if;
     perform set_config('automatch.erasure_act', p_act, true);
     if to_regclass('auth.users') is not null then
         delete from auth.users where id = p_profile_id;
@@ -7463,7 +7468,12 @@ returns boolean language plpgsql security definer set search_path = pg_catalog, 
 as $$
 declare
     v_day constant timestamptz := automatch.now() - interval '1 day';
+    v_most constant integer := case when p_reporter_id is null then 5 else 20 end;
 begin
+    -- A photo hidden for nothing comes back; nobody without an account takes a person out of everything.
+    if p_reason = 'under_18' and p_reporter_id is null then
+        return false;
+    end if;
     if p_profile_id is null or p_reason not in ('not_their_photo', 'under_18') then
         return false;
     end if;
@@ -7482,9 +7492,9 @@ begin
     ) then
         return false;
     end if;
-    -- One a day of one person or address, and twenty of all.
+    -- One a day of one person or address; twenty of all people, and five of all requests without an account.
     if (
-        select count(*) >= 20 or count(*) filter (
+        select count(*) filter (where (c.kind = 'take_down') = (p_reporter_id is null)) >= v_most or count(*) filter (
             where c.reporter_id = p_reporter_id or k.address_hash = p_address_hash
         ) >= 1
         from automatch.cases as c
@@ -8274,7 +8284,7 @@ as $$
     ) as now
     where c.state = p_state or p_state is null and c.state in ('open', 'waiting')
     -- What is hidden already can wait a little longer than what is still shown.
-    order by c.state <> 'open', now.hides, c.opened_at, c.id
+    order by c.state <> 'open', now.hides or c.reason <> 'under_18', now.hides, c.opened_at, c.id
     limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.list_cases(text, integer) is
@@ -8391,7 +8401,10 @@ as $$
 declare
     v_face public.faces;
 begin
-    perform automatch.lock_case(p_case_id);
+    -- What it hid by itself would stay hidden, with no case to show it again.
+    if (automatch.lock_case(p_case_id)).hides then
+        perform automatch.raise_error('input_invalid', 'This case hides something: decide it first.');
+    end if;
     select f.* into v_face from public.faces as f where f.id = p_subject_id;
     update automatch.cases as c
     set profile_id = coalesce(v_face.profile_id, p_subject_id), face_id = v_face.id
@@ -8544,10 +8557,13 @@ comment on function public.find_case_recipient(uuid, text) is
 create table automatch.bans (
     address_hash bytea primary key,
     case_id uuid not null,
-    banned_at timestamptz not null default automatch.now()
+    banned_at timestamptz not null default automatch.now(),
+    ends_at timestamptz
 );
 comment on table automatch.bans is 'Keyed hashes of addresses; kept when their people are erased, until lifted.';
+comment on column automatch.bans.ends_at is 'Of somebody who erased themselves while they were frozen or a report was open.';
 create index bans_case_idx on automatch.bans (case_id);
+create index bans_ends_idx on automatch.bans (ends_at);
 
 create function public.ban_address(p_actor text, p_case_id uuid, p_address_hash bytea)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -8555,7 +8571,8 @@ as $$
 declare
     v_case automatch.cases := automatch.lock_case(p_case_id);
 begin
-    insert into automatch.bans (address_hash, case_id) values (p_address_hash, p_case_id) on conflict do nothing;
+    insert into automatch.bans (address_hash, case_id) values (p_address_hash, p_case_id)
+    on conflict (address_hash) do update set ends_at = null;
     perform automatch.freeze_profile(v_case.profile_id, 'moderation');
     perform automatch.close_case(p_case_id, 'frozen', p_actor);
 end
@@ -8576,8 +8593,101 @@ comment on function public.lift_ban(uuid) is 'Lift the bans of a case. Whether t
 
 create function public.find_ban(p_address_hash bytea)
 returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select b.case_id from automatch.bans as b where b.address_hash = p_address_hash $$;
+as $$
+    select b.case_id from automatch.bans as b
+    where b.address_hash = p_address_hash and (b.ends_at is null or b.ends_at > automatch.now())
+$$;
 comment on function public.find_ban(bytea) is 'The case in which an address was banned, if it is.';
+
+-- 57_departures.sql
+
+-- What is left of people who erase their own account: whoever comes back with the same address begins with it.
+
+create table automatch.departures (
+    address_hash bytea primary key,
+    left_at timestamptz not null default automatch.now(),
+    searches timestamptz[] not null,
+    choices jsonb not null
+);
+comment on table automatch.departures is
+    'The searches of the last day and the changes of the last year, under a keyed hash of the address, so that leaving '
+    'and coming back gives none of them again. Nothing of the person or the face.';
+create index departures_left_idx on automatch.departures (left_at);
+
+create function automatch.keep_departure(p_profile_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- The server sets it; without one there is nothing by which to know them again.
+    v_hash constant bytea := decode(nullif(current_setting('automatch.address_hash', true), ''), 'hex');
+    v_now constant timestamptz := automatch.now();
+    v_case uuid;
+begin
+    if v_hash is null then
+        return;
+    end if;
+    insert into automatch.departures as d (address_hash, searches, choices)
+    select v_hash,
+        array(
+            select s.counted_at from automatch.photo_searches as s
+            where s.profile_id = p_profile_id and s.counted_at > v_now - interval '1 day'
+        ),
+        coalesce((
+            select jsonb_agg(to_jsonb(c) - 'profile_id' order by c.id) from automatch.profile_choices as c
+            where c.profile_id = p_profile_id and (
+                c.counted and c.chosen_at > v_now - interval '1 year'
+                or c.id = (select max(l.id) from automatch.profile_choices as l where l.profile_id = p_profile_id)
+            )
+        ), '[]')
+    on conflict (address_hash) do update
+    set left_at = excluded.left_at, searches = excluded.searches, choices = excluded.choices;
+    select c.id into v_case from automatch.cases as c
+    where c.profile_id = p_profile_id and c.state in ('open', 'waiting') and c.hides
+    order by c.opened_at
+    limit 1;
+    if v_case is null and exists (select from automatch.frozen_profiles as f where f.profile_id = p_profile_id) then
+        -- Of the last decision; without a case the id only serves to lift the ban.
+        v_case := coalesce((
+            select c.id from automatch.cases as c where c.profile_id = p_profile_id
+            order by c.decided_at desc nulls last, c.id
+            limit 1
+        ), gen_random_uuid());
+    end if;
+    if v_case is not null then
+        insert into automatch.bans as b (address_hash, case_id, ends_at) values (v_hash, v_case, v_now + interval '90 days')
+        on conflict (address_hash) do update set case_id = excluded.case_id, ends_at = excluded.ends_at
+        where b.ends_at is not null;
+    end if;
+end
+$$;
+comment on function automatch.keep_departure(uuid) is
+    'Keep what somebody who erases themselves has used up, and for 90 days refuse the address of who was frozen, or '
+    'hidden by a report that is not decided.';
+
+create function public.inherit_departure(p_profile_id uuid, p_address_hash bytea)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into automatch.photo_searches (job_id, profile_id, counted_at)
+    select gen_random_uuid(), p.id, s.counted_at
+    from public.profiles as p
+    join automatch.departures as d on d.address_hash = p_address_hash
+    cross join lateral unnest(d.searches) as s (counted_at)
+    where p.id = p_profile_id and s.counted_at > automatch.now() - interval '1 day';
+    insert into automatch.profile_choices (profile_id, school_id, gender, chosen_at, counted)
+    select p.id, s.id, c.gender, c.chosen_at, c.counted
+    from public.profiles as p
+    join automatch.departures as d on d.address_hash = p_address_hash
+    cross join lateral jsonb_to_recordset(d.choices) as c (
+        id bigint, school_id uuid, gender text, chosen_at timestamptz, counted boolean
+    )
+    left join automatch.schools as s on s.id = c.school_id
+    where p.id = p_profile_id
+    order by c.id;
+end
+$$;
+comment on function public.inherit_departure(uuid, bytea) is
+    'Count for a new account what an erased one with the same address had used up.';
 
 -- 60_duplicates.sql
 
@@ -10476,8 +10586,8 @@ from (values
         public.write_to_case
     '),
     ('function', 'execute', 'automatch_api', '
-        public.create_case_token public.find_case_token public.find_ban public.list_case_messages_by_token
-        public.prove_take_down public.request_take_down public.write_to_case_by_token
+        public.create_case_token public.find_case_token public.find_ban public.inherit_departure
+        public.list_case_messages_by_token public.prove_take_down public.request_take_down public.write_to_case_by_token
     '),
     ('function', 'execute', 'automatch_api service_role', '
         public.answer_case public.ban_address public.decide_case public.find_case_person public.find_case_recipient

@@ -91,7 +91,12 @@ returns boolean language plpgsql security definer set search_path = pg_catalog, 
 as $$
 declare
     v_day constant timestamptz := automatch.now() - interval '1 day';
+    v_most constant integer := case when p_reporter_id is null then 5 else 20 end;
 begin
+    -- A photo hidden for nothing comes back; nobody without an account takes a person out of everything.
+    if p_reason = 'under_18' and p_reporter_id is null then
+        return false;
+    end if;
     if p_profile_id is null or p_reason not in ('not_their_photo', 'under_18') then
         return false;
     end if;
@@ -110,9 +115,9 @@ begin
     ) then
         return false;
     end if;
-    -- One a day of one person or address, and twenty of all.
+    -- One a day of one person or address; twenty of all people, and five of all requests without an account.
     if (
-        select count(*) >= 20 or count(*) filter (
+        select count(*) filter (where (c.kind = 'take_down') = (p_reporter_id is null)) >= v_most or count(*) filter (
             where c.reporter_id = p_reporter_id or k.address_hash = p_address_hash
         ) >= 1
         from automatch.cases as c

@@ -17,7 +17,7 @@ as $$
     ) as now
     where c.state = p_state or p_state is null and c.state in ('open', 'waiting')
     -- What is hidden already can wait a little longer than what is still shown.
-    order by c.state <> 'open', now.hides, c.opened_at, c.id
+    order by c.state <> 'open', now.hides or c.reason <> 'under_18', now.hides, c.opened_at, c.id
     limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.list_cases(text, integer) is
@@ -134,7 +134,10 @@ as $$
 declare
     v_face public.faces;
 begin
-    perform automatch.lock_case(p_case_id);
+    -- What it hid by itself would stay hidden, with no case to show it again.
+    if (automatch.lock_case(p_case_id)).hides then
+        perform automatch.raise_error('input_invalid', 'This case hides something: decide it first.');
+    end if;
     select f.* into v_face from public.faces as f where f.id = p_subject_id;
     update automatch.cases as c
     set profile_id = coalesce(v_face.profile_id, p_subject_id), face_id = v_face.id
