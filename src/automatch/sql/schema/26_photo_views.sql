@@ -1,6 +1,7 @@
 -- Who was shown whose photo, a row a viewer, photo and day.
 
 create table automatch.photo_views (
+    id bigint generated always as identity primary key,
     face_id uuid not null references public.faces (id) on delete cascade,
     viewer_id uuid references public.profiles (id) on delete cascade,
     day date not null,
