@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -32,6 +33,9 @@ _BODIES: dict[str, dict[str, Any]] = {
     },
     "PUT /api/profile/consent": {"json": {"version": "2026-11", "granted": True}},
     "PUT /api/profile/discoverable": {"json": {"discoverable": True}},
+    "PUT /api/profile/membership/code": {"json": {"code": "x"}},
+    "PUT /api/profile/membership/request": {"json": {"message": "x"}},
+    "POST /api/reports": {"json": {"profile_id": str(UUID(int=0)), "reason": "fake"}},
     "POST /api/faces": {"files": {"file": ("photo.jpg", b"x")}},
     "PUT /auth/v1/user": {"json": {"data": {}}},
     "POST /api/jobs/0/face": {"json": {"index": 0}},

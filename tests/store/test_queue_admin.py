@@ -140,7 +140,7 @@ def test_school_is_found_whatever_the_case_and_an_unknown_one_is_refused(conn):
     assert one(conn, "select paused_schools from public.get_match_queue()") == ["UIT"]
     for name in ("Nowhere", ""):
         for act in ("pause", "resume"):
-            with refused("input_invalid"), conn.transaction():
+            with refused("school_unknown"), conn.transaction():
                 conn.execute(f"select public.{act}_match_jobs(%s)", [name])
 
 
