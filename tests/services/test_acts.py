@@ -74,6 +74,9 @@ ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
     Act.SEE_PHOTO: lambda desk, operator, she: cases.load_case_photo(
         desk.db, operator, desk.case(she), desk.photos, reason="Is it her?"
     ),
+    Act.SEE_HELD_PHOTO: lambda desk, operator, she: cases.load_held_photo(
+        desk.db, operator, desk.held(she), desk.photos, reason="Is it her?"
+    ),
     Act.WRITE_IN_CASE: lambda desk, operator, she: cases.write_in_case(
         desk.db, operator, desk.case(she), KEY, audience=CaseSide.OPERATORS, text="Hm."
     ),

@@ -43,7 +43,7 @@ async def test_first_owner_gets_an_account_and_a_link(desk: Desk) -> None:
     added = await roles.add_operator(desk.db, ROOT, HER, OperatorRole.OWNER, by_hand.links)
 
     assert added.mail is not None
-    assert "https://match.example.org/reset-password?token=" in added.mail.text
+    assert "https://match.example.org/invitation?token=" in added.mail.text
     [owner] = await roles.list_operators(desk.db, ROOT)
     assert (owner.id, owner.email, owner.role) == (added.id, HER, OperatorRole.OWNER)
     assert one(desk.conn, "select encrypted_password from auth.users") == "!"
@@ -56,7 +56,7 @@ async def test_link_is_mailed_where_there_is_a_mail_server(desk: Desk) -> None:
 
     assert added.mail is None
     assert desk.conn.execute("select kind, recipient from automatch.mails").fetchall() == [
-        ("recovery", HER)
+        ("invite", HER)
     ]
 
 

@@ -476,3 +476,28 @@ def test_login_of_the_worker_does_not_decide(rows_database):
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         decide_photo(conn, uuid4(), True)
+
+
+def test_photo_that_waits_is_found_and_so_is_the_first_of_its_account(conn):
+    person = build.a_profile(conn)
+    first, waiting = build.a_face(conn, person), build.a_face(conn, person)
+    with refused("not_found"), conn.transaction():
+        conn.execute("select public.open_held_photo(%s)", [first])
+    conn.execute("select automatch.hold_face(%s, 'another_person')", [waiting])
+
+    shown = [one(conn, "select public.open_held_photo(%s)", of) for of in (waiting, person)]
+
+    assert shown[0].endswith(str(waiting))
+    assert shown[1].endswith(str(first))
+    with acting(conn, person):
+        days = one(conn, "select operator_days_this_month from public.count_photo_views()")
+    assert days == 1
+
+
+def test_photo_that_a_report_hides_is_shown_by_its_case_alone(conn):
+    person = build.a_profile(conn)
+    face = build.a_face(conn, person)
+    conn.execute("select automatch.hold_face(%s, 'reported')", [face])
+
+    with refused("not_found"):
+        conn.execute("select public.open_held_photo(%s)", [face])

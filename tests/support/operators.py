@@ -70,17 +70,21 @@ class Desk:
         )
         return person_id
 
-    def case(self, person_id: UUID, *, is_banned: bool = False) -> UUID:
-        """Open a case about a photo of somebody, or one in which their address was banned."""
+    def photo(self, person_id: UUID) -> UUID:
+        """Add a photo of somebody."""
         self.conn.execute(
             "update public.profiles set birth_date = '2000-02-29' where id = %s", [person_id]
         )
         record_consent(self.conn, person_id, "granted")
+        return a_face(self.conn, person_id)
+
+    def case(self, person_id: UUID, *, is_banned: bool = False) -> UUID:
+        """Open a case about a photo of somebody, or one in which their address was banned."""
         case_id = one(
             self.conn,
             "insert into automatch.cases (kind, reason, profile_id, face_id)"
             " values ('report', 'fake', %s, %s) returning id",
-            *(person_id, a_face(self.conn, person_id)),
+            *(person_id, self.photo(person_id)),
         )
         if is_banned:
             self.conn.execute(
@@ -88,6 +92,12 @@ class Desk:
                 [case_id.bytes, case_id],
             )
         return case_id
+
+    def held(self, person_id: UUID) -> UUID:
+        """Make a photo of somebody that waits for a decision."""
+        face_id = self.photo(person_id)
+        self.conn.execute("select automatch.hold_face(%s, 'another_person')", [face_id])
+        return face_id
 
     def without_mail(self) -> Desk:
         return replace(self, links=replace(self.links, sends_mail=False))

@@ -51,6 +51,7 @@ class Act(StrEnum):
     LIST_CASES = "list_cases"
     SHOW_CASE = "show_case"
     SEE_PHOTO = "see_photo"
+    SEE_HELD_PHOTO = "see_held_photo"
     WRITE_IN_CASE = "write_in_case"
     DECIDE_CASE = "decide_case"
     ERASE_BY_CASE = "erase_by_case"
@@ -87,6 +88,7 @@ RULES: dict[Act, Rule] = {
     Act.LIST_CASES: Rule(OperatorRole.MODERATOR, is_look=True),
     Act.SHOW_CASE: Rule(OperatorRole.MODERATOR, is_look=True),
     Act.SEE_PHOTO: Rule(OperatorRole.MODERATOR, is_look=True, needs_reason=True),
+    Act.SEE_HELD_PHOTO: Rule(OperatorRole.MODERATOR, is_look=True, needs_reason=True),
     Act.WRITE_IN_CASE: Rule(OperatorRole.MODERATOR),
     Act.DECIDE_CASE: Rule(OperatorRole.MODERATOR),
     Act.ERASE_BY_CASE: Rule(OperatorRole.OPERATOR, needs_password=True),

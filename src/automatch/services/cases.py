@@ -25,7 +25,7 @@ from automatch.model.cases import (
 from automatch.model.operators import Operator
 from automatch.services.acts import Act, authorized
 from automatch.services.validators import normalize_email, require_email
-from automatch.store import cases, mails
+from automatch.store import cases, faces, mails
 
 if TYPE_CHECKING:
     from automatch.auth.addresses import AddressKey
@@ -100,6 +100,24 @@ async def load_case_photo(
     """
     async with authorized(db, operator, Act.SEE_PHOTO, case_id, reason=reason) as conn:
         path = await cases.open_photo(conn, case_id, face_id)
+    return await _read_photo(photos, path)
+
+
+async def load_held_photo(
+    db: Database, operator: Operator, subject_id: UUID, photos: PhotoStore, *, reason: str
+) -> bytes:
+    """Return a photo that waits, or the first of an account to compare, as `load_case_photo` does.
+
+    Raises:
+        NotFoundError: there is no such photo, or no worker has processed it.
+        ForbiddenError, InputInvalidError: see `authorized`.
+    """
+    async with authorized(db, operator, Act.SEE_HELD_PHOTO, subject_id, reason=reason) as conn:
+        path = await faces.open_held_photo(conn, subject_id)
+    return await _read_photo(photos, path)
+
+
+async def _read_photo(photos: PhotoStore, path: str) -> bytes:
     jpeg = await photos.read_copy(path, "full")
     if jpeg is None:
         raise NotFoundError("There is no readable copy of this photo.")

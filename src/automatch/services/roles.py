@@ -12,7 +12,7 @@ from automatch.model.people import Claims
 from automatch.services.acts import Act, authorized
 from automatch.services.link_delivery import LinkDelivery
 from automatch.services.validators import require_email
-from automatch.store import audit_log, operators, people
+from automatch.store import accounts, audit_log, operators, people
 from automatch.store.database import Database
 
 if TYPE_CHECKING:
@@ -71,8 +71,11 @@ async def add_operator(
         if links.are_ours:
             await people.end_password(conn, person_id)
         await operators.set_role(conn, person_id, role)
-        mail = await links.deliver_password_link(conn, account) if links.are_ours else None
-        return NewOperator(person_id, mail)
+        if not links.are_ours:
+            return NewOperator(person_id, None)
+        is_new = await accounts.find_invitable(conn, person_id) is not None
+        deliver = links.deliver_invitation if is_new else links.deliver_password_link
+        return NewOperator(person_id, await deliver(conn, account))
 
 
 async def change_role(

@@ -95,6 +95,18 @@ async def list_held_photos(
     )
 
 
+async def open_held_photo(conn: Connection, subject_id: UUID) -> str:
+    """Return where a photo lies that waits, or is compared with one; the person is told.
+
+    *subject_id* is of the photo, or of the account whose first one is meant.
+
+    Raises:
+        NotFoundError: there is no such photo.
+    """
+    path: str = await call_value(conn, "open_held_photo", id=subject_id)
+    return path
+
+
 async def decide_held_photo(conn: Connection, actor: str, face_id: UUID, *, release: bool) -> None:
     """Let a photo that waits be found and searched for, or refuse it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from automatch.photos.folder import FolderPhotos
 from automatch.photos.store import MARK
 from tests.support.build import a_face, a_profile, connect, one, unit
 from tests.support.command import call_command
@@ -92,3 +94,34 @@ def test_photos_that_wait_are_listed_and_decided(home: Path, database: Database)
     ] == [str(photos[1])]
     with connect(database.owner) as conn:
         assert one(conn, "select count(*) from automatch.held_faces") == 1
+
+
+def test_photo_that_waits_is_written_once_to_a_file_for_oneself(
+    home: Path, database: Database, tmp_path: Path
+) -> None:
+    with connect(database.owner) as conn:
+        photo = a_face(conn, a_profile(conn), unit(1))
+        conn.execute("select automatch.hold_face(%s, 'another_person')", [photo])
+        path = one(conn, "select image_path from public.faces where id = %s", photo)
+    mark_folder(database.owner, home / "photos")
+    asyncio.run(
+        FolderPhotos(home / "photos", min_free_mb=0).put_copies(path, full=b"jpeg", thumb=b"")
+    )
+    out = tmp_path / "p.jpg"
+
+    def show(reason: str) -> tuple[int, str]:
+        words = ("show", photo, "--out", out, "--reason", reason)
+        done = call_command(home, "photos", *words, DATABASE_URL=database.owner)
+        return done.returncode, done.stdout + done.stderr
+
+    status, told = show(" ")
+    assert (status, "reason" in told, out.exists()) == (1, True, False)
+    assert show("Is it her?")[0] == 0
+    assert (out.read_bytes(), out.stat().st_mode & 0o777) == (b"jpeg", 0o600)
+    status, told = show("Is it her?")
+    assert (status, "exists" in told) == (1, True)
+    with connect(database.owner) as conn:
+        looks = conn.execute(
+            "select object_id, reason from automatch.audit_log where action = 'see_held_photo'"
+        ).fetchall()
+    assert looks == [(photo, "Is it her?")]

@@ -52,7 +52,7 @@ def test_first_owner_is_made_by_whoever_has_the_machine(machine: Machine) -> Non
     removed = machine.type("operator", "remove", HER, "--yes")
 
     assert "automatch operator add" in none.stderr
-    assert "/reset-password?token=" in added.stdout
+    assert "/invitation?token=" in added.stdout
     assert [(person["email"], person["role"]) for person in listed] == [(HER, "owner")]
     assert (kept.returncode, removed.returncode) == (1, 1)
     assert "only owner" in kept.stderr

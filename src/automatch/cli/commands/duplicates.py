@@ -88,6 +88,7 @@ def show(pair_id: PairId, home: Home = None, as_json: Json = False) -> None:
     echo(f"state          {pair.state.value}")
     for face_id in pair.held_face_ids:
         echo(f"waiting photo  {face_id}")
+    echo("to look        automatch photos show ACCOUNT --out FILE --reason ...")
     if pair.held_face_ids:
         note(
             "A waiting photo was the first of its account and looks like the other account's "

@@ -12,8 +12,14 @@ import typer
 
 from automatch.cli.options import Home, Json, Limit
 from automatch.cli.output.echo import echo, echo_json
-from automatch.cli.output.tables import Table, or_dash, print_tables, utc
-from automatch.cli.runtime.db_session import audit_actor, db_session, run_in_db_session
+from automatch.cli.output.new_file import new_file
+from automatch.cli.output.tables import Table, note, or_dash, print_tables, utc
+from automatch.cli.runtime.db_session import (
+    audit_actor,
+    db_session,
+    run_as_operator,
+    run_in_db_session,
+)
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 
 if TYPE_CHECKING:
@@ -65,6 +71,40 @@ def held(
     ]
     columns = ("photo", "account", "school", "reason", "since (UTC)")
     print_tables(Table(columns, rows, if_empty="No photo waits."))
+    if found:
+        note("`automatch photos show ID --out FILE --reason ...` lets you look at one.")
+
+
+@app.command()
+def show(
+    subject: Annotated[
+        UUID,
+        typer.Argument(
+            metavar="ID", help="The photo, or an account: its first photo, to compare with."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The file to write; it must not exist.")],
+    reason: Annotated[str, typer.Option(help="Why you have to see it, for the audit log.")],
+    home: Home = None,
+) -> None:
+    """Write a photo that waits, or one to compare it with, to a file.
+
+    The file is for you alone to read; delete it when you have decided.
+
+    Example: `automatch photos show 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 --out p.jpg --reason "..."`
+    """
+    from automatch.photos.make import make_photos
+    from automatch.services import cases
+
+    photos = make_photos(load_settings_and_logging(home=home))
+    with new_file(out) as file:
+        jpeg = run_as_operator(
+            home,
+            lambda me: cases.load_held_photo(me.db, me.operator, subject, photos, reason=reason),
+            name="automatch-photos",
+        )
+        file.write(jpeg)
+    echo(f"The photo is in {out}. Delete it when you have decided.")
 
 
 @app.command()

@@ -286,6 +286,37 @@ $$;
 comment on function public.list_held_photos(text, integer) is
     'Photos that wait for a decision, the longest waiting first; of one reason, or all that an operator decides here.';
 
+create function public.open_held_photo(p_id uuid)
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face public.faces;
+begin
+    select f.* into v_face
+    from public.faces as f
+    left join automatch.held_faces as h on h.face_id = f.id
+    where p_id in (f.id, f.profile_id) and (h.reason is null or h.reason not in ('reported', 'hidden')) and (
+        exists (
+            select from automatch.held_faces as o join public.faces as w on w.id = o.face_id
+            where w.profile_id = f.profile_id and o.reason not in ('reported', 'hidden')
+        )
+        or exists (
+            select from automatch.suspected_duplicates as s where f.profile_id in (s.profile_a_id, s.profile_b_id)
+        )
+    )
+    order by h.face_id is not null, f.created_at, f.id
+    limit 1;
+    if not found then
+        perform automatch.raise_error('not_found', 'No photo waits there, and no account of a pair has it.');
+    end if;
+    perform public.record_photo_views(array[null]::uuid[], array[v_face.id], '{true}', array[automatch.now()]);
+    return v_face.image_path;
+end
+$$;
+comment on function public.open_held_photo(uuid) is
+    'Where a photo lies that an operator decides about or compares with it, by its id or as the first of an account; '
+    'its person is told that one looked.';
+
 create function public.decide_held_photo(p_face_id uuid, p_release boolean, p_actor text default null)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -108,7 +108,7 @@ from (values
         public.decide_suspected_duplicate public.end_smoke_tests public.find_imported_photo public.finish_import
         public.get_match_job_stats public.get_match_queue public.get_match_same_person
         public.get_match_threshold public.get_site_operator public.import_photo public.list_audit_log public.list_import_failures
-        public.list_held_photos public.list_match_jobs public.list_notices public.list_suspected_duplicates public.pause_match_jobs
+        public.list_held_photos public.open_held_photo public.list_match_jobs public.list_notices public.list_suspected_duplicates public.pause_match_jobs
         public.preview_match_thresholds public.prioritize_match_jobs public.publish_notice public.requeue_match_job
         public.resume_match_jobs public.retry_failed_match_jobs public.set_match_concurrency
         public.set_match_same_person public.set_match_threshold public.set_site_operator public.start_smoke_test
