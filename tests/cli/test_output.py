@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-import os
-import pty
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import structlog
 
 import automatch.cli
 from automatch.cli.main import main
-from automatch.cli.output.echo import echo, echo_json
+from automatch.cli.output.echo import confirmed, echo, echo_json
 from automatch.cli.runtime.logging_setup import configure_logging
 from automatch.errors.request import InputInvalidError
 from automatch.settings import Settings
@@ -74,27 +72,20 @@ def test_every_command_prints_in_this_way() -> None:
             assert not re.search(r"\btyper\.s?echo\(|model_dump_json", source), path
 
 
-def test_ctrl_c_leaves_a_question_that_is_asked_in_an_event_loop() -> None:
-    terminal, end = pty.openpty()
-    asking = """
-import asyncio
-import typer
-from automatch.cli.output.echo import confirmed
+def test_ctrl_c_leaves_a_question_that_is_asked_in_an_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def press_ctrl_c(_: str) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the question goes on")
 
-async def ask():
-    confirmed("Erase it?", yes=False)
+    async def ask() -> None:
+        confirmed("Erase it?", yes=False)
 
-typer.run(lambda: asyncio.run(ask()))
-"""
-    with subprocess.Popen([sys.executable, "-c", asking], stdin=end, stdout=end, stderr=end) as it:
-        os.close(end)
-        told = b""
-        while b"[y/N]" not in told:
-            told += os.read(terminal, 100)
-        it.send_signal(signal.SIGINT)
-        try:
-            assert it.wait(30) == 1
-        finally:
-            it.kill()
-    assert b"Aborted" in os.read(terminal, 100)
-    os.close(terminal)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("typer.confirm", press_ctrl_c)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(ask())
+
+    assert signal.getsignal(signal.SIGINT) is handler

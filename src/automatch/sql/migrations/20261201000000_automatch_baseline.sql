@@ -10261,6 +10261,37 @@ $$;
 comment on function public.list_held_photos(text, integer) is
     'Photos that wait for a decision, the longest waiting first; of one reason, or all that an operator decides here.';
 
+create function public.open_held_photo(p_id uuid)
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face public.faces;
+begin
+    select f.* into v_face
+    from public.faces as f
+    left join automatch.held_faces as h on h.face_id = f.id
+    where p_id in (f.id, f.profile_id) and (h.reason is null or h.reason not in ('reported', 'hidden')) and (
+        exists (
+            select from automatch.held_faces as o join public.faces as w on w.id = o.face_id
+            where w.profile_id = f.profile_id and o.reason not in ('reported', 'hidden')
+        )
+        or exists (
+            select from automatch.suspected_duplicates as s where f.profile_id in (s.profile_a_id, s.profile_b_id)
+        )
+    )
+    order by h.face_id is not null, f.created_at, f.id
+    limit 1;
+    if not found then
+        perform automatch.raise_error('not_found', 'No photo waits there, and no account of a pair has it.');
+    end if;
+    perform public.record_photo_views(array[null]::uuid[], array[v_face.id], '{true}', array[automatch.now()]);
+    return v_face.image_path;
+end
+$$;
+comment on function public.open_held_photo(uuid) is
+    'Where a photo lies that an operator decides about or compares with it, by its id or as the first of an account; '
+    'its person is told that one looked.';
+
 create function public.decide_held_photo(p_face_id uuid, p_release boolean, p_actor text default null)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -10631,7 +10662,7 @@ from (values
         public.decide_suspected_duplicate public.end_smoke_tests public.find_imported_photo public.finish_import
         public.get_match_job_stats public.get_match_queue public.get_match_same_person
         public.get_match_threshold public.get_site_operator public.import_photo public.list_audit_log public.list_import_failures
-        public.list_held_photos public.list_match_jobs public.list_notices public.list_suspected_duplicates public.pause_match_jobs
+        public.list_held_photos public.open_held_photo public.list_match_jobs public.list_notices public.list_suspected_duplicates public.pause_match_jobs
         public.preview_match_thresholds public.prioritize_match_jobs public.publish_notice public.requeue_match_job
         public.resume_match_jobs public.retry_failed_match_jobs public.set_match_concurrency
         public.set_match_same_person public.set_match_threshold public.set_site_operator public.start_smoke_test
