@@ -86,6 +86,7 @@ def _pair() -> SuspectedDuplicate:
         state=DuplicateState.CONFIRMED,
         decided_at=_NOW,
         decided_by="cli:root",
+        held_face_ids=[],
     )
 
 
