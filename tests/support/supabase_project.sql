@@ -68,7 +68,8 @@ create table auth.sessions (
     user_id uuid not null references auth.users (id) on delete cascade,
     created_at timestamptz,
     updated_at timestamptz,
-    not_after timestamptz
+    not_after timestamptz,
+    refreshed_at timestamp
 );
 create table auth.refresh_tokens (
     id bigserial primary key,
