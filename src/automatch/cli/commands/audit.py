@@ -41,7 +41,9 @@ def list_entries(
 
     entries = run_as_operator(
         home,
-        lambda me: roles.read_audit_log(me.db, me.operator, limit, person_id=person, act=act),
+        lambda session: roles.read_audit_log(
+            session.db, session.operator, limit, person_id=person, act=act
+        ),
         name="automatch-audit",
     )
     if as_json:

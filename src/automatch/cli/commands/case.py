@@ -17,16 +17,7 @@ from automatch.cli.output.new_file import new_file, write_receipt
 from automatch.cli.runtime.db_session import OperatorSession, run_as_operator
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.request import InputInvalidError
-from automatch.model.cases import (
-    Case,
-    CaseAct,
-    CaseDetails,
-    CaseMessage,
-    CaseRecord,
-    CaseSide,
-    CaseState,
-    CaseViewer,
-)
+from automatch.model.cases import CaseAct, CaseSide, CaseState
 
 if TYPE_CHECKING:
     from automatch.auth.addresses import AddressKey
@@ -78,9 +69,9 @@ def list_cases(
     from automatch.services import cases
 
     only = None if state is _StateFilter.UNDECIDED else CaseState(state.value)
-    found = _run(home, lambda me: cases.list_cases(me.db, me.operator, only, limit))
+    found = _run(home, lambda session: cases.list_cases(session.db, session.operator, only, limit))
     if as_json:
-        echo_json([_fields(case) for case in found])
+        echo_json([asdict(case) for case in found])
     else:
         from automatch.cli.output.case_tables import print_cases
 
@@ -97,14 +88,14 @@ def show(case_id: CaseId, home: Home = None, as_json: Json = False) -> None:
     """
     from automatch.services import cases
 
-    file = _run(home, lambda me: cases.load_case(me.db, me.operator, case_id))
+    file = _run(home, lambda session: cases.load_case(session.db, session.operator, case_id))
     if as_json:
         echo_json(
             {
-                "case": _fields(file.details),
-                "messages": [_fields(each) for each in file.messages],
-                "viewers": [_fields(each) for each in file.viewers],
-                "acts": [_fields(each) for each in file.records],
+                "case": asdict(file.details),
+                "messages": [asdict(each) for each in file.messages],
+                "viewers": [asdict(each) for each in file.viewers],
+                "acts": [asdict(each) for each in file.records],
             }
         )
     else:
@@ -135,8 +126,8 @@ def photo(
         raise InputInvalidError(f"{out} is there already; name another file.")
     jpeg = _run(
         home,
-        lambda me: cases.load_case_photo(
-            me.db, me.operator, case_id, photos, reason=reason, face_id=face
+        lambda session: cases.load_case_photo(
+            session.db, session.operator, case_id, photos, reason=reason, face_id=face
         ),
     )
     with new_file(out) as file:
@@ -158,7 +149,7 @@ def about(
     """  # noqa: E501  an example is one line
     from automatch.services import cases
 
-    _run(home, lambda me: cases.point_case(me.db, me.operator, case_id, subject))
+    _run(home, lambda session: cases.point_case(session.db, session.operator, case_id, subject))
     echo("The case is about it now.")
 
 
@@ -285,9 +276,9 @@ def ban(case_id: CaseId, home: Home = None, yes: Yes = False) -> None:
     """
     from automatch.services import cases
 
-    async def act(me: OperatorSession) -> None:
+    async def act(session: OperatorSession) -> None:
         _check_confirmed(None if yes else "Ban this person's address?")
-        await cases.ban(me.db, me.operator, case_id, _key(me))
+        await cases.ban(session.db, session.operator, case_id, _key(session))
 
     _run(home, act)
     echo("The person is frozen and their address is banned.")
@@ -312,9 +303,9 @@ def unban(
     if (case_id is None) == (email is None):
         raise typer.BadParameter("give a case or --email.")
 
-    async def act(me: OperatorSession) -> tuple[UUID, bool]:
-        case = case_id or await cases.find_ban(me.db, _key(me), email or "")
-        return case, await cases.lift_ban(me.db, me.operator, case)
+    async def act(session: OperatorSession) -> tuple[UUID, bool]:
+        case = case_id or await cases.find_ban(session.db, _key(session), email or "")
+        return case, await cases.lift_ban(session.db, session.operator, case)
 
     case, is_frozen = _run(home, act)
     echo("The ban is lifted.")
@@ -335,15 +326,15 @@ def _decide(
 ) -> None:
     from automatch.services import cases
 
-    async def decide(me: OperatorSession) -> None:
+    async def decide(session: OperatorSession) -> None:
         _check_confirmed(question)
         decided = cases.decide_case(
-            me.db,
-            me.operator,
+            session.db,
+            session.operator,
             case_id,
-            _key(me),
+            _key(session),
             act,
-            erasing=me.erasing,
+            erasing=session.erasing,
             face_id=face,
             alone=alone,
         )
@@ -358,17 +349,13 @@ def _check_confirmed(question: str | None) -> None:
         raise typer.Exit(1)
 
 
-def _fields(value: Case | CaseDetails | CaseMessage | CaseViewer | CaseRecord) -> dict[str, object]:
-    return asdict(value)
-
-
 def _write(home: Home, case_id: UUID, audience: CaseSide, text: str) -> None:
     from automatch.services import cases
 
     _run(
         home,
-        lambda me: cases.write_in_case(
-            me.db, me.operator, case_id, _key(me), audience=audience, text=text
+        lambda session: cases.write_in_case(
+            session.db, session.operator, case_id, _key(session), audience=audience, text=text
         ),
     )
 
@@ -377,8 +364,8 @@ def _run(home: Home, act: Callable[[OperatorSession], Awaitable[_T]]) -> _T:
     return run_as_operator(home, act, name="automatch-case")
 
 
-def _key(me: OperatorSession) -> AddressKey:
+def _key(session: OperatorSession) -> AddressKey:
     from automatch.auth.addresses import AddressKey
     from automatch.settings.secrets import read
 
-    return AddressKey(read(me.settings.home).address_key)
+    return AddressKey(read(session.settings.home).address_key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -38,20 +39,7 @@ def list_mails(home: Home = None, limit: Limit = 50, as_json: Json = False) -> N
 
     found = run_in_db_session(home, lambda conn: mails.list_waiting(conn, limit), name="mail")
     if as_json:
-        echo_json(
-            [
-                {
-                    "id": mail.id,
-                    "kind": mail.kind,
-                    "recipient": mail.recipient,
-                    "requested_at": mail.requested_at.isoformat(),
-                    "attempts": mail.attempts,
-                    "failed": mail.failed,
-                    "error": mail.error,
-                }
-                for mail in found
-            ]
-        )
+        echo_json([asdict(mail) for mail in found])
     else:
         columns = ("id", "kind", "to", "requested (UTC)", "attempts", "last error")
         rows = [

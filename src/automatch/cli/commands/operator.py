@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -31,20 +32,11 @@ def list_operators(home: Home = None, as_json: Json = False) -> None:
     """
     from automatch.services import roles
 
-    found = run_as_operator(home, lambda me: roles.list_operators(me.db, me.operator), name=_NAME)
+    found = run_as_operator(
+        home, lambda session: roles.list_operators(session.db, session.operator), name=_NAME
+    )
     if as_json:
-        echo_json(
-            [
-                {
-                    "id": person.id,
-                    "email": person.email,
-                    "name": person.name,
-                    "role": person.role.value,
-                    "since": person.since.isoformat(),
-                }
-                for person in found
-            ]
-        )
+        echo_json([asdict(person) for person in found])
         return
     columns = ("id", "e-mail", "name", "role", "since (UTC)")
     rows = [
@@ -78,7 +70,9 @@ def add(
     from automatch.services.roles import add_operator
 
     added = run_as_operator(
-        home, lambda me: add_operator(me.db, me.operator, email, role, me.links), name=_NAME
+        home,
+        lambda session: add_operator(session.db, session.operator, email, role, session.links),
+        name=_NAME,
     )
     if added.mail is None:
         echo(f"{email} is {role}. They choose a password by the link that is mailed to them.")
@@ -114,10 +108,10 @@ def remove(person: Person, yes: Yes = False, home: Home = None) -> None:
 def _change(home: Home, person: str, role: OperatorRole | None, *, yes: bool) -> None:
     from automatch.services import people, roles
 
-    async def act(me: OperatorSession) -> None:
-        person_id = await people.find_id(me.db, person)
+    async def act(session: OperatorSession) -> None:
+        person_id = await people.find_id(session.db, person)
         if not confirmed(f"Take the role of {person} away?", yes=yes):
             raise typer.Exit(1)
-        await roles.change_role(me.db, me.operator, person_id, role)
+        await roles.change_role(session.db, session.operator, person_id, role)
 
     run_as_operator(home, act, name=_NAME)

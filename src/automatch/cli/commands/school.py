@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
@@ -15,7 +16,7 @@ from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
 
 if TYPE_CHECKING:
-    from automatch.model.schools import School
+    from automatch.model.schools import MembershipRequest, School
     from automatch.store.database import Connection
 
 _T = TypeVar("_T")
@@ -54,7 +55,7 @@ def list_schools(home: Home = None, as_json: Json = False) -> None:
 
     found = _run(home, schools.list_schools)
     if as_json:
-        echo_json([_as_json(school) for school in found])
+        echo_json([_renamed(school, is_open="open") for school in found])
         return
     from automatch.cli.output.tables import Table, print_tables
 
@@ -90,7 +91,7 @@ def show(school: Name, home: Home = None, as_json: Json = False) -> None:
 
     [found] = _run(home, lambda conn: schools.list_schools(conn, school))
     if as_json:
-        echo_json(_as_json(found))
+        echo_json(_renamed(found, is_open="open"))
         return
     from automatch.cli.output.tables import Table, print_tables, utc
 
@@ -301,19 +302,7 @@ def invitations(school: OnlySchool = None, home: Home = None, as_json: Json = Fa
 
     found = _run(home, lambda conn: schools.list_invitations(conn, school))
     if as_json:
-        echo_json(
-            [
-                {
-                    "id": each.id,
-                    "school": each.school,
-                    "uses": each.uses,
-                    "max_uses": each.max_uses,
-                    "expires_at": each.expires_at.isoformat(),
-                    "created_by": each.created_by,
-                }
-                for each in found
-            ]
-        )
+        echo_json([asdict(each) for each in found])
         return
     columns = ("id", "school", "used", "expires (UTC)", "made by")
     rows = [
@@ -359,19 +348,7 @@ def requests(
 
     found = _run(home, lambda conn: schools.list_requests(conn, school, limit))
     if as_json:
-        echo_json(
-            [
-                {
-                    "person": each.profile_id,
-                    "email": each.email,
-                    "name": each.name,
-                    "school": each.school,
-                    "message": each.message,
-                    "requested_at": each.requested_at.isoformat(),
-                }
-                for each in found
-            ]
-        )
+        echo_json([_renamed(each, profile_id="person") for each in found])
         return
     columns = ("person", "school", "e-mail", "name", "asked (UTC)", "message")
     rows = [
@@ -446,18 +423,8 @@ def _proofs(school: School) -> str:
     return ", ".join([*(f"@{domain}" for domain in school.domains), "invitation", "approval"])
 
 
-def _as_json(school: School) -> dict[str, object]:
-    return {
-        "name": school.name,
-        "open": school.is_open,
-        "domains": school.domains,
-        "aliases": school.aliases,
-        "people": school.people,
-        "members": school.members,
-        "requests": school.requests,
-        "invitations": school.invitations,
-        "created_at": school.created_at.isoformat(),
-    }
+def _renamed(value: School | MembershipRequest, **names: str) -> dict[str, object]:
+    return {names.get(name, name): field for name, field in asdict(value).items()}
 
 
 def _parse_life(text: str) -> timedelta:

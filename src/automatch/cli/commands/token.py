@@ -149,7 +149,9 @@ async def _token_of(settings: Settings, email: str, reason: str | None) -> str:
 
     tokens = tokens_from(settings, read(settings.home))
     async with db_session(settings, "api", name="automatch-token") as db:
-        me = Operator.of_machine(audit_actor())
+        operator = Operator.of_machine(audit_actor())
         person_id = await find_id(db, email)
         is_allowed = settings.auth.allow_impersonation
-        return await impersonate(db, me, person_id, reason, tokens=tokens, is_allowed=is_allowed)
+        return await impersonate(
+            db, operator, person_id, reason, tokens=tokens, is_allowed=is_allowed
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -46,11 +46,11 @@ def find_people(
 
     found = run_as_operator(
         home,
-        lambda me: people.find_people(me.db, me.operator, query, limit),
+        lambda session: people.find_people(session.db, session.operator, query, limit),
         name="automatch-user",
     )
     if as_json:
-        echo_json([_as_json(asdict(person)) for person in found])
+        echo_json([asdict(person) for person in found])
         return
     columns = ("id", "e-mail", "name", "school", "since (UTC)")
     rows = [
@@ -75,9 +75,13 @@ def show(person: Person, home: Home = None, as_json: Json = False) -> None:
     """
     from automatch.services import people
 
-    found = _run(home, person, lambda me, her: people.show_person(me.db, me.operator, her))
+    found = _run(
+        home,
+        person,
+        lambda session, person_id: people.show_person(session.db, session.operator, person_id),
+    )
     if as_json:
-        echo_json(_as_json(asdict(found)))
+        echo_json(asdict(found))
     else:
         print_tables(Table.of_fields(_fields(found)))
 
@@ -100,7 +104,9 @@ def sessions(
         count = _run(
             home,
             person,
-            lambda me, her: people.end_sessions(me.db, me.operator, her, me.links, reason),
+            lambda session, person_id: people.end_sessions(
+                session.db, session.operator, person_id, session.links, reason
+            ),
         )
         if as_json:
             echo_json({"ended": count}, indent=None)
@@ -108,10 +114,14 @@ def sessions(
             echo(f"Sessions ended: {count}.")
         return
     found = _run(
-        home, person, lambda me, her: people.list_sessions(me.db, me.operator, her, me.links)
+        home,
+        person,
+        lambda session, person_id: people.list_sessions(
+            session.db, session.operator, person_id, session.links
+        ),
     )
     if as_json:
-        echo_json([_as_json(asdict(session)) for session in found])
+        echo_json([asdict(session) for session in found])
         return
     columns = ("session", "since (UTC)", "last renewed (UTC)", "who")
     rows = [
@@ -138,7 +148,13 @@ def freeze(
     """
     from automatch.services import people
 
-    _run(home, person, lambda me, her: people.freeze_person(me.db, me.operator, her, reason))
+    _run(
+        home,
+        person,
+        lambda session, person_id: people.freeze_person(
+            session.db, session.operator, person_id, reason
+        ),
+    )
     echo(f"{person} finds nobody and is found by nobody.")
 
 
@@ -150,7 +166,13 @@ def unfreeze(person: Person, home: Home = None, reason: Reason = None) -> None:
     """
     from automatch.services import people
 
-    _run(home, person, lambda me, her: people.unfreeze_person(me.db, me.operator, her, reason))
+    _run(
+        home,
+        person,
+        lambda session, person_id: people.unfreeze_person(
+            session.db, session.operator, person_id, reason
+        ),
+    )
     echo(f"{person} takes part again.")
 
 
@@ -168,7 +190,9 @@ def reset(person: Person, home: Home = None, reason: Reason = None) -> None:
     mail = _run(
         home,
         person,
-        lambda me, her: people.reset_password(me.db, me.operator, her, me.links, reason),
+        lambda session, person_id: people.reset_password(
+            session.db, session.operator, person_id, session.links, reason
+        ),
     )
     _print_mail(mail, person)
 
@@ -185,7 +209,11 @@ def invite(person: Person, home: Home = None) -> None:
     from automatch.services import people
 
     mail = _run(
-        home, person, lambda me, her: people.invite_person(me.db, me.operator, her, me.links)
+        home,
+        person,
+        lambda session, person_id: people.invite_person(
+            session.db, session.operator, person_id, session.links
+        ),
     )
     _print_mail(mail, person)
 
@@ -204,13 +232,13 @@ def export(
     Example: `automatch user export linh@example.org linh.zip --reason "asked by letter"`
     """
 
-    async def act(me: OperatorSession, person_id: UUID) -> None:
+    async def act(session: OperatorSession, person_id: UUID) -> None:
         from automatch.photos.make import make_photos
         from automatch.services import people
 
         with new_file(file) as out:
             parts = await people.export_person(
-                me.db, me.operator, person_id, make_photos(me.settings), reason
+                session.db, session.operator, person_id, make_photos(session.settings), reason
             )
             async for part in parts:
                 out.write(part)
@@ -233,11 +261,13 @@ def erase(
     """
     from automatch.services import people
 
-    async def act(me: OperatorSession, person_id: UUID) -> None:
+    async def act(session: OperatorSession, person_id: UUID) -> None:
         question = f"Erase {person} with all photos and matches? This cannot be undone."
         if not confirmed(question, yes=yes):
             raise typer.Exit(1)
-        erasure = people.erase_person(me.db, me.operator, person_id, reason, me.erasing)
+        erasure = people.erase_person(
+            session.db, session.operator, person_id, reason, session.erasing
+        )
         await write_receipt(receipt, erasure)
 
     _run(home, person, act)
@@ -251,8 +281,8 @@ def _run(
 ) -> _T:
     from automatch.services.people import find_id
 
-    async def found(me: OperatorSession) -> _T:
-        return await act(me, await find_id(me.db, person))
+    async def found(session: OperatorSession) -> _T:
+        return await act(session, await find_id(session.db, person))
 
     return run_as_operator(home, found, name="automatch-user")
 
@@ -263,13 +293,6 @@ def _print_mail(mail: MailText | None, person: str) -> None:
     else:
         echo("No mail server is set. Hand this over:\n", err=True)
         echo(mail.text)
-
-
-def _as_json(fields: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.isoformat() if hasattr(value, "isoformat") else value
-        for name, value in fields.items()
-    }
 
 
 def _fields(person: PersonDetails) -> dict[str, object]:

@@ -20,8 +20,8 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True, fg: str | Non
 
 
 def echo_json(value: Any, *, indent: int | None = 2) -> None:
-    """Print *value* as JSON, in ASCII."""
-    echo(json.dumps(value, indent=indent, default=str))
+    """Print *value* as JSON, in ASCII, with times as ISO 8601 writes them."""
+    echo(json.dumps(value, indent=indent, default=_as_text))
 
 
 def echo_tab_separated(rows: Iterable[Sequence[str]]) -> None:
@@ -43,3 +43,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
         return typer.confirm(question)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _as_text(value: Any) -> str:
+    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
