@@ -7,8 +7,10 @@ import json
 import logging
 import re
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 import structlog
@@ -32,6 +34,15 @@ def test_lines_and_json_are_shown_without_control(capsys: pytest.CaptureFixture[
     assert printed.out.isascii()
     assert "\x1b" not in printed.out
     assert json.loads(printed.out) == {"school": _EVIL}
+
+
+def test_times_and_ids_in_json_are_text(capsys: pytest.CaptureFixture[str]) -> None:
+    echo_json({"at": datetime(2026, 12, 1, tzinfo=UTC), "id": UUID(int=1)}, indent=None)
+
+    assert json.loads(capsys.readouterr().out) == {
+        "at": "2026-12-01T00:00:00+00:00",
+        "id": "00000000-0000-0000-0000-000000000001",
+    }
 
 
 def test_error_of_a_command_is_shown_without_control(

@@ -69,7 +69,7 @@ def test_adoption_of_a_place_without_the_photos_says_so_and_is_declined_by_enter
 def test_photos_that_wait_are_listed_and_decided(home: Path, database: Database) -> None:
     with connect(database.owner) as conn:
         photos = [a_face(conn, a_profile(conn), unit(number)) for number in range(2)]
-        for photo, reason in zip(photos, ("another_person", "challenge"), strict=True):
+        for photo, reason in zip(photos, ("another_person", "another_account"), strict=True):
             conn.execute("select automatch.hold_face(%s, %s)", [photo, reason])
 
     def call(*command: str) -> str:
@@ -80,13 +80,15 @@ def test_photos_that_wait_are_listed_and_decided(home: Path, database: Database)
     listed = json.loads(call("held", "--json"))
     assert [(each["face_id"], each["reason"]) for each in listed] == [
         (str(photos[0]), "another_person"),
-        (str(photos[1]), "challenge"),
+        (str(photos[1]), "another_account"),
     ]
-    assert str(photos[1]) in call("held", "--reason", "challenge")
+    assert str(photos[1]) in call("held", "--reason", "another_account")
     call("release", str(photos[0]))
-    call("refuse", str(photos[1]))
+    unsure = call_command(home, "photos", "refuse", str(photos[1]), DATABASE_URL=database.owner)
+    call("refuse", str(photos[1]), "--yes")
     again = call_command(home, "photos", "release", str(photos[0]), DATABASE_URL=database.owner)
 
+    assert (unsure.returncode, "--yes" in unsure.stdout) == (1, True)
     assert (again.returncode, "does not wait" in again.stderr) == (1, True)
     assert json.loads(call("held", "--json")) == []
     assert [

@@ -49,7 +49,8 @@ def test_school_is_added_edited_renamed_merged_and_removed(school, conn) -> None
     assert "people: 0" in school("rename", "khtn", "Khoa học Tự nhiên")
     assert "people moved: 1" in school("merge", "uni of science", "khtn", "--yes")
     school("add", "Nowhere")
-    school("remove", "nowhere")
+    school("remove", "nowhere", status=1)
+    school("remove", "nowhere", "--yes")
 
     shown = listed(school, "HCMUS")
     assert (shown["name"], shown["domains"]) == ("Khoa học Tự nhiên", ["hcmus.vn"])

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from automatch.auth.receipts import Receipts
-from tests.support.build import one
+from tests.support.build import connect, one
 from tests.support.command import call_command
 from tests.support.doctor import write_secrets
 from tests.support.postgres import Database, TestCluster
@@ -109,3 +109,24 @@ def test_person_is_found_helped_and_erased(machine: Machine) -> None:
         ("erase_person", "asked for it"),
     ]
     assert HER not in json.dumps(entries)
+
+
+def test_school_and_gender_of_a_person_are_changed(machine: Machine) -> None:
+    with connect(machine.database.owner, autocommit=True) as conn:
+        she = one(conn, "select auth.create_user(%s, 'x', '{}')", HER)
+    machine.type("school", "add", "HCMUS")
+    change = ("user", "edit", HER, "--school", "hcmus", "--gender", "female")
+
+    unsure, nothing = machine.type(*change), machine.type("user", "edit", HER)
+    changed = machine.type(*change, "--yes")
+
+    with connect(machine.database.owner) as conn:
+        found = conn.execute(
+            "select school, gender from public.profiles where id = %s", [she]
+        ).fetchone()
+    assert (unsure.returncode, nothing.returncode) == (1, 1)
+    assert changed.returncode == 0, changed.stderr
+    assert "--school" in nothing.stderr
+    assert found == ("HCMUS", "female")
+    entries = machine.json("audit", "list", "--person", HER, "--act", "change_person")["entries"]
+    assert [(entry["actor"], entry["details"]["school"]) for entry in entries] == [(ME, "HCMUS")]

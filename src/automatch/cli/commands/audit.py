@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
-from uuid import UUID
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from automatch.cli.options import Home, Json, Limit
 from automatch.cli.output.echo import echo_json
 from automatch.cli.output.tables import Table, or_dash, print_tables, utc
-from automatch.cli.runtime.db_session import run_as_operator
+from automatch.cli.runtime.db_session import OperatorSession, run_as_operator
+
+if TYPE_CHECKING:
+    from automatch.model.operators import AuditEntry
 
 app = typer.Typer(
     help="What operators did and looked at. Looking here is recorded too.\n\n"
@@ -28,7 +30,10 @@ def _group() -> None:
 @app.command("list")
 def list_entries(
     home: Home = None,
-    person: Annotated[UUID | None, typer.Option(help="Only what concerns this person.")] = None,
+    person: Annotated[
+        str | None,
+        typer.Option(help="Only what concerns this person: an id, or the whole e-mail address."),
+    ] = None,
     act: Annotated[str | None, typer.Option(help="Only this act, such as erase_person.")] = None,
     limit: Limit = 50,
     as_json: Json = False,
@@ -39,13 +44,17 @@ def list_entries(
     """
     from automatch.services import roles
 
-    entries = run_as_operator(
-        home,
-        lambda session: roles.read_audit_log(
-            session.db, session.operator, limit, person_id=person, act=act
-        ),
-        name="automatch-audit",
-    )
+    async def read(session: OperatorSession) -> list[AuditEntry]:
+        person_id = None
+        if person is not None:
+            from automatch.services.people import find_id
+
+            person_id = await find_id(session.db, person)
+        return await roles.read_audit_log(
+            session.db, session.operator, limit, person_id=person_id, act=act
+        )
+
+    entries = run_as_operator(home, read, name="automatch-audit")
     if as_json:
         from automatch.http.responses.admin import AuditResponse
 

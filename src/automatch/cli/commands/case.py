@@ -15,8 +15,6 @@ from automatch.cli.options import Home, Json, Limit, Receipt, Yes
 from automatch.cli.output.echo import confirmed, echo, echo_json
 from automatch.cli.output.new_file import new_file, write_receipt
 from automatch.cli.runtime.db_session import OperatorSession, run_as_operator
-from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.errors.request import InputInvalidError
 from automatch.model.cases import CaseAct, CaseSide, CaseState
 
 if TYPE_CHECKING:
@@ -107,7 +105,7 @@ def show(case_id: CaseId, home: Home = None, as_json: Json = False) -> None:
 @app.command()
 def photo(
     case_id: CaseId,
-    out: Annotated[Path, typer.Option(help="The file to write; it must not exist.")],
+    out: Annotated[Path, typer.Option(help="The photo to write; a new file.")],
     reason: Annotated[str, typer.Option(help="Why you have to see it, for the audit log.")],
     face: Photo = None,
     home: Home = None,
@@ -121,17 +119,16 @@ def photo(
     from automatch.photos.make import make_photos
     from automatch.services import cases
 
-    photos = make_photos(load_settings_and_logging(home=home))
-    if out.exists():
-        raise InputInvalidError(f"{out} is there already; name another file.")
-    jpeg = _run(
-        home,
-        lambda session: cases.load_case_photo(
-            session.db, session.operator, case_id, photos, reason=reason, face_id=face
-        ),
-    )
-    with new_file(out) as file:
-        file.write(jpeg)
+    async def write(session: OperatorSession) -> None:
+        photos = make_photos(session.settings)
+        with new_file(out) as file:
+            file.write(
+                await cases.load_case_photo(
+                    session.db, session.operator, case_id, photos, reason=reason, face_id=face
+                )
+            )
+
+    _run(home, write)
     echo(f"The photo is in {out}. Delete it when you have decided.")
 
 

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import typer
 
-from automatch.cli.options import Home, Json, Limit
-from automatch.cli.output.echo import echo, echo_json
+from automatch.cli.options import Home, Json, Limit, Yes
+from automatch.cli.output.echo import confirmed, echo, echo_json
 from automatch.cli.output.new_file import new_file
 from automatch.cli.output.tables import Table, note, or_dash, print_tables, utc
 from automatch.cli.runtime.db_session import (
@@ -118,19 +118,27 @@ def release(face_id: FaceId, home: Home = None) -> None:
 
 
 @app.command()
-def refuse(face_id: FaceId, home: Home = None) -> None:
+def refuse(face_id: FaceId, yes: Yes = False, home: Home = None) -> None:
     """Say no to a photo. Its embedding is deleted, and its person is told to delete it.
 
     Example: `automatch photos refuse 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
-    _decide(home, face_id, release=False)
+    question = "Refuse this photo and delete its embedding? This cannot be undone."
+    _decide(home, face_id, release=False, question=None if yes else question)
     echo("The photo is refused.")
 
 
-def _decide(home: Path | None, face_id: UUID, *, release: bool) -> None:
+def _decide(
+    home: Path | None, face_id: UUID, *, release: bool, question: str | None = None
+) -> None:
     from automatch.store import faces
 
-    _run(home, lambda conn: faces.decide_held_photo(conn, audit_actor(), face_id, release=release))
+    async def act(conn: Connection) -> None:
+        if question is not None and not confirmed(question, yes=False):
+            raise typer.Exit(1)
+        await faces.decide_held_photo(conn, audit_actor(), face_id, release=release)
+
+    _run(home, act)
 
 
 def _run(home: Path | None, act: Callable[[Connection], Awaitable[_T]]) -> _T:
@@ -139,7 +147,7 @@ def _run(home: Path | None, act: Callable[[Connection], Awaitable[_T]]) -> _T:
 
 @app.command()
 def adopt(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     home: Home = None,
 ) -> None:
     """Make this folder or bucket the place of the database's photos.

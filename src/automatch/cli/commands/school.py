@@ -11,9 +11,14 @@ from uuid import UUID
 
 import typer
 
-from automatch.cli.options import Home, Json, Limit, Yes
-from automatch.cli.output.echo import echo, echo_json
-from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
+from automatch.cli.options import Home, Json, Limit, Person, Yes
+from automatch.cli.output.echo import confirmed, echo, echo_json
+from automatch.cli.runtime.db_session import (
+    OperatorSession,
+    audit_actor,
+    run_as_operator,
+    run_in_db_session,
+)
 
 if TYPE_CHECKING:
     from automatch.model.schools import MembershipRequest, School
@@ -28,12 +33,11 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+_NAME = "automatch-school"
+
 Name = Annotated[str, typer.Argument(metavar="SCHOOL", help="The school, in any spelling of it.")]
 OnlySchool = Annotated[
     str | None, typer.Argument(metavar="[SCHOOL]", help="Only this school.", show_default=False)
-]
-Person = Annotated[
-    UUID, typer.Argument(metavar="PERSON", help="The person, as `requests` shows them.")
 ]
 Domains = Annotated[
     list[str] | None,
@@ -213,11 +217,11 @@ def merge(
 
     async def merge_all(conn: Connection) -> int:
         [first], [second] = await load(conn, school), await load(conn, into)
-        if not yes:
-            question = f"Move {first.people} people of {first.name} to {second.name}"
-            if first.is_open and not second.is_open:
-                question += f", where {first.people - first.members} of them still need a proof"
-            typer.confirm(f"{question}?", abort=True, err=True)
+        question = f"Move {first.people} people of {first.name} to {second.name}"
+        if first.is_open and not second.is_open:
+            question += f", where {first.people - first.members} of them still need a proof"
+        if not confirmed(f"{question}?", yes=yes):
+            raise typer.Exit(1)
         return sum(
             [moved async for moved in schools.merge_schools(conn, audit_actor(), school, into)]
         )
@@ -234,7 +238,7 @@ def open_school(school: Name, yes: Yes = False, home: Home = None) -> None:
 
     Example: `automatch school open UIT`
     """
-    _set_open(home, school, is_open=True, ask=not yes)
+    _set_open(home, school, is_open=True, yes=yes)
 
 
 @app.command()
@@ -243,18 +247,23 @@ def close(school: Name, yes: Yes = False, home: Home = None) -> None:
 
     Example: `automatch school close UIT`
     """
-    _set_open(home, school, is_open=False, ask=not yes)
+    _set_open(home, school, is_open=False, yes=yes)
 
 
 @app.command()
-def remove(school: Name, home: Home = None) -> None:
+def remove(school: Name, yes: Yes = False, home: Home = None) -> None:
     """Take a school off the list that nobody names.
 
     Example: `automatch school remove "Uni of IT"`
     """
     from automatch.store import schools
 
-    _run(home, lambda conn: schools.remove_school(conn, audit_actor(), school))
+    async def act(conn: Connection) -> None:
+        if not confirmed(f"Take {school} off the list, with its invitations?", yes=yes):
+            raise typer.Exit(1)
+        await schools.remove_school(conn, audit_actor(), school)
+
+    _run(home, act)
     echo(f"{school} is off the list.")
 
 
@@ -369,7 +378,7 @@ def requests(
 def approve(person: Person, home: Home = None) -> None:
     """Make somebody who asked a member of their school. They get a mail.
 
-    Example: `automatch school approve 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    Example: `automatch school approve linh@example.org`
     """
     _decide(home, person, None)
     echo("They belong to their school now.")
@@ -383,33 +392,39 @@ def refuse(
 ) -> None:
     """Turn a request down. They get a mail, and can ask again.
 
-    Example: `automatch school refuse 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613 --reason "Not enrolled"`
+    Example: `automatch school refuse linh@example.org --reason "Not enrolled"`
     """
     _decide(home, person, reason)
     echo("The request is turned down.")
 
 
-def _decide(home: Home, person: UUID, reason: str | None) -> None:
+def _decide(home: Home, person: str, reason: str | None) -> None:
+    from automatch.services.people import find_id
     from automatch.store import schools
 
-    _run(home, lambda conn: schools.decide(conn, audit_actor(), person, reason=reason))
+    async def act(session: OperatorSession) -> None:
+        person_id = await find_id(session.db, person)
+        async with session.db.transaction() as conn:
+            await schools.decide(conn, session.operator.actor, person_id, reason=reason)
+
+    run_as_operator(home, act, name=_NAME)
 
 
-def _set_open(home: Home, school: str, *, is_open: bool, ask: bool) -> None:
+def _set_open(home: Home, school: str, *, is_open: bool, yes: bool) -> None:
     from automatch.services.schools import set_open
     from automatch.store.schools import list_schools as load
 
     async def change(conn: Connection) -> str:
         [found] = await load(conn, school)
-        if ask and found.is_open != is_open:
-            others = found.people - found.members
-            question = (
-                f"Let everybody who names {found.name} see its people without a proof"
-                if is_open
-                else f"Let only the {found.members} members of {found.name} find each other; "
-                f"{others} others need a proof first"
-            )
-            typer.confirm(f"{question}?", abort=True, err=True)
+        others = found.people - found.members
+        question = (
+            f"Let everybody who names {found.name} see its people without a proof"
+            if is_open
+            else f"Let only the {found.members} members of {found.name} find each other; "
+            f"{others} others need a proof first"
+        )
+        if found.is_open != is_open and not confirmed(f"{question}?", yes=yes):
+            raise typer.Exit(1)
         await set_open(conn, audit_actor(), school, is_open=is_open)
         return found.name
 
@@ -436,4 +451,4 @@ def _parse_life(text: str) -> timedelta:
 
 
 def _run(home: Home, act: Callable[[Connection], Awaitable[_T]]) -> _T:
-    return run_in_db_session(home, act, name="automatch-school")
+    return run_in_db_session(home, act, name=_NAME)

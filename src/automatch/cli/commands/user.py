@@ -14,6 +14,8 @@ from automatch.cli.output.echo import confirmed, echo, echo_json
 from automatch.cli.output.new_file import new_file, write_receipt
 from automatch.cli.output.tables import Table, or_dash, print_tables, utc
 from automatch.cli.runtime.db_session import OperatorSession, run_as_operator
+from automatch.errors.request import InputInvalidError
+from automatch.model.people import Gender
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -174,6 +176,41 @@ def unfreeze(person: Person, home: Home = None, reason: Reason = None) -> None:
         ),
     )
     echo(f"{person} takes part again.")
+
+
+@app.command()
+def edit(
+    person: Person,
+    *,
+    school: Annotated[
+        str | None, typer.Option(help="Their new school; they become a member of it.")
+    ] = None,
+    gender: Annotated[Gender | None, typer.Option(help="What they declare.")] = None,
+    yes: Yes = False,
+    home: Home = None,
+) -> None:
+    """Change school or gender of somebody who cannot do it themselves.
+
+    It counts for nothing, and their photos are searched for again at once.
+
+    Example: `automatch user edit linh@example.org --school UIT`
+    """
+    from automatch.services import schools
+
+    if school is None and gender is None:
+        raise InputInvalidError("Give --school, --gender or both.")
+
+    async def act(session: OperatorSession, person_id: UUID) -> None:
+        new = " and ".join(filter(None, (school, gender)))
+        if not confirmed(f"Change {person} to {new}, and search for them again?", yes=yes):
+            raise typer.Exit(1)
+        async with session.db.transaction() as conn:
+            await schools.change_person(
+                conn, session.operator.actor, person_id, school=school, gender=gender
+            )
+
+    _run(home, person, act)
+    echo(f"{person} is changed, and searched for again.")
 
 
 @app.command()
