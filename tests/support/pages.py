@@ -241,10 +241,12 @@ PAGES: dict[str, Page] = {
     ),
     "no reports": ReportsPage(items=[]),
     "take-down": TakeDownPage(
-        photo=HOSTILE, statement=HOSTILE, problem=SOME_PROBLEM, sends_mail=True
+        photo=HOSTILE, statement=HOSTILE, problem=SOME_PROBLEM, sends_mail=True, kept_days=30
     ),
-    "take-down asked": TakeDownPage(email=HOSTILE, asked=True, sends_mail=True),
-    "take-down asked, no mail": TakeDownPage(email=HOSTILE, asked=True, sends_mail=False),
+    "take-down asked": TakeDownPage(email=HOSTILE, asked=True, sends_mail=True, kept_days=30),
+    "take-down asked, no mail": TakeDownPage(
+        email=HOSTILE, asked=True, sends_mail=False, kept_days=30
+    ),
     "take-down to confirm": LinkedCasePage(token=HOSTILE, is_proven=False, item=a_case_item()),
     "take-down confirmed": LinkedCasePage(token=HOSTILE, is_proven=True, item=a_case_item()),
     "feed further back": a_feed_page(is_newest=False),

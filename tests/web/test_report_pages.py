@@ -184,6 +184,9 @@ async def test_take_down_without_an_account_is_proven_by_mail_and_hides_at_once(
     request = {"email": CLAIMANT, "reason": "not_their_photo", "statement": "It is me."}
     async with browser(server) as outside:
         assert "/report" in (await outside.get("/sign-in")).text
+        for field, wrong in (("reason", "none"), ("email", "none"), ("photo", "x" * 1001)):
+            refused = await outside.post("/report", data=request | {"photo": "?", field: wrong})
+            assert f'id="{field}-error"' in refused.text
         answers = [
             await outside.post("/report", data=request | {"photo": photo})
             for photo in (f"{server.url}/photos/{his_face}?size=full", "somewhere")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from automatch.auth.addresses import AddressKey
-from automatch.errors.request import InputInvalidError, LinkExpiredError
+from automatch.errors.request import InputInvalidError, LinkExpiredError, NotFoundError
 from automatch.mail.message import MailKind
-from automatch.model.cases import LinkedCase, OwnCase, OwnMessage, ReportReason
+from automatch.model.cases import LinkedCase, OwnCase, OwnMessage, ReportReason, ShownPerson
 from automatch.model.people import Claims
 from automatch.services.rate_limits import Limit, RateLimits
 from automatch.services.validators import require_email
@@ -62,6 +62,18 @@ class Reports:
     def sends_mail(self) -> bool:
         """Whether the link is mailed, and does not wait for an operator to hand it over."""
         return self._wake_mailer is not None
+
+    async def load_shown_person(self, claims: Claims, profile_id: UUID) -> ShownPerson:
+        """Return somebody whom a person may report.
+
+        Raises:
+            NotFoundError: they were not shown to the person.
+        """
+        async with self._db.as_user(claims) as conn:
+            shown = await cases.find_shown_person(conn, profile_id)
+        if shown is None:
+            raise NotFoundError
+        return shown
 
     async def report(
         self,

@@ -8,17 +8,12 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from automatch.errors.request import (
-    InputInvalidError,
-    LinkExpiredError,
-    NotFoundError,
-    RequestError,
-)
+from automatch.errors.request import InputInvalidError, LinkExpiredError, RequestError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
 from automatch.model.cases import CaseState, ReportReason
 from automatch.services.rate_limits import Limit
-from automatch.store.cases import find_shown_person
+from automatch.services.validators import normalize_email
 from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show, text_of
 from automatch.web.report_views import (
     CaseItem,
@@ -89,8 +84,7 @@ async def write_to_case(
 @declare(Access.PAGE_COOKIE)
 async def take_down_form(request: Request, services: ServicesDep) -> Response:
     """Ask for the photo, the reason and an address."""
-    page = TakeDownPage(sends_mail=services.reports.sends_mail, signed_in=is_signed_in(request))
-    return show(page)
+    return show(_take_down_page(request, services))
 
 
 @router.post("/report")
@@ -98,13 +92,12 @@ async def take_down_form(request: Request, services: ServicesDep) -> Response:
 async def request_take_down(request: Request, services: ServicesDep) -> Response:
     """Keep the request; the page says the same whether anything is found or not."""
     form = await read_form(request)
-    page = TakeDownPage(
+    page = replace(
+        _take_down_page(request, services),
         photo=text_of(form, "photo"),
         email=text_of(form, "email").strip(),
         reason=text_of(form, "reason"),
         statement=text_of(form, "statement"),
-        sends_mail=services.reports.sends_mail,
-        signed_in=is_signed_in(request),
         asked=True,
     )
     try:
@@ -112,7 +105,8 @@ async def request_take_down(request: Request, services: ServicesDep) -> Response
             page.photo, page.email, _reason_of(page.reason), page.statement
         )
     except RequestError as exc:
-        return show(replace(page, asked=False, problem=Problem(exc.code, exc.message)), exc)
+        problem = Problem(exc.code, exc.message, _field_at_fault(page, exc))
+        return show(replace(page, asked=False, problem=problem), exc)
     return show(page)
 
 
@@ -156,6 +150,22 @@ def _show_expired(request: Request, error: LinkExpiredError) -> Response:
     return show(page, error)
 
 
+def _take_down_page(request: Request, services: Services) -> TakeDownPage:
+    return TakeDownPage(
+        sends_mail=services.reports.sends_mail,
+        kept_days=services.settings.retention.case_texts_days,
+        signed_in=is_signed_in(request),
+    )
+
+
+def _field_at_fault(page: TakeDownPage, error: RequestError) -> str | None:
+    if not isinstance(error, InputInvalidError):
+        return None
+    if page.reason not in list(ReportReason):
+        return "reason"
+    return "photo" if normalize_email(page.email) else "email"
+
+
 async def _linked_case_page(
     services: Services, token: str, error: RequestError | None = None
 ) -> Response:
@@ -172,10 +182,7 @@ async def _linked_case_page(
 async def _report_page(
     profile_id: UUID, caller: Caller, services: Services, *, reason: str = "", statement: str = ""
 ) -> ReportPage:
-    async with services.db.as_user(caller.claims) as conn:
-        person = await find_shown_person(conn, profile_id)
-    if person is None:
-        raise NotFoundError
+    person = await services.reports.load_shown_person(caller.claims, profile_id)
     return ReportPage(
         profile_id=profile_id,
         name=person.name or "this person",

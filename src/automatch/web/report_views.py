@@ -168,6 +168,8 @@ class TakeDownPage(Page):
     statement: str = ""
     asked: bool = False
     sends_mail: bool
+    kept_days: int
+    """How long after the decision the address is kept."""
 
     @property
     def reasons(self) -> dict[ReportReason, str]:
