@@ -97,7 +97,7 @@ async def test_who_erases_themselves_while_frozen_does_not_come_back_with_the_ad
     async with running_server(settings, cluster.secrets, database) as system:
         frozen, person = await system.sign_up(), await system.sign_up()
         with connect(database.owner, autocommit=True) as conn:
-            conn.execute("select automatch.freeze_profile(%s, 'moderation')", [frozen.id])
+            conn.execute("select public.freeze_person(%s, 'moderation')", [frozen.id])
             conn.execute(
                 "insert into automatch.photo_searches values (gen_random_uuid(), %s)", [person.id]
             )

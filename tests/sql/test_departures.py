@@ -16,7 +16,7 @@ DAY = timedelta(days=1)
 
 def leave(conn, person, address_hash=HASH, act="person"):
     conn.execute("select set_config('automatch.address_hash', %s, true)", [address_hash.hex()])
-    conn.execute("select automatch.erase_person(%s, %s)", [person, act])
+    conn.execute("select public.erase_person(%s, %s)", [person, act])
 
 
 def come_back(conn, address_hash=HASH, **fields):
@@ -100,7 +100,7 @@ def test_who_was_hidden_by_an_open_report_is_refused_until_it_is_lifted(conn):
 
 def test_who_was_frozen_is_refused_for_ninety_days(conn):
     person = build.a_profile(conn)
-    conn.execute("select automatch.freeze_profile(%s, 'moderation')", [person])
+    conn.execute("select public.freeze_person(%s, 'moderation')", [person])
     leave(conn, person)
 
     assert ban(conn) is not None
@@ -110,7 +110,7 @@ def test_who_was_frozen_is_refused_for_ninety_days(conn):
 
 def test_ban_by_an_operator_has_no_end_also_after_one_by_itself(conn):
     person, other = build.a_profile(conn), build.a_profile(conn)
-    conn.execute("select automatch.freeze_profile(%s, 'moderation')", [person])
+    conn.execute("select public.freeze_person(%s, 'moderation')", [person])
     leave(conn, person)
     conn.execute("select public.ban_address('cli:mai', %s, %s)", [a_case(conn, other, False), HASH])
 

@@ -195,7 +195,7 @@ def hide(conn, face, person, how):
     if how in ("reported", "hidden"):
         conn.execute("select automatch.hold_face(%s, %s)", [face, how])
     elif how == "frozen":
-        conn.execute("select automatch.freeze_profile(%s, 'moderation')", [person])
+        conn.execute("select public.freeze_person(%s, 'moderation')", [person])
     elif how == "settling":
         conn.execute("insert into automatch.settling_profiles values (%s, 'infinity')", [person])
     else:

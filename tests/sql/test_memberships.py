@@ -34,11 +34,11 @@ def leave(conn, person):
 
 
 def freeze(conn, person):
-    conn.execute("select automatch.freeze_profile(%s, 'reported')", [person])
+    conn.execute("select public.freeze_person(%s, 'reported')", [person])
 
 
 def unfreeze(conn, person):
-    conn.execute("select automatch.unfreeze_profile(%s)", [person])
+    conn.execute("select public.unfreeze_person(%s)", [person])
 
 
 def two_lookalikes(conn):

@@ -60,7 +60,7 @@ class Desk:
         return person_id
 
     def frozen(self, person_id: UUID) -> UUID:
-        self.conn.execute("select automatch.freeze_profile(%s, 'case 12')", [person_id])
+        self.conn.execute("select public.freeze_person(%s, 'case 12')", [person_id])
         return person_id
 
     def without_password(self, person_id: UUID) -> UUID:

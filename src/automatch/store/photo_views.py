@@ -1,15 +1,15 @@
-"""Who was shown whose photo: counts for the owner, rows for operators."""
+"""Who was shown whose photo, and how many that are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import class_row
 
-from automatch.store.call import call, call_row, call_rows
+from automatch.store.call import call, call_row
 from automatch.store.database import Connection
 
 
@@ -23,18 +23,6 @@ class SeenPhoto:
     full_size: bool
     """Whether it was the whole photo, and not only the face."""
     seen_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoView:
-    """The views of one photo by one person on one day."""
-
-    viewer_id: UUID | None
-    owner_id: UUID
-    face_id: UUID
-    day: date
-    first_at: datetime
-    full_size: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +44,6 @@ async def record_views(conn: Connection, seen: Sequence[SeenPhoto]) -> None:
         face_ids=[each.face_id for each in seen],
         full_size=[each.full_size for each in seen],
         seen_at=[each.seen_at for each in seen],
-    )
-
-
-async def list_views(
-    conn: Connection,
-    *,
-    viewer_id: UUID | None = None,
-    owner_id: UUID | None = None,
-    limit: int = 1000,
-) -> list[PhotoView]:
-    """Return what was shown to whom, latest first: of one viewer, of one owner, or both."""
-    return await call_rows(
-        conn,
-        "list_photo_views",
-        class_row(PhotoView),
-        viewer_id=viewer_id,
-        owner_id=owner_id,
-        limit=limit,
     )
 
 

@@ -235,18 +235,24 @@ class MaintenanceRunner:
 
     async def erase_inactive_people(self) -> None:
         """Warn people who were not here for long, and erase those who were warned long ago."""
-        days, keep = self._retention.inactive_days, self._retention
-        if not days or self._erase_inactive is None:
+        periods = self._retention
+        if not periods.inactive_days or self._erase_inactive is None:
             return
         async with self._db.connection() as conn:
             warned = await retention.warn_inactive_people(
-                conn, days, mails=self._mails, without_mail=keep.inactive_without_mail
+                conn,
+                periods.inactive_days,
+                mails=self._mails,
+                without_mail=periods.inactive_without_mail,
             )
         erased = 0
         while True:
             async with self._db.connection() as conn:
                 people = await retention.list_people_to_erase(
-                    conn, days, keep.inactive_grace_days, without_mail=keep.inactive_without_mail
+                    conn,
+                    periods.inactive_days,
+                    periods.inactive_grace_days,
+                    without_mail=periods.inactive_without_mail,
                 )
             if not people:
                 break

@@ -3383,21 +3383,6 @@ $$;
 comment on function public.record_photo_views(uuid[], uuid[], boolean[], timestamptz[]) is
     'Record which photos of others were shown to whom and when; without a viewer, to an operator.';
 
-create function public.list_photo_views(p_viewer_id uuid, p_owner_id uuid, p_limit integer default 1000)
-returns table (viewer_id uuid, owner_id uuid, face_id uuid, day date, first_at timestamptz, full_size boolean)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select v.viewer_id, f.profile_id, v.face_id, v.day, v.first_at, v.full_size
-    from automatch.photo_views as v
-    join public.faces as f on f.id = v.face_id
-    where (p_viewer_id is null or v.viewer_id = p_viewer_id)
-      and (p_owner_id is null or f.profile_id = p_owner_id)
-    order by v.first_at desc, v.face_id
-    limit least(greatest(p_limit, 1), 10000)
-$$;
-comment on function public.list_photo_views(uuid, uuid, integer) is
-    'For operators: what was shown to whom, latest first; of one viewer, one owner, or both.';
-
 create function automatch.blur_count(p_people bigint)
 returns text language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select case when p_people between 1 and 2 then '1-2' else p_people::text end $$;
@@ -7136,7 +7121,7 @@ end
 $$;
 comment on function automatch.count_rows_of_person(uuid) is 'The rows that go when a person is erased, by table.';
 
-create function automatch.erase_person(p_profile_id uuid, p_act text default 'operator')
+create function public.erase_person(p_profile_id uuid, p_act text)
 returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -7176,13 +7161,8 @@ begin
     return v_erased;
 end
 $$;
-comment on function automatch.erase_person(uuid, text) is
+comment on function public.erase_person(uuid, text) is
     'Erase a person, with the act of the person, an operator, the retention or a restore; what went, for the receipt.';
-
-create function public.erase_person(p_profile_id uuid, p_act text)
-returns jsonb language sql security definer set search_path = pg_catalog, pg_temp
-as $$ select automatch.erase_person(p_profile_id, p_act) $$;
-comment on function public.erase_person(uuid, text) is 'Erase a person; what went, for the receipt.';
 
 create function public.erase_account()
 returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -7192,7 +7172,7 @@ begin
     if automatch.claims() ->> 'session_id' is null or not public.is_session_live(automatch.claims()) then
         perform automatch.raise_error('token_invalid', 'The access token is not valid; sign in again.');
     end if;
-    return automatch.erase_person(automatch.uid(), 'person');
+    return public.erase_person(automatch.uid(), 'person');
 end
 $$;
 comment on function public.erase_account() is
@@ -7237,7 +7217,7 @@ begin
         order by p.id
     loop
         begin
-            return next automatch.erase_person(v_id, 'restore');
+            return next public.erase_person(v_id, 'restore');
         exception when sqlstate 'AM001' then
             -- The only owner of the backup: once there is another one, they go at the next start.
             v_kept := v_kept || automatch.text_sha256(v_id::text);
@@ -7296,30 +7276,31 @@ comment on function automatch.find_erased(text[]) is
 
 -- Freezing people and holding photos: nothing is erased, and everything comes back.
 
-create function automatch.freeze_profile(p_profile_id uuid, p_reason text)
+create function public.freeze_person(p_id uuid, p_reason text)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform from public.profiles as p where p.id = p_profile_id for no key update;
+    perform from public.profiles as p where p.id = p_id for no key update;
     if not found then
         perform automatch.raise_error('not_found', 'There is no such person.');
     end if;
-    insert into automatch.frozen_profiles as f (profile_id, reason) values (p_profile_id, p_reason)
+    insert into automatch.frozen_profiles as f (profile_id, reason) values (p_id, p_reason)
     on conflict (profile_id) do update set reason = excluded.reason;
 end
 $$;
-comment on function automatch.freeze_profile(uuid, text) is 'From now on the person finds nobody and nobody finds them.';
+comment on function public.freeze_person(uuid, text) is
+    'From now on the person finds nobody and nobody finds them; nothing is erased.';
 
-create function automatch.unfreeze_profile(p_profile_id uuid)
+create function public.unfreeze_person(p_id uuid)
 returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform from public.profiles as p where p.id = p_profile_id for no key update;
-    delete from automatch.frozen_profiles as f where f.profile_id = p_profile_id;
+    perform from public.profiles as p where p.id = p_id for no key update;
+    delete from automatch.frozen_profiles as f where f.profile_id = p_id;
     return found;
 end
 $$;
-comment on function automatch.unfreeze_profile(uuid) is 'Undo freeze_profile(). Whether the person was frozen.';
+comment on function public.unfreeze_person(uuid) is 'Undo freeze_person(). Whether the person was frozen.';
 
 create function automatch.lock_for_holding(p_face_id uuid)
 returns public.profiles language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -7508,7 +7489,7 @@ begin
         if exists (select from automatch.frozen_profiles as f where f.profile_id = p_profile_id) then
             return false;
         end if;
-        perform automatch.freeze_profile(p_profile_id, 'reported');
+        perform public.freeze_person(p_profile_id, 'reported');
     else
         if exists (select from automatch.held_faces as h where h.face_id = p_face_id) then
             return false;
@@ -8424,7 +8405,7 @@ returns void language plpgsql security definer set search_path = pg_catalog, pg_
 as $$
 begin
     if p_case.hides and p_case.reason = 'under_18' then
-        perform automatch.unfreeze_profile(f.profile_id) from automatch.frozen_profiles as f
+        perform public.unfreeze_person(f.profile_id) from automatch.frozen_profiles as f
         where f.profile_id = p_case.profile_id and f.reason = 'reported';
     end if;
     if p_case.hides or automatch.hides_photos(p_case) then
@@ -8466,10 +8447,10 @@ begin
             perform automatch.release_face(v_face);
             return 'restored';
         when 'freeze' then
-            perform automatch.freeze_profile(p_case.profile_id, 'moderation');
+            perform public.freeze_person(p_case.profile_id, 'moderation');
             return 'frozen';
         when 'unfreeze' then
-            perform automatch.unfreeze_profile(p_case.profile_id);
+            perform public.unfreeze_person(p_case.profile_id);
             return 'restored';
         when 'erase_photo' then
             perform automatch.lock_for_erasing(p_case.profile_id);
@@ -8512,7 +8493,7 @@ begin
     end if;
     decision := automatch.carry_out(v_case, p_act, p_face_id);
     if p_act = 'erase_person' then
-        erased := automatch.erase_person(v_case.profile_id);
+        erased := public.erase_person(v_case.profile_id, 'operator');
     end if;
     -- An erased photo is not named any more.
     update automatch.cases as c set face_id = p_face_id
@@ -8574,7 +8555,7 @@ declare
 begin
     insert into automatch.bans (address_hash, case_id) values (p_address_hash, p_case_id)
     on conflict (address_hash) do update set ends_at = null;
-    perform automatch.freeze_profile(v_case.profile_id, 'moderation');
+    perform public.freeze_person(v_case.profile_id, 'moderation');
     perform automatch.close_case(p_case_id, 'frozen', p_actor);
 end
 $$;
@@ -9156,20 +9137,11 @@ $$;
 create trigger imported_people_erased after delete on automatch.imported_people
 for each row execute function automatch.imported_person_erased();
 
-create function automatch.find_account(p_email text)
-returns uuid language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
-end
-$$;
-comment on function automatch.find_account(text) is 'The account with this address, or null.';
-
 create function automatch.import_account(p_email text)
 returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_id uuid := automatch.find_account(p_email);
+    v_id uuid := public.find_person_by_email(p_email);
     v_email_sha256 text := automatch.text_sha256(lower(p_email));
 begin
     if exists (select from automatch.imported_people as i where i.profile_id = v_id) then
@@ -9181,7 +9153,7 @@ begin
                 'consent_required', 'This person erased their account after an import; only they can come back.'
             );
         end if;
-        v_id := automatch.create_account(p_email);
+        v_id := public.create_person(p_email);
     elsif exists (select from public.biometric_consents as c where c.profile_id = v_id)
         or exists (
             select from public.profiles as p
@@ -9212,7 +9184,7 @@ begin
     select f.* into v_face
     from public.faces as f
     join automatch.imported_people as i on i.profile_id = f.profile_id
-    where f.profile_id = automatch.find_account(p_email) and f.image_sha256 = p_image_sha256;
+    where f.profile_id = public.find_person_by_email(p_email) and f.image_sha256 = p_image_sha256;
     if not found then
         return false;
     end if;
@@ -10344,8 +10316,13 @@ comment on function public.find_people(text, integer) is
     'People by their id, or by a part of their address or name; whom it names exactly comes first.';
 
 create function public.find_person_by_email(p_email text)
-returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select automatch.find_account(p_email) $$;
+returns uuid language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
+end
+$$;
+comment on function public.find_person_by_email(text) is 'The account with this address, or null.';
 
 create function public.show_person(p_id uuid)
 returns table (
@@ -10398,7 +10375,7 @@ $$;
 comment on function public.show_person(uuid) is
     'What an operator needs to help a person; neither photos nor templates, and of matches only how many.';
 
-create function automatch.create_account(p_email text)
+create function public.create_person(p_email text)
 returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -10414,24 +10391,8 @@ begin
     return v_id;
 end
 $$;
-comment on function automatch.create_account(text) is 'Make an account without a password.';
-
-create function public.create_person(p_email text)
-returns uuid language sql security definer set search_path = pg_catalog, pg_temp
-as $$ select automatch.create_account(p_email) $$;
 comment on function public.create_person(text) is
     'Make an account without a password, whose person chooses one by a mailed link.';
-
-create function public.freeze_person(p_id uuid, p_reason text)
-returns void language sql security definer set search_path = pg_catalog, pg_temp
-as $$ select automatch.freeze_profile(p_id, p_reason) $$;
-comment on function public.freeze_person(uuid, text) is
-    'From now on the person finds nobody and nobody finds them; nothing is erased.';
-
-create function public.unfreeze_person(p_id uuid)
-returns boolean language sql security definer set search_path = pg_catalog, pg_temp
-as $$ select automatch.unfreeze_profile(p_id) $$;
-comment on function public.unfreeze_person(uuid) is 'Undo freeze_person(). Whether the person was frozen.';
 
 -- 65_photo_challenges.sql
 
@@ -10634,7 +10595,7 @@ from (values
         public.begin_photo_challenge public.pass_photo_challenge public.take_photo_challenge
         public.charge_rate_limits public.enqueue_mail public.export_person public.feed_versions public.finish_mail
         public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
-        public.list_mails public.list_photo_views public.postpone_mail public.read_mail public.record_photo_views
+        public.list_mails public.postpone_mail public.read_mail public.record_photo_views
         public.refund_rate_limits public.take_mail
     '),
     -- What operators do, once the server has checked that they may.

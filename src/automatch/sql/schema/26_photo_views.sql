@@ -42,21 +42,6 @@ $$;
 comment on function public.record_photo_views(uuid[], uuid[], boolean[], timestamptz[]) is
     'Record which photos of others were shown to whom and when; without a viewer, to an operator.';
 
-create function public.list_photo_views(p_viewer_id uuid, p_owner_id uuid, p_limit integer default 1000)
-returns table (viewer_id uuid, owner_id uuid, face_id uuid, day date, first_at timestamptz, full_size boolean)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select v.viewer_id, f.profile_id, v.face_id, v.day, v.first_at, v.full_size
-    from automatch.photo_views as v
-    join public.faces as f on f.id = v.face_id
-    where (p_viewer_id is null or v.viewer_id = p_viewer_id)
-      and (p_owner_id is null or f.profile_id = p_owner_id)
-    order by v.first_at desc, v.face_id
-    limit least(greatest(p_limit, 1), 10000)
-$$;
-comment on function public.list_photo_views(uuid, uuid, integer) is
-    'For operators: what was shown to whom, latest first; of one viewer, one owner, or both.';
-
 create function automatch.blur_count(p_people bigint)
 returns text language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select case when p_people between 1 and 2 then '1-2' else p_people::text end $$;

@@ -82,7 +82,7 @@ end
 $$;
 comment on function automatch.count_rows_of_person(uuid) is 'The rows that go when a person is erased, by table.';
 
-create function automatch.erase_person(p_profile_id uuid, p_act text default 'operator')
+create function public.erase_person(p_profile_id uuid, p_act text)
 returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -122,13 +122,8 @@ begin
     return v_erased;
 end
 $$;
-comment on function automatch.erase_person(uuid, text) is
+comment on function public.erase_person(uuid, text) is
     'Erase a person, with the act of the person, an operator, the retention or a restore; what went, for the receipt.';
-
-create function public.erase_person(p_profile_id uuid, p_act text)
-returns jsonb language sql security definer set search_path = pg_catalog, pg_temp
-as $$ select automatch.erase_person(p_profile_id, p_act) $$;
-comment on function public.erase_person(uuid, text) is 'Erase a person; what went, for the receipt.';
 
 create function public.erase_account()
 returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -138,7 +133,7 @@ begin
     if automatch.claims() ->> 'session_id' is null or not public.is_session_live(automatch.claims()) then
         perform automatch.raise_error('token_invalid', 'The access token is not valid; sign in again.');
     end if;
-    return automatch.erase_person(automatch.uid(), 'person');
+    return public.erase_person(automatch.uid(), 'person');
 end
 $$;
 comment on function public.erase_account() is
@@ -183,7 +178,7 @@ begin
         order by p.id
     loop
         begin
-            return next automatch.erase_person(v_id, 'restore');
+            return next public.erase_person(v_id, 'restore');
         exception when sqlstate 'AM001' then
             -- The only owner of the backup: once there is another one, they go at the next start.
             v_kept := v_kept || automatch.text_sha256(v_id::text);

@@ -1,29 +1,30 @@
 -- Freezing people and holding photos: nothing is erased, and everything comes back.
 
-create function automatch.freeze_profile(p_profile_id uuid, p_reason text)
+create function public.freeze_person(p_id uuid, p_reason text)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform from public.profiles as p where p.id = p_profile_id for no key update;
+    perform from public.profiles as p where p.id = p_id for no key update;
     if not found then
         perform automatch.raise_error('not_found', 'There is no such person.');
     end if;
-    insert into automatch.frozen_profiles as f (profile_id, reason) values (p_profile_id, p_reason)
+    insert into automatch.frozen_profiles as f (profile_id, reason) values (p_id, p_reason)
     on conflict (profile_id) do update set reason = excluded.reason;
 end
 $$;
-comment on function automatch.freeze_profile(uuid, text) is 'From now on the person finds nobody and nobody finds them.';
+comment on function public.freeze_person(uuid, text) is
+    'From now on the person finds nobody and nobody finds them; nothing is erased.';
 
-create function automatch.unfreeze_profile(p_profile_id uuid)
+create function public.unfreeze_person(p_id uuid)
 returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform from public.profiles as p where p.id = p_profile_id for no key update;
-    delete from automatch.frozen_profiles as f where f.profile_id = p_profile_id;
+    perform from public.profiles as p where p.id = p_id for no key update;
+    delete from automatch.frozen_profiles as f where f.profile_id = p_id;
     return found;
 end
 $$;
-comment on function automatch.unfreeze_profile(uuid) is 'Undo freeze_profile(). Whether the person was frozen.';
+comment on function public.unfreeze_person(uuid) is 'Undo freeze_person(). Whether the person was frozen.';
 
 create function automatch.lock_for_holding(p_face_id uuid)
 returns public.profiles language plpgsql security definer set search_path = pg_catalog, pg_temp

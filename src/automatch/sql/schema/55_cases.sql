@@ -130,7 +130,7 @@ begin
         if exists (select from automatch.frozen_profiles as f where f.profile_id = p_profile_id) then
             return false;
         end if;
-        perform automatch.freeze_profile(p_profile_id, 'reported');
+        perform public.freeze_person(p_profile_id, 'reported');
     else
         if exists (select from automatch.held_faces as h where h.face_id = p_face_id) then
             return false;

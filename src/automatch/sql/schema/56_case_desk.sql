@@ -156,7 +156,7 @@ returns void language plpgsql security definer set search_path = pg_catalog, pg_
 as $$
 begin
     if p_case.hides and p_case.reason = 'under_18' then
-        perform automatch.unfreeze_profile(f.profile_id) from automatch.frozen_profiles as f
+        perform public.unfreeze_person(f.profile_id) from automatch.frozen_profiles as f
         where f.profile_id = p_case.profile_id and f.reason = 'reported';
     end if;
     if p_case.hides or automatch.hides_photos(p_case) then
@@ -198,10 +198,10 @@ begin
             perform automatch.release_face(v_face);
             return 'restored';
         when 'freeze' then
-            perform automatch.freeze_profile(p_case.profile_id, 'moderation');
+            perform public.freeze_person(p_case.profile_id, 'moderation');
             return 'frozen';
         when 'unfreeze' then
-            perform automatch.unfreeze_profile(p_case.profile_id);
+            perform public.unfreeze_person(p_case.profile_id);
             return 'restored';
         when 'erase_photo' then
             perform automatch.lock_for_erasing(p_case.profile_id);
@@ -244,7 +244,7 @@ begin
     end if;
     decision := automatch.carry_out(v_case, p_act, p_face_id);
     if p_act = 'erase_person' then
-        erased := automatch.erase_person(v_case.profile_id);
+        erased := public.erase_person(v_case.profile_id, 'operator');
     end if;
     -- An erased photo is not named any more.
     update automatch.cases as c set face_id = p_face_id
@@ -306,7 +306,7 @@ declare
 begin
     insert into automatch.bans (address_hash, case_id) values (p_address_hash, p_case_id)
     on conflict (address_hash) do update set ends_at = null;
-    perform automatch.freeze_profile(v_case.profile_id, 'moderation');
+    perform public.freeze_person(v_case.profile_id, 'moderation');
     perform automatch.close_case(p_case_id, 'frozen', p_actor);
 end
 $$;

@@ -33,20 +33,11 @@ $$;
 create trigger imported_people_erased after delete on automatch.imported_people
 for each row execute function automatch.imported_person_erased();
 
-create function automatch.find_account(p_email text)
-returns uuid language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
-end
-$$;
-comment on function automatch.find_account(text) is 'The account with this address, or null.';
-
 create function automatch.import_account(p_email text)
 returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_id uuid := automatch.find_account(p_email);
+    v_id uuid := public.find_person_by_email(p_email);
     v_email_sha256 text := automatch.text_sha256(lower(p_email));
 begin
     if exists (select from automatch.imported_people as i where i.profile_id = v_id) then
@@ -58,7 +49,7 @@ begin
                 'consent_required', 'This person erased their account after an import; only they can come back.'
             );
         end if;
-        v_id := automatch.create_account(p_email);
+        v_id := public.create_person(p_email);
     elsif exists (select from public.biometric_consents as c where c.profile_id = v_id)
         or exists (
             select from public.profiles as p
@@ -89,7 +80,7 @@ begin
     select f.* into v_face
     from public.faces as f
     join automatch.imported_people as i on i.profile_id = f.profile_id
-    where f.profile_id = automatch.find_account(p_email) and f.image_sha256 = p_image_sha256;
+    where f.profile_id = public.find_person_by_email(p_email) and f.image_sha256 = p_image_sha256;
     if not found then
         return false;
     end if;

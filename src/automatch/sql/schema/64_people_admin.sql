@@ -20,8 +20,13 @@ comment on function public.find_people(text, integer) is
     'People by their id, or by a part of their address or name; whom it names exactly comes first.';
 
 create function public.find_person_by_email(p_email text)
-returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select automatch.find_account(p_email) $$;
+returns uuid language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
+end
+$$;
+comment on function public.find_person_by_email(text) is 'The account with this address, or null.';
 
 create function public.show_person(p_id uuid)
 returns table (
@@ -74,7 +79,7 @@ $$;
 comment on function public.show_person(uuid) is
     'What an operator needs to help a person; neither photos nor templates, and of matches only how many.';
 
-create function automatch.create_account(p_email text)
+create function public.create_person(p_email text)
 returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -90,21 +95,5 @@ begin
     return v_id;
 end
 $$;
-comment on function automatch.create_account(text) is 'Make an account without a password.';
-
-create function public.create_person(p_email text)
-returns uuid language sql security definer set search_path = pg_catalog, pg_temp
-as $$ select automatch.create_account(p_email) $$;
 comment on function public.create_person(text) is
     'Make an account without a password, whose person chooses one by a mailed link.';
-
-create function public.freeze_person(p_id uuid, p_reason text)
-returns void language sql security definer set search_path = pg_catalog, pg_temp
-as $$ select automatch.freeze_profile(p_id, p_reason) $$;
-comment on function public.freeze_person(uuid, text) is
-    'From now on the person finds nobody and nobody finds them; nothing is erased.';
-
-create function public.unfreeze_person(p_id uuid)
-returns boolean language sql security definer set search_path = pg_catalog, pg_temp
-as $$ select automatch.unfreeze_profile(p_id) $$;
-comment on function public.unfreeze_person(uuid) is 'Undo freeze_person(). Whether the person was frozen.';
