@@ -954,256 +954,6 @@ $$;
 comment on function public.read_mail(uuid, text) is
     'A waiting mail that an operator hands over; who did is recorded in the audit log.';
 
--- 16_operator_notices.sql
-
--- Who runs this installation, and the texts that they publish: privacy notice and consent text.
-
-create table automatch.operator_identity (
-    only_row boolean primary key default true,
-    name text,
-    contact_email text,
-    contact_url text,
-    constraint there_is_one_row check (only_row),
-    constraint name_is_one_line check (name = btrim(name) and name !~ '[[:cntrl:]]' and length(name) between 1 and 120),
-    -- As it stands in a mailto: link.
-    constraint contact_email_is_plain check (
-        contact_email ~ '^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,190}$'
-    ),
-    constraint contact_url_is_a_web_address check (
-        contact_url ~ '^https?://[^[:space:][:cntrl:]<>"]+$' and length(contact_url) <= 300
-    )
-);
-comment on table automatch.operator_identity is 'Shown on pages and in mails. Without a contact it is a test installation.';
-insert into automatch.operator_identity default values;
-
-create function public.get_site_operator()
-returns table (name text, contact_email text, contact_url text)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select o.name, o.contact_email, o.contact_url from automatch.operator_identity as o $$;
-comment on function public.get_site_operator() is 'Who runs this installation, and how to reach them.';
-
-create function public.set_site_operator(p_name text, p_contact_email text, p_contact_url text)
-returns void language sql security definer set search_path = pg_catalog, pg_temp
-as $$
-    update automatch.operator_identity as o
-    set name = nullif(coalesce(btrim(p_name), o.name), ''),
-        contact_email = nullif(coalesce(btrim(p_contact_email), o.contact_email), ''),
-        contact_url = nullif(coalesce(btrim(p_contact_url), o.contact_url), '')
-$$;
-comment on function public.set_site_operator(text, text, text) is
-    'Say who runs this installation. Null leaves a value as it is, an empty text removes it.';
-
-create table automatch.privacy_notices (
-    version text primary key,
-    body text not null,
-    published_at timestamptz not null default automatch.now(),
-    language text not null default 'en',
-    by_operator boolean not null default true,
-    constraint language_is_a_tag check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$'),
-    constraint body_is_text check (body = btrim(body, E' \n') and length(body) between 1 and 50000)
-);
-comment on table automatch.privacy_notices is
-    'Every version of what people are told about their data, in all languages. Add rows, never edit.';
-insert into automatch.privacy_notices (by_operator, version, body) values (false, '2026-11', btrim($$
-Auto-Match compares the faces of people at one school and shows them who looks alike. This page says what is kept about you, who sees it, and how it goes away.
-
-What is kept: your e-mail address and a hash of your password; the name, school, gender and birth date that you enter, and how you showed that you belong to the school; your photos, without place and camera; a face template, which is a list of numbers computed from each photo; whom you look like, and how much; whom you hide or report; which photos you were shown, for some months; and what you agreed to, and when.
-
-A face template is biometric data. It is computed only after you agree to that. You can say no and keep your account, and you can change your mind at any time.
-
-Who sees it: people you look like, if they agreed to the same, see your name, your school, your photo and a rounded score. No one else is shown them. No one is shown your e-mail address or your birth date. Whoever runs the server can read what lies on it. Photos that somebody reports are looked at by those who run it, and each look is recorded. Nothing is sold, given to others, or used for advertising or to train anything.
-
-How it goes away: in your profile you can delete a photo, withdraw your consent or delete your account. That is gone from the database at once and from its files within minutes. Copies in backups go with the backup.
-
-What a score means: two photos look alike to a computer. It does not mean that two people are related, are the same person, or have anything else in common. It is wrong more often for some groups of people than for others.
-
-Your rights: you can see, correct, take along and delete what is kept about you. Ask whoever runs this installation. You can also complain to the data protection authority of your country.
-$$, E'\n'));
-
-create function automatch.forbid_notice_changes()
-returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    raise exception using
-        errcode = 'integrity_constraint_violation',
-        message = 'texts that were published are not changed: publish another version';
-end
-$$;
-
-create trigger consent_texts_insert_only before update or delete or truncate on public.consent_texts
-for each statement execute function automatch.forbid_notice_changes();
-
-create trigger privacy_notices_insert_only before update or delete or truncate on automatch.privacy_notices
-for each statement execute function automatch.forbid_notice_changes();
-
-create function public.list_notices(p_kind text)
-returns table (
-    version text, language text, body text, by_operator boolean, asks_again boolean, published_at timestamptz
-)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select * from (
-        select t.version, t.language, t.body, t.by_operator, t.asks_again, t.published_at
-        from public.consent_texts as t where p_kind = 'consent'
-        union all
-        select p.version, p.language, p.body, p.by_operator, false, p.published_at
-        from automatch.privacy_notices as p where p_kind = 'privacy'
-    ) as n
-    order by n.published_at desc, n.version desc
-$$;
-comment on function public.list_notices(text) is 'All versions of the consent text (consent) or the privacy notice (privacy), newest first.';
-
-create function public.current_notices(p_kind text)
-returns table (version text, language text, body text, published_at timestamptz)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    with every as (select * from public.list_notices(p_kind))
-    select distinct on (e.language) e.version, e.language, e.body, e.published_at
-    from every as e
-    where (e.by_operator or not exists (select from every as o where o.by_operator))
-      -- Whoever reads another language is not to agree to what was replaced.
-      and e.published_at >= coalesce(
-          (select max(a.published_at) from every as a where a.asks_again), '-infinity'
-      )
-    order by e.language, e.published_at desc, e.version desc
-$$;
-comment on function public.current_notices(text) is
-    'The texts that hold now, one for each language: the newest, and those of the operator before ours.';
-
-create function public.publish_notice(p_kind text, p_language text, p_body text, p_asks_again boolean)
-returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_day text := to_char(automatch.now() at time zone 'utc', 'YYYY-MM-DD') || '-' || p_language;
-    v_count integer := (select count(*) from public.list_notices(p_kind) as n where starts_with(n.version, v_day));
-    v_version text := v_day || case when v_count > 0 then '.' || (v_count + 1) else '' end;
-begin
-    if p_kind = 'consent' then
-        insert into public.consent_texts (version, language, body, asks_again)
-        values (v_version, p_language, p_body, p_asks_again);
-    elsif p_kind = 'privacy' and not p_asks_again then
-        insert into automatch.privacy_notices (version, language, body) values (v_version, p_language, p_body);
-    else
-        perform automatch.raise_error('input_invalid', 'Publish consent or privacy; only for consent people are asked again.');
-    end if;
-    return v_version;
-end
-$$;
-comment on function public.publish_notice(text, text, text, boolean) is
-    'Publish a text that holds from now on for readers of its language; its version.';
-
--- 16_operators.sql
-
--- People who run the installation: moderators, operators, owners.
-
-create table automatch.operators (
-    profile_id uuid primary key references public.profiles (id) on delete cascade,
-    role text not null,
-    since timestamptz not null default automatch.now(),
-    constraint role_is_known check (role in ('viewer', 'moderator', 'operator', 'owner'))
-);
-comment on table automatch.operators is
-    'What a person may do as an operator. Never in the metadata of an account, which its person can change.';
-
-create function automatch.keep_an_owner()
-returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if old.role = 'owner' and (tg_op = 'DELETE' or new.role <> 'owner') then
-        -- One at a time: two owners who remove each other would leave none.
-        perform pg_advisory_xact_lock(automatch.lock_key('owners'));
-        if not exists (select from automatch.operators where role = 'owner' and profile_id <> old.profile_id) then
-            perform automatch.raise_error('last_owner', 'This is the only owner. Make somebody else an owner first.');
-        end if;
-    end if;
-    return case tg_op when 'DELETE' then old else new end;
-end
-$$;
-
-create trigger operators_keep_an_owner before update or delete on automatch.operators
-for each row execute function automatch.keep_an_owner();
-
-create function public.list_operators()
-returns table (id uuid, email text, name text, role text, since timestamptz)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select p.id, p.email, p.name, o.role, o.since
-    from automatch.operators as o
-    join public.profiles as p on p.id = o.profile_id
-    order by array_position(array['owner', 'operator', 'moderator', 'viewer'], o.role), p.email
-$$;
-comment on function public.list_operators() is 'The operators, owners first.';
-
-create function public.find_operator_role(p_profile_id uuid)
-returns text language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select o.role from automatch.operators as o where o.profile_id = p_profile_id $$;
-comment on function public.find_operator_role(uuid) is 'The role of a person as an operator; null of anybody else.';
-
-create function public.find_operator(p_claims jsonb)
-returns table (id uuid, role text, password_entered_at timestamptz)
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_id uuid := (p_claims ->> 'sub')::uuid;
-begin
-    if not public.is_session_live(p_claims) then
-        return;
-    end if;
-    return query
-    select o.profile_id, o.role, (select s.password_entered_at from automatch.session_state(p_claims) as s)
-    from automatch.operators as o
-    where o.profile_id = v_id
-      -- Whoever signed in as somebody else has not become an operator by it.
-      and not exists (select from automatch.session_state(p_claims) as s where s.by_operator);
-end
-$$;
-comment on function public.find_operator(jsonb) is
-    'The operator of verified claims, and when they last entered their password in this session.';
-
-create function automatch.session_state(p_claims jsonb)
-returns table (by_operator boolean, password_entered_at timestamptz)
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- Sessions of another issuer say neither.
-    if to_regprocedure('auth.start_session(uuid, bytea)') is not null then
-        return query
-        select s.by_operator, s.password_entered_at from auth.sessions as s
-        where s.id = (p_claims ->> 'session_id')::uuid;
-    end if;
-end
-$$;
-
-create function public.list_impersonations(p_profile_id uuid)
-returns table (at timestamptz, reason text) language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select a.recorded_at, a.reason from automatch.audit_log as a
-    where a.object_id = p_profile_id and a.action = 'impersonate'
-    order by a.id desc
-    limit 100
-$$;
-comment on function public.list_impersonations(uuid) is
-    'When an operator signed in as a person, and why; newest first. For that person.';
-
-create function public.set_operator_role(p_profile_id uuid, p_role text)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if p_role is null then
-        delete from automatch.operators as o where o.profile_id = p_profile_id;
-        if not found then
-            perform automatch.raise_error('not_found', 'This person is no operator.');
-        end if;
-    else
-        insert into automatch.operators as o (profile_id, role) values (p_profile_id, p_role)
-        on conflict (profile_id) do update set role = excluded.role, since = automatch.now()
-        where o.role <> excluded.role;
-    end if;
-end
-$$;
-comment on function public.set_operator_role(uuid, text) is
-    'Make a person an operator, or change the role; null takes it away.';
-
 -- 17_memberships.sql
 
 -- Who takes part: members of their school who are not frozen.
@@ -7035,243 +6785,6 @@ when (
 )
 execute function automatch.profile_moved();
 
--- 54_erased_people.sql
-
--- Erasing a person: what goes, and who is not to come back. Ids are kept as hashes; they were random.
-
-create table automatch.erased_people (
-    person_sha256 text primary key,
-    erased_at timestamptz not null default automatch.now(),
-    act text not null,
-    is_logged boolean not null default false,
-    constraint act_is_known check (act in ('person', 'operator', 'retention', 'restore', 'other'))
-);
-comment on table automatch.erased_people is
-    'Everybody who was erased. The same lines are in a file outside of the database: whoever is there and not here was '
-    'brought back by a restore.';
-comment on column automatch.erased_people.is_logged is 'Whether the line is in the file.';
-create index erased_people_to_log_idx on automatch.erased_people (erased_at) where not is_logged;
-
-create function automatch.person_erased()
-returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if not old.simulated then
-        insert into automatch.erased_people (person_sha256, act)
-        values (
-            automatch.text_sha256(old.id::text),
-            coalesce(nullif(current_setting('automatch.erasure_act', true), ''), 'other')
-        )
-        on conflict do nothing;
-    end if;
-    return null;
-end
-$$;
-comment on function automatch.person_erased() is 'However a person is erased, it is remembered that they are.';
-
-create trigger profiles_erased_for_good after delete on public.profiles
-for each row execute function automatch.person_erased();
-
-create function automatch.count_rows_of_person(p_profile_id uuid)
-returns jsonb language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_table record;
-    v_count bigint;
-    v_counts jsonb := '{}';
-    v_sessions uuid[] := '{}';
-    v_faces constant uuid[] := array(select f.id from public.faces as f where f.profile_id = p_profile_id);
-begin
-    if to_regclass('auth.sessions') is not null then
-        execute 'select array(select id from auth.sessions where user_id = $1)' into v_sessions using p_profile_id;
-    end if;
-    -- All that the foreign keys delete, so that a table of tomorrow is counted too.
-    for v_table in
-        select k.name, string_agg(format('%I = any ($%s)', k.key, k.parameter), ' or ') as condition
-        from (
-            select c.conrelid::regclass as name, a.attname as key, case c.confrelid
-                when to_regclass('public.faces') then 2 when to_regclass('auth.sessions') then 3 else 1
-            end as parameter
-            from pg_constraint as c
-            join pg_class as t on t.oid = c.conrelid and not t.relispartition
-            join pg_attribute as a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
-            where c.contype = 'f' and c.confdeltype = 'c' and c.confrelid in (
-                to_regclass('public.profiles'), to_regclass('public.faces'), to_regclass('automatch.feed_counters'),
-                to_regclass('auth.users'), to_regclass('auth.sessions')
-            )
-            union all
-            select o.name, o.key, 1
-            from (values
-                (to_regclass('public.profiles'), 'id'), (to_regclass('auth.users'), 'id'),
-                (to_regclass('public.face_index'), 'profile_id')
-            ) as o (name, key)
-            where o.name is not null
-        ) as k
-        group by k.name
-        order by k.name::text
-    loop
-        execute format('select count(*) from %s where %s', v_table.name, v_table.condition)
-        into v_count using array[p_profile_id], v_faces, v_sessions;
-        if v_count > 0 then
-            v_counts := v_counts || jsonb_build_object(v_table.name::text, v_count);
-        end if;
-    end loop;
-    return v_counts;
-end
-$$;
-comment on function automatch.count_rows_of_person(uuid) is 'The rows that go when a person is erased, by table.';
-
-create function public.erase_person(p_profile_id uuid, p_act text)
-returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_erased jsonb;
-begin
-    if to_regclass('auth.users') is not null then
-        -- Before the profile, as whatever changes an account does.
-        perform from auth.users as u where u.id = p_profile_id for update;
-    end if;
-    perform automatch.lock_for_erasing(p_profile_id);
-    select jsonb_build_object(
-        'person', automatch.text_sha256(p.id::text), 'act', p_act, 'email', lower(p.email),
-        'rows', automatch.count_rows_of_person(p.id),
-        'paths', coalesce((
-            select jsonb_agg(f.image_path order by f.id) from public.faces as f where f.profile_id = p.id
-        ), '[]'),
-        'photos', coalesce((
-            select jsonb_agg(automatch.text_sha256(f.id::text) order by f.id)
-            from public.faces as f where f.profile_id = p.id
-        ), '[]')
-    ) into v_erased
-    from public.profiles as p
-    where p.id = p_profile_id;
-    if v_erased is null then
-        perform automatch.raise_error('not_found', 'There is no such person.');
-    end if;
-    if p_act = 'person' then
-        perform automatch.keep_departure(p_profile_id);
-    end if;
-    perform set_config('automatch.erasure_act', p_act, true);
-    if to_regclass('auth.users') is not null then
-        delete from auth.users where id = p_profile_id;
-    end if;
-    -- The trigger on auth.users has done this where that table exists.
-    delete from public.profiles where id = p_profile_id;
-    perform set_config('automatch.erasure_act', '', true);
-    return v_erased;
-end
-$$;
-comment on function public.erase_person(uuid, text) is
-    'Erase a person, with the act of the person, an operator, the retention or a restore; what went, for the receipt.';
-
-create function public.erase_account()
-returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- Supabase's own API calls this too, without asking for the session.
-    if automatch.claims() ->> 'session_id' is null or not public.is_session_live(automatch.claims()) then
-        perform automatch.raise_error('token_invalid', 'The access token is not valid; sign in again.');
-    end if;
-    return public.erase_person(automatch.uid(), 'person');
-end
-$$;
-comment on function public.erase_account() is
-    'Erase the caller''s account with everything that belongs to it, if their session is still valid; what went.';
-
-create function public.list_erasures_to_log(p_limit integer default 500)
-returns table (person_sha256 text, erased_at timestamptz, act text)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select e.person_sha256, e.erased_at, e.act from automatch.erased_people as e
-    where not e.is_logged
-    order by e.erased_at
-    limit p_limit
-$$;
-comment on function public.list_erasures_to_log(integer) is 'Erasures that are not in the file yet, oldest first.';
-
-create function public.mark_erasures_logged(p_person_sha256s text[])
-returns void language sql security definer set search_path = pg_catalog, pg_temp
-as $$
-    update automatch.erased_people as e set is_logged = true
-    where e.person_sha256 = any (p_person_sha256s) and not e.is_logged
-$$;
-comment on function public.mark_erasures_logged(text[]) is 'Say that these are in the file, and on the disk.';
-
-create function automatch.replay_erasures(p_person_sha256s text[])
-returns setof jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_missing text[] := array(
-        select l.person_sha256 from unnest(p_person_sha256s) as l (person_sha256)
-        where not exists (select from automatch.erased_people as e where e.person_sha256 = l.person_sha256)
-    );
-    v_kept text[] := '{}';
-    v_id uuid;
-begin
-    if cardinality(v_missing) = 0 then
-        return;
-    end if;
-    for v_id in
-        select p.id from public.profiles as p
-        join unnest(v_missing) as m (person_sha256) on m.person_sha256 = automatch.text_sha256(p.id::text)
-        order by p.id
-    loop
-        begin
-            return next public.erase_person(v_id, 'restore');
-        exception when sqlstate 'AM001' then
-            -- The only owner of the backup: once there is another one, they go at the next start.
-            v_kept := v_kept || automatch.text_sha256(v_id::text);
-        end;
-    end loop;
-    insert into automatch.erased_people (person_sha256, act, is_logged)
-    select m.person_sha256, 'restore', true from unnest(v_missing) as m (person_sha256)
-    where m.person_sha256 <> all (v_kept)
-    on conflict (person_sha256) do update set is_logged = true;
-end
-$$;
-comment on function automatch.replay_erasures(text[]) is
-    'Erase again whom a restored database brought back: everybody of the file whom it does not know to be erased.';
-
-create function automatch.find_erased(p_sha256s text[])
-returns table (place text, row_count bigint) language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_table record;
-begin
-    for v_table in
-        select c.oid::regclass as name, string_agg(
-            format(case a.atttypid when 'bytea'::regtype then 'encode(t.%I, ''escape'')' else 't.%I::text' end, a.attname),
-            ', ' order by a.attnum
-        ) as columns
-        from pg_class as c
-        join pg_namespace as n on n.oid = c.relnamespace
-        join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-        where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-          and a.atttypid in (
-              'uuid'::regtype, 'uuid[]'::regtype, 'text'::regtype, 'text[]'::regtype, 'varchar'::regtype,
-              'json'::regtype, 'jsonb'::regtype, 'bytea'::regtype
-          )
-        group by c.oid
-        order by 1
-    loop
-        place := v_table.name::text;
-        begin
-            execute format(
-                'select count(*) from %s as t where exists (select from regexp_matches(concat_ws('' '', %s), '
-                '''[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'', ''g'') as m (ids) '
-                'where automatch.text_sha256(m.ids[1]) = any ($1))', v_table.name, v_table.columns
-            ) into row_count using p_sha256s;
-        exception when insufficient_privilege then
-            -- Of Supabase's own, which we may not read.
-            row_count := null;
-        end;
-        return next;
-    end loop;
-end
-$$;
-comment on function automatch.find_erased(text[]) is
-    'Every table that has text, ids, JSON or bytes, and how many of its rows name an id with one of these hashes.';
-
 -- 54_holds.sql
 
 -- Freezing people and holding photos: nothing is erased, and everything comes back.
@@ -7354,1322 +6867,6 @@ begin
 end
 $$;
 comment on function automatch.release_face(uuid) is 'Undo hold_face(), and search for the photo. Whether it was held.';
-
--- 55_cases.sql
-
--- Reports and take-down requests: who may make one, what it hides by itself, and what both sides read and write.
---
--- A case outlives whom it is about. It has no name, address or photo, and ids only while they lead to somebody.
-
-create table automatch.cases (
-    id uuid primary key default gen_random_uuid(),
-    kind text not null,
-    reason text not null,
-    state text not null default 'open',
-    -- No foreign keys: erased people leave the cases, as nobody's.
-    profile_id uuid,
-    face_id uuid,
-    reporter_id uuid,
-    opened_at timestamptz not null default automatch.now(),
-    hides boolean not null default false,
-    decision text,
-    decided_at timestamptz,
-    decided_by text,
-    appealed_at timestamptz,
-    unproven_until timestamptz,
-    constraint kind_is_known check (kind in ('report', 'take_down')),
-    constraint reason_is_known check (reason in ('not_their_photo', 'harassment', 'under_18', 'fake', 'other')),
-    constraint state_is_known check (state in ('unproven', 'open', 'waiting', 'decided')),
-    constraint decision_is_known check (
-        decision in ('hidden', 'frozen', 'photo_erased', 'person_erased', 'restored', 'dismissed', 'closed', 'gone')
-    ),
-    constraint decided_has_a_decision check ((state = 'decided') = (decided_at is not null)),
-    constraint unproven_ends check ((state = 'unproven') = (unproven_until is not null))
-);
-comment on table automatch.cases is 'Reports of people, and take-down requests of people without an account.';
-comment on column automatch.cases.state is
-    'unproven: the link in the mail was not used yet; open: an operator looks; waiting: for an answer of one side.';
-comment on column automatch.cases.hides is
-    'Whether the report alone hid the photo, or for `under_18` froze the person, until it is decided.';
-comment on column automatch.cases.decision is '`gone`: the person erased their account before.';
-create index cases_state_idx on automatch.cases (state, opened_at);
-create index cases_profile_idx on automatch.cases (profile_id) where profile_id is not null;
-create index cases_face_idx on automatch.cases (face_id) where face_id is not null;
-create index cases_reporter_idx on automatch.cases (reporter_id) where reporter_id is not null;
-create index cases_hides_idx on automatch.cases (opened_at) where hides;
-create index cases_decided_idx on automatch.cases (decided_at);
-create index cases_unproven_idx on automatch.cases (unproven_until);
-
-create table automatch.case_contacts (
-    case_id uuid primary key references automatch.cases (id) on delete cascade,
-    address text not null,
-    address_hash bytea not null,
-    token_sha256 bytea,
-    token_expires_at timestamptz,
-    closed_at timestamptz,
-    constraint token_is_single unique (token_sha256)
-);
-comment on table automatch.case_contacts is
-    'Where somebody without an account gets an answer: the address encrypted, and a keyed hash to count requests by.';
-comment on column automatch.case_contacts.closed_at is 'Since when nobody needs it: the decision, if there is no appeal.';
-create index case_contacts_hash_idx on automatch.case_contacts (address_hash);
-create index case_contacts_closed_idx on automatch.case_contacts (closed_at);
-
-create table automatch.case_messages (
-    id bigint generated always as identity primary key,
-    case_id uuid not null references automatch.cases (id) on delete cascade,
-    written_at timestamptz not null default automatch.now(),
-    author text not null,
-    audience text not null,
-    actor text,
-    body text not null,
-    closed_at timestamptz,
-    constraint author_is_known check (author in ('reporter', 'reported', 'operator')),
-    constraint audience_is_known check (audience in ('reporter', 'reported', 'operators')),
-    constraint body_is_a_text check (length(body) between 1 and 2000)
-);
-comment on table automatch.case_messages is
-    'Insert-only, and deleted some time after the decision: what people wrote may name people.';
-create index case_messages_case_idx on automatch.case_messages (case_id, id);
-create index case_messages_closed_idx on automatch.case_messages (closed_at);
-
-create function automatch.write_case_message(
-    p_case_id uuid, p_author text, p_audience text, p_body text, p_actor text default null
-)
-returns void language sql security definer set search_path = pg_catalog, pg_temp
-as $$
-    insert into automatch.case_messages (case_id, author, audience, body, actor)
-    select p_case_id, p_author, p_audience, left(btrim(p_body), 2000), p_actor
-    where btrim(coalesce(p_body, '')) <> ''
-$$;
-
-create function automatch.hide_by_report(
-    p_reason text, p_profile_id uuid, p_face_id uuid, p_reporter_id uuid, p_address_hash bytea
-)
-returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_day constant timestamptz := automatch.now() - interval '1 day';
-    v_most constant integer := case when p_reporter_id is null then 5 else 20 end;
-begin
-    -- A photo hidden for nothing comes back; nobody without an account takes a person out of everything.
-    if p_reason = 'under_18' and p_reporter_id is null then
-        return false;
-    end if;
-    if p_profile_id is null or p_reason not in ('not_their_photo', 'under_18') then
-        return false;
-    end if;
-    if p_reason = 'not_their_photo' and p_face_id is null then
-        return false;
-    end if;
-    -- An operator has looked and found nothing; or this reporter's last one was for nothing.
-    if exists (
-        select from automatch.cases as c
-        left join automatch.case_contacts as k on k.case_id = c.id
-        where c.decision in ('dismissed', 'restored') and c.reason = p_reason and (
-            c.face_id = p_face_id
-            or p_reason = 'under_18' and c.profile_id = p_profile_id
-            or c.hides and (c.reporter_id = p_reporter_id or k.address_hash = p_address_hash)
-        )
-    ) then
-        return false;
-    end if;
-    -- One a day of one person or address; twenty of all people, and five of all requests without an account.
-    if (
-        select count(*) filter (where (c.kind = 'take_down') = (p_reporter_id is null)) >= v_most or count(*) filter (
-            where c.reporter_id = p_reporter_id or k.address_hash = p_address_hash
-        ) >= 1
-        from automatch.cases as c
-        left join automatch.case_contacts as k on k.case_id = c.id
-        where c.hides and c.opened_at > v_day
-    ) then
-        return false;
-    end if;
-    if p_reason = 'under_18' then
-        if exists (select from automatch.frozen_profiles as f where f.profile_id = p_profile_id) then
-            return false;
-        end if;
-        perform public.freeze_person(p_profile_id, 'reported');
-    else
-        if exists (select from automatch.held_faces as h where h.face_id = p_face_id) then
-            return false;
-        end if;
-        perform automatch.hold_face(p_face_id, 'reported');
-    end if;
-    return true;
-end
-$$;
-comment on function automatch.hide_by_report(text, uuid, uuid, uuid, bytea) is
-    'Hide a photo that is said to be stolen, or freeze somebody who is said to be a minor, until it is decided; unless '
-    'that was found wrong before, or there were too many. Whether it did. The caller has locked the person and reports.';
-
-create function automatch.hides_photos(p_case automatch.cases)
-returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select p_case.state <> 'unproven'
-        and coalesce(p_case.decided_at, automatch.now()) > automatch.now() - interval '1 year'
-        and case
-            when p_case.decision in ('hidden', 'photo_erased') then true
-            when p_case.decision is null or p_case.decision in ('closed', 'frozen')
-                then p_case.hides and p_case.reason = 'not_their_photo'
-            else false
-        end
-$$;
-comment on function automatch.hides_photos(automatch.cases) is
-    'Whether a case hides a photo or has hidden one within a year: then it is asked about each new photo of its person.';
-
-create function automatch.find_hiding_case(p_profile_id uuid, p_except uuid default null)
-returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select c.id from automatch.cases as c
-    where c.profile_id = p_profile_id and c.id is distinct from p_except and automatch.hides_photos(c)
-    order by c.state = 'decided', c.opened_at desc, c.id
-    limit 1
-$$;
-comment on function automatch.find_hiding_case(uuid, uuid) is
-    'The case because of which new photos of a person wait, if there is one but p_except.';
-
-create function automatch.add_photos_to_cases(p_face_ids uuid[])
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_new record;
-begin
-    for v_new in
-        select c.id, c.face_id
-        from (
-            select distinct on (f.profile_id) automatch.find_hiding_case(f.profile_id) as id, f.id as face_id
-            from public.faces as f where f.id = any (p_face_ids)
-            order by f.profile_id, f.created_at desc, f.id
-        ) as c
-        where c.id is not null
-        order by c.id
-    loop
-        update automatch.cases as c
-        set state = 'open', decided_at = null, face_id = coalesce(c.face_id, v_new.face_id)
-        where c.id = v_new.id;
-        update automatch.case_messages as m set closed_at = null where m.case_id = v_new.id;
-        update automatch.case_contacts as k set closed_at = null where k.case_id = v_new.id;
-        perform automatch.write_case_message(
-            v_new.id, 'operator', 'operators', 'The person has sent another photo, which is hidden until you decide.',
-            'automatch'
-        );
-    end loop;
-end
-$$;
-comment on function automatch.add_photos_to_cases(uuid[]) is
-    'Put new photos, which are held, before those who decide the cases of their people, again where that was decided. '
-    'The people are locked.';
-
-create function automatch.lock_reports(p_profile_ids uuid[])
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- One report after the other, so that each counts those before it.
-    perform pg_advisory_xact_lock(automatch.lock_key('reports'));
-    perform from public.profiles as p where p.id = any (p_profile_ids) order by p.id for no key update;
-end
-$$;
-
-create function public.find_shown_person(p_profile_id uuid)
-returns table (profile_id uuid, name text, face_id uuid)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    -- Also somebody whose card is gone: hiding is no way to escape a report. Their name and photo are not shown again.
-    select p.id,
-        case when m.id is not null then p.name end,
-        case when m.profile_a_id = p.id then m.face_a_id else m.face_b_id end
-    from automatch.feed_entries as e
-    join public.profiles as p on p.id = e.other_profile_id
-    left join public.matches as m on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
-    where e.profile_id = (select automatch.uid()) and e.other_profile_id = p_profile_id
-$$;
-comment on function public.find_shown_person(uuid) is
-    'Somebody who is or was in the caller''s feed, with what its card shows; or no row.';
-
-create function public.report_profile(
-    p_profile_id uuid, p_reason text, p_statement text default null, p_face_id uuid default null
-)
-returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_me constant uuid := automatch.uid();
-    v_shown record;
-    v_has_card boolean;
-    v_case uuid;
-begin
-    perform automatch.lock_reports(array[v_me, p_profile_id]);
-    select s.* into v_shown from public.find_shown_person(p_profile_id) as s;
-    -- What the reporter was not shown is answered as what does not exist.
-    if not found or p_face_id is not null and not exists (
-        select from public.matches as m
-        where v_me in (m.profile_a_id, m.profile_b_id) and p_face_id in (m.face_a_id, m.face_b_id)
-          and p_profile_id in (m.profile_a_id, m.profile_b_id)
-          and exists (select from public.faces as f where f.id = p_face_id and f.profile_id = p_profile_id)
-    ) then
-        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
-    end if;
-    v_has_card := exists (
-        select from automatch.feed_entries as e
-        where e.profile_id = v_me and e.other_profile_id = p_profile_id and e.match_id is not null
-    );
-    select c.id into v_case from automatch.cases as c
-    where c.reporter_id = v_me and c.profile_id = p_profile_id and c.reason = p_reason and c.state <> 'decided';
-    if v_case is null then
-        v_case := gen_random_uuid();
-        insert into automatch.cases (id, kind, reason, profile_id, face_id, reporter_id, hides)
-        values (
-            v_case, 'report', p_reason, p_profile_id, coalesce(p_face_id, v_shown.face_id), v_me,
-            automatch.hide_by_report(
-                p_reason, p_profile_id, coalesce(p_face_id, v_shown.face_id), v_me, null
-            )
-        );
-    end if;
-    perform automatch.write_case_message(v_case, 'reporter', 'operators', p_statement);
-    insert into public.profile_blocks (profile_id, blocked_profile_id)
-    values (v_me, p_profile_id) on conflict do nothing;
-    -- Hiding has locked the feeds of all cards of the person; to lock another one now would be out of order.
-    if v_has_card then
-        perform automatch.refresh_feeds(v_me, p_profile_id);
-    end if;
-    return v_case;
-end
-$$;
-comment on function public.report_profile(uuid, text, text, uuid) is
-    'Report somebody who is or was in the caller''s feed, and block them. The same again adds to the open case.';
-
-create function public.request_take_down(
-    p_subject_id uuid, p_reason text, p_statement text, p_address text, p_address_hash bytea
-)
-returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_case uuid;
-    v_face public.faces;
-begin
-    select f.* into v_face from public.faces as f where f.id = p_subject_id;
-    insert into automatch.cases (kind, reason, state, unproven_until, profile_id, face_id)
-    values (
-        'take_down', p_reason, 'unproven', automatch.now() + interval '2 days',
-        coalesce(v_face.profile_id, (select p.id from public.profiles as p where p.id = p_subject_id)), v_face.id
-    )
-    returning id into v_case;
-    insert into automatch.case_contacts (case_id, address, address_hash) values (v_case, p_address, p_address_hash);
-    perform automatch.write_case_message(v_case, 'reporter', 'operators', p_statement);
-    return v_case;
-end
-$$;
-comment on function public.request_take_down(uuid, text, text, text, bytea) is
-    'Keep a request of somebody without an account until the link in the mail proves the address. p_subject_id is the '
-    'id of a photo or a person, or of neither.';
-
-create function public.create_case_token(p_case_id uuid, p_token_sha256 bytea, p_life interval)
-returns boolean language sql security definer set search_path = pg_catalog, pg_temp
-as $$
-    with stored as (
-        update automatch.case_contacts as k
-        set token_sha256 = p_token_sha256, token_expires_at = automatch.now() + p_life
-        where k.case_id = p_case_id
-        returning k.case_id
-    )
-    select exists (select from stored)
-$$;
-comment on function public.create_case_token(uuid, bytea, interval) is
-    'Keep the hash of a token for whoever asked without an account; false once their address is forgotten.';
-
-create function public.find_case_token(p_token_sha256 bytea)
-returns table (id uuid, reason text, state text, decision text, opened_at timestamptz, may_write boolean)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select c.id, c.reason, c.state, c.decision, c.opened_at, c.state <> 'decided' or c.appealed_at is null
-    from automatch.case_contacts as k
-    join automatch.cases as c on c.id = k.case_id
-    where k.token_sha256 = p_token_sha256 and k.token_expires_at > automatch.now()
-$$;
-comment on function public.find_case_token(bytea) is 'The case that a mailed link is for, or no row.';
-
-create function public.prove_take_down(p_token_sha256 bytea)
-returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_case automatch.cases;
-    v_hash bytea;
-begin
-    select c.* into v_case
-    from public.find_case_token(p_token_sha256) as t join automatch.cases as c on c.id = t.id
-    where c.state = 'unproven';
-    if not found then
-        return false;
-    end if;
-    perform automatch.lock_reports(array[v_case.profile_id]);
-    -- The first of several uses at once; the link goes on to show the case.
-    update automatch.cases as c set state = 'open', unproven_until = null, opened_at = automatch.now()
-    where c.id = v_case.id and c.state = 'unproven';
-    if not found then
-        return false;
-    end if;
-    select k.address_hash into v_hash from automatch.case_contacts as k where k.case_id = v_case.id;
-    if automatch.hide_by_report(v_case.reason, v_case.profile_id, v_case.face_id, null, v_hash) then
-        update automatch.cases as c set hides = true where c.id = v_case.id;
-    end if;
-    return true;
-end
-$$;
-comment on function public.prove_take_down(bytea) is
-    'Open the case of a take-down request by its mailed link; false when it was opened before, or the link is too old.';
-
-create function automatch.add_to_case(p_case_id uuid, p_author text, p_body text)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_case automatch.cases;
-begin
-    select c.* into v_case from automatch.cases as c where c.id = p_case_id for update;
-    if v_case.state = 'unproven' or v_case.state = 'decided' and v_case.appealed_at is not null or 10 <= (
-        select count(*) from automatch.case_messages as m where m.case_id = p_case_id and m.author = p_author
-    ) then
-        perform automatch.raise_error('input_invalid', 'Nothing more can be added here.');
-    end if;
-    if btrim(coalesce(p_body, '')) = '' then
-        perform automatch.raise_error('input_invalid', 'Write a sentence.');
-    end if;
-    perform automatch.write_case_message(p_case_id, p_author, 'operators', p_body);
-    if v_case.state = 'decided' then
-        update automatch.cases as c
-        set state = 'open', decided_at = null, appealed_at = automatch.now()
-        where c.id = p_case_id;
-        update automatch.case_messages as m set closed_at = null where m.case_id = p_case_id;
-        update automatch.case_contacts as k set closed_at = null where k.case_id = p_case_id;
-    elsif v_case.state = 'waiting' then
-        update automatch.cases as c set state = 'open' where c.id = p_case_id;
-    end if;
-end
-$$;
-comment on function automatch.add_to_case(uuid, text, text) is
-    'Add what one side writes. After a decision it is the appeal, of which there is one: the case is open again.';
-
-create function public.write_to_case(p_case_id uuid, p_body text)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_side text := (select o.side from public.list_own_cases() as o where o.id = p_case_id);
-begin
-    if v_side is null then
-        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
-    end if;
-    perform automatch.add_to_case(p_case_id, v_side, p_body);
-end
-$$;
-comment on function public.write_to_case(uuid, text) is 'Answer or appeal, in one of the cases of list_own_cases().';
-
-create function public.write_to_case_by_token(p_token_sha256 bytea, p_body text)
-returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_case uuid := (select t.id from public.find_case_token(p_token_sha256) as t);
-begin
-    if v_case is null then
-        return false;
-    end if;
-    perform automatch.add_to_case(v_case, 'reporter', p_body);
-    return true;
-end
-$$;
-
-create function automatch.cases_of(p_profile_id uuid)
-returns table (
-    id uuid, side text, reason text, state text, decision text, effect text, face_id uuid, opened_at timestamptz,
-    may_write boolean
-)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select o.id, o.side, o.reason, o.state, o.decision, o.effect, o.face_id, o.opened_at,
-        o.state <> 'decided' or o.appealed_at is null
-    from (
-        select c.*, 'reporter' as side, null as effect
-        from automatch.cases as c where c.reporter_id = p_profile_id
-        union all
-        -- Whoever is reported learns of what was done or asked, and of nothing else.
-        select c.*, 'reported', case
-            when exists (select from automatch.held_faces as h where h.face_id = c.face_id) then 'hidden'
-            when exists (select from automatch.frozen_profiles as f where f.profile_id = c.profile_id) then 'frozen'
-        end
-        from automatch.cases as c
-        where c.profile_id = p_profile_id and (
-            c.hides or c.decision in ('hidden', 'frozen', 'photo_erased', 'restored')
-            or exists (
-                select from automatch.case_messages as m where m.case_id = c.id and m.audience = 'reported'
-            )
-        )
-    ) as o
-    order by o.opened_at desc, o.id
-    limit 50
-$$;
-comment on function automatch.cases_of(uuid) is
-    'A person''s reports, and cases about them in which something was done; never who reported.';
-
-create function public.list_own_cases()
-returns table (
-    id uuid, side text, reason text, state text, decision text, effect text, face_id uuid, opened_at timestamptz,
-    may_write boolean
-)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select o.* from automatch.cases_of((select automatch.uid())) as o $$;
-
-create function automatch.messages_of(p_case_ids uuid[], p_side text)
-returns table (case_id uuid, author text, body text, written_at timestamptz)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select m.case_id, m.author, m.body, m.written_at
-    from automatch.case_messages as m
-    where m.case_id = any (p_case_ids) and p_side in (m.author, m.audience)
-    order by m.id
-$$;
-
-create function public.list_own_case_messages()
-returns table (case_id uuid, author text, body text, written_at timestamptz)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select m.*
-    from unnest('{reporter,reported}'::text[]) as side (name)
-    cross join lateral automatch.messages_of(array(
-        select o.id from public.list_own_cases() as o where o.side = side.name
-    ), side.name) as m
-$$;
-comment on function public.list_own_case_messages() is 'What the caller wrote and was answered, oldest first.';
-
-create function public.list_case_messages_by_token(p_token_sha256 bytea)
-returns table (case_id uuid, author text, body text, written_at timestamptz)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select m.* from automatch.messages_of(array(
-        select t.id from public.find_case_token(p_token_sha256) as t
-    ), 'reporter') as m
-$$;
-
-create function automatch.close_case(p_case_id uuid, p_decision text, p_actor text)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_now constant timestamptz := automatch.now();
-begin
-    update automatch.cases as c
-    set state = 'decided', unproven_until = null, decision = p_decision, decided_at = coalesce(c.decided_at, v_now),
-        decided_by = coalesce(p_actor, c.decided_by)
-    where c.id = p_case_id;
-    update automatch.case_messages as m set closed_at = v_now where m.case_id = p_case_id and m.closed_at is null;
-    update automatch.case_contacts as k set closed_at = v_now where k.case_id = p_case_id and k.closed_at is null;
-end
-$$;
-
-create function automatch.person_left_cases()
-returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    delete from automatch.case_messages as m using automatch.cases as c
-    where c.id = m.case_id and (
-        c.profile_id = old.id or c.reporter_id = old.id and 'reporter' in (m.author, m.audience)
-    );
-    update automatch.cases as c set reporter_id = null where c.reporter_id = old.id;
-    perform automatch.close_case(c.id, coalesce(c.decision, 'gone'), null)
-    from automatch.cases as c where c.profile_id = old.id;
-    update automatch.cases as c set profile_id = null, face_id = null where c.profile_id = old.id;
-    return null;
-end
-$$;
-
-create trigger profiles_left_cases after delete on public.profiles
-for each row execute function automatch.person_left_cases();
-
-create function automatch.face_left_cases()
-returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    update automatch.cases as c set face_id = null where c.face_id = old.id;
-    return null;
-end
-$$;
-
-create trigger faces_left_cases after delete on public.faces
-for each row execute function automatch.face_left_cases();
-
--- 55_inactive_people.sql
-
--- People who have not been here for long: they are warned by mail, and erased some weeks later.
-
-create table automatch.last_seen (
-    profile_id uuid primary key references public.profiles (id) on delete cascade,
-    seen_at timestamptz not null
-);
-comment on table automatch.last_seen is
-    'To the day, when people with a session were last here: the sessions themselves are deleted a month later.';
-
-create table automatch.inactivity_warnings (
-    profile_id uuid primary key references public.profiles (id) on delete cascade,
-    warned_at timestamptz not null default automatch.now(),
-    mailed_at timestamptz
-);
-comment on table automatch.inactivity_warnings is 'Who was told that they will be erased. Whoever signs in is taken off.';
-comment on column automatch.inactivity_warnings.mailed_at is 'When the mail went out, from which on the weeks count.';
-
-create function automatch.note_last_seen()
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    insert into automatch.last_seen as l (profile_id, seen_at)
-    select s.user_id, max(s.refreshed_at)
-    from auth.sessions as s
-    join public.profiles as p on p.id = s.user_id
-    where s.refreshed_at > automatch.now() - interval '3 days'
-    group by s.user_id
-    order by s.user_id
-    on conflict (profile_id) do update set seen_at = excluded.seen_at
-    where excluded.seen_at > l.seen_at + interval '1 day';
-end
-$$;
-
-create function automatch.list_inactive(p_since timestamptz)
-returns table (profile_id uuid, email text) language plpgsql stable security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query
-    select p.id, lower(p.email)
-    from public.profiles as p
-    join auth.users as u on u.id = p.id
-    left join automatch.last_seen as l on l.profile_id = p.id
-    where not p.simulated and p.profile_type = 'user'
-      and not exists (select from automatch.operators as o where o.profile_id = p.id)
-      and greatest(p.created_at, u.last_sign_in_at, l.seen_at) < p_since
-      and not exists (select from auth.sessions as s where s.user_id = p.id and s.refreshed_at >= p_since)
-      and not exists (select from public.faces as f where f.profile_id = p.id and f.created_at >= p_since)
-    order by p.id;
-end
-$$;
-comment on function automatch.list_inactive(timestamptz) is 'Who has an account and was not here since then.';
-
-create function public.warn_inactive_people(p_inactive interval, p_mails boolean, p_without_mail boolean)
-returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_since constant timestamptz := automatch.now() - p_inactive;
-    v_person record;
-    v_count integer := 0;
-begin
-    -- Where another server keeps the sessions, nobody here knows who was there.
-    if to_regclass('auth.sessions') is null then
-        return 0;
-    end if;
-    perform automatch.note_last_seen();
-    delete from automatch.inactivity_warnings as w
-    where not exists (select from automatch.list_inactive(v_since) as i where i.profile_id = w.profile_id)
-        -- The mail was not sent in its time: once more.
-        or (w.mailed_at is null and not p_without_mail and w.warned_at < automatch.now() - interval '7 days');
-    for v_person in
-        select i.profile_id, i.email from automatch.list_inactive(v_since) as i
-        where not exists (select from automatch.inactivity_warnings as w where w.profile_id = i.profile_id)
-          and ((p_mails and i.email is not null) or p_without_mail)
-        limit 100
-    loop
-        insert into automatch.inactivity_warnings (profile_id) values (v_person.profile_id) on conflict do nothing;
-        if p_mails and v_person.email is not null then
-            perform public.enqueue_mail('inactive', v_person.email, v_person.profile_id);
-        end if;
-        v_count := v_count + 1;
-    end loop;
-    return v_count;
-end
-$$;
-comment on function public.warn_inactive_people(interval, boolean, boolean) is
-    'Warn some people who were not here for so long; those without mail only where that is wanted. How many.';
-
-create function public.list_people_to_erase(p_inactive interval, p_grace interval, p_without_mail boolean)
-returns setof uuid language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if to_regclass('auth.sessions') is null then
-        return;
-    end if;
-    return query
-    select w.profile_id
-    from automatch.inactivity_warnings as w
-    join automatch.list_inactive(automatch.now() - p_inactive) as i on i.profile_id = w.profile_id
-    where case when p_without_mail then coalesce(w.mailed_at, w.warned_at) else w.mailed_at end
-        < automatch.now() - p_grace
-    order by w.profile_id
-    limit 20;
-end
-$$;
-comment on function public.list_people_to_erase(interval, interval, boolean) is
-    'Some of those who were warned that long ago and have not come since.';
-
--- 55_school_list.sql
-
--- The operator's functions for the list of schools.
-
-create function automatch.set_school_names(
-    p_school_id uuid, p_aliases text[], p_domains text[], p_dropped_aliases text[], p_dropped_domains text[]
-)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_alias text;
-begin
-    delete from automatch.school_spellings as p
-    using automatch.schools as s
-    where p.school_id = p_school_id and s.id = p_school_id and p.folded <> automatch.fold_school(s.name)
-      and p.folded in (select automatch.fold_school(a) from unnest(p_dropped_aliases) as a);
-    delete from automatch.school_domains as d where d.school_id = p_school_id and d.domain = any (p_dropped_domains);
-    foreach v_alias in array coalesce(p_aliases, '{}') loop
-        perform automatch.add_spelling(p_school_id, btrim(v_alias));
-    end loop;
-    insert into automatch.school_domains (domain, school_id)
-    select distinct d, p_school_id from unnest(p_domains) as d
-    on conflict do nothing;
-end
-$$;
-
-create function public.add_school(
-    p_name text, p_domains text[] default '{}', p_aliases text[] default '{}', p_open boolean default false,
-    p_actor text default null
-)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_name text := btrim(regexp_replace(normalize(p_name, nfc), '\s+', ' ', 'g'));
-    v_other automatch.schools := automatch.find_school(v_name);
-    v_id uuid;
-begin
-    if v_other.id is not null then
-        perform automatch.raise_error('school_exists', v_name || ' is a spelling of ' || v_other.name || '.');
-    end if;
-    insert into automatch.schools (name, is_open) values (v_name, p_open) returning id into v_id;
-    perform automatch.set_school_names(v_id, p_aliases, p_domains, '{}', '{}');
-    perform automatch.audit(p_actor, 'add_school', jsonb_build_object(
-        'school', v_name, 'open', p_open, 'domains', to_jsonb(p_domains), 'aliases', to_jsonb(p_aliases)
-    ));
-end
-$$;
-comment on function public.add_school(text, text[], text[], boolean, text) is
-    'Put a school on the list. p_open: nobody has to prove that they belong to it.';
-
-create function public.change_school(
-    p_school text, p_domains text[] default '{}', p_aliases text[] default '{}', p_dropped_domains text[] default '{}',
-    p_dropped_aliases text[] default '{}', p_actor text default null
-)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_school automatch.schools := automatch.lock_school(p_school);
-begin
-    perform automatch.set_school_names(v_school.id, p_aliases, p_domains, p_dropped_aliases, p_dropped_domains);
-    perform automatch.audit(p_actor, 'change_school', jsonb_build_object(
-        'school', v_school.name, 'domains', to_jsonb(p_domains), 'aliases', to_jsonb(p_aliases),
-        'dropped_domains', to_jsonb(p_dropped_domains), 'dropped_aliases', to_jsonb(p_dropped_aliases)
-    ));
-end
-$$;
-comment on function public.change_school(text, text[], text[], text[], text[], text) is
-    'Add and drop domains and aliases of a school; then refresh_school_proofs().';
-
-create function public.set_school_open(p_school text, p_open boolean, p_actor text default null)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_school automatch.schools := automatch.require_school(p_school);
-begin
-    -- In one transaction 20,000 people take minutes.
-    perform set_config('automatch.in_steps', 'on', true);
-    update automatch.schools as s set is_open = p_open where s.id = v_school.id and s.is_open <> p_open;
-    if found then
-        perform automatch.audit(
-            p_actor, case when p_open then 'open_school' else 'close_school' end, jsonb_build_object('school', v_school.name)
-        );
-    end if;
-    perform set_config('automatch.in_steps', '', true);
-end
-$$;
-comment on function public.set_school_open(text, boolean, text) is
-    'Open: whoever names the school belongs to it. Closed: only its members. Then refresh_school_proofs().';
-
-create function public.get_schools(p_school text default null)
-returns table (
-    name text, is_open boolean, domains text[], aliases text[], people bigint, members bigint, requests bigint,
-    invitations bigint, created_at timestamptz
-)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select s.name, s.is_open,
-        array(select d.domain from automatch.school_domains as d where d.school_id = s.id order by 1),
-        array(
-            select p.spelling from automatch.school_spellings as p
-            where p.school_id = s.id and p.folded <> automatch.fold_school(s.name) order by 1
-        ),
-        (select count(*) from public.profiles as p where p.school = s.name and p.profile_type = 'user'),
-        (select count(*) from automatch.memberships as m where m.school_id = s.id),
-        (select count(*) from automatch.membership_requests as r where r.school_id = s.id and r.refused_at is null),
-        (select count(*) from public.list_invitations(s.name)),
-        s.created_at
-    from public.list_schools() as l
-    join automatch.schools as s on s.name = l.school
-    where p_school is null or s.id = (automatch.require_school(p_school)).id
-    order by lower(s.name), s.name
-$$;
-comment on function public.get_schools(text) is 'The list of schools as an operator sees it, or one of them.';
-
-create function public.rename_school(p_school text, p_name text, p_actor text default null)
-returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_old automatch.schools := automatch.require_school(p_school);
-    v_name text := btrim(regexp_replace(normalize(p_name, nfc), '\s+', ' ', 'g'));
-    v_other automatch.schools := automatch.find_school(v_name);
-    v_people bigint;
-begin
-    if v_other.id <> v_old.id then
-        perform automatch.raise_error(
-            'school_exists', v_other.name || ' is already a school; `automatch school merge` makes one of two.'
-        );
-    end if;
-    if exists (select from automatch.smoke_test_runs as t where t.school = v_old.name) then
-        perform automatch.raise_error('input_invalid', 'This school is that of a smoke test.');
-    end if;
-    -- In one transaction: if some were moved before others, they would not find each other in between.
-    perform automatch.lock_pauses_exclusive();
-    perform set_config('automatch.renaming', 'on', true);
-    update automatch.schools as s set name = v_name where s.id = v_old.id;
-    perform from public.profiles as p where p.school = v_old.name order by p.id for no key update;
-    update public.profiles as p set school = v_name where p.school = v_old.name;
-    get diagnostics v_people = row_count;
-    update public.face_index as i set school = v_name, version = pg_current_xact_id()
-    where i.model = any (array(select m.id from public.embedding_models as m))
-      and i.school = v_old.name and i.gender = any (array['male', 'female']);
-    -- An index of a group is of rows with its name: `automatch tune --build` makes a new one.
-    update automatch.group_indexes as g set school = v_name, ready = false where g.school = v_old.name;
-    update automatch.paused_schools as s set school = v_name where s.school = v_old.name;
-    update automatch.search_audits as a set school = v_name where a.school = v_old.name;
-    perform from public.match_jobs as j
-    where j.completed_at is null and j.school = v_old.name order by j.id for no key update;
-    update public.match_jobs as j set school = v_name where j.completed_at is null and j.school = v_old.name;
-    perform set_config('automatch.renaming', '', true);
-    perform automatch.audit(p_actor, 'rename_school', jsonb_build_object('from', v_old.name, 'to', v_name, 'people', v_people));
-    return v_people;
-end
-$$;
-comment on function public.rename_school(text, text, text) is
-    'Give a school another name, wherever that is written; its old one becomes an alias. Nothing is searched for '
-    'again. The number of people. Then rename_finished_jobs().';
-
-create function public.rename_finished_jobs(p_limit integer default 2000)
-returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_count integer;
-begin
-    update public.match_jobs as j set school = (automatch.find_school(j.school)).name
-    where j.id = any (array(
-        select o.id from public.match_jobs as o
-        where o.completed_at is not null
-          and not exists (select from automatch.schools as s where s.name = o.school)
-          and (automatch.find_school(o.school)).id is not null
-        order by o.id
-        limit p_limit
-        for no key update skip locked
-    ));
-    get diagnostics v_count = row_count;
-    return v_count;
-end
-$$;
-comment on function public.rename_finished_jobs(integer) is
-    'Write the names of schools that were renamed or merged into some finished jobs. How many; call again until it is 0.';
-
-create function public.merge_schools(p_from text, p_into text, p_limit integer default 100, p_actor text default null)
-returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_from automatch.schools := automatch.require_school(p_from);
-    v_into automatch.schools := automatch.require_school(p_into);
-    v_ids uuid[];
-begin
-    if v_from.id = v_into.id then
-        perform automatch.raise_error('input_invalid', 'These are two spellings of one school.');
-    end if;
-    perform from automatch.schools as s where s.id in (v_from.id, v_into.id) order by s.id for update;
-    v_ids := array(
-        select p.id from public.profiles as p where p.school = v_from.name order by p.id limit p_limit for no key update
-    );
-    if cardinality(v_ids) > 0 then
-        perform automatch.lock_related_feeds(v_ids);
-        insert into automatch.memberships (profile_id, school_id, proof, proven_at)
-        select m.profile_id, v_into.id, m.proof, m.proven_at from automatch.memberships as m
-        where m.school_id = v_from.id and m.profile_id = any (v_ids)
-        on conflict do nothing;
-        update automatch.membership_requests as r set school_id = v_into.id
-        where r.school_id = v_from.id and r.profile_id = any (v_ids);
-        -- What the move is for: they are searched for in their new school.
-        update public.profiles as p set school = v_into.name where p.id = any (v_ids);
-        return cardinality(v_ids);
-    end if;
-    update automatch.profile_choices as c set school_id = v_into.id where c.school_id = v_from.id;
-    update automatch.school_invitations as i set school_id = v_into.id where i.school_id = v_from.id;
-    update automatch.school_spellings as p set school_id = v_into.id where p.school_id = v_from.id;
-    insert into automatch.school_domains (domain, school_id)
-    select d.domain, v_into.id from automatch.school_domains as d where d.school_id = v_from.id
-    on conflict do nothing;
-    delete from automatch.schools as s where s.id = v_from.id;
-    delete from automatch.paused_schools as s where s.school = v_from.name;
-    perform automatch.audit(p_actor, 'merge_schools', jsonb_build_object('from', v_from.name, 'into', v_into.name));
-    return 0;
-end
-$$;
-comment on function public.merge_schools(text, text, integer, text) is
-    'Move some people of a school with their proofs to another, where they are searched for. How many; call again '
-    'until it is 0: then the school is gone, and its names, domains and invitations are the other''s.';
-
-create function public.remove_school(p_school text, p_actor text default null)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_school automatch.schools := automatch.require_school(p_school);
-begin
-    perform from automatch.schools as s where s.id = v_school.id for update;
-    if exists (select from public.profiles as p where p.school = v_school.name) then
-        perform automatch.raise_error(
-            'school_in_use', 'People belong to this school: merge it with another one, or let them leave first.'
-        );
-    end if;
-    delete from automatch.paused_schools as s where s.school = v_school.name;
-    delete from automatch.schools as s where s.id = v_school.id;
-    perform automatch.audit(p_actor, 'remove_school', jsonb_build_object('school', v_school.name));
-end
-$$;
-comment on function public.remove_school(text, text) is 'Take a school without people off the list.';
-
--- 56_case_desk.sql
-
--- What operators see of cases and do about them. Who may is checked, and recorded, by automatch.services.acts.
-
-create function public.list_cases(p_state text default null, p_limit integer default 50)
-returns table (
-    id uuid, kind text, reason text, state text, opened_at timestamptz, hides boolean, decision text,
-    decided_at timestamptz, decided_by text, appealed_at timestamptz, profile_id uuid, face_id uuid, others integer
-)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select c.id, c.kind, c.reason, c.state, c.opened_at, now.hides, c.decision, c.decided_at, c.decided_by,
-        c.appealed_at, c.profile_id, c.face_id,
-        (select count(*)::integer from automatch.cases as o where o.profile_id = c.profile_id and o.id <> c.id)
-    from automatch.cases as c
-    cross join lateral (
-        select exists (select from automatch.held_faces as h where h.face_id = c.face_id)
-            or exists (select from automatch.frozen_profiles as f where f.profile_id = c.profile_id) as hides
-    ) as now
-    where c.state = p_state or p_state is null and c.state in ('open', 'waiting')
-    -- What is hidden already can wait a little longer than what is still shown.
-    order by c.state <> 'open', now.hides or c.reason <> 'under_18', now.hides, c.opened_at, c.id
-    limit least(greatest(p_limit, 1), 1000)
-$$;
-comment on function public.list_cases(text, integer) is
-    'Cases of one state, or those that are not decided, in the order in which to look at them.';
-
-create function automatch.lock_case(p_case_id uuid)
-returns automatch.cases language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_case automatch.cases;
-begin
-    select c.* into v_case from automatch.cases as c where c.id = p_case_id;
-    if not found then
-        perform automatch.raise_error('not_found', 'There is no such case.');
-    end if;
-    -- Not the row: whoever erases somebody locks profiles and feeds first, and cases last.
-    perform automatch.lock_reports(array[v_case.profile_id]);
-    select c.* into v_case from automatch.cases as c where c.id = p_case_id;
-    return v_case;
-end
-$$;
-
-create function public.read_case(p_case_id uuid)
-returns table (
-    id uuid, kind text, reason text, state text, opened_at timestamptz, hides boolean, decision text,
-    decided_at timestamptz, decided_by text, appealed_at timestamptz, profile_id uuid, face_id uuid, reporter_id uuid,
-    name text, school text, gender text, birth_date date, frozen boolean, face_ids uuid[], hidden_face_ids uuid[]
-)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select c.id, c.kind, c.reason, c.state, c.opened_at, c.hides, c.decision, c.decided_at, c.decided_by,
-        c.appealed_at, c.profile_id, c.face_id, c.reporter_id, p.name, p.school, p.gender, p.birth_date,
-        exists (select from automatch.frozen_profiles as z where z.profile_id = c.profile_id),
-        array(select f.id from public.faces as f where f.profile_id = c.profile_id order by f.created_at, f.id),
-        array(
-            select h.face_id from automatch.held_faces as h join public.faces as f on f.id = h.face_id
-            where f.profile_id = c.profile_id order by f.created_at, f.id
-        )
-    from automatch.cases as c
-    left join public.profiles as p on p.id = c.profile_id
-    where c.id = p_case_id
-$$;
-comment on function public.read_case(uuid) is 'A case with the person it is about; or no row.';
-
-create function public.find_case_person(p_case_id uuid)
-returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select c.profile_id from automatch.cases as c where c.id = p_case_id $$;
-comment on function public.find_case_person(uuid) is 'Whom a case is about, if anybody.';
-
-create function public.list_case_messages(p_case_id uuid)
-returns table (author text, audience text, actor text, body text, written_at timestamptz)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select m.author, m.audience, m.actor, m.body, m.written_at
-    from automatch.case_messages as m where m.case_id = p_case_id order by m.id
-$$;
-
-create function public.list_case_viewers(p_case_id uuid)
-returns table (profile_id uuid, shown_at timestamptz, is_shown boolean, seen_at timestamptz)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    -- What is in a feed is in the other one too, so an index finds whom this person was shown to.
-    select e.profile_id, e.created_at, e.match_id is not null and automatch.may_see(e.profile_id, e.other_profile_id),
-        (
-            select max(v.first_at)
-            from automatch.photo_views as v join public.faces as f on f.id = v.face_id
-            where v.viewer_id = e.profile_id and f.profile_id = c.profile_id
-        )
-    from automatch.cases as c
-    join automatch.feed_entries as own on own.profile_id = c.profile_id
-    join automatch.feed_entries as e on e.profile_id = own.other_profile_id and e.other_profile_id = c.profile_id
-    where c.id = p_case_id
-    order by e.created_at desc, e.profile_id
-    limit 200
-$$;
-comment on function public.list_case_viewers(uuid) is
-    'To whom the person of a case was shown, since when their card is as it is, whether it is there, and when its photo '
-    'was looked at last.';
-
-create function public.list_case_acts(p_case_id uuid)
-returns table (recorded_at timestamptz, actor text, action text, reason text, details jsonb)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select a.recorded_at, a.actor, a.action, a.reason, a.details
-    from automatch.audit_log as a
-    where a.object_id = p_case_id
-    order by a.id
-$$;
-comment on function public.list_case_acts(uuid) is 'Who looked at a case and did what, oldest first.';
-
-create function public.open_case_photo(p_case_id uuid, p_face_id uuid default null)
-returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_face public.faces;
-begin
-    select f.* into v_face
-    from automatch.cases as c
-    join public.faces as f on f.profile_id = c.profile_id and f.id = coalesce(p_face_id, c.face_id)
-    where c.id = p_case_id;
-    if not found then
-        perform automatch.raise_error('not_found', 'The case has no such photo (any more); `show` lists them.');
-    end if;
-    perform public.record_photo_views(array[null]::uuid[], array[v_face.id], '{true}', array[automatch.now()]);
-    return v_face.image_path;
-end
-$$;
-comment on function public.open_case_photo(uuid, uuid) is
-    'Where a photo of the person of a case lies, for an operator; its person is told that one looked.';
-
-create function public.point_case(p_case_id uuid, p_subject_id uuid)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_face public.faces;
-begin
-    -- What it hid by itself would stay hidden, with no case to show it again.
-    if (automatch.lock_case(p_case_id)).hides then
-        perform automatch.raise_error('input_invalid', 'This case hides something: decide it first.');
-    end if;
-    select f.* into v_face from public.faces as f where f.id = p_subject_id;
-    update automatch.cases as c
-    set profile_id = coalesce(v_face.profile_id, p_subject_id), face_id = v_face.id
-    where c.id = p_case_id and (
-        v_face.id is not null or exists (select from public.profiles as p where p.id = p_subject_id)
-    );
-    if not found then
-        perform automatch.raise_error('not_found', 'Nobody has this id, and no photo.');
-    end if;
-end
-$$;
-comment on function public.point_case(uuid, uuid) is 'Say which photo or person a case is about, by its id.';
-
-create function automatch.undo_report(p_case automatch.cases)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if p_case.hides and p_case.reason = 'under_18' then
-        perform public.unfreeze_person(f.profile_id) from automatch.frozen_profiles as f
-        where f.profile_id = p_case.profile_id and f.reason = 'reported';
-    end if;
-    if p_case.hides or automatch.hides_photos(p_case) then
-        perform automatch.release_face(r.face_id)
-        from (
-            select h.face_id
-            from automatch.held_faces as h join public.faces as f on f.id = h.face_id
-            where f.profile_id = p_case.profile_id and h.reason = 'reported' and (
-                p_case.hides and h.face_id = p_case.face_id and f.created_at <= p_case.opened_at
-                -- What was sent since waits for every such case.
-                or automatch.find_hiding_case(p_case.profile_id, p_case.id) is null
-            )
-            order by h.face_id
-        ) as r;
-    end if;
-end
-$$;
-comment on function automatch.undo_report(automatch.cases) is 'Show again what the report alone has hidden.';
-
-create function automatch.carry_out(p_case automatch.cases, p_act text, p_face_id uuid)
-returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_face uuid := coalesce(p_face_id, p_case.face_id);
-begin
-    if p_act in ('hide', 'unhide', 'erase_photo') and not exists (
-        select from public.faces as f where f.id = v_face and f.profile_id = p_case.profile_id
-    ) then
-        perform automatch.raise_error('not_found', 'The case has no such photo (any more); `show` lists them.');
-    end if;
-    if p_act in ('freeze', 'unfreeze', 'erase_person') and p_case.profile_id is null then
-        perform automatch.raise_error('not_found', 'The case is about nobody who has an account.');
-    end if;
-    case p_act
-        when 'hide' then
-            perform automatch.hold_face(v_face, 'hidden');
-            return 'hidden';
-        when 'unhide' then
-            perform automatch.release_face(v_face);
-            return 'restored';
-        when 'freeze' then
-            perform public.freeze_person(p_case.profile_id, 'moderation');
-            return 'frozen';
-        when 'unfreeze' then
-            perform public.unfreeze_person(p_case.profile_id);
-            return 'restored';
-        when 'erase_photo' then
-            perform automatch.lock_for_erasing(p_case.profile_id);
-            delete from public.faces where id = v_face;
-            return 'photo_erased';
-        when 'erase_person' then
-            -- By decide_case(), which says what went.
-            return 'person_erased';
-        when 'dismiss' then
-            perform automatch.undo_report(p_case);
-            return 'dismissed';
-        when 'close' then
-            return 'closed';
-        else
-            perform automatch.raise_error('input_invalid', 'There is no such decision.');
-    end case;
-end
-$$;
-comment on function automatch.carry_out(automatch.cases, text, uuid) is 'Do what was decided; return the decision.';
-
-create function public.decide_case(
-    p_actor text, p_case_id uuid, p_act text, p_face_id uuid default null, p_alone boolean default false,
-    out decision text, out erased jsonb
-)
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_case automatch.cases;
-begin
-    if p_act = 'erase_person' and to_regclass('auth.users') is not null then
-        -- Before the profile, as erase_person() does.
-        perform from auth.users as u where u.id = public.find_case_person(p_case_id) for update;
-    end if;
-    v_case := automatch.lock_case(p_case_id);
-    if v_case.appealed_at is not null and v_case.state <> 'decided' and v_case.decided_by = p_actor and not p_alone then
-        perform automatch.raise_error(
-            'input_invalid',
-            'You decided this before the appeal: somebody else should look at it now. If there is nobody else, say --alone.'
-        );
-    end if;
-    decision := automatch.carry_out(v_case, p_act, p_face_id);
-    if p_act = 'erase_person' then
-        erased := public.erase_person(v_case.profile_id, 'operator');
-    end if;
-    -- An erased photo is not named any more.
-    update automatch.cases as c set face_id = p_face_id
-    where c.id = p_case_id and exists (select from public.faces as f where f.id = p_face_id);
-    perform automatch.close_case(p_case_id, decision, p_actor);
-end
-$$;
-comment on function public.decide_case(text, uuid, text, uuid, boolean) is
-    'Decide a case: hide, unhide, erase_photo, freeze, unfreeze, erase_person, dismiss or close. After an appeal it is '
-    'for somebody else than before, unless p_alone says that there is nobody else. erased: what went with a person, for '
-    'the receipt.';
-
-create function public.answer_case(p_actor text, p_case_id uuid, p_audience text, p_body text)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_case automatch.cases := automatch.lock_case(p_case_id);
-begin
-    perform automatch.write_case_message(p_case_id, 'operator', p_audience, p_body, p_actor);
-    if p_audience <> 'operators' and v_case.state = 'open' then
-        update automatch.cases as c set state = 'waiting' where c.id = p_case_id;
-    end if;
-end
-$$;
-comment on function public.answer_case(text, uuid, text, text) is
-    'Write to one side of a case (reporter, reported), which then waits for it, or a note to all operators.';
-
-create function public.find_case_recipient(p_case_id uuid, p_side text)
-returns table (profile_id uuid, email text, address text)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select p.id, p.email, k.address
-    from automatch.cases as c
-    left join public.profiles as p
-        on p.id = case p_side when 'reporter' then c.reporter_id when 'reported' then c.profile_id end
-    left join automatch.case_contacts as k on k.case_id = c.id and p_side = 'reporter'
-    where c.id = p_case_id and (p.id is not null or k.address is not null)
-$$;
-comment on function public.find_case_recipient(uuid, text) is
-    'How one side of a case is reached by mail: by the address of the account, or by one that is encrypted.';
-
--- An address that may have no account. There is nothing here from which the address or a face could be computed.
-create table automatch.bans (
-    address_hash bytea primary key,
-    case_id uuid not null,
-    banned_at timestamptz not null default automatch.now(),
-    ends_at timestamptz
-);
-comment on table automatch.bans is 'Keyed hashes of addresses; kept when their people are erased, until lifted.';
-comment on column automatch.bans.ends_at is 'Of somebody who erased themselves while they were frozen or a report was open.';
-create index bans_case_idx on automatch.bans (case_id);
-create index bans_ends_idx on automatch.bans (ends_at);
-
-create function public.ban_address(p_actor text, p_case_id uuid, p_address_hash bytea)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_case automatch.cases := automatch.lock_case(p_case_id);
-begin
-    insert into automatch.bans (address_hash, case_id) values (p_address_hash, p_case_id)
-    on conflict (address_hash) do update set ends_at = null;
-    perform public.freeze_person(v_case.profile_id, 'moderation');
-    perform automatch.close_case(p_case_id, 'frozen', p_actor);
-end
-$$;
-comment on function public.ban_address(text, uuid, bytea) is
-    'Freeze the person of a case and refuse their address from now on, also after they are erased.';
-
-create function public.lift_ban(p_case_id uuid)
-returns boolean language sql security definer set search_path = pg_catalog, pg_temp
-as $$
-    with lifted as (
-        delete from automatch.bans as b where b.case_id = p_case_id
-        returning b.case_id
-    )
-    select exists (select from lifted)
-$$;
-comment on function public.lift_ban(uuid) is 'Lift the bans of a case. Whether there was one.';
-
-create function public.find_ban(p_address_hash bytea)
-returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select b.case_id from automatch.bans as b
-    where b.address_hash = p_address_hash and (b.ends_at is null or b.ends_at > automatch.now())
-$$;
-comment on function public.find_ban(bytea) is 'The case in which an address was banned, if it is.';
-
--- 57_departures.sql
-
--- What is left of people who erase their own account: whoever comes back with the same address begins with it.
-
-create table automatch.departures (
-    address_hash bytea primary key,
-    left_at timestamptz not null default automatch.now(),
-    searches timestamptz[] not null,
-    choices jsonb not null
-);
-comment on table automatch.departures is
-    'The searches of the last day and the changes of the last year, under a keyed hash of the address, so that leaving '
-    'and coming back gives none of them again. Nothing of the person or the face.';
-create index departures_left_idx on automatch.departures (left_at);
-
-create function automatch.keep_departure(p_profile_id uuid)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    -- The server sets it; without one there is nothing by which to know them again.
-    v_hash constant bytea := decode(nullif(current_setting('automatch.address_hash', true), ''), 'hex');
-    v_now constant timestamptz := automatch.now();
-    v_case uuid;
-begin
-    if v_hash is null then
-        return;
-    end if;
-    insert into automatch.departures as d (address_hash, searches, choices)
-    select v_hash,
-        array(
-            select s.counted_at from automatch.photo_searches as s
-            where s.profile_id = p_profile_id and s.counted_at > v_now - interval '1 day'
-        ),
-        coalesce((
-            select jsonb_agg(to_jsonb(c) - 'profile_id' order by c.id) from automatch.profile_choices as c
-            where c.profile_id = p_profile_id and (
-                c.counted and c.chosen_at > v_now - interval '1 year'
-                or c.id = (select max(l.id) from automatch.profile_choices as l where l.profile_id = p_profile_id)
-            )
-        ), '[]')
-    on conflict (address_hash) do update
-    set left_at = excluded.left_at, searches = excluded.searches, choices = excluded.choices;
-    select c.id into v_case from automatch.cases as c
-    where c.profile_id = p_profile_id and c.state in ('open', 'waiting') and c.hides
-    order by c.opened_at
-    limit 1;
-    if v_case is null and exists (select from automatch.frozen_profiles as f where f.profile_id = p_profile_id) then
-        -- Of the last decision; without a case the id only serves to lift the ban.
-        v_case := coalesce((
-            select c.id from automatch.cases as c where c.profile_id = p_profile_id
-            order by c.decided_at desc nulls last, c.id
-            limit 1
-        ), gen_random_uuid());
-    end if;
-    if v_case is not null then
-        insert into automatch.bans as b (address_hash, case_id, ends_at) values (v_hash, v_case, v_now + interval '90 days')
-        on conflict (address_hash) do update set case_id = excluded.case_id, ends_at = excluded.ends_at
-        where b.ends_at is not null;
-    end if;
-end
-$$;
-comment on function automatch.keep_departure(uuid) is
-    'Keep what somebody who erases themselves has used up, and for 90 days refuse the address of who was frozen, or '
-    'hidden by a report that is not decided.';
-
-create function public.inherit_departure(p_profile_id uuid, p_address_hash bytea)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    insert into automatch.photo_searches (job_id, profile_id, counted_at)
-    select gen_random_uuid(), p.id, s.counted_at
-    from public.profiles as p
-    join automatch.departures as d on d.address_hash = p_address_hash
-    cross join lateral unnest(d.searches) as s (counted_at)
-    where p.id = p_profile_id and s.counted_at > automatch.now() - interval '1 day';
-    insert into automatch.profile_choices (profile_id, school_id, gender, chosen_at, counted)
-    select p.id, s.id, c.gender, c.chosen_at, c.counted
-    from public.profiles as p
-    join automatch.departures as d on d.address_hash = p_address_hash
-    cross join lateral jsonb_to_recordset(d.choices) as c (
-        id bigint, school_id uuid, gender text, chosen_at timestamptz, counted boolean
-    )
-    left join automatch.schools as s on s.id = c.school_id
-    where p.id = p_profile_id
-    order by c.id;
-end
-$$;
-comment on function public.inherit_departure(uuid, bytea) is
-    'Count for a new account what an erased one with the same address had used up.';
 
 -- 60_duplicates.sql
 
@@ -9685,264 +7882,6 @@ $$;
 comment on function public.start_smoke_test(text) is
     'Create a simulated woman and man without accounts or consent, in a school of their own.';
 
--- 64_export.sql
-
--- What is kept about one person, for their export: other people are pseudonyms that mean nothing outside of it.
-
-create function automatch.pseudonym(p_salt text, p_profile_id uuid)
-returns text language sql immutable set search_path = pg_catalog, pg_temp
-as $$
-    select 'person-' || left(encode(sha256(convert_to(p_salt || p_profile_id, 'UTF8')), 'hex'), 12)
-$$;
-comment on function automatch.pseudonym(text, uuid) is 'The same for a person within one export, whose salt is random.';
-
-create function automatch.export_account(p_profile_id uuid)
-returns table (part text, item jsonb) language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query
-    select 'profile', jsonb_build_object(
-        'id', p.id, 'email', p.email, 'name', p.name, 'school', p.school, 'gender', p.gender,
-        'birth_date', p.birth_date, 'profile_type', p.profile_type, 'discoverable', p.discoverable,
-        'created_at', p.created_at, 'updated_at', p.updated_at, 'imported_at', i.imported_at
-    )
-    from public.profiles as p
-    left join automatch.imported_people as i on i.profile_id = p.id
-    where p.id = p_profile_id;
-    return query
-    select 'consents', jsonb_build_object(
-        'action', c.action, 'recorded_at', c.recorded_at, 'version', c.text_version, 'text', t.body,
-        'text_sha256', c.text_sha256, 'source', c.source, 'given_at', c.given_at, 'evidence', c.evidence
-    )
-    from public.biometric_consents as c
-    join public.consent_texts as t on t.version = c.text_version
-    where c.profile_id = p_profile_id
-    order by c.id;
-    return query
-    select 'memberships', jsonb_build_object('school', s.name, 'proof', m.proof, 'proven_at', m.proven_at)
-    from automatch.memberships as m join automatch.schools as s on s.id = m.school_id
-    where m.profile_id = p_profile_id
-    union all
-    select 'membership_requests', jsonb_build_object(
-        'school', s.name, 'message', r.message, 'requested_at', r.requested_at, 'refused_at', r.refused_at,
-        'reason', r.reason
-    )
-    from automatch.membership_requests as r join automatch.schools as s on s.id = r.school_id
-    where r.profile_id = p_profile_id
-    union all
-    select 'school_and_gender_choices', jsonb_build_object(
-        'school', s.name, 'gender', c.gender, 'created_at', c.chosen_at, 'counted', c.counted
-    )
-    from automatch.profile_choices as c left join automatch.schools as s on s.id = c.school_id
-    where c.profile_id = p_profile_id;
-    -- Where people sign in elsewhere, that server has these.
-    if to_regclass('auth.users') is not null then
-        return query
-        select 'account', jsonb_build_object(
-            'email', u.email, 'created_at', u.created_at, 'last_sign_in_at', u.last_sign_in_at,
-            'user_metadata', u.raw_user_meta_data
-        )
-        from auth.users as u where u.id = p_profile_id;
-    end if;
-    if to_regclass('auth.sessions') is not null then
-        return query
-        select 'sessions', jsonb_build_object('created_at', s.created_at, 'last_used_at', s.refreshed_at)
-        from auth.sessions as s where s.user_id = p_profile_id
-        order by s.created_at;
-    end if;
-    if to_regclass('auth.email_changes') is not null then
-        return query
-        select 'email_changes', jsonb_build_object('new_email', c.new_email, 'expires_at', c.expires_at)
-        from auth.email_changes as c where c.user_id = p_profile_id;
-    end if;
-end
-$$;
-comment on function automatch.export_account(uuid) is 'Profile, consents with their texts, account and sessions.';
-
-create function automatch.export_photos(p_profile_id uuid)
-returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select 'photos', jsonb_build_object(
-        'id', f.id, 'path', f.image_path, 'sha256', f.image_sha256, 'created_at', f.created_at,
-        'chosen_box', f.chosen_box,
-        'templates', (
-            select jsonb_agg(jsonb_build_object(
-                'model', e.model, 'quality', e.quality, 'detector', e.detector, 'created_at', e.created_at
-            ) order by e.model)
-            from public.face_embeddings as e where e.face_id = f.id
-        ),
-        'imported_row', (select i.row_number from automatch.imported_photos as i where i.face_id = f.id)
-    )
-    from public.faces as f
-    where f.profile_id = p_profile_id
-    union all
-    select 'jobs', jsonb_build_object(
-        'id', j.id, 'photo', j.face_id, 'status', j.status, 'attempts', j.attempts, 'created_at', j.created_at,
-        'started_at', j.started_at, 'completed_at', j.completed_at, 'match_count', j.match_count,
-        'error_code', j.error_code, 'error_message', j.error_message
-    )
-    from public.match_jobs as j
-    where j.user_id = p_profile_id
-    union all
-    select 'searches_counted', jsonb_build_object('job', s.job_id, 'created_at', s.counted_at)
-    from automatch.photo_searches as s
-    where s.profile_id = p_profile_id
-$$;
-comment on function automatch.export_photos(uuid) is 'Photos, what was computed from them, and the jobs that did it.';
-
-create function automatch.export_standing(p_profile_id uuid)
-returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select 'memberships', jsonb_build_object('school', s.name, 'proof', m.proof, 'proven_at', m.proven_at)
-    from automatch.memberships as m
-    join automatch.schools as s on s.id = m.school_id
-    where m.profile_id = p_profile_id
-    union all
-    select 'membership_requests', jsonb_build_object(
-        'school', s.name, 'message', r.message, 'created_at', r.requested_at, 'refused_at', r.refused_at,
-        'reason', r.reason
-    )
-    from automatch.membership_requests as r
-    join automatch.schools as s on s.id = r.school_id
-    where r.profile_id = p_profile_id
-    union all
-    select 'choices', jsonb_build_object('school', s.name, 'gender', c.gender, 'created_at', c.chosen_at)
-    from automatch.profile_choices as c
-    left join automatch.schools as s on s.id = c.school_id
-    where c.profile_id = p_profile_id
-    union all
-    select 'settling', jsonb_build_object('settles_at', w.settles_at)
-    from automatch.settling_profiles as w
-    where w.profile_id = p_profile_id
-    union all
-    select 'operator', jsonb_build_object('role', o.role, 'since', o.since)
-    from automatch.operators as o
-    where o.profile_id = p_profile_id
-    union all
-    select 'frozen', jsonb_build_object('reason', z.reason, 'frozen_at', z.frozen_at)
-    from automatch.frozen_profiles as z
-    where z.profile_id = p_profile_id
-    union all
-    select 'photos_held', jsonb_build_object('photo', h.face_id, 'reason', h.reason, 'held_at', h.held_at)
-    from automatch.held_faces as h
-    join public.faces as f on f.id = h.face_id
-    where f.profile_id = p_profile_id
-    union all
-    select 'last_seen', jsonb_build_object('seen_at', l.seen_at)
-    from automatch.last_seen as l
-    where l.profile_id = p_profile_id
-    union all
-    select 'inactivity_warnings', jsonb_build_object('warned_at', w.warned_at, 'mailed_at', w.mailed_at)
-    from automatch.inactivity_warnings as w
-    where w.profile_id = p_profile_id
-$$;
-comment on function automatch.export_standing(uuid) is
-    'Whether a person belongs to a school, is frozen, has photos that wait, and when they were last here.';
-
-create function automatch.export_people(p_profile_id uuid, p_salt text)
-returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    -- Only matches that the feed shows, and as it shows them: more would tell who hid the person.
-    select 'matches', jsonb_build_object(
-        'person', automatch.pseudonym(p_salt, e.other_profile_id),
-        'photo', case when fa.profile_id = p_profile_id then m.face_a_id else m.face_b_id end,
-        'similarity', automatch.shown_similarity(m.similarity), 'created_at', m.created_at
-    )
-    from automatch.feed_entries as e
-    join public.matches as m on m.id = e.match_id
-    join public.faces as fa on fa.id = m.face_a_id
-    where e.profile_id = p_profile_id and automatch.may_see(p_profile_id, e.other_profile_id)
-    union all
-    select 'blocks', jsonb_build_object(
-        'person', automatch.pseudonym(p_salt, b.blocked_profile_id), 'created_at', b.created_at
-    )
-    from public.profile_blocks as b where b.profile_id = p_profile_id
-    union all
-    select 'dismissals', jsonb_build_object(
-        'person', automatch.pseudonym(p_salt, d.other_profile_id), 'created_at', d.created_at
-    )
-    from public.match_dismissals as d where d.profile_id = p_profile_id
-    union all
-    select 'photos_seen', jsonb_build_object(
-        'person', automatch.pseudonym(p_salt, f.profile_id), 'day', v.day, 'full_size', v.full_size
-    )
-    from automatch.photo_views as v
-    join public.faces as f on f.id = v.face_id
-    where v.viewer_id = p_profile_id
-    union all
-    -- Not who: with the matches beside it, a pseudonym would be a name.
-    select 'views_of_photos', jsonb_build_object(
-        'photo', v.face_id, 'week', date_trunc('week', v.day)::date,
-        'people', automatch.blur_count(count(distinct v.viewer_id)),
-        'by_operators_on_days', count(*) filter (where v.viewer_id is null)
-    )
-    from automatch.photo_views as v
-    join public.faces as f on f.id = v.face_id
-    where f.profile_id = p_profile_id
-    group by v.face_id, date_trunc('week', v.day)
-    union all
-    select 'possible_same_person', jsonb_build_object(
-        'state', s.state, 'found_at', s.found_at, 'decided_at', s.decided_at
-    )
-    from automatch.suspected_duplicates as s
-    where p_profile_id in (s.profile_a_id, s.profile_b_id)
-$$;
-comment on function automatch.export_people(uuid, text) is 'What a person has to do with others, who are pseudonyms.';
-
-create function automatch.export_records(p_profile_id uuid)
-returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select 'mails', jsonb_build_object('kind', m.kind, 'requested_at', m.requested_at, 'attempts', m.attempts)
-    from automatch.mails as m
-    where m.profile_id = p_profile_id
-        or m.recipient = (select lower(p.email) from public.profiles as p where p.id = p_profile_id)
-    union all
-    -- The operator is a role here, and never a name.
-    select 'acts_of_operators', jsonb_build_object(
-        'recorded_at', a.recorded_at, 'action', a.action, 'reason', a.reason, 'by', 'operator'
-    )
-    from automatch.audit_log as a
-    where a.object_id = p_profile_id or automatch.people_of(a.details) @> array[p_profile_id::text]
-$$;
-comment on function automatch.export_records(uuid) is 'Mails that wait, and what operators did.';
-
-create function automatch.export_cases(p_profile_id uuid)
-returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select 'reports', jsonb_build_object(
-        'side', o.side, 'reason', o.reason, 'state', o.state, 'decision', o.decision, 'created_at', o.opened_at,
-        'photo', case o.side when 'reported' then o.face_id end, 'decided_at', c.decided_at,
-        'messages', (
-            select jsonb_agg(jsonb_build_object('by', m.author, 'text', m.body, 'written_at', m.written_at))
-            from automatch.messages_of(array[o.id], o.side) as m
-        )
-    )
-    from automatch.cases_of(p_profile_id) as o
-    join automatch.cases as c on c.id = o.id
-$$;
-comment on function automatch.export_cases(uuid) is 'Reports of a person, and those about them of which they know.';
-
-create function public.export_person(p_profile_id uuid, p_salt text)
-returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select e.part, e.item from (
-        select 1 as place, part, item from automatch.export_account(p_profile_id)
-        union all
-        select 2, part, item from automatch.export_photos(p_profile_id)
-        union all
-        select 2, part, item from automatch.export_standing(p_profile_id)
-        union all
-        select 3, part, item from automatch.export_people(p_profile_id, p_salt)
-        union all
-        select 4, part, item from automatch.export_cases(p_profile_id)
-        union all
-        select 5, part, item from automatch.export_records(p_profile_id)
-    ) as e
-    order by e.place, e.part, coalesce(e.item ->> 'created_at', e.item ->> 'recorded_at', e.item ->> 'day')
-$$;
-comment on function public.export_person(uuid, text) is
-    'All that is kept about a person, by part; docs/privacy.md says what is in none. p_salt is random for each export.';
-
 -- 64_held_photos.sql
 
 -- Photos that wait for a decision: which do, what their person is told, and what operators decide.
@@ -10292,108 +8231,6 @@ comment on function public.decide_held_photo(uuid, boolean, text) is
     'Let a photo that waits be found and searched for (p_release), or refuse it: its embedding is deleted, and its '
     'person is told.';
 
--- 64_people_admin.sql
-
--- What operators see of a person and do for one. Who may is checked, and recorded, by automatch.services.acts.
-
-create function public.find_people(p_query text, p_limit integer default 20)
-returns table (id uuid, email text, name text, school text, created_at timestamptz)
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    with asked as (
-        select lower(btrim(normalize(p_query, nfc))) as query
-    )
-    select p.id, p.email, p.name, p.school, p.created_at
-    from asked as a
-    join public.profiles as p
-        on p.id::text = a.query or strpos(lower(p.email), a.query) > 0
-            or strpos(lower(normalize(p.name, nfc)), a.query) > 0
-    where a.query <> ''
-    order by p.id::text = a.query or lower(p.email) = a.query desc, p.created_at desc, p.id
-    limit least(greatest(p_limit, 1), 1000)
-$$;
-comment on function public.find_people(text, integer) is
-    'People by their id, or by a part of their address or name; whom it names exactly comes first.';
-
-create function public.find_person_by_email(p_email text)
-returns uuid language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
-end
-$$;
-comment on function public.find_person_by_email(text) is 'The account with this address, or null.';
-
-create function public.show_person(p_id uuid)
-returns table (
-    id uuid, email text, name text, school text, gender text, created_at timestamptz, last_sign_in_at timestamptz,
-    discoverable boolean, admitted boolean, memberships text[], frozen_at timestamptz, frozen_reason text,
-    simulated boolean, imported boolean, operator_role text, consents boolean,
-    consent_version text, consent_at timestamptz, photos bigint, jobs_waiting bigint, jobs_failed bigint,
-    matches bigint, sessions bigint, suspected_duplicates bigint
-)
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query
-    select p.id, p.email, p.name, p.school, p.gender, p.created_at,
-        (select u.last_sign_in_at from auth.users as u where u.id = p.id),
-        p.discoverable, p.admitted,
-        array(
-            select s.name || ': ' || m.proof
-            from automatch.memberships as m join automatch.schools as s on s.id = m.school_id
-            where m.profile_id = p.id
-            order by s.name
-        ),
-        f.frozen_at, f.reason, p.simulated,
-        exists (select from automatch.imported_people as i where i.profile_id = p.id),
-        (select o.role from automatch.operators as o where o.profile_id = p.id),
-        coalesce(c.action = 'granted', false), c.text_version, c.recorded_at,
-        (select count(*) from public.faces as a where a.profile_id = p.id),
-        (select count(*) from public.match_jobs as j where j.user_id = p.id and j.completed_at is null),
-        (select count(*) from public.match_jobs as j where j.user_id = p.id and j.status = 'failed'),
-        (select count(*) from automatch.feed_entries as e where e.profile_id = p.id and e.match_id is not null),
-        (select count(*) from auth.sessions as s where s.user_id = p.id),
-        (
-            select count(*) from automatch.suspected_duplicates as d
-            where p.id in (d.profile_a_id, d.profile_b_id) and d.state = 'open'
-        )
-    from public.profiles as p
-    left join automatch.frozen_profiles as f on f.profile_id = p.id
-    left join lateral (
-        select b.action, b.text_version, b.recorded_at from public.biometric_consents as b
-        where b.profile_id = p.id
-        order by b.id desc
-        limit 1
-    ) as c on true
-    where p.id = p_id;
-    if not found then
-        perform automatch.raise_error('not_found', 'There is no such person.');
-    end if;
-end
-$$;
-comment on function public.show_person(uuid) is
-    'What an operator needs to help a person; neither photos nor templates, and of matches only how many.';
-
-create function public.create_person(p_email text)
-returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_id uuid;
-    -- Only where we keep the accounts.
-    v_create regprocedure := to_regprocedure('auth.create_user(text, text, jsonb)');
-begin
-    if v_create is null then
-        perform automatch.raise_error('input_invalid', 'Make the account in Supabase first.');
-    end if;
-    -- No password has the hash '!'.
-    execute format('select %s($1, ''!'', ''{}'')', v_create::oid::regproc) into v_id using p_email;
-    return v_id;
-end
-$$;
-comment on function public.create_person(text) is
-    'Make an account without a password, whose person chooses one by a mailed link.';
-
 -- 65_photo_challenges.sql
 
 -- Turning one's head before the camera, so that a first photo is one's own. A hurdle, and no proof.
@@ -10510,6 +8347,2169 @@ $$;
 comment on function public.pass_photo_challenge(uuid, uuid, text, vector[]) is
     'Release a first photo if the faces before the camera are its person; false if not. What looks like another account '
     'goes on waiting, and so does what a case about the person is asked for.';
+
+-- 70_operators.sql
+
+-- People who run the installation: moderators, operators, owners.
+
+create table automatch.operators (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    role text not null,
+    since timestamptz not null default automatch.now(),
+    constraint role_is_known check (role in ('viewer', 'moderator', 'operator', 'owner'))
+);
+comment on table automatch.operators is
+    'What a person may do as an operator. Never in the metadata of an account, which its person can change.';
+
+create function automatch.keep_an_owner()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if old.role = 'owner' and (tg_op = 'DELETE' or new.role <> 'owner') then
+        -- One at a time: two owners who remove each other would leave none.
+        perform pg_advisory_xact_lock(automatch.lock_key('owners'));
+        if not exists (select from automatch.operators where role = 'owner' and profile_id <> old.profile_id) then
+            perform automatch.raise_error('last_owner', 'This is the only owner. Make somebody else an owner first.');
+        end if;
+    end if;
+    return case tg_op when 'DELETE' then old else new end;
+end
+$$;
+
+create trigger operators_keep_an_owner before update or delete on automatch.operators
+for each row execute function automatch.keep_an_owner();
+
+create function public.list_operators()
+returns table (id uuid, email text, name text, role text, since timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select p.id, p.email, p.name, o.role, o.since
+    from automatch.operators as o
+    join public.profiles as p on p.id = o.profile_id
+    order by array_position(array['owner', 'operator', 'moderator', 'viewer'], o.role), p.email
+$$;
+comment on function public.list_operators() is 'The operators, owners first.';
+
+create function public.find_operator_role(p_profile_id uuid)
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select o.role from automatch.operators as o where o.profile_id = p_profile_id $$;
+comment on function public.find_operator_role(uuid) is 'The role of a person as an operator; null of anybody else.';
+
+create function public.find_operator(p_claims jsonb)
+returns table (id uuid, role text, password_entered_at timestamptz)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := (p_claims ->> 'sub')::uuid;
+begin
+    if not public.is_session_live(p_claims) then
+        return;
+    end if;
+    return query
+    select o.profile_id, o.role, (select s.password_entered_at from automatch.session_state(p_claims) as s)
+    from automatch.operators as o
+    where o.profile_id = v_id
+      -- Whoever signed in as somebody else has not become an operator by it.
+      and not exists (select from automatch.session_state(p_claims) as s where s.by_operator);
+end
+$$;
+comment on function public.find_operator(jsonb) is
+    'The operator of verified claims, and when they last entered their password in this session.';
+
+create function automatch.session_state(p_claims jsonb)
+returns table (by_operator boolean, password_entered_at timestamptz)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Sessions of another issuer say neither.
+    if to_regprocedure('auth.start_session(uuid, bytea)') is not null then
+        return query
+        select s.by_operator, s.password_entered_at from auth.sessions as s
+        where s.id = (p_claims ->> 'session_id')::uuid;
+    end if;
+end
+$$;
+
+create function public.list_impersonations(p_profile_id uuid)
+returns table (at timestamptz, reason text) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select a.recorded_at, a.reason from automatch.audit_log as a
+    where a.object_id = p_profile_id and a.action = 'impersonate'
+    order by a.id desc
+    limit 100
+$$;
+comment on function public.list_impersonations(uuid) is
+    'When an operator signed in as a person, and why; newest first. For that person.';
+
+create function public.set_operator_role(p_profile_id uuid, p_role text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_role is null then
+        delete from automatch.operators as o where o.profile_id = p_profile_id;
+        if not found then
+            perform automatch.raise_error('not_found', 'This person is no operator.');
+        end if;
+    else
+        insert into automatch.operators as o (profile_id, role) values (p_profile_id, p_role)
+        on conflict (profile_id) do update set role = excluded.role, since = automatch.now()
+        where o.role <> excluded.role;
+    end if;
+end
+$$;
+comment on function public.set_operator_role(uuid, text) is
+    'Make a person an operator, or change the role; null takes it away.';
+
+-- 71_operator_notices.sql
+
+-- Who runs this installation, and the texts that they publish: privacy notice and consent text.
+
+create table automatch.operator_identity (
+    only_row boolean primary key default true,
+    name text,
+    contact_email text,
+    contact_url text,
+    constraint there_is_one_row check (only_row),
+    constraint name_is_one_line check (name = btrim(name) and name !~ '[[:cntrl:]]' and length(name) between 1 and 120),
+    -- As it stands in a mailto: link.
+    constraint contact_email_is_plain check (
+        contact_email ~ '^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,190}$'
+    ),
+    constraint contact_url_is_a_web_address check (
+        contact_url ~ '^https?://[^[:space:][:cntrl:]<>"]+$' and length(contact_url) <= 300
+    )
+);
+comment on table automatch.operator_identity is 'Shown on pages and in mails. Without a contact it is a test installation.';
+insert into automatch.operator_identity default values;
+
+create function public.get_site_operator()
+returns table (name text, contact_email text, contact_url text)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select o.name, o.contact_email, o.contact_url from automatch.operator_identity as o $$;
+comment on function public.get_site_operator() is 'Who runs this installation, and how to reach them.';
+
+create function public.set_site_operator(p_name text, p_contact_email text, p_contact_url text)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    update automatch.operator_identity as o
+    set name = nullif(coalesce(btrim(p_name), o.name), ''),
+        contact_email = nullif(coalesce(btrim(p_contact_email), o.contact_email), ''),
+        contact_url = nullif(coalesce(btrim(p_contact_url), o.contact_url), '')
+$$;
+comment on function public.set_site_operator(text, text, text) is
+    'Say who runs this installation. Null leaves a value as it is, an empty text removes it.';
+
+create table automatch.privacy_notices (
+    version text primary key,
+    body text not null,
+    published_at timestamptz not null default automatch.now(),
+    language text not null default 'en',
+    by_operator boolean not null default true,
+    constraint language_is_a_tag check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$'),
+    constraint body_is_text check (body = btrim(body, E' \n') and length(body) between 1 and 50000)
+);
+comment on table automatch.privacy_notices is
+    'Every version of what people are told about their data, in all languages. Add rows, never edit.';
+insert into automatch.privacy_notices (by_operator, version, body) values (false, '2026-11', btrim($$
+Auto-Match compares the faces of people at one school and shows them who looks alike. This page says what is kept about you, who sees it, and how it goes away.
+
+What is kept: your e-mail address and a hash of your password; the name, school, gender and birth date that you enter, and how you showed that you belong to the school; your photos, without place and camera; a face template, which is a list of numbers computed from each photo; whom you look like, and how much; whom you hide or report; which photos you were shown, for some months; and what you agreed to, and when.
+
+A face template is biometric data. It is computed only after you agree to that. You can say no and keep your account, and you can change your mind at any time.
+
+Who sees it: people you look like, if they agreed to the same, see your name, your school, your photo and a rounded score. No one else is shown them. No one is shown your e-mail address or your birth date. Whoever runs the server can read what lies on it. Photos that somebody reports are looked at by those who run it, and each look is recorded. Nothing is sold, given to others, or used for advertising or to train anything.
+
+How it goes away: in your profile you can delete a photo, withdraw your consent or delete your account. That is gone from the database at once and from its files within minutes. Copies in backups go with the backup.
+
+What a score means: two photos look alike to a computer. It does not mean that two people are related, are the same person, or have anything else in common. It is wrong more often for some groups of people than for others.
+
+Your rights: you can see, correct, take along and delete what is kept about you. Ask whoever runs this installation. You can also complain to the data protection authority of your country.
+$$, E'\n'));
+
+create function automatch.forbid_notice_changes()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception using
+        errcode = 'integrity_constraint_violation',
+        message = 'texts that were published are not changed: publish another version';
+end
+$$;
+
+create trigger consent_texts_insert_only before update or delete or truncate on public.consent_texts
+for each statement execute function automatch.forbid_notice_changes();
+
+create trigger privacy_notices_insert_only before update or delete or truncate on automatch.privacy_notices
+for each statement execute function automatch.forbid_notice_changes();
+
+create function public.list_notices(p_kind text)
+returns table (
+    version text, language text, body text, by_operator boolean, asks_again boolean, published_at timestamptz
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select * from (
+        select t.version, t.language, t.body, t.by_operator, t.asks_again, t.published_at
+        from public.consent_texts as t where p_kind = 'consent'
+        union all
+        select p.version, p.language, p.body, p.by_operator, false, p.published_at
+        from automatch.privacy_notices as p where p_kind = 'privacy'
+    ) as n
+    order by n.published_at desc, n.version desc
+$$;
+comment on function public.list_notices(text) is 'All versions of the consent text (consent) or the privacy notice (privacy), newest first.';
+
+create function public.current_notices(p_kind text)
+returns table (version text, language text, body text, published_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with every as (select * from public.list_notices(p_kind))
+    select distinct on (e.language) e.version, e.language, e.body, e.published_at
+    from every as e
+    where (e.by_operator or not exists (select from every as o where o.by_operator))
+      -- Whoever reads another language is not to agree to what was replaced.
+      and e.published_at >= coalesce(
+          (select max(a.published_at) from every as a where a.asks_again), '-infinity'
+      )
+    order by e.language, e.published_at desc, e.version desc
+$$;
+comment on function public.current_notices(text) is
+    'The texts that hold now, one for each language: the newest, and those of the operator before ours.';
+
+create function public.publish_notice(p_kind text, p_language text, p_body text, p_asks_again boolean)
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_day text := to_char(automatch.now() at time zone 'utc', 'YYYY-MM-DD') || '-' || p_language;
+    v_count integer := (select count(*) from public.list_notices(p_kind) as n where starts_with(n.version, v_day));
+    v_version text := v_day || case when v_count > 0 then '.' || (v_count + 1) else '' end;
+begin
+    if p_kind = 'consent' then
+        insert into public.consent_texts (version, language, body, asks_again)
+        values (v_version, p_language, p_body, p_asks_again);
+    elsif p_kind = 'privacy' and not p_asks_again then
+        insert into automatch.privacy_notices (version, language, body) values (v_version, p_language, p_body);
+    else
+        perform automatch.raise_error('input_invalid', 'Publish consent or privacy; only for consent people are asked again.');
+    end if;
+    return v_version;
+end
+$$;
+comment on function public.publish_notice(text, text, text, boolean) is
+    'Publish a text that holds from now on for readers of its language; its version.';
+
+-- 72_people_admin.sql
+
+-- What operators see of a person and do for one. Who may is checked, and recorded, by automatch.services.acts.
+
+create function public.find_people(p_query text, p_limit integer default 20)
+returns table (id uuid, email text, name text, school text, created_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with asked as (
+        select lower(btrim(normalize(p_query, nfc))) as query
+    )
+    select p.id, p.email, p.name, p.school, p.created_at
+    from asked as a
+    join public.profiles as p
+        on p.id::text = a.query or strpos(lower(p.email), a.query) > 0
+            or strpos(lower(normalize(p.name, nfc)), a.query) > 0
+    where a.query <> ''
+    order by p.id::text = a.query or lower(p.email) = a.query desc, p.created_at desc, p.id
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.find_people(text, integer) is
+    'People by their id, or by a part of their address or name; whom it names exactly comes first.';
+
+create function public.find_person_by_email(p_email text)
+returns uuid language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (select u.id from auth.users as u where lower(u.email) = lower(p_email) order by u.created_at limit 1);
+end
+$$;
+comment on function public.find_person_by_email(text) is 'The account with this address, or null.';
+
+create function public.show_person(p_id uuid)
+returns table (
+    id uuid, email text, name text, school text, gender text, created_at timestamptz, last_sign_in_at timestamptz,
+    discoverable boolean, admitted boolean, memberships text[], frozen_at timestamptz, frozen_reason text,
+    simulated boolean, imported boolean, operator_role text, consents boolean,
+    consent_version text, consent_at timestamptz, photos bigint, jobs_waiting bigint, jobs_failed bigint,
+    matches bigint, sessions bigint, suspected_duplicates bigint
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select p.id, p.email, p.name, p.school, p.gender, p.created_at,
+        (select u.last_sign_in_at from auth.users as u where u.id = p.id),
+        p.discoverable, p.admitted,
+        array(
+            select s.name || ': ' || m.proof
+            from automatch.memberships as m join automatch.schools as s on s.id = m.school_id
+            where m.profile_id = p.id
+            order by s.name
+        ),
+        f.frozen_at, f.reason, p.simulated,
+        exists (select from automatch.imported_people as i where i.profile_id = p.id),
+        (select o.role from automatch.operators as o where o.profile_id = p.id),
+        coalesce(c.action = 'granted', false), c.text_version, c.recorded_at,
+        (select count(*) from public.faces as a where a.profile_id = p.id),
+        (select count(*) from public.match_jobs as j where j.user_id = p.id and j.completed_at is null),
+        (select count(*) from public.match_jobs as j where j.user_id = p.id and j.status = 'failed'),
+        (select count(*) from automatch.feed_entries as e where e.profile_id = p.id and e.match_id is not null),
+        (select count(*) from auth.sessions as s where s.user_id = p.id),
+        (
+            select count(*) from automatch.suspected_duplicates as d
+            where p.id in (d.profile_a_id, d.profile_b_id) and d.state = 'open'
+        )
+    from public.profiles as p
+    left join automatch.frozen_profiles as f on f.profile_id = p.id
+    left join lateral (
+        select b.action, b.text_version, b.recorded_at from public.biometric_consents as b
+        where b.profile_id = p.id
+        order by b.id desc
+        limit 1
+    ) as c on true
+    where p.id = p_id;
+    if not found then
+        perform automatch.raise_error('not_found', 'There is no such person.');
+    end if;
+end
+$$;
+comment on function public.show_person(uuid) is
+    'What an operator needs to help a person; neither photos nor templates, and of matches only how many.';
+
+create function public.create_person(p_email text)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+    -- Only where we keep the accounts.
+    v_create regprocedure := to_regprocedure('auth.create_user(text, text, jsonb)');
+begin
+    if v_create is null then
+        perform automatch.raise_error('input_invalid', 'Make the account in Supabase first.');
+    end if;
+    -- No password has the hash '!'.
+    execute format('select %s($1, ''!'', ''{}'')', v_create::oid::regproc) into v_id using p_email;
+    return v_id;
+end
+$$;
+comment on function public.create_person(text) is
+    'Make an account without a password, whose person chooses one by a mailed link.';
+
+-- 73_school_admin.sql
+
+-- The operator's functions for the list of schools.
+
+create function automatch.set_school_names(
+    p_school_id uuid, p_aliases text[], p_domains text[], p_dropped_aliases text[], p_dropped_domains text[]
+)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_alias text;
+begin
+    delete from automatch.school_spellings as p
+    using automatch.schools as s
+    where p.school_id = p_school_id and s.id = p_school_id and p.folded <> automatch.fold_school(s.name)
+      and p.folded in (select automatch.fold_school(a) from unnest(p_dropped_aliases) as a);
+    delete from automatch.school_domains as d where d.school_id = p_school_id and d.domain = any (p_dropped_domains);
+    foreach v_alias in array coalesce(p_aliases, '{}') loop
+        perform automatch.add_spelling(p_school_id, btrim(v_alias));
+    end loop;
+    insert into automatch.school_domains (domain, school_id)
+    select distinct d, p_school_id from unnest(p_domains) as d
+    on conflict do nothing;
+end
+$$;
+
+create function public.add_school(
+    p_name text, p_domains text[] default '{}', p_aliases text[] default '{}', p_open boolean default false,
+    p_actor text default null
+)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_name text := btrim(regexp_replace(normalize(p_name, nfc), '\s+', ' ', 'g'));
+    v_other automatch.schools := automatch.find_school(v_name);
+    v_id uuid;
+begin
+    if v_other.id is not null then
+        perform automatch.raise_error('school_exists', v_name || ' is a spelling of ' || v_other.name || '.');
+    end if;
+    insert into automatch.schools (name, is_open) values (v_name, p_open) returning id into v_id;
+    perform automatch.set_school_names(v_id, p_aliases, p_domains, '{}', '{}');
+    perform automatch.audit(p_actor, 'add_school', jsonb_build_object(
+        'school', v_name, 'open', p_open, 'domains', to_jsonb(p_domains), 'aliases', to_jsonb(p_aliases)
+    ));
+end
+$$;
+comment on function public.add_school(text, text[], text[], boolean, text) is
+    'Put a school on the list. p_open: nobody has to prove that they belong to it.';
+
+create function public.change_school(
+    p_school text, p_domains text[] default '{}', p_aliases text[] default '{}', p_dropped_domains text[] default '{}',
+    p_dropped_aliases text[] default '{}', p_actor text default null
+)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school automatch.schools := automatch.lock_school(p_school);
+begin
+    perform automatch.set_school_names(v_school.id, p_aliases, p_domains, p_dropped_aliases, p_dropped_domains);
+    perform automatch.audit(p_actor, 'change_school', jsonb_build_object(
+        'school', v_school.name, 'domains', to_jsonb(p_domains), 'aliases', to_jsonb(p_aliases),
+        'dropped_domains', to_jsonb(p_dropped_domains), 'dropped_aliases', to_jsonb(p_dropped_aliases)
+    ));
+end
+$$;
+comment on function public.change_school(text, text[], text[], text[], text[], text) is
+    'Add and drop domains and aliases of a school; then refresh_school_proofs().';
+
+create function public.set_school_open(p_school text, p_open boolean, p_actor text default null)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school automatch.schools := automatch.require_school(p_school);
+begin
+    -- In one transaction 20,000 people take minutes.
+    perform set_config('automatch.in_steps', 'on', true);
+    update automatch.schools as s set is_open = p_open where s.id = v_school.id and s.is_open <> p_open;
+    if found then
+        perform automatch.audit(
+            p_actor, case when p_open then 'open_school' else 'close_school' end, jsonb_build_object('school', v_school.name)
+        );
+    end if;
+    perform set_config('automatch.in_steps', '', true);
+end
+$$;
+comment on function public.set_school_open(text, boolean, text) is
+    'Open: whoever names the school belongs to it. Closed: only its members. Then refresh_school_proofs().';
+
+create function public.get_schools(p_school text default null)
+returns table (
+    name text, is_open boolean, domains text[], aliases text[], people bigint, members bigint, requests bigint,
+    invitations bigint, created_at timestamptz
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select s.name, s.is_open,
+        array(select d.domain from automatch.school_domains as d where d.school_id = s.id order by 1),
+        array(
+            select p.spelling from automatch.school_spellings as p
+            where p.school_id = s.id and p.folded <> automatch.fold_school(s.name) order by 1
+        ),
+        (select count(*) from public.profiles as p where p.school = s.name and p.profile_type = 'user'),
+        (select count(*) from automatch.memberships as m where m.school_id = s.id),
+        (select count(*) from automatch.membership_requests as r where r.school_id = s.id and r.refused_at is null),
+        (select count(*) from public.list_invitations(s.name)),
+        s.created_at
+    from public.list_schools() as l
+    join automatch.schools as s on s.name = l.school
+    where p_school is null or s.id = (automatch.require_school(p_school)).id
+    order by lower(s.name), s.name
+$$;
+comment on function public.get_schools(text) is 'The list of schools as an operator sees it, or one of them.';
+
+create function public.rename_school(p_school text, p_name text, p_actor text default null)
+returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_old automatch.schools := automatch.require_school(p_school);
+    v_name text := btrim(regexp_replace(normalize(p_name, nfc), '\s+', ' ', 'g'));
+    v_other automatch.schools := automatch.find_school(v_name);
+    v_people bigint;
+begin
+    if v_other.id <> v_old.id then
+        perform automatch.raise_error(
+            'school_exists', v_other.name || ' is already a school; `automatch school merge` makes one of two.'
+        );
+    end if;
+    if exists (select from automatch.smoke_test_runs as t where t.school = v_old.name) then
+        perform automatch.raise_error('input_invalid', 'This school is that of a smoke test.');
+    end if;
+    -- In one transaction: if some were moved before others, they would not find each other in between.
+    perform automatch.lock_pauses_exclusive();
+    perform set_config('automatch.renaming', 'on', true);
+    update automatch.schools as s set name = v_name where s.id = v_old.id;
+    perform from public.profiles as p where p.school = v_old.name order by p.id for no key update;
+    update public.profiles as p set school = v_name where p.school = v_old.name;
+    get diagnostics v_people = row_count;
+    update public.face_index as i set school = v_name, version = pg_current_xact_id()
+    where i.model = any (array(select m.id from public.embedding_models as m))
+      and i.school = v_old.name and i.gender = any (array['male', 'female']);
+    -- An index of a group is of rows with its name: `automatch tune --build` makes a new one.
+    update automatch.group_indexes as g set school = v_name, ready = false where g.school = v_old.name;
+    update automatch.paused_schools as s set school = v_name where s.school = v_old.name;
+    update automatch.search_audits as a set school = v_name where a.school = v_old.name;
+    perform from public.match_jobs as j
+    where j.completed_at is null and j.school = v_old.name order by j.id for no key update;
+    update public.match_jobs as j set school = v_name where j.completed_at is null and j.school = v_old.name;
+    perform set_config('automatch.renaming', '', true);
+    perform automatch.audit(p_actor, 'rename_school', jsonb_build_object('from', v_old.name, 'to', v_name, 'people', v_people));
+    return v_people;
+end
+$$;
+comment on function public.rename_school(text, text, text) is
+    'Give a school another name, wherever that is written; its old one becomes an alias. Nothing is searched for '
+    'again. The number of people. Then rename_finished_jobs().';
+
+create function public.rename_finished_jobs(p_limit integer default 2000)
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    update public.match_jobs as j set school = (automatch.find_school(j.school)).name
+    where j.id = any (array(
+        select o.id from public.match_jobs as o
+        where o.completed_at is not null
+          and not exists (select from automatch.schools as s where s.name = o.school)
+          and (automatch.find_school(o.school)).id is not null
+        order by o.id
+        limit p_limit
+        for no key update skip locked
+    ));
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function public.rename_finished_jobs(integer) is
+    'Write the names of schools that were renamed or merged into some finished jobs. How many; call again until it is 0.';
+
+create function public.merge_schools(p_from text, p_into text, p_limit integer default 100, p_actor text default null)
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_from automatch.schools := automatch.require_school(p_from);
+    v_into automatch.schools := automatch.require_school(p_into);
+    v_ids uuid[];
+begin
+    if v_from.id = v_into.id then
+        perform automatch.raise_error('input_invalid', 'These are two spellings of one school.');
+    end if;
+    perform from automatch.schools as s where s.id in (v_from.id, v_into.id) order by s.id for update;
+    v_ids := array(
+        select p.id from public.profiles as p where p.school = v_from.name order by p.id limit p_limit for no key update
+    );
+    if cardinality(v_ids) > 0 then
+        perform automatch.lock_related_feeds(v_ids);
+        insert into automatch.memberships (profile_id, school_id, proof, proven_at)
+        select m.profile_id, v_into.id, m.proof, m.proven_at from automatch.memberships as m
+        where m.school_id = v_from.id and m.profile_id = any (v_ids)
+        on conflict do nothing;
+        update automatch.membership_requests as r set school_id = v_into.id
+        where r.school_id = v_from.id and r.profile_id = any (v_ids);
+        -- What the move is for: they are searched for in their new school.
+        update public.profiles as p set school = v_into.name where p.id = any (v_ids);
+        return cardinality(v_ids);
+    end if;
+    update automatch.profile_choices as c set school_id = v_into.id where c.school_id = v_from.id;
+    update automatch.school_invitations as i set school_id = v_into.id where i.school_id = v_from.id;
+    update automatch.school_spellings as p set school_id = v_into.id where p.school_id = v_from.id;
+    insert into automatch.school_domains (domain, school_id)
+    select d.domain, v_into.id from automatch.school_domains as d where d.school_id = v_from.id
+    on conflict do nothing;
+    delete from automatch.schools as s where s.id = v_from.id;
+    delete from automatch.paused_schools as s where s.school = v_from.name;
+    perform automatch.audit(p_actor, 'merge_schools', jsonb_build_object('from', v_from.name, 'into', v_into.name));
+    return 0;
+end
+$$;
+comment on function public.merge_schools(text, text, integer, text) is
+    'Move some people of a school with their proofs to another, where they are searched for. How many; call again '
+    'until it is 0: then the school is gone, and its names, domains and invitations are the other''s.';
+
+create function public.remove_school(p_school text, p_actor text default null)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_school automatch.schools := automatch.require_school(p_school);
+begin
+    perform from automatch.schools as s where s.id = v_school.id for update;
+    if exists (select from public.profiles as p where p.school = v_school.name) then
+        perform automatch.raise_error(
+            'school_in_use', 'People belong to this school: merge it with another one, or let them leave first.'
+        );
+    end if;
+    delete from automatch.paused_schools as s where s.school = v_school.name;
+    delete from automatch.schools as s where s.id = v_school.id;
+    perform automatch.audit(p_actor, 'remove_school', jsonb_build_object('school', v_school.name));
+end
+$$;
+comment on function public.remove_school(text, text) is 'Take a school without people off the list.';
+
+-- 74_cases.sql
+
+-- Reports and take-down requests: who may make one, what it hides by itself, and what both sides read and write.
+--
+-- A case outlives whom it is about. It has no name, address or photo, and ids only while they lead to somebody.
+
+create table automatch.cases (
+    id uuid primary key default gen_random_uuid(),
+    kind text not null,
+    reason text not null,
+    state text not null default 'open',
+    -- No foreign keys: erased people leave the cases, as nobody's.
+    profile_id uuid,
+    face_id uuid,
+    reporter_id uuid,
+    opened_at timestamptz not null default automatch.now(),
+    hides boolean not null default false,
+    decision text,
+    decided_at timestamptz,
+    decided_by text,
+    appealed_at timestamptz,
+    unproven_until timestamptz,
+    constraint kind_is_known check (kind in ('report', 'take_down')),
+    constraint reason_is_known check (reason in ('not_their_photo', 'harassment', 'under_18', 'fake', 'other')),
+    constraint state_is_known check (state in ('unproven', 'open', 'waiting', 'decided')),
+    constraint decision_is_known check (
+        decision in ('hidden', 'frozen', 'photo_erased', 'person_erased', 'restored', 'dismissed', 'closed', 'gone')
+    ),
+    constraint decided_has_a_decision check ((state = 'decided') = (decided_at is not null)),
+    constraint unproven_ends check ((state = 'unproven') = (unproven_until is not null))
+);
+comment on table automatch.cases is 'Reports of people, and take-down requests of people without an account.';
+comment on column automatch.cases.state is
+    'unproven: the link in the mail was not used yet; open: an operator looks; waiting: for an answer of one side.';
+comment on column automatch.cases.hides is
+    'Whether the report alone hid the photo, or for `under_18` froze the person, until it is decided.';
+comment on column automatch.cases.decision is '`gone`: the person erased their account before.';
+create index cases_state_idx on automatch.cases (state, opened_at);
+create index cases_profile_idx on automatch.cases (profile_id) where profile_id is not null;
+create index cases_face_idx on automatch.cases (face_id) where face_id is not null;
+create index cases_reporter_idx on automatch.cases (reporter_id) where reporter_id is not null;
+create index cases_hides_idx on automatch.cases (opened_at) where hides;
+create index cases_decided_idx on automatch.cases (decided_at);
+create index cases_unproven_idx on automatch.cases (unproven_until);
+
+create table automatch.case_contacts (
+    case_id uuid primary key references automatch.cases (id) on delete cascade,
+    address text not null,
+    address_hash bytea not null,
+    token_sha256 bytea,
+    token_expires_at timestamptz,
+    closed_at timestamptz,
+    constraint token_is_single unique (token_sha256)
+);
+comment on table automatch.case_contacts is
+    'Where somebody without an account gets an answer: the address encrypted, and a keyed hash to count requests by.';
+comment on column automatch.case_contacts.closed_at is 'Since when nobody needs it: the decision, if there is no appeal.';
+create index case_contacts_hash_idx on automatch.case_contacts (address_hash);
+create index case_contacts_closed_idx on automatch.case_contacts (closed_at);
+
+create table automatch.case_messages (
+    id bigint generated always as identity primary key,
+    case_id uuid not null references automatch.cases (id) on delete cascade,
+    written_at timestamptz not null default automatch.now(),
+    author text not null,
+    audience text not null,
+    actor text,
+    body text not null,
+    closed_at timestamptz,
+    constraint author_is_known check (author in ('reporter', 'reported', 'operator')),
+    constraint audience_is_known check (audience in ('reporter', 'reported', 'operators')),
+    constraint body_is_a_text check (length(body) between 1 and 2000)
+);
+comment on table automatch.case_messages is
+    'Insert-only, and deleted some time after the decision: what people wrote may name people.';
+create index case_messages_case_idx on automatch.case_messages (case_id, id);
+create index case_messages_closed_idx on automatch.case_messages (closed_at);
+
+create function automatch.write_case_message(
+    p_case_id uuid, p_author text, p_audience text, p_body text, p_actor text default null
+)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    insert into automatch.case_messages (case_id, author, audience, body, actor)
+    select p_case_id, p_author, p_audience, left(btrim(p_body), 2000), p_actor
+    where btrim(coalesce(p_body, '')) <> ''
+$$;
+
+create function automatch.hide_by_report(
+    p_reason text, p_profile_id uuid, p_face_id uuid, p_reporter_id uuid, p_address_hash bytea
+)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_day constant timestamptz := automatch.now() - interval '1 day';
+    v_most constant integer := case when p_reporter_id is null then 5 else 20 end;
+begin
+    -- A photo hidden for nothing comes back; nobody without an account takes a person out of everything.
+    if p_reason = 'under_18' and p_reporter_id is null then
+        return false;
+    end if;
+    if p_profile_id is null or p_reason not in ('not_their_photo', 'under_18') then
+        return false;
+    end if;
+    if p_reason = 'not_their_photo' and p_face_id is null then
+        return false;
+    end if;
+    -- An operator has looked and found nothing; or this reporter's last one was for nothing.
+    if exists (
+        select from automatch.cases as c
+        left join automatch.case_contacts as k on k.case_id = c.id
+        where c.decision in ('dismissed', 'restored') and c.reason = p_reason and (
+            c.face_id = p_face_id
+            or p_reason = 'under_18' and c.profile_id = p_profile_id
+            or c.hides and (c.reporter_id = p_reporter_id or k.address_hash = p_address_hash)
+        )
+    ) then
+        return false;
+    end if;
+    -- One a day of one person or address; twenty of all people, and five of all requests without an account.
+    if (
+        select count(*) filter (where (c.kind = 'take_down') = (p_reporter_id is null)) >= v_most or count(*) filter (
+            where c.reporter_id = p_reporter_id or k.address_hash = p_address_hash
+        ) >= 1
+        from automatch.cases as c
+        left join automatch.case_contacts as k on k.case_id = c.id
+        where c.hides and c.opened_at > v_day
+    ) then
+        return false;
+    end if;
+    if p_reason = 'under_18' then
+        if exists (select from automatch.frozen_profiles as f where f.profile_id = p_profile_id) then
+            return false;
+        end if;
+        perform public.freeze_person(p_profile_id, 'reported');
+    else
+        if exists (select from automatch.held_faces as h where h.face_id = p_face_id) then
+            return false;
+        end if;
+        perform automatch.hold_face(p_face_id, 'reported');
+    end if;
+    return true;
+end
+$$;
+comment on function automatch.hide_by_report(text, uuid, uuid, uuid, bytea) is
+    'Hide a photo that is said to be stolen, or freeze somebody who is said to be a minor, until it is decided; unless '
+    'that was found wrong before, or there were too many. Whether it did. The caller has locked the person and reports.';
+
+create function automatch.hides_photos(p_case automatch.cases)
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select p_case.state <> 'unproven'
+        and coalesce(p_case.decided_at, automatch.now()) > automatch.now() - interval '1 year'
+        and case
+            when p_case.decision in ('hidden', 'photo_erased') then true
+            when p_case.decision is null or p_case.decision in ('closed', 'frozen')
+                then p_case.hides and p_case.reason = 'not_their_photo'
+            else false
+        end
+$$;
+comment on function automatch.hides_photos(automatch.cases) is
+    'Whether a case hides a photo or has hidden one within a year: then it is asked about each new photo of its person.';
+
+create function automatch.find_hiding_case(p_profile_id uuid, p_except uuid default null)
+returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.id from automatch.cases as c
+    where c.profile_id = p_profile_id and c.id is distinct from p_except and automatch.hides_photos(c)
+    order by c.state = 'decided', c.opened_at desc, c.id
+    limit 1
+$$;
+comment on function automatch.find_hiding_case(uuid, uuid) is
+    'The case because of which new photos of a person wait, if there is one but p_except.';
+
+create function automatch.add_photos_to_cases(p_face_ids uuid[])
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_new record;
+begin
+    for v_new in
+        select c.id, c.face_id
+        from (
+            select distinct on (f.profile_id) automatch.find_hiding_case(f.profile_id) as id, f.id as face_id
+            from public.faces as f where f.id = any (p_face_ids)
+            order by f.profile_id, f.created_at desc, f.id
+        ) as c
+        where c.id is not null
+        order by c.id
+    loop
+        update automatch.cases as c
+        set state = 'open', decided_at = null, face_id = coalesce(c.face_id, v_new.face_id)
+        where c.id = v_new.id;
+        update automatch.case_messages as m set closed_at = null where m.case_id = v_new.id;
+        update automatch.case_contacts as k set closed_at = null where k.case_id = v_new.id;
+        perform automatch.write_case_message(
+            v_new.id, 'operator', 'operators', 'The person has sent another photo, which is hidden until you decide.',
+            'automatch'
+        );
+    end loop;
+end
+$$;
+comment on function automatch.add_photos_to_cases(uuid[]) is
+    'Put new photos, which are held, before those who decide the cases of their people, again where that was decided. '
+    'The people are locked.';
+
+create function automatch.lock_reports(p_profile_ids uuid[])
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- One report after the other, so that each counts those before it.
+    perform pg_advisory_xact_lock(automatch.lock_key('reports'));
+    perform from public.profiles as p where p.id = any (p_profile_ids) order by p.id for no key update;
+end
+$$;
+
+create function public.find_shown_person(p_profile_id uuid)
+returns table (profile_id uuid, name text, face_id uuid)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- Also somebody whose card is gone: hiding is no way to escape a report. Their name and photo are not shown again.
+    select p.id,
+        case when m.id is not null then p.name end,
+        case when m.profile_a_id = p.id then m.face_a_id else m.face_b_id end
+    from automatch.feed_entries as e
+    join public.profiles as p on p.id = e.other_profile_id
+    left join public.matches as m on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
+    where e.profile_id = (select automatch.uid()) and e.other_profile_id = p_profile_id
+$$;
+comment on function public.find_shown_person(uuid) is
+    'Somebody who is or was in the caller''s feed, with what its card shows; or no row.';
+
+create function public.report_profile(
+    p_profile_id uuid, p_reason text, p_statement text default null, p_face_id uuid default null
+)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_me constant uuid := automatch.uid();
+    v_shown record;
+    v_has_card boolean;
+    v_case uuid;
+begin
+    perform automatch.lock_reports(array[v_me, p_profile_id]);
+    select s.* into v_shown from public.find_shown_person(p_profile_id) as s;
+    -- What the reporter was not shown is answered as what does not exist.
+    if not found or p_face_id is not null and not exists (
+        select from public.matches as m
+        where v_me in (m.profile_a_id, m.profile_b_id) and p_face_id in (m.face_a_id, m.face_b_id)
+          and p_profile_id in (m.profile_a_id, m.profile_b_id)
+          and exists (select from public.faces as f where f.id = p_face_id and f.profile_id = p_profile_id)
+    ) then
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    v_has_card := exists (
+        select from automatch.feed_entries as e
+        where e.profile_id = v_me and e.other_profile_id = p_profile_id and e.match_id is not null
+    );
+    select c.id into v_case from automatch.cases as c
+    where c.reporter_id = v_me and c.profile_id = p_profile_id and c.reason = p_reason and c.state <> 'decided';
+    if v_case is null then
+        v_case := gen_random_uuid();
+        insert into automatch.cases (id, kind, reason, profile_id, face_id, reporter_id, hides)
+        values (
+            v_case, 'report', p_reason, p_profile_id, coalesce(p_face_id, v_shown.face_id), v_me,
+            automatch.hide_by_report(
+                p_reason, p_profile_id, coalesce(p_face_id, v_shown.face_id), v_me, null
+            )
+        );
+    end if;
+    perform automatch.write_case_message(v_case, 'reporter', 'operators', p_statement);
+    insert into public.profile_blocks (profile_id, blocked_profile_id)
+    values (v_me, p_profile_id) on conflict do nothing;
+    -- Hiding has locked the feeds of all cards of the person; to lock another one now would be out of order.
+    if v_has_card then
+        perform automatch.refresh_feeds(v_me, p_profile_id);
+    end if;
+    return v_case;
+end
+$$;
+comment on function public.report_profile(uuid, text, text, uuid) is
+    'Report somebody who is or was in the caller''s feed, and block them. The same again adds to the open case.';
+
+create function public.request_take_down(
+    p_subject_id uuid, p_reason text, p_statement text, p_address text, p_address_hash bytea
+)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case uuid;
+    v_face public.faces;
+begin
+    select f.* into v_face from public.faces as f where f.id = p_subject_id;
+    insert into automatch.cases (kind, reason, state, unproven_until, profile_id, face_id)
+    values (
+        'take_down', p_reason, 'unproven', automatch.now() + interval '2 days',
+        coalesce(v_face.profile_id, (select p.id from public.profiles as p where p.id = p_subject_id)), v_face.id
+    )
+    returning id into v_case;
+    insert into automatch.case_contacts (case_id, address, address_hash) values (v_case, p_address, p_address_hash);
+    perform automatch.write_case_message(v_case, 'reporter', 'operators', p_statement);
+    return v_case;
+end
+$$;
+comment on function public.request_take_down(uuid, text, text, text, bytea) is
+    'Keep a request of somebody without an account until the link in the mail proves the address. p_subject_id is the '
+    'id of a photo or a person, or of neither.';
+
+create function public.create_case_token(p_case_id uuid, p_token_sha256 bytea, p_life interval)
+returns boolean language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    with stored as (
+        update automatch.case_contacts as k
+        set token_sha256 = p_token_sha256, token_expires_at = automatch.now() + p_life
+        where k.case_id = p_case_id
+        returning k.case_id
+    )
+    select exists (select from stored)
+$$;
+comment on function public.create_case_token(uuid, bytea, interval) is
+    'Keep the hash of a token for whoever asked without an account; false once their address is forgotten.';
+
+create function public.find_case_token(p_token_sha256 bytea)
+returns table (id uuid, reason text, state text, decision text, opened_at timestamptz, may_write boolean)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.id, c.reason, c.state, c.decision, c.opened_at, c.state <> 'decided' or c.appealed_at is null
+    from automatch.case_contacts as k
+    join automatch.cases as c on c.id = k.case_id
+    where k.token_sha256 = p_token_sha256 and k.token_expires_at > automatch.now()
+$$;
+comment on function public.find_case_token(bytea) is 'The case that a mailed link is for, or no row.';
+
+create function public.prove_take_down(p_token_sha256 bytea)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases;
+    v_hash bytea;
+begin
+    select c.* into v_case
+    from public.find_case_token(p_token_sha256) as t join automatch.cases as c on c.id = t.id
+    where c.state = 'unproven';
+    if not found then
+        return false;
+    end if;
+    perform automatch.lock_reports(array[v_case.profile_id]);
+    -- The first of several uses at once; the link goes on to show the case.
+    update automatch.cases as c set state = 'open', unproven_until = null, opened_at = automatch.now()
+    where c.id = v_case.id and c.state = 'unproven';
+    if not found then
+        return false;
+    end if;
+    select k.address_hash into v_hash from automatch.case_contacts as k where k.case_id = v_case.id;
+    if automatch.hide_by_report(v_case.reason, v_case.profile_id, v_case.face_id, null, v_hash) then
+        update automatch.cases as c set hides = true where c.id = v_case.id;
+    end if;
+    return true;
+end
+$$;
+comment on function public.prove_take_down(bytea) is
+    'Open the case of a take-down request by its mailed link; false when it was opened before, or the link is too old.';
+
+create function automatch.add_to_case(p_case_id uuid, p_author text, p_body text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases;
+begin
+    select c.* into v_case from automatch.cases as c where c.id = p_case_id for update;
+    if v_case.state = 'unproven' or v_case.state = 'decided' and v_case.appealed_at is not null or 10 <= (
+        select count(*) from automatch.case_messages as m where m.case_id = p_case_id and m.author = p_author
+    ) then
+        perform automatch.raise_error('input_invalid', 'Nothing more can be added here.');
+    end if;
+    if btrim(coalesce(p_body, '')) = '' then
+        perform automatch.raise_error('input_invalid', 'Write a sentence.');
+    end if;
+    perform automatch.write_case_message(p_case_id, p_author, 'operators', p_body);
+    if v_case.state = 'decided' then
+        update automatch.cases as c
+        set state = 'open', decided_at = null, appealed_at = automatch.now()
+        where c.id = p_case_id;
+        update automatch.case_messages as m set closed_at = null where m.case_id = p_case_id;
+        update automatch.case_contacts as k set closed_at = null where k.case_id = p_case_id;
+    elsif v_case.state = 'waiting' then
+        update automatch.cases as c set state = 'open' where c.id = p_case_id;
+    end if;
+end
+$$;
+comment on function automatch.add_to_case(uuid, text, text) is
+    'Add what one side writes. After a decision it is the appeal, of which there is one: the case is open again.';
+
+create function public.write_to_case(p_case_id uuid, p_body text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_side text := (select o.side from public.list_own_cases() as o where o.id = p_case_id);
+begin
+    if v_side is null then
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    perform automatch.add_to_case(p_case_id, v_side, p_body);
+end
+$$;
+comment on function public.write_to_case(uuid, text) is 'Answer or appeal, in one of the cases of list_own_cases().';
+
+create function public.write_to_case_by_token(p_token_sha256 bytea, p_body text)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case uuid := (select t.id from public.find_case_token(p_token_sha256) as t);
+begin
+    if v_case is null then
+        return false;
+    end if;
+    perform automatch.add_to_case(v_case, 'reporter', p_body);
+    return true;
+end
+$$;
+
+create function automatch.cases_of(p_profile_id uuid)
+returns table (
+    id uuid, side text, reason text, state text, decision text, effect text, face_id uuid, opened_at timestamptz,
+    may_write boolean
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select o.id, o.side, o.reason, o.state, o.decision, o.effect, o.face_id, o.opened_at,
+        o.state <> 'decided' or o.appealed_at is null
+    from (
+        select c.*, 'reporter' as side, null as effect
+        from automatch.cases as c where c.reporter_id = p_profile_id
+        union all
+        -- Whoever is reported learns of what was done or asked, and of nothing else.
+        select c.*, 'reported', case
+            when exists (select from automatch.held_faces as h where h.face_id = c.face_id) then 'hidden'
+            when exists (select from automatch.frozen_profiles as f where f.profile_id = c.profile_id) then 'frozen'
+        end
+        from automatch.cases as c
+        where c.profile_id = p_profile_id and (
+            c.hides or c.decision in ('hidden', 'frozen', 'photo_erased', 'restored')
+            or exists (
+                select from automatch.case_messages as m where m.case_id = c.id and m.audience = 'reported'
+            )
+        )
+    ) as o
+    order by o.opened_at desc, o.id
+    limit 50
+$$;
+comment on function automatch.cases_of(uuid) is
+    'A person''s reports, and cases about them in which something was done; never who reported.';
+
+create function public.list_own_cases()
+returns table (
+    id uuid, side text, reason text, state text, decision text, effect text, face_id uuid, opened_at timestamptz,
+    may_write boolean
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select o.* from automatch.cases_of((select automatch.uid())) as o $$;
+
+create function automatch.messages_of(p_case_ids uuid[], p_side text)
+returns table (case_id uuid, author text, body text, written_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select m.case_id, m.author, m.body, m.written_at
+    from automatch.case_messages as m
+    where m.case_id = any (p_case_ids) and p_side in (m.author, m.audience)
+    order by m.id
+$$;
+
+create function public.list_own_case_messages()
+returns table (case_id uuid, author text, body text, written_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select m.*
+    from unnest('{reporter,reported}'::text[]) as side (name)
+    cross join lateral automatch.messages_of(array(
+        select o.id from public.list_own_cases() as o where o.side = side.name
+    ), side.name) as m
+$$;
+comment on function public.list_own_case_messages() is 'What the caller wrote and was answered, oldest first.';
+
+create function public.list_case_messages_by_token(p_token_sha256 bytea)
+returns table (case_id uuid, author text, body text, written_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select m.* from automatch.messages_of(array(
+        select t.id from public.find_case_token(p_token_sha256) as t
+    ), 'reporter') as m
+$$;
+
+create function automatch.close_case(p_case_id uuid, p_decision text, p_actor text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_now constant timestamptz := automatch.now();
+begin
+    update automatch.cases as c
+    set state = 'decided', unproven_until = null, decision = p_decision, decided_at = coalesce(c.decided_at, v_now),
+        decided_by = coalesce(p_actor, c.decided_by)
+    where c.id = p_case_id;
+    update automatch.case_messages as m set closed_at = v_now where m.case_id = p_case_id and m.closed_at is null;
+    update automatch.case_contacts as k set closed_at = v_now where k.case_id = p_case_id and k.closed_at is null;
+end
+$$;
+
+create function automatch.person_left_cases()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from automatch.case_messages as m using automatch.cases as c
+    where c.id = m.case_id and (
+        c.profile_id = old.id or c.reporter_id = old.id and 'reporter' in (m.author, m.audience)
+    );
+    update automatch.cases as c set reporter_id = null where c.reporter_id = old.id;
+    perform automatch.close_case(c.id, coalesce(c.decision, 'gone'), null)
+    from automatch.cases as c where c.profile_id = old.id;
+    update automatch.cases as c set profile_id = null, face_id = null where c.profile_id = old.id;
+    return null;
+end
+$$;
+
+create trigger profiles_left_cases after delete on public.profiles
+for each row execute function automatch.person_left_cases();
+
+create function automatch.face_left_cases()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update automatch.cases as c set face_id = null where c.face_id = old.id;
+    return null;
+end
+$$;
+
+create trigger faces_left_cases after delete on public.faces
+for each row execute function automatch.face_left_cases();
+
+-- 75_case_decisions.sql
+
+-- What operators see of cases and do about them. Who may is checked, and recorded, by automatch.services.acts.
+
+create function public.list_cases(p_state text default null, p_limit integer default 50)
+returns table (
+    id uuid, kind text, reason text, state text, opened_at timestamptz, hides boolean, decision text,
+    decided_at timestamptz, decided_by text, appealed_at timestamptz, profile_id uuid, face_id uuid, others integer
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.id, c.kind, c.reason, c.state, c.opened_at, now.hides, c.decision, c.decided_at, c.decided_by,
+        c.appealed_at, c.profile_id, c.face_id,
+        (select count(*)::integer from automatch.cases as o where o.profile_id = c.profile_id and o.id <> c.id)
+    from automatch.cases as c
+    cross join lateral (
+        select exists (select from automatch.held_faces as h where h.face_id = c.face_id)
+            or exists (select from automatch.frozen_profiles as f where f.profile_id = c.profile_id) as hides
+    ) as now
+    where c.state = p_state or p_state is null and c.state in ('open', 'waiting')
+    -- What is hidden already can wait a little longer than what is still shown.
+    order by c.state <> 'open', now.hides or c.reason <> 'under_18', now.hides, c.opened_at, c.id
+    limit least(greatest(p_limit, 1), 1000)
+$$;
+comment on function public.list_cases(text, integer) is
+    'Cases of one state, or those that are not decided, in the order in which to look at them.';
+
+create function automatch.lock_case(p_case_id uuid)
+returns automatch.cases language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases;
+begin
+    select c.* into v_case from automatch.cases as c where c.id = p_case_id;
+    if not found then
+        perform automatch.raise_error('not_found', 'There is no such case.');
+    end if;
+    -- Not the row: whoever erases somebody locks profiles and feeds first, and cases last.
+    perform automatch.lock_reports(array[v_case.profile_id]);
+    select c.* into v_case from automatch.cases as c where c.id = p_case_id;
+    return v_case;
+end
+$$;
+
+create function public.read_case(p_case_id uuid)
+returns table (
+    id uuid, kind text, reason text, state text, opened_at timestamptz, hides boolean, decision text,
+    decided_at timestamptz, decided_by text, appealed_at timestamptz, profile_id uuid, face_id uuid, reporter_id uuid,
+    name text, school text, gender text, birth_date date, frozen boolean, face_ids uuid[], hidden_face_ids uuid[]
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.id, c.kind, c.reason, c.state, c.opened_at, c.hides, c.decision, c.decided_at, c.decided_by,
+        c.appealed_at, c.profile_id, c.face_id, c.reporter_id, p.name, p.school, p.gender, p.birth_date,
+        exists (select from automatch.frozen_profiles as z where z.profile_id = c.profile_id),
+        array(select f.id from public.faces as f where f.profile_id = c.profile_id order by f.created_at, f.id),
+        array(
+            select h.face_id from automatch.held_faces as h join public.faces as f on f.id = h.face_id
+            where f.profile_id = c.profile_id order by f.created_at, f.id
+        )
+    from automatch.cases as c
+    left join public.profiles as p on p.id = c.profile_id
+    where c.id = p_case_id
+$$;
+comment on function public.read_case(uuid) is 'A case with the person it is about; or no row.';
+
+create function public.find_case_person(p_case_id uuid)
+returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select c.profile_id from automatch.cases as c where c.id = p_case_id $$;
+comment on function public.find_case_person(uuid) is 'Whom a case is about, if anybody.';
+
+create function public.list_case_messages(p_case_id uuid)
+returns table (author text, audience text, actor text, body text, written_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select m.author, m.audience, m.actor, m.body, m.written_at
+    from automatch.case_messages as m where m.case_id = p_case_id order by m.id
+$$;
+
+create function public.list_case_viewers(p_case_id uuid)
+returns table (profile_id uuid, shown_at timestamptz, is_shown boolean, seen_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- What is in a feed is in the other one too, so an index finds whom this person was shown to.
+    select e.profile_id, e.created_at, e.match_id is not null and automatch.may_see(e.profile_id, e.other_profile_id),
+        (
+            select max(v.first_at)
+            from automatch.photo_views as v join public.faces as f on f.id = v.face_id
+            where v.viewer_id = e.profile_id and f.profile_id = c.profile_id
+        )
+    from automatch.cases as c
+    join automatch.feed_entries as own on own.profile_id = c.profile_id
+    join automatch.feed_entries as e on e.profile_id = own.other_profile_id and e.other_profile_id = c.profile_id
+    where c.id = p_case_id
+    order by e.created_at desc, e.profile_id
+    limit 200
+$$;
+comment on function public.list_case_viewers(uuid) is
+    'To whom the person of a case was shown, since when their card is as it is, whether it is there, and when its photo '
+    'was looked at last.';
+
+create function public.list_case_acts(p_case_id uuid)
+returns table (recorded_at timestamptz, actor text, action text, reason text, details jsonb)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select a.recorded_at, a.actor, a.action, a.reason, a.details
+    from automatch.audit_log as a
+    where a.object_id = p_case_id
+    order by a.id
+$$;
+comment on function public.list_case_acts(uuid) is 'Who looked at a case and did what, oldest first.';
+
+create function public.open_case_photo(p_case_id uuid, p_face_id uuid default null)
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face public.faces;
+begin
+    select f.* into v_face
+    from automatch.cases as c
+    join public.faces as f on f.profile_id = c.profile_id and f.id = coalesce(p_face_id, c.face_id)
+    where c.id = p_case_id;
+    if not found then
+        perform automatch.raise_error('not_found', 'The case has no such photo (any more); `show` lists them.');
+    end if;
+    perform public.record_photo_views(array[null]::uuid[], array[v_face.id], '{true}', array[automatch.now()]);
+    return v_face.image_path;
+end
+$$;
+comment on function public.open_case_photo(uuid, uuid) is
+    'Where a photo of the person of a case lies, for an operator; its person is told that one looked.';
+
+create function public.point_case(p_case_id uuid, p_subject_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face public.faces;
+begin
+    -- What it hid by itself would stay hidden, with no case to show it again.
+    if (automatch.lock_case(p_case_id)).hides then
+        perform automatch.raise_error('input_invalid', 'This case hides something: decide it first.');
+    end if;
+    select f.* into v_face from public.faces as f where f.id = p_subject_id;
+    update automatch.cases as c
+    set profile_id = coalesce(v_face.profile_id, p_subject_id), face_id = v_face.id
+    where c.id = p_case_id and (
+        v_face.id is not null or exists (select from public.profiles as p where p.id = p_subject_id)
+    );
+    if not found then
+        perform automatch.raise_error('not_found', 'Nobody has this id, and no photo.');
+    end if;
+end
+$$;
+comment on function public.point_case(uuid, uuid) is 'Say which photo or person a case is about, by its id.';
+
+create function automatch.undo_report(p_case automatch.cases)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_case.hides and p_case.reason = 'under_18' then
+        perform public.unfreeze_person(f.profile_id) from automatch.frozen_profiles as f
+        where f.profile_id = p_case.profile_id and f.reason = 'reported';
+    end if;
+    if p_case.hides or automatch.hides_photos(p_case) then
+        perform automatch.release_face(r.face_id)
+        from (
+            select h.face_id
+            from automatch.held_faces as h join public.faces as f on f.id = h.face_id
+            where f.profile_id = p_case.profile_id and h.reason = 'reported' and (
+                p_case.hides and h.face_id = p_case.face_id and f.created_at <= p_case.opened_at
+                -- What was sent since waits for every such case.
+                or automatch.find_hiding_case(p_case.profile_id, p_case.id) is null
+            )
+            order by h.face_id
+        ) as r;
+    end if;
+end
+$$;
+comment on function automatch.undo_report(automatch.cases) is 'Show again what the report alone has hidden.';
+
+create function automatch.carry_out(p_case automatch.cases, p_act text, p_face_id uuid)
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_face uuid := coalesce(p_face_id, p_case.face_id);
+begin
+    if p_act in ('hide', 'unhide', 'erase_photo') and not exists (
+        select from public.faces as f where f.id = v_face and f.profile_id = p_case.profile_id
+    ) then
+        perform automatch.raise_error('not_found', 'The case has no such photo (any more); `show` lists them.');
+    end if;
+    if p_act in ('freeze', 'unfreeze', 'erase_person') and p_case.profile_id is null then
+        perform automatch.raise_error('not_found', 'The case is about nobody who has an account.');
+    end if;
+    case p_act
+        when 'hide' then
+            perform automatch.hold_face(v_face, 'hidden');
+            return 'hidden';
+        when 'unhide' then
+            perform automatch.release_face(v_face);
+            return 'restored';
+        when 'freeze' then
+            perform public.freeze_person(p_case.profile_id, 'moderation');
+            return 'frozen';
+        when 'unfreeze' then
+            perform public.unfreeze_person(p_case.profile_id);
+            return 'restored';
+        when 'erase_photo' then
+            perform automatch.lock_for_erasing(p_case.profile_id);
+            delete from public.faces where id = v_face;
+            return 'photo_erased';
+        when 'erase_person' then
+            -- By decide_case(), which says what went.
+            return 'person_erased';
+        when 'dismiss' then
+            perform automatch.undo_report(p_case);
+            return 'dismissed';
+        when 'close' then
+            return 'closed';
+        else
+            perform automatch.raise_error('input_invalid', 'There is no such decision.');
+    end case;
+end
+$$;
+comment on function automatch.carry_out(automatch.cases, text, uuid) is 'Do what was decided; return the decision.';
+
+create function public.decide_case(
+    p_actor text, p_case_id uuid, p_act text, p_face_id uuid default null, p_alone boolean default false,
+    out decision text, out erased jsonb
+)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases;
+begin
+    if p_act = 'erase_person' and to_regclass('auth.users') is not null then
+        -- Before the profile, as erase_person() does.
+        perform from auth.users as u where u.id = public.find_case_person(p_case_id) for update;
+    end if;
+    v_case := automatch.lock_case(p_case_id);
+    if v_case.appealed_at is not null and v_case.state <> 'decided' and v_case.decided_by = p_actor and not p_alone then
+        perform automatch.raise_error(
+            'input_invalid',
+            'You decided this before the appeal: somebody else should look at it now. If there is nobody else, say --alone.'
+        );
+    end if;
+    decision := automatch.carry_out(v_case, p_act, p_face_id);
+    if p_act = 'erase_person' then
+        erased := public.erase_person(v_case.profile_id, 'operator');
+    end if;
+    -- An erased photo is not named any more.
+    update automatch.cases as c set face_id = p_face_id
+    where c.id = p_case_id and exists (select from public.faces as f where f.id = p_face_id);
+    perform automatch.close_case(p_case_id, decision, p_actor);
+end
+$$;
+comment on function public.decide_case(text, uuid, text, uuid, boolean) is
+    'Decide a case: hide, unhide, erase_photo, freeze, unfreeze, erase_person, dismiss or close. After an appeal it is '
+    'for somebody else than before, unless p_alone says that there is nobody else. erased: what went with a person, for '
+    'the receipt.';
+
+create function public.answer_case(p_actor text, p_case_id uuid, p_audience text, p_body text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases := automatch.lock_case(p_case_id);
+begin
+    perform automatch.write_case_message(p_case_id, 'operator', p_audience, p_body, p_actor);
+    if p_audience <> 'operators' and v_case.state = 'open' then
+        update automatch.cases as c set state = 'waiting' where c.id = p_case_id;
+    end if;
+end
+$$;
+comment on function public.answer_case(text, uuid, text, text) is
+    'Write to one side of a case (reporter, reported), which then waits for it, or a note to all operators.';
+
+create function public.find_case_recipient(p_case_id uuid, p_side text)
+returns table (profile_id uuid, email text, address text)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select p.id, p.email, k.address
+    from automatch.cases as c
+    left join public.profiles as p
+        on p.id = case p_side when 'reporter' then c.reporter_id when 'reported' then c.profile_id end
+    left join automatch.case_contacts as k on k.case_id = c.id and p_side = 'reporter'
+    where c.id = p_case_id and (p.id is not null or k.address is not null)
+$$;
+comment on function public.find_case_recipient(uuid, text) is
+    'How one side of a case is reached by mail: by the address of the account, or by one that is encrypted.';
+
+-- An address that may have no account. There is nothing here from which the address or a face could be computed.
+create table automatch.bans (
+    address_hash bytea primary key,
+    case_id uuid not null,
+    banned_at timestamptz not null default automatch.now(),
+    ends_at timestamptz
+);
+comment on table automatch.bans is 'Keyed hashes of addresses; kept when their people are erased, until lifted.';
+comment on column automatch.bans.ends_at is 'Of somebody who erased themselves while they were frozen or a report was open.';
+create index bans_case_idx on automatch.bans (case_id);
+create index bans_ends_idx on automatch.bans (ends_at);
+
+create function public.ban_address(p_actor text, p_case_id uuid, p_address_hash bytea)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case automatch.cases := automatch.lock_case(p_case_id);
+begin
+    insert into automatch.bans (address_hash, case_id) values (p_address_hash, p_case_id)
+    on conflict (address_hash) do update set ends_at = null;
+    perform public.freeze_person(v_case.profile_id, 'moderation');
+    perform automatch.close_case(p_case_id, 'frozen', p_actor);
+end
+$$;
+comment on function public.ban_address(text, uuid, bytea) is
+    'Freeze the person of a case and refuse their address from now on, also after they are erased.';
+
+create function public.lift_ban(p_case_id uuid)
+returns boolean language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    with lifted as (
+        delete from automatch.bans as b where b.case_id = p_case_id
+        returning b.case_id
+    )
+    select exists (select from lifted)
+$$;
+comment on function public.lift_ban(uuid) is 'Lift the bans of a case. Whether there was one.';
+
+create function public.find_ban(p_address_hash bytea)
+returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select b.case_id from automatch.bans as b
+    where b.address_hash = p_address_hash and (b.ends_at is null or b.ends_at > automatch.now())
+$$;
+comment on function public.find_ban(bytea) is 'The case in which an address was banned, if it is.';
+
+-- 76_departures.sql
+
+-- What is left of people who erase their own account: whoever comes back with the same address begins with it.
+
+create table automatch.departures (
+    address_hash bytea primary key,
+    left_at timestamptz not null default automatch.now(),
+    searches timestamptz[] not null,
+    choices jsonb not null
+);
+comment on table automatch.departures is
+    'The searches of the last day and the changes of the last year, under a keyed hash of the address, so that leaving '
+    'and coming back gives none of them again. Nothing of the person or the face.';
+create index departures_left_idx on automatch.departures (left_at);
+
+create function automatch.keep_departure(p_profile_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- The server sets it; without one there is nothing by which to know them again.
+    v_hash constant bytea := decode(nullif(current_setting('automatch.address_hash', true), ''), 'hex');
+    v_now constant timestamptz := automatch.now();
+    v_case uuid;
+begin
+    if v_hash is null then
+        return;
+    end if;
+    insert into automatch.departures as d (address_hash, searches, choices)
+    select v_hash,
+        array(
+            select s.counted_at from automatch.photo_searches as s
+            where s.profile_id = p_profile_id and s.counted_at > v_now - interval '1 day'
+        ),
+        coalesce((
+            select jsonb_agg(to_jsonb(c) - 'profile_id' order by c.id) from automatch.profile_choices as c
+            where c.profile_id = p_profile_id and (
+                c.counted and c.chosen_at > v_now - interval '1 year'
+                or c.id = (select max(l.id) from automatch.profile_choices as l where l.profile_id = p_profile_id)
+            )
+        ), '[]')
+    on conflict (address_hash) do update
+    set left_at = excluded.left_at, searches = excluded.searches, choices = excluded.choices;
+    select c.id into v_case from automatch.cases as c
+    where c.profile_id = p_profile_id and c.state in ('open', 'waiting') and c.hides
+    order by c.opened_at
+    limit 1;
+    if v_case is null and exists (select from automatch.frozen_profiles as f where f.profile_id = p_profile_id) then
+        -- Of the last decision; without a case the id only serves to lift the ban.
+        v_case := coalesce((
+            select c.id from automatch.cases as c where c.profile_id = p_profile_id
+            order by c.decided_at desc nulls last, c.id
+            limit 1
+        ), gen_random_uuid());
+    end if;
+    if v_case is not null then
+        insert into automatch.bans as b (address_hash, case_id, ends_at) values (v_hash, v_case, v_now + interval '90 days')
+        on conflict (address_hash) do update set case_id = excluded.case_id, ends_at = excluded.ends_at
+        where b.ends_at is not null;
+    end if;
+end
+$$;
+comment on function automatch.keep_departure(uuid) is
+    'Keep what somebody who erases themselves has used up, and for 90 days refuse the address of who was frozen, or '
+    'hidden by a report that is not decided.';
+
+create function public.inherit_departure(p_profile_id uuid, p_address_hash bytea)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into automatch.photo_searches (job_id, profile_id, counted_at)
+    select gen_random_uuid(), p.id, s.counted_at
+    from public.profiles as p
+    join automatch.departures as d on d.address_hash = p_address_hash
+    cross join lateral unnest(d.searches) as s (counted_at)
+    where p.id = p_profile_id and s.counted_at > automatch.now() - interval '1 day';
+    insert into automatch.profile_choices (profile_id, school_id, gender, chosen_at, counted)
+    select p.id, s.id, c.gender, c.chosen_at, c.counted
+    from public.profiles as p
+    join automatch.departures as d on d.address_hash = p_address_hash
+    cross join lateral jsonb_to_recordset(d.choices) as c (
+        id bigint, school_id uuid, gender text, chosen_at timestamptz, counted boolean
+    )
+    left join automatch.schools as s on s.id = c.school_id
+    where p.id = p_profile_id
+    order by c.id;
+end
+$$;
+comment on function public.inherit_departure(uuid, bytea) is
+    'Count for a new account what an erased one with the same address had used up.';
+
+-- 77_erased_people.sql
+
+-- Erasing a person: what goes, and who is not to come back. Ids are kept as hashes; they were random.
+
+create table automatch.erased_people (
+    person_sha256 text primary key,
+    erased_at timestamptz not null default automatch.now(),
+    act text not null,
+    is_logged boolean not null default false,
+    constraint act_is_known check (act in ('person', 'operator', 'retention', 'restore', 'other'))
+);
+comment on table automatch.erased_people is
+    'Everybody who was erased. The same lines are in a file outside of the database: whoever is there and not here was '
+    'brought back by a restore.';
+comment on column automatch.erased_people.is_logged is 'Whether the line is in the file.';
+create index erased_people_to_log_idx on automatch.erased_people (erased_at) where not is_logged;
+
+create function automatch.person_erased()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not old.simulated then
+        insert into automatch.erased_people (person_sha256, act)
+        values (
+            automatch.text_sha256(old.id::text),
+            coalesce(nullif(current_setting('automatch.erasure_act', true), ''), 'other')
+        )
+        on conflict do nothing;
+    end if;
+    return null;
+end
+$$;
+comment on function automatch.person_erased() is 'However a person is erased, it is remembered that they are.';
+
+create trigger profiles_erased_for_good after delete on public.profiles
+for each row execute function automatch.person_erased();
+
+create function automatch.count_rows_of_person(p_profile_id uuid)
+returns jsonb language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_table record;
+    v_count bigint;
+    v_counts jsonb := '{}';
+    v_sessions uuid[] := '{}';
+    v_faces constant uuid[] := array(select f.id from public.faces as f where f.profile_id = p_profile_id);
+begin
+    if to_regclass('auth.sessions') is not null then
+        execute 'select array(select id from auth.sessions where user_id = $1)' into v_sessions using p_profile_id;
+    end if;
+    -- All that the foreign keys delete, so that a table of tomorrow is counted too.
+    for v_table in
+        select k.name, string_agg(format('%I = any ($%s)', k.key, k.parameter), ' or ') as condition
+        from (
+            select c.conrelid::regclass as name, a.attname as key, case c.confrelid
+                when to_regclass('public.faces') then 2 when to_regclass('auth.sessions') then 3 else 1
+            end as parameter
+            from pg_constraint as c
+            join pg_class as t on t.oid = c.conrelid and not t.relispartition
+            join pg_attribute as a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
+            where c.contype = 'f' and c.confdeltype = 'c' and c.confrelid in (
+                to_regclass('public.profiles'), to_regclass('public.faces'), to_regclass('automatch.feed_counters'),
+                to_regclass('auth.users'), to_regclass('auth.sessions')
+            )
+            union all
+            select o.name, o.key, 1
+            from (values
+                (to_regclass('public.profiles'), 'id'), (to_regclass('auth.users'), 'id'),
+                (to_regclass('public.face_index'), 'profile_id')
+            ) as o (name, key)
+            where o.name is not null
+        ) as k
+        group by k.name
+        order by k.name::text
+    loop
+        execute format('select count(*) from %s where %s', v_table.name, v_table.condition)
+        into v_count using array[p_profile_id], v_faces, v_sessions;
+        if v_count > 0 then
+            v_counts := v_counts || jsonb_build_object(v_table.name::text, v_count);
+        end if;
+    end loop;
+    return v_counts;
+end
+$$;
+comment on function automatch.count_rows_of_person(uuid) is 'The rows that go when a person is erased, by table.';
+
+create function public.erase_person(p_profile_id uuid, p_act text)
+returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_erased jsonb;
+begin
+    if to_regclass('auth.users') is not null then
+        -- Before the profile, as whatever changes an account does.
+        perform from auth.users as u where u.id = p_profile_id for update;
+    end if;
+    perform automatch.lock_for_erasing(p_profile_id);
+    select jsonb_build_object(
+        'person', automatch.text_sha256(p.id::text), 'act', p_act, 'email', lower(p.email),
+        'rows', automatch.count_rows_of_person(p.id),
+        'paths', coalesce((
+            select jsonb_agg(f.image_path order by f.id) from public.faces as f where f.profile_id = p.id
+        ), '[]'),
+        'photos', coalesce((
+            select jsonb_agg(automatch.text_sha256(f.id::text) order by f.id)
+            from public.faces as f where f.profile_id = p.id
+        ), '[]')
+    ) into v_erased
+    from public.profiles as p
+    where p.id = p_profile_id;
+    if v_erased is null then
+        perform automatch.raise_error('not_found', 'There is no such person.');
+    end if;
+    if p_act = 'person' then
+        perform automatch.keep_departure(p_profile_id);
+    end if;
+    perform set_config('automatch.erasure_act', p_act, true);
+    if to_regclass('auth.users') is not null then
+        delete from auth.users where id = p_profile_id;
+    end if;
+    -- The trigger on auth.users has done this where that table exists.
+    delete from public.profiles where id = p_profile_id;
+    perform set_config('automatch.erasure_act', '', true);
+    return v_erased;
+end
+$$;
+comment on function public.erase_person(uuid, text) is
+    'Erase a person, with the act of the person, an operator, the retention or a restore; what went, for the receipt.';
+
+create function public.erase_account()
+returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Supabase's own API calls this too, without asking for the session.
+    if automatch.claims() ->> 'session_id' is null or not public.is_session_live(automatch.claims()) then
+        perform automatch.raise_error('token_invalid', 'The access token is not valid; sign in again.');
+    end if;
+    return public.erase_person(automatch.uid(), 'person');
+end
+$$;
+comment on function public.erase_account() is
+    'Erase the caller''s account with everything that belongs to it, if their session is still valid; what went.';
+
+create function public.list_erasures_to_log(p_limit integer default 500)
+returns table (person_sha256 text, erased_at timestamptz, act text)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select e.person_sha256, e.erased_at, e.act from automatch.erased_people as e
+    where not e.is_logged
+    order by e.erased_at
+    limit p_limit
+$$;
+comment on function public.list_erasures_to_log(integer) is 'Erasures that are not in the file yet, oldest first.';
+
+create function public.mark_erasures_logged(p_person_sha256s text[])
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    update automatch.erased_people as e set is_logged = true
+    where e.person_sha256 = any (p_person_sha256s) and not e.is_logged
+$$;
+comment on function public.mark_erasures_logged(text[]) is 'Say that these are in the file, and on the disk.';
+
+create function automatch.replay_erasures(p_person_sha256s text[])
+returns setof jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_missing text[] := array(
+        select l.person_sha256 from unnest(p_person_sha256s) as l (person_sha256)
+        where not exists (select from automatch.erased_people as e where e.person_sha256 = l.person_sha256)
+    );
+    v_kept text[] := '{}';
+    v_id uuid;
+begin
+    if cardinality(v_missing) = 0 then
+        return;
+    end if;
+    for v_id in
+        select p.id from public.profiles as p
+        join unnest(v_missing) as m (person_sha256) on m.person_sha256 = automatch.text_sha256(p.id::text)
+        order by p.id
+    loop
+        begin
+            return next public.erase_person(v_id, 'restore');
+        exception when sqlstate 'AM001' then
+            -- The only owner of the backup: once there is another one, they go at the next start.
+            v_kept := v_kept || automatch.text_sha256(v_id::text);
+        end;
+    end loop;
+    insert into automatch.erased_people (person_sha256, act, is_logged)
+    select m.person_sha256, 'restore', true from unnest(v_missing) as m (person_sha256)
+    where m.person_sha256 <> all (v_kept)
+    on conflict (person_sha256) do update set is_logged = true;
+end
+$$;
+comment on function automatch.replay_erasures(text[]) is
+    'Erase again whom a restored database brought back: everybody of the file whom it does not know to be erased.';
+
+create function automatch.find_erased(p_sha256s text[])
+returns table (place text, row_count bigint) language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_table record;
+begin
+    for v_table in
+        select c.oid::regclass as name, string_agg(
+            format(case a.atttypid when 'bytea'::regtype then 'encode(t.%I, ''escape'')' else 't.%I::text' end, a.attname),
+            ', ' order by a.attnum
+        ) as columns
+        from pg_class as c
+        join pg_namespace as n on n.oid = c.relnamespace
+        join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+          and a.atttypid in (
+              'uuid'::regtype, 'uuid[]'::regtype, 'text'::regtype, 'text[]'::regtype, 'varchar'::regtype,
+              'json'::regtype, 'jsonb'::regtype, 'bytea'::regtype
+          )
+        group by c.oid
+        order by 1
+    loop
+        place := v_table.name::text;
+        begin
+            execute format(
+                'select count(*) from %s as t where exists (select from regexp_matches(concat_ws('' '', %s), '
+                '''[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'', ''g'') as m (ids) '
+                'where automatch.text_sha256(m.ids[1]) = any ($1))', v_table.name, v_table.columns
+            ) into row_count using p_sha256s;
+        exception when insufficient_privilege then
+            -- Of Supabase's own, which we may not read.
+            row_count := null;
+        end;
+        return next;
+    end loop;
+end
+$$;
+comment on function automatch.find_erased(text[]) is
+    'Every table that has text, ids, JSON or bytes, and how many of its rows name an id with one of these hashes.';
+
+-- 78_inactive_people.sql
+
+-- People who have not been here for long: they are warned by mail, and erased some weeks later.
+
+create table automatch.last_seen (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    seen_at timestamptz not null
+);
+comment on table automatch.last_seen is
+    'To the day, when people with a session were last here: the sessions themselves are deleted a month later.';
+
+create table automatch.inactivity_warnings (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    warned_at timestamptz not null default automatch.now(),
+    mailed_at timestamptz
+);
+comment on table automatch.inactivity_warnings is 'Who was told that they will be erased. Whoever signs in is taken off.';
+comment on column automatch.inactivity_warnings.mailed_at is 'When the mail went out, from which on the weeks count.';
+
+create function automatch.note_last_seen()
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into automatch.last_seen as l (profile_id, seen_at)
+    select s.user_id, max(s.refreshed_at)
+    from auth.sessions as s
+    join public.profiles as p on p.id = s.user_id
+    where s.refreshed_at > automatch.now() - interval '3 days'
+    group by s.user_id
+    order by s.user_id
+    on conflict (profile_id) do update set seen_at = excluded.seen_at
+    where excluded.seen_at > l.seen_at + interval '1 day';
+end
+$$;
+
+create function automatch.list_inactive(p_since timestamptz)
+returns table (profile_id uuid, email text) language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select p.id, lower(p.email)
+    from public.profiles as p
+    join auth.users as u on u.id = p.id
+    left join automatch.last_seen as l on l.profile_id = p.id
+    where not p.simulated and p.profile_type = 'user'
+      and not exists (select from automatch.operators as o where o.profile_id = p.id)
+      and greatest(p.created_at, u.last_sign_in_at, l.seen_at) < p_since
+      and not exists (select from auth.sessions as s where s.user_id = p.id and s.refreshed_at >= p_since)
+      and not exists (select from public.faces as f where f.profile_id = p.id and f.created_at >= p_since)
+    order by p.id;
+end
+$$;
+comment on function automatch.list_inactive(timestamptz) is 'Who has an account and was not here since then.';
+
+create function public.warn_inactive_people(p_inactive interval, p_mails boolean, p_without_mail boolean)
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_since constant timestamptz := automatch.now() - p_inactive;
+    v_person record;
+    v_count integer := 0;
+begin
+    -- Where another server keeps the sessions, nobody here knows who was there.
+    if to_regclass('auth.sessions') is null then
+        return 0;
+    end if;
+    perform automatch.note_last_seen();
+    delete from automatch.inactivity_warnings as w
+    where not exists (select from automatch.list_inactive(v_since) as i where i.profile_id = w.profile_id)
+        -- The mail was not sent in its time: once more.
+        or (w.mailed_at is null and not p_without_mail and w.warned_at < automatch.now() - interval '7 days');
+    for v_person in
+        select i.profile_id, i.email from automatch.list_inactive(v_since) as i
+        where not exists (select from automatch.inactivity_warnings as w where w.profile_id = i.profile_id)
+          and ((p_mails and i.email is not null) or p_without_mail)
+        limit 100
+    loop
+        insert into automatch.inactivity_warnings (profile_id) values (v_person.profile_id) on conflict do nothing;
+        if p_mails and v_person.email is not null then
+            perform public.enqueue_mail('inactive', v_person.email, v_person.profile_id);
+        end if;
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
+end
+$$;
+comment on function public.warn_inactive_people(interval, boolean, boolean) is
+    'Warn some people who were not here for so long; those without mail only where that is wanted. How many.';
+
+create function public.list_people_to_erase(p_inactive interval, p_grace interval, p_without_mail boolean)
+returns setof uuid language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regclass('auth.sessions') is null then
+        return;
+    end if;
+    return query
+    select w.profile_id
+    from automatch.inactivity_warnings as w
+    join automatch.list_inactive(automatch.now() - p_inactive) as i on i.profile_id = w.profile_id
+    where case when p_without_mail then coalesce(w.mailed_at, w.warned_at) else w.mailed_at end
+        < automatch.now() - p_grace
+    order by w.profile_id
+    limit 20;
+end
+$$;
+comment on function public.list_people_to_erase(interval, interval, boolean) is
+    'Some of those who were warned that long ago and have not come since.';
+
+-- 79_export.sql
+
+-- What is kept about one person, for their export: other people are pseudonyms that mean nothing outside of it.
+
+create function automatch.pseudonym(p_salt text, p_profile_id uuid)
+returns text language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    select 'person-' || left(encode(sha256(convert_to(p_salt || p_profile_id, 'UTF8')), 'hex'), 12)
+$$;
+comment on function automatch.pseudonym(text, uuid) is 'The same for a person within one export, whose salt is random.';
+
+create function automatch.export_account(p_profile_id uuid)
+returns table (part text, item jsonb) language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select 'profile', jsonb_build_object(
+        'id', p.id, 'email', p.email, 'name', p.name, 'school', p.school, 'gender', p.gender,
+        'birth_date', p.birth_date, 'profile_type', p.profile_type, 'discoverable', p.discoverable,
+        'created_at', p.created_at, 'updated_at', p.updated_at, 'imported_at', i.imported_at
+    )
+    from public.profiles as p
+    left join automatch.imported_people as i on i.profile_id = p.id
+    where p.id = p_profile_id;
+    return query
+    select 'consents', jsonb_build_object(
+        'action', c.action, 'recorded_at', c.recorded_at, 'version', c.text_version, 'text', t.body,
+        'text_sha256', c.text_sha256, 'source', c.source, 'given_at', c.given_at, 'evidence', c.evidence
+    )
+    from public.biometric_consents as c
+    join public.consent_texts as t on t.version = c.text_version
+    where c.profile_id = p_profile_id
+    order by c.id;
+    return query
+    select 'memberships', jsonb_build_object('school', s.name, 'proof', m.proof, 'proven_at', m.proven_at)
+    from automatch.memberships as m join automatch.schools as s on s.id = m.school_id
+    where m.profile_id = p_profile_id
+    union all
+    select 'membership_requests', jsonb_build_object(
+        'school', s.name, 'message', r.message, 'requested_at', r.requested_at, 'refused_at', r.refused_at,
+        'reason', r.reason
+    )
+    from automatch.membership_requests as r join automatch.schools as s on s.id = r.school_id
+    where r.profile_id = p_profile_id
+    union all
+    select 'school_and_gender_choices', jsonb_build_object(
+        'school', s.name, 'gender', c.gender, 'created_at', c.chosen_at, 'counted', c.counted
+    )
+    from automatch.profile_choices as c left join automatch.schools as s on s.id = c.school_id
+    where c.profile_id = p_profile_id;
+    -- Where people sign in elsewhere, that server has these.
+    if to_regclass('auth.users') is not null then
+        return query
+        select 'account', jsonb_build_object(
+            'email', u.email, 'created_at', u.created_at, 'last_sign_in_at', u.last_sign_in_at,
+            'user_metadata', u.raw_user_meta_data
+        )
+        from auth.users as u where u.id = p_profile_id;
+    end if;
+    if to_regclass('auth.sessions') is not null then
+        return query
+        select 'sessions', jsonb_build_object('created_at', s.created_at, 'last_used_at', s.refreshed_at)
+        from auth.sessions as s where s.user_id = p_profile_id
+        order by s.created_at;
+    end if;
+    if to_regclass('auth.email_changes') is not null then
+        return query
+        select 'email_changes', jsonb_build_object('new_email', c.new_email, 'expires_at', c.expires_at)
+        from auth.email_changes as c where c.user_id = p_profile_id;
+    end if;
+end
+$$;
+comment on function automatch.export_account(uuid) is 'Profile, consents with their texts, account and sessions.';
+
+create function automatch.export_photos(p_profile_id uuid)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select 'photos', jsonb_build_object(
+        'id', f.id, 'path', f.image_path, 'sha256', f.image_sha256, 'created_at', f.created_at,
+        'chosen_box', f.chosen_box,
+        'templates', (
+            select jsonb_agg(jsonb_build_object(
+                'model', e.model, 'quality', e.quality, 'detector', e.detector, 'created_at', e.created_at
+            ) order by e.model)
+            from public.face_embeddings as e where e.face_id = f.id
+        ),
+        'imported_row', (select i.row_number from automatch.imported_photos as i where i.face_id = f.id)
+    )
+    from public.faces as f
+    where f.profile_id = p_profile_id
+    union all
+    select 'jobs', jsonb_build_object(
+        'id', j.id, 'photo', j.face_id, 'status', j.status, 'attempts', j.attempts, 'created_at', j.created_at,
+        'started_at', j.started_at, 'completed_at', j.completed_at, 'match_count', j.match_count,
+        'error_code', j.error_code, 'error_message', j.error_message
+    )
+    from public.match_jobs as j
+    where j.user_id = p_profile_id
+    union all
+    select 'searches_counted', jsonb_build_object('job', s.job_id, 'created_at', s.counted_at)
+    from automatch.photo_searches as s
+    where s.profile_id = p_profile_id
+$$;
+comment on function automatch.export_photos(uuid) is 'Photos, what was computed from them, and the jobs that did it.';
+
+create function automatch.export_standing(p_profile_id uuid)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select 'memberships', jsonb_build_object('school', s.name, 'proof', m.proof, 'proven_at', m.proven_at)
+    from automatch.memberships as m
+    join automatch.schools as s on s.id = m.school_id
+    where m.profile_id = p_profile_id
+    union all
+    select 'membership_requests', jsonb_build_object(
+        'school', s.name, 'message', r.message, 'created_at', r.requested_at, 'refused_at', r.refused_at,
+        'reason', r.reason
+    )
+    from automatch.membership_requests as r
+    join automatch.schools as s on s.id = r.school_id
+    where r.profile_id = p_profile_id
+    union all
+    select 'choices', jsonb_build_object('school', s.name, 'gender', c.gender, 'created_at', c.chosen_at)
+    from automatch.profile_choices as c
+    left join automatch.schools as s on s.id = c.school_id
+    where c.profile_id = p_profile_id
+    union all
+    select 'settling', jsonb_build_object('settles_at', w.settles_at)
+    from automatch.settling_profiles as w
+    where w.profile_id = p_profile_id
+    union all
+    select 'operator', jsonb_build_object('role', o.role, 'since', o.since)
+    from automatch.operators as o
+    where o.profile_id = p_profile_id
+    union all
+    select 'frozen', jsonb_build_object('reason', z.reason, 'frozen_at', z.frozen_at)
+    from automatch.frozen_profiles as z
+    where z.profile_id = p_profile_id
+    union all
+    select 'photos_held', jsonb_build_object('photo', h.face_id, 'reason', h.reason, 'held_at', h.held_at)
+    from automatch.held_faces as h
+    join public.faces as f on f.id = h.face_id
+    where f.profile_id = p_profile_id
+    union all
+    select 'last_seen', jsonb_build_object('seen_at', l.seen_at)
+    from automatch.last_seen as l
+    where l.profile_id = p_profile_id
+    union all
+    select 'inactivity_warnings', jsonb_build_object('warned_at', w.warned_at, 'mailed_at', w.mailed_at)
+    from automatch.inactivity_warnings as w
+    where w.profile_id = p_profile_id
+$$;
+comment on function automatch.export_standing(uuid) is
+    'Whether a person belongs to a school, is frozen, has photos that wait, and when they were last here.';
+
+create function automatch.export_people(p_profile_id uuid, p_salt text)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- Only matches that the feed shows, and as it shows them: more would tell who hid the person.
+    select 'matches', jsonb_build_object(
+        'person', automatch.pseudonym(p_salt, e.other_profile_id),
+        'photo', case when fa.profile_id = p_profile_id then m.face_a_id else m.face_b_id end,
+        'similarity', automatch.shown_similarity(m.similarity), 'created_at', m.created_at
+    )
+    from automatch.feed_entries as e
+    join public.matches as m on m.id = e.match_id
+    join public.faces as fa on fa.id = m.face_a_id
+    where e.profile_id = p_profile_id and automatch.may_see(p_profile_id, e.other_profile_id)
+    union all
+    select 'blocks', jsonb_build_object(
+        'person', automatch.pseudonym(p_salt, b.blocked_profile_id), 'created_at', b.created_at
+    )
+    from public.profile_blocks as b where b.profile_id = p_profile_id
+    union all
+    select 'dismissals', jsonb_build_object(
+        'person', automatch.pseudonym(p_salt, d.other_profile_id), 'created_at', d.created_at
+    )
+    from public.match_dismissals as d where d.profile_id = p_profile_id
+    union all
+    select 'photos_seen', jsonb_build_object(
+        'person', automatch.pseudonym(p_salt, f.profile_id), 'day', v.day, 'full_size', v.full_size
+    )
+    from automatch.photo_views as v
+    join public.faces as f on f.id = v.face_id
+    where v.viewer_id = p_profile_id
+    union all
+    -- Not who: with the matches beside it, a pseudonym would be a name.
+    select 'views_of_photos', jsonb_build_object(
+        'photo', v.face_id, 'week', date_trunc('week', v.day)::date,
+        'people', automatch.blur_count(count(distinct v.viewer_id)),
+        'by_operators_on_days', count(*) filter (where v.viewer_id is null)
+    )
+    from automatch.photo_views as v
+    join public.faces as f on f.id = v.face_id
+    where f.profile_id = p_profile_id
+    group by v.face_id, date_trunc('week', v.day)
+    union all
+    select 'possible_same_person', jsonb_build_object(
+        'state', s.state, 'found_at', s.found_at, 'decided_at', s.decided_at
+    )
+    from automatch.suspected_duplicates as s
+    where p_profile_id in (s.profile_a_id, s.profile_b_id)
+$$;
+comment on function automatch.export_people(uuid, text) is 'What a person has to do with others, who are pseudonyms.';
+
+create function automatch.export_records(p_profile_id uuid)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select 'mails', jsonb_build_object('kind', m.kind, 'requested_at', m.requested_at, 'attempts', m.attempts)
+    from automatch.mails as m
+    where m.profile_id = p_profile_id
+        or m.recipient = (select lower(p.email) from public.profiles as p where p.id = p_profile_id)
+    union all
+    -- The operator is a role here, and never a name.
+    select 'acts_of_operators', jsonb_build_object(
+        'recorded_at', a.recorded_at, 'action', a.action, 'reason', a.reason, 'by', 'operator'
+    )
+    from automatch.audit_log as a
+    where a.object_id = p_profile_id or automatch.people_of(a.details) @> array[p_profile_id::text]
+$$;
+comment on function automatch.export_records(uuid) is 'Mails that wait, and what operators did.';
+
+create function automatch.export_cases(p_profile_id uuid)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select 'reports', jsonb_build_object(
+        'side', o.side, 'reason', o.reason, 'state', o.state, 'decision', o.decision, 'created_at', o.opened_at,
+        'photo', case o.side when 'reported' then o.face_id end, 'decided_at', c.decided_at,
+        'messages', (
+            select jsonb_agg(jsonb_build_object('by', m.author, 'text', m.body, 'written_at', m.written_at))
+            from automatch.messages_of(array[o.id], o.side) as m
+        )
+    )
+    from automatch.cases_of(p_profile_id) as o
+    join automatch.cases as c on c.id = o.id
+$$;
+comment on function automatch.export_cases(uuid) is 'Reports of a person, and those about them of which they know.';
+
+create function public.export_person(p_profile_id uuid, p_salt text)
+returns table (part text, item jsonb) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select e.part, e.item from (
+        select 1 as place, part, item from automatch.export_account(p_profile_id)
+        union all
+        select 2, part, item from automatch.export_photos(p_profile_id)
+        union all
+        select 2, part, item from automatch.export_standing(p_profile_id)
+        union all
+        select 3, part, item from automatch.export_people(p_profile_id, p_salt)
+        union all
+        select 4, part, item from automatch.export_cases(p_profile_id)
+        union all
+        select 5, part, item from automatch.export_records(p_profile_id)
+    ) as e
+    order by e.place, e.part, coalesce(e.item ->> 'created_at', e.item ->> 'recorded_at', e.item ->> 'day')
+$$;
+comment on function public.export_person(uuid, text) is
+    'All that is kept about a person, by part; docs/privacy.md says what is in none. p_salt is random for each export.';
 
 -- 90_security.sql
 
