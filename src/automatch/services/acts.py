@@ -118,14 +118,13 @@ async def authorized(
     act: Act,
     object_id: UUID | None = None,
     *,
-    person_id: UUID | None = None,
     reason: str | None = None,
     details: dict[str, Any] | None = None,
 ) -> AsyncIterator[Connection]:
     """Open the transaction of an act, and record it when it has been done.
 
-    *object_id* is the person, photo or case that is looked at or changed, *person_id* whose it is
-    where it is not the person. *details* are ids and counts; the block may add some.
+    *object_id* is the person, photo or case that is looked at or changed. *details* are ids and
+    counts; the block may add some.
 
     Raises:
         ForbiddenError: the operator may not do it, or not to this person or in this case.
@@ -139,13 +138,15 @@ async def authorized(
     if rule.needs_password:
         _check_password(operator)
     details = details if details is not None else {}
-    if person_id is not None:
-        details["person"] = str(person_id)
     async with db.transaction() as conn:
+        person_id = object_id
         if act in _OF_A_CASE and object_id is not None:
             await _check_impartial(conn, operator, object_id)
+            if not rule.is_look:
+                person_id = await cases.find_person(conn, object_id)
+                details |= {"person": str(person_id)} if person_id is not None else {}
         if not rule.is_look:
-            await _check_rank(conn, operator, person_id or object_id)
+            await _check_rank(conn, operator, person_id)
         yield conn
         await audit_log.record_act(
             conn, operator.actor, act.value, object_id=object_id, reason=reason, details=details

@@ -149,7 +149,6 @@ async def decide_case(
         operator,
         Act.ERASE_BY_CASE if act in _ERASING else Act.DECIDE_CASE,
         case_id,
-        person_id=await _person_of(db, case_id),
         details={"decision": act.value, **({"alone": True} if alone else {})},
     ) as conn:
         erased = await cases.decide(
@@ -197,7 +196,6 @@ async def write_in_case(
         operator,
         Act.WRITE_IN_CASE,
         case_id,
-        person_id=await _person_of(db, case_id),
         details={"to": audience.value},
     ) as conn:
         await cases.answer(conn, operator.actor, case_id, audience, text)
@@ -214,8 +212,7 @@ async def ban(db: Database, operator: Operator, case_id: UUID, addresses: Addres
         NotFoundError: there is no such case, or its person has no account with an address.
         ForbiddenError: see `authorized`.
     """
-    person_id = await _person_of(db, case_id)
-    async with authorized(db, operator, Act.BAN, case_id, person_id=person_id) as conn:
+    async with authorized(db, operator, Act.BAN, case_id) as conn:
         found = await cases.find_recipient(conn, case_id, CaseSide.REPORTED)
         account = normalize_email(found.email) if found is not None and found.email else None
         if account is None:
@@ -247,16 +244,10 @@ async def lift_ban(db: Database, operator: Operator, case_id: UUID) -> bool:
         NotFoundError: there is none.
         ForbiddenError: see `authorized`.
     """
-    person_id = await _person_of(db, case_id)
-    async with authorized(db, operator, Act.LIFT_BAN, case_id, person_id=person_id) as conn:
+    async with authorized(db, operator, Act.LIFT_BAN, case_id) as conn:
         if not await cases.lift_ban(conn, case_id):
             raise NotFoundError("There is no such ban.")
         return (await cases.read_case(conn, case_id)).frozen
-
-
-async def _person_of(db: Database, case_id: UUID) -> UUID | None:
-    async with db.transaction() as conn:
-        return await cases.find_person(conn, case_id)
 
 
 async def _send_news(
