@@ -91,9 +91,7 @@ class OwnMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A line of the operators' inbox."""
-
+class _CaseFields:
     id: UUID
     kind: str
     reason: ReportReason
@@ -108,26 +106,20 @@ class Case:
     profile_id: UUID | None
     """None once the person is erased, and for a request that names nobody we know."""
     face_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Case(_CaseFields):
+    """A line of the operators' inbox."""
+
     others: int
     """Other cases about the same person."""
 
 
 @dataclass(frozen=True, slots=True)
-class CaseDetails:
+class CaseDetails(_CaseFields):
     """A case with the person it is about."""
 
-    id: UUID
-    kind: str
-    reason: ReportReason
-    state: CaseState
-    opened_at: datetime
-    hides: bool
-    decision: str | None
-    decided_at: datetime | None
-    decided_by: str | None
-    appealed_at: datetime | None
-    profile_id: UUID | None
-    face_id: UUID | None
     reporter_id: UUID | None
     name: str | None
     school: str | None
