@@ -19,6 +19,7 @@ from automatch.cli.runtime import connections
 from automatch.cli.runtime.connections import Acceptor, Connection, Connections
 from tests.support.ai import KEY
 from tests.support.command import running_server_command
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +123,11 @@ def test_few_descriptors_and_many_half_requests_leave_the_server_alive(tmp_path:
                 stack.enter_context(client)
                 client.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n")
 
-            for _ in range(5):
-                assert httpx2.get(f"{served.url}/readyz", timeout=60).status_code == 200
+            def is_ready() -> bool:
+                return httpx2.get(f"{served.url}/readyz", timeout=60).status_code == 200
+
+            # A connection that is still being set up cannot be ended for another.
+            wait_until(is_ready, "the server answers beside the half requests")
+            assert all(is_ready() for _ in range(5))
         assert served.stop() == 0
     assert len(served.printed()) < 10
