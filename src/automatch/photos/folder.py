@@ -26,6 +26,7 @@ from automatch.photos.store import (
     compare_marks,
     parse_mark,
 )
+from automatch.settings.data_dir import sync_folder
 
 _UPLOAD = ".upload"
 _COPIES: dict[Size, str] = {"full": ".jpg", "thumb": ".thumb.jpg"}
@@ -129,7 +130,8 @@ class FolderPhotos:
                 out.flush()
                 os.fsync(out.fileno())
             partial.replace(file)
-            _sync_folder(file.parent)
+            # A rename is durable only after its folder is synced.
+            sync_folder(file.parent)
         except OSError as exc:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
@@ -213,12 +215,3 @@ class FolderPhotos:
 
 def _upload(path: str) -> str:
     return f"{UPLOADS}/{path}{_UPLOAD}"
-
-
-def _sync_folder(folder: Path) -> None:
-    # A rename is durable only after its folder is synced.
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,7 +22,7 @@ from automatch.errors.store import EmbeddedPostgresError
 from automatch.postgres.addresses import SUPERUSER, socket_fits
 from automatch.postgres.binaries import find_binaries, make_state_folder, reachable_binaries
 from automatch.postgres.os_user import find_os_user
-from automatch.settings.data_dir import is_our_data_dir
+from automatch.settings.data_dir import is_our_data_dir, sync_folder
 
 if TYPE_CHECKING:
     from automatch.postgres.os_user import OsUser
@@ -186,11 +186,7 @@ def _initialise(cluster: Cluster, superuser_password: str) -> None:
             f"The database could not be created in {cluster.folder}: {done.stderr.strip()[-1000:]}"
         )
     temp.rename(cluster.data)
-    descriptor = os.open(cluster.folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(cluster.folder)
 
 
 def _check_version(cluster: Cluster) -> None:

@@ -1,8 +1,9 @@
-"""Creates the data folder, closed to other users."""
+"""The data folder: created closed to other users, and made durable."""
 
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING
 
 from automatch.errors.configuration import SettingsError
@@ -33,6 +34,19 @@ def create_data_dir(data_dir: Path) -> None:
             f"The data folder {data_dir} cannot be created ({exc.strerror}); "
             "set AUTOMATCH_HOME to a folder that you may write to."
         ) from exc
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable what was created, renamed or deleted in a folder.
+
+    Raises:
+        OSError: the disk refuses it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def advise_on_write(path: Path, exc: OSError) -> str:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from automatch.errors.configuration import InstallationMissingError, SecretsError
-from automatch.settings.data_dir import advise_on_write, create_data_dir
+from automatch.settings.data_dir import advise_on_write, create_data_dir, sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ def write_closed(path: Path, values: object) -> None:
     """Replace a file by JSON that only its owner can read, in one step."""
     temp = _write_temp(path, values)
     temp.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def is_weak(secret: str) -> bool:
@@ -158,7 +158,7 @@ def _create(path: Path) -> None:
             os.link(temp, path)
     finally:
         temp.unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _write_temp(path: Path, values: object) -> Path:
@@ -173,14 +173,6 @@ def _write_temp(path: Path, values: object) -> Path:
         temp.unlink()
         raise
     return temp
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def read_closed(path: Path) -> bytes:

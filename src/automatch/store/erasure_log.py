@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from automatch.errors.store import ErasureLogError
+from automatch.settings.data_dir import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ class ErasureLog:
                 file.write(lines.encode())
                 os.fsync(file.fileno())
             if is_new:
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         except OSError as exc:
             raise self._unusable(exc) from exc
 
@@ -99,11 +100,3 @@ def _parse(line: str) -> LoggedErasure | None:
     except (ValueError, KeyError, TypeError):
         # Part of a line: the write was not finished, and is made again.
         return None
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

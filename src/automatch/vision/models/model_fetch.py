@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx2
 
 from automatch.errors.embedder import ModelMissingError, ModelRefusedError, ModelUnreachableError
+from automatch.settings.data_dir import sync_folder
 from automatch.vision.models.onnx_model import has_external_data
 from automatch.vision.models.registry import ModelFile, is_safe_address
 
@@ -190,11 +191,7 @@ def _keep(file: ModelFile, out: BinaryIO, target: Path) -> None:
         )
     os.fsync(out.fileno())
     part.replace(target)
-    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(target.parent)
 
 
 def _is_valid(file: ModelFile, path: Path) -> bool:
