@@ -58,7 +58,14 @@ def bulk_inserts(database: Database) -> Iterator[psycopg.Connection]:
 def enqueue_people(
     conn: psycopg.Connection, school: str, people: int = 1, *, photos: int = 1, priority: int = 2
 ) -> list[UUID]:
-    """Enqueue photos of new people of a school; return the jobs."""
+    """Enqueue photos of new people of an open school; return the jobs."""
+    # With its triggers, which enter its spelling.
+    conn.execute("set session_replication_role = origin")
+    conn.execute(
+        "insert into automatch.schools (name, is_open) values (%s, true) on conflict do nothing",
+        [school],
+    )
+    conn.execute("set session_replication_role = replica")
     rows = conn.execute(_PEOPLE, [school, people, photos]).fetchall()
     return enqueue_faces(conn, [face for (face,) in rows], priority)
 
