@@ -40,6 +40,7 @@ pytest_plugins = [
     "tests.support.build",
     "tests.support.system",
     "tests.support.operators",
+    "tests.support.console",
     "tests.support.command",
     "tests.support.doctor",
     "tests.support.loop",

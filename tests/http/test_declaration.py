@@ -160,7 +160,7 @@ async def test_every_body_is_bounded_as_its_route_declares(
     tokens = Tokens(cluster.secrets.jwt_secret, settings.auth)
     person_token, service_key = person_token_of(tokens), tokens.issue_key(Role.SERVICE)
     for route in routes_of(app):
-        if route.declaration.access is Access.PAGE_COOKIE:
+        if route.declaration.access.is_page:
             continue
         token = service_key if route.declaration.access in _KEY else person_token
         limit = route.declaration.max_body_bytes(settings)

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from automatch.app import create_app
 from automatch.auth.tokens import Tokens
-from automatch.http.declaration import Access, declaration_of
+from automatch.http.declaration import declaration_of
 from automatch.model.operators import OperatorRole
 from automatch.model.people import Role, User
 from automatch.photos.make import make_photos
@@ -49,7 +49,7 @@ def routes_of(system: System) -> list[AskedRoute]:
     app = create_app(system.settings, system.secrets)
     routes = [context.original_route for context in iter_route_contexts(app.routes)]
     return [
-        AskedRoute(method, route.path, declaration.access is Access.PAGE_COOKIE)
+        AskedRoute(method, route.path, declaration.access.is_page)
         for route in routes
         if isinstance(route, Route) and (declaration := declaration_of(route)) is not None
         for method in sorted(route.methods or ())

@@ -13,10 +13,21 @@ from automatch.model.cases import CaseSide, CaseState, OwnCase, OwnMessage, Repo
 from automatch.model.faces import Face
 from automatch.model.jobs import Job, JobStatus
 from automatch.model.matches import FeedEntry
-from automatch.model.operators import Impersonation
-from automatch.model.people import Consent, ConsentRecord, Gender, Profile, UserSession
+from automatch.model.operators import Impersonation, Operator, OperatorRole
+from automatch.model.people import (
+    Consent,
+    ConsentRecord,
+    FoundPerson,
+    Gender,
+    Profile,
+    UserSession,
+)
+from automatch.services.acts import Act
 from automatch.store.photo_views import PhotoViewCounts
 from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
+from automatch.web.console.frame import ConfirmPage, HandOverPage, RefusedPage
+from automatch.web.console.password import PasswordPage
+from automatch.web.console.people import PeoplePage
 from automatch.web.data_views import (
     AccountDeletedPage,
     DeleteAccountPage,
@@ -47,7 +58,10 @@ from automatch.web.templating import (
 )
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+AN_OPERATOR = Operator(OperatorRole.OWNER, "operator:1", UUID(int=1))
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+
+A_FOUND_PERSON = FoundPerson(UUID(int=1), HOSTILE, HOSTILE, HOSTILE, NOON)
 
 
 def an_id(number: int) -> UUID:
@@ -257,6 +271,25 @@ PAGES: dict[str, Page] = {
         published_at=NOON,
         others=[("en", "English")],
     ),
+    "console: confirm": ConfirmPage(
+        me=AN_OPERATOR,
+        title=HOSTILE,
+        act=Act.ERASE_PERSON,
+        facts=[HOSTILE],
+        button=HOSTILE,
+        back="/admin",
+        is_final=True,
+        hidden={"name": HOSTILE},
+    ),
+    "console: refused": RefusedPage(me=AN_OPERATOR, title=HOSTILE, message=HOSTILE, back="/admin"),
+    "console: hand over": HandOverPage(
+        me=AN_OPERATOR, title=HOSTILE, lead=HOSTILE, text=HOSTILE, back="/admin"
+    ),
+    "console: password": PasswordPage(
+        me=AN_OPERATOR, to=HOSTILE, problem=Problem("x", HOSTILE, "password")
+    ),
+    "console: people": PeoplePage(me=AN_OPERATOR, query=HOSTILE, found=[A_FOUND_PERSON]),
+    "console: nobody": PeoplePage(me=AN_OPERATOR, query=HOSTILE, found=[]),
     "error": ErrorPage(title=HOSTILE, status=404, message=HOSTILE),
 }
 

@@ -40,6 +40,7 @@ from automatch.errors.upload import (
     HeadersTooLargeError,
 )
 from automatch.http.errors import REQUEST_INVALID, error_model, status_of
+from automatch.services.acts import Act
 from automatch.services.rate_limits import Limit
 from automatch.settings import Settings
 
@@ -67,6 +68,13 @@ class Access(StrEnum):
     """A client that sends the public key of the project in the address; for websockets."""
     PAGE_COOKIE = "page_cookie"
     """A browser; its session cookie tells who it is, and may be missing."""
+    CONSOLE = "console"
+    """As PAGE_COOKIE; the route itself asks for a role, because others see an unknown address."""
+
+    @property
+    def is_page(self) -> bool:
+        """Whether a browser shows the answer, errors included."""
+        return self in {Access.PAGE_COOKIE, Access.CONSOLE}
 
 
 _ACCESS_ERRORS: dict[Access, tuple[type[AutomatchError], ...]] = {
@@ -78,7 +86,7 @@ _ACCESS_ERRORS: dict[Access, tuple[type[AutomatchError], ...]] = {
         ForbiddenError,
     )
     for access in Access
-    if access not in {Access.ANYONE, Access.PAGE_COOKIE}
+    if access is not Access.ANYONE and not access.is_page
 }
 _EVERY_ROUTE: tuple[type[AutomatchError], ...] = (
     AutomatchError,
@@ -115,6 +123,8 @@ class Declaration:
     """Besides those of its access and limits, and those that every route can give."""
     limits: tuple[Limit, ...] = ()
     """What a request counts for, before its body is read."""
+    act: Act | None = None
+    """Of the console: what it is for; others than those who may do it are refused."""
 
 
 def declare(
@@ -123,11 +133,12 @@ def declare(
     max_body_bytes: Callable[[Settings], int] = small_body,
     errors: Sequence[type[AutomatchError]] = (),
     limits: Sequence[Limit] = (),
+    act: Act | None = None,
 ) -> Callable[[_T], _T]:
     """Attach a declaration to an endpoint, or to an application that is mounted."""
 
     def attach(endpoint: _T) -> _T:
-        declaration = Declaration(access, max_body_bytes, tuple(errors), tuple(limits))
+        declaration = Declaration(access, max_body_bytes, tuple(errors), tuple(limits), act)
         setattr(endpoint, _ATTRIBUTE, declaration)
         return endpoint
 
@@ -206,7 +217,7 @@ class RouteTable:
         self._program_segments = {
             _first_segment(getattr(route, "path", ""))
             for route, declaration in declared
-            if declaration is not None and declaration.access is not Access.PAGE_COOKIE
+            if declaration is not None and not declaration.access.is_page
         }
 
     def find(self, scope: Scope) -> FoundRoute:

@@ -1,4 +1,4 @@
-"""What operators may do to people, cases and texts: each act with its least role.
+"""What operators may do: each act with its least role.
 
 An act is done inside `authorized`, which opens its transaction: what an operator may not do does
 not begin, and what is done or looked at and its row in the audit log are committed together.
@@ -132,11 +132,10 @@ async def authorized(
         ReauthenticationNeededError: it needs a password that was entered a moment ago.
     """
     rule = RULES[act]
-    if operator.role.rank < rule.least_role.rank:
-        raise ForbiddenError(f"This needs the role {rule.least_role} or a higher one.")
+    check_role(operator, act)
     reason = _check_reason(reason, needed=rule.needs_reason)
-    if rule.needs_password:
-        _check_password(operator)
+    if needs_password_now(operator, act):
+        raise ReauthenticationNeededError
     details = details if details is not None else {}
     async with db.transaction() as conn:
         person_id = object_id
@@ -151,6 +150,26 @@ async def authorized(
         await audit_log.record_act(
             conn, operator.actor, act.value, object_id=object_id, reason=reason, details=details
         )
+
+
+def check_role(operator: Operator, act: Act) -> None:
+    """Return when the role of an operator is enough for an act.
+
+    Raises:
+        ForbiddenError: it is not.
+    """
+    least_role = RULES[act].least_role
+    if operator.role.rank < least_role.rank:
+        raise ForbiddenError(f"This needs the role {least_role} or a higher one.")
+
+
+def needs_password_now(operator: Operator, act: Act) -> bool:
+    """Tell whether an operator has to enter the password before an act."""
+    # Whoever has the machine is asked by the command.
+    if operator.id is None or not RULES[act].needs_password:
+        return False
+    entered_at = operator.password_entered_at
+    return entered_at is None or datetime.now(UTC) - entered_at > PASSWORD_LIFE
 
 
 async def _check_impartial(conn: Connection, operator: Operator, case_id: UUID) -> None:
@@ -178,12 +197,3 @@ def _check_reason(reason: str | None, *, needed: bool) -> str | None:
     if len(reason) > _MAX_REASON or not reason.isprintable():
         raise InputInvalidError(f"A reason is one line of at most {_MAX_REASON} characters.")
     return reason or None
-
-
-def _check_password(operator: Operator) -> None:
-    # Whoever has the machine is asked by the command.
-    if operator.id is None:
-        return
-    entered_at = operator.password_entered_at
-    if entered_at is None or datetime.now(UTC) - entered_at > PASSWORD_LIFE:
-        raise ReauthenticationNeededError

@@ -42,6 +42,7 @@ from automatch.services.rate_limits import Limit
 from automatch.services.validators import ProfileFields, latest_adult_birth_date
 from automatch.store import profiles
 from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
+from automatch.web.console.frame import own_address
 from automatch.web.pages import (
     PageRoute,
     go_to,
@@ -89,27 +90,30 @@ _FIELD_MESSAGES = {
 
 @router.get("/sign-in")
 @declare(Access.PAGE_COOKIE)
-async def sign_in_form(request: Request, services: ServicesDep, done: str = "") -> Response:
+async def sign_in_form(
+    request: Request, services: ServicesDep, done: str = "", to: str = ""
+) -> Response:
     """Show the sign-in form."""
     services.accounts.check_local_sign_in()
     if is_signed_in(request):
-        return go_to("/feed")
-    return show(SignInPage(notice=_NOTICES.get(done)))
+        return go_to(own_address(to) if to else "/feed")
+    return show(SignInPage(notice=_NOTICES.get(done), to=to))
 
 
 @router.post("/sign-in")
 @declare(Access.PAGE_COOKIE)
 async def sign_in(request: Request, address: AddressDep, services: ServicesDep) -> Response:
-    """Sign in and go to the feed."""
+    """Sign in and go to the feed, or to the page of the console that was asked for."""
     form = await read_form(request)
-    email = text_of(form, "email")
+    email, to = text_of(form, "email"), text_of(form, "to")
     try:
         session = await services.accounts.sign_in(email, text_of(form, "password"), address=address)
     except AutomatchError as exc:
         problem = Problem(exc.code, exc.message)
         sends_mail = services.mailed_links.sends_mail
-        return show(SignInPage(email=email, problem=problem, sends_mail=sends_mail), exc)
-    return signed_in(services, session)
+        page = SignInPage(email=email, problem=problem, sends_mail=sends_mail, to=to)
+        return show(page, exc)
+    return signed_in(services, session, own_address(to) if to else "/feed")
 
 
 @router.get("/sign-up")

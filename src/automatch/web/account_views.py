@@ -25,6 +25,8 @@ class SignInPage(Page):
     """The address as typed, so that only the password must be typed again."""
     sends_mail: bool = False
     """Whether a new account has to be confirmed by mail first."""
+    to: str = ""
+    """The page of the console that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,8 @@ from automatch.web import (
     report_pages,
     sign_in_settings_pages,
 )
+from automatch.web.console import password as console_password
+from automatch.web.console import people as console_people
 from automatch.web.pages import go_to, is_signed_in, show_error
 from automatch.web.templating import STATIC_FOLDER, static_version
 
@@ -54,6 +56,8 @@ def add_pages(app: FastAPI) -> None:
         report_pages,
         feed_pages,
         challenge_pages,
+        console_password,
+        console_people,
     ):
         app.router.routes.extend(pages.router.routes)
     app.router.add_api_route(

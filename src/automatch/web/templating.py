@@ -76,7 +76,7 @@ def photo_address(face_id: UUID, size: str = "thumb") -> str:
 def static_version() -> str:
     """Return a hash of all static files, which is part of their addresses."""
     digest = hashlib.sha256()
-    for path in sorted(STATIC_FOLDER.iterdir()):
+    for path in sorted(path for path in STATIC_FOLDER.rglob("*") if path.is_file()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -111,9 +111,18 @@ def build_templates() -> Environment:
     templates.globals["photo"] = photo_address
     templates.filters["day"] = _day
     templates.filters["minute"] = _minute
+    # So that a block of the console that is rendered alone has them too.
+    templates.globals["ui"] = templates.get_template("console/_ui.html").module
     return templates
 
 
 def render_page(templates: Environment, page: Page, operator: SiteOperator | None = None) -> str:
     """Return the whole document of a page; *operator* runs the installation, if that is known."""
     return templates.get_template(page.template).render(page=page, operator=operator)
+
+
+def render_block(templates: Environment, page: Page, block: str) -> str:
+    """Return one block of a page, for a page that is shown and refreshes it."""
+    template = templates.get_template(page.template)
+    write = template.blocks.get(block)
+    return "".join(write(template.new_context({"page": page, "operator": None}))) if write else ""

@@ -191,7 +191,7 @@ class AuthAndLimitsMiddleware:
         identity = await self._identify(scope, declaration)
         scope["state"]["claims"] = identity.claims
         scope["state"]["set_cookies"] = identity.set_cookies
-        is_page = declaration is not None and declaration.access is Access.PAGE_COOKIE
+        is_page = declaration is not None and declaration.access.is_page
         if route.allowed_methods and not (is_page and scope["method"] == "GET"):
             response = method_not_allowed_response(route.allowed_methods, path=scope["path"])
             await response(scope, body.receive, send)
@@ -238,7 +238,7 @@ class AuthAndLimitsMiddleware:
         try:
             charged = await rate_limits.charge([(limit, who) for limit, who in acts if who])
         except AutomatchError as exc:
-            if declaration.access is not Access.PAGE_COOKIE:
+            if not declaration.access.is_page:
                 raise
             # A page shows its errors itself.
             scope["state"]["refusal"] = exc

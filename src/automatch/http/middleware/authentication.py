@@ -95,4 +95,5 @@ def server_authenticators(
         Access.FUNCTION_KEY: by_function_key,
         Access.PUBLIC_KEY: by_public_key,
         Access.PAGE_COOKIE: pages.identify,
+        Access.CONSOLE: pages.identify,
     }

@@ -1,0 +1,1 @@
+"""The console at `/admin`, for operators: one module for each page."""

@@ -1,0 +1,124 @@
+"""Every page of the console on a phone and on a desktop, light and dark, and refreshing itself.
+
+AUTOMATCH_SCREENSHOTS names a folder in which a picture of each is left.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+
+from tests.support.browser import Installation
+
+VIEWS = {
+    f"{device}-{scheme}": {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    for device, width in (("phone", 375), ("desktop", 1280))
+    for scheme in ("light", "dark")
+}
+
+
+@dataclass(frozen=True)
+class Desks:
+    """An owner in front of each of the four views."""
+
+    url: str
+    conn: psycopg.Connection
+    contexts: dict[str, BrowserContext]
+    person_id: str
+    """Somebody to look at."""
+
+
+PAGES: dict[str, Callable[[Desks], str]] = {
+    "people": lambda _: "/admin/people?q=example.org",
+    "nobody": lambda _: "/admin/people?q=nobody-like-this",
+    "password": lambda _: "/admin/password?to=/admin/people",
+    "unknown": lambda _: "/admin/people/nobody",
+}
+"""Pages by their name, and their addresses."""
+
+
+def _make_somebody(conn: psycopg.Connection, email: str, name: str) -> str:
+    row = conn.execute("select auth.create_user(%s, 'x', '{}')", [email]).fetchone()
+    assert row is not None
+    conn.execute("update public.profiles set name = %s where id = %s", [name, row[0]])
+    return str(row[0])
+
+
+@pytest.fixture(scope="module")
+def desks(browser: Browser, installation: Installation) -> Iterator[Desks]:
+    """Give an owner who is signed in, and a few people."""
+    contexts = {
+        name: browser.new_context(**view)  # type: ignore[arg-type]
+        for name, view in VIEWS.items()
+    }
+    first, *others = contexts.values()
+    url, email = installation.url, "console-owner@example.org"
+    account = {"email": email, "password": "correct horse battery"}
+    first.request.post(f"{url}/sign-up", form=account, headers={"origin": url})
+    for context in others:
+        context.add_cookies(first.cookies())  # type: ignore[arg-type]
+    with psycopg.connect(installation.owner, autocommit=True) as conn:
+        conn.execute(
+            "insert into automatch.operators select id, 'owner' from public.profiles"
+            " where email = %s",
+            [email],
+        )
+        person_id = _make_somebody(conn, "console-linh@example.org", "Nguyễn Thị Linh")
+        yield Desks(url, conn, contexts, person_id)
+    for context in contexts.values():
+        context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_readable_everywhere_and_by_everybody(
+    desks: Desks, name: str, subtests: pytest.Subtests
+) -> None:
+    address = PAGES[name](desks)
+    for view, context in desks.contexts.items():
+        with subtests.test(view):
+            complaints: list[str] = []
+            page = context.new_page()
+            page.on("console", lambda message, to=complaints: _note(message, to))
+            page.on("pageerror", lambda error, to=complaints: to.append(str(error)))
+            answer = page.goto(f"{desks.url}{address}")
+            page.wait_for_load_state()
+
+            _keep_picture(page, f"{name}-{view}")
+            assert answer is not None
+            found = Axe().run(page)
+            assert found.violations_count == 0, found.generate_report()
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            # A browser notes that it was answered with 404.
+            assert [text for text in complaints if "status of 404" not in text] == []
+            page.close()
+
+
+def test_menu_of_a_phone_opens_without_scripts(browser: Browser, desks: Desks) -> None:
+    with_scripts = desks.contexts["phone-light"]
+    context = browser.new_context(viewport={"width": 375, "height": 800}, java_script_enabled=False)
+    context.add_cookies(with_scripts.cookies())  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(f"{desks.url}/admin/people")
+    link = page.get_by_role("link", name="People")
+    expect(link).to_be_hidden()
+    page.get_by_role("button", name="Menu").click()
+
+    expect(link).to_be_visible()
+    context.close()
+
+
+def _note(message: ConsoleMessage, complaints: list[str]) -> None:
+    if message.type == "error":
+        complaints.append(message.text)
+
+
+def _keep_picture(page: Page, name: str) -> None:
+    if folder := os.environ.get("AUTOMATCH_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"console-{name}.png", full_page=True)

@@ -1,0 +1,79 @@
+"""The frame of the console: who gets in, what it offers them, and coming back to an act."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from automatch.model.operators import OperatorRole
+from automatch.web.console.frame import own_address
+from tests.support.console import ConsoleSite, text_of
+from tests.support.system import PASSWORD
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_who_is_not_signed_in_comes_back_to_the_page_that_was_asked_for(
+    console: ConsoleSite,
+) -> None:
+    person = await console.system.sign_up()
+    console.conn.execute("insert into automatch.operators values (%s, 'viewer')", [person.id])
+    visitor = console.visitor()
+
+    asked = await visitor.get("/admin/people?q=linh")
+    form = await visitor.get(asked.headers["location"])
+    [to] = re.findall(r'name="to" value="([^"]+)"', form.text)
+    signed_in = await visitor.post(
+        "/sign-in", data={"email": person.email, "password": PASSWORD, "to": to}
+    )
+
+    assert signed_in.headers["location"] == "/admin/people?q=linh"
+    assert (await visitor.get(to)).status_code == 200
+    part = await console.visitor().get("/admin/people", headers={"hx-request": "true"})
+    assert part.status_code == 401
+
+
+async def test_who_has_no_role_sees_the_page_of_an_unknown_address(console: ConsoleSite) -> None:
+    student = console.clerk(None)
+
+    answers = [await student.get(path) for path in ("/admin/people?q=linh", "/nowhere")]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].text == answers[1].text
+    assert (await student.post("/admin/password", password="x")).status_code == 404
+
+
+async def test_navigation_has_what_the_role_may_see(console: ConsoleSite) -> None:
+    page = await console.clerk(OperatorRole.VIEWER).get("/admin/people")
+
+    assert 'href="/admin/people" aria-current="page"' in page.text
+    assert "You're a viewer." in text_of(page)
+    assert page.headers["cache-control"] == "no-store"
+    assert page.headers["referrer-policy"] == "same-origin"
+
+
+async def test_password_is_asked_for_and_leads_back(console: ConsoleSite) -> None:
+    person = await console.system.sign_up()
+    console.conn.execute("insert into automatch.operators values (%s, 'viewer')", [person.id])
+    visitor = console.visitor()
+    visitor.cookies.set("automatch_access", person.token)
+    sent = {"to": "/admin/people?q=a", "password": "not this one"}
+
+    wrong = await visitor.post("/admin/password", data=sent)
+    right = await visitor.post("/admin/password", data=sent | {"password": PASSWORD})
+
+    assert (wrong.status_code, "That isn't your password." in text_of(wrong)) == (400, True)
+    assert right.headers["location"] == "/admin/people?q=a"
+    [(entered,)] = console.conn.execute(
+        "select password_entered_at is not null from auth.sessions where user_id = %s", [person.id]
+    ).fetchall()
+    assert entered
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "/feed", "//evil.example", "/adminx", "/admin/\\evil", "https://evil.example", "/admin/é"],
+)
+def test_nobody_is_sent_elsewhere_by_an_address_in_a_link(address: str) -> None:
+    assert own_address(address) == "/admin"
