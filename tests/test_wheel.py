@@ -7,9 +7,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from automatch.demo.portraits import PORTRAITS_PER_GENDER
+from tests.support.command import run_command, running_up
 
 _ROOT = Path(__file__).parents[1]
 
@@ -63,3 +65,22 @@ def test_wheel_holds_no_photo_and_no_test(contents: set[str]) -> None:
 
     names = {name for name in contents if not name.startswith(_PORTRAITS)}
     assert not [name for name in names if name.endswith(unwanted) or "tests/" in name]
+
+
+def test_unpacked_wheel_does_all_that_the_sources_do(
+    wheel: Path, tmp_path: Path, ready_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.chdir(tmp_path)
+    where = [sys.executable, "-c", "import automatch; print(automatch.__file__)"]
+
+    imported = subprocess.run(where, capture_output=True, text=True, check=True).stdout
+    with running_up(ready_home) as up:
+        page = httpx2.get(f"{up.url}/sign-up", timeout=60)
+        verified = run_command(ready_home, "verify", "--url", up.url)
+
+    assert imported.startswith(str(tmp_path / "site"))
+    assert page.status_code == 200
+    assert verified.returncode == 0, verified.stdout

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from automatch.errors.configuration import SettingsError
 from automatch.settings import Settings, load_settings
 from automatch.settings.limits import RATES
-from automatch.settings.settings import setting_names
+from automatch.settings.settings import secret_names, setting_names
 
 _DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 _INTRODUCTION = """\
@@ -28,6 +28,9 @@ Auto-Match reads its settings from environment variables and nothing else; `--ho
 `--port` of the commands go before them. Every setting has a default that works. A name that starts
 with `AUTOMATCH_` and is not in this file, a value out of bounds, and two values that contradict
 each other keep Auto-Match from starting, with a message that names the setting.
+
+A secret may be in a file instead, as containers mount them: its name with `_FILE` behind it holds
+the path, as in `AUTOMATCH_DATABASE_URL_FILE=/run/secrets/database_url`. So may {secrets}.
 """
 OWN = ["http://127.0.0.1:8000", "http://localhost:8000"]
 _BOUNDS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}"}
@@ -43,7 +46,9 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def rendered() -> str:
     """Return docs/settings.md as the settings are now."""
     own = {name: field for name, field in Settings.model_fields.items() if not _group(field)}
-    text = [_INTRODUCTION, "## Where and how\n", _table("AUTOMATCH_", own)]
+    others = [f"`AUTOMATCH_{name.upper()}_FILE`" for name in secret_names()[1:]]
+    introduction = _INTRODUCTION.format(secrets=f"{', '.join(others[:-1])} and {others[-1]}")
+    text = [introduction, "## Where and how\n", _table("AUTOMATCH_", own)]
     for name, field in Settings.model_fields.items():
         if group := _group(field):
             title, _, more = (group.__doc__ or "").strip().partition("\n")
@@ -330,3 +335,40 @@ def test_data_folder_whose_path_is_not_utf_8_is_refused(
     monkeypatch.chdir(folder)
     with pytest.raises(SettingsError, match="not text in UTF-8"):
         load_settings(home=Path("data"))
+
+
+def test_secrets_are_read_from_files_beside_what_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "url").write_text("postgresql://owner:of-a-file@db/automatch\n")
+    (tmp_path / "smtp").write_text("smtp://me:mailing@mail.example.org\n")
+    monkeypatch.setenv("AUTOMATCH_DATABASE_URL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("AUTOMATCH_MAIL__SMTP_URL_FILE", str(tmp_path / "smtp"))
+    monkeypatch.setenv("AUTOMATCH_MAIL__SENDER", "Auto-Match <no-reply@uit.example>")
+
+    settings = load_settings(port=8001)
+
+    assert settings.database_url
+    assert settings.database_url.get_secret_value() == "postgresql://owner:of-a-file@db/automatch"
+    assert settings.mail.smtp_url
+    assert settings.mail.smtp_url.get_secret_value() == "smtp://me:mailing@mail.example.org"
+    assert settings.mail.sender == "Auto-Match <no-reply@uit.example>"
+    assert "of-a-file" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"AUTOMATCH_AI_KEY_FILE": "/nowhere/key"}, "AUTOMATCH_AI_KEY_FILE: the file /nowhere/key"),
+        ({"AUTOMATCH_AI_KEY_FILE": "/dev/null", "AUTOMATCH_AI_KEY": "x" * 40}, "and so is"),
+        ({"AUTOMATCH_PORT_FILE": "/dev/null"}, "AUTOMATCH_PORT_FILE is no setting"),
+    ],
+)
+def test_file_of_a_secret_that_cannot_be_meant_is_refused(
+    variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError, match=said):
+        load_settings()

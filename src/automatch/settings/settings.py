@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from automatch.errors.configuration import SettingsError
 from automatch.settings.database import PoolSettings, PostgresSettings
@@ -25,6 +32,8 @@ from automatch.settings.vision import AiSettings, VisionSettings
 from automatch.settings.worker import WorkerSettings
 
 _PREFIX = "AUTOMATCH_"
+_IN_FILE = "_FILE"
+"""What the name of a secret has behind it when the value is the path of a file."""
 _RENAMED = {
     "AUTOMATCH_POOL__ANSWER_S": "AUTOMATCH_POOL__TRANSACTION_TIMEOUT_S",
     "AUTOMATCH_VISION__MAX_TURN_DEGREES": "AUTOMATCH_VISION__MAX_YAW_DEGREES",
@@ -147,6 +156,21 @@ class Settings(BaseSettings):
     realtime: RealtimeSettings = RealtimeSettings()
     photos: PhotoSettings = PhotoSettings()
     retention: RetentionSettings = RetentionSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment, and the files that it names."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        assert isinstance(env_settings, EnvSettingsSource)
+        env_settings.env_vars = _with_files(env_settings.env_vars)
+        return init_settings, env_settings
 
     @field_validator("home")
     @classmethod
@@ -291,20 +315,41 @@ def load_settings(**overrides: Any) -> Settings:
         overrides: values from the command line; `None` means not given.
 
     Raises:
-        SettingsError: a value is out of bounds, two values contradict each other, or the
-            environment has an `AUTOMATCH_` name that no setting has, such as a misspelt one.
+        SettingsError: a value is out of bounds, two values contradict each other, a file with a
+            secret cannot be read, or the environment has an `AUTOMATCH_` name that no setting
+            has, such as a misspelt one.
     """
     _check_names()
+    given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        return Settings(**given)
     except ValidationError as exc:
         first = exc.errors()[0]
         name = _PREFIX + "__".join(str(part) for part in first["loc"]).upper()
         raise SettingsError(f"{name}: {first['msg']}.") from exc
 
 
+def _with_files(variables: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return variables of the environment, with the secrets that are in files."""
+    found = dict(variables)
+    for name in secret_names():
+        setting = f"{_PREFIX}{name}".lower()
+        path = found.pop(f"{setting}{_IN_FILE}".lower(), None)
+        if not path:
+            continue
+        variable = f"{setting}{_IN_FILE}".upper()
+        if found.get(setting):
+            raise SettingsError(f"{variable} is set, and so is the name without {_IN_FILE}.")
+        try:
+            found[setting] = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeError) as exc:
+            raise SettingsError(f"{variable}: the file {path} cannot be read.") from exc
+    return found
+
+
 def _check_names() -> None:
     known = {f"{_PREFIX}{path}".upper() for path in setting_names()}
+    known |= {f"{_PREFIX}{path}{_IN_FILE}".upper() for path in secret_names()}
     for name in os.environ:
         if name in _RENAMED:
             raise SettingsError(f"{name} was renamed to {_RENAMED[name]}.")
@@ -318,11 +363,24 @@ def _check_names() -> None:
 
 def setting_names() -> list[str]:
     """Return every setting as its environment name without the prefix, groups expanded."""
-    names: list[str] = []
+    return list(_named_fields())
+
+
+def secret_names() -> list[str]:
+    """Return the names of the settings that may be in a file instead."""
+    return [name for name, field in _named_fields().items() if _is_secret(field)]
+
+
+def _named_fields() -> dict[str, FieldInfo]:
+    fields: dict[str, FieldInfo] = {}
     for name, field in Settings.model_fields.items():
         group = field.annotation
         if isinstance(group, type) and issubclass(group, SettingsGroup):
-            names += [f"{name}__{sub}" for sub in group.model_fields]
+            fields |= {f"{name}__{sub}": own for sub, own in group.model_fields.items()}
         else:
-            names.append(name)
-    return names
+            fields[name] = field
+    return fields
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in (field.annotation, *get_args(field.annotation))

@@ -94,7 +94,6 @@ async def migrate(
         waiting = _compare(files, await _read_ledger(connection))
         for file in waiting:
             await _run(connection, file)
-            log.info("migration applied", version=file.version, name=file.name)
         if not await _is_supabase(connection):
             installed = await _list_extensions(connection)
             for stand_in in stand_ins:
@@ -103,7 +102,13 @@ async def migrate(
                     await _run(connection, stand_in)
         for login in refused:
             await set_login_password(connection, login, passwords[login])
-            log.info("login has a new password", login=login)
+    if waiting or refused:
+        log.info(
+            "database migrated",
+            migrations=len(waiting),
+            newest=waiting[-1].version if waiting else None,
+            new_passwords=len(refused),
+        )
     if waiting:
         # What could not be granted was only a warning, and would end server and workers.
         await check_server(owner_dsn)

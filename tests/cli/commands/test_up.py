@@ -46,7 +46,7 @@ def up(migrated_home: StoredHome, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def test_first_start_serves_ctrl_c_stops_all_processes_and_the_data_stays(empty_home: Path) -> None:
     with running_up(empty_home) as first:
-        assert first.wait_for("Data folder: (.*)")[1].startswith(str(empty_home))
+        assert first.wait_for_first("Data folder: (.*)")[1].startswith(str(empty_home))
         assert httpx2.get(f"{first.url}/readyz", timeout=60).json() == {"status": "ready"}
         assert _sign(first.url, "signup") == 200
         first.wait_for_first("worker started")

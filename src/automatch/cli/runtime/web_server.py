@@ -35,7 +35,7 @@ async def serve_app(
 ) -> None:
     """Serve *app* until a shutdown is requested.
 
-    When it serves, its address and *ready_lines* are printed, and *started* is set.
+    When it serves, *ready_lines* and its address are printed, and *started* is set.
 
     Raises:
         PartEndedError: the server has ended by itself.
@@ -45,7 +45,7 @@ async def serve_app(
     raise_descriptor_limit()
 
     def on_started() -> None:
-        echo("\n".join([f"Auto-Match is ready: {address}", *ready_lines]))
+        echo("\n".join([*ready_lines, f"Auto-Match is ready: {address}"]))
         if started is not None:
             started.set()
 
