@@ -13,6 +13,7 @@ from tests.support.build import acting, one
 EXPLAINED = {
     "auth.one_time_tokens": "hashes of links, which are secrets",
     "auth.refresh_tokens": "hashes of tokens, which are secrets",
+    "automatch.deliveries": "how quick the server was, for the week that the job is kept",
     "automatch.duplicate_checks": "photos in a queue, of which nothing else is known",
     "automatch.faces_to_embed": "photos in a queue, of which nothing else is known",
     "automatch.feed_counters": "positions, which mean nothing without the feed",

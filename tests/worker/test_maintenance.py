@@ -199,6 +199,19 @@ async def test_who_did_something_is_forgotten_once_it_does_not_count_any_more(
         assert one(conn, "select array_agg(key) from automatch.rate_limits") == [b"counts"]
 
 
+async def test_numbers_of_the_time_without_a_worker_are_recorded_at_once(database, maintenance):
+    with connect(database.owner, autocommit=True) as conn:
+        job = build.a_job(conn, build.a_face(conn, build.a_profile(conn)))
+        conn.execute(
+            "update public.match_jobs set created_at = now() - interval '1 day' where id = %s",
+            [job],
+        )
+        await maintenance.record_history()
+
+        assert one(conn, "select count(*) from automatch.history") in (287, 288)
+        assert one(conn, "select sum(queued) from automatch.history") == 1
+
+
 async def test_rows_are_deleted_once_they_are_older_than_the_settings_say(database, maintenance):
     with connect(database.owner, autocommit=True) as conn:
         user = one(conn, "select auth.create_user('linh@example.org', 'x', '{}')")

@@ -5,9 +5,18 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from automatch.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The room on a disk."""
+
+    free_bytes: int
+    total_bytes: int
 
 
 def list_data_folders(settings: Settings) -> list[Path]:
@@ -23,8 +32,18 @@ def list_data_folders(settings: Settings) -> list[Path]:
 
 def free_bytes(folders: Iterable[Path]) -> int:
     """Return the free bytes on the fullest of their disks."""
-    free = (shutil.disk_usage(_existing(folder)).free for folder in folders)
-    return min(free, default=sys.maxsize)
+    disk = fullest_disk(folders)
+    return disk.free_bytes if disk else sys.maxsize
+
+
+def fullest_disk(folders: Iterable[Path]) -> Disk | None:
+    """Return the disk with the least free bytes, or None when nothing is kept on this machine."""
+    disks = (shutil.disk_usage(_existing(folder)) for folder in folders)
+    return min(
+        (Disk(disk.free, disk.total) for disk in disks),
+        key=lambda disk: disk.free_bytes,
+        default=None,
+    )
 
 
 def _existing(folder: Path) -> Path:

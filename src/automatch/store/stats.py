@@ -17,6 +17,7 @@ from psycopg.rows import class_row
 from automatch.model.jobs import Queue, StatusCount
 from automatch.sql.statements import load
 from automatch.store import queue_admin
+from automatch.store.call import call_rows, call_value
 from automatch.store.database import Connection
 
 _SQL = load("stats")
@@ -156,13 +157,12 @@ async def make_read_only(conn: Connection) -> None:
 
 async def count_workers(conn: Connection) -> int:
     """Return how many workers are connected to this database."""
-    row = await (await conn.execute(_SQL["workers"])).fetchone()
-    return int(row[0]) if row else 0
+    return int(await call_value(conn, "count_workers"))
 
 
 async def list_worker_faults(conn: Connection) -> list[FaultSummary]:
     """Return why workers have paused, what most of them met first."""
-    return await _all(conn, FaultSummary, "faults")
+    return await call_rows(conn, "list_worker_faults", class_row(FaultSummary))
 
 
 async def list_stuck_erasures(conn: Connection) -> list[StuckErasures]:

@@ -24,6 +24,7 @@ from automatch.store import (
     duplicates,
     erasures,
     faces,
+    history,
     model_changes,
     queue,
     rate_limits,
@@ -39,6 +40,7 @@ from automatch.store.erasure_log import ErasureLog
 _ERASE_EVERY_S = 5.0
 _CLEAN_EVERY_S = 3600.0
 _FORGET_EVERY_S = 300.0
+_RECORD_EVERY_S = 60.0
 _IDLE_SWEEPS = 6
 """Between two looks for work that is rare, and for a leader's place, in units of `sweep_s`."""
 _LEAD_SWEEPS = 3
@@ -101,6 +103,7 @@ class MaintenanceRunner:
             (self.delete_old_matches, rarely),
             (self.clean_up_jobs, rarely),
             (self.delete_expired_rows, rarely),
+            (self.record_history, _RECORD_EVERY_S),
             (self.clean_up_rate_limits, _FORGET_EVERY_S),
             (self.clean_up_photos, rarely),
             (self.erase_unanswered_photos, rarely),
@@ -294,6 +297,10 @@ class MaintenanceRunner:
         )
         if total:
             log.info("expired rows deleted", count=total)
+
+    async def record_history(self) -> None:
+        """Keep the numbers of the last minutes, and of those when no worker ran."""
+        await self._in_batches(history.record_history)
 
     async def clean_up_rate_limits(self) -> None:
         """Forget by whom something was done, once it does not count any more."""

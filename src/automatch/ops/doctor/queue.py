@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from automatch.errors.job import JobCancelledError, ProfileNotFoundError
-from automatch.errors.photo import PhotoRejectedError
-from automatch.errors.request import RequestError
-from automatch.errors.upload import UploadError
+from automatch.errors.cause import Cause, cause_of
 from automatch.ops.doctor.check import Check, Repair, Result, abbreviate, fail, ok, skipped, warn
 from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
@@ -121,7 +118,7 @@ async def _stuck(context: CheckContext) -> Result:
 
 async def _failed(context: CheckContext) -> Result:
     found = await context.all(_Failed, _SQL["failed"])
-    internal = [row for row in found if not _is_users_error(row.code)]
+    internal = [row for row in found if cause_of(row.code) is Cause.SYSTEM]
     if not internal:
         photos = sum(row.jobs for row in found)
         return ok(
@@ -162,12 +159,6 @@ def _count_waiting(progress: _Progress) -> str:
 
 def _retry_command(failed: Sequence[_Failed]) -> str:
     return " and ".join(f"`automatch jobs retry --code {row.code}`" for row in failed[:3])
-
-
-def _is_users_error(code: str) -> bool:
-    # The last two: the account was deleted meanwhile, or an operator cancelled the job.
-    kinds = (PhotoRejectedError, UploadError, RequestError, ProfileNotFoundError, JobCancelledError)
-    return any(code in kind.codes() for kind in kinds)
 
 
 CHECKS = [

@@ -70,7 +70,7 @@ create function automatch.lock_key(p_purpose text)
 returns bigint language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select hashtextextended('automatch ' || p_purpose, 0) $$;
 comment on function automatch.lock_key(text) is
-    'The key of an advisory lock: worker, idle_worker, cleanup, owners, pauses, schedule, cron, scales, uploads of a person.';
+    'The key of an advisory lock: worker, idle_worker, cleanup, owners, pauses, schedule, cron, scales, history, uploads of a person.';
 
 create function automatch.claims()
 returns jsonb language sql stable set search_path = pg_catalog, pg_temp
@@ -3271,6 +3271,8 @@ create index match_jobs_face_idx on public.match_jobs (face_id, created_at desc)
 create index match_jobs_user_idx on public.match_jobs (user_id, created_at desc);
 -- For the cleanup: old jobs lie together, and a BRIN index costs an insert next to nothing.
 create index match_jobs_created_idx on public.match_jobs using brin (created_at) with (pages_per_range = 32);
+-- For the numbers of the last minutes (56_history.sql), likewise.
+create index match_jobs_completed_idx on public.match_jobs using brin (completed_at) with (pages_per_range = 32);
 -- For photos whose owner never chose a face.
 create index match_jobs_face_boxes_idx on public.match_jobs (completed_at) where face_boxes is not null;
 create trigger match_jobs_require_consent before insert on public.match_jobs
@@ -4642,24 +4644,32 @@ returns table (
     id uuid, face_id uuid, user_id uuid, school text, status text, priority smallint, attempts smallint,
     max_attempts smallint, error_code text, error_message text, created_at timestamptz, run_at timestamptz,
     started_at timestamptz, completed_at timestamptz, scheduled boolean, isolated boolean, worker_id uuid,
-    lease_expires_at timestamptz, threshold double precision, match_count integer, timings jsonb
+    lease_expires_at timestamptz, threshold double precision, match_count integer, timings jsonb, reached bigint,
+    seen_later bigint
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
+    with chosen as materialized (
+        select j.*
+        from public.match_jobs as j
+        where (p_status is null or j.status = p_status)
+          and (p_school is null or j.school = p_school)
+          and (p_code is null or j.error_code = p_code)
+          and (p_job_ids is null or j.id = any (p_job_ids))
+        order by j.created_at desc, j.id
+        limit least(greatest(p_limit, 1), 1000)
+    )
     select
         j.id, j.face_id, j.user_id, j.school, j.status, j.priority, j.attempts, j.max_attempts, j.error_code,
         j.error_message, j.created_at, nullif(j.run_at, 'infinity'), j.started_at, j.completed_at, j.scheduled,
-        j.isolated, j.worker_id, j.lease_expires_at, j.threshold, j.match_count, j.timings
-    from public.match_jobs as j
-    where (p_status is null or j.status = p_status)
-      and (p_school is null or j.school = p_school)
-      and (p_code is null or j.error_code = p_code)
-      and (p_job_ids is null or j.id = any (p_job_ids))
+        j.isolated, j.worker_id, j.lease_expires_at, j.threshold, j.match_count,
+        j.timings || coalesce(d.timings, '{}'), coalesce(d.reached, 0), coalesce(d.seen_later, 0)
+    from chosen as j
+    left join automatch.delivery_times(array(select c.id from chosen as c)) as d on d.job_id = j.id
     order by j.created_at desc, j.id
-    limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.list_match_jobs(text, text, text, uuid[], integer) is
-    'Jobs, newest first; run_at is null while the school is paused.';
+    'Jobs, newest first, and when their matches reached open pages; run_at is null while the school is paused.';
 
 create function public.get_match_job_stats()
 returns table (status text, count bigint, oldest_created_at timestamptz, avg_seconds double precision)
@@ -4764,6 +4774,7 @@ begin
             ('automatch.mails', 'requested_at', p_mails),
             ('automatch.photo_searches', 'counted_at', '1 day'),
             ('automatch.departures', 'left_at', '1 year'),
+            ('automatch.history', 'starts_at', '30 days'),
             ('automatch.bans', 'ends_at', '0 seconds'),
             ('automatch.photo_views', 'first_at', p_photo_views),
             ('automatch.cases', 'unproven_until', '0 seconds'),
@@ -6867,6 +6878,467 @@ begin
 end
 $$;
 comment on function automatch.release_face(uuid) is 'Undo hold_face(), and search for the photo. Whether it was held.';
+
+-- 55_deliveries.sql
+
+-- When matches reached the open pages of their people: the last stage of a job. A table of its own, because a change
+-- of a job or a match would be news for open pages again.
+
+create table automatch.deliveries (
+    job_id uuid not null references public.match_jobs (id) on delete cascade,
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    delivered_at timestamptz not null,
+    was_open boolean not null,
+    primary key (job_id, profile_id)
+);
+comment on table automatch.deliveries is
+    'When the first match of a job was written to a page of one of its people: the uploader, or who was found.';
+comment on column automatch.deliveries.was_open is
+    'Whether the page was open when the match was made; of one that came later the time says nothing about us.';
+create index deliveries_profile_idx on automatch.deliveries (profile_id);
+
+create function public.record_deliveries(
+    p_profile_ids uuid[], p_match_ids uuid[], p_written_ago double precision[], p_opened_ago double precision[]
+)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_now timestamptz := automatch.now();
+begin
+    -- In the order of all locks, before the foreign keys take them in the order of the rows.
+    perform from public.profiles as p where p.id = any (p_profile_ids) order by p.id for key share;
+    insert into automatch.deliveries as d (job_id, profile_id, delivered_at, was_open)
+    select distinct on (j.id, w.profile_id) j.id, w.profile_id, w.written_at, m.created_at >= w.opened_at
+    from (
+        select n.profile_id, n.match_id, v_now - make_interval(secs => n.written_ago) as written_at,
+            v_now - make_interval(secs => n.opened_ago) as opened_at
+        from unnest(p_profile_ids, p_match_ids, p_written_ago, p_opened_ago)
+            as n (profile_id, match_id, written_ago, opened_ago)
+    ) as w
+    join public.profiles as p on p.id = w.profile_id
+    join public.matches as m on m.id = w.match_id and w.profile_id in (m.profile_a_id, m.profile_b_id)
+    -- complete_jobs() gives a job and its matches one time. Two jobs of a batch may have found each other.
+    join public.match_jobs as j on j.face_id = any (array[m.face_a_id, m.face_b_id]) and j.completed_at = m.created_at
+    order by j.id, w.profile_id, w.written_at
+    -- Another page of the person, perhaps of another server, may have been earlier.
+    on conflict (job_id, profile_id) do update
+        set delivered_at = excluded.delivered_at, was_open = excluded.was_open
+        where excluded.delivered_at < d.delivered_at;
+end
+$$;
+comment on function public.record_deliveries(uuid[], uuid[], double precision[], double precision[]) is
+    'Record which matches were written to pages of whom, how many seconds ago, and how long ago each page had opened: '
+    'ages, because the clocks of servers differ.';
+
+create function automatch.delivery_times(p_job_ids uuid[])
+returns table (job_id uuid, timings jsonb, reached bigint, seen_later bigint)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select
+        j.id,
+        jsonb_strip_nulls(jsonb_build_object(
+            'delivered_ms', max(t.ms) filter (where d.profile_id = j.user_id),
+            'others_delivered_ms', max(t.ms) filter (where d.profile_id <> j.user_id)
+        )),
+        count(*) filter (where d.was_open),
+        count(*) filter (where not d.was_open)
+    from public.match_jobs as j
+    join automatch.deliveries as d on d.job_id = j.id
+    left join lateral (
+        select round(1000 * extract(epoch from d.delivered_at - j.created_at), 1) as ms where d.was_open
+    ) as t on true
+    where j.id = any (p_job_ids)
+    group by j.id
+$$;
+comment on function automatch.delivery_times(uuid[]) is
+    'Milliseconds from created_at until the uploader had the first match, and the last of the others theirs; how many '
+    'people had a page open, and how many saw a match later.';
+
+-- 56_history.sql
+
+-- What happened, every five minutes of the last 30 days: numbers that outlive the jobs, with nobody in them.
+
+create table automatch.history (
+    starts_at timestamptz primary key,
+    queued integer not null,
+    completed integer not null,
+    background integer not null,
+    matches bigint not null,
+    seen_later integer not null,
+    failures jsonb not null,
+    stages jsonb not null,
+    open_jobs integer not null,
+    oldest_s double precision
+);
+comment on table automatch.history is 'Jobs of five minutes each; measure_history() says how the numbers are made.';
+comment on column automatch.history.completed is 'Jobs that ended with a search, those of background included.';
+comment on column automatch.history.background is 'Completed jobs that nobody waited for.';
+comment on column automatch.history.seen_later is 'People who saw a match on a page that was not open when it was made.';
+comment on column automatch.history.failures is 'Failed jobs by error_code.';
+comment on column automatch.history.stages is
+    'Of completed jobs that somebody waited for: by stage the sum of its milliseconds (`ms`), and how many took how '
+    'long (`counts`): n counts those of up to 2^(n/2) ms that n - 1 does not.';
+comment on column automatch.history.open_jobs is 'Pending or processing at the end.';
+comment on column automatch.history.oldest_s is 'Age of the oldest of them that does not wait for a set time.';
+
+create function automatch.stage_times(p_from timestamptz, p_until timestamptz)
+returns table (stage text, ms double precision)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+-- As in measure_history().
+set enable_seqscan = off
+as $$
+    with jobs as materialized (
+        select j.id, j.user_id, j.created_at, j.completed_at, t.*
+        from public.match_jobs as j
+        cross join lateral jsonb_to_record(j.timings) as t (
+            claimed_ms double precision, embedded_ms double precision, searched_ms double precision,
+            written_ms double precision, decode_ms double precision, detect_ms double precision,
+            embed_ms double precision
+        )
+        where j.completed_at >= p_from and j.completed_at < p_until and j.status = 'completed' and j.priority < 3
+    )
+    select s.stage, greatest(s.ms, 0)
+    from jobs as j
+    cross join lateral (values
+        ('wait', j.claimed_ms),
+        ('decode', j.decode_ms),
+        ('detect', j.detect_ms),
+        ('embed', j.embed_ms),
+        ('store', j.embedded_ms - j.claimed_ms
+            - coalesce(j.decode_ms, 0) - coalesce(j.detect_ms, 0) - coalesce(j.embed_ms, 0)),
+        ('search', j.searched_ms - coalesce(j.embedded_ms, j.claimed_ms)),
+        ('publish', j.written_ms - j.searched_ms),
+        ('to_end', j.written_ms)
+    ) as s (stage, ms)
+    where s.ms is not null
+    union all
+    select s.stage, 1000 * extract(epoch from s.took)::double precision
+    from jobs as j
+    join automatch.deliveries as d on d.job_id = j.id and d.was_open
+    cross join lateral (values
+        (case when d.profile_id = j.user_id then 'deliver' else 'deliver_to_others' end, d.delivered_at - j.completed_at),
+        (case when d.profile_id = j.user_id then 'to_screen' end, d.delivered_at - j.created_at)
+    ) as s (stage, took)
+    where s.stage is not null
+$$;
+comment on function automatch.stage_times(timestamptz, timestamptz) is
+    'How long each stage of each job took that was completed in that time and that somebody waited for. to_end and '
+    'to_screen are whole ways, the latter of uploaders whose page was open.';
+
+create function automatch.measure_history(p_starts_at timestamptz)
+returns automatch.history language sql stable security definer set search_path = pg_catalog, pg_temp
+-- For match_jobs_created_idx and match_jobs_completed_idx, whatever the statistics say.
+set enable_seqscan = off
+as $$
+    with span as (
+        select p_starts_at as starts_at, p_starts_at + interval '5 minutes' as ends_at
+    ),
+    ended as materialized (
+        select j.id, j.status, j.priority, j.match_count, j.error_code
+        from span as s
+        join public.match_jobs as j on j.completed_at >= s.starts_at and j.completed_at < s.ends_at
+    ),
+    -- Jobs that ended since were open then.
+    open as (
+        select count(*) as jobs, min(o.created_at) filter (where not o.scheduled) as oldest_at
+        from span as s
+        cross join lateral (
+            select j.created_at, j.scheduled from public.match_jobs as j
+            where j.completed_at is null and j.created_at < s.ends_at
+            union all
+            select j.created_at, j.scheduled from public.match_jobs as j
+            where j.completed_at >= s.ends_at and j.created_at < s.ends_at
+        ) as o
+    ),
+    times as (
+        select t.stage, least(greatest(ceil(2 * log(2, greatest(t.ms, 1)::numeric)), 0), 48) as step,
+            count(*) as jobs, sum(t.ms) as ms
+        from span as s cross join lateral automatch.stage_times(s.starts_at, s.ends_at) as t
+        group by 1, 2
+    ),
+    stages as (
+        select t.stage, jsonb_build_object(
+            'ms', round(sum(t.ms)::numeric, 1), 'counts', jsonb_object_agg(t.step::text, t.jobs)
+        ) as numbers
+        from times as t group by t.stage
+    )
+    select
+        s.starts_at,
+        (select count(*)::integer from public.match_jobs as j
+            where j.created_at >= s.starts_at and j.created_at < s.ends_at),
+        (select count(*)::integer from ended as e where e.status = 'completed'),
+        (select count(*)::integer from ended as e where e.status = 'completed' and e.priority = 3),
+        (select coalesce(sum(e.match_count), 0) from ended as e),
+        (select count(*)::integer from ended as e join automatch.deliveries as d on d.job_id = e.id and not d.was_open),
+        (select coalesce(jsonb_object_agg(f.code, f.jobs), '{}') from (
+            select e.error_code as code, count(*) as jobs from ended as e where e.status = 'failed' group by 1
+        ) as f),
+        (select coalesce(jsonb_object_agg(g.stage, g.numbers), '{}') from stages as g),
+        open.jobs::integer,
+        extract(epoch from least(s.ends_at, automatch.now()) - open.oldest_at)::double precision
+    from span as s cross join open
+$$;
+comment on function automatch.measure_history(timestamptz) is
+    'The numbers of the five minutes from then on, so far, from the jobs that are kept.';
+
+create function automatch.next_history()
+returns timestamptz language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select greatest(
+        coalesce(
+            (select max(h.starts_at) from automatch.history as h) + interval '5 minutes',
+            date_bin('5 minutes', (select min(j.created_at) from public.match_jobs as j), 'epoch'),
+            date_bin('5 minutes', automatch.now(), 'epoch')
+        ),
+        date_bin('5 minutes', automatch.now() - interval '7 days', 'epoch')
+    )
+$$;
+comment on function automatch.next_history() is
+    'The first five minutes that history lacks, none older than a week: the jobs of that time are gone.';
+
+create function public.record_history()
+returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    -- Whoever else is at it does the same.
+    if not pg_try_advisory_xact_lock(automatch.lock_key('history')) then
+        return 0;
+    end if;
+    insert into automatch.history
+    select m.*
+    -- Half a minute later, when servers have told what they delivered.
+    from generate_series(
+        automatch.next_history(), automatch.now() - interval '5 minutes 30 seconds', interval '5 minutes'
+    ) with ordinality as due (starts_at, place)
+    cross join lateral automatch.measure_history(due.starts_at) as m
+    where due.place <= 100
+    on conflict (starts_at) do nothing;
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function public.record_history() is
+    'Write the numbers of the five minutes that are over, at most a hundred of them; how many. Call again until it is 0.';
+
+create function public.get_history(p_age interval, p_step interval)
+returns table (
+    starts_at timestamptz, queued bigint, completed bigint, background bigint, matches bigint, seen_later bigint,
+    failures jsonb, stages jsonb, open_jobs integer, oldest_s double precision
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with kept as materialized (
+        select date_bin(p_step, h.starts_at, 'epoch') as step, h.*
+        from (
+            select k.* from automatch.history as k
+            union all
+            -- What is not recorded yet, of two hours at most.
+            select m.*
+            from generate_series(
+                greatest(automatch.next_history(), date_bin('5 minutes', automatch.now() - interval '2 hours', 'epoch')),
+                automatch.now(), interval '5 minutes'
+            ) as late (starts_at)
+            cross join lateral automatch.measure_history(late.starts_at) as m
+        ) as h
+        where h.starts_at > automatch.now() - p_age - interval '5 minutes'
+    ),
+    failures as (
+        select f.step, jsonb_object_agg(f.code, f.jobs) as jobs
+        from (
+            select k.step, c.key as code, sum(c.value::bigint) as jobs
+            from kept as k cross join lateral jsonb_each_text(k.failures) as c group by 1, 2
+        ) as f
+        group by f.step
+    ),
+    counts as (
+        select c.step, c.stage, jsonb_object_agg(c.bucket, c.jobs) as counts
+        from (
+            select k.step, s.key as stage, b.key as bucket, sum(b.value::bigint) as jobs
+            from kept as k
+            cross join lateral jsonb_each(k.stages) as s
+            cross join lateral jsonb_each_text(s.value -> 'counts') as b
+            group by 1, 2, 3
+        ) as c
+        group by 1, 2
+    ),
+    sums as (
+        select k.step, s.key as stage, sum((s.value ->> 'ms')::double precision) as ms
+        from kept as k cross join lateral jsonb_each(k.stages) as s group by 1, 2
+    ),
+    stages as (
+        select c.step, jsonb_object_agg(c.stage, jsonb_build_object('ms', t.ms, 'counts', c.counts)) as numbers
+        from counts as c join sums as t on t.step = c.step and t.stage = c.stage group by c.step
+    )
+    select k.step, sum(k.queued), sum(k.completed), sum(k.background), sum(k.matches)::bigint, sum(k.seen_later),
+        coalesce(f.jobs, '{}'), coalesce(s.numbers, '{}'), max(k.open_jobs), max(k.oldest_s)
+    from kept as k
+    left join failures as f on f.step = k.step
+    left join stages as s on s.step = k.step
+    group by k.step, f.jobs, s.numbers
+    order by k.step
+$$;
+comment on function public.get_history(interval, interval) is
+    'History from so long ago until now, added up in steps; open_jobs and oldest_s are the most of each step.';
+
+-- 57_servers.sql
+
+-- Which servers run, and how many pages each keeps up to date.
+
+create table automatch.servers (
+    id uuid primary key,
+    host text not null,
+    version text not null,
+    started_at timestamptz not null default automatch.now(),
+    seen_at timestamptz not null default automatch.now(),
+    streams integer not null,
+    channels integer not null
+)
+-- So that a sign of life touches no index.
+with (fillfactor = 50);
+comment on table automatch.servers is 'Servers that have shown a sign of life; a stop takes the row away.';
+comment on column automatch.servers.streams is 'Open feeds of pages and apps.';
+comment on column automatch.servers.channels is 'Channels of supabase clients.';
+
+create function public.report_server(
+    p_server_id uuid, p_host text, p_version text, p_streams integer, p_channels integer
+)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update automatch.servers as s
+    set seen_at = automatch.now(), streams = p_streams, channels = p_channels
+    where s.id = p_server_id;
+    if not found then
+        -- Those that were killed.
+        delete from automatch.servers as s where s.seen_at < automatch.now() - interval '1 hour';
+        insert into automatch.servers (id, host, version, streams, channels)
+        values (p_server_id, p_host, p_version, p_streams, p_channels);
+    end if;
+end
+$$;
+comment on function public.report_server(uuid, text, text, integer, integer) is
+    'Show a sign of life, every ten seconds.';
+
+create function public.forget_server(p_server_id uuid)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$ delete from automatch.servers as s where s.id = p_server_id $$;
+comment on function public.forget_server(uuid) is 'Say that a server stops.';
+
+create function public.list_servers()
+returns table (
+    id uuid, host text, version text, started_at timestamptz, seen_at timestamptz, streams integer, channels integer,
+    alive boolean
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select s.id, s.host, s.version, s.started_at, s.seen_at, s.streams, s.channels,
+        s.seen_at > automatch.now() - interval '30 seconds'
+    from automatch.servers as s
+    order by s.started_at, s.id
+$$;
+comment on function public.list_servers() is
+    'The servers; one that was silent for half a minute is not alive, and forgotten after an hour.';
+
+-- 58_overview.sql
+
+-- What operators see at a glance, for the server's login. The queue itself is in 36_queue_admin.sql.
+
+create function public.get_job_rates()
+returns table (queued_minute bigint, ended_minute bigint, queued_hour bigint, ended_hour bigint)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+-- For match_jobs_created_idx and match_jobs_completed_idx, whatever the statistics say.
+set enable_seqscan = off
+as $$
+    select
+        count(*) filter (where t.queued_at > t.now - interval '1 minute'),
+        count(*) filter (where t.ended_at > t.now - interval '1 minute'),
+        count(t.queued_at),
+        count(t.ended_at)
+    from (
+        select n.now, j.created_at as queued_at, null as ended_at
+        from (select automatch.now() as now) as n
+        join public.match_jobs as j on j.created_at > n.now - interval '1 hour'
+        union all
+        select n.now, null, j.completed_at
+        from (select automatch.now() as now) as n
+        join public.match_jobs as j on j.completed_at > n.now - interval '1 hour'
+    ) as t
+$$;
+comment on function public.get_job_rates() is 'Jobs that were queued and that ended in the last minute and hour.';
+
+create function public.list_failure_reasons(p_age interval)
+returns table (code text, jobs bigint, last_at timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+    select j.error_code, count(*), max(j.completed_at)
+    from public.match_jobs as j
+    where j.completed_at > (select automatch.now() - p_age) and j.status = 'failed'
+    group by j.error_code
+    order by count(*) desc, j.error_code
+$$;
+comment on function public.list_failure_reasons(interval) is
+    'Why jobs failed since then, of those that are kept and have not been retried.';
+
+create function public.count_workers()
+returns integer language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- By what they hold, whatever a pooler makes of the names of sessions: a lock each, and the leases of their jobs.
+    select greatest(
+        (
+            select count(*) from pg_locks as l
+            join pg_database as d on d.oid = l.database and d.datname = current_database()
+            where l.locktype = 'advisory' and l.objsubid = 1 and l.mode = 'ShareLock' and l.granted
+              and (l.classid::bigint << 32) | l.objid::bigint = automatch.lock_key('worker')
+        ),
+        (
+            select count(distinct j.worker_id) from public.match_jobs as j
+            where j.status = 'processing' and j.lease_expires_at > automatch.now()
+        )
+    )::integer
+$$;
+comment on function public.count_workers() is 'How many workers are connected, busy or idle.';
+
+create function public.list_worker_faults()
+returns table (message text, workers bigint, since timestamptz)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- A pause is no longer than a minute, and a worker reports at each.
+    select f.message, count(*), min(f.since)
+    from automatch.worker_faults as f
+    where f.seen_at > automatch.now() - interval '3 minutes'
+    group by f.message
+    order by count(*) desc, f.message
+$$;
+comment on function public.list_worker_faults() is 'Why workers have paused, what most of them met first.';
+
+create function public.list_schedule()
+returns table (
+    name text, schedule text, active boolean, last_run_at timestamptz, status text, message text,
+    took_s double precision
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Where the owner may not use the schema, to_regclass() would be an error.
+    if not coalesce(has_schema_privilege(to_regnamespace('cron'), 'usage'), false) then
+        return;
+    end if;
+    return query execute $query$
+        select coalesce(j.jobname::text, j.jobid::text), j.schedule, j.active, d.start_time, d.status, d.return_message,
+            extract(epoch from d.end_time - d.start_time)::double precision
+        from cron.job as j
+        left join lateral (
+            select r.* from cron.job_run_details as r where r.jobid = j.jobid order by r.runid desc limit 1
+        ) as d on true
+        order by j.jobid
+    $query$;
+end
+$$;
+comment on function public.list_schedule() is
+    'The entries of the cron schedule with their last runs, without their commands; none without pg_cron.';
 
 -- 60_duplicates.sql
 
@@ -10598,6 +11070,11 @@ from (values
         public.list_mails public.postpone_mail public.read_mail public.record_photo_views
         public.refund_rate_limits public.take_mail
     '),
+    -- What servers tell of themselves, and what operators see of it.
+    ('function', 'execute', 'automatch_api', '
+        public.count_workers public.forget_server public.get_history public.get_job_rates public.list_failure_reasons
+        public.list_schedule public.list_servers public.list_worker_faults public.record_deliveries public.report_server
+    '),
     -- What operators do, once the server has checked that they may.
     ('function', 'execute', 'automatch_api', '
         public.create_person public.find_operator public.find_operator_role public.find_people
@@ -10613,7 +11090,7 @@ from (values
         public.list_erasures_to_log public.mark_erasures_logged
     '),
     ('function', 'execute', 'automatch_worker', '
-        public.delete_old_matches public.list_people_to_erase public.warn_inactive_people
+        public.delete_old_matches public.list_people_to_erase public.record_history public.warn_inactive_people
     '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
         public.get_search_recall

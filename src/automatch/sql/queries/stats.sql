@@ -5,29 +5,6 @@ select
     set_config('statement_timeout', '10s', false),
     set_config('lock_timeout', '2s', false)
 
--- name: workers
--- By what they hold, whatever a pooler makes of the names of sessions: a lock each, and the leases of their jobs.
-select greatest(
-    (
-        select count(*) from pg_catalog.pg_locks as l
-        join pg_catalog.pg_database as d on d.oid = l.database and d.datname = current_database()
-        where l.locktype = 'advisory' and l.objsubid = 1 and l.mode = 'ShareLock' and l.granted
-          and (l.classid::bigint << 32) | l.objid::bigint = automatch.lock_key('worker')
-    ),
-    (
-        select count(distinct j.worker_id) from public.match_jobs as j
-        where j.status = 'processing' and j.lease_expires_at > automatch.now()
-    )
-)::integer
-
--- name: faults
--- A pause is no longer than a minute, and a worker reports at each.
-select f.message, count(*) as workers, min(f.since) as since
-from automatch.worker_faults as f
-where f.seen_at > automatch.now() - interval '3 minutes'
-group by f.message
-order by count(*) desc, f.message
-
 -- name: times
 -- Seconds from the upload to completion.
 select

@@ -9,7 +9,7 @@ create function automatch.lock_key(p_purpose text)
 returns bigint language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select hashtextextended('automatch ' || p_purpose, 0) $$;
 comment on function automatch.lock_key(text) is
-    'The key of an advisory lock: worker, idle_worker, cleanup, owners, pauses, schedule, cron, scales, uploads of a person.';
+    'The key of an advisory lock: worker, idle_worker, cleanup, owners, pauses, schedule, cron, scales, history, uploads of a person.';
 
 create function automatch.claims()
 returns jsonb language sql stable set search_path = pg_catalog, pg_temp

@@ -111,6 +111,8 @@ create index match_jobs_face_idx on public.match_jobs (face_id, created_at desc)
 create index match_jobs_user_idx on public.match_jobs (user_id, created_at desc);
 -- For the cleanup: old jobs lie together, and a BRIN index costs an insert next to nothing.
 create index match_jobs_created_idx on public.match_jobs using brin (created_at) with (pages_per_range = 32);
+-- For the numbers of the last minutes (56_history.sql), likewise.
+create index match_jobs_completed_idx on public.match_jobs using brin (completed_at) with (pages_per_range = 32);
 -- For photos whose owner never chose a face.
 create index match_jobs_face_boxes_idx on public.match_jobs (completed_at) where face_boxes is not null;
 create trigger match_jobs_require_consent before insert on public.match_jobs

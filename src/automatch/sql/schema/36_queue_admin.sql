@@ -304,24 +304,32 @@ returns table (
     id uuid, face_id uuid, user_id uuid, school text, status text, priority smallint, attempts smallint,
     max_attempts smallint, error_code text, error_message text, created_at timestamptz, run_at timestamptz,
     started_at timestamptz, completed_at timestamptz, scheduled boolean, isolated boolean, worker_id uuid,
-    lease_expires_at timestamptz, threshold double precision, match_count integer, timings jsonb
+    lease_expires_at timestamptz, threshold double precision, match_count integer, timings jsonb, reached bigint,
+    seen_later bigint
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
+    with chosen as materialized (
+        select j.*
+        from public.match_jobs as j
+        where (p_status is null or j.status = p_status)
+          and (p_school is null or j.school = p_school)
+          and (p_code is null or j.error_code = p_code)
+          and (p_job_ids is null or j.id = any (p_job_ids))
+        order by j.created_at desc, j.id
+        limit least(greatest(p_limit, 1), 1000)
+    )
     select
         j.id, j.face_id, j.user_id, j.school, j.status, j.priority, j.attempts, j.max_attempts, j.error_code,
         j.error_message, j.created_at, nullif(j.run_at, 'infinity'), j.started_at, j.completed_at, j.scheduled,
-        j.isolated, j.worker_id, j.lease_expires_at, j.threshold, j.match_count, j.timings
-    from public.match_jobs as j
-    where (p_status is null or j.status = p_status)
-      and (p_school is null or j.school = p_school)
-      and (p_code is null or j.error_code = p_code)
-      and (p_job_ids is null or j.id = any (p_job_ids))
+        j.isolated, j.worker_id, j.lease_expires_at, j.threshold, j.match_count,
+        j.timings || coalesce(d.timings, '{}'), coalesce(d.reached, 0), coalesce(d.seen_later, 0)
+    from chosen as j
+    left join automatch.delivery_times(array(select c.id from chosen as c)) as d on d.job_id = j.id
     order by j.created_at desc, j.id
-    limit least(greatest(p_limit, 1), 1000)
 $$;
 comment on function public.list_match_jobs(text, text, text, uuid[], integer) is
-    'Jobs, newest first; run_at is null while the school is paused.';
+    'Jobs, newest first, and when their matches reached open pages; run_at is null while the school is paused.';
 
 create function public.get_match_job_stats()
 returns table (status text, count bigint, oldest_created_at timestamptz, avg_seconds double precision)

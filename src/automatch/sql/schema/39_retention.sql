@@ -26,6 +26,7 @@ begin
             ('automatch.mails', 'requested_at', p_mails),
             ('automatch.photo_searches', 'counted_at', '1 day'),
             ('automatch.departures', 'left_at', '1 year'),
+            ('automatch.history', 'starts_at', '30 days'),
             ('automatch.bans', 'ends_at', '0 seconds'),
             ('automatch.photo_views', 'first_at', p_photo_views),
             ('automatch.cases', 'unproven_until', '0 seconds'),

@@ -83,6 +83,11 @@ from (values
         public.list_mails public.postpone_mail public.read_mail public.record_photo_views
         public.refund_rate_limits public.take_mail
     '),
+    -- What servers tell of themselves, and what operators see of it.
+    ('function', 'execute', 'automatch_api', '
+        public.count_workers public.forget_server public.get_history public.get_job_rates public.list_failure_reasons
+        public.list_schedule public.list_servers public.list_worker_faults public.record_deliveries public.report_server
+    '),
     -- What operators do, once the server has checked that they may.
     ('function', 'execute', 'automatch_api', '
         public.create_person public.find_operator public.find_operator_role public.find_people
@@ -98,7 +103,7 @@ from (values
         public.list_erasures_to_log public.mark_erasures_logged
     '),
     ('function', 'execute', 'automatch_worker', '
-        public.delete_old_matches public.list_people_to_erase public.warn_inactive_people
+        public.delete_old_matches public.list_people_to_erase public.record_history public.warn_inactive_people
     '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
         public.get_search_recall

@@ -1,0 +1,33 @@
+"""Whose matter it is that a job failed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from automatch.errors.job import JobCancelledError, ProfileNotFoundError
+from automatch.errors.photo import PhotoRejectedError
+from automatch.errors.request import RequestError
+from automatch.errors.upload import UploadError
+
+
+class Cause(StrEnum):
+    """Why a job did not end with a search."""
+
+    PERSON = "person"
+    """Their photo or profile: nothing here is broken."""
+    OPERATOR = "operator"
+    """Somebody cancelled it."""
+    SYSTEM = "system"
+    """This installation: an operator finds out why, and retries the jobs."""
+
+
+_OF_PEOPLE = (PhotoRejectedError, UploadError, RequestError, ProfileNotFoundError)
+
+
+def cause_of(code: str) -> Cause:
+    """Return whose matter an error code of a job is; one that nobody knows is the system's."""
+    if code == JobCancelledError.code:
+        return Cause.OPERATOR
+    # Asked each time: a module of errors may have been imported since.
+    is_of_people = any(code in kind.codes() for kind in _OF_PEOPLE)
+    return Cause.PERSON if is_of_people else Cause.SYSTEM
