@@ -126,6 +126,17 @@ def test_proof_settles_a_change_to_a_closed_school(conn):
     assert admitted(conn, person)
 
 
+def test_proof_of_the_school_settles_no_change_of_gender(conn):
+    person = build.a_profile(conn, school="Closed")
+    conn.execute("select public.change_person(%s, 'Closed')", [person])
+    build.a_face(conn, person, build.unit(1))
+    save(conn, person, "Closed", "male")
+    assert not admitted(conn, person)
+
+    later(conn, DAY)
+    assert admitted(conn, person)
+
+
 def test_operator_changes_it_without_counting_or_waiting(conn):
     person = who_was_searched_for(conn)
     save(conn, person, "B", "male")
