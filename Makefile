@@ -77,6 +77,7 @@ soak: $(DEV) ## Watch the queue at a constant rate for half an hour
 
 lock: $(DEV) ## Resolve the lock files anew (needs uv)
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build -o requirements/run.lock
+	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build --extra s3 --extra otel -c requirements/run.lock -o requirements/image.lock
 	uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build --group dev -c requirements/run.lock -o requirements/dev.lock
 
 clean: ## Remove .venv
