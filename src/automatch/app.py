@@ -33,6 +33,7 @@ from automatch.http.routes import (
     reports,
     supabase,
 )
+from automatch.http.routes import metrics as metrics_routes
 from automatch.mail.mailer import Mailer
 from automatch.photos.make import make_photos
 from automatch.postgres.addresses import database_address
@@ -42,6 +43,7 @@ from automatch.services.ai_requests import AiRequestLimiter
 from automatch.services.erasures import make_erasures
 from automatch.services.mailed_links import MailedLinks
 from automatch.services.memberships import Memberships
+from automatch.services.metrics import ServerScrape
 from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
@@ -50,9 +52,11 @@ from automatch.services.site_operator import SiteOperatorCache
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
+from automatch.store.disk import list_data_folders
 from automatch.store.photo_store import check_photo_store
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
 from automatch.supabase_compat.realtime.limits import ConnectionLimits
+from automatch.telemetry.metrics import ServerMetrics
 from automatch.vision import Embedder
 from automatch.vision.decode.upload_check import limits_from
 from automatch.web import routes
@@ -77,7 +81,8 @@ def create_app(
     background = background or BackgroundTasks()
     db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
     tokens = tokens_from(settings, secrets)
-    notifier = FeedNotifier(db, settings.feed)
+    metrics = ServerMetrics()
+    notifier = FeedNotifier(db, settings.feed, metrics)
     rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
     addresses = AddressKey(secrets.address_key)
     accounts = Accounts(db, tokens, settings.auth, rate_limits, addresses)
@@ -153,6 +158,13 @@ def create_app(
     app = _application(lifespan)
     app.state.services = services
     app.state.ai_requests = ai_requests
+    app.state.scrape = ServerScrape(
+        metrics,
+        db=db,
+        notifier=notifier,
+        background=background,
+        folders=list_data_folders(settings),
+    )
     modules = [
         auth,
         profile,
@@ -165,6 +177,8 @@ def create_app(
         health,
         receipts,
     ]
+    if settings.metrics.token is not None:
+        modules.append(metrics_routes)
     for module in [*modules, ai] if with_ai else modules:
         # `include_router` would build each of them again, at every start.
         app.router.routes.extend(module.router.routes)
@@ -177,7 +191,9 @@ def create_app(
             ai_keys=AiKeys(ai_key(settings), tokens),
             function_keys=FunctionKeys(db, tokens),
             pages=CookieSession(services),
+            metrics_token=settings.metrics.token,
         ),
+        metrics=metrics,
         rate_limits=rate_limits,
     )
     if settings.web_origins:
@@ -210,8 +226,15 @@ def create_ai_app(
     app = _application(lifespan)
     app.state.ai_requests = ai_requests
     app.router.routes.extend([*ai.router.routes, *health.ai_router.routes])
+    metrics = ServerMetrics()
+    app.state.scrape = ServerScrape(metrics)
+    if settings.metrics.token is not None:
+        app.router.routes.extend(metrics_routes.router.routes)
     app.add_middleware(
-        AuthAndLimitsMiddleware, settings=settings, authenticators=ai_authenticators(keys)
+        AuthAndLimitsMiddleware,
+        settings=settings,
+        authenticators=ai_authenticators(keys, settings.metrics.token),
+        metrics=metrics,
     )
     return app
 

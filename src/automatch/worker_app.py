@@ -23,6 +23,7 @@ from automatch.store.photo_store import check_photo_store
 from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer
 from automatch.vision.load import open_embedder
 from automatch.worker.maintenance import MaintenanceRunner
+from automatch.worker.observer import JobObserver
 from automatch.worker.run import WorkerContext
 from automatch.worker.worker import Worker
 
@@ -91,7 +92,12 @@ async def open_worker(
             erase_inactive=erase_inactive,
             mails=settings.mails_people,
         )
-        search = BatchSearch(db, max_bytes=settings.worker.search_cache_mb * 1024**2)
+        observer = JobObserver()
+        search = BatchSearch(
+            db,
+            max_bytes=settings.worker.search_cache_mb * 1024**2,
+            on_search=observer.searched,
+        )
         # More threads of BLAS would compete with Postgres and the analyzer for the same cores.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
         slots = settings.ai.connections if settings.ai_url else settings.vision.threads
@@ -106,6 +112,7 @@ async def open_worker(
             # One is left to photos that are quick to decode.
             asyncio.Semaphore(max(1, slots - 1)),
             backfill_concurrency=0 if settings.ai_url else settings.vision.threads,
+            observer=observer,
         )
         yield Worker(context, maintenance)
 

@@ -17,6 +17,7 @@ from automatch.store.database import Database as Pool
 from automatch.store.notify import JobNotifier
 from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
+from automatch.worker.observer import JobObserver
 from tests.support.postgres import Database
 from tests.support.worker import run_worker
 
@@ -47,6 +48,7 @@ def a_fetcher(**options: Any) -> JobFetcher:
         Leases("host=/nowhere", settings, lambda _: None, lambda _: None),
         uuid4(),
         settings,
+        observer=JobObserver(),
     )
 
 

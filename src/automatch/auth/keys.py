@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 
+from pydantic import SecretStr
 from starlette.datastructures import Headers
 
 from automatch.auth.tokens import Tokens, bearer_token
@@ -57,6 +58,21 @@ class FunctionKeys:
                     return True
             raise TokenInvalidError
         return (await self._tokens.identify(key)).role is Role.SERVICE
+
+
+def check_metrics_token(token: SecretStr | None, headers: Headers) -> None:
+    """Return when a request carries the token for metrics.
+
+    Raises:
+        TokenMissingError: it carries none.
+        TokenInvalidError: it carries another, or none would do.
+    """
+    given = bearer_token(headers)
+    # As bytes: of text it compares ASCII alone.
+    if token is None or not secrets.compare_digest(
+        token.get_secret_value().encode(), given.encode()
+    ):
+        raise TokenInvalidError("This is not AUTOMATCH_METRICS__TOKEN.")
 
 
 class AiKeys:

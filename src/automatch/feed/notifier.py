@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -29,6 +30,7 @@ from automatch.store.accounts import list_ended_sessions
 from automatch.store.database import Database
 from automatch.store.feed import FeedVersion, load_feed_versions
 from automatch.store.notify import Channel, listen
+from automatch.telemetry.metrics import ServerMetrics
 
 _MIN_READ_INTERVAL_S = 0.02
 """Notifications of a burst are handled together: at most fifty reads a second."""
@@ -52,8 +54,11 @@ class Subscriber:
 class FeedNotifier:
     """Wakes the streams of people whose feed or jobs changed, or who signed out."""
 
-    def __init__(self, db: Database, settings: FeedSettings) -> None:
+    def __init__(
+        self, db: Database, settings: FeedSettings, metrics: ServerMetrics | None = None
+    ) -> None:
         self._db = db
+        self._metrics = metrics or ServerMetrics()
         self._settings = settings
         self._feed_notified = asyncio.Event()
         self._sessions_notified = asyncio.Event()
@@ -71,6 +76,16 @@ class FeedNotifier:
 
     def count_streams(self, profile_id: UUID) -> int:
         return self._streams[profile_id]
+
+    def count_clients(self) -> tuple[int, int]:
+        """Return the number of streams, and of channels of websockets."""
+        streams = self._streams.total()
+        return streams, len(self._list_subscribers()) - streams
+
+    def note_delivery(self, committed_at: datetime) -> None:
+        """Note that a match was written to an open stream just now."""
+        lag = datetime.now(UTC) - committed_at
+        self._metrics.deliveries.observe(max(0.0, lag.total_seconds()))
 
     @contextmanager
     def subscribe(self, claims: Claims, *, as_stream: bool = True) -> Iterator[Subscriber]:

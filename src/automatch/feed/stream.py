@@ -11,6 +11,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
 
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import TooManyStreamsError
@@ -24,6 +27,10 @@ from automatch.store.database import Database
 from automatch.store.feed import load_feed_changes, load_feed_position
 from automatch.store.jobs import list_jobs
 
+log = structlog.get_logger(__name__)
+
+_COMMIT = timedelta(seconds=1)
+"""From the time that a match carries until its commit."""
 _PAGE = 100
 _JOBS = 20
 """The jobs a person can be waiting for; `feed_versions` in SQL should look at as many."""
@@ -73,6 +80,7 @@ async def follow(
         changed = subscriber.changed
         async with db.as_user(claims) as conn:
             newest = await load_feed_position(conn)
+        read_at = datetime.now(UTC)
         # A position beyond the newest comes from before the database was restored from a backup.
         position = newest if after is None else min(after, newest)
         yield Ready(position)
@@ -85,6 +93,7 @@ async def follow(
                 yield Ping()
                 continue
             changed.clear()
+            since, read_at = read_at - _COMMIT, datetime.now(UTC)
             try:
                 async with db.as_user(claims) as conn:
                     entries = await load_feed_changes(conn, after=position, limit=_PAGE)
@@ -99,10 +108,15 @@ async def follow(
             for job in reversed(jobs):
                 if sent.get(job.id) != job:
                     yield job
+                    if job.completed_at is not None and job.completed_at > since:
+                        log.info("job told to its person", **job.log_fields)
             sent = {job.id: job for job in jobs}
             for entry in entries:
                 position = entry.position
                 yield entry
+                # What was there before was sent late because the reader came late, or has moved.
+                if entry.match_id is not None and entry.created_at > since:
+                    notifier.note_delivery(entry.created_at)
             if len(entries) == _PAGE:
                 changed.set()
 

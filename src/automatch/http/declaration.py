@@ -64,6 +64,8 @@ class Access(StrEnum):
     """The schedule, by its own key, or the holder of the service_role key; from any origin."""
     AI_KEY = "ai_key"
     """The holder of the AI service's key, or of the service_role key."""
+    METRICS_KEY = "metrics_key"
+    """The holder of the token for metrics, which lets to nothing else."""
     PUBLIC_KEY = "public_key"
     """A client that sends the public key of the project in the address; for websockets."""
     PAGE_COOKIE = "page_cookie"

@@ -257,6 +257,7 @@ def add_error_handlers(app: FastAPI) -> None:
     async def on_http_error(request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, HTTPException)
         if isinstance(exc.__cause__, AutomatchError):
+            request.state.refused_as = exc.__cause__.code
             # FastAPI reports every failure while it reads a body as a bad request.
             return error_response(exc.__cause__, path=request.url.path)
         return http_error_response(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -46,6 +47,13 @@ class Job:
     """Milliseconds: see `match_jobs.timings` in docs/job-lifecycle.md."""
     faces: tuple[FaceBox, ...] = ()
     """While it asks which face is its owner's: all of them, the largest first."""
+    request_id: UUID | None = None
+    """Of the request that queued it."""
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What each log line about the job carries."""
+        return _log_fields(self.id, self.request_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,22 @@ class ClaimedJob:
     """Which of several faces its owner said is theirs."""
     model: str = "dlib"
     """The face model in use when it was claimed."""
+    age_s: float = 0
+    """Since the upload, when it was claimed: by the clock of the database."""
+    request_id: UUID | None = None
+    """Of the request that queued it."""
+    claimed_at: float = field(default_factory=time.monotonic, compare=False)
+    """By the clock of this process (`time.monotonic`)."""
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What each log line about the job carries."""
+        return _log_fields(self.id, self.request_id)
+
+
+def _log_fields(job_id: UUID, request_id: UUID | None) -> dict[str, str]:
+    request = {"request": request_id.hex} if request_id else {}
+    return {"job": str(job_id), **request}
 
 
 @dataclass(frozen=True, slots=True)

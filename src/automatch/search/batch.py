@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from uuid import UUID
@@ -52,9 +52,20 @@ class _CachedGroup:
 class BatchSearch:
     """Searches in memory, with a cache of the groups that were searched last."""
 
-    def __init__(self, db: Database, *, max_bytes: int, keep_s: float = _KEEP_S) -> None:
-        """Cache at most *max_bytes*; 0 leaves all searches to the database."""
+    def __init__(
+        self,
+        db: Database,
+        *,
+        max_bytes: int,
+        keep_s: float = _KEEP_S,
+        on_search: Callable[[int, float], None] = lambda _people, _seconds: None,
+    ) -> None:
+        """Cache at most *max_bytes*; 0 leaves all searches to the database.
+
+        *on_search* is told how many people a search covered, and how many seconds it took.
+        """
         self._db = db
+        self._on_search = on_search
         self._max_bytes = max_bytes
         self._keep_s = keep_s
         self._cache: OrderedDict[_Key, _CachedGroup] = OrderedDict()
@@ -96,7 +107,9 @@ class BatchSearch:
             if not await self._refresh(cached.group, key, max_faces):
                 return {}
             # The product releases the GIL, so the event loop goes on meanwhile.
+            began = loop.time()
             lists = await asyncio.to_thread(_search_group, cached.group, requests)
+            self._on_search(len(cached.group), loop.time() - began)
         cached.used_at = loop.time()
         loop.call_later(self._keep_s, self._evict_unused)
         if cached.group.bytes > self._max_bytes:

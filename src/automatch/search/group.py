@@ -32,6 +32,9 @@ class Group:
         self.snapshot_xmin: str | None = None
         """What the next read names; None when everything has to be read."""
 
+    def __len__(self) -> int:
+        return sum(len(part) for part in (self._known, self._recent) if part is not None)
+
     @property
     def bytes(self) -> int:
         """Memory that the copy takes."""

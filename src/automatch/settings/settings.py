@@ -28,6 +28,7 @@ from automatch.settings.mail import MailSettings
 from automatch.settings.secrets import is_weak
 from automatch.settings.server import AuthSettings, FeedSettings, RealtimeSettings, UploadSettings
 from automatch.settings.storage import PhotoSettings, RetentionSettings
+from automatch.settings.telemetry import MetricsSettings, TraceSettings
 from automatch.settings.vision import AiSettings, VisionSettings
 from automatch.settings.worker import WorkerSettings
 
@@ -43,6 +44,7 @@ _RENAMED = {
 }
 """Settings that have another name now, so that the message can say which."""
 
+_EASY_TO_GUESS = "it is easy to guess; `openssl rand -base64 32` prints a better one"
 _WILDCARD_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound
 
 
@@ -156,6 +158,8 @@ class Settings(BaseSettings):
     realtime: RealtimeSettings = RealtimeSettings()
     photos: PhotoSettings = PhotoSettings()
     retention: RetentionSettings = RetentionSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    traces: TraceSettings = TraceSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -223,7 +227,14 @@ class Settings(BaseSettings):
     @classmethod
     def _is_hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and is_weak(value.get_secret_value()):
-            raise ValueError("it is easy to guess; `openssl rand -base64 32` prints a better one")
+            raise ValueError(_EASY_TO_GUESS)
+        return value
+
+    @field_validator("metrics")
+    @classmethod
+    def _token_is_hard_to_guess(cls, value: MetricsSettings) -> MetricsSettings:
+        if value.token is not None and is_weak(value.token.get_secret_value()):
+            raise ValueError(f"token: {_EASY_TO_GUESS}")
         return value
 
     @model_validator(mode="after")

@@ -25,6 +25,11 @@ class CircuitBreaker:
         self._is_open = False
         self._is_trying = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are refused until one has succeeded."""
+        return self._is_open
+
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """Run the block, and remember whether it failed.

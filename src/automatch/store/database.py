@@ -34,6 +34,8 @@ from automatch.settings.database import PoolSettings
 from automatch.sql.statements import load
 from automatch.store.circuit_breaker import CircuitBreaker
 from automatch.store.session_state import commit, reset, roll_back
+from automatch.telemetry.metrics import PoolFigures
+from automatch.telemetry.request_id import current_request_id
 
 _SQL = load("database")
 _RAISED_BY_US = "AM001"
@@ -184,20 +186,39 @@ class Database:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._pool.close()
 
+    def measure(self) -> PoolFigures:
+        """Return what the pool holds now, and what it has counted."""
+        stats = self._pool.get_stats()
+        return PoolFigures(
+            size=stats["pool_size"],
+            idle=stats["pool_available"],
+            max_size=stats["pool_max"],
+            waiting=stats["requests_waiting"],
+            requests=stats.get("requests_num", 0),
+            errors=stats.get("requests_errors", 0),
+            wait_s=stats.get("requests_wait_ms", 0) / 1000,
+            is_circuit_open=self._breaker.is_open,
+        )
+
     @asynccontextmanager
     async def as_user(self, claims: Claims) -> AsyncIterator[Connection]:
         """Open a transaction with the role and rights of *claims*; commit at the end.
 
-        This is the only way to act as a role. Both settings end with the transaction, so nothing
-        of one caller remains for the next.
+        This is the only way to act as a role. All settings end with the transaction, so nothing
+        of one caller remains for the next. Jobs that it queues keep the id of the request.
 
         Raises:
             TokenInvalidError: the session of the claims has ended.
         """
+        request_id = current_request_id()
         async with self.transaction() as conn:
             cursor = await conn.execute(
                 _SQL["become"],
-                {"role": claims.role.value, "claims": json.dumps(claims.as_json())},
+                {
+                    "role": claims.role.value,
+                    "claims": json.dumps(claims.as_json()),
+                    "request_id": request_id.hex if request_id else "",
+                },
             )
             is_live = await cursor.fetchone()
             if is_live is None or not is_live[0]:

@@ -115,6 +115,7 @@ async def upload(
     ) as exc:
         if wants_json(request):
             raise
+        request.state.refused_as = exc.code
         problem = Problem(exc.code, exc.message, "file")
         return show(await _feed_page(caller, services, problem=problem), exc)
     response = UploadResponse.from_upload(accepted)

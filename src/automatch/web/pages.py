@@ -64,6 +64,7 @@ def show(page: Page, error: AutomatchError | None = None) -> PageResponse:
 
 def show_error(request: Request, error: AutomatchError) -> Response:
     """Answer with an error: a page for a person, JSON for a script."""
+    request.state.refused_as = error.code
     if wants_json(request):
         return error_response(error)
     if isinstance(error, AuthError | ProfileNotFoundError):

@@ -37,6 +37,7 @@ from automatch.store.queue import (
 from automatch.worker.failures import INFRASTRUCTURE_ERRORS, classify_failure
 from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
+from automatch.worker.observer import JobObserver
 
 _T = TypeVar("_T")
 
@@ -55,8 +56,10 @@ class JobCompleter:
         settings: WorkerSettings,
         *,
         search: BatchSearch,
+        observer: JobObserver,
     ) -> None:
         self._db = db
+        self._observer = observer
         self._search = search
         self._photos = photos
         self._fetcher = fetcher
@@ -114,6 +117,8 @@ class JobCompleter:
             if isinstance(result, Exception):
                 raise result
         self._drop_leases(jobs, failures, matches | result.matches)
+        for failure in failures:
+            self._observer.failed(failure)
         if failures:
             self._fetcher.wake()
         self._fetcher.register_leases(result.claimed)
@@ -137,7 +142,7 @@ class JobCompleter:
         try:
             await self._photos.drop_upload(job.image_path)
         except (OSError, StoreError) as exc:
-            log.warning("upload not deleted", job=str(job.id), error=type(exc).__name__)
+            log.warning("upload not deleted", **job.log_fields, error=type(exc).__name__)
 
     async def _erase_deleted(self, jobs: Sequence[ClaimedJob]) -> None:
         """Erase the copies of photos that were deleted, and erased, before these were stored."""
@@ -151,10 +156,11 @@ class JobCompleter:
             log.warning("copies not deleted", photos=len(paths), error=type(exc).__name__)
 
     async def _search_and_complete(self, completion: BatchCompletion) -> CompletionResult:
-        candidates = await self._search.find_candidates(completion.jobs)
-        return await queue.complete_batch(
-            self._db, replace(completion, candidates=candidates), self._settings
-        )
+        with self._observer.searching(completion.jobs):
+            candidates = await self._search.find_candidates(completion.jobs)
+            return await queue.complete_batch(
+                self._db, replace(completion, candidates=candidates), self._settings
+            )
 
     async def _store(self, embeddings: Sequence[JobEmbedding]) -> dict[UUID, int | None]:
         # Nearly always one group: a batch is one claim, and a claim is for one model.
@@ -215,12 +221,14 @@ class JobCompleter:
         self._drop_lost(job for job in jobs if job.id not in ended)
         self._leases.drop([*completed, *(failure.job for failure in failures)])
         for job in completed:
+            self._observer.completed(job, matches[job.id])
             if (count := matches[job.id]) is None:
-                log.info("photo waits for a decision; see `automatch photos`", job=str(job.id))
+                log.info("photo waits for a decision; see `automatch photos`", **job.log_fields)
             else:
-                log.info("job completed", job=str(job.id), attempt=job.attempts, matches=count)
+                log.info("job completed", **job.log_fields, attempt=job.attempts, matches=count)
 
     def _drop_lost(self, jobs: Iterable[ClaimedJob]) -> None:
         for job in jobs:
-            log.warning("job lost to another worker", job=str(job.id))
+            log.warning("job lost to another worker", **job.log_fields)
             self._leases.drop([job])
+            self._observer.lost()

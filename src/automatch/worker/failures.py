@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 def classify_failure(job: ClaimedJob, exc: BaseException) -> JobFailure:
     """Return what went wrong, worded for the owner of the photo; log what they must not read."""
-    logger = log.bind(job=str(job.id), attempt=job.attempts)
+    logger = log.bind(**job.log_fields, attempt=job.attempts)
     if isinstance(exc, AutomatchError):
         error = exc
     elif isinstance(exc, TimeoutError):

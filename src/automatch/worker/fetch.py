@@ -29,6 +29,7 @@ from automatch.store.notify import JobNotifier
 from automatch.store.queue import ClaimRequest
 from automatch.worker.fault import WorkerFault
 from automatch.worker.leases import Leases
+from automatch.worker.observer import JobObserver
 
 _FULL_CLAIM_S = 1.0
 """Seconds between two claims that start at position 0."""
@@ -56,8 +57,11 @@ class JobFetcher:
         leases: Leases,
         worker_id: UUID,
         settings: WorkerSettings,
+        *,
+        observer: JobObserver,
     ) -> None:
         self._db = db
+        self._observer = observer
         self._notifier = notifier
         self._leases = leases
         self._worker_id = worker_id
@@ -104,6 +108,7 @@ class JobFetcher:
     def register_leases(self, jobs: Sequence[ClaimedJob]) -> None:
         """Renew the leases of jobs that were just claimed."""
         self._leases.hold(jobs)
+        self._observer.claimed(jobs)
         if jobs:
             self._min_position = jobs[0].position
 
@@ -153,6 +158,7 @@ class JobFetcher:
         """
         await self.fault.note(error, in_job=in_job)
         self._backoff_s = min(max(2 * self._backoff_s, 0.5), self._settings.outage_pause_max_s)
+        self._observer.paused(error)
         log.warning("worker pauses", code=error.code, seconds=self._backoff_s)
         try:
             async with asyncio.timeout(self._backoff_s * random.uniform(0.5, 1)):  # noqa: S311  spreads workers, keeps no secret

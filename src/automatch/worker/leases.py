@@ -136,6 +136,6 @@ class Leases:
         lost = [job for job in due if job.id not in renewed]
         # A job that was completed while the answer was on its way is no longer held, and not lost.
         for job in set(lost).intersection(self.held()):
-            log.warning("job lost to another worker", job=str(job.id))
+            log.warning("job lost to another worker", **job.log_fields)
             loop.call_soon_threadsafe(self._on_lost, job)
         return True

@@ -39,8 +39,11 @@ class OnDemandWorker:
                 if self._process is None or self._process.returncode is not None:
                     self._process = await start_worker_process(
                         self._settings,
-                        # The port is the lasting worker's.
-                        {"AUTOMATCH_WORKER__HEALTH_PORT": ""},
+                        # The ports are the lasting worker's.
+                        {
+                            "AUTOMATCH_WORKER__HEALTH_PORT": "",
+                            "AUTOMATCH_METRICS__WORKER_PORT": "",
+                        },
                     )
                     log.info("on-demand worker started")
             except BaseException:

@@ -29,6 +29,7 @@ from automatch.worker.complete import JobCompleter
 from automatch.worker.failures import INFRASTRUCTURE_ERRORS, classify_failure
 from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
+from automatch.worker.observer import JobObserver
 
 _SLOW_PHOTO_S = 0.5
 """How long analyzed photos wait for the others of their batch."""
@@ -98,6 +99,7 @@ class WorkerContext:
     """Held besides for a photo that takes long to decode; fewer, so that others go on meanwhile."""
     backfill_concurrency: int = 0
     """Stored photos analyzed at a time for a new model; 0 where the analyzer has one model only."""
+    observer: JobObserver = field(default_factory=JobObserver)
 
 
 class BatchRunner:
@@ -121,6 +123,7 @@ class BatchRunner:
             leases,
             context.settings,
             search=context.search,
+            observer=context.observer,
         )
         self._extractions: dict[UUID, asyncio.Task[JobEmbedding]] = {}
         self._begun: set[UUID] = set()
@@ -256,6 +259,8 @@ class BatchRunner:
 
     async def _extract(self, job: ClaimedJob) -> JobEmbedding:
         context = self._context
+        # Of this task alone: whatever it calls says which job it is about.
+        structlog.contextvars.bind_contextvars(**job.log_fields)
         async with context.inference_slots, asyncio.timeout(context.settings.job_timeout_s):
             self._begun.add(job.id)
             photo = await context.photos.read(job.image_path)
@@ -271,6 +276,7 @@ class BatchRunner:
             await context.photos.put_copies(
                 job.image_path, full=extraction.kept_jpeg, thumb=extraction.thumbnail_jpeg
             )
+        context.observer.analyzed(extraction.timings_ms)
         return JobEmbedding(
             job,
             extraction.face.embedding,
@@ -289,4 +295,4 @@ class BatchRunner:
         try:
             await self._context.photos.drop_upload(job.image_path)
         except (OSError, StoreError) as exc:
-            log.warning("upload not deleted", job=str(job.id), error=type(exc).__name__)
+            log.warning("upload not deleted", error=type(exc).__name__)

@@ -12,7 +12,10 @@ from automatch.background import cancel_all, raise_ended
 from automatch.errors.store import InstallationError, NotReadyError, StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.store import queue
+from automatch.store.metrics import is_up
 from automatch.store.notify import JobNotifier
+from automatch.store.schema_version import check_schema
+from automatch.telemetry.metrics import DATABASE_UP, gauge, pool_families
 from automatch.worker.embedding_backfill import EmbeddingBackfill
 from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
@@ -32,7 +35,9 @@ class Worker:
         db, settings = context.db, context.settings
         self._notifier = JobNotifier(db.conninfo, name="automatch-worker-listen")
         self._leases = Leases(db.conninfo, settings, self._cancel_job, self._on_fault)
-        self._fetcher = JobFetcher(db, self._notifier, self._leases, self.id, settings)
+        self._fetcher = JobFetcher(
+            db, self._notifier, self._leases, self.id, settings, observer=context.observer
+        )
         lock = SharedExclusiveLock()
         self._runners = [
             BatchRunner(context, self._fetcher, self._leases, lock)
@@ -56,7 +61,8 @@ class Worker:
         """Return when jobs would be worked on now.
 
         Raises:
-            NotReadyError: the worker stops, has met a fault, or its AI service does not answer.
+            NotReadyError: the worker stops, has met a fault, its AI service does not answer, or
+                the schema of the database is older than this version.
             DatabaseUnavailableError: the database does not answer.
         """
         if self._stopping.is_set():
@@ -65,8 +71,23 @@ class Worker:
             raise NotReadyError(f"The worker has paused: {reason}")
         if not self._context.analyzer.is_ready:
             raise NotReadyError("The AI service does not answer.")
-        async with self._context.db.connection():
-            return
+        async with self._context.db.connection() as conn:
+            await check_schema(conn)
+
+    async def read_metrics(self) -> bytes:
+        """Return the metrics of this worker as text, also while the database is away."""
+        db = self._context.db
+        families = [
+            *pool_families(db.measure()),
+            gauge(*DATABASE_UP, await is_up(db)),
+            gauge("automatch_jobs_held", "Jobs that this worker holds.", len(self._leases.held())),
+            gauge(
+                "automatch_worker_paused",
+                "Whether this worker has paused for a fault.",
+                self._fetcher.fault.reason is not None,
+            ),
+        ]
+        return self._context.observer.metrics.text(families)
 
     async def run(self) -> None:
         """Work until stopped. The database may go away and come back meanwhile.

@@ -30,7 +30,12 @@ def up(home: Home = None, host: Host = None, port: Port = None) -> None:
 async def _up(settings: Settings) -> None:
     from automatch.app import create_app
     from automatch.background import BackgroundTasks
-    from automatch.cli.runtime.sockets import open_health_socket, open_socket
+    from automatch.cli.runtime.sockets import (
+        WORKER_PORT,
+        open_health_socket,
+        open_metrics_socket,
+        open_socket,
+    )
     from automatch.cli.runtime.supervisor import WORKER_GRACE_S, WorkerSupervisor
     from automatch.cli.runtime.web_server import make_cron_runner, serve_app
     from automatch.postgres.addresses import database_address
@@ -49,6 +54,9 @@ async def _up(settings: Settings) -> None:
         if settings.worker.health_port is not None:
             # Only a port that is free: the worker would end and be started again without end.
             open_health_socket(settings, settings.worker.health_port).close()
+        if settings.metrics.worker_port is not None:
+            port = settings.metrics.worker_port
+            open_metrics_socket(settings, port, setting=WORKER_PORT).close()
         # After what can be refused: nothing is made in a data folder that was mistyped.
         secrets = load_or_create(settings.home)
         # Our own Postgres answers, and takes what it needs to stop.

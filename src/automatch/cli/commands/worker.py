@@ -62,6 +62,13 @@ async def _work(settings: Settings, *, stop_with_stdin: bool, signs_fd: int | No
         if settings.worker.health_port is not None:
             health = _serving_health(running, settings, settings.worker.health_port)
             waiting.add(await stack.enter_async_context(health))
+        if settings.metrics.worker_port is not None:
+            from automatch.cli.runtime.metrics_server import serving_metrics
+            from automatch.cli.runtime.sockets import WORKER_PORT
+
+            port = settings.metrics.worker_port
+            metrics = serving_metrics(running.read_metrics, settings, port, setting=WORKER_PORT)
+            waiting.add(await stack.enter_async_context(metrics))
         ended, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         shutdown.limit()
         running.stop()

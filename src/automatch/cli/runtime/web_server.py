@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AsyncExitStack
 
 import structlog
 from fastapi import FastAPI
@@ -14,7 +14,9 @@ from automatch.background import raise_ended
 from automatch.cli.output.echo import echo
 from automatch.cli.runtime.connections import raise_descriptor_limit
 from automatch.cli.runtime.http_server import HttpServer
+from automatch.cli.runtime.metrics_server import serving_metrics
 from automatch.cli.runtime.signals import Shutdown
+from automatch.cli.runtime.sockets import SERVER_PORT
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
@@ -54,8 +56,15 @@ async def serve_app(
     requested = asyncio.create_task(shutdown.wait(), name="shutdown")
     # Not of the AI service alone, which no command asks.
     is_whole = hasattr(app.state, "services")
-    with note_address(settings.home, settings.local_url(port)) if is_whole else nullcontext():
-        ended, _ = await asyncio.wait({serving, requested}, return_when=asyncio.FIRST_COMPLETED)
+    waiting = {serving, requested}
+    async with AsyncExitStack() as stack:
+        if is_whole:
+            stack.enter_context(note_address(settings.home, settings.local_url(port)))
+        if settings.metrics.port is not None:
+            read = app.state.scrape.read
+            metrics = serving_metrics(read, settings, settings.metrics.port, setting=SERVER_PORT)
+            waiting.add(await stack.enter_async_context(metrics))
+        ended, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     requested.cancel()
     if is_whole:
         # Feed streams never end by themselves, and the server would wait for them.

@@ -9,9 +9,12 @@ read.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import unquote
+from uuid import UUID
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -34,7 +37,14 @@ from automatch.errors.request import (
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.errors.upload import BodyTooLargeError, UploadError
 from automatch.http.client_address import client_address
-from automatch.http.declaration import Access, Declaration, FoundRoute, RouteTable, small_body
+from automatch.http.declaration import (
+    Access,
+    Declaration,
+    FoundRoute,
+    RouteTable,
+    photo_body,
+    small_body,
+)
 from automatch.http.errors import (
     error_response,
     internal_error_response,
@@ -49,6 +59,8 @@ from automatch.model.people import Claims
 from automatch.services.rate_limits import Limit, RateLimits
 from automatch.settings import Settings
 from automatch.store.rate_limits import Charge
+from automatch.telemetry.metrics import ServerMetrics
+from automatch.telemetry.request_id import HEADER, new_request_id
 
 _NOT_DONE = {0, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.SERVICE_UNAVAILABLE}
 """Answers to requests that do not count: what the server could not do, and bodies that did not
@@ -86,6 +98,7 @@ class AuthAndLimitsMiddleware:
         *,
         settings: Settings,
         authenticators: Mapping[Access, Authenticate],
+        metrics: ServerMetrics,
         rate_limits: RateLimits | None = None,
     ) -> None:
         self._app = app
@@ -93,22 +106,27 @@ class AuthAndLimitsMiddleware:
         self._authenticators = authenticators
         self._memory = BodyMemory(settings.upload)
         self._rate_limits = rate_limits
+        self._metrics = metrics
         self._headers = security_headers(settings)
         self._routes: RouteTable | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         _keep_escaped_slashes(scope)
         if scope["type"] == "http":
-            await self._answer_request(scope, receive, send)
+            with new_request_id() as request_id:
+                await self._answer_request(scope, receive, send, request_id)
         elif scope["type"] == "websocket":
-            await self._answer_websocket(scope, receive, send)
+            with new_request_id() as request_id:
+                await self._answer_websocket(scope, receive, send, request_id)
         else:
             await self._app(scope, receive, send)
 
-    async def _answer_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer_websocket(
+        self, scope: Scope, receive: Receive, send: Send, request_id: UUID
+    ) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "websocket.http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
+                MutableHeaders(scope=message).update({**self._headers, HEADER: request_id.hex})
             await send(message)
 
         websocket = WebSocket(scope, receive, send_with_headers)
@@ -124,7 +142,10 @@ class AuthAndLimitsMiddleware:
         else:
             await self._app(scope, receive, send_with_headers)
 
-    async def _answer_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer_request(
+        self, scope: Scope, receive: Receive, send: Send, request_id: UUID
+    ) -> None:
+        began = time.monotonic()
         is_started = False
         route = self._find_route(scope)
         limits = route.declaration or Declaration(Access.ANYONE)
@@ -146,7 +167,9 @@ class AuthAndLimitsMiddleware:
             nonlocal is_started
             if message["type"] == "http.response.start":
                 is_started = True
+                self._count(limits, message["status"], state, time.monotonic() - began)
                 headers = MutableHeaders(scope=message)
+                headers[HEADER] = request_id.hex
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
                 if limits.access is Access.FUNCTION_KEY:
@@ -169,6 +192,7 @@ class AuthAndLimitsMiddleware:
         except AutomatchError as exc:
             if is_started:
                 raise
+            state["refused_as"] = exc.code
             await error_response(exc, path=scope["path"])(scope, receive, send_with_headers)
         except Exception as exc:
             # This is the edge of the server: nothing above it would answer the client.
@@ -178,6 +202,20 @@ class AuthAndLimitsMiddleware:
             await response(scope, receive, send_with_headers)
         finally:
             body.release()
+
+    def _count(
+        self, declaration: Declaration, status: int, state: Mapping[str, Any], seconds: float
+    ) -> None:
+        self._metrics.requests.labels(declaration.access.value, f"{status // 100}xx").observe(
+            seconds
+        )
+        if declaration.max_body_bytes is not photo_body:
+            return
+        reason: str | None = state.get("refused_as") or getattr(state.get("error"), "code", None)
+        if reason is None and status < HTTPStatus.BAD_REQUEST:
+            self._metrics.uploads.inc()
+        else:
+            self._metrics.upload_refusals.labels(reason or AutomatchError.code).inc()
 
     async def _call_route(
         self, route: FoundRoute, scope: Scope, body: LimitedBody, send: Send

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydantic import SecretStr
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Scope
 
-from automatch.auth.keys import AiKeys, FunctionKeys
+from automatch.auth.keys import AiKeys, FunctionKeys, check_metrics_token
 from automatch.auth.tokens import Tokens, bearer_token
 from automatch.errors.auth import TokenMissingError
 from automatch.http.declaration import Access
@@ -39,7 +40,9 @@ class PageSessions(Protocol):
         ...
 
 
-def ai_authenticators(ai_keys: AiKeys) -> dict[Access, Authenticate]:
+def ai_authenticators(
+    ai_keys: AiKeys, metrics_token: SecretStr | None
+) -> dict[Access, Authenticate]:
     """Return how the AI service alone finds out who asks."""
 
     async def by_ai_key(scope: Scope) -> Identity:
@@ -47,15 +50,28 @@ def ai_authenticators(ai_keys: AiKeys) -> dict[Access, Authenticate]:
         check_service(claims)
         return Identity(claims)
 
+    async def by_metrics_token(scope: Scope) -> Identity:
+        check_metrics_token(metrics_token, Headers(scope=scope))
+        return Identity(None)
+
     async def by_nothing(_: Scope) -> Identity:
         # There are no pages, and an unknown address is answered to anybody.
         return Identity(None)
 
-    return {Access.AI_KEY: by_ai_key, Access.PAGE_COOKIE: by_nothing}
+    return {
+        Access.AI_KEY: by_ai_key,
+        Access.METRICS_KEY: by_metrics_token,
+        Access.PAGE_COOKIE: by_nothing,
+    }
 
 
 def server_authenticators(
-    *, tokens: Tokens, ai_keys: AiKeys, function_keys: FunctionKeys, pages: PageSessions
+    *,
+    tokens: Tokens,
+    ai_keys: AiKeys,
+    function_keys: FunctionKeys,
+    pages: PageSessions,
+    metrics_token: SecretStr | None,
 ) -> Mapping[Access, Authenticate]:
     """Return how the whole server finds out who asks."""
 
@@ -88,7 +104,7 @@ def server_authenticators(
         return Identity(await tokens.identify(key))
 
     return {
-        **ai_authenticators(ai_keys),
+        **ai_authenticators(ai_keys, metrics_token),
         Access.PERSON: by_person,
         Access.PERSON_OR_LINK: by_person_or_link,
         Access.SERVICE_KEY: by_service_key,

@@ -18,6 +18,7 @@ from automatch.errors.store import (
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import AiRequestsDep, ServicesDep
 from automatch.http.responses.admin import IdentityResponse, StatusResponse
+from automatch.store.schema_version import check_schema
 
 router = APIRouter(tags=["health"], route_class=DeclaredRoute)
 ai_router = APIRouter(tags=["health"], route_class=DeclaredRoute)
@@ -38,13 +39,19 @@ async def healthz() -> StatusResponse:
     errors=(DatabaseUnavailableError, NotReadyError, PhotoStorageError, StorageFullError),
 )
 async def readyz(services: ServicesDep) -> StatusResponse:
-    """Answer 200 when database and photos can be used and all parts run, 503 when not."""
+    """Answer 200 when database and photos can be used and all parts run, 503 when not.
+
+    The schema of the database has to be that of this version; a newer one will do.
+    """
+    if services.notifier.closing.is_set():
+        raise NotReadyError("The server is stopping.")
     if failing := services.background.failing:
         raise NotReadyError(f"A part of the server is being started again: {', '.join(failing)}.")
     await services.photo_check.check()
     await services.admission.check_space()
-    async with services.db.transaction():
-        return StatusResponse(status="ready")
+    async with services.db.connection() as conn:
+        await check_schema(conn)
+    return StatusResponse(status="ready")
 
 
 @router.get("/api/identity", summary="Whose server this is")

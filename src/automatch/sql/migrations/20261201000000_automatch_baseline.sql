@@ -3188,6 +3188,8 @@ create table public.match_jobs (
     isolated boolean not null default false,
     threshold double precision,
     face_boxes jsonb,
+    -- Set for the transactions of a request (queries/database.sql).
+    request_id uuid default nullif(current_setting('automatch.request_id', true), '')::uuid,
     constraint status_is_known check (status in ('pending', 'processing', 'completed', 'failed')),
     constraint processing_has_a_lease check (
         (status = 'processing') = (lease_expires_at is not null)
@@ -3252,6 +3254,8 @@ comment on column public.match_jobs.threshold is
 comment on column public.match_jobs.face_boxes is
     'Set while the person has to say which face is theirs: left, top, width and height of each face as '
     'fractions of the upright photo, largest first. choose_face() takes an index into it.';
+comment on column public.match_jobs.request_id is
+    'The request that queued it, an upload for one: joins the log lines and the trace of server and workers.';
 -- For the claim.
 create index match_jobs_position_idx on public.match_jobs (position) where status = 'pending' and not scheduled;
 -- For scheduled jobs that are due.
@@ -3550,7 +3554,7 @@ create function public.claim_match_jobs(
 )
 returns table (
     id uuid, lease_token bigint, attempts smallint, max_attempts smallint, face_id uuid, image_path text,
-    is_embedded boolean, isolated boolean, "position" bigint
+    is_embedded boolean, isolated boolean, "position" bigint, age_s double precision, request_id uuid
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- benchmarks/queue: planning anew at each call is a third of what a batch of one job costs.
@@ -3609,12 +3613,13 @@ begin
                 error_message = null,
                 timings = jsonb_build_object('claimed_ms', round(1000 * extract(epoch from v_now - j.created_at), 1))
             where j.id = any (v_ids[:v_limit])
-            returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.isolated, j.position
+            returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.isolated, j.position, j.created_at,
+                j.request_id
         )
         select
             c.id, c.lease_token, c.attempts, c.max_attempts, c.face_id, f.image_path,
             exists (select from public.face_embeddings as e where e.model = v_model and e.face_id = c.face_id),
-            c.isolated, c.position
+            c.isolated, c.position, extract(epoch from v_now - c.created_at)::double precision, c.request_id
         from claimed as c
         join public.faces as f on f.id = c.face_id
         order by c.position;
@@ -10983,6 +10988,165 @@ $$;
 comment on function public.export_person(uuid, text) is
     'All that is kept about a person, by part; docs/privacy.md says what is in none. p_salt is random for each export.';
 
+-- 80_metrics.sql
+
+-- What /metrics tells of the database, for whichever process is asked; docs/metrics.md lists it. Rows of a name, the
+-- value of its one label, and a number: the server knows the rest. Labels are ours: never a school, a person or an id.
+
+create function automatch.measure_queue()
+returns table (name text, label text, value double precision)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with open as materialized (
+        select case when j.scheduled then 'scheduled' else j.status end as status, j.created_at, j.lease_expires_at
+        from public.match_jobs as j
+        where j.completed_at is null
+    )
+    select m.name, m.label, m.value
+    from (values ('pending'), ('scheduled'), ('processing')) as s (status)
+    cross join lateral (
+        select count(*) as jobs, extract(epoch from automatch.now() - min(o.created_at)) as oldest_s
+        from open as o where o.status = s.status
+    ) as c
+    cross join lateral (
+        values ('queue_jobs', s.status, c.jobs::double precision),
+            ('queue_oldest_seconds', s.status, coalesce(c.oldest_s, 0)::double precision)
+    ) as m (name, label, value)
+    union all
+    select 'expired_leases', null, count(*) from open as o where o.lease_expires_at < automatch.now()
+    union all
+    select 'queue_paused', null, q.paused::integer from automatch.queue_settings as q
+    union all
+    select 'queue_paused_schools', null, count(*) from automatch.paused_schools
+    union all
+    select 'workers', null, public.count_workers()
+    union all
+    select 'workers_paused', null, coalesce(sum(f.workers), 0) from public.list_worker_faults() as f
+$$;
+comment on function automatch.measure_queue() is 'The open jobs, and who works on them.';
+
+create function automatch.group_size_bucket(p_model text, p_school text, p_gender text)
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- Counted no further than the last bucket begins.
+    select case when g.people <= 1000 then '1000' when g.people <= 10000 then '10000' when g.people <= 50000 then '50000' else 'more' end
+    from (
+        select count(*) as people
+        from (
+            select from public.face_index as i
+            where i.model = p_model and i.school = p_school and i.gender = p_gender
+            limit 50001
+        ) as counted
+    ) as g
+$$;
+comment on function automatch.group_size_bucket(text, text, text) is
+    'The size of a group: the next higher of 1000, 10000 and 50000, or more.';
+
+create function automatch.measure_ended_jobs(p_minutes integer)
+returns table (name text, label text, value double precision)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+-- For match_jobs_completed_idx, whatever the statistics say.
+set enable_seqscan = off
+as $$
+    with ended as materialized (
+        select j.status, j.error_code, j.school, p.gender,
+            extract(epoch from j.completed_at - j.created_at)::double precision as took_s,
+            (j.timings ->> 'claimed_ms')::double precision / 1000 as claimed_s,
+            (j.timings ->> 'embedded_ms')::double precision / 1000 as embedded_s,
+            (j.timings ->> 'searched_ms')::double precision / 1000 as searched_s,
+            (j.timings ->> 'written_ms')::double precision / 1000 as written_s
+        from public.match_jobs as j
+        join public.profiles as p on p.id = j.user_id
+        where j.completed_at > (select automatch.now() - make_interval(mins => p_minutes))
+    ),
+    searched as (
+        select automatch.group_size_bucket(
+                public.active_embedding_model(), g.school, case g.gender when 'male' then 'female' else 'male' end
+            ) as people, g.took_s
+        from (
+            select e.school, e.gender, array_agg(e.searched_s - e.embedded_s) as took_s
+            from ended as e where e.status = 'completed' and e.embedded_s is not null
+            group by e.school, e.gender order by count(*) desc limit 20
+        ) as g
+    )
+    select 'recent_jobs_completed', null::text, count(*)::double precision from ended as e where e.status = 'completed'
+    union all
+    select 'recent_jobs_failed', e.error_code, count(*) from ended as e where e.status = 'failed' group by e.error_code
+    union all
+    select 'recent_job_seconds', q.label, percentile_cont(q.label::double precision) within group (order by e.took_s)
+    from ended as e
+    cross join (values ('0.5'), ('0.95'), ('0.99')) as q (label)
+    where e.status = 'completed'
+    group by q.label
+    union all
+    select 'recent_stage_p95_seconds', s.stage, percentile_cont(0.95) within group (order by s.took_s)
+    from ended as e
+    cross join lateral (
+        values ('wait', e.claimed_s), ('analyze', e.embedded_s - e.claimed_s),
+            ('search', e.searched_s - coalesce(e.embedded_s, e.claimed_s)), ('write', e.written_s - e.searched_s)
+    ) as s (stage, took_s)
+    where e.status = 'completed' and s.took_s is not null
+    group by s.stage
+    union all
+    select 'recent_search_p95_seconds', s.people, percentile_cont(0.95) within group (order by t.took_s)
+    from searched as s cross join unnest(s.took_s) as t (took_s)
+    group by s.people
+$$;
+comment on function automatch.measure_ended_jobs(integer) is
+    'The jobs that ended within the last minutes: how many, why not, and how long they took.';
+
+create function public.get_metrics(p_minutes integer default 10)
+returns table (name text, label text, value double precision)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select * from automatch.measure_queue()
+    union all
+    select * from automatch.measure_ended_jobs(p_minutes)
+    union all
+    select m.name, s.name, m.value
+    from public.list_schedule() as s
+    cross join lateral (
+        values (
+                'schedule_last_run_age_seconds',
+                extract(epoch from automatch.now() - s.last_run_at)::double precision
+            ),
+            ('schedule_last_run_failed', (s.status = 'failed')::integer::double precision)
+    ) as m (name, value)
+    where s.active and s.name in ('process-match-jobs', 'cleanup-match-jobs') and m.value is not null
+    union all
+    select m.name, m.label, m.value
+    from public.get_search_recall() as r
+    cross join lateral (
+        values ('search_audits', null, r.audits::double precision), ('search_recall_ratio', null, r.recall)
+    ) as m (name, label, value)
+    where m.value is not null
+    union all
+    select 'mails', s.state, count(m.id)
+    from (values ('waiting', false), ('failed', true)) as s (state, failed)
+    left join automatch.mails as m on m.failed = s.failed
+    group by s.state
+    union all
+    select 'mails_oldest_seconds', null, coalesce(extract(epoch from automatch.now() - min(m.requested_at)), 0)
+    from automatch.mails as m where not m.failed
+    union all
+    select 'photo_erasures_oldest_seconds', null, coalesce(extract(epoch from automatch.now() - min(e.queued_at)), 0)
+    from automatch.photo_erasures as e
+$$;
+comment on function public.get_metrics(integer) is
+    'What /metrics tells of the database; the jobs that ended are those of the last minutes.';
+
+create function public.has_migration(p_version text)
+returns boolean language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regclass('supabase_migrations.schema_migrations') is null then
+        return null;
+    end if;
+    return exists (select from supabase_migrations.schema_migrations as m where m.version = p_version);
+end
+$$;
+comment on function public.has_migration(text) is 'Whether the database has a migration, null without a ledger. A server is not ready without its own.';
+
 -- 90_security.sql
 
 -- Who may read, change or call what: one table, which apply_access_rules() puts into force.
@@ -11081,6 +11245,8 @@ from (values
         public.find_person_by_email public.freeze_person public.list_impersonations public.list_operators public.record_act
         public.set_operator_role public.show_person public.unfreeze_person
     '),
+    ('function', 'execute', 'automatch_api', 'public.get_metrics'),
+    ('function', 'execute', 'automatch_api automatch_worker', 'public.has_migration'),
     -- What leads, and what the two cron jobs call.
     ('function', 'execute', 'automatch_schedule', '
         automatch.ensure_match_schedule automatch.lock_key automatch.read_trigger_key public.cleanup_old_match_jobs
@@ -11166,7 +11332,7 @@ values
         'select f.id from public.faces as f where f.profile_id = (select automatch.uid()))'),
     ('table', 'public.match_jobs', 'authenticated',
         'select (id, user_id, face_id, status, attempts, max_attempts, error_code, error_message, created_at, '
-        'started_at, completed_at, match_count, timings, face_boxes)', 'own_jobs',
+        'started_at, completed_at, match_count, timings, face_boxes, request_id)', 'own_jobs',
         'user_id = (select automatch.uid())'),
     -- Everything but the exact similarity.
     ('table', 'public.matches', 'authenticated', 'select (id, face_a_id, face_b_id, created_at)', 'own_matches',

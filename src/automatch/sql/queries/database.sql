@@ -1,8 +1,9 @@
 -- name: become
--- Take a role and its claims until the end of the transaction, and tell whether the session goes on.
+-- Take a role, its claims and the id of the request until the end of the transaction, and tell whether the session goes on.
 select
     public.is_session_live(%(claims)s::text::jsonb),
     set_config('request.jwt.claims', %(claims)s, true),
+    set_config('automatch.request_id', %(request_id)s, true),
     set_config('role', %(role)s, true)
 
 -- name: listen_jobs

@@ -28,6 +28,8 @@ create table public.match_jobs (
     isolated boolean not null default false,
     threshold double precision,
     face_boxes jsonb,
+    -- Set for the transactions of a request (queries/database.sql).
+    request_id uuid default nullif(current_setting('automatch.request_id', true), '')::uuid,
     constraint status_is_known check (status in ('pending', 'processing', 'completed', 'failed')),
     constraint processing_has_a_lease check (
         (status = 'processing') = (lease_expires_at is not null)
@@ -92,6 +94,8 @@ comment on column public.match_jobs.threshold is
 comment on column public.match_jobs.face_boxes is
     'Set while the person has to say which face is theirs: left, top, width and height of each face as '
     'fractions of the upright photo, largest first. choose_face() takes an index into it.';
+comment on column public.match_jobs.request_id is
+    'The request that queued it, an upload for one: joins the log lines and the trace of server and workers.';
 -- For the claim.
 create index match_jobs_position_idx on public.match_jobs (position) where status = 'pending' and not scheduled;
 -- For scheduled jobs that are due.

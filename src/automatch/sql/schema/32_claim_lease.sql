@@ -100,7 +100,7 @@ create function public.claim_match_jobs(
 )
 returns table (
     id uuid, lease_token bigint, attempts smallint, max_attempts smallint, face_id uuid, image_path text,
-    is_embedded boolean, isolated boolean, "position" bigint
+    is_embedded boolean, isolated boolean, "position" bigint, age_s double precision, request_id uuid
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- benchmarks/queue: planning anew at each call is a third of what a batch of one job costs.
@@ -159,12 +159,13 @@ begin
                 error_message = null,
                 timings = jsonb_build_object('claimed_ms', round(1000 * extract(epoch from v_now - j.created_at), 1))
             where j.id = any (v_ids[:v_limit])
-            returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.isolated, j.position
+            returning j.id, j.lease_token, j.attempts, j.max_attempts, j.face_id, j.isolated, j.position, j.created_at,
+                j.request_id
         )
         select
             c.id, c.lease_token, c.attempts, c.max_attempts, c.face_id, f.image_path,
             exists (select from public.face_embeddings as e where e.model = v_model and e.face_id = c.face_id),
-            c.isolated, c.position
+            c.isolated, c.position, extract(epoch from v_now - c.created_at)::double precision, c.request_id
         from claimed as c
         join public.faces as f on f.id = c.face_id
         order by c.position;

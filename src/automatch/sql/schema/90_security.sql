@@ -94,6 +94,8 @@ from (values
         public.find_person_by_email public.freeze_person public.list_impersonations public.list_operators public.record_act
         public.set_operator_role public.show_person public.unfreeze_person
     '),
+    ('function', 'execute', 'automatch_api', 'public.get_metrics'),
+    ('function', 'execute', 'automatch_api automatch_worker', 'public.has_migration'),
     -- What leads, and what the two cron jobs call.
     ('function', 'execute', 'automatch_schedule', '
         automatch.ensure_match_schedule automatch.lock_key automatch.read_trigger_key public.cleanup_old_match_jobs
@@ -179,7 +181,7 @@ values
         'select f.id from public.faces as f where f.profile_id = (select automatch.uid()))'),
     ('table', 'public.match_jobs', 'authenticated',
         'select (id, user_id, face_id, status, attempts, max_attempts, error_code, error_message, created_at, '
-        'started_at, completed_at, match_count, timings, face_boxes)', 'own_jobs',
+        'started_at, completed_at, match_count, timings, face_boxes, request_id)', 'own_jobs',
         'user_id = (select automatch.uid())'),
     -- Everything but the exact similarity.
     ('table', 'public.matches', 'authenticated', 'select (id, face_a_id, face_b_id, created_at)', 'own_matches',

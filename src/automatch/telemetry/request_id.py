@@ -1,0 +1,35 @@
+"""The id of a request: on every log line that it causes, its own and those of its jobs.
+
+It is also the id of its trace. A job keeps it (`match_jobs.request_id`), and so do the log lines
+of whichever worker does the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from uuid import UUID, uuid4
+
+import structlog
+
+HEADER = "x-request-id"
+
+_current: ContextVar[UUID | None] = ContextVar("request_id", default=None)
+
+
+def current_request_id() -> UUID | None:
+    """Return the id of the request that is being answered here; None outside of one."""
+    return _current.get()
+
+
+@contextmanager
+def new_request_id() -> Iterator[UUID]:
+    """Give a request an id, which its log lines carry during the block."""
+    request_id = uuid4()
+    token = _current.set(request_id)
+    try:
+        with structlog.contextvars.bound_contextvars(request=request_id.hex):
+            yield request_id
+    finally:
+        _current.reset(token)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from automatch.services.metrics import ServerScrape
+from automatch.settings.database import PoolSettings
+from automatch.store.database import Database as Pool
+from automatch.telemetry.metrics import ServerMetrics
+from tests.support.postgres import Database
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def pool(database: Database) -> AsyncIterator[Pool]:
+    async with Pool(database.api, PoolSettings(), name="test") as pool:
+        yield pool
+
+
+async def test_database_is_asked_once_in_five_seconds_however_many_ask(pool: Pool) -> None:
+    now = 0.0
+    scrape = ServerScrape(ServerMetrics(), db=pool, clock=lambda: now)
+
+    await asyncio.gather(*(scrape.read() for _ in range(10)))
+    now = 4.9
+    await scrape.read()
+    assert pool.measure().requests == 1
+
+    now = 5.0
+    await scrape.read()
+    assert pool.measure().requests == 2
