@@ -180,6 +180,7 @@ def test_concurrency_of_zero_is_refused(conn):
 def test_failed_jobs_get_all_their_attempts_again(conn, by):
     job, other = _failed(conn, "job_crashed"), _failed(conn, "no_face")
     arguments = {"id": ([job], None), "code": (None, "job_crashed"), "all": (None, None)}[by]
+    counted = one(conn, "select public.count_retryable_match_jobs(%s)", arguments[1])
     count = one(conn, "select public.retry_failed_match_jobs(%s, %s, 'linh')", *arguments)
     row = _row(conn, job)
 
@@ -188,6 +189,7 @@ def test_failed_jobs_get_all_their_attempts_again(conn, by):
     assert (actor, action, details["count"]) == ("linh", "retry", len(expected))
     assert details.get("code") == arguments[1]
     assert count == len(expected)
+    assert by == "id" or counted == count
     assert (row["status"], row["attempts"], row["error_code"]) == ("pending", 0, None)
     assert row["completed_at"] is None
     assert _claimed(conn) == expected
@@ -200,6 +202,7 @@ def test_of_several_failed_jobs_of_a_photo_the_newest_runs_again(conn):
         "update public.match_jobs set completed_at = now() - interval '1 hour' where id = %s", [old]
     )
 
+    assert one(conn, "select public.count_retryable_match_jobs()") == 1
     assert one(conn, "select public.retry_failed_match_jobs()") == 1
     assert _claimed(conn) == {new}
 
@@ -218,6 +221,7 @@ def test_photo_that_was_searched_for_since_is_retried_only_by_name(conn):
     failed = _failed(conn, face=face)
     build.a_match(conn, face)
 
+    assert one(conn, "select public.count_retryable_match_jobs()") == 0
     assert one(conn, "select public.retry_failed_match_jobs()") == 0
     assert one(conn, "select public.retry_failed_match_jobs(%s)", [failed]) == 1
 
@@ -347,7 +351,7 @@ def test_overview_counts_open_jobs(conn):
     assert oldest >= 0
 
 
-def test_jobs_are_listed_by_status_school_code_and_id(conn):
+def test_jobs_are_listed_by_status_school_code_person_and_id(conn):
     failed = _failed(conn, "no_face")
     uit = _waiting(conn, 2, school="UIT")
     (hust,) = _waiting(conn, 1, school="HUST")
@@ -361,6 +365,9 @@ def test_jobs_are_listed_by_status_school_code_and_id(conn):
     assert listed(status="failed") == listed(code="no_face") == [failed]
     assert listed(school="HUST") == [hust]
     assert listed(job_ids=[uit[1]]) == uit[1:]
+    assert listed(user_id=_row(conn, hust)["user_id"]) == [hust]
+    conn.execute("update public.match_jobs set created_at = '2026-01-01' where id = %s", [hust])
+    assert listed(before="2026-01-02") == [hust]
     assert len(listed(limit=1)) == len(listed(limit=-5)) == 1
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -41,10 +42,24 @@ async def list_jobs(
     status: JobStatus | None = None,
     school: str | None = None,
     code: str | None = None,
+    person_id: UUID | None = None,
+    before: datetime | None = None,
     limit: int = 50,
 ) -> list[QueuedJob]:
-    """Return jobs of everybody, newest first; None does not filter."""
-    return await _list(conn, status=status, school=school, code=code, job_ids=None, limit=limit)
+    """Return jobs of everybody, newest first; None does not filter.
+
+    *before* leaves out jobs that were queued at that time or later.
+    """
+    return await _list(
+        conn,
+        status=status,
+        school=school,
+        code=code,
+        job_ids=None,
+        limit=limit,
+        user_id=person_id,
+        before=before,
+    )
 
 
 async def load_job(conn: Connection, job_id: UUID) -> QueuedJob:
@@ -53,7 +68,16 @@ async def load_job(conn: Connection, job_id: UUID) -> QueuedJob:
     Raises:
         NotFoundError: there is none.
     """
-    jobs = await _list(conn, status=None, school=None, code=None, job_ids=[job_id], limit=1)
+    jobs = await _list(
+        conn,
+        status=None,
+        school=None,
+        code=None,
+        job_ids=[job_id],
+        limit=1,
+        user_id=None,
+        before=None,
+    )
     if not jobs:
         raise NotFoundError("There is no job with this id.")
     return jobs[0]
@@ -94,6 +118,11 @@ async def retry_failed(
     return int(
         await call_value(conn, "retry_failed_match_jobs", job_ids=ids, code=code, actor=actor)
     )
+
+
+async def count_retryable(conn: Connection, *, code: str | None = None) -> int:
+    """Return how many jobs `retry_failed` would queue again: of one error code, or all."""
+    return int(await call_value(conn, "count_retryable_match_jobs", code=code))
 
 
 async def cancel(conn: Connection, actor: str, job_ids: Sequence[UUID]) -> int:

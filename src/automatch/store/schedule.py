@@ -1,8 +1,12 @@
-"""The schedule: cron jobs as operators see and change them; for the owner's login."""
+"""The schedule: cron jobs as operators see and change them.
+
+`list_schedule`, `list_runs` and `change_schedule` are for the API's login, the others for the
+owner's.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import psycopg
@@ -11,8 +15,9 @@ from psycopg.types.json import Jsonb
 
 from automatch.errors.request import InputInvalidError
 from automatch.sql.statements import load
-from automatch.store.call import call, call_value
+from automatch.store.call import call, call_rows, call_value
 from automatch.store.database import Connection
+from automatch.store.stats import redact_keys
 
 _SQL = load("schedule")
 _CRON = load("cron")
@@ -33,6 +38,69 @@ class ScheduledJob:
     last_message: str | None
     ignores_seconds: bool
     """Whether pg_cron runs it at other times than it says: it ignores a sixth field."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleEntry:
+    """A cron job of the owner, as the console shows it."""
+
+    name: str | None
+    id: int | None
+    """None while it is off."""
+    schedule: str
+    command: str
+    """As far as it holds no key."""
+    active: bool
+    ignores_seconds: bool
+    """Whether pg_cron runs it at other times than it says: it ignores a sixth field."""
+    last_run_at: datetime | None
+    last_status: str | None
+    last_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRun:
+    """One run of a cron job."""
+
+    started_at: datetime | None
+    took_s: float | None
+    status: str | None
+    message: str | None
+
+
+async def list_schedule(conn: Connection) -> list[ScheduleEntry]:
+    """Return the cron jobs of the owner; none where no schedule can be used."""
+    entries = await call_rows(conn, "list_cron_jobs", class_row(ScheduleEntry))
+    return [replace(entry, last_message=_redact(entry.last_message)) for entry in entries]
+
+
+async def list_runs(conn: Connection, name: str, limit: int = 50) -> list[ScheduleRun]:
+    """Return the runs of a cron job, newest first."""
+    runs = await call_rows(
+        conn, "list_cron_runs", class_row(ScheduleRun), name=name, limit=limit
+    )
+    return [replace(run, message=_redact(run.message)) for run in runs]
+
+
+async def change_schedule(
+    conn: Connection, name: str, *, schedule: str | None = None, active: bool | None = None
+) -> None:
+    """Run a cron job at other times, or switch it on or off; None leaves a value as it is.
+
+    Raises:
+        NotFoundError: there is no such job.
+        InputInvalidError: this pg_cron does not take *schedule*.
+    """
+    try:
+        await call(conn, "change_cron_job", name=name, schedule=schedule, active=active)
+    except psycopg.errors.InvalidParameterValue as exc:
+        raise InputInvalidError(
+            f"The schedule '{schedule}' is not taken: give five fields, or '30 seconds'."
+        ) from exc
+
+
+def _redact(message: str | None) -> str | None:
+    return None if message is None else redact_keys(message)
 
 
 async def has_cron(conn: Connection) -> bool:

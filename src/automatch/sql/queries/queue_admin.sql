@@ -7,4 +7,6 @@ select
     end as error,
     created_at, run_at, started_at, completed_at, scheduled, isolated, worker_id, lease_expires_at,
     threshold, match_count, timings
-from public.list_match_jobs(%(status)s, %(school)s, %(code)s, %(job_ids)s, %(limit)s)
+from public.list_match_jobs(
+    %(status)s, %(school)s, %(code)s, %(job_ids)s, %(limit)s, %(user_id)s, %(before)s
+)

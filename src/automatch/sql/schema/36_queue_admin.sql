@@ -95,6 +95,34 @@ $$;
 comment on function public.set_match_concurrency(integer, text) is
     'Set how many jobs a worker may hold at once, from its next claim on; null: as its own settings say.';
 
+create function automatch.retryable_match_jobs(p_job_ids uuid[], p_code text)
+returns setof public.match_jobs language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select j.*
+    from public.match_jobs as j
+    where j.status = 'failed'
+      and (p_job_ids is null or j.id = any (p_job_ids))
+      and (p_code is null or j.error_code = p_code)
+      and not exists (
+          select from public.match_jobs as open
+          where open.face_id = j.face_id and open.completed_at is null
+      )
+      -- Without ids: only photos that no later job has completed.
+      and (p_job_ids is not null or not exists (
+          select from public.match_jobs as later
+          where later.face_id = j.face_id and later.status = 'completed'
+            and later.completed_at >= j.completed_at
+      ))
+$$;
+comment on function automatch.retryable_match_jobs(uuid[], text) is
+    'Failed jobs whose photos can be searched for again; of each photo the newest one is retried.';
+
+create function public.count_retryable_match_jobs(p_code text default null)
+returns integer language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select count(distinct r.face_id)::integer from automatch.retryable_match_jobs(null, p_code) as r $$;
+comment on function public.count_retryable_match_jobs(text) is
+    'How many jobs retry_failed_match_jobs() would queue again: of one error code, or all.';
+
 create function public.retry_failed_match_jobs(
     p_job_ids uuid[] default null, p_code text default null, p_actor text default null
 )
@@ -103,10 +131,7 @@ as $$
 declare
     v_count integer;
     v_failed uuid[] := array(
-        select j.id from public.match_jobs as j
-        where j.status = 'failed'
-          and (p_job_ids is null or j.id = any (p_job_ids))
-          and (p_code is null or j.error_code = p_code)
+        select r.id from automatch.retryable_match_jobs(p_job_ids, p_code) as r
     );
 begin
     -- As for enqueue_searches().
@@ -120,16 +145,7 @@ begin
                 select j.id, j.face_id, j.completed_at
                 from public.match_jobs as j
                 where j.status = 'failed' and j.id = any (v_failed)
-                  and not exists (
-                      select from public.match_jobs as open
-                      where open.face_id = j.face_id and open.completed_at is null
-                  )
-                  -- Without ids: only photos that no later job has completed.
-                  and (p_job_ids is not null or not exists (
-                      select from public.match_jobs as later
-                      where later.face_id = j.face_id and later.status = 'completed'
-                        and later.completed_at >= j.completed_at
-                  ))
+                  and j.id in (select r.id from automatch.retryable_match_jobs(p_job_ids, p_code) as r)
                 order by j.id
                 for no key update of j
             ),
@@ -298,7 +314,8 @@ comment on function public.get_match_queue() is
 
 create function public.list_match_jobs(
     p_status text default null, p_school text default null, p_code text default null,
-    p_job_ids uuid[] default null, p_limit integer default 50
+    p_job_ids uuid[] default null, p_limit integer default 50, p_user_id uuid default null,
+    p_before timestamptz default null
 )
 returns table (
     id uuid, face_id uuid, user_id uuid, school text, status text, priority smallint, attempts smallint,
@@ -316,6 +333,8 @@ as $$
           and (p_school is null or j.school = p_school)
           and (p_code is null or j.error_code = p_code)
           and (p_job_ids is null or j.id = any (p_job_ids))
+          and (p_user_id is null or j.user_id = p_user_id)
+          and (p_before is null or j.created_at < p_before)
         order by j.created_at desc, j.id
         limit least(greatest(p_limit, 1), 1000)
     )
@@ -328,8 +347,9 @@ as $$
     left join automatch.delivery_times(array(select c.id from chosen as c)) as d on d.job_id = j.id
     order by j.created_at desc, j.id
 $$;
-comment on function public.list_match_jobs(text, text, text, uuid[], integer) is
-    'Jobs, newest first, and when their matches reached open pages; run_at is null while the school is paused.';
+comment on function public.list_match_jobs(text, text, text, uuid[], integer, uuid, timestamptz) is
+    'Jobs, newest first, and when their matches reached open pages; p_before those uploaded earlier than that. run_at is '
+    'null while the school is paused.';
 
 create function public.get_match_job_stats()
 returns table (status text, count bigint, oldest_created_at timestamptz, avg_seconds double precision)

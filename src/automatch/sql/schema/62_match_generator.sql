@@ -185,6 +185,22 @@ comment on function automatch.ensure_match_schedule(text) is
     'Make the two cron jobs of the guide, once in each schema cron; later only update the URL of our own command. '
     'Returns made, moved, kept, or unavailable without pg_cron, pg_net and Vault.';
 
+create function automatch.change_cron_job(p_cron oid, p_name text, p_schedule text, p_active boolean)
+returns void language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update automatch.kept_cron_jobs as k
+    set schedule = coalesce(p_schedule, k.schedule), active = coalesce(p_active, k.active)
+    where k.name = p_name;
+    if not p_active and exists (select from automatch.read_cron_jobs(p_cron) as j where j.name = p_name) then
+        execute format('select %s.unschedule($1)', p_cron::regnamespace) using p_name;
+    end if;
+    perform automatch.restore_cron_jobs(p_cron, true);
+end
+$$;
+comment on function automatch.change_cron_job(oid, text, text, boolean) is
+    'Change a recorded cron job in the schema cron; what is null stays.';
+
 create function automatch.set_match_schedule(p_schedule text, p_url text, p_replace boolean default false)
 returns boolean language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -192,19 +208,12 @@ declare
     v_cron oid := automatch.record_cron_jobs(p_url);
 begin
     update automatch.kept_cron_jobs as k
-    set schedule = coalesce(p_schedule, k.schedule), active = p_schedule is not null,
-        command = case when p_replace then automatch.match_generator_command(p_url) else k.command end
+    set command = case when p_replace then automatch.match_generator_command(p_url) else k.command end
     where k.name = 'process-match-jobs' and v_cron is not null;
     if not found then
         return false;
     end if;
-    if p_schedule is null then
-        -- It may not be active any more.
-        if exists (select from automatch.read_cron_jobs(v_cron) as j where j.name = 'process-match-jobs') then
-            execute format('select %s.unschedule(''process-match-jobs'')', v_cron::regnamespace);
-        end if;
-    end if;
-    perform automatch.restore_cron_jobs(v_cron, true);
+    perform automatch.change_cron_job(v_cron, 'process-match-jobs', p_schedule, p_schedule is not null);
     return true;
 end
 $$;

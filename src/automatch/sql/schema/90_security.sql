@@ -118,6 +118,8 @@ from (values
         public.list_held_photos public.open_held_photo public.list_match_jobs public.list_notices public.list_suspected_duplicates public.pause_match_jobs
         public.preview_match_thresholds public.prioritize_match_jobs public.publish_notice public.requeue_match_job
         public.resume_match_jobs public.retry_failed_match_jobs public.set_match_concurrency
+        public.change_cron_job public.change_setting public.list_cron_jobs public.list_cron_runs public.read_settings
+        public.count_retryable_match_jobs
         public.set_match_same_person public.set_match_threshold public.set_site_operator public.start_smoke_test
     '),
     ('function', 'execute', 'automatch_worker service_role', '
