@@ -101,7 +101,8 @@ def test_runs_are_listed_newest_first_with_one_line_each(conn: psycopg.Connectio
         "insert into cron.job_run_details"
         " (jobid, username, command, status, return_message, start_time, end_time)"
         " select j.jobid, j.username, j.command, run.status, run.message, now(), now() + '2 s'"
-        " from cron.job as j, (values (1, 'succeeded', '1 row'), (2, 'failed', E'ERROR: no\\nLINE'))"
+        " from cron.job as j,"
+        " (values (1, 'succeeded', '1 row'), (2, 'failed', E'ERROR: no\\nLINE'))"
         " as run (number, status, message) where j.jobname = 'cleanup-match-jobs' order by number"
     )
     runs = conn.execute(
@@ -109,6 +110,10 @@ def test_runs_are_listed_newest_first_with_one_line_each(conn: psycopg.Connectio
     ).fetchall()
 
     assert runs == [(2, "failed", "ERROR: no"), (2, "succeeded", "1 row")]
-    assert one(
-        conn, "select last_message from public.list_cron_jobs() where name = 'cleanup-match-jobs'"
-    ) == "ERROR: no"
+    assert (
+        one(
+            conn,
+            "select last_message from public.list_cron_jobs() where name = 'cleanup-match-jobs'",
+        )
+        == "ERROR: no"
+    )

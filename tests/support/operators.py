@@ -22,7 +22,9 @@ from automatch.settings import Settings
 from automatch.settings.database import PoolSettings
 from automatch.settings.server import AuthSettings
 from automatch.store.database import Database as Pool
+from tests.support import model_change
 from tests.support.build import a_face, connect, one, record_consent
+from tests.support.onnx_models import add_model, tiny_model
 from tests.support.postgres import Database, TestCluster
 
 
@@ -43,6 +45,8 @@ class Desk:
     tokens: Tokens
     photos: AnyPhoto
     erasing: Erasures
+    settings: Settings
+    schedule_dsn: str
 
     def operator(self, role: OperatorRole, *, has_entered_password: bool = True) -> Operator:
         """Return somebody with a role, who has just entered the password."""
@@ -99,6 +103,26 @@ class Desk:
         self.conn.execute("select automatch.hold_face(%s, 'another_person')", [face_id])
         return face_id
 
+    def scheduled(self) -> str:
+        """Return the name of a cron job."""
+        self.conn.execute("select cron.schedule('mine', '* * * * *', 'select 1')")
+        return "mine"
+
+    def settings_with_model(self, name: str) -> Settings:
+        """Put another model into the data folder."""
+        if not (self.settings.home / "models.toml").exists():
+            add_model(self.settings.home, name, tiny_model(48, side=150), dimensions=48)
+        return self.settings
+
+    def with_change(self) -> Pool:
+        """Begin a change of the model, unless one goes on, and do what workers do for it."""
+        if one(self.conn, "select count(*) from public.get_model_change()") == 0:
+            model_change.begin(self.conn, "other", 48)
+            self.conn.execute("delete from automatch.audit_log where actor = 'test'")
+        model_change.see_all(self.conn, model="other", dimensions=48)
+        model_change.follow(self.conn)
+        return self.db
+
     def without_mail(self) -> Desk:
         return replace(self, links=replace(self.links, sends_mail=False))
 
@@ -126,4 +150,6 @@ async def desk(
                 Tokens(cluster.secrets.jwt_secret, AuthSettings()),
                 AnyPhoto(tmp_path, min_free_mb=0),
                 make_erasures(settings, db, make_photos(settings)),
+                settings,
+                database.schedule,
             )

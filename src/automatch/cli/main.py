@@ -63,9 +63,10 @@ COMMANDS = {
         "Fit the similarity scale to strangers within the schools.",
     ),
     "schedule": (
-        "schedule:schedule",
-        "Show the cron jobs, or set how often pending jobs are checked.",
+        "schedule:app",
+        "The cron jobs: show, change and run them.",
     ),
+    "settings": ("settings:app", "The settings that live in the database: list them, set one."),
     "tune": (
         "tune:tune",
         "Show how each group is searched; change the search settings.",

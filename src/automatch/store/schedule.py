@@ -76,9 +76,7 @@ async def list_schedule(conn: Connection) -> list[ScheduleEntry]:
 
 async def list_runs(conn: Connection, name: str, limit: int = 50) -> list[ScheduleRun]:
     """Return the runs of a cron job, newest first."""
-    runs = await call_rows(
-        conn, "list_cron_runs", class_row(ScheduleRun), name=name, limit=limit
-    )
+    runs = await call_rows(conn, "list_cron_runs", class_row(ScheduleRun), name=name, limit=limit)
     return [replace(run, message=_redact(run.message)) for run in runs]
 
 

@@ -8,8 +8,11 @@ from typing import Any
 import psycopg
 import structlog
 from psycopg import AsyncConnection
+from psycopg.rows import class_row
 
+from automatch.errors.request import InputInvalidError
 from automatch.postgres.addresses import SCHEDULE_LOGIN
+from automatch.settings.connections import SCHEDULE_POOL
 from automatch.sql.statements import load
 from automatch.store.database import Database
 
@@ -30,8 +33,29 @@ class Job:
     """Whether the owner scheduled it."""
 
 
-async def run_job(db: Database, dsn: str, job: Job) -> None:
-    """Run *job* and record the run, however it ends.
+async def run_job_now(dsn: str, job_id: int) -> None:
+    """Run a job once, as the schedule does, and record the run.
+
+    Raises:
+        InputInvalidError: it is off or runs already, or pg_cron itself runs the jobs.
+        StoreError: the run could not be recorded.
+    """
+    async with Database(dsn, SCHEDULE_POOL, name="automatch-schedule") as db:
+        async with db.connection() as conn:
+            row = await (await conn.execute(_SQL["stand_ins"])).fetchone()
+            if row is None or not row[0]:
+                raise InputInvalidError(
+                    "pg_cron runs its jobs itself; call what this one calls in an SQL editor."
+                )
+            cursor = conn.cursor(row_factory=class_row(Job))
+            jobs = await (await cursor.execute(_SQL["load_jobs"])).fetchall()
+        found = [job for job in jobs if job.jobid == job_id]
+        if not found or not await run_job(db, dsn, found[0]):
+            raise InputInvalidError("This job runs already, or is off.")
+
+
+async def run_job(db: Database, dsn: str, job: Job) -> bool:
+    """Run *job* and record the run, however it ends; False when its last run has not ended.
 
     A command runs in a session that a login of few rights opened, never in another's with `set
     session authorization`, which the command itself could undo. Cancelling this cancels the
@@ -46,18 +70,18 @@ async def run_job(db: Database, dsn: str, job: Job) -> None:
             "schedule this job as the owner of the database."
         )
         await _end(db, await _begin(db, job, None, "failed"), "failed", message)
-        return
+        return True
     try:
         conn = await AsyncConnection.connect(
             dsn, autocommit=True, connect_timeout=10, application_name=f"automatch job {job.jobid}"
         )
     except psycopg.OperationalError as exc:
         await _end(db, await _begin(db, job, None, "failed"), "failed", f"connection failed: {exc}")
-        return
+        return True
     async with conn:
         if not await _lock(conn, job):
             log.warning("job not run: its last run has not ended", jobid=job.jobid)
-            return
+            return False
         run = await _begin(db, job, conn.info.backend_pid, "running")
         try:
             status, message = "succeeded", await _execute(conn, job.command)
@@ -66,6 +90,7 @@ async def run_job(db: Database, dsn: str, job: Job) -> None:
             if isinstance(exc, psycopg.errors.InsufficientPrivilege):
                 message += f"\nJobs run as {SCHEDULE_LOGIN}: grant it what this one needs."
     await _end(db, run, status, message)
+    return True
 
 
 async def _lock(conn: AsyncConnection[Any], job: Job) -> bool:

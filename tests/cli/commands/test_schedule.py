@@ -198,3 +198,25 @@ def test_line_that_pg_cron_misreads_is_named(schedule: Schedule, database: Datab
 
     # By what stands in for pg_cron it is read as it is meant.
     assert "ignores" not in schedule().stdout
+
+
+def test_job_is_changed_switched_and_run_by_its_name(
+    schedule: Schedule, database: Database
+) -> None:
+    with connect(database.owner, autocommit=True) as conn:
+        conn.execute("select cron.schedule('mine', '0 3 * * *', 'select 1')")
+
+        told = schedule("set", "mine", "0 4 * * *").stdout
+        ran = schedule("run", "mine").stdout
+        shown = json.loads(schedule("history", "mine", "--json").stdout)
+        schedule("off", "mine").check_returncode()
+        jobs = one(conn, "select count(*) from cron.job where jobname = 'mine'")
+        schedule("on", "mine").check_returncode()
+
+        assert "mine runs next at" in told
+        assert told.count("04:00:00") == 3
+        assert ran == "succeeded: 1 row\n"
+        assert [run["status"] for run in shown] == ["succeeded"]
+        assert jobs == 0
+        assert one(conn, "select schedule from cron.job where jobname = 'mine'") == "0 4 * * *"
+    assert "no job of this name" in schedule("on", "nobody").stderr

@@ -14,11 +14,7 @@ from automatch.cli.options import Home, Json, Yes
 from automatch.cli.output.echo import confirmed, echo, echo_json
 from automatch.cli.runtime.db_session import audit_actor, db_session
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.errors.embedder import (
-    LicenceNotAcceptedError,
-    ModelNotReadyError,
-    ModelUnfitError,
-)
+from automatch.errors.embedder import ModelNotReadyError
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.model.embedding_models import ModelChange, ModelComparison, RefusedPhotos
 from automatch.model.people import SERVICE
@@ -59,12 +55,13 @@ def use(
 
     Example: `automatch models use arcface --photos 500`
     """
+    from automatch.services.model_changes import check_licence, check_usable
     from automatch.vision.models.registry import find_entry, load_registry
 
     settings = load_settings_and_logging(home=home)
     entry = find_entry(load_registry(settings.home), name)
     check_licence(entry, accept_licence)
-    _check_use(entry, settings)
+    check_usable(entry, settings)
     asyncio.run(_use(settings, entry, photos=photos, yes=yes))
 
 
@@ -100,51 +97,19 @@ def retire(yes: Yes = False, home: Home = None) -> None:
     asyncio.run(_retire(settings, yes=yes))
 
 
-def check_licence(entry: ModelEntry, accepted: str | None) -> None:
-    """Check that a licence which forbids commercial use was accepted by its name.
-
-    Raises:
-        LicenceNotAcceptedError: it was not.
-    """
-    licence = entry.licence
-    if licence.forbids_commercial_use and accepted != licence.name:
-        raise LicenceNotAcceptedError(
-            f"The licence of {entry.name} forbids commercial use"
-            + (f" ({licence.url})" if licence.url else "")
-            + f". If you keep to it: --accept-licence {licence.name}"
-        )
-
-
-def _check_use(entry: ModelEntry, settings: Settings) -> None:
-    from automatch.vision.load import check_compatible, check_model, open_detector, open_embedder
-
-    if entry.purpose != "embedder":
-        raise ModelUnfitError(
-            f"{entry.name} detects faces: set AUTOMATCH_VISION__YUNET_FILE to its file. Existing "
-            "faces need not be embedded again."
-        )
-    check_model(entry, settings)
-    check_compatible(open_embedder(entry.name, settings.home), open_detector(settings.vision))
-
-
 async def _use(settings: Settings, entry: ModelEntry, *, photos: int, yes: bool) -> None:
+    from automatch.services.model_changes import change_values
     from automatch.store import model_changes
 
-    scale, dimensions = entry.scale, entry.dimensions
+    scale = entry.scale
     assert scale is not None
-    assert dimensions is not None
     async with db_session(settings, "worker", name="automatch-models") as db:
         await _retry_while_busy(
             db,
             lambda conn: model_changes.begin_change(
                 conn,
-                model=entry.name,
-                dimensions=dimensions,
-                midpoint=scale.midpoint,
-                width=scale.width,
-                same_person_u=scale.same_person_u,
-                same_person_same_gender_u=scale.same_person_same_gender_u,
                 actor=audit_actor(),
+                **change_values(entry),
             ),
         )
         await _watch(db)

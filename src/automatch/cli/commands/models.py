@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from automatch.cli.commands import model_change
-from automatch.cli.commands.model_change import AcceptLicence, ModelName, check_licence
+from automatch.cli.commands.model_change import AcceptLicence, ModelName
 from automatch.cli.options import Home, Json
 from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.output.tables import Table, print_tables
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.configuration import SettingsError
-from automatch.errors.embedder import EmbedderError, ModelMissingError
+from automatch.errors.embedder import EmbedderError
 
 if TYPE_CHECKING:
     from automatch.settings import Settings
@@ -74,6 +74,7 @@ def fetch(
 
     Example: `automatch models fetch yunet`
     """
+    from automatch.services.model_changes import check_licence
     from automatch.vision.models.model_files import path_of, read_checked
     from automatch.vision.models.registry import find_entry, load_registry
 
@@ -105,6 +106,7 @@ def verify(
 
     Example: `automatch models verify`
     """
+    from automatch.services.model_changes import is_here
     from automatch.vision.load import check_model
     from automatch.vision.models.registry import find_entry, load_registry
 
@@ -113,7 +115,7 @@ def verify(
     entries = [find_entry(registry, name)] if name else list(registry.values())
     bad = False
     for entry in entries:
-        if name is None and not _is_here(entry, settings):
+        if name is None and not is_here(entry, settings):
             echo(f"{entry.name}: no files on this machine")
             continue
         try:
@@ -148,6 +150,8 @@ def _fetch(file: ModelFile, settings: Settings, brought: Path | None) -> Path:
 
 
 def _as_json(entry: ModelEntry, settings: Settings) -> Mapping[str, Any]:
+    from automatch.services.model_changes import is_here
+
     return {
         "name": entry.name,
         "purpose": entry.purpose,
@@ -156,17 +160,7 @@ def _as_json(entry: ModelEntry, settings: Settings) -> Mapping[str, Any]:
         "bytes": sum(file.bytes for file in entry.files),
         "licence": entry.licence.name,
         "forbids_commercial_use": entry.licence.forbids_commercial_use,
-        "here": _is_here(entry, settings),
+        "here": is_here(entry, settings),
         "bring": entry.package is None and any(file.url is None for file in entry.files),
         "sha256": {file.name: file.sha256 for file in entry.files},
     }
-
-
-def _is_here(entry: ModelEntry, settings: Settings) -> bool:
-    """Return whether the files exist; `verify` checks their contents."""
-    from automatch.vision.models.model_files import path_of
-
-    try:
-        return all(path_of(entry, file, settings.home).is_file() for file in entry.files)
-    except ModelMissingError:
-        return False

@@ -1,20 +1,25 @@
-"""`automatch schedule`: the cron jobs, and how often they check for pending jobs."""
+"""`automatch schedule`: the cron jobs, what they did, and how often they check for pending jobs."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from automatch.cli.options import Home, Json
-from automatch.cli.output.echo import echo_json
+from automatch.cli.options import Home, Json, Limit
+from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.output.tables import Table, note, print_tables
-from automatch.cli.runtime.db_session import audit_actor, db_session
+from automatch.cli.runtime.db_session import (
+    OperatorSession,
+    audit_actor,
+    db_session,
+    run_as_operator,
+)
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.configuration import SettingsError
 from automatch.errors.request import InputInvalidError
@@ -22,8 +27,9 @@ from automatch.errors.request import InputInvalidError
 if TYPE_CHECKING:
     from automatch.settings import Settings
     from automatch.store.database import Connection
-    from automatch.store.schedule import ScheduledJob
+    from automatch.store.schedule import ScheduledJob, ScheduleRun
 
+_T = TypeVar("_T")
 _NO_CRON = (
     "There is no pg_cron that the owner of the database may use: enable the extensions pg_cron and "
     "pg_net; where they are, a superuser runs `grant usage on schema cron to OWNER`."
@@ -32,7 +38,22 @@ _EVERY = re.compile(r"([1-9][0-9]{0,4})(s|m|h)")
 _DAY_H = 24
 
 
+_HELP = """The cron jobs: show, change and run them.
+
+Workers start on a photo the moment it is uploaded. The schedule is a fallback for times when no
+worker runs.
+
+Example: `automatch schedule --every 60s`
+"""
+
+app = typer.Typer(help=_HELP)
+
+JobName = Annotated[str, typer.Argument(metavar="NAME", help="The cron job, by its name.")]
+
+
+@app.callback(invoke_without_command=True, help=_HELP)
 def schedule(
+    context: typer.Context,
     *,
     every: Annotated[
         str | None,
@@ -56,13 +77,8 @@ def schedule(
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Show the cron jobs, or set how often pending jobs are checked.
-
-    Workers start on a photo the moment it is uploaded. The schedule is a fallback for times when
-    no worker runs.
-
-    Example: `automatch schedule --every 60s`
-    """
+    if context.invoked_subcommand is not None:
+        return
     if every is not None and off:
         raise InputInvalidError("Give --every or --off, not both.")
     if replace and every is None:
@@ -75,6 +91,99 @@ def schedule(
         echo_json({"jobs": rows})
     else:
         _print(jobs)
+
+
+@app.command("set")
+def set_times(
+    name: JobName,
+    times: Annotated[
+        str, typer.Argument(metavar="SCHEDULE", help="Such as '*/5 * * * *', or '30 seconds'.")
+    ],
+    home: Home = None,
+) -> None:
+    """Run a cron job at other times, which are UTC. Its command stays.
+
+    Example: `automatch schedule set cleanup-match-jobs '30 2 * * *'`
+    """
+    from automatch.services.schedule import change_schedule, next_times
+
+    _act(home, lambda desk: change_schedule(desk.db, desk.operator, name, schedule=times))
+    following = ", ".join(_time(at) or "" for at in next_times(times, datetime.now(UTC)))
+    echo(f"{name} runs next at {following} (UTC).")
+
+
+@app.command()
+def on(name: JobName, home: Home = None) -> None:
+    """Run a cron job again that is off.
+
+    Example: `automatch schedule on cleanup-match-jobs`
+    """
+    from automatch.services.schedule import change_schedule
+
+    _act(home, lambda desk: change_schedule(desk.db, desk.operator, name, active=True))
+    echo(f"{name} is on.")
+
+
+@app.command("off")
+def switch_off(name: JobName, home: Home = None) -> None:
+    """Run a cron job no more; its times and command are kept.
+
+    Example: `automatch schedule off cleanup-match-jobs`
+    """
+    from automatch.services.schedule import change_schedule
+
+    _act(home, lambda desk: change_schedule(desk.db, desk.operator, name, active=False))
+    echo(f"{name} is off; `automatch schedule on {name}` brings it back.")
+
+
+@app.command()
+def run(name: JobName, home: Home = None) -> None:
+    """Run a cron job now, and wait until it has ended.
+
+    Example: `automatch schedule run cleanup-match-jobs`
+    """
+    from automatch.postgres.addresses import database_address
+    from automatch.services.schedule import load_history, run_now
+    from automatch.settings.secrets import read
+
+    async def act(desk: OperatorSession) -> ScheduleRun:
+        dsn = database_address(desk.settings, read(desk.settings.home), "schedule")
+        await run_now(desk.db, desk.operator, name, dsn)
+        return (await load_history(desk.db, desk.operator, name, 1)).runs[0]
+
+    ended = _act(home, act)
+    echo(f"{ended.status}: {ended.message}")
+    if ended.status == "failed":
+        raise typer.Exit(1)
+
+
+@app.command()
+def history(name: JobName, home: Home = None, limit: Limit = 20, as_json: Json = False) -> None:
+    """Show the runs of a cron job, newest first.
+
+    Example: `automatch schedule history process-match-jobs --limit 5`
+    """
+    from automatch.services.schedule import load_history
+
+    loaded = _act(home, lambda desk: load_history(desk.db, desk.operator, name, limit))
+    if as_json:
+        echo_json([asdict(each) | {"started_at": _time(each.started_at)} for each in loaded.runs])
+        return
+    rows = [
+        (
+            _time(each.started_at) or "-",
+            "-" if each.took_s is None else f"{each.took_s:.2f}",
+            each.status or "-",
+            each.message or "-",
+        )
+        for each in loaded.runs
+    ]
+    columns = ("started (UTC)", "took (s)", "status", "message")
+    print_tables(Table(columns, rows, wrapped_column="message", if_empty="It has not run yet."))
+
+
+def _act(home: Home, act: Callable[[OperatorSession], Awaitable[_T]]) -> _T:
+    return run_as_operator(home, act, name="automatch-schedule-command")
 
 
 def cron_line(every: str) -> str:

@@ -4440,6 +4440,34 @@ $$;
 comment on function public.set_match_concurrency(integer, text) is
     'Set how many jobs a worker may hold at once, from its next claim on; null: as its own settings say.';
 
+create function automatch.retryable_match_jobs(p_job_ids uuid[], p_code text)
+returns setof public.match_jobs language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select j.*
+    from public.match_jobs as j
+    where j.status = 'failed'
+      and (p_job_ids is null or j.id = any (p_job_ids))
+      and (p_code is null or j.error_code = p_code)
+      and not exists (
+          select from public.match_jobs as open
+          where open.face_id = j.face_id and open.completed_at is null
+      )
+      -- Without ids: only photos that no later job has completed.
+      and (p_job_ids is not null or not exists (
+          select from public.match_jobs as later
+          where later.face_id = j.face_id and later.status = 'completed'
+            and later.completed_at >= j.completed_at
+      ))
+$$;
+comment on function automatch.retryable_match_jobs(uuid[], text) is
+    'Failed jobs whose photos can be searched for again; of each photo the newest one is retried.';
+
+create function public.count_retryable_match_jobs(p_code text default null)
+returns integer language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select count(distinct r.face_id)::integer from automatch.retryable_match_jobs(null, p_code) as r $$;
+comment on function public.count_retryable_match_jobs(text) is
+    'How many jobs retry_failed_match_jobs() would queue again: of one error code, or all.';
+
 create function public.retry_failed_match_jobs(
     p_job_ids uuid[] default null, p_code text default null, p_actor text default null
 )
@@ -4448,10 +4476,7 @@ as $$
 declare
     v_count integer;
     v_failed uuid[] := array(
-        select j.id from public.match_jobs as j
-        where j.status = 'failed'
-          and (p_job_ids is null or j.id = any (p_job_ids))
-          and (p_code is null or j.error_code = p_code)
+        select r.id from automatch.retryable_match_jobs(p_job_ids, p_code) as r
     );
 begin
     -- As for enqueue_searches().
@@ -4465,16 +4490,7 @@ begin
                 select j.id, j.face_id, j.completed_at
                 from public.match_jobs as j
                 where j.status = 'failed' and j.id = any (v_failed)
-                  and not exists (
-                      select from public.match_jobs as open
-                      where open.face_id = j.face_id and open.completed_at is null
-                  )
-                  -- Without ids: only photos that no later job has completed.
-                  and (p_job_ids is not null or not exists (
-                      select from public.match_jobs as later
-                      where later.face_id = j.face_id and later.status = 'completed'
-                        and later.completed_at >= j.completed_at
-                  ))
+                  and j.id in (select r.id from automatch.retryable_match_jobs(p_job_ids, p_code) as r)
                 order by j.id
                 for no key update of j
             ),
@@ -4643,7 +4659,8 @@ comment on function public.get_match_queue() is
 
 create function public.list_match_jobs(
     p_status text default null, p_school text default null, p_code text default null,
-    p_job_ids uuid[] default null, p_limit integer default 50
+    p_job_ids uuid[] default null, p_limit integer default 50, p_user_id uuid default null,
+    p_before timestamptz default null
 )
 returns table (
     id uuid, face_id uuid, user_id uuid, school text, status text, priority smallint, attempts smallint,
@@ -4661,6 +4678,8 @@ as $$
           and (p_school is null or j.school = p_school)
           and (p_code is null or j.error_code = p_code)
           and (p_job_ids is null or j.id = any (p_job_ids))
+          and (p_user_id is null or j.user_id = p_user_id)
+          and (p_before is null or j.created_at < p_before)
         order by j.created_at desc, j.id
         limit least(greatest(p_limit, 1), 1000)
     )
@@ -4673,8 +4692,9 @@ as $$
     left join automatch.delivery_times(array(select c.id from chosen as c)) as d on d.job_id = j.id
     order by j.created_at desc, j.id
 $$;
-comment on function public.list_match_jobs(text, text, text, uuid[], integer) is
-    'Jobs, newest first, and when their matches reached open pages; run_at is null while the school is paused.';
+comment on function public.list_match_jobs(text, text, text, uuid[], integer, uuid, timestamptz) is
+    'Jobs, newest first, and when their matches reached open pages; p_before those uploaded earlier than that. run_at is '
+    'null while the school is paused.';
 
 create function public.get_match_job_stats()
 returns table (status text, count bigint, oldest_created_at timestamptz, avg_seconds double precision)
@@ -8189,6 +8209,22 @@ comment on function automatch.ensure_match_schedule(text) is
     'Make the two cron jobs of the guide, once in each schema cron; later only update the URL of our own command. '
     'Returns made, moved, kept, or unavailable without pg_cron, pg_net and Vault.';
 
+create function automatch.change_cron_job(p_cron oid, p_name text, p_schedule text, p_active boolean)
+returns void language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update automatch.kept_cron_jobs as k
+    set schedule = coalesce(p_schedule, k.schedule), active = coalesce(p_active, k.active)
+    where k.name = p_name;
+    if not p_active and exists (select from automatch.read_cron_jobs(p_cron) as j where j.name = p_name) then
+        execute format('select %s.unschedule($1)', p_cron::regnamespace) using p_name;
+    end if;
+    perform automatch.restore_cron_jobs(p_cron, true);
+end
+$$;
+comment on function automatch.change_cron_job(oid, text, text, boolean) is
+    'Change a recorded cron job in the schema cron; what is null stays.';
+
 create function automatch.set_match_schedule(p_schedule text, p_url text, p_replace boolean default false)
 returns boolean language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -8196,19 +8232,12 @@ declare
     v_cron oid := automatch.record_cron_jobs(p_url);
 begin
     update automatch.kept_cron_jobs as k
-    set schedule = coalesce(p_schedule, k.schedule), active = p_schedule is not null,
-        command = case when p_replace then automatch.match_generator_command(p_url) else k.command end
+    set command = case when p_replace then automatch.match_generator_command(p_url) else k.command end
     where k.name = 'process-match-jobs' and v_cron is not null;
     if not found then
         return false;
     end if;
-    if p_schedule is null then
-        -- It may not be active any more.
-        if exists (select from automatch.read_cron_jobs(v_cron) as j where j.name = 'process-match-jobs') then
-            execute format('select %s.unschedule(''process-match-jobs'')', v_cron::regnamespace);
-        end if;
-    end if;
-    perform automatch.restore_cron_jobs(v_cron, true);
+    perform automatch.change_cron_job(v_cron, 'process-match-jobs', p_schedule, p_schedule is not null);
     return true;
 end
 $$;
@@ -11147,6 +11176,151 @@ end
 $$;
 comment on function public.has_migration(text) is 'Whether the database has a migration, null without a ledger. A server is not ready without its own.';
 
+-- 84_schedule_admin.sql
+
+-- What operators see and change of the schedule, once the server has checked that they may.
+
+create function automatch.show_command(p_command text)
+returns text language sql immutable set search_path = pg_catalog, pg_temp
+as $function$
+    select btrim(regexp_replace(s.shown, '\s+', ' ', 'g')) || case when s.shown = p_command then '' else ' …' end
+    from (select substring(p_command from $re$^(?:[^'"$/-]|-(?!-)|/(?!\*))*$re$) as shown) as s
+$function$;
+comment on function automatch.show_command(text) is
+    'A command as far as it holds no key: up to its first literal or comment.';
+
+create function public.list_cron_jobs()
+returns table (
+    name text, id bigint, schedule text, command text, active boolean, ignores_seconds boolean,
+    last_run_at timestamptz, last_status text, last_message text
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_cron oid := to_regnamespace('cron');
+begin
+    if not coalesce(has_schema_privilege(v_cron, 'usage'), false) then
+        return;
+    end if;
+    -- By its oid, or a linter looks for the schema in databases that do without it.
+    return query execute format(
+        $query$
+        select j.jobname::text, j.jobid, j.schedule, automatch.show_command(j.command), j.active,
+            -- pg_cron reads five fields and ignores the rest of the line.
+            j.schedule ~ '^\s*(\S+\s+){5}\S' and exists (select from pg_extension as e where e.extname = 'pg_cron'),
+            run.start_time, run.status, split_part(run.return_message, E'\n', 1)
+        from %1$s.job as j
+        left join lateral (
+            select d.start_time, d.status, d.return_message
+            from %1$s.job_run_details as d
+            where d.jobid = j.jobid
+            order by d.runid desc
+            limit 1
+        ) as run on true
+        where j.username = current_user
+        union all
+        select k.name, null, k.schedule, automatch.show_command(k.command), false, false, null, null, null
+        from automatch.kept_cron_jobs as k
+        where not k.active and not exists (select from automatch.read_cron_jobs($1) as j where j.name = k.name)
+        order by 1
+        $query$,
+        v_cron::regnamespace
+    ) using v_cron;
+end
+$$;
+comment on function public.list_cron_jobs() is
+    'The cron jobs of the owner with their last runs, none without pg_cron or its stand-in; id is null while a job is off.';
+
+create function public.list_cron_runs(p_name text, p_limit integer default 50)
+returns table (started_at timestamptz, took_s double precision, status text, message text)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_cron oid := to_regnamespace('cron');
+begin
+    if not coalesce(has_schema_privilege(v_cron, 'usage'), false) then
+        return;
+    end if;
+    return query execute format(
+        $query$
+        select d.start_time, extract(epoch from d.end_time - d.start_time)::double precision, d.status,
+            split_part(d.return_message, E'\n', 1)
+        from %1$s.job_run_details as d
+        join %1$s.job as j on j.jobid = d.jobid
+        where j.username = current_user and j.jobname = $1
+        order by d.runid desc
+        limit least(greatest($2, 1), 1000)
+        $query$,
+        v_cron::regnamespace
+    ) using p_name, p_limit;
+end
+$$;
+comment on function public.list_cron_runs(text, integer) is 'The runs of a cron job of the owner, newest first.';
+
+create function public.change_cron_job(p_name text, p_schedule text, p_active boolean)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_cron oid := automatch.record_cron_jobs(null);
+begin
+    if v_cron is not null then
+        -- What another wrote is kept while it is off, so that it can be made again.
+        insert into automatch.kept_cron_jobs (name, schedule, command, active, seen_in)
+        select j.name, j.schedule, j.command, j.active, v_cron
+        from automatch.read_cron_jobs(v_cron) as j
+        where j.name = p_name
+        on conflict (name) do nothing;
+    end if;
+    if v_cron is null or not exists (select from automatch.kept_cron_jobs as k where k.name = p_name) then
+        perform automatch.raise_error('not_found', 'The schedule has no job of this name.');
+    end if;
+    perform automatch.change_cron_job(v_cron, p_name, p_schedule, p_active);
+    delete from automatch.kept_cron_jobs as k
+    where k.name = p_name and k.active and k.name not in ('process-match-jobs', 'cleanup-match-jobs');
+end
+$$;
+comment on function public.change_cron_job(text, text, boolean) is
+    'Run a cron job of the owner at other times, or switch it on or off; what is null stays. Its command stays.';
+
+-- 85_settings_admin.sql
+
+-- The settings that live in the database, as operators see and change them.
+
+create function public.read_settings()
+returns jsonb language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select (to_jsonb(search) || to_jsonb(match) || jsonb_build_object('concurrency', queue.concurrency)) - 'only_row'
+    from automatch.search_settings as search
+    cross join public.match_settings as match
+    cross join automatch.queue_settings as queue
+$$;
+comment on function public.read_settings() is 'The settings that live in the database, by name.';
+
+create function public.change_setting(p_name text, p_value jsonb)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_table text := case
+        when p_name in ('match_count', 'hold_another_person', 'hold_another_account') then 'public.match_settings'
+        when p_name in (
+            'audit_one_in', 'index_from', 'index_until', 'most_indexes', 'm', 'ef_construction', 'ef_search'
+        ) then 'automatch.search_settings'
+    end;
+begin
+    if v_table is null then
+        perform automatch.raise_error('not_found', 'There is no such setting.');
+    end if;
+    if p_value is null or p_value = 'null' then
+        perform automatch.raise_error('input_invalid', 'This setting needs a value.');
+    end if;
+    execute format(
+        'update %1$s set %2$I = (jsonb_populate_record(null::%1$s, jsonb_build_object(%2$L, $1))).%2$I', v_table, p_name
+    ) using p_value;
+end
+$$;
+comment on function public.change_setting(text, jsonb) is
+    'Change a setting that takes effect by itself, within the bounds that the constraints of its table say.';
+
 -- 90_security.sql
 
 -- Who may read, change or call what: one table, which apply_access_rules() puts into force.
@@ -11224,7 +11398,7 @@ from (values
         public.list_case_acts public.list_case_messages public.list_case_viewers public.list_cases
         public.open_case_photo public.point_case public.read_case
     '),
-    ('function', 'execute', 'authenticated automatch_worker service_role', '
+    ('function', 'execute', 'authenticated automatch_api automatch_worker service_role', '
         public.active_embedding_model
     '),
     ('function', 'execute', 'automatch_api', '
@@ -11269,6 +11443,10 @@ from (values
         public.list_held_photos public.open_held_photo public.list_match_jobs public.list_notices public.list_suspected_duplicates public.pause_match_jobs
         public.preview_match_thresholds public.prioritize_match_jobs public.publish_notice public.requeue_match_job
         public.resume_match_jobs public.retry_failed_match_jobs public.set_match_concurrency
+        public.change_cron_job public.change_setting public.list_cron_jobs public.list_cron_runs public.read_settings
+        public.begin_model_change public.compare_models public.count_comparable_people public.count_retryable_match_jobs
+        public.finish_model_change public.get_model_change public.list_refused_faces public.list_similarity_scales
+        public.retire_model_change public.roll_back_model_change public.sample_stranger_distances public.use_similarity_scale
         public.set_match_same_person public.set_match_threshold public.set_site_operator public.start_smoke_test
     '),
     ('function', 'execute', 'automatch_worker service_role', '
@@ -11285,13 +11463,8 @@ from (values
     '),
     ('function', 'execute', 'service_role', '
         automatch.are_face_boxes automatch.cosine_bound automatch.find_candidates automatch.has_consent
-        automatch.is_face_box automatch.similarity public.add_similarity_scale public.begin_model_change
-        public.compare_models public.count_comparable_people
+        automatch.is_face_box automatch.similarity public.add_similarity_scale
         public.enqueue_match_job public.find_similar_faces_filtered
-        public.finish_model_change public.get_model_change public.list_refused_faces
-        public.list_similarity_scales public.retire_model_change
-        public.roll_back_model_change public.sample_stranger_distances
-        public.use_similarity_scale
     ')
 ) as r (kind, privileges, grantees, objects)
 cross join regexp_split_to_table(btrim(r.grantees), '\s+') as g (grantee)

@@ -73,7 +73,7 @@ from (values
         public.list_case_acts public.list_case_messages public.list_case_viewers public.list_cases
         public.open_case_photo public.point_case public.read_case
     '),
-    ('function', 'execute', 'authenticated automatch_worker service_role', '
+    ('function', 'execute', 'authenticated automatch_api automatch_worker service_role', '
         public.active_embedding_model
     '),
     ('function', 'execute', 'automatch_api', '
@@ -119,7 +119,9 @@ from (values
         public.preview_match_thresholds public.prioritize_match_jobs public.publish_notice public.requeue_match_job
         public.resume_match_jobs public.retry_failed_match_jobs public.set_match_concurrency
         public.change_cron_job public.change_setting public.list_cron_jobs public.list_cron_runs public.read_settings
-        public.count_retryable_match_jobs
+        public.begin_model_change public.compare_models public.count_comparable_people public.count_retryable_match_jobs
+        public.finish_model_change public.get_model_change public.list_refused_faces public.list_similarity_scales
+        public.retire_model_change public.roll_back_model_change public.sample_stranger_distances public.use_similarity_scale
         public.set_match_same_person public.set_match_threshold public.set_site_operator public.start_smoke_test
     '),
     ('function', 'execute', 'automatch_worker service_role', '
@@ -136,13 +138,8 @@ from (values
     '),
     ('function', 'execute', 'service_role', '
         automatch.are_face_boxes automatch.cosine_bound automatch.find_candidates automatch.has_consent
-        automatch.is_face_box automatch.similarity public.add_similarity_scale public.begin_model_change
-        public.compare_models public.count_comparable_people
+        automatch.is_face_box automatch.similarity public.add_similarity_scale
         public.enqueue_match_job public.find_similar_faces_filtered
-        public.finish_model_change public.get_model_change public.list_refused_faces
-        public.list_similarity_scales public.retire_model_change
-        public.roll_back_model_change public.sample_stranger_distances
-        public.use_similarity_scale
     ')
 ) as r (kind, privileges, grantees, objects)
 cross join regexp_split_to_table(btrim(r.grantees), '\s+') as g (grantee)
