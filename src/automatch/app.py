@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -62,7 +63,7 @@ from automatch.vision.decode.upload_check import limits_from
 from automatch.web import routes
 from automatch.web.session import CookieSession
 from automatch.worker.on_demand import OnDemandWorker
-from automatch.worker_app import ai_key, make_analyzer
+from automatch.worker_app import ai_key, make_analyzer, make_traces
 
 
 def create_app(
@@ -82,7 +83,8 @@ def create_app(
     db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
     tokens = tokens_from(settings, secrets)
     metrics = ServerMetrics()
-    notifier = FeedNotifier(db, settings.feed, metrics)
+    traces = make_traces(settings, "automatch-server")
+    notifier = FeedNotifier(db, settings.feed, metrics, traces)
     rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
     addresses = AddressKey(secrets.address_key)
     accounts = Accounts(db, tokens, settings.auth, rate_limits, addresses)
@@ -139,6 +141,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, traces.close)
             await stack.enter_async_context(db)
             async with db.transaction() as conn:
                 await check_photo_store(conn, photos, may_claim=True)
@@ -194,6 +197,7 @@ def create_app(
             metrics_token=settings.metrics.token,
         ),
         metrics=metrics,
+        traces=traces,
         rate_limits=rate_limits,
     )
     if settings.web_origins:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from threadpoolctl import threadpool_limits
 
+from automatch.errors.configuration import SettingsError
 from automatch.model.people import Role
 from automatch.photos.make import make_photos
 from automatch.postgres.addresses import database_address
@@ -20,6 +21,7 @@ from automatch.store.database import Database
 from automatch.store.erasure_log import ErasureLog
 from automatch.store.model_changes import read_active_model
 from automatch.store.photo_store import check_photo_store
+from automatch.telemetry.traces import Traces
 from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer
 from automatch.vision.load import open_embedder
 from automatch.worker.maintenance import MaintenanceRunner
@@ -44,6 +46,23 @@ def make_analyzer(settings: Settings, embedder: Embedder | None = None) -> Local
 def ai_key(settings: Settings) -> str | None:
     """Return the key of the AI service, where one is set."""
     return settings.ai_key.get_secret_value() if settings.ai_key else None
+
+
+def make_traces(settings: Settings, service: str) -> Traces:
+    """Return what takes the traces of this process.
+
+    Raises:
+        SettingsError: they are to be sent, and the libraries for that are not installed.
+    """
+    if settings.traces.otlp_url is None:
+        return Traces()
+    try:
+        from automatch.telemetry.otel import open_otlp
+    except ImportError as exc:
+        raise SettingsError(
+            "AUTOMATCH_TRACES__OTLP_URL needs more libraries: pip install 'automatch[otel]'."
+        ) from exc
+    return open_otlp(service, settings.traces.otlp_url, settings.traces.share)
 
 
 @asynccontextmanager
@@ -92,7 +111,9 @@ async def open_worker(
             erase_inactive=erase_inactive,
             mails=settings.mails_people,
         )
-        observer = JobObserver()
+        traces = make_traces(settings, "automatch-worker")
+        stack.push_async_callback(asyncio.to_thread, traces.close)
+        observer = JobObserver(traces=traces)
         search = BatchSearch(
             db,
             max_bytes=settings.worker.search_cache_mb * 1024**2,

@@ -55,14 +55,20 @@ def test_log_of_the_whole_way_holds_nobodys_data(ready_home: Path) -> None:
     with running_up(ready_home, settings={"LOG_LEVEL": "debug"}) as running:
         key = call_command(ready_home, "token", "--role", "anon").stdout.strip()
         assert call_command(ready_home, "school", "add", _SCHOOL, "--open").returncode == 0
+        requests: list[str] = []
         with httpx2.Client(base_url=running.url, timeout=60) as client:
-            secrets = [key, *_walk(client), _listen(client, key)]
+            secrets = [key, *_walk(client, requests), _listen(client, key)]
         running.stop()
         running.wait_for("Stopped")
     log = "".join(running.lines)
 
     assert "job completed" in log
     assert "no_face" in log
+    # The lines of server and worker about one upload.
+    for request, end in zip(requests, ("job not completed", "job completed"), strict=True):
+        about = [line for line in running.lines if f"request={request}" in line]
+        assert any(end in line for line in about)
+        assert any("job told to its person" in line for line in about)
     words = (_EMAIL, _NAME, _SCHOOL, _PASSWORD, _FILE, _DATE, "eyJ", "postgresql:", "apikey")
     for secret in (*secrets, *words):
         assert secret
@@ -96,8 +102,11 @@ def test_exceptions_are_told_by_kind_and_place_alone() -> None:
     assert done.stdout == ""
 
 
-def _walk(client: httpx2.Client) -> list[str]:
-    """Do what people do, and what goes wrong; return what must not be logged."""
+def _walk(client: httpx2.Client, requests: list[str]) -> list[str]:
+    """Do what people do, and what goes wrong; return what must not be logged.
+
+    The ids of the requests that upload a photo are added to *requests*.
+    """
     credentials = {"email": _EMAIL, "password": _PASSWORD}
     reply = client.post("/auth/v1/signup", json=credentials).json()
     headers = {"authorization": f"Bearer {reply['access_token']}"}
@@ -110,6 +119,7 @@ def _walk(client: httpx2.Client) -> list[str]:
         files = {"file": (_FILE, data)}
         answer = client.post("/api/faces", headers=headers, files=files)
         assert answer.status_code == 202
+        requests.append(answer.headers["x-request-id"])
         ended.append(_ended(client, headers, answer.json()["job"]["id"]))
     assert ended == ["failed", "completed"]
     client.post("/api/faces", headers=headers, files={"file": (_FILE, b"canary")})

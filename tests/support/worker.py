@@ -20,6 +20,7 @@ from automatch.store.database import Database as Pool
 from automatch.vision import FaceAnalyzer
 from automatch.vision.results import DetectedFace, FaceExtraction
 from automatch.worker.maintenance import MaintenanceRunner
+from automatch.worker.observer import JobObserver
 from automatch.worker.run import WorkerContext
 from automatch.worker.worker import Worker
 from tests.support import build
@@ -86,6 +87,7 @@ async def open_fake_worker(
     slots: int = 8,
     photos: PhotoStore | None = None,
     backfill_concurrency: int = 0,
+    observer: JobObserver | None = None,
     **options: Any,
 ) -> AsyncIterator[Worker]:
     """Give a worker that does not run yet, which analyzes *slots* photos at a time."""
@@ -102,6 +104,7 @@ async def open_fake_worker(
             asyncio.Semaphore(slots),
             asyncio.Semaphore(max(1, slots - 1)),
             backfill_concurrency,
+            observer or JobObserver(),
         )
         yield Worker(context, MaintenanceRunner(db, photos, settings, RetentionSettings()))
 

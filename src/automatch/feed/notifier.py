@@ -13,6 +13,7 @@ To be woken lets it end at once, and not at the next change of its feed.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ import structlog
 
 from automatch.background import run_together
 from automatch.errors.store import StoreError
+from automatch.model.jobs import Job
 from automatch.model.people import Claims
 from automatch.settings.server import FeedSettings
 from automatch.store.accounts import list_ended_sessions
@@ -31,6 +33,7 @@ from automatch.store.database import Database
 from automatch.store.feed import FeedVersion, load_feed_versions
 from automatch.store.notify import Channel, listen
 from automatch.telemetry.metrics import ServerMetrics
+from automatch.telemetry.traces import Span, Traces, job_key
 
 _MIN_READ_INTERVAL_S = 0.02
 """Notifications of a burst are handled together: at most fifty reads a second."""
@@ -55,10 +58,15 @@ class FeedNotifier:
     """Wakes the streams of people whose feed or jobs changed, or who signed out."""
 
     def __init__(
-        self, db: Database, settings: FeedSettings, metrics: ServerMetrics | None = None
+        self,
+        db: Database,
+        settings: FeedSettings,
+        metrics: ServerMetrics | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._db = db
         self._metrics = metrics or ServerMetrics()
+        self._traces = traces or Traces()
         self._settings = settings
         self._feed_notified = asyncio.Event()
         self._sessions_notified = asyncio.Event()
@@ -81,6 +89,23 @@ class FeedNotifier:
         """Return the number of streams, and of channels of websockets."""
         streams = self._streams.total()
         return streams, len(self._list_subscribers()) - streams
+
+    def note_end_told(self, job: Job, completed_at: datetime) -> None:
+        """Note that the end of a job was written to an open stream of its person just now."""
+        log.info("job told to its person", **job.log_fields)
+        if job.request_id is not None:
+            now = time.monotonic()
+            lag = (datetime.now(UTC) - completed_at).total_seconds()
+            self._traces.record(
+                Span(
+                    "deliver",
+                    job.request_id,
+                    now - max(0.0, lag),
+                    now,
+                    parent=job_key(job.id, job.attempts),
+                    attributes={"job": str(job.id), "matches": job.match_count or 0},
+                )
+            )
 
     def note_delivery(self, committed_at: datetime) -> None:
         """Note that a match was written to an open stream just now."""

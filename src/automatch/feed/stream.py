@@ -13,8 +13,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import TooManyStreamsError
 from automatch.errors.store import StoreError
@@ -26,8 +24,6 @@ from automatch.settings.server import FeedSettings
 from automatch.store.database import Database
 from automatch.store.feed import load_feed_changes, load_feed_position
 from automatch.store.jobs import list_jobs
-
-log = structlog.get_logger(__name__)
 
 _COMMIT = timedelta(seconds=1)
 """From the time that a match carries until its commit."""
@@ -109,7 +105,7 @@ async def follow(
                 if sent.get(job.id) != job:
                     yield job
                     if job.completed_at is not None and job.completed_at > since:
-                        log.info("job told to its person", **job.log_fields)
+                        notifier.note_end_told(job, job.completed_at)
             sent = {job.id: job for job in jobs}
             for entry in entries:
                 position = entry.position

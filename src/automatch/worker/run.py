@@ -268,6 +268,7 @@ class BatchRunner:
             if costly and context.costly_slots.locked():
                 raise _NoCostlySlotError
             try:
+                began = time.monotonic()
                 async with context.costly_slots if costly else nullcontext():
                     extraction = await context.analyzer.extract(photo, job.chosen, model=job.model)
             except SeveralFacesError as exc:
@@ -276,7 +277,7 @@ class BatchRunner:
             await context.photos.put_copies(
                 job.image_path, full=extraction.kept_jpeg, thumb=extraction.thumbnail_jpeg
             )
-        context.observer.analyzed(extraction.timings_ms)
+        context.observer.analyzed(job, extraction.timings_ms, began)
         return JobEmbedding(
             job,
             extraction.face.embedding,

@@ -61,6 +61,7 @@ from automatch.settings import Settings
 from automatch.store.rate_limits import Charge
 from automatch.telemetry.metrics import ServerMetrics
 from automatch.telemetry.request_id import HEADER, new_request_id
+from automatch.telemetry.traces import REQUEST, Span, Traces
 
 _NOT_DONE = {0, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.SERVICE_UNAVAILABLE}
 """Answers to requests that do not count: what the server could not do, and bodies that did not
@@ -99,6 +100,7 @@ class AuthAndLimitsMiddleware:
         settings: Settings,
         authenticators: Mapping[Access, Authenticate],
         metrics: ServerMetrics,
+        traces: Traces | None = None,
         rate_limits: RateLimits | None = None,
     ) -> None:
         self._app = app
@@ -107,6 +109,7 @@ class AuthAndLimitsMiddleware:
         self._memory = BodyMemory(settings.upload)
         self._rate_limits = rate_limits
         self._metrics = metrics
+        self._traces = traces or Traces()
         self._headers = security_headers(settings)
         self._routes: RouteTable | None = None
 
@@ -168,6 +171,16 @@ class AuthAndLimitsMiddleware:
             if message["type"] == "http.response.start":
                 is_started = True
                 self._count(limits, message["status"], state, time.monotonic() - began)
+                self._traces.record(
+                    Span(
+                        f"{scope['method']} {route.path}",
+                        request_id,
+                        began,
+                        key=REQUEST,
+                        parent=None,
+                        attributes={"http.response.status_code": message["status"]},
+                    )
+                )
                 headers = MutableHeaders(scope=message)
                 headers[HEADER] = request_id.hex
                 for name, value in self._headers.items():
