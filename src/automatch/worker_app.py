@@ -11,6 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from automatch.errors.configuration import SettingsError
 from automatch.model.people import Role
+from automatch.ops.backup.erasures import ErasureCopy
+from automatch.ops.backup.place import open_place
 from automatch.photos.make import make_photos
 from automatch.postgres.addresses import database_address
 from automatch.search.batch import BatchSearch
@@ -108,6 +110,9 @@ async def open_worker(
             settings.retention,
             session_s=settings.auth.refresh_token_s,
             erasure_log=ErasureLog(settings.erasure_log),
+            erasure_copy=ErasureCopy(settings.erasure_log, open_place(to, settings.backup))
+            if (to := settings.backup.to)
+            else None,
             erase_inactive=erase_inactive,
             mails=settings.mails_people,
         )

@@ -46,9 +46,12 @@ _READING = (
 )
 _ALL = dict(_walk(typer.main.get_command(create_cli())))
 _EXAMPLE = re.compile(r"Example: `(?:psql \"\$\()?automatch (.+?)(?:\)\")?`")
-_NEEDS_NONE = ("", "up", "models", "models list", "models fetch", "models verify", "db export")
+_NEEDS_NONE = (
+    *("", "up", "models", "models list", "models fetch", "models verify", "db export"),
+    *("backup list", "backup new-key"),
+)
 """Commands that work where there is no installation."""
-_SAYS_OTHERWISE = ("doctor", "import", "models use", "notice publish")
+_SAYS_OTHERWISE = ("backup check", "doctor", "import", "models use", "notice publish", "restore")
 """Commands that say something else where there is none."""
 
 

@@ -110,6 +110,9 @@ AutomatchError
     ├── MigrationError
     ├── EmbeddedPostgresError
     ├── ErasureLogError
+    ├── BackupError
+    │   ├── BackupDamagedError   it is not what its manifest says
+    │   └── RestoreRefusedError  this is no place to restore it to
     ├── QueueFullError
     ├── QueuePausedError
     ├── JobsUnfinishedError

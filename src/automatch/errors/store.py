@@ -62,6 +62,24 @@ class ErasureLogError(StoreError):
     code = "erasure_log_unavailable"
 
 
+class BackupError(StoreError):
+    """A backup could not be made or read."""
+
+    code = "backup_failed"
+
+
+class BackupDamagedError(BackupError):
+    """A backup is not what its manifest says."""
+
+    code = "backup_damaged"
+
+
+class RestoreRefusedError(BackupError):
+    """A backup cannot be restored here."""
+
+    code = "restore_refused"
+
+
 class QueueFullError(StoreError):
     """More photos wait than the server takes in; try again in a minute."""
 

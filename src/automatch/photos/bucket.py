@@ -30,7 +30,7 @@ from automatch.photos.store import (
     compare_marks,
     parse_mark,
 )
-from automatch.settings.storage import PhotoSettings
+from automatch.settings.storage import BucketSettings, PhotoSettings
 
 if TYPE_CHECKING:
     from obstore.store import S3Config
@@ -51,26 +51,7 @@ class BucketPhotos:
         assert settings.bucket is not None
         self.location = f"the bucket {settings.bucket}"
         self.mark: UUID | None = None
-        timeout = timedelta(seconds=settings.timeout_s)
-        endpoint = settings.endpoint or ""
-        config: S3Config = {"region": settings.region}
-        if endpoint:
-            config["endpoint"] = endpoint.rstrip("/")
-        # Without keys, the library uses those of the machine's role.
-        if settings.access_key_id is not None and settings.secret_access_key is not None:
-            config["access_key_id"] = settings.access_key_id.get_secret_value()
-            config["secret_access_key"] = settings.secret_access_key.get_secret_value()
-        self._store = S3Store(
-            settings.bucket,
-            config=config,
-            client_options={
-                "timeout": timeout,
-                "connect_timeout": min(timeout, timedelta(seconds=5)),
-                # The settings allow http only for an address on a trusted network.
-                "allow_http": endpoint.startswith("http://"),
-            },
-            retry_config={"max_retries": _RETRIES, "retry_timeout": timeout},
-        )
+        self._store = open_bucket(settings.bucket, settings)
         self._erase_slots = asyncio.Semaphore(_ERASE_CONCURRENCY)
 
     async def check(self) -> None:
@@ -169,6 +150,31 @@ class BucketPhotos:
         with _translate_errors():
             async for page in self._store.list(prefix, offset=offset, chunk_size=PAGE):
                 yield [(item["path"], item["last_modified"]) for item in page]
+
+
+def open_bucket(bucket: str, settings: BucketSettings, *, prefix: str | None = None) -> S3Store:
+    """Return a bucket, or what begins with *prefix* in it."""
+    timeout = timedelta(seconds=settings.timeout_s)
+    endpoint = settings.endpoint or ""
+    config: S3Config = {"region": settings.region}
+    if endpoint:
+        config["endpoint"] = endpoint.rstrip("/")
+    # Without keys, the library uses those of the machine's role.
+    if settings.access_key_id is not None and settings.secret_access_key is not None:
+        config["access_key_id"] = settings.access_key_id.get_secret_value()
+        config["secret_access_key"] = settings.secret_access_key.get_secret_value()
+    return S3Store(
+        bucket,
+        prefix=prefix,
+        config=config,
+        client_options={
+            "timeout": timeout,
+            "connect_timeout": min(timeout, timedelta(seconds=5)),
+            # The settings allow http only for an address on a trusted network.
+            "allow_http": endpoint.startswith("http://"),
+        },
+        retry_config={"max_retries": _RETRIES, "retry_timeout": timeout},
+    )
 
 
 @contextmanager

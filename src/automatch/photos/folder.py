@@ -54,21 +54,21 @@ class FolderPhotos:
         await asyncio.to_thread(self._write_file, self._folder / MARK, f"{mark}\n".encode())
 
     async def put_upload(self, path: str, data: bytes) -> None:
-        await asyncio.to_thread(self._write, _upload(path), data)
+        await asyncio.to_thread(self._write, upload_name(path), data)
 
     async def read(self, path: str) -> bytes:
         return await asyncio.to_thread(self._read, path)
 
     async def put_copies(self, path: str, *, full: bytes, thumb: bytes) -> None:
-        await asyncio.to_thread(self._write, path + _COPIES["full"], full)
-        await asyncio.to_thread(self._write, path + _COPIES["thumb"], thumb)
+        await asyncio.to_thread(self._write, copy_name(path, "full"), full)
+        await asyncio.to_thread(self._write, copy_name(path, "thumb"), thumb)
 
     async def drop_upload(self, path: str) -> None:
-        if error := await asyncio.to_thread(self._delete, _upload(path)):
+        if error := await asyncio.to_thread(self._delete, upload_name(path)):
             raise OSError(error)
 
     async def read_copy(self, path: str, size: Size) -> bytes | None:
-        return await asyncio.to_thread(self._read_first, [path + _COPIES[size]])
+        return await asyncio.to_thread(self._read_first, [copy_name(path, size)])
 
     async def erase(self, paths: Iterable[str]) -> dict[str, str]:
         return await asyncio.to_thread(self._erase, list(paths))
@@ -140,7 +140,7 @@ class FolderPhotos:
             raise self._unusable(exc) from exc
 
     def _read(self, path: str) -> bytes:
-        photo = self._read_first([_upload(path), path + _COPIES["full"]])
+        photo = self._read_first([upload_name(path), copy_name(path, "full")])
         if photo is None:
             raise PhotoMissingError
         return photo
@@ -163,7 +163,7 @@ class FolderPhotos:
         try:
             self._check_mark()
             for path in paths:
-                for name in (_upload(path), *(path + suffix for suffix in _COPIES.values())):
+                for name in (upload_name(path), *(path + suffix for suffix in _COPIES.values())):
                     if error := self._delete(name):
                         errors[path] = error
             # Again: unmounted meanwhile, it had no file to delete.
@@ -213,5 +213,18 @@ class FolderPhotos:
         return [ListedPhoto(path, now - written_at) for path, written_at in written.items()]
 
 
-def _upload(path: str) -> str:
+def copy_name(path: str, size: Size) -> str:
+    """Return the name of a copy's file in the folder."""
+    return path + _COPIES[size]
+
+
+def upload_name(path: str) -> str:
+    """Return the name of an upload's file in the folder."""
     return f"{UPLOADS}/{path}{_UPLOAD}"
+
+
+def parse_name(name: str) -> tuple[str, Size | None]:
+    """Return the path of a photo and which copy a file is, None of an upload."""
+    path, _, ending = name.removeprefix(f"{UPLOADS}/").partition(".")
+    is_upload = name.startswith(f"{UPLOADS}/")
+    return path, None if is_upload else "thumb" if ending.startswith("thumb") else "full"

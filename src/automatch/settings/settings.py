@@ -27,7 +27,7 @@ from automatch.settings.limits import LimitSettings
 from automatch.settings.mail import MailSettings
 from automatch.settings.secrets import is_weak
 from automatch.settings.server import AuthSettings, FeedSettings, RealtimeSettings, UploadSettings
-from automatch.settings.storage import PhotoSettings, RetentionSettings
+from automatch.settings.storage import BackupSettings, PhotoSettings, RetentionSettings
 from automatch.settings.telemetry import MetricsSettings, TraceSettings
 from automatch.settings.vision import AiSettings, VisionSettings
 from automatch.settings.worker import WorkerSettings
@@ -160,6 +160,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     metrics: MetricsSettings = MetricsSettings()
     traces: TraceSettings = TraceSettings()
+    backup: BackupSettings = BackupSettings()
 
     @classmethod
     def settings_customise_sources(

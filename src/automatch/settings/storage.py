@@ -9,14 +9,9 @@ from pydantic import Field, SecretStr, model_validator
 from automatch.settings.group import SERVICE_URL, SettingsGroup
 
 
-class PhotoSettings(SettingsGroup):
-    """Photos in an S3 bucket, or one with the same protocol; needs `automatch[s3]`."""
+class BucketSettings(SettingsGroup):
+    """An S3 bucket, or one with the same protocol; needs `automatch[s3]`."""
 
-    bucket: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$",
-        description="Private bucket; if it is not set, the photos are in the data folder.",
-    )
     endpoint: str | None = Field(
         None,
         pattern=SERVICE_URL,
@@ -35,8 +30,38 @@ class PhotoSettings(SettingsGroup):
     @model_validator(mode="after")
     def _key_has_its_secret(self) -> Self:
         if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("photos.access_key_id and photos.secret_access_key go together")
+            raise ValueError("access_key_id and secret_access_key go together")
         return self
+
+
+class PhotoSettings(BucketSettings):
+    """Photos in an S3 bucket, or one with the same protocol; needs `automatch[s3]`."""
+
+    bucket: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$",
+        description="Private bucket; if it is not set, the photos are in the data folder.",
+    )
+
+
+class BackupSettings(BucketSettings):
+    """Where backups are kept. What has to do with buckets is used for `s3://` alone."""
+
+    to: str | None = Field(
+        None,
+        pattern=r"^(/.+|s3://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(/.*)?)$",
+        description="Folder, such as a mounted disk, or bucket (`s3://bucket/prefix`) for the "
+        "backups of this installation alone; `automatch backup` needs no other.",
+    )
+    recipients: str = Field(
+        "",
+        pattern=r"^(age1[0-9a-z]+ ?)*$",
+        description="Public keys of age (`age1…`), separated by spaces, to which backups are "
+        "encrypted. `automatch backup new-key` makes one.",
+    )
+    timeout_s: float = Field(
+        60, gt=0, description="Seconds that a request to the storage may take, with its retries."
+    )
 
 
 class RetentionSettings(SettingsGroup):

@@ -17,7 +17,7 @@ from automatch.errors.store import ErasureLogError
 from automatch.settings.data_dir import sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 
@@ -42,17 +42,7 @@ class ErasureLog:
         Raises:
             ErasureLogError: the file cannot be written to.
         """
-        lines = "".join(
-            json.dumps(
-                {
-                    "person_sha256": each.person_sha256,
-                    "erased_at": each.erased_at.isoformat(),
-                    "act": each.act,
-                }
-            )
-            + "\n"
-            for each in erasures
-        )
+        lines = write_lines(erasures)
         try:
             is_new = not self.path.exists()
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -76,17 +66,36 @@ class ErasureLog:
             ErasureLogError: the file cannot be read.
         """
         try:
-            lines = self.path.read_text("utf-8", errors="replace").splitlines()
+            return parse_log(self.path.read_text("utf-8", errors="replace"))
         except FileNotFoundError:
             return []
         except OSError as exc:
             raise self._unusable(exc) from exc
-        return [erasure for line in lines if (erasure := _parse(line)) is not None]
 
     def _unusable(self, exc: OSError) -> ErasureLogError:
         return ErasureLogError(
             f"The log of erasures {self.path} cannot be used: {exc.strerror or exc}."
         )
+
+
+def write_lines(erasures: Iterable[LoggedErasure]) -> str:
+    """Return the lines of these people."""
+    return "".join(
+        json.dumps(
+            {
+                "person_sha256": each.person_sha256,
+                "erased_at": each.erased_at.isoformat(),
+                "act": each.act,
+            }
+        )
+        + "\n"
+        for each in erasures
+    )
+
+
+def parse_log(text: str) -> list[LoggedErasure]:
+    """Return the people of all lines that are whole."""
+    return [erasure for line in text.splitlines() if (erasure := _parse(line)) is not None]
 
 
 def _parse(line: str) -> LoggedErasure | None:

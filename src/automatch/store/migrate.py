@@ -129,6 +129,11 @@ async def pending(owner_dsn: str, *, migrations: Path = MIGRATIONS) -> list[str]
     return [file.version for file in _compare(files, ledger)]
 
 
+def newest_version(migrations: Path = MIGRATIONS) -> str:
+    """Return the version of the newest migration of this Auto-Match."""
+    return max(file.version for file in _read_migrations(migrations))
+
+
 def _read(folder: Path) -> list[_File]:
     return [_File(path, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))]
 

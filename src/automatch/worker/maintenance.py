@@ -17,6 +17,7 @@ import structlog
 from automatch.background import run_together
 from automatch.errors import AutomatchError
 from automatch.model.people import SERVICE
+from automatch.ops.backup.erasures import ErasureCopy
 from automatch.photos.store import ListedPhoto, PhotoStore
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
@@ -60,6 +61,7 @@ class MaintenanceRunner:
     Args:
         session_s: a session that is unused for this long has ended.
         erasure_log: the file with a line for each erased person.
+        erasure_copy: copies it beside the backups.
         erase_inactive: erases somebody who was warned and did not come back.
         mails: whether there is a mail server, so that people can be warned.
     """
@@ -73,6 +75,7 @@ class MaintenanceRunner:
         *,
         session_s: float = 30 * 86400,
         erasure_log: ErasureLog | None = None,
+        erasure_copy: ErasureCopy | None = None,
         erase_inactive: Callable[[UUID], Awaitable[object]] | None = None,
         mails: bool = False,
     ) -> None:
@@ -82,6 +85,7 @@ class MaintenanceRunner:
         self._retention = retention
         self._session_s = session_s
         self._erasure_log = erasure_log
+        self._erasure_copy = erasure_copy
         self._erase_inactive = erase_inactive
         self._mails = mails
         self._id = uuid4()
@@ -99,6 +103,7 @@ class MaintenanceRunner:
             (self.rescore_for_model, often),
             (self.erase_photos, _ERASE_EVERY_S),
             (self.log_erasures, _ERASE_EVERY_S),
+            (self.copy_erasures, _ERASE_EVERY_S),
             (self.erase_inactive_people, rarely),
             (self.delete_old_matches, rarely),
             (self.clean_up_jobs, rarely),
@@ -235,6 +240,14 @@ class MaintenanceRunner:
         """Write erasures that no server wrote into the log, such as one by SQL."""
         if self._erasure_log is not None:
             await erasures.write_log(self._db, self._erasure_log)
+
+    async def copy_erasures(self) -> bool:
+        """Copy the log of erasures beside the backups, where it has grown."""
+        try:
+            return self._erasure_copy is not None and await self._erasure_copy.refresh()
+        except AutomatchError as exc:
+            log.error("erasures not copied beside the backups", reason=exc.message)  # noqa: TRY400
+            return False
 
     async def erase_inactive_people(self) -> None:
         """Warn people who were not here for long, and erase those who were warned long ago."""

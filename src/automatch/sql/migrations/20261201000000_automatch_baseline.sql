@@ -2,7 +2,7 @@
 
 -- 00_roles.sql
 
--- The roles that everything is granted to, and the two schemas.
+-- The roles that everything is granted to. A restore runs this file alone, before the dump.
 
 -- Bodies name objects of later files; a test checks every body once all of them are there.
 set check_function_bodies = off;
@@ -48,11 +48,16 @@ alter role automatch_api set jit = off;
 alter role automatch_worker set jit = off;
 alter role automatch_schedule set jit = off;
 
-create schema if not exists extensions;
-create extension if not exists vector with schema extensions;
 alter role automatch_api set search_path = public, extensions;
 alter role automatch_worker set search_path = public, extensions;
 alter role automatch_schedule set search_path = public, extensions;
+
+-- 00_schemas.sql
+
+-- The two schemas, and pgvector.
+
+create schema if not exists extensions;
+create extension if not exists vector with schema extensions;
 
 create schema automatch;
 comment on schema automatch is 'Internals of Auto-Match. What apps and operators may use is in public.';
@@ -4801,6 +4806,7 @@ begin
             ('automatch.departures', 'left_at', '1 year'),
             ('automatch.history', 'starts_at', '30 days'),
             ('automatch.bans', 'ends_at', '0 seconds'),
+            ('automatch.backup_runs', 'started_at', '1 year'),
             ('automatch.photo_views', 'first_at', p_photo_views),
             ('automatch.cases', 'unproven_until', '0 seconds'),
             ('automatch.cases', 'decided_at', p_cases),
@@ -11017,6 +11023,63 @@ $$;
 comment on function public.export_person(uuid, text) is
     'All that is kept about a person, by part; docs/privacy.md says what is in none. p_salt is random for each export.';
 
+-- 80_backup_runs.sql
+
+-- Backups that were made or tried. They are kept elsewhere: what is whole there is what counts.
+
+create table automatch.backup_runs (
+    id bigint generated always as identity primary key,
+    started_at timestamptz not null default automatch.now(),
+    finished_at timestamptz,
+    place text not null,
+    scheduled boolean not null,
+    name text,
+    encrypted boolean,
+    photos bigint,
+    byte_count bigint,
+    error text,
+    constraint ended_well_or_with_an_error check (finished_at is null or (name is null) <> (error is null))
+);
+comment on table automatch.backup_runs is
+    'Each backup that was begun: where to, and how it ended. One without an end runs, or was killed.';
+create index backup_runs_started_idx on automatch.backup_runs (started_at);
+
+create function automatch.start_backup_run(p_place text, p_scheduled boolean)
+returns bigint language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    insert into automatch.backup_runs (place, scheduled) values (p_place, p_scheduled) returning id
+$$;
+comment on function automatch.start_backup_run(text, boolean) is 'Note that a backup begins; the number of the run.';
+
+create function automatch.finish_backup_run(
+    p_id bigint, p_name text default null, p_encrypted boolean default null, p_photos bigint default null,
+    p_bytes bigint default null, p_error text default null
+)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    update automatch.backup_runs as r
+    set finished_at = automatch.now(), name = p_name, encrypted = p_encrypted, photos = p_photos,
+        byte_count = p_bytes, error = p_error
+    where r.id = p_id
+$$;
+comment on function automatch.finish_backup_run(bigint, text, boolean, bigint, bigint, text) is
+    'Note how a backup ended: with its name, or with an error.';
+
+create function public.list_backup_runs(p_limit integer default 50)
+returns table (
+    id bigint, started_at timestamptz, finished_at timestamptz, place text, scheduled boolean, name text,
+    encrypted boolean, photos bigint, byte_count bigint, error text
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select r.id, r.started_at, r.finished_at, r.place, r.scheduled, r.name, r.encrypted, r.photos, r.byte_count,
+        r.error
+    from automatch.backup_runs as r
+    order by r.started_at desc, r.id desc
+    limit p_limit
+$$;
+comment on function public.list_backup_runs(integer) is 'The latest backups that were made or tried, newest first.';
+
 -- 80_metrics.sql
 
 -- What /metrics tells of the database, for whichever process is asked; docs/metrics.md lists it. Rows of a name, the
@@ -11405,7 +11468,7 @@ from (values
         public.begin_photo_challenge public.pass_photo_challenge public.take_photo_challenge
         public.charge_rate_limits public.enqueue_mail public.export_person public.feed_versions public.finish_mail
         public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
-        public.list_mails public.postpone_mail public.read_mail public.record_photo_views
+        public.list_backup_runs public.list_mails public.postpone_mail public.read_mail public.record_photo_views
         public.refund_rate_limits public.take_mail
     '),
     -- What servers tell of themselves, and what operators see of it.

@@ -1,4 +1,4 @@
--- The roles that everything is granted to, and the two schemas.
+-- The roles that everything is granted to. A restore runs this file alone, before the dump.
 
 -- Bodies name objects of later files; a test checks every body once all of them are there.
 set check_function_bodies = off;
@@ -44,11 +44,6 @@ alter role automatch_api set jit = off;
 alter role automatch_worker set jit = off;
 alter role automatch_schedule set jit = off;
 
-create schema if not exists extensions;
-create extension if not exists vector with schema extensions;
 alter role automatch_api set search_path = public, extensions;
 alter role automatch_worker set search_path = public, extensions;
 alter role automatch_schedule set search_path = public, extensions;
-
-create schema automatch;
-comment on schema automatch is 'Internals of Auto-Match. What apps and operators may use is in public.';

@@ -28,6 +28,7 @@ begin
             ('automatch.departures', 'left_at', '1 year'),
             ('automatch.history', 'starts_at', '30 days'),
             ('automatch.bans', 'ends_at', '0 seconds'),
+            ('automatch.backup_runs', 'started_at', '1 year'),
             ('automatch.photo_views', 'first_at', p_photo_views),
             ('automatch.cases', 'unproven_until', '0 seconds'),
             ('automatch.cases', 'decided_at', p_cases),

@@ -1,0 +1,94 @@
+"""`automatch restore`: bring an installation back from a backup."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from automatch.cli.options import Home
+from automatch.cli.output.echo import echo
+from automatch.cli.runtime.logging_setup import load_settings_and_logging
+
+if TYPE_CHECKING:
+    from automatch.ops.backup.manifest import Manifest
+    from automatch.settings import Settings
+
+
+def restore(
+    source: Annotated[
+        str, typer.Argument(metavar="FROM", help="The folder or `s3://bucket/prefix` of backups.")
+    ],
+    *,
+    home: Home = None,
+    name: Annotated[
+        str | None, typer.Option("--backup", help="Which one; the newest, if it is not given.")
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--key-file", help="File with the secret key of an encrypted one."),
+    ] = None,
+    new_secrets: Annotated[
+        bool,
+        typer.Option(
+            "--new-secrets", help="Make new secrets for a backup that has none: all are signed out."
+        ),
+    ] = False,
+    keep_photos: Annotated[
+        bool,
+        typer.Option(
+            "--keep-photos", help="The photos are in their bucket still, and nobody else uses it."
+        ),
+    ] = False,
+) -> None:
+    """Restore a backup into an empty installation: a new data folder, an empty database.
+
+    The backup is checked first. People who were erased after it are erased again. An installation
+    that is there is not touched.
+
+    Example: `automatch restore /mnt/backups --key-file backup.key --home /var/lib/match`
+    """
+    settings = load_settings_and_logging(home=home)
+    manifest = asyncio.run(
+        _restore(settings, source, name, key_file, new_secrets=new_secrets, keep=keep_photos)
+    )
+    echo(
+        f"The state of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC is in {settings.home}: "
+        f"{sum(manifest.tables.values())} rows and {manifest.photos.count} photos, as the manifest "
+        "says. Now `automatch up`, then `automatch verify` and `automatch doctor`."
+    )
+
+
+async def _restore(
+    settings: Settings,
+    source: str,
+    name: str | None,
+    key_file: Path | None,
+    *,
+    new_secrets: bool,
+    keep: bool,
+) -> Manifest:
+    from automatch.cli.runtime.progress import step_progress
+    from automatch.cli.runtime.start_checks import migrate_database
+    from automatch.ops.backup.keys import Identities
+    from automatch.ops.backup.manifest import newest_manifest
+    from automatch.ops.backup.place import open_place
+    from automatch.ops.backup.restore import restored
+
+    place = open_place(source, settings.backup)
+    identities = Identities(key_file)
+    manifest = await newest_manifest(place, name)
+    with step_progress() as report:
+        async with restored(
+            settings,
+            place,
+            manifest,
+            identities,
+            report,
+            new_secrets=new_secrets,
+            keep_photos=keep,
+        ) as secrets:
+            await migrate_database(settings, secrets)
+    return manifest

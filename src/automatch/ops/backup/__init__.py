@@ -1,0 +1,1 @@
+"""Backups: made while everything runs, kept elsewhere, checked, and restored."""
