@@ -15,6 +15,7 @@ from automatch.auth.keys import AiKeys, FunctionKeys
 from automatch.auth.photo_links import PhotoLinks
 from automatch.auth.tokens import tokens_from
 from automatch.background import BackgroundTasks
+from automatch.feed.deliveries import Deliveries
 from automatch.feed.notifier import FeedNotifier
 from automatch.http.deps import Services
 from automatch.http.errors import add_error_handlers
@@ -49,6 +50,7 @@ from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
 from automatch.services.reports import Reports
+from automatch.services.server_report import ServerReport
 from automatch.services.site_operator import SiteOperatorCache
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
@@ -85,6 +87,7 @@ def create_app(
     metrics = ServerMetrics()
     traces = make_traces(settings, "automatch-server")
     notifier = FeedNotifier(db, settings.feed, metrics, traces)
+    deliveries = Deliveries(db)
     rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
     addresses = AddressKey(secrets.address_key)
     accounts = Accounts(db, tokens, settings.auth, rate_limits, addresses)
@@ -96,6 +99,7 @@ def create_app(
         db=db,
         photos=photos,
         notifier=notifier,
+        deliveries=deliveries,
         tokens=tokens,
         accounts=accounts,
         memberships=Memberships(db, rate_limits),
@@ -132,11 +136,12 @@ def create_app(
         on_demand_worker=OnDemandWorker(settings),
         background=background,
         realtime=RealtimeDeps(
-            settings, db, notifier, ConnectionLimits(settings.realtime), tokens.verify
+            settings, db, notifier, deliveries, ConnectionLimits(settings.realtime), tokens.verify
         ),
     )
 
     ai_requests = AiRequestLimiter(settings, lambda: make_analyzer(settings, embedder))
+    server_report = ServerReport(db, notifier)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -147,6 +152,10 @@ def create_app(
                 await check_photo_store(conn, photos, may_claim=True)
             stack.push_async_callback(ai_requests.close)
             await stack.enter_async_context(background.running("feeds", notifier.run))
+            stack.push_async_callback(deliveries.close)
+            await stack.enter_async_context(background.running("deliveries", deliveries.run))
+            stack.push_async_callback(server_report.close)
+            await stack.enter_async_context(background.running("server report", server_report.run))
             stack.push_async_callback(services.photo_views.close)
             await stack.enter_async_context(
                 background.running("views of photos", services.photo_views.run)

@@ -107,10 +107,12 @@ class FeedNotifier:
                 )
             )
 
-    def note_delivery(self, committed_at: datetime) -> None:
-        """Note that a match was written to an open stream just now."""
-        lag = datetime.now(UTC) - committed_at
-        self._metrics.deliveries.observe(max(0.0, lag.total_seconds()))
+    def note_delivery(self, committed_at: datetime, *, since: datetime) -> None:
+        """Note that a match was written to an open stream just now, if it was made since then."""
+        # What was there before was sent late because the reader came late, or has moved.
+        if committed_at > since:
+            lag = datetime.now(UTC) - committed_at
+            self._metrics.deliveries.observe(max(0.0, lag.total_seconds()))
 
     @contextmanager
     def subscribe(self, claims: Claims, *, as_stream: bool = True) -> Iterator[Subscriber]:

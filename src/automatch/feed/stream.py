@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import TooManyStreamsError
 from automatch.errors.store import StoreError
+from automatch.feed.deliveries import Deliveries
 from automatch.feed.notifier import FeedNotifier
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry
@@ -57,6 +58,7 @@ async def follow(
     notifier: FeedNotifier,
     claims: Claims,
     settings: FeedSettings,
+    deliveries: Deliveries,
     *,
     after: int | None,
 ) -> AsyncIterator[FeedEvent]:
@@ -72,6 +74,7 @@ async def follow(
     assert claims.subject is not None
     if notifier.count_streams(claims.subject) >= settings.max_streams_per_person:
         raise TooManyStreamsError
+    opened = deliveries.open_page()
     with notifier.subscribe(claims) as subscriber:
         changed = subscriber.changed
         async with db.as_user(claims) as conn:
@@ -110,9 +113,10 @@ async def follow(
             for entry in entries:
                 position = entry.position
                 yield entry
-                # What was there before was sent late because the reader came late, or has moved.
-                if entry.match_id is not None and entry.created_at > since:
-                    notifier.note_delivery(entry.created_at)
+                # Whoever asks for the next event has written this one.
+                if entry.match_id is not None:
+                    deliveries.note(claims.subject, entry.match_id, opened=opened)
+                    notifier.note_delivery(entry.created_at, since=since)
             if len(entries) == _PAGE:
                 changed.set()
 

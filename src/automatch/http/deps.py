@@ -18,6 +18,7 @@ from automatch.auth.tokens import Tokens
 from automatch.background import BackgroundTasks
 from automatch.errors.auth import TokenMissingError
 from automatch.errors.request import ForbiddenError, InputInvalidError
+from automatch.feed.deliveries import Deliveries
 from automatch.feed.notifier import FeedNotifier
 from automatch.http.client_address import client_address
 from automatch.model.people import Claims, Role
@@ -50,6 +51,7 @@ class Services:
     db: Database
     photos: PhotoStore
     notifier: FeedNotifier
+    deliveries: Deliveries
     tokens: Tokens
     accounts: Accounts
     mailed_links: MailedLinks

@@ -124,7 +124,12 @@ class QueuedJob:
     """Of this run; None is that of `match_settings`."""
     match_count: int | None
     timings: dict[str, float]
-    """See `Job`."""
+    """See `Job`; with `delivered_ms` until the uploader's open page had the first match, and
+    `others_delivered_ms` until the last open page of those who were found had theirs."""
+    reached: int = 0
+    """People whose page was open when a match was made, and was written to."""
+    seen_later: int = 0
+    """People who saw a match on a page that opened afterwards."""
 
 
 @dataclass(frozen=True, slots=True)

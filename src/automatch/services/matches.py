@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from automatch.feed.deliveries import Deliveries
 from automatch.feed.notifier import FeedNotifier
 from automatch.feed.sse import parse_last_event_id
 from automatch.feed.stream import FeedEvent, follow, open_stream
@@ -83,6 +84,7 @@ async def open_feed(
     db: Database,
     notifier: FeedNotifier,
     settings: FeedSettings,
+    deliveries: Deliveries,
     claims: Claims,
     *,
     after: int | None,
@@ -100,6 +102,7 @@ async def open_feed(
             notifier,
             claims,
             settings,
+            deliveries,
             after=resumed_after if resumed_after is not None else after,
         )
     )

@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds from upload to completion of the stored jobs; None without any."""
+    """Seconds from the upload on, of the stored jobs; None without any."""
 
     jobs: int
     average_s: float | None
@@ -121,6 +121,8 @@ class Statistics:
     """Connected workers, busy or idle."""
     faults: list[FaultSummary]
     times: Times
+    to_screen: Times
+    """From the upload to the first match on the uploader's page, of those whose page was open."""
     rate: Rate
     recent: list[RecentJob]
     failed: list[FailedReason]
@@ -181,6 +183,7 @@ async def load_statistics(conn: Connection, *, recent: int) -> Statistics:
         workers=await count_workers(conn),
         faults=await list_worker_faults(conn),
         times=(await _all(conn, Times, "times"))[0],
+        to_screen=(await _all(conn, Times, "to_screen"))[0],
         rate=(await _all(conn, Rate, "rate"))[0],
         recent=await _all(conn, RecentJob, "recent", limit=recent),
         failed=await _all(conn, FailedReason, "failed"),

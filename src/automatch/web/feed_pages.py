@@ -74,6 +74,7 @@ async def stream(
         services.db,
         services.notifier,
         services.settings.feed,
+        services.deliveries,
         caller.claims,
         after=after,
         last_event_id=last_event_id,

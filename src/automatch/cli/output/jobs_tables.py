@@ -50,6 +50,8 @@ def print_job(job: QueuedJob) -> None:
         "lease expires": utc(job.lease_expires_at),
         "isolated": "yes, a worker crashed while it ran" if job.isolated else "no",
         "timings": json.dumps(job.timings),
+        "open pages reached": job.reached,
+        "seen later": job.seen_later,
     }
     print_tables(Table.of_fields(rows))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from automatch.cli.output.tables import Table, seconds, utc
-from automatch.store.stats import Statistics
+from automatch.store.stats import Statistics, Times
 
 
 def as_tables(stats: Statistics) -> list[Table]:
@@ -53,7 +53,7 @@ def as_tables(stats: Statistics) -> list[Table]:
 
 
 def _summary(stats: Statistics) -> Table:
-    queue, times = stats.queue, stats.times
+    queue, times, to_screen = stats.queue, stats.times, stats.to_screen
     return Table.of_fields(
         {
             "queue": "paused" if queue.paused else "open",
@@ -63,11 +63,15 @@ def _summary(stats: Statistics) -> Table:
             "oldest waiting, s": seconds(queue.oldest_waiting_s),
             "photos not erased after a minute": stats.photos_not_erased,
             "upload to end, average s": seconds(times.average_s),
-            "p50 / p95 / p99, s": " / ".join(
-                seconds(value) for value in (times.p50_s, times.p95_s, times.p99_s)
-            ),
+            "p50 / p95 / p99, s": _percentiles(times),
+            "upload to screen, average s": seconds(to_screen.average_s),
+            "p50 / p95 / p99 to screen, s": _percentiles(to_screen),
         }
     )
+
+
+def _percentiles(times: Times) -> str:
+    return " / ".join(seconds(value) for value in (times.p50_s, times.p95_s, times.p99_s))
 
 
 def _schedule(stats: Statistics) -> list[Table]:

@@ -6,7 +6,7 @@ select
         then jsonb_build_object('code', error_code, 'message', error_message)
     end as error,
     created_at, run_at, started_at, completed_at, scheduled, isolated, worker_id, lease_expires_at,
-    threshold, match_count, timings
+    threshold, match_count, timings, reached, seen_later
 from public.list_match_jobs(
     %(status)s, %(school)s, %(code)s, %(job_ids)s, %(limit)s, %(user_id)s, %(before)s
 )

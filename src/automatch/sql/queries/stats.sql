@@ -19,6 +19,21 @@ from (
     where j.status = 'completed' and j.completed_at is not null
 ) as t
 
+-- name: to_screen
+-- Seconds from the upload to the first match on the open page of the uploader, where somebody waited for it.
+select
+    count(*) as jobs,
+    avg(t.s)::double precision as average_s,
+    percentile_cont(0.5) within group (order by t.s)::double precision as p50_s,
+    percentile_cont(0.95) within group (order by t.s)::double precision as p95_s,
+    percentile_cont(0.99) within group (order by t.s)::double precision as p99_s
+from (
+    select extract(epoch from d.delivered_at - j.created_at) as s
+    from automatch.deliveries as d
+    join public.match_jobs as j on j.id = d.job_id and j.user_id = d.profile_id
+    where d.was_open and j.priority < 3
+) as t
+
 -- name: rate
 -- Jobs queued and finished in the last minute, hour and day.
 select

@@ -16,6 +16,7 @@ from typing import Any
 
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.store import StoreError
+from automatch.feed.deliveries import Deliveries
 from automatch.feed.notifier import FeedNotifier, Subscriber
 from automatch.model.people import Claims, Role
 from automatch.settings import Settings
@@ -24,6 +25,7 @@ from automatch.supabase_compat.realtime.limits import ConnectionLimits
 from automatch.supabase_compat.realtime.message import Message
 from automatch.supabase_compat.realtime.source import Source, sources_for
 from automatch.supabase_compat.realtime.subscription import Subscription, serialize_changes
+from automatch.supabase_compat.realtime.table import MATCHES
 
 _EXTENSION = "postgres_changes"
 
@@ -35,6 +37,7 @@ class RealtimeDeps:
     settings: Settings
     db: Database
     notifier: FeedNotifier
+    deliveries: Deliveries
     limits: ConnectionLimits
     verify: Callable[[str], Claims]
     """Return the claims of a token, or raise an AuthError."""
@@ -57,6 +60,7 @@ class Channel:
         self._send = send
         self._sources: list[Source] = []
         self._subscriber: Subscriber | None = None
+        self._opened = 0.0
         self._resources = ExitStack()
 
     async def open(self, claims: Claims) -> None:
@@ -75,12 +79,13 @@ class Channel:
             subscriber = resources.enter_context(
                 self._deps.notifier.subscribe(claims, as_stream=False)
             )
+            opened = self._deps.deliveries.open_page()
             sources = sources_for(each.table for each in self._subscriptions)
             async with self._deps.db.as_user(claims) as conn:
                 for source in sources:
                     await source.start(conn)
             self._resources = resources.pop_all()
-        self._subscriber, self._sources = subscriber, sources
+        self._subscriber, self._sources, self._opened = subscriber, sources, opened
 
     @property
     def is_live(self) -> bool:
@@ -133,6 +138,10 @@ class Channel:
                 for change in changes:
                     for payload in serialize_changes(change, self._subscriptions):
                         await self._send(self._push(_EXTENSION, payload))
+                        if change.table is MATCHES and claims.subject is not None:
+                            self._deps.deliveries.note(
+                                claims.subject, change.row["id"], opened=self._opened
+                            )
                 source.commit()
                 if changes:
                     subscriber.changed.set()

@@ -1,0 +1,55 @@
+"""What a server tells of itself, so that operators see which ones run and how busy they are."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from uuid import uuid4
+
+from automatch import __version__
+from automatch.errors import AutomatchError
+from automatch.feed.notifier import FeedNotifier
+from automatch.store import servers
+from automatch.store.database import Database
+
+_EVERY_S = 10.0
+
+
+class ServerReport:
+    """Shows signs of life of this server."""
+
+    def __init__(self, db: Database, notifier: FeedNotifier) -> None:
+        self._db = db
+        self._notifier = notifier
+        self._id = uuid4()
+
+    async def run(self) -> None:
+        """Report every ten seconds until cancelled; while the database is away nobody looks."""
+        while True:
+            with suppress(AutomatchError):
+                await self.report()
+            await asyncio.sleep(_EVERY_S)
+
+    async def report(self) -> None:
+        """Report once.
+
+        Raises:
+            DatabaseUnavailableError: the database does not answer.
+        """
+        streams, channels = self._notifier.count_clients()
+        async with self._db.connection() as conn:
+            await servers.report_server(
+                conn,
+                self._id,
+                host=socket.gethostname(),
+                version=__version__,
+                streams=streams,
+                channels=channels,
+            )
+
+    async def close(self) -> None:
+        """Say that the server stops."""
+        with suppress(AutomatchError):
+            async with self._db.connection() as conn:
+                await servers.forget_server(conn, self._id)
