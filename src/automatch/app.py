@@ -112,6 +112,7 @@ def create_app(
         ),
         reports=Reports(db, rate_limits, addresses, mailer.wake if mailer else None),
         photo_links=PhotoLinks(secrets.photo_key),
+        addresses=addresses,
         erasures=make_erasures(
             settings,
             db,

@@ -24,6 +24,7 @@ from automatch.settings.server import FeedSettings
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from tests.support.build import connect, one
+from tests.support.operators import Registry
 from tests.support.postgres import DatabasePool, TestCluster
 from tests.support.system import System, running_server
 
@@ -45,24 +46,17 @@ class Clerk:
 
 
 @dataclass
-class ConsoleSite:
+class ConsoleSite(Registry):
     """A running server, and the owner's connection to its database."""
 
     system: System
     conn: psycopg.Connection
     clients: list[httpx2.AsyncClient] = field(default_factory=list)
 
-    def person(self, name: str = "Linh", email: str | None = None) -> UUID:
-        """Make an account with a name."""
-        email = email or f"person{next(_serial)}@example.org"
-        person_id = one(self.conn, "select auth.create_user(%s, 'x', '{}')", email)
-        self.conn.execute("update public.profiles set name = %s where id = %s", [name, person_id])
-        return person_id
-
     def clerk(self, role: OperatorRole | None, *, has_entered_password: bool = True) -> Clerk:
         """Return somebody with a role, or with None somebody without, in front of a browser."""
         email = f"clerk{next(_serial)}@example.org"
-        person_id = self.person("Clerk", email)
+        person_id = self.person(email, "Clerk")
         session_id = one(self.conn, "select auth.start_session(%s, %s)", person_id, person_id.bytes)
         self.conn.execute(
             "update auth.sessions set password_entered_at = %s where id = %s",

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -23,7 +23,7 @@ from automatch.settings.database import PoolSettings
 from automatch.settings.server import AuthSettings
 from automatch.store.database import Database as Pool
 from tests.support import model_change
-from tests.support.build import a_face, connect, one, record_consent
+from tests.support.build import a_face, a_job, connect, one, record_consent
 from tests.support.onnx_models import add_model, tiny_model
 from tests.support.postgres import Database, TestCluster
 
@@ -35,30 +35,14 @@ class AnyPhoto(FolderPhotos):
         return b"a photo"
 
 
-@dataclass(frozen=True)
-class Desk:
-    """What an operator's services need, and the owner's connection to look at the outcome."""
+class Registry:
+    """Makes the people, photos and schools that operators act about."""
 
-    db: Pool
     conn: psycopg.Connection
-    links: LinkDelivery
-    tokens: Tokens
-    photos: AnyPhoto
-    erasing: Erasures
-    settings: Settings
-    schedule_dsn: str
 
-    def operator(self, role: OperatorRole, *, has_entered_password: bool = True) -> Operator:
-        """Return somebody with a role, who has just entered the password."""
-        person_id = self.person(f"{role}@example.org")
-        self.conn.execute(
-            "insert into automatch.operators (profile_id, role) values (%s, %s)", [person_id, role]
-        )
-        entered_at = datetime.now(UTC) if has_entered_password else None
-        return Operator(role, f"operator:{person_id}", person_id, entered_at)
-
-    def person(self, email: str, name: str = "Linh") -> UUID:
+    def person(self, email: str | None = None, name: str = "Linh") -> UUID:
         """Make an account with a profile."""
+        email = email or f"{uuid4()}@example.org"
         person_id = one(self.conn, "select auth.create_user(%s, 'x', '{}')", email)
         self.conn.execute("update public.profiles set name = %s where id = %s", [name, person_id])
         return person_id
@@ -102,6 +86,82 @@ class Desk:
         face_id = self.photo(person_id)
         self.conn.execute("select automatch.hold_face(%s, 'another_person')", [face_id])
         return face_id
+
+    def pair(self, person_id: UUID) -> UUID:
+        """Suspect somebody of having another account."""
+        pair = sorted([person_id, self.person()])
+        return one(
+            self.conn,
+            "insert into automatch.suspected_duplicates (profile_a_id, profile_b_id, u, model)"
+            " values (%s, %s, 0.2, 'dlib') returning id",
+            *pair,
+        )
+
+    def job(self, person_id: UUID) -> UUID:
+        """Return the job of a photo of somebody who belongs to a school."""
+        self.conn.execute(
+            "update public.profiles set school = 'UIT', gender = 'female' where id = %s",
+            [person_id],
+        )
+        return a_job(self.conn, self.photo(person_id))
+
+    def school(self, name: str, *, is_open: bool = True) -> str:
+        self.conn.execute(
+            "insert into automatch.schools (name, is_open) values (%s, %s)"
+            " on conflict (name) do nothing",
+            [name, is_open],
+        )
+        return name
+
+    def invitation(self, school: str) -> UUID:
+        return one(
+            self.conn,
+            "insert into automatch.school_invitations"
+            " (school_id, code_sha256, expires_at, created_by)"
+            " select id, sha256(uuid_send(id)), now() + interval '1 day', 'me'"
+            " from automatch.schools where name = %s returning id",
+            school,
+        )
+
+    def asking(self, person_id: UUID) -> UUID:
+        """Let somebody ask to be let in to a school."""
+        self.conn.execute(
+            "insert into automatch.membership_requests (profile_id, school_id, message)"
+            " select %s, id, 'Hi' from automatch.schools where name = %s",
+            [person_id, self.school("Closed", is_open=False)],
+        )
+        return person_id
+
+    def mail(self, person_id: UUID) -> UUID:
+        """Let somebody wait for a mail with a link."""
+        self.conn.execute(
+            "select public.enqueue_mail('recovery', email) from public.profiles where id = %s",
+            [person_id],
+        )
+        return one(self.conn, "select id from automatch.mails order by requested_at desc limit 1")
+
+
+@dataclass(frozen=True)
+class Desk(Registry):
+    """What an operator's services need, and the owner's connection to look at the outcome."""
+
+    db: Pool
+    conn: psycopg.Connection
+    links: LinkDelivery
+    tokens: Tokens
+    photos: AnyPhoto
+    erasing: Erasures
+    settings: Settings
+    schedule_dsn: str
+
+    def operator(self, role: OperatorRole, *, has_entered_password: bool = True) -> Operator:
+        """Return somebody with a role, who has just entered the password."""
+        person_id = self.person(f"{role}@example.org")
+        self.conn.execute(
+            "insert into automatch.operators (profile_id, role) values (%s, %s)", [person_id, role]
+        )
+        entered_at = datetime.now(UTC) if has_entered_password else None
+        return Operator(role, f"operator:{person_id}", person_id, entered_at)
 
     def scheduled(self) -> str:
         """Return the name of a cron job."""
@@ -150,6 +210,6 @@ async def desk(
                 Tokens(cluster.secrets.jwt_secret, AuthSettings()),
                 AnyPhoto(tmp_path, min_free_mb=0),
                 make_erasures(settings, db, make_photos(settings)),
-                settings,
+                settings.model_copy(update={"public_url": "https://match.example.org"}),
                 database.schedule,
             )

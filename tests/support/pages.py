@@ -9,25 +9,52 @@ from html import unescape
 from typing import Any
 from uuid import UUID
 
-from automatch.model.cases import CaseSide, CaseState, OwnCase, OwnMessage, ReportReason
-from automatch.model.faces import Face
+from automatch.model.cases import (
+    Case,
+    CaseDetails,
+    CaseMessage,
+    CaseRecord,
+    CaseSide,
+    CaseState,
+    CaseViewer,
+    OwnCase,
+    OwnMessage,
+    ReportReason,
+)
+from automatch.model.faces import Face, HeldPhoto
 from automatch.model.jobs import Job, JobStatus
 from automatch.model.matches import FeedEntry
-from automatch.model.operators import Impersonation, Operator, OperatorRole
+from automatch.model.notices import NoticeKind, PublishedNotice, SiteOperator
+from automatch.model.operators import (
+    AuditEntry,
+    Impersonation,
+    Operator,
+    OperatorAccount,
+    OperatorRole,
+)
 from automatch.model.people import (
     Consent,
     ConsentRecord,
     FoundPerson,
     Gender,
+    PersonDetails,
+    PersonSession,
     Profile,
     UserSession,
 )
+from automatch.model.schools import Invitation, MembershipRequest, School
 from automatch.services.acts import Act
+from automatch.services.cases import CaseFile
+from automatch.store.mails import WaitingMail
 from automatch.store.photo_views import PhotoViewCounts
 from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
+from automatch.web.console.cases import CasePage, CasesPage, HeldPage
 from automatch.web.console.frame import ConfirmPage, HandOverPage, RefusedPage
+from automatch.web.console.mail import MailPage
+from automatch.web.console.operators import AuditPage, OperatorsPage, TextsPage
 from automatch.web.console.password import PasswordPage
-from automatch.web.console.people import PeoplePage
+from automatch.web.console.people import PeoplePage, PersonPage
+from automatch.web.console.schools import RequestsPage, SchoolPage, SchoolsPage
 from automatch.web.data_views import (
     AccountDeletedPage,
     DeleteAccountPage,
@@ -61,6 +88,51 @@ NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 AN_OPERATOR = Operator(OperatorRole.OWNER, "operator:1", UUID(int=1))
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
+A_PERSON = PersonDetails(
+    **dict.fromkeys(("email", "name", "school", "gender", "consent_version"), HOSTILE),
+    **dict.fromkeys(("photos", "jobs_waiting", "jobs_failed", "matches", "sessions"), 1),
+    id=UUID(int=1),
+    created_at=NOON,
+    last_sign_in_at=None,
+    discoverable=True,
+    admitted=True,
+    memberships=[HOSTILE],
+    frozen_at=None,
+    frozen_reason=None,
+    simulated=False,
+    imported=True,
+    operator_role=None,
+    consents=True,
+    consent_at=NOON,
+    suspected_duplicates=1,
+)
+_CASE: dict[str, Any] = {
+    "id": UUID(int=1),
+    "kind": "take_down",
+    "reason": ReportReason.FAKE,
+    "state": CaseState.OPEN,
+    "opened_at": NOON,
+    "hides": True,
+    "decision": HOSTILE,
+    "decided_at": NOON,
+    "decided_by": HOSTILE,
+    "appealed_at": NOON,
+    "profile_id": UUID(int=2),
+    "face_id": UUID(int=3),
+}
+A_CASE = Case(**_CASE, others=1)
+A_WHOLE_CASE = CaseDetails(
+    **_CASE,
+    reporter_id=None,
+    name=HOSTILE,
+    school=HOSTILE,
+    gender=HOSTILE,
+    birth_date=NOON.date(),
+    frozen=True,
+    face_ids=[UUID(int=3), UUID(int=4)],
+    hidden_face_ids=[UUID(int=3)],
+)
+A_SCHOOL = School(HOSTILE, False, [HOSTILE], [HOSTILE], 10, 5, 1, 1, NOON, 4)
 A_FOUND_PERSON = FoundPerson(UUID(int=1), HOSTILE, HOSTILE, HOSTILE, NOON)
 
 
@@ -287,6 +359,78 @@ PAGES: dict[str, Page] = {
     ),
     "console: password": PasswordPage(
         me=AN_OPERATOR, to=HOSTILE, problem=Problem("x", HOSTILE, "password")
+    ),
+    "console: person": PersonPage(
+        me=AN_OPERATOR,
+        title=HOSTILE,
+        person=A_PERSON,
+        schools=[HOSTILE],
+        sends_mail=False,
+        sessions=[PersonSession(an_id(1), NOON, NOON, True)],
+    ),
+    "console: frozen person": PersonPage(
+        me=AN_OPERATOR,
+        title=HOSTILE,
+        person=replace(A_PERSON, frozen_at=NOON, frozen_reason=HOSTILE, operator_role=HOSTILE),
+        schools=[],
+        sends_mail=True,
+    ),
+    "console: cases": CasesPage(me=AN_OPERATOR, state="", found=[A_CASE]),
+    "console: no cases": CasesPage(me=AN_OPERATOR, state="decided", found=[]),
+    "console: case": CasePage(
+        me=AN_OPERATOR,
+        file=CaseFile(
+            A_WHOLE_CASE,
+            [CaseMessage(CaseSide.REPORTER, CaseSide.OPERATORS, None, HOSTILE, NOON)],
+            [CaseViewer(an_id(3), NOON, True, None)],
+            [CaseRecord(NOON, HOSTILE, HOSTILE, HOSTILE, {})],
+        ),
+    ),
+    "console: held": HeldPage(
+        me=AN_OPERATOR,
+        reason="",
+        found=[HeldPhoto(an_id(1), an_id(2), HOSTILE, HOSTILE, NOON)],
+    ),
+    "console: schools": SchoolsPage(
+        me=AN_OPERATOR, schools=[A_SCHOOL], name=HOSTILE, problem=SOME_PROBLEM
+    ),
+    "console: school": SchoolPage(
+        me=AN_OPERATOR,
+        title=HOSTILE,
+        school=A_SCHOOL,
+        invitations=[Invitation(an_id(1), HOSTILE, 1, None, NOON, NOON, HOSTILE)],
+        others=[HOSTILE],
+    ),
+    "console: requests": RequestsPage(
+        me=AN_OPERATOR,
+        found=[MembershipRequest(an_id(1), HOSTILE, HOSTILE, HOSTILE, HOSTILE, NOON)],
+    ),
+    "console: mail": MailPage(
+        me=AN_OPERATOR,
+        found=[WaitingMail(an_id(1), "recovery", HOSTILE, NOON, 3, True, HOSTILE)],
+        sends_mail=True,
+    ),
+    "console: operators": OperatorsPage(
+        me=AN_OPERATOR,
+        found=[OperatorAccount(an_id(1), HOSTILE, HOSTILE, OperatorRole.OWNER, NOON)],
+    ),
+    "console: audit": AuditPage(
+        me=AN_OPERATOR,
+        entries=[
+            AuditEntry(1, NOON, HOSTILE, HOSTILE, an_id(1), HOSTILE, {HOSTILE: [HOSTILE], "n": 1})
+        ],
+        names={HOSTILE: HOSTILE},
+        person=HOSTILE,
+        act=HOSTILE,
+        by=HOSTILE,
+        older="/admin/audit?before=1",
+    ),
+    "console: texts": TextsPage(
+        me=AN_OPERATOR,
+        site=SiteOperator(HOSTILE, HOSTILE, HOSTILE),
+        notices=[
+            (NoticeKind.PRIVACY, PublishedNotice(HOSTILE, HOSTILE, HOSTILE, NOON, True, False))
+        ],
     ),
     "console: people": PeoplePage(me=AN_OPERATOR, query=HOSTILE, found=[A_FOUND_PERSON]),
     "console: nobody": PeoplePage(me=AN_OPERATOR, query=HOSTILE, found=[]),

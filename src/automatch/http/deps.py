@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import Depends, Header
 from starlette.requests import HTTPConnection
 
+from automatch.auth.addresses import AddressKey
 from automatch.auth.confirmations import Confirmations
 from automatch.auth.photo_links import PhotoLinks
 from automatch.auth.tokens import Tokens
@@ -21,6 +22,7 @@ from automatch.errors.request import ForbiddenError, InputInvalidError
 from automatch.feed.deliveries import Deliveries
 from automatch.feed.notifier import FeedNotifier
 from automatch.http.client_address import client_address
+from automatch.model.operators import Operator
 from automatch.model.people import Claims, Role
 from automatch.photos.store import PhotoStore
 from automatch.services.accounts import Accounts
@@ -58,6 +60,7 @@ class Services:
     memberships: Memberships
     reports: Reports
     photo_links: PhotoLinks
+    addresses: AddressKey
     erasures: Erasures
     confirmations: Confirmations
     photo_check: PhotoCheck
@@ -140,8 +143,8 @@ def operator_of(
         str | None,
         Header(description="Who acts, for the audit log: at most 100 printable characters."),
     ] = None,
-) -> str:
-    """Return the name under which the holder of the service key acts.
+) -> Operator:
+    """Return the holder of the service key, who may do everything, under the name they give.
 
     Raises:
         TokenMissingError: no key was sent.
@@ -156,7 +159,7 @@ def operator_of(
         raise InputInvalidError("X-Actor is not UTF-8.") from exc
     if len(person) > _MAX_ACTOR or not person.isprintable():
         raise InputInvalidError(f"X-Actor takes at most {_MAX_ACTOR} printable characters.")
-    return f"{Role.SERVICE.value}:{person}" if person else Role.SERVICE.value
+    return Operator.of_machine(f"{Role.SERVICE.value}:{person}" if person else Role.SERVICE.value)
 
 
 def address_of(request: HTTPConnection) -> str:
@@ -185,4 +188,4 @@ AiRequestsDep = Annotated[AiRequestLimiter, Depends(ai_requests_of)]
 AddressDep = Annotated[str, Depends(address_of)]
 CallerDep = Annotated[Caller, Depends(caller_of)]
 LanguagesDep = Annotated[list[str], Depends(languages_of)]
-OperatorDep = Annotated[str, Depends(operator_of)]
+OperatorDep = Annotated[Operator, Depends(operator_of)]

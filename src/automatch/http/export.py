@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from starlette.responses import StreamingResponse
@@ -20,7 +21,13 @@ async def send_export(caller: Caller, services: Services) -> StreamingResponse:
     """
     async with services.db.as_user(caller.claims) as conn:
         await profiles.load_profile(conn)
-    parts = await open_export(services.db, services.photos, caller.id, services.rate_limits)
+    return send_zip(
+        await open_export(services.db, services.photos, caller.id, services.rate_limits)
+    )
+
+
+def send_zip(parts: AsyncIterator[bytes]) -> StreamingResponse:
+    """Answer with the ZIP of a person, for a browser to keep."""
     name = f"auto-match-{datetime.now(UTC):%Y-%m-%d}.zip"
     return StreamingResponse(
         parts,

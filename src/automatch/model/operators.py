@@ -36,7 +36,7 @@ class Operator:
 
     @classmethod
     def of_machine(cls, actor: str) -> Self:
-        """Return the user of the operating system who has the machine, and may do everything."""
+        """Return whoever has the machine or the key of the project, and may do everything."""
         return cls(OperatorRole.OWNER, actor)
 
 

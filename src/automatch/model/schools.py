@@ -24,6 +24,12 @@ class School:
     requests: int
     invitations: int
     created_at: datetime
+    findable: int
+    """Who can be found: they take part and have a photo that is searched."""
+
+    @property
+    def findable_percent(self) -> int:
+        return round(100 * self.findable / self.people) if self.people else 0
 
 
 @dataclass(frozen=True, slots=True)

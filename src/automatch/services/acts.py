@@ -1,7 +1,8 @@
 """What operators may do: each act with its least role.
 
 An act is done inside `authorized`, which opens its transaction: what an operator may not do does
-not begin, and what is done or looked at and its row in the audit log are committed together.
+not begin, and what is done or looked at and its row in the audit log are committed together. What
+takes several transactions is done inside `authorized_steps`.
 """
 
 from __future__ import annotations
@@ -57,6 +58,35 @@ class Act(StrEnum):
     ERASE_BY_CASE = "erase_by_case"
     BAN = "ban"
     LIFT_BAN = "lift_ban"
+    LIST_HELD_PHOTOS = "list_held_photos"
+    RELEASE_PHOTO = "release_photo"
+    REFUSE_PHOTO = "refuse_photo"
+    LIST_DUPLICATES = "list_duplicates"
+    DECIDE_DUPLICATE = "same_person"
+    SET_DUPLICATE_MATCHING = "match_same_person"
+    CHANGE_PERSON = "change_person"
+    ADD_SCHOOL = "add_school"
+    CHANGE_SCHOOL = "change_school"
+    OPEN_SCHOOL = "open_school"
+    CLOSE_SCHOOL = "close_school"
+    RENAME_SCHOOL = "rename_school"
+    MERGE_SCHOOLS = "merge_schools"
+    REMOVE_SCHOOL = "remove_school"
+    INVITE_TO_SCHOOL = "invite_to_school"
+    END_INVITATION = "end_invitation"
+    LIST_REQUESTS = "list_requests"
+    APPROVE_MEMBER = "approve_member"
+    REFUSE_MEMBER = "refuse_member"
+    LIST_MAILS = "list_mails"
+    READ_MAIL = "read_mail"
+    RESEND_MAIL = "resend_mail"
+    PAUSE_QUEUE = "pause"
+    RESUME_QUEUE = "resume"
+    SET_CONCURRENCY = "concurrency"
+    RETRY_JOBS = "retry"
+    CANCEL_JOBS = "cancel"
+    PRIORITIZE_JOBS = "prioritize"
+    REQUEUE_JOB = "requeue"
     SEE_SYSTEM = "see_system"
     CHANGE_SCHEDULE = "change_schedule"
     RUN_SCHEDULE = "run_schedule"
@@ -106,6 +136,35 @@ RULES: dict[Act, Rule] = {
     Act.ERASE_BY_CASE: Rule(OperatorRole.OPERATOR, needs_password=True),
     Act.BAN: Rule(OperatorRole.OPERATOR),
     Act.LIFT_BAN: Rule(OperatorRole.OPERATOR),
+    Act.LIST_HELD_PHOTOS: Rule(OperatorRole.MODERATOR, is_look=True),
+    Act.RELEASE_PHOTO: Rule(OperatorRole.MODERATOR, records_itself=True),
+    Act.REFUSE_PHOTO: Rule(OperatorRole.MODERATOR, records_itself=True),
+    Act.LIST_DUPLICATES: Rule(OperatorRole.MODERATOR, is_look=True),
+    Act.DECIDE_DUPLICATE: Rule(OperatorRole.MODERATOR, records_itself=True),
+    Act.SET_DUPLICATE_MATCHING: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.CHANGE_PERSON: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.ADD_SCHOOL: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.CHANGE_SCHOOL: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.OPEN_SCHOOL: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.CLOSE_SCHOOL: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.RENAME_SCHOOL: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.MERGE_SCHOOLS: Rule(OperatorRole.OPERATOR, needs_password=True, records_itself=True),
+    Act.REMOVE_SCHOOL: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.INVITE_TO_SCHOOL: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.END_INVITATION: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.LIST_REQUESTS: Rule(OperatorRole.MODERATOR, is_look=True),
+    Act.APPROVE_MEMBER: Rule(OperatorRole.MODERATOR, records_itself=True),
+    Act.REFUSE_MEMBER: Rule(OperatorRole.MODERATOR, records_itself=True),
+    Act.LIST_MAILS: Rule(OperatorRole.OPERATOR, is_look=True),
+    Act.READ_MAIL: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.RESEND_MAIL: Rule(OperatorRole.OPERATOR),
+    Act.PAUSE_QUEUE: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.RESUME_QUEUE: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.SET_CONCURRENCY: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.RETRY_JOBS: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.CANCEL_JOBS: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.PRIORITIZE_JOBS: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.REQUEUE_JOB: Rule(OperatorRole.OPERATOR, records_itself=True),
     Act.SET_ROLE: Rule(OperatorRole.OWNER),
     Act.SET_SITE_OPERATOR: Rule(OperatorRole.OWNER),
     Act.PUBLISH_NOTICE: Rule(OperatorRole.OWNER),
@@ -167,12 +226,28 @@ async def authorized(
                 person_id = await cases.find_person(conn, object_id)
                 details |= {"person": str(person_id)} if person_id is not None else {}
         if not rule.is_look:
-            await _check_rank(conn, operator, person_id)
+            await check_rank(conn, operator, person_id)
         yield conn
         if not rule.records_itself:
             await audit_log.record_act(
                 conn, operator.actor, act.value, object_id=object_id, reason=reason, details=details
             )
+
+
+@asynccontextmanager
+async def authorized_steps(db: Database, operator: Operator, act: Act) -> AsyncIterator[Connection]:
+    """Give a connection for an act in several transactions, whose SQL function records it.
+
+    Raises:
+        ForbiddenError: the operator may not do it.
+        ReauthenticationNeededError: it needs a password that was entered a moment ago.
+    """
+    assert RULES[act].records_itself
+    check_role(operator, act)
+    if needs_password_now(operator, act):
+        raise ReauthenticationNeededError
+    async with db.connection() as conn:
+        yield conn
 
 
 @asynccontextmanager
@@ -218,8 +293,12 @@ async def _check_impartial(conn: Connection, operator: Operator, case_id: UUID) 
             raise ForbiddenError("This case is about you or your own report: leave it to others.")
 
 
-async def _check_rank(conn: Connection, operator: Operator, person_id: UUID | None) -> None:
-    """Keep operators from changing anything about those who may do more than they."""
+async def check_rank(conn: Connection, operator: Operator, person_id: UUID | None) -> None:
+    """Keep operators from changing anything about those who may do more than they.
+
+    Raises:
+        ForbiddenError: the person has a higher role.
+    """
     role = None if person_id is None else await operators.find_role(conn, person_id)
     if role is not None and role.rank > operator.role.rank:
         raise ForbiddenError("This person is an operator of a higher role than yours.")

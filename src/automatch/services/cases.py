@@ -29,6 +29,7 @@ from automatch.store import cases, faces, mails
 
 if TYPE_CHECKING:
     from automatch.auth.addresses import AddressKey
+    from automatch.model.faces import HeldPhoto
     from automatch.photos.store import PhotoStore
     from automatch.services.erasures import Erasures
     from automatch.store.database import Connection, Database
@@ -115,6 +116,32 @@ async def load_held_photo(
     async with authorized(db, operator, Act.SEE_HELD_PHOTO, subject_id, reason=reason) as conn:
         path = await faces.open_held_photo(conn, subject_id)
     return await _read_photo(photos, path)
+
+
+async def list_held_photos(
+    db: Database, operator: Operator, reason: str | None, limit: int
+) -> list[HeldPhoto]:
+    """Return the photos that wait for a decision, of one reason if asked for, oldest first.
+
+    Raises:
+        ForbiddenError: see `authorized`.
+    """
+    async with authorized(db, operator, Act.LIST_HELD_PHOTOS) as conn:
+        return await faces.list_held_photos(conn, reason, limit)
+
+
+async def decide_held_photo(
+    db: Database, operator: Operator, face_id: UUID, *, release: bool
+) -> None:
+    """Let a photo be found and searched for, or refuse it, which deletes its embedding.
+
+    Raises:
+        NotFoundError: no such photo waits.
+        ForbiddenError: see `authorized`.
+    """
+    act = Act.RELEASE_PHOTO if release else Act.REFUSE_PHOTO
+    async with authorized(db, operator, act) as conn:
+        await faces.decide_held_photo(conn, operator.actor, face_id, release=release)
 
 
 async def _read_photo(photos: PhotoStore, path: str) -> bytes:

@@ -10,9 +10,11 @@ from uuid import UUID
 
 from automatch.model.jobs import Queue, StatusCount
 from automatch.model.matches import DuplicateState, SuspectedDuplicate
+from automatch.model.operators import Operator
 from automatch.model.people import Gender, User
+from automatch.services.acts import Act, authorized
 from automatch.store import duplicates, queue_admin, smoke_test_users
-from automatch.store.database import Connection
+from automatch.store.database import Connection, Database
 
 if TYPE_CHECKING:
     from automatch.auth.tokens import Tokens
@@ -59,19 +61,52 @@ async def load_queue_overview(conn: Connection) -> QueueOverview:
 
 
 async def load_duplicates_overview(
-    conn: Connection, state: DuplicateState | None, limit: int
+    db: Database, operator: Operator, state: DuplicateState | None, limit: int
 ) -> DuplicatesOverview:
-    """Return the pairs of one state, or with None of all, and whether they match."""
-    return DuplicatesOverview(
-        await duplicates.list_duplicates(conn, state, limit), await duplicates.is_matching(conn)
-    )
+    """Return the pairs of one state, or with None of all, and whether they match.
+
+    Raises:
+        ForbiddenError: see `authorized`.
+    """
+    async with authorized(db, operator, Act.LIST_DUPLICATES) as conn:
+        return DuplicatesOverview(
+            await duplicates.list_duplicates(conn, state, limit), await duplicates.is_matching(conn)
+        )
 
 
-async def set_duplicate_matching(conn: Connection, actor: str, match: bool | None) -> bool:
-    """Set whether such pairs match, unless *match* is None, and return whether they do."""
-    if match is not None:
-        await duplicates.set_matching(conn, actor, match)
-    return await duplicates.is_matching(conn)
+async def load_duplicate(db: Database, operator: Operator, pair_id: UUID) -> SuspectedDuplicate:
+    """Return one pair.
+
+    Raises:
+        NotFoundError: there is none.
+        ForbiddenError: see `authorized`.
+    """
+    details = {"pair": str(pair_id)}
+    async with authorized(db, operator, Act.LIST_DUPLICATES, details=details) as conn:
+        return await duplicates.load_duplicate(conn, pair_id)
+
+
+async def decide_duplicate(
+    db: Database, operator: Operator, pair_id: UUID, state: DuplicateState
+) -> None:
+    """Say that a pair is one person or two, or take a decision back.
+
+    Raises:
+        NotFoundError: there is no such pair.
+        ForbiddenError: see `authorized`.
+    """
+    async with authorized(db, operator, Act.DECIDE_DUPLICATE) as conn:
+        await duplicates.decide(conn, operator.actor, pair_id, state)
+
+
+async def set_duplicate_matching(db: Database, operator: Operator, match: bool) -> None:
+    """Set whether pairs that are not dismissed match.
+
+    Raises:
+        ForbiddenError: see `authorized`.
+    """
+    async with authorized(db, operator, Act.SET_DUPLICATE_MATCHING) as conn:
+        await duplicates.set_matching(conn, operator.actor, match)
 
 
 async def start_smoke_test(conn: Connection, tokens: Tokens, actor: str) -> SmokeTest:

@@ -93,10 +93,12 @@ async def end_sessions(
 
     Raises:
         SignInElsewhereError: people sign in elsewhere.
+        NotFoundError: there is no such person.
         ForbiddenError: see `authorized`.
     """
     _check_ours(links)
     async with authorized(db, operator, Act.END_SESSIONS, person_id, reason=reason) as conn:
+        await people.load(conn, person_id)
         return await people.end_sessions(conn, person_id)
 
 

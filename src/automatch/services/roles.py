@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -26,6 +27,15 @@ class NewOperator:
     id: UUID
     mail: MailText | None
     """With the link for a password, to hand over; None when it is mailed, or is not needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLog:
+    """A part of the audit log."""
+
+    entries: Sequence[AuditEntry]
+    names: Mapping[str, str]
+    """Addresses of those who are operators now, by their names in the log."""
 
 
 async def load_operator(db: Database, claims: Claims) -> Operator:
@@ -102,7 +112,18 @@ async def read_audit_log(
     *,
     person_id: UUID | None = None,
     act: str | None = None,
-) -> list[AuditEntry]:
-    """Return what operators did and looked at, newest first; about one person, or of one act."""
+    actor: str | None = None,
+    before: int | None = None,
+) -> AuditLog:
+    """Return what operators did and looked at, newest first; of one kind, before one entry.
+
+    Raises:
+        ForbiddenError: see `authorized`.
+    """
     async with authorized(db, operator, Act.READ_AUDIT_LOG, person_id) as conn:
-        return await audit_log.list_entries(conn, limit, person_id=person_id, action=act)
+        entries = await audit_log.list_entries(
+            conn, limit, person_id=person_id, action=act, actor=actor, before=before
+        )
+        known = await operators.list_operators(conn)
+    names = {f"operator:{each.id}": each.email or each.name or str(each.id) for each in known}
+    return AuditLog(entries, names)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from automatch.errors import AutomatchError
 from automatch.errors.request import InputInvalidError
-from automatch.model.notices import NoticeKind, SiteOperator
+from automatch.model.notices import NoticeKind, PublishedNotice, SiteOperator
 from automatch.model.operators import Operator
 from automatch.services.acts import Act, authorized
 from automatch.services.validators import has_controls
@@ -51,6 +51,18 @@ class SiteOperatorCache:
             # A page that says so is shown with what is known.
             pass
         self._stale_at = self._clock() + READ_EVERY_S
+
+
+async def load_texts(
+    db: Database,
+) -> tuple[SiteOperator, list[tuple[NoticeKind, PublishedNotice]]]:
+    """Return who runs this, and all versions of all texts, newest first."""
+    async with db.connection() as conn:
+        return await notices.load_site_operator(conn), [
+            (kind, notice)
+            for kind in NoticeKind
+            for notice in await notices.list_published(conn, kind)
+        ]
 
 
 async def set_site_operator(

@@ -38,9 +38,18 @@ async def record_act(
 
 
 async def list_entries(
-    conn: Connection, limit: int = 50, *, person_id: UUID | None = None, action: str | None = None
+    conn: Connection,
+    limit: int = 50,
+    *,
+    person_id: UUID | None = None,
+    action: str | None = None,
+    actor: str | None = None,
+    before: int | None = None,
 ) -> list[AuditEntry]:
-    """Return what operators did, newest first; about one person, or of one action."""
+    """Return what operators did, newest first: about a person, of an action or actor, before one.
+
+    *before* is the id of an entry; None filters nothing.
+    """
     return await call_rows(
         conn,
         "list_audit_log",
@@ -48,4 +57,6 @@ async def list_entries(
         limit=limit,
         person_id=person_id,
         action=action,
+        actor=actor,
+        before=before,
     )

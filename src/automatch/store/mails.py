@@ -86,6 +86,15 @@ async def list_waiting(conn: Connection, limit: int = 50) -> list[WaitingMail]:
     return await call_rows(conn, "list_mails", class_row(WaitingMail), limit=limit)
 
 
+async def resend(conn: Connection, mail_id: UUID) -> None:
+    """Try a mail again at once.
+
+    Raises:
+        NotFoundError: no such mail waits.
+    """
+    await call(conn, "resend_mail", id=mail_id)
+
+
 async def read(
     conn: Connection, mail_id: UUID, actor: str
 ) -> tuple[str, str, UUID | None, UUID | None]:

@@ -26,8 +26,7 @@ from automatch.web import (
     report_pages,
     sign_in_settings_pages,
 )
-from automatch.web.console import password as console_password
-from automatch.web.console import people as console_people
+from automatch.web.console import PAGES as CONSOLE_PAGES
 from automatch.web.pages import go_to, is_signed_in, show_error
 from automatch.web.templating import STATIC_FOLDER, static_version
 
@@ -56,8 +55,7 @@ def add_pages(app: FastAPI) -> None:
         report_pages,
         feed_pages,
         challenge_pages,
-        console_password,
-        console_people,
+        *CONSOLE_PAGES,
     ):
         app.router.routes.extend(pages.router.routes)
     app.router.add_api_route(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,12 +30,17 @@ def _group() -> None:
 
 @app.command("list")
 def list_entries(
+    *,
     home: Home = None,
     person: Annotated[
         str | None,
         typer.Option(help="Only what concerns this person: an id, or the whole e-mail address."),
     ] = None,
     act: Annotated[str | None, typer.Option(help="Only this act, such as erase_person.")] = None,
+    by: Annotated[str | None, typer.Option(help="Only this actor, as `who` shows it.")] = None,
+    before: Annotated[
+        int | None, typer.Option(help="Only what was before this entry, by its id in the JSON.")
+    ] = None,
     limit: Limit = 50,
     as_json: Json = False,
 ) -> None:
@@ -44,15 +50,22 @@ def list_entries(
     """
     from automatch.services import roles
 
-    async def read(session: OperatorSession) -> list[AuditEntry]:
+    async def read(session: OperatorSession) -> Sequence[AuditEntry]:
         person_id = None
         if person is not None:
             from automatch.services.people import find_id
 
             person_id = await find_id(session.db, person)
-        return await roles.read_audit_log(
-            session.db, session.operator, limit, person_id=person_id, act=act
+        found = await roles.read_audit_log(
+            session.db,
+            session.operator,
+            limit,
+            person_id=person_id,
+            act=act,
+            actor=by,
+            before=before,
         )
+        return found.entries
 
     entries = run_as_operator(home, read, name="automatch-audit")
     if as_json:

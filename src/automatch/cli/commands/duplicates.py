@@ -12,12 +12,11 @@ import typer
 from automatch.cli.options import Home, Json, Limit
 from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.output.tables import Table, note, or_dash, print_tables, utc
-from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
+from automatch.cli.runtime.db_session import OperatorSession, run_as_operator
 from automatch.model.matches import DuplicateState
 
 if TYPE_CHECKING:
     from automatch.services.operators import DuplicatesOverview
-    from automatch.store.database import Connection
 
 _T = TypeVar("_T")
 
@@ -57,7 +56,7 @@ def list_pairs(
     from automatch.services.operators import load_duplicates_overview
 
     only = None if state is _StateFilter.ALL else DuplicateState(state.value)
-    found = _run(home, lambda conn: load_duplicates_overview(conn, only, limit))
+    found = _run(home, lambda me: load_duplicates_overview(me.db, me.operator, only, limit))
     if as_json:
         from automatch.http.responses.admin import DuplicatesResponse
 
@@ -72,9 +71,9 @@ def show(pair_id: PairId, home: Home = None, as_json: Json = False) -> None:
 
     Example: `automatch duplicates show 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
-    from automatch.store import duplicates
+    from automatch.services.operators import load_duplicate
 
-    pair = _run(home, lambda conn: duplicates.load_duplicate(conn, pair_id))
+    pair = _run(home, lambda me: load_duplicate(me.db, me.operator, pair_id))
     if as_json:
         from pydantic import TypeAdapter
 
@@ -141,9 +140,15 @@ def matching(
     Example: `automatch duplicates matching off`
     """
     from automatch.services.operators import set_duplicate_matching
+    from automatch.store import duplicates
 
-    wanted = None if switch is None else switch is _Switch.ON
-    match = _run(home, lambda conn: set_duplicate_matching(conn, audit_actor(), wanted))
+    async def act(me: OperatorSession) -> bool:
+        if switch is not None:
+            await set_duplicate_matching(me.db, me.operator, switch is _Switch.ON)
+        async with me.db.connection() as conn:
+            return await duplicates.is_matching(conn)
+
+    match = _run(home, act)
     if as_json:
         echo_json({"match": match}, indent=None)
     else:
@@ -151,9 +156,9 @@ def matching(
 
 
 def _decide(home: Home, pair_id: UUID, state: DuplicateState) -> None:
-    from automatch.store import duplicates
+    from automatch.services.operators import decide_duplicate
 
-    _run(home, lambda conn: duplicates.decide(conn, audit_actor(), pair_id, state))
+    _run(home, lambda me: decide_duplicate(me.db, me.operator, pair_id, state))
     echo(f"The pair is {state.value}.")
 
 
@@ -193,5 +198,5 @@ def _matching(match: bool) -> str:
     )
 
 
-def _run(home: Home, act: Callable[[Connection], Awaitable[_T]]) -> _T:
-    return run_in_db_session(home, act, name="automatch-duplicates")
+def _run(home: Home, act: Callable[[OperatorSession], Awaitable[_T]]) -> _T:
+    return run_as_operator(home, act, name="automatch-duplicates")

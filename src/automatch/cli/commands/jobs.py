@@ -10,7 +10,11 @@ import typer
 
 from automatch.cli.options import Home, Json, Limit
 from automatch.cli.output.echo import echo, echo_json
-from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
+from automatch.cli.runtime.db_session import (
+    OperatorSession,
+    run_as_operator,
+    run_in_db_session,
+)
 from automatch.model.jobs import JobStatus
 
 if TYPE_CHECKING:
@@ -112,9 +116,9 @@ def pause(home: Home = None, school: School = None, as_json: Json = False) -> No
 
     Example: `automatch jobs pause --school UIT`
     """
-    from automatch.store import queue_admin
+    from automatch.services import queue
 
-    waiting = _run(home, lambda conn: queue_admin.pause(conn, audit_actor(), school))
+    waiting = _act(home, lambda me: queue.pause(me.db, me.operator, school))
     subject = f"{school} is" if school else "The queue is"
     _report(
         {"waiting": waiting},
@@ -129,9 +133,9 @@ def resume(home: Home = None, school: School = None, as_json: Json = False) -> N
 
     Example: `automatch jobs resume --school UIT`
     """
-    from automatch.store import queue_admin
+    from automatch.services import queue
 
-    waiting = _run(home, lambda conn: queue_admin.resume(conn, audit_actor(), school))
+    waiting = _act(home, lambda me: queue.resume(me.db, me.operator, school))
     subject = school or "The queue"
     _report(
         {"waiting": waiting},
@@ -152,10 +156,10 @@ def concurrency(
 
     Example: `automatch jobs concurrency 4`
     """
-    from automatch.store import queue_admin
+    from automatch.services import queue
 
     count = _count_or_none(jobs)
-    _run(home, lambda conn: queue_admin.set_concurrency(conn, audit_actor(), count))
+    _act(home, lambda me: queue.set_concurrency(me.db, me.operator, count))
     limit = "as many jobs as its settings say" if count is None else f"at most {count} jobs at once"
     _report({"jobs": count}, f"Each worker runs {limit}.", as_json)
 
@@ -177,13 +181,11 @@ def retry(
 
     Example: `automatch jobs retry --code job_crashed`
     """
-    from automatch.store import queue_admin
+    from automatch.services import queue
 
     if sum((bool(ids), every, code is not None)) != 1:
         raise typer.BadParameter("give job ids, --all or --code.")
-    count = _run(
-        home, lambda conn: queue_admin.retry_failed(conn, audit_actor(), ids or None, code=code)
-    )
+    count = _act(home, lambda me: queue.retry_failed(me.db, me.operator, ids or None, code=code))
     _report({"count": count}, f"Failed jobs queued again: {count}.", as_json)
 
 
@@ -193,9 +195,9 @@ def cancel(ids: Ids, home: Home = None, as_json: Json = False) -> None:
 
     Example: `automatch jobs cancel 7d9e4c1a-2f0b-4e55-9c31-0a6d8b7f1e42`
     """
-    from automatch.store import queue_admin
+    from automatch.services import queue
 
-    count = _run(home, lambda conn: queue_admin.cancel(conn, audit_actor(), ids))
+    count = _act(home, lambda me: queue.cancel(me.db, me.operator, ids))
     _report({"count": count}, f"Jobs cancelled: {count} of {len(ids)}.", as_json)
 
 
@@ -215,11 +217,9 @@ def requeue(
 
     Example: `automatch jobs requeue 7d9e4c1a-2f0b-4e55-9c31-0a6d8b7f1e42 --threshold 0.4`
     """
-    from automatch.store import queue_admin
+    from automatch.services import queue
 
-    new_id = _run(
-        home, lambda conn: queue_admin.requeue(conn, audit_actor(), job_id, threshold=threshold)
-    )
+    new_id = _act(home, lambda me: queue.requeue(me.db, me.operator, job_id, threshold=threshold))
     _report({"job": {"id": new_id}}, f"Job {new_id} will search again.", as_json)
 
 
@@ -236,15 +236,19 @@ def prioritize(
 
     Example: `automatch jobs prioritize 7d9e4c1a-2f0b-4e55-9c31-0a6d8b7f1e42 --priority 1`
     """
-    from automatch.store import queue_admin
+    from automatch.services import queue
 
-    count = _run(home, lambda conn: queue_admin.prioritize(conn, audit_actor(), ids, priority))
+    count = _act(home, lambda me: queue.prioritize(me.db, me.operator, ids, priority))
     sentence = f"Jobs that now have priority {priority}: {count} of {len(ids)}."
     _report({"count": count}, sentence, as_json)
 
 
-def _run(home: Home, act: Callable[[Connection], Awaitable[_T]]) -> _T:
-    return run_in_db_session(home, act, name="automatch-jobs")
+def _run(home: Home, look: Callable[[Connection], Awaitable[_T]]) -> _T:
+    return run_in_db_session(home, look, name="automatch-jobs")
+
+
+def _act(home: Home, act: Callable[[OperatorSession], Awaitable[_T]]) -> _T:
+    return run_as_operator(home, act, name="automatch-jobs")
 
 
 def _count_or_none(text: str) -> int | None:

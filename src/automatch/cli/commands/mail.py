@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -12,14 +12,9 @@ import typer
 from automatch.cli.options import Home, Json, Limit
 from automatch.cli.output.echo import echo, echo_json
 from automatch.cli.output.tables import Table, or_dash, print_tables, utc
-from automatch.cli.runtime.db_session import audit_actor, run_in_db_session
+from automatch.cli.runtime.db_session import run_as_operator
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.errors.configuration import SettingsError
-
-if TYPE_CHECKING:
-    from automatch.mail.message import MailText
-    from automatch.settings import Settings
-    from automatch.store.database import Connection
 
 app = typer.Typer(
     help="Mail to people: list what waits, hand a link over. Without a mail server "
@@ -35,9 +30,11 @@ def list_mails(home: Home = None, limit: Limit = 50, as_json: Json = False) -> N
 
     Example: `automatch mail list`
     """
-    from automatch.store import mails
+    from automatch.services import mails
 
-    found = run_in_db_session(home, lambda conn: mails.list_waiting(conn, limit), name="mail")
+    found = run_as_operator(
+        home, lambda me: mails.list_mails(me.db, me.operator, limit), name="mail"
+    )
     if as_json:
         echo_json([asdict(mail) for mail in found])
     else:
@@ -77,31 +74,32 @@ def show(
 
     Example: `automatch mail show 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
-    settings = load_settings_and_logging(home=home)
-    text = run_in_db_session(home, lambda conn: _compose(conn, settings, mail_id), name="mail")
+    from automatch.services import mails
+
+    text = run_as_operator(
+        home,
+        lambda me: mails.hand_over_mail(me.db, me.operator, mail_id, me.settings),
+        name="mail",
+    )
     if text is None:
         echo("Nobody gets this mail: it has expired, or the address belongs to another account.")
     else:
         echo(text.text)
 
 
-async def _compose(conn: Connection, settings: Settings, mail_id: UUID) -> MailText | None:
-    from automatch.mail.compose import compose_mail
-    from automatch.mail.message import MailKind
-    from automatch.settings.server_address import find_server_url
-    from automatch.store import mails
+@app.command()
+def resend(
+    mail_id: Annotated[UUID, typer.Argument(metavar="ID", help="The mail, as `list` shows it.")],
+    home: Home = None,
+) -> None:
+    """Try a mail that failed or waits again, at once.
 
-    kind, recipient, profile_id, case_id = await mails.read(conn, mail_id, audit_actor())
-    return await compose_mail(
-        conn,
-        MailKind(kind),
-        recipient,
-        profile_id,
-        case_id=case_id,
-        server_url=find_server_url(settings),
-        settings=settings.auth,
-        grace_days=settings.retention.inactive_grace_days,
-    )
+    Example: `automatch mail resend 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
+    """
+    from automatch.services import mails
+
+    run_as_operator(home, lambda me: mails.resend_mail(me.db, me.operator, mail_id), name="mail")
+    echo("A server sends it within half a minute.")
 
 
 @app.command("test")

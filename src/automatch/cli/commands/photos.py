@@ -15,16 +15,15 @@ from automatch.cli.output.echo import confirmed, echo, echo_json
 from automatch.cli.output.new_file import new_file
 from automatch.cli.output.tables import Table, note, or_dash, print_tables, utc
 from automatch.cli.runtime.db_session import (
+    OperatorSession,
     audit_actor,
     db_session,
     run_as_operator,
-    run_in_db_session,
 )
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 
 if TYPE_CHECKING:
     from automatch.settings import Settings
-    from automatch.store.database import Connection
 
 _T = TypeVar("_T")
 
@@ -55,9 +54,9 @@ def held(
 
     Example: `automatch photos held --reason another_person`
     """
-    from automatch.store import faces
+    from automatch.services import cases
 
-    found = _run(home, lambda conn: faces.list_held_photos(conn, reason, limit))
+    found = _run(home, lambda me: cases.list_held_photos(me.db, me.operator, reason, limit))
     if as_json:
         from pydantic import TypeAdapter
 
@@ -98,10 +97,9 @@ def show(
 
     photos = make_photos(load_settings_and_logging(home=home))
     with new_file(out) as file:
-        jpeg = run_as_operator(
+        jpeg = _run(
             home,
             lambda me: cases.load_held_photo(me.db, me.operator, subject, photos, reason=reason),
-            name="automatch-photos",
         )
         file.write(jpeg)
     echo(f"The photo is in {out}. Delete it when you have decided.")
@@ -131,18 +129,18 @@ def refuse(face_id: FaceId, yes: Yes = False, home: Home = None) -> None:
 def _decide(
     home: Path | None, face_id: UUID, *, release: bool, question: str | None = None
 ) -> None:
-    from automatch.store import faces
+    from automatch.services import cases
 
-    async def act(conn: Connection) -> None:
+    async def act(me: OperatorSession) -> None:
         if question is not None and not confirmed(question, yes=False):
             raise typer.Exit(1)
-        await faces.decide_held_photo(conn, audit_actor(), face_id, release=release)
+        await cases.decide_held_photo(me.db, me.operator, face_id, release=release)
 
     _run(home, act)
 
 
-def _run(home: Path | None, act: Callable[[Connection], Awaitable[_T]]) -> _T:
-    return run_in_db_session(home, act, name="automatch-photos")
+def _run(home: Path | None, act: Callable[[OperatorSession], Awaitable[_T]]) -> _T:
+    return run_as_operator(home, act, name="automatch-photos")
 
 
 @app.command()

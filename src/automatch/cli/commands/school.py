@@ -13,16 +13,10 @@ import typer
 
 from automatch.cli.options import Home, Json, Limit, Person, Yes
 from automatch.cli.output.echo import confirmed, echo, echo_json
-from automatch.cli.runtime.db_session import (
-    OperatorSession,
-    audit_actor,
-    run_as_operator,
-    run_in_db_session,
-)
+from automatch.cli.runtime.db_session import OperatorSession, run_as_operator
 
 if TYPE_CHECKING:
     from automatch.model.schools import MembershipRequest, School
-    from automatch.store.database import Connection
 
 _T = TypeVar("_T")
 
@@ -55,9 +49,9 @@ def list_schools(home: Home = None, as_json: Json = False) -> None:
 
     Example: `automatch school list`
     """
-    from automatch.store import schools
+    from automatch.services import schools
 
-    found = _run(home, schools.list_schools)
+    found = _run(home, lambda me: schools.list_schools(me.db))
     if as_json:
         echo_json([_renamed(school, is_open="open") for school in found])
         return
@@ -91,9 +85,9 @@ def show(school: Name, home: Home = None, as_json: Json = False) -> None:
 
     Example: `automatch school show UIT`
     """
-    from automatch.store import schools
+    from automatch.services import schools
 
-    [found] = _run(home, lambda conn: schools.list_schools(conn, school))
+    [found] = _run(home, lambda me: schools.list_schools(me.db, school))
     if as_json:
         echo_json(_renamed(found, is_open="open"))
         return
@@ -106,6 +100,7 @@ def show(school: Name, home: Home = None, as_json: Json = False) -> None:
         "mail domains": ", ".join(found.domains) or "-",
         "people": found.people,
         "members": found.members,
+        "can be found": f"{found.findable} ({found.findable_percent}%)",
         "requests that wait": found.requests,
         "invitations that work": found.invitations,
         "added (UTC)": utc(found.created_at),
@@ -134,9 +129,9 @@ def add(
 
     _run(
         home,
-        lambda conn: schools.add_school(
-            conn,
-            audit_actor(),
+        lambda me: schools.add_school(
+            me.db,
+            me.operator,
             school,
             domains=domain or [],
             aliases=alias or [],
@@ -170,9 +165,9 @@ def edit(
 
     _run(
         home,
-        lambda conn: schools.change_school(
-            conn,
-            audit_actor(),
+        lambda me: schools.change_school(
+            me.db,
+            me.operator,
             school,
             domains=domain or [],
             aliases=alias or [],
@@ -195,7 +190,7 @@ def rename(
     """
     from automatch.services import schools
 
-    people = _run(home, lambda conn: schools.rename_school(conn, audit_actor(), school, name))
+    people = _run(home, lambda me: schools.rename_school(me.db, me.operator, school, name))
     echo(f"The school is called {name} now; people: {people}.")
 
 
@@ -213,18 +208,16 @@ def merge(
     Example: `automatch school merge "Uni of IT" UIT`
     """
     from automatch.services import schools
-    from automatch.store.schools import list_schools as load
 
-    async def merge_all(conn: Connection) -> int:
-        [first], [second] = await load(conn, school), await load(conn, into)
+    async def merge_all(me: OperatorSession) -> int:
+        [first] = await schools.list_schools(me.db, school)
+        [second] = await schools.list_schools(me.db, into)
         question = f"Move {first.people} people of {first.name} to {second.name}"
         if first.is_open and not second.is_open:
             question += f", where {first.people - first.members} of them still need a proof"
         if not confirmed(f"{question}?", yes=yes):
             raise typer.Exit(1)
-        return sum(
-            [moved async for moved in schools.merge_schools(conn, audit_actor(), school, into)]
-        )
+        return await schools.merge_schools(me.db, me.operator, school, into)
 
     moved = _run(home, merge_all)
     echo(f"{school} is part of {into} now; people moved: {moved}.")
@@ -256,12 +249,12 @@ def remove(school: Name, yes: Yes = False, home: Home = None) -> None:
 
     Example: `automatch school remove "Uni of IT"`
     """
-    from automatch.store import schools
+    from automatch.services import schools
 
-    async def act(conn: Connection) -> None:
+    async def act(me: OperatorSession) -> None:
         if not confirmed(f"Take {school} off the list, with its invitations?", yes=yes):
             raise typer.Exit(1)
-        await schools.remove_school(conn, audit_actor(), school)
+        await schools.remove_school(me.db, me.operator, school)
 
     _run(home, act)
     echo(f"{school} is off the list.")
@@ -292,8 +285,8 @@ def invite(
     server = find_server_url(load_settings_and_logging(home=home))
     code = _run(
         home,
-        lambda conn: schools.invite(
-            conn, audit_actor(), school, max_uses=1 if single else uses, life=life
+        lambda me: schools.invite(
+            me.db, me.operator, school, max_uses=1 if single else uses, life=life
         ),
     )
     echo(f"Code: {code}")
@@ -307,9 +300,9 @@ def invitations(school: OnlySchool = None, home: Home = None, as_json: Json = Fa
     Example: `automatch school invitations UIT`
     """
     from automatch.cli.output.tables import Table, print_tables, utc
-    from automatch.store import schools
+    from automatch.services import schools
 
-    found = _run(home, lambda conn: schools.list_invitations(conn, school))
+    found = _run(home, lambda me: schools.list_invitations(me.db, school))
     if as_json:
         echo_json([asdict(each) for each in found])
         return
@@ -338,9 +331,9 @@ def end_invitation(
 
     Example: `automatch school end-invitation 3f0c8d52-91b7-4c06-8a4e-5b2d70c9e613`
     """
-    from automatch.store import schools
+    from automatch.services import schools
 
-    _run(home, lambda conn: schools.end_invitation(conn, audit_actor(), invitation))
+    _run(home, lambda me: schools.end_invitation(me.db, me.operator, invitation))
     echo("The code does not work any more.")
 
 
@@ -353,9 +346,9 @@ def requests(
     Example: `automatch school requests`
     """
     from automatch.cli.output.tables import Table, or_dash, print_tables, utc
-    from automatch.store import schools
+    from automatch.services import schools
 
-    found = _run(home, lambda conn: schools.list_requests(conn, school, limit))
+    found = _run(home, lambda me: schools.list_requests(me.db, me.operator, school, limit))
     if as_json:
         echo_json([_renamed(each, profile_id="person") for each in found])
         return
@@ -399,23 +392,21 @@ def refuse(
 
 
 def _decide(home: Home, person: str, reason: str | None) -> None:
+    from automatch.services import schools
     from automatch.services.people import find_id
-    from automatch.store import schools
 
-    async def act(session: OperatorSession) -> None:
-        person_id = await find_id(session.db, person)
-        async with session.db.transaction() as conn:
-            await schools.decide(conn, session.operator.actor, person_id, reason=reason)
+    async def act(me: OperatorSession) -> None:
+        person_id = await find_id(me.db, person)
+        await schools.decide_request(me.db, me.operator, person_id, reason=reason)
 
-    run_as_operator(home, act, name=_NAME)
+    _run(home, act)
 
 
 def _set_open(home: Home, school: str, *, is_open: bool, yes: bool) -> None:
-    from automatch.services.schools import set_open
-    from automatch.store.schools import list_schools as load
+    from automatch.services import schools
 
-    async def change(conn: Connection) -> str:
-        [found] = await load(conn, school)
+    async def change(me: OperatorSession) -> str:
+        [found] = await schools.list_schools(me.db, school)
         others = found.people - found.members
         question = (
             f"Let everybody who names {found.name} see its people without a proof"
@@ -425,7 +416,7 @@ def _set_open(home: Home, school: str, *, is_open: bool, yes: bool) -> None:
         )
         if found.is_open != is_open and not confirmed(f"{question}?", yes=yes):
             raise typer.Exit(1)
-        await set_open(conn, audit_actor(), school, is_open=is_open)
+        await schools.set_open(me.db, me.operator, school, is_open=is_open)
         return found.name
 
     name = _run(home, change)
@@ -450,5 +441,5 @@ def _parse_life(text: str) -> timedelta:
     return timedelta(hours=count) if found[2] == "h" else timedelta(days=count)
 
 
-def _run(home: Home, act: Callable[[Connection], Awaitable[_T]]) -> _T:
-    return run_in_db_session(home, act, name=_NAME)
+def _run(home: Home, act: Callable[[OperatorSession], Awaitable[_T]]) -> _T:
+    return run_as_operator(home, act, name=_NAME)

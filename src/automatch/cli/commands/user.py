@@ -204,10 +204,9 @@ def edit(
         new = " and ".join(filter(None, (school, gender)))
         if not confirmed(f"Change {person} to {new}, and search for them again?", yes=yes):
             raise typer.Exit(1)
-        async with session.db.transaction() as conn:
-            await schools.change_person(
-                conn, session.operator.actor, person_id, school=school, gender=gender
-            )
+        await schools.change_person(
+            session.db, session.operator, person_id, school=school, gender=gender
+        )
 
     _run(home, person, act)
     echo(f"{person} is changed, and searched for again.")

@@ -33,13 +33,16 @@ from automatch.http.responses.admin import (
 )
 from automatch.model.jobs import JobStatus
 from automatch.model.matches import DuplicateState
+from automatch.services import queue
 from automatch.services.operators import (
+    decide_duplicate,
     load_duplicates_overview,
     load_queue_overview,
+    set_duplicate_matching,
     start_smoke_test,
 )
 from automatch.services.validators import SchoolName
-from automatch.store import audit_log, duplicates, queue_admin, smoke_test_users
+from automatch.store import audit_log, queue_admin, smoke_test_users
 
 router = APIRouter(prefix="/api/admin", tags=["admin"], route_class=DeclaredRoute)
 
@@ -125,28 +128,25 @@ async def read_queue(_: OperatorDep, services: ServicesDep) -> QueueResponse:
 
 @router.post("/queue/pause", summary="Pause the queue, or a school")
 @declare(Access.SERVICE_KEY, errors=(*_ERRORS, SchoolUnknownError))
-async def pause(form: PauseForm, actor: OperatorDep, services: ServicesDep) -> WaitingResponse:
+async def pause(form: PauseForm, operator: OperatorDep, services: ServicesDep) -> WaitingResponse:
     """Let no job be claimed any more; uploads are still accepted, and running jobs end."""
-    async with services.db.connection() as conn:
-        return WaitingResponse(waiting=await queue_admin.pause(conn, actor, form.school))
+    return WaitingResponse(waiting=await queue.pause(services.db, operator, form.school))
 
 
 @router.post("/queue/resume", summary="Resume the queue, or a school")
 @declare(Access.SERVICE_KEY, errors=(*_ERRORS, SchoolUnknownError))
-async def resume(form: PauseForm, actor: OperatorDep, services: ServicesDep) -> WaitingResponse:
+async def resume(form: PauseForm, operator: OperatorDep, services: ServicesDep) -> WaitingResponse:
     """Undo a pause of the same kind: schools that were paused by name are resumed by name."""
-    async with services.db.connection() as conn:
-        return WaitingResponse(waiting=await queue_admin.resume(conn, actor, form.school))
+    return WaitingResponse(waiting=await queue.resume(services.db, operator, form.school))
 
 
 @router.put("/queue/concurrency", summary="Bound what a worker holds")
 @declare(Access.SERVICE_KEY, errors=_ERRORS)
 async def set_concurrency(
-    form: SetConcurrencyForm, actor: OperatorDep, services: ServicesDep
+    form: SetConcurrencyForm, operator: OperatorDep, services: ServicesDep
 ) -> ConcurrencyResponse:
     """Let each worker hold so many jobs at once, from its next claim on; null undoes it."""
-    async with services.db.connection() as conn:
-        await queue_admin.set_concurrency(conn, actor, form.jobs)
+    await queue.set_concurrency(services.db, operator, form.jobs)
     return ConcurrencyResponse(jobs=form.jobs)
 
 
@@ -180,42 +180,38 @@ async def read_job(job_id: UUID, _: OperatorDep, services: ServicesDep) -> Admin
 
 @router.post("/jobs/retry", summary="Retry failed jobs")
 @declare(Access.SERVICE_KEY, errors=_ERRORS)
-async def retry(form: RetryForm, actor: OperatorDep, services: ServicesDep) -> CountResponse:
+async def retry(form: RetryForm, operator: OperatorDep, services: ServicesDep) -> CountResponse:
     """Give failed jobs all their attempts again: those named, those of one error code, or all."""
-    async with services.db.connection() as conn:
-        return CountResponse(
-            count=await queue_admin.retry_failed(conn, actor, form.ids, code=form.code)
-        )
+    return CountResponse(
+        count=await queue.retry_failed(services.db, operator, form.ids, code=form.code)
+    )
 
 
 @router.post("/jobs/cancel", summary="Cancel jobs")
 @declare(Access.SERVICE_KEY, errors=_ERRORS)
-async def cancel(form: JobsForm, actor: OperatorDep, services: ServicesDep) -> CountResponse:
+async def cancel(form: JobsForm, operator: OperatorDep, services: ServicesDep) -> CountResponse:
     """End jobs that wait or are worked on as `job_cancelled`; the others are left alone."""
-    async with services.db.connection() as conn:
-        return CountResponse(count=await queue_admin.cancel(conn, actor, form.ids))
+    return CountResponse(count=await queue.cancel(services.db, operator, form.ids))
 
 
 @router.post("/jobs/prioritize", summary="Give jobs another priority")
 @declare(Access.SERVICE_KEY, errors=_ERRORS)
 async def prioritize(
-    form: PrioritizeForm, actor: OperatorDep, services: ServicesDep
+    form: PrioritizeForm, operator: OperatorDep, services: ServicesDep
 ) -> CountResponse:
     """Give waiting jobs another priority and a new turn."""
-    async with services.db.connection() as conn:
-        return CountResponse(
-            count=await queue_admin.prioritize(conn, actor, form.ids, form.priority)
-        )
+    return CountResponse(
+        count=await queue.prioritize(services.db, operator, form.ids, form.priority)
+    )
 
 
 @router.post("/jobs/{job_id:uuid}/requeue", summary="Search once more")
 @declare(Access.SERVICE_KEY, errors=(*_ERRORS, NotFoundError))
 async def requeue(
-    job_id: UUID, form: RequeueForm, actor: OperatorDep, services: ServicesDep
+    job_id: UUID, form: RequeueForm, operator: OperatorDep, services: ServicesDep
 ) -> RequeuedJobResponse:
     """Search for the photo of a job once more; matches that are there stay."""
-    async with services.db.connection() as conn:
-        new_id = await queue_admin.requeue(conn, actor, job_id, threshold=form.threshold)
+    new_id = await queue.requeue(services.db, operator, job_id, threshold=form.threshold)
     return RequeuedJobResponse(job=JobId(id=new_id))
 
 
@@ -230,7 +226,7 @@ async def read_audit(_: OperatorDep, services: ServicesDep, limit: Limit = 50) -
 @router.get("/duplicates", summary="Accounts that look like one person")
 @declare(Access.SERVICE_KEY, errors=_ERRORS)
 async def read_duplicates(
-    _: OperatorDep,
+    operator: OperatorDep,
     services: ServicesDep,
     state: Annotated[
         DuplicateState | None, Query(description="Only this state; left out, all of them.")
@@ -241,19 +237,17 @@ async def read_duplicates(
 
     `u` is the distance of the two embeddings: the smaller, the surer. A resemblance is no proof.
     """
-    async with services.db.connection() as conn:
-        overview = await load_duplicates_overview(conn, state, limit)
+    overview = await load_duplicates_overview(services.db, operator, state, limit)
     return DuplicatesResponse.from_overview(overview)
 
 
 @router.put("/duplicates/matching", summary="Let accounts of one person match, or not")
 @declare(Access.SERVICE_KEY, errors=_ERRORS)
 async def set_matching(
-    form: MatchingForm, actor: OperatorDep, services: ServicesDep
+    form: MatchingForm, operator: OperatorDep, services: ServicesDep
 ) -> MatchingResponse:
     """Set whether pairs that are not dismissed match; feeds follow at once."""
-    async with services.db.connection() as conn:
-        await duplicates.set_matching(conn, actor, form.match)
+    await set_duplicate_matching(services.db, operator, form.match)
     return MatchingResponse(match=form.match)
 
 
@@ -261,29 +255,28 @@ async def set_matching(
 @router.put("/duplicates/{pair_id:uuid}", status_code=204, summary="Decide about a pair")
 @declare(Access.SERVICE_KEY, errors=(*_ERRORS, NotFoundError))
 async def decide(
-    pair_id: UUID, form: DecisionForm, actor: OperatorDep, services: ServicesDep
+    pair_id: UUID, form: DecisionForm, operator: OperatorDep, services: ServicesDep
 ) -> None:
     """Say that a pair is one person, or two; the decision is kept when they are found again."""
-    async with services.db.connection() as conn:
-        await duplicates.decide(conn, actor, pair_id, form.state)
+    await decide_duplicate(services.db, operator, pair_id, form.state)
 
 
 @router.post("/smoke-tests", summary="Create two people for a smoke test")
 @declare(Access.SERVICE_KEY, errors=_ERRORS)
-async def start_smoke_test_run(actor: OperatorDep, services: ServicesDep) -> SmokeTestResponse:
+async def start_smoke_test_run(operator: OperatorDep, services: ServicesDep) -> SmokeTestResponse:
     """Create a woman and a man whom no real person is matched with, shown or in a school with."""
     async with services.db.connection() as conn:
-        smoke_test = await start_smoke_test(conn, services.tokens, actor)
+        smoke_test = await start_smoke_test(conn, services.tokens, operator.actor)
     return SmokeTestResponse.from_smoke_test(smoke_test)
 
 
 @router.delete("/smoke-tests/{smoke_test_id:uuid}", summary="Erase them again")
 @declare(Access.SERVICE_KEY, errors=(*_ERRORS, NotFoundError))
 async def end_smoke_test_run(
-    smoke_test_id: UUID, actor: OperatorDep, services: ServicesDep
+    smoke_test_id: UUID, operator: OperatorDep, services: ServicesDep
 ) -> CountResponse:
     """Erase the two with photos, templates, jobs and matches; return how many were still there."""
     async with services.db.connection() as conn:
         return CountResponse(
-            count=await smoke_test_users.end_smoke_test(conn, actor, smoke_test_id)
+            count=await smoke_test_users.end_smoke_test(conn, operator.actor, smoke_test_id)
         )

@@ -609,7 +609,8 @@ comment on function public.record_act(text, text, uuid, text, jsonb) is
     'Record an act or a look of an operator, in the transaction of the act.';
 
 create function public.list_audit_log(
-    p_limit integer default 50, p_person_id uuid default null, p_action text default null
+    p_limit integer default 50, p_person_id uuid default null, p_action text default null,
+    p_actor text default null, p_before bigint default null
 )
 returns table (
     id bigint, recorded_at timestamptz, actor text, action text, object_id uuid, reason text, details jsonb
@@ -623,11 +624,13 @@ as $$
             or automatch.people_of(a.details) @> array[p_person_id::text]
         )
         and (p_action is null or a.action = p_action)
-    order by a.recorded_at desc, a.id desc
+        and (p_actor is null or a.actor = p_actor)
+        and (p_before is null or a.id < p_before)
+    order by a.id desc
     limit least(greatest(p_limit, 1), 1000)
 $$;
-comment on function public.list_audit_log(integer, uuid, text) is
-    'What operators did and looked at, newest first; about one person, or of one action.';
+comment on function public.list_audit_log(integer, uuid, text, text, bigint) is
+    'What operators did and looked at, newest first; about one person, of one action or actor, before one entry.';
 
 -- 13_auth_users.sql
 
@@ -933,6 +936,19 @@ end
 $$;
 comment on function public.list_mails(integer) is
     'Mails to people who have an account or asked for a take-down, newest request first.';
+
+create function public.resend_mail(p_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update automatch.mails as m set run_at = automatch.now(), attempts = 0, failed = false, error = null
+    where m.id = p_id and m.id in (select l.id from public.list_mails(1000) as l);
+    if not found then
+        perform automatch.raise_error('not_found', 'No such mail waits.');
+    end if;
+end
+$$;
+comment on function public.resend_mail(uuid) is 'Try a mail that failed or waits again, at once.';
 
 create function public.read_mail(p_id uuid, p_actor text)
 returns table (kind text, recipient text, profile_id uuid, case_id uuid)
@@ -9304,7 +9320,7 @@ comment on function public.set_school_open(text, boolean, text) is
 create function public.get_schools(p_school text default null)
 returns table (
     name text, is_open boolean, domains text[], aliases text[], people bigint, members bigint, requests bigint,
-    invitations bigint, created_at timestamptz
+    invitations bigint, created_at timestamptz, findable bigint
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -9318,7 +9334,12 @@ as $$
         (select count(*) from automatch.memberships as m where m.school_id = s.id),
         (select count(*) from automatch.membership_requests as r where r.school_id = s.id and r.refused_at is null),
         (select count(*) from public.list_invitations(s.name)),
-        s.created_at
+        s.created_at,
+        (
+            select count(distinct i.profile_id) from public.face_index as i
+            where i.model = public.active_embedding_model() and i.school = s.name
+              and i.gender = any (array['male', 'female'])
+        )
     from public.list_schools() as l
     join automatch.schools as s on s.name = l.school
     where p_school is null or s.id = (automatch.require_school(p_school)).id
@@ -11469,7 +11490,7 @@ from (values
         public.charge_rate_limits public.enqueue_mail public.export_person public.feed_versions public.finish_mail
         public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
         public.list_backup_runs public.list_mails public.postpone_mail public.read_mail public.record_photo_views
-        public.refund_rate_limits public.take_mail
+        public.refund_rate_limits public.resend_mail public.take_mail
     '),
     -- What servers tell of themselves, and what operators see of it.
     ('function', 'execute', 'automatch_api', '

@@ -74,7 +74,8 @@ comment on function public.record_act(text, text, uuid, text, jsonb) is
     'Record an act or a look of an operator, in the transaction of the act.';
 
 create function public.list_audit_log(
-    p_limit integer default 50, p_person_id uuid default null, p_action text default null
+    p_limit integer default 50, p_person_id uuid default null, p_action text default null,
+    p_actor text default null, p_before bigint default null
 )
 returns table (
     id bigint, recorded_at timestamptz, actor text, action text, object_id uuid, reason text, details jsonb
@@ -88,8 +89,10 @@ as $$
             or automatch.people_of(a.details) @> array[p_person_id::text]
         )
         and (p_action is null or a.action = p_action)
-    order by a.recorded_at desc, a.id desc
+        and (p_actor is null or a.actor = p_actor)
+        and (p_before is null or a.id < p_before)
+    order by a.id desc
     limit least(greatest(p_limit, 1), 1000)
 $$;
-comment on function public.list_audit_log(integer, uuid, text) is
-    'What operators did and looked at, newest first; about one person, or of one action.';
+comment on function public.list_audit_log(integer, uuid, text, text, bigint) is
+    'What operators did and looked at, newest first; about one person, of one action or actor, before one entry.';

@@ -126,6 +126,19 @@ $$;
 comment on function public.list_mails(integer) is
     'Mails to people who have an account or asked for a take-down, newest request first.';
 
+create function public.resend_mail(p_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update automatch.mails as m set run_at = automatch.now(), attempts = 0, failed = false, error = null
+    where m.id = p_id and m.id in (select l.id from public.list_mails(1000) as l);
+    if not found then
+        perform automatch.raise_error('not_found', 'No such mail waits.');
+    end if;
+end
+$$;
+comment on function public.resend_mail(uuid) is 'Try a mail that failed or waits again, at once.';
+
 create function public.read_mail(p_id uuid, p_actor text)
 returns table (kind text, recipient text, profile_id uuid, case_id uuid)
 language plpgsql security definer set search_path = pg_catalog, pg_temp

@@ -88,7 +88,7 @@ comment on function public.set_school_open(text, boolean, text) is
 create function public.get_schools(p_school text default null)
 returns table (
     name text, is_open boolean, domains text[], aliases text[], people bigint, members bigint, requests bigint,
-    invitations bigint, created_at timestamptz
+    invitations bigint, created_at timestamptz, findable bigint
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -102,7 +102,12 @@ as $$
         (select count(*) from automatch.memberships as m where m.school_id = s.id),
         (select count(*) from automatch.membership_requests as r where r.school_id = s.id and r.refused_at is null),
         (select count(*) from public.list_invitations(s.name)),
-        s.created_at
+        s.created_at,
+        (
+            select count(distinct i.profile_id) from public.face_index as i
+            where i.model = public.active_embedding_model() and i.school = s.name
+              and i.gender = any (array['male', 'female'])
+        )
     from public.list_schools() as l
     join automatch.schools as s on s.name = l.school
     where p_school is null or s.id = (automatch.require_school(p_school)).id

@@ -81,7 +81,7 @@ from (values
         public.charge_rate_limits public.enqueue_mail public.export_person public.feed_versions public.finish_mail
         public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
         public.list_backup_runs public.list_mails public.postpone_mail public.read_mail public.record_photo_views
-        public.refund_rate_limits public.take_mail
+        public.refund_rate_limits public.resend_mail public.take_mail
     '),
     -- What servers tell of themselves, and what operators see of it.
     ('function', 'execute', 'automatch_api', '

@@ -53,7 +53,19 @@ class Section:
 
 
 SECTIONS: Mapping[str, Sequence[Section]] = {
-    "People": (Section("people", "/admin/people", "People", Act.FIND_PEOPLE),),
+    "People": (
+        Section("people", "/admin/people", "People", Act.FIND_PEOPLE),
+        Section("cases", "/admin/cases", "Cases", Act.LIST_CASES),
+        Section("held", "/admin/held", "Photos that wait", Act.LIST_HELD_PHOTOS),
+        Section("requests", "/admin/requests", "Requests", Act.LIST_REQUESTS),
+        Section("schools", "/admin/schools", "Schools"),
+    ),
+    "This installation": (
+        Section("mail", "/admin/mail", "Mail", Act.LIST_MAILS),
+        Section("audit", "/admin/audit", "Audit log", Act.READ_AUDIT_LOG),
+        Section("operators", "/admin/operators", "Operators", Act.LIST_OPERATORS),
+        Section("texts", "/admin/texts", "Who runs this"),
+    ),
 }
 """The navigation, in groups."""
 

@@ -1,0 +1,69 @@
+"""What operators do about mail that waits: look, send once more, hand a link over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from automatch.model.operators import Operator
+from automatch.services.acts import Act, authorized, check_rank
+from automatch.settings import Settings
+from automatch.settings.server_address import find_server_url
+from automatch.store import mails, people
+from automatch.store.database import Database
+from automatch.store.mails import WaitingMail
+
+if TYPE_CHECKING:
+    from automatch.mail.message import MailText
+
+
+async def list_mails(db: Database, operator: Operator, limit: int = 50) -> list[WaitingMail]:
+    """Return mails that wait or failed, newest request first.
+
+    Raises:
+        ForbiddenError: see `authorized`; so for all acts here.
+    """
+    async with authorized(db, operator, Act.LIST_MAILS) as conn:
+        return await mails.list_waiting(conn, limit)
+
+
+async def resend_mail(db: Database, operator: Operator, mail_id: UUID) -> None:
+    """Try a mail that failed or waits again, at once.
+
+    Raises:
+        NotFoundError: no such mail waits.
+    """
+    details = {"mail": str(mail_id)}
+    async with authorized(db, operator, Act.RESEND_MAIL, details=details) as conn:
+        await mails.resend(conn, mail_id)
+
+
+async def hand_over_mail(
+    db: Database, operator: Operator, mail_id: UUID, settings: Settings
+) -> MailText | None:
+    """Return a mail that waits with a fresh link, which lets whoever has it into the account.
+
+    None when it is for nobody any more.
+
+    Raises:
+        NotFoundError: no such mail waits.
+    """
+    # Commands that only look have no use for the templates.
+    from automatch.mail.compose import compose_mail
+    from automatch.mail.message import MailKind
+
+    async with authorized(db, operator, Act.READ_MAIL) as conn:
+        kind, recipient, profile_id, case_id = await mails.read(conn, mail_id, operator.actor)
+        # Or the link of an owner would make an owner of whoever reads it.
+        for_whom = profile_id or await people.find_by_email(conn, recipient)
+        await check_rank(conn, operator, for_whom)
+        return await compose_mail(
+            conn,
+            MailKind(kind),
+            recipient,
+            profile_id,
+            case_id=case_id,
+            server_url=find_server_url(settings),
+            settings=settings.auth,
+            grace_days=settings.retention.inactive_grace_days,
+        )
