@@ -147,7 +147,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(asyncio.to_thread, traces.close)
+            if traces is not None:
+                stack.push_async_callback(asyncio.to_thread, traces.close)
             await stack.enter_async_context(db)
             async with db.transaction() as conn:
                 await check_photo_store(conn, photos, may_claim=True)

@@ -50,14 +50,14 @@ def ai_key(settings: Settings) -> str | None:
     return settings.ai_key.get_secret_value() if settings.ai_key else None
 
 
-def make_traces(settings: Settings, service: str) -> Traces:
-    """Return what takes the traces of this process.
+def make_traces(settings: Settings, service: str) -> Traces | None:
+    """Return what takes the traces of this process, or None where they are not wanted.
 
     Raises:
         SettingsError: they are to be sent, and the libraries for that are not installed.
     """
     if settings.traces.otlp_url is None:
-        return Traces()
+        return None
     try:
         from automatch.telemetry.otel import open_otlp
     except ImportError as exc:
@@ -117,7 +117,8 @@ async def open_worker(
             mails=settings.mails_people,
         )
         traces = make_traces(settings, "automatch-worker")
-        stack.push_async_callback(asyncio.to_thread, traces.close)
+        if traces is not None:
+            stack.push_async_callback(asyncio.to_thread, traces.close)
         observer = JobObserver(traces=traces)
         search = BatchSearch(
             db,

@@ -66,7 +66,7 @@ class FeedNotifier:
     ) -> None:
         self._db = db
         self._metrics = metrics or ServerMetrics()
-        self._traces = traces or Traces()
+        self._traces = traces
         self._settings = settings
         self._feed_notified = asyncio.Event()
         self._sessions_notified = asyncio.Event()
@@ -93,7 +93,7 @@ class FeedNotifier:
     def note_end_told(self, job: Job, completed_at: datetime) -> None:
         """Note that the end of a job was written to an open stream of its person just now."""
         log.info("job told to its person", **job.log_fields)
-        if job.request_id is not None:
+        if self._traces is not None and job.request_id is not None:
             now = time.monotonic()
             lag = (datetime.now(UTC) - completed_at).total_seconds()
             self._traces.record(

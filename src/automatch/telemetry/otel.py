@@ -21,14 +21,14 @@ from opentelemetry.trace import (
 )
 
 from automatch import __version__
-from automatch.telemetry.traces import Span, Traces, span_id
+from automatch.telemetry.traces import Span, span_id
 
 _EXPORT_S = 2.0
 _CLOSE_S = 4.0
 """A process that stops does not wait longer for whoever takes the traces."""
 
 
-class OtelTraces(Traces):
+class OtelTraces:
     """Sends spans in the background.
 
     Args:

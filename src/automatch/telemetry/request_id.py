@@ -6,8 +6,6 @@ of whichever worker does the job.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from secrets import token_bytes
 from uuid import UUID
@@ -24,14 +22,10 @@ def current_request_id() -> UUID | None:
     return _current.get()
 
 
-@contextmanager
-def new_request_id() -> Iterator[UUID]:
-    """Give a request an id, which its log lines carry during the block."""
+def begin_request() -> UUID:
+    """Give a request an id, which its log lines carry from now on in this task."""
     # Random in all its bits, unlike `uuid4()`: by some of them it is chosen whether to trace it.
     request_id = UUID(bytes=token_bytes(16))
-    token = _current.set(request_id)
-    try:
-        with structlog.contextvars.bound_contextvars(request=request_id.hex):
-            yield request_id
-    finally:
-        _current.reset(token)
+    _current.set(request_id)
+    structlog.contextvars.bind_contextvars(request=request_id.hex)
+    return request_id

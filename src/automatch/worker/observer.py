@@ -18,7 +18,7 @@ class JobObserver:
 
     def __init__(self, metrics: WorkerMetrics | None = None, traces: Traces | None = None) -> None:
         self.metrics = metrics or WorkerMetrics()
-        self._traces = traces or Traces()
+        self._traces = traces
 
     def claimed(self, jobs: Sequence[ClaimedJob]) -> None:
         self.metrics.claimed.inc(len(jobs))
@@ -61,12 +61,12 @@ class JobObserver:
         self.metrics.pauses.labels(error.code).inc()
 
     def _record(self, name: str, job: ClaimedJob, began: float) -> None:
-        if job.request_id is not None:
+        if self._traces is not None and job.request_id is not None:
             key = job_key(job.id, job.attempts)
             self._traces.record(Span(name, job.request_id, began, parent=key))
 
     def _record_job(self, job: ClaimedJob, **attributes: str | int) -> None:
-        if job.request_id is not None:
+        if self._traces is not None and job.request_id is not None:
             self._traces.record(
                 Span(
                     "job",

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from uuid import UUID
 
 import structlog
+from prometheus_client import Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -60,8 +61,8 @@ from automatch.services.rate_limits import Limit, RateLimits
 from automatch.settings import Settings
 from automatch.store.rate_limits import Charge
 from automatch.telemetry.metrics import ServerMetrics
-from automatch.telemetry.request_id import HEADER, new_request_id
-from automatch.telemetry.traces import REQUEST, Span, Traces
+from automatch.telemetry.request_id import HEADER, begin_request
+from automatch.telemetry.traces import Traces, request_span
 
 _NOT_DONE = {0, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.SERVICE_UNAVAILABLE}
 """Answers to requests that do not count: what the server could not do, and bodies that did not
@@ -109,18 +110,17 @@ class AuthAndLimitsMiddleware:
         self._memory = BodyMemory(settings.upload)
         self._rate_limits = rate_limits
         self._metrics = metrics
-        self._traces = traces or Traces()
+        self._request_times: dict[tuple[Access, int], Histogram] = {}
+        self._traces = traces
         self._headers = security_headers(settings)
         self._routes: RouteTable | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         _keep_escaped_slashes(scope)
         if scope["type"] == "http":
-            with new_request_id() as request_id:
-                await self._answer_request(scope, receive, send, request_id)
+            await self._answer_request(scope, receive, send, begin_request())
         elif scope["type"] == "websocket":
-            with new_request_id() as request_id:
-                await self._answer_websocket(scope, receive, send, request_id)
+            await self._answer_websocket(scope, receive, send, begin_request())
         else:
             await self._app(scope, receive, send)
 
@@ -170,17 +170,11 @@ class AuthAndLimitsMiddleware:
             nonlocal is_started
             if message["type"] == "http.response.start":
                 is_started = True
-                self._count(limits, message["status"], state, time.monotonic() - began)
-                self._traces.record(
-                    Span(
-                        f"{scope['method']} {route.path}",
-                        request_id,
-                        began,
-                        key=REQUEST,
-                        parent=None,
-                        attributes={"http.response.status_code": message["status"]},
-                    )
-                )
+                status = message["status"]
+                self._count(limits, status, state, time.monotonic() - began)
+                if self._traces is not None:
+                    name = f"{scope['method']} {route.path}"
+                    self._traces.record(request_span(name, request_id, began, status))
                 headers = MutableHeaders(scope=message)
                 headers[HEADER] = request_id.hex
                 for name, value in self._headers.items():
@@ -219,9 +213,12 @@ class AuthAndLimitsMiddleware:
     def _count(
         self, declaration: Declaration, status: int, state: Mapping[str, Any], seconds: float
     ) -> None:
-        self._metrics.requests.labels(declaration.access.value, f"{status // 100}xx").observe(
-            seconds
-        )
+        key = (declaration.access, status // 100)
+        if (times := self._request_times.get(key)) is None:
+            times = self._metrics.requests.labels(key[0].value, f"{key[1]}xx")
+            # To find them by their labels takes longer than to count.
+            self._request_times[key] = times
+        times.observe(seconds)
         if declaration.max_body_bytes is not photo_body:
             return
         reason: str | None = state.get("refused_as") or getattr(state.get("error"), "code", None)
