@@ -20,6 +20,7 @@ from automatch import __version__
 from automatch.store.migrate import MIGRATIONS
 from tests.support.command import Running, call_command, run_command, running_up
 from tests.support.homes import StoredHome
+from tests.support.metrics import parse, value
 from tests.support.postgres import remove_home
 from tests.support.system import PASSWORD
 
@@ -37,7 +38,8 @@ def _children(pid: int) -> list[psutil.Process]:
 def up(migrated_home: StoredHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run one `automatch up` for the tests that end no more of it than its worker."""
     home = tmp_path_factory.mktemp("up") / "data"
-    with running_up(migrated_home.copy_to(home)) as up:
+    ports = {"METRICS__PORT": "0", "METRICS__WORKER_PORT": "0"}
+    with running_up(migrated_home.copy_to(home), settings=ports) as up:
         assert _sign(up.url, "signup") == 200
         up.wait_for_first("worker started")
         yield up
@@ -95,6 +97,21 @@ def test_commands_work_beside_a_running_instance(up: Running) -> None:
         assert answer.status_code == status
 
 
+@pytest.mark.parametrize(
+    ("setting", "counter"),
+    [("PORT", "automatch_uploads"), ("WORKER_PORT", "automatch_jobs_claimed")],
+)
+def test_server_and_worker_tell_their_metrics_on_ports_of_their_own(
+    up: Running, setting: str, counter: str
+) -> None:
+    port = up.wait_for_first(rf"serving metrics +port=(\d+) setting=AUTOMATCH_METRICS__{setting}\b")
+
+    told = parse(httpx2.get(f"http://127.0.0.1:{port[1]}/metrics"))
+
+    assert value(told, "automatch_database_up") == 1
+    assert value(told, f"{counter}_total") == 0
+
+
 def test_second_instance_on_the_same_folder_is_refused(up: Running) -> None:
     # Its port is taken too, and is not what is told.
     second = run_command(up.home, "up", "--port", str(urlsplit(up.url).port))
@@ -135,9 +152,14 @@ def test_taken_port_is_refused_before_anything_starts(empty_home: Path) -> None:
             empty_home, "up", "--port", "0", setting=("AUTOMATCH_WORKER__HEALTH_PORT", port)
         )
 
-    assert (refused.returncode, health.returncode) == (1, 1)
+        metrics = run_command(
+            empty_home, "up", "--port", "0", setting=("AUTOMATCH_METRICS__WORKER_PORT", port)
+        )
+
+    assert (refused.returncode, health.returncode, metrics.returncode) == (1, 1, 1)
     assert "AUTOMATCH_PORT" in refused.stderr
     assert "AUTOMATCH_WORKER__HEALTH_PORT" in health.stderr
+    assert "AUTOMATCH_METRICS__WORKER_PORT" in metrics.stderr
     assert not empty_home.exists()
 
 

@@ -55,7 +55,7 @@ async def serving_metrics(
     """
     server = MetricsServer(read, settings)
     with open_metrics_socket(settings, port, setting=setting) as listener:
-        log.info("serving metrics", port=listener.getsockname()[1])
+        log.info("serving metrics", port=listener.getsockname()[1], setting=setting)
         task = asyncio.create_task(server.serve(sockets=[listener]), name="metrics")
         try:
             yield task
