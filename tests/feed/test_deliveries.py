@@ -44,32 +44,33 @@ async def test_job_tells_when_both_open_pages_had_its_match_and_who_saw_it_later
     settings, cluster, database: Address
 ) -> None:
     async with running_server(settings, cluster.secrets, database) as server:
-        her, by_app, late = [await server.join("female") for _ in range(3)]
+        her, by_app, late, later, never = [await server.join("female") for _ in range(5)]
         him = await server.join("male")
         with connect(database.owner, autocommit=True) as conn:
-            for seed, woman in enumerate((her, by_app, late)):
+            for seed, woman in enumerate((her, by_app, late, later, never)):
                 build.a_face(conn, UUID(woman.id), build.like(FACE, 0.9, seed=seed))
             his_face = build.a_face(conn, UUID(him.id), FACE)
             async with her.stream() as hers, him.stream() as his, phone(server) as app:
                 await anext(hers)
                 await anext(his)
                 await app.joined(by_app)
-                assert build.a_match(conn, his_face) == 3
+                assert build.a_match(conn, his_face) == 5
                 await match_on(hers)
                 await match_on(his)
                 await app.records(1)
                 async with late.stream(after=0) as theirs:
                     await match_on(theirs)
+                assert len(await later.feed()) == 1
             job = one(conn, "select id from public.match_jobs")
     # A server that stops records what it has noted.
     assert recorded(database) == {
         **dict.fromkeys((her.id, by_app.id, him.id), True),
-        late.id: False,
+        **dict.fromkeys((late.id, later.id), False),
     }
 
     async with Database(database.api, PoolSettings(), name="test") as db, db.connection() as api:
         shown = await load_job(api, job)
-    assert (shown.reached, shown.seen_later) == (3, 1)
+    assert (shown.reached, shown.seen_later) == (3, 2)
     written = shown.timings["written_ms"]
     assert written < shown.timings["delivered_ms"] < written + 60_000
     assert written < shown.timings["others_delivered_ms"] < written + 60_000

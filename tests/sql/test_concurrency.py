@@ -48,6 +48,27 @@ def test_dismissing_somebody_who_is_being_erased_finds_nobody(sessions):
         dismissing.result()
 
 
+@pytest.mark.parametrize("gone", ["uploader", "photo", "reader"])
+def test_delivery_of_what_is_being_erased_is_forgotten(sessions, gone):
+    first, second = sessions.first, sessions.second
+    (she, her_face), (he, _) = build.a_pair(first)
+    build.a_match(first, her_face)
+    match = one(first, "select id from public.matches")
+    first.commit()
+    erase = {
+        "uploader": ("delete from public.profiles where id = %s", she),
+        "photo": ("delete from public.faces where id = %s", her_face),
+        "reader": ("delete from public.profiles where id = %s", he),
+    }
+    first.execute(erase[gone][0], [erase[gone][1]])
+    record = "select public.record_deliveries(array[%s]::uuid[], array[%s]::uuid[], '{1}', '{60}')"
+    recording = sessions.submit(call, second, record, he, match)
+    first.commit()
+
+    recording.result()
+    assert one(sessions.watcher, "select count(*) from automatch.deliveries") == 0
+
+
 def test_signing_out_and_refreshing_at_once_do_not_wait_for_each_other(sessions):
     first, second, third = sessions.first, sessions.second, sessions.third
     person = one(first, "select auth.create_user('she@uit', 'x', '{}')")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from uuid import UUID
 
@@ -45,6 +45,12 @@ class Deliveries:
             self.dropped += 1
             return
         self._waiting.setdefault((profile_id, match_id), (self._clock(), opened))
+
+    def note_seen(self, profile_id: UUID, match_ids: Iterable[UUID]) -> None:
+        """Remember which matches are on a page that opens just now."""
+        opened = self.open_page()
+        for match_id in match_ids:
+            self.note(profile_id, match_id, opened=opened)
 
     async def run(self) -> None:
         """Record what was noted, until cancelled."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from automatch.feed.deliveries import Deliveries
 from automatch.feed.notifier import FeedNotifier
@@ -21,6 +22,8 @@ from automatch.store.database import Connection, Database
 
 MAX_POSITION = 2**63 - 1
 """Positions of a feed are 64-bit integers."""
+_NEW = timedelta(days=1)
+"""Matches that are older are not noted as seen: by then nobody asks when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +54,23 @@ class FeedOverview:
 
 
 async def load_feed_page(
-    db: Database, claims: Claims, *, before: int | None, limit: int
+    db: Database, deliveries: Deliveries, claims: Claims, *, before: int | None, limit: int
 ) -> FeedPage:
     """Return the matches of a person at positions below *before*, newest first."""
     async with db.as_user(claims) as conn:
-        return await _load_page(conn, before=before, limit=limit)
+        page = await _load_page(conn, before=before, limit=limit)
+    _note_seen(deliveries, claims, page)
+    return page
 
 
 async def load_feed_overview(
-    db: Database, claims: Claims, *, before: int | None, max_matches: int, max_jobs: int
+    db: Database,
+    deliveries: Deliveries,
+    claims: Claims,
+    *,
+    before: int | None,
+    max_matches: int,
+    max_jobs: int,
 ) -> FeedOverview:
     """Return what the feed page shows.
 
@@ -69,7 +80,7 @@ async def load_feed_overview(
     async with db.as_user(claims) as conn:
         own_jobs = await jobs.list_jobs(conn, max_jobs)
         explain = any(needs_explanation(job) for job in own_jobs)
-        return FeedOverview(
+        overview = FeedOverview(
             profile=await profiles.load_profile(conn),
             consent=await profiles.load_consent(conn),
             page=await _load_page(conn, before=before, limit=max_matches),
@@ -78,6 +89,8 @@ async def load_feed_overview(
             pool=await jobs.load_pool(conn) if explain else None,
             cases=await cases.list_own_cases(conn),
         )
+    _note_seen(deliveries, claims, overview.page)
+    return overview
 
 
 async def open_feed(
@@ -106,6 +119,13 @@ async def open_feed(
             after=resumed_after if resumed_after is not None else after,
         )
     )
+
+
+def _note_seen(deliveries: Deliveries, claims: Claims, page: FeedPage) -> None:
+    assert claims.subject is not None
+    since = datetime.now(UTC) - _NEW
+    new = [entry.match_id for entry in page.entries if entry.match_id and entry.created_at > since]
+    deliveries.note_seen(claims.subject, new)
 
 
 async def _load_page(conn: Connection, *, before: int | None, limit: int) -> FeedPage:

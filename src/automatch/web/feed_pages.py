@@ -201,7 +201,12 @@ async def _feed_page(
     notice: str | None = None,
 ) -> FeedPage:
     overview = await load_feed_overview(
-        services.db, caller.claims, before=before, max_matches=_CARDS, max_jobs=_JOBS
+        services.db,
+        services.deliveries,
+        caller.claims,
+        before=before,
+        max_matches=_CARDS,
+        max_jobs=_JOBS,
     )
     newest: dict[UUID, Job] = {}
     for job in overview.jobs:

@@ -15,7 +15,7 @@ create table automatch.history (
 comment on table automatch.history is 'Jobs of five minutes each; measure_history() says how the numbers are made.';
 comment on column automatch.history.completed is 'Jobs that ended with a search, those of background included.';
 comment on column automatch.history.background is 'Completed jobs that nobody waited for.';
-comment on column automatch.history.seen_later is 'People who saw a match on a page that was not open when it was made.';
+comment on column automatch.history.seen_later is 'Times that somebody saw matches of a job on a page that was not open when they were made.';
 comment on column automatch.history.failures is 'Failed jobs by error_code.';
 comment on column automatch.history.stages is
     'Of completed jobs that somebody waited for: by stage the sum of its milliseconds (`ms`), and how many took how '
@@ -69,7 +69,7 @@ comment on function automatch.stage_times(timestamptz, timestamptz) is
 
 create function automatch.measure_history(p_starts_at timestamptz)
 returns automatch.history language sql stable security definer set search_path = pg_catalog, pg_temp
--- For match_jobs_created_idx and match_jobs_completed_idx, whatever the statistics say.
+-- For the BRIN indexes of times, whatever the statistics say.
 set enable_seqscan = off
 as $$
     with span as (
@@ -111,7 +111,8 @@ as $$
         (select count(*)::integer from ended as e where e.status = 'completed'),
         (select count(*)::integer from ended as e where e.status = 'completed' and e.priority = 3),
         (select coalesce(sum(e.match_count), 0) from ended as e),
-        (select count(*)::integer from ended as e join automatch.deliveries as d on d.job_id = e.id and not d.was_open),
+        (select count(*)::integer from automatch.deliveries as d
+            where d.delivered_at >= s.starts_at and d.delivered_at < s.ends_at and not d.was_open),
         (select coalesce(jsonb_object_agg(f.code, f.jobs), '{}') from (
             select e.error_code as code, count(*) as jobs from ended as e where e.status = 'failed' group by 1
         ) as f),
