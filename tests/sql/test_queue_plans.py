@@ -111,6 +111,18 @@ def test_new_job_of_another_school_does_not_walk_past_the_one_that_is_all_there_
     assert sum(read.entries.values()) == 0
 
 
+def test_numbers_for_operators_do_not_read_the_whole_table(conn):
+    for query in (
+        "select automatch.measure_history(date_bin('5 minutes', automatch.now(), 'epoch'))",
+        "select public.get_job_rates()",
+        "select public.list_failure_reasons('1 hour')",
+    ):
+        with count_reads(conn) as read:
+            conn.execute(query)
+
+        assert read.of_table == 0, query
+
+
 def test_settling_and_renewing_look_up_the_jobs_they_are_given(conn):
     jobs = [claim(conn, 20) for _ in range(4)]
     for query, more, batch in (

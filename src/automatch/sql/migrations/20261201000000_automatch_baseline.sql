@@ -6943,6 +6943,8 @@ comment on table automatch.deliveries is
 comment on column automatch.deliveries.was_open is
     'Whether the page was open when the match was made; of one that came later the time says nothing about us.';
 create index deliveries_profile_idx on automatch.deliveries (profile_id);
+-- For the numbers of the last minutes (56_history.sql).
+create index deliveries_delivered_idx on automatch.deliveries using brin (delivered_at) with (pages_per_range = 32);
 
 create function public.record_deliveries(
     p_profile_ids uuid[], p_match_ids uuid[], p_written_ago double precision[], p_opened_ago double precision[]
@@ -6952,21 +6954,26 @@ as $$
 declare
     v_now timestamptz := automatch.now();
 begin
-    -- In the order of all locks, before the foreign keys take them in the order of the rows.
+    -- In the order of all locks, before the foreign keys take them in the order of the rows; whoever is being erased is
+    -- waited for, and is gone then.
     perform from public.profiles as p where p.id = any (p_profile_ids) order by p.id for key share;
-    insert into automatch.deliveries as d (job_id, profile_id, delivered_at, was_open)
-    select distinct on (j.id, w.profile_id) j.id, w.profile_id, w.written_at, m.created_at >= w.opened_at
-    from (
-        select n.profile_id, n.match_id, v_now - make_interval(secs => n.written_ago) as written_at,
-            v_now - make_interval(secs => n.opened_ago) as opened_at
+    with written as materialized (
+        select j.id as job_id, w.profile_id, v_now - make_interval(secs => w.written_ago) as written_at,
+            m.created_at >= v_now - make_interval(secs => w.opened_ago) as was_open
         from unnest(p_profile_ids, p_match_ids, p_written_ago, p_opened_ago)
-            as n (profile_id, match_id, written_ago, opened_ago)
-    ) as w
-    join public.profiles as p on p.id = w.profile_id
-    join public.matches as m on m.id = w.match_id and w.profile_id in (m.profile_a_id, m.profile_b_id)
-    -- complete_jobs() gives a job and its matches one time. Two jobs of a batch may have found each other.
-    join public.match_jobs as j on j.face_id = any (array[m.face_a_id, m.face_b_id]) and j.completed_at = m.created_at
-    order by j.id, w.profile_id, w.written_at
+            as w (profile_id, match_id, written_ago, opened_ago)
+        join public.profiles as p on p.id = w.profile_id
+        join public.matches as m on m.id = w.match_id and w.profile_id in (m.profile_a_id, m.profile_b_id)
+        -- complete_jobs() gives a job and its matches one time. Two jobs of a batch may have found each other.
+        join public.match_jobs as j
+            on j.face_id = any (array[m.face_a_id, m.face_b_id]) and j.completed_at = m.created_at
+        order by j.id
+        for key share of j
+    )
+    insert into automatch.deliveries as d (job_id, profile_id, delivered_at, was_open)
+    select distinct on (w.job_id, w.profile_id) w.job_id, w.profile_id, w.written_at, w.was_open
+    from written as w
+    order by w.job_id, w.profile_id, w.written_at
     -- Another page of the person, perhaps of another server, may have been earlier.
     on conflict (job_id, profile_id) do update
         set delivered_at = excluded.delivered_at, was_open = excluded.was_open
@@ -7020,7 +7027,7 @@ create table automatch.history (
 comment on table automatch.history is 'Jobs of five minutes each; measure_history() says how the numbers are made.';
 comment on column automatch.history.completed is 'Jobs that ended with a search, those of background included.';
 comment on column automatch.history.background is 'Completed jobs that nobody waited for.';
-comment on column automatch.history.seen_later is 'People who saw a match on a page that was not open when it was made.';
+comment on column automatch.history.seen_later is 'Times that somebody saw matches of a job on a page that was not open when they were made.';
 comment on column automatch.history.failures is 'Failed jobs by error_code.';
 comment on column automatch.history.stages is
     'Of completed jobs that somebody waited for: by stage the sum of its milliseconds (`ms`), and how many took how '
@@ -7074,7 +7081,7 @@ comment on function automatch.stage_times(timestamptz, timestamptz) is
 
 create function automatch.measure_history(p_starts_at timestamptz)
 returns automatch.history language sql stable security definer set search_path = pg_catalog, pg_temp
--- For match_jobs_created_idx and match_jobs_completed_idx, whatever the statistics say.
+-- For the BRIN indexes of times, whatever the statistics say.
 set enable_seqscan = off
 as $$
     with span as (
@@ -7116,7 +7123,8 @@ as $$
         (select count(*)::integer from ended as e where e.status = 'completed'),
         (select count(*)::integer from ended as e where e.status = 'completed' and e.priority = 3),
         (select coalesce(sum(e.match_count), 0) from ended as e),
-        (select count(*)::integer from ended as e join automatch.deliveries as d on d.job_id = e.id and not d.was_open),
+        (select count(*)::integer from automatch.deliveries as d
+            where d.delivered_at >= s.starts_at and d.delivered_at < s.ends_at and not d.was_open),
         (select coalesce(jsonb_object_agg(f.code, f.jobs), '{}') from (
             select e.error_code as code, count(*) as jobs from ended as e where e.status = 'failed' group by 1
         ) as f),
