@@ -29,6 +29,7 @@ from automatch.vision.load import open_embedder
 from automatch.worker.maintenance import MaintenanceRunner
 from automatch.worker.observer import JobObserver
 from automatch.worker.run import WorkerContext
+from automatch.worker.scheduled_backup import ScheduledBackup
 from automatch.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ async def open_worker(
             erasure_copy=ErasureCopy(settings.erasure_log, open_place(to, settings.backup))
             if (to := settings.backup.to)
             else None,
+            backup=ScheduledBackup(settings) if to else None,
             erase_inactive=erase_inactive,
             mails=settings.mails_people,
         )

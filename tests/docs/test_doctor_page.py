@@ -30,7 +30,7 @@ def test_checks_have_names_of_their_own() -> None:
 def test_every_check_that_a_symptom_names_is_there() -> None:
     named = set(
         re.findall(
-            r"`((?:machine|storage|queue|search|schedule|mail|access|operator)\.\w+)`", _PAGE
+            r"`((?:machine|storage|backup|queue|search|schedule|mail|access|operator)\.\w+)`", _PAGE
         )
     )
 

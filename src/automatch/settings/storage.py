@@ -59,6 +59,21 @@ class BackupSettings(BucketSettings):
         description="Public keys of age (`age1…`), separated by spaces, to which backups are "
         "encrypted. `automatch backup new-key` makes one.",
     )
+    every_h: int = Field(
+        24,
+        ge=1,
+        description="Hours between two scheduled backups, which the worker that leads makes while "
+        "`to` is set.",
+    )
+    at_hour: int = Field(
+        3, ge=0, le=23, description="Hour of the day (UTC) from which these are counted."
+    )
+    keep_daily: int = Field(
+        7,
+        ge=1,
+        description="Days of which a scheduled backup keeps the newest one; others are deleted.",
+    )
+    keep_weekly: int = Field(4, ge=0, description="Weeks of which it keeps the newest one too.")
     timeout_s: float = Field(
         60, gt=0, description="Seconds that a request to the storage may take, with its retries."
     )

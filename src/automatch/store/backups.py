@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -116,6 +116,14 @@ async def list_known_photos(conn: Connection, paths: list[str]) -> set[str]:
     """Return those of *paths* that nobody has erased."""
     rows = await (await conn.execute(_SQL["known_photos"], {"paths": paths})).fetchall()
     return {path for (path,) in rows}
+
+
+async def is_due(conn: Connection, every_h: int, at_hour: int) -> bool:
+    """Tell whether it is time for a scheduled backup; for workers."""
+    due: bool = await call_value(
+        conn, "is_backup_due", every=timedelta(hours=every_h), hour=at_hour
+    )
+    return due
 
 
 async def start_run(conn: Connection, place: str, *, scheduled: bool) -> int:

@@ -37,10 +37,12 @@ from automatch.store import (
 )
 from automatch.store.database import Connection, Database
 from automatch.store.erasure_log import ErasureLog
+from automatch.worker.scheduled_backup import ScheduledBackup
 
 _ERASE_EVERY_S = 5.0
 _CLEAN_EVERY_S = 3600.0
 _FORGET_EVERY_S = 300.0
+_BACKUP_EVERY_S = 60.0
 _RECORD_EVERY_S = 60.0
 _IDLE_SWEEPS = 6
 """Between two looks for work that is rare, and for a leader's place, in units of `sweep_s`."""
@@ -62,6 +64,7 @@ class MaintenanceRunner:
         session_s: a session that is unused for this long has ended.
         erasure_log: the file with a line for each erased person.
         erasure_copy: copies it beside the backups.
+        backup: makes backups at their time.
         erase_inactive: erases somebody who was warned and did not come back.
         mails: whether there is a mail server, so that people can be warned.
     """
@@ -76,6 +79,7 @@ class MaintenanceRunner:
         session_s: float = 30 * 86400,
         erasure_log: ErasureLog | None = None,
         erasure_copy: ErasureCopy | None = None,
+        backup: ScheduledBackup | None = None,
         erase_inactive: Callable[[UUID], Awaitable[object]] | None = None,
         mails: bool = False,
     ) -> None:
@@ -86,6 +90,7 @@ class MaintenanceRunner:
         self._session_s = session_s
         self._erasure_log = erasure_log
         self._erasure_copy = erasure_copy
+        self._backup = backup
         self._erase_inactive = erase_inactive
         self._mails = mails
         self._id = uuid4()
@@ -104,6 +109,7 @@ class MaintenanceRunner:
             (self.erase_photos, _ERASE_EVERY_S),
             (self.log_erasures, _ERASE_EVERY_S),
             (self.copy_erasures, _ERASE_EVERY_S),
+            (self.back_up, _BACKUP_EVERY_S),
             (self.erase_inactive_people, rarely),
             (self.delete_old_matches, rarely),
             (self.clean_up_jobs, rarely),
@@ -248,6 +254,11 @@ class MaintenanceRunner:
         except AutomatchError as exc:
             log.error("erasures not copied beside the backups", reason=exc.message)  # noqa: TRY400
             return False
+
+    async def back_up(self) -> None:
+        """Make a backup when it is due."""
+        if self._backup is not None:
+            await self._backup.run_if_due(self._db)
 
     async def erase_inactive_people(self) -> None:
         """Warn people who were not here for long, and erase those who were warned long ago."""

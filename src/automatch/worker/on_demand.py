@@ -73,9 +73,6 @@ async def start_worker_process(
     Raises:
         OSError: no process can be started.
     """
-    env = {"AUTOMATCH_HOME": str(settings.home)}
-    if settings.database_url is not None:
-        env["AUTOMATCH_DATABASE_URL"] = settings.database_url.get_secret_value()
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -84,8 +81,16 @@ async def start_worker_process(
         "--stop-with-stdin",
         *([] if signs_fd is None else ["--signs-fd", str(signs_fd)]),
         stdin=asyncio.subprocess.PIPE,
-        env=os.environ | env | dict(variables or {}),
+        env=command_environment(settings) | dict(variables or {}),
         # Ctrl-C in a terminal reaches only this process, which then stops the worker in order.
         start_new_session=True,
         pass_fds=[] if signs_fd is None else [signs_fd],
     )
+
+
+def command_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment in which a command has the same data folder and database."""
+    env = {"AUTOMATCH_HOME": str(settings.home)}
+    if settings.database_url is not None:
+        env["AUTOMATCH_DATABASE_URL"] = settings.database_url.get_secret_value()
+    return os.environ | env

@@ -26,6 +26,7 @@ from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
 from automatch.auth.project_keys import ProjectKey, ProjectKeys
+from automatch.ops.backup.keys import new_key
 from automatch.ops.doctor.check import Health
 from automatch.ops.doctor.context import open_context
 from automatch.ops.doctor.run_checks import CHECKS, run_checks
@@ -36,7 +37,7 @@ from automatch.settings import Settings
 from automatch.settings.mail import MailSettings
 from automatch.settings.secrets import secrets_file
 from automatch.settings.server_address import note_address
-from automatch.settings.storage import PhotoSettings
+from automatch.settings.storage import BackupSettings, PhotoSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.vision import Embedder
 from tests.support.build import a_face, a_job, a_profile, claim, connect, fail, unit
@@ -70,6 +71,9 @@ NOT_FOLLOWED = {
     "schedule.requests: select net.worker_restart()": "needs the real pg_net",
 }
 """Advice that no test can follow, with the reason; the checks have tests that see them fail."""
+
+
+_RECIPIENT = new_key()[1]
 
 
 @dataclass
@@ -306,6 +310,46 @@ async def _publish_texts(place: Place) -> None:
     file.write_text("We keep your photo.")
     for kind in ("privacy", "consent"):
         await _command(place, "notice", "publish", kind, str(file), "--language", "en", "--yes")
+
+
+async def _set_place(place: Place) -> None:
+    place.change(backup=BackupSettings(to=str(place.home / "backups"), recipients=_RECIPIENT))
+    await _command(place, "backup", str(place.home / "backups"), "--recipient", _RECIPIENT)
+
+
+@case("backup.recent", see("AUTOMATCH_BACKUP__TO", "`automatch backup`", then=_set_place))
+async def no_backup_yet(_: Place) -> None:
+    """Leave it so."""
+
+
+@case("backup.recent", see("`automatch backup`", then=_set_place))
+async def backup_of_last_week(place: Place) -> None:
+    await place.run(
+        "insert into automatch.backup_runs (place, scheduled, started_at, finished_at, name)"
+        " values ('', true, now() - interval '7 days', now() - interval '7 days', 'x')"
+    )
+
+
+@case("backup.recent", see("`automatch backup`", then=_set_place))
+async def backup_that_failed(place: Place) -> None:
+    await place.run(
+        "insert into automatch.backup_runs (place, scheduled, finished_at, name, error, encrypted)"
+        " values ('', true, now(), 'x', null, true), ('', true, now(), null, 'unplugged', null)"
+    )
+
+
+@case("backup.recent", see("AUTOMATCH_BACKUP__RECIPIENTS", "`automatch backup`", then=_set_place))
+async def backup_that_anybody_can_read(place: Place) -> None:
+    await place.run(
+        "insert into automatch.backup_runs (place, scheduled, finished_at, name, encrypted)"
+        " values ('', true, now(), 'x', false)"
+    )
+
+
+@case("backup.place", see("correct AUTOMATCH_BACKUP__TO", then=_set_place))
+async def backups_into_a_file(place: Place) -> None:
+    (place.home / "file").write_text("")
+    place.change(backup=BackupSettings(to=str(place.home / "file")))
 
 
 @case("operator.owner")

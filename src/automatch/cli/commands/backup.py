@@ -66,6 +66,12 @@ def make(
     ] = None,
     key_file: KeyFile = None,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Read the backup back.")] = True,
+    scheduled: Annotated[
+        bool,
+        typer.Option(
+            "--scheduled", help="Delete others that are not kept any longer, as the schedule does."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a backup of database and photos while everything runs.
@@ -77,7 +83,14 @@ def make(
     """
     settings = load_settings_and_logging(home=home)
     manifest = asyncio.run(
-        _make(settings, _place_of(settings, to), recipient or [], key_file, check=check)
+        _make(
+            settings,
+            _place_of(settings, to),
+            recipient or [],
+            key_file,
+            check=check,
+            scheduled=scheduled,
+        )
     )
     if as_json:
         echo_json(manifest.model_dump(mode="json"))
@@ -104,7 +117,13 @@ def make(
 
 
 async def _make(
-    settings: Settings, to: str, recipients: list[str], key_file: Path | None, *, check: bool
+    settings: Settings,
+    to: str,
+    recipients: list[str],
+    key_file: Path | None,
+    *,
+    check: bool,
+    scheduled: bool,
 ) -> Manifest:
     from automatch.cli.runtime.db_session import ensure_postgres
     from automatch.cli.runtime.progress import step_progress
@@ -128,7 +147,7 @@ async def _make(
                 identities=identities,
                 report=report,
             )
-            return await runner.run(check=check)
+            return await runner.run(check=check, scheduled=scheduled)
 
 
 @app.command("list")

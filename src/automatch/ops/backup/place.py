@@ -107,6 +107,11 @@ def backup_name(taken_at: datetime) -> str:
     return f"{taken_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}"[:-3] + "Z"
 
 
+def parse_backup_name(name: str) -> datetime:
+    """Return the moment of a backup."""
+    return datetime.strptime(name, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+
+
 def is_backup_name(name: str) -> bool:
     """Tell whether a folder with this name is a backup."""
     return _NAME.fullmatch(name) is not None

@@ -43,6 +43,7 @@ from automatch.ops.backup.manifest import (
     write_photo_list,
 )
 from automatch.ops.backup.place import MANIFEST, POOLS, Place, backup_name
+from automatch.ops.backup.retention import prune
 from automatch.photos.folder import copy_name, upload_name
 from automatch.postgres.addresses import database_address
 from automatch.postgres.client_programs import ClientPrograms
@@ -103,6 +104,8 @@ class BackupRunner:
     async def run(self, *, check: bool = True, scheduled: bool = False) -> Manifest:
         """Make a backup, check it by reading it back, and note how it went.
 
+        A *scheduled* one deletes others that are not kept any longer.
+
         Raises:
             BackupError: it could not be made; or it could, and is not what it should be.
         """
@@ -132,6 +135,10 @@ class BackupRunner:
                 photos=manifest.photos.count,
                 byte_count=manifest.total_bytes,
             )
+            if scheduled:
+                # While no other backup counts on photos that go.
+                kept = self._settings.backup
+                await prune(self._place, daily=kept.keep_daily, weekly=kept.keep_weekly)
         return manifest
 
     async def _make(

@@ -9,6 +9,7 @@ import psycopg
 from automatch.errors import AutomatchError
 from automatch.ops.doctor import (
     access,
+    backup,
     calls,
     machine,
     mail,
@@ -24,6 +25,7 @@ from automatch.ops.doctor.context import CheckContext
 CHECKS: list[Check] = [
     *machine.CHECKS,
     *storage.CHECKS,
+    *backup.CHECKS,
     *queue.CHECKS,
     *search.CHECKS,
     *schedule.CHECKS,

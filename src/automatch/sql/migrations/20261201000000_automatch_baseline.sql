@@ -11109,6 +11109,21 @@ as $$
 $$;
 comment on function public.list_backup_runs(integer) is 'The latest backups that were made or tried, newest first.';
 
+create function public.is_backup_due(p_every interval, p_hour integer)
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select not exists (
+        select from automatch.backup_runs as r
+        where r.started_at >= date_bin(
+                p_every, automatch.now(), timestamptz '2000-01-01 00:00:00+00' + make_interval(hours => p_hour)
+            ) and r.name is not null
+            -- One that failed is tried again.
+            or r.started_at > automatch.now() - interval '30 minutes' and r.scheduled and r.name is null
+    )
+$$;
+comment on function public.is_backup_due(interval, integer) is
+    'Whether no backup was made since its time, which comes every so often, counted from an hour of the day (UTC).';
+
 -- 80_metrics.sql
 
 -- What /metrics tells of the database, for whichever process is asked; docs/metrics.md lists it. Rows of a name, the
@@ -11522,7 +11537,8 @@ from (values
         public.list_erasures_to_log public.mark_erasures_logged
     '),
     ('function', 'execute', 'automatch_worker', '
-        public.delete_old_matches public.list_people_to_erase public.record_history public.warn_inactive_people
+        public.delete_old_matches public.is_backup_due public.list_people_to_erase public.record_history
+        public.warn_inactive_people
     '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
         public.get_search_recall

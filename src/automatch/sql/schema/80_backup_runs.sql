@@ -52,3 +52,18 @@ as $$
     limit p_limit
 $$;
 comment on function public.list_backup_runs(integer) is 'The latest backups that were made or tried, newest first.';
+
+create function public.is_backup_due(p_every interval, p_hour integer)
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select not exists (
+        select from automatch.backup_runs as r
+        where r.started_at >= date_bin(
+                p_every, automatch.now(), timestamptz '2000-01-01 00:00:00+00' + make_interval(hours => p_hour)
+            ) and r.name is not null
+            -- One that failed is tried again.
+            or r.started_at > automatch.now() - interval '30 minutes' and r.scheduled and r.name is null
+    )
+$$;
+comment on function public.is_backup_due(interval, integer) is
+    'Whether no backup was made since its time, which comes every so often, counted from an hour of the day (UTC).';

@@ -105,7 +105,8 @@ from (values
         public.list_erasures_to_log public.mark_erasures_logged
     '),
     ('function', 'execute', 'automatch_worker', '
-        public.delete_old_matches public.list_people_to_erase public.record_history public.warn_inactive_people
+        public.delete_old_matches public.is_backup_due public.list_people_to_erase public.record_history
+        public.warn_inactive_people
     '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
         public.get_search_recall
