@@ -162,4 +162,5 @@ def _note(message: ConsoleMessage, complaints: list[str]) -> None:
 
 def _keep_picture(page: Page, name: str) -> None:
     if folder := os.environ.get("AUTOMATCH_SCREENSHOTS"):
+        Path(folder).mkdir(exist_ok=True)
         page.screenshot(path=Path(folder) / f"console-{name}.png", full_page=True)

@@ -71,6 +71,31 @@ async def test_password_is_asked_for_and_leads_back(console: ConsoleSite) -> Non
     assert entered
 
 
+async def test_form_of_another_site_does_nothing(console: ConsoleSite) -> None:
+    clerk, she = console.clerk(OperatorRole.OWNER), console.person()
+
+    answer = await clerk.client.post(
+        f"/admin/people/{she}/freeze",
+        data={"reason": "case 12"},
+        headers={"origin": "https://evil.example"},
+    )
+
+    assert answer.status_code == 403
+    assert console.audited(clerk) == []
+
+
+async def test_what_was_refused_leads_back_to_the_page_of_the_form(console: ConsoleSite) -> None:
+    clerk, she = console.clerk(OperatorRole.MODERATOR), console.person()
+    page = f"/admin/people/{she}"
+
+    for referer, back in [
+        (f"{console.system.url}{page}?done=unfrozen", f"{page}?done=unfrozen"),
+        ("https://evil.example/people", "/admin"),
+    ]:
+        answer = await clerk.client.post(f"{page}/freeze", headers={"referer": referer})
+        assert (answer.status_code, f'href="{back}">Go back' in answer.text) == (422, True)
+
+
 @pytest.mark.parametrize(
     "address",
     ["", "/feed", "//evil.example", "/adminx", "/admin/\\evil", "https://evil.example", "/admin/é"],

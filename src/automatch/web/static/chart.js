@@ -19,22 +19,31 @@ function stack(series) {
   return sums;
 }
 
-function draw(figure) {
+function draw(figure, keep) {
   const { x, names, series } = read(figure);
-  drawn.get(figure)?.destroy();
-  drawn.delete(figure);
   const plot = figure.querySelector(".chart-plot");
+  const before = drawn.get(figure);
+  const stacked = figure.dataset.kind === "area";
+  const order = [...names.keys()];
+  if (stacked) order.reverse();
+  const shown = stacked ? stack(series) : series;
+  const data = [x, ...order.map((at) => shown[at])];
+  // What somebody points at stays, unless the chart has other series now.
+  if (keep && before && x.length > 1 && before.names.join() === names.join()) {
+    before.series = series;
+    before.chart.setData(data);
+    return;
+  }
+  before?.chart.destroy();
+  drawn.delete(figure);
   plot.replaceChildren();
   figure.classList.toggle("is-drawn", x.length > 1);
   if (x.length < 2) return;
+  const self = { names, series };
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const kind = figure.dataset.kind;
   const isTime = x[0] > 1e8;
-  const stacked = kind === "area";
-  const shown = stacked ? stack(series) : series;
-  const order = [...names.keys()];
-  if (stacked) order.reverse();
   const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
   const mark = figure.dataset.mark === undefined ? null : Number(figure.dataset.mark);
   const options = {
@@ -54,7 +63,7 @@ function draw(figure) {
         points: { show: false },
         fill: kind === "line" ? undefined : colour(`--chart-${(at % 6) + 1}`) + (stacked ? "" : "55"),
         paths: kind === "bars" ? uPlot.paths.bars({ size: [0.9] }) : undefined,
-        value: (_, __, ___, row) => (row === null ? "–" : `${series[at][row] ?? "–"} ${figure.dataset.unit}`),
+        value: (_, __, ___, row) => (row === null ? "–" : `${self.series[at][row] ?? "–"} ${figure.dataset.unit}`),
       })),
     ],
     hooks: {
@@ -68,16 +77,17 @@ function draw(figure) {
       ],
     },
   };
-  drawn.set(figure, new uPlot(options, [x, ...order.map((at) => shown[at])], plot));
+  self.chart = new uPlot(options, data, plot);
+  drawn.set(figure, self);
 }
 
-function drawAll() {
+function drawAll(keep) {
   if (!window.uPlot) return;
   for (const figure of drawn.keys()) if (!figure.isConnected) drawn.delete(figure);
-  document.querySelectorAll(".chart").forEach(draw);
+  document.querySelectorAll(".chart").forEach((figure) => draw(figure, keep));
 }
 
-drawAll();
-document.addEventListener("htmx:afterSwap", drawAll);
-addEventListener("resize", drawAll);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+drawAll(false);
+document.addEventListener("htmx:afterSwap", () => drawAll(true));
+addEventListener("resize", () => drawAll(false));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(false));
