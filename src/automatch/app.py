@@ -142,7 +142,7 @@ def create_app(
     )
 
     ai_requests = AiRequestLimiter(settings, lambda: make_analyzer(settings, embedder))
-    server_report = ServerReport(db, notifier)
+    server_report = ServerReport(db, notifier, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from automatch.services.server_report import ServerReport
 from automatch.settings.database import PoolSettings
 from automatch.settings.server import FeedSettings
 from automatch.store.database import Database
+from automatch.store.history import load_history
 from automatch.store.servers import list_servers
 from automatch.telemetry.metrics import ServerMetrics
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.anyio
 async def test_each_server_tells_its_open_pages_until_it_stops(database) -> None:
     async with Database(database.api, PoolSettings(), name="test") as db:
         notifiers = [FeedNotifier(db, FeedSettings(), ServerMetrics()) for _ in range(2)]
-        first, second = (ServerReport(db, notifier) for notifier in notifiers)
+        first, second = (ServerReport(db, each, ServerMetrics()) for each in notifiers)
 
         async def told() -> list[tuple[int, int, bool]]:
             async with db.connection() as conn:
@@ -39,3 +41,23 @@ async def test_each_server_tells_its_open_pages_until_it_stops(database) -> None
         await first.close()
 
         assert await told() == [(0, 0, True)]
+
+
+async def test_refused_uploads_of_all_servers_are_counted_once(database) -> None:
+    async with Database(database.api, PoolSettings(), name="test") as db:
+        all_metrics = [ServerMetrics() for _ in range(2)]
+        reports = [
+            ServerReport(db, FeedNotifier(db, FeedSettings()), metrics) for metrics in all_metrics
+        ]
+        for metrics, report in zip(all_metrics, reports, strict=True):
+            metrics.upload_refusals.labels("image_damaged").inc()
+            await report.report()
+            metrics.upload_refusals.labels("queue_full").inc(2)
+            await report.report()
+            metrics.upload_refusals.labels("image_damaged").inc()
+            await report.close()
+        async with db.connection() as conn:
+            points = await load_history(conn, 1)
+
+    counts = sum((Counter(point.refusals) for point in points), Counter())
+    assert counts == {"image_damaged": 4, "queue_full": 4}

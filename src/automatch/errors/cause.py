@@ -1,9 +1,10 @@
-"""Whose matter it is that a job failed."""
+"""Whose matter it is that a job failed, or that an upload was refused."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
+from automatch.errors.auth import AuthError
 from automatch.errors.job import JobCancelledError, ProfileNotFoundError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import RequestError
@@ -11,7 +12,7 @@ from automatch.errors.upload import UploadError
 
 
 class Cause(StrEnum):
-    """Why a job did not end with a search."""
+    """Whose photo, act or fault it is that a photo was not searched for."""
 
     PERSON = "person"
     """Their photo or profile: nothing here is broken."""
@@ -21,11 +22,11 @@ class Cause(StrEnum):
     """This installation: an operator finds out why, and retries the jobs."""
 
 
-_OF_PEOPLE = (PhotoRejectedError, UploadError, RequestError, ProfileNotFoundError)
+_OF_PEOPLE = (PhotoRejectedError, UploadError, RequestError, AuthError, ProfileNotFoundError)
 
 
 def cause_of(code: str) -> Cause:
-    """Return whose matter an error code of a job is; one that nobody knows is the system's."""
+    """Return whose matter an error code is; one that nobody knows is the system's."""
     if code == JobCancelledError.code:
         return Cause.OPERATOR
     # Asked each time: a module of errors may have been imported since.

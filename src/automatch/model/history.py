@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
@@ -96,3 +96,5 @@ class HistoryPoint:
     """The most that were pending or processing at the end of five minutes."""
     oldest_s: float | None
     """The highest age of one of them."""
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    """Uploads that were refused before they made a job, like `failures`."""

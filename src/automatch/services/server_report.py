@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from contextlib import suppress
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from automatch.errors import AutomatchError
 from automatch.feed.notifier import FeedNotifier
 from automatch.store import servers
 from automatch.store.database import Database
+from automatch.telemetry.metrics import ServerMetrics
 
 _EVERY_S = 10.0
 
@@ -19,10 +21,12 @@ _EVERY_S = 10.0
 class ServerReport:
     """Shows signs of life of this server."""
 
-    def __init__(self, db: Database, notifier: FeedNotifier) -> None:
+    def __init__(self, db: Database, notifier: FeedNotifier, metrics: ServerMetrics) -> None:
         self._db = db
         self._notifier = notifier
+        self._metrics = metrics
         self._id = uuid4()
+        self._reported: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Report every ten seconds until cancelled; while the database is away nobody looks."""
@@ -38,6 +42,7 @@ class ServerReport:
             DatabaseUnavailableError: the database does not answer.
         """
         streams, channels = self._notifier.count_clients()
+        refusals = Counter(self._metrics.count_refusals())
         async with self._db.connection() as conn:
             await servers.report_server(
                 conn,
@@ -46,10 +51,13 @@ class ServerReport:
                 version=__version__,
                 streams=streams,
                 channels=channels,
+                refusals=refusals - self._reported,
             )
+        self._reported = refusals
 
     async def close(self) -> None:
-        """Say that the server stops."""
+        """Report once more, and say that the server stops."""
         with suppress(AutomatchError):
+            await self.report()
             async with self._db.connection() as conn:
                 await servers.forget_server(conn, self._id)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from automatch.store.call import call, call_rows
 from automatch.store.database import Connection
@@ -30,9 +32,26 @@ class Server:
 
 
 async def report_server(
-    conn: Connection, server_id: UUID, *, host: str, version: str, streams: int, channels: int
+    conn: Connection,
+    server_id: UUID,
+    *,
+    host: str,
+    version: str,
+    streams: int,
+    channels: int,
+    refusals: Mapping[str, int] | None = None,
 ) -> None:
-    """Show a sign of life, every ten seconds."""
+    """Show a sign of life, every ten seconds.
+
+    Args:
+        conn: of the server's login.
+        server_id: of this process.
+        host: the name of its machine.
+        version: what it runs.
+        streams: feeds that are open.
+        channels: channels of supabase clients.
+        refusals: uploads that were refused since the last report, by error code.
+    """
     await call(
         conn,
         "report_server",
@@ -41,6 +60,7 @@ async def report_server(
         version=version,
         streams=streams,
         channels=channels,
+        refusals=Jsonb(refusals or {}),
     )
 
 

@@ -91,6 +91,11 @@ class ServerMetrics(ProcessMetrics):
             buckets=_SHORT_S,
         )
 
+    def count_refusals(self) -> dict[str, int]:
+        """Return how many uploads were refused since the start, by error code."""
+        [family] = self.upload_refusals.collect()
+        return {sample.labels["reason"]: int(sample.value) for sample in family.samples}
+
 
 class WorkerMetrics(ProcessMetrics):
     """What a worker counts."""

@@ -4821,6 +4821,7 @@ begin
             ('automatch.photo_searches', 'counted_at', '1 day'),
             ('automatch.departures', 'left_at', '1 year'),
             ('automatch.history', 'starts_at', '30 days'),
+            ('automatch.upload_refusals', 'starts_at', '30 days'),
             ('automatch.bans', 'ends_at', '0 seconds'),
             ('automatch.backup_runs', 'started_at', '1 year'),
             ('automatch.photo_views', 'first_at', p_photo_views),
@@ -7180,7 +7181,7 @@ comment on function public.record_history() is
 create function public.get_history(p_age interval, p_step interval)
 returns table (
     starts_at timestamptz, queued bigint, completed bigint, background bigint, matches bigint, seen_later bigint,
-    failures jsonb, stages jsonb, open_jobs integer, oldest_s double precision
+    failures jsonb, refusals jsonb, stages jsonb, open_jobs integer, oldest_s double precision
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -7207,6 +7208,16 @@ as $$
         ) as f
         group by f.step
     ),
+    refusals as (
+        select f.step, jsonb_object_agg(f.code, f.uploads) as uploads
+        from (
+            select date_bin(p_step, r.starts_at, 'epoch') as step, r.code, sum(r.uploads) as uploads
+            from automatch.upload_refusals as r
+            where r.starts_at > automatch.now() - p_age - interval '5 minutes'
+            group by 1, 2
+        ) as f
+        group by f.step
+    ),
     counts as (
         select c.step, c.stage, jsonb_object_agg(c.bucket, c.jobs) as counts
         from (
@@ -7227,11 +7238,12 @@ as $$
         from counts as c join sums as t on t.step = c.step and t.stage = c.stage group by c.step
     )
     select k.step, sum(k.queued), sum(k.completed), sum(k.background), sum(k.matches)::bigint, sum(k.seen_later),
-        coalesce(f.jobs, '{}'), coalesce(s.numbers, '{}'), max(k.open_jobs), max(k.oldest_s)
+        coalesce(f.jobs, '{}'), coalesce(r.uploads, '{}'), coalesce(s.numbers, '{}'), max(k.open_jobs), max(k.oldest_s)
     from kept as k
     left join failures as f on f.step = k.step
+    left join refusals as r on r.step = k.step
     left join stages as s on s.step = k.step
-    group by k.step, f.jobs, s.numbers
+    group by k.step, f.jobs, r.uploads, s.numbers
     order by k.step
 $$;
 comment on function public.get_history(interval, interval) is
@@ -7256,8 +7268,17 @@ comment on table automatch.servers is 'Servers that have shown a sign of life; a
 comment on column automatch.servers.streams is 'Open feeds of pages and apps.';
 comment on column automatch.servers.channels is 'Channels of supabase clients.';
 
+create table automatch.upload_refusals (
+    starts_at timestamptz not null,
+    code text not null,
+    uploads integer not null,
+    primary key (starts_at, code)
+);
+comment on table automatch.upload_refusals is
+    'Uploads that were refused in five minutes, by error code: they made no job, so nothing else tells of them.';
+
 create function public.report_server(
-    p_server_id uuid, p_host text, p_version text, p_streams integer, p_channels integer
+    p_server_id uuid, p_host text, p_version text, p_streams integer, p_channels integer, p_refusals jsonb default '{}'
 )
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -7271,10 +7292,16 @@ begin
         insert into automatch.servers (id, host, version, streams, channels)
         values (p_server_id, p_host, p_version, p_streams, p_channels);
     end if;
+    insert into automatch.upload_refusals as r (starts_at, code, uploads)
+    select date_bin('5 minutes', automatch.now(), 'epoch'), n.key, n.value::integer
+    from jsonb_each_text(p_refusals) as n
+    -- So that two servers lock the rows in one order.
+    order by n.key
+    on conflict (starts_at, code) do update set uploads = r.uploads + excluded.uploads;
 end
 $$;
-comment on function public.report_server(uuid, text, text, integer, integer) is
-    'Show a sign of life, every ten seconds.';
+comment on function public.report_server(uuid, text, text, integer, integer, jsonb) is
+    'Show a sign of life, every ten seconds, and tell how many uploads were refused since the last one, by error code.';
 
 create function public.forget_server(p_server_id uuid)
 returns void language sql security definer set search_path = pg_catalog, pg_temp

@@ -27,6 +27,7 @@ begin
             ('automatch.photo_searches', 'counted_at', '1 day'),
             ('automatch.departures', 'left_at', '1 year'),
             ('automatch.history', 'starts_at', '30 days'),
+            ('automatch.upload_refusals', 'starts_at', '30 days'),
             ('automatch.bans', 'ends_at', '0 seconds'),
             ('automatch.backup_runs', 'started_at', '1 year'),
             ('automatch.photo_views', 'first_at', p_photo_views),

@@ -168,7 +168,7 @@ comment on function public.record_history() is
 create function public.get_history(p_age interval, p_step interval)
 returns table (
     starts_at timestamptz, queued bigint, completed bigint, background bigint, matches bigint, seen_later bigint,
-    failures jsonb, stages jsonb, open_jobs integer, oldest_s double precision
+    failures jsonb, refusals jsonb, stages jsonb, open_jobs integer, oldest_s double precision
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -195,6 +195,16 @@ as $$
         ) as f
         group by f.step
     ),
+    refusals as (
+        select f.step, jsonb_object_agg(f.code, f.uploads) as uploads
+        from (
+            select date_bin(p_step, r.starts_at, 'epoch') as step, r.code, sum(r.uploads) as uploads
+            from automatch.upload_refusals as r
+            where r.starts_at > automatch.now() - p_age - interval '5 minutes'
+            group by 1, 2
+        ) as f
+        group by f.step
+    ),
     counts as (
         select c.step, c.stage, jsonb_object_agg(c.bucket, c.jobs) as counts
         from (
@@ -215,11 +225,12 @@ as $$
         from counts as c join sums as t on t.step = c.step and t.stage = c.stage group by c.step
     )
     select k.step, sum(k.queued), sum(k.completed), sum(k.background), sum(k.matches)::bigint, sum(k.seen_later),
-        coalesce(f.jobs, '{}'), coalesce(s.numbers, '{}'), max(k.open_jobs), max(k.oldest_s)
+        coalesce(f.jobs, '{}'), coalesce(r.uploads, '{}'), coalesce(s.numbers, '{}'), max(k.open_jobs), max(k.oldest_s)
     from kept as k
     left join failures as f on f.step = k.step
+    left join refusals as r on r.step = k.step
     left join stages as s on s.step = k.step
-    group by k.step, f.jobs, s.numbers
+    group by k.step, f.jobs, r.uploads, s.numbers
     order by k.step
 $$;
 comment on function public.get_history(interval, interval) is

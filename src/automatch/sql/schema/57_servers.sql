@@ -15,8 +15,17 @@ comment on table automatch.servers is 'Servers that have shown a sign of life; a
 comment on column automatch.servers.streams is 'Open feeds of pages and apps.';
 comment on column automatch.servers.channels is 'Channels of supabase clients.';
 
+create table automatch.upload_refusals (
+    starts_at timestamptz not null,
+    code text not null,
+    uploads integer not null,
+    primary key (starts_at, code)
+);
+comment on table automatch.upload_refusals is
+    'Uploads that were refused in five minutes, by error code: they made no job, so nothing else tells of them.';
+
 create function public.report_server(
-    p_server_id uuid, p_host text, p_version text, p_streams integer, p_channels integer
+    p_server_id uuid, p_host text, p_version text, p_streams integer, p_channels integer, p_refusals jsonb default '{}'
 )
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -30,10 +39,16 @@ begin
         insert into automatch.servers (id, host, version, streams, channels)
         values (p_server_id, p_host, p_version, p_streams, p_channels);
     end if;
+    insert into automatch.upload_refusals as r (starts_at, code, uploads)
+    select date_bin('5 minutes', automatch.now(), 'epoch'), n.key, n.value::integer
+    from jsonb_each_text(p_refusals) as n
+    -- So that two servers lock the rows in one order.
+    order by n.key
+    on conflict (starts_at, code) do update set uploads = r.uploads + excluded.uploads;
 end
 $$;
-comment on function public.report_server(uuid, text, text, integer, integer) is
-    'Show a sign of life, every ten seconds.';
+comment on function public.report_server(uuid, text, text, integer, integer, jsonb) is
+    'Show a sign of life, every ten seconds, and tell how many uploads were refused since the last one, by error code.';
 
 create function public.forget_server(p_server_id uuid)
 returns void language sql security definer set search_path = pg_catalog, pg_temp
