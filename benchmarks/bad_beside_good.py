@@ -27,7 +27,7 @@ from uuid import uuid4
 
 import httpx2
 
-from benchmarks.upload_to_screen import machine
+from automatch.ops.bench.usage import describe_machine
 from tests.support.command import running_up
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import remove_home
@@ -189,7 +189,7 @@ async def run_rounds(url: str, rounds: int, seconds: float) -> str:
     kinds = len({answer.partition(":")[0] for answer in answers})
     return f"""\
 `benchmarks/bad_beside_good.py`, {rounds} rounds of {seconds:g} s each way,
-on {machine()}.
+on {describe_machine()}.
 {_GOOD_PEOPLE} people send a request every {_PAUSE_S * 1000:g} ms each;
 attackers send {_BAD_PER_SECOND} bad requests a second of {kinds} kinds,
 and hold {_HALF_HEADS} connections with half a head.

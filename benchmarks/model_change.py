@@ -19,11 +19,11 @@ import numpy as np
 import psycopg
 from psycopg.errors import LockNotAvailable
 
+from automatch.ops.bench.usage import describe_machine
 from benchmarks.search import load
 from benchmarks.search.data import THRESHOLD_COSINE, Floats, Population, School
 from benchmarks.search.report import table
 from benchmarks.search.server import own_postgres
-from benchmarks.upload_to_screen import machine
 from tests.support.build import a_face, a_profile, connect
 from tests.support.bulk import copy_columns, write_embeddings
 
@@ -122,7 +122,7 @@ def _measure(dsn: str, faces: int) -> str:
     head = ["step", "seconds", "searches, ms: p50 / longest", "uploads, ms: p50 / longest"]
     return (
         f"{faces:,} faces with {matches:,} matches, from {BEFORE} to {AFTER} dimensions, while two "
-        f"connections search and one uploads; {machine()}, embedded Postgres 18.4.\n\n"
+        f"connections search and one uploads; {describe_machine()}, embedded Postgres 18.4.\n\n"
         + "\n".join(table(head, rows))
     )
 

@@ -20,6 +20,7 @@ from uuid import UUID
 import numpy as np
 import psycopg
 
+from automatch.ops.bench.usage import describe_machine
 from automatch.photos.folder import FolderPhotos
 from automatch.photos.store import ListedPhoto, Part, photo_path
 from automatch.settings.database import PoolSettings
@@ -28,7 +29,6 @@ from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database
 from automatch.worker.maintenance import MaintenanceRunner
 from benchmarks.search.server import own_postgres
-from benchmarks.upload_to_screen import machine
 from tests.support.bulk import as_texts, copy_columns
 
 STRAY, REFUSED = 1000, 1000
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=1_000_000)
     options = parser.parse_args()
-    print(f"{options.photos:,} photos, on {machine()}")
+    print(f"{options.photos:,} photos, on {describe_machine()}")
     with tempfile.TemporaryDirectory() as name:
         asyncio.run(measure(Path(name) / "photos", options.photos))
 

@@ -85,7 +85,7 @@ def report(
 ) -> str:
     """Return the table and what it was measured on."""
     # Only now: it imports modules that pytest wants to be the first to load.
-    from benchmarks.upload_to_screen import machine
+    from automatch.ops.bench.usage import describe_machine
 
     rows = "\n".join(
         "| {fault} | {times} | {jobs:,} | 0 | 0 | {restarted} |".format(**row)
@@ -95,7 +95,8 @@ def report(
     requeued = sorted(s for row in figures for s in row["requeued_s"])
     claimed_again = sorted(s for row in figures for s in row["claimed_again_s"])
     return f"""\
-{datetime.now(UTC):%Y-%m-%d}, `--faults {size}`, {seconds / 60:.0f} minutes, on {machine()}.
+{datetime.now(UTC):%Y-%m-%d}, `--faults {size}`, {seconds / 60:.0f} minutes, on
+{describe_machine()}.
 {jobs:,} acknowledged jobs in all.
 
 | fault | times | jobs | lost | duplicated | attempts restarted |

@@ -11,19 +11,17 @@ page; all pages run on one machine and so on one clock.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import shutil
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-import psutil
 import skimage.data
 from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from automatch.ops.bench.usage import describe_machine
 from tests.support.command import run_command, running_up
 from tests.support.postgres import remove_home
 
@@ -134,23 +132,12 @@ def upload(page: Page, photo: Path) -> None:
 
 def report(times: dict[str, list[float]]) -> None:
     """Print a table for the README."""
-    print(f"\n{machine()}\n")
+    print(f"\n{describe_machine()}\n")
     print("| screen | uploads | min | median | max |")
     print("|---|---|---|---|---|")
     for screen, values in times.items():
         low, middle, high = min(values), statistics.median(values), max(values)
         print(f"| {screen}'s | {len(values)} | {low:.0f} ms | {middle:.0f} ms | {high:.0f} ms |")
-
-
-def machine() -> str:
-    """Name the machine: figures mean nothing without it."""
-    model = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    memory = round(psutil.virtual_memory().total / 1024**3)
-    return f"{model}, {os.cpu_count()} cores, {memory} GiB, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

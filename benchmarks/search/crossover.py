@@ -10,6 +10,7 @@ import asyncio
 import os
 import time
 
+from automatch.ops.bench.usage import describe_machine
 from automatch.store import tune
 from benchmarks.search import load, measure
 from benchmarks.search.contenders import CONTENDERS
@@ -17,7 +18,6 @@ from benchmarks.search.data import Floats, Population, School
 from benchmarks.search.measure import Result
 from benchmarks.search.report import put, table
 from benchmarks.search.server import own_postgres
-from benchmarks.upload_to_screen import machine
 from tests.support.build import connect
 
 CANDIDATES = (10_000, 25_000, 50_000, 100_000)
@@ -75,7 +75,8 @@ async def compare(options: argparse.Namespace) -> str:
         "built in",
     ]
     return (
-        f"{options.dimensions} dimensions, {options.queries} searches a size; {machine()}. "
+        f"{options.dimensions} dimensions, {options.queries} searches a size; "
+        f"{describe_machine()}. "
         f"Load of others when it began: {others:.1f}.\n\n" + "\n".join(table(head, rows))
     )
 

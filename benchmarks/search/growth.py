@@ -18,12 +18,12 @@ from uuid import UUID
 import numpy as np
 import psycopg
 
+from automatch.ops.bench.usage import describe_machine
 from benchmarks.search import load
 from benchmarks.search.contenders import CONTENDERS
 from benchmarks.search.data import Floats, Population, School
 from benchmarks.search.report import put, table
 from benchmarks.search.server import own_postgres
-from benchmarks.upload_to_screen import machine
 from tests.support.build import connect
 
 TOTALS = (10_000, 100_000, 1_000_000)
@@ -108,7 +108,7 @@ async def measure(options: argparse.Namespace) -> str:
     ]
     return (
         f"Schools of {SCHOOL:,} faces of {options.dimensions} dimensions, {options.count:,} "
-        f"searches and jobs, p50 / p99, and the ratio of the medians; {machine()}. "
+        f"searches and jobs, p50 / p99, and the ratio of the medians; {describe_machine()}. "
         f"Load of others when it began: {others:.1f}.\n\n" + "\n".join(table(head, lines))
     )
 

@@ -13,6 +13,7 @@ import time
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from automatch.ops.bench.usage import describe_machine
 from automatch.search.batch import BatchSearch
 from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
@@ -24,7 +25,6 @@ from benchmarks.search.data import Population
 from benchmarks.search.measure import make_jobs
 from benchmarks.search.report import table
 from benchmarks.search.server import own_postgres
-from benchmarks.upload_to_screen import machine
 from tests.support.build import connect
 
 BATCHES = 5
@@ -84,7 +84,7 @@ async def compare(options: argparse.Namespace) -> str:
     head = ["a group of twice the cache", "s a batch", "max", "MiB copied a batch", "MiB more"]
     return (
         f"{options.candidates:,} candidates, {options.dimensions} dimensions, batches of"
-        f" {options.jobs}; {machine()}.\n\n" + "\n".join(table(head, rows))
+        f" {options.jobs}; {describe_machine()}.\n\n" + "\n".join(table(head, rows))
     )
 
 

@@ -20,11 +20,11 @@ from typing import Any
 import psycopg
 from threadpoolctl import threadpool_limits
 
+from automatch.ops.bench.usage import describe_machine
 from benchmarks.search import load, measure, report
 from benchmarks.search.contenders import CONTENDERS, GUIDE, OURS, sizes
 from benchmarks.search.data import LAYOUTS, Population, School
 from benchmarks.search.server import own_postgres
-from benchmarks.upload_to_screen import machine
 
 
 async def main() -> None:
@@ -87,7 +87,7 @@ async def bench(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
         "total": options.faces,
         "dimensions": options.dimensions,
         "queries": options.queries,
-        "machine": machine(),
+        "machine": describe_machine(),
         "date": datetime.now(UTC).date().isoformat(),
         "load": load_of_others,
         "build_s": build_s,

@@ -47,7 +47,7 @@ _READING = (
 _ALL = dict(_walk(typer.main.get_command(create_cli())))
 _EXAMPLE = re.compile(r"Example: `(?:psql \"\$\()?automatch (.+?)(?:\)\")?`")
 _NEEDS_NONE = (
-    *("", "up", "models", "models list", "models fetch", "models verify", "db export"),
+    *("", "up", "bench", "models", "models list", "models fetch", "models verify", "db export"),
     *("backup list", "backup new-key"),
 )
 """Commands that work where there is no installation."""

@@ -39,6 +39,10 @@ COMMANDS = {
         "verify:verify",
         "Run a smoke test with two temporary people.",
     ),
+    "bench": (
+        "bench:bench",
+        "Measure what this machine can carry: uploads, open feeds.",
+    ),
     "stats": (
         "stats:show_stats",
         "Show the statistics of jobs, workers and schedule runs.",

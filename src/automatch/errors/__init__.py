@@ -7,6 +7,7 @@ AutomatchError
 │   ├── InstanceRunningError     another process already serves this data folder
 │   ├── ModelsFileError          models.toml of the data folder has a mistake
 │   └── WrongPhotoStoreError     the photos belong to another database
+├── BenchFailedError             the installation of a benchmark does not work
 ├── AuthError                    who is asking is not known
 │   ├── TokenMissingError
 │   ├── TokenInvalidError

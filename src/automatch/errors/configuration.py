@@ -39,3 +39,9 @@ class WrongPhotoStoreError(SettingsError):
     """The photo store is not the one of the database."""
 
     code = "photo_store_wrong"
+
+
+class BenchFailedError(AutomatchError):
+    """The installation of a benchmark does not work."""
+
+    code = "bench_failed"

@@ -39,6 +39,13 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def most_connections() -> int:
+    """Return how many connections a server of this process's limits holds open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    descriptors = _WANTED_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    return min(_MAX_CONNECTIONS, descriptors * 3 // 5)
+
+
 def normalize_address(address: str) -> str:
     """Return an IPv4 address that an IPv6 socket tells in the form of IPv4, others as they are."""
     try:
@@ -63,9 +70,7 @@ class Connections:
 
     def __init__(self, *, max_total: int | None = None, proxies: Collection[str] = ()) -> None:
         if max_total is None:
-            soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            descriptors = _WANTED_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
-            max_total = min(_MAX_CONNECTIONS, descriptors * 3 // 5)
+            max_total = most_connections()
         self._max_total = max_total
         self._max_per_address = max(max_total // 4, 1)
         self._proxies = [ip_network(proxy) for proxy in proxies]

@@ -1,0 +1,22 @@
+-- name: add_accounts
+with account as (
+    insert into auth.users (email, encrypted_password)
+    select gen_random_uuid() || '@bench.invalid', '!' from generate_series(1, %(count)s)
+    returning id
+)
+insert into auth.sessions (user_id) select a.id from account as a returning user_id, id
+
+-- name: fill_profiles
+update public.profiles
+set name = 'Person', school = %(school)s, gender = %(gender)s, birth_date = date '2000-02-29'
+where id = any (%(ids)s)
+
+-- name: consent
+insert into public.biometric_consents (profile_id, action, text_version)
+select i.id, 'granted', (
+    select t.version from public.consent_texts as t order by t.published_at desc, t.version desc limit 1
+)
+from unnest(%(ids)s::uuid[]) as i (id)
+
+-- name: count_open_jobs
+select count(*) from public.match_jobs where status in ('pending', 'processing')

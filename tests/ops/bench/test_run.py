@@ -1,0 +1,33 @@
+"""A short benchmark of this machine, from the command to its JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.support.command import call_command
+
+
+def test_short_benchmark_tells_sane_figures_and_leaves_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "real"
+
+    # The real database is left alone: this one could not even be reached.
+    done = call_command(
+        home,
+        *("bench", "--minutes", "0.1", "--json"),
+        DATABASE_URL="postgresql://owner:secret@nowhere.invalid/automatch",
+    )
+
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["feeds"]["opened"] == 400
+    assert told["feeds"]["possible"] >= 400
+    first = told["steps"][0]
+    assert first["uploads"] >= 3
+    assert first["refused"] == {}
+    assert 0 < first["answer_ms"]["p50"] <= first["answer_ms"]["p95"]
+    assert 0 < first["screen_ms"]["p50"] <= first["screen_ms"]["p95"]
+    assert first["cpu_ms_per_photo"]["worker"] > first["cpu_ms_per_photo"]["database"] > 0
+    assert told["uploads_a_minute"] > 0
+    assert str(told["uploads_a_minute"]) in told["sentence"]
+    assert list(tmp_path.iterdir()) == []
