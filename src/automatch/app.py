@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 from fastapi import FastAPI
 
@@ -43,6 +44,8 @@ from automatch.services.accounts import Accounts
 from automatch.services.admission import make_admission
 from automatch.services.ai_requests import AiRequestLimiter
 from automatch.services.erasures import make_erasures
+from automatch.services.figures import Figures
+from automatch.services.installation_checks import check_installation
 from automatch.services.mailed_links import MailedLinks
 from automatch.services.memberships import Memberships
 from automatch.services.metrics import ServerScrape
@@ -52,6 +55,7 @@ from automatch.services.rate_limits import RateLimits
 from automatch.services.reports import Reports
 from automatch.services.server_report import ServerReport
 from automatch.services.site_operator import SiteOperatorCache
+from automatch.services.thresholds import make_figures
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
@@ -139,6 +143,9 @@ def create_app(
         realtime=RealtimeDeps(
             settings, db, notifier, deliveries, ConnectionLimits(settings.realtime), tokens.verify
         ),
+        checks=Figures(lambda: check_installation(settings), life=timedelta(hours=1)),
+        threshold_figures=Figures(lambda: make_figures(db), life=timedelta(minutes=15)),
+        schedule_dsn=database_address(settings, secrets, "schedule"),
     )
 
     ai_requests = AiRequestLimiter(settings, lambda: make_analyzer(settings, embedder))
@@ -158,7 +165,8 @@ def create_app(
             await stack.enter_async_context(background.running("deliveries", deliveries.run))
             stack.push_async_callback(server_report.close)
             await stack.enter_async_context(background.running("server report", server_report.run))
-            stack.push_async_callback(services.photo_views.close)
+            for part in (services.photo_views, services.checks, services.threshold_figures):
+                stack.push_async_callback(part.close)
             await stack.enter_async_context(
                 background.running("views of photos", services.photo_views.run)
             )

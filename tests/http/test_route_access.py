@@ -100,6 +100,9 @@ class Cast:
         return person, one(conn, "select auth.start_session(%s, %s)", person, person.bytes)
 
 
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+
+
 async def ask(system: System, route: AskedRoute, path: str, token: str | None) -> str:
     """Return the status, and where a page sends to; what a stream goes on with is not read."""
     headers = {"origin": system.url} if route.access.is_page else {}
@@ -110,7 +113,8 @@ async def ask(system: System, route: AskedRoute, path: str, token: str | None) -
     request = system.client.build_request(route.method, path, headers=headers)
     answer = await system.client.send(request, stream=True)
     try:
-        return f"{answer.status_code}{answer.headers.get('location', '').partition('?')[0]}"
+        to = answer.headers.get("location", "").partition("?")[0]
+        return f"{answer.status_code}{_ID.sub('ID', to)}"
     finally:
         await answer.aclose()
 

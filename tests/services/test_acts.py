@@ -56,6 +56,11 @@ async def _export(desk: Desk, operator: Operator, person_id: UUID) -> bytes:
     return b"".join([part async for part in parts])
 
 
+async def _change(desk: Desk, state: str, step: Callable[[], Awaitable[Any]]) -> None:
+    desk.change_model(state)
+    await step()
+
+
 ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
     Act.FIND_PEOPLE: lambda desk, operator, _: people.find_people(desk.db, operator, "linh"),
     Act.SHOW_PERSON: lambda desk, operator, she: people.show_person(desk.db, operator, she),
@@ -200,15 +205,17 @@ ACTS: dict[Act, Callable[[Desk, Operator, UUID], Awaitable[Any]]] = {
     Act.SET_THRESHOLD: lambda desk, operator, _: thresholds.set_threshold(desk.db, operator, 0.6),
     Act.USE_SCALE: lambda desk, operator, _: thresholds.use_scale(desk.db, operator, 1),
     Act.BEGIN_MODEL_CHANGE: lambda desk, operator, _: model_changes.begin_change(
-        desk.db, operator, desk.settings_with_model("other"), "other"
+        desk.db, operator, desk.with_model(desk.settings), "other"
     ),
-    Act.USE_MODEL: lambda desk, operator, _: model_changes.use_new_model(
-        desk.with_change(), operator
+    Act.USE_MODEL: lambda desk, operator, _: _change(
+        desk, "preparing", lambda: model_changes.use_new_model(desk.db, operator)
     ),
-    Act.ROLL_BACK_MODEL: lambda desk, operator, _: model_changes.roll_back(
-        desk.with_change(), operator
+    Act.ROLL_BACK_MODEL: lambda desk, operator, _: _change(
+        desk, "active", lambda: model_changes.roll_back(desk.db, operator)
     ),
-    Act.RETIRE_MODEL: lambda desk, operator, _: model_changes.retire(desk.with_change(), operator),
+    Act.RETIRE_MODEL: lambda desk, operator, _: _change(
+        desk, "preparing", lambda: model_changes.retire(desk.db, operator)
+    ),
 }
 """One service function for each act; an act without one here fails the first test."""
 _ABOUT_A_PERSON = [

@@ -35,8 +35,9 @@ async def test_setting_is_changed_and_its_change_recorded(desk: Desk, name: str)
 
     assert before.value == stored
     assert setting.show(one(desk.conn, "select public.read_settings() -> %s", name)) == value
-    details = "select details from automatch.audit_log where action = 'change_setting'"
-    assert one(desk.conn, details)["setting"] == name
+    own = {"match_same_person": "match_same_person", "concurrency": "concurrency"}
+    [(actor, action, *_)] = desk.audited()
+    assert (actor, action) == ("cli:linh", own.get(name, "change_setting"))
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,28 @@ class Registry:
         )
         return one(self.conn, "select id from automatch.mails order by requested_at desc limit 1")
 
+    def scheduled(self) -> str:
+        """Return the name of a cron job."""
+        self.conn.execute("select cron.schedule('mine', '* * * * *', 'select 1')")
+        return "mine"
+
+    def with_model(self, settings: Settings) -> Settings:
+        """Put another model into the data folder."""
+        if not (settings.home / "models.toml").exists():
+            add_model(settings.home, "other", tiny_model(48, side=150), dimensions=48)
+        return settings
+
+    def change_model(self, state: str) -> None:
+        """Bring a change of the model to a state, and do what workers do for it."""
+        found = "select state from public.get_model_change()"
+        if one(self.conn, found) is None:
+            model_change.begin(self.conn, "other", 48)
+        model_change.see_all(self.conn, model="other", dimensions=48)
+        if state == "active" != one(self.conn, found):
+            model_change.finish(self.conn)
+        model_change.follow(self.conn)
+        self.conn.execute("delete from automatch.audit_log where actor = 'test'")
+
 
 @dataclass(frozen=True)
 class Desk(Registry):
@@ -162,26 +184,6 @@ class Desk(Registry):
         )
         entered_at = datetime.now(UTC) if has_entered_password else None
         return Operator(role, f"operator:{person_id}", person_id, entered_at)
-
-    def scheduled(self) -> str:
-        """Return the name of a cron job."""
-        self.conn.execute("select cron.schedule('mine', '* * * * *', 'select 1')")
-        return "mine"
-
-    def settings_with_model(self, name: str) -> Settings:
-        """Put another model into the data folder."""
-        if not (self.settings.home / "models.toml").exists():
-            add_model(self.settings.home, name, tiny_model(48, side=150), dimensions=48)
-        return self.settings
-
-    def with_change(self) -> Pool:
-        """Begin a change of the model, unless one goes on, and do what workers do for it."""
-        if one(self.conn, "select count(*) from public.get_model_change()") == 0:
-            model_change.begin(self.conn, "other", 48)
-            self.conn.execute("delete from automatch.audit_log where actor = 'test'")
-        model_change.see_all(self.conn, model="other", dimensions=48)
-        model_change.follow(self.conn)
-        return self.db
 
     def without_mail(self) -> Desk:
         return replace(self, links=replace(self.links, sends_mail=False))

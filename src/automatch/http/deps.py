@@ -29,6 +29,8 @@ from automatch.services.accounts import Accounts
 from automatch.services.admission import Admission
 from automatch.services.ai_requests import AiRequestLimiter
 from automatch.services.erasures import Erasures
+from automatch.services.figures import Figures
+from automatch.services.installation_checks import Finding
 from automatch.services.mailed_links import MailedLinks
 from automatch.services.match_generator import OnDemandWorker
 from automatch.services.memberships import Memberships
@@ -37,6 +39,7 @@ from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
 from automatch.services.reports import Reports
 from automatch.services.site_operator import SiteOperatorCache
+from automatch.services.thresholds import ThresholdFigures
 from automatch.settings import Settings
 from automatch.store.database import Database
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
@@ -72,6 +75,10 @@ class Services:
     on_demand_worker: OnDemandWorker
     background: BackgroundTasks
     realtime: RealtimeDeps
+    checks: Figures[list[Finding]]
+    threshold_figures: Figures[ThresholdFigures]
+    schedule_dsn: str
+    """With the login of the schedule, for a cron job that an operator runs."""
 
 
 @dataclass(frozen=True, slots=True)

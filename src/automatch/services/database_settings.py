@@ -12,8 +12,9 @@ from typing import Any
 from automatch.errors.request import InputInvalidError, NotFoundError
 from automatch.model.operators import Operator
 from automatch.services.acts import Act, authorized, looking_at_system
+from automatch.services.operators import set_duplicate_matching
+from automatch.services.queue import set_concurrency
 from automatch.store import database_settings as store
-from automatch.store import duplicates, queue_admin
 from automatch.store.database import Database
 
 _YES = {"yes": True, "no": False}
@@ -249,14 +250,14 @@ async def change_setting(db: Database, operator: Operator, name: str, text: str)
     """
     setting = find_setting(name)
     value = setting.parse(text)
-    details: dict[str, Any] = {"setting": name, "value": value}
-    async with authorized(db, operator, Act.CHANGE_SETTING, details=details) as conn:
+    async with looking_at_system(db, operator) as conn:
         before = (await store.read_settings(conn))[name]
-        details["before"] = before
-        if name == "match_same_person":
-            await duplicates.set_matching(conn, operator.actor, value)
-        elif name == "concurrency":
-            await queue_admin.set_concurrency(conn, operator.actor, value)
-        else:
+    if name == "match_same_person":
+        await set_duplicate_matching(db, operator, value)
+    elif name == "concurrency":
+        await set_concurrency(db, operator, value)
+    else:
+        details = {"setting": name, "value": value, "before": before}
+        async with authorized(db, operator, Act.CHANGE_SETTING, details=details) as conn:
             await store.change_setting(conn, name, value)
     return SettingValue(setting, before)

@@ -32,15 +32,21 @@ def next_times(schedule: str, now: datetime, count: int = 3) -> list[datetime]:
     Raises:
         InputInvalidError: it is none, or names a time that never comes.
     """
-    parsed = parse_schedule(schedule)
-    times: list[datetime] = []
-    while len(times) < count and (found := parsed.next_after(times[-1] if times else now)):
-        times.append(found)
+    times = preview_times(schedule, now, count)
     if not times or not _is_plain(schedule):
         raise InputInvalidError(
             f"'{schedule}' is no schedule: give minute, hour, day, month and weekday, such as "
             "`*/5 * * * *`, or `30 seconds`."
         )
+    return times
+
+
+def preview_times(schedule: str, now: datetime, count: int = 3) -> list[datetime]:
+    """Return the next times of a schedule in UTC, as many as there are."""
+    parsed = parse_schedule(schedule)
+    times: list[datetime] = []
+    while len(times) < count and (found := parsed.next_after(times[-1] if times else now)):
+        times.append(found)
     return times
 
 

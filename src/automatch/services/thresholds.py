@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from automatch.errors.request import InputInvalidError
-from automatch.model.operators import Operator
+from automatch.model.operators import AuditEntry, Operator
 from automatch.model.similarity import MatchThreshold, StoredScale, ThresholdPreview
 from automatch.search.similarity import SimilarityScale
 from automatch.services.acts import Act, authorized, looking_at_system
-from automatch.store import scales, thresholds
+from automatch.store import audit_log, scales, thresholds
 from automatch.store.database import Database
 from automatch.store.model_changes import read_active_model
 
@@ -52,6 +52,8 @@ class ThresholdState:
     now: MatchThreshold
     scales: Sequence[StoredScale]
     """Newest first."""
+    changes: Sequence[AuditEntry]
+    """The last changes of the threshold, newest first."""
 
 
 async def load_threshold(db: Database, operator: Operator) -> ThresholdState:
@@ -63,7 +65,8 @@ async def load_threshold(db: Database, operator: Operator) -> ThresholdState:
     async with looking_at_system(db, operator) as conn:
         model = await read_active_model(conn)
         stored = [scale for scale in await scales.list_scales(conn) if scale.model == model]
-        return ThresholdState(await thresholds.load_threshold(conn), stored)
+        changes = await audit_log.list_entries(conn, 10, action=Act.SET_THRESHOLD.value)
+        return ThresholdState(await thresholds.load_threshold(conn), stored, changes)
 
 
 async def make_figures(db: Database) -> ThresholdFigures:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from automatch.web.amounts import as_duration, as_gib, meaning_of, with_code
+
 if TYPE_CHECKING:
     from datetime import date, datetime
     from uuid import UUID
@@ -111,6 +113,10 @@ def build_templates() -> Environment:
     templates.globals["photo"] = photo_address
     templates.filters["day"] = _day
     templates.filters["minute"] = _minute
+    templates.filters["duration"] = as_duration
+    templates.filters["gib"] = as_gib
+    templates.filters["meaning"] = meaning_of
+    templates.filters["with_code"] = with_code
     # So that a block of the console that is rendered alone has them too.
     templates.globals["ui"] = templates.get_template("console/_ui.html").module
     return templates

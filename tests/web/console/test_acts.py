@@ -33,6 +33,13 @@ def _photo_of(site: ConsoleSite, case_id: UUID) -> UUID:
     return one(site.conn, "select face_id from automatch.cases where id = %s", case_id)
 
 
+def _about_models(site: ConsoleSite, step: str, state: str | None = None) -> Asked:
+    site.with_model(site.system.settings)
+    if state is not None:
+        site.change_model(state)
+    return Asked(f"/admin/models/{step}")
+
+
 ACTS: dict[Act, Callable[[ConsoleSite, UUID], Asked]] = {
     Act.FIND_PEOPLE: lambda _, she: _look(f"/admin/people?q={she}"),
     Act.SHOW_PERSON: lambda _, she: _look(f"/admin/people/{she}"),
@@ -108,9 +115,39 @@ ACTS: dict[Act, Callable[[ConsoleSite, UUID], Asked]] = {
         "/admin/texts/publish",
         {"kind": "privacy", "language": "vi", "body": "Text", "sure": "1"},
     ),
+    Act.LIST_DUPLICATES: lambda *_: _look("/admin/duplicates"),
+    Act.DECIDE_DUPLICATE: lambda site, she: Asked(
+        f"/admin/duplicates/{site.pair(she)}/decide", {"state": "confirmed"}
+    ),
+    Act.SET_DUPLICATE_MATCHING: lambda *_: Asked("/admin/duplicates/matching", {"match": "no"}),
+    Act.PAUSE_QUEUE: lambda *_: Asked("/admin/queue/pause", {"all": "yes"}),
+    Act.RESUME_QUEUE: lambda *_: Asked("/admin/queue/resume", {"all": "yes"}),
+    Act.SET_CONCURRENCY: lambda *_: Asked("/admin/queue/concurrency", {"jobs": "4"}),
+    Act.RETRY_JOBS: lambda *_: Asked("/admin/jobs/retry", {"code": "no_face"}),
+    Act.CANCEL_JOBS: lambda site, she: Asked(f"/admin/jobs/{site.job(she)}/cancel"),
+    Act.PRIORITIZE_JOBS: lambda site, she: Asked(
+        f"/admin/jobs/{site.job(she)}/prioritize", {"priority": "1"}
+    ),
+    Act.REQUEUE_JOB: lambda site, she: Asked(f"/admin/jobs/{site.job(she)}/requeue"),
+    Act.CHANGE_SCHEDULE: lambda site, _: Asked(
+        f"/admin/schedule/{site.scheduled()}/times", {"schedule": "30 seconds", "apply": "yes"}
+    ),
+    Act.RUN_SCHEDULE: lambda site, _: Asked(f"/admin/schedule/{site.scheduled()}/run"),
+    Act.CHANGE_SETTING: lambda *_: Asked("/admin/settings/match_count", {"value": "10"}),
+    Act.SET_THRESHOLD: lambda *_: Asked("/admin/threshold/set", {"value": "0.6"}),
+    Act.USE_SCALE: lambda *_: Asked("/admin/threshold/scales/1"),
+    Act.BEGIN_MODEL_CHANGE: lambda site, _: _about_models(site, "begin/other"),
+    Act.USE_MODEL: lambda site, _: _about_models(site, "use", "preparing"),
+    Act.ROLL_BACK_MODEL: lambda site, _: _about_models(site, "back", "active"),
+    Act.RETIRE_MODEL: lambda site, _: _about_models(site, "retire", "preparing"),
 }
 """Who has the machine alone can do the others."""
 _BY_COMMAND_ALONE = {Act.IMPERSONATE}
+_NOT_RECORDED = {Act.SEE_SYSTEM}
+
+
+def test_every_act_is_tried() -> None:
+    assert set(ACTS) | _BY_COMMAND_ALONE | _NOT_RECORDED == set(Act)
 
 
 async def _ask(clerk: Clerk, asked: Asked) -> tuple[int, str]:

@@ -1,8 +1,36 @@
 """The console at `/admin`, for operators: one module for each page."""
 
-from automatch.web.console import cases, mail, operators, password, people, schools
+from automatch.web.console import (
+    cases,
+    duplicates,
+    jobs,
+    mail,
+    models,
+    operators,
+    overview,
+    password,
+    people,
+    schedule,
+    schools,
+    settings,
+    threshold,
+)
 
-PAGES = (password, people, cases, schools, mail, operators)
+PAGES = (
+    password,
+    overview,
+    jobs,
+    people,
+    cases,
+    schools,
+    duplicates,
+    threshold,
+    models,
+    schedule,
+    settings,
+    mail,
+    operators,
+)
 """The modules with the routes."""
 
 __all__ = ["PAGES"]

@@ -53,14 +53,25 @@ class Section:
 
 
 SECTIONS: Mapping[str, Sequence[Section]] = {
+    "Now": (
+        Section("overview", "/admin", "Overview", Act.SEE_SYSTEM),
+        Section("jobs", "/admin/jobs", "Jobs", Act.SEE_SYSTEM),
+    ),
     "People": (
         Section("people", "/admin/people", "People", Act.FIND_PEOPLE),
         Section("cases", "/admin/cases", "Cases", Act.LIST_CASES),
         Section("held", "/admin/held", "Photos that wait", Act.LIST_HELD_PHOTOS),
         Section("requests", "/admin/requests", "Requests", Act.LIST_REQUESTS),
         Section("schools", "/admin/schools", "Schools"),
+        Section("duplicates", "/admin/duplicates", "Duplicates", Act.LIST_DUPLICATES),
+    ),
+    "Matching": (
+        Section("threshold", "/admin/threshold", "Threshold", Act.SEE_SYSTEM),
+        Section("models", "/admin/models", "Models", Act.SEE_SYSTEM),
     ),
     "This installation": (
+        Section("schedule", "/admin/schedule", "Schedule", Act.SEE_SYSTEM),
+        Section("settings", "/admin/settings", "Settings", Act.SEE_SYSTEM),
         Section("mail", "/admin/mail", "Mail", Act.LIST_MAILS),
         Section("audit", "/admin/audit", "Audit log", Act.READ_AUDIT_LOG),
         Section("operators", "/admin/operators", "Operators", Act.LIST_OPERATORS),

@@ -72,13 +72,6 @@ class PersonPage(ConsolePage):
     """None before they were asked for: that is a look of its own."""
 
 
-@router.get("")
-@declare(Access.CONSOLE)
-async def start(_: MeDep) -> Response:
-    """Go to the first page."""
-    return go_to("/admin/people")
-
-
 @router.get("/people")
 @declare(Access.CONSOLE, act=Act.FIND_PEOPLE)
 async def find_people(me: MeDep, services: ServicesDep, q: str = "", done: str = "") -> Response:

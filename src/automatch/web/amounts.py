@@ -1,0 +1,50 @@
+"""How pages write lengths of time, sizes, and what a code means."""
+
+from __future__ import annotations
+
+from markupsafe import Markup, escape
+
+from automatch.errors import AutomatchError
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_GIB = 1024**3
+
+
+def as_duration(seconds: float | None) -> str:
+    """Return a length of time with its unit."""
+    if seconds is None:
+        return "not yet"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    if seconds < 2 * _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    if seconds < 2 * _DAY:
+        return f"{seconds / _HOUR:.0f} h"
+    return f"{seconds / _DAY:.0f} days"
+
+
+def as_gib(size: int) -> str:
+    """Return a number of bytes in GiB."""
+    return f"{size / _GIB:.1f}"
+
+
+def meaning_of(code: str) -> str:
+    """Return what an error code says, in one sentence."""
+    kinds: list[type[AutomatchError]] = [AutomatchError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    found = next((kind for kind in kinds if kind.code == code), None)
+    if found is None or not found.__doc__ or found is AutomatchError:
+        return code
+    return " ".join(found.__doc__.strip().split("\n\n")[0].split())
+
+
+def with_code(text: str) -> Markup:
+    """Return a text whose parts in backticks are code."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part
+        for number, part in enumerate(parts)
+    )
