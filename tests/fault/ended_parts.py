@@ -26,7 +26,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from automatch.background import BackgroundTasks
+from automatch.background import BackgroundTasks, cancel_all
 from automatch.cli.commands import serve, up, worker
 from automatch.cli.runtime.signals import SIGNALS
 from automatch.postgres.addresses import database_address
@@ -108,6 +108,9 @@ async def running(run: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator
         if not main.done():
             os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait({main})
+        # As `asyncio.run` does. Where a web server was cancelled, Python would collect what it has
+        # begun in the middle, and whoever closes that then finds it running.
+        await cancel_all(asyncio.all_tasks() - others)
         for number in SIGNALS:
             asyncio.get_running_loop().remove_signal_handler(number)
 
