@@ -23,6 +23,7 @@ from automatch.store.database import Database
 from automatch.store.erasure_log import ErasureLog
 from automatch.store.model_changes import read_active_model
 from automatch.store.photo_store import check_photo_store
+from automatch.store.schema_version import check_schema
 from automatch.telemetry.traces import Traces
 from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer
 from automatch.vision.load import open_embedder
@@ -75,6 +76,7 @@ async def open_worker(
     """Yield a worker that is connected, with its model loaded, here or in an AI service.
 
     Raises:
+        DatabaseOlderError, DatabaseNewerError: see `automatch.store.schema_version`.
         WrongPhotoStoreError: the photos of the database are elsewhere.
     """
     photos = make_photos(settings)
@@ -88,6 +90,7 @@ async def open_worker(
             )
         )
         async with db.connection() as conn:
+            await check_schema(conn)
             await check_photo_store(conn, photos, may_claim=False)
         analyzer: FaceAnalyzer
         if settings.ai_url:

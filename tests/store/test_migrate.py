@@ -111,6 +111,57 @@ async def test_settings_of_one_file_do_not_reach_the_next(
     assert await fetch(blank_database.owner, "select note from visits") == [('to "$user", public',)]
 
 
+ADDS = {"20260103000000_automatch_more.sql": "alter table public.numbers add column m int"}
+_MIGRATION_WAITS = (
+    "select exists (select from pg_stat_activity"
+    " where application_name = 'automatch migrate' and wait_event_type = 'Lock')"
+)
+
+
+async def test_migration_that_waits_for_somebody_lets_others_go_first(
+    cluster: TestCluster,
+    blank_database: Database,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("automatch.store.migrate._LOCK_PAUSE_S", 0.01)
+    await run(cluster, blank_database, folder)
+    for name, text in ADDS.items():
+        (folder / name).write_text(text)
+    async with await psycopg.AsyncConnection.connect(blank_database.owner) as holder:
+        await holder.execute("select from public.numbers")
+        migrating = asyncio.create_task(run(cluster, blank_database, folder))
+        while await fetch(cluster.address.owner, _MIGRATION_WAITS) != [(True,)]:
+            await asyncio.sleep(0)
+
+        # Waits behind the migration, and goes on while that and the transaction before it last.
+        async with asyncio.timeout(30):
+            assert await fetch(blank_database.owner, "select n from public.numbers") == [(1,)]
+        assert not migrating.done()
+
+    assert await migrating == ["20260103000000"]
+
+
+async def test_migration_that_gets_no_lock_is_given_up_and_says_what_to_do(
+    cluster: TestCluster,
+    blank_database: Database,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("automatch.store.migrate._LOCK_ATTEMPTS", 1)
+    monkeypatch.setattr("automatch.store.migrate._LOCK_PAUSE_S", 0)
+    await run(cluster, blank_database, folder)
+    for name, text in ADDS.items():
+        (folder / name).write_text(text)
+    async with await psycopg.AsyncConnection.connect(blank_database.owner) as holder:
+        await holder.execute("select from public.numbers")
+
+        with pytest.raises(MigrationError, match="end long transactions"):
+            await run(cluster, blank_database, folder)
+
+    assert await pending(blank_database.owner, migrations=folder) == ["20260103000000"]
+
+
 async def test_second_run_applies_nothing(
     cluster: TestCluster, blank_database: Database, folder: Path
 ) -> None:

@@ -338,3 +338,15 @@ def refused(code: str) -> Iterator[None]:
         yield
     assert caught.value.sqlstate == "AM001", caught.value
     assert caught.value.diag.message_hint == code
+
+
+def set_schema_version(owner: str, version: int, oldest_program: int) -> None:
+    """Have the schema say that it is another one, as a later migration will."""
+    with psycopg.connect(owner, autocommit=True) as conn:
+        conn.execute(
+            sql.SQL(
+                "create or replace function public.schema_version()"
+                " returns table (version integer, oldest_program integer) language sql immutable"
+                " set search_path = pg_catalog, pg_temp as $$ select {}, {} $$"
+            ).format(version, oldest_program)
+        )

@@ -15,15 +15,21 @@ import pytest
 from psycopg.rows import dict_row
 
 from automatch.errors.embedder import EmbeddingInvalidError
+from automatch.errors.store import DatabaseNewerError
 from automatch.photos.store import MARK
 from automatch.settings import Settings
 from automatch.settings.worker import WorkerSettings
+from automatch.store.schema_version import SCHEMA
 from automatch.vision import DlibEmbedder, Embedder
+from automatch.worker import worker
+from tests.support import build
+from tests.support.build import set_schema_version
 from tests.support.embedder import FakeEmbedder
 from tests.support.photos import astronaut, encode, hopper
-from tests.support.postgres import TestCluster
+from tests.support.postgres import Database, TestCluster
 from tests.support.system import Person, System, running_worker
 from tests.support.waiting import until
+from tests.support.worker import observe, open_fake_worker
 
 pytestmark = pytest.mark.anyio
 
@@ -293,3 +299,20 @@ async def test_photos_of_an_erased_face_are_deleted(
 
 def _photos(home: Path) -> list[Path]:
     return [path for path in (home / "photos").rglob("*") if path.is_file() and path.name != MARK]
+
+
+async def test_worker_works_on_the_next_schema_and_ends_once_one_has_left_it_behind(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_SCHEMA_S", 0.05)
+    set_schema_version(database.owner, SCHEMA + 1, SCHEMA)
+    with build.connect(database.owner) as conn:
+        job = build.a_job(conn, build.a_face(conn, build.a_profile(conn)))
+    async with open_fake_worker(database) as running, observe(database) as db:
+        working = asyncio.create_task(running.run())
+        await db.wait_until("select status = 'completed' from match_jobs where id = %s", job)
+        assert not working.done()
+        set_schema_version(database.owner, SCHEMA + 2, SCHEMA + 1)
+
+        with pytest.raises(DatabaseNewerError, match="install the version that migrated it"):
+            await working

@@ -108,6 +108,7 @@ AutomatchError
     ├── InstallationError
     ├── ServerUnfitError
     ├── DatabaseNewerError
+    ├── DatabaseOlderError
     ├── MigrationError
     ├── EmbeddedPostgresError
     ├── ErasureLogError

@@ -44,6 +44,12 @@ class DatabaseNewerError(StoreError):
     code = "db_newer"
 
 
+class DatabaseOlderError(StoreError):
+    """The database is not migrated to this version; run `automatch migrate`."""
+
+    code = "db_older"
+
+
 class MigrationError(StoreError):
     """A migration could not be applied."""
 

@@ -12,6 +12,7 @@ that says in its first line that it stands in for an extension gives way to that
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ log = structlog.get_logger(__name__)
 
 _FILE_NAME = re.compile(r"([0-9]{14})_(.*)\.sql")
 _OURS = "automatch_"
+_LOCK_ATTEMPTS = 60
+_LOCK_PAUSE_S = 1.0
+"""For others, between two attempts of a second to lock what a file changes."""
 _STANDS_IN = re.compile(r"-- Stands in for the extension: (\w+)\n")
 
 
@@ -258,10 +262,30 @@ async def are_logins_ours(owner_dsn: str, passwords: Mapping[str, str]) -> bool:
 
 
 async def _run(connection: psycopg.AsyncConnection, file: _File) -> None:
+    """Apply a file, in several attempts where others use what it changes.
+
+    Whoever waits for a lock on a table makes all others wait who come later, readers too.
+    """
+    for _ in range(_LOCK_ATTEMPTS):
+        try:
+            await _apply(connection, file)
+        except psycopg.errors.LockNotAvailable:
+            log.warning("others use what is migrated; trying again", file=file.path.name)
+            await asyncio.sleep(_LOCK_PAUSE_S)
+        else:
+            return
+    raise MigrationError(
+        f"{file.path.name}: others have used for minutes what it changes. See pg_stat_activity, "
+        "end long transactions, then try again; nothing of it was applied."
+    )
+
+
+async def _apply(connection: psycopg.AsyncConnection, file: _File) -> None:
     try:
         # As the Supabase CLI does: no file depends on what another one set.
         await connection.execute(_SQL["reset"])
         async with connection.transaction():
+            await connection.execute(_SQL["bound_lock_wait"])
             if isinstance(file, _Migration):
                 # First, so that a CLI that applies the same file at the same time collides early.
                 await connection.execute(
@@ -270,6 +294,8 @@ async def _run(connection: psycopg.AsyncConnection, file: _File) -> None:
                 )
             # Without parameters the whole file travels as one simple query, `%` untouched.
             await connection.execute(file.text.encode())
+    except psycopg.errors.LockNotAvailable:
+        raise
     except psycopg.Error as exc:
         line = _line(file.text, exc.diag.statement_position)
         reason = exc.diag.message_primary or str(exc)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from uuid import UUID, uuid4
 
 import structlog
 
 from automatch.background import cancel_all, raise_ended
-from automatch.errors.store import InstallationError, NotReadyError, StoreError
+from automatch.errors.store import (
+    DatabaseUnavailableError,
+    InstallationError,
+    NotReadyError,
+    StoreError,
+)
 from automatch.model.jobs import ClaimedJob
 from automatch.store import queue
 from automatch.store.metrics import is_up
@@ -21,6 +27,9 @@ from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
 from automatch.worker.maintenance import MaintenanceRunner
 from automatch.worker.run import BatchRunner, SharedExclusiveLock, WorkerContext
+
+_SCHEMA_S = 60.0
+"""Between two looks whether the database was migrated to what this version does not know."""
 
 log = structlog.get_logger(__name__)
 
@@ -61,8 +70,8 @@ class Worker:
         """Return when jobs would be worked on now.
 
         Raises:
-            NotReadyError: the worker stops, has met a fault, its AI service does not answer, or
-                the schema of the database is older than this version.
+            NotReadyError: the worker stops, has met a fault, or its AI service does not answer.
+            DatabaseOlderError, DatabaseNewerError: the schema is not one of this version.
             DatabaseUnavailableError: the database does not answer.
         """
         if self._stopping.is_set():
@@ -93,6 +102,7 @@ class Worker:
         """Work until stopped. The database may go away and come back meanwhile.
 
         Raises:
+            DatabaseOlderError, DatabaseNewerError: the database was migrated past this version.
             PartEndedError: a part has ended. Without a heartbeat or maintenance, a new process is
                 better than one that only looks alive; what a part raises is raised as it is.
         """
@@ -113,6 +123,7 @@ class Worker:
                 start(f"batch runner {number}", runner.run())
                 for number, runner in enumerate(self._runners)
             ]
+            start("schema", self._watch_schema())
             start("stop request", self._wait_for_stop())
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not self._stopping.is_set():
@@ -126,6 +137,14 @@ class Worker:
 
     async def _wait_for_stop(self) -> None:
         await self._stopping.wait()
+
+    async def _watch_schema(self) -> None:
+        """Raise once a migration has left this version behind; its jobs are for newer workers."""
+        while True:
+            await asyncio.sleep(_SCHEMA_S)
+            with contextlib.suppress(DatabaseUnavailableError):
+                async with self._context.db.connection() as conn:
+                    await check_schema(conn)
 
     def _cancel_job(self, job: ClaimedJob) -> None:
         for runner in self._runners:

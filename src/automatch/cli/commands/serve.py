@@ -12,7 +12,7 @@ from automatch.cli.options import Home, Host, Port
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.process import run_until_stopped
 from automatch.cli.runtime.signals import STOP_S, handle_signals
-from automatch.cli.runtime.start_checks import check_photos
+from automatch.cli.runtime.start_checks import check_migrated, check_photos
 
 if TYPE_CHECKING:
     from automatch.settings import Settings
@@ -62,8 +62,10 @@ async def _serve(settings: Settings, only: Part | None) -> None:
 
     secrets = read(settings.home)
     if settings.database_url is not None:
-        await check_server(database_address(settings, secrets, "api"))
-        await check_photos(settings, database_address(settings, secrets, "api"))
+        address = database_address(settings, secrets, "api")
+        await check_server(address)
+        await check_migrated(address)
+        await check_photos(settings, address)
     with open_socket(settings) as listener:
         background = BackgroundTasks()
         app = create_app(settings, secrets, with_ai=only is not Part.API, background=background)

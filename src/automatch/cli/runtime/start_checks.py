@@ -96,6 +96,24 @@ async def _mark_photos(settings: Settings, owner: str) -> None:
         return
 
 
+async def check_migrated(address: str) -> None:
+    """Return when this version works on the schema of the database.
+
+    Raises:
+        DatabaseOlderError, DatabaseNewerError: see `automatch.store.schema_version`.
+    """
+    import psycopg
+
+    from automatch.store.database import translate_errors
+    from automatch.store.schema_version import check_schema
+
+    with translate_errors():
+        async with await psycopg.AsyncConnection.connect(
+            address, connect_timeout=10, prepare_threshold=None, application_name="automatch-check"
+        ) as conn:
+            await check_schema(conn)
+
+
 async def check_photos(settings: Settings, address: str) -> None:
     """Return when the photo store of *settings* is the one of the database, if that is migrated.
 

@@ -10,6 +10,8 @@ from automatch.auth.server_identity import CHALLENGE
 from automatch.errors.embedder import EmbedderError
 from automatch.errors.request import InputInvalidError
 from automatch.errors.store import (
+    DatabaseNewerError,
+    DatabaseOlderError,
     DatabaseUnavailableError,
     NotReadyError,
     PhotoStorageError,
@@ -50,7 +52,10 @@ async def readyz(services: ServicesDep) -> StatusResponse:
     await services.photo_check.check()
     await services.admission.check_space()
     async with services.db.connection() as conn:
-        await check_schema(conn)
+        try:
+            await check_schema(conn)
+        except (DatabaseOlderError, DatabaseNewerError) as exc:
+            raise NotReadyError(exc.message) from exc
     return StatusResponse(status="ready")
 
 

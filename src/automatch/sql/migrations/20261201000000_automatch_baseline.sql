@@ -98,6 +98,17 @@ begin
 end
 $$;
 
+-- 02_schema_version.sql
+
+-- Which versions of the program work on this schema: docs/upgrading.md.
+
+create function public.schema_version()
+returns table (version integer, oldest_program integer)
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$ select 1, 1 $$;
+comment on function public.schema_version() is
+    'The number of this schema, and the number of the oldest schema whose programs still work on it.';
+
 -- 09_schools.sql
 
 -- Schools: the operator's list, and the spellings and mail domains that stand for each.
@@ -11298,18 +11309,6 @@ $$;
 comment on function public.get_metrics(integer) is
     'What /metrics tells of the database; the jobs that ended are those of the last minutes.';
 
-create function public.has_migration(p_version text)
-returns boolean language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if to_regclass('supabase_migrations.schema_migrations') is null then
-        return null;
-    end if;
-    return exists (select from supabase_migrations.schema_migrations as m where m.version = p_version);
-end
-$$;
-comment on function public.has_migration(text) is 'Whether the database has a migration, null without a ledger. A server is not ready without its own.';
-
 -- 84_schedule_admin.sql
 
 -- What operators see and change of the schedule, once the server has checked that they may.
@@ -11554,13 +11553,12 @@ from (values
         public.set_operator_role public.show_person public.unfreeze_person
     '),
     ('function', 'execute', 'automatch_api', 'public.get_metrics'),
-    ('function', 'execute', 'automatch_api automatch_worker', 'public.has_migration'),
     -- What leads, and what the two cron jobs call.
     ('function', 'execute', 'automatch_schedule', '
         automatch.ensure_match_schedule automatch.lock_key automatch.read_trigger_key public.cleanup_old_match_jobs
     '),
     ('function', 'execute', 'automatch_api automatch_worker', '
-        public.claim_photo_store public.enqueue_receipt public.erase_person public.is_session_live
+        public.claim_photo_store public.schema_version public.enqueue_receipt public.erase_person public.is_session_live
         public.list_erasures_to_log public.mark_erasures_logged
     '),
     ('function', 'execute', 'automatch_worker', '

@@ -31,6 +31,10 @@ from supabase_migrations.schema_migrations
 -- Every file starts with the settings of a new session.
 reset all
 
+-- name: bound_lock_wait
+-- Of one attempt at a file.
+set local lock_timeout = '1s'
+
 -- name: record
 -- Written in the transaction of the file it names.
 insert into supabase_migrations.schema_migrations (version, name, statements)

@@ -142,15 +142,3 @@ as $$
 $$;
 comment on function public.get_metrics(integer) is
     'What /metrics tells of the database; the jobs that ended are those of the last minutes.';
-
-create function public.has_migration(p_version text)
-returns boolean language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if to_regclass('supabase_migrations.schema_migrations') is null then
-        return null;
-    end if;
-    return exists (select from supabase_migrations.schema_migrations as m where m.version = p_version);
-end
-$$;
-comment on function public.has_migration(text) is 'Whether the database has a migration, null without a ledger. A server is not ready without its own.';

@@ -95,13 +95,12 @@ from (values
         public.set_operator_role public.show_person public.unfreeze_person
     '),
     ('function', 'execute', 'automatch_api', 'public.get_metrics'),
-    ('function', 'execute', 'automatch_api automatch_worker', 'public.has_migration'),
     -- What leads, and what the two cron jobs call.
     ('function', 'execute', 'automatch_schedule', '
         automatch.ensure_match_schedule automatch.lock_key automatch.read_trigger_key public.cleanup_old_match_jobs
     '),
     ('function', 'execute', 'automatch_api automatch_worker', '
-        public.claim_photo_store public.enqueue_receipt public.erase_person public.is_session_live
+        public.claim_photo_store public.schema_version public.enqueue_receipt public.erase_person public.is_session_live
         public.list_erasures_to_log public.mark_erasures_logged
     '),
     ('function', 'execute', 'automatch_worker', '
