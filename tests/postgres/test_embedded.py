@@ -515,8 +515,11 @@ async def test_root_does_not_open_a_home_that_it_was_given(open_folder: Path) ->
 def test_programs_in_a_closed_folder_are_copied_for_the_server(open_folder: Path) -> None:
     closed = open_folder / "closed"
     closed.mkdir(mode=0o700)
-    source = closed / "pginstall"
+    package = find_binaries().parent
+    source = closed / package.name / find_binaries().name
     shutil.copytree(find_binaries(), source, symlinks=True)
+    libraries = f"{package.name}.libs"
+    shutil.copytree(package.with_name(libraries), closed / libraries)
     shelf = open_folder / f"shelf-{random.token_hex(2)}"
     owner = find_os_user("automatch")
 
@@ -524,8 +527,9 @@ def test_programs_in_a_closed_folder_are_copied_for_the_server(open_folder: Path
     second = reachable_binaries(source, owner, shelf)
 
     assert copy == second
-    assert [path.name for path in shelf.iterdir()] == [copy.name]
-    assert owner.run(copy / "bin" / "postgres", "--version").returncode == 0
+    assert [shelf / path.name for path in shelf.iterdir()] == [copy.parents[1]]
+    for program in ("postgres", "initdb", "pg_upgrade"):
+        assert owner.run(copy / "bin" / program, "--version").returncode == 0
     assert (copy / "bin" / "postgres").stat().st_uid == 0
     assert not owner.reaches(copy)
     assert mode_of(closed) == 0o700

@@ -95,10 +95,8 @@ COMMANDS = {
         "Erased people: check that they are gone, and keep them erased.",
     ),
     "backup": ("backup:app", "Backups: make one while everything runs, list and check them."),
-    "restore": (
-        "restore:restore",
-        "Restore a backup into an empty installation: a new data folder, an empty database.",
-    ),
+    "restore": ("restore:restore", "Restore a backup into an empty installation."),
+    "upgrade": ("upgrade:upgrade", "Move the embedded database to the next PostgreSQL."),
     "db": ("db:app", "The database itself."),
 }
 """Each command's function or group as `module:name`, and the first line of its help."""

@@ -20,7 +20,12 @@ from typing import TYPE_CHECKING
 
 from automatch.errors.store import EmbeddedPostgresError
 from automatch.postgres.addresses import SUPERUSER, socket_fits
-from automatch.postgres.binaries import find_binaries, make_state_folder, reachable_binaries
+from automatch.postgres.binaries import (
+    MAJOR,
+    find_binaries,
+    make_state_folder,
+    reachable_binaries,
+)
 from automatch.postgres.os_user import find_os_user
 from automatch.settings.data_dir import is_our_data_dir, sync_folder
 
@@ -59,9 +64,16 @@ class Cluster:
 
 
 def prepare_cluster(
-    data_dir: Path, system_user: str, superuser_password: str, state_folder: Path = STATE_FOLDER
+    data_dir: Path,
+    system_user: str,
+    superuser_password: str,
+    state_folder: Path = STATE_FOLDER,
+    *,
+    any_version: bool = False,
 ) -> Cluster:
     """Find the cluster of a data folder, or create it; the caller holds the lock file.
+
+    With *any_version* it may be one that these programs cannot serve.
 
     Raises:
         EmbeddedPostgresError: the cluster cannot be used; the message has the reason and a remedy.
@@ -72,9 +84,12 @@ def prepare_cluster(
         binaries = reachable_binaries(find_binaries(), os_user, state_folder)
         cluster = Cluster(folder, binaries, _prepare_socket_folder(folder, os_user), os_user)
         _remove_partials(folder)
+        _finish_upgrade(cluster)
         if not cluster.data.exists():
-            _initialise(cluster, superuser_password)
-        _check_version(cluster)
+            make_data(cluster, superuser_password).rename(cluster.data)
+            sync_folder(cluster.folder)
+        if not any_version:
+            _check_version(cluster)
     except OSError as exc:
         raise EmbeddedPostgresError(
             f"The database folder of {data_dir} cannot be used: {exc}"
@@ -158,7 +173,8 @@ def _remove_partials(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _initialise(cluster: Cluster, superuser_password: str) -> None:
+def make_data(cluster: Cluster, superuser_password: str) -> Path:
+    """Make a data directory; return it under a name by which it is removed if nobody takes it."""
     temp = cluster.folder / f"data.{secrets.token_hex(4)}{_PARTIAL}"
     reader, writer = os.pipe()
     # initdb opens this pipe again as /dev/stdin, so the server's user must own it. Through a pipe,
@@ -185,15 +201,49 @@ def _initialise(cluster: Cluster, superuser_password: str) -> None:
         raise EmbeddedPostgresError(
             f"The database could not be created in {cluster.folder}: {done.stderr.strip()[-1000:]}"
         )
-    temp.rename(cluster.data)
+    return temp
+
+
+def data_version(data: Path) -> int:
+    """Return the major version of PostgreSQL that serves a data directory."""
+    return int((data / "PG_VERSION").read_text())
+
+
+def kept_data(cluster: Cluster) -> list[Path]:
+    """Return what upgrades have kept, or were interrupted with."""
+    return sorted(path for path in cluster.folder.glob("data.*") if path.suffix[1:].isdigit())
+
+
+def exchange_data(cluster: Cluster, made: Path) -> None:
+    """Put an upgraded data directory in place, and keep the other one under its version.
+
+    Interrupted in the middle, the next start finishes it.
+    """
+    ready = cluster.folder / f"data.{MAJOR}"
+    # Of one that was interrupted before the old one was moved.
+    shutil.rmtree(ready, ignore_errors=True)
+    made.rename(ready)
+    cluster.data.rename(cluster.folder / f"data.{data_version(cluster.data)}")
+    ready.rename(cluster.data)
     sync_folder(cluster.folder)
 
 
+def _finish_upgrade(cluster: Cluster) -> None:
+    ready = cluster.folder / f"data.{MAJOR}"
+    if not cluster.data.exists() and ready.exists():
+        ready.rename(cluster.data)
+        sync_folder(cluster.folder)
+
+
 def _check_version(cluster: Cluster) -> None:
-    made_with = (cluster.data / "PG_VERSION").read_text().strip()
-    done = cluster.os_user.run(cluster.binaries / "bin" / "postgres", "--version")
-    if f" {made_with}." not in done.stdout:
+    made_with = data_version(cluster.data)
+    if made_with < MAJOR:
         raise EmbeddedPostgresError(
             f"The database in {cluster.data} was made by PostgreSQL {made_with}, and this is "
-            f"{done.stdout.strip()}; move it with pg_dump and pg_restore."
+            f"{MAJOR}: run `automatch upgrade`, which keeps the old one."
+        )
+    if made_with > MAJOR:
+        raise EmbeddedPostgresError(
+            f"The database in {cluster.data} was made by PostgreSQL {made_with}, and this is "
+            f"{MAJOR}; install the Auto-Match that served it, or a later one."
         )

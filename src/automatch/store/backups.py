@@ -172,6 +172,12 @@ async def settle_restored(conn: Connection) -> None:
     await conn.execute(_SQL["analyze"])
 
 
+async def settle_upgraded(conn: Connection) -> None:
+    """Do in an upgraded database what pg_upgrade leaves to others."""
+    await conn.execute(_SQL["update_vector"])
+    await conn.execute(_SQL["analyze"])
+
+
 async def is_supabase(conn: Connection) -> bool:
     """Tell whether the database is of a Supabase project."""
     return await (await conn.execute(_MIGRATE["is_supabase"])).fetchone() == (True,)

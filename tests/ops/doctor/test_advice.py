@@ -67,6 +67,8 @@ NOT_FOLLOWED = {
     "queue.latency: Start another worker": "the latency is that of an hour",
     "storage.erased: End transactions that were left open": "needs the embedded server; "
     "tests/postgres/test_erased_data.py removes the rows",
+    "storage.erased: automatch upgrade --confirm": "needs the embedded server; "
+    "tests/ops/test_upgrade.py follows it",
     "mail.queue: automatch mail test": "needs a mail server; tests/services try the mails",
     "schedule.requests: select net.worker_restart()": "needs the real pg_net",
 }

@@ -136,6 +136,14 @@ async def test_erased_rows_that_stay_in_the_files_are_reported(installation: Ins
     assert result.fix == "automatch db scrub"
 
 
+async def test_database_of_before_an_upgrade_is_reported(installation: Installation) -> None:
+    (installation.settings.home / "postgres" / "data.16").mkdir(parents=True)
+
+    result = await installation.check("storage.erased")
+
+    assert (result.health, result.fix) == (Health.WARN, "automatch upgrade --confirm")
+
+
 async def test_deleted_photos_with_files_fail_with_the_reason(installation: Installation) -> None:
     await installation.run(
         "insert into automatch.photo_erasures (image_path, queued_at, error)"

@@ -43,10 +43,11 @@ def restore(
         ),
     ] = False,
 ) -> None:
-    """Restore a backup into an empty installation: a new data folder, an empty database.
+    """Restore a backup into an empty installation.
 
-    The backup is checked first. People who were erased after it are erased again. An installation
-    that is there is not touched.
+    That is a new data folder, and with a Postgres of your own an empty database. The backup is
+    checked first. People who were erased after it are erased again. An installation that is there
+    is not touched.
 
     Example: `automatch restore /mnt/backups --key-file backup.key --home /var/lib/match`
     """

@@ -227,6 +227,11 @@ async def _check_erased_rows(context: CheckContext) -> Result:
             "Start a worker with this data folder (`automatch worker`), and see that it can write "
             "that file.",
         )
+    if list((context.settings.home / "postgres").glob("data.[0-9]*")):
+        return warn(
+            "The database of before its upgrade is kept, and erasures do not reach it.",
+            "automatch upgrade --confirm",
+        )
     return ok("The files of deleted photos are deleted.")
 
 

@@ -43,3 +43,13 @@ delete from automatch.erasures
 -- name: analyze
 -- For good plans from the beginning.
 analyze
+
+-- name: update_vector
+-- The files of the new server have a later pgvector, maybe.
+do $$
+begin
+    if exists (select from pg_catalog.pg_extension where extname = 'vector') then
+        alter extension vector update;
+    end if;
+end
+$$
