@@ -15,6 +15,7 @@ from automatch.feed.deliveries import Deliveries
 from automatch.settings.database import PoolSettings
 from automatch.store.database import Database
 from automatch.store.queue_admin import load_job
+from automatch.store.stats import load_statistics
 from tests.support import build
 from tests.support.build import connect, one
 from tests.support.phoenix import phone
@@ -71,6 +72,15 @@ async def test_job_tells_when_both_open_pages_had_its_match_and_who_saw_it_later
     async with Database(database.api, PoolSettings(), name="test") as db, db.connection() as api:
         shown = await load_job(api, job)
     assert (shown.reached, shown.seen_later) == (3, 2)
+    async with (
+        Database(database.owner, PoolSettings(), name="test") as db,
+        db.connection() as owner,
+    ):
+        to_screen = (await load_statistics(owner, recent=0)).to_screen
+    assert (to_screen.jobs, to_screen.p95_s) == (
+        1,
+        pytest.approx(shown.timings["delivered_ms"] / 1000, abs=0.001),
+    )
     written = shown.timings["written_ms"]
     assert written < shown.timings["delivered_ms"] < written + 60_000
     assert written < shown.timings["others_delivered_ms"] < written + 60_000
