@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -164,3 +165,44 @@ def _keep_picture(page: Page, name: str) -> None:
     if folder := os.environ.get("AUTOMATCH_SCREENSHOTS"):
         Path(folder).mkdir(exist_ok=True)
         page.screenshot(path=Path(folder) / f"console-{name}.png", full_page=True)
+
+
+def test_live_part_follows_what_happens_and_says_when_it_is_old(desks: Desks) -> None:
+    page = desks.contexts["desktop-light"].new_page()
+    page.clock.install()
+    page.goto(f"{desks.url}/admin")
+    freshness, paused = page.locator("#freshness"), page.get_by_text("The queue is paused")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    expect(freshness).to_have_text("Live")
+
+    with _paused_queue(desks):
+        page.clock.run_for(3500)
+        expect(paused).to_be_visible()
+    page.clock.run_for(3500)
+    expect(paused).to_be_hidden()
+
+    page.route("**/admin*", lambda route: route.abort())
+    page.clock.run_for(3500)
+    expect(freshness).to_contain_text("Not updated since")
+    page.unroute("**/admin*")
+    asked.clear()
+    page.clock.run_for(3500)
+    assert asked == []
+    page.clock.run_for(6000)
+    expect(freshness).to_have_text("Live")
+
+    asked.clear()
+    page.evaluate("Object.defineProperty(document, 'hidden', { get: () => true })")
+    page.clock.run_for(30_000)
+    assert asked == []
+    page.close()
+
+
+@contextmanager
+def _paused_queue(desks: Desks) -> Iterator[None]:
+    desks.conn.execute("select public.pause_match_jobs(null, 'me')")
+    try:
+        yield
+    finally:
+        desks.conn.execute("select public.resume_match_jobs(null, 'me')")
