@@ -42,6 +42,7 @@ def test_machine_that_carries_no_rate_is_told_by_what_it_did() -> None:
     ("usage", "said"),
     [
         (_USAGE, "the processor: of 2 cores server 0.2, worker 1.5"),
+        (replace(_USAGE, cpu_s=dict.fromkeys(_USAGE.cpu_s, 1.0)), "other programs, which took 1.5"),
         (replace(_USAGE, busy=0.4), "start another one"),
         (replace(_USAGE, busy=0.4, waiting_for_disk=0.4), "the disk"),
     ],

@@ -54,13 +54,15 @@ class People:
             Person(str(account), self._token(account, session)) for account, session in accounts
         ]
 
-    async def wait_for_jobs(self, seconds: float) -> None:
-        """Return when no job waits or runs, or after so many seconds."""
+    async def wait_for_jobs(self, seconds: float) -> bool:
+        """Return whether within so many seconds no job waits or runs."""
         async with await psycopg.AsyncConnection.connect(self._owner, autocommit=True) as conn:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     while await (await conn.execute(_SQL["count_open_jobs"])).fetchone() != (0,):
                         await asyncio.sleep(_POLL_S)
+                    return True
+        return False
 
     def _token(self, account: UUID, session: UUID) -> str:
         now = datetime.now(UTC)

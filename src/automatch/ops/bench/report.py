@@ -10,6 +10,8 @@ from automatch.ops.bench.usage import Usage
 
 _BUSY = 0.85
 _WAITS_FOR_DISK = 0.2
+_OTHERS = 0.4
+"""What other programs may take of the processors, before they are what limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,11 @@ class Report:
         if usage.busy < _BUSY:
             return f"the worker, while the processor rests ({told} cores): start another one"
         others = max(usage.busy * self.cores - sum(cores for _, cores in shares), 0.0)
+        if others > self.cores * _OTHERS:
+            return (
+                f"other programs, which took {others:.1f} of {self.cores} cores; "
+                "measure again when they rest"
+            )
         return f"the processor: of {self.cores} cores {told}, other programs {others:.1f}"
 
     @property

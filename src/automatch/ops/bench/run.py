@@ -29,6 +29,7 @@ _SCREEN_MS = 10_000
 """The deployment guide promises a match within 10 to 60 seconds."""
 _BEHIND_S = 1.5
 """Uploads of so many seconds may wait when a step ends; more, and the queue grows."""
+_SETTLE_S = 20
 _STEPS = 8
 _CLOSE = 1.15
 """Two rates this near to each other are not told apart."""
@@ -147,6 +148,10 @@ class _Trial:
             usage=usage,
         )
 
+    async def settle(self) -> bool:
+        """Return whether what a rate that was too high left behind is done."""
+        return await self._people.wait_for_jobs(_SETTLE_S)
+
     async def _upload_after(self, man: Person, moment: float) -> Sent:
         await asyncio.sleep(max(moment - time.monotonic(), 0))
         return await self._load.upload(man, next(self._photos))
@@ -167,6 +172,8 @@ async def _raise_rate(trial: _Trial, seconds: float, say: Callable[[str], None])
             carried = rate
         else:
             failed = rate
+            if not await trial.settle():
+                return steps
         rate = carried * 2 if failed == math.inf else (carried + failed) / 2
         is_found = carried and failed / carried < _CLOSE
         if time.monotonic() + length > ends or is_found or rate < _FIRST_RATE / 8:
