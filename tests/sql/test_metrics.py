@@ -5,9 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+import pytest
 
-from automatch.store.schema_version import newest_migration
-from tests.support.build import a_face, a_job, a_profile, claim, fail, one, set_clock
+from tests.support.build import (
+    a_face,
+    a_job,
+    a_match,
+    a_profile,
+    claim,
+    fail,
+    one,
+    set_clock,
+    unit,
+)
 
 _NOON = datetime(2027, 1, 1, 12, tzinfo=UTC)
 
@@ -53,6 +63,26 @@ def test_jobs_are_told_for_ten_minutes_after_they_have_ended(conn: psycopg.Conne
     assert ("recent_jobs_failed", "no_face") not in _told(conn)
 
 
+def test_size_of_a_group_is_counted_once_however_many_searched_it(
+    conn: psycopg.Connection,
+) -> None:
+    for seed in range(3):
+        a_match(conn, a_face(conn, a_profile(conn), unit(seed)))
+    conn.execute(
+        "update public.match_jobs set timings ="
+        """ '{"claimed_ms": 100, "embedded_ms": 500, "searched_ms": 700, "written_ms": 701}'"""
+    )
+    conn.execute("set local track_functions = 'all'")
+
+    told = _told(conn)
+
+    assert told["recent_search_p95_seconds", "1000"] == pytest.approx(0.2)
+    assert told["recent_stage_p95_seconds", "analyze"] == pytest.approx(0.4)
+    assert told["recent_jobs_completed", None] == 3
+    calls = "select calls from pg_stat_xact_user_functions where funcname = 'group_size_bucket'"
+    assert one(conn, calls) == 1
+
+
 def test_mails_paused_workers_and_our_cron_jobs_are_told(conn: psycopg.Connection) -> None:
     set_clock(conn, _NOON)
     for address, failed in (("a@example.org", False), ("b@example.org", True)):
@@ -79,10 +109,3 @@ def test_mails_paused_workers_and_our_cron_jobs_are_told(conn: psycopg.Connectio
     assert scheduled == {"process-match-jobs"}
     assert told["schedule_last_run_age_seconds", "process-match-jobs"] == 90
     assert told["schedule_last_run_failed", "process-match-jobs"] == 1
-
-
-def test_database_knows_its_migrations(conn: psycopg.Connection) -> None:
-    assert one(conn, "select public.has_migration(%s)", newest_migration()) is True
-    assert one(conn, "select public.has_migration('29991231000000')") is False
-    conn.execute("drop table supabase_migrations.schema_migrations")
-    assert one(conn, "select public.has_migration(%s)", newest_migration()) is None

@@ -9,6 +9,8 @@ from automatch.settings import Settings
 from automatch.settings.telemetry import MetricsSettings
 from tests.http.routes.test_faces import away
 from tests.http.test_errors import check
+from tests.support.ai import running_ai
+from tests.support.embedder import FakeEmbedder
 from tests.support.metrics import TOKEN, WITH_TOKEN, parse, served_metrics, value
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import System, running_server
@@ -47,6 +49,17 @@ async def test_metrics_of_the_process_are_told_while_the_database_is_away(
         assert value(told, "automatch_database_up") == 0
         assert value(told, "automatch_database_pool_max_connections") == 5
         assert told["automatch_queue_jobs"].samples == []
+
+
+async def test_ai_service_alone_tells_of_its_requests() -> None:
+    settings = Settings(metrics=MetricsSettings(token=TOKEN))
+    async with running_ai(settings, FakeEmbedder()) as client:
+        await client.get("/healthz", headers=WITH_TOKEN)
+        told = parse(await client.get("/metrics", headers=WITH_TOKEN))
+
+    answered = {"access": "anyone", "status": "2xx"}
+    assert value(told, "automatch_http_request_seconds_count", **answered) == 1
+    assert "automatch_database_up" not in told
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])

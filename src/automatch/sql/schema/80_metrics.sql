@@ -67,7 +67,8 @@ as $$
         join public.profiles as p on p.id = j.user_id
         where j.completed_at > (select automatch.now() - make_interval(mins => p_minutes))
     ),
-    searched as (
+    -- Once for each group, and not for each of its jobs.
+    searched as materialized (
         select automatch.group_size_bucket(
                 public.active_embedding_model(), g.school, case g.gender when 'male' then 'female' else 'male' end
             ) as people, g.took_s
