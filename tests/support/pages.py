@@ -83,6 +83,7 @@ from automatch.web.templating import (
     Page,
     Problem,
 )
+from automatch.web.waiting_views import Waiting
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 AN_OPERATOR = Operator(OperatorRole.OWNER, "operator:1", UUID(int=1))
@@ -163,7 +164,7 @@ def a_card(*, is_new: bool = False, **values: Any) -> Card:
     return card
 
 
-def a_job(**values: Any) -> JobItem:
+def a_job(*, waiting: Waiting | None = None, **values: Any) -> JobItem:
     job = Job(
         id=an_id(10),
         face_id=an_id(4),
@@ -178,7 +179,7 @@ def a_job(**values: Any) -> JobItem:
         match_count=3,
         timings={},
     )
-    return JobItem.from_job(replace(job, **values))
+    return JobItem.from_job(replace(job, **values), waiting=waiting)
 
 
 def a_profile(**values: Any) -> Profile:

@@ -15,9 +15,10 @@ from automatch.model.faces import Face
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry, MatchPool
 from automatch.model.people import Claims, Consent, Profile
+from automatch.model.schools import Membership
 from automatch.search.explain import needs_explanation
 from automatch.settings.server import FeedSettings
-from automatch.store import cases, faces, feed, jobs, profiles
+from automatch.store import cases, faces, feed, jobs, profiles, schools
 from automatch.store.database import Connection, Database
 
 MAX_POSITION = 2**63 - 1
@@ -51,6 +52,8 @@ class FeedOverview:
     """Among how many people the person is searched for, when a job found few of them."""
     cases: Sequence[OwnCase]
     """What was reported, by the person or about them."""
+    membership: Membership | None
+    """How far the person is with their school."""
 
 
 async def load_feed_page(
@@ -88,6 +91,7 @@ async def load_feed_overview(
             jobs=own_jobs,
             pool=await jobs.load_pool(conn) if explain else None,
             cases=await cases.list_own_cases(conn),
+            membership=await schools.load_membership(conn),
         )
     _note_seen(deliveries, claims, overview.page)
     return overview

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
@@ -32,16 +33,19 @@ from automatch.services.jobs import choose_face
 from automatch.services.matches import MAX_POSITION, load_feed_overview, open_feed
 from automatch.services.photos import load_visible_photo
 from automatch.services.rate_limits import Limit
-from automatch.store import faces, jobs
+from automatch.store import cases, faces, jobs, schools
 from automatch.store.feed import block_profile, dismiss_match
 from automatch.web.feed_views import Card, FeedPage, JobItem, render_card, render_job
 from automatch.web.pages import PageRoute, go_to, read_form, show, templates, wants_json
 from automatch.web.report_views import list_notices
 from automatch.web.templating import Problem
+from automatch.web.waiting_views import Waiting, find_waiting
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _ADDED = "Photo added. We're looking."
+_KNOWN_S = 0.5
+"""How long events that come together share what the person waits for."""
 _CARDS = 24
 _JOBS = 10
 
@@ -212,10 +216,12 @@ async def _feed_page(
     for job in overview.jobs:
         newest.setdefault(job.face_id, job)
     consent = overview.consent
+    notices = list_notices(overview.cases)
+    waiting = find_waiting(overview.membership, notices)
     return FeedPage(
         profile=overview.profile,
         faces=overview.faces,
-        jobs=[JobItem.from_job(job, overview.pool) for job in newest.values()],
+        jobs=[JobItem.from_job(job, overview.pool, waiting) for job in newest.values()],
         cards=[card for entry in overview.page.entries if (card := Card.from_entry(entry))],
         last_position=overview.page.position,
         older_cursor=overview.page.next_cursor,
@@ -228,7 +234,8 @@ async def _feed_page(
         kept_side=services.settings.vision.kept_side,
         person_id=caller.id,
         is_newest=before is None,
-        notices=list_notices(overview.cases),
+        notices=notices,
+        waiting=waiting,
         problem=problem,
         notice=notice,
     )
@@ -239,6 +246,8 @@ async def _encode_events(
 ) -> AsyncIterator[str]:
     yield sse.OPENING
     pool: MatchPool | None = None
+    known: tuple[Waiting | None] | None = None
+    known_until = 0.0
     async for event in events:
         match event:
             case Ready(position):
@@ -248,12 +257,18 @@ async def _encode_events(
             case Job():
                 if pool is None and needs_explanation(event):
                     pool = await _load_pool(caller, services)
-                item = JobItem.from_job(event, pool)
+                if known is None or time.monotonic() > known_until:
+                    known = await _load_waiting(caller, services)
+                    known_until = time.monotonic() + _KNOWN_S
+                waiting = known[0] if known else None
+                item = JobItem.from_job(event, pool, waiting)
                 data = {
                     "html": render_job(templates(), item),
                     "job_id": str(event.id),
                     "status": event.status.value,
                 }
+                if known:
+                    data["waiting"] = waiting.kind if waiting else ""
                 yield sse.encode_event("job", data)
             case Ping():
                 # The pool is cached only for events that come together, as when a stream opens.
@@ -269,6 +284,16 @@ async def _load_pool(caller: Caller, services: Services) -> MatchPool | None:
             return await jobs.load_pool(conn)
     except (StoreError, TokenInvalidError):
         # Better an event without the reason than no event; the stream itself sees what is wrong.
+        return None
+
+
+async def _load_waiting(caller: Caller, services: Services) -> tuple[Waiting | None] | None:
+    """Return what the person waits for, if anything; nothing where that cannot be read."""
+    try:
+        async with services.db.as_user(caller.claims) as conn:
+            notices = list_notices(await cases.list_own_cases(conn))
+            return (find_waiting(await schools.load_membership(conn), notices),)
+    except (StoreError, TokenInvalidError):
         return None
 
 

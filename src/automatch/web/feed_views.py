@@ -24,6 +24,7 @@ from automatch.search.explain import (
 )
 from automatch.web.face_picker import FaceButton, face_buttons
 from automatch.web.templating import Page, photo_address
+from automatch.web.waiting_views import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,11 +135,15 @@ class JobItem:
     """The counts behind the reason, each as (label, count)."""
     faces: Sequence[FaceButton] = ()
     """The faces to choose from, from left to right, while the person is asked which is theirs."""
+    waiting: Waiting | None = None
+    """Why the photo finds nobody for now."""
 
     @classmethod
-    def from_job(cls, job: Job, pool: MatchPool | None = None) -> Self:
-        """Return the item of a job; *pool* explains why it has no matches."""
-        explained = pool if needs_explanation(job) and not job.match_count else None
+    def from_job(
+        cls, job: Job, pool: MatchPool | None = None, waiting: Waiting | None = None
+    ) -> Self:
+        """Return the item of a job; *pool* or *waiting* explains why it has no matches."""
+        explained = pool if needs_explanation(job) and not (job.match_count or waiting) else None
         finished = job.completed_at if job.status.is_final else None
         return cls(
             job_id=job.id,
@@ -159,6 +164,7 @@ class JobItem:
             reason=explain_few_matches(explained, 0) if explained else "",
             counts=list_pool_counts(explained) if explained else (),
             faces=face_buttons(job.faces),
+            waiting=waiting,
         )
 
     @property
@@ -183,6 +189,8 @@ class JobItem:
                 return "Trying again soon" if self.attempts else "Waiting for its turn"
             case JobStatus.PROCESSING:
                 return "Looking for look-alikes"
+            case JobStatus.COMPLETED if self.waiting and not self.match_count:
+                return self.waiting.headline
             case JobStatus.COMPLETED:
                 return _found(self.match_count)
             case JobStatus.FAILED if self.faces:
@@ -209,6 +217,8 @@ class JobItem:
             case JobStatus.COMPLETED if self.match_count:
                 took = f"Matched in {_duration(self.elapsed_s)}. " if self.elapsed_s else ""
                 return took + COVERED_FACES
+            case JobStatus.COMPLETED if self.waiting:
+                return self.waiting.text
             case JobStatus.COMPLETED:
                 return self.reason or NEWCOMERS
             case JobStatus.FAILED if self.faces:
@@ -274,6 +284,8 @@ class FeedPage(Page):
     """False on an older page, which is not live and has no upload form."""
     notices: Sequence[HiddenNotice] = ()
     """What of the person is hidden from others."""
+    waiting: Waiting | None = None
+    """Why nobody is looked for now."""
 
     @property
     def faces_without_job(self) -> list[Face]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx2
@@ -47,11 +48,26 @@ async def test_who_has_no_proof_uploads_and_is_searched_for_once_they_are_a_memb
         *("Closed", False, None, False),
     )
 
+    signed_in = {"cookie": f"automatch_access={person.token}"}
+    page = await person.client.get("/feed", headers=signed_in)
+    assert "Show that you belong to Closed" in page.text
+    assert "No look-alikes yet" not in page.text
+
+    async def waits_for() -> str:
+        async with person.client.stream("GET", "/feed/stream", headers=signed_in) as stream:
+            async for line in stream.aiter_lines():
+                if line.startswith("data: ") and "waiting" in (told := json.loads(line[6:])):
+                    return str(told["waiting"])
+        raise AssertionError("the stream ended")
+
+    assert await waits_for() == "proof"
     asked = (await put(person, "/membership/request", {"message": "Class K18."})).json()
+    assert await waits_for() == "answer"
     assert (asked["message"], asked["refused_at"]) == ("Class K18.", None)
     joined = (await put(person, "/membership/code", {"code": CODE.lower()})).json()
     assert (joined["proof"], joined["admitted"], joined["message"]) == ("invitation", True, None)
     assert (await person.get("/api/profile")).json()["admitted"] is True
+    assert await waits_for() == ""
     left = await person.client.delete("/api/profile/membership", headers=person.headers)
     assert left.status_code == 204
     check(await person.get("/api/profile/membership"), 403, "profile_incomplete")

@@ -61,7 +61,10 @@ function onGone(event) {
 }
 
 function onJob(event) {
-  const item = toElement(JSON.parse(event.data).html);
+  const { html, waiting } = JSON.parse(event.data);
+  // Why nobody is looked for is said in several places of the page; nothing may be on its way.
+  if (waiting !== undefined && waiting !== cards.dataset.waiting && (document.getElementById("sending")?.hidden ?? true)) location.reload();
+  const item = toElement(html);
   const old = document.getElementById(item.id);
   if (old?.textContent === item.textContent) return;
   old ? old.replaceWith(item) : jobs.prepend(item);
