@@ -88,6 +88,7 @@ async def freeze_state(conn: Connection) -> State:
     await conn.set_autocommit(False)
     await conn.set_isolation_level(IsolationLevel.REPEATABLE_READ)
     await conn.set_read_only(True)
+    await conn.execute(_SQL["unbounded"])
     async with conn.cursor(row_factory=class_row(State)) as cursor:
         await cursor.execute(_SQL["state"])
         state = await cursor.fetchone()

@@ -41,6 +41,7 @@ def _system(up: Running, client: httpx2.AsyncClient) -> System:
     return System(up.url, settings, secrets, Database(owner, owner, owner, owner), client)
 
 
+@pytest.mark.timeout(600)
 async def test_drill(homes: tuple[Path, Path], tmp_path: Path) -> None:
     home, other = homes
     place, key = tmp_path / "backups", tmp_path / "backup.key"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import tarfile
 from collections.abc import Awaitable, Callable
@@ -37,10 +36,13 @@ async def test_photos_of_an_earlier_backup_are_not_copied_again(
     assert (second.photos.count, second.photos.copied, second.photos.waiting) == (3, 2, 1)
     pool = {str(path) for path in installation.folder.glob("photos/*/*/*.age")}
     assert {re.sub(r".*photos/\w+/(.*?)\.[a-z.]+$", r"\1", path) for path in pool} == {final, newer}
-    name = "waiting.tar.age"
-    packed = (installation.folder / second.name / name).read_bytes()
-    with tarfile.open(fileobj=io.BytesIO(installation.identities.decrypt(packed, name))) as archive:
-        assert archive.getnames() == [f"uploads/{waiting}.upload"]
+    with tarfile.open(installation.folder / second.name / "waiting.tar") as archive:
+        [member] = archive
+        content = archive.extractfile(member)
+        assert content is not None
+        assert member.name == f"uploads/{waiting}.upload.age"
+        opened = installation.identities.decrypt(content.read(), member.name)
+    assert opened == b"upload of 2"
 
 
 async def test_secrets_are_in_an_encrypted_backup_alone(installation: Installation) -> None:
@@ -48,7 +50,7 @@ async def test_secrets_are_in_an_encrypted_backup_alone(installation: Installati
     plain = await installation.back_up(encrypted=False)
 
     assert "secrets.tar.age" in encrypted.parts
-    assert set(plain.parts) == {"database.dump", PHOTOS}
+    assert set(plain.parts) == {"database.dump", PHOTOS, "waiting.tar"}
     text = (installation.settings.home / "secrets.json").read_bytes()[:80]
     for file in installation.folder.rglob("*"):
         assert file.is_dir() or text not in file.read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import tarfile
 from collections.abc import Collection
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
@@ -84,10 +85,13 @@ async def _check_photos(
 
 
 def _open_parts(manifest: Manifest, folder: Path, identities: Identities) -> None:
-    for part in (SECRETS, WAITING):
-        if (name := part + manifest.suffix) in manifest.parts:
-            with (folder / name).open("rb") as file, Path("/dev/null").open("wb") as nowhere:
-                identities.decrypt_stream(file, nowhere, name)
+    if (name := SECRETS + manifest.suffix) in manifest.parts:
+        identities.decrypt((folder / name).read_bytes(), name)
+    with tarfile.open(folder / WAITING) as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            assert content is not None
+            identities.decrypt(content.read(), member.name)
     name = DATABASE + manifest.suffix
     with (
         (folder / name).open("rb") as file,

@@ -18,7 +18,7 @@ DATABASE = "database.dump"
 """Of pg_dump, in its custom format."""
 SECRETS = "secrets.tar"
 WAITING = "waiting.tar"
-"""Photos whose files may still change, in the form of a photo folder."""
+"""Photos whose files may still change, each by itself, in the form of a photo folder."""
 PHOTOS = "photos.sha256"
 """A line of `sha256sum` for each file of the pool that belongs to the backup."""
 

@@ -14,6 +14,7 @@ import asyncio
 import os
 import re
 import shutil
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -25,7 +26,7 @@ from automatch.errors.store import BackupError
 from automatch.settings.data_dir import advise_on_write, sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from automatch.settings.storage import BackupSettings
 
@@ -100,6 +101,18 @@ def open_place(to: str, settings: BackupSettings) -> Place:
         ) from exc
     parts = urlsplit(to)
     return BucketPlace(parts.netloc, parts.path.strip("/"), settings)
+
+
+@contextmanager
+def scratch_folder(home: Path) -> Iterator[Path]:
+    """Give an empty folder; what a killed backup or restore left in it is gone."""
+    folder = home / "backup.partial"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def backup_name(taken_at: datetime) -> str:

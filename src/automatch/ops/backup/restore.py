@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import tarfile
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from automatch.ops.backup.manifest import (
     Manifest,
     parse_photo_list,
 )
-from automatch.ops.backup.place import FolderPlace, Place
+from automatch.ops.backup.place import FolderPlace, Place, scratch_folder
 from automatch.photos.folder import parse_name
 from automatch.photos.make import make_photos
 from automatch.postgres.addresses import database_address
@@ -71,11 +70,6 @@ class _Source:
             )
         return await asyncio.to_thread(self.identities.decrypt, content, photo)
 
-    def open_part(self, name: str, plain: Path) -> None:
-        """Write a part, decrypted."""
-        with (self.folder / name).open("rb") as source, plain.open("xb") as target:
-            self.identities.decrypt_stream(source, target, name)
-
 
 @asynccontextmanager
 async def restored(
@@ -108,7 +102,7 @@ async def restored(
         )
     create_data_dir(settings.home)
     async with AsyncExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=settings.home)))
+        scratch = stack.enter_context(scratch_folder(settings.home))
         report("Check", 0, 0)
         folder = await check_backup(place, manifest, identities, scratch, only=())
         secrets = await _restore_secrets(settings, manifest, folder, identities, new=new_secrets)
@@ -121,7 +115,7 @@ async def restored(
             await _check_photo_store(settings, photos, manifest, keep=keep_photos)
             source = _Source(place, manifest, folder, identities)
             await _restore_photos(source, photos, report)
-            await _restore_waiting(source, photos, scratch)
+            await _restore_waiting(source, photos)
             await fetch_erasures(settings.erasure_log, place)
             report("Database", 0, 0)
             await backups.make_roles(conn)
@@ -228,18 +222,15 @@ async def _restore_photos(source: _Source, photos: PhotoStore, report: Report) -
         report("Photos", min(start + _AT_ONCE, len(paths)), len(paths))
 
 
-async def _restore_waiting(source: _Source, photos: PhotoStore, scratch: Path) -> None:
-    name = WAITING + source.manifest.suffix
-    if name not in source.manifest.parts:
-        return
-    plain = scratch / WAITING
-    await asyncio.to_thread(source.open_part, name, plain)
-    with tarfile.open(plain) as archive:
+async def _restore_waiting(source: _Source, photos: PhotoStore) -> None:
+    with tarfile.open(source.folder / WAITING) as archive:
         # One by one: uploads are large.
         for _, members in groupby(archive, lambda member: parse_name(member.name)[0]):
-            files: dict[str, bytes] = {}
-            for member in members:
-                files |= _read_member(archive, member)
+            files = {
+                name: await asyncio.to_thread(source.identities.decrypt, content, name)
+                for member in members
+                for name, content in _read_member(archive, member).items()
+            }
             await _put(photos, files)
 
 

@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import io
 import tarfile
-import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +41,7 @@ from automatch.ops.backup.manifest import (
     read_manifest,
     write_photo_list,
 )
-from automatch.ops.backup.place import MANIFEST, POOLS, Place, backup_name
+from automatch.ops.backup.place import MANIFEST, POOLS, Place, backup_name, scratch_folder
 from automatch.ops.backup.retention import prune
 from automatch.photos.folder import copy_name, upload_name
 from automatch.postgres.addresses import database_address
@@ -122,8 +121,8 @@ class BackupRunner:
             # After the snapshot, so that no backup has a run of which nobody knows the end.
             run = await backups.start_run(lock, self._place.location, scheduled=scheduled)
             try:
-                with tempfile.TemporaryDirectory(dir=self._settings.home) as scratch:
-                    manifest = await self._make(frozen, lock, state, Path(scratch), check=check)
+                with scratch_folder(self._settings.home) as scratch:
+                    manifest = await self._make(frozen, lock, state, scratch, check=check)
             except (AutomatchError, OSError) as exc:
                 await backups.fail_run(lock, run, getattr(exc, "message", None) or str(exc))
                 raise
@@ -160,7 +159,7 @@ class BackupRunner:
         tables = await backups.count_rows(frozen)
         photos = await backups.list_photos(frozen)
         await frozen.rollback()
-        copied = await self._copy_photos(photos, folder, scratch)
+        copied = await self._copy_photos(photos, folder)
         known = await backups.list_known_photos(live, copied.without_file)
         listed = write_photo_list(copied.pool)
         (folder / PHOTOS).write_bytes(listed)
@@ -217,7 +216,7 @@ class BackupRunner:
             raise BackupError(f"pg_dump failed: {said.strip()[-1000:] or process.returncode}")
         return Part(bytes=out.size, sha256=out.sha256)
 
-    async def _copy_photos(self, photos: dict[str, bool], folder: Path, scratch: Path) -> _Copied:
+    async def _copy_photos(self, photos: dict[str, bool], folder: Path) -> _Copied:
         copied = _Copied()
         earlier = await self._list_earlier()
         new: list[str] = []
@@ -228,8 +227,7 @@ class BackupRunner:
             else:
                 new.append(path)
         copied.photos = len(photos) - len(new)
-        packed = scratch / WAITING
-        with tarfile.open(packed, mode="w") as archive:
+        with tarfile.open(folder / WAITING, mode="w") as archive:
             for start in range(0, len(new), _AT_ONCE):
                 paths = new[start : start + _AT_ONCE]
                 found = await asyncio.gather(*(self._read_photo(path) for path in paths))
@@ -244,10 +242,9 @@ class BackupRunner:
                     else:
                         copied.waiting += 1
                         for file, content in files.items():
-                            _add(archive, file, content)
+                            stored = await asyncio.to_thread(self._recipients.encrypt, content)
+                            _add(archive, self._named(file), stored)
                 self._report("Photos", len(photos) - len(new) + start + len(paths), len(photos))
-        if copied.waiting:
-            await asyncio.to_thread(self._encrypt_file, packed, folder)
         return copied
 
     async def _list_earlier(self) -> dict[str, str]:
@@ -282,10 +279,6 @@ class BackupRunner:
             await self._place.write(f"{POOLS}/{self._recipients.pool}/{name}", stored)
             copied.pool[name] = hashlib.sha256(stored).hexdigest()
             copied.new.append(name)
-
-    def _encrypt_file(self, source: Path, folder: Path) -> None:
-        with source.open("rb") as plain, (folder / self._named(source.name)).open("xb") as out:
-            self._recipients.encrypt_stream(plain, out)
 
     def _named(self, part: str) -> str:
         return part + self._recipients.suffix

@@ -2,6 +2,12 @@
 -- One backup of a database at a time; held by the session.
 select pg_catalog.pg_try_advisory_lock(automatch.lock_key('backup'))
 
+-- name: unbounded
+-- The transaction waits while pg_dump works, and counting takes what it takes.
+select
+    pg_catalog.set_config('statement_timeout', '0', false),
+    pg_catalog.set_config('idle_in_transaction_session_timeout', '0', false)
+
 -- name: state
 -- Of the transaction whose snapshot pg_dump takes over.
 select
