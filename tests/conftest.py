@@ -47,8 +47,8 @@ pytest_plugins = [
 ]
 
 _LONG = (
-    *("browser", "fault", "cli", "guide", "docs", "bulk_import", "vision", "postgres"),
-    *("worker", "http", "sql", "supabase_compat", "ops", "store"),
+    *("browser", "fault", "deploy", "cli", "guide", "docs", "bulk_import", "vision", "postgres"),
+    *("worker", "http", "sql", "supabase_compat", "ops", "store", "web", "services", "telemetry"),
 )
 """Folders of tests that start programs or have files that take long, the longest first."""
 

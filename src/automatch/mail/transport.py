@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from email.message import EmailMessage
+from functools import cached_property
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -41,6 +42,11 @@ class SmtpTransport:
         self._start_tls = False if self._implicit_tls else (True if settings.needs_tls else None)
         self._timeout_s = settings.timeout_s
 
+    @cached_property
+    def _tls_context(self) -> ssl.SSLContext:
+        # To read the certificates takes longer than to write a mail.
+        return ssl.create_default_context()
+
     async def send(self, message: EmailMessage, recipient: str) -> None:
         """Hand a message over to the server.
 
@@ -58,7 +64,7 @@ class SmtpTransport:
                 password=self._password,
                 use_tls=self._implicit_tls,
                 start_tls=self._start_tls,
-                tls_context=ssl.create_default_context(),
+                tls_context=self._tls_context,
                 timeout=self._timeout_s,
             )
         except aiosmtplib.SMTPRecipientsRefused as exc:
