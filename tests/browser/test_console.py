@@ -16,9 +16,12 @@ import psycopg
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from psycopg.types.json import Jsonb
 
-from tests.support.browser import Installation
+from tests.support.browser import Installation, Phones, upload, write_photo
+from tests.support.build import a_pair, connect
 from tests.support.operators import Registry
+from tests.support.photos import two_people
 
 VIEWS = {
     f"{device}-{scheme}": {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
@@ -39,6 +42,22 @@ class Desks(Registry):
 
 
 PAGES: dict[str, Callable[[dict[str, UUID]], str]] = {
+    "overview": lambda _: "/admin",
+    "overview of 30 days": lambda _: "/admin?range=month",
+    "jobs": lambda _: "/admin/jobs",
+    "failed jobs": lambda _: "/admin/jobs?status=failed&code=no_face",
+    "no jobs": lambda _: "/admin/jobs?school=Nowhere",
+    "job": lambda ids: f"/admin/jobs/{ids['job']}",
+    "retry": lambda _: "/admin/jobs/retry?code=no_face",
+    "threshold": lambda _: "/admin/threshold?value=0.6",
+    "set the threshold": lambda _: "/admin/threshold/set?value=0.6&rerun=1",
+    "models": lambda _: "/admin/models",
+    "duplicates": lambda _: "/admin/duplicates",
+    "pair": lambda ids: f"/admin/duplicates/{ids['pair']}",
+    "keep pairs apart": lambda _: "/admin/duplicates/matching?match=no",
+    "schedule": lambda _: "/admin/schedule",
+    "scheduled job": lambda _: "/admin/schedule/cleanup-match-jobs",
+    "settings": lambda _: "/admin/settings",
     "people": lambda _: "/admin/people?q=example.org",
     "nobody": lambda _: "/admin/people?q=nobody-like-this",
     "person": lambda ids: f"/admin/people/{ids['person']}/sessions",
@@ -81,8 +100,34 @@ def _fill(desks: Desks) -> None:
     desks.asking(desks.person(name="Lê Minh Anh"))
     desks.invitation("Closed")
     desks.mail(she)
+    job = desks.job(him)
+    desks.conn.execute(
+        "update public.match_jobs set status = 'failed', error_code = 'no_face', scheduled = false,"
+        " error_message = 'No face was found.', completed_at = now(), lease_expires_at = null,"
+        " worker_id = null, timings = %s where id = %s",
+        ['{"claimed_ms": 30, "embedded_ms": 200, "decode_ms": 40, "detect_ms": 120}', job],
+    )
+    _fill_history(desks.conn)
+    with connect(desks.conn.info.dsn, password=desks.conn.info.password) as other:
+        a_pair(other, 0.62)
     desks.things.update(
-        person=she, frozen=desks.frozen(desks.person(name="Võ Quốc Huy")), case=case_id
+        job=job,
+        pair=desks.pair(she),
+        person=she,
+        frozen=desks.frozen(desks.person(name="Võ Quốc Huy")),
+        case=case_id,
+    )
+
+
+def _fill_history(conn: psycopg.Connection) -> None:
+    """Let a day be over in which jobs were done."""
+    stages = {"wait": 20, "decode": 40, "detect": 90, "embed": 15, "search": 4, "publish": 12}
+    stages |= {"deliver": 30, "to_screen": 211, "to_end": 181}
+    conn.execute(
+        "insert into automatch.history select at, 9, 8, 0, 30, 1, '{\"no_face\": 1}', %s, 2, 1.5"
+        " from generate_series(date_bin('5 minutes', now(), 'epoch') - interval '1 day',"
+        " now() - interval '10 minutes', interval '5 minutes') as at on conflict do nothing",
+        [Jsonb({name: {"ms": 8 * ms, "counts": {"14": 8}} for name, ms in stages.items()})],
     )
 
 
@@ -140,6 +185,44 @@ def test_page_is_readable_everywhere_and_by_everybody(
             # A browser notes that it was answered with 404.
             assert [text for text in complaints if "status of 404" not in text] == []
             page.close()
+
+
+def test_failed_job_appears_on_the_overview_without_a_reload(
+    desks: Desks, phones: Phones, tmp_path: Path
+) -> None:
+    operator = desks.contexts["desktop-light"].new_page()
+    operator.goto(f"{desks.url}/admin?range=hour")
+    operator.evaluate("window.isSamePage = true")
+    reason = operator.locator("#cause-person").get_by_role("link", name="More than one face")
+    expect(reason).to_have_count(0)
+
+    her = phones.join("Linh", "Female")
+    upload(her, write_photo(tmp_path, "two", two_people()))
+
+    expect(reason).to_be_visible(timeout=60_000)
+    assert operator.evaluate("window.isSamePage")
+    reason.click()
+    expect(operator.get_by_role("table")).to_contain_text(phones.school)
+    operator.close()
+
+
+def test_slider_says_what_a_threshold_means(desks: Desks) -> None:
+    page = desks.contexts["desktop-light"].new_page()
+    page.goto(f"{desks.url}/admin/threshold")
+    meaning = page.locator("#meaning")
+    # The figures are made in the background.
+    for _ in range(20):
+        if meaning.count():
+            break
+        page.reload()
+
+    slider = page.get_by_label("Similarity from which two people match")
+    slider.focus()
+    slider.press("End")
+
+    expect(meaning).to_contain_text("0.9: ")
+    expect(page.get_by_role("link", name="Set 0.9…")).to_be_visible()
+    page.close()
 
 
 def test_menu_of_a_phone_opens_without_scripts(browser: Browser, desks: Desks) -> None:

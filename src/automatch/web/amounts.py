@@ -8,6 +8,8 @@ from automatch.errors import AutomatchError
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _GIB = 1024**3
+_GAP = "\N{NO-BREAK SPACE}"
+"""A number and its unit stay on one line."""
 
 
 def as_duration(seconds: float | None) -> str:
@@ -15,14 +17,14 @@ def as_duration(seconds: float | None) -> str:
     if seconds is None:
         return "not yet"
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f}{_GAP}ms"
     if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}{_GAP}s"
     if seconds < 2 * _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
+        return f"{seconds / _MINUTE:.0f}{_GAP}min"
     if seconds < 2 * _DAY:
-        return f"{seconds / _HOUR:.0f} h"
-    return f"{seconds / _DAY:.0f} days"
+        return f"{seconds / _HOUR:.0f}{_GAP}h"
+    return f"{seconds / _DAY:.0f}{_GAP}days"
 
 
 def as_gib(size: int) -> str:

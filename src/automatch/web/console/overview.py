@@ -14,7 +14,7 @@ from starlette.responses import Response
 from automatch.errors.cause import Cause
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import ServicesDep
-from automatch.model.history import PARTS, Stage
+from automatch.model.history import HistoryPoint, Stage
 from automatch.ops.doctor.check import Health
 from automatch.services.acts import Act
 from automatch.services.figures import Made
@@ -103,41 +103,35 @@ class OverviewPage(ConsolePage):
         return name, p50 and p50 / 1000, p95 and p95 / 1000, times.jobs
 
     @property
+    def steps(self) -> Sequence[HistoryPoint]:
+        """The steps of the charts, without the last one, which is not over."""
+        return self.now.history[:-1]
+
+    @property
     def times(self) -> list[datetime]:
-        """The steps of the charts."""
-        return [point.starts_at for point in self.now.history]
+        """When the steps begin."""
+        return [point.starts_at for point in self.steps]
 
     @property
     def stage_series(self) -> Series:
         """Mean milliseconds of each stage at each step."""
         return [
-            (title, [_mean(point.stages.get(stage)) for point in self.now.history])
+            (title, [_mean(point.stages.get(stage)) for point in self.steps])
             for stage, title in _STAGES.items()
-            if stage in PARTS and any(stage in point.stages for point in self.now.history)
+            if any(stage in point.stages for point in self.steps)
         ]
 
     @property
     def rate_series(self) -> Series:
         """Jobs a minute at each step."""
-        points = self.now.history
-        minutes = [
-            (after.starts_at - at.starts_at).total_seconds() / 60 for at, after in pairwise(points)
+        spans = [
+            (after.starts_at - at.starts_at).total_seconds() / 60
+            for at, after in pairwise(self.now.history)
         ]
-        # The last one is not over.
-        last = (self.now.at - points[-1].starts_at).total_seconds() / 60 if points else 0
-        spans = [max(each, 1) for each in (*minutes, last)]
+        steps = list(zip(self.steps, spans, strict=True))
         return [
-            (
-                "Completed",
-                [round(p.completed / each, 2) for p, each in zip(points, spans, strict=False)],
-            ),
-            (
-                "Failed",
-                [
-                    round(sum(p.failures.values()) / each, 2)
-                    for p, each in zip(points, spans, strict=False)
-                ],
-            ),
+            ("Completed", [round(point.completed / span, 2) for point, span in steps]),
+            ("Failed", [round(sum(point.failures.values()) / span, 2) for point, span in steps]),
         ]
 
     @property

@@ -58,10 +58,10 @@ function draw(figure, keep) {
       isTime ? {} : { label: "At", value: (_, value) => value ?? "–" },
       ...order.map((at) => ({
         label: names[at],
-        stroke: colour(`--chart-${(at % 6) + 1}`),
+        stroke: colour(`--chart-${(at % 8) + 1}`),
         width: 2,
         points: { show: false },
-        fill: kind === "line" ? undefined : colour(`--chart-${(at % 6) + 1}`) + (stacked ? "" : "55"),
+        fill: kind === "line" ? undefined : colour(`--chart-${(at % 8) + 1}`) + (stacked ? "" : "55"),
         paths: kind === "bars" ? uPlot.paths.bars({ size: [0.9] }) : undefined,
         value: (_, __, ___, row) => (row === null ? "–" : `${self.series[at][row] ?? "–"} ${figure.dataset.unit}`),
       })),
