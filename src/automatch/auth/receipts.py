@@ -1,5 +1,7 @@
 """Receipts of erasures: signed lists of what was destroyed, which anybody can check.
 
+The same key signs backups, so that a restore can tell them from what somebody else put there.
+
 A receipt is a JWS (RFC 7515, ES256) whose key is in the key set that the server publishes. The
 key is made once and outlives the other secrets: a receipt is of use for years.
 """
@@ -7,6 +9,7 @@ key is made once and outlives the other secrets: a receipt is of use for years.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 _FILE_NAME = "receipt-key.json"
 _ALGORITHM = "ES256"
 _TYPE = "erasure-receipt+jws"
+_BACKUP = "backup+jws"
 _MAX_CHARS = 100_000
 
 
@@ -47,10 +51,22 @@ class Receipts:
         Raises:
             SecretsError: the file of the key is unusable.
         """
-        key = self._load()
-        header = {"alg": _ALGORITHM, "kid": key.thumbprint(), "typ": _TYPE}
         payload = json.dumps(claims, separators=(",", ":")).encode()
-        return jws.serialize_compact(header, payload, key, algorithms=[_ALGORITHM])
+        return self._sign(payload, {"typ": _TYPE})
+
+    @property
+    def fingerprint(self) -> str:
+        """The thumbprint of the key (RFC 7638), by which operators know their own backups."""
+        return self._load().thumbprint()
+
+    def sign_backup(self, manifest: bytes) -> str:
+        """Return a signature of the manifest of a backup, with the key that checks it.
+
+        Raises:
+            SecretsError: the file of the key is unusable.
+        """
+        key = self._load().as_dict(private=False)
+        return self._sign(hashlib.sha256(manifest).digest(), {"typ": _BACKUP, "jwk": key})
 
     def published_keys(self) -> dict[str, Any]:
         """Return the key set with which anybody checks a receipt.
@@ -80,6 +96,11 @@ class Receipts:
             raise ReceiptInvalidError from exc
         return claims
 
+    def _sign(self, payload: bytes, header: dict[str, Any]) -> str:
+        key = self._load()
+        header = {"alg": _ALGORITHM, "kid": key.thumbprint(), **header}
+        return jws.serialize_compact(header, payload, key, algorithms=[_ALGORITHM])
+
     def _load(self) -> ECKey:
         if self._key is None:
             path = self._home / _FILE_NAME
@@ -104,3 +125,24 @@ class Receipts:
                 os.link(temp, path)
         finally:
             temp.unlink()
+
+
+def read_backup_signature(signature: str, manifest: bytes) -> str:
+    """Return the fingerprint of the key with which the manifest of a backup was signed.
+
+    Whether it is the right key, only somebody can tell who has kept the fingerprint.
+
+    Raises:
+        ReceiptInvalidError: it is no signature of this manifest.
+    """
+    if len(signature) > _MAX_CHARS:
+        raise ReceiptInvalidError
+    try:
+        header = jws.extract_compact(signature.strip().encode()).headers()
+        key = ECKey.import_key(header["jwk"])
+        found = jws.deserialize_compact(signature.strip(), key, algorithms=[_ALGORITHM])
+    except (JoseError, ValueError, TypeError, KeyError) as exc:
+        raise ReceiptInvalidError from exc
+    if header.get("typ") != _BACKUP or found.payload != hashlib.sha256(manifest).digest():
+        raise ReceiptInvalidError
+    return key.thumbprint()

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from automatch.auth.receipts import Receipts
 from automatch.ops.backup.keys import Identities, Recipients, new_key
 from automatch.ops.backup.manifest import Manifest
 from automatch.ops.backup.place import FolderPlace, Place
@@ -75,7 +76,15 @@ class Installation:
             update={"home": home, "database_url": type(self.settings.database_url)(database)}
         )
         identities = self.identities if key else Identities(None)
-        async with restored(settings, self.place, manifest, identities, _ignore, **options):
+        async with restored(
+            settings,
+            self.place,
+            manifest,
+            identities,
+            _ignore,
+            signed_by=Receipts(self.settings.home).fingerprint,
+            **options,
+        ):
             assert read(home) is not None
         return settings
 

@@ -85,7 +85,12 @@ async def test_drill(homes: tuple[Path, Path], tmp_path: Path) -> None:
 
     manifest = json.loads(made.stdout)
     restored = await asyncio.to_thread(
-        call_command, other, "restore", place, "--key-file", key, RETENTION__MIN_FREE_MB="0"
+        call_command,
+        other,
+        "restore",
+        place,
+        *("--key-file", key, "--signed-by", manifest["signed_by"]),
+        RETENTION__MIN_FREE_MB="0",
     )
     assert restored.returncode == 0, restored.stderr
 

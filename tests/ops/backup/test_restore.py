@@ -9,9 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from automatch.auth.receipts import Receipts
 from automatch.errors.store import BackupDamagedError, RestoreRefusedError
 from automatch.ops.backup.bucket_place import BucketPlace
 from automatch.ops.backup.erasures import ErasureCopy
+from automatch.ops.backup.manifest import Manifest, Part, newest_manifest
 from automatch.photos.make import make_photos
 from automatch.photos.store import MARK
 from automatch.settings.storage import BackupSettings, PhotoSettings
@@ -75,13 +77,81 @@ async def test_what_is_missing_or_newer_is_told_before_anything_is_made(
     with pytest.raises(RestoreRefusedError, match="newer; install it"):
         await installation.restore(newer, home, blank_database.owner)
     with pytest.raises(RestoreRefusedError, match="--new-secrets"):
-        await installation.restore(plain, home, blank_database.owner)
+        await installation.restore(plain, home, blank_database.owner, key=False)
     assert not (home / "secrets.json").exists()
     (home / "secrets.json").write_text("{}")
     (home / "secrets.json").chmod(0o600)
     with pytest.raises(RestoreRefusedError, match="of another installation"):
         await installation.restore(encrypted, home, blank_database.owner)
     assert (home / "secrets.json").read_text() == "{}"
+
+
+def _forge(installation: Installation, manifest: Manifest, **values: object) -> Manifest:
+    """Write another manifest in its place, signed with a key that somebody made."""
+    forged = manifest.model_copy(update=values)
+    folder = installation.folder / manifest.name
+    content = forged.model_dump_json().encode()
+    (folder / "manifest.json").write_bytes(content)
+    (folder / "manifest.jws").write_text(
+        Receipts(installation.folder / "thief").sign_backup(content)
+    )
+    return forged
+
+
+async def test_backup_that_somebody_else_put_there_is_refused(
+    installation: Installation, blank_database: Database, tmp_path: Path
+) -> None:
+    manifest = await installation.back_up()
+    folder = installation.folder / manifest.name
+    thief = Receipts(installation.folder / "thief").fingerprint
+    home = tmp_path / "new"
+
+    # It names itself as the signer, or the installation.
+    forged = _forge(installation, manifest, signed_by=thief)
+    with pytest.raises(RestoreRefusedError, match="somebody else may have put it there"):
+        await installation.restore(forged, home, blank_database.owner)
+    for each in (_forge(installation, manifest), manifest):
+        with pytest.raises(BackupDamagedError, match="not signed, or was changed"):
+            await installation.restore(each, home, blank_database.owner)
+    (folder / "manifest.jws").unlink()
+    with pytest.raises(BackupDamagedError, match="not signed, or was changed"):
+        await installation.restore(manifest, home, blank_database.owner)
+    assert not (home / "secrets.json").exists()
+
+
+async def test_plain_backup_is_not_taken_for_an_encrypted_one(
+    installation: Installation, blank_database: Database, tmp_path: Path
+) -> None:
+    plain = await installation.back_up(encrypted=False)
+    with pytest.raises(RestoreRefusedError, match="You gave a key"):
+        await installation.restore(plain, tmp_path / "new", blank_database.owner)
+    parts = plain.parts | {"secrets.tar": plain.parts["database.dump"]}
+    with pytest.raises(BackupDamagedError, match="has secrets and is not encrypted"):
+        await installation.restore(
+            plain.model_copy(update={"parts": parts}),
+            tmp_path / "new",
+            blank_database.owner,
+            key=False,
+        )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "20200101T000000.000Z"},
+        {"name": "../../outside"},
+        {"pool": "../outside"},
+        {"parts": {"../outside": Part(bytes=0, sha256="")}},
+    ],
+)
+async def test_manifest_names_nothing_outside_of_its_backup(
+    installation: Installation, values: dict[str, object]
+) -> None:
+    manifest = await installation.back_up()
+    _forge(installation, manifest, **values)
+
+    with pytest.raises(BackupDamagedError, match="manifest of the backup"):
+        await newest_manifest(installation.place)
 
 
 async def test_secrets_that_were_kept_apart_are_taken(
@@ -92,7 +162,7 @@ async def test_secrets_that_were_kept_apart_are_taken(
     home.mkdir(mode=0o700)
     shutil.copy2(installation.settings.home / "secrets.json", home)
 
-    await installation.restore(manifest, home, blank_database.owner)
+    await installation.restore(manifest, home, blank_database.owner, key=False)
 
     with psycopg.connect(blank_database.owner) as conn:
         assert conn.execute("select count(*) from automatch.backup_runs").fetchone() == (0,)

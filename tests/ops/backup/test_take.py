@@ -52,6 +52,7 @@ async def test_secrets_are_in_an_encrypted_backup_alone(installation: Installati
     assert "secrets.tar.age" in encrypted.parts
     assert set(plain.parts) == {"database.dump", PHOTOS, "waiting.tar"}
     text = (installation.settings.home / "secrets.json").read_bytes()[:80]
+    await installation.place.write("photos/pool/ab/photo.jpg", b"photo")
     for file in installation.folder.rglob("*"):
         assert file.is_dir() or text not in file.read_bytes()
         assert file.stat().st_mode & 0o077 == 0

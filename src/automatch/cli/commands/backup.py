@@ -100,6 +100,7 @@ def make(
         f"Backup {manifest.name}: {photos.count} photos, {photos.copied} of them new; "
         f"{manifest.total_bytes / 1e6:.1f} MB beside them."
     )
+    echo(f"Signed by {manifest.signed_by}; a restore asks for it: keep it with the key.")
     if photos.missing:
         echo(
             f"{photos.missing} photos have no file; see `automatch doctor`.", fg="yellow", err=True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from automatch.cli.options import Home
-from automatch.cli.output.echo import echo
+from automatch.cli.output.echo import confirmed, echo
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 
 if TYPE_CHECKING:
@@ -29,6 +29,13 @@ def restore(
     key_file: Annotated[
         Path | None,
         typer.Option("--key-file", help="File with the secret key of an encrypted one."),
+    ] = None,
+    signed_by: Annotated[
+        str | None,
+        typer.Option(
+            help="The fingerprint that `automatch backup` printed; without it you are asked.",
+            show_default=False,
+        ),
     ] = None,
     new_secrets: Annotated[
         bool,
@@ -53,7 +60,15 @@ def restore(
     """
     settings = load_settings_and_logging(home=home)
     manifest = asyncio.run(
-        _restore(settings, source, name, key_file, new_secrets=new_secrets, keep=keep_photos)
+        _restore(
+            settings,
+            source,
+            name,
+            key_file,
+            signed_by=signed_by,
+            new_secrets=new_secrets,
+            keep=keep_photos,
+        )
     )
     echo(
         f"The state of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC is in {settings.home}: "
@@ -68,6 +83,7 @@ async def _restore(
     name: str | None,
     key_file: Path | None,
     *,
+    signed_by: str | None,
     new_secrets: bool,
     keep: bool,
 ) -> Manifest:
@@ -81,6 +97,14 @@ async def _restore(
     place = open_place(source, settings.backup)
     identities = Identities(key_file)
     manifest = await newest_manifest(place, name)
+    if signed_by is None:
+        question = (
+            f"The backup {manifest.name} is signed by {manifest.signed_by}. "
+            "Is that the fingerprint of your installation?"
+        )
+        if not confirmed(question, yes=False, option="--signed-by"):
+            raise typer.Exit(1)
+        signed_by = manifest.signed_by
     with step_progress() as report:
         async with restored(
             settings,
@@ -88,6 +112,7 @@ async def _restore(
             manifest,
             identities,
             report,
+            signed_by=signed_by,
             new_secrets=new_secrets,
             keep_photos=keep,
         ) as secrets:

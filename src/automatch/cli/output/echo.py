@@ -30,12 +30,12 @@ def echo_tab_separated(rows: Iterable[Sequence[str]]) -> None:
         typer.echo("\t".join(printable(cell.replace("\n", " ")) for cell in row))
 
 
-def confirmed(question: str, *, yes: bool) -> bool:
-    """Ask a question on a terminal; without one, say that `--yes` answers it."""
+def confirmed(question: str, *, yes: bool, option: str = "--yes") -> bool:
+    """Ask a question on a terminal; without one, say which *option* answers it."""
     if yes:
         return True
     if not sys.stdin.isatty():
-        echo(f"{question} Confirm with --yes.")
+        echo(f"{question} Confirm with {option}.")
         return False
     # Commands ask inside of an event loop, which would take Ctrl-C and leave the question there.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,6 +18,7 @@ from automatch.ops.backup.manifest import (
     SECRETS,
     WAITING,
     Manifest,
+    check_signature,
     measure,
     parse_photo_list,
 )
@@ -43,6 +44,7 @@ async def check_backup(
     Raises:
         BackupDamagedError: something is missing or changed, or is not opened by the keys.
     """
+    await check_signature(place, manifest)
     folder = await place.fetch(manifest.name, scratch)
     for name, part in manifest.parts.items():
         file = folder / name

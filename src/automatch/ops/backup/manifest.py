@@ -6,14 +6,18 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from automatch.auth.receipts import read_backup_signature
+from automatch.errors.request import ReceiptInvalidError
 from automatch.errors.store import BackupDamagedError, BackupError
 from automatch.ops.backup.place import MANIFEST, POOLS, Place, is_backup_name
 
 FORMAT = 1
+SIGNATURE = "manifest.jws"
 DATABASE = "database.dump"
 """Of pg_dump, in its custom format."""
 SECRETS = "secrets.tar"
@@ -70,8 +74,10 @@ class Manifest(_Values):
     photo_store: UUID | None
     """The mark of the photo store."""
     recipients: list[str]
-    pool: str
-    parts: dict[str, Part]
+    signed_by: str
+    """The fingerprint of the installation's key. Only a signature proves it."""
+    pool: Annotated[str, StringConstraints(pattern="^[a-z0-9]+$")]
+    parts: dict[Annotated[str, StringConstraints(pattern="^[a-z0-9]+(\\.[a-z0-9]+)*$")], Part]
     tables: dict[str, int]
     """Rows of each table."""
     photos: Photos
@@ -104,12 +110,33 @@ async def read_manifest(place: Place, name: str) -> Manifest:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as exc:
         raise BackupDamagedError(f"The manifest of the backup {name} cannot be read.") from exc
+    if manifest.name != name:
+        raise BackupDamagedError(f"The manifest of the backup {name} is that of another one.")
     if manifest.format > FORMAT:
         raise BackupError(
             f"The backup {name} was made by Auto-Match {manifest.automatch}; install that version "
             "or a later one."
         )
     return manifest
+
+
+async def check_signature(place: Place, manifest: Manifest) -> None:
+    """Check that the key which a manifest names has signed it.
+
+    Raises:
+        BackupDamagedError: it has not, or something was changed since.
+    """
+    content = await place.read(f"{manifest.name}/{MANIFEST}") or b""
+    signature = await place.read(f"{manifest.name}/{SIGNATURE}") or b""
+    try:
+        signer = read_backup_signature(signature.decode(errors="replace"), content)
+        is_ours = Manifest.model_validate_json(content) == manifest
+    except (ReceiptInvalidError, ValidationError):
+        signer, is_ours = "", False
+    if not is_ours or signer != manifest.signed_by:
+        raise BackupDamagedError(
+            f"The backup {manifest.name} is not signed, or was changed since; take another one."
+        )
 
 
 async def newest_manifest(place: Place, name: str | None = None) -> Manifest:

@@ -197,7 +197,9 @@ class FolderPlace:
 
     def _write(self, key: str, content: bytes) -> None:
         file = self._folder / key
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed(Path(key).parents):
+            # With `parents` the mode would count for the last of them alone.
+            (self._folder / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = file.with_name(f".{file.name}.{token_hex(4)}")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

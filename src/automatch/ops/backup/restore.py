@@ -79,10 +79,15 @@ async def restored(
     identities: Identities,
     report: Report,
     *,
+    signed_by: str,
     new_secrets: bool = False,
     keep_photos: bool = False,
 ) -> AsyncIterator[Secrets]:
     """Restore a backup; the database runs during the block, which has to migrate it.
+
+    *signed_by* is the fingerprint of the key with which the installation signs its backups: whoever
+    can write to the place could put another one there, and have its statements run by the owner
+    of the new database.
 
     With *new_secrets*, a backup without any gets new ones. With *keep_photos*, the photo store has
     the photos of this database, and nobody else uses it.
@@ -100,6 +105,7 @@ async def restored(
             f"The backup is encrypted to {', '.join(manifest.recipients)}; name the file of the "
             "secret key with --key-file."
         )
+    _check_trust(manifest, identities, signed_by)
     create_data_dir(settings.home)
     async with AsyncExitStack() as stack:
         scratch = stack.enter_context(scratch_folder(settings.home))
@@ -129,6 +135,21 @@ async def restored(
                 )
             await backups.settle_restored(conn)
         yield secrets
+
+
+def _check_trust(manifest: Manifest, identities: Identities, signed_by: str) -> None:
+    if manifest.signed_by != signed_by:
+        raise RestoreRefusedError(
+            f"The backup {manifest.name} is signed by {manifest.signed_by}, and not by "
+            f"{signed_by}: somebody else may have put it there. Nothing was restored."
+        )
+    if identities and not manifest.recipients:
+        raise RestoreRefusedError(
+            f"You gave a key, and the backup {manifest.name} is not encrypted. Name the one you "
+            "mean with --backup; to restore this one, leave --key-file out."
+        )
+    if not manifest.recipients and SECRETS in manifest.parts:
+        raise BackupDamagedError(f"The backup {manifest.name} has secrets and is not encrypted.")
 
 
 async def _restore_secrets(

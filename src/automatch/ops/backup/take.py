@@ -19,6 +19,7 @@ from subprocess import PIPE
 from typing import TYPE_CHECKING
 
 from automatch import __version__
+from automatch.auth.receipts import Receipts
 from automatch.errors import AutomatchError
 from automatch.errors.job import PhotoMissingError
 from automatch.errors.store import BackupError
@@ -31,6 +32,7 @@ from automatch.ops.backup.manifest import (
     KEPT_APART,
     PHOTOS,
     SECRETS,
+    SIGNATURE,
     WAITING,
     Manifest,
     Part,
@@ -99,6 +101,7 @@ class BackupRunner:
         self._recipients = recipients
         self._identities = identities
         self._report = report
+        self._signing = Receipts(settings.home)
 
     async def run(self, *, check: bool = True, scheduled: bool = False) -> Manifest:
         """Make a backup, check it by reading it back, and note how it went.
@@ -179,6 +182,7 @@ class BackupRunner:
             owner=state.owner,
             photo_store=state.photo_store,
             recipients=self._recipients.names,
+            signed_by=self._signing.fingerprint,
             pool=self._recipients.pool,
             parts=parts,
             tables=tables,
@@ -190,7 +194,9 @@ class BackupRunner:
                 missing=sum(photos[path] for path in known),
             ),
         )
-        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
+        content = manifest.model_dump_json(indent=2).encode()
+        (folder / MANIFEST).write_bytes(content)
+        (folder / SIGNATURE).write_text(self._signing.sign_backup(content))
         await copy_erasures(self._settings.erasure_log, self._place)
         await self._place.publish(folder, name)
         if check:
