@@ -30,6 +30,8 @@ _SCREEN_MS = 10_000
 _BEHIND_S = 1.5
 """Uploads of so many seconds may wait when a step ends; more, and the queue grows."""
 _SETTLE_S = 20
+_WHOLE_S = 30
+"""A shorter benchmark has a tenth of the people and feeds, or preparing would take most of it."""
 _STEPS = 8
 _CLOSE = 1.15
 """Two rates this near to each other are not told apart."""
@@ -51,24 +53,26 @@ async def run_bench(
     Raises:
         BenchFailedError: the temporary installation does not work.
     """
+    share = 1.0 if seconds >= _WHOLE_S else 0.1
+    simulated, open_feeds = int(_SIMULATED * share), int(_OPEN_FEEDS * share)
     async with temporary_folder(settings.home) as home:
         say("starting an installation of its own")
         async with running_installation(home) as (url, pid):
-            say(f"filling a school with {_SIMULATED} people")
-            await fill_school(home, _SIMULATED)
+            say(f"filling a school with {simulated} people")
+            await fill_school(home, simulated)
             people = People(settings.model_copy(update={"home": home, "database_url": None}))
             meter = Meter(pid)
             async with Load(url) as load:
                 say("opening feeds")
-                feeds = await _open_feeds(people, load, meter, most_feeds)
+                feeds = await _open_feeds(people, load, meter, open_feeds, most_feeds)
                 say("adding faces to look like")
                 photos = await _prepare_faces(people, load)
                 steps = await _raise_rate(_Trial(people, load, meter, photos), seconds, say)
-    return Report(describe_machine(), os.cpu_count() or 1, _SIMULATED, feeds, steps)
+    return Report(describe_machine(), os.cpu_count() or 1, simulated, feeds, steps)
 
 
-async def _open_feeds(people: People, load: Load, meter: Meter, most: int) -> Feeds:
-    idle = await people.make(min(_OPEN_FEEDS, most // 2), Gender.FEMALE)
+async def _open_feeds(people: People, load: Load, meter: Meter, count: int, most: int) -> Feeds:
+    idle = await people.make(min(count, most // 2), Gender.FEMALE)
     before = meter.server_bytes()
     opened = await load.open_feeds(idle)
     if not opened:
