@@ -1,11 +1,12 @@
 // Draws each chart from the table that stands below it, and again when that was refreshed.
 const drawn = new Map();
 
+// The legend of the chart is a table too.
 function read(figure) {
-  const rows = [...figure.querySelectorAll("tbody tr")];
+  const rows = [...figure.querySelectorAll(".chart-table tbody tr")];
   const number = (text) => (text === "" || text === undefined ? null : Number(text));
   const x = rows.map((row) => number(row.querySelector("th").dataset.x));
-  const names = [...figure.querySelectorAll("thead th")].slice(1).map((cell) => cell.textContent);
+  const names = [...figure.querySelectorAll(".chart-table thead th")].slice(1).map((cell) => cell.textContent);
   const series = names.map((_, at) => rows.map((row) => number(row.querySelectorAll("td")[at].dataset.y)));
   return { x, names, series };
 }
