@@ -13,6 +13,7 @@ import pytest
 
 from automatch.auth.tokens import Tokens
 from automatch.model.operators import Operator, OperatorRole
+from automatch.model.people import Claims, Role
 from automatch.photos.folder import FolderPhotos
 from automatch.photos.make import make_photos
 from automatch.photos.store import Size
@@ -183,10 +184,27 @@ class Desk(Registry):
             "insert into automatch.operators (profile_id, role) values (%s, %s)", [person_id, role]
         )
         entered_at = datetime.now(UTC) if has_entered_password else None
-        return Operator(role, f"operator:{person_id}", person_id, entered_at)
+        claims = Claims(Role.AUTHENTICATED, person_id)
+        return Operator(role, f"operator:{person_id}", person_id, entered_at, claims)
 
     def without_mail(self) -> Desk:
         return replace(self, links=replace(self.links, sends_mail=False))
+
+    def session(self, person_id: UUID | None) -> UUID:
+        """Sign somebody in."""
+        return one(
+            self.conn,
+            "insert into auth.sessions (user_id) values (%s) returning id",
+            person_id,
+        )
+
+    def named(self) -> set[str]:
+        """Return the ids of all people whom entries of the audit log are about."""
+        rows = self.conn.execute(
+            "select object_id::text from automatch.audit_log"
+            " union select unnest(automatch.people_of(details)) from automatch.audit_log"
+        )
+        return {row[0] for row in rows}
 
     def audited(self) -> list[tuple[str, str, UUID | None, str | None]]:
         """Return actor, act, object and reason of each entry of the audit log."""

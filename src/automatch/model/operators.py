@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
 
+from automatch.model.people import Claims
+
 
 class OperatorRole(StrEnum):
     """What an operator may do; each role may do what those before it may."""
@@ -33,6 +35,8 @@ class Operator:
     """The operator's own account; None of whoever has the machine."""
     password_entered_at: datetime | None = None
     """When they last entered their password in this session."""
+    claims: Claims | None = None
+    """The session, which may end while a request lasts; None of whoever has the machine."""
 
     @classmethod
     def of_machine(cls, actor: str) -> Self:
@@ -49,6 +53,16 @@ class OperatorAccount:
     name: str | None
     role: OperatorRole
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ActPerson:
+    """Somebody whom an act of an operator concerns."""
+
+    profile_id: UUID
+    role: OperatorRole | None
+    is_subject: bool
+    """Whether the act is about them; else they are a side of its case."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ takes several transactions is done inside `authorized_steps`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -20,14 +21,15 @@ from automatch.errors.request import (
     InputInvalidError,
     ReauthenticationNeededError,
 )
-from automatch.model.cases import CaseSide
 from automatch.model.operators import Operator, OperatorRole
-from automatch.store import audit_log, cases, operators
+from automatch.store import audit_log, operators
 from automatch.store.database import Connection, Database
 
 PASSWORD_LIFE = timedelta(minutes=5)
 """For how long the password that an operator entered stands for what cannot be undone."""
 _MAX_REASON = 200
+_OWN = "Nobody does this for themselves: leave it to another operator."
+_OWN_CASE = "This case is about you or your own report: leave it to others."
 
 
 class Act(StrEnum):
@@ -54,6 +56,8 @@ class Act(StrEnum):
     SEE_PHOTO = "see_photo"
     SEE_HELD_PHOTO = "see_held_photo"
     WRITE_IN_CASE = "write_in_case"
+    POINT_CASE = "point_case"
+    REPOINT_CASE = "repoint_case"
     DECIDE_CASE = "decide_case"
     ERASE_BY_CASE = "erase_by_case"
     BAN = "ban"
@@ -99,11 +103,25 @@ class Act(StrEnum):
     RETIRE_MODEL = "retire_model"
 
 
+class About(StrEnum):
+    """What the object of an act is."""
+
+    PERSON = "person"
+    CASE = "case"
+    HELD = "held"
+    """A photo that waits, or its person."""
+    PAIR = "pair"
+    MAIL = "mail"
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What an act takes."""
 
     least_role: OperatorRole
+    about: About | None = None
+    refuses_own: bool = False
+    """Nobody does it about themselves, or about a case in which they are a side."""
     is_look: bool = False
     """Nothing is changed, so it may be done about operators of a higher role too."""
     needs_reason: bool = False
@@ -113,36 +131,65 @@ class Rule:
     """Its SQL function writes the row, because a project calls that over RPC too."""
 
 
+_OF_CASES = {About.CASE, About.MAIL}
+_case = partial(Rule, about=About.CASE, refuses_own=True)
+
 RULES: dict[Act, Rule] = {
     Act.FIND_PEOPLE: Rule(OperatorRole.VIEWER, is_look=True),
-    Act.SHOW_PERSON: Rule(OperatorRole.VIEWER, is_look=True),
-    Act.LIST_SESSIONS: Rule(OperatorRole.MODERATOR, is_look=True),
-    Act.FREEZE_PERSON: Rule(OperatorRole.MODERATOR, needs_reason=True),
-    Act.UNFREEZE_PERSON: Rule(OperatorRole.MODERATOR),
-    Act.END_SESSIONS: Rule(OperatorRole.OPERATOR),
-    Act.RESET_PASSWORD: Rule(OperatorRole.OPERATOR),
-    Act.INVITE_PERSON: Rule(OperatorRole.OPERATOR),
-    Act.EXPORT_PERSON: Rule(OperatorRole.OPERATOR, needs_reason=True),
-    Act.ERASE_PERSON: Rule(OperatorRole.OPERATOR, needs_reason=True, needs_password=True),
-    Act.IMPERSONATE: Rule(OperatorRole.OWNER, needs_reason=True, needs_password=True),
+    Act.SHOW_PERSON: Rule(OperatorRole.VIEWER, about=About.PERSON, is_look=True),
+    Act.LIST_SESSIONS: Rule(OperatorRole.MODERATOR, about=About.PERSON, is_look=True),
+    Act.FREEZE_PERSON: Rule(
+        OperatorRole.MODERATOR, about=About.PERSON, refuses_own=True, needs_reason=True
+    ),
+    Act.UNFREEZE_PERSON: Rule(OperatorRole.MODERATOR, about=About.PERSON, refuses_own=True),
+    Act.END_SESSIONS: Rule(OperatorRole.OPERATOR, about=About.PERSON),
+    Act.RESET_PASSWORD: Rule(OperatorRole.OPERATOR, about=About.PERSON),
+    Act.INVITE_PERSON: Rule(OperatorRole.OPERATOR, about=About.PERSON),
+    Act.EXPORT_PERSON: Rule(OperatorRole.OPERATOR, about=About.PERSON, needs_reason=True),
+    Act.ERASE_PERSON: Rule(
+        OperatorRole.OPERATOR,
+        about=About.PERSON,
+        refuses_own=True,
+        needs_reason=True,
+        needs_password=True,
+    ),
+    Act.IMPERSONATE: Rule(
+        OperatorRole.OWNER,
+        about=About.PERSON,
+        refuses_own=True,
+        needs_reason=True,
+        needs_password=True,
+    ),
     Act.LIST_OPERATORS: Rule(OperatorRole.OPERATOR, is_look=True),
-    Act.READ_AUDIT_LOG: Rule(OperatorRole.OPERATOR, is_look=True),
+    Act.READ_AUDIT_LOG: Rule(OperatorRole.OPERATOR, about=About.PERSON, is_look=True),
     Act.LIST_CASES: Rule(OperatorRole.MODERATOR, is_look=True),
-    Act.SHOW_CASE: Rule(OperatorRole.MODERATOR, is_look=True),
-    Act.SEE_PHOTO: Rule(OperatorRole.MODERATOR, is_look=True, needs_reason=True),
-    Act.SEE_HELD_PHOTO: Rule(OperatorRole.MODERATOR, is_look=True, needs_reason=True),
-    Act.WRITE_IN_CASE: Rule(OperatorRole.MODERATOR),
-    Act.DECIDE_CASE: Rule(OperatorRole.MODERATOR),
-    Act.ERASE_BY_CASE: Rule(OperatorRole.OPERATOR, needs_password=True),
-    Act.BAN: Rule(OperatorRole.OPERATOR),
-    Act.LIFT_BAN: Rule(OperatorRole.OPERATOR),
+    Act.SHOW_CASE: _case(OperatorRole.MODERATOR, is_look=True),
+    Act.SEE_PHOTO: _case(OperatorRole.MODERATOR, is_look=True, needs_reason=True),
+    Act.SEE_HELD_PHOTO: Rule(
+        OperatorRole.MODERATOR, about=About.HELD, is_look=True, needs_reason=True
+    ),
+    Act.WRITE_IN_CASE: _case(OperatorRole.MODERATOR),
+    Act.POINT_CASE: _case(OperatorRole.MODERATOR),
+    Act.REPOINT_CASE: _case(OperatorRole.OPERATOR, needs_reason=True),
+    Act.DECIDE_CASE: _case(OperatorRole.MODERATOR),
+    Act.ERASE_BY_CASE: _case(OperatorRole.OPERATOR, needs_password=True),
+    Act.BAN: _case(OperatorRole.OPERATOR),
+    Act.LIFT_BAN: _case(OperatorRole.OPERATOR),
     Act.LIST_HELD_PHOTOS: Rule(OperatorRole.MODERATOR, is_look=True),
-    Act.RELEASE_PHOTO: Rule(OperatorRole.MODERATOR, records_itself=True),
-    Act.REFUSE_PHOTO: Rule(OperatorRole.MODERATOR, records_itself=True),
+    Act.RELEASE_PHOTO: Rule(
+        OperatorRole.MODERATOR, about=About.HELD, refuses_own=True, records_itself=True
+    ),
+    Act.REFUSE_PHOTO: Rule(
+        OperatorRole.MODERATOR, about=About.HELD, refuses_own=True, records_itself=True
+    ),
     Act.LIST_DUPLICATES: Rule(OperatorRole.MODERATOR, is_look=True),
-    Act.DECIDE_DUPLICATE: Rule(OperatorRole.MODERATOR, records_itself=True),
+    Act.DECIDE_DUPLICATE: Rule(
+        OperatorRole.MODERATOR, about=About.PAIR, refuses_own=True, records_itself=True
+    ),
     Act.SET_DUPLICATE_MATCHING: Rule(OperatorRole.OPERATOR, records_itself=True),
-    Act.CHANGE_PERSON: Rule(OperatorRole.OPERATOR, records_itself=True),
+    Act.CHANGE_PERSON: Rule(
+        OperatorRole.OPERATOR, about=About.PERSON, refuses_own=True, records_itself=True
+    ),
     Act.ADD_SCHOOL: Rule(OperatorRole.OPERATOR, records_itself=True),
     Act.CHANGE_SCHOOL: Rule(OperatorRole.OPERATOR, records_itself=True),
     Act.OPEN_SCHOOL: Rule(OperatorRole.OPERATOR, records_itself=True),
@@ -153,11 +200,15 @@ RULES: dict[Act, Rule] = {
     Act.INVITE_TO_SCHOOL: Rule(OperatorRole.OPERATOR, records_itself=True),
     Act.END_INVITATION: Rule(OperatorRole.OPERATOR, records_itself=True),
     Act.LIST_REQUESTS: Rule(OperatorRole.MODERATOR, is_look=True),
-    Act.APPROVE_MEMBER: Rule(OperatorRole.MODERATOR, records_itself=True),
-    Act.REFUSE_MEMBER: Rule(OperatorRole.MODERATOR, records_itself=True),
+    Act.APPROVE_MEMBER: Rule(
+        OperatorRole.MODERATOR, about=About.PERSON, refuses_own=True, records_itself=True
+    ),
+    Act.REFUSE_MEMBER: Rule(
+        OperatorRole.MODERATOR, about=About.PERSON, refuses_own=True, records_itself=True
+    ),
     Act.LIST_MAILS: Rule(OperatorRole.OPERATOR, is_look=True),
-    Act.READ_MAIL: Rule(OperatorRole.OPERATOR, records_itself=True),
-    Act.RESEND_MAIL: Rule(OperatorRole.OPERATOR),
+    Act.READ_MAIL: Rule(OperatorRole.OPERATOR, about=About.MAIL, records_itself=True),
+    Act.RESEND_MAIL: Rule(OperatorRole.OPERATOR, about=About.MAIL),
     Act.PAUSE_QUEUE: Rule(OperatorRole.OPERATOR, records_itself=True),
     Act.RESUME_QUEUE: Rule(OperatorRole.OPERATOR, records_itself=True),
     Act.SET_CONCURRENCY: Rule(OperatorRole.OPERATOR, records_itself=True),
@@ -165,7 +216,7 @@ RULES: dict[Act, Rule] = {
     Act.CANCEL_JOBS: Rule(OperatorRole.OPERATOR, records_itself=True),
     Act.PRIORITIZE_JOBS: Rule(OperatorRole.OPERATOR, records_itself=True),
     Act.REQUEUE_JOB: Rule(OperatorRole.OPERATOR, records_itself=True),
-    Act.SET_ROLE: Rule(OperatorRole.OWNER),
+    Act.SET_ROLE: Rule(OperatorRole.OWNER, about=About.PERSON),
     Act.SET_SITE_OPERATOR: Rule(OperatorRole.OWNER),
     Act.PUBLISH_NOTICE: Rule(OperatorRole.OWNER),
     Act.SEE_SYSTEM: Rule(OperatorRole.VIEWER, is_look=True),
@@ -181,17 +232,6 @@ RULES: dict[Act, Rule] = {
 }
 
 
-_OF_A_CASE = {
-    Act.SHOW_CASE,
-    Act.SEE_PHOTO,
-    Act.WRITE_IN_CASE,
-    Act.DECIDE_CASE,
-    Act.ERASE_BY_CASE,
-    Act.BAN,
-    Act.LIFT_BAN,
-}
-
-
 @asynccontextmanager
 async def authorized(
     db: Database,
@@ -204,8 +244,8 @@ async def authorized(
 ) -> AsyncIterator[Connection]:
     """Open the transaction of an act, and record it when it has been done.
 
-    *object_id* is the person, photo or case that is looked at or changed. *details* are ids and
-    counts; the block may add some.
+    *object_id* is what is looked at or changed, of the kind that the rule names; whom it is about
+    is recorded too. *details* are ids and counts; the block may add some.
 
     Raises:
         ForbiddenError: the operator may not do it, or not to this person or in this case.
@@ -219,14 +259,10 @@ async def authorized(
         raise ReauthenticationNeededError
     details = details if details is not None else {}
     async with db.transaction() as conn:
-        person_id = object_id
-        if act in _OF_A_CASE and object_id is not None:
-            await _check_impartial(conn, operator, object_id)
-            if not rule.is_look:
-                person_id = await cases.find_person(conn, object_id)
-                details |= {"person": str(person_id)} if person_id is not None else {}
-        if not rule.is_look:
-            await check_rank(conn, operator, person_id)
+        subjects = await check_object(conn, operator, act, rule.about, object_id)
+        # The row of an act on a person has them as its object.
+        if rule.about is not About.PERSON and subjects:
+            name_people(details, subjects)
         yield conn
         if not rule.records_itself:
             await audit_log.record_act(
@@ -247,6 +283,7 @@ async def authorized_steps(db: Database, operator: Operator, act: Act) -> AsyncI
     if needs_password_now(operator, act):
         raise ReauthenticationNeededError
     async with db.connection() as conn:
+        await check_object(conn, operator, act)
         yield conn
 
 
@@ -282,26 +319,49 @@ def needs_password_now(operator: Operator, act: Act) -> bool:
     return entered_at is None or datetime.now(UTC) - entered_at > PASSWORD_LIFE
 
 
-async def _check_impartial(conn: Connection, operator: Operator, case_id: UUID) -> None:
-    """Keep operators from cases about themselves, or that they reported."""
-    # Whoever has the machine is nobody's account.
-    if operator.id is None:
-        return
-    for side in (CaseSide.REPORTED, CaseSide.REPORTER):
-        found = await cases.find_recipient(conn, case_id, side)
-        if found is not None and found.profile_id == operator.id:
-            raise ForbiddenError("This case is about you or your own report: leave it to others.")
-
-
-async def check_rank(conn: Connection, operator: Operator, person_id: UUID | None) -> None:
-    """Keep operators from changing anything about those who may do more than they.
+async def check_object(
+    conn: Connection,
+    operator: Operator,
+    act: Act,
+    about: About | None = None,
+    object_id: UUID | None = None,
+) -> list[UUID]:
+    """Return whom an object is about, until the transaction ends, when the act may be done to it.
 
     Raises:
-        ForbiddenError: the person has a higher role.
+        ForbiddenError: the operator is one no longer, or is a side of it, or somebody whom it is
+            about has a higher role.
     """
-    role = None if person_id is None else await operators.find_role(conn, person_id)
-    if role is not None and role.rank > operator.role.rank:
+    found = []
+    if about is not None and object_id is not None:
+        erases = act is Act.ERASE_BY_CASE
+        found = await operators.open_act(conn, about.value, object_id, erases=erases)
+    # Whoever has the machine is nobody's account.
+    if operator.id is not None:
+        # A role may have been taken, or a session ended, since the request began.
+        now = operator.claims and await operators.find_operator(conn, operator.claims)
+        if not now:
+            raise ForbiddenError("This is for operators of this installation.")
+        operator = now
+        check_role(operator, act)
+        sides = [each for each in found if RULES[act].refuses_own or not each.is_subject]
+        if any(each.profile_id == operator.id for each in sides):
+            raise ForbiddenError(_OWN_CASE if about in _OF_CASES else _OWN)
+    subjects = [each for each in found if each.is_subject]
+    if not RULES[act].is_look and any(
+        each.role is not None and each.role.rank > operator.role.rank for each in subjects
+    ):
         raise ForbiddenError("This person is an operator of a higher role than yours.")
+    return [each.profile_id for each in subjects]
+
+
+def name_people(details: dict[str, Any], people: Iterable[UUID]) -> None:
+    """Say in the details of an act whom it is about, for them to find it in their export."""
+    ids = [str(each) for each in people]
+    if len(ids) == 1:
+        details["person"] = ids[0]
+    elif ids:
+        details["people"] = ids
 
 
 def _check_reason(reason: str | None, *, needed: bool) -> str | None:

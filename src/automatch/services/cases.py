@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from automatch.errors.request import InputInvalidError, NotFoundError
@@ -23,7 +23,7 @@ from automatch.model.cases import (
     CaseViewer,
 )
 from automatch.model.operators import Operator
-from automatch.services.acts import Act, authorized
+from automatch.services.acts import About, Act, authorized, check_object, name_people
 from automatch.services.validators import normalize_email, require_email
 from automatch.store import cases, faces, mails
 
@@ -65,7 +65,7 @@ async def list_cases(
         ForbiddenError: see `authorized`.
     """
     async with authorized(db, operator, Act.LIST_CASES) as conn:
-        return await cases.list_cases(conn, state, limit)
+        return await cases.list_cases(conn, state, limit, operator.id)
 
 
 async def load_case(db: Database, operator: Operator, case_id: UUID) -> CaseFile:
@@ -140,7 +140,7 @@ async def decide_held_photo(
         ForbiddenError: see `authorized`.
     """
     act = Act.RELEASE_PHOTO if release else Act.REFUSE_PHOTO
-    async with authorized(db, operator, act) as conn:
+    async with authorized(db, operator, act, face_id) as conn:
         await faces.decide_held_photo(conn, operator.actor, face_id, release=release)
 
 
@@ -187,17 +187,29 @@ async def decide_case(
     return await erasing.finish(erased) if erased is not None else None
 
 
-async def point_case(db: Database, operator: Operator, case_id: UUID, subject_id: UUID) -> None:
+async def point_case(
+    db: Database,
+    operator: Operator,
+    case_id: UUID,
+    subject_id: UUID,
+    reason: str | None = None,
+) -> None:
     """Say which photo or person a case is about, by its id.
+
+    Only with a *reason* is a case about somebody else than before.
 
     Raises:
         NotFoundError: there is no such case, photo or person.
+        InputInvalidError: the case is about somebody already, and there is no reason.
         ForbiddenError: see `authorized`.
     """
-    async with authorized(
-        db, operator, Act.DECIDE_CASE, case_id, details={"about": str(subject_id)}
-    ) as conn:
-        await cases.point(conn, case_id, subject_id)
+    act = Act.REPOINT_CASE if reason else Act.POINT_CASE
+    details: dict[str, Any] = {"about": str(subject_id)}
+    async with authorized(db, operator, act, case_id, reason=reason, details=details) as conn:
+        person_id = await cases.point(conn, case_id, subject_id, again=reason is not None)
+        await check_object(conn, operator, act, About.PERSON, person_id)
+        former = details.pop("person", None)
+        name_people(details, {UUID(former), person_id} if former else {person_id})
 
 
 async def write_in_case(

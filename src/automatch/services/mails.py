@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from automatch.model.operators import Operator
-from automatch.services.acts import Act, authorized, check_rank
+from automatch.services.acts import Act, authorized
 from automatch.settings import Settings
 from automatch.settings.server_address import find_server_url
-from automatch.store import mails, people
+from automatch.store import mails
 from automatch.store.database import Database
 from automatch.store.mails import WaitingMail
 
@@ -24,7 +24,7 @@ async def list_mails(db: Database, operator: Operator, limit: int = 50) -> list[
         ForbiddenError: see `authorized`; so for all acts here.
     """
     async with authorized(db, operator, Act.LIST_MAILS) as conn:
-        return await mails.list_waiting(conn, limit)
+        return await mails.list_waiting(conn, limit, operator.id)
 
 
 async def resend_mail(db: Database, operator: Operator, mail_id: UUID) -> None:
@@ -33,8 +33,7 @@ async def resend_mail(db: Database, operator: Operator, mail_id: UUID) -> None:
     Raises:
         NotFoundError: no such mail waits.
     """
-    details = {"mail": str(mail_id)}
-    async with authorized(db, operator, Act.RESEND_MAIL, details=details) as conn:
+    async with authorized(db, operator, Act.RESEND_MAIL, mail_id) as conn:
         await mails.resend(conn, mail_id)
 
 
@@ -52,11 +51,8 @@ async def hand_over_mail(
     from automatch.mail.compose import compose_mail
     from automatch.mail.message import MailKind
 
-    async with authorized(db, operator, Act.READ_MAIL) as conn:
+    async with authorized(db, operator, Act.READ_MAIL, mail_id) as conn:
         kind, recipient, profile_id, case_id = await mails.read(conn, mail_id, operator.actor)
-        # Or the link of an owner would make an owner of whoever reads it.
-        for_whom = profile_id or await people.find_by_email(conn, recipient)
-        await check_rank(conn, operator, for_whom)
         return await compose_mail(
             conn,
             MailKind(kind),

@@ -95,7 +95,7 @@ async def decide_duplicate(
         NotFoundError: there is no such pair.
         ForbiddenError: see `authorized`.
     """
-    async with authorized(db, operator, Act.DECIDE_DUPLICATE) as conn:
+    async with authorized(db, operator, Act.DECIDE_DUPLICATE, pair_id) as conn:
         await duplicates.decide(conn, operator.actor, pair_id, state)
 
 

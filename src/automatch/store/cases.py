@@ -158,15 +158,13 @@ async def write(conn: Connection, case_id: UUID, body: str) -> None:
     await call(conn, "write_to_case", case_id=case_id, body=body)
 
 
-async def list_cases(conn: Connection, state: CaseState | None, limit: int) -> list[Case]:
-    """Return cases of one state, or with None those that are not decided."""
-    return await call_rows(conn, "list_cases", _rows_of(Case), state=state, limit=limit)
-
-
-async def find_person(conn: Connection, case_id: UUID) -> UUID | None:
-    """Return whom a case is about, if there is such a case and anybody in it."""
-    found: UUID | None = await call_value(conn, "find_case_person", case_id=case_id)
-    return found
+async def list_cases(
+    conn: Connection, state: CaseState | None, limit: int, operator_id: UUID | None = None
+) -> list[Case]:
+    """Return cases of one state, or with None those that are not decided; none of the operator."""
+    return await call_rows(
+        conn, "list_cases", _rows_of(Case), state=state, limit=limit, operator_id=operator_id
+    )
 
 
 async def read_case(conn: Connection, case_id: UUID) -> CaseDetails:
@@ -206,13 +204,17 @@ async def open_photo(conn: Connection, case_id: UUID, face_id: UUID | None) -> s
     return path
 
 
-async def point(conn: Connection, case_id: UUID, subject_id: UUID) -> None:
-    """Say which photo or person a case is about.
+async def point(conn: Connection, case_id: UUID, subject_id: UUID, *, again: bool) -> UUID:
+    """Say which photo or person a case is about; return the person.
 
     Raises:
         NotFoundError: there is no such case, photo or person.
+        InputInvalidError: the case is about somebody else, and *again* is false.
     """
-    await call(conn, "point_case", case_id=case_id, subject_id=subject_id)
+    person_id: UUID = await call_value(
+        conn, "point_case", case_id=case_id, subject_id=subject_id, again=again
+    )
+    return person_id
 
 
 async def decide(

@@ -81,9 +81,13 @@ async def postpone(conn: Connection, mail: TakenMail, error: str, delay: timedel
     await call(conn, "postpone_mail", id=mail.id, attempts=mail.attempts, error=error, delay=delay)
 
 
-async def list_waiting(conn: Connection, limit: int = 50) -> list[WaitingMail]:
-    """Return mails that wait or failed, newest request first."""
-    return await call_rows(conn, "list_mails", class_row(WaitingMail), limit=limit)
+async def list_waiting(
+    conn: Connection, limit: int = 50, operator_id: UUID | None = None
+) -> list[WaitingMail]:
+    """Return mails that wait or failed, newest request first; none of cases of the operator."""
+    return await call_rows(
+        conn, "list_mails", class_row(WaitingMail), limit=limit, operator_id=operator_id
+    )
 
 
 async def resend(conn: Connection, mail_id: UUID) -> None:

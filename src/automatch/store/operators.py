@@ -8,7 +8,13 @@ from uuid import UUID
 from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import Jsonb
 
-from automatch.model.operators import Impersonation, Operator, OperatorAccount, OperatorRole
+from automatch.model.operators import (
+    ActPerson,
+    Impersonation,
+    Operator,
+    OperatorAccount,
+    OperatorRole,
+)
 from automatch.model.people import Claims
 from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
@@ -36,7 +42,22 @@ async def find_operator(conn: Connection, claims: Claims) -> Operator | None:
     if row is None:
         return None
     person_id, role, password_entered_at = row
-    return Operator(OperatorRole(role), f"operator:{person_id}", person_id, password_entered_at)
+    return Operator(
+        OperatorRole(role), f"operator:{person_id}", person_id, password_entered_at, claims
+    )
+
+
+async def open_act(
+    conn: Connection, about: str, object_id: UUID, *, erases: bool = False
+) -> list[ActPerson]:
+    """Return whom an act is about and who is a side of it; it is about nobody else until it ends.
+
+    *about* is `person`, `case`, `held`, `pair` or `mail`; *erases* where the person may be erased.
+    """
+    rows = await call_rows(
+        conn, "open_act", class_row(ActPerson), about=about, id=object_id, erases=erases
+    )
+    return [replace(row, role=OperatorRole(row.role) if row.role else None) for row in rows]
 
 
 async def list_impersonations(conn: Connection, profile_id: UUID) -> list[Impersonation]:

@@ -137,6 +137,10 @@ def about(
     case_id: CaseId,
     subject: Annotated[UUID, typer.Argument(metavar="ID", help="Of a photo, or of a person.")],
     home: Home = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(help="Why the case is about somebody else than before; stays in the log."),
+    ] = None,
 ) -> None:
     """Say which photo or person a case is about.
 
@@ -146,7 +150,10 @@ def about(
     """  # noqa: E501  an example is one line
     from automatch.services import cases
 
-    _run(home, lambda session: cases.point_case(session.db, session.operator, case_id, subject))
+    _run(
+        home,
+        lambda session: cases.point_case(session.db, session.operator, case_id, subject, reason),
+    )
     echo("The case is about it now.")
 
 

@@ -924,7 +924,7 @@ $$;
 comment on function public.postpone_mail(uuid, smallint, text, interval) is
     'Try a mail again after a delay; without one it has failed for good.';
 
-create function public.list_mails(p_limit integer default 50)
+create function public.list_mails(p_limit integer default 50, p_operator_id uuid default null)
 returns table (
     id uuid, kind text, recipient text, requested_at timestamptz, attempts smallint, failed boolean, error text
 )
@@ -938,15 +938,21 @@ begin
     select m.id, m.kind, m.recipient, m.requested_at, m.attempts, m.failed, m.error
     from automatch.mails as m
     -- Others are asked for by strangers who try addresses.
-    where m.case_id is not null
-        or exists (select from auth.users as u where lower(u.email) = m.recipient)
-        or exists (select from auth.email_changes as c where c.new_email = m.recipient)
+    where (
+            m.case_id is not null
+            or exists (select from auth.users as u where lower(u.email) = m.recipient)
+            or exists (select from auth.email_changes as c where c.new_email = m.recipient)
+        )
+        and not exists (
+            select from automatch.find_mail_people(m) as s where s.profile_id = p_operator_id and not s.is_subject
+        )
     order by m.requested_at desc, m.id
     limit least(greatest(p_limit, 1), 1000);
 end
 $$;
-comment on function public.list_mails(integer) is
-    'Mails to people who have an account or asked for a take-down, newest request first.';
+comment on function public.list_mails(integer, uuid) is
+    'Mails to people who have an account or asked for a take-down, newest request first; without those of cases in which '
+    'the operator is a side.';
 
 create function public.resend_mail(p_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -7817,9 +7823,12 @@ begin
     end if;
     perform automatch.release_settled_faces(array[s.profile_a_id, s.profile_b_id])
     from automatch.suspected_duplicates as s where s.id = p_id;
-    -- Without the profiles: the log outlives them.
-    perform automatch.audit(p_actor, 'same_person', jsonb_build_object(
-        'pair', p_id, 'state', p_state, 'before', v_before
+    perform automatch.audit(p_actor, 'same_person', (
+        select jsonb_build_object(
+            'pair', p_id, 'state', p_state, 'before', v_before,
+            'people', jsonb_build_array(s.profile_a_id, s.profile_b_id)
+        )
+        from automatch.suspected_duplicates as s where s.id = p_id
     ));
 end
 $$;
@@ -10063,7 +10072,9 @@ for each row execute function automatch.face_left_cases();
 
 -- What operators see of cases and do about them. Who may is checked, and recorded, by automatch.services.acts.
 
-create function public.list_cases(p_state text default null, p_limit integer default 50)
+create function public.list_cases(
+    p_state text default null, p_limit integer default 50, p_operator_id uuid default null
+)
 returns table (
     id uuid, kind text, reason text, state text, opened_at timestamptz, hides boolean, decision text,
     decided_at timestamptz, decided_by text, appealed_at timestamptz, profile_id uuid, face_id uuid, others integer
@@ -10078,23 +10089,31 @@ as $$
         select exists (select from automatch.held_faces as h where h.face_id = c.face_id)
             or exists (select from automatch.frozen_profiles as f where f.profile_id = c.profile_id) as hides
     ) as now
-    where c.state = p_state or p_state is null and c.state in ('open', 'waiting')
+    where (c.state = p_state or p_state is null and c.state in ('open', 'waiting'))
+      and (p_operator_id = any (array[c.profile_id, c.reporter_id])) is not true
     -- What is hidden already can wait a little longer than what is still shown.
     order by c.state <> 'open', now.hides or c.reason <> 'under_18', now.hides, c.opened_at, c.id
     limit least(greatest(p_limit, 1), 1000)
 $$;
-comment on function public.list_cases(text, integer) is
-    'Cases of one state, or those that are not decided, in the order in which to look at them.';
+comment on function public.list_cases(text, integer, uuid) is
+    'Cases of one state, or those that are not decided, in the order in which to look at them; without those in which '
+    'the operator is a side.';
 
-create function automatch.lock_case(p_case_id uuid)
+create function automatch.lock_case(p_case_id uuid, p_erases boolean default false)
 returns automatch.cases language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_case automatch.cases;
 begin
+    -- From here on a case may lose its person, who is erased, but not get another one.
+    perform automatch.lock_reports('{}');
     select c.* into v_case from automatch.cases as c where c.id = p_case_id;
     if not found then
         perform automatch.raise_error('not_found', 'There is no such case.');
+    end if;
+    if p_erases and to_regclass('auth.users') is not null then
+        -- Before the profile, as erase_person() does.
+        perform from auth.users as u where u.id = v_case.profile_id for update;
     end if;
     -- Not the row: whoever erases somebody locks profiles and feeds first, and cases last.
     perform automatch.lock_reports(array[v_case.profile_id]);
@@ -10102,6 +10121,8 @@ begin
     return v_case;
 end
 $$;
+comment on function automatch.lock_case(uuid, boolean) is
+    'The case, which is about this person until the end of the transaction; p_erases: who may be erased in it.';
 
 create function public.read_case(p_case_id uuid)
 returns table (
@@ -10124,11 +10145,6 @@ as $$
     where c.id = p_case_id
 $$;
 comment on function public.read_case(uuid) is 'A case with the person it is about; or no row.';
-
-create function public.find_case_person(p_case_id uuid)
-returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select c.profile_id from automatch.cases as c where c.id = p_case_id $$;
-comment on function public.find_case_person(uuid) is 'Whom a case is about, if anybody.';
 
 create function public.list_case_messages(p_case_id uuid)
 returns table (author text, audience text, actor text, body text, written_at timestamptz)
@@ -10191,28 +10207,38 @@ $$;
 comment on function public.open_case_photo(uuid, uuid) is
     'Where a photo of the person of a case lies, for an operator; its person is told that one looked.';
 
-create function public.point_case(p_case_id uuid, p_subject_id uuid)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+create function public.point_case(p_case_id uuid, p_subject_id uuid, p_again boolean default true)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_face public.faces;
+    v_case automatch.cases := automatch.lock_case(p_case_id);
+    v_person uuid;
+    v_face uuid;
 begin
     -- What it hid by itself would stay hidden, with no case to show it again.
-    if (automatch.lock_case(p_case_id)).hides then
+    if v_case.hides then
         perform automatch.raise_error('input_invalid', 'This case hides something: decide it first.');
     end if;
-    select f.* into v_face from public.faces as f where f.id = p_subject_id;
-    update automatch.cases as c
-    set profile_id = coalesce(v_face.profile_id, p_subject_id), face_id = v_face.id
-    where c.id = p_case_id and (
-        v_face.id is not null or exists (select from public.profiles as p where p.id = p_subject_id)
-    );
+    select p.id, f.id into v_person, v_face
+    from public.profiles as p
+    left join public.faces as f on f.profile_id = p.id and f.id = p_subject_id
+    where p.id = coalesce((select o.profile_id from public.faces as o where o.id = p_subject_id), p_subject_id);
     if not found then
         perform automatch.raise_error('not_found', 'Nobody has this id, and no photo.');
     end if;
+    -- Or any case would open anybody's photos.
+    if not p_again and (v_case.profile_id <> v_person or v_case.profile_id is null and v_case.kind <> 'take_down') then
+        perform automatch.raise_error(
+            'input_invalid', 'This case is about somebody already. Say why it is to be about somebody else.'
+        );
+    end if;
+    update automatch.cases as c set profile_id = v_person, face_id = v_face where c.id = p_case_id;
+    return v_person;
 end
 $$;
-comment on function public.point_case(uuid, uuid) is 'Say which photo or person a case is about, by its id.';
+comment on function public.point_case(uuid, uuid, boolean) is
+    'Say which photo or person a case is about, by its id; the person. Unless p_again, only of a take-down request that '
+    'is about nobody yet, or of another photo of the same person.';
 
 create function automatch.undo_report(p_case automatch.cases)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -10294,11 +10320,7 @@ as $$
 declare
     v_case automatch.cases;
 begin
-    if p_act = 'erase_person' and to_regclass('auth.users') is not null then
-        -- Before the profile, as erase_person() does.
-        perform from auth.users as u where u.id = public.find_case_person(p_case_id) for update;
-    end if;
-    v_case := automatch.lock_case(p_case_id);
+    v_case := automatch.lock_case(p_case_id, p_act = 'erase_person');
     if v_case.appealed_at is not null and v_case.state <> 'decided' and v_case.decided_by = p_actor and not p_alone then
         perform automatch.raise_error(
             'input_invalid',
@@ -11310,6 +11332,83 @@ $$;
 comment on function public.get_metrics(integer) is
     'What /metrics tells of the database; the jobs that ended are those of the last minutes.';
 
+-- 82_acts.sql
+
+-- Whom an act of an operator is about, which automatch.services.acts asks before anything is done.
+
+create function automatch.find_mail_people(p_mail automatch.mails)
+returns table (profile_id uuid, is_subject boolean)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_person uuid := coalesce(p_mail.profile_id, public.find_person_by_email(p_mail.recipient));
+begin
+    return query select v_person, true where v_person is not null;
+    -- Whoever is on one side of a case is not to learn of the other, nor get their link.
+    return query
+    select s.id, false
+    from automatch.cases as c
+    cross join lateral (values (c.profile_id), (c.reporter_id)) as s (id)
+    where s.id is distinct from v_person and s.id is not null and (
+        c.id = p_mail.case_id or p_mail.kind = 'case_news' and v_person in (c.profile_id, c.reporter_id)
+    );
+end
+$$;
+comment on function automatch.find_mail_people(automatch.mails) is
+    'Whose mail it is (is_subject), and the sides of the cases that it is about.';
+
+create function automatch.find_act_people(p_about text, p_id uuid)
+returns table (profile_id uuid, is_subject boolean)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select p.id, true from public.profiles as p where p_about in ('person', 'held') and p.id = p_id;
+    return query select f.profile_id, true from public.faces as f where p_about = 'held' and f.id = p_id;
+    return query
+    select s.id, s.is_subject
+    from automatch.cases as c
+    cross join lateral (values (c.profile_id, true), (c.reporter_id, false)) as s (id, is_subject)
+    where p_about = 'case' and c.id = p_id and s.id is not null;
+    return query
+    select s.id, true
+    from automatch.suspected_duplicates as d
+    cross join lateral (values (d.profile_a_id), (d.profile_b_id)) as s (id)
+    where p_about = 'pair' and d.id = p_id;
+    return query
+    select s.profile_id, s.is_subject
+    from automatch.mails as m cross join lateral automatch.find_mail_people(m) as s
+    where p_about = 'mail' and m.id = p_id;
+end
+$$;
+comment on function automatch.find_act_people(text, uuid) is
+    'Whom a person, held (a photo that waits, or its person), case, pair or mail is about (is_subject), and who else is '
+    'a side of it.';
+
+create function public.open_act(p_about text, p_id uuid, p_erases boolean default false)
+returns table (profile_id uuid, role text, is_subject boolean)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_case uuid := case p_about
+        when 'case' then p_id
+        when 'mail' then (select m.case_id from automatch.mails as m where m.id = p_id)
+    end;
+begin
+    -- Whom anything else is about never changes.
+    if exists (select from automatch.cases as c where c.id = v_case) then
+        perform automatch.lock_case(v_case, p_erases);
+    end if;
+    return query
+    select s.profile_id, o.role, s.is_subject
+    from automatch.find_act_people(p_about, p_id) as s
+    left join automatch.operators as o on o.profile_id = s.profile_id
+    order by s.is_subject desc, s.profile_id;
+end
+$$;
+comment on function public.open_act(text, uuid, boolean) is
+    'Whom an act is about (is_subject) and who else is a side of it, with their roles as operators: until the end of the '
+    'transaction it is about nobody else. p_erases: the account is locked too, as whatever erases it does.';
+
 -- 84_schedule_admin.sql
 
 -- What operators see and change of the schedule, once the server has checked that they may.
@@ -11527,7 +11626,7 @@ from (values
         public.list_case_messages_by_token public.prove_take_down public.request_take_down public.write_to_case_by_token
     '),
     ('function', 'execute', 'automatch_api service_role', '
-        public.answer_case public.ban_address public.decide_case public.find_case_person public.find_case_recipient
+        public.answer_case public.ban_address public.decide_case public.find_case_recipient
         public.lift_ban
         public.list_case_acts public.list_case_messages public.list_case_viewers public.list_cases
         public.open_case_photo public.point_case public.read_case
@@ -11550,7 +11649,8 @@ from (values
     -- What operators do, once the server has checked that they may.
     ('function', 'execute', 'automatch_api', '
         public.create_person public.find_operator public.find_operator_role public.find_people
-        public.find_person_by_email public.freeze_person public.list_impersonations public.list_operators public.record_act
+        public.find_person_by_email public.freeze_person public.list_impersonations public.list_operators public.open_act
+        public.record_act
         public.set_operator_role public.show_person public.unfreeze_person
     '),
     ('function', 'execute', 'automatch_api', 'public.get_metrics'),

@@ -102,7 +102,7 @@ $$;
 comment on function public.postpone_mail(uuid, smallint, text, interval) is
     'Try a mail again after a delay; without one it has failed for good.';
 
-create function public.list_mails(p_limit integer default 50)
+create function public.list_mails(p_limit integer default 50, p_operator_id uuid default null)
 returns table (
     id uuid, kind text, recipient text, requested_at timestamptz, attempts smallint, failed boolean, error text
 )
@@ -116,15 +116,21 @@ begin
     select m.id, m.kind, m.recipient, m.requested_at, m.attempts, m.failed, m.error
     from automatch.mails as m
     -- Others are asked for by strangers who try addresses.
-    where m.case_id is not null
-        or exists (select from auth.users as u where lower(u.email) = m.recipient)
-        or exists (select from auth.email_changes as c where c.new_email = m.recipient)
+    where (
+            m.case_id is not null
+            or exists (select from auth.users as u where lower(u.email) = m.recipient)
+            or exists (select from auth.email_changes as c where c.new_email = m.recipient)
+        )
+        and not exists (
+            select from automatch.find_mail_people(m) as s where s.profile_id = p_operator_id and not s.is_subject
+        )
     order by m.requested_at desc, m.id
     limit least(greatest(p_limit, 1), 1000);
 end
 $$;
-comment on function public.list_mails(integer) is
-    'Mails to people who have an account or asked for a take-down, newest request first.';
+comment on function public.list_mails(integer, uuid) is
+    'Mails to people who have an account or asked for a take-down, newest request first; without those of cases in which '
+    'the operator is a side.';
 
 create function public.resend_mail(p_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp

@@ -380,9 +380,12 @@ begin
     end if;
     perform automatch.release_settled_faces(array[s.profile_a_id, s.profile_b_id])
     from automatch.suspected_duplicates as s where s.id = p_id;
-    -- Without the profiles: the log outlives them.
-    perform automatch.audit(p_actor, 'same_person', jsonb_build_object(
-        'pair', p_id, 'state', p_state, 'before', v_before
+    perform automatch.audit(p_actor, 'same_person', (
+        select jsonb_build_object(
+            'pair', p_id, 'state', p_state, 'before', v_before,
+            'people', jsonb_build_array(s.profile_a_id, s.profile_b_id)
+        )
+        from automatch.suspected_duplicates as s where s.id = p_id
     ));
 end
 $$;

@@ -1,6 +1,8 @@
 -- What operators see of cases and do about them. Who may is checked, and recorded, by automatch.services.acts.
 
-create function public.list_cases(p_state text default null, p_limit integer default 50)
+create function public.list_cases(
+    p_state text default null, p_limit integer default 50, p_operator_id uuid default null
+)
 returns table (
     id uuid, kind text, reason text, state text, opened_at timestamptz, hides boolean, decision text,
     decided_at timestamptz, decided_by text, appealed_at timestamptz, profile_id uuid, face_id uuid, others integer
@@ -15,23 +17,31 @@ as $$
         select exists (select from automatch.held_faces as h where h.face_id = c.face_id)
             or exists (select from automatch.frozen_profiles as f where f.profile_id = c.profile_id) as hides
     ) as now
-    where c.state = p_state or p_state is null and c.state in ('open', 'waiting')
+    where (c.state = p_state or p_state is null and c.state in ('open', 'waiting'))
+      and (p_operator_id = any (array[c.profile_id, c.reporter_id])) is not true
     -- What is hidden already can wait a little longer than what is still shown.
     order by c.state <> 'open', now.hides or c.reason <> 'under_18', now.hides, c.opened_at, c.id
     limit least(greatest(p_limit, 1), 1000)
 $$;
-comment on function public.list_cases(text, integer) is
-    'Cases of one state, or those that are not decided, in the order in which to look at them.';
+comment on function public.list_cases(text, integer, uuid) is
+    'Cases of one state, or those that are not decided, in the order in which to look at them; without those in which '
+    'the operator is a side.';
 
-create function automatch.lock_case(p_case_id uuid)
+create function automatch.lock_case(p_case_id uuid, p_erases boolean default false)
 returns automatch.cases language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_case automatch.cases;
 begin
+    -- From here on a case may lose its person, who is erased, but not get another one.
+    perform automatch.lock_reports('{}');
     select c.* into v_case from automatch.cases as c where c.id = p_case_id;
     if not found then
         perform automatch.raise_error('not_found', 'There is no such case.');
+    end if;
+    if p_erases and to_regclass('auth.users') is not null then
+        -- Before the profile, as erase_person() does.
+        perform from auth.users as u where u.id = v_case.profile_id for update;
     end if;
     -- Not the row: whoever erases somebody locks profiles and feeds first, and cases last.
     perform automatch.lock_reports(array[v_case.profile_id]);
@@ -39,6 +49,8 @@ begin
     return v_case;
 end
 $$;
+comment on function automatch.lock_case(uuid, boolean) is
+    'The case, which is about this person until the end of the transaction; p_erases: who may be erased in it.';
 
 create function public.read_case(p_case_id uuid)
 returns table (
@@ -61,11 +73,6 @@ as $$
     where c.id = p_case_id
 $$;
 comment on function public.read_case(uuid) is 'A case with the person it is about; or no row.';
-
-create function public.find_case_person(p_case_id uuid)
-returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select c.profile_id from automatch.cases as c where c.id = p_case_id $$;
-comment on function public.find_case_person(uuid) is 'Whom a case is about, if anybody.';
 
 create function public.list_case_messages(p_case_id uuid)
 returns table (author text, audience text, actor text, body text, written_at timestamptz)
@@ -128,28 +135,38 @@ $$;
 comment on function public.open_case_photo(uuid, uuid) is
     'Where a photo of the person of a case lies, for an operator; its person is told that one looked.';
 
-create function public.point_case(p_case_id uuid, p_subject_id uuid)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+create function public.point_case(p_case_id uuid, p_subject_id uuid, p_again boolean default true)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_face public.faces;
+    v_case automatch.cases := automatch.lock_case(p_case_id);
+    v_person uuid;
+    v_face uuid;
 begin
     -- What it hid by itself would stay hidden, with no case to show it again.
-    if (automatch.lock_case(p_case_id)).hides then
+    if v_case.hides then
         perform automatch.raise_error('input_invalid', 'This case hides something: decide it first.');
     end if;
-    select f.* into v_face from public.faces as f where f.id = p_subject_id;
-    update automatch.cases as c
-    set profile_id = coalesce(v_face.profile_id, p_subject_id), face_id = v_face.id
-    where c.id = p_case_id and (
-        v_face.id is not null or exists (select from public.profiles as p where p.id = p_subject_id)
-    );
+    select p.id, f.id into v_person, v_face
+    from public.profiles as p
+    left join public.faces as f on f.profile_id = p.id and f.id = p_subject_id
+    where p.id = coalesce((select o.profile_id from public.faces as o where o.id = p_subject_id), p_subject_id);
     if not found then
         perform automatch.raise_error('not_found', 'Nobody has this id, and no photo.');
     end if;
+    -- Or any case would open anybody's photos.
+    if not p_again and (v_case.profile_id <> v_person or v_case.profile_id is null and v_case.kind <> 'take_down') then
+        perform automatch.raise_error(
+            'input_invalid', 'This case is about somebody already. Say why it is to be about somebody else.'
+        );
+    end if;
+    update automatch.cases as c set profile_id = v_person, face_id = v_face where c.id = p_case_id;
+    return v_person;
 end
 $$;
-comment on function public.point_case(uuid, uuid) is 'Say which photo or person a case is about, by its id.';
+comment on function public.point_case(uuid, uuid, boolean) is
+    'Say which photo or person a case is about, by its id; the person. Unless p_again, only of a take-down request that '
+    'is about nobody yet, or of another photo of the same person.';
 
 create function automatch.undo_report(p_case automatch.cases)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -231,11 +248,7 @@ as $$
 declare
     v_case automatch.cases;
 begin
-    if p_act = 'erase_person' and to_regclass('auth.users') is not null then
-        -- Before the profile, as erase_person() does.
-        perform from auth.users as u where u.id = public.find_case_person(p_case_id) for update;
-    end if;
-    v_case := automatch.lock_case(p_case_id);
+    v_case := automatch.lock_case(p_case_id, p_act = 'erase_person');
     if v_case.appealed_at is not null and v_case.state <> 'decided' and v_case.decided_by = p_actor and not p_alone then
         perform automatch.raise_error(
             'input_invalid',

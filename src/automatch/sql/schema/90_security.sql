@@ -68,7 +68,7 @@ from (values
         public.list_case_messages_by_token public.prove_take_down public.request_take_down public.write_to_case_by_token
     '),
     ('function', 'execute', 'automatch_api service_role', '
-        public.answer_case public.ban_address public.decide_case public.find_case_person public.find_case_recipient
+        public.answer_case public.ban_address public.decide_case public.find_case_recipient
         public.lift_ban
         public.list_case_acts public.list_case_messages public.list_case_viewers public.list_cases
         public.open_case_photo public.point_case public.read_case
@@ -91,7 +91,8 @@ from (values
     -- What operators do, once the server has checked that they may.
     ('function', 'execute', 'automatch_api', '
         public.create_person public.find_operator public.find_operator_role public.find_people
-        public.find_person_by_email public.freeze_person public.list_impersonations public.list_operators public.record_act
+        public.find_person_by_email public.freeze_person public.list_impersonations public.list_operators public.open_act
+        public.record_act
         public.set_operator_role public.show_person public.unfreeze_person
     '),
     ('function', 'execute', 'automatch_api', 'public.get_metrics'),

@@ -156,13 +156,15 @@ async def write(case_id: UUID, request: Request, me: MeDep, services: ServicesDe
 
 
 @router.post("/cases/{case_id:uuid}/about")
-@declare(Access.CONSOLE, act=Act.DECIDE_CASE)
+@declare(Access.CONSOLE, act=Act.POINT_CASE)
 async def point(case_id: UUID, request: Request, me: MeDep, services: ServicesDep) -> Response:
     """Say which photo or person a case is about."""
-    subject = _id_in(await read_form(request), "subject")
+    form = await read_form(request)
+    subject = _id_in(form, "subject")
     if subject is None:
         raise InputInvalidError("Give the id of a photo or of a person.")
-    await cases.point_case(services.db, me, case_id, subject)
+    reason = text_of(form, "reason").strip() or None
+    await cases.point_case(services.db, me, case_id, subject, reason)
     return _back(case_id, "pointed")
 
 
