@@ -444,6 +444,21 @@ async def test_each_look_and_act_names_whom_it_is_about(
             assert str(she) in desk.named()
 
 
+async def test_each_list_names_whom_it_shows(desk: Desk) -> None:
+    she = desk.person("linh@example.org")
+    for make in (desk.case, desk.held, desk.mail, desk.pair):
+        make(she)
+    desk.conn.execute(
+        "insert into automatch.operators (profile_id, role) values (%s, 'viewer')", [she]
+    )
+    lists = (Act.LIST_CASES, Act.LIST_HELD_PHOTOS, Act.LIST_MAILS, Act.LIST_DUPLICATES)
+
+    for act in (*lists, Act.LIST_OPERATORS):
+        desk.conn.execute("delete from automatch.audit_log")
+        await ACTS[act](desk, ROOT, she)
+        assert str(she) in desk.named(), act
+
+
 async def _until_somebody_waits(desk: Desk) -> None:
     waits = "select exists (select from pg_locks where not granted)"
     while not one(desk.conn, waits):

@@ -126,7 +126,7 @@ class Rule:
     """Nothing is changed, so it may be done about operators of a higher role too."""
     needs_reason: bool = False
     needs_password: bool = False
-    """It cannot be undone, so the operator enters the password again."""
+    """It cannot be undone or opens an account, so the operator enters the password again."""
     records_itself: bool = False
     """Its SQL function writes the row, because a project calls that over RPC too."""
 
@@ -143,9 +143,11 @@ RULES: dict[Act, Rule] = {
     ),
     Act.UNFREEZE_PERSON: Rule(OperatorRole.MODERATOR, about=About.PERSON, refuses_own=True),
     Act.END_SESSIONS: Rule(OperatorRole.OPERATOR, about=About.PERSON),
-    Act.RESET_PASSWORD: Rule(OperatorRole.OPERATOR, about=About.PERSON),
-    Act.INVITE_PERSON: Rule(OperatorRole.OPERATOR, about=About.PERSON),
-    Act.EXPORT_PERSON: Rule(OperatorRole.OPERATOR, about=About.PERSON, needs_reason=True),
+    Act.RESET_PASSWORD: Rule(OperatorRole.OPERATOR, about=About.PERSON, needs_password=True),
+    Act.INVITE_PERSON: Rule(OperatorRole.OPERATOR, about=About.PERSON, needs_password=True),
+    Act.EXPORT_PERSON: Rule(
+        OperatorRole.OPERATOR, about=About.PERSON, needs_reason=True, needs_password=True
+    ),
     Act.ERASE_PERSON: Rule(
         OperatorRole.OPERATOR,
         about=About.PERSON,
@@ -180,7 +182,11 @@ RULES: dict[Act, Rule] = {
         OperatorRole.MODERATOR, about=About.HELD, refuses_own=True, records_itself=True
     ),
     Act.REFUSE_PHOTO: Rule(
-        OperatorRole.MODERATOR, about=About.HELD, refuses_own=True, records_itself=True
+        OperatorRole.MODERATOR,
+        about=About.HELD,
+        refuses_own=True,
+        records_itself=True,
+        needs_password=True,
     ),
     Act.LIST_DUPLICATES: Rule(OperatorRole.MODERATOR, is_look=True),
     Act.DECIDE_DUPLICATE: Rule(
@@ -207,7 +213,9 @@ RULES: dict[Act, Rule] = {
         OperatorRole.MODERATOR, about=About.PERSON, refuses_own=True, records_itself=True
     ),
     Act.LIST_MAILS: Rule(OperatorRole.OPERATOR, is_look=True),
-    Act.READ_MAIL: Rule(OperatorRole.OPERATOR, about=About.MAIL, records_itself=True),
+    Act.READ_MAIL: Rule(
+        OperatorRole.OPERATOR, about=About.MAIL, records_itself=True, needs_password=True
+    ),
     Act.RESEND_MAIL: Rule(OperatorRole.OPERATOR, about=About.MAIL),
     Act.PAUSE_QUEUE: Rule(OperatorRole.OPERATOR, records_itself=True),
     Act.RESUME_QUEUE: Rule(OperatorRole.OPERATOR, records_itself=True),
@@ -216,9 +224,9 @@ RULES: dict[Act, Rule] = {
     Act.CANCEL_JOBS: Rule(OperatorRole.OPERATOR, records_itself=True),
     Act.PRIORITIZE_JOBS: Rule(OperatorRole.OPERATOR, records_itself=True),
     Act.REQUEUE_JOB: Rule(OperatorRole.OPERATOR, records_itself=True),
-    Act.SET_ROLE: Rule(OperatorRole.OWNER, about=About.PERSON),
+    Act.SET_ROLE: Rule(OperatorRole.OWNER, about=About.PERSON, needs_password=True),
     Act.SET_SITE_OPERATOR: Rule(OperatorRole.OWNER),
-    Act.PUBLISH_NOTICE: Rule(OperatorRole.OWNER),
+    Act.PUBLISH_NOTICE: Rule(OperatorRole.OWNER, needs_password=True),
     Act.SEE_SYSTEM: Rule(OperatorRole.VIEWER, is_look=True),
     Act.CHANGE_SCHEDULE: Rule(OperatorRole.OPERATOR),
     Act.RUN_SCHEDULE: Rule(OperatorRole.OPERATOR),

@@ -64,8 +64,11 @@ async def list_cases(
     Raises:
         ForbiddenError: see `authorized`.
     """
-    async with authorized(db, operator, Act.LIST_CASES) as conn:
-        return await cases.list_cases(conn, state, limit, operator.id)
+    details: dict[str, Any] = {}
+    async with authorized(db, operator, Act.LIST_CASES, details=details) as conn:
+        found = await cases.list_cases(conn, state, limit, operator.id)
+        name_people(details, {case.profile_id for case in found if case.profile_id})
+        return found
 
 
 async def load_case(db: Database, operator: Operator, case_id: UUID) -> CaseFile:
@@ -126,8 +129,11 @@ async def list_held_photos(
     Raises:
         ForbiddenError: see `authorized`.
     """
-    async with authorized(db, operator, Act.LIST_HELD_PHOTOS) as conn:
-        return await faces.list_held_photos(conn, reason, limit)
+    details: dict[str, Any] = {}
+    async with authorized(db, operator, Act.LIST_HELD_PHOTOS, details=details) as conn:
+        found = await faces.list_held_photos(conn, reason, limit)
+        name_people(details, {photo.profile_id for photo in found})
+        return found
 
 
 async def decide_held_photo(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from automatch.model.operators import Operator
-from automatch.services.acts import Act, authorized
+from automatch.services.acts import Act, authorized, name_people
 from automatch.settings import Settings
 from automatch.settings.server_address import find_server_url
 from automatch.store import mails
@@ -23,8 +23,11 @@ async def list_mails(db: Database, operator: Operator, limit: int = 50) -> list[
     Raises:
         ForbiddenError: see `authorized`; so for all acts here.
     """
-    async with authorized(db, operator, Act.LIST_MAILS) as conn:
-        return await mails.list_waiting(conn, limit, operator.id)
+    details: dict[str, Any] = {}
+    async with authorized(db, operator, Act.LIST_MAILS, details=details) as conn:
+        found = await mails.list_waiting(conn, limit, operator.id)
+        name_people(details, {mail.profile_id for mail in found if mail.profile_id})
+        return found
 
 
 async def resend_mail(db: Database, operator: Operator, mail_id: UUID) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from automatch.model.jobs import Queue, StatusCount
 from automatch.model.matches import DuplicateState, SuspectedDuplicate
 from automatch.model.operators import Operator
 from automatch.model.people import Gender, User
-from automatch.services.acts import Act, authorized
+from automatch.services.acts import Act, authorized, name_people
 from automatch.store import duplicates, queue_admin, smoke_test_users
 from automatch.store.database import Connection, Database
 
@@ -68,10 +68,15 @@ async def load_duplicates_overview(
     Raises:
         ForbiddenError: see `authorized`.
     """
-    async with authorized(db, operator, Act.LIST_DUPLICATES) as conn:
-        return DuplicatesOverview(
-            await duplicates.list_duplicates(conn, state, limit), await duplicates.is_matching(conn)
-        )
+    details: dict[str, Any] = {}
+    async with authorized(db, operator, Act.LIST_DUPLICATES, details=details) as conn:
+        found = await duplicates.list_duplicates(conn, state, limit)
+        name_people(details, {person for pair in found for person in _people_of(pair)})
+        return DuplicatesOverview(found, await duplicates.is_matching(conn))
+
+
+def _people_of(pair: SuspectedDuplicate) -> tuple[UUID, UUID]:
+    return pair.profile_a_id, pair.profile_b_id
 
 
 async def load_duplicate(db: Database, operator: Operator, pair_id: UUID) -> SuspectedDuplicate:
@@ -81,9 +86,11 @@ async def load_duplicate(db: Database, operator: Operator, pair_id: UUID) -> Sus
         NotFoundError: there is none.
         ForbiddenError: see `authorized`.
     """
-    details = {"pair": str(pair_id)}
+    details: dict[str, Any] = {"pair": str(pair_id)}
     async with authorized(db, operator, Act.LIST_DUPLICATES, details=details) as conn:
-        return await duplicates.load_duplicate(conn, pair_id)
+        pair = await duplicates.load_duplicate(conn, pair_id)
+        name_people(details, _people_of(pair))
+        return pair
 
 
 async def decide_duplicate(

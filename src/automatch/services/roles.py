@@ -10,7 +10,7 @@ from uuid import UUID
 from automatch.errors.request import ForbiddenError, InputInvalidError, NotFoundError
 from automatch.model.operators import AuditEntry, Operator, OperatorAccount, OperatorRole
 from automatch.model.people import Claims
-from automatch.services.acts import Act, authorized
+from automatch.services.acts import Act, authorized, name_people
 from automatch.services.link_delivery import LinkDelivery
 from automatch.services.validators import require_email
 from automatch.store import accounts, audit_log, operators, people
@@ -53,8 +53,11 @@ async def load_operator(db: Database, claims: Claims) -> Operator:
 
 async def list_operators(db: Database, operator: Operator) -> list[OperatorAccount]:
     """Return all operators, owners first."""
-    async with authorized(db, operator, Act.LIST_OPERATORS) as conn:
-        return await operators.list_operators(conn)
+    details: dict[str, Any] = {}
+    async with authorized(db, operator, Act.LIST_OPERATORS, details=details) as conn:
+        found = await operators.list_operators(conn)
+        name_people(details, (each.id for each in found))
+        return found
 
 
 async def add_operator(

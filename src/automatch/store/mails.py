@@ -40,6 +40,8 @@ class WaitingMail:
     attempts: int
     failed: bool
     error: str | None
+    profile_id: UUID | None
+    """Who gets it, if they have an account."""
 
 
 async def enqueue(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
@@ -61,6 +62,13 @@ ACTS: dict[Act, Callable[[ConsoleSite, UUID], Asked]] = {
     ),
     Act.WRITE_IN_CASE: lambda site, she: Asked(
         f"/admin/cases/{site.case(she)}/write", {"to": "operators", "text": "Hm."}
+    ),
+    Act.POINT_CASE: lambda site, she: Asked(
+        f"/admin/cases/{site.case(she)}/about", {"subject": str(she)}
+    ),
+    Act.REPOINT_CASE: lambda site, she: Asked(
+        f"/admin/cases/{site.case(she)}/about",
+        {"subject": str(site.person()), "reason": "She wrote the wrong name"},
     ),
     Act.DECIDE_CASE: lambda site, she: Asked(
         f"/admin/cases/{site.case(she)}/decide", {"decision": "freeze"}
@@ -186,10 +194,9 @@ async def test_what_cannot_be_undone_asks_for_the_password_first(
     asked = ACTS[act](console, console.person())
     clerk = console.clerk(OperatorRole.OWNER, has_entered_password=False)
 
-    for request in (asked, _look(asked.path)):
-        status, location = await _ask(clerk, request)
-        assert (status, location.partition("?")[0]) == (303, "/admin/password")
-
+    assert await _ask(clerk, asked) == (303, f"/admin/password?to={quote(asked.path, safe='')}")
+    clerk.client.headers["referer"] = "https://match.example.org/admin/people?q=a"
+    assert await _ask(clerk, asked) == (303, "/admin/password?to=%2Fadmin%2Fpeople%3Fq%3Da")
     assert console.audited(clerk) == []
 
 
@@ -242,3 +249,19 @@ async def test_audit_log_is_filtered_and_goes_on_where_a_page_ends(console: Cons
         1,
     )
     assert 'rel="next"' not in second.text
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        (f"/admin/audit?before={10**22}", None),
+        (f"/admin/threshold/scales/{10**22}", {}),
+        ("/admin/schools/invite?name=H", {"days": "30", "uses": "0000000019999999999"}),
+    ],
+)
+async def test_numbers_that_the_database_has_not_are_refused(
+    console: ConsoleSite, path: str, form: dict[str, str] | None
+) -> None:
+    console.school("H")
+
+    assert (await _ask(console.clerk(OperatorRole.OWNER), Asked(path, form)))[0] in {404, 422}

@@ -98,7 +98,10 @@ async def test_what_was_refused_leads_back_to_the_page_of_the_form(console: Cons
 
 @pytest.mark.parametrize(
     "address",
-    ["", "/feed", "//evil.example", "/adminx", "/admin/\\evil", "https://evil.example", "/admin/é"],
+    [
+        *("", "/feed", "//evil.example", "/adminx", "/admin/\\evil", "https://evil.example"),
+        *("/admin/é", "/admin/../feed", "/admin/./people", "/admin/people/%2E%2e/..?q=a"),
+    ],
 )
 def test_nobody_is_sent_elsewhere_by_an_address_in_a_link(address: str) -> None:
     assert own_address(address) == "/admin"

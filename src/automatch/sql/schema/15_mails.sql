@@ -104,7 +104,8 @@ comment on function public.postpone_mail(uuid, smallint, text, interval) is
 
 create function public.list_mails(p_limit integer default 50, p_operator_id uuid default null)
 returns table (
-    id uuid, kind text, recipient text, requested_at timestamptz, attempts smallint, failed boolean, error text
+    id uuid, kind text, recipient text, requested_at timestamptz, attempts smallint, failed boolean, error text,
+    profile_id uuid
 )
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -113,7 +114,8 @@ begin
         return;
     end if;
     return query
-    select m.id, m.kind, m.recipient, m.requested_at, m.attempts, m.failed, m.error
+    select m.id, m.kind, m.recipient, m.requested_at, m.attempts, m.failed, m.error,
+        coalesce(m.profile_id, public.find_person_by_email(m.recipient))
     from automatch.mails as m
     -- Others are asked for by strangers who try addresses.
     where (

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -101,6 +101,10 @@ class ConsolePage(Page):
         """Tell whether the operator may do an act, named as in `Act`."""
         return may(self.me, Act[act])
 
+    def needs_password(self, act: str) -> bool:
+        """Tell whether the operator has to enter the password before an act."""
+        return needs_password_now(self.me, Act[act])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmPage(ConsolePage):
@@ -167,7 +171,10 @@ def may(me: Operator, act: Act) -> bool:
 
 def own_address(address: str) -> str:
     """Return an address of the console that a form sent back, or the start page for another."""
-    return address if _OWN_ADDRESS.fullmatch(address) else START
+    # A browser takes dot segments out, however they are written.
+    segments = unquote(urlsplit(address).path).split("/")
+    is_own = _OWN_ADDRESS.fullmatch(address) and not {".", ".."} & set(segments)
+    return address if is_own else START
 
 
 def back_of(request: Request) -> str:
@@ -238,7 +245,10 @@ def _send_to_sign_in(request: Request) -> Response:
 
 
 def _ask_for_password(request: Request) -> Response:
-    return go_to(f"/admin/password?to={quote(_asked(request), safe='')}")
+    # Most forms stand on another page, which alone can be opened again.
+    is_form = request.method == "POST" and "referer" in request.headers
+    to = back_of(request) if is_form else _asked(request)
+    return go_to(f"/admin/password?to={quote(to, safe='')}")
 
 
 def _asked(request: Request) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automatch.errors.request import InputInvalidError
@@ -166,7 +166,7 @@ async def read_audit_log(
     person: str = "",
     act: str = "",
     by: str = "",
-    before: int | None = None,
+    before: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
 ) -> Response:
     """Show what operators did and looked at, newest first."""
     person, act, by = (text.replace("\0", "").strip() for text in (person, act, by))

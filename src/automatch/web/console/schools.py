@@ -369,7 +369,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _number(text: str, what: str, *, most: int = 100_000) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
         raise InputInvalidError(f"Give a number of {what} from 1 to {most:,}.")
     return int(text)
 

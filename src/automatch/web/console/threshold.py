@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from automatch.errors.request import InputInvalidError
@@ -22,6 +22,8 @@ from automatch.web.console.frame import ConfirmPage, ConsolePage, ConsoleRoute, 
 from automatch.web.pages import go_to, read_form, text_of
 
 router = APIRouter(prefix="/admin/threshold", route_class=ConsoleRoute, include_in_schema=False)
+
+_Version = Annotated[int, Path(lt=2**31)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +147,7 @@ async def set_threshold(request: Request, me: MeDep, services: ServicesDep) -> R
 
 @router.get("/scales/{version:int}")
 @declare(Access.CONSOLE, act=Act.USE_SCALE)
-async def confirm_scale(version: int, me: MeDep, services: ServicesDep) -> Response:
+async def confirm_scale(version: _Version, me: MeDep, services: ServicesDep) -> Response:
     """Say what another version of the scale does, and ask."""
     state = await thresholds.load_threshold(services.db, me)
     return show(
@@ -166,7 +168,7 @@ async def confirm_scale(version: int, me: MeDep, services: ServicesDep) -> Respo
 
 @router.post("/scales/{version:int}")
 @declare(Access.CONSOLE, act=Act.USE_SCALE)
-async def use_scale(version: int, me: MeDep, services: ServicesDep) -> Response:
+async def use_scale(version: _Version, me: MeDep, services: ServicesDep) -> Response:
     """Use another version."""
     await thresholds.use_scale(services.db, me, version)
     services.threshold_figures.renew()
