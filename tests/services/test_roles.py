@@ -47,7 +47,7 @@ async def test_first_owner_gets_an_account_and_a_link(desk: Desk) -> None:
     [owner] = await roles.list_operators(desk.db, ROOT)
     assert (owner.id, owner.email, owner.role) == (added.id, HER, OperatorRole.OWNER)
     assert one(desk.conn, "select encrypted_password from auth.users") == "!"
-    [entry, *_] = await roles.read_audit_log(desk.db, ROOT, act="set_role")
+    [entry, *_] = (await roles.read_audit_log(desk.db, ROOT, act="set_role")).entries
     assert entry.details == {"role": "owner", "person": str(added.id)}
 
 
@@ -180,11 +180,11 @@ async def test_audit_log_tells_what_concerns_a_person(desk: Desk) -> None:
     await people.show_person(desk.db, ROOT, he)
     await people.reset_password(desk.db, ROOT, she, desk.links, "forgot it")
 
-    entries = await roles.read_audit_log(desk.db, ROOT, person_id=she)
+    log = await roles.read_audit_log(desk.db, ROOT, person_id=she)
 
-    assert [(entry.action, entry.reason) for entry in entries] == [
+    assert [(entry.action, entry.reason) for entry in log.entries] == [
         ("reset_password", "forgot it"),
         ("find_people", None),
     ]
     shown = await roles.read_audit_log(desk.db, ROOT, act="show_person")
-    assert [entry.object_id for entry in shown] == [he]
+    assert [entry.object_id for entry in shown.entries] == [he]
