@@ -28,7 +28,7 @@ Act = Literal["person", "operator", "retention"]
 _NOT_YET = (
     "bytes of deleted rows in the files of the database and in its write-ahead log, which go "
     "within minutes where Auto-Match runs the database",
-    "backups that were made before; whoever is restored from one is erased again",
+    "backups that were made before; a restore erases again whom its log of erasures names",
 )
 _KEPT = (
     "for a year, under a keyed hash of the address: the changes of school and gender, and the "

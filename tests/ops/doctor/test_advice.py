@@ -348,6 +348,18 @@ async def backup_that_anybody_can_read(place: Place) -> None:
     )
 
 
+@case("backup.recent", see("to the same place", then=_set_place))
+async def erasure_that_no_backup_knows(place: Place) -> None:
+    await place.run(
+        "insert into automatch.backup_runs (place, scheduled, finished_at, name, encrypted)"
+        " values ('/there', false, automatch.now(), 'there', true)"
+    )
+    await place.run(
+        "insert into automatch.erased_people (person_sha256, erased_at, act)"
+        " values ('ab', automatch.now() + interval '1 s', 'person')"
+    )
+
+
 @case("backup.place", see("correct AUTOMATCH_BACKUP__TO", then=_set_place))
 async def backups_into_a_file(place: Place) -> None:
     (place.home / "file").write_text("")

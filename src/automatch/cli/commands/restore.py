@@ -53,11 +53,13 @@ def restore(
     """Restore a backup into an empty installation.
 
     That is a new data folder, and with a Postgres of your own an empty database. The backup is
-    checked first. People who were erased after it are erased again. An installation that is there
-    is not touched.
+    checked first. People whom the log of erasures names are erased again. An installation that is
+    there is not touched.
 
     Example: `automatch restore /mnt/backups --key-file backup.key --home /var/lib/match`
     """
+    from automatch.store.erasure_log import ErasureLog
+
     settings = load_settings_and_logging(home=home)
     manifest = asyncio.run(
         _restore(
@@ -75,6 +77,15 @@ def restore(
         f"{sum(manifest.tables.values())} rows and {manifest.photos.count} photos, as the manifest "
         "says. Now `automatch up`, then `automatch verify` and `automatch doctor`."
     )
+    log = ErasureLog(settings.erasure_log)
+    if not any(line.erased_at > manifest.taken_at for line in log.read()):
+        echo(
+            "The log of erasures names nobody who was erased after the backup. If somebody was, "
+            f"they are back: add the lines of the old installation's {log.path.name} to "
+            f"{log.path}; `automatch up` then erases them before anybody is served.",
+            fg="yellow",
+            err=True,
+        )
 
 
 async def _restore(

@@ -152,6 +152,8 @@ class BackupRunner:
         *,
         check: bool,
     ) -> Manifest:
+        # Makes the key where there is none, before the secrets are packed.
+        signed_by = self._signing.fingerprint
         name = backup_name(state.taken_at)
         folder = await self._place.begin(name, scratch)
         parts: dict[str, Part] = {}
@@ -182,7 +184,7 @@ class BackupRunner:
             owner=state.owner,
             photo_store=state.photo_store,
             recipients=self._recipients.names,
-            signed_by=self._signing.fingerprint,
+            signed_by=signed_by,
             pool=self._recipients.pool,
             parts=parts,
             tables=tables,

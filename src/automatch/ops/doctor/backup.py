@@ -25,6 +25,7 @@ class _Runs:
     is_old: bool
     error: str | None
     """Of the last one, if that failed."""
+    erased_since: int
 
 
 async def _recent(context: CheckContext) -> Result:
@@ -49,6 +50,13 @@ async def _recent(context: CheckContext) -> Result:
             f"The backup of {made} is not encrypted, and so has no secrets.",
             "Set AUTOMATCH_BACKUP__RECIPIENTS to what `automatch backup new-key backup.key` "
             "prints, then `automatch backup`.",
+        )
+    if settings.to is None and runs.erased_since:
+        return warn(
+            f"{runs.erased_since} people were erased after the backup of {made}, and its log of "
+            "erasures does not know them: a restore would bring them back.",
+            "`automatch backup` to the same place; with AUTOMATCH_BACKUP__TO set the log follows "
+            "by itself.",
         )
     return ok(f"The last backup is of {made}, and encrypted.")
 

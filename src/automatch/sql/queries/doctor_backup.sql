@@ -6,7 +6,8 @@ select
     (
         select r.error from automatch.backup_runs as r
         where r.finished_at is not null order by r.started_at desc, r.id desc limit 1
-    ) as error
+    ) as error,
+    (select count(*) from automatch.erased_people as e where e.erased_at > good.started_at) as erased_since
 from (select 1) as always
 left join lateral (
     select r.started_at, r.encrypted from automatch.backup_runs as r
