@@ -81,7 +81,8 @@ async def _scan_database(address: str, hashes: list[str]) -> list[Place]:
         for name, count in found
         if count != 0
     ]
-    return [*places, Place(f"database, {len(found)} tables", sum(n or 0 for _, n in found))]
+    left_over = sum(count or 0 for name, count in found if name not in _KEPT)
+    return [*places, Place(f"database, {len(found)} tables", left_over)]
 
 
 async def _scan_photos(photos: PhotoStore, hashes: Collection[str]) -> Place:

@@ -94,7 +94,14 @@ def test_receipt_is_checked_and_what_it_names_is_looked_for(
         )
         return done.returncode, json.loads(done.stdout)
 
+    with connect(database.owner, autocommit=True) as conn:
+        # What an operator did about the person stays for its time, and is nothing left over.
+        conn.execute(
+            "insert into automatch.audit_log (actor, action, object_id) values ('me', 'look', %s)",
+            [person],
+        )
     code, told = verify(receipt)
+    assert [p["count"] for p in told["places"] if p["place"] == "table automatch.audit_log"] == [1]
     assert (code, told["found"], told["receipt"]["act"]) == (0, False, "operator")
     code, told = verify("--person", other)
     assert (code, told["found"]) == (1, True)

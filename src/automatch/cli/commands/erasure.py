@@ -143,7 +143,8 @@ def _print(claims: dict[str, Any], places: list[Place]) -> None:
         echo(f"The receipt is genuine: {claims.get('iss')}, {signed:%Y-%m-%d %H:%M} UTC,")
         echo(f"{rows} rows and {photos} photos, by the act of: {claims.get('act')}.")
     for place in places:
-        result = "not found" if not place.count else f"FOUND {place.count}"
+        word = "kept" if place.is_expected else "FOUND"
+        result = "not found" if not place.count else f"{word} {place.count}"
         if place.count is None:
             result = "could not be read"
         echo(f"{place.name}: {result}{f' ({place.note})' if place.note else ''}")
