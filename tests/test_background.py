@@ -30,9 +30,11 @@ async def test_task_that_ends_is_started_again_and_is_failing_until_it_runs_stea
             assert await started.get() == []
             end.set()
             assert await started.get() == ["feeds"]
+            assert background.runs("feeds")
             while background.failing:
                 await asyncio.sleep(0)
     assert started.empty()
+    assert not background.runs("feeds")
     assert any(entry["log_level"] == "error" for entry in logged) is (error is not None)
 
 

@@ -72,20 +72,27 @@ class BackgroundTasks:
         self.backoff_s = backoff_s
         self.stable_s = stable_s
         self._failing: set[str] = set()
+        self._running: set[str] = set()
 
     @property
     def failing(self) -> list[str]:
         """Names of the tasks that have ended and do not run steadily again yet."""
         return sorted(self._failing)
 
+    def runs(self, name: str) -> bool:
+        """Tell whether a task is kept running, even if it has just ended."""
+        return name in self._running
+
     @asynccontextmanager
     async def running(self, name: str, run: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
         """Run a task during the block, whatever ends it."""
         task = _RestartedTask(self, self._failing, name, run)
         task.start()
+        self._running.add(name)
         try:
             yield
         finally:
+            self._running.discard(name)
             await task.stop()
 
 

@@ -181,6 +181,7 @@ def test_page_is_readable_everywhere_and_by_everybody(
             assert answer is not None
             found = Axe().run(page)
             assert found.violations_count == 0, found.generate_report()
+            page.evaluate("document.querySelectorAll('.chart-table').forEach(it => it.open = true)")
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             # A browser notes that it was answered with 404.
             assert [text for text in complaints if "status of 404" not in text] == []
@@ -258,10 +259,15 @@ def test_live_part_follows_what_happens_and_says_when_it_is_old(desks: Desks) ->
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     expect(freshness).to_have_text("Live")
+    rates = page.locator("#rates")
+    rates.locator(".u-over").hover()
+    expect(rates.locator(".u-legend")).to_contain_text("1.6 jobs a minute")
 
     with _paused_queue(desks):
+        desks.conn.execute("update automatch.history set completed = 30")
         page.clock.run_for(3500)
         expect(paused).to_be_visible()
+        expect(rates.locator(".u-legend")).to_contain_text("6 jobs a minute")
     page.clock.run_for(3500)
     expect(paused).to_be_hidden()
 
@@ -279,6 +285,21 @@ def test_live_part_follows_what_happens_and_says_when_it_is_old(desks: Desks) ->
     page.evaluate("Object.defineProperty(document, 'hidden', { get: () => true })")
     page.clock.run_for(30_000)
     assert asked == []
+    page.close()
+
+
+def test_refresh_leaves_what_is_typed(desks: Desks) -> None:
+    page = desks.contexts["desktop-light"].new_page()
+    page.clock.install()
+    page.goto(f"{desks.url}/admin/jobs")
+    school = page.get_by_label("Pause one school")
+    school.fill("UIT")
+    school.blur()
+
+    with _paused_queue(desks):
+        page.clock.run_for(3500)
+        expect(page.get_by_text("The queue is paused")).to_be_visible()
+    expect(school).to_have_value("UIT")
     page.close()
 
 

@@ -41,6 +41,20 @@ async def test_threshold_in_use_is_among_the_figures(desk: Desk) -> None:
     assert found.threshold == 0.61
 
 
+async def test_people_of_the_demo_are_left_out_where_there_are_others(desk: Desk) -> None:
+    with desk.conn.transaction():
+        build.a_pair(desk.conn, 0.62)
+    assert not (await thresholds.make_figures(desk.db)).left_out
+    with desk.conn.transaction():
+        desk.conn.execute(
+            "update public.profiles set simulated = true"
+            " where id = (select min(id::text)::uuid from public.profiles)"
+        )
+
+    figures = await thresholds.make_figures(desk.db)
+    assert (figures.left_out, figures.simulated) == (True, False)
+
+
 async def test_people_of_the_demo_count_while_there_is_nobody_else(desk: Desk) -> None:
     with desk.conn.transaction():
         build.a_pair(desk.conn, 0.62)

@@ -73,15 +73,15 @@ async def find_jobs(
         return FoundJobs(await queue_admin.load_queue(conn), jobs)
 
 
-async def load_job(db: Database, operator: Operator, job_id: UUID) -> QueuedJob:
-    """Return one job of anybody.
+async def load_job(db: Database, operator: Operator, job_id: UUID) -> tuple[QueuedJob, Queue]:
+    """Return one job of anybody, and the queue that it is in.
 
     Raises:
         NotFoundError: there is none.
         ForbiddenError: see `looking_at_system`.
     """
     async with looking_at_system(db, operator) as conn:
-        return await queue_admin.load_job(conn, job_id)
+        return await queue_admin.load_job(conn, job_id), await queue_admin.load_queue(conn)
 
 
 async def count_retryable(db: Database, operator: Operator, code: str | None) -> int:

@@ -33,6 +33,8 @@ class ThresholdFigures:
     scale_version: int
     simulated: bool
     """Whether there are only people of the demo."""
+    left_out: bool
+    """Whether there are people of the demo, who do not count."""
     pairs: int
     """Pairs of strangers of opposite gender inside schools that the bars count."""
     bars: Sequence[tuple[float, float]]
@@ -77,6 +79,7 @@ async def make_figures(db: Database) -> ThresholdFigures:
     """
     async with db.connection() as conn:
         people = await scales.count_people(conn, simulated=False)
+        everybody = await scales.count_people(conn, simulated=True)
         simulated = people.total == 0
         in_use = (await thresholds.load_threshold(conn)).threshold
         previews = await thresholds.preview_thresholds(
@@ -88,7 +91,14 @@ async def make_figures(db: Database) -> ThresholdFigures:
         model = await read_active_model(conn)
         [scale] = [s for s in await scales.list_scales(conn) if s.model == model and s.is_in_use]
     bars = await asyncio.to_thread(_count, distances, SimilarityScale(scale.midpoint, scale.width))
-    return ThresholdFigures(scale.version, simulated, len(distances), bars, previews)
+    return ThresholdFigures(
+        scale.version,
+        simulated,
+        left_out=not simulated and everybody.total > people.total,
+        pairs=len(distances),
+        bars=bars,
+        previews=previews,
+    )
 
 
 def _count(distances: npt.NDArray[np.float64], scale: SimilarityScale) -> list[tuple[float, float]]:

@@ -10,6 +10,17 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _GIB = 1024**3
 _GAP = "\N{NO-BREAK SPACE}"
 """A number and its unit stay on one line."""
+_ONE = {
+    "checks": "check",
+    "clients": "client",
+    "jobs": "job",
+    "jobs measured": "job measured",
+    "matches": "match",
+    "people": "person",
+    "photos": "photo",
+    "workers hold them": "worker holds them",
+    "hold jobs": "holds jobs",
+}
 
 
 def as_duration(seconds: float | None) -> str:
@@ -25,6 +36,16 @@ def as_duration(seconds: float | None) -> str:
     if seconds < 2 * _DAY:
         return f"{seconds / _HOUR:.0f}{_GAP}h"
     return f"{seconds / _DAY:.0f}{_GAP}days"
+
+
+def unit_of(unit: str, count: object) -> str:
+    """Return a unit in the plural as it is written behind a count."""
+    return _ONE.get(unit, unit) if count in (1, "1") else unit
+
+
+def as_count(count: int, unit: str) -> str:
+    """Return a count with its unit, which is given in the plural."""
+    return f"{count:,} {unit_of(unit, count)}"
 
 
 def as_gib(size: int) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from automatch.web.amounts import as_duration, as_gib, meaning_of, with_code
+from automatch.web.amounts import as_count, as_duration, as_gib, meaning_of, unit_of, with_code
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -96,6 +96,10 @@ def _minute(moment: datetime) -> str:
     return f"{_day(moment)}, {moment.astimezone(UTC):%H:%M} UTC"
 
 
+def _second(moment: datetime) -> str:
+    return f"{_day(moment)}, {moment.astimezone(UTC):%H:%M:%S} UTC"
+
+
 def build_templates() -> Environment:
     """Return the environment of the templates: text is escaped, and an unknown name is an error.
 
@@ -113,7 +117,10 @@ def build_templates() -> Environment:
     templates.globals["photo"] = photo_address
     templates.filters["day"] = _day
     templates.filters["minute"] = _minute
+    templates.filters["second"] = _second
     templates.filters["duration"] = as_duration
+    templates.filters["count"] = as_count
+    templates.filters["unit_for"] = unit_of
     templates.filters["gib"] = as_gib
     templates.filters["meaning"] = meaning_of
     templates.filters["with_code"] = with_code

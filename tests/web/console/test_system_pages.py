@@ -145,6 +145,40 @@ async def test_one_job_is_retried_and_another_try_says_why_not(console: ConsoleS
     assert "queued already" in text_of(again)
 
 
+async def test_refreshing_part_of_a_job_offers_what_can_be_done_with_it_now(
+    console: ConsoleSite,
+) -> None:
+    clerk, job = console.clerk(OperatorRole.OPERATOR), failed(console, "job_crashed")
+    address, refresh = f"/admin/jobs/{job}", {"hx-request": "true"}
+
+    ended = (await clerk.get(address, headers=refresh)).text
+    assert (f"{address}/retry" in ended, f"{address}/cancel" in ended) == (True, False)
+    done = await clerk.post(f"{address}/retry")
+    waiting = (await clerk.get(address, headers=refresh)).text
+    assert (f"{address}/retry" in waiting, f"{address}/cancel" in waiting) == (False, True)
+    assert "Queued again." in text_of(await clerk.get(done.headers["location"]))
+
+
+async def test_pause_is_told_at_once_at_the_top_of_the_jobs_and_at_each_that_waits(
+    console: ConsoleSite,
+) -> None:
+    clerk, job = console.clerk(OperatorRole.OPERATOR), console.job(console.person())
+    refresh = {"hx-request": "true"}
+
+    paused = await clerk.post("/admin/queue/pause", all="yes")
+    told = text_of(await clerk.get(paused.headers["location"]))
+    part = (await clerk.get("/admin/jobs", headers=refresh)).text
+    about_job = text_of(await clerk.get(f"/admin/jobs/{job}"))
+    resumed = await clerk.post("/admin/queue/resume", all="yes")
+    after = (await clerk.get("/admin/jobs", headers=refresh)).text
+
+    assert "Paused: no more jobs are started." in told
+    assert 'action="/admin/queue/resume"' in part.partition("<table")[0]
+    assert "The queue is paused, so it waits." in about_job
+    assert "The queue is paused" not in after
+    assert "Resumed." in text_of(await clerk.get(resumed.headers["location"]))
+
+
 async def test_threshold_tells_what_it_would_mean_before_it_is_set(console: ConsoleSite) -> None:
     clerk = console.clerk(OperatorRole.OPERATOR)
     while "Worked out" not in text_of(await clerk.get("/admin/threshold")):

@@ -20,7 +20,7 @@ from automatch.model.jobs import JobStatus, Queue, QueuedJob
 from automatch.services import job_search, queue
 from automatch.services.acts import Act
 from automatch.services.job_search import JobFilter
-from automatch.web.amounts import as_duration, meaning_of
+from automatch.web.amounts import as_count, as_duration, meaning_of
 from automatch.web.console.frame import ConfirmPage, ConsolePage, ConsoleRoute, MeDep, show
 from automatch.web.pages import go_to, read_form, text_of
 
@@ -41,6 +41,15 @@ _BADGES = {
     JobStatus.FAILED: "bad",
 }
 _PRIORITIES = {1: "First photos", 2: "As usual", 3: "When nobody waits"}
+_NOTICES = {
+    "paused": "Paused: no more jobs are started.",
+    "resumed": "Resumed.",
+    "set": "Set. Workers keep to it from their next claim on.",
+    "retried": "Queued again.",
+    "cancelled": "Cancelled.",
+    "moved": "Its priority is set.",
+    "requeued": "This job searches again.",
+}
 _STAGES = (
     ("decode_ms", "Decoding"),
     ("detect_ms", "Finding the face"),
@@ -99,6 +108,12 @@ class JobPage(ConsolePage):
     section: ClassVar[str] = "jobs"
     title: str = "Job"
     job: QueuedJob
+    queue: Queue
+
+    @property
+    def waits_for_queue(self) -> bool:
+        """Whether it is not started because the whole queue is paused."""
+        return self.queue.paused and self.job.status is JobStatus.PENDING
 
     @property
     def status(self) -> str:
@@ -183,15 +198,17 @@ async def list_jobs(request: Request, me: MeDep, services: ServicesDep) -> Respo
             jobs=found.jobs,
             wanted=wanted,
             before=before.isoformat() if before else "",
+            notice=_NOTICES.get(fields.get("done", "")),
         )
     )
 
 
 @router.get("/jobs/{job_id:uuid}")
 @declare(Access.CONSOLE, act=Act.SEE_SYSTEM)
-async def show_job(job_id: UUID, me: MeDep, services: ServicesDep) -> Response:
+async def show_job(job_id: UUID, me: MeDep, services: ServicesDep, done: str = "") -> Response:
     """Show one job with the time of each stage."""
-    return show(JobPage(me=me, job=await job_search.load_job(services.db, me, job_id)))
+    job, now = await job_search.load_job(services.db, me, job_id)
+    return show(JobPage(me=me, job=job, queue=now, notice=_NOTICES.get(done)))
 
 
 @router.post("/jobs/{job_id:uuid}/retry")
@@ -202,7 +219,7 @@ async def retry_job(job_id: UUID, me: MeDep, services: ServicesDep) -> Response:
         raise InputInvalidError(
             "Its photo is queued already, or a newer job of the photo failed: retry that one."
         )
-    return go_to(f"/admin/jobs/{job_id}")
+    return go_to(f"/admin/jobs/{job_id}?done=retried")
 
 
 @router.post("/jobs/{job_id:uuid}/cancel")
@@ -210,7 +227,7 @@ async def retry_job(job_id: UUID, me: MeDep, services: ServicesDep) -> Response:
 async def cancel_job(job_id: UUID, me: MeDep, services: ServicesDep) -> Response:
     """End a job that waits or is worked on."""
     await queue.cancel(services.db, me, [job_id])
-    return go_to(f"/admin/jobs/{job_id}")
+    return go_to(f"/admin/jobs/{job_id}?done=cancelled")
 
 
 @router.post("/jobs/{job_id:uuid}/requeue")
@@ -225,7 +242,7 @@ async def requeue_job(job_id: UUID, request: Request, me: MeDep, services: Servi
             "A threshold is a similarity between 0 and 1, such as 0.4."
         ) from exc
     new_id = await queue.requeue(services.db, me, job_id, threshold=threshold)
-    return go_to(f"/admin/jobs/{new_id}")
+    return go_to(f"/admin/jobs/{new_id}?done=requeued")
 
 
 @router.post("/jobs/{job_id:uuid}/prioritize")
@@ -236,7 +253,7 @@ async def prioritize_job(
     """Give a waiting job another priority."""
     priority = _whole_number(await read_form(request), "priority", "Choose a priority.")
     await queue.prioritize(services.db, me, [job_id], priority)
-    return go_to(f"/admin/jobs/{job_id}")
+    return go_to(f"/admin/jobs/{job_id}?done=moved")
 
 
 @router.get("/jobs/retry")
@@ -255,7 +272,7 @@ async def confirm_retry(me: MeDep, services: ServicesDep, code: str = "") -> Res
                 "Each gets all its attempts again, and waits its turn behind uploads.",
                 "Photos that were searched for since, or are queued, are left out.",
             ],
-            button=f"Retry {count} jobs",
+            button=f"Retry {as_count(count, 'jobs')}",
             back="/admin/jobs?status=failed" + (f"&{urlencode({'code': code})}" if code else ""),
             hidden={"code": code},
         )
@@ -276,7 +293,7 @@ async def retry_jobs(request: Request, me: MeDep, services: ServicesDep) -> Resp
 async def pause(request: Request, me: MeDep, services: ServicesDep) -> Response:
     """Start no more jobs, of a school or at all."""
     await queue.pause(services.db, me, _school_of(await read_form(request)))
-    return go_to("/admin/jobs")
+    return go_to("/admin/jobs?done=paused")
 
 
 @router.post("/queue/resume")
@@ -284,7 +301,7 @@ async def pause(request: Request, me: MeDep, services: ServicesDep) -> Response:
 async def resume(request: Request, me: MeDep, services: ServicesDep) -> Response:
     """Undo a pause of the same kind."""
     await queue.resume(services.db, me, _school_of(await read_form(request)))
-    return go_to("/admin/jobs")
+    return go_to("/admin/jobs?done=resumed")
 
 
 @router.post("/queue/concurrency")
@@ -296,7 +313,7 @@ async def set_concurrency(request: Request, me: MeDep, services: ServicesDep) ->
     if text_of(form, "jobs").strip():
         jobs = _whole_number(form, "jobs", "Give a number of at least 1, or nothing.")
     await queue.set_concurrency(services.db, me, jobs)
-    return go_to("/admin/jobs")
+    return go_to("/admin/jobs?done=set")
 
 
 def _school_of(form: FormData) -> str | None:

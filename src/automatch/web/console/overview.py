@@ -62,11 +62,17 @@ class OverviewPage(ConsolePage):
     range: str
     now: Overview
     checks: Made[list[Finding]]
+    starts_worker: bool
+    """Whether this process runs a worker, and starts it again when it ends."""
 
     @property
     def has_faults(self) -> bool:
         """Whether jobs failed by the fault of this installation."""
         return bool(self.now.failures[Cause.SYSTEM])
+
+    def about(self, seconds: float | None) -> str:
+        """Return a time that is estimated from counts in steps."""
+        return as_duration(seconds) if seconds is None else f"about {as_duration(seconds)}"
 
     def age(self, since: datetime) -> str:
         """Return how long something is there."""
@@ -182,7 +188,15 @@ async def overview(me: MeDep, services: ServicesDep, range: str = "day") -> Resp
     """Show how the installation goes, over an hour, a day or 30 days."""
     name = range if range in RANGES else "day"
     now = await load_overview(services.db, services.settings, hours=RANGES[name][0])
-    return show(OverviewPage(me=me, range=name, now=now, checks=services.checks.latest()))
+    return show(
+        OverviewPage(
+            me=me,
+            range=name,
+            now=now,
+            checks=services.checks.latest(),
+            starts_worker=services.background.runs("worker"),
+        )
+    )
 
 
 @router.post("/checks")

@@ -17,6 +17,7 @@ from automatch.model.people import Gender, PersonDetails
 from automatch.services import people, schools
 from automatch.services.acts import Act
 from automatch.services.link_delivery import LinkDelivery
+from automatch.web.amounts import as_count
 from automatch.web.console.frame import (
     ConfirmPage,
     ConsolePage,
@@ -183,7 +184,8 @@ async def ask_to_erase(person_id: UUID, me: MeDep, services: ServicesDep) -> Res
             title=f"Erase {person.name or person.email or 'this account'}?",
             act=Act.ERASE_PERSON,
             facts=[
-                f"The account goes, with {person.photos} photos and {person.matches} matches.",
+                f"The account goes, with {as_count(person.photos, 'photos')} and "
+                f"{as_count(person.matches, 'matches')}.",
                 "Others see at once that the matches are gone.",
                 "They get a receipt by mail where mail is sent; you get it here too.",
             ],

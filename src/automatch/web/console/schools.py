@@ -19,6 +19,7 @@ from automatch.http.deps import ServicesDep
 from automatch.services import schools
 from automatch.services.acts import Act
 from automatch.settings.server_address import find_server_url
+from automatch.web.amounts import as_count
 from automatch.web.console.frame import (
     ConfirmPage,
     ConsolePage,
@@ -184,7 +185,7 @@ async def ask_to_open(me: MeDep, services: ServicesDep, name: str) -> Response:
             act=Act.OPEN_SCHOOL,
             facts=[
                 "Whoever names it sees its people, and is seen, without a proof.",
-                f"{_people(school.people - school.members)} who can't prove it yet "
+                f"{as_count(school.people - school.members, 'people')} who can't prove it yet "
                 "will be let in at once.",
             ],
             button="Open",
@@ -212,9 +213,9 @@ async def ask_to_close(me: MeDep, services: ServicesDep, name: str) -> Response:
             title=f"Close {school.name}?",
             act=Act.CLOSE_SCHOOL,
             facts=[
-                f"Only its members find each other: {_people(school.members)}.",
-                f"{_people(school.people - school.members)} will need a proof first. Until then "
-                "they find nobody and nobody finds them.",
+                f"Only its members find each other: {as_count(school.members, 'people')}.",
+                f"{as_count(school.people - school.members, 'people')} will need a proof first. "
+                "Until then they find nobody and nobody finds them.",
             ],
             button="Close",
             back=address_of(school.name),
@@ -246,12 +247,12 @@ async def ask_to_merge(me: MeDep, services: ServicesDep, name: str, into: str) -
     [school] = await schools.list_schools(services.db, name)
     [other] = await schools.list_schools(services.db, into)
     facts = [
-        f"{_people(school.people)} move to {other.name} with their proofs.",
-        f"They are searched for in {other.name}, which has {_people(other.people)}.",
+        f"{as_count(school.people, 'people')} move to {other.name} with their proofs.",
+        f"They are searched for in {other.name}, which has {as_count(other.people, 'people')}.",
         f"The names, mail domains and invitations of {school.name} become those of {other.name}.",
     ]
     if school.is_open and not other.is_open:
-        count = _people(school.people - school.members)
+        count = as_count(school.people - school.members, "people")
         facts.append(f"{count} will need a proof there, because {other.name} is not open.")
     return show(
         ConfirmPage(
@@ -372,10 +373,6 @@ def _number(text: str, what: str, *, most: int = 100_000) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
         raise InputInvalidError(f"Give a number of {what} from 1 to {most:,}.")
     return int(text)
-
-
-def _people(count: int) -> str:
-    return "1 person" if count == 1 else f"{count:,} people"
 
 
 def _to(school: str, done: str) -> Response:

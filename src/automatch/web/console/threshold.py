@@ -18,6 +18,7 @@ from automatch.services import thresholds
 from automatch.services.acts import Act
 from automatch.services.figures import Made
 from automatch.services.thresholds import TRIED, ThresholdFigures, ThresholdState
+from automatch.web.amounts import as_count
 from automatch.web.console.frame import ConfirmPage, ConsolePage, ConsoleRoute, MeDep, show
 from automatch.web.pages import go_to, read_form, text_of
 
@@ -115,7 +116,7 @@ async def confirm(me: MeDep, services: ServicesDep, value: str = "", rerun: str 
                 f"{found.people} people with none."
             )
     facts.append(
-        f"Everybody is searched for again: {state.now.photos} jobs, which wait behind uploads."
+        f"Everybody is searched for again: {as_count(state.now.photos, 'jobs')}, behind uploads."
         if rerun
         else "Nobody is searched for again; it counts for searches from now on."
     )

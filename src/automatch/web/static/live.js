@@ -18,11 +18,17 @@ function isInUse(region) {
   return region.querySelector("input:focus, select:focus, textarea:focus, input[type=checkbox]:checked");
 }
 
+// What somebody has typed or chosen, and left for another field.
+function isFilledIn(node) {
+  if (node.matches?.("input, textarea")) return node.value !== node.defaultValue;
+  return node.matches?.("select") && [...node.options].some((option) => option.selected !== option.defaultSelected);
+}
+
 if (window.htmx && window.Idiomorph && document.getElementById("live")) {
   tell("Live", "live");
   // What scripts draw and people unfold is not in the answer of the server.
   Object.assign(Idiomorph.defaults.callbacks, {
-    beforeNodeMorphed: (node) => !node.classList?.contains("chart-plot"),
+    beforeNodeMorphed: (node) => !node.classList?.contains("chart-plot") && !isFilledIn(node),
     beforeAttributeUpdated: (name, node) =>
       !((name === "open" && node.tagName === "DETAILS") || (name === "class" && node.classList.contains("chart"))),
   });
