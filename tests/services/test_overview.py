@@ -9,13 +9,16 @@ import pytest
 from automatch.errors.cause import Cause, cause_of
 from automatch.model.history import Stage
 from automatch.model.jobs import JobStatus
-from automatch.services.overview import load_overview
+from automatch.model.operators import OperatorRole
+from automatch.services.overview import count_waiting, load_overview
 from automatch.settings import Settings
 from automatch.settings.database import PoolSettings
 from automatch.store import history, servers
 from automatch.store.database import Database
+from automatch.store.overview import Waiting
 from tests.support import build
 from tests.support.build import connect
+from tests.support.operators import Desk
 
 pytestmark = pytest.mark.anyio
 
@@ -108,3 +111,25 @@ async def test_history_of_a_month_has_steps_of_some_hours(db: Database, database
 
 def test_unknown_code_is_a_matter_of_the_installation() -> None:
     assert cause_of("from_a_newer_worker") is Cause.SYSTEM
+
+
+async def test_what_waits_for_an_operator_is_counted_without_their_own_case(desk: Desk) -> None:
+    me, she = desk.operator(OperatorRole.OPERATOR), desk.person("linh@example.org")
+    desk.case(me.id)
+    desk.case(she)
+    desk.conn.execute(
+        "update automatch.cases set state = 'unproven', unproven_until = now() where id = %s",
+        [desk.case(she)],
+    )
+    desk.held(she)
+    desk.asking(desk.person("minh@example.org"))
+    desk.mail(she)
+
+    assert await count_waiting(desk.db, me) == Waiting(
+        open_cases=1,
+        unproven_cases=1,
+        held_photos=1,
+        membership_requests=1,
+        mails=1,
+        failed_mails=0,
+    )

@@ -298,6 +298,33 @@ def test_request_about_nothing_we_know_is_kept_alike(conn):
     assert columns(conn, case, "profile_id, face_id") == (he, face)
 
 
+def test_request_about_a_person_is_about_their_only_photo_or_one_that_is_chosen(conn):
+    he = build.a_profile(conn)
+    face = build.a_face(conn, he)
+    only, chosen = take_down(conn, he), take_down(conn, he, address="b", token=b"other")
+    for token in (TOKEN, b"other"):
+        conn.execute("select public.prove_take_down(%s)", [token])
+
+    assert one(conn, "select public.open_case_photo(%s)", only).endswith(str(face))
+    assert decide(conn, only, "hide") == "hidden"
+    assert is_held(conn, face)
+    assert columns(conn, only, "face_id") == (face,)
+    second = build.a_face(conn, he, build.unit(1))
+    for act in ("hide", "unhide", "erase_photo"):
+        with refused("input_invalid"), conn.transaction():
+            decide(conn, chosen, act)
+    assert decide(conn, chosen, "hide", face=second) == "hidden"
+    assert columns(conn, chosen, "face_id") == (second,)
+
+
+def test_photo_that_is_named_for_another_decision_is_not_of_the_case(conn):
+    case = take_down(conn, build.a_profile(conn))
+
+    decide(conn, case, "freeze", face=build.a_face(conn, build.a_profile(conn)))
+
+    assert columns(conn, case, "face_id") == (None,)
+
+
 def test_unproven_request_and_expired_link_are_nothing(conn):
     case = take_down(conn, None)
     conn.execute("update automatch.case_contacts set token_expires_at = now() - interval '1 s'")

@@ -132,6 +132,7 @@ A_WHOLE_CASE = CaseDetails(
     frozen=True,
     face_ids=[UUID(int=3), UUID(int=4)],
     hidden_face_ids=[UUID(int=3)],
+    banned=True,
 )
 A_SCHOOL = School(HOSTILE, False, [HOSTILE], [HOSTILE], 10, 5, 1, 1, NOON, 4)
 A_FOUND_PERSON = FoundPerson(UUID(int=1), HOSTILE, HOSTILE, HOSTILE, NOON)
@@ -376,8 +377,12 @@ PAGES: dict[str, Page] = {
         schools=[],
         sends_mail=True,
     ),
-    "console: cases": CasesPage(me=AN_OPERATOR, state="", found=[A_CASE]),
-    "console: no cases": CasesPage(me=AN_OPERATOR, state="decided", found=[]),
+    "console: cases": CasesPage(
+        me=AN_OPERATOR, state="", found=[A_CASE], unproven=1, sends_mail=False
+    ),
+    "console: no cases": CasesPage(
+        me=AN_OPERATOR, state="decided", found=[], unproven=0, sends_mail=True
+    ),
     "console: case": CasePage(
         me=AN_OPERATOR,
         file=CaseFile(
@@ -408,7 +413,7 @@ PAGES: dict[str, Page] = {
     ),
     "console: mail": MailPage(
         me=AN_OPERATOR,
-        found=[WaitingMail(an_id(1), "recovery", HOSTILE, NOON, 3, True, HOSTILE)],
+        found=[WaitingMail(an_id(1), "recovery", HOSTILE, NOON, 3, True, HOSTILE, an_id(2))],
         sends_mail=True,
     ),
     "console: operators": OperatorsPage(

@@ -128,6 +128,8 @@ class CaseDetails(_CaseFields):
     frozen: bool
     face_ids: list[UUID]
     hidden_face_ids: list[UUID]
+    banned: bool
+    """Whether their address was banned in this case."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from automatch.errors.cause import Cause, cause_of
 from automatch.model.history import HistoryPoint, Stage, StageTimes
 from automatch.model.jobs import Queue, StatusCount
+from automatch.model.operators import Operator
 from automatch.settings import Settings
 from automatch.store import overview, queue_admin, stats
 from automatch.store.database import Database
 from automatch.store.disk import Disk, fullest_disk, list_data_folders
 from automatch.store.history import load_history
-from automatch.store.overview import JobRates, ScheduleEntry
+from automatch.store.overview import JobRates, ScheduleEntry, Waiting
 from automatch.store.servers import Server, list_servers
 from automatch.store.stats import FailedReason, FaultSummary
 
@@ -86,6 +87,12 @@ async def load_overview(db: Database, settings: Settings, *, hours: int = 24) ->
             min_free_bytes=settings.retention.min_free_mb * 1024**2,
             schedule=await overview.list_schedule(conn),
         )
+
+
+async def count_waiting(db: Database, operator: Operator) -> Waiting:
+    """Return how much waits for an operator; counts name nobody, so that no look is recorded."""
+    async with db.connection() as conn:
+        return await overview.count_waiting(conn, operator.id)
 
 
 def merge_stages(points: Sequence[HistoryPoint]) -> dict[Stage, StageTimes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from psycopg.rows import class_row
 
@@ -34,6 +35,26 @@ class ScheduleEntry:
     """`succeeded`, `failed`, `running` or another of pg_cron's words."""
     message: str | None
     took_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits for an operator."""
+
+    open_cases: int
+    unproven_cases: int
+    """Take-down requests whose link was not used yet."""
+    held_photos: int
+    membership_requests: int
+    mails: int
+    failed_mails: int
+
+
+async def count_waiting(conn: Connection, operator_id: UUID | None) -> Waiting:
+    """Return what waits for an operator, without what they are a side of."""
+    waiting = await call_row(conn, "count_waiting", class_row(Waiting), operator_id=operator_id)
+    assert waiting is not None
+    return waiting
 
 
 async def load_job_rates(conn: Connection) -> JobRates:

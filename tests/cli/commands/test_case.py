@@ -51,5 +51,13 @@ def test_appeal_is_called_one_wherever_it_is_shown(case, appeal) -> None:
     assert "appeal" in case("show", appeal)
 
 
+def test_who_hides_one_of_several_photos_learns_how_to_name_it(case, appeal, database) -> None:
+    with connect(database.owner) as conn:
+        person = one(conn, "update automatch.cases set face_id = null returning profile_id")
+        a_face(conn, person)
+
+    assert "`--face ID` names a photo" in case("hide", appeal, status=1)
+
+
 def test_who_lifts_a_ban_learns_that_the_person_is_still_frozen(case, appeal) -> None:
     assert f"still frozen: `automatch case unfreeze {appeal}`" in case("unban", appeal)

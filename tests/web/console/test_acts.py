@@ -265,3 +265,62 @@ async def test_numbers_that_the_database_has_not_are_refused(
     console.school("H")
 
     assert (await _ask(console.clerk(OperatorRole.OWNER), Asked(path, form)))[0] in {404, 422}
+
+
+async def test_what_waits_is_shown_to_the_role_that_may_see_it(console: ConsoleSite) -> None:
+    case_id = console.case(console.person())
+    console.conn.execute(
+        "update automatch.cases set state = 'unproven', unproven_until = now() where id = %s",
+        [case_id],
+    )
+    moderator = console.clerk(OperatorRole.MODERATOR)
+
+    overview, inbox = text_of(await moderator.get("/admin")), await moderator.get("/admin/cases")
+    viewer = text_of(await console.clerk(OperatorRole.VIEWER).get("/admin"))
+
+    assert "Take-downs not confirmed yet: " in overview.partition("Waits for you")[2]
+    assert "Mails to hand over" not in overview
+    assert "Waits for you" not in viewer
+    assert "Not confirmed yet: " in text_of(inbox)
+
+
+async def test_case_offers_what_can_be_done_about_it_and_tells_whose_mails_wait(
+    console: ConsoleSite,
+) -> None:
+    clerk, she = console.clerk(OperatorRole.OPERATOR), console.person()
+    case_id = console.case(she)
+    console.conn.execute("update automatch.cases set face_id = null where id = %s", [case_id])
+    page = f"/admin/cases/{case_id}"
+
+    before = text_of(await clerk.get(page))
+    decided = await clerk.post(f"{page}/decide", decision="hide")
+    after = text_of(await clerk.get(decided.headers["location"]))
+
+    assert "Erase the photo…" in before
+    assert "Close; nothing is hidden" in before
+    for absent in ("Show the photo again", "Unfreeze the person", "Lift a ban"):
+        assert absent not in before
+    assert "Show the photo again" in after
+    assert "Close; what is hidden stays hidden" in after
+    assert "the mails about it wait on the Mail page" in after
+    console.photo(she)
+    console.conn.execute("update automatch.cases set face_id = null where id = %s", [case_id])
+    refused = await clerk.post(f"{page}/decide", decision="hide")
+    assert "Choose a photo" in text_of(await clerk.get(page))
+    assert (refused.status_code, "choose which one" in text_of(refused)) == (422, True)
+
+
+async def test_what_will_be_erased_is_said_before_the_password_is_asked_for(
+    console: ConsoleSite,
+) -> None:
+    clerk = console.clerk(OperatorRole.OPERATOR, has_entered_password=False)
+    address = f"/admin/people/{console.person()}/erase"
+
+    page = await clerk.get(address)
+    password = await clerk.get(
+        "/admin/password", headers={"referer": f"{console.system.url}{address}"}
+    )
+
+    assert "The account goes" in text_of(page)
+    assert "Erase for good" not in page.text
+    assert f'name="to" value="{address}"' in password.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from uuid import UUID
 
 import pytest
 
@@ -94,6 +95,19 @@ async def test_what_was_refused_leads_back_to_the_page_of_the_form(console: Cons
     ]:
         answer = await clerk.client.post(f"{page}/freeze", headers={"referer": referer})
         assert (answer.status_code, f'href="{back}">Go back' in answer.text) == (422, True)
+
+
+async def test_only_a_look_at_something_unknown_is_a_page_that_was_not_found(
+    console: ConsoleSite,
+) -> None:
+    clerk, nothing = console.clerk(OperatorRole.MODERATOR), f"/admin/cases/{UUID(int=9)}"
+
+    look, act = await clerk.get(nothing), await clerk.post(f"{nothing}/decide", decision="close")
+
+    assert (look.status_code, act.status_code) == (404, 404)
+    assert "Page not found" in text_of(look)
+    assert "That wasn't done" in text_of(act)
+    assert "Page not found" not in text_of(act)
 
 
 @pytest.mark.parametrize(

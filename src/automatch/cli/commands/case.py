@@ -30,9 +30,15 @@ app = typer.Typer(
 )
 
 CaseId = Annotated[UUID, typer.Argument(metavar="CASE", help="The case, as `list` shows it.")]
+_OPTIONS = (
+    "(`--face ID` names a photo, as `automatch case show` lists them; `--alone` decides an appeal "
+    "against yourself.)"
+)
 Photo = Annotated[
     UUID | None,
-    typer.Option(help="A photo of the person; default: the one that was reported."),
+    typer.Option(
+        help="A photo of the person; default: the one that was reported, or the only one."
+    ),
 ]
 Alone = Annotated[
     bool,
@@ -328,6 +334,7 @@ def _decide(
     question: str | None = None,
     receipt: Path | None = None,
 ) -> None:
+    from automatch.errors.request import InputInvalidError
     from automatch.services import cases
 
     async def decide(session: OperatorSession) -> None:
@@ -342,7 +349,10 @@ def _decide(
             face_id=face,
             alone=alone,
         )
-        await write_receipt(receipt, decided)
+        try:
+            await write_receipt(receipt, decided)
+        except InputInvalidError as exc:
+            raise InputInvalidError(f"{exc.message} {_OPTIONS}") from exc
 
     _run(home, decide)
     echo(sentence)

@@ -138,7 +138,7 @@ as $$
 begin
     delete from automatch.school_invitations as i where i.id = p_id;
     if not found then
-        perform automatch.raise_error('not_found', 'There is no such invitation; `automatch school invitations` lists them.');
+        perform automatch.raise_error('not_found', 'There is no such invitation (any more).');
     end if;
     perform automatch.audit(p_actor, 'end_invitation', jsonb_build_object('invitation', p_id));
 end

@@ -126,7 +126,7 @@ declare
 begin
     if v_other.id <> v_old.id then
         perform automatch.raise_error(
-            'school_exists', v_other.name || ' is already a school; `automatch school merge` makes one of two.'
+            'school_exists', v_other.name || ' is already a school; merge them to make one of two.'
         );
     end if;
     if exists (select from automatch.smoke_test_runs as t where t.school = v_old.name) then

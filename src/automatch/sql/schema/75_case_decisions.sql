@@ -56,7 +56,8 @@ create function public.read_case(p_case_id uuid)
 returns table (
     id uuid, kind text, reason text, state text, opened_at timestamptz, hides boolean, decision text,
     decided_at timestamptz, decided_by text, appealed_at timestamptz, profile_id uuid, face_id uuid, reporter_id uuid,
-    name text, school text, gender text, birth_date date, frozen boolean, face_ids uuid[], hidden_face_ids uuid[]
+    name text, school text, gender text, birth_date date, frozen boolean, face_ids uuid[], hidden_face_ids uuid[],
+    banned boolean
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -67,7 +68,8 @@ as $$
         array(
             select h.face_id from automatch.held_faces as h join public.faces as f on f.id = h.face_id
             where f.profile_id = c.profile_id order by f.created_at, f.id
-        )
+        ),
+        exists (select from automatch.bans as b where b.case_id = c.id)
     from automatch.cases as c
     left join public.profiles as p on p.id = c.profile_id
     where c.id = p_case_id
@@ -115,19 +117,35 @@ as $$
 $$;
 comment on function public.list_case_acts(uuid) is 'Who looked at a case and did what, oldest first.';
 
+create function automatch.choose_case_photo(p_case automatch.cases, p_face_id uuid)
+returns uuid language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_faces uuid[] := array(select f.id from public.faces as f where f.profile_id = p_case.profile_id limit 2);
+    v_face uuid := coalesce(p_face_id, p_case.face_id);
+begin
+    if v_face is null and cardinality(v_faces) > 1 then
+        perform automatch.raise_error('input_invalid', 'This person has several photos: choose which one.');
+    end if;
+    v_face := coalesce(v_face, v_faces[1]);
+    if not exists (select from public.faces as f where f.id = v_face and f.profile_id = p_case.profile_id) then
+        perform automatch.raise_error('not_found', 'The case has no such photo (any more).');
+    end if;
+    return v_face;
+end
+$$;
+comment on function automatch.choose_case_photo(automatch.cases, uuid) is
+    'The photo that is named, or else the reported one, or else the only one of the person.';
+
 create function public.open_case_photo(p_case_id uuid, p_face_id uuid default null)
 returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_case automatch.cases;
     v_face public.faces;
 begin
-    select f.* into v_face
-    from automatch.cases as c
-    join public.faces as f on f.profile_id = c.profile_id and f.id = coalesce(p_face_id, c.face_id)
-    where c.id = p_case_id;
-    if not found then
-        perform automatch.raise_error('not_found', 'The case has no such photo (any more); `show` lists them.');
-    end if;
+    select c.* into v_case from automatch.cases as c where c.id = p_case_id;
+    select f.* into v_face from public.faces as f where f.id = automatch.choose_case_photo(v_case, p_face_id);
     perform public.record_photo_views(array[null]::uuid[], array[v_face.id], '{true}', array[automatch.now()]);
     return v_face.image_path;
 end
@@ -196,23 +214,16 @@ comment on function automatch.undo_report(automatch.cases) is 'Show again what t
 create function automatch.carry_out(p_case automatch.cases, p_act text, p_face_id uuid)
 returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_face uuid := coalesce(p_face_id, p_case.face_id);
 begin
-    if p_act in ('hide', 'unhide', 'erase_photo') and not exists (
-        select from public.faces as f where f.id = v_face and f.profile_id = p_case.profile_id
-    ) then
-        perform automatch.raise_error('not_found', 'The case has no such photo (any more); `show` lists them.');
-    end if;
     if p_act in ('freeze', 'unfreeze', 'erase_person') and p_case.profile_id is null then
         perform automatch.raise_error('not_found', 'The case is about nobody who has an account.');
     end if;
     case p_act
         when 'hide' then
-            perform automatch.hold_face(v_face, 'hidden');
+            perform automatch.hold_face(p_face_id, 'hidden');
             return 'hidden';
         when 'unhide' then
-            perform automatch.release_face(v_face);
+            perform automatch.release_face(p_face_id);
             return 'restored';
         when 'freeze' then
             perform public.freeze_person(p_case.profile_id, 'moderation');
@@ -222,7 +233,7 @@ begin
             return 'restored';
         when 'erase_photo' then
             perform automatch.lock_for_erasing(p_case.profile_id);
-            delete from public.faces where id = v_face;
+            delete from public.faces where id = p_face_id;
             return 'photo_erased';
         when 'erase_person' then
             -- By decide_case(), which says what went.
@@ -247,21 +258,25 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_case automatch.cases;
+    v_face uuid;
 begin
     v_case := automatch.lock_case(p_case_id, p_act = 'erase_person');
     if v_case.appealed_at is not null and v_case.state <> 'decided' and v_case.decided_by = p_actor and not p_alone then
         perform automatch.raise_error(
             'input_invalid',
-            'You decided this before the appeal: somebody else should look at it now. If there is nobody else, say --alone.'
+            'You decided this before the appeal: somebody else should look at it now. If there is nobody else, say so.'
         );
     end if;
-    decision := automatch.carry_out(v_case, p_act, p_face_id);
+    if p_act in ('hide', 'unhide', 'erase_photo') then
+        v_face := automatch.choose_case_photo(v_case, p_face_id);
+    end if;
+    decision := automatch.carry_out(v_case, p_act, v_face);
     if p_act = 'erase_person' then
         erased := public.erase_person(v_case.profile_id, 'operator');
     end if;
     -- An erased photo is not named any more.
-    update automatch.cases as c set face_id = p_face_id
-    where c.id = p_case_id and exists (select from public.faces as f where f.id = p_face_id);
+    update automatch.cases as c set face_id = v_face
+    where c.id = p_case_id and exists (select from public.faces as f where f.id = v_face);
     perform automatch.close_case(p_case_id, decision, p_actor);
 end
 $$;

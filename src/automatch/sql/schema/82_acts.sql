@@ -1,4 +1,4 @@
--- Whom an act of an operator is about, which automatch.services.acts asks before anything is done.
+-- Whom an act of an operator is about, which automatch.services.acts asks before anything is done; and what waits for one.
 
 create function automatch.find_mail_people(p_mail automatch.mails)
 returns table (profile_id uuid, is_subject boolean)
@@ -72,3 +72,31 @@ $$;
 comment on function public.open_act(text, uuid, boolean) is
     'Whom an act is about (is_subject) and who else is a side of it, with their roles as operators: until the end of the '
     'transaction it is about nobody else. p_erases: the account is locked too, as whatever erases it does.';
+
+create function public.count_waiting(p_operator_id uuid default null)
+returns table (
+    open_cases bigint, unproven_cases bigint, held_photos bigint, membership_requests bigint, mails bigint,
+    failed_mails bigint
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.open, c.unproven,
+        (
+            select count(*) from automatch.held_faces as h
+            where h.reason in ('another_person', 'another_account', 'challenge')
+        ),
+        (select count(*) from automatch.membership_requests as r where r.refused_at is null),
+        m.waiting, m.failed
+    from (
+        select count(*) filter (where o.state = 'open') as open, count(*) filter (where o.state = 'unproven') as unproven
+        from automatch.cases as o
+        where o.state in ('open', 'unproven')
+          and (p_operator_id = any (array[o.profile_id, o.reporter_id])) is not true
+    ) as c
+    cross join (
+        select count(*) as waiting, count(*) filter (where l.failed) as failed
+        from public.list_mails(1000, p_operator_id) as l
+    ) as m
+$$;
+comment on function public.count_waiting(uuid) is
+    'What waits for operators, without cases in which this one is a side, and their mail; of mails at most 1000.';

@@ -85,7 +85,7 @@ from (values
     '),
     -- What servers tell of themselves, and what operators see of it.
     ('function', 'execute', 'automatch_api', '
-        public.count_workers public.forget_server public.get_history public.get_job_rates public.list_failure_reasons
+        public.count_waiting public.count_workers public.forget_server public.get_history public.get_job_rates public.list_failure_reasons
         public.list_schedule public.list_servers public.list_worker_faults public.record_deliveries public.report_server
     '),
     -- What operators do, once the server has checked that they may.

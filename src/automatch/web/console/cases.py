@@ -16,6 +16,7 @@ from automatch.http.deps import ServicesDep
 from automatch.model.cases import CaseAct, CaseSide, CaseState
 from automatch.services import cases
 from automatch.services.acts import Act
+from automatch.services.overview import count_waiting
 from automatch.web.console.frame import (
     ConfirmPage,
     ConsolePage,
@@ -46,6 +47,12 @@ _NOTICES = {
     "released": "The photo is found and searched for now.",
     "refused": "The photo is refused. Its person is told.",
 }
+_NOTICES_WITHOUT_MAIL = {
+    "decided": "Decided. No mail server is set: the mails about it wait on the Mail page for "
+    "somebody to hand them over.",
+    "written": "Written. No mail server is set: the mail about it waits on the Mail page for "
+    "somebody to hand it over.",
+}
 _PLAIN_ACTS = {
     CaseAct.HIDE: "Hide the photo",
     CaseAct.UNHIDE: "Show the photo again",
@@ -72,6 +79,8 @@ class CasesPage(ConsolePage):
     state: str
     """Empty for those that are not decided."""
     found: Sequence[Case]
+    unproven: int
+    sends_mail: bool
     limit: int = _LIMIT
 
 
@@ -83,7 +92,22 @@ class CasePage(ConsolePage):
     section: ClassVar[str] = "cases"
     title: str = "Case"
     file: CaseFile
-    acts: Sequence[tuple[str, str]] = tuple((act.value, text) for act, text in _PLAIN_ACTS.items())
+
+    @property
+    def acts(self) -> list[tuple[str, str]]:
+        """What can be decided as things are: name and text."""
+        case = self.file.details
+        hidden = bool(case.hidden_face_ids)
+        possible = {
+            CaseAct.HIDE: bool(case.face_ids),
+            CaseAct.UNHIDE: hidden,
+            CaseAct.FREEZE: case.profile_id is not None,
+            CaseAct.UNFREEZE: case.frozen,
+        }
+        texts = dict(_PLAIN_ACTS)
+        if not hidden and not case.frozen:
+            texts[CaseAct.CLOSE] = "Close; nothing is hidden, and nothing gets hidden"
+        return [(act.value, text) for act, text in texts.items() if possible.get(act, True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +132,16 @@ async def list_cases(me: MeDep, services: ServicesDep, state: str = "") -> Respo
     """Show the inbox, those still shown to others first."""
     only = CaseState(state) if state in set(CaseState) else None
     found = await cases.list_cases(services.db, me, only, _LIMIT)
-    return show(CasesPage(me=me, state=only or "", found=found))
+    waiting = await count_waiting(services.db, me)
+    return show(
+        CasesPage(
+            me=me,
+            state=only or "",
+            found=found,
+            unproven=waiting.unproven_cases,
+            sends_mail=services.mailed_links.sends_mail,
+        )
+    )
 
 
 @router.get("/cases/{case_id:uuid}")
@@ -116,7 +149,8 @@ async def list_cases(me: MeDep, services: ServicesDep, state: str = "") -> Respo
 async def show_case(case_id: UUID, me: MeDep, services: ServicesDep, done: str = "") -> Response:
     """Show a case; its photos are placeholders."""
     file = await cases.load_case(services.db, me, case_id)
-    return show(CasePage(me=me, file=file, notice=_NOTICES.get(done)))
+    notices = _NOTICES if services.mailed_links.sends_mail else _NOTICES | _NOTICES_WITHOUT_MAIL
+    return show(CasePage(me=me, file=file, notice=notices.get(done)))
 
 
 @router.post("/cases/{case_id:uuid}/photo")

@@ -19,7 +19,12 @@ from starlette.types import Receive, Scope, Send
 
 from automatch.errors import AutomatchError
 from automatch.errors.auth import AuthError
-from automatch.errors.request import ForbiddenError, NotFoundError, ReauthenticationNeededError
+from automatch.errors.request import (
+    ForbiddenError,
+    InputInvalidError,
+    NotFoundError,
+    ReauthenticationNeededError,
+)
 from automatch.http.declaration import Declaration, declaration_of
 from automatch.http.deps import claims_of, services_of
 from automatch.http.errors import status_of
@@ -219,7 +224,8 @@ async def _answer(
     try:
         if declaration.act is not None:
             check_role(me, declaration.act)
-            if needs_password_now(me, declaration.act):
+            # A GET only says what will happen.
+            if request.method != "GET" and needs_password_now(me, declaration.act):
                 return _ask_for_password(request)
         return await handler(request)
     except ReauthenticationNeededError:
@@ -227,14 +233,20 @@ async def _answer(
     except AuthError as exc:
         return show_error(request, exc)
     except RequestValidationError:
-        return _refuse(request, me, NotFoundError(_UNKNOWN))
+        unknown = NotFoundError(_UNKNOWN)
+        unusable = InputInvalidError(
+            "Something in this form can't be used. Check it and try again."
+        )
+        return _refuse(request, me, unknown if request.method == "GET" else unusable)
     except AutomatchError as exc:
         return _refuse(request, me, exc)
 
 
 def _refuse(request: Request, me: Operator, error: AutomatchError) -> Response:
-    title = "Page not found" if isinstance(error, NotFoundError) else "That wasn't done"
-    back = START if request.method == "GET" else back_of(request)
+    is_look = request.method == "GET"
+    is_unknown = is_look and isinstance(error, NotFoundError)
+    title = "Page not found" if is_unknown else "That wasn't done"
+    back = START if is_look else back_of(request)
     return show(RefusedPage(me=me, title=title, message=error.message, back=back), error)
 
 

@@ -19,9 +19,10 @@ from automatch.ops.doctor.check import Health
 from automatch.services.acts import Act
 from automatch.services.figures import Made
 from automatch.services.installation_checks import Finding
-from automatch.services.overview import Overview, load_overview
+from automatch.services.overview import Overview, count_waiting, load_overview
+from automatch.store.overview import Waiting
 from automatch.web.amounts import as_duration
-from automatch.web.console.frame import ConsolePage, ConsoleRoute, MeDep, show
+from automatch.web.console.frame import ConsolePage, ConsoleRoute, MeDep, may, show
 from automatch.web.pages import go_to
 
 router = APIRouter(prefix="/admin", route_class=ConsoleRoute, include_in_schema=False)
@@ -64,6 +65,32 @@ class OverviewPage(ConsolePage):
     checks: Made[list[Finding]]
     starts_worker: bool
     """Whether this process runs a worker, and starts it again when it ends."""
+    waiting: Waiting
+    sends_mail: bool
+
+    @property
+    def waits(self) -> list[tuple[str, int, str]]:
+        """What waits for this operator and their role: title, how many, and where."""
+        waiting = self.waiting
+        mail = ("Mails that failed", waiting.failed_mails)
+        if not self.sends_mail:
+            mail = ("Mails to hand over", waiting.mails)
+        return [
+            (title, count, address)
+            for act, title, count, address in [
+                (Act.LIST_CASES, "Open cases", waiting.open_cases, "/admin/cases"),
+                (
+                    Act.LIST_CASES,
+                    "Take-downs not confirmed yet",
+                    waiting.unproven_cases,
+                    "/admin/cases?state=unproven",
+                ),
+                (Act.LIST_HELD_PHOTOS, "Photos that wait", waiting.held_photos, "/admin/held"),
+                (Act.LIST_REQUESTS, "Requests", waiting.membership_requests, "/admin/requests"),
+                (Act.LIST_MAILS, *mail, "/admin/mail"),
+            ]
+            if may(self.me, act)
+        ]
 
     @property
     def has_faults(self) -> bool:
@@ -195,6 +222,8 @@ async def overview(me: MeDep, services: ServicesDep, range: str = "day") -> Resp
             now=now,
             checks=services.checks.latest(),
             starts_worker=services.background.runs("worker"),
+            waiting=await count_waiting(services.db, me),
+            sends_mail=services.mailed_links.sends_mail,
         )
     )
 

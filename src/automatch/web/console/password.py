@@ -11,7 +11,7 @@ from starlette.responses import Response
 from automatch.errors.auth import CredentialsInvalidError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import AddressDep, ServicesDep, claims_of
-from automatch.web.console.frame import ConsolePage, ConsoleRoute, MeDep, own_address, show
+from automatch.web.console.frame import ConsolePage, ConsoleRoute, MeDep, back_of, own_address, show
 from automatch.web.pages import go_to, read_form, text_of
 from automatch.web.templating import Problem
 
@@ -29,9 +29,9 @@ class PasswordPage(ConsolePage):
 
 @router.get("")
 @declare(Access.CONSOLE)
-async def password_form(me: MeDep, to: str = "") -> Response:
-    """Ask for the password."""
-    return show(PasswordPage(me=me, to=own_address(to)))
+async def password_form(request: Request, me: MeDep, to: str = "") -> Response:
+    """Ask for the password, to go on at an address or where the link stands."""
+    return show(PasswordPage(me=me, to=own_address(to) if to else back_of(request)))
 
 
 @router.post("")
