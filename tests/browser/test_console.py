@@ -260,14 +260,14 @@ def test_live_part_follows_what_happens_and_says_when_it_is_old(desks: Desks) ->
     page.on("request", lambda request: asked.append(request.url))
     expect(freshness).to_have_text("Live")
     rates = page.locator("#rates")
-    rates.locator(".u-over").hover()
+    rates.locator(".u-over").hover(position={"x": 2, "y": 50})
     expect(rates.locator(".u-legend")).to_contain_text("1.6 jobs a minute")
 
     with _paused_queue(desks):
-        desks.conn.execute("update automatch.history set completed = 30")
+        desks.conn.execute("update automatch.history set completed = 35")
         page.clock.run_for(3500)
         expect(paused).to_be_visible()
-        expect(rates.locator(".u-legend")).to_contain_text("6 jobs a minute")
+        expect(rates.locator(".u-legend")).to_contain_text("7 jobs a minute")
     page.clock.run_for(3500)
     expect(paused).to_be_hidden()
 
