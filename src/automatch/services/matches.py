@@ -97,6 +97,12 @@ async def load_feed_overview(
     return overview
 
 
+async def load_standing(db: Database, claims: Claims) -> tuple[list[OwnCase], Membership | None]:
+    """Return what decides whether a person takes part: their cases, and their membership."""
+    async with db.as_user(claims) as conn:
+        return await cases.list_own_cases(conn), await schools.load_membership(conn)
+
+
 async def open_feed(
     db: Database,
     notifier: FeedNotifier,

@@ -30,10 +30,15 @@ from automatch.model.matches import FeedEntry, MatchPool
 from automatch.photos.store import Size
 from automatch.search.explain import needs_explanation
 from automatch.services.jobs import choose_face
-from automatch.services.matches import MAX_POSITION, load_feed_overview, open_feed
+from automatch.services.matches import (
+    MAX_POSITION,
+    load_feed_overview,
+    load_standing,
+    open_feed,
+)
 from automatch.services.photos import load_visible_photo
 from automatch.services.rate_limits import Limit
-from automatch.store import cases, faces, jobs, schools
+from automatch.store import faces, jobs
 from automatch.store.feed import block_profile, dismiss_match
 from automatch.web.feed_views import Card, FeedPage, JobItem, render_card, render_job
 from automatch.web.pages import PageRoute, go_to, read_form, show, templates, wants_json
@@ -290,11 +295,10 @@ async def _load_pool(caller: Caller, services: Services) -> MatchPool | None:
 async def _load_waiting(caller: Caller, services: Services) -> tuple[Waiting | None] | None:
     """Return what the person waits for, if anything; nothing where that cannot be read."""
     try:
-        async with services.db.as_user(caller.claims) as conn:
-            notices = list_notices(await cases.list_own_cases(conn))
-            return (find_waiting(await schools.load_membership(conn), notices),)
+        own_cases, membership = await load_standing(services.db, caller.claims)
     except (StoreError, TokenInvalidError):
         return None
+    return (find_waiting(membership, list_notices(own_cases)),)
 
 
 def _encode_entry(entry: FeedEntry) -> str:
