@@ -116,7 +116,7 @@ def test_what_cannot_be_done_is_said_in_a_line(school, conn, words, told) -> Non
 @pytest.mark.parametrize(
     ("words", "advice"),
     [
-        (("rename", "UIT", "HCMUS"), "HCMUS is already a school; `automatch school merge`"),
+        (("rename", "UIT", "HCMUS"), "HCMUS is already a school; merge them"),
         (("rename", "UIT", " "), "Give the school a name"),
         (("add", ""), "Give the school a name"),
         (("edit", "UIT", "--alias", ""), "Give the school a name"),
