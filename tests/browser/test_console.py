@@ -22,6 +22,7 @@ from tests.support.browser import Installation, Phones, upload, write_photo
 from tests.support.build import a_pair, connect
 from tests.support.operators import Registry
 from tests.support.photos import two_people
+from tests.support.waiting import wait_until
 
 VIEWS = {
     f"{device}-{scheme}": {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
@@ -267,7 +268,14 @@ def test_live_part_follows_what_happens_and_says_when_it_is_old(desks: Desks) ->
         desks.conn.execute("update automatch.history set completed = 35")
         page.clock.run_for(3500)
         expect(paused).to_be_visible()
-        expect(rates.locator(".u-legend")).to_contain_text("7 jobs a minute")
+
+        def legend() -> str:
+            # A chart that is drawn anew does not know where the mouse is.
+            rates.locator(".u-over").hover(position={"x": 3, "y": 50})
+            rates.locator(".u-over").hover(position={"x": 2, "y": 50})
+            return rates.locator(".u-legend").inner_text()
+
+        wait_until(lambda: "7 jobs a minute" in legend(), "the chart follows", within_s=60)
     page.clock.run_for(3500)
     expect(paused).to_be_hidden()
 

@@ -165,7 +165,7 @@ async def test_sign_up_answers_alike_for_an_address_that_has_an_account(mailing:
     assert form_of(free) == form_of(taken)
     assert taken["id"] != her.id
     assert {mail["To"]: mail["Subject"] for mail in mails} == {
-        "free@example.org": "Confirm your new e-mail address for Auto-Match",
+        "free@example.org": "Confirm your e-mail address for Auto-Match",
         her.email: "You have an Auto-Match account already",
     }
     assert "token" not in text_of(mails[1])
