@@ -62,12 +62,13 @@ from automatch.web.data_views import (
     WithdrawConsentPage,
     YourDataPage,
 )
-from automatch.web.feed_views import Card, FeedPage, JobItem
+from automatch.web.feed_views import Card, FeedPage
 from automatch.web.mailed_link_views import (
     ConfirmEmailPage,
     ForgotPasswordPage,
     MailedLinkPage,
 )
+from automatch.web.own_photos import JobItem
 from automatch.web.privacy_pages import PrivacyPage
 from automatch.web.report_views import (
     CaseItem,

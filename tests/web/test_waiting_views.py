@@ -8,7 +8,7 @@ import pytest
 
 from automatch.model.jobs import JobStatus
 from automatch.model.schools import Membership
-from automatch.web.feed_views import render_job
+from automatch.web.own_photos import render_job
 from automatch.web.report_views import HiddenNotice
 from automatch.web.templating import build_templates, render_page
 from automatch.web.waiting_views import find_waiting

@@ -1,4 +1,4 @@
-"""The live feed: its page and stream, uploads, photos, and the actions on a match."""
+"""The live feed: its page and stream, uploads, and the actions on a match."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.photo import PhotoRejectedError
-from automatch.errors.request import ForbiddenError, InputInvalidError, RequestError
+from automatch.errors.request import ForbiddenError, RequestError
 from automatch.errors.store import QueueFullError, StorageFullError, StoreError
 from automatch.errors.upload import UploadError
 from automatch.feed import sse
@@ -20,28 +20,22 @@ from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth
 from automatch.http.declaration import Access, declare, photo_body
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
 from automatch.http.multipart import read_photo
-from automatch.http.responses.photos import (
-    FaceChosenResponse,
-    QueuedJobResponse,
-    UploadResponse,
-)
+from automatch.http.responses.photos import UploadResponse
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry, MatchPool
-from automatch.photos.store import Size
 from automatch.search.explain import needs_explanation
-from automatch.services.jobs import choose_face
 from automatch.services.matches import (
     MAX_POSITION,
     load_feed_overview,
     load_standing,
     open_feed,
 )
-from automatch.services.photos import load_visible_photo
 from automatch.services.rate_limits import Limit
-from automatch.store import faces, jobs
+from automatch.store import jobs
 from automatch.store.feed import block_profile, dismiss_match
-from automatch.web.feed_views import Card, FeedPage, JobItem, render_card, render_job
-from automatch.web.pages import PageRoute, go_to, read_form, show, templates, wants_json
+from automatch.web.feed_views import Card, FeedPage, render_card
+from automatch.web.own_photos import JobItem, render_job
+from automatch.web.pages import PageRoute, go_to, show, templates, wants_json
 from automatch.web.report_views import list_notices
 from automatch.web.templating import Problem
 from automatch.web.waiting_views import Waiting, find_waiting
@@ -139,48 +133,6 @@ async def upload(
         problem = Problem(accepted.error_code, response.message, "file")
         return show(await _feed_page(caller, services, problem=problem))
     return show(await _feed_page(caller, services, notice=response.message))
-
-
-@router.get("/photos/{face_id}")
-@declare(Access.PAGE_COOKIE, limits=(Limit.PHOTOS,))
-async def photo(
-    face_id: UUID, caller: CallerDep, services: ServicesDep, size: Size = "thumb"
-) -> Response:
-    """Send a photo of the caller or of a match."""
-    jpeg = await load_visible_photo(
-        services.db, services.photos, caller.claims, face_id, size, views=services.photo_views
-    )
-    return Response(jpeg, media_type="image/jpeg")
-
-
-@router.post("/faces/{face_id}/delete")
-@declare(Access.PAGE_COOKIE)
-async def delete_photo(face_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
-    """Delete a photo with its matches."""
-    async with services.db.as_user(caller.claims) as conn:
-        await faces.delete_face(conn, face_id)
-    return go_to("/feed")
-
-
-@router.post("/jobs/{job_id}/face")
-@declare(Access.PAGE_COOKIE)
-async def choose(
-    job_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
-) -> Response:
-    """Store the choice of a face; the photo is then processed again."""
-    form = await read_form(request)
-    try:
-        index = int(str(form.get("index")))
-        # Clamped to what the database can store; the result is not a valid face either.
-        status = await choose_face(
-            services.db, services.admission, caller.claims, job_id, max(-1, min(index, 64))
-        )
-    except ValueError as exc:
-        raise InputInvalidError("Choose one of the faces.") from exc
-    if wants_json(request):
-        response = FaceChosenResponse(job=QueuedJobResponse(id=job_id, status=status))
-        return JSONResponse(response.model_dump(mode="json"), 202)
-    return go_to("/feed")
 
 
 @router.post("/matches/{match_id}/dismiss")

@@ -22,6 +22,7 @@ from automatch.web import (
     feed_pages,
     mailed_link_pages,
     membership_pages,
+    photo_pages,
     privacy_pages,
     report_pages,
     sign_in_settings_pages,
@@ -54,6 +55,7 @@ def add_pages(app: FastAPI) -> None:
         privacy_pages,
         report_pages,
         feed_pages,
+        photo_pages,
         challenge_pages,
         *CONSOLE_PAGES,
     ):
