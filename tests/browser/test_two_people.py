@@ -7,10 +7,11 @@ from pathlib import Path
 from PIL import ImageOps
 from playwright.sync_api import expect
 
-from tests.support.browser import Phones, upload, write_photo
+from tests.support.browser import Phones, in_both_browsers, upload, write_photo
 from tests.support.photos import astronaut, scene_without_face
 
 
+@in_both_browsers
 def test_match_arrives_on_both_screens_and_leaves_with_the_account_without_a_refresh(
     phones: Phones, tmp_path: Path
 ) -> None:

@@ -21,8 +21,14 @@ from tests.support.photos import encode
 from tests.support.postgres import remove_home
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+_FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
+_PRELOAD = Path(__file__).with_name("playwright_preload.cjs")
 _PATIENCE_MS = 60_000
 _serial = itertools.count(1)
+
+
+in_both_browsers = pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+"""Run a test in Chromium and in Firefox; without it a test runs in Chromium alone."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +120,16 @@ def write_photo(folder: Path, name: str, image: Image.Image) -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Give the path of Chromium."""
-    if _CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("no chromium: install Debian's package `chromium`")
-        pytest.skip("no chromium: install Debian's package `chromium` to run the browser tests")
-    return _CHROMIUM
+    return _installed("chromium", _CHROMIUM)
+
+
+def _installed(package: str, path: str | None) -> str:
+    if path is not None:
+        return path
+    missing = f"no {package}: install Debian's package `{package}`"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(f"{missing} to run the browser tests")
 
 
 @pytest.fixture(scope="session")
@@ -137,18 +148,27 @@ def installation(
 
 # Not for longer: while Playwright runs, the process can run no event loop of other tests.
 @pytest.fixture(scope="module")
-def browser(chromium: str, installation: Installation) -> Iterator[Browser]:
-    """Give a running Chromium, once the installation runs."""
+def browser(
+    request: pytest.FixtureRequest, chromium: str, installation: Installation
+) -> Iterator[Browser]:
+    """Give a running browser, once the installation runs: Chromium, or what the test asks for."""
     assert installation
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-background-networking"],
-        )
-        # Enough for a first photo on a busy machine, which has to load the models.
-        expect.set_options(timeout=_PATIENCE_MS)
-        yield browser
-        browser.close()
+    firefox = getattr(request, "param", "chromium") == "firefox"
+    path = _installed("firefox-esr", _FIREFOX) if firefox else chromium
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("NODE_OPTIONS", f"--require {_PRELOAD}")
+        with sync_playwright() as playwright:
+            if firefox:
+                # Playwright's own way needs a Firefox that it patched; this one is WebDriver BiDi.
+                browser = playwright.firefox.launch(channel="moz-firefox", executable_path=path)
+            else:
+                browser = playwright.chromium.launch(
+                    executable_path=path, args=["--no-sandbox", "--disable-background-networking"]
+                )
+            # Enough for a first photo on a busy machine, which has to load the models.
+            expect.set_options(timeout=_PATIENCE_MS)
+            yield browser
+            browser.close()
 
 
 @pytest.fixture
