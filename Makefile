@@ -7,7 +7,7 @@ DEV := $(VENV)/.dev
 
 NODE_MODULES := tests/clients/node_modules/.package-lock.json
 
-.PHONY: help run demo clients baseline portraits test test-faults lint fix types bench soak reliability security servers lock clean
+.PHONY: help run demo clients baseline catalogues portraits test test-faults lint fix types bench soak reliability security servers lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ demo: $(RUN) ## Fill a school with simulated people
 
 baseline: $(DEV) ## Write the baseline migration out of sql/schema
 	$(BIN)/python -m tools.baseline
+
+catalogues: $(DEV) ## Bring the translations up to date with the texts of the sources
+	$(BIN)/python -m tools.catalogues
 
 portraits: $(DEV) ## Draw the portraits of the simulated people
 	$(BIN)/python -m tools.portraits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
@@ -41,7 +42,10 @@ def test_every_page_renders_whole_and_escaped(templates: Environment, name: str)
 def test_no_page_has_inline_style_or_script(templates: Environment, name: str) -> None:
     html = render_page(templates, PAGES[name])
 
-    assert not re.search(r"<[^>]*\sstyle=|<style|<[^>]*\son\w+=\"|<script(?![^>]*\ssrc=)", html)
+    assert not re.search(
+        r"<[^>]*\sstyle=|<style|<[^>]*\son\w+=\"|<script(?![^>]*\s(?:src=|type=\"application/json\"))",
+        html,
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -65,6 +69,13 @@ def test_every_static_file_a_page_names_exists(templates: Environment, name: str
 
     assert "app.css" in addresses
     assert all((STATIC_FOLDER / address).is_file() for address in addresses)
+
+
+def test_no_text_of_a_script_ends_its_block(templates: Environment) -> None:
+    block = templates.from_string("{{ script_texts({'hi': name}) }}").render(name="</script><b>Ạ")
+
+    assert re.fullmatch(r"<script [^<]*</script>", block)
+    assert json.loads(block.split(">", 1)[1].removesuffix("</script>")) == {"hi": "</script><b>Ạ"}
 
 
 def test_a_name_that_a_template_does_not_have_is_an_error(templates: Environment) -> None:

@@ -22,6 +22,7 @@ from automatch.errors.request import ForbiddenError, InputInvalidError
 from automatch.feed.deliveries import Deliveries
 from automatch.feed.notifier import FeedNotifier
 from automatch.http.client_address import client_address
+from automatch.language.catalogue import read_accept_language
 from automatch.model.operators import Operator
 from automatch.model.people import Claims, Role
 from automatch.photos.store import PhotoStore
@@ -45,7 +46,6 @@ from automatch.store.database import Database
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
 
 _MAX_ACTOR = 100
-_MAX_LANGUAGES = 10
 
 
 @dataclass(frozen=True)
@@ -176,18 +176,7 @@ def address_of(request: HTTPConnection) -> str:
 
 def languages_of(request: HTTPConnection) -> list[str]:
     """Return the languages that a reader prefers, the first one first, as tags in lower case."""
-    weighed: list[tuple[float, str]] = []
-    for part in request.headers.get("accept-language", "").split(",")[:_MAX_LANGUAGES]:
-        tag, _, quality = part.partition(";")
-        try:
-            weight = float(quality.strip().removeprefix("q=") or 1)
-        except ValueError:
-            continue
-        if tag.strip() and weight > 0:
-            weighed.append((weight, tag.strip().lower()))
-    weighed.sort(key=lambda entry: -entry[0])
-    # Whoever asks for `vi-VN` reads `vi`.
-    return [name for _, tag in weighed for name in (tag, tag.partition("-")[0])]
+    return read_accept_language(request.headers.get("accept-language", ""))
 
 
 ServicesDep = Annotated[Services, Depends(services_of)]

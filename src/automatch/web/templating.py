@@ -7,18 +7,29 @@ the stream share. Texts are in the templates and in the view models.
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from automatch.language.formats import (
+    as_ago,
+    as_day,
+    as_minute,
+    as_number,
+    as_percent,
+    as_second,
+    as_wait,
+)
+from automatch.language.templates import install_texts
 from automatch.web.amounts import as_count, as_duration, as_gib, meaning_of, unit_of, with_code
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
     from uuid import UUID
 
     from automatch.model.notices import SiteOperator
@@ -88,22 +99,22 @@ def static_address(path: str) -> str:
     return f"/static/{static_version()}/{path}"
 
 
-def _day(moment: date) -> str:
-    return f"{moment.day} {moment:%b %Y}"
+def script_texts(texts: Mapping[str, str | Mapping[str, str]]) -> Markup:
+    """Return the block out of which `texts.js` takes the texts of a page's scripts.
 
-
-def _minute(moment: datetime) -> str:
-    return f"{_day(moment)}, {moment.astimezone(UTC):%H:%M} UTC"
-
-
-def _second(moment: datetime) -> str:
-    return f"{_day(moment)}, {moment.astimezone(UTC):%H:%M:%S} UTC"
+    A value is a text with `{names}`, or its forms by count: `{"one": …, "other": …}`.
+    """
+    json_text = json.dumps(texts, ensure_ascii=False).replace("<", "\\u003c")
+    return Markup('<script type="application/json" class="texts">{}</script>').format(
+        Markup(json_text)  # noqa: S704  nothing in it ends the element
+    )
 
 
 def build_templates() -> Environment:
     """Return the environment of the templates: text is escaped, and an unknown name is an error.
 
-    It has `static(path)` and `photo(face_id)`, which return addresses, and filters for times.
+    It has `static(path)` and `photo(face_id)`, which return addresses, the texts of the
+    reader's language, and filters for times and numbers.
     """
     templates = Environment(
         loader=FileSystemLoader(_TEMPLATE_FOLDER),
@@ -112,12 +123,19 @@ def build_templates() -> Environment:
         auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    install_texts(templates)
     templates.globals["static"] = static_address
     templates.globals["photo"] = photo_address
-    templates.filters["day"] = _day
-    templates.filters["minute"] = _minute
-    templates.filters["second"] = _second
+    templates.globals["script_texts"] = script_texts
+    templates.filters["day"] = as_day
+    templates.filters["minute"] = as_minute
+    templates.filters["second"] = as_second
+    templates.filters["percent"] = as_percent
+    templates.filters["number"] = as_number
+    templates.filters["ago"] = as_ago
+    templates.filters["wait"] = as_wait
     templates.filters["duration"] = as_duration
     templates.filters["count"] = as_count
     templates.filters["unit_for"] = unit_of

@@ -19,7 +19,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Histogram
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -56,6 +56,13 @@ from automatch.http.middleware.body_memory import BodyMemory
 from automatch.http.middleware.limited_body import LimitedBody
 from automatch.http.origins import check_websocket_origin
 from automatch.http.security_headers import security_headers
+from automatch.language.catalogue import (
+    COOKIE,
+    ENGLISH,
+    begin_in,
+    choose_language,
+    read_accept_language,
+)
 from automatch.model.people import Claims
 from automatch.services.rate_limits import Limit, RateLimits
 from automatch.settings import Settings
@@ -236,6 +243,7 @@ class AuthAndLimitsMiddleware:
                 await Response(None, 204, _PREFLIGHT)(scope, body.receive, send)
                 return
             scope["state"]["access"] = declaration.access
+        _begin_language(scope, declaration)
         identity = await self._identify(scope, declaration)
         scope["state"]["claims"] = identity.claims
         scope["state"]["set_cookies"] = identity.set_cookies
@@ -315,6 +323,16 @@ def _who(limit: Limit, scope: Scope) -> str | None:
         return client_address(scope)
     claims: Claims | None = scope["state"]["claims"]
     return str(claims.subject) if claims else None
+
+
+def _begin_language(scope: Scope, declaration: Declaration | None) -> None:
+    # The API and the console speak English alone; a mail is in the language of who asked for it.
+    headers = Headers(scope=scope)
+    accepted = read_accept_language(headers.get("accept-language", ""))
+    chosen = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+    preferred = choose_language([chosen, *accepted])
+    speaks = declaration is not None and declaration.access is Access.PAGE_COOKIE
+    begin_in(preferred if speaks else ENGLISH, preferred=preferred)
 
 
 def _keep_escaped_slashes(scope: Scope) -> None:
