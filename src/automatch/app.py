@@ -39,7 +39,7 @@ from automatch.http.routes import (
 from automatch.http.routes import metrics as metrics_routes
 from automatch.mail.mailer import Mailer
 from automatch.photos.make import make_photos
-from automatch.postgres.addresses import database_address
+from automatch.postgres.addresses import database_address, pooled_address
 from automatch.services.accounts import Accounts
 from automatch.services.admission import make_admission
 from automatch.services.ai_requests import AiRequestLimiter
@@ -86,7 +86,12 @@ def create_app(
     `/readyz` answers for what the process runs in the *background* too.
     """
     background = background or BackgroundTasks()
-    db = Database(database_address(settings, secrets, "api"), settings.pool, name="automatch-api")
+    db = Database(
+        pooled_address(settings, secrets, "api"),
+        settings.pool,
+        name="automatch-api",
+        direct=database_address(settings, secrets, "api"),
+    )
     tokens = tokens_from(settings, secrets)
     metrics = ServerMetrics()
     traces = make_traces(settings, "automatch-server")

@@ -14,7 +14,7 @@ from automatch.model.people import Role
 from automatch.ops.backup.erasures import ErasureCopy
 from automatch.ops.backup.place import open_place
 from automatch.photos.make import make_photos
-from automatch.postgres.addresses import database_address
+from automatch.postgres.addresses import database_address, pooled_address
 from automatch.search.batch import BatchSearch
 from automatch.settings import Settings
 from automatch.settings.connections import worker_pool
@@ -83,10 +83,11 @@ async def open_worker(
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(
             Database(
-                database_address(settings, secrets, "worker"),
+                pooled_address(settings, secrets, "worker"),
                 worker_pool(settings),
                 name="automatch-worker",
                 for_worker=True,
+                direct=database_address(settings, secrets, "worker"),
             )
         )
         async with db.connection() as conn:

@@ -9,7 +9,13 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from automatch.errors.configuration import SettingsError
-from automatch.postgres.addresses import Role, database_address, is_for_writing, socket_folder
+from automatch.postgres.addresses import (
+    Role,
+    database_address,
+    is_for_writing,
+    pooled_address,
+    socket_folder,
+)
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 
@@ -119,3 +125,22 @@ def test_socket_of_an_unusable_path_is_found_through_the_link(tmp_path: Path, na
     (home / "postgres" / "run").symlink_to("/tmp/short")
 
     assert socket_folder(home) == Path("/tmp/short")
+
+
+def test_transactions_go_to_the_pooler_and_sessions_past_it() -> None:
+    settings = Settings(
+        database_url=SecretStr("postgresql://me@pooler:6432/app"),
+        direct_url=SecretStr("postgresql://me:mine@db.example/app"),
+    )
+
+    pooled = conninfo_to_dict(pooled_address(settings, SECRETS, "api"))
+    direct = conninfo_to_dict(database_address(settings, SECRETS, "api"))
+
+    assert (pooled["host"], pooled["user"]) == ("pooler", "automatch_api")
+    assert (direct["host"], direct["user"]) == ("db.example", "automatch_api")
+    assert database_address(settings, SECRETS, "owner") == "postgresql://me:mine@db.example/app"
+
+
+def test_direct_address_alone_is_refused() -> None:
+    with pytest.raises(ValueError, match="direct_url needs database_url"):
+        Settings(database_url=None, direct_url=SecretStr("postgresql://db.example/app"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from pydantic import SecretStr
 
 from automatch.settings import Settings
 from automatch.settings.connections import server_connections, worker_connections, worker_pool
@@ -72,3 +73,12 @@ def test_worker_opens_no_connection_that_it_has_no_use_for() -> None:
     assert pool(8, 2) == (4, 6)
     assert pool(20, 8) == (10, 12)
     assert pool(1, 2) == (1, 3)
+
+
+def test_pools_behind_a_pooler_open_no_connections_to_postgres_itself() -> None:
+    settings = Settings(
+        database_url=SecretStr("postgresql://pooler/a"), direct_url=SecretStr("postgresql://own/a")
+    )
+
+    assert server_connections(settings) == 4
+    assert worker_connections(settings) == 1

@@ -144,7 +144,7 @@ class FeedNotifier:
             "sessions": self._sessions_notified,
         }
         await run_together(
-            feed_listener=listen(self._db.conninfo, events, name="automatch-feed-listen"),
+            feed_listener=listen(self._db.direct, events, name="automatch-feed-listen"),
             feed_versions=self._repeat(
                 self._read_versions, self._feed_notified, self._settings.poll_s
             ),

@@ -33,13 +33,13 @@ _WRITABLE = ("read-write", "primary")
 
 
 def database_address(settings: Settings, secrets: Secrets, role: Role) -> str:
-    """Return the connection string of a login.
+    """Return the connection string of a login, whose connections keep their sessions.
 
-    With `database_url`, it has the same servers and form (URL or keywords) as that setting, which
-    also names the owner's login.
+    With `direct_url` or `database_url`, it has the same servers and form (URL or keywords) as that
+    setting, which also names the owner's login.
 
     Raises:
-        SettingsError: `database_url` is not a connection string.
+        SettingsError: the setting is not a connection string.
     """
     logins = {
         "owner": (SUPERUSER, secrets.owner_password),
@@ -55,15 +55,24 @@ def database_address(settings: Settings, secrets: Secrets, role: Role) -> str:
     return url if role == "owner" else address_of_login(url, login, password)
 
 
+def pooled_address(settings: Settings, secrets: Secrets, role: Literal["api", "worker"]) -> str:
+    """Return the connection string of a login for transactions alone, maybe through a pooler.
+
+    Raises:
+        SettingsError: `database_url` is not a connection string.
+    """
+    return database_address(settings.model_copy(update={"direct_url": None}), secrets, role)
+
+
 def given_address(settings: Settings) -> str | None:
-    """Return `database_url`, which of several servers means the one that takes writes.
+    """Return the address that keeps sessions; of several servers the one that takes writes.
 
     Raises:
         SettingsError: it is not a connection string.
     """
     if settings.database_url is None:
         return None
-    url = settings.database_url.get_secret_value()
+    url = (settings.direct_url or settings.database_url).get_secret_value()
     parts = _parse(url)
     servers = f"{parts.get('host') or os.environ.get('PGHOST')} {parts.get('hostaddr')}"
     if "," not in servers or _WHICH in parts or "PGTARGETSESSIONATTRS" in os.environ:
@@ -112,7 +121,7 @@ def _parse(url: str) -> dict[str, object]:
     except psycopg.ProgrammingError:
         # Not chained, because libpq's message contains the password.
         raise SettingsError(
-            "AUTOMATCH_DATABASE_URL is not a connection string; "
+            "AUTOMATCH_DATABASE_URL or AUTOMATCH_DIRECT_URL is not a connection string; "
             "it looks like postgresql://user:password@host:5432/postgres."
         ) from None
 

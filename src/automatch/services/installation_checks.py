@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from dataclasses import dataclass
 
 from automatch.errors.store import StoreError
 from automatch.ops.doctor.check import Health
 from automatch.settings import Settings
+from automatch.worker.on_demand import command_environment
 
 _LIMIT_S = 120
 
@@ -37,15 +37,12 @@ async def check_installation(settings: Settings) -> list[Finding]:
     Raises:
         StoreError: the process could not be run, or did not end in time.
     """
-    env = {"AUTOMATCH_HOME": str(settings.home), "AUTOMATCH_LOG_LEVEL": "error"}
-    if settings.database_url is not None:
-        env["AUTOMATCH_DATABASE_URL"] = settings.database_url.get_secret_value()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "automatch", "doctor", "--json"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env=os.environ | env,
+        env=command_environment(settings) | {"AUTOMATCH_LOG_LEVEL": "error"},
         start_new_session=True,
     )
     try:

@@ -23,10 +23,12 @@ def worker_pool(settings: Settings) -> PoolSettings:
 
 
 def worker_connections(settings: Settings) -> int:
-    """Return how many connections a worker opens at most."""
-    return worker_pool(settings).max_size + _LISTENER + _HEARTBEAT
+    """Return how many connections to Postgres itself a worker opens at most."""
+    pooled = 0 if settings.direct_url else worker_pool(settings).max_size + _HEARTBEAT
+    return pooled + _LISTENER
 
 
 def server_connections(settings: Settings) -> int:
-    """Return how many a server opens at most, without those of cron jobs that run."""
-    return settings.pool.max_size + _LISTENER + _SCHEDULE + SCHEDULE_POOL.max_size
+    """Return how many to Postgres itself a server opens at most, without cron jobs that run."""
+    pooled = 0 if settings.direct_url else settings.pool.max_size
+    return pooled + _LISTENER + _SCHEDULE + SCHEDULE_POOL.max_size

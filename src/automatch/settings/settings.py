@@ -102,6 +102,12 @@ class Settings(BaseSettings):
         description="Another Postgres (login of the owner); the embedded one is then not started. "
         "Of several hosts, the one that takes writes is used.",
     )
+    direct_url: SecretStr | None = Field(
+        None,
+        description="Address of the same database that leads to Postgres itself (login of the "
+        "owner), if `database_url` leads to a pooler that gives each transaction another session. "
+        "Migrations and commands, the schedule and what listens for notifications use it.",
+    )
     ai_url: str | None = Field(
         None,
         pattern=r"^https?://[^/\s?#@]+/?$",
@@ -189,6 +195,12 @@ class Settings(BaseSettings):
                 f"the path {str(home)!a} is not text in UTF-8; rename or move the folder"
             ) from None
         return home
+
+    @model_validator(mode="after")
+    def _direct_url_stands_beside_another(self) -> Self:
+        if self.direct_url is not None and self.database_url is None:
+            raise ValueError("direct_url needs database_url, which may lead to a pooler")
+        return self
 
     @model_validator(mode="after")
     def _photos_are_encrypted_in_transit(self) -> Self:

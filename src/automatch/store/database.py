@@ -138,12 +138,24 @@ class Database:
     Args:
         for_worker: raise InstallationError for what the schema or the rights of the login lack;
             a server lets these errors pass, because they are bugs of one route there.
+        direct: where sessions are kept, if *conninfo* may lead to a pooler that gives each
+            transaction another one.
+        prepare: whether statements that are repeated are prepared, which needs kept sessions.
     """
 
     def __init__(
-        self, conninfo: str, settings: PoolSettings, *, name: str, for_worker: bool = False
+        self,
+        conninfo: str,
+        settings: PoolSettings,
+        *,
+        name: str,
+        for_worker: bool = False,
+        direct: str | None = None,
+        prepare: bool = True,
     ) -> None:
         self.conninfo = conninfo
+        self.direct = direct or conninfo
+        """For connections that listen or hold a lock."""
         self._pool = AsyncConnectionPool(
             conninfo,
             min_size=settings.min_size,
@@ -160,7 +172,8 @@ class Database:
                 "keepalives_interval": 5,
                 "keepalives_count": 2,
                 "tcp_user_timeout": 15000,
-            },
+            }
+            | ({} if prepare and self.direct == conninfo else {"prepare_threshold": None}),
             configure=_configure,
             check=self._check,
             # The pool waits twice as long after each failed attempt to connect; giving up lets the

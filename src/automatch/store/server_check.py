@@ -43,8 +43,12 @@ class _Server:
     """Logins that may not use the type."""
 
 
-async def check_server(conninfo: str) -> None:
+async def check_server(conninfo: str, *, pooled: str | None = None) -> None:
     """Return when the server and its database are fit for this version.
+
+    Args:
+        conninfo: an address whose connections keep their sessions.
+        pooled: another one of the same database, which need not lead to Postgres itself.
 
     Raises:
         ServerUnfitError: they are not; the message says why, and what to do.
@@ -55,6 +59,8 @@ async def check_server(conninfo: str) -> None:
             async with conn.cursor(row_factory=class_row(_Server)) as cursor:
                 server = await (await cursor.execute(_SQL["server"])).fetchone()
             problem = await _find_pooler(conninfo, conn)
+            if problem is None and pooled not in (None, conninfo):
+                problem = await _find_other_database(pooled, conn)
     except psycopg.OperationalError as exc:
         reason = str(exc).strip().partition("\n")[0]
         # Of a failed connection libpq gives no SQLSTATE.
@@ -135,9 +141,26 @@ async def _find_pooler(conninfo: str, conn: AsyncConnection[Any]) -> str | None:
         return None
     return (
         "The address leads to a pooler that gives each transaction another session (pgbouncer's "
-        "mode `transaction`, port 6543 of Supabase). Auto-Match listens for notifications and "
-        "holds locks in its sessions: use the direct address, or a pooler in the mode `session` "
-        "(port 5432 of Supabase)."
+        "mode `transaction`, port 6543 of Supabase), and Auto-Match listens for notifications and "
+        "holds locks in its sessions; set AUTOMATCH_DIRECT_URL to an address that leads to "
+        "Postgres itself, or to a pooler in the mode `session` (port 5432 of Supabase)."
+    )
+
+
+async def _find_other_database(pooled: str, conn: AsyncConnection[Any]) -> str | None:
+    """Tell whether *pooled* leads to another database than the session of the same login."""
+    session = await (await conn.execute(_SQL["session"])).fetchone()
+    assert session is not None
+    pid, began_at = session
+    async with await _connect(pooled) as other:
+        row = await (
+            await other.execute(_SQL["sees_session"], {"pid": pid, "began_at": began_at})
+        ).fetchone()
+    if row is not None and row[0]:
+        return None
+    return (
+        "AUTOMATCH_DATABASE_URL leads to another database than AUTOMATCH_DIRECT_URL, so that "
+        "nobody would be told what changes; set both to addresses of one server and database."
     )
 
 

@@ -107,7 +107,12 @@ class Leases:
         )
         pause = self._settings.heartbeat_s
         async with Database(
-            self._conninfo, pool, name="automatch-worker-heartbeat", for_worker=True
+            self._conninfo,
+            pool,
+            name="automatch-worker-heartbeat",
+            for_worker=True,
+            # Behind a pooler nothing stays prepared, and one statement every some seconds is cheap.
+            prepare=False,
         ) as db:
             while not stop.is_set():
                 try:

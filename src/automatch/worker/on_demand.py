@@ -93,4 +93,6 @@ def command_environment(settings: Settings) -> dict[str, str]:
     env = {"AUTOMATCH_HOME": str(settings.home)}
     if settings.database_url is not None:
         env["AUTOMATCH_DATABASE_URL"] = settings.database_url.get_secret_value()
+    if settings.direct_url is not None:
+        env["AUTOMATCH_DIRECT_URL"] = settings.direct_url.get_secret_value()
     return os.environ | env

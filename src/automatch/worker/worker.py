@@ -42,7 +42,7 @@ class Worker:
         self._context = context
         self._maintenance = maintenance
         db, settings = context.db, context.settings
-        self._notifier = JobNotifier(db.conninfo, name="automatch-worker-listen")
+        self._notifier = JobNotifier(db.direct, name="automatch-worker-listen")
         self._leases = Leases(db.conninfo, settings, self._cancel_job, self._on_fault)
         self._fetcher = JobFetcher(
             db, self._notifier, self._leases, self.id, settings, observer=context.observer

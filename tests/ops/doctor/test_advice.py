@@ -266,6 +266,18 @@ async def _set_password_of_another_installation(place: Place, broken: str) -> No
     await place.run(f"alter role automatch_{broken} password 'of another installation'")
 
 
+async def _name_one_database(place: Place) -> None:
+    place.change(database_url=SecretStr(place.database.owner))
+
+
+@case("machine.logins", see("both to addresses of one server", then=_name_one_database))
+async def pooler_of_another_database(place: Place) -> None:
+    place.change(
+        database_url=SecretStr(place.cluster.address.owner),
+        direct_url=SecretStr(place.database.owner),
+    )
+
+
 @case("machine.logins")
 async def password_of_the_workers_of_another_installation(place: Place) -> None:
     await _set_password_of_another_installation(place, "worker")

@@ -56,14 +56,14 @@ async def _serve(settings: Settings, only: Part | None) -> None:
     from automatch.background import BackgroundTasks
     from automatch.cli.runtime.sockets import open_socket
     from automatch.cli.runtime.web_server import make_cron_runner, serve_app
-    from automatch.postgres.addresses import database_address
+    from automatch.postgres.addresses import database_address, pooled_address
     from automatch.settings.secrets import read
     from automatch.store.server_check import check_server
 
     secrets = read(settings.home)
     if settings.database_url is not None:
         address = database_address(settings, secrets, "api")
-        await check_server(address)
+        await check_server(address, pooled=pooled_address(settings, secrets, "api"))
         await check_migrated(address)
         await check_photos(settings, address)
     with open_socket(settings) as listener:

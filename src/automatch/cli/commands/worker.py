@@ -41,7 +41,7 @@ def worker(
 
 async def _work(settings: Settings, *, stop_with_stdin: bool, signs_fd: int | None) -> None:
     from automatch.background import raise_ended
-    from automatch.postgres.addresses import database_address
+    from automatch.postgres.addresses import database_address, pooled_address
     from automatch.settings.secrets import read
     from automatch.store.server_check import check_server
     from automatch.worker.signs_of_life import show_signs
@@ -52,7 +52,10 @@ async def _work(settings: Settings, *, stop_with_stdin: bool, signs_fd: int | No
     secrets = read(settings.home)
     shutdown = handle_signals(settings.worker.stop_limit_s)
     if settings.database_url is not None:
-        await check_server(database_address(settings, secrets, "worker"))
+        await check_server(
+            database_address(settings, secrets, "worker"),
+            pooled=pooled_address(settings, secrets, "worker"),
+        )
     async with open_worker(settings, secrets) as running, AsyncExitStack() as stack:
         work = asyncio.create_task(running.run(), name="worker")
         requests = {asyncio.create_task(shutdown.wait(), name="shutdown")}

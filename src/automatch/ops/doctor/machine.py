@@ -28,7 +28,7 @@ from automatch.ops.doctor.check import (
 )
 from automatch.ops.doctor.context import CheckContext
 from automatch.ops.doctor.storage import are_photos_there
-from automatch.postgres.addresses import Role, database_address
+from automatch.postgres.addresses import Role, database_address, pooled_address
 from automatch.postgres.lockfile import is_running
 from automatch.settings.connections import server_connections, worker_connections
 from automatch.settings.secrets import secrets_file
@@ -133,7 +133,7 @@ async def _model_in_use(context: CheckContext) -> Result:
 
 async def _database(context: CheckContext) -> Result:
     if context.unfit is not None:
-        return fail(context.unfit)
+        return _unfit(context.unfit)
     if context.conn is None:
         if context.is_embedded and context.secrets is None:
             return fail("The embedded Postgres cannot be reached without secrets.json.")
@@ -186,6 +186,8 @@ async def _connections(context: CheckContext) -> Result:
         f"A server opens up to {per_server} connections and a worker up to {per_worker}: "
         f"{needed} with {found.servers} and {workers} of them"
     )
+    if context.settings.direct_url:
+        sums += ", beside those of the pooler"
     if needed > found.available:
         return warn(
             f"{sums}, and Postgres has {found.available} for them.",
@@ -201,13 +203,14 @@ async def _logins(context: CheckContext) -> Result:
         return skipped("There is no secrets.json with the passwords.")
     roles: tuple[Role, ...] = ("owner", "api", "worker", "schedule")
     for role in roles:
+        pooled = role if role in ("api", "worker") else None
         try:
-            await check_server(database_address(context.settings, context.secrets, role))
+            await check_server(
+                database_address(context.settings, context.secrets, role),
+                pooled=pooled and pooled_address(context.settings, context.secrets, pooled),
+            )
         except ServerUnfitError as exc:
-            what, _, advice = exc.message.rpartition("; ")
-            if not what:
-                return fail(exc.message, "Set AUTOMATCH_DATABASE_URL to such an address.")
-            return fail(f"{what}.", advice[0].upper() + advice[1:])
+            return _unfit(exc.message)
         except DatabaseUnavailableError as exc:
             return fail(
                 f"The login of the {_LOGIN_USERS[role]} is refused. "
@@ -215,6 +218,11 @@ async def _logins(context: CheckContext) -> Result:
                 LOGIN_ADVICE,
             )
     return ok("The server fits this version, and all four logins can sign in.")
+
+
+def _unfit(message: str) -> Result:
+    what, _, advice = message.rpartition("; ")
+    return fail(f"{what}.", advice[0].upper() + advice[1:]) if what else fail(message)
 
 
 async def _schema(context: CheckContext) -> Result:

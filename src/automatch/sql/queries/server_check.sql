@@ -30,3 +30,13 @@ where d.datname = current_database()
 
 -- name: backend
 select pg_backend_pid()
+
+-- name: session
+select a.pid, a.backend_start from pg_catalog.pg_stat_activity as a where a.pid = pg_backend_pid()
+
+-- name: sees_session
+-- A login sees all of its own sessions, and of no other server.
+select exists (
+    select from pg_catalog.pg_stat_activity as a
+    where a.pid = %(pid)s and a.backend_start = %(began_at)s and a.datname = current_database()
+)
