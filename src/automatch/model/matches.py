@@ -58,6 +58,25 @@ class FeedEntry:
     created_at: datetime
     last_match_id: UUID | None
     """The match of the card, also of one that is gone: after an erasure nothing else names it."""
+    place: int = 0
+    """Where it stands in the feed, which only news changes."""
+    liked: bool = False
+    """Whether the viewer likes the person."""
+    mutual: bool = False
+    """Whether both do; before that, nobody is told of the other's like."""
+    sentence: str | None = None
+    """What the person shares, once both like."""
+    handle: str | None = None
+    """Where else to find them, likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a person tells whoever they like and who likes them too: plain text."""
+
+    sentence: str | None = None
+    handle: str | None = None
+    """Where else to find them, such as a name on another service."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class FeedOverview:
 async def load_feed_page(
     db: Database, deliveries: Deliveries, claims: Claims, *, before: int | None, limit: int
 ) -> FeedPage:
-    """Return the matches of a person at positions below *before*, newest first."""
+    """Return the matches of a person at places below *before*, newest first."""
     async with db.as_user(claims) as conn:
         page = await _load_page(conn, before=before, limit=limit)
     _note_seen(deliveries, claims, page)
@@ -142,7 +142,7 @@ async def _load_page(conn: Connection, *, before: int | None, limit: int) -> Fee
     # The position is read first: what arrives in between comes again with the stream.
     position = await feed.load_feed_position(conn)
     entries = await feed.load_feed_page(conn, before=before, limit=limit)
-    last = entries[-1].position if len(entries) == limit else None
+    last = entries[-1].place if len(entries) == limit else None
     # A page of the maximum length has no room for one more entry that would show there are more.
     more = await feed.load_feed_page(conn, before=last, limit=1) if last is not None else []
     return FeedPage(entries, last if more else None, position)

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from automatch.model.matches import FeedEntry
+from automatch.model.matches import FeedEntry, Share
 from automatch.model.people import HiddenPerson
-from automatch.store.call import call, call_rows, call_value
+from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
 
 
@@ -26,7 +26,7 @@ class FeedVersion:
 async def load_feed_page(
     conn: Connection, *, before: int | None = None, limit: int = 20
 ) -> list[FeedEntry]:
-    """Return the caller's matches at positions below *before*, newest first."""
+    """Return the caller's matches at places below *before*, newest first."""
     return await _page(conn, before=before, after=None, limit=limit)
 
 
@@ -45,6 +45,39 @@ async def load_feed_versions(conn: Connection, profile_ids: Sequence[UUID]) -> l
     return await call_rows(
         conn, "feed_versions", class_row(FeedVersion), profile_ids=list(profile_ids)
     )
+
+
+async def like_match(conn: Connection, match_id: UUID) -> bool:
+    """Like the other person of a match; return whether both like each other now.
+
+    Raises:
+        NotFoundError: the caller sees no such match.
+        ForbiddenError: the caller hides from others.
+    """
+    return bool(await call_value(conn, "like_match", match_id=match_id))
+
+
+async def unlike_profile(conn: Connection, profile_id: UUID) -> None:
+    """Take back the caller's like of a person.
+
+    Raises:
+        NotFoundError: the caller does not like this person.
+    """
+    await call(conn, "unlike_profile", profile_id=profile_id)
+
+
+async def load_share(conn: Connection) -> Share:
+    """Return what the caller shares with whom they like and who likes them."""
+    return await call_row(conn, "get_share", class_row(Share)) or Share()
+
+
+async def save_share(conn: Connection, share: Share) -> None:
+    """Set what the caller shares; empty texts take it back.
+
+    Raises:
+        InputInvalidError: a text is too long, or has line ends.
+    """
+    await call(conn, "save_share", sentence=share.sentence, handle=share.handle)
 
 
 async def dismiss_match(conn: Connection, match_id: UUID) -> None:

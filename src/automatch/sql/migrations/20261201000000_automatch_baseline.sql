@@ -5919,6 +5919,146 @@ $$;
 comment on function public.get_search_wait(integer) is
     'Seconds until the caller''s searches of the last 24 hours are no more than p_most; 0 when they are now.';
 
+-- 47_likes.sql
+
+-- Who likes whom. One side alone is nobody's to know but theirs: it changes no row, position, count or number that the
+-- other could read. Only when both do, both are told.
+
+create table automatch.likes (
+    profile_id uuid not null references public.profiles (id) on delete cascade,
+    other_profile_id uuid not null references public.profiles (id) on delete cascade,
+    created_at timestamptz not null default automatch.now(),
+    mutual boolean not null default false,
+    told_at timestamptz,
+    primary key (profile_id, other_profile_id),
+    constraint like_is_of_two_people check (profile_id <> other_profile_id),
+    constraint mutual_was_told check (told_at is not null or not mutual)
+);
+comment on table automatch.likes is
+    'profile_id likes other_profile_id. Kept while a block, a dismissal or a pause hides one of the two, and shown to nobody then.';
+comment on column automatch.likes.mutual is 'Whether the other likes them too; the same in both rows.';
+comment on column automatch.likes.told_at is
+    'When this person was first told that both do: what a notification is about. Liking again tells nobody again.';
+create index likes_other_idx on automatch.likes (other_profile_id);
+create index likes_told_idx on automatch.likes (told_at);
+
+create function public.like_match(p_match_id uuid)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_me constant uuid := automatch.uid();
+    v_other uuid;
+    v_told_at timestamptz;
+    v_is_told boolean;
+begin
+    select case when m.profile_a_id = v_me then m.profile_b_id else m.profile_a_id end into v_other
+    from public.matches as m
+    where m.id = p_match_id and v_me in (m.profile_a_id, m.profile_b_id);
+    if v_other is null or not automatch.may_see(v_me, v_other) then
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    -- Or people who hide could find out who likes them, who would not be told.
+    if not exists (select from public.profiles as p where p.id = v_me and p.discoverable and p.profile_type = 'user') then
+        perform automatch.raise_error('forbidden', 'You''re hidden. Let others find you again, then you can like them.');
+    end if;
+    perform automatch.lock_both_profiles(v_me, v_other);
+    perform automatch.lock_feeds(array[v_me, v_other]);
+    insert into automatch.likes (profile_id, other_profile_id) values (v_me, v_other) on conflict do nothing;
+    if not found then
+        return (select l.mutual from automatch.likes as l where l.profile_id = v_me and l.other_profile_id = v_other);
+    end if;
+    select coalesce(l.told_at, automatch.now()), l.told_at is not null into v_told_at, v_is_told
+    from automatch.likes as l where l.profile_id = v_other and l.other_profile_id = v_me;
+    if not found then
+        return false;
+    end if;
+    update automatch.likes as l set mutual = true, told_at = v_told_at
+    where (l.profile_id, l.other_profile_id) in ((v_me, v_other), (v_other, v_me));
+    -- News only the first time: who likes, unlikes and likes again must not come up again and again.
+    perform automatch.touch_feed_entries(v_me, array[v_other], not v_is_told);
+    perform automatch.touch_feed_entries(v_other, array[v_me], not v_is_told);
+    return true;
+end
+$$;
+comment on function public.like_match(uuid) is
+    'Like the other person of a match that the caller sees. Whether both do: then both are told.';
+
+create function public.unlike_profile(p_profile_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_me constant uuid := automatch.uid();
+begin
+    perform automatch.lock_both_profiles(v_me, p_profile_id);
+    perform automatch.lock_feeds(array[v_me, p_profile_id]);
+    delete from automatch.likes as l where l.profile_id = v_me and l.other_profile_id = p_profile_id;
+    if not found then
+        perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
+    end if;
+    update automatch.likes as l set mutual = false
+    where l.profile_id = p_profile_id and l.other_profile_id = v_me and l.mutual;
+    if found then
+        perform automatch.touch_feed_entries(v_me, array[p_profile_id], false);
+        perform automatch.touch_feed_entries(p_profile_id, array[v_me], false);
+    end if;
+end
+$$;
+comment on function public.unlike_profile(uuid) is
+    'Take back a like, seen or not. What either shared with the other disappears again.';
+
+-- 48_shares.sql
+
+-- What people tell whoever they like and who likes them too: a sentence, and where else to find them.
+
+create table automatch.shares (
+    profile_id uuid primary key references public.profiles (id) on delete cascade,
+    sentence text,
+    handle text,
+    updated_at timestamptz not null default automatch.now(),
+    constraint share_says_something check (sentence is not null or handle is not null),
+    constraint sentence_is_short check (sentence = btrim(sentence) and length(sentence) between 1 and 200),
+    constraint handle_is_short check (handle = btrim(handle) and length(handle) between 1 and 60)
+);
+comment on table automatch.shares is 'Plain text that people see of each other once both have liked, and as long as both do.';
+
+create function public.get_share()
+returns table (sentence text, handle text) language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select s.sentence, s.handle from automatch.shares as s where s.profile_id = (select automatch.uid())
+$$;
+comment on function public.get_share() is 'What the caller shares, or no row.';
+
+create function public.save_share(p_sentence text default null, p_handle text default null)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_me constant uuid := automatch.uid();
+    v_sentence constant text := nullif(btrim(p_sentence), '');
+    v_handle constant text := nullif(btrim(p_handle), '');
+    v_others uuid[];
+begin
+    if length(v_sentence) > 200 or length(v_handle) > 60 then
+        perform automatch.raise_error('input_invalid', 'Write at most 200 characters, and 60 for where to find you.');
+    end if;
+    if v_sentence || '' ~ '[[:cntrl:]]' or v_handle || '' ~ '[[:cntrl:]]' then
+        perform automatch.raise_error('input_invalid', 'Write it in one line.');
+    end if;
+    perform from public.profiles as p where p.id = v_me for no key update;
+    if not found then
+        perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
+    end if;
+    v_others := array(select l.other_profile_id from automatch.likes as l where l.profile_id = v_me and l.mutual);
+    perform automatch.lock_feeds(v_others);
+    delete from automatch.shares as s where s.profile_id = v_me;
+    if v_sentence is not null or v_handle is not null then
+        insert into automatch.shares (profile_id, sentence, handle) values (v_me, v_sentence, v_handle);
+    end if;
+    perform automatch.touch_feed_entries(o.id, array[v_me], false) from unnest(v_others) as o (id);
+end
+$$;
+comment on function public.save_share(text, text) is
+    'Set what the caller shares with people when both like; null or empty takes it back. Open pages of those show it at once.';
+
 -- 50_matches.sql
 
 -- Matches, dismissals and blocks, and who may see whom.
@@ -6173,32 +6313,43 @@ begin
 end
 $$;
 
-create function automatch.unhide_profile(p_other_profile_id uuid)
+create function automatch.unhide_profile(p_other_profile_id uuid, p_since timestamptz)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
+    -- Undone at once, and nothing was searched for meanwhile: there is nothing to find.
+    if p_since > automatch.now() - interval '1 minute' and not exists (
+        select from public.match_jobs as j
+        where j.user_id in (automatch.uid(), p_other_profile_id)
+          and (j.completed_at is null or j.completed_at > p_since)
+    ) then
+        return;
+    end if;
     -- Only the caller's photos: jobs of the other person would tell them that something happened. A match is
     -- one row for both, so the other's photos would find nothing else.
     perform automatch.enqueue_profile_searches(automatch.uid());
 end
 $$;
-comment on function automatch.unhide_profile(uuid) is
-    'Bring back the matches with a person whom the caller no longer hides, and search again.';
+comment on function automatch.unhide_profile(uuid, timestamptz) is
+    'Bring back the matches with a person whom the caller has hidden until now, and search again.';
 
 create function public.unblock_profile(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_since timestamptz;
 begin
     -- For enqueue_searches(); after the feeds it would be out of order.
     perform from public.profiles as p where p.id = automatch.uid() for no key update;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.profile_blocks
-    where profile_id = automatch.uid() and blocked_profile_id = p_profile_id;
+    where profile_id = automatch.uid() and blocked_profile_id = p_profile_id
+    returning created_at into v_since;
     if not found then
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.unhide_profile(p_profile_id);
+    perform automatch.unhide_profile(p_profile_id, v_since);
 end
 $$;
 comment on function public.unblock_profile(uuid) is
@@ -6207,15 +6358,18 @@ comment on function public.unblock_profile(uuid) is
 create function public.undo_dismissal(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_since timestamptz;
 begin
     perform from public.profiles as p where p.id = automatch.uid() for no key update;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.match_dismissals
-    where profile_id = automatch.uid() and other_profile_id = p_profile_id;
+    where profile_id = automatch.uid() and other_profile_id = p_profile_id
+    returning created_at into v_since;
     if not found then
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.unhide_profile(p_profile_id);
+    perform automatch.unhide_profile(p_profile_id, v_since);
 end
 $$;
 comment on function public.undo_dismissal(uuid) is 'Undo dismiss_match(), for all matches with a person.';
@@ -6296,12 +6450,18 @@ create table automatch.feed_entries (
     profile_id uuid not null references automatch.feed_counters (profile_id) on delete cascade,
     other_profile_id uuid not null,
     position bigint not null,
+    place bigint not null,
     match_id uuid,
     last_match_id uuid,
     created_at timestamptz not null default automatch.now(),
     primary key (profile_id, other_profile_id),
     constraint position_is_unique unique (profile_id, position)
 );
+-- For pages of the feed.
+create index feed_entries_place_idx on automatch.feed_entries (profile_id, place);
+comment on column automatch.feed_entries.position is 'Grows with every change, so that open pages read what is new to them.';
+comment on column automatch.feed_entries.place is
+    'Where the card stands: the position of its last news. A card that goes and comes back has the place it had.';
 comment on column automatch.feed_entries.match_id is
     'The best match of the two; null when none is left, so that open pages remove the card.';
 comment on column automatch.feed_entries.last_match_id is 'The match that a removed card showed.';
@@ -6408,12 +6568,13 @@ begin
         where h.profile_id = g.profile_id
         returning h.profile_id, h.last_position - g.entries as before
     )
-    insert into automatch.feed_entries (profile_id, other_profile_id, position, match_id, created_at)
-    select p.profile_id, p.other_profile_id, h.before + p.step, p.id, v_now
+    insert into automatch.feed_entries (profile_id, other_profile_id, position, place, match_id, created_at)
+    select p.profile_id, p.other_profile_id, h.before + p.step, h.before + p.step, p.id, v_now
     from placed as p
     join counters as h on h.profile_id = p.profile_id
     on conflict (profile_id, other_profile_id)
-        do update set position = excluded.position, match_id = excluded.match_id, created_at = excluded.created_at;
+        do update set position = excluded.position, place = excluded.place, match_id = excluded.match_id,
+            created_at = excluded.created_at;
 
     perform pg_catalog.pg_notify('automatch_feed', '');
 end
@@ -6438,7 +6599,7 @@ begin
         returning h.profile_id, h.last_position - c.entries as before
     )
     update automatch.feed_entries as e
-    set position = h.before + p.step
+    set position = h.before + p.step, place = h.before + p.step
     from placed as p
     join counters as h on h.profile_id = p.profile_id
     where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
@@ -6450,6 +6611,33 @@ $$;
 comment on function automatch.move_feed_entries(uuid[], uuid[]) is
     'Move entries to the top of their feeds, in their old order, so that open pages update them. The feeds are '
     'locked first.';
+
+create function automatch.touch_feed_entries(p_profile_id uuid, p_other_profile_ids uuid[], p_is_news boolean)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    with placed as (
+        select e.other_profile_id, row_number() over (order by e.position) as step
+        from automatch.feed_entries as e
+        where e.profile_id = p_profile_id and e.other_profile_id = any (p_other_profile_ids)
+    ),
+    counter as (
+        update automatch.feed_counters as h
+        set last_position = h.last_position + (select count(*) from placed)
+        where h.profile_id = p_profile_id
+        returning h.last_position - (select count(*) from placed) as before
+    )
+    update automatch.feed_entries as e
+    set position = c.before + p.step, place = case when p_is_news then c.before + p.step else e.place end
+    from placed as p cross join counter as c
+    where e.profile_id = p_profile_id and e.other_profile_id = p.other_profile_id;
+    if found then
+        perform pg_notify('automatch_feed', '');
+    end if;
+end
+$$;
+comment on function automatch.touch_feed_entries(uuid, uuid[], boolean) is
+    'Have open pages read some entries of a feed, which is locked, again; those that are news go to the top.';
 
 create function automatch.bump_feed_entries(p_match_ids uuid[])
 returns void language sql security definer set search_path = pg_catalog, pg_temp
@@ -6492,7 +6680,7 @@ begin
             returning h.last_position
         )
         update automatch.feed_entries as e
-        set position = moved.last_position, match_id = v_match_id, created_at = automatch.now(),
+        set position = moved.last_position, match_id = v_match_id,
             last_match_id = coalesce(e.match_id, e.last_match_id)
         from moved
         where e.profile_id = v_side
@@ -6539,7 +6727,8 @@ create function public.feed_page(
 )
 returns table (
     "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid, own_face_id uuid,
-    similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid
+    similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid, place bigint,
+    liked boolean, mutual boolean, sentence text, handle text
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -6548,24 +6737,30 @@ as $$
         case when m.profile_a_id = e.other_profile_id then m.face_a_id else m.face_b_id end,
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
         automatch.shown_similarity(m.similarity),
-        p.simulated, e.created_at, coalesce(e.match_id, e.last_match_id)
+        p.simulated, e.created_at, coalesce(e.match_id, e.last_match_id), e.place,
+        l.profile_id is not null, coalesce(l.mutual and me.discoverable, false), s.sentence, s.handle
     from automatch.feed_entries as e
     left join public.matches as m
         on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
     left join public.profiles as p on p.id = e.other_profile_id and m.id is not null
+    left join public.profiles as me on me.id = e.profile_id
+    left join automatch.likes as l
+        on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id and m.id is not null
+    -- Whoever hides reads nothing either: the other does not see them.
+    left join automatch.shares as s on s.profile_id = e.other_profile_id and l.mutual and me.discoverable
     where e.profile_id = (select automatch.uid())
-      and (p_before is null or e.position < p_before)
+      and (p_before is null or e.place < p_before)
       and (p_after is null or e.position > p_after)
       -- Removed cards only matter to pages that are open.
       and (m.id is not null or p_after is not null)
     order by
-        case when p_after is null then e.position end desc,
+        case when p_after is null then e.place end desc,
         case when p_after is not null then e.position end
     limit least(greatest(p_limit, 1), 100)
 $$;
 comment on function public.feed_page(bigint, bigint, integer) is
-    'The caller''s feed: newest first before a position, or oldest first after one, there with a null match_id '
-    'for removed cards.';
+    'The caller''s feed: newest first before a place, or what changed after a position, oldest change first, there '
+    'with a null match_id for removed cards. sentence and handle: what the other shares, once both have liked.';
 
 create function public.feed_position()
 returns bigint language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -9558,7 +9753,8 @@ create table automatch.cases (
     constraint reason_is_known check (reason in ('not_their_photo', 'harassment', 'under_18', 'fake', 'other')),
     constraint state_is_known check (state in ('unproven', 'open', 'waiting', 'decided')),
     constraint decision_is_known check (
-        decision in ('hidden', 'frozen', 'photo_erased', 'person_erased', 'restored', 'dismissed', 'closed', 'gone')
+        decision in ('hidden', 'frozen', 'photo_erased', 'person_erased', 'restored', 'dismissed', 'closed', 'gone',
+            'withdrawn')
     ),
     constraint decided_has_a_decision check ((state = 'decided') = (decided_at is not null)),
     constraint unproven_ends check ((state = 'unproven') = (unproven_until is not null))
@@ -9568,7 +9764,8 @@ comment on column automatch.cases.state is
     'unproven: the link in the mail was not used yet; open: an operator looks; waiting: for an answer of one side.';
 comment on column automatch.cases.hides is
     'Whether the report alone hid the photo, or for `under_18` froze the person, until it is decided.';
-comment on column automatch.cases.decision is '`gone`: the person erased their account before.';
+comment on column automatch.cases.decision is
+    '`gone`: the person erased their account before. `withdrawn`: the reporter took it back at once.';
 create index cases_state_idx on automatch.cases (state, opened_at);
 create index cases_profile_idx on automatch.cases (profile_id) where profile_id is not null;
 create index cases_face_idx on automatch.cases (face_id) where face_id is not null;
@@ -9658,7 +9855,7 @@ begin
         ) >= 1
         from automatch.cases as c
         left join automatch.case_contacts as k on k.case_id = c.id
-        where c.hides and c.opened_at > v_day
+        where (c.hides or c.decision = 'withdrawn') and c.opened_at > v_day
     ) then
         return false;
     end if;
@@ -9773,6 +9970,7 @@ declare
     v_me constant uuid := automatch.uid();
     v_shown record;
     v_has_card boolean;
+    v_shared text;
     v_case uuid;
 begin
     perform automatch.lock_reports(array[v_me, p_profile_id]);
@@ -9790,6 +9988,10 @@ begin
         select from automatch.feed_entries as e
         where e.profile_id = v_me and e.other_profile_id = p_profile_id and e.match_id is not null
     );
+    -- As the card says it now, before it goes: it may be what the report is about.
+    select 'They shared with the reporter: ' || concat_ws(' / ', s.sentence, s.handle) into v_shared
+    from automatch.likes as l join automatch.shares as s on s.profile_id = l.other_profile_id
+    where l.profile_id = v_me and l.other_profile_id = p_profile_id and l.mutual and v_shown.face_id is not null;
     select c.id into v_case from automatch.cases as c
     where c.reporter_id = v_me and c.profile_id = p_profile_id and c.reason = p_reason and c.state <> 'decided';
     if v_case is null then
@@ -9803,6 +10005,7 @@ begin
         );
     end if;
     perform automatch.write_case_message(v_case, 'reporter', 'operators', p_statement);
+    perform automatch.write_case_message(v_case, 'operator', 'operators', v_shared, 'automatch');
     insert into public.profile_blocks (profile_id, blocked_profile_id)
     values (v_me, p_profile_id) on conflict do nothing;
     -- Hiding has locked the feeds of all cards of the person; to lock another one now would be out of order.
@@ -9814,6 +10017,40 @@ end
 $$;
 comment on function public.report_profile(uuid, text, text, uuid) is
     'Report somebody who is or was in the caller''s feed, and block them. The same again adds to the open case.';
+
+create function public.withdraw_report(p_case_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_me constant uuid := automatch.uid();
+    v_other constant uuid := (select c.profile_id from automatch.cases as c where c.id = p_case_id and c.reporter_id = v_me);
+    v_case automatch.cases;
+begin
+    perform automatch.lock_reports(array[v_me, v_other]);
+    select c.* into v_case from automatch.cases as c
+    where c.id = p_case_id and c.reporter_id = v_me and c.state = 'open' and c.profile_id is not null
+      and c.opened_at > automatch.now() - interval '1 minute'
+      and not exists (
+          select from automatch.case_messages as m
+          where m.case_id = c.id and m.author = 'operator' and m.actor is distinct from 'automatch'
+      );
+    if not found then
+        perform automatch.raise_error('not_found', 'This report cannot be taken back any more. You can add to it.');
+    end if;
+    -- All at once: what was hidden comes back into feeds too.
+    perform automatch.lock_related_feeds(array[v_me, v_other]);
+    perform automatch.undo_report(v_case);
+    perform automatch.close_case(p_case_id, 'withdrawn', null);
+    delete from public.profile_blocks as b
+    where b.profile_id = v_me and b.blocked_profile_id = v_other and b.created_at >= v_case.opened_at;
+    if found then
+        perform automatch.unhide_profile(v_other, v_case.opened_at);
+    end if;
+end
+$$;
+comment on function public.withdraw_report(uuid) is
+    'Take back a report of the last minute that nobody has looked at, with the block that came with it. It still counts as '
+    'the reporter''s one a day that hides something.';
 
 create function public.request_take_down(
     p_subject_id uuid, p_reason text, p_statement text, p_address text, p_address_hash bytea
@@ -9979,6 +10216,7 @@ as $$
             )
         )
     ) as o
+    where o.decision is distinct from 'withdrawn'
     order by o.opened_at desc, o.id
     limit 50
 $$;
@@ -11001,6 +11239,10 @@ as $$
     from automatch.settling_profiles as w
     where w.profile_id = p_profile_id
     union all
+    select 'shares', jsonb_build_object('sentence', h.sentence, 'handle', h.handle, 'updated_at', h.updated_at)
+    from automatch.shares as h
+    where h.profile_id = p_profile_id
+    union all
     select 'operator', jsonb_build_object('role', o.role, 'since', o.since)
     from automatch.operators as o
     where o.profile_id = p_profile_id
@@ -11048,6 +11290,14 @@ as $$
         'person', automatch.pseudonym(p_salt, d.other_profile_id), 'created_at', d.created_at
     )
     from public.match_dismissals as d where d.profile_id = p_profile_id
+    union all
+    -- Own likes only, and of both only what the feed shows: nobody finds out here who likes them.
+    select 'likes', jsonb_build_object(
+        'person', automatch.pseudonym(p_salt, l.other_profile_id), 'created_at', l.created_at,
+        'mutual', l.mutual and p.discoverable and automatch.may_see(p_profile_id, l.other_profile_id)
+    )
+    from automatch.likes as l join public.profiles as p on p.id = l.profile_id
+    where l.profile_id = p_profile_id
     union all
     select 'photos_seen', jsonb_build_object(
         'person', automatch.pseudonym(p_salt, f.profile_id), 'day', v.day, 'full_size', v.full_size
@@ -11637,7 +11887,7 @@ from (values
     ('function', 'execute', 'authenticated', '
         public.block_profile public.check_upload_limits public.choose_face public.count_photo_views public.delete_face
         public.dismiss_match public.erase_account public.explain_match_job public.feed_page public.feed_position
-        public.get_search_wait
+        public.get_search_wait public.get_share public.like_match public.save_share public.unlike_profile
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
         public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
@@ -11664,7 +11914,7 @@ from (values
     -- Reports and cases: people, whoever has a mailed link, operators.
     ('function', 'execute', 'authenticated', '
         public.find_shown_person public.list_own_case_messages public.list_own_cases public.report_profile
-        public.write_to_case
+        public.withdraw_report public.write_to_case
     '),
     ('function', 'execute', 'automatch_api', '
         public.create_case_token public.find_case_token public.find_ban public.inherit_departure
@@ -11903,7 +12153,8 @@ begin
         ['public.biometric_consents', 'evidence'], ['public.faces', 'image_sha256'],
         ['public.face_embeddings', 'embedding'], ['public.face_index', 'embedding'],
         ['automatch.imported_people', 'email_sha256'], ['automatch.mails', 'recipient'],
-        ['automatch.case_messages', 'body'], ['automatch.case_contacts', 'address']
+        ['automatch.case_messages', 'body'], ['automatch.case_contacts', 'address'],
+        ['automatch.shares', 'sentence'], ['automatch.shares', 'handle']
     ] loop
         execute format('alter table %s alter column %I set statistics 0', v_column[1], v_column[2]);
     end loop;

@@ -27,7 +27,7 @@ where e.erased_at < automatch.now() - make_interval(secs => %(seconds)s)
 
 -- name: tables
 -- Tables with personal values: those with a column that is kept out of the statistics, and those that tell how
--- alike two people are or who blocked whom. One is large when
+-- alike two people are, or who liked or blocked whom. One is large when
 -- rewriting it would hold up its users for longer than they wait for a lock; building an HNSW index does.
 select
     n.nspname || '.' || c.relname as name,
@@ -42,7 +42,7 @@ join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 where c.relkind = 'r'
   and n.nspname in ('public', 'automatch', 'auth')
   and (
-      c.relname in ('matches', 'profile_blocks', 'match_dismissals', 'suspected_duplicates')
+      c.relname in ('matches', 'profile_blocks', 'match_dismissals', 'likes', 'suspected_duplicates')
       or exists (
           select from pg_catalog.pg_attribute as a
           where a.attrelid = c.oid and a.attstattarget = 0 and not a.attisdropped

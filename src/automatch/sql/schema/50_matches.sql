@@ -250,32 +250,43 @@ begin
 end
 $$;
 
-create function automatch.unhide_profile(p_other_profile_id uuid)
+create function automatch.unhide_profile(p_other_profile_id uuid, p_since timestamptz)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
+    -- Undone at once, and nothing was searched for meanwhile: there is nothing to find.
+    if p_since > automatch.now() - interval '1 minute' and not exists (
+        select from public.match_jobs as j
+        where j.user_id in (automatch.uid(), p_other_profile_id)
+          and (j.completed_at is null or j.completed_at > p_since)
+    ) then
+        return;
+    end if;
     -- Only the caller's photos: jobs of the other person would tell them that something happened. A match is
     -- one row for both, so the other's photos would find nothing else.
     perform automatch.enqueue_profile_searches(automatch.uid());
 end
 $$;
-comment on function automatch.unhide_profile(uuid) is
-    'Bring back the matches with a person whom the caller no longer hides, and search again.';
+comment on function automatch.unhide_profile(uuid, timestamptz) is
+    'Bring back the matches with a person whom the caller has hidden until now, and search again.';
 
 create function public.unblock_profile(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_since timestamptz;
 begin
     -- For enqueue_searches(); after the feeds it would be out of order.
     perform from public.profiles as p where p.id = automatch.uid() for no key update;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.profile_blocks
-    where profile_id = automatch.uid() and blocked_profile_id = p_profile_id;
+    where profile_id = automatch.uid() and blocked_profile_id = p_profile_id
+    returning created_at into v_since;
     if not found then
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.unhide_profile(p_profile_id);
+    perform automatch.unhide_profile(p_profile_id, v_since);
 end
 $$;
 comment on function public.unblock_profile(uuid) is
@@ -284,15 +295,18 @@ comment on function public.unblock_profile(uuid) is
 create function public.undo_dismissal(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_since timestamptz;
 begin
     perform from public.profiles as p where p.id = automatch.uid() for no key update;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
     delete from public.match_dismissals
-    where profile_id = automatch.uid() and other_profile_id = p_profile_id;
+    where profile_id = automatch.uid() and other_profile_id = p_profile_id
+    returning created_at into v_since;
     if not found then
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.unhide_profile(p_profile_id);
+    perform automatch.unhide_profile(p_profile_id, v_since);
 end
 $$;
 comment on function public.undo_dismissal(uuid) is 'Undo dismiss_match(), for all matches with a person.';

@@ -12,12 +12,18 @@ create table automatch.feed_entries (
     profile_id uuid not null references automatch.feed_counters (profile_id) on delete cascade,
     other_profile_id uuid not null,
     position bigint not null,
+    place bigint not null,
     match_id uuid,
     last_match_id uuid,
     created_at timestamptz not null default automatch.now(),
     primary key (profile_id, other_profile_id),
     constraint position_is_unique unique (profile_id, position)
 );
+-- For pages of the feed.
+create index feed_entries_place_idx on automatch.feed_entries (profile_id, place);
+comment on column automatch.feed_entries.position is 'Grows with every change, so that open pages read what is new to them.';
+comment on column automatch.feed_entries.place is
+    'Where the card stands: the position of its last news. A card that goes and comes back has the place it had.';
 comment on column automatch.feed_entries.match_id is
     'The best match of the two; null when none is left, so that open pages remove the card.';
 comment on column automatch.feed_entries.last_match_id is 'The match that a removed card showed.';
@@ -124,12 +130,13 @@ begin
         where h.profile_id = g.profile_id
         returning h.profile_id, h.last_position - g.entries as before
     )
-    insert into automatch.feed_entries (profile_id, other_profile_id, position, match_id, created_at)
-    select p.profile_id, p.other_profile_id, h.before + p.step, p.id, v_now
+    insert into automatch.feed_entries (profile_id, other_profile_id, position, place, match_id, created_at)
+    select p.profile_id, p.other_profile_id, h.before + p.step, h.before + p.step, p.id, v_now
     from placed as p
     join counters as h on h.profile_id = p.profile_id
     on conflict (profile_id, other_profile_id)
-        do update set position = excluded.position, match_id = excluded.match_id, created_at = excluded.created_at;
+        do update set position = excluded.position, place = excluded.place, match_id = excluded.match_id,
+            created_at = excluded.created_at;
 
     perform pg_catalog.pg_notify('automatch_feed', '');
 end
@@ -154,7 +161,7 @@ begin
         returning h.profile_id, h.last_position - c.entries as before
     )
     update automatch.feed_entries as e
-    set position = h.before + p.step
+    set position = h.before + p.step, place = h.before + p.step
     from placed as p
     join counters as h on h.profile_id = p.profile_id
     where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
@@ -166,6 +173,33 @@ $$;
 comment on function automatch.move_feed_entries(uuid[], uuid[]) is
     'Move entries to the top of their feeds, in their old order, so that open pages update them. The feeds are '
     'locked first.';
+
+create function automatch.touch_feed_entries(p_profile_id uuid, p_other_profile_ids uuid[], p_is_news boolean)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    with placed as (
+        select e.other_profile_id, row_number() over (order by e.position) as step
+        from automatch.feed_entries as e
+        where e.profile_id = p_profile_id and e.other_profile_id = any (p_other_profile_ids)
+    ),
+    counter as (
+        update automatch.feed_counters as h
+        set last_position = h.last_position + (select count(*) from placed)
+        where h.profile_id = p_profile_id
+        returning h.last_position - (select count(*) from placed) as before
+    )
+    update automatch.feed_entries as e
+    set position = c.before + p.step, place = case when p_is_news then c.before + p.step else e.place end
+    from placed as p cross join counter as c
+    where e.profile_id = p_profile_id and e.other_profile_id = p.other_profile_id;
+    if found then
+        perform pg_notify('automatch_feed', '');
+    end if;
+end
+$$;
+comment on function automatch.touch_feed_entries(uuid, uuid[], boolean) is
+    'Have open pages read some entries of a feed, which is locked, again; those that are news go to the top.';
 
 create function automatch.bump_feed_entries(p_match_ids uuid[])
 returns void language sql security definer set search_path = pg_catalog, pg_temp
@@ -208,7 +242,7 @@ begin
             returning h.last_position
         )
         update automatch.feed_entries as e
-        set position = moved.last_position, match_id = v_match_id, created_at = automatch.now(),
+        set position = moved.last_position, match_id = v_match_id,
             last_match_id = coalesce(e.match_id, e.last_match_id)
         from moved
         where e.profile_id = v_side
@@ -255,7 +289,8 @@ create function public.feed_page(
 )
 returns table (
     "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid, own_face_id uuid,
-    similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid
+    similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid, place bigint,
+    liked boolean, mutual boolean, sentence text, handle text
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -264,24 +299,30 @@ as $$
         case when m.profile_a_id = e.other_profile_id then m.face_a_id else m.face_b_id end,
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
         automatch.shown_similarity(m.similarity),
-        p.simulated, e.created_at, coalesce(e.match_id, e.last_match_id)
+        p.simulated, e.created_at, coalesce(e.match_id, e.last_match_id), e.place,
+        l.profile_id is not null, coalesce(l.mutual and me.discoverable, false), s.sentence, s.handle
     from automatch.feed_entries as e
     left join public.matches as m
         on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
     left join public.profiles as p on p.id = e.other_profile_id and m.id is not null
+    left join public.profiles as me on me.id = e.profile_id
+    left join automatch.likes as l
+        on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id and m.id is not null
+    -- Whoever hides reads nothing either: the other does not see them.
+    left join automatch.shares as s on s.profile_id = e.other_profile_id and l.mutual and me.discoverable
     where e.profile_id = (select automatch.uid())
-      and (p_before is null or e.position < p_before)
+      and (p_before is null or e.place < p_before)
       and (p_after is null or e.position > p_after)
       -- Removed cards only matter to pages that are open.
       and (m.id is not null or p_after is not null)
     order by
-        case when p_after is null then e.position end desc,
+        case when p_after is null then e.place end desc,
         case when p_after is not null then e.position end
     limit least(greatest(p_limit, 1), 100)
 $$;
 comment on function public.feed_page(bigint, bigint, integer) is
-    'The caller''s feed: newest first before a position, or oldest first after one, there with a null match_id '
-    'for removed cards.';
+    'The caller''s feed: newest first before a place, or what changed after a position, oldest change first, there '
+    'with a null match_id for removed cards. sentence and handle: what the other shares, once both have liked.';
 
 create function public.feed_position()
 returns bigint language sql stable security definer set search_path = pg_catalog, pg_temp

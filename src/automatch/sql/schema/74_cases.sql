@@ -22,7 +22,8 @@ create table automatch.cases (
     constraint reason_is_known check (reason in ('not_their_photo', 'harassment', 'under_18', 'fake', 'other')),
     constraint state_is_known check (state in ('unproven', 'open', 'waiting', 'decided')),
     constraint decision_is_known check (
-        decision in ('hidden', 'frozen', 'photo_erased', 'person_erased', 'restored', 'dismissed', 'closed', 'gone')
+        decision in ('hidden', 'frozen', 'photo_erased', 'person_erased', 'restored', 'dismissed', 'closed', 'gone',
+            'withdrawn')
     ),
     constraint decided_has_a_decision check ((state = 'decided') = (decided_at is not null)),
     constraint unproven_ends check ((state = 'unproven') = (unproven_until is not null))
@@ -32,7 +33,8 @@ comment on column automatch.cases.state is
     'unproven: the link in the mail was not used yet; open: an operator looks; waiting: for an answer of one side.';
 comment on column automatch.cases.hides is
     'Whether the report alone hid the photo, or for `under_18` froze the person, until it is decided.';
-comment on column automatch.cases.decision is '`gone`: the person erased their account before.';
+comment on column automatch.cases.decision is
+    '`gone`: the person erased their account before. `withdrawn`: the reporter took it back at once.';
 create index cases_state_idx on automatch.cases (state, opened_at);
 create index cases_profile_idx on automatch.cases (profile_id) where profile_id is not null;
 create index cases_face_idx on automatch.cases (face_id) where face_id is not null;
@@ -122,7 +124,7 @@ begin
         ) >= 1
         from automatch.cases as c
         left join automatch.case_contacts as k on k.case_id = c.id
-        where c.hides and c.opened_at > v_day
+        where (c.hides or c.decision = 'withdrawn') and c.opened_at > v_day
     ) then
         return false;
     end if;
@@ -237,6 +239,7 @@ declare
     v_me constant uuid := automatch.uid();
     v_shown record;
     v_has_card boolean;
+    v_shared text;
     v_case uuid;
 begin
     perform automatch.lock_reports(array[v_me, p_profile_id]);
@@ -254,6 +257,10 @@ begin
         select from automatch.feed_entries as e
         where e.profile_id = v_me and e.other_profile_id = p_profile_id and e.match_id is not null
     );
+    -- As the card says it now, before it goes: it may be what the report is about.
+    select 'They shared with the reporter: ' || concat_ws(' / ', s.sentence, s.handle) into v_shared
+    from automatch.likes as l join automatch.shares as s on s.profile_id = l.other_profile_id
+    where l.profile_id = v_me and l.other_profile_id = p_profile_id and l.mutual and v_shown.face_id is not null;
     select c.id into v_case from automatch.cases as c
     where c.reporter_id = v_me and c.profile_id = p_profile_id and c.reason = p_reason and c.state <> 'decided';
     if v_case is null then
@@ -267,6 +274,7 @@ begin
         );
     end if;
     perform automatch.write_case_message(v_case, 'reporter', 'operators', p_statement);
+    perform automatch.write_case_message(v_case, 'operator', 'operators', v_shared, 'automatch');
     insert into public.profile_blocks (profile_id, blocked_profile_id)
     values (v_me, p_profile_id) on conflict do nothing;
     -- Hiding has locked the feeds of all cards of the person; to lock another one now would be out of order.
@@ -278,6 +286,40 @@ end
 $$;
 comment on function public.report_profile(uuid, text, text, uuid) is
     'Report somebody who is or was in the caller''s feed, and block them. The same again adds to the open case.';
+
+create function public.withdraw_report(p_case_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_me constant uuid := automatch.uid();
+    v_other constant uuid := (select c.profile_id from automatch.cases as c where c.id = p_case_id and c.reporter_id = v_me);
+    v_case automatch.cases;
+begin
+    perform automatch.lock_reports(array[v_me, v_other]);
+    select c.* into v_case from automatch.cases as c
+    where c.id = p_case_id and c.reporter_id = v_me and c.state = 'open' and c.profile_id is not null
+      and c.opened_at > automatch.now() - interval '1 minute'
+      and not exists (
+          select from automatch.case_messages as m
+          where m.case_id = c.id and m.author = 'operator' and m.actor is distinct from 'automatch'
+      );
+    if not found then
+        perform automatch.raise_error('not_found', 'This report cannot be taken back any more. You can add to it.');
+    end if;
+    -- All at once: what was hidden comes back into feeds too.
+    perform automatch.lock_related_feeds(array[v_me, v_other]);
+    perform automatch.undo_report(v_case);
+    perform automatch.close_case(p_case_id, 'withdrawn', null);
+    delete from public.profile_blocks as b
+    where b.profile_id = v_me and b.blocked_profile_id = v_other and b.created_at >= v_case.opened_at;
+    if found then
+        perform automatch.unhide_profile(v_other, v_case.opened_at);
+    end if;
+end
+$$;
+comment on function public.withdraw_report(uuid) is
+    'Take back a report of the last minute that nobody has looked at, with the block that came with it. It still counts as '
+    'the reporter''s one a day that hides something.';
 
 create function public.request_take_down(
     p_subject_id uuid, p_reason text, p_statement text, p_address text, p_address_hash bytea
@@ -443,6 +485,7 @@ as $$
             )
         )
     ) as o
+    where o.decision is distinct from 'withdrawn'
     order by o.opened_at desc, o.id
     limit 50
 $$;

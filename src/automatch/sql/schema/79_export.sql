@@ -126,6 +126,10 @@ as $$
     from automatch.settling_profiles as w
     where w.profile_id = p_profile_id
     union all
+    select 'shares', jsonb_build_object('sentence', h.sentence, 'handle', h.handle, 'updated_at', h.updated_at)
+    from automatch.shares as h
+    where h.profile_id = p_profile_id
+    union all
     select 'operator', jsonb_build_object('role', o.role, 'since', o.since)
     from automatch.operators as o
     where o.profile_id = p_profile_id
@@ -173,6 +177,14 @@ as $$
         'person', automatch.pseudonym(p_salt, d.other_profile_id), 'created_at', d.created_at
     )
     from public.match_dismissals as d where d.profile_id = p_profile_id
+    union all
+    -- Own likes only, and of both only what the feed shows: nobody finds out here who likes them.
+    select 'likes', jsonb_build_object(
+        'person', automatch.pseudonym(p_salt, l.other_profile_id), 'created_at', l.created_at,
+        'mutual', l.mutual and p.discoverable and automatch.may_see(p_profile_id, l.other_profile_id)
+    )
+    from automatch.likes as l join public.profiles as p on p.id = l.profile_id
+    where l.profile_id = p_profile_id
     union all
     select 'photos_seen', jsonb_build_object(
         'person', automatch.pseudonym(p_salt, f.profile_id), 'day', v.day, 'full_size', v.full_size

@@ -34,7 +34,7 @@ from (values
     ('function', 'execute', 'authenticated', '
         public.block_profile public.check_upload_limits public.choose_face public.count_photo_views public.delete_face
         public.dismiss_match public.erase_account public.explain_match_job public.feed_page public.feed_position
-        public.get_search_wait
+        public.get_search_wait public.get_share public.like_match public.save_share public.unlike_profile
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
         public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
@@ -61,7 +61,7 @@ from (values
     -- Reports and cases: people, whoever has a mailed link, operators.
     ('function', 'execute', 'authenticated', '
         public.find_shown_person public.list_own_case_messages public.list_own_cases public.report_profile
-        public.write_to_case
+        public.withdraw_report public.write_to_case
     '),
     ('function', 'execute', 'automatch_api', '
         public.create_case_token public.find_case_token public.find_ban public.inherit_departure
@@ -300,7 +300,8 @@ begin
         ['public.biometric_consents', 'evidence'], ['public.faces', 'image_sha256'],
         ['public.face_embeddings', 'embedding'], ['public.face_index', 'embedding'],
         ['automatch.imported_people', 'email_sha256'], ['automatch.mails', 'recipient'],
-        ['automatch.case_messages', 'body'], ['automatch.case_contacts', 'address']
+        ['automatch.case_messages', 'body'], ['automatch.case_contacts', 'address'],
+        ['automatch.shares', 'sentence'], ['automatch.shares', 'handle']
     ] loop
         execute format('alter table %s alter column %I set statistics 0', v_column[1], v_column[2]);
     end loop;

@@ -1,0 +1,352 @@
+"""Likes: told to nobody before both do, and what each shares goes when anything hides one of them."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.support import build
+from tests.support.build import acting, one, refused
+from tests.sql.test_export import export
+
+HERS = ("See you at the library", "@her")
+HIS = ("I'm the one with the bike", "@him")
+CARD = "select liked, mutual, sentence, handle from public.feed_page() where profile_id = %s"
+NOTHING = (False, False, None, None)
+
+
+def card(conn, viewer, other):
+    """Return what a person's feed says of another: liked, mutual, sentence, handle."""
+    with acting(conn, viewer):
+        return conn.execute(CARD, [other]).fetchone()
+
+
+def news(conn, person, after):
+    with acting(conn, person):
+        return conn.execute(
+            "select position, profile_id, mutual, sentence, place from public.feed_page(null, %s, 100)",
+            [after],
+        ).fetchall()
+
+
+def position(conn, person):
+    with acting(conn, person):
+        return one(conn, "select public.feed_position()")
+
+
+def match_of(conn, a, b):
+    return one(
+        conn,
+        "select id from public.matches where profile_a_id in (%s, %s) and profile_b_id in (%s, %s)",
+        a, b, a, b,
+    )  # fmt: skip
+
+
+def say_like(conn, person, other):
+    match = match_of(conn, person, other)
+    with acting(conn, person):
+        return one(conn, "select public.like_match(%s)", match)
+
+
+def unlike(conn, person, other):
+    with acting(conn, person):
+        conn.execute("select public.unlike_profile(%s)", [other])
+
+
+def share(conn, person, texts):
+    with acting(conn, person):
+        conn.execute("select public.save_share(%s, %s)", texts)
+
+
+@pytest.fixture
+def two(conn):
+    """Give a woman and a man who are matched and have something to share."""
+    she, he = build.a_pair(conn)
+    build.a_match(conn, she[1])
+    share(conn, she[0], HERS)
+    share(conn, he[0], HIS)
+    return she[0], he[0]
+
+
+@pytest.fixture
+def both(conn, two):
+    """Give the two once both have liked."""
+    she, he = two
+    say_like(conn, she, he)
+    say_like(conn, he, she)
+    return two
+
+
+def all_that_he_can_read(conn, person):
+    """Return every row and number that somebody who is signed in gets out of the database."""
+    with acting(conn, person):
+        rows = {
+            name: conn.execute(query).fetchall()
+            for name, query in {
+                "feed": "select * from public.feed_page()",
+                "news": "select * from public.feed_page(null, 0, 100)",
+                "position": "select public.feed_position()",
+                "numbers": "select public.last_match_number()",
+                "after": "select * from public.matches_after(0)",
+                "matches": "select id, face_a_id, face_b_id, created_at from public.matches",
+                "jobs": "select id, status, match_count from public.match_jobs",
+                "hidden": "select * from public.list_hidden_profiles()",
+                "views": "select * from public.count_photo_views()",
+                "cases": "select * from public.list_own_cases()",
+            }.items()
+        }
+    rows["version"] = conn.execute(
+        "select * from public.feed_versions(array[%s]::uuid[])", [person]
+    ).fetchall()
+    rows["export"] = dict(export(conn, person))
+    return rows
+
+
+def test_one_side_changes_nothing_that_the_other_could_read(conn, two):
+    she, he = two
+    before = all_that_he_can_read(conn, he)
+    assert say_like(conn, she, he) is False
+
+    assert card(conn, she, he) == (True, False, None, None)
+    assert all_that_he_can_read(conn, he) == before
+    unlike(conn, she, he)
+    assert all_that_he_can_read(conn, he) == before
+
+
+def test_both_are_told_and_see_what_each_shares(conn, two):
+    she, he = two
+    say_like(conn, she, he)
+    before = {person: position(conn, person) for person in two}
+    assert say_like(conn, he, she) is True
+
+    assert card(conn, she, he) == (True, True, *HIS)
+    assert card(conn, he, she) == (True, True, *HERS)
+    for person, other in (two, two[::-1]):
+        [(number, who, mutual, _, place)] = news(conn, person, before[person])
+        assert (who, mutual, place) == (other, True, number), "news go to the top"
+    assert one(conn, "select count(*) from automatch.likes where told_at is not null") == 2
+
+
+def test_taking_a_like_back_takes_what_was_shared_from_both_at_once(conn, both):
+    she, he = both
+    before = {person: position(conn, person) for person in both}
+    unlike(conn, she, he)
+
+    assert card(conn, she, he) == NOTHING
+    assert card(conn, he, she) == (True, False, None, None)
+    for person, other in (both, both[::-1]):
+        [(number, who, mutual, sentence, place)] = news(conn, person, before[person])
+        assert (who, mutual, sentence) == (other, False, None)
+        assert place < number, "the card stays where it is"
+
+
+def test_liking_again_is_no_news_a_second_time(conn, both):
+    she, he = both
+    told = one(conn, "select told_at from automatch.likes where profile_id = %s", he)
+    unlike(conn, she, he)
+    before = position(conn, he)
+    assert say_like(conn, she, he) is True
+
+    [(number, _, mutual, sentence, place)] = news(conn, he, before)
+    assert (mutual, sentence) == (True, HERS[0])
+    assert place < number
+    assert conn.execute("select distinct told_at from automatch.likes").fetchall() == [(told,)]
+
+
+def test_liking_twice_is_liking_once(conn, two):
+    she, he = two
+    assert [say_like(conn, she, he) for _ in range(2)] == [False, False]
+    assert [say_like(conn, he, she) for _ in range(2)] == [True, True]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_only_who_sees_a_match_can_like_it(conn, two, exists):
+    stranger = build.a_profile(conn)
+    match = match_of(conn, *two) if exists else uuid4()
+    with refused("not_found"), acting(conn, stranger):
+        conn.execute("select public.like_match(%s)", [match])
+    with refused("not_found"), acting(conn, stranger):
+        conn.execute("select public.unlike_profile(%s)", [two[0]])
+
+
+def test_stranger_reads_neither_likes_nor_what_is_shared(conn, both):
+    stranger = build.a_profile(conn)
+    for query in (
+        "select * from automatch.likes",
+        "select * from automatch.shares",
+        "insert into automatch.likes (profile_id, other_profile_id) values (gen_random_uuid(), gen_random_uuid())",
+    ):
+        for who in (stranger, both[0]):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), acting(conn, who):
+                conn.execute(query)
+    with acting(conn, stranger):
+        assert conn.execute("select * from public.get_share()").fetchall() == []
+
+
+def dismiss(conn, person, other):
+    match = match_of(conn, person, other)
+    with acting(conn, person):
+        conn.execute("select public.dismiss_match(%s)", [match])
+
+
+def call_as(query):
+    def act(conn, person, other):
+        with acting(conn, person):
+            conn.execute(query, [other])
+
+    return act
+
+
+def as_owner(query):
+    return lambda conn, person, _other: conn.execute(query, [person])
+
+
+HIDES = {
+    "block": (call_as("select public.block_profile(%s)"), call_as("select public.unblock_profile(%s)")),
+    "dismissal": (dismiss, call_as("select public.undo_dismissal(%s)")),
+    "freeze": (as_owner("select public.freeze_person(%s, 'x')"), as_owner("select public.unfreeze_person(%s)")),
+    "school": (
+        as_owner("update public.profiles set school = 'HCMUS' where id = %s"),
+        as_owner("update public.profiles set school = 'UIT' where id = %s"),
+    ),
+    "pause": (
+        as_owner("update public.profiles set discoverable = false where id = %s"),
+        as_owner("update public.profiles set discoverable = true where id = %s"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", HIDES)
+def test_whatever_hides_one_hides_what_both_share_and_undoing_it_brings_it_back(conn, both, how):
+    she, he = both
+    hide, undo = HIDES[how]
+    place = "select place, created_at from automatch.feed_entries where profile_id = %s"
+    before = conn.execute(place, [she]).fetchall()
+    hide(conn, he, she)
+
+    for viewer, other in (both, both[::-1]):
+        shown = card(conn, viewer, other)
+        assert shown is None or shown[1:] == (False, None, None)
+        assert all(row[2:4] == (False, None) for row in news(conn, viewer, 0))
+    assert not any(
+        like["mutual"] for like in export(conn, she)["likes"] + export(conn, he)["likes"]
+    )
+    undo(conn, he, she)
+    assert card(conn, she, he) == (True, True, *HIS)
+    assert card(conn, he, she) == (True, True, *HERS)
+    if how in {"block", "dismissal"}:
+        assert conn.execute(place, [she]).fetchall() == before, "as it was"
+
+
+def test_who_hides_cannot_find_out_who_likes_them(conn, two):
+    she, he = two
+    say_like(conn, she, he)
+    HIDES["pause"][0](conn, he, she)
+
+    match = match_of(conn, *two)
+    with refused("forbidden"), acting(conn, he):
+        conn.execute("select public.like_match(%s)", [match])
+
+
+def test_undoing_at_once_searches_for_nothing(conn, two):
+    she, he = two
+    jobs = one(conn, "select count(*) from public.match_jobs")
+    dismiss(conn, she, he)
+    HIDES["dismissal"][1](conn, she, he)
+    assert one(conn, "select count(*) from public.match_jobs") == jobs
+
+    dismiss(conn, she, he)
+    conn.execute(
+        "update public.match_dismissals set created_at = created_at - interval '2 minutes'"
+    )
+    HIDES["dismissal"][1](conn, she, he)
+    assert one(conn, "select count(*) from public.match_jobs") == jobs + 1
+
+
+def test_erasing_one_leaves_nothing_of_it(conn, both):
+    she, he = both
+    conn.execute("delete from public.profiles where id = %s", [he])
+
+    assert one(conn, "select count(*) from automatch.likes") == 0
+    assert one(conn, "select count(*) from automatch.shares") == 1
+    assert card(conn, she, he) is None
+
+
+def test_change_of_what_is_shared_reaches_those_who_see_it_and_nobody_else(conn, both):
+    she, he = both
+    third = build.a_profile(conn, gender="male")
+    build.a_match(conn, build.a_face(conn, third, build.unit(0)))
+    before = {person: position(conn, person) for person in (he, third)}
+    share(conn, she, ("Moved to Zalo", None))
+
+    [(_, who, _, sentence, _)] = news(conn, he, before[he])
+    assert (who, sentence) == (she, "Moved to Zalo")
+    assert news(conn, third, before[third]) == []
+    share(conn, she, ("", " "))
+    assert card(conn, he, she) == (True, True, None, None)
+
+
+@pytest.mark.parametrize(
+    "texts", [("x" * 201, None), (None, "x" * 61), ("a\nb", None), (None, "\x07")]
+)
+def test_only_short_lines_can_be_shared(conn, two, texts):
+    with refused("input_invalid"):
+        share(conn, two[0], texts)
+
+
+def test_report_keeps_what_was_shared_for_the_operators_alone(conn, both):
+    she, he = both
+    with acting(conn, she):
+        case = one(conn, "select public.report_profile(%s, 'harassment', 'rude')", he)
+
+    messages = "select audience, body from public.list_case_messages(%s)"
+    shared = ("operators", f"They shared with the reporter: {HIS[0]} / {HIS[1]}")
+    assert shared in conn.execute(messages, [case]).fetchall()
+    for person in both:
+        with acting(conn, person):
+            told = conn.execute("select body from public.list_own_case_messages()").fetchall()
+        assert all(HIS[0] not in body for (body,) in told)
+        assert HIS[0] not in str(export(conn, person).get("reports"))
+
+
+def test_report_says_nothing_of_what_its_reporter_was_not_shown(conn, two):
+    she, he = two
+    with acting(conn, she):
+        case = one(conn, "select public.report_profile(%s, 'harassment', 'rude')", he)
+
+    bodies = conn.execute("select body from public.list_case_messages(%s)", [case]).fetchall()
+    assert bodies == [("rude",)]
+
+
+@pytest.mark.parametrize("reason", ["harassment", "not_their_photo", "under_18"])
+def test_report_that_is_taken_back_at_once_leaves_everything_as_it_was(conn, both, reason):
+    she, he = both
+    with acting(conn, she):
+        case = one(conn, "select public.report_profile(%s, %s, 'oops')", he, reason)
+        conn.execute("select public.withdraw_report(%s)", [case])
+
+    for table in ("automatch.frozen_profiles", "automatch.held_faces", "public.profile_blocks"):
+        assert one(conn, f"select count(*) from {table}") == 0
+    if reason != "not_their_photo":
+        assert card(conn, he, she) == (True, True, *HERS)
+    for person in both:
+        with acting(conn, person):
+            assert conn.execute("select * from public.list_own_cases()").fetchall() == []
+    with acting(conn, she):
+        again = one(conn, "select public.report_profile(%s, %s, 'x')", he, reason)
+    assert not one(conn, "select hides from automatch.cases where id = %s", again), "one a day"
+
+
+@pytest.mark.parametrize("late", ["time", "operator", "stranger"])
+def test_report_is_not_taken_back_later_or_by_others(conn, both, late):
+    she, he = both
+    with acting(conn, she):
+        case = one(conn, "select public.report_profile(%s, 'harassment', 'rude')", he)
+    if late == "time":
+        conn.execute("update automatch.cases set opened_at = opened_at - interval '2 minutes'")
+    if late == "operator":
+        conn.execute("select public.answer_case('thanh', %s, 'reporter', 'Thank you.')", [case])
+    with refused("not_found"), acting(conn, he if late == "stranger" else she):
+        conn.execute("select public.withdraw_report(%s)", [case])
