@@ -37,12 +37,16 @@ MATCHES = 20
 _MIDPOINT = (2 - 2 * THRESHOLD_COSINE) ** 0.5
 
 _FEEDS = """
-    insert into automatch.feed_entries (profile_id, other_profile_id, position, match_id)
-    select s.person, s.other, row_number() over (partition by s.person order by m.similarity), m.id
-    from public.matches as m
-    cross join lateral (
-        values (m.profile_a_id, m.profile_b_id), (m.profile_b_id, m.profile_a_id)
-    ) as s (person, other)
+    insert into automatch.feed_entries (profile_id, other_profile_id, position, place, match_id)
+    select s.person, s.other, s.position, s.position, s.match_id
+    from (
+        select s.person, s.other, m.id as match_id,
+            row_number() over (partition by s.person order by m.similarity) as position
+        from public.matches as m
+        cross join lateral (
+            values (m.profile_a_id, m.profile_b_id), (m.profile_b_id, m.profile_a_id)
+        ) as s (person, other)
+    ) as s
 """
 _COUNTERS = """
     update automatch.feed_counters as c set last_position = e.entries

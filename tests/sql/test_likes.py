@@ -1,4 +1,4 @@
-"""Likes: told to nobody before both do, and what each shares goes when anything hides one of them."""
+"""Likes: nobody is told before both like, and what hides one of the two hides what they share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from tests.sql.test_export import export
 from tests.support import build
 from tests.support.build import acting, one, refused
-from tests.sql.test_export import export
 
 HERS = ("See you at the library", "@her")
 HIS = ("I'm the one with the bike", "@him")
@@ -26,7 +26,8 @@ def card(conn, viewer, other):
 def news(conn, person, after):
     with acting(conn, person):
         return conn.execute(
-            "select position, profile_id, mutual, sentence, place from public.feed_page(null, %s, 100)",
+            "select position, profile_id, mutual, sentence, place"
+            " from public.feed_page(null, %s, 100)",
             [after],
         ).fetchall()
 
@@ -176,7 +177,7 @@ def test_stranger_reads_neither_likes_nor_what_is_shared(conn, both):
     for query in (
         "select * from automatch.likes",
         "select * from automatch.shares",
-        "insert into automatch.likes (profile_id, other_profile_id) values (gen_random_uuid(), gen_random_uuid())",
+        "insert into automatch.likes select gen_random_uuid(), gen_random_uuid()",
     ):
         for who in (stranger, both[0]):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), acting(conn, who):
@@ -204,9 +205,15 @@ def as_owner(query):
 
 
 HIDES = {
-    "block": (call_as("select public.block_profile(%s)"), call_as("select public.unblock_profile(%s)")),
+    "block": (
+        call_as("select public.block_profile(%s)"),
+        call_as("select public.unblock_profile(%s)"),
+    ),
     "dismissal": (dismiss, call_as("select public.undo_dismissal(%s)")),
-    "freeze": (as_owner("select public.freeze_person(%s, 'x')"), as_owner("select public.unfreeze_person(%s)")),
+    "freeze": (
+        as_owner("select public.freeze_person(%s, 'x')"),
+        as_owner("select public.unfreeze_person(%s)"),
+    ),
     "school": (
         as_owner("update public.profiles set school = 'HCMUS' where id = %s"),
         as_owner("update public.profiles set school = 'UIT' where id = %s"),
@@ -215,7 +222,7 @@ HIDES = {
         as_owner("update public.profiles set discoverable = false where id = %s"),
         as_owner("update public.profiles set discoverable = true where id = %s"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", HIDES)
