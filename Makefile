@@ -15,8 +15,8 @@ help: ## Say what there is
 run: $(RUN) ## Start everything on this machine
 	@$(BIN)/automatch up
 
-demo: $(RUN) ## Fill a school with simulated people
-	$(BIN)/automatch demo
+demo: $(RUN) ## Fill a school with simulated people, half of whom join one by one
+	$(BIN)/automatch demo --join-every 3
 
 baseline: $(DEV) ## Write the baseline migration out of sql/schema
 	$(BIN)/python -m tools.baseline

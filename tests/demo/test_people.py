@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from automatch.demo.people import simulated_people
-from automatch.demo.population import sample_people
+from automatch.demo.population import ANYONE, TRAITS, sample_people
+from automatch.demo.portraits import read_looks
 from automatch.model.people import Gender
 
 
@@ -61,7 +62,7 @@ def test_genders_are_balanced() -> None:
 
 @pytest.mark.parametrize("gender", Gender)
 def test_embeddings_are_unit_vectors_of_the_default_model(gender: Gender) -> None:
-    people = sample_people(gender, 50, seed=1)
+    people = sample_people(gender, [ANYONE] * 50, seed=1)
 
     assert people.shape == (50, 128)
     assert people.dtype == np.float32
@@ -69,16 +70,18 @@ def test_embeddings_are_unit_vectors_of_the_default_model(gender: Gender) -> Non
 
 
 def test_nobody_is_sampled_for_an_empty_school() -> None:
-    assert sample_people(Gender.MALE, 0, seed=1).shape == (0, 128)
+    assert sample_people(Gender.MALE, [ANYONE] * 0, seed=1).shape == (0, 128)
     assert simulated_people("UIT", 0, seed=1) == []
 
 
 def test_gender_is_visible_in_the_embeddings_as_in_real_ones() -> None:
-    seen = {gender: sample_people(gender, 400, seed=1) for gender in Gender}
+    seen = {gender: sample_people(gender, [ANYONE] * 400, seed=1) for gender in Gender}
     axis = seen[Gender.MALE].mean(axis=0) - seen[Gender.FEMALE].mean(axis=0)
     middle = (seen[Gender.MALE].mean(axis=0) + seen[Gender.FEMALE].mean(axis=0)) / 2 @ axis
 
-    fresh = {gender: sample_people(gender, 400, seed=2) @ axis > middle for gender in Gender}
+    fresh = {
+        gender: sample_people(gender, [ANYONE] * 400, seed=2) @ axis > middle for gender in Gender
+    }
 
     assert fresh[Gender.MALE].mean() > 0.9
     assert fresh[Gender.FEMALE].mean() < 0.1
@@ -91,7 +94,7 @@ def test_simulated_people_resemble_real_people_of_their_own_gender(
     with files("automatch.demo").joinpath("population.npz").open("rb") as file:
         real = dict(np.load(file))
 
-    people = sample_people(gender, 400, seed=1)
+    people = sample_people(gender, [ANYONE] * 400, seed=1)
 
     own, other = (
         np.linalg.norm(people.mean(axis=0) - real[each]) for each in (gender, gender.opposite)
@@ -100,9 +103,47 @@ def test_simulated_people_resemble_real_people_of_their_own_gender(
 
 
 def test_people_of_one_gender_differ_from_each_other() -> None:
-    people = sample_people(Gender.FEMALE, 200, seed=1)
+    people = sample_people(Gender.FEMALE, [ANYONE] * 200, seed=1)
 
     distances = np.sqrt(np.maximum(0, 2 - 2 * people @ people.T))[np.triu_indices(200, k=1)]
     same_person = distances <= 0.385
     assert same_person.mean() < 0.15
     assert distances.min() > 0.1
+
+
+@pytest.mark.parametrize("trait", TRAITS)
+def test_an_embedding_goes_with_the_drawn_traits(trait: str) -> None:
+    index = TRAITS.index(trait)
+    few, many = (
+        [*ANYONE[:index], interval, *ANYONE[index + 1 :]] for interval in ((0.0, 0.2), (0.8, 1.0))
+    )
+    without, having = (
+        sample_people(Gender.MALE, [tuple(ranks)] * 200, seed=1) for ranks in (few, many)
+    )
+
+    probes = sample_people(Gender.FEMALE, [tuple(many)] * 200, seed=2)
+
+    nearer = (probes @ having.T).mean() - (probes @ without.T).mean()
+    assert nearer > 0.01
+
+
+def test_who_is_found_first_looks_like_the_one_who_searches() -> None:
+    people = simulated_people("UIT", 400, seed=1)
+    men, women = (
+        [person for person in people if person.gender is gender]
+        for gender in (Gender.MALE, Gender.FEMALE)
+    )
+    ranks = {
+        gender: np.array(read_looks(gender)).mean(axis=2)[:, TRAITS.index("dark_skin")]
+        for gender in Gender
+    }
+
+    closest = np.argsort(
+        -np.array([man.embedding for man in men]) @ np.array([w.embedding for w in women]).T, axis=1
+    )[:, :5]
+
+    own = [ranks[Gender.MALE][man.portrait_number] for man in men]
+    found = [
+        np.mean([ranks[Gender.FEMALE][women[i].portrait_number] for i in row]) for row in closest
+    ]
+    assert np.corrcoef(own, found)[0, 1] > 0.6

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from automatch.cli.output.charts import histogram_lines, histogram_svg
-from automatch.demo.population import sample_people
+from automatch.demo.population import ANYONE, sample_people
 from automatch.errors.request import CalibrationError
 from automatch.model.people import Gender
 from automatch.model.similarity import ComparablePeople
@@ -58,7 +58,7 @@ def test_fitted_scale_keeps_the_promised_rates():
 
 def test_one_in_a_hundred_of_other_strangers_reaches_a_half_where_gender_is_visible():
     """Women and men lie apart; the scale is fitted to some of them and holds for others."""
-    women, men = (sample_people(gender, 600, seed=3) for gender in Gender)
+    women, men = (sample_people(gender, [ANYONE] * 600, seed=3) for gender in Gender)
     known = np.sqrt(np.maximum(2 - 2 * women[:300] @ men[:300].T, 0)).ravel().astype(float)
     others = np.sqrt(np.maximum(2 - 2 * women[300:] @ men[300:].T, 0)).ravel().astype(float)
     fitted = fit(known, same_person_u=0.385).scale

@@ -13,7 +13,7 @@ from PIL import Image
 from automatch.demo.portraits import PORTRAITS_PER_GENDER
 from automatch.model.people import Gender
 from tools.portraits import hair
-from tools.portraits.__main__ import FOLDER, draw_file
+from tools.portraits.__main__ import FOLDER, draw_file, looks_file
 from tools.portraits.look import choose_look
 from tools.portraits.portrait import draw_look, draw_portrait
 
@@ -41,7 +41,11 @@ def test_the_shipped_files_are_what_is_drawn(gender: Gender, number: int) -> Non
 def test_there_is_a_file_for_each_number_and_no_other() -> None:
     names = {f"{gender}/{n:03}.webp" for gender in Gender for n in range(PORTRAITS_PER_GENDER)}
 
-    assert {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.*")} == names
+    assert {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.webp")} == names
+
+
+def test_the_shipped_ranks_are_those_of_the_drawings() -> None:
+    assert (FOLDER / "looks.json").read_text() == looks_file()
 
 
 @pytest.mark.parametrize("gender", Gender)

@@ -1,16 +1,18 @@
-"""Draw all portraits and write them as lossless WebP files: `make portraits`.
+"""Draw all portraits as lossless WebP files, and rank their traits: `make portraits`.
 
 The same code and the same version of Pillow give the same files.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from automatch.demo.portraits import PORTRAITS_PER_GENDER
 from automatch.model.people import Gender
+from tools.portraits.look import choose_look, rank_traits
 from tools.portraits.portrait import draw_portrait
 
 FOLDER = Path(__file__).parents[2] / "src" / "automatch" / "demo" / "portraits"
@@ -30,6 +32,17 @@ def write_file(gender: Gender, number: int) -> None:
     (FOLDER / gender / f"{number:03}.webp").write_bytes(draw_file(gender, number))
 
 
+def looks_file() -> str:
+    """Return `looks.json`: the ranks of all portraits, a line each."""
+    seeds = range(_FIRST_SEED, _FIRST_SEED + PORTRAITS_PER_GENDER)
+    groups = []
+    for gender in Gender:
+        ranks = rank_traits([choose_look(seed, gender) for seed in seeds])
+        lines = (json.dumps([[round(x, 3) for x in pair] for pair in row]) for row in ranks)
+        groups.append(f'"{gender.value}": [\n' + ",\n".join(lines) + "\n]")
+    return "{\n" + ",\n".join(groups) + "\n}\n"
+
+
 def main() -> None:
     """Replace all files."""
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -38,6 +51,7 @@ def main() -> None:
             (FOLDER / gender).mkdir(parents=True)
             numbers = range(PORTRAITS_PER_GENDER)
             list(pool.map(write_file, [gender] * len(numbers), numbers))
+    (FOLDER / "looks.json").write_text(looks_file())
 
 
 if __name__ == "__main__":

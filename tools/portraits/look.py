@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
+from automatch.demo.population import TRAITS, Ranks
 from automatch.model.people import Gender
-from tools.portraits import hair
+from tools.portraits import hair as hair_styles
 from tools.portraits.head import Head
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ _SKINS: tuple[Colour, ...] = (
 )
 _SKIN_SHARES = (0.1, 0.15, 0.18, 0.17, 0.13, 0.1, 0.08, 0.06, 0.03)
 _LIGHT_TONES, _DEEP_FROM = 4, 6
+_HALF_WIDTHS, _HALF_HEIGHTS = (72.0, 81.0), (90.0, 99.0)
+_NARROWER_WOMAN = 3
+_ANY = (0.0, 1.0)
+_AROUND = 0.1
+"""Half the interval that stands for a rank which a drawing has exactly."""
 _OUTFITS_UNDER_LONG_HAIR: tuple[Outfit, ...] = ("tee", "shirt", "vneck", "turtleneck")
 _OUTFITS: tuple[Outfit, ...] = (*_OUTFITS_UNDER_LONG_HAIR, "hoodie")
 _EYES: tuple[Eyes, ...] = ("dot", "dot", "open", "open", "happy")
@@ -139,14 +145,16 @@ def choose_look(seed: int, gender: Gender) -> Look:
     else:
         colour = one(_LIGHT_HAIR if light and chance(0.3) else _DARK_HAIR)
     bald = not woman and chance(0.03)
-    style = hair.BALD if bald else one(hair.FOR_WOMEN if woman else hair.FOR_MEN)
+    style = (
+        hair_styles.BALD if bald else one(hair_styles.FOR_WOMEN if woman else hair_styles.FOR_MEN)
+    )
     return Look(
         woman=woman,
         head=Head(
             x=240,
             y=212,
-            half_width=float(rng.uniform(72, 81)) - 3 * woman,
-            half_height=float(rng.uniform(90, 99)),
+            half_width=float(rng.uniform(*_HALF_WIDTHS)) - _NARROWER_WOMAN * woman,
+            half_height=float(rng.uniform(*_HALF_HEIGHTS)),
             jaw=float(rng.uniform(0.1, 0.2)) + 0.08 * woman,
             skin=_SKINS[tone],
             hair=colour,
@@ -167,3 +175,34 @@ def choose_look(seed: int, gender: Gender) -> Look:
         freckles=light and chance(0.16),
         earrings=woman and not style.covers_ears and chance(0.6),
     )
+
+
+def rank_traits(looks: Sequence[Look]) -> list[Ranks]:
+    """Return where each of *looks* stands among them all, which are of one gender."""
+
+    def having(who: list[bool]) -> list[tuple[float, float]]:
+        share = 1 - sum(who) / len(who)
+        return [(share, 1.0) if has else (0.0, share) for has in who]
+
+    def ordered(values: Sequence[float]) -> list[tuple[float, float]]:
+        ranks = (np.argsort(np.argsort(values)) + 0.5) / len(values)
+        return [(max(0.0, rank - _AROUND), min(1.0, rank + _AROUND)) for rank in ranks.tolist()]
+
+    tones = np.array([_SKINS.index(look.head.skin) for look in looks])
+    below, above = (np.searchsorted(np.sort(tones), tones, side) for side in ("left", "right"))
+    hair = having([look.head.hair in _LIGHT_HAIR for look in looks])
+    shows_hair = [
+        look.style is not hair_styles.BALD and look.head.hair not in _DYED_HAIR for look in looks
+    ]
+    columns = {
+        "dark_skin": [(a / len(looks), b / len(looks)) for a, b in zip(below, above, strict=True)],
+        "glasses": having([look.glasses is not None for look in looks]),
+        "light_hair": [h if shown else _ANY for h, shown in zip(hair, shows_hair, strict=True)],
+        "beard": (
+            [_ANY] * len(looks)
+            if looks[0].woman
+            else having([look.beard is not None for look in looks])
+        ),
+        "wide_face": ordered([look.head.half_width / look.head.half_height for look in looks]),
+    }
+    return list(zip(*(columns[trait] for trait in TRAITS), strict=True))

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 import numpy as np
 
 from automatch.demo.population import sample_people
-from automatch.demo.portraits import PORTRAITS_PER_GENDER, read_portrait
+from automatch.demo.portraits import PORTRAITS_PER_GENDER, read_looks, read_portrait
 from automatch.model.people import Gender
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class SimulatedPerson:
     school: str
     birth_date: date
     embedding: npt.NDArray[np.float32]
-    """A unit vector like those of the default model; it does not belong to the portrait."""
+    """A unit vector like those of the default model, of somebody who looks like the portrait."""
     portrait_number: int
     """The first 200 people of a gender at a school have different portraits; then they repeat."""
 
@@ -82,7 +82,11 @@ def simulated_people(school: str, count: int, seed: int) -> list[SimulatedPerson
     The same arguments give the same people; a larger *count* begins with those of a smaller one.
     """
     school_seed = uuid5(_NAMESPACE, f"{seed}/{school}").int
-    embeddings = {gender: sample_people(gender, (count + 1) // 2, school_seed) for gender in Gender}
+    numbers = [(school_seed + i) % PORTRAITS_PER_GENDER for i in range((count + 1) // 2)]
+    embeddings = {}
+    for gender in Gender:
+        looks = read_looks(gender)
+        embeddings[gender] = sample_people(gender, [looks[n] for n in numbers], school_seed)
     people = []
     for i in range(count):
         gender = (Gender.FEMALE, Gender.MALE)[i % 2]
@@ -97,7 +101,7 @@ def simulated_people(school: str, count: int, seed: int) -> list[SimulatedPerson
                 school=school,
                 birth_date=_EARLIEST_BIRTH + timedelta(days=days),
                 embedding=embeddings[gender][i // 2],
-                portrait_number=(school_seed + i // 2) % PORTRAITS_PER_GENDER,
+                portrait_number=numbers[i // 2],
             )
         )
     return people

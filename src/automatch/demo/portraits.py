@@ -1,16 +1,18 @@
 """The drawn portraits that come with the package, 200 women and 200 men of 480 x 480 pixels.
 
 They are lossless WebP files, which `tools/portraits` draws, and are given out as JPEG like any
-photo that is kept.
+photo that is kept. `looks.json` says where each stands among all people: see `population.TRAITS`.
 """
 
 from __future__ import annotations
 
 import io
+import json
 from importlib.resources import files
 
 from PIL import Image, ImageOps
 
+from automatch.demo.population import Ranks
 from automatch.model.people import Gender
 
 PORTRAITS_PER_GENDER = 200
@@ -24,6 +26,12 @@ _CLEAR_FACE = 93
 def read_portrait(gender: Gender, number: int) -> bytes:
     """Return a portrait as a JPEG without metadata; *number* is below `PORTRAITS_PER_GENDER`."""
     return _to_jpeg(_open(gender, number))
+
+
+def read_looks(gender: Gender) -> list[Ranks]:
+    """Return the ranks of all portraits of a gender, by number."""
+    looks = json.loads(files("automatch.demo").joinpath("portraits", "looks.json").read_text())
+    return [tuple((low, high) for low, high in ranks) for ranks in looks[gender.value]]
 
 
 def read_similar_pair() -> tuple[bytes, bytes]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
-from automatch.demo.people import SimulatedPerson, simulated_people
+from automatch.demo.people import SimulatedPerson
 from automatch.errors.request import InputInvalidError
 from automatch.model.people import SERVICE
 from automatch.photos.store import PhotoStore, photo_path
@@ -16,6 +16,7 @@ from automatch.store.demo import (
     find_school,
     list_simulated_people,
     remove_simulated_person,
+    search_for,
 )
 from automatch.store.model_changes import read_active_model
 from automatch.store.schools import add_school
@@ -26,25 +27,27 @@ _MODEL = "dlib"
 
 
 async def fill_school(
-    db: Database, photos: PhotoStore, *, school: str, count: int, seed: int
+    db: Database, photos: PhotoStore, people: Sequence[SimulatedPerson], *, search: bool = False
 ) -> AsyncIterator[SimulatedPerson]:
-    """Add simulated people to a school and yield each; people who exist are not added again.
+    """Add simulated people to their school and yield each; those who exist are not added again.
 
-    A school that is not on the list is opened; in a closed one they are made members.
+    A school that is not on the list is opened; in a closed one they are made members. With *search*
+    each is matched with everybody who is there already, as after an upload.
 
     Raises:
         InputInvalidError: another model is active, with whose embeddings these cannot be compared.
     """
+    school = people[0].school if people else ""
     async with db.as_user(SERVICE) as conn:
         model = await read_active_model(conn)
-        if await find_school(conn, school) is None:
+        if people and await find_school(conn, school) is None:
             await add_school(conn, _ACTOR, school, is_open=True)
         school = await find_school(conn, school) or school
     if model != _MODEL:
         raise InputInvalidError(
             f"Simulated people exist for the model {_MODEL} only, and {model} is active."
         )
-    for person in simulated_people(school, count, seed):
+    for person in people:
         portrait = await asyncio.to_thread(person.portrait)
         await photos.put_copies(photo_path(person.id), full=portrait, thumb=portrait)
         async with db.as_user(SERVICE) as conn:
@@ -52,12 +55,14 @@ async def fill_school(
                 conn,
                 person_id=person.id,
                 name=person.name,
-                school=person.school,
+                school=school,
                 gender=person.gender.value,
                 birth_date=person.birth_date,
                 embedding=person.embedding,
                 image_sha256=hashlib.sha256(portrait).hexdigest(),
             )
+            if search:
+                await search_for(conn, person.id)
         yield person
 
 

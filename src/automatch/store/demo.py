@@ -59,6 +59,11 @@ async def add_simulated_person(
     )
 
 
+async def search_for(conn: Connection, person_id: UUID) -> None:
+    """Queue a simulated person, whose embedding is there already, to be matched with all others."""
+    await conn.execute(_SQL["search_for"], {"id": person_id})
+
+
 async def list_simulated_people(conn: Connection) -> list[UUID]:
     cursor = await conn.execute(_SQL["list_ids"])
     return [row[0] for row in await cursor.fetchall()]

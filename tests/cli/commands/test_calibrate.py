@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from automatch.demo.population import sample_people
+from automatch.demo.population import ANYONE, sample_people
 from automatch.model.people import Gender
 from automatch.search import DLIB, SimilarityScale
 from tests.support import build
@@ -27,7 +27,7 @@ def fill_school(conn, school, women, men, *, simulated=False, seed=1):
     embeddings = {}
     with conn.cursor() as cursor:
         for gender, count in ((Gender.FEMALE, women), (Gender.MALE, men)):
-            embeddings[gender] = sample_people(gender, count, seed)
+            embeddings[gender] = sample_people(gender, [ANYONE] * count, seed)
             people = [uuid4() for _ in range(count)]
             cursor.executemany(
                 "insert into public.profiles (id, school, gender, birth_date, simulated)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from automatch.demo.people import simulated_people
 from automatch.photos.make import make_photos
 from automatch.services.demo import empty_school, fill_school
 from automatch.settings import Settings
@@ -16,9 +17,18 @@ from tests.support.system import System
 pytestmark = pytest.mark.anyio
 
 
-async def _fill(settings: Settings, dsn: str, count: int, school: str = "UIT") -> None:
+async def _fill(
+    settings: Settings,
+    dsn: str,
+    count: int,
+    school: str = "UIT",
+    *,
+    after: int = 0,
+    search: bool = False,
+) -> None:
+    people = simulated_people(school, count, seed=1)[after:]
     async with Database(dsn, PoolSettings(), name="test") as db:
-        async for _ in fill_school(db, make_photos(settings), school=school, count=count, seed=1):
+        async for _ in fill_school(db, make_photos(settings), people, search=search):
             pass
 
 
@@ -34,6 +44,22 @@ async def test_first_real_photo_finds_simulated_people(system: System, settings:
         assert all(match["simulated"] for match in feed)
     image = await person.client.get(feed[0]["face"]["image_url"])
     assert image.headers["content-type"] == "image/jpeg"
+
+
+async def test_who_joins_later_appears_in_the_feed(system: System, settings: Settings) -> None:
+    await _fill(settings, system.database.worker, 100)
+    person = await system.join("female")
+    await person.matched(encode(astronaut()))
+    before = await person.feed()
+
+    async with person.stream() as events:
+        await _fill(settings, system.database.worker, 300, after=100, search=True)
+        known = {match["profile"]["id"] for match in before}
+        async for event in events:
+            if event.kind == "match" and event.data["profile"]["id"] not in known:
+                break
+
+    assert len(await person.feed()) > len(before)
 
 
 @pytest.mark.parametrize("name", ["A closed school", "One that is not there"])

@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 
 
 def demo(
+    *,
     home: Home = None,
     school: Annotated[
         str, typer.Option(help="School to fill; choose the same when you sign up.")
     ] = "UIT",
     people: Annotated[int, typer.Option(min=2, max=20_000, help="Number of people.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed; each gives other people.")] = 1,
+    join_every: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=3600,
+            help="Seconds between people of the second half, who join one by one.",
+        ),
+    ] = None,
     remove: Annotated[
         bool, typer.Option("--remove", help="Delete all simulated people instead.")
     ] = False,
@@ -32,15 +41,29 @@ def demo(
     """Fill a school with simulated people, all marked as such.
 
     200 women and 200 men have portraits of their own; with more people, portraits repeat.
+    Skin, hair, glasses, beard and the shape of the face go with what the photos are compared by.
 
-    Example: `automatch demo --school UIT --people 400`
+    Example: `automatch demo --school UIT --people 400 --join-every 3`
     """
     settings = load_settings_and_logging(home=home)
-    asyncio.run(_demo(settings, school=school, people=people, seed=seed, remove=remove))
+    asyncio.run(
+        _demo(
+            settings, school=school, people=people, seed=seed, join_every=join_every, remove=remove
+        )
+    )
 
 
-async def _demo(settings: Settings, *, school: str, people: int, seed: int, remove: bool) -> None:
+async def _demo(
+    settings: Settings,
+    *,
+    school: str,
+    people: int,
+    seed: int,
+    join_every: float | None,
+    remove: bool,
+) -> None:
     from automatch.cli.runtime.progress import counting_progress
+    from automatch.demo.people import simulated_people
     from automatch.photos.make import make_photos
     from automatch.postgres.addresses import database_address
     from automatch.services.demo import count_simulated, empty_school, fill_school
@@ -67,9 +90,20 @@ async def _demo(settings: Settings, *, school: str, people: int, seed: int, remo
             async for _ in empty_school(db, photos):
                 progress.advance(task)
         else:
-            task = progress.add_task(f"Simulated people at {school}", total=people)
-            async for _ in fill_school(db, photos, school=school, count=people, seed=seed):
+            everybody = await asyncio.to_thread(simulated_people, school, people, seed)
+            first = people if join_every is None else people // 2
+            task = progress.add_task(f"Simulated people at {school}", total=first)
+            async for _ in fill_school(db, photos, everybody[:first]):
                 progress.advance(task)
+            if join_every is not None:
+                progress.update(
+                    task,
+                    description=f"One more joins every {join_every:g} s. Ctrl-C stops",
+                    total=people,
+                )
+                async for _ in fill_school(db, photos, everybody[first:], search=True):
+                    progress.advance(task)
+                    await asyncio.sleep(join_every)
     if remove:
         echo(f"{total} simulated people removed.")
     else:

@@ -32,6 +32,9 @@ with face as (
 insert into public.face_embeddings (model, face_id, embedding)
 select public.active_embedding_model(), f.id, %(embedding)s from face as f
 
+-- name: search_for
+select public.enqueue_match_job(%(id)s)
+
 -- name: list_ids
 select id from public.profiles where simulated order by id
 
