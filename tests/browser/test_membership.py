@@ -54,7 +54,7 @@ def test_who_asks_waits_and_reads_the_answer(phones: Phones) -> None:
     waiting = page.get_by_role("region", name=f"Waiting for proof: {phones.school}")
     waiting.get_by_label("With an invitation code").fill("AAAA-BBBB-CCCC")
     waiting.get_by_role("button", name="Use this code").click()
-    expect(waiting.get_by_text("This code does not work for your school.")).to_be_visible()
+    expect(waiting.get_by_text("This code doesn't work for your school.")).to_be_visible()
     waiting.get_by_label("Or ask to be let in").fill("I am in class K18.")
     waiting.get_by_role("button", name="Ask").click()
     expect(waiting.get_by_text("You asked to be let in on")).to_be_visible()

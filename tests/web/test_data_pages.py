@@ -11,7 +11,8 @@ import pytest
 
 from automatch.auth.receipts import Receipts
 from automatch.settings.storage import RetentionSettings
-from automatch.web.data_views import describe_people, list_retention
+from automatch.store.photo_views import PhotoViewCounts
+from automatch.web.data_views import YourDataPage, list_retention
 from tests.support.system import PASSWORD, System
 from tests.web.test_pages import browser, onboard, sign_up, text_of
 
@@ -86,10 +87,20 @@ async def test_consent_is_withdrawn_on_a_page_of_its_own_that_offers_a_copy(
 
 
 def test_numbers_of_people_and_times_are_said_in_words() -> None:
-    assert [describe_people(count) for count in ("0", "1-2", "7")] == [
-        "Nobody was",
-        "One or two people were",
-        "7 people were",
+    pages = [
+        YourDataPage(views=PhotoViewCounts(count, count, 0), consents=[], retention=[])
+        for count in ("0", "1-2", "7")
+    ]
+    assert [(page.this_week, page.this_month) for page in pages] == [
+        ("Nobody was shown your photos in the last 7 days.", "Nobody was in the last 30 days."),
+        (
+            "One or two people were shown your photos in the last 7 days.",
+            "One or two people were in the last 30 days.",
+        ),
+        (
+            "7 people were shown your photos in the last 7 days.",
+            "7 people were in the last 30 days.",
+        ),
     ]
     kept = {each.what: each.how_long for each in list_retention(RetentionSettings(), 30 * 86400)}
     assert kept["Your profile and photos"].startswith("until you delete them, or 1 year without")

@@ -91,7 +91,7 @@ async def test_new_consent_text_is_asked_for_at_the_next_visit(server: System) -
         await publish(server, "consent", "en", "The newer text.", asks=True)
         await publish(server, "consent", "vi", "Văn bản mới.")
         page = await client.get("/onboarding")
-        assert "The consent text has changed" in text_of(page)
+        assert "consent text has changed" in text_of(page)
         assert "Văn bản mới." in text_of(page)
         assert "/consent/withdraw" in page.text
         refused = await client.post("/upload", files={"file": ("photo.jpg", b"x")})

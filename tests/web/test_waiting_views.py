@@ -56,7 +56,7 @@ NEWCOMER = replace(MEMBER, admitted=False, proof=None)
 def test_who_waits_is_told_what_for_and_the_next_step(
     membership: Membership, effect: str | None, kind: str, title: str, next_step: str
 ) -> None:
-    notices = [HiddenNotice(effect, "", "", is_decided=False)] if effect else []
+    notices = [HiddenNotice(effect, "", is_decided=False)] if effect else []
 
     waiting = find_waiting(membership, notices)
 

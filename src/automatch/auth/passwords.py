@@ -36,11 +36,12 @@ def check_password(password: str, email: str) -> None:
         raise PasswordWeakError
     text = unicodedata.normalize("NFKC", password).casefold()
     if all(unicodedata.category(char)[0] in "ZC" for char in text):
-        raise PasswordWeakError("A password cannot be only spaces.")
+        raise PasswordWeakError("A password cannot be only spaces.", case="spaces")
     unit = _repeated_unit(text)
     if len(unit) < _MIN_CHARS or _is_sequence(unit):
         raise PasswordCommonError(
-            "This password repeats or counts up. Choose one that is harder to guess."
+            "This password repeats or counts up. Choose one that is harder to guess.",
+            case="pattern",
         )
     if any(word in _common_words() for word in _readings(unit)):
         raise PasswordCommonError
@@ -48,7 +49,8 @@ def check_password(password: str, email: str) -> None:
     for own in (address, address.partition("@")[0], *_SERVICE):
         if len(own) > 2 and own in text and len(text.replace(own, "")) < _MIN_BESIDE_ADDRESS:
             raise PasswordCommonError(
-                "Choose a password that is not made of your e-mail address or our name."
+                "Choose a password that is not made of your e-mail address or our name.",
+                case="own_words",
             )
 
 

@@ -15,8 +15,12 @@ class AutomatchError(Exception):
     transient: ClassVar[bool] = False
     """Whether the same work may succeed later without anyone acting."""
 
-    def __init__(self, message: str | None = None) -> None:
+    def __init__(self, message: str | None = None, *, case: str = "", **values: object) -> None:
         super().__init__(message or (self.__doc__ or "").strip())
+        self.case = case
+        """Which of several things an error of this code says; pages have a sentence for each."""
+        self.values = values
+        """What the sentence says of the moment: numbers, names."""
 
     @property
     def message(self) -> str:

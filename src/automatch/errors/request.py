@@ -132,8 +132,15 @@ class RateLimitedError(RequestError):
 
     code = "rate_limited"
 
-    def __init__(self, message: str | None = None, *, retry_after_s: float = 60) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after_s: float = 60,
+        case: str = "",
+        **values: object,
+    ) -> None:
+        super().__init__(message, case=case, **values)
         self.retry_after_s = retry_after_s
 
 

@@ -197,12 +197,17 @@ def error_body(code: str, message: str, status: int, path: str) -> dict[str, Any
     return body
 
 
-def error_response(error: AutomatchError, *, path: str = "") -> JSONResponse:
-    """Return the answer to an error; of a failure on our side it says nothing more."""
+def error_response(
+    error: AutomatchError, *, path: str = "", message: str | None = None
+) -> JSONResponse:
+    """Return the answer to an error; of a failure on our side it says nothing more.
+
+    Scripts of pages get another *message*, in the language of the page.
+    """
     status = status_of(error)
     if status == 500:
         return internal_error_response(error, where="handler", path=path)
-    body = error_body(error.code, error.message, status, path)
+    body = error_body(error.code, message or error.message, status, path)
     return JSONResponse(body, status, headers_of(error))
 
 

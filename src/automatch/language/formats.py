@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from babel import Locale
@@ -40,9 +41,14 @@ def as_number(number: float) -> str:
     return format_decimal(number, locale=_locale())
 
 
-def as_list(parts: list[str]) -> str:
+def as_list(parts: Sequence[str]) -> str:
     """Return several things in a sentence: `a, b and c`."""
-    return format_list(parts, locale=_locale())
+    return format_list(list(parts), locale=_locale())
+
+
+def as_alternatives(parts: Sequence[str], prefix: str = "") -> str:
+    """Return several things to choose from, in a sentence: `a, b or c`."""
+    return format_list([prefix + part for part in parts], style="or", locale=_locale())
 
 
 def as_ago(moment: datetime, now: datetime | None = None) -> str:

@@ -130,7 +130,7 @@ class MailedLinks:
         user = await self._accounts.load_user(claims)
         account = require_email(email)
         if account == user.email:
-            raise InputInvalidError("This is your e-mail address already.")
+            raise InputInvalidError("This is your e-mail address already.", case="same_email")
         await self._accounts.check_fresh(user, current_password, address)
         await self._rate_limits.charge(
             [(Limit.MAILED_LINKS_ACCOUNT, f"change {who}") for who in (user.id, account)]

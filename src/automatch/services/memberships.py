@@ -42,7 +42,9 @@ class Memberships:
         async with self._counting_wrong_codes(address), self._db.connection() as conn:
             school = await schools.find_invitation(conn, code[:_MAX_CODE])
             if school is None:
-                raise CodeInvalidError("This code does not work. It may be used up or out of date.")
+                raise CodeInvalidError(
+                    "This code does not work. It may be used up or out of date.", case="any_school"
+                )
             return school
 
     async def join(self, claims: Claims, code: str, *, address: str) -> Membership:

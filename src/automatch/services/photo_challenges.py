@@ -67,13 +67,13 @@ async def answer_challenge(
             )
         if turns is None:
             raise ChallengeFailedError(
-                "That took too long, or was begun somewhere else. Try again."
+                "That took too long, or was begun somewhere else. Try again.", case="late"
             )
         try:
             seen = [await analyzer.extract(each, enforce_quality=False) for each in pictures]
         except PhotoRejectedError as exc:
             raise ChallengeFailedError(
-                "Keep your face, and nobody else's, in the picture, in good light."
+                "Keep your face, and nobody else's, in the picture, in good light.", case="face"
             ) from exc
         await asyncio.to_thread(check_turns, seen, turns)
         async with db.connection() as conn:
@@ -81,7 +81,9 @@ async def answer_challenge(
                 conn, person_id, face_id, analyzer.model_id, [each.face.embedding for each in seen]
             )
     if not is_person:
-        raise ChallengeFailedError("This doesn't look like the person on your photo.")
+        raise ChallengeFailedError(
+            "This doesn't look like the person on your photo.", case="other_person"
+        )
 
 
 def _session_of(claims: Claims) -> str:

@@ -189,6 +189,8 @@ class Uploads:
                 f"You've had {most} photos searched for in 24 hours. "
                 f"You can add another in {describe_wait(wait_s)}.",
                 retry_after_s=wait_s,
+                case="photo_searches",
+                most=most,
             )
 
 

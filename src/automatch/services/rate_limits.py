@@ -116,6 +116,7 @@ class RateLimits:
                 raise RateLimitedError(
                     f"{_REASONS[limit]} Try again in {describe_wait(wait_s)}.",
                     retry_after_s=wait_s,
+                    case=limit.value,
                 )
         return charges
 

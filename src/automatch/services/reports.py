@@ -176,7 +176,9 @@ class Reports:
 def _check_statement(text: str, required: bool = False) -> str:
     text = text.replace("\r\n", "\n").strip()
     if required and not text:
-        raise InputInvalidError("Tell us in a sentence what it is about.")
+        raise InputInvalidError("Tell us in a sentence what it is about.", case="statement_missing")
     if len(text) > MAX_STATEMENT:
-        raise InputInvalidError(f"Write at most {MAX_STATEMENT} characters.")
+        raise InputInvalidError(
+            f"Write at most {MAX_STATEMENT} characters.", case="statement_long", most=MAX_STATEMENT
+        )
     return text

@@ -109,7 +109,7 @@ def require_email(email: str) -> str:
     """
     address = normalize_email(email)
     if address is None:
-        raise InputInvalidError("Give a valid e-mail address.")
+        raise InputInvalidError("Give a valid e-mail address.", case="email")
     return address
 
 

@@ -43,6 +43,8 @@ from automatch.services.validators import ProfileFields, latest_adult_birth_date
 from automatch.store import profiles
 from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
 from automatch.web.console.frame import own_address
+from automatch.web.language import gettext
+from automatch.web.language import gettext_noop as _
 from automatch.web.pages import (
     PageRoute,
     go_to,
@@ -72,19 +74,19 @@ _FIELD_AT_FAULT = {
     CodeInvalidError: "code",
 }
 _NOTICES = {
-    "asked": "We've passed on your request.",
-    "left": "You've left your school.",
-    "paused": "You're hidden until you turn this back on.",
-    "resumed": "Others can find you again.",
-    "withdrawn": "Your consent is withdrawn. Your photos and matches are deleted.",
-    "shown": "This person can appear among your look-alikes again.",
-    "ended": "You were signed out. Sign in again, and your photo is sent.",
+    "asked": _("We've passed on your request."),
+    "left": _("You've left your school."),
+    "paused": _("You're hidden until you turn this back on."),
+    "resumed": _("Others can find you again."),
+    "withdrawn": _("Your consent is withdrawn. Your photos and matches are deleted."),
+    "shown": _("This person can appear among your look-alikes again."),
+    "ended": _("You were signed out. Sign in again, and your photo is sent."),
 }
 _FIELD_MESSAGES = {
-    "name": "Enter the name other people will see.",
-    "school": "Choose your school.",
-    "gender": "Choose female or male.",
-    "birth_date": "Enter your birth date.",
+    "name": _("Enter the name other people will see."),
+    "school": _("Choose your school."),
+    "gender": _("Choose female or male."),
+    "birth_date": _("Enter your birth date."),
 }
 
 
@@ -97,7 +99,7 @@ async def sign_in_form(
     services.accounts.check_local_sign_in()
     if is_signed_in(request):
         return go_to(own_address(to) if to else "/feed")
-    return show(SignInPage(notice=_NOTICES.get(done), to=to))
+    return show(SignInPage(notice=_notice(done), to=to))
 
 
 @router.post("/sign-in")
@@ -109,7 +111,7 @@ async def sign_in(request: Request, address: AddressDep, services: ServicesDep) 
     try:
         session = await services.accounts.sign_in(email, text_of(form, "password"), address=address)
     except AutomatchError as exc:
-        problem = Problem(exc.code, exc.message)
+        problem = Problem.of(exc)
         sends_mail = services.mailed_links.sends_mail
         page = SignInPage(email=email, problem=problem, sends_mail=sends_mail, to=to)
         return show(page, exc)
@@ -124,7 +126,7 @@ async def sign_up_form(request: Request, services: ServicesDep, done: str = "") 
     if is_signed_in(request):
         return go_to("/feed")
     sends_mail = services.mailed_links.sends_mail
-    return show(SignUpPage(notice=_NOTICES.get(done), sends_mail=sends_mail))
+    return show(SignUpPage(notice=_notice(done), sends_mail=sends_mail))
 
 
 @router.post("/sign-up")
@@ -143,7 +145,7 @@ async def sign_up(request: Request, address: AddressDep, services: ServicesDep) 
             return show(SignUpPage(email=email, sends_mail=True, asked=True))
         session = await services.accounts.sign_up(email, text_of(form, "password"), address=address)
     except RequestError as exc:
-        problem = Problem(exc.code, exc.message, _FIELD_OF.get(type(exc)))
+        problem = Problem.of(exc, _FIELD_OF.get(type(exc)))
         return show(SignUpPage(email=email, problem=problem, sends_mail=sends_mail), exc)
     return signed_in(services, session)
 
@@ -180,9 +182,9 @@ async def profile_form(
             school = await services.memberships.find_school(code, address=address)
             form = replace(page.form, code=code, school=page.form.school or school)
             page = replace(page, form=form)
-    notice = _NOTICES.get(done)
+    notice = _notice(done)
     if done == "joined" and page.membership and not page.membership.needs_proof:
-        notice = f"You're in: {page.membership.school}."
+        notice = gettext("You're in: %(school)s.", school=page.membership.school)
     return show(replace(page, notice=notice))
 
 
@@ -218,13 +220,13 @@ async def save_profile(
             )
     except ValidationError as exc:
         field = str(exc.errors()[0]["loc"][0])
-        problem = Problem("input_invalid", _FIELD_MESSAGES[field], field)
+        problem = Problem("input_invalid", gettext(_FIELD_MESSAGES[field]), field)
         return show(
             await profile_page(caller, services, languages, form=typed_values, problem=problem),
             InputInvalidError(),
         )
     except RequestError as exc:
-        problem = Problem(exc.code, exc.message, _FIELD_AT_FAULT.get(type(exc)))
+        problem = Problem.of(exc, _FIELD_AT_FAULT.get(type(exc)))
         page = await profile_page(caller, services, languages, form=typed_values, problem=problem)
         return show(page, exc)
     may_look = consent.is_current and not membership.needs_proof and membership.settles_at is None
@@ -255,6 +257,10 @@ async def show_again(profile_id: UUID, caller: CallerDep, services: ServicesDep)
     """Show a person again who was blocked, dismissed or both."""
     await unhide_person(services.db, caller.claims, profile_id)
     return go_to("/onboarding?done=shown")
+
+
+def _notice(done: str) -> str | None:
+    return gettext(_NOTICES[done]) if done in _NOTICES else None
 
 
 async def profile_page(

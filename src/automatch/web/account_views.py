@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from automatch.web.language import text_field
 from automatch.web.templating import Page
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class SignInPage(Page):
     """E-mail and password."""
 
     template: ClassVar[str] = "sign_in.html"
-    title: str = "Sign in"
+    title: str = text_field("Sign in")
     email: str = ""
     """The address as typed, so that only the password must be typed again."""
     sends_mail: bool = False
@@ -34,7 +35,7 @@ class SignUpPage(Page):
     """E-mail and a new password; everything else is asked for on the profile page."""
 
     template: ClassVar[str] = "sign_up.html"
-    title: str = "Create an account"
+    title: str = text_field("Create an account")
     email: str = ""
     sends_mail: bool = False
     """Whether the password is chosen later, by a mailed link."""
@@ -47,7 +48,7 @@ class JoinPage(Page):
     """Where an invitation leads, for somebody who is not signed in."""
 
     template: ClassVar[str] = "join.html"
-    title: str = "You're invited"
+    title: str = text_field("You're invited")
     school: str
 
 
@@ -80,7 +81,7 @@ class OnboardingPage(Page):
 
     template: ClassVar[str] = "onboarding.html"
     section: ClassVar[str] = "profile"
-    title: str = "Your profile"
+    title: str = text_field("Your profile")
     signed_in: bool = True
     form: ProfileForm
     consent: Consent

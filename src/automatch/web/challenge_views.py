@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from automatch.web.language import text_field
 from automatch.web.templating import Page
 
 if TYPE_CHECKING:
@@ -17,6 +18,6 @@ class ChallengePage(Page):
 
     template: ClassVar[str] = "challenge.html"
     section: ClassVar[str] = "feed"
-    title: str = "Is it you?"
+    title: str = text_field("Is it you?")
     signed_in: bool = True
     face_id: UUID

@@ -19,7 +19,9 @@ from automatch.web.data_views import (
     YourDataPage,
     list_retention,
 )
+from automatch.web.language import gettext as _
 from automatch.web.pages import PageRoute, go_to, read_form, show, text_of
+from automatch.web.refusals import describe
 from automatch.web.session import CookieSession
 from automatch.web.templating import Problem
 
@@ -89,7 +91,7 @@ async def check_before_deleting(
         if isinstance(exc, TokenInvalidError):
             raise
         is_wrong = isinstance(exc, CredentialsInvalidError)
-        message = "That isn't your password." if is_wrong else exc.message
+        message = _("That isn't your password.") if is_wrong else describe(exc)
         problem = Problem(exc.code, message, "password")
         return show(DeleteAccountPage(email=user.email, problem=problem), exc)
     confirmation = services.confirmations.sign(_DELETE, caller.claims)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from automatch.web.language import gettext as _
+from automatch.web.language import ngettext, text_field
 from automatch.web.templating import Page
 
 if TYPE_CHECKING:
@@ -23,43 +25,50 @@ class KeptFor:
     how_long: str
 
 
+_YEAR, _MONTH = 365.0, 30.0
+
+
 def list_retention(retention: RetentionSettings, session_s: float) -> list[KeptFor]:
     """Return what the page says about how long things are kept."""
     return [
-        KeptFor("Your profile and photos", _as_long_as_used(retention)),
+        KeptFor(_("Your profile and photos"), _as_long_as_used(retention)),
         KeptFor(
-            "Your matches",
-            _for(retention.matches_days) if retention.matches_days else "as long as both photos",
+            _("Your matches"),
+            _for(retention.matches_days) if retention.matches_days else _("as long as both photos"),
         ),
-        KeptFor("Photos we couldn't use", _for(retention.refused_uploads_s / 86400)),
-        KeptFor("What became of each photo's search", _for(retention.jobs_days)),
-        KeptFor("Who was shown which photo", _for(retention.photo_views_days)),
-        KeptFor("Where you're signed in", f"{_for(session_s / 86400)} after the last visit"),
-        KeptFor("What operators did, and why", _for(retention.audit_log_days)),
+        KeptFor(_("Photos we couldn't use"), _for(retention.refused_uploads_s / 86400)),
+        KeptFor(_("What became of each photo's search"), _for(retention.jobs_days)),
+        KeptFor(_("Who was shown which photo"), _for(retention.photo_views_days)),
+        KeptFor(
+            _("Where you're signed in"),
+            _("%(time)s after the last visit", time=_for(session_s / 86400)),
+        ),
+        KeptFor(_("What operators did, and why"), _for(retention.audit_log_days)),
     ]
 
 
 def _as_long_as_used(retention: RetentionSettings) -> str:
-    until = "until you delete them"
     if not retention.inactive_days:
-        return until
+        return _("until you delete them")
     grace = _for(retention.inactive_grace_days)
     visit = _for(retention.inactive_days)
-    return f"{until}, or {visit} without a visit: we'd warn you by mail {grace} before"
+    return _(
+        "until you delete them, or %(visit)s without a visit: we'd warn you by mail %(grace)s "
+        "before",
+        visit=visit,
+        grace=grace,
+    )
 
 
 def _for(days: float) -> str:
-    for unit, size in (("year", 365.0), ("month", 30.0), ("day", 1.0)):
-        if days >= size and (unit != "month" or days >= 2 * size):
-            count = round(days / size)
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    hours = max(round(days * 24), 1)
-    return f"{hours} hour{'s' if hours > 1 else ''}"
-
-
-def describe_people(count: str) -> str:
-    """Return a number of people, which may be `0` or `1-2`, as the beginning of a sentence."""
-    return {"0": "Nobody was", "1-2": "One or two people were"}.get(count, f"{count} people were")
+    if days >= _YEAR:
+        years = round(days / _YEAR)
+        return ngettext("%(num)s year", "%(num)s years", years)
+    if days >= 2 * _MONTH:
+        return ngettext("%(num)s month", "%(num)s months", round(days / _MONTH))
+    if days >= 1:
+        return ngettext("%(num)s day", "%(num)s days", round(days))
+    return ngettext("%(num)s hour", "%(num)s hours", max(round(days * 24), 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +77,7 @@ class YourDataPage(Page):
 
     template: ClassVar[str] = "your_data.html"
     section: ClassVar[str] = "profile"
-    title: str = "Your data"
+    title: str = text_field("Your data")
     signed_in: bool = True
     views: PhotoViewCounts
     consents: Sequence[ConsentRecord]
@@ -76,11 +85,23 @@ class YourDataPage(Page):
 
     @property
     def this_week(self) -> str:
-        return describe_people(self.views.people_this_week)
+        match self.views.people_this_week:
+            case "0":
+                return _("Nobody was shown your photos in the last 7 days.")
+            case "1-2":
+                return _("One or two people were shown your photos in the last 7 days.")
+            case count:
+                return _("%(count)s people were shown your photos in the last 7 days.", count=count)
 
     @property
     def this_month(self) -> str:
-        return describe_people(self.views.people_this_month)
+        match self.views.people_this_month:
+            case "0":
+                return _("Nobody was in the last 30 days.")
+            case "1-2":
+                return _("One or two people were in the last 30 days.")
+            case count:
+                return _("%(count)s people were in the last 30 days.", count=count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +110,7 @@ class WithdrawConsentPage(Page):
 
     template: ClassVar[str] = "withdraw_consent.html"
     section: ClassVar[str] = "profile"
-    title: str = "Withdraw your consent"
+    title: str = text_field("Withdraw your consent")
     signed_in: bool = True
 
 
@@ -99,7 +120,7 @@ class DeleteAccountPage(Page):
 
     template: ClassVar[str] = "delete_account.html"
     section: ClassVar[str] = "profile"
-    title: str = "Delete your account"
+    title: str = text_field("Delete your account")
     signed_in: bool = True
     email: str
     confirmation: str = ""
@@ -111,7 +132,7 @@ class AccountDeletedPage(Page):
     """The end, with the receipt."""
 
     template: ClassVar[str] = "account_deleted.html"
-    title: str = "Your account is deleted"
+    title: str = text_field("Your account is deleted")
     receipt: str
     """Empty when none could be made."""
     is_mailed: bool

@@ -107,7 +107,10 @@ async def upload(
     """
     try:
         if person not in {None, caller.id}:
-            raise ForbiddenError("You are signed in as somebody else now. Load the page again.")
+            raise ForbiddenError(
+                "You are signed in as somebody else now. Load the page again.",
+                case="other_person",
+            )
         await services.uploads.check_allowed(caller.claims)
         accepted = await services.uploads.accept(caller.claims, await read_photo(request))
     except (
@@ -120,7 +123,7 @@ async def upload(
         if wants_json(request):
             raise
         request.state.refused_as = exc.code
-        problem = Problem(exc.code, exc.message, "file")
+        problem = Problem.of(exc, "file")
         return show(await _feed_page(caller, services, problem=problem), exc)
     response = UploadResponse.from_upload(accepted)
     if accepted.is_new:

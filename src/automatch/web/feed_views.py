@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from automatch.web.language import text_field
 from automatch.web.own_photos import JobItem
 from automatch.web.templating import Page, photo_address
 from automatch.web.waiting_views import Waiting
@@ -85,7 +86,7 @@ class FeedPage(Page):
 
     template: ClassVar[str] = "feed.html"
     section: ClassVar[str] = "feed"
-    title: str = "Your look-alikes"
+    title: str = text_field("Your look-alikes")
     signed_in: bool = True
     profile: Profile
     faces: Sequence[Face]

@@ -16,6 +16,8 @@ from automatch.mail.compose import mask_email
 from automatch.mail.message import MailKind
 from automatch.model.people import LinkUser, User
 from automatch.services.rate_limits import Limit
+from automatch.web.language import gettext
+from automatch.web.language import gettext_noop as _
 from automatch.web.mailed_link_views import (
     ConfirmEmailPage,
     ForgotPasswordPage,
@@ -33,10 +35,10 @@ _KIND_OF = {
     "/invitation": MailKind.INVITE,
 }
 _TITLES = {
-    MailKind.RECOVERY: "Choose a new password",
-    MailKind.SIGN_IN: "Sign in",
-    MailKind.SIGN_UP: "Confirm your address",
-    MailKind.INVITE: "Welcome to Auto-Match",
+    MailKind.RECOVERY: _("Choose a new password"),
+    MailKind.SIGN_IN: _("Sign in"),
+    MailKind.SIGN_UP: _("Confirm your address"),
+    MailKind.INVITE: _("Welcome to Auto-Match"),
 }
 
 
@@ -59,7 +61,7 @@ async def ask_for_link(request: Request, services: ServicesDep) -> Response:
     try:
         await services.mailed_links.request(kind, email)
     except RequestError as exc:
-        problem = Problem(exc.code, exc.message, "email")
+        problem = Problem.of(exc, "email")
         page = ForgotPasswordPage(email=email, problem=problem, sends_mail=sends_mail)
         return show(page, exc)
     return show(ForgotPasswordPage(email=email, asked=True, sends_mail=sends_mail))
@@ -99,7 +101,7 @@ async def use_link(request: Request, address: AddressDep, services: ServicesDep)
     except LinkExpiredError as exc:
         return _show_expired(services, exc)
     except AutomatchError as exc:
-        problem = Problem(exc.code, exc.message, "password")
+        problem = Problem.of(exc, "password")
         return await _show_link(request, services, token, problem, exc)
     if is_signed_in(request):
         await services.accounts.sign_out(claims_of(request))
@@ -160,7 +162,7 @@ async def _show_link(
     except LinkExpiredError as exc:
         return _show_expired(services, exc)
     page = MailedLinkPage(
-        title=_TITLES[kind],
+        title=gettext(_TITLES[kind]),
         path=request.url.path,
         token=token,
         email=user.email,
@@ -175,8 +177,6 @@ async def _show_link(
 
 
 def _show_expired(services: Services, error: LinkExpiredError) -> Response:
-    problem = Problem(
-        error.code, "This link has expired or was used already. Ask for a new one here."
-    )
+    problem = Problem.of(error)
     page = ForgotPasswordPage(problem=problem, sends_mail=services.mailed_links.sends_mail)
     return show(page, error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from automatch.web.language import text_field
 from automatch.web.templating import Page
 
 
@@ -13,7 +14,7 @@ class ForgotPasswordPage(Page):
     """Ask for a link to choose a new password; then what happens next."""
 
     template: ClassVar[str] = "forgot_password.html"
-    title: str = "Forgot your password?"
+    title: str = text_field("Forgot your password?")
     email: str = ""
     asked: bool = False
     sends_mail: bool = True
@@ -41,7 +42,7 @@ class ConfirmEmailPage(Page):
     """Confirm a change of the address at one of the two; then what is left to do."""
 
     template: ClassVar[str] = "confirm_email.html"
-    title: str = "Change of your e-mail address"
+    title: str = text_field("Change of your e-mail address")
     token: str = ""
     old_email: str = ""
     """Of which little is shown: the link may have gone to a wrong address."""

@@ -20,6 +20,7 @@ from automatch.http.deps import (
 )
 from automatch.web.account_pages import INVITATION_COOKIE, profile_page
 from automatch.web.account_views import JoinPage
+from automatch.web.language import gettext as _
 from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show, text_of
 from automatch.web.session import write_cookie
 from automatch.web.templating import ErrorPage, Problem
@@ -40,9 +41,9 @@ async def join_link(
         school = await services.memberships.find_school(code, address=address)
     except CodeInvalidError:
         page = ErrorPage(
-            title="This invitation doesn't work any more",
+            title=_("This invitation doesn't work any more"),
             status=None,
-            message="Ask whoever sent it for a new one.",
+            message=_("Ask whoever sent it for a new one."),
             signed_in=signed_in,
         )
         return show(page, NotFoundError())
@@ -101,9 +102,7 @@ async def _show_refusal(
     typed: dict[str, str],
 ) -> Response:
     [field] = typed
-    page = await profile_page(
-        caller, services, languages, problem=Problem(error.code, error.message, field)
-    )
+    page = await profile_page(caller, services, languages, problem=Problem.of(error, field))
     form = replace(page.form, code=typed.get("code", ""))
     return show(replace(page, form=form, message=typed.get("message", "")), error)
 

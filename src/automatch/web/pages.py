@@ -24,6 +24,8 @@ from automatch.errors.upload import BodyMalformedError
 from automatch.http.deps import Services, services_of
 from automatch.http.errors import error_response, headers_of, status_of
 from automatch.services.accounts import Session
+from automatch.web.language import gettext as _
+from automatch.web.refusals import describe
 from automatch.web.session import CookieSession
 from automatch.web.templating import ErrorPage, Page, build_templates, render_page
 
@@ -66,7 +68,7 @@ def show_error(request: Request, error: AutomatchError) -> Response:
     """Answer with an error: a page for a person, JSON for a script."""
     request.state.refused_as = error.code
     if wants_json(request):
-        return error_response(error)
+        return error_response(error, message=describe(error))
     if isinstance(error, AuthError | ProfileNotFoundError):
         # The cookies of a deleted account would redirect from there back to this page.
         response = go_to("/sign-in")
@@ -75,12 +77,26 @@ def show_error(request: Request, error: AutomatchError) -> Response:
         return response
     status = status_of(error)
     page = ErrorPage(
-        title=HTTPStatus(status).phrase,
+        title=_title_of(status),
         status=status,
-        message=error.message,
+        message=describe(error),
         signed_in=is_signed_in(request),
     )
     return show(page, error)
+
+
+def _title_of(status: int) -> str:
+    match status:
+        case 403:
+            return _("Not allowed")
+        case 404:
+            return _("Page not found")
+        case 429:
+            return _("Too often")
+        case 503:
+            return _("Very busy")
+        case _:
+            return _("Something went wrong")
 
 
 async def read_form(request: Request) -> FormData:

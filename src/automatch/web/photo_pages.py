@@ -56,7 +56,7 @@ async def choose(
             services.db, services.admission, caller.claims, job_id, max(-1, min(index, 64))
         )
     except ValueError as exc:
-        raise InputInvalidError("Choose one of the faces.") from exc
+        raise InputInvalidError("Choose one of the faces.", case="face") from exc
     if wants_json(request):
         response = FaceChosenResponse(job=QueuedJobResponse(id=job_id, status=status))
         return JSONResponse(response.model_dump(mode="json"), 202)

@@ -13,15 +13,14 @@ from starlette.responses import Response
 
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import LanguagesDep, ServicesDep
+from automatch.language.catalogue import LANGUAGES
 from automatch.model.notices import Notice, NoticeKind, choose_notice
 from automatch.store import notices
+from automatch.web.language import text_field
 from automatch.web.pages import PageRoute, is_signed_in, show
 from automatch.web.templating import Page
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-
-_LANGUAGES = {"en": "English", "vi": "Tiếng Việt"}
-"""What readers call their language; others are named by their tag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +28,7 @@ class PrivacyPage(Page):
     """What people are told about their data."""
 
     template: ClassVar[str] = "privacy.html"
-    title: str = "Privacy"
+    title: str = text_field("Privacy")
     version: str
     notice_language: str
     paragraphs: Sequence[str]
@@ -45,7 +44,7 @@ class PrivacyPage(Page):
             notice_language=notice.language,
             paragraphs=re.split(r"\n\s*\n", notice.body),
             published_at=notice.published_at,
-            others=[(o.language, _LANGUAGES.get(o.language, o.language)) for o in others],
+            others=[(o.language, LANGUAGES.get(o.language, o.language)) for o in others],
             signed_in=signed_in,
         )
 

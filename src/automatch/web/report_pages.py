@@ -14,6 +14,7 @@ from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
 from automatch.model.cases import CaseState, ReportReason
 from automatch.services.rate_limits import Limit
 from automatch.services.validators import normalize_email
+from automatch.web.language import gettext as _
 from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show, text_of
 from automatch.web.report_views import (
     CaseItem,
@@ -47,7 +48,7 @@ async def report(
     try:
         await services.reports.report(caller.claims, profile_id, _reason_of(reason), statement)
     except InputInvalidError as exc:
-        problem = Problem(exc.code, exc.message, "statement" if reason else "reason")
+        problem = Problem.of(exc, "statement" if reason else "reason")
         return show(replace(page, problem=problem), exc)
     return show(
         ReportPage(
@@ -75,7 +76,7 @@ async def write_to_case(
         await services.reports.write(caller.claims, case_id, text)
     except InputInvalidError as exc:
         own = await services.reports.load_own(caller.claims)
-        problem = Problem(exc.code, exc.message)
+        problem = Problem.of(exc)
         return show(ReportsPage.from_cases(own, person_id=caller.id, problem=problem), exc)
     return go_to("/reports")
 
@@ -105,7 +106,7 @@ async def request_take_down(request: Request, services: ServicesDep) -> Response
             page.photo, page.email, _reason_of(page.reason), page.statement
         )
     except RequestError as exc:
-        problem = Problem(exc.code, exc.message, _field_at_fault(page, exc))
+        problem = Problem.of(exc, _field_at_fault(page, exc))
         return show(replace(page, asked=False, problem=problem), exc)
     return show(page)
 
@@ -141,10 +142,10 @@ async def use_link(request: Request, services: ServicesDep) -> Response:
 
 def _show_expired(request: Request, error: LinkExpiredError) -> Response:
     page = ErrorPage(
-        title="This link doesn't work any more",
+        title=_("This link doesn't work any more"),
         status=None,
-        message="It's too old, or not complete. You can ask again.",
-        link=("/report", "Ask again"),
+        message=_("It's too old, or not complete. You can ask again."),
+        link=("/report", _("Ask again")),
         signed_in=is_signed_in(request),
     )
     return show(page, error)
@@ -174,7 +175,7 @@ async def _linked_case_page(
         token=token,
         is_proven=file.case.state is not CaseState.UNPROVEN,
         item=CaseItem.from_link(file),
-        problem=Problem(error.code, error.message) if error else None,
+        problem=Problem.of(error) if error else None,
     )
     return show(page, error)
 
@@ -185,7 +186,7 @@ async def _report_page(
     person = await services.reports.load_shown_person(caller.claims, profile_id)
     return ReportPage(
         profile_id=profile_id,
-        name=person.name or "this person",
+        name=person.name or _("this person"),
         photo=photo_of(person.face_id),
         reason=reason,
         statement=statement,
@@ -197,4 +198,4 @@ def _reason_of(text: str) -> ReportReason:
     try:
         return ReportReason(text)
     except ValueError as exc:
-        raise InputInvalidError("Choose a reason.") from exc
+        raise InputInvalidError("Choose a reason.", case="reason") from exc

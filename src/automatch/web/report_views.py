@@ -10,50 +10,74 @@ from uuid import UUID
 
 from automatch.model.cases import CaseSide, CaseState, OwnCase, OwnMessage, ReportReason
 from automatch.services.reports import LinkedCaseFile, OwnCases
+from automatch.web.language import gettext, text_field
+from automatch.web.language import gettext_noop as _
 from automatch.web.templating import Page, photo_address
 
 REASONS = {
-    ReportReason.NOT_THEIR_PHOTO: "It isn't a photo of them",
-    ReportReason.UNDER_18: "They're under 18",
-    ReportReason.HARASSMENT: "Harassment",
-    ReportReason.FAKE: "A fake account",
-    ReportReason.OTHER: "Something else",
+    ReportReason.NOT_THEIR_PHOTO: _("It isn't a photo of them"),
+    ReportReason.UNDER_18: _("They're under 18"),
+    ReportReason.HARASSMENT: _("Harassment"),
+    ReportReason.FAKE: _("A fake account"),
+    ReportReason.OTHER: _("Something else"),
 }
 _TAKE_DOWN_REASONS = {
-    ReportReason.NOT_THEIR_PHOTO: "It's a photo of me, and I didn't add it",
-    ReportReason.UNDER_18: "It shows somebody under 18",
-    ReportReason.OTHER: "Something else",
+    ReportReason.NOT_THEIR_PHOTO: _("It's a photo of me, and I didn't add it"),
+    ReportReason.UNDER_18: _("It shows somebody under 18"),
+    ReportReason.OTHER: _("Something else"),
 }
-_CATEGORIES = {
-    ReportReason.NOT_THEIR_PHOTO: "whether it's a photo of you",
-    ReportReason.UNDER_18: "your age",
-    ReportReason.HARASSMENT: "how you treat others",
-    ReportReason.FAKE: "whether your account is real",
-    ReportReason.OTHER: "your account",
+_QUESTIONS = {
+    ReportReason.NOT_THEIR_PHOTO: _("A question about whether it's a photo of you"),
+    ReportReason.UNDER_18: _("A question about your age"),
+    ReportReason.HARASSMENT: _("A question about how you treat others"),
+    ReportReason.FAKE: _("A question about whether your account is real"),
+    ReportReason.OTHER: _("A question about your account"),
 }
 """What a report is about, for whoever is reported."""
-_ASKED = {reason: f"about {category}" for reason, category in _CATEGORIES.items()} | {
-    ReportReason.NOT_THEIR_PHOTO: "whether this is you",
-    ReportReason.FAKE: "whether your account is real",
+_ASKED = {
+    ReportReason.NOT_THEIR_PHOTO: _(
+        "Somebody asked whether this is you, and we're looking at it. Nothing is deleted."
+    ),
+    ReportReason.UNDER_18: _(
+        "Somebody asked about your age, and we're looking at it. Nothing is deleted."
+    ),
+    ReportReason.HARASSMENT: _(
+        "Somebody asked about how you treat others, and we're looking at it. Nothing is deleted."
+    ),
+    ReportReason.FAKE: _(
+        "Somebody asked whether your account is real, and we're looking at it. Nothing is deleted."
+    ),
+    ReportReason.OTHER: _(
+        "Somebody asked about your account, and we're looking at it. Nothing is deleted."
+    ),
 }
-"""What somebody asked, for whoever is reported."""
+_DECIDED = {
+    ReportReason.NOT_THEIR_PHOTO: _(
+        "We decided this after a question about whether it's a photo of you."
+    ),
+    ReportReason.UNDER_18: _("We decided this after a question about your age."),
+    ReportReason.HARASSMENT: _("We decided this after a question about how you treat others."),
+    ReportReason.FAKE: _("We decided this after a question about whether your account is real."),
+    ReportReason.OTHER: _("We decided this after a question about your account."),
+}
+"""Why something of a person is hidden, once that is decided."""
 
-_UNDER_WAY = "We're looking at it."
+_UNDER_WAY = _("We're looking at it.")
 _TOLD_REPORTER = {
-    "hidden": "We've hidden the photo. Thank you for telling us.",
-    "frozen": "We've frozen the account. Thank you for telling us.",
-    "photo_erased": "The photo is deleted. Thank you for telling us.",
-    "person_erased": "The account is deleted. Thank you for telling us.",
-    "gone": "The account doesn't exist any more.",
-    "restored": "We looked at it again and took our decision back.",
+    "hidden": _("We've hidden the photo. Thank you for telling us."),
+    "frozen": _("We've frozen the account. Thank you for telling us."),
+    "photo_erased": _("The photo is deleted. Thank you for telling us."),
+    "person_erased": _("The account is deleted. Thank you for telling us."),
+    "gone": _("The account doesn't exist any more."),
+    "restored": _("We looked at it again and took our decision back."),
 }
-_TOLD_REPORTER_ELSE = "We looked at it and found no reason to act."
+_TOLD_REPORTER_ELSE = _("We looked at it and found no reason to act.")
 _TOLD_REPORTED = {
-    "hidden": "We've hidden a photo of yours.",
-    "frozen": "We've frozen your account.",
-    "photo_erased": "We've deleted a photo of yours.",
-    "restored": "We took our decision back. Everything is as before.",
-    "dismissed": "All is well. Everything is as before.",
+    "hidden": _("We've hidden a photo of yours."),
+    "frozen": _("We've frozen your account."),
+    "photo_erased": _("We've deleted a photo of yours."),
+    "restored": _("We took our decision back. Everything is as before."),
+    "dismissed": _("All is well. Everything is as before."),
 }
 
 
@@ -63,8 +87,8 @@ class HiddenNotice:
 
     effect: str
     """`hidden` or `frozen`."""
-    category: str
-    asked: str
+    why: str
+    """What was asked, or decided, in a sentence."""
     is_decided: bool
 
     @classmethod
@@ -73,7 +97,8 @@ class HiddenNotice:
         if case.effect is None:
             return None
         is_decided = case.state is CaseState.DECIDED
-        return cls(case.effect, _CATEGORIES[case.reason], _ASKED[case.reason], is_decided)
+        why = gettext((_DECIDED if is_decided else _ASKED)[case.reason])
+        return cls(case.effect, why, is_decided)
 
 
 def list_notices(cases: Sequence[OwnCase]) -> list[HiddenNotice]:
@@ -101,15 +126,15 @@ class CaseItem:
         """Return the item of a case of somebody who is signed in."""
         is_decided = case.state is CaseState.DECIDED
         if case.side is CaseSide.REPORTER:
-            headline = f"Your report: {REASONS[case.reason]}"
+            headline = gettext("Your report: %(reason)s", reason=gettext(REASONS[case.reason]))
             status = _TOLD_REPORTER.get(case.decision or "", _TOLD_REPORTER_ELSE)
         else:
-            headline = f"A question about {_CATEGORIES[case.reason]}"
-            status = _TOLD_REPORTED.get(case.decision or "", "It is settled.")
+            headline = gettext(_QUESTIONS[case.reason])
+            status = _TOLD_REPORTED.get(case.decision or "", _("It's settled."))
         return cls(
             id=case.id,
             headline=headline,
-            status=status if is_decided else _UNDER_WAY,
+            status=gettext(status if is_decided else _UNDER_WAY),
             opened_at=case.opened_at,
             messages=[message for message in messages if message.case_id == case.id],
             may_write=case.may_write,
@@ -123,8 +148,8 @@ class CaseItem:
         is_decided = case.state is CaseState.DECIDED
         return cls(
             id=None,
-            headline=_TAKE_DOWN_REASONS.get(case.reason, REASONS[case.reason]),
-            status=(
+            headline=gettext(_TAKE_DOWN_REASONS.get(case.reason, REASONS[case.reason])),
+            status=gettext(
                 _TOLD_REPORTER.get(case.decision or "", _TOLD_REPORTER_ELSE)
                 if is_decided
                 else _UNDER_WAY
@@ -141,7 +166,7 @@ class ReportPage(Page):
     """Report somebody of one's feed."""
 
     template: ClassVar[str] = "report.html"
-    title: str = "Report"
+    title: str = text_field("Report")
     signed_in: bool = True
     profile_id: UUID
     name: str
@@ -153,7 +178,7 @@ class ReportPage(Page):
     @property
     def reasons(self) -> dict[ReportReason, str]:
         """The reasons to choose from."""
-        return REASONS
+        return _translated(REASONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +186,7 @@ class TakeDownPage(Page):
     """Ask without an account that a photo is taken down."""
 
     template: ClassVar[str] = "take_down.html"
-    title: str = "A photo of you that you didn't add?"
+    title: str = text_field("A photo of you that you didn't add?")
     photo: str = ""
     email: str = ""
     reason: str = ReportReason.NOT_THEIR_PHOTO.value
@@ -174,7 +199,7 @@ class TakeDownPage(Page):
     @property
     def reasons(self) -> dict[ReportReason, str]:
         """The reasons to choose from."""
-        return _TAKE_DOWN_REASONS
+        return _translated(_TAKE_DOWN_REASONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +207,7 @@ class LinkedCasePage(Page):
     """The request of somebody without an account, by the token of a mailed link."""
 
     template: ClassVar[str] = "linked_case.html"
-    title: str = "Your request"
+    title: str = text_field("Your request")
     token: str
     is_proven: bool
     item: CaseItem
@@ -193,7 +218,7 @@ class ReportsPage(Page):
     """What the person reported, and what was done about them."""
 
     template: ClassVar[str] = "reports.html"
-    title: str = "Reports"
+    title: str = text_field("Reports")
     signed_in: bool = True
     items: Sequence[CaseItem]
 
@@ -202,6 +227,10 @@ class ReportsPage(Page):
         """Return the page with the cases of a person."""
         items = [CaseItem.from_own(case, own.messages) for case in own.cases]
         return cls(items=items, **more)  # type: ignore[arg-type]  # fields of Page
+
+
+def _translated(reasons: dict[ReportReason, str]) -> dict[ReportReason, str]:
+    return {reason: gettext(text) for reason, text in reasons.items()}
 
 
 def photo_of(face_id: UUID | None) -> str | None:

@@ -104,4 +104,4 @@ class CookieSession:
         if headers.get("sec-fetch-site") in {"cross-site", "same-site"} or not comes_from_us(
             scope, self._services.settings
         ):
-            raise ForbiddenError("This form was sent from another site.")
+            raise ForbiddenError("This form was sent from another site.", case="other_site")

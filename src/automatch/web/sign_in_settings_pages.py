@@ -13,24 +13,28 @@ from automatch.http.deps import AddressDep, Caller, CallerDep, Services, Service
 from automatch.mail.message import MailKind
 from automatch.services.impersonation import list_own_impersonations
 from automatch.services.rate_limits import Limit
+from automatch.web.language import gettext
+from automatch.web.language import gettext_noop as _
 from automatch.web.pages import PageRoute, go_to, read_form, show, text_of
 from automatch.web.sign_in_settings_views import SignInSettingsPage
 from automatch.web.templating import Problem
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-_NOT_CURRENT = "That isn't your current password."
 _NOTICES = {
-    "email": "We've sent a link to your old and your new address. Confirm both.",
-    "new_email": "We've sent a link to your new address. Confirm it there.",
-    "asked": "We've noted the change, but this installation can't send mail. Ask whoever runs it "
-    "for the links that confirm it.",
-    "confirm": "We've sent you a link. It can take a minute. Look in your spam folder too.",
-    "asked_to_confirm": "We've noted it, but this installation can't send mail. Ask whoever runs "
-    "it for the link.",
-    "confirmed": "Your e-mail address is confirmed.",
-    "password": "Your password is changed. You were signed out everywhere else.",
-    "others": "You were signed out everywhere else.",
+    "email": _("We've sent a link to your old and your new address. Confirm both."),
+    "new_email": _("We've sent a link to your new address. Confirm it there."),
+    "asked": _(
+        "We've noted the change, but this installation can't send mail. Ask whoever runs it "
+        "for the links that confirm it."
+    ),
+    "confirm": _("We've sent you a link. It can take a minute. Look in your spam folder too."),
+    "asked_to_confirm": _(
+        "We've noted it, but this installation can't send mail. Ask whoever runs it for the link."
+    ),
+    "confirmed": _("Your e-mail address is confirmed."),
+    "password": _("Your password is changed. You were signed out everywhere else."),
+    "others": _("You were signed out everywhere else."),
 }
 
 
@@ -38,7 +42,9 @@ _NOTICES = {
 @declare(Access.PAGE_COOKIE)
 async def sign_in_settings(caller: CallerDep, services: ServicesDep, done: str = "") -> Response:
     """Show where the person is signed in, and the form for a new password."""
-    return show(await _page(caller, services, notice=_NOTICES.get(done)))
+    return show(
+        await _page(caller, services, notice=gettext(_NOTICES[done]) if done in _NOTICES else None)
+    )
 
 
 @router.post("/account/password")
@@ -90,7 +96,7 @@ async def send_confirmation(caller: CallerDep, services: ServicesDep) -> Respons
     try:
         await services.mailed_links.request(MailKind.SIGN_UP, user.email)
     except RateLimitedError as exc:
-        return show(await _page(caller, services, problem=Problem(exc.code, exc.message)), exc)
+        return show(await _page(caller, services, problem=Problem.of(exc)), exc)
     done = "confirm" if services.mailed_links.sends_mail else "asked_to_confirm"
     return go_to(f"/account?done={done}")
 
@@ -109,9 +115,9 @@ async def _show_refusal(
     """Show the page with an error at the field of the current password, or at the other one."""
     if isinstance(error, TokenInvalidError):
         raise error
-    problem = Problem(error.code, error.message, field)
+    problem = Problem.of(error, field)
     if isinstance(error, CredentialsInvalidError):
-        problem = Problem(error.code, _NOT_CURRENT, password_field)
+        problem = Problem(error.code, gettext("That isn't your current password."), password_field)
     return show(await _page(caller, services, problem=problem), error)
 
 

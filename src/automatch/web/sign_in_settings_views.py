@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from automatch.web.language import text_field
 from automatch.web.templating import Page
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class SignInSettingsPage(Page):
 
     template: ClassVar[str] = "sign_in_settings.html"
     section: ClassVar[str] = "profile"
-    title: str = "Password and sessions"
+    title: str = text_field("Password and sessions")
     signed_in: bool = True
     email: str
     is_confirmed: bool

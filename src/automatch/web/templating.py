@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from automatch.language.formats import (
     as_ago,
+    as_alternatives,
     as_day,
     as_minute,
     as_number,
@@ -28,10 +29,13 @@ from automatch.language.formats import (
 )
 from automatch.language.templates import install_texts
 from automatch.web.amounts import as_count, as_duration, as_gib, meaning_of, unit_of, with_code
+from automatch.web.language import gettext
+from automatch.web.refusals import describe
 
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from automatch.errors import AutomatchError
     from automatch.model.notices import SiteOperator
 
 STATIC_FOLDER = Path(__file__).parent / "static"
@@ -46,6 +50,11 @@ class Problem:
     message: str
     field: str | None = None
     """Name of the form field at fault; None shows the message above the form."""
+
+    @classmethod
+    def of(cls, error: AutomatchError, field: str | None = None) -> Self:
+        """Return what a form says of an error."""
+        return cls(error.code, describe(error), field)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +85,7 @@ class ErrorPage(Page):
     """The HTTP status; None where it says nothing to a person, as for a link that is too old."""
     message: str
     """What happened and what to do, in one or two sentences."""
-    link: tuple[str, str] = ("/", "Go to the start page")
+    link: tuple[str, str] = field(default_factory=lambda: ("/", gettext("Go to the start page")))
     """Where to go on, as (address, text)."""
 
 
@@ -134,6 +143,7 @@ def build_templates() -> Environment:
     templates.filters["second"] = as_second
     templates.filters["percent"] = as_percent
     templates.filters["number"] = as_number
+    templates.filters["either"] = as_alternatives
     templates.filters["ago"] = as_ago
     templates.filters["wait"] = as_wait
     templates.filters["duration"] = as_duration

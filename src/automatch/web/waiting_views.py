@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from automatch.model.schools import Membership
+from automatch.web.language import gettext as _
 from automatch.web.report_views import HiddenNotice
 
 
@@ -23,62 +24,72 @@ class Waiting:
     link: str
 
 
-_FROZEN = Waiting(
-    "frozen",
-    "Not looking for now",
-    "Your account is frozen",
-    "You don't see anyone, and no one finds you.",
-    "/reports",
-    "Tell us your side",
-)
-_HIDDEN = Waiting(
-    "hidden",
-    "Not looking for now",
-    "Your photo is hidden",
-    "No one finds it, and it finds no one.",
-    "/reports",
-    "Tell us your side",
-)
-
-
 def find_waiting(
     membership: Membership | None, notices: Sequence[HiddenNotice] = ()
 ) -> Waiting | None:
     """Return what a person waits for; None for whoever takes part."""
     effects = {notice.effect for notice in notices}
     if "frozen" in effects:
-        return _FROZEN
+        return _frozen()
     if membership is None:
         return None
     if membership.admitted:
-        return _HIDDEN if "hidden" in effects else None
+        return _hidden() if "hidden" in effects else None
     school = membership.school
     if membership.settles_at:
         return Waiting(
             "change",
-            "Waiting for your change",
-            "Waiting for your change",
-            "You changed your school or gender. Until it settles you don't see anyone, and no one "
-            "finds you. Then we'll look for your look-alikes.",
+            _("Waiting for your change"),
+            _("Waiting for your change"),
+            _(
+                "You changed your school or gender. Until it settles you don't see anyone, and no "
+                "one finds you. Then we'll look for your look-alikes."
+            ),
             "/onboarding",
-            "See until when",
+            _("See until when"),
         )
     if not membership.needs_proof:
-        return _FROZEN
+        return _frozen()
     if membership.requested_at and not membership.refused_at:
         return Waiting(
             "answer",
-            "Waiting for an answer",
-            "Waiting for an answer",
-            f"You asked to be let in to {school}. Once you are, we'll look for your look-alikes.",
+            _("Waiting for an answer"),
+            _("Waiting for an answer"),
+            _(
+                "You asked to be let in to %(school)s. Once you are, we'll look for your "
+                "look-alikes.",
+                school=school,
+            ),
             "/onboarding",
-            "See your request",
+            _("See your request"),
         )
     return Waiting(
         "proof",
-        "Waiting for your proof",
-        f"Show that you belong to {school}",
-        "Until then you don't see anyone, and no one finds you.",
+        _("Waiting for your proof"),
+        _("Show that you belong to %(school)s", school=school),
+        _("Until then you don't see anyone, and no one finds you."),
         "/onboarding",
-        "Show it now",
+        _("Show it now"),
+    )
+
+
+def _frozen() -> Waiting:
+    return Waiting(
+        "frozen",
+        _("Not looking for now"),
+        _("Your account is frozen"),
+        _("You don't see anyone, and no one finds you."),
+        "/reports",
+        _("Tell us your side"),
+    )
+
+
+def _hidden() -> Waiting:
+    return Waiting(
+        "hidden",
+        _("Not looking for now"),
+        _("Your photo is hidden"),
+        _("No one finds it, and it finds no one."),
+        "/reports",
+        _("Tell us your side"),
     )
