@@ -16,8 +16,7 @@ from automatch.auth.keys import AiKeys, FunctionKeys
 from automatch.auth.photo_links import PhotoLinks
 from automatch.auth.tokens import tokens_from
 from automatch.background import BackgroundTasks
-from automatch.feed.deliveries import Deliveries
-from automatch.feed.notifier import FeedNotifier
+from automatch.feed.live import LiveFeed
 from automatch.http.deps import Services
 from automatch.http.errors import add_error_handlers
 from automatch.http.middleware.auth_and_limits import AuthAndLimitsMiddleware
@@ -57,6 +56,7 @@ from automatch.services.server_report import ServerReport
 from automatch.services.site_operator import SiteOperatorCache
 from automatch.services.thresholds import make_figures
 from automatch.settings import Settings
+from automatch.settings.connections import FEED_POOL
 from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
 from automatch.store.disk import list_data_folders
@@ -86,17 +86,14 @@ def create_app(
     `/readyz` answers for what the process runs in the *background* too.
     """
     background = background or BackgroundTasks()
-    db = Database(
-        pooled_address(settings, secrets, "api"),
-        settings.pool,
-        name="automatch-api",
-        direct=database_address(settings, secrets, "api"),
-    )
+    address = pooled_address(settings, secrets, "api")
+    direct = database_address(settings, secrets, "api")
+    db = Database(address, settings.pool, name="automatch-api", direct=direct)
     tokens = tokens_from(settings, secrets)
     metrics = ServerMetrics()
     traces = make_traces(settings, "automatch-server")
-    notifier = FeedNotifier(db, settings.feed, metrics, traces)
-    deliveries = Deliveries(db)
+    feed_db = Database(address, FEED_POOL, name="automatch-api-feed", direct=direct)
+    live = LiveFeed.over(feed_db, settings.feed, metrics, traces)
     rate_limits = RateLimits(db, settings.limits, secrets.jwt_secret)
     addresses = AddressKey(secrets.address_key)
     accounts = Accounts(db, tokens, settings.auth, rate_limits, addresses)
@@ -107,8 +104,9 @@ def create_app(
         settings=settings,
         db=db,
         photos=photos,
-        notifier=notifier,
-        deliveries=deliveries,
+        notifier=live.notifier,
+        feed_reader=live.reader,
+        deliveries=live.deliveries,
         tokens=tokens,
         accounts=accounts,
         memberships=Memberships(db, rate_limits),
@@ -146,7 +144,13 @@ def create_app(
         on_demand_worker=OnDemandWorker(settings),
         background=background,
         realtime=RealtimeDeps(
-            settings, db, notifier, deliveries, ConnectionLimits(settings.realtime), tokens.verify
+            settings,
+            db,
+            live.notifier,
+            live.reader,
+            live.deliveries,
+            ConnectionLimits(settings.realtime),
+            tokens.verify,
         ),
         checks=Figures(lambda: check_installation(settings), life=timedelta(hours=1)),
         threshold_figures=Figures(lambda: make_figures(db), life=timedelta(minutes=15)),
@@ -154,7 +158,7 @@ def create_app(
     )
 
     ai_requests = AiRequestLimiter(settings, lambda: make_analyzer(settings, embedder))
-    server_report = ServerReport(db, notifier, metrics)
+    server_report = ServerReport(db, live.notifier, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -165,9 +169,7 @@ def create_app(
             async with db.transaction() as conn:
                 await check_photo_store(conn, photos, may_claim=True)
             stack.push_async_callback(ai_requests.close)
-            await stack.enter_async_context(background.running("feeds", notifier.run))
-            stack.push_async_callback(deliveries.close)
-            await stack.enter_async_context(background.running("deliveries", deliveries.run))
+            await stack.enter_async_context(live.running(background))
             stack.push_async_callback(server_report.close)
             await stack.enter_async_context(background.running("server report", server_report.run))
             for part in (services.photo_views, services.checks, services.threshold_figures):
@@ -188,7 +190,7 @@ def create_app(
     app.state.scrape = ServerScrape(
         metrics,
         db=db,
-        notifier=notifier,
+        notifier=live.notifier,
         background=background,
         folders=list_data_folders(settings),
     )

@@ -57,7 +57,7 @@ async def test_busy_server_and_worker_open_no_more_connections_than_is_said(
         opened = dict(await db.rows(OPEN))
 
     on_server = opened["automatch_api"] + opened.get("schedule", 0)
-    assert settings.pool.max_size < on_server <= server_connections(settings) == 9
+    assert settings.pool.max_size < on_server <= server_connections(settings) == 12
     assert 2 <= opened["automatch_worker"] <= worker_connections(settings) == 6
 
 

@@ -1,10 +1,13 @@
 """Waking the streams of people whose feed changed or whose session ended.
 
-There is one connection and one query for all of them.
+There is one connection for all of them. A notification carries the ids of the people whose feed or
+jobs have changed, and wakes their streams. After each new connection all are woken, because some
+notifications may have been missed.
 
-A notification names nobody, so the notifier reads the feed version of everyone who is connected and
-wakes those whose version has changed. Versions are read from rows that a writer locks until it
-commits, so a version that was read never hides one that commits later.
+Where notifications do not come at all, as behind a pooler that keeps no connection, the notifier
+still reads the feed versions of everyone who is connected now and then, and wakes those whose
+version has changed. Versions are read from rows that a writer locks until it commits, so a version
+that was read never hides one that commits later.
 
 No stream of an ended session tells anything: each reads as its person, which the database refuses.
 To be woken lets it end at once, and not at the next change of its feed.
@@ -68,11 +71,11 @@ class FeedNotifier:
         self._metrics = metrics or ServerMetrics()
         self._traces = traces
         self._settings = settings
-        self._feed_notified = asyncio.Event()
         self._sessions_notified = asyncio.Event()
         self._subscribers: defaultdict[UUID, set[Subscriber]] = defaultdict(set)
         self._streams: Counter[UUID] = Counter()
-        self._versions: dict[UUID, FeedVersion] = {}
+        self._versions: dict[UUID, FeedVersion | None] = {}
+        """As polled; None for those who were woken by a notification since."""
         self.closing = asyncio.Event()
         """Set when the server stops, so that streams end and clients come back elsewhere."""
 
@@ -139,19 +142,26 @@ class FeedNotifier:
 
     async def run(self) -> None:
         """Listen and poll until cancelled; a lost notification only delays a change."""
-        events: dict[Channel, asyncio.Event] = {
-            "feed": self._feed_notified,
-            "sessions": self._sessions_notified,
+        readers: dict[Channel, Callable[[str | None], None]] = {
+            "feed": self._on_feed_notification,
+            "sessions": lambda _: self._sessions_notified.set(),
         }
         await run_together(
-            feed_listener=listen(self._db.direct, events, name="automatch-feed-listen"),
-            feed_versions=self._repeat(
-                self._read_versions, self._feed_notified, self._settings.poll_s
-            ),
+            feed_listener=listen(self._db.direct, readers, name="automatch-feed-listen"),
+            feed_versions=self._repeat(self._read_versions, asyncio.Event(), self._settings.poll_s),
             ended_sessions=self._repeat(
                 self._end_sessions, self._sessions_notified, _SESSION_POLL_S
             ),
         )
+
+    def _on_feed_notification(self, ids: str | None) -> None:
+        # Without ids it may be anybody: after a lost connection, or of a writer that does not say.
+        changed = map(UUID, ids.split(",")) if ids else list(self._subscribers)
+        for profile_id in changed:
+            if profile_id in self._subscribers:
+                self._versions[profile_id] = None
+                for subscriber in self._subscribers[profile_id]:
+                    subscriber.changed.set()
 
     async def _repeat(
         self, read: Callable[[], Awaitable[None]], notified: asyncio.Event, poll_s: float
@@ -190,10 +200,10 @@ class FeedNotifier:
         async with self._db.transaction() as conn:
             versions = await load_feed_versions(conn, connected)
         for version in versions:
-            # A new subscriber has no version yet; its event is set from the start.
-            if self._versions.get(version.profile_id) == version:
+            if version.profile_id not in self._subscribers:
                 continue
-            for subscriber in self._subscribers.get(version.profile_id, ()):
-                subscriber.changed.set()
-            if version.profile_id in self._subscribers:
-                self._versions[version.profile_id] = version
+            known = self._versions.get(version.profile_id, version.profile_id)
+            self._versions[version.profile_id] = version
+            if known is not None and known != version:
+                for subscriber in self._subscribers[version.profile_id]:
+                    subscriber.changed.set()

@@ -18,19 +18,15 @@ from automatch.errors.request import TooManyStreamsError
 from automatch.errors.store import StoreError
 from automatch.feed.deliveries import Deliveries
 from automatch.feed.notifier import FeedNotifier
+from automatch.feed.reader import PAGE, FeedReader
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry
 from automatch.model.people import Claims
 from automatch.settings.server import FeedSettings
-from automatch.store.database import Database
-from automatch.store.feed import load_feed_changes, load_feed_position
-from automatch.store.jobs import list_jobs
+from automatch.store.news import NewsQuery
 
 _COMMIT = timedelta(seconds=1)
 """From the time that a match carries until its commit."""
-_PAGE = 100
-_JOBS = 20
-"""The jobs a person can be waiting for; `feed_versions` in SQL should look at as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ FeedEvent = Ready | FeedEntry | Job | Ping | Reauth
 
 
 async def follow(
-    db: Database,
+    reader: FeedReader,
     notifier: FeedNotifier,
     claims: Claims,
     settings: FeedSettings,
@@ -77,8 +73,7 @@ async def follow(
     opened = deliveries.open_page()
     with notifier.subscribe(claims) as subscriber:
         changed = subscriber.changed
-        async with db.as_user(claims) as conn:
-            newest = await load_feed_position(conn)
+        [newest] = (await reader.read(NewsQuery(claims, position=True))).positions
         read_at = datetime.now(UTC)
         # A position beyond the newest comes from before the database was restored from a backup.
         position = newest if after is None else min(after, newest)
@@ -94,9 +89,7 @@ async def follow(
             changed.clear()
             since, read_at = read_at - _COMMIT, datetime.now(UTC)
             try:
-                async with db.as_user(claims) as conn:
-                    entries = await load_feed_changes(conn, after=position, limit=_PAGE)
-                    jobs = await list_jobs(conn, _JOBS)
+                news = await reader.read(NewsQuery(claims, feed_after=position, jobs=True))
             except TokenInvalidError:
                 yield Reauth()
                 return
@@ -104,20 +97,20 @@ async def follow(
                 changed.set()
                 await _wait(notifier.closing, settings.poll_s)
                 continue
-            for job in reversed(jobs):
+            for job in reversed(news.jobs):
                 if sent.get(job.id) != job:
                     yield job
                     if job.completed_at is not None and job.completed_at > since:
                         notifier.note_end_told(job, job.completed_at)
-            sent = {job.id: job for job in jobs}
-            for entry in entries:
+            sent = {job.id: job for job in news.jobs}
+            for entry in news.entries:
                 position = entry.position
                 yield entry
                 # Whoever asks for the next event has written this one.
                 if entry.match_id is not None:
                     deliveries.note(claims.subject, entry.match_id, opened=opened)
                     notifier.note_delivery(entry.created_at, since=since)
-            if len(entries) == _PAGE:
+            if len(news.entries) == PAGE:
                 changed.set()
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from automatch.feed.deliveries import Deliveries
 from automatch.feed.notifier import FeedNotifier
+from automatch.feed.reader import FeedReader
 from automatch.feed.sse import parse_last_event_id
 from automatch.feed.stream import FeedEvent, follow, open_stream
 from automatch.model.cases import OwnCase
@@ -104,7 +105,7 @@ async def load_standing(db: Database, claims: Claims) -> tuple[list[OwnCase], Me
 
 
 async def open_feed(
-    db: Database,
+    reader: FeedReader,
     notifier: FeedNotifier,
     settings: FeedSettings,
     deliveries: Deliveries,
@@ -121,7 +122,7 @@ async def open_feed(
     resumed_after = parse_last_event_id(last_event_id)
     return await open_stream(
         follow(
-            db,
+            reader,
             notifier,
             claims,
             settings,

@@ -10,6 +10,8 @@ _LISTENER = 1
 _HEARTBEAT = 1
 _SCHEDULE = 1
 """The server that runs the schedule holds its lock on it."""
+FEED_POOL = PoolSettings(min_size=1, max_size=3)
+"""What open feeds read with: no request waits behind them."""
 SCHEDULE_POOL = PoolSettings(min_size=0, max_size=2)
 """What the schedule and the queue of requests use. Each job that runs has one more."""
 
@@ -30,5 +32,5 @@ def worker_connections(settings: Settings) -> int:
 
 def server_connections(settings: Settings) -> int:
     """Return how many to Postgres itself a server opens at most, without cron jobs that run."""
-    pooled = 0 if settings.direct_url else settings.pool.max_size
+    pooled = 0 if settings.direct_url else settings.pool.max_size + FEED_POOL.max_size
     return pooled + _LISTENER + _SCHEDULE + SCHEDULE_POOL.max_size

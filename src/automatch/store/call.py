@@ -51,9 +51,16 @@ async def call_rows(
     conn: Connection, function: str, row_factory: AsyncRowFactory[_Row], /, **arguments: object
 ) -> list[_Row]:
     """Call a function; return all rows."""
-    async with conn.cursor(row_factory=row_factory) as cursor:
-        await cursor.execute(_compose(function, tuple(arguments)), arguments)
+    async with await send(conn, function, row_factory, **arguments) as cursor:
         return await cursor.fetchall()
+
+
+async def send(
+    conn: Connection, function: str, row_factory: AsyncRowFactory[_Row], /, **arguments: object
+) -> AsyncCursor[_Row]:
+    """Call a function; inside a pipeline the cursor has its rows once that is left."""
+    cursor = conn.cursor(row_factory=row_factory)
+    return await cursor.execute(_compose(function, tuple(arguments)), arguments)
 
 
 @cache

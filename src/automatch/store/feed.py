@@ -27,17 +27,17 @@ async def load_feed_page(
     conn: Connection, *, before: int | None = None, limit: int = 20
 ) -> list[FeedEntry]:
     """Return the caller's matches at places below *before*, newest first."""
-    return await _page(conn, before=before, after=None, limit=limit)
-
-
-async def load_feed_changes(conn: Connection, *, after: int, limit: int = 100) -> list[FeedEntry]:
-    """Return what changed after a position, oldest first; entries without a match were removed."""
-    return await _page(conn, before=None, after=after, limit=limit)
+    return await call_rows(conn, "feed_page", class_row(FeedEntry), before=before, limit=limit)
 
 
 async def load_feed_position(conn: Connection) -> int:
     """Return the newest position of the caller's feed, 0 for an empty one."""
     return int(await call_value(conn, "feed_position"))
+
+
+async def load_match_number(conn: Connection) -> int:
+    """Return the number of the caller's newest match, 0 without any."""
+    return int(await call_value(conn, "last_match_number"))
 
 
 async def load_feed_versions(conn: Connection, profile_ids: Sequence[UUID]) -> list[FeedVersion]:
@@ -119,11 +119,3 @@ async def undo_dismissal(conn: Connection, profile_id: UUID) -> None:
 async def list_hidden(conn: Connection) -> list[HiddenPerson]:
     """Return whom the caller dismissed or blocked, newest first."""
     return await call_rows(conn, "list_hidden_profiles", class_row(HiddenPerson))
-
-
-async def _page(
-    conn: Connection, *, before: int | None, after: int | None, limit: int
-) -> list[FeedEntry]:
-    return await call_rows(
-        conn, "feed_page", class_row(FeedEntry), before=before, after=after, limit=limit
-    )

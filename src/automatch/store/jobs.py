@@ -21,7 +21,7 @@ _SQL = load("jobs")
 
 async def list_jobs(conn: Connection, limit: int = 20) -> list[Job]:
     """Return the caller's jobs, newest first."""
-    async with conn.cursor(row_factory=kwargs_row(_job)) as cursor:
+    async with conn.cursor(row_factory=kwargs_row(job_of)) as cursor:
         await cursor.execute(_SQL["list"], {"limit": limit})
         return await cursor.fetchall()
 
@@ -32,7 +32,7 @@ async def load_job(conn: Connection, job_id: UUID) -> Job:
     Raises:
         NotFoundError: there is none, or it is another's.
     """
-    async with conn.cursor(row_factory=kwargs_row(_job)) as cursor:
+    async with conn.cursor(row_factory=kwargs_row(job_of)) as cursor:
         await cursor.execute(_SQL["load"], {"job_id": job_id})
         job = await cursor.fetchone()
     if job is None:
@@ -70,6 +70,7 @@ async def explain_job(conn: Connection, job_id: UUID) -> MatchPool | None:
     return await call_row(conn, "explain_match_job", class_row(MatchPool), job_id=job_id)
 
 
-def _job(*, status: str, face_boxes: Sequence[Mapping[str, float]] | None, **columns: Any) -> Job:
+def job_of(*, status: str, face_boxes: Sequence[Mapping[str, float]] | None, **columns: Any) -> Job:
+    """Return a job of the columns of its row."""
     boxes = tuple(FaceBox.from_json(box) for box in face_boxes or ())
     return Job(**columns, status=JobStatus(status), faces=boxes)

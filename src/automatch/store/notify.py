@@ -1,15 +1,15 @@
 """Notifications from Postgres, on dedicated connections.
 
-A NOTIFY carries no data and may be lost: it only makes a reader poll earlier. `listen` wakes its
-readers at every (re)connection too, because notifications may have been missed before.
+A NOTIFY carries at most the ids of whom it is about and may be lost: it only makes a reader poll
+earlier. `listen` calls its readers at every (re)connection too, because notifications may have been
+missed before.
 `JobNotifier` is for workers without jobs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from asyncio import Event
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -40,9 +40,14 @@ Channel = Literal["jobs", "feed", "sessions"]
 log = structlog.get_logger(__name__)
 
 
-async def listen(conninfo: str, readers: Mapping[Channel, Event], *, name: str) -> None:
-    """Set the event of a channel at each of its notifications, until cancelled; reconnect."""
-    events = {f"automatch_{channel}": event for channel, event in readers.items()}
+async def listen(
+    conninfo: str, readers: Mapping[Channel, Callable[[str | None], None]], *, name: str
+) -> None:
+    """Call a channel's reader with what each notification carries, until cancelled; reconnect.
+
+    At each connection all are called with None: notifications may have been missed.
+    """
+    by_channel = {f"automatch_{channel}": reader for channel, reader in readers.items()}
     statements = [f"listen_{channel}" for channel in readers]
     delay = _RECONNECT_S
     outage = OutageLog("listener reconnects", end="listener is connected again")
@@ -50,15 +55,15 @@ async def listen(conninfo: str, readers: Mapping[Channel, Event], *, name: str) 
         try:
             async with await _connect(conninfo, statements, name) as conn:
                 outage.ended()
-                for event in events.values():
-                    event.set()
+                for reader in by_channel.values():
+                    reader(None)
                 delay = _RECONNECT_S
                 while True:
                     async for notify in conn.notifies(timeout=_PROBE_S, stop_after=1):
-                        events[notify.channel].set()
+                        by_channel[notify.channel](notify.payload)
                     await probe(conn)
         except psycopg.Error as exc:
-            outage.failed(type(exc).__name__, channels=[*events])
+            outage.failed(type(exc).__name__, channels=[*by_channel])
             await asyncio.sleep(delay)
             delay = min(delay * 2, _RECONNECT_MAX_S)
 

@@ -74,7 +74,7 @@ async def stream(
 ) -> StreamingResponse:
     """Stream the cards and photos that change, as HTML of the page."""
     events = await open_feed(
-        services.db,
+        services.feed_reader,
         services.notifier,
         services.settings.feed,
         services.deliveries,

@@ -76,7 +76,7 @@ async def stream(
     A reconnect with `Last-Event-ID` gets all that happened in between.
     """
     events = await open_feed(
-        services.db,
+        services.feed_reader,
         services.notifier,
         services.settings.feed,
         services.deliveries,

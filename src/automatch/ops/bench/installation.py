@@ -40,8 +40,8 @@ async def temporary_folder(beside: Path) -> AsyncIterator[Path]:
 
 
 @asynccontextmanager
-async def running_installation(home: Path) -> AsyncIterator[tuple[str, int]]:
-    """Run `automatch up` on a data folder; give its address and its process id.
+async def running_installation(home: Path, *options: str) -> AsyncIterator[tuple[str, int]]:
+    """Run `automatch up` with options on a data folder; give its address and its process id.
 
     Raises:
         BenchFailedError: it does not start; the message has its last line.
@@ -49,7 +49,7 @@ async def running_installation(home: Path) -> AsyncIterator[tuple[str, int]]:
     log = home.with_name("log")
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *_command(home, "up", "--port", "0", "--host", "127.0.0.1"),
+            *_command(home, "up", "--port", "0", "--host", "127.0.0.1", *options),
             env=_environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -3663,7 +3663,7 @@ begin
         from claimed as c
         join public.faces as f on f.id = c.face_id
         order by c.position;
-    perform pg_notify('automatch_feed', '');
+    perform automatch.notify_job_owners(v_ids[:v_limit]);
 end
 $$;
 comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is
@@ -3962,8 +3962,9 @@ begin
     end if;
     if v_match_ids is not null then
         perform automatch.publish_matches(v_match_ids);
-    elsif v_finished is not null then
-        perform pg_notify('automatch_feed', '');
+    end if;
+    if v_finished is not null then
+        perform automatch.notify_job_owners(v_finished);
     end if;
 
     return query select f.id, f.found from unnest(v_finished, v_counts) as f (id, found);
@@ -4078,7 +4079,7 @@ as $$
         returning j.id
     ),
     notified as (
-        select pg_notify('automatch_feed', '') where exists (select from failed)
+        select automatch.notify_job_owners(array_agg(f.id)) from failed as f
     )
     select f.id from failed as f left join notified on true
 $$;
@@ -4169,7 +4170,7 @@ begin
         );
     end;
     perform automatch.wake_workers();
-    perform pg_notify('automatch_feed', '');
+    perform automatch.notify_feeds(array[automatch.uid()]);
     return query select v_job.face_id, 'pending'::text;
 end
 $$;
@@ -4222,7 +4223,7 @@ as $$
         returning j.id, j.status
     ),
     notified as (
-        select pg_notify('automatch_feed', '') where exists (select from retried)
+        select automatch.notify_job_owners(array_agg(r.id)) from retried as r
     )
     select s.id, s.status from retried as s left join notified on true
 $$;
@@ -4302,7 +4303,8 @@ as $$
         returning j.id
     ),
     notified as (
-        select automatch.wake_workers(), pg_notify('automatch_feed', '') where exists (select from swept)
+        select automatch.wake_workers(), automatch.notify_job_owners(array(select s.id from swept as s))
+        where exists (select from swept)
     )
     select count(s.id)::integer from swept as s left join notified on true
 $$;
@@ -4558,7 +4560,7 @@ begin
         p_actor, 'retry', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'code', p_code, 'count', v_count)
     );
     perform automatch.wake_workers();
-    perform pg_notify('automatch_feed', '');
+    perform automatch.notify_job_owners(v_failed);
     return v_count;
 end
 $$;
@@ -4591,7 +4593,7 @@ begin
     )
     select count(*)::integer into v_count from cancelled;
     perform automatch.audit(p_actor, 'cancel', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'count', v_count));
-    perform pg_notify('automatch_feed', '');
+    perform automatch.notify_job_owners(p_job_ids);
     return v_count;
 end
 $$;
@@ -6491,6 +6493,28 @@ as $$
     for no key update
 $$;
 
+create function automatch.notify_feeds(p_profile_ids uuid[])
+returns void language sql set search_path = pg_catalog, pg_temp
+as $$
+    -- A notification carries at most 8,000 bytes; an empty one is for everybody.
+    select pg_notify('automatch_feed', string_agg(f.id::text, ',' order by f.id))
+    from (
+        select p.id, (row_number() over (order by p.id) - 1) / 200 as part
+        from (select distinct unnest(p_profile_ids) as id) as p
+        where p.id is not null
+    ) as f
+    group by f.part
+$$;
+comment on function automatch.notify_feeds(uuid[]) is
+    'Notify servers whose feed or jobs change with this transaction. Ids alone: what changed each person reads.';
+
+create function automatch.notify_job_owners(p_job_ids uuid[])
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    select automatch.notify_feeds(array(select j.user_id from public.match_jobs as j where j.id = any (p_job_ids)))
+$$;
+comment on function automatch.notify_job_owners(uuid[]) is 'Notify servers that these jobs change.';
+
 create function automatch.renumber_matches(p_match_ids uuid[])
 returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -6512,11 +6536,12 @@ returns void language plpgsql security definer set search_path = pg_catalog, pg_
 as $$
 declare
     v_now timestamptz;
-begin
-    perform automatch.lock_feeds(array(
+    v_profile_ids uuid[] := array(
         select unnest(array[m.profile_a_id, m.profile_b_id])
         from public.matches as m where m.id = any (p_match_ids)
-    ));
+    );
+begin
+    perform automatch.lock_feeds(v_profile_ids);
     v_now := automatch.now();
     perform automatch.renumber_matches(p_match_ids);
 
@@ -6576,7 +6601,7 @@ begin
         do update set position = excluded.position, place = excluded.place, match_id = excluded.match_id,
             created_at = excluded.created_at;
 
-    perform pg_catalog.pg_notify('automatch_feed', '');
+    perform automatch.notify_feeds(v_profile_ids);
 end
 $$;
 
@@ -6604,7 +6629,7 @@ begin
     join counters as h on h.profile_id = p.profile_id
     where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id;
     if found then
-        perform pg_notify('automatch_feed', '');
+        perform automatch.notify_feeds(p_profile_ids);
     end if;
 end
 $$;
@@ -6632,7 +6657,7 @@ begin
     from placed as p cross join counter as c
     where e.profile_id = p_profile_id and e.other_profile_id = p.other_profile_id;
     if found then
-        perform pg_notify('automatch_feed', '');
+        perform automatch.notify_feeds(array[p_profile_id]);
     end if;
 end
 $$;
@@ -6686,7 +6711,7 @@ begin
         where e.profile_id = v_side
           and e.other_profile_id in (p_profile_id, p_other_profile_id);
     end loop;
-    perform pg_catalog.pg_notify('automatch_feed', '');
+    perform automatch.notify_feeds(array[p_profile_id, p_other_profile_id]);
 end
 $$;
 comment on function automatch.refresh_feeds(uuid, uuid) is
@@ -6769,6 +6794,110 @@ as $$
                      where h.profile_id = (select automatch.uid())), 0)
 $$;
 comment on function public.feed_position() is 'The last position of the caller''s feed.';
+
+-- Many people are read for at once, each as himself: the role and the claims change inside of one statement. So the
+-- policies say what each sees, and nobody has to say it again for many.
+create function public.act_as(p_claims jsonb)
+returns boolean language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_claims ->> 'role' is distinct from 'authenticated' or not public.is_session_live(p_claims) then
+        return false;
+    end if;
+    perform set_config('request.jwt.claims', p_claims::text, true), set_config('role', 'authenticated', true);
+    return true;
+end
+$$;
+comment on function public.act_as(jsonb) is
+    'Take the role and the claims of a person until the role is set to none, unless their session has ended.';
+
+create function public.read_feed_positions(p_claims jsonb[])
+returns table (reader integer, "position" bigint)
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
+        if public.act_as(p_claims[v_reader]) then
+            return query select v_reader, public.feed_position();
+        end if;
+        perform set_config('role', 'none', true);
+    end loop;
+end
+$$;
+comment on function public.read_feed_positions(jsonb[]) is
+    'feed_position() as each of many people, under row level security as that person; nothing of ended sessions.';
+
+create function public.read_feeds(p_claims jsonb[], p_after bigint[], p_limit integer default 100)
+returns table (
+    reader integer, "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid,
+    own_face_id uuid, similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid,
+    place bigint, liked boolean, mutual boolean, sentence text, handle text
+)
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
+        if public.act_as(p_claims[v_reader]) then
+            return query
+                select v_reader, f.*
+                from public.feed_page(p_after => p_after[v_reader], p_limit => p_limit) as f;
+        end if;
+        perform set_config('role', 'none', true);
+    end loop;
+end
+$$;
+comment on function public.read_feeds(jsonb[], bigint[], integer) is
+    'feed_page() after a position as each of many people, under row level security as that person; nothing of ended '
+    'sessions.';
+
+create function public.read_own_jobs(p_claims jsonb[], p_limit integer default 20)
+returns table (
+    reader integer, id uuid, face_id uuid, status text, attempts smallint, max_attempts smallint, error_code text,
+    error_message text, created_at timestamptz, started_at timestamptz, completed_at timestamptz, match_count integer,
+    timings jsonb, face_boxes jsonb, request_id uuid
+)
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
+        if public.act_as(p_claims[v_reader]) then
+            return query
+                select v_reader, j.id, j.face_id, j.status, j.attempts, j.max_attempts, j.error_code, j.error_message,
+                    j.created_at, j.started_at, j.completed_at, j.match_count, j.timings, j.face_boxes, j.request_id
+                from public.match_jobs as j
+                where j.user_id = automatch.uid()
+                order by j.created_at desc, j.id
+                limit p_limit;
+        end if;
+        perform set_config('role', 'none', true);
+    end loop;
+end
+$$;
+comment on function public.read_own_jobs(jsonb[], integer) is
+    'The newest jobs of each of many people, under row level security as that person; nothing of ended sessions.';
+
+create function public.read_new_matches(p_claims jsonb[], p_after bigint[], p_limit integer default 100)
+returns table (
+    reader integer, number bigint, id uuid, face_a_id uuid, face_b_id uuid, created_at timestamptz
+)
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
+        if public.act_as(p_claims[v_reader]) then
+            return query
+                select v_reader, n.number, m.id, m.face_a_id, m.face_b_id, m.created_at
+                from public.matches_after(p_after[v_reader], p_limit) as n
+                left join public.matches as m on m.id = n.match_id
+                order by n.number;
+        end if;
+        perform set_config('role', 'none', true);
+    end loop;
+end
+$$;
+comment on function public.read_new_matches(jsonb[], bigint[], integer) is
+    'New matches of each of many people, in order, under row level security as that person, with a null id where a '
+    'match is deleted or may not be read; nothing of ended sessions.';
 
 create function public.feed_versions(p_profile_ids uuid[])
 returns table (profile_id uuid, last_position bigint, jobs_version bigint)
@@ -6877,6 +7006,8 @@ comment on function automatch.lock_for_erasing(uuid) is
 create function automatch.profile_erased()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_others uuid[];
 begin
     perform automatch.lock_for_erasing(old.id);
     insert into automatch.erasures default values on conflict do nothing;
@@ -6893,16 +7024,18 @@ begin
         from others as o
         where h.profile_id = o.profile_id and o.match_id is not null
         returning h.profile_id, h.last_position
+    ),
+    removed as (
+        update automatch.feed_entries as e
+        set other_profile_id = gen_random_uuid(), match_id = null, position = coalesce(c.last_position, e.position),
+            last_match_id = coalesce(e.match_id, e.last_match_id)
+        from others as o
+        left join counters as c on c.profile_id = o.profile_id
+        where e.profile_id = o.profile_id and e.other_profile_id = old.id
+        returning e.profile_id
     )
-    update automatch.feed_entries as e
-    set other_profile_id = gen_random_uuid(), match_id = null, position = coalesce(c.last_position, e.position),
-        last_match_id = coalesce(e.match_id, e.last_match_id)
-    from others as o
-    left join counters as c on c.profile_id = o.profile_id
-    where e.profile_id = o.profile_id and e.other_profile_id = old.id;
-    if found then
-        perform pg_notify('automatch_feed', '');
-    end if;
+    select array_agg(r.profile_id) into v_others from removed as r;
+    perform automatch.notify_feeds(v_others);
     return old;
 end
 $$;
@@ -8706,7 +8839,7 @@ begin
         j.status = 'completed'
         or j.status = 'failed' and j.error_code in ('another_person', 'photo_in_review', 'challenge_needed')
     );
-    perform pg_notify('automatch_feed', '');
+    perform automatch.notify_feeds(array(select f.profile_id from public.faces as f where f.id = any (p_face_ids)));
 end
 $$;
 comment on function automatch.tell_hold(uuid[], text) is
@@ -11897,6 +12030,10 @@ from (values
         public.get_membership public.join_school public.leave_school public.request_membership
     '),
     ('function', 'execute', 'automatch_api', 'public.find_invitation'),
+    -- What open pages and apps are told, read for many people at once.
+    ('function', 'execute', 'automatch_api', '
+        public.act_as public.read_feed_positions public.read_feeds public.read_new_matches public.read_own_jobs
+    '),
     ('function', 'execute', 'service_role', 'automatch.find_school'),
     ('function', 'execute', 'automatch_worker service_role', 'public.settle_changes'),
     ('function', 'execute', 'automatch_api service_role', '

@@ -169,7 +169,7 @@ begin
         from claimed as c
         join public.faces as f on f.id = c.face_id
         order by c.position;
-    perform pg_notify('automatch_feed', '');
+    perform automatch.notify_job_owners(v_ids[:v_limit]);
 end
 $$;
 comment on function public.claim_match_jobs(uuid, integer, interval, bigint) is

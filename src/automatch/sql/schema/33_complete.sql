@@ -225,8 +225,9 @@ begin
     end if;
     if v_match_ids is not null then
         perform automatch.publish_matches(v_match_ids);
-    elsif v_finished is not null then
-        perform pg_notify('automatch_feed', '');
+    end if;
+    if v_finished is not null then
+        perform automatch.notify_job_owners(v_finished);
     end if;
 
     return query select f.id, f.found from unnest(v_finished, v_counts) as f (id, found);

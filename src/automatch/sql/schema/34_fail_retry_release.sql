@@ -25,7 +25,7 @@ as $$
         returning j.id
     ),
     notified as (
-        select pg_notify('automatch_feed', '') where exists (select from failed)
+        select automatch.notify_job_owners(array_agg(f.id)) from failed as f
     )
     select f.id from failed as f left join notified on true
 $$;
@@ -116,7 +116,7 @@ begin
         );
     end;
     perform automatch.wake_workers();
-    perform pg_notify('automatch_feed', '');
+    perform automatch.notify_feeds(array[automatch.uid()]);
     return query select v_job.face_id, 'pending'::text;
 end
 $$;
@@ -169,7 +169,7 @@ as $$
         returning j.id, j.status
     ),
     notified as (
-        select pg_notify('automatch_feed', '') where exists (select from retried)
+        select automatch.notify_job_owners(array_agg(r.id)) from retried as r
     )
     select s.id, s.status from retried as s left join notified on true
 $$;

@@ -34,7 +34,8 @@ as $$
         returning j.id
     ),
     notified as (
-        select automatch.wake_workers(), pg_notify('automatch_feed', '') where exists (select from swept)
+        select automatch.wake_workers(), automatch.notify_job_owners(array(select s.id from swept as s))
+        where exists (select from swept)
     )
     select count(s.id)::integer from swept as s left join notified on true
 $$;

@@ -173,7 +173,7 @@ begin
         p_actor, 'retry', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'code', p_code, 'count', v_count)
     );
     perform automatch.wake_workers();
-    perform pg_notify('automatch_feed', '');
+    perform automatch.notify_job_owners(v_failed);
     return v_count;
 end
 $$;
@@ -206,7 +206,7 @@ begin
     )
     select count(*)::integer into v_count from cancelled;
     perform automatch.audit(p_actor, 'cancel', jsonb_build_object('jobs', to_jsonb(p_job_ids), 'count', v_count));
-    perform pg_notify('automatch_feed', '');
+    perform automatch.notify_job_owners(p_job_ids);
     return v_count;
 end
 $$;

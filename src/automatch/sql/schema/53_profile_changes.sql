@@ -48,6 +48,8 @@ comment on function automatch.lock_for_erasing(uuid) is
 create function automatch.profile_erased()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_others uuid[];
 begin
     perform automatch.lock_for_erasing(old.id);
     insert into automatch.erasures default values on conflict do nothing;
@@ -64,16 +66,18 @@ begin
         from others as o
         where h.profile_id = o.profile_id and o.match_id is not null
         returning h.profile_id, h.last_position
+    ),
+    removed as (
+        update automatch.feed_entries as e
+        set other_profile_id = gen_random_uuid(), match_id = null, position = coalesce(c.last_position, e.position),
+            last_match_id = coalesce(e.match_id, e.last_match_id)
+        from others as o
+        left join counters as c on c.profile_id = o.profile_id
+        where e.profile_id = o.profile_id and e.other_profile_id = old.id
+        returning e.profile_id
     )
-    update automatch.feed_entries as e
-    set other_profile_id = gen_random_uuid(), match_id = null, position = coalesce(c.last_position, e.position),
-        last_match_id = coalesce(e.match_id, e.last_match_id)
-    from others as o
-    left join counters as c on c.profile_id = o.profile_id
-    where e.profile_id = o.profile_id and e.other_profile_id = old.id;
-    if found then
-        perform pg_notify('automatch_feed', '');
-    end if;
+    select array_agg(r.profile_id) into v_others from removed as r;
+    perform automatch.notify_feeds(v_others);
     return old;
 end
 $$;

@@ -40,7 +40,7 @@ begin
         j.status = 'completed'
         or j.status = 'failed' and j.error_code in ('another_person', 'photo_in_review', 'challenge_needed')
     );
-    perform pg_notify('automatch_feed', '');
+    perform automatch.notify_feeds(array(select f.profile_id from public.faces as f where f.id = any (p_face_ids)));
 end
 $$;
 comment on function automatch.tell_hold(uuid[], text) is

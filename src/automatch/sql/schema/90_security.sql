@@ -44,6 +44,10 @@ from (values
         public.get_membership public.join_school public.leave_school public.request_membership
     '),
     ('function', 'execute', 'automatch_api', 'public.find_invitation'),
+    -- What open pages and apps are told, read for many people at once.
+    ('function', 'execute', 'automatch_api', '
+        public.act_as public.read_feed_positions public.read_feeds public.read_new_matches public.read_own_jobs
+    '),
     ('function', 'execute', 'service_role', 'automatch.find_school'),
     ('function', 'execute', 'automatch_worker service_role', 'public.settle_changes'),
     ('function', 'execute', 'automatch_api service_role', '

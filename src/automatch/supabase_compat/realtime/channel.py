@@ -18,6 +18,7 @@ from automatch.errors.auth import TokenInvalidError
 from automatch.errors.store import StoreError
 from automatch.feed.deliveries import Deliveries
 from automatch.feed.notifier import FeedNotifier, Subscriber
+from automatch.feed.reader import FeedReader
 from automatch.model.people import Claims, Role
 from automatch.settings import Settings
 from automatch.store.database import Database
@@ -37,6 +38,7 @@ class RealtimeDeps:
     settings: Settings
     db: Database
     notifier: FeedNotifier
+    reader: FeedReader
     deliveries: Deliveries
     limits: ConnectionLimits
     verify: Callable[[str], Claims]
@@ -133,8 +135,7 @@ class Channel:
         claims = subscriber.claims
         try:
             for source in self._sources:
-                async with self._deps.db.as_user(claims) as conn:
-                    changes = await source.read(conn)
+                changes = await source.read(self._deps.reader, claims)
                 for change in changes:
                     for payload in serialize_changes(change, self._subscriptions):
                         await self._send(self._push(_EXTENSION, payload))

@@ -7,16 +7,16 @@ from dataclasses import asdict
 from typing import Protocol
 from uuid import UUID
 
+from automatch.feed.reader import FeedReader
 from automatch.model.jobs import Job
+from automatch.model.people import Claims
 from automatch.store.database import Connection
+from automatch.store.feed import load_match_number
 from automatch.store.jobs import list_jobs
-from automatch.store.realtime_rows import load_match_number, load_new_matches
+from automatch.store.news import NewsQuery
 from automatch.supabase_compat.realtime.subscription import Change
 from automatch.supabase_compat.realtime.table import JOBS, MATCHES, Table
 
-_PAGE = 100
-_JOBS = 20
-"""The jobs a person can be waiting for; `feed_versions` in SQL looks at as many."""
 _KNOWN_JOBS = 200
 """When photos are deleted, older jobs move up among the newest ones without being new."""
 
@@ -28,7 +28,7 @@ class Source(Protocol):
         """Read the present state; only what differs from it later is a change."""
         ...
 
-    async def read(self, conn: Connection) -> list[Change]:
+    async def read(self, reader: FeedReader, claims: Claims) -> list[Change]:
         """Return the next changes, oldest first; the same ones again until `commit` is called.
 
         The transaction that read them may still fail, or the client may not get them.
@@ -49,15 +49,15 @@ class MatchSource:
     async def start(self, conn: Connection) -> None:
         self._last = await load_match_number(conn)
 
-    async def read(self, conn: Connection) -> list[Change]:
+    async def read(self, reader: FeedReader, claims: Claims) -> list[Change]:
         self._read = self._last
         # A page of rows that the person may not see is not the end.
         while True:
-            rows, last = await load_new_matches(conn, after=self._read, limit=_PAGE)
-            if last is None:
+            found = (await reader.read(NewsQuery(claims, matches_after=self._read))).matches
+            if not found:
                 return []
-            self._read = last
-            if rows:
+            self._read = found[-1][0]
+            if rows := [row for _, row in found if row["id"] is not None]:
                 return [Change(MATCHES, "INSERT", row, row["created_at"]) for row in rows]
 
     def commit(self) -> None:
@@ -74,9 +74,10 @@ class JobSource:
     async def start(self, conn: Connection) -> None:
         self._seen = {job.id: job for job in reversed(await list_jobs(conn, _KNOWN_JOBS))}
 
-    async def read(self, conn: Connection) -> list[Change]:
+    async def read(self, reader: FeedReader, claims: Claims) -> list[Change]:
         changes = []
-        self._read = {job.id: job for job in reversed(await list_jobs(conn, _JOBS))}
+        jobs = (await reader.read(NewsQuery(claims, jobs=True))).jobs
+        self._read = {job.id: job for job in reversed(jobs)}
         for job in self._read.values():
             before = self._seen.get(job.id)
             if before != job:

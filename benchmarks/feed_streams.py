@@ -1,0 +1,363 @@
+"""Open feeds and uploads at once: how late a match is told, and what a stream that waits costs.
+
+Starts `automatch up` on an empty data folder. Women have their feeds open and look like one of a
+few drawn faces; men upload photos of those faces, so each photo is told to twenty women. This
+process is the generator; server, worker and database are processes of their own, and one clock
+is everybody's.
+
+    .venv/bin/python -m benchmarks.feed_streams [--trials 200:3,1000:5] [--seconds 60] [--page]
+
+A match carries the time at which it was written, a few milliseconds before its commit; "told" is
+from then until the client has read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import math
+import os
+import re
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import psycopg
+from pgvector.psycopg import register_vector
+
+from automatch.cli.runtime.connections import raise_descriptor_limit
+from automatch.model.people import Gender
+from automatch.ops.bench.installation import SCHOOL, running_installation, temporary_folder
+from automatch.ops.bench.load import Load, make_photos
+from automatch.ops.bench.people import People, Person
+from automatch.ops.bench.usage import Meter, describe_machine
+from automatch.postgres.addresses import database_address
+from automatch.settings.secrets import read
+from automatch.settings.settings import Settings
+
+_FACES = 10
+_FEEDS_PER_ADDRESS = 500
+_CREATED = re.compile(rb'"created_at":"([^"]+)"')
+_EVENT = re.compile(rb"event: (\w+)")
+_SETTLE_S = 3
+_OPEN_S = 60
+_UPLOAD_FIRST_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> Times | None:
+        """Return those of some durations; None without any."""
+        if not seconds:
+            return None
+        found = np.percentile(np.array(seconds) * 1000, [50, 95, 99])
+        return cls(*(round(float(value), 1) for value in found))
+
+    def __str__(self) -> str:
+        return f"{self.p50:.0f} / {self.p95:.0f} / {self.p99:.0f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of so many open streams and so many uploads a second."""
+
+    streams: int
+    opened: int
+    rate: float
+    seconds: float
+    load_before: float
+    opening_ms: Times | None
+    """All opened at once, until each was told where its feed is."""
+    kib_each: float
+    """Memory of the servers, a stream that waits."""
+    uploads: int
+    refused: int
+    answer_ms: Times | None
+    told: int
+    told_ms: Times | None
+    cores: dict[str, float]
+    """Kept busy while uploads were sent, by each part."""
+
+
+class Streams:
+    """Open streams of one server, and how late each match came."""
+
+    def __init__(self, url: str, *, page: bool) -> None:
+        self._parts = urlsplit(url)
+        self._page = page
+        self._open: list[_Stream] = []
+        self.late_s: list[float] = []
+
+    async def open(self, people: list[Person]) -> list[float]:
+        """Open the feed of each person at once; return how long each took."""
+        tasks = [
+            self._open_one(person, f"127.0.2.{1 + number // _FEEDS_PER_ADDRESS}")
+            for number, person in enumerate(people)
+        ]
+        took = await asyncio.gather(*tasks, return_exceptions=True)
+        if failed := [error for error in took if isinstance(error, BaseException)]:
+            print(f"{len(failed)} streams did not open: {failed[0]!r}", file=sys.stderr)
+        return [seconds for seconds in took if isinstance(seconds, float)]
+
+    def close(self) -> None:
+        """Close all of them."""
+        for stream in self._open:
+            stream.transport.abort()
+        self._open.clear()
+
+    async def _open_one(self, person: Person, address: str) -> float:
+        began = time.monotonic()
+        path, header = "/api/matches/stream", f"Authorization: Bearer {person.token}"
+        if self._page:
+            path, header = "/feed/stream", f"Cookie: automatch_access={person.token}"
+        request = f"GET {path} HTTP/1.1\r\nHost: {self._parts.netloc}\r\n{header}\r\n\r\n"
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(_OPEN_S):
+            _, stream = await loop.create_connection(
+                lambda: _Stream(request.encode(), self.late_s),
+                self._parts.hostname,
+                self._parts.port,
+                local_addr=(address, 0),
+            )
+            self._open.append(stream)
+            await stream.ready
+        return time.monotonic() - began
+
+
+class _Stream(asyncio.Protocol):
+    """One client, which reads as little of its events as it can."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, request: bytes, late_s: list[float]) -> None:
+        self._request = request
+        self._late_s = late_s
+        self._unread = b""
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.write(self._request)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(exc or ConnectionResetError(repr(self._unread[:100])))
+
+    def data_received(self, data: bytes) -> None:
+        now = time.time()
+        *events, self._unread = (self._unread + data).split(b"\n\n")
+        for event in events:
+            kind = _EVENT.search(event)
+            if kind is None:
+                continue
+            if kind[1] == b"ready" and not self.ready.done():
+                self.ready.set_result(None)
+            elif kind[1] == b"match" and (created := _created_at(event)):
+                self._late_s.append(now - created)
+
+
+def _created_at(event: bytes) -> float | None:
+    found = _CREATED.search(event) or _PAGE_TIME.search(event)
+    return datetime.fromisoformat(found[1].decode()).timestamp() if found else None
+
+
+_PAGE_TIME = re.compile(rb'datetime=\\"([^"\\]+)\\"')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", default="200:3,1000:5", help="streams:uploads a second, ...")
+    parser.add_argument("--seconds", type=float, default=60, help="of uploads, each trial")
+    parser.add_argument("--page", action="store_true", help="streams of pages, not of apps")
+    parser.add_argument("--processes", type=int, default=1, help="of the server")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    options = parser.parse_args()
+    raise_descriptor_limit()
+    trials = [(int(n), float(rate)) for n, _, rate in map(_halves, options.trials.split(","))]
+    found = asyncio.run(_measure(trials, options.seconds, options.page, options.processes))
+    kind = "page" if options.page else "app"
+    print(f"\n{describe_machine()}; streams of {kind}s, server processes: {options.processes}\n")
+    _print(found)
+    if options.json:
+        figures = {
+            "machine": describe_machine(),
+            "kind": kind,
+            "processes": options.processes,
+            "trials": [asdict(trial) for trial in found],
+        }
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+
+
+def _halves(text: str) -> tuple[str, str, str]:
+    return text.partition(":")
+
+
+def _print(trials: list[Trial]) -> None:
+    print(
+        "| streams | uploads a second | told p50 / p95 / p99 (ms) | answers (ms) | opening (ms) |"
+        " KiB a stream | cores: server, worker, database, generator | load before |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for trial in trials:
+        cores = ", ".join(f"{value:.2f}" for value in trial.cores.values())
+        print(
+            f"| {trial.opened} | {trial.rate:g} | {trial.told_ms} | {trial.answer_ms} |"
+            f" {trial.opening_ms} | {trial.kib_each:.1f} | {cores} | {trial.load_before:.1f} |"
+        )
+
+
+async def _measure(
+    trials: list[tuple[int, float]], seconds: float, page: bool, processes: int
+) -> list[Trial]:
+    async with temporary_folder(Path("/tmp/automatch")) as home:
+        options = ("--processes", str(processes)) if processes > 1 else ()
+        async with running_installation(home, *options) as (url, pid):
+            people = People(Settings(home=home))
+            meter = Meter(pid)
+            most = max(streams for streams, _ in trials)
+            async with Load(url) as load:
+                await asyncio.to_thread(_open_school, home)
+                _say("adding faces to look like")
+                women, photos = await _prepare(people, load, home, most)
+                return [
+                    await _try(
+                        people,
+                        load,
+                        meter,
+                        women=women[:streams],
+                        photos=photos,
+                        rate=rate,
+                        seconds=seconds,
+                        page=page,
+                    )
+                    for streams, rate in trials
+                ]
+
+
+def _open_school(home: Path) -> None:
+    with psycopg.connect(database_address(Settings(home=home), read(home), "owner")) as conn:
+        conn.execute("insert into automatch.schools (name, is_open) values (%s, true)", [SCHOOL])
+
+
+async def _prepare(
+    people: People, load: Load, home: Path, count: int
+) -> tuple[list[Person], list[bytes]]:
+    """Return women who look like drawn faces, shuffled, and photos by which they are found."""
+    pairs = await asyncio.gather(*(asyncio.to_thread(make_photos, n) for n in range(_FACES)))
+    leaders = await people.make(_FACES, Gender.FEMALE)
+    for woman, (hers, _) in zip(leaders, pairs, strict=True):
+        await load.upload(woman, hers)
+    await people.wait_for_jobs(_UPLOAD_FIRST_S)
+    women = await people.make(count, Gender.FEMALE)
+    seen = await asyncio.to_thread(_copy_faces, home, [each.id for each in leaders], women)
+    return women, [his for number, (_, his) in enumerate(pairs) if number in seen]
+
+
+def _copy_faces(home: Path, leaders: list[str], women: list[Person]) -> set[int]:
+    """Give each woman a template near that of a leader; return whose photo had a face."""
+    dice = np.random.default_rng(1)
+    owner = database_address(Settings(home=home), read(home), "owner")
+    with psycopg.connect(owner) as conn:
+        register_vector(conn)
+        rows = conn.execute(
+            "select f.profile_id::text, e.model, e.embedding from public.faces as f"
+            " join public.face_embeddings as e on e.face_id = f.id where f.profile_id = any (%s)",
+            [leaders],
+        ).fetchall()
+        templates = {profile: (model, vector.to_numpy()) for profile, model, vector in rows}
+        # Whoever was asked again has been seen well enough by others.
+        conn.execute("delete from public.faces where profile_id = any (%s)", [leaders])
+        found = [leaders.index(profile) for profile in templates]
+        for woman, leader in zip(women, itertools.cycle(found), strict=False):
+            model, vector = templates[leaders[leader]]
+            near = vector + dice.normal(scale=0.004, size=vector.shape)
+            (face,) = conn.execute(
+                "insert into public.faces (profile_id, image_path, image_sha256)"
+                " values (%s, %s, %s) returning id",
+                [woman.id, f"none/{woman.id}", woman.id.replace("-", "") * 2],
+            ).fetchone() or (None,)
+            conn.execute(
+                "insert into public.face_embeddings (model, face_id, embedding)"
+                " values (%s, %s, %s)",
+                [model, face, near / np.linalg.norm(near) * np.linalg.norm(vector)],
+            )
+    return set(found)
+
+
+async def _try(
+    people: People,
+    load: Load,
+    meter: Meter,
+    *,
+    women: list[Person],
+    photos: list[bytes],
+    rate: float,
+    seconds: float,
+    page: bool,
+) -> Trial:
+    busy = os.getloadavg()[0]
+    _say(f"opening {len(women)} streams; load {busy:.1f}")
+    streams = Streams(load.url, page=page)
+    before = meter.server_bytes()
+    opening = await streams.open(women)
+    await asyncio.sleep(_SETTLE_S)
+    each = (meter.server_bytes() - before) / max(len(opening), 1)
+    men = await people.make(max(math.ceil(rate * seconds), 1), Gender.MALE)
+    streams.late_s.clear()
+    _say(f"{rate:g} uploads a second")
+    meter.restart()
+    began = time.monotonic()
+
+    async def upload_after(man: Person, photo: bytes, moment: float) -> tuple[float, str]:
+        await asyncio.sleep(max(moment - time.monotonic(), 0))
+        sent = await load.upload(man, photo)
+        return sent.answer_ms / 1000, sent.refused
+
+    sent = await asyncio.gather(
+        *(
+            upload_after(man, photo, began + number / rate)
+            for number, (man, photo) in enumerate(zip(men, itertools.cycle(photos), strict=False))
+        )
+    )
+    usage = meter.read()
+    await people.wait_for_jobs(_UPLOAD_FIRST_S)
+    await asyncio.sleep(_SETTLE_S)
+    streams.close()
+    answered = [took for took, refused in sent if not refused]
+    return Trial(
+        streams=len(women),
+        opened=len(opening),
+        rate=rate,
+        seconds=round(seconds, 1),
+        load_before=round(busy, 2),
+        opening_ms=Times.of(opening),
+        kib_each=round(each / 1024, 1),
+        uploads=len(sent),
+        refused=len(sent) - len(answered),
+        answer_ms=Times.of(answered),
+        told=len(streams.late_s),
+        told_ms=Times.of(streams.late_s),
+        cores={part: round(usage.cores(part), 2) for part in usage.cpu_s},
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
