@@ -97,7 +97,12 @@ class FeedSettings(SettingsGroup):
     """The live feed."""
 
     poll_s: float = Field(5, gt=0, description="Seconds between two polls without a notification.")
-    ping_s: float = Field(15, gt=0, description="Seconds between keep-alive comments on a stream.")
+    ping_s: float = Field(
+        3,
+        gt=0,
+        description="Seconds between signs of life on a stream; a page that misses one says that it "
+        "is offline.",
+    )
     max_streams_per_person: int = Field(
         6, ge=1, description="Maximum number of open streams of one person."
     )

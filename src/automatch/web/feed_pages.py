@@ -89,6 +89,14 @@ async def stream(
     )
 
 
+@router.get("/live")
+@declare(Access.PAGE_COOKIE)
+async def live(caller: CallerDep) -> Response:
+    """Tell a page that the person is still signed in."""
+    assert caller.id
+    return Response(status_code=204)
+
+
 @router.get("/upload")
 @declare(Access.PAGE_COOKIE)
 async def upload_address() -> Response:
@@ -211,7 +219,8 @@ async def _encode_events(
     async for event in events:
         match event:
             case Ready(position):
-                yield sse.encode_event("ready", {}, event_id=position)
+                ready = {"ping_s": services.settings.feed.ping_s}
+                yield sse.encode_event("ready", ready, event_id=position)
             case FeedEntry():
                 yield _encode_entry(event)
             case Job():
@@ -233,7 +242,8 @@ async def _encode_events(
             case Ping():
                 # The pool is cached only for events that come together, as when a stream opens.
                 pool = None
-                yield sse.PING
+                # An event, because scripts do not see comments: a page that hears nothing is offline.
+                yield sse.encode_event("ping", {})
             case Reauth():
                 yield sse.encode_event("reauth", {})
 

@@ -1,22 +1,15 @@
 // Updates the feed live. Without it the page works, and a reload shows the same.
 
-const RETRY_MS = { first: 1_000, last: 30_000 };
+import { followFeed } from "./feed_stream.js";
+
 const ANNOUNCE_AFTER_MS = 1_000;
 
 const cards = document.getElementById("cards");
 const jobs = document.getElementById("jobs");
-const live = document.getElementById("live");
 const announcer = document.getElementById("announcer");
 
 let lastPosition = Number(cards.dataset.lastPosition);
-let retryMs = RETRY_MS.first;
-let source, retry, announcing;
-
-function show(state, text) {
-  live.hidden = false;
-  live.dataset.state = state;
-  live.textContent = text;
-}
+let announcing;
 
 const matchLabels = [];
 const sentences = [];
@@ -72,34 +65,8 @@ function onJob(event) {
   announceSoon();
 }
 
-// If the person has signed out elsewhere, retrying is useless: the page then redirects to sign-in.
-async function retryLater() {
-  retry = setTimeout(connect, retryMs);
-  retryMs = Math.min(retryMs * 2, RETRY_MS.last);
-  const page = await fetch("/feed", { redirect: "manual" }).catch(() => null);
-  if (page?.type === "opaqueredirect") location.reload();
-}
-
-function connect() {
-  clearTimeout(retry);
-  source?.close();
-  // A browser opens only six connections to a server, so a hidden page must not hold one.
-  if (document.hidden) return;
-  source = new EventSource(`/feed/stream?after=${lastPosition}`);
-  source.addEventListener("open", () => {
-    retryMs = RETRY_MS.first;
-    show("connected", "Live");
-  });
-  source.addEventListener("error", () => {
-    show("reconnecting", navigator.onLine ? "Reconnecting…" : "You are offline");
-    // The browser itself reconnects after a lost connection or an expired token.
-    if (source.readyState === EventSource.CLOSED) retryLater();
-  });
-  source.addEventListener("match", onMatch);
-  source.addEventListener("gone", onGone);
-  source.addEventListener("job", onJob);
-}
-
-document.addEventListener("visibilitychange", connect);
-window.addEventListener("online", connect);
-connect();
+followFeed(
+  () => `/feed/stream?after=${lastPosition}`,
+  { match: onMatch, gone: onGone, job: onJob },
+  document.getElementById("live"),
+);

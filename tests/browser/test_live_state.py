@@ -1,0 +1,73 @@
+"""What the feed says of its connection, over a cable that is cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import ImageOps
+from playwright.sync_api import Page, expect
+
+from tests.support.browser import Phones, in_both_browsers, upload, write_photo
+from tests.support.photos import astronaut
+from tests.support.wire import Wire, wire_to
+
+_NOTICED_MS = 6_000
+"""Five seconds, and what the browser of a busy machine takes to draw."""
+
+
+@pytest.fixture
+def wire(phones: Phones) -> Iterator[Wire]:
+    """Give the cable of one phone; the others of the test are connected as always."""
+    with wire_to(phones.url) as wire:
+        yield wire
+
+
+def _state(page: Page, text: str | re.Pattern[str]) -> None:
+    expect(page.locator("#live")).to_have_text(text, timeout=_NOTICED_MS)
+
+
+@in_both_browsers
+def test_page_notices_a_dead_connection_and_catches_up_without_a_double(
+    phones: Phones, wire: Wire, tmp_path: Path
+) -> None:
+    her = phones.join("Linh", "Female")
+    her.goto(f"{wire.url}/feed")
+    upload(her, write_photo(tmp_path, "her", astronaut()))
+    expect(her.locator("#jobs")).to_contain_text("No look-alikes yet")
+    _state(her, "Live")
+    her.evaluate("window.sameDocument = true")
+
+    wire.is_cut = True
+    _state(her, re.compile(r"Offline since \d"))
+    him = phones.join("Minh", "Male")
+    upload(him, write_photo(tmp_path, "him", ImageOps.mirror(astronaut())))
+    expect(him.locator("#cards li")).to_have_count(1)
+    expect(her.locator("#cards li")).to_have_count(0)
+    wire.is_cut = False
+    wire.disconnect_all()
+    _state(her, "Live")
+    expect(her.locator("#cards li")).to_have_count(1)
+
+    with her.expect_request("**/feed/stream*"):
+        wire.disconnect_all()
+    _state(her, "Live")
+    expect(her.locator("#cards li")).to_have_count(1)
+    assert her.evaluate("window.sameDocument")
+
+
+def test_page_that_was_hidden_is_live_again_at_once(phones: Phones) -> None:
+    page = phones.join("Linh", "Female")
+    _state(page, "Live")
+    hide = """hidden => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+
+    with page.expect_request("**/feed/stream*"):
+        page.evaluate(hide, True)
+        page.evaluate(hide, False)
+
+    _state(page, "Live")
