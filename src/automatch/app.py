@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from datetime import timedelta
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 
 from automatch import __version__
 from automatch.auth.addresses import AddressKey
@@ -278,5 +279,8 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
         docs_url=None,
         redoc_url=None,
     )
+    # Not photos, nor events. Lengths tell nobody a secret (BREACH): programs send tokens and no
+    # cookies, and cookies come with no request that another site's page makes by itself.
+    app.add_middleware(GZipMiddleware, compresslevel=5)
     add_error_handlers(app)
     return app

@@ -103,6 +103,10 @@ async def test_everything_works_without_scripts(system: System) -> None:
         for address in re.findall(r'src="(/photos/[^"]+)"', feed.text):
             picture = await client.get(html.unescape(address))
             assert picture.headers["content-type"] == "image/jpeg"
+            assert picture.headers["cache-control"].startswith("private, max-age=60")
+            kept = {"if-none-match": picture.headers["etag"]}
+            again = await client.get(html.unescape(address), headers=kept)
+            assert (again.status_code, again.content) == (304, b"")
         [dismiss] = re.findall(r'action="(/matches/[^"]+/dismiss)"', feed.text)
         assert "Photo of Minh" not in (await client.post(dismiss)).text
         [delete] = set(re.findall(r'action="(/faces/[^"]+/delete)"', feed.text))
@@ -114,6 +118,10 @@ async def test_everything_works_without_scripts(system: System) -> None:
         assert "first agree to face matching" in (await client.get("/feed")).text
         assert (await client.post("/sign-out")).url.path == "/sign-in"
         assert (await client.get("/feed")).url.path == "/sign-in"
+        # Whoever uses the browser next has the address, and what the browser knew of the photo.
+        await sign_up(client, "quan@example.org")
+        shown = await client.get(html.unescape(address), headers=kept)
+        assert shown.status_code == 404
 
 
 async def test_page_of_one_person_uploads_nothing_for_another(server: System) -> None:

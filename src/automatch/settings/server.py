@@ -100,8 +100,8 @@ class FeedSettings(SettingsGroup):
     ping_s: float = Field(
         3,
         gt=0,
-        description="Seconds between signs of life on a stream; a page that misses one says that it "
-        "is offline.",
+        description="Seconds between signs of life on a stream; a page that misses one says that "
+        "it is offline.",
     )
     max_streams_per_person: int = Field(
         6, ge=1, description="Maximum number of open streams of one person."

@@ -156,10 +156,7 @@ async def sign_out(request: Request, services: ServicesDep) -> Response:
     """End the session."""
     if is_signed_in(request):
         await services.accounts.sign_out(claims_of(request))
-    response = go_to("/sign-in")
-    for cookie in CookieSession(services).forget():
-        response.headers.append("set-cookie", cookie)
-    return response
+    return CookieSession(services).clear(go_to("/sign-in"))
 
 
 @router.get("/onboarding")

@@ -109,10 +109,7 @@ async def delete_account(request: Request, caller: CallerDep, services: Services
     page = AccountDeletedPage(
         receipt=receipt or "", is_mailed=receipt is not None and services.erasures.mails_receipts
     )
-    response = show(page)
-    for cookie in CookieSession(services).forget():
-        response.headers.append("set-cookie", cookie)
-    return response
+    return CookieSession(services).clear(show(page))
 
 
 @router.post("/account/receipt")

@@ -242,7 +242,7 @@ async def _encode_events(
             case Ping():
                 # The pool is cached only for events that come together, as when a stream opens.
                 pool = None
-                # An event, because scripts do not see comments: a page that hears nothing is offline.
+                # An event, because scripts do not see comments: a silent connection is dead.
                 yield sse.encode_event("ping", {})
             case Reauth():
                 yield sse.encode_event("reauth", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -20,17 +21,28 @@ from automatch.web.pages import PageRoute, go_to, read_form, wants_json
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
+_KEPT = {"cache-control": "private, max-age=60, must-revalidate", "vary": "Cookie"}
+"""A browser keeps a photo for the session that it saw it in. After a minute it asks whether the
+photo may still be seen, so that one that was withdrawn or erased is not shown any more."""
+
 
 @router.get("/photos/{face_id}")
 @declare(Access.PAGE_COOKIE, limits=(Limit.PHOTOS,))
 async def photo(
-    face_id: UUID, caller: CallerDep, services: ServicesDep, size: Size = "thumb"
+    request: Request,
+    face_id: UUID,
+    caller: CallerDep,
+    services: ServicesDep,
+    size: Size = "thumb",
 ) -> Response:
     """Send a photo of the caller or of a match."""
     jpeg = await load_visible_photo(
         services.db, services.photos, caller.claims, face_id, size, views=services.photo_views
     )
-    return Response(jpeg, media_type="image/jpeg")
+    headers = _KEPT | {"etag": f'"{blake2b(jpeg, digest_size=12).hexdigest()}"'}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(jpeg, media_type="image/jpeg", headers=headers)
 
 
 @router.post("/faces/{face_id}/delete")

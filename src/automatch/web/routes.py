@@ -17,6 +17,7 @@ from automatch.http.declaration import Access, declare
 from automatch.http.errors import error_response
 from automatch.web import (
     account_pages,
+    app_shell_pages,
     challenge_pages,
     data_pages,
     feed_pages,
@@ -47,6 +48,7 @@ def add_pages(app: FastAPI) -> None:
     static_files = declare(Access.ANYONE)(_ImmutableFiles(directory=STATIC_FOLDER))
     app.mount(f"/static/{static_version()}", static_files)
     for pages in (
+        app_shell_pages,
         account_pages,
         membership_pages,
         data_pages,

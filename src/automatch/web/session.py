@@ -11,6 +11,7 @@ from http.cookies import SimpleCookie
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
+from starlette.responses import Response
 from starlette.types import Scope
 
 from automatch.errors.auth import AuthError
@@ -84,6 +85,13 @@ class CookieSession:
     def forget(self) -> list[str]:
         """Return the `Set-Cookie` values that sign someone out."""
         return [self._cookie(_ACCESS, "", 0), self._cookie(_REFRESH, "", 0)]
+
+    def clear(self, response: Response) -> Response:
+        """Sign someone out, and have the browser erase what it keeps; others may use it next."""
+        response.headers["clear-site-data"] = '"cache", "storage"'
+        for cookie in self.forget():
+            response.headers.append("set-cookie", cookie)
+        return response
 
     def _claims_of(self, token: str) -> Claims | None:
         try:
