@@ -7,7 +7,7 @@ import itertools
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
@@ -18,10 +18,11 @@ import pytest
 from automatch.settings import Settings
 from tests.fault.conftest import Figures
 from tests.support.command import Running, running_server_command
+from tests.support.feed_clients import Feed, accepted
 from tests.support.invariants import check_invariants, count_open, keep_journal
 from tests.support.photos import portrait
 from tests.support.postgres import Database, TestCluster
-from tests.support.system import Person, System
+from tests.support.system import System
 from tests.support.waiting import until
 from tests.support.worker_processes import WorkerProcess, WorkerProcesses, worker_processes
 
@@ -61,45 +62,6 @@ class Servers:
 
     def next_client(self) -> httpx2.AsyncClient:
         return self.running[next(self._turn) % len(self.running)][1]
-
-
-async def _accepted(servers: Servers, person: Person, photo: bytes, refused: list[object]) -> UUID:
-    """Upload until it is accepted, as docs/errors.md says; return the job."""
-    while True:
-        try:
-            answer = await replace(person, client=servers.next_client()).upload(photo)
-        except httpx2.TransportError as exc:
-            refused.append(type(exc))
-        else:
-            if answer.status_code in {200, 202}:
-                return UUID(answer.json()["job"]["id"])
-            refused.append(answer.status_code)
-        await asyncio.sleep(0.05)
-
-
-@dataclass
-class Feed:
-    """The live feed of one person, through as many connections as it takes."""
-
-    person: Person
-    connections: int = 0
-    matches: list[str] = field(default_factory=list)
-
-    async def follow(self, servers: Servers) -> None:
-        last: str | None = None
-        while True:
-            person = replace(self.person, client=servers.next_client())
-            try:
-                async with person.stream(
-                    after=0 if last is None else None, last_event_id=last
-                ) as events:
-                    self.connections += 1
-                    async for event in events:
-                        last = event.id or last
-                        if event.kind == "match":
-                            self.matches.append(event.data["id"])
-            except httpx2.TransportError:
-                await asyncio.sleep(0.05)
 
 
 async def _restart_worker(workers: WorkerProcesses, worker: WorkerProcess) -> None:
@@ -145,7 +107,7 @@ async def test_rolling_restart_under_uploads_loses_and_doubles_nothing(
                 jobs: list[UUID] = []
                 for restart in restarts:
                     uploads = [
-                        asyncio.create_task(_accepted(servers, person, portrait(n), refused))
+                        asyncio.create_task(accepted(servers, person, portrait(n), refused))
                         for n, person in itertools.islice(numbered, _UPLOADS)
                     ]
                     await restart()

@@ -13,9 +13,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 
 from automatch.errors.configuration import SecretsError, SettingsError
-from automatch.settings.secrets import SECRET_NAMES, is_weak, load_or_create, rotate
+from automatch.settings import Settings
+from automatch.settings.secrets import SECRET_NAMES, is_weak, load_or_create, rotate, secrets_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +46,24 @@ def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(SecretsError, match="free space on the disk of"):
         load_or_create(tmp_path)
+
+
+def test_secrets_that_the_settings_give_need_no_file(tmp_path: Path) -> None:
+    given = load_or_create(tmp_path / "one")
+    content = (tmp_path / "one" / "secrets.json").read_text()
+    settings = Settings(home=tmp_path / "other", secrets=SecretStr(content))
+
+    assert secrets_of(settings) == secrets_of(settings, create=True) == given
+    assert not settings.home.exists()
+
+
+def test_secrets_that_the_settings_give_are_checked_and_not_quoted(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, secrets=SecretStr('{"jwt_secret": "quoted"}'))
+
+    with pytest.raises(SecretsError, match="AUTOMATCH_SECRETS are damaged") as caught:
+        secrets_of(settings)
+
+    assert "quoted" not in str(caught.value)
 
 
 def test_every_secret_is_long_and_its_own(tmp_path: Path) -> None:

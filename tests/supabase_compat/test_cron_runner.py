@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
@@ -212,9 +214,9 @@ async def test_jobs_of_the_guide_are_created_once_and_keep_the_server_address(
 ) -> None:
     address = "select substring(command from 'http://[^'']+') from cron.job where jobname = %s"
     process = "process-match-jobs"
-    async with running_schedule(database.schedule, local_url="http://127.0.0.1:1"):
+    async with running_schedule(database.schedule):
         await eventually(database.owner, address, process)
-    assert one(conn, address, process) == "http://127.0.0.1:1/functions/v1/match-generator"
+    assert one(conn, address, process) == "http://automatch.localhost/functions/v1/match-generator"
     jobs = "select jobname, schedule, active from cron.job order by jobname desc"
     assert conn.execute(jobs).fetchall() == [
         (process, "* * * * *", True),
@@ -230,33 +232,61 @@ async def test_jobs_of_the_guide_are_created_once_and_keep_the_server_address(
 
 
 _ADDRESS = (
-    "select 1 from cron.job where jobname = 'process-match-jobs'"
+    "select command from cron.job where jobname = 'process-match-jobs'"
     " and command like '%%''http://' || %s || '/functions/v1/match-generator''%%'"
 )
 
 
-async def test_address_is_that_of_the_leader_which_has_to_serve(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+@asynccontextmanager
+async def _answering(name: str) -> AsyncIterator[str]:
+    """Serve the name of a server; give its address."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(name)}\r\nconnection: close\r\n\r\n"
+        writer.write(f"{head}{name}".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_one_schedule_calls_whichever_server_leads_and_serves(
+    database: Database, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cron_runner, "_TRY_S", 0.05)
     started = asyncio.Event()
-    first, second = (f"127.0.0.1:{port}" for port in (1, 2))
-    async with running_schedule(database.schedule, local_url=f"http://{first}", started=started):
-        async with running_schedule(database.schedule, local_url=f"http://{second}"):
-            await eventually(database.owner, _ADDRESS, second)
+    answer = "select content from net._http_response where id = %s"
+
+    async def ask() -> list[tuple]:
+        request = one(conn, "select net.http_get('http://automatch.localhost/')")
+        return await eventually(database.owner, answer, request)
+
+    async with (
+        _answering("first") as first,
+        _answering("second") as second,
+        running_schedule(
+            database.schedule, local_url=first, net_origins=["http://x"], started=started
+        ),
+    ):
+        async with running_schedule(database.schedule, local_url=second, net_origins=["http://x"]):
+            made = await eventually(database.owner, _ADDRESS, "automatch.localhost")
             started.set()
-            # It tries to lead, and does not.
+            # The first tries to lead, and does not.
             await eventually(
                 database.owner,
                 "select from pg_stat_activity where datname = current_database()"
                 " and application_name = 'automatch-schedule' and query like '%%advisory_lock%%'"
                 " and state = 'idle'",
             )
-            await eventually(database.owner, _ADDRESS, second)
-        await eventually(database.owner, _ADDRESS, first)
+            assert await ask() == [("second",)]
+        assert await ask() == [("first",)]
+        assert await eventually(database.owner, _ADDRESS, "automatch.localhost") == made
 
     async with running_schedule(
-        database.schedule, local_url=f"http://{first}", public_url="http://m.example.org"
+        database.schedule, local_url=first, public_url="http://m.example.org"
     ):
         await eventually(database.owner, _ADDRESS, "m.example.org")
 

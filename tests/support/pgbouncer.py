@@ -30,7 +30,9 @@ def find_pgbouncer() -> str | None:
 
 
 @contextmanager
-def running_pgbouncer(mode: Mode, addresses: Sequence[str]) -> Iterator[str]:
+def running_pgbouncer(
+    mode: Mode, addresses: Sequence[str], *, listen: str = "127.0.0.1"
+) -> Iterator[str]:
     """Pool the sessions of these logins of one database; give the address for the first."""
     program = find_pgbouncer()
     assert program is not None, "pgbouncer is not installed"
@@ -48,7 +50,7 @@ def running_pgbouncer(mode: Mode, addresses: Sequence[str]) -> Iterator[str]:
         config = Path(name, "pgbouncer.ini")
         config.write_text(
             f"[databases]\n* = host={host} port={logins[0]['port']}\n"
-            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"[pgbouncer]\nlisten_addr = {listen}\nlisten_port = {port}\nunix_socket_dir =\n"
             f"auth_type = trust\nauth_file = {users}\npool_mode = {mode}\n"
             f"default_pool_size = {_POOL}\nlog_connections = 0\nlog_disconnections = 0\n"
             "log_stats = 0\n"

@@ -18,6 +18,8 @@ from automatch.settings.data_dir import advise_on_write, create_data_dir, sync_f
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from automatch.settings.settings import Settings
+
 _FILE_NAME = "secrets.json"
 _BYTES = 32
 _MIN_CHARS = 32
@@ -70,6 +72,18 @@ def load_or_create(home: Path) -> Secrets:
         return _parse(path, read_closed(path))
     except OSError as exc:
         raise _unusable(path, exc) from exc
+
+
+def secrets_of(settings: Settings, *, create: bool = False) -> Secrets:
+    """Return the secrets that the settings give, else those in the data folder.
+
+    With *create* they are made where there are none.
+
+    Raises: see `read`.
+    """
+    if settings.secrets is not None:
+        return _parse("AUTOMATCH_SECRETS", settings.secrets.get_secret_value().encode())
+    return load_or_create(settings.home) if create else read(settings.home)
 
 
 def read(home: Path, *, allow_weak: bool = False) -> Secrets:
@@ -202,7 +216,7 @@ def read_closed(path: Path) -> bytes:
         return file.read()
 
 
-def _parse(path: Path, content: bytes, *, allow_weak: bool = False) -> Secrets:
+def _parse(path: Path | str, content: bytes, *, allow_weak: bool = False) -> Secrets:
     try:
         values = json.loads(content)
         found = Secrets(
@@ -219,7 +233,7 @@ def _parse(path: Path, content: bytes, *, allow_weak: bool = False) -> Secrets:
     if is_damaged:
         # Not quoted: the message of the parser would contain the secrets.
         raise SecretsError(
-            f"The secrets file {path} is damaged; restore it from a backup (a new one would not "
+            f"The secrets in {path} are damaged; restore them from a backup (new ones would not "
             "fit the existing database)."
         )
     weak = next((name for name, value in by_name.items() if is_weak(value)), None)

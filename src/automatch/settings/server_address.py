@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from automatch.settings import Settings
 
+LEADING_SERVER = "http://automatch.localhost"
+"""For the schedule: whichever server leads. It sends such requests to itself, so that the schedule
+is the same wherever the leader listens."""
 _FILE = "server-address"
 
 

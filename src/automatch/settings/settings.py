@@ -146,6 +146,11 @@ class Settings(BaseSettings):
         description="Secret keys (`sb_secret_…`, separated by commas) that have the rights of the "
         "service_role key, in the header `apikey`.",
     )
+    secrets: SecretStr | None = Field(
+        None,
+        description="What `secrets.json` of the installation holds, where the data folder of a "
+        "host has no copy of that file.",
+    )
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Lowest level that is logged."
     )

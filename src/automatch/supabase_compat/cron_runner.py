@@ -19,6 +19,7 @@ from psycopg import AsyncConnection
 from automatch.background import run_together
 from automatch.errors import AutomatchError
 from automatch.settings.connections import SCHEDULE_POOL
+from automatch.settings.server_address import LEADING_SERVER
 from automatch.sql.statements import load
 from automatch.store.call import call_value
 from automatch.store.database import Database, deadline, probe
@@ -95,7 +96,7 @@ class CronRunner:
 
     async def _keep_schedule(self, conn: AsyncConnection[Any], *, own_net: bool) -> None:
         # A database with pg_net may be on another machine.
-        url = self._public_url or (self._local_url if own_net else None)
+        url = self._public_url or (LEADING_SERVER if own_net else None)
         if url is None:
             return
         outcome = await call_value(
@@ -118,7 +119,7 @@ class CronRunner:
                 await conn.execute(_CRON["listen_cron"])
             if net:
                 await conn.execute(_CRON["listen_net"])
-                sender = HttpSender(db, self._net_origins)
+                sender = HttpSender(db, self._local_url, self._net_origins)
                 wake["automatch_net"] = sender.wake
                 parts["http_queue"] = sender.run()
             if cron:

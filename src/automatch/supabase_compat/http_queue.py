@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
@@ -17,6 +17,7 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from automatch.settings.server_address import LEADING_SERVER
 from automatch.sql.statements import load
 from automatch.store.database import Database
 
@@ -55,11 +56,13 @@ class HttpSender:
 
     Args:
         db: with the login of the schedule.
+        local_url: address of this server on its own machine.
         origins: where requests may be sent to, as `http://host:port`; None is anywhere.
     """
 
-    def __init__(self, db: Database, origins: Iterable[str] | None = None) -> None:
+    def __init__(self, db: Database, local_url: str, origins: Iterable[str] | None = None) -> None:
         self._db = db
+        self._local_url = local_url
         self._origins = None if origins is None else {_origin(url) for url in origins}
         self._woken = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
@@ -96,7 +99,11 @@ class HttpSender:
             return await (await cursor.execute(_SQL["take_requests"], {"limit": limit})).fetchall()
 
     async def _send(self, client: httpx2.AsyncClient, request: Request) -> None:
-        response = self._refuse(request) or await send_request(client, request)
+        if request.url.startswith(f"{LEADING_SERVER}/"):
+            url = self._local_url + request.url.removeprefix(LEADING_SERVER)
+            response = await send_request(client, replace(request, url=url))
+        else:
+            response = self._refuse(request) or await send_request(client, request)
         try:
             await self._record(request, response)
         except (psycopg.Error, UnicodeError) as exc:

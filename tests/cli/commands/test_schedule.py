@@ -55,13 +55,13 @@ def test_interval_that_cron_cannot_express_is_refused(every: str) -> None:
 
 
 def test_schedule_is_shown_changed_and_disabled(schedule: Schedule, database: Database) -> None:
-    made = schedule("--every", "30s", PORT="8123")
+    made = schedule("--every", "30s")
     assert made.returncode == 0, made.stderr
     with connect(database.owner, autocommit=True) as conn:
         query = "select schedule, active, command from cron.job where jobname = %s"
         [(line, active, command)] = conn.execute(query, [_PROCESS]).fetchall()
         assert (line, active) == ("30 seconds", True)
-        assert "http://127.0.0.1:8123/functions/v1/match-generator" in command
+        assert "http://automatch.localhost/functions/v1/match-generator" in command
         own = "select 'mine'"
         conn.execute("select cron.schedule(%s, '* * * * *', %s)", [_PROCESS, own])
 

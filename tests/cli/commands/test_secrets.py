@@ -50,3 +50,14 @@ async def test_every_secret_is_replaced_and_the_database_takes_the_new_passwords
                 await psycopg.AsyncConnection.connect(database_address(settings, before, login))
     assert not any(getattr(before, name) == getattr(after, name) for name in SECRET_NAMES)
     assert after.old_jwt_secret == before.jwt_secret
+
+
+def test_secrets_that_the_settings_give_are_not_rotated(empty_home: Path) -> None:
+    load_or_create(empty_home)
+    content = (empty_home / "secrets.json").read_text()
+
+    done = call_command(empty_home, "secrets", "rotate", "photo-key", SECRETS=content)
+
+    assert done.returncode == 1
+    assert "rotate them where secrets.json is" in done.stderr
+    assert (empty_home / "secrets.json").read_text() == content

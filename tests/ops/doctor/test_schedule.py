@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -142,7 +143,7 @@ async def test_schedule_that_does_not_run_fails(scheduled: Installation) -> None
     assert never.health is Health.WARN
     assert long_ago.health is failed.health is Health.FAIL
     assert "has never run" in never.message
-    assert "was 600 s ago" in long_ago.message
+    assert re.search(r"was 6\d\d s ago", long_ago.message)
     assert "failed: relation x does not exist" in failed.message
 
 

@@ -132,9 +132,9 @@ async def _make(
     from automatch.ops.backup.place import open_place
     from automatch.ops.backup.take import BackupRunner
     from automatch.photos.make import make_photos
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
 
-    secrets = read(settings.home)
+    secrets = secrets_of(settings)
     identities = Identities(key_file)
     names = recipients or settings.backup.recipients.split() or identities.public_keys
     with step_progress() as report:

@@ -91,7 +91,7 @@ def export(
 def _address(home: Path | None, role: Role) -> str:
     from automatch.postgres.addresses import database_address
     from automatch.settings import load_settings
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
 
     settings = load_settings(home=home)
-    return database_address(settings, read(settings.home), role)
+    return database_address(settings, secrets_of(settings), role)

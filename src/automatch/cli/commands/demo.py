@@ -67,11 +67,11 @@ async def _demo(
     from automatch.photos.make import make_photos
     from automatch.postgres.addresses import database_address
     from automatch.services.demo import count_simulated, empty_school, fill_school
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
     from automatch.store.database import Database
     from automatch.store.photo_store import check_photo_store
 
-    secrets = read(settings.home)
+    secrets = secrets_of(settings)
     photos = make_photos(settings)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(ensure_postgres(settings, secrets))

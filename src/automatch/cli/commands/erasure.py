@@ -56,14 +56,14 @@ def verify(
     Example: `automatch erasure verify receipt.jws`
     """
     from automatch.auth.receipts import Receipts
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
 
     if (receipt is None) == (person is None):
         raise InputInvalidError("Give a receipt, or --person with an id.")
     settings = load_settings_and_logging(home=home)
     if keys is None:
         # A mistyped data folder is told before the file of a receipt.
-        read(settings.home)
+        secrets_of(settings)
     claims: dict[str, Any] = {}
     if receipt is not None:
         text = sys.stdin.read() if receipt == "-" else _read(Path(receipt))
@@ -95,10 +95,10 @@ def replay(home: Home = None) -> None:
     """
     from automatch.cli.runtime.db_session import ensure_postgres
     from automatch.cli.runtime.start_checks import replay_erasures
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
 
     settings = load_settings_and_logging(home=home)
-    secrets = read(settings.home)
+    secrets = secrets_of(settings)
 
     async def run() -> int:
         async with ensure_postgres(settings, secrets):
@@ -120,9 +120,9 @@ async def _scan(settings: Settings, claims: dict[str, Any], person: UUID | None)
     from automatch.ops.erasure_scan import scan
     from automatch.photos.make import make_photos
     from automatch.postgres.addresses import database_address
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
 
-    secrets = read(settings.home)
+    secrets = secrets_of(settings)
     async with ensure_postgres(settings, secrets):
         return await scan(
             database_address(settings, secrets, "owner"),

@@ -108,12 +108,12 @@ async def _import(settings: Settings, options: _Options) -> bool:
     from automatch.photos.make import make_photos
     from automatch.postgres.lockfile import is_running
     from automatch.services.admission import make_admission
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
     from automatch.store.imports import list_consent_versions
     from automatch.store.photo_store import check_photo_store
     from automatch.vision.decode.upload_check import limits_from
 
-    secrets = read(settings.home)
+    secrets = secrets_of(settings)
     needs_worker = settings.database_url is None and not is_running(settings.home)
     shutdown = handle_signals()
     photos = make_photos(settings)
@@ -240,10 +240,10 @@ async def _own_worker(
     if not wanted:
         yield
         return
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
     from automatch.worker_app import open_worker
 
-    async with open_worker(settings, read(settings.home)) as worker:
+    async with open_worker(settings, secrets_of(settings)) as worker:
         working = asyncio.create_task(worker.run())
         try:
             yield

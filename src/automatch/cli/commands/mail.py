@@ -114,12 +114,12 @@ def try_server(
     from automatch.mail.message import MailKind, write_mail
     from automatch.model.notices import SiteOperator
     from automatch.services.validators import require_email
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
     from automatch.settings.server_address import find_server_url
 
     settings = load_settings_and_logging(home=home)
     # A mistyped data folder has other settings; nothing else here would notice it.
-    read(settings.home)
+    secrets_of(settings)
     if settings.mail.smtp_url is None or settings.mail.sender is None:
         raise SettingsError(
             "No mail server is set. Set AUTOMATCH_MAIL__SMTP_URL and AUTOMATCH_MAIL__SENDER."

@@ -50,12 +50,12 @@ def migrate(
 
 async def _migrate(settings: Settings, *, check: bool, take_over: bool) -> list[str]:
     from automatch.postgres.addresses import database_address, login_passwords
-    from automatch.settings.secrets import load_or_create, read
+    from automatch.settings.secrets import secrets_of
     from automatch.store.migrate import are_logins_ours, pending
 
     # On a Postgres of the operator's own this is what makes the installation; else `up` does.
     is_first = settings.database_url is not None and not check
-    secrets = load_or_create(settings.home) if is_first else read(settings.home)
+    secrets = secrets_of(settings, create=True) if is_first else secrets_of(settings)
     async with ensure_postgres(settings, secrets):
         owner = database_address(settings, secrets, "owner")
         if check:

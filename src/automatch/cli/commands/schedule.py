@@ -144,10 +144,10 @@ def run(name: JobName, home: Home = None) -> None:
     """
     from automatch.postgres.addresses import database_address
     from automatch.services.schedule import load_history, run_now
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
 
     async def act(desk: OperatorSession) -> ScheduleRun:
-        dsn = database_address(desk.settings, read(desk.settings.home), "schedule")
+        dsn = database_address(desk.settings, secrets_of(desk.settings), "schedule")
         await run_now(desk.db, desk.operator, name, dsn)
         return (await load_history(desk.db, desk.operator, name, 1)).runs[0]
 
@@ -234,13 +234,12 @@ async def _schedule(
 
 
 async def _url(settings: Settings, conn: Connection) -> str:
-    from automatch.settings.server_address import find_server_url
+    from automatch.settings.server_address import LEADING_SERVER
     from automatch.store import schedule as store
 
     url = settings.public_url
     if url is None and await store.sends_http_requests(conn):
-        # Of the server that runs here; another one corrects this when it leads.
-        url = find_server_url(settings)
+        url = LEADING_SERVER
     if url is None:
         raise SettingsError(
             "pg_net has to reach this server from the database: set AUTOMATCH_PUBLIC_URL."

@@ -84,6 +84,11 @@ def rotate_secret(
     from automatch.settings.secrets import rotate, secrets_file
 
     settings = load_settings_and_logging(home=home)
+    if settings.secrets is not None:
+        raise InputInvalidError(
+            "AUTOMATCH_SECRETS gives the secrets here; rotate them where secrets.json is, and give "
+            "its new content to the hosts."
+        )
     field = name.replace("-", "_")
     if name in _LOGINS:
         asyncio.run(_rotate_password(settings, name, field))

@@ -57,10 +57,10 @@ async def _serve(settings: Settings, only: Part | None) -> None:
     from automatch.cli.runtime.sockets import open_socket
     from automatch.cli.runtime.web_server import make_cron_runner, serve_app
     from automatch.postgres.addresses import database_address, pooled_address
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
     from automatch.store.server_check import check_server
 
-    secrets = read(settings.home)
+    secrets = secrets_of(settings)
     if settings.database_url is not None:
         address = database_address(settings, secrets, "api")
         await check_server(address, pooled=pooled_address(settings, secrets, "api"))
@@ -79,10 +79,10 @@ async def _serve_ai(settings: Settings) -> None:
     from automatch.app import create_ai_app
     from automatch.cli.runtime.sockets import open_socket
     from automatch.cli.runtime.web_server import serve_app
-    from automatch.settings.secrets import load_or_create
+    from automatch.settings.secrets import secrets_of
 
     # A machine that only analyzes photos need not hold the secrets of the database.
-    app = create_ai_app(settings, None if settings.ai_key else load_or_create(settings.home))
+    app = create_ai_app(settings, None if settings.ai_key else secrets_of(settings, create=True))
     with open_socket(settings) as listener:
         # A missing model is reported before the server starts, in one line.
         await app.state.ai_requests.analyzer()

@@ -117,19 +117,19 @@ def end_key(
 
 def _keys(home: Home) -> ProjectKeys:
     from automatch.auth.project_keys import ProjectKeys
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
 
     settings = load_settings_and_logging(home=home)
-    read(settings.home)
+    secrets_of(settings)
     return ProjectKeys(settings.home)
 
 
 def _make_key(settings: Settings, role: Role, life_s: int) -> str:
     from automatch.auth.project_keys import ProjectKey, ProjectKeys
     from automatch.auth.tokens import Tokens
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
 
-    secrets = read(settings.home)
+    secrets = secrets_of(settings)
     key_id, now = str(uuid4()), int(time.time())
     key = Tokens(secrets.jwt_secret, settings.auth).issue_key(role, life_s=life_s, key_id=key_id)
     ProjectKeys(settings.home).add(ProjectKey(key_id, role.value, now, now + life_s))
@@ -145,9 +145,9 @@ async def _token_of(settings: Settings, email: str, reason: str | None) -> str:
     from automatch.model.operators import Operator
     from automatch.services.impersonation import impersonate
     from automatch.services.people import find_id
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
 
-    tokens = tokens_from(settings, read(settings.home))
+    tokens = tokens_from(settings, secrets_of(settings))
     async with db_session(settings, "api", name="automatch-token") as db:
         operator = Operator.of_machine(audit_actor())
         person_id = await find_id(db, email)

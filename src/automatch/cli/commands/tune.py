@@ -111,10 +111,10 @@ async def _tune(
     however_long: bool,
 ) -> dict[str, Any]:
     from automatch.postgres.addresses import database_address
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
     from automatch.store import tune as store
 
-    secrets = read(settings.home)
+    secrets = secrets_of(settings)
     address = database_address(settings, secrets, "owner")
     async with (
         ensure_postgres(settings, secrets),

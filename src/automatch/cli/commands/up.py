@@ -42,7 +42,7 @@ async def _up(settings: Settings) -> None:
     from automatch.postgres.embedded import EmbeddedPostgres
     from automatch.postgres.erased_data import ErasedData
     from automatch.postgres.lockfile import LockFile
-    from automatch.settings.secrets import load_or_create, secrets_file
+    from automatch.settings.secrets import secrets_file, secrets_of
 
     background = BackgroundTasks()
     async with AsyncExitStack() as stack:
@@ -58,7 +58,7 @@ async def _up(settings: Settings) -> None:
             port = settings.metrics.worker_port
             open_metrics_socket(settings, port, setting=WORKER_PORT).close()
         # After what can be refused: nothing is made in a data folder that was mistyped.
-        secrets = load_or_create(settings.home)
+        secrets = secrets_of(settings, create=True)
         # Our own Postgres answers, and takes what it needs to stop.
         limit_s = STOP_S + settings.worker.stop_limit_s + WORKER_GRACE_S
         shutdown = handle_signals(None if settings.database_url is None else limit_s)

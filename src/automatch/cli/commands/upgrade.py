@@ -39,12 +39,12 @@ def upgrade(
     """
     from automatch.ops.upgrade import Upgrade
     from automatch.postgres.binaries import MAJOR
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
 
     if confirm and back:
         raise InputInvalidError("Give --confirm or --back.")
     settings = load_settings_and_logging(home=home)
-    secrets = read(settings.home)
+    secrets = secrets_of(settings)
     if settings.database_url is not None:
         raise InputInvalidError("The Postgres of AUTOMATCH_DATABASE_URL is upgraded where it runs.")
     change = Upgrade(settings, secrets)

@@ -52,14 +52,14 @@ def verify(
 
     Example: `automatch verify --within 10`
     """
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
     from automatch.settings.server_address import find_server_url
 
     settings = load_settings_and_logging(home=home)
     key = _service_key(settings, key_file)
     address = find_server_url(settings, url)
     if key_file is None:
-        asyncio.run(_refuse_others(address, read(settings.home).jwt_secret))
+        asyncio.run(_refuse_others(address, secrets_of(settings).jwt_secret))
     verdicts: list[Verdict] = []
 
     def report(verdict: Verdict) -> None:
@@ -134,10 +134,10 @@ def _show(verdict: Verdict) -> None:
 
 def _service_key(settings: Settings, key_file: str | None) -> str:
     from automatch.auth.tokens import Tokens
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
 
     if key_file is None:
-        return Tokens(read(settings.home).jwt_secret, settings.auth).issue_key(
+        return Tokens(secrets_of(settings).jwt_secret, settings.auth).issue_key(
             Role.SERVICE, life_s=3600
         )
     try:

@@ -42,14 +42,14 @@ def worker(
 async def _work(settings: Settings, *, stop_with_stdin: bool, signs_fd: int | None) -> None:
     from automatch.background import raise_ended
     from automatch.postgres.addresses import database_address, pooled_address
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
     from automatch.store.server_check import check_server
     from automatch.worker.signs_of_life import show_signs
     from automatch.worker_app import open_worker
 
     # Until the process ends; a task that nobody refers to may be collected.
     signs = None if signs_fd is None else asyncio.create_task(show_signs(signs_fd), name="signs")
-    secrets = read(settings.home)
+    secrets = secrets_of(settings)
     shutdown = handle_signals(settings.worker.stop_limit_s)
     if settings.database_url is not None:
         await check_server(

@@ -95,12 +95,12 @@ async def db_session(settings: Settings, role: Role, *, name: str) -> AsyncItera
         DatabaseUnavailableError: the server does not answer, or refuses the login.
     """
     from automatch.postgres.addresses import database_address
-    from automatch.settings.secrets import read
+    from automatch.settings.secrets import secrets_of
     from automatch.store.database import Database
     from automatch.store.migrate import pending
     from automatch.store.server_check import check_server
 
-    secrets = read(settings.home)
+    secrets = secrets_of(settings)
     async with ensure_postgres(settings, secrets):
         # On an older schema a command would fail with an error that does not name the cause.
         if await pending(database_address(settings, secrets, "owner")):

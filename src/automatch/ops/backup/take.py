@@ -48,6 +48,7 @@ from automatch.ops.backup.retention import prune
 from automatch.photos.folder import copy_name, upload_name
 from automatch.postgres.addresses import database_address
 from automatch.postgres.client_programs import ClientPrograms
+from automatch.settings.secrets import secrets_file
 from automatch.store import backups
 
 if TYPE_CHECKING:
@@ -296,7 +297,9 @@ class BackupRunner:
         with tarfile.open(fileobj=packed, mode="w") as archive:
             for name in KEPT_APART:
                 path = self._settings.home / name
-                if path.exists():
+                if path == secrets_file(self._settings.home) and (given := self._settings.secrets):
+                    _add(archive, name, given.get_secret_value().encode())
+                elif path.exists():
                     _add(archive, name, path.read_bytes())
         return packed.getvalue()
 

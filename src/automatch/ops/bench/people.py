@@ -14,7 +14,7 @@ from automatch.auth.tokens import Tokens
 from automatch.model.people import Gender, User
 from automatch.ops.bench.installation import SCHOOL
 from automatch.postgres.addresses import database_address
-from automatch.settings.secrets import read
+from automatch.settings.secrets import secrets_of
 from automatch.settings.server import AuthSettings
 from automatch.settings.settings import Settings
 from automatch.sql.statements import load
@@ -35,7 +35,7 @@ class People:
     """Makes people of one installation, some hundreds at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        secrets = read(settings.home)
+        secrets = secrets_of(settings)
         self._owner = database_address(settings, secrets, "owner")
         # Long enough for any benchmark.
         self._tokens = Tokens(secrets.jwt_secret, AuthSettings(access_token_s=86400))

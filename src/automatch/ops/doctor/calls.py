@@ -22,6 +22,7 @@ from automatch.ops.doctor.check import (
 )
 from automatch.ops.doctor.context import CheckContext
 from automatch.ops.doctor.cron_jobs import NO_CRON, SQL, list_jobs, load_parts
+from automatch.settings.server_address import LEADING_SERVER
 from automatch.sql.statements import load
 from automatch.store.stats import redact_keys
 
@@ -73,7 +74,7 @@ async def _url(context: CheckContext) -> Result:
 
 
 async def _url_problem(context: CheckContext, url: str) -> str | None:
-    parts = urlsplit(url)
+    parts = urlsplit(url.replace(LEADING_SERVER, context.url))
     address = (
         f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
     )

@@ -17,7 +17,7 @@ from automatch.errors.configuration import SecretsError
 from automatch.errors.store import DatabaseNewerError, ServerUnfitError
 from automatch.postgres.addresses import database_address, given_address
 from automatch.settings import Settings
-from automatch.settings.secrets import Secrets, read
+from automatch.settings.secrets import Secrets, secrets_of
 from automatch.settings.server_address import find_server_url
 from automatch.sql.statements import load
 from automatch.store.call import call
@@ -150,7 +150,7 @@ async def open_context(
 
 def _read_secrets(settings: Settings) -> tuple[Secrets | None, str | None]:
     try:
-        return read(settings.home), None
+        return secrets_of(settings), None
     except SecretsError as exc:
         return None, exc.message
 

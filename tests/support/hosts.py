@@ -1,0 +1,138 @@
+"""Hosts of one installation: each with a data folder and, if it can, a network of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.command import environment
+from tests.support.waiting import wait_until
+
+_READY = {"serve": r"is ready: (http\S+)", "worker": "(worker started)"}
+_NAMES = Path("/etc/netns")
+_STOP_S = 30
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where a host is, and how it reaches what all hosts share."""
+
+    ip: str = "127.0.0.1"
+    shared_ip: str = "127.0.0.1"
+    shared_name: str = "127.0.0.1"
+    namespace: str | None = None
+    link: str | None = None
+    """The end of its cable; None where it shares the network of the tests."""
+
+    def set(self, state: str) -> None:
+        """Pull the cable (`down`), or plug it in again (`up`)."""
+        assert self.link is not None
+        _ip("link", "set", self.link, state)
+
+
+@contextmanager
+def networks(count: int) -> Iterator[list[Network]]:
+    """Give each host a network namespace, where this process may make one."""
+    with ExitStack() as stack:
+        try:
+            yield [stack.enter_context(_network(n)) for n in range(count)]
+        except _NotAllowedError:
+            yield [Network()] * count
+
+
+class _NotAllowedError(Exception):
+    pass
+
+
+@contextmanager
+def _network(number: int) -> Iterator[Network]:
+    namespace, link = f"am{os.getpid()}n{number}", f"am{os.getpid()}h{number}"
+    shared_ip, ip = (f"10.213.{os.getpid() % 250}.{4 * number + end}" for end in (1, 2))
+    if os.geteuid() or shutil.which("ip") is None:
+        raise _NotAllowedError
+    try:
+        _ip("netns", "add", namespace)
+    except subprocess.CalledProcessError as exc:
+        raise _NotAllowedError from exc
+    try:
+        _ip("link", "add", link, "type", "veth", "peer", "eth0", "netns", namespace)
+        _ip("address", "add", f"{shared_ip}/30", "dev", link)
+        _ip("link", "set", link, "up")
+        _ip("-n", namespace, "address", "add", f"{ip}/30", "dev", "eth0")
+        for device in ("lo", "eth0"):
+            _ip("-n", namespace, "link", "set", device, "up")
+        # Seen as /etc/hosts in the namespace.
+        names = _NAMES / namespace / "hosts"
+        names.parent.mkdir(parents=True)
+        names.write_text(f"127.0.0.1 localhost\n{shared_ip} shared\n")
+        yield Network(ip, shared_ip, "shared", namespace, link)
+    finally:
+        shutil.rmtree(_NAMES / namespace, ignore_errors=True)
+        # The cable goes with it.
+        _ip("netns", "delete", namespace)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+@dataclass
+class Host:
+    """A machine with a server and a worker."""
+
+    home: Path
+    network: Network
+    settings: Mapping[str, str]
+    """As `WORKER__LEASE_S`."""
+    url: str = ""
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, part: str) -> None:
+        """Start `serve` or `worker`, and return once it is ready."""
+        given = {f"AUTOMATCH_{name}": value for name, value in self.settings.items()}
+        inside = ["ip", "netns", "exec", self.network.namespace] if self.network.namespace else []
+        log = self.home.with_name(f"{self.home.name}-{part}.log")
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [*inside, sys.executable, "-m", "automatch", part]
+                + (["--only", "api", "--port", "0"] if part == "serve" else []),
+                env=environment(self.home) | given | {"AUTOMATCH_HOST": self.network.ip},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        self.processes[part] = process
+
+        def is_ready() -> re.Match[str] | None:
+            assert process.poll() is None, log.read_text()
+            return re.search(_READY[part], log.read_text())
+
+        wait_until(is_ready, f"{part} of {self.home.name}")
+        found = is_ready()
+        assert found
+        self.url = found[1] if part == "serve" else self.url
+
+    def send(self, number: signal.Signals, *parts: str) -> None:
+        """Send a signal to these parts, or to all of them."""
+        for part in parts or self.processes:
+            self.processes[part].send_signal(number)
+
+    def stop(self) -> None:
+        """Stop everything that runs."""
+        for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
