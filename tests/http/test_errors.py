@@ -146,7 +146,11 @@ async def test_every_id_of_somebody_else_is_an_id_of_nothing(
     person, other = await server.join(), await server.join()
     face_id = (await other.upload(encode(astronaut()))).json()["face"]["id"]
     own = await add_own_face(server.database, other.id)
-    await add_matches(server.database, other.id, own)
+    await add_matches(server.database, other.id, own, 2)
+    reported = (await other.feed())[1]["profile"]["id"]
+    report = await server.client.post(
+        "/api/reports", headers=other.headers, json={"profile_id": reported, "reason": "fake"}
+    )
     job_id = (await other.get("/api/jobs")).json()["jobs"][0]["id"]
     bodies = {"/api/jobs/{job_id}/face": {"index": 0}}
     ids = {
@@ -156,6 +160,8 @@ async def test_every_id_of_somebody_else_is_an_id_of_nothing(
         "/api/jobs/{job_id}/face": job_id,
         "/api/matches/{match_id}/dismiss": (await other.feed())[0]["id"],
         "/api/profiles/{profile_id}/block": other.id,
+        "/api/profiles/{profile_id}/like": other.id,
+        "/api/reports/{case_id}": report.json()["id"],
         "/api/profiles/{profile_id}/dismissal": other.id,
     }
     seen = set()

@@ -323,7 +323,6 @@ PAGES: dict[str, Page] = {
         statement=HOSTILE,
         problem=Problem("input_invalid", HOSTILE, "reason"),
     ),
-    "report sent": ReportPage(profile_id=an_id(1), name=HOSTILE, photo=None, sent=True),
     "reports": ReportsPage(
         items=[a_case_item(), a_case_item(side=CaseSide.REPORTER, may_write=False)],
         problem=SOME_PROBLEM,

@@ -104,5 +104,5 @@ def test_notice_says_in_whole_sentences_what_somebody_asked(templates: Environme
 def test_page_further_back_is_neither_live_nor_for_uploads(templates: Environment) -> None:
     html = render_page(templates, a_feed_page(is_newest=False, cards=[a_card()]))
 
-    assert re.findall(r"/(\w+\.js)", html) == ["drop.js"]
+    assert re.findall(r"/(\w+\.js)", html) == ["drop.js", "toast.js", "match_actions.js"]
     assert 'type="file"' not in html

@@ -100,7 +100,7 @@ async def test_report_is_looked_at_decided_answered_and_appealed(
         form = await her.get(address)
         assert "Report Minh" in text_of(form)
         sent = await her.post(address, data={"reason": "harassment", "statement": "He shouts."})
-        assert "they aren't told who reported them" in text_of(sent)
+        assert (sent.url.path, "Reported. We'll look at it" in text_of(sent)) == ("/feed", True)
         assert await she.feed() == await he.feed() == []
 
         [case] = await inbox(server)

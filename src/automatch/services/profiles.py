@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from automatch.errors.request import NotFoundError
+from automatch.errors.request import InputInvalidError, NotFoundError
+from automatch.model.matches import Share
 from automatch.model.people import Claims, Consent, ConsentRecord, HiddenPerson, Profile
 from automatch.model.schools import Membership
-from automatch.services.validators import ProfileFields
+from automatch.services.validators import ProfileFields, has_controls
 from automatch.settings.limits import LimitSettings
 from automatch.store import feed, photo_views, profiles, schools
 from automatch.store.database import Connection, Database
@@ -128,6 +129,31 @@ async def record_consent(db: Database, claims: Claims, *, granted: bool, version
     async with db.as_user(claims) as conn:
         await profiles.record_consent(conn, granted=granted, version=version)
         return await profiles.load_consent(conn)
+
+
+async def load_share(db: Database, claims: Claims) -> Share:
+    """Return what a person shares with whom they like and who likes them."""
+    async with db.as_user(claims) as conn:
+        return await feed.load_share(conn)
+
+
+async def save_share(db: Database, claims: Claims, share: Share) -> Share:
+    """Set what a person shares, as plain text of one line; empty texts take it back.
+
+    Raises:
+        InputInvalidError: a text is too long, or has other characters.
+    """
+    share = Share(_one_line(share.sentence), _one_line(share.handle))
+    async with db.as_user(claims) as conn:
+        await feed.save_share(conn, share)
+        return await feed.load_share(conn)
+
+
+def _one_line(text: str | None) -> str:
+    line = " ".join((text or "").split())
+    if has_controls(line):
+        raise InputInvalidError("Some of these characters are not allowed. Use plain text.")
+    return line
 
 
 async def unhide_person(db: Database, claims: Claims, profile_id: UUID) -> None:

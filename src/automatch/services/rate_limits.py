@@ -33,6 +33,7 @@ class Limit(StrEnum):
     MAILED_LINKS = "mailed_links"
     MAILED_LINKS_ACCOUNT = "mailed_links_account"
     REPORTS = "reports"
+    LIKES = "likes"
     TAKE_DOWNS = "take_downs"
     TAKE_DOWNS_ACCOUNT = "take_downs_account"
     UPLOADS = "uploads"
@@ -58,6 +59,7 @@ _REASONS = {
     Limit.MAILED_LINKS_ACCOUNT: "Several links were asked for this address already; "
     "look for the mail.",
     Limit.REPORTS: "You've made many reports today.",
+    Limit.LIKES: "You've liked very many people today.",
     Limit.TAKE_DOWNS: "Many requests came from your network.",
     Limit.TAKE_DOWNS_ACCOUNT: "Several requests came with this address today already.",
     Limit.UPLOADS: "You've sent many photos.",

@@ -93,6 +93,15 @@ class Reports:
         async with self._db.as_user(claims) as conn:
             return await cases.report_profile(conn, profile_id, reason, text, face_id)
 
+    async def withdraw(self, claims: Claims, case_id: UUID) -> None:
+        """Take back a report of the last minute; the two see each other again.
+
+        Raises:
+            NotFoundError: see `cases.withdraw_report`.
+        """
+        async with self._db.as_user(claims) as conn:
+            await cases.withdraw_report(conn, case_id)
+
     async def load_own(self, claims: Claims) -> OwnCases:
         """Return the cases of a person, newest first."""
         async with self._db.as_user(claims) as conn:

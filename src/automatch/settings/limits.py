@@ -55,6 +55,7 @@ class LimitSettings(SettingsGroup):
         description="Mailed links for one address, whether it has an account or not.",
     )
     reports: str = Field("10/day", pattern=RATES, description="Reports that one person makes.")
+    likes: str = Field("100/day", pattern=RATES, description="People that one person likes.")
     take_downs: str = Field(
         "10/day",
         pattern=RATES,

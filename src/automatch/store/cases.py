@@ -77,6 +77,15 @@ async def report_profile(
     return case_id
 
 
+async def withdraw_report(conn: Connection, case_id: UUID) -> None:
+    """Take back a report of the caller, made just now, with the block that came with it.
+
+    Raises:
+        NotFoundError: it is not theirs, too old, or somebody has looked at it.
+    """
+    await call(conn, "withdraw_report", case_id=case_id)
+
+
 async def request_take_down(
     conn: Connection,
     *,

@@ -47,14 +47,14 @@ async def load_feed_versions(conn: Connection, profile_ids: Sequence[UUID]) -> l
     )
 
 
-async def like_match(conn: Connection, match_id: UUID) -> bool:
-    """Like the other person of a match; return whether both like each other now.
+async def like_profile(conn: Connection, profile_id: UUID) -> bool:
+    """Like a person of the caller's feed; return whether both like each other now.
 
     Raises:
-        NotFoundError: the caller sees no such match.
+        NotFoundError: the caller has no card of this person.
         ForbiddenError: the caller hides from others.
     """
-    return bool(await call_value(conn, "like_match", match_id=match_id))
+    return bool(await call_value(conn, "like_profile", profile_id=profile_id))
 
 
 async def unlike_profile(conn: Connection, profile_id: UUID) -> None:
@@ -80,13 +80,16 @@ async def save_share(conn: Connection, share: Share) -> None:
     await call(conn, "save_share", sentence=share.sentence, handle=share.handle)
 
 
-async def dismiss_match(conn: Connection, match_id: UUID) -> None:
+async def dismiss_match(conn: Connection, match_id: UUID) -> UUID:
     """Dismiss a match: neither of the two sees the other in the feed any more.
+
+    Return the id of the other person, by which `undo_dismissal` undoes it.
 
     Raises:
         NotFoundError: the caller has no such match.
     """
-    await call(conn, "dismiss_match", match_id=match_id)
+    other: UUID = await call_value(conn, "dismiss_match", match_id=match_id)
+    return other
 
 
 async def block_profile(conn: Connection, profile_id: UUID) -> None:

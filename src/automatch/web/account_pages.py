@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
@@ -36,7 +35,6 @@ from automatch.http.deps import (
 from automatch.services.profiles import (
     load_overview,
     save_profile_and_consent,
-    unhide_person,
 )
 from automatch.services.rate_limits import Limit
 from automatch.services.validators import ProfileFields, latest_adult_birth_date
@@ -79,7 +77,6 @@ _NOTICES = {
     "paused": _("You're hidden until you turn this back on."),
     "resumed": _("Others can find you again."),
     "withdrawn": _("Your consent is withdrawn. Your photos and matches are deleted."),
-    "shown": _("This person can appear among your look-alikes again."),
     "ended": _("You were signed out. Sign in again, and your photo is sent."),
 }
 _FIELD_MESSAGES = {
@@ -246,14 +243,6 @@ async def resume(caller: CallerDep, services: ServicesDep) -> Response:
     async with services.db.as_user(caller.claims) as conn:
         await profiles.set_discoverable(conn, True)
     return go_to("/onboarding?done=resumed#being-found")
-
-
-@router.post("/people/{profile_id}/show-again")
-@declare(Access.PAGE_COOKIE)
-async def show_again(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
-    """Show a person again who was blocked, dismissed or both."""
-    await unhide_person(services.db, caller.claims, profile_id)
-    return go_to("/onboarding?done=shown")
 
 
 def _notice(done: str) -> str | None:

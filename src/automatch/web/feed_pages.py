@@ -32,7 +32,6 @@ from automatch.services.matches import (
 )
 from automatch.services.rate_limits import Limit
 from automatch.store import jobs
-from automatch.store.feed import block_profile, dismiss_match
 from automatch.web.feed_views import Card, FeedPage, render_card
 from automatch.web.own_photos import JobItem, render_job
 from automatch.web.pages import PageRoute, go_to, show, templates, wants_json
@@ -144,24 +143,6 @@ async def upload(
         problem = Problem(accepted.error_code, response.message, "file")
         return show(await _feed_page(caller, services, problem=problem))
     return show(await _feed_page(caller, services, notice=response.message))
-
-
-@router.post("/matches/{match_id}/dismiss")
-@declare(Access.PAGE_COOKIE)
-async def dismiss(match_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
-    """Dismiss a match."""
-    async with services.db.as_user(caller.claims) as conn:
-        await dismiss_match(conn, match_id)
-    return go_to("/feed")
-
-
-@router.post("/people/{profile_id}/block")
-@declare(Access.PAGE_COOKIE)
-async def block(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
-    """Block a person: neither sees the other."""
-    async with services.db.as_user(caller.claims) as conn:
-        await block_profile(conn, profile_id)
-    return go_to("/feed")
 
 
 async def _feed_page(

@@ -47,6 +47,11 @@ class Card:
     created_at: datetime
     is_new: bool = False
     """Whether the card is marked as new."""
+    liked: bool = False
+    mutual: bool = False
+    """Whether both like each other: then the person's texts are shown."""
+    sentence: str | None = None
+    handle: str | None = None
 
     @classmethod
     def from_entry(cls, entry: FeedEntry, *, is_new: bool = False) -> Self | None:
@@ -67,6 +72,10 @@ class Card:
             simulated=bool(entry.simulated),
             created_at=entry.created_at,
             is_new=is_new,
+            liked=entry.liked,
+            mutual=entry.mutual,
+            sentence=entry.sentence,
+            handle=entry.handle,
         )
 
     @property

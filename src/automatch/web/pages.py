@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +15,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import Receive, Scope, Send
 
 from automatch.errors import AutomatchError
@@ -28,6 +30,7 @@ from automatch.web.language import gettext as _
 from automatch.web.refusals import describe
 from automatch.web.session import CookieSession
 from automatch.web.templating import ErrorPage, Page, build_templates, render_page
+from automatch.web.undo import Deed, Done, forget_done, read_done, remember_done
 
 
 @cache
@@ -49,8 +52,13 @@ class PageResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write and send the page."""
-        operator = await services_of(Request(scope)).site_operator.load()
-        self.body = render_page(templates(), self._page, operator).encode()
+        request = Request(scope)
+        services = services_of(request)
+        done = read_done(request) if self._page.signed_in else None
+        if done is not None:
+            self.headers.append("set-cookie", forget_done(services))
+        operator = await services.site_operator.load()
+        self.body = render_page(templates(), self._page, operator, done).encode()
         self.headers["content-length"] = str(len(self.body))
         await super().__call__(scope, receive, send)
 
@@ -114,6 +122,21 @@ async def read_form(request: Request) -> FormData:
 def go_to(path: str) -> RedirectResponse:
     """Redirect after a form, so that a reload does not submit it again."""
     return RedirectResponse(path, HTTPStatus.SEE_OTHER)
+
+
+def tell(
+    request: Request, services: Services, deed: Deed, object_id: UUID, back: str = ""
+) -> Response:
+    """Tell a script what was done, or lead a browser to *back*, or whence it came, to be told."""
+    done = Done(deed, object_id)
+    if wants_json(request):
+        return JSONResponse({"deed": deed.value, "message": done.message, "undo": done.undo})
+    if not back:
+        path = urlsplit(request.headers.get("referer", "")).path
+        back = path if path.startswith(("/matches/", "/profile/")) else "/feed"
+    response = go_to(back)
+    response.headers.append("set-cookie", remember_done(services, done))
+    return response
 
 
 def signed_in(services: Services, session: Session, path: str = "/feed") -> Response:

@@ -15,7 +15,16 @@ from automatch.model.cases import CaseState, ReportReason
 from automatch.services.rate_limits import Limit
 from automatch.services.validators import normalize_email
 from automatch.web.language import gettext as _
-from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show, text_of
+from automatch.web.pages import (
+    PageRoute,
+    go_to,
+    is_signed_in,
+    read_form,
+    show,
+    tell,
+    text_of,
+    wants_json,
+)
 from automatch.web.report_views import (
     CaseItem,
     LinkedCasePage,
@@ -25,6 +34,7 @@ from automatch.web.report_views import (
     photo_of,
 )
 from automatch.web.templating import ErrorPage, Problem
+from automatch.web.undo import Deed
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -46,15 +56,15 @@ async def report(
     reason, statement = text_of(form, "reason"), text_of(form, "statement")
     page = await _report_page(profile_id, caller, services, reason=reason, statement=statement)
     try:
-        await services.reports.report(caller.claims, profile_id, _reason_of(reason), statement)
+        case_id = await services.reports.report(
+            caller.claims, profile_id, _reason_of(reason), statement
+        )
     except InputInvalidError as exc:
+        if wants_json(request):
+            raise
         problem = Problem.of(exc, "statement" if reason else "reason")
         return show(replace(page, problem=problem), exc)
-    return show(
-        ReportPage(
-            profile_id=profile_id, name=page.name, photo=None, sent=True, person_id=caller.id
-        )
-    )
+    return tell(request, services, Deed.REPORTED, case_id, back="/feed")
 
 
 @router.get("/reports")

@@ -173,7 +173,6 @@ class ReportPage(Page):
     photo: str | None
     reason: str = ""
     statement: str = ""
-    sent: bool = False
 
     @property
     def reasons(self) -> dict[ReportReason, str]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from automatch.errors import AutomatchError
     from automatch.model.notices import SiteOperator
+    from automatch.web.undo import Done
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 _TEMPLATE_FOLDER = Path(__file__).parent / "templates"
@@ -157,13 +158,30 @@ def build_templates() -> Environment:
     return templates
 
 
-def render_page(templates: Environment, page: Page, operator: SiteOperator | None = None) -> str:
-    """Return the whole document of a page; *operator* runs the installation, if that is known."""
-    return templates.get_template(page.template).render(page=page, operator=operator)
+def render_page(
+    templates: Environment,
+    page: Page,
+    operator: SiteOperator | None = None,
+    done: Done | None = None,
+) -> str:
+    """Return the whole document of a page.
+
+    Args:
+        templates: all of them.
+        page: what it shows.
+        operator: who runs the installation, if that is known.
+        done: what the page before has done.
+    """
+    template = templates.get_template(page.template)
+    return template.render(page=page, operator=operator, done=done)
 
 
 def render_block(templates: Environment, page: Page, block: str) -> str:
     """Return one block of a page, for a page that is shown and refreshes it."""
     template = templates.get_template(page.template)
     write = template.blocks.get(block)
-    return "".join(write(template.new_context({"page": page, "operator": None}))) if write else ""
+    return (
+        "".join(write(template.new_context({"page": page, "operator": None, "done": None})))
+        if write
+        else ""
+    )

@@ -78,6 +78,9 @@ async def test_match_tells_what_a_card_needs_and_no_exact_score(server: System) 
         "face",
         "own_face_id",
         "similarity",
+        "liked",
+        "mutual",
+        "shared",
         "simulated",
         "created_at",
     }

@@ -30,6 +30,21 @@ class MatchedFace(BaseModel):
     """A signed link that works for five minutes."""
 
 
+class SharedTexts(BaseModel):
+    """What a person tells whoever they like and who likes them too: plain text."""
+
+    sentence: str | None
+    handle: str | None
+    """Where else to find them."""
+
+
+class LikeResponse(BaseModel):
+    """Whether the caller likes somebody, and whether both do."""
+
+    liked: bool
+    mutual: bool
+
+
 class MatchResponse(BaseModel):
     """One match, as one of the two people sees it."""
 
@@ -41,6 +56,11 @@ class MatchResponse(BaseModel):
     """From 0 to 1 in steps of 0.05; 0.95 stands for that or more."""
     simulated: bool
     created_at: Timestamp
+    liked: bool
+    """Whether the caller likes the person, who is told only once they like the caller too."""
+    mutual: bool
+    shared: SharedTexts | None
+    """What the person shares; null until both like, and when either takes it back."""
 
     @classmethod
     def from_entry(cls, entry: FeedEntry, photo_links: PhotoLinks, viewer: Claims) -> Self:
@@ -57,6 +77,13 @@ class MatchResponse(BaseModel):
             similarity=entry.similarity,
             simulated=bool(entry.simulated),
             created_at=entry.created_at,
+            liked=entry.liked,
+            mutual=entry.mutual,
+            shared=(
+                SharedTexts(sentence=entry.sentence, handle=entry.handle)
+                if entry.sentence or entry.handle
+                else None
+            ),
         )
 
 

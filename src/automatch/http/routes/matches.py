@@ -9,14 +9,19 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 
-from automatch.errors.request import InputInvalidError, NotFoundError, TooManyStreamsError
+from automatch.errors.request import (
+    ForbiddenError,
+    InputInvalidError,
+    NotFoundError,
+    TooManyStreamsError,
+)
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.feed import sse
 from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
 from automatch.http.responses.accounts import HiddenPeopleResponse
-from automatch.http.responses.matches import MatchesResponse, MatchResponse
+from automatch.http.responses.matches import LikeResponse, MatchesResponse, MatchResponse
 from automatch.http.responses.photos import JobResponse
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry
@@ -89,6 +94,25 @@ async def stream(
         media_type="text/event-stream",
         headers=sse.HEADERS,
     )
+
+
+@router.put("/api/profiles/{profile_id}/like", summary="Like a person")
+@declare(Access.PERSON, limits=(Limit.LIKES,), errors=(*_BY_ID, ForbiddenError))
+async def like(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> LikeResponse:
+    """Like a person of the feed, who learns of it only if they like the caller too.
+
+    Then both get a `match` event, with what the other shares.
+    """
+    async with services.db.as_user(caller.claims) as conn:
+        return LikeResponse(liked=True, mutual=await feed.like_profile(conn, profile_id))
+
+
+@router.delete("/api/profiles/{profile_id}/like", status_code=204, summary="Take a like back")
+@declare(Access.PERSON, errors=_BY_ID)
+async def unlike(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> None:
+    """Take a like back; what the two shared with each other disappears again."""
+    async with services.db.as_user(caller.claims) as conn:
+        await feed.unlike_profile(conn, profile_id)
 
 
 @router.post("/api/matches/{match_id}/dismiss", status_code=204, summary="Not a match")

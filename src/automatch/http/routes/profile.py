@@ -30,7 +30,15 @@ from automatch.http.responses.accounts import (
     ProfileResponse,
     SchoolsResponse,
 )
-from automatch.services.profiles import record_consent, save_profile, set_discoverable
+from automatch.http.responses.matches import SharedTexts
+from automatch.model.matches import Share
+from automatch.services.profiles import (
+    load_share,
+    record_consent,
+    save_profile,
+    save_share,
+    set_discoverable,
+)
 from automatch.services.rate_limits import Limit
 from automatch.services.validators import ProfileFields, StorableText
 from automatch.store import profiles
@@ -62,6 +70,15 @@ class RequestForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     message: StorableText
+
+
+class ShareForm(BaseModel):
+    """What to share with whom one likes and is liked by: plain text; empty takes it back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sentence: StorableText = ""
+    handle: StorableText = ""
 
 
 class ConsentForm(BaseModel):
@@ -161,6 +178,24 @@ async def write_discoverable(
     return ProfileResponse.from_profile(profile)
 
 
+@router.get("/share", summary="What one shares")
+@declare(Access.PERSON, errors=_READ)
+async def read_share(caller: CallerDep, services: ServicesDep) -> SharedTexts:
+    """Return what people see whom the caller likes and who like the caller."""
+    return _shared(await load_share(services.db, caller.claims))
+
+
+@router.put("/share", summary="Change what one shares")
+@declare(Access.PERSON, errors=(*_READ, InputInvalidError))
+async def write_share(form: ShareForm, caller: CallerDep, services: ServicesDep) -> SharedTexts:
+    """Set a sentence and where else to find the caller, for whom they like and is liked by.
+
+    At most 200 and 60 characters, of one line.
+    """
+    share = Share(form.sentence, form.handle)
+    return _shared(await save_share(services.db, caller.claims, share))
+
+
 @router.get(
     "/export",
     response_class=Response,
@@ -208,3 +243,7 @@ async def withdraw_consent(caller: CallerDep, services: ServicesDep) -> None:
     """Withdraw; photos, templates, jobs and matches are deleted with it."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.record_consent(conn, granted=False, version=None)
+
+
+def _shared(share: Share) -> SharedTexts:
+    return SharedTexts(sentence=share.sentence, handle=share.handle)

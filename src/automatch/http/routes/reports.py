@@ -55,3 +55,10 @@ async def report(form: ReportForm, caller: CallerDep, services: ServicesDep) -> 
             caller.claims, form.profile_id, form.reason, form.statement, form.face_id
         )
     )
+
+
+@router.delete("/api/reports/{case_id}", status_code=204, summary="Take a report back")
+@declare(Access.PERSON, errors=(DatabaseUnavailableError, InputInvalidError, NotFoundError))
+async def withdraw(case_id: UUID, caller: CallerDep, services: ServicesDep) -> None:
+    """Take back a report within a minute, unless somebody has looked at it."""
+    await services.reports.withdraw(caller.claims, case_id)

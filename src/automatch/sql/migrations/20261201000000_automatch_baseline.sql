@@ -5944,46 +5944,45 @@ comment on column automatch.likes.told_at is
 create index likes_other_idx on automatch.likes (other_profile_id);
 create index likes_told_idx on automatch.likes (told_at);
 
-create function public.like_match(p_match_id uuid)
+create function public.like_profile(p_profile_id uuid)
 returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_me constant uuid := automatch.uid();
-    v_other uuid;
     v_told_at timestamptz;
     v_is_told boolean;
 begin
-    select case when m.profile_a_id = v_me then m.profile_b_id else m.profile_a_id end into v_other
-    from public.matches as m
-    where m.id = p_match_id and v_me in (m.profile_a_id, m.profile_b_id);
-    if v_other is null or not automatch.may_see(v_me, v_other) then
+    if not automatch.may_see(v_me, p_profile_id) or not exists (
+        select from automatch.feed_entries as e
+        where e.profile_id = v_me and e.other_profile_id = p_profile_id and e.match_id is not null
+    ) then
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
     -- Or people who hide could find out who likes them, who would not be told.
     if not exists (select from public.profiles as p where p.id = v_me and p.discoverable and p.profile_type = 'user') then
         perform automatch.raise_error('forbidden', 'You''re hidden. Let others find you again, then you can like them.');
     end if;
-    perform automatch.lock_both_profiles(v_me, v_other);
-    perform automatch.lock_feeds(array[v_me, v_other]);
-    insert into automatch.likes (profile_id, other_profile_id) values (v_me, v_other) on conflict do nothing;
+    perform automatch.lock_both_profiles(v_me, p_profile_id);
+    perform automatch.lock_feeds(array[v_me, p_profile_id]);
+    insert into automatch.likes (profile_id, other_profile_id) values (v_me, p_profile_id) on conflict do nothing;
     if not found then
-        return (select l.mutual from automatch.likes as l where l.profile_id = v_me and l.other_profile_id = v_other);
+        return (select l.mutual from automatch.likes as l where l.profile_id = v_me and l.other_profile_id = p_profile_id);
     end if;
     select coalesce(l.told_at, automatch.now()), l.told_at is not null into v_told_at, v_is_told
-    from automatch.likes as l where l.profile_id = v_other and l.other_profile_id = v_me;
+    from automatch.likes as l where l.profile_id = p_profile_id and l.other_profile_id = v_me;
     if not found then
         return false;
     end if;
     update automatch.likes as l set mutual = true, told_at = v_told_at
-    where (l.profile_id, l.other_profile_id) in ((v_me, v_other), (v_other, v_me));
+    where (l.profile_id, l.other_profile_id) in ((v_me, p_profile_id), (p_profile_id, v_me));
     -- News only the first time: who likes, unlikes and likes again must not come up again and again.
-    perform automatch.touch_feed_entries(v_me, array[v_other], not v_is_told);
-    perform automatch.touch_feed_entries(v_other, array[v_me], not v_is_told);
+    perform automatch.touch_feed_entries(v_me, array[p_profile_id], not v_is_told);
+    perform automatch.touch_feed_entries(p_profile_id, array[v_me], not v_is_told);
     return true;
 end
 $$;
-comment on function public.like_match(uuid) is
-    'Like the other person of a match that the caller sees. Whether both do: then both are told.';
+comment on function public.like_profile(uuid) is
+    'Like a person of the caller''s feed. Whether both do: then both are told.';
 
 create function public.unlike_profile(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -6278,7 +6277,7 @@ comment on function automatch.lock_both_profiles(uuid, uuid) is
     'Prevent that either is erased before this transaction ends; an error if one is already.';
 
 create function public.dismiss_match(p_match_id uuid)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_other uuid;
@@ -6294,8 +6293,10 @@ begin
     insert into public.match_dismissals (profile_id, other_profile_id)
     values (automatch.uid(), v_other) on conflict do nothing;
     perform automatch.refresh_feeds(automatch.uid(), v_other);
+    return v_other;
 end
 $$;
+comment on function public.dismiss_match(uuid) is 'Hide the two of a match from each other; the other person''s id.';
 
 create function public.block_profile(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -12020,7 +12021,7 @@ from (values
     ('function', 'execute', 'authenticated', '
         public.block_profile public.check_upload_limits public.choose_face public.count_photo_views public.delete_face
         public.dismiss_match public.erase_account public.explain_match_job public.feed_page public.feed_position
-        public.get_search_wait public.get_share public.like_match public.save_share public.unlike_profile
+        public.get_search_wait public.get_share public.like_profile public.save_share public.unlike_profile
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
         public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo

@@ -213,7 +213,7 @@ comment on function automatch.lock_both_profiles(uuid, uuid) is
     'Prevent that either is erased before this transaction ends; an error if one is already.';
 
 create function public.dismiss_match(p_match_id uuid)
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_other uuid;
@@ -229,8 +229,10 @@ begin
     insert into public.match_dismissals (profile_id, other_profile_id)
     values (automatch.uid(), v_other) on conflict do nothing;
     perform automatch.refresh_feeds(automatch.uid(), v_other);
+    return v_other;
 end
 $$;
+comment on function public.dismiss_match(uuid) is 'Hide the two of a match from each other; the other person''s id.';
 
 create function public.block_profile(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
