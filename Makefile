@@ -7,7 +7,7 @@ DEV := $(VENV)/.dev
 
 NODE_MODULES := tests/clients/node_modules/.package-lock.json
 
-.PHONY: help run demo clients baseline catalogues portraits test test-faults lint fix types bench soak reliability security servers lock clean
+.PHONY: help run demo screenshots clients baseline catalogues portraits test test-faults lint fix types bench soak reliability security servers lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -74,6 +74,9 @@ reliability: $(DEV) ## Try faults for minutes, write docs/reliability.md
 
 servers: $(DEV) ## Try other Postgres servers and pgbouncer, write the table of docs/operating.md
 	$(BIN)/python -m tools.try_servers
+
+screenshots: $(DEV) ## Take a picture of every page of students in every state, into screenshots/
+	$(BIN)/python -m tools.screenshots
 
 soak: $(DEV) ## Watch the queue at a constant rate for half an hour
 	$(BIN)/python -m benchmarks.queue --only soak --minutes 30

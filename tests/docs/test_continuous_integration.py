@@ -49,7 +49,13 @@ def test_every_postgres_that_the_readme_names_is_tried(workflow: dict[Any, Any])
 def test_jobs_run_what_a_person_runs(workflow: dict[Any, Any]) -> None:
     commands = [step["run"] for step in _steps(workflow) if "run" in step]
 
-    assert commands == [".ci/run", "make test-server", ".ci/lint-database", ".ci/image"]
+    assert commands == [
+        ".ci/run",
+        "make screenshots",
+        "make test-server",
+        ".ci/lint-database",
+        ".ci/image",
+    ]
     assert "\ntest-server:" in _MAKEFILE
     for script in (_ROOT / ".ci").iterdir():
         assert script.stat().st_mode & 0o111

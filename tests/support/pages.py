@@ -79,6 +79,7 @@ from automatch.web.report_views import (
     list_notices,
 )
 from automatch.web.sign_in_settings_views import SignInSettingsPage
+from automatch.web.start_pages import StartPage, StyleGuidePage
 from automatch.web.templating import (
     ErrorPage,
     Page,
@@ -253,6 +254,9 @@ A_FACE = Face(an_id(5), NOON, "dlib", {})
 SOME_PROBLEM = Problem("input_invalid", f"Wrong. {HOSTILE}")
 
 PAGES: dict[str, Page] = {
+    "start": StartPage(),
+    "start, unused": StartPage(is_unused=True),
+    "style guide": StyleGuidePage.whole(),
     "sign-in": SignInPage(email=HOSTILE),
     "sign-in refused": SignInPage(problem=SOME_PROBLEM),
     "sign-up": SignUpPage(),

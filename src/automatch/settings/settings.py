@@ -297,6 +297,15 @@ class Settings(BaseSettings):
         return (self.public_url or "").startswith("https://")
 
     @property
+    def is_in_development(self) -> bool:
+        """Whether only somebody at this machine reaches the server."""
+        try:
+            is_local = self.host == "localhost" or ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+        return is_local and self.public_url is None
+
+    @property
     def erasure_log(self) -> Path:
         """The file with a line for each erased person."""
         return self.home / (self.retention.erasure_log or "erasures.log")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -28,9 +27,10 @@ from automatch.web import (
     privacy_pages,
     report_pages,
     sign_in_settings_pages,
+    start_pages,
 )
 from automatch.web.console import PAGES as CONSOLE_PAGES
-from automatch.web.pages import go_to, is_signed_in, show_error
+from automatch.web.pages import show_error
 from automatch.web.templating import STATIC_FOLDER, static_version
 
 
@@ -50,6 +50,7 @@ def add_pages(app: FastAPI) -> None:
     app.mount(f"/static/{static_version()}", static_files)
     for pages in (
         app_shell_pages,
+        start_pages,
         account_pages,
         membership_pages,
         data_pages,
@@ -64,16 +65,8 @@ def add_pages(app: FastAPI) -> None:
         *CONSOLE_PAGES,
     ):
         app.router.routes.extend(pages.router.routes)
-    app.router.add_api_route(
-        "/", _home, include_in_schema=False, response_class=HTMLResponse, methods=["GET"]
-    )
     app.router.redirect_slashes = False
     app.router.default = _answer_unknown_address
-
-
-@declare(Access.PAGE_COOKIE)
-async def _home(request: Request) -> Response:
-    return go_to("/feed" if is_signed_in(request) else "/sign-in")
 
 
 async def _answer_unknown_address(scope: Scope, receive: Receive, send: Send) -> None:

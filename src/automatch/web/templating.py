@@ -96,6 +96,12 @@ def photo_address(face_id: UUID, size: str = "thumb") -> str:
 
 
 @cache
+def list_drawings(folder: str) -> tuple[str, ...]:
+    """Return the names of the pictures that templates include, of `drawings` or `icons`."""
+    return tuple(sorted(path.stem for path in (_TEMPLATE_FOLDER / folder).glob("*.svg")))
+
+
+@cache
 def static_version() -> str:
     """Return a hash of all static files, which is part of their addresses."""
     digest = hashlib.sha256()

@@ -1,0 +1,98 @@
+"""Every page and state of a student, on a phone: axe finds nothing, light and dark."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from jinja2 import Environment
+from playwright.sync_api import Page, expect, sync_playwright
+
+from automatch.web.templating import build_templates, render_page
+from tests.support.page_server import address_of, serving_pages
+from tests.support.pages import PAGES
+
+STUDENTS = [name for name in PAGES if not name.startswith("console")]
+VIOLATIONS = {"resultTypes": ["violations"]}
+CONTRAST = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+TEXT_SIZE = "size => document.documentElement.style.fontSize = size"
+
+
+@dataclass(frozen=True)
+class Phone:
+    page: Page
+    base: str
+
+    def open(self, name: str) -> Page:
+        self.page.goto(address_of(self.base, name))
+        return self.page
+
+
+@pytest.fixture(scope="module")
+def phone(chromium: str) -> Iterator[Phone]:
+    """Give a browser that is shown pages without a server or a database."""
+    templates = build_templates()
+    with serving_pages(lambda name: _render(templates, name)) as base, sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context = browser.new_context(
+            viewport={"width": 375, "height": 812}, reduced_motion="reduce"
+        )
+        yield Phone(context.new_page(), base)
+        browser.close()
+
+
+def test_axe_finds_nothing_and_nothing_is_cut_off(phone: Phone, subtests: pytest.Subtests) -> None:
+    axe = Axe()
+    for name in STUDENTS:
+        with subtests.test(name):
+            page = phone.open(name)
+            page.emulate_media(color_scheme="light")
+            found = _findings(axe, page, VIOLATIONS)
+            page.emulate_media(color_scheme="dark")
+            found += _findings(axe, page, CONTRAST)
+            page.evaluate(TEXT_SIZE, "200%")
+            with_large_text = page.evaluate(OVERFLOW)
+            page.evaluate(TEXT_SIZE, "")
+            page.set_viewport_size({"width": 320, "height": 640})
+            on_a_small_phone = page.evaluate(OVERFLOW)
+            page.set_viewport_size({"width": 375, "height": 812})
+
+            assert found == []
+            assert with_large_text <= 0
+            assert on_a_small_phone <= 0
+
+
+def test_escape_closes_what_is_open_and_focus_returns(phone: Phone) -> None:
+    page = phone.open("style guide")
+    options = page.locator("summary.dots")
+    options.press("Enter")
+    block = page.get_by_role("button", name="Block Linh")
+    expect(block).to_be_visible()
+    block.focus()
+    page.keyboard.press("Escape")
+    expect(block).to_be_hidden()
+    expect(options).to_be_focused()
+
+    opener = page.get_by_role("button", name="Open the dialog")
+    opener.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(opener).to_be_focused()
+
+
+def _render(templates: Environment, name: str) -> str | None:
+    page = PAGES.get(name)
+    return render_page(templates, page) if page else None
+
+
+def _findings(axe: Axe, page: Page, options: dict[str, object]) -> list[str]:
+    violations = axe.run(page, options=options).response["violations"]
+    return [
+        f"{violation['id']}: {json.dumps([node['html'][:150] for node in violation['nodes']])}"
+        for violation in violations
+    ]
