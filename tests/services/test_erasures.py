@@ -79,16 +79,13 @@ async def test_receipt_is_mailed_and_the_address_goes_with_the_mail(
 ) -> None:
     person, _ = await a_person(database, photos)
     mail = MailSettings(smtp_url="smtp://localhost:1", sender="Auto-Match <no-reply@uit.example>")
-    woken = []
     erasing = make_erasures(
         settings.model_copy(update={"mail": mail}),
         db,
         photos,
-        wake_mailer=lambda: woken.append(True),
     )
     receipt = await erasing.erase(person, "retention")
 
-    assert woken
     with connect(database.owner, autocommit=True) as conn:
         conn.execute("delete from automatch.erasures")
         mail_id, kind, recipient, attempts, mailed = conn.execute(

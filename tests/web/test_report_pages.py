@@ -35,7 +35,7 @@ pytestmark = pytest.mark.anyio
 CLAIMANT = "mai@example.org"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def box() -> Any:
     with mail_server() as box:
         yield box

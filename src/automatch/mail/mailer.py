@@ -11,6 +11,7 @@ from typing import Self
 
 import structlog
 
+from automatch.background import run_together
 from automatch.errors import AutomatchError
 from automatch.errors.mail import MailError, MailRefusedError
 from automatch.mail.compose import compose_mail
@@ -23,9 +24,11 @@ from automatch.store import mails
 from automatch.store.database import Database
 from automatch.store.mails import TakenMail
 from automatch.store.notices import load_site_operator
+from automatch.store.notify import listen
 
 _LOOK_EVERY_S = 30.0
-"""For mails that another server took and did not send, and for those that are tried again."""
+"""For mails that another server took and did not send, for those that are tried again, and where a
+notification is lost."""
 _DELAYS_S = (30, 120, 600, 1800, 3600, 7200)
 """Before each further attempt; a mailed link is of no use much later."""
 
@@ -57,7 +60,7 @@ class Mailer:
         self._settings = settings
         self._grace_days = grace_days
         self._lease = timedelta(seconds=lease_s)
-        self._woken = asyncio.Event()
+        self._waiting = asyncio.Event()
 
     @classmethod
     def from_settings(cls, settings: Settings, db: Database) -> Self | None:
@@ -76,16 +79,22 @@ class Mailer:
             lease_s=10 * settings.mail.timeout_s,
         )
 
-    def wake(self) -> None:
-        """Look for mails now."""
-        self._woken.set()
-
     async def run(self) -> None:
-        """Send mails until cancelled."""
+        """Send mails until cancelled: each as soon as whoever has it sent commits."""
+        await run_together(
+            mail_listener=listen(
+                self._db.direct,
+                {"mails": lambda _: self._waiting.set()},
+                name="automatch-mail-listen",
+            ),
+            mail_sender=self._send_all(),
+        )
+
+    async def _send_all(self) -> None:
         task = asyncio.current_task()
         # Up to Python 3.11, `asyncio.wait_for`, which sending uses, may swallow a cancellation.
         while task is not None and not task.cancelling():
-            self._woken.clear()
+            self._waiting.clear()
             try:
                 while not task.cancelling() and await self.send_one():
                     pass
@@ -94,7 +103,7 @@ class Mailer:
             if not task.cancelling():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_EVERY_S):
-                        await self._woken.wait()
+                        await self._waiting.wait()
 
     async def send_one(self) -> bool:
         """Send the mail that is due first; return whether there was one."""

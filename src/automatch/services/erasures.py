@@ -44,7 +44,6 @@ class Erasures:
     Args:
         addresses: by what people who erase themselves are recognized when they come back.
         mails_receipts: whether a receipt is mailed to the address of who was erased.
-        wake_mailer: called when a mail waits; None where another process sends it.
         server_url: returns the address of the server, which the receipt names.
     """
 
@@ -57,7 +56,6 @@ class Erasures:
         *,
         addresses: AddressKey | None = None,
         mails_receipts: bool,
-        wake_mailer: Callable[[], None] | None = None,
         server_url: Callable[[], str],
     ) -> None:
         self._db = db
@@ -66,7 +64,6 @@ class Erasures:
         self._log = erasure_log
         self._addresses = addresses
         self.mails_receipts = mails_receipts
-        self._wake_mailer = wake_mailer
         self._server_url = server_url
 
     async def erase_own(self, claims: Claims) -> str | None:
@@ -107,8 +104,6 @@ class Erasures:
             if self.mails_receipts and erased.email:
                 async with self._db.connection() as conn:
                     await mails.enqueue_receipt(conn, erased.email, receipt)
-                if self._wake_mailer is not None:
-                    self._wake_mailer()
         except AutomatchError as exc:
             log.error("no receipt of an erasure", error=exc.code)  # noqa: TRY400
             return None
@@ -152,7 +147,6 @@ def make_erasures(
     photos: PhotoStore,
     *,
     addresses: AddressKey | None = None,
-    wake_mailer: Callable[[], None] | None = None,
 ) -> Erasures:
     """Return what erases people in an installation; *db* is of the login of a server or worker."""
     return Erasures(
@@ -162,6 +156,5 @@ def make_erasures(
         ErasureLog(settings.erasure_log),
         addresses=addresses,
         mails_receipts=settings.mails_people,
-        wake_mailer=wake_mailer,
         server_url=lambda: find_server_url(settings),
     )

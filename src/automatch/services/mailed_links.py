@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -26,7 +25,7 @@ class MailedLinks:
     """Mails links, and lets in who comes by one. A link is of one kind and for one account.
 
     Args:
-        wake_mailer: called when a mail waits; None where no mail is sent.
+        sends_mail: whether a link is mailed, and does not wait for an operator to hand it over.
     """
 
     def __init__(
@@ -34,19 +33,15 @@ class MailedLinks:
         db: Database,
         accounts: Accounts,
         rate_limits: RateLimits,
-        wake_mailer: Callable[[], None] | None,
         link_life_s: int,
+        *,
+        sends_mail: bool,
     ) -> None:
         self._db = db
         self._accounts = accounts
         self._rate_limits = rate_limits
-        self._wake_mailer = wake_mailer
+        self.sends_mail = sends_mail
         self._link_life_s = link_life_s
-
-    @property
-    def sends_mail(self) -> bool:
-        """Whether a link is mailed, and does not wait for an operator to hand it over."""
-        return self._wake_mailer is not None
 
     async def request(self, kind: MailKind, email: str) -> None:
         """Have a link mailed to an address.
@@ -61,7 +56,6 @@ class MailedLinks:
         account = await self._charge(kind.value, email)
         async with self._db.transaction() as conn:
             await mails.enqueue(conn, kind.value, account)
-        self._wake()
 
     async def sign_up(
         self, email: str, password: str | None, data: dict[str, Any] | None = None, *, address: str
@@ -90,7 +84,6 @@ class MailedLinks:
                 )
                 # With an id of nobody it takes as long.
                 await self._accounts.inherit(conn, user_id or uuid4(), account)
-        self._wake()
         now = datetime.now(UTC)
         return User(
             id=user_id or uuid4(),
@@ -110,7 +103,6 @@ class MailedLinks:
         account = await self._charge("change", email)
         async with self._db.transaction() as conn:
             await accounts.resend_email_change(conn, account)
-        self._wake()
 
     async def request_email_change(
         self, claims: Claims, email: str, current_password: str | None, *, address: str
@@ -141,7 +133,6 @@ class MailedLinks:
                 conn, claims.session_id, account, self._link_life_s
             ):
                 raise TokenInvalidError
-        self._wake()
 
     async def check_email_change(self, token: str) -> EmailChange:
         """Return the change that a link confirms, without using it up.
@@ -236,10 +227,6 @@ class MailedLinks:
         account = require_email(email)
         await self._rate_limits.charge([(Limit.MAILED_LINKS_ACCOUNT, f"{what} {account}")])
         return account
-
-    def _wake(self) -> None:
-        if self._wake_mailer is not None:
-            self._wake_mailer()
 
     async def _use(self, kind: MailKind, token: str, encrypted_password: str | None) -> Session:
         async with self._db.transaction() as conn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -43,7 +43,7 @@ class Reports:
     """Takes reports and take-down requests.
 
     Args:
-        wake_mailer: called when a mail waits; None where no mail is sent.
+        sends_mail: whether a link is mailed, and does not wait for an operator to hand it over.
     """
 
     def __init__(
@@ -51,17 +51,13 @@ class Reports:
         db: Database,
         rate_limits: RateLimits,
         addresses: AddressKey,
-        wake_mailer: Callable[[], None] | None,
+        *,
+        sends_mail: bool,
     ) -> None:
         self._db = db
         self._rate_limits = rate_limits
         self._addresses = addresses
-        self._wake_mailer = wake_mailer
-
-    @property
-    def sends_mail(self) -> bool:
-        """Whether the link is mailed, and does not wait for an operator to hand it over."""
-        return self._wake_mailer is not None
+        self.sends_mail = sends_mail
 
     async def load_shown_person(self, claims: Claims, profile_id: UUID) -> ShownPerson:
         """Return somebody whom a person may report.
@@ -143,8 +139,6 @@ class Reports:
                 address_hash=hashed,
             )
             await mails.enqueue(conn, MailKind.TAKE_DOWN.value, account, case_id=case_id)
-        if self._wake_mailer is not None:
-            self._wake_mailer()
 
     async def open_link(self, token: str) -> LinkedCaseFile:
         """Return the case of a mailed link; scanners of mail open it too, so nothing is done.

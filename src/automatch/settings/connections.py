@@ -33,4 +33,5 @@ def worker_connections(settings: Settings) -> int:
 def server_connections(settings: Settings) -> int:
     """Return how many to Postgres itself a server opens at most, without cron jobs that run."""
     pooled = 0 if settings.direct_url else settings.pool.max_size + FEED_POOL.max_size
-    return pooled + _LISTENER + _SCHEDULE + SCHEDULE_POOL.max_size
+    listeners = _LISTENER + (_LISTENER if settings.mails_people else 0)
+    return pooled + listeners + _SCHEDULE + SCHEDULE_POOL.max_size

@@ -35,7 +35,7 @@ _PROBE_TIMEOUT_S = 5.0
 _RECONNECT_S = 0.2
 _RECONNECT_MAX_S = 5.0
 
-Channel = Literal["jobs", "feed", "sessions"]
+Channel = Literal["jobs", "feed", "sessions", "mails"]
 
 log = structlog.get_logger(__name__)
 

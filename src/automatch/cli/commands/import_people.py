@@ -209,7 +209,6 @@ async def _invite(
                 # Some may wait from a run of before.
                 total = max(total, waiting)
                 progress.update(task, total=total, completed=total - waiting)
-                mailer.wake()
 
             await run.wait_for_invitations(on_poll)
     return invited

@@ -875,6 +875,18 @@ as $$
 $$;
 comment on function public.enqueue_receipt(text, text) is 'Have a receipt mailed to the address of who was erased.';
 
+create function automatch.mail_waits()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pg_notify('automatch_mails', '');
+    return null;
+end
+$$;
+
+create trigger mails_wait after insert or update of failed on automatch.mails
+for each statement execute function automatch.mail_waits();
+
 create function public.take_mail(p_lease interval)
 returns table (
     id uuid, kind text, recipient text, profile_id uuid, case_id uuid, attempts smallint, receipt text

@@ -17,6 +17,9 @@ select pg_advisory_lock_shared(hashtextextended('automatch worker', 0))
 -- name: listen_feed
 listen automatch_feed
 
+-- name: listen_mails
+listen automatch_mails
+
 -- name: listen_sessions
 listen automatch_sessions
 
