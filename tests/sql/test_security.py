@@ -34,7 +34,7 @@ READABLE = {
     "match_jobs": {
         *("id", "face_id", "user_id", "status", "attempts", "max_attempts", "error_code"),
         *("error_message", "created_at", "started_at", "completed_at", "match_count", "timings"),
-        *("face_boxes", "request_id"),
+        *("face_boxes", "refused_picture", "request_id"),
     },
 }
 """What a signed-in person may select of tables that are not shown whole."""

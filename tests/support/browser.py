@@ -105,9 +105,10 @@ class Phones:
 
 
 def upload(page: Page, photo: Path) -> None:
-    """Choose a photo on the page of the feed and send it."""
-    page.get_by_label("A photo of you alone").set_input_files(photo)
+    """Choose a photo on the page of the feed and send it as it is."""
+    page.locator("#choose-photo").set_input_files(photo)
     page.get_by_role("button", name="Find my look-alikes").click()
+    expect(page.locator("#upload-sheet")).to_be_hidden()
 
 
 def write_photo(folder: Path, name: str, image: Image.Image) -> Path:

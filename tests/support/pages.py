@@ -21,8 +21,8 @@ from automatch.model.cases import (
     OwnMessage,
     ReportReason,
 )
-from automatch.model.faces import Face, HeldPhoto
-from automatch.model.jobs import Job, JobStatus
+from automatch.model.faces import Face, FaceBox, HeldPhoto
+from automatch.model.jobs import Job, JobStatus, RefusedPhoto
 from automatch.model.matches import FeedEntry
 from automatch.model.notices import NoticeKind, PublishedNotice, SiteOperator
 from automatch.model.operators import (
@@ -68,7 +68,7 @@ from automatch.web.mailed_link_views import (
     ForgotPasswordPage,
     MailedLinkPage,
 )
-from automatch.web.own_photos import JobItem
+from automatch.web.own_photos import JobItem, PhotosPage
 from automatch.web.privacy_pages import PrivacyPage
 from automatch.web.report_views import (
     CaseItem,
@@ -167,22 +167,24 @@ def a_card(*, is_new: bool = False, **values: Any) -> Card:
     return card
 
 
+A_JOB = Job(
+    id=an_id(10),
+    face_id=an_id(4),
+    status=JobStatus.COMPLETED,
+    attempts=1,
+    max_attempts=5,
+    error_code=None,
+    error_message=None,
+    created_at=NOON,
+    started_at=NOON,
+    completed_at=NOON + timedelta(milliseconds=640),
+    match_count=3,
+    timings={},
+)
+
+
 def a_job(*, waiting: Waiting | None = None, **values: Any) -> JobItem:
-    job = Job(
-        id=an_id(10),
-        face_id=an_id(4),
-        status=JobStatus.COMPLETED,
-        attempts=1,
-        max_attempts=5,
-        error_code=None,
-        error_message=None,
-        created_at=NOON,
-        started_at=NOON,
-        completed_at=NOON + timedelta(milliseconds=640),
-        match_count=3,
-        timings={},
-    )
-    return JobItem.from_job(replace(job, **values), waiting=waiting)
+    return JobItem.from_job(replace(A_JOB, **values), waiting=waiting, shown_until=NOON)
 
 
 def a_profile(**values: Any) -> Profile:
@@ -313,7 +315,29 @@ PAGES: dict[str, Page] = {
         faces=[A_FACE],
         older_cursor=7,
     ),
-    "feed refused": a_feed_page(problem=SOME_PROBLEM),
+    "photos": PhotosPage(
+        jobs=[
+            a_job(),
+            a_job(face_id=an_id(6), status=JobStatus.PENDING, completed_at=None),
+            a_job(
+                face_id=an_id(7),
+                status=JobStatus.FAILED,
+                error_code="face_too_dark",
+                error_message=HOSTILE,
+                match_count=None,
+                refused=RefusedPhoto(800, 600, FaceBox(0.1, 0.2, 0.3, 0.4)),
+            ),
+        ],
+        faces=[A_FACE],
+        uploads_allowed=True,
+        max_upload_mb=15,
+        kept_side=1600,
+        person_id=an_id(20),
+        problem=SOME_PROBLEM,
+    ),
+    "photos without uploads": PhotosPage(
+        jobs=[], faces=[], uploads_refused_reason=HOSTILE, max_upload_mb=15, kept_side=1600
+    ),
     "feed without uploads": a_feed_page(uploads_allowed=False, uploads_refused_reason=HOSTILE),
     "feed of somebody hidden": a_feed_page(notices=list_notices([a_case()])),
     "feed of somebody frozen": a_feed_page(

@@ -16,6 +16,7 @@ from automatch.errors.embedder import EmbeddingInvalidError, ModelDamagedError, 
 from automatch.errors.job import DecodeTimeoutError
 from automatch.errors.photo import (
     FaceLowConfidenceError,
+    FaceTooBrightError,
     FaceTooSmallError,
     SeveralFacesError,
 )
@@ -192,6 +193,24 @@ async def test_nobody_but_the_chosen_face_is_left_in_what_is_kept(of_dlib: Local
         thumbnail = pixels(extraction.thumbnail_jpeg)
         portrait = await of_dlib.extract(encode(Image.fromarray(thumbnail.astype(np.uint8))))
         assert portrait.face.embedding @ extraction.face.embedding > 0.95
+
+
+async def test_picture_of_a_refused_photo_shows_the_face_at_fault_and_no_other(
+    of_dlib: LocalAnalyzer,
+) -> None:
+    photo = encode(two_people(), quality=95)
+    strict = Settings(vision=VisionSettings(max_brightness=10))
+    async with LocalAnalyzer(strict, FakeEmbedder()) as analyzer:
+        for chosen in await _boxes(of_dlib, photo):
+            with pytest.raises(FaceTooBrightError) as caught:
+                await analyzer.extract(photo, chosen)
+            picture = caught.value.picture
+            assert picture is not None
+            assert picture.face is not None
+            assert FaceBox.of_corners(*picture.face).overlap(chosen) > 0.4
+            assert pixels(picture.jpeg).shape == (picture.height, picture.width, 3) == (512, 812, 3)
+            # One face is left, or the analyzer would ask whose it is.
+            await of_dlib.extract(picture.jpeg)
 
 
 @pytest.mark.parametrize(("number", "people"), [(1, 2), (2, 3), (3, 2)])

@@ -59,7 +59,7 @@ async def test_first_photo_is_searched_for_once_its_person_turned_as_asked(
         form = {"email": person.email, "password": PASSWORD}
         await system.client.post("/sign-in", data=form, headers={"origin": system.url})
         address = f"/photos/{job['face_id']}/challenge"
-        feed, page = [(await system.client.get(each)) for each in ("/feed", address)]
+        feed, page = [(await system.client.get(each)) for each in ("/photos", address)]
         assert f'href="{address}"' in feed.text
         assert "camera=()" in feed.headers["permissions-policy"]
         assert "camera=(self)" in page.headers["permissions-policy"]

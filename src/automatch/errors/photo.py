@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from automatch.errors.base import AutomatchError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RefusedPicture:
+    """The clean copy of a refused photo, to show its owner what is wrong with it."""
+
+    jpeg: bytes
+    """Upright, without metadata; all faces but the one at fault are redacted."""
+    thumbnail_jpeg: bytes
+    width: int
+    height: int
+    face: tuple[float, float, float, float] | None = None
+    """Left, top, right and bottom of the face at fault, in shares of width and height."""
 
 
 class PhotoRejectedError(AutomatchError):
     """The photo cannot be used."""
 
     code = "photo_rejected"
+    picture: RefusedPicture | None = None
+    """None where the photo could not be decoded, or it is not known whose face is to be shown."""
 
 
 class ImageDamagedError(PhotoRejectedError):

@@ -29,6 +29,16 @@ class JobStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedPhoto:
+    """The picture that is kept of a refused photo, for its owner alone."""
+
+    width: int
+    height: int
+    face: FaceBox | None
+    """The face at fault, if one was found."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job as its owner sees it."""
 
@@ -47,6 +57,8 @@ class Job:
     """Milliseconds: see `match_jobs.timings` in docs/job-lifecycle.md."""
     faces: tuple[FaceBox, ...] = ()
     """While it asks which face is its owner's: all of them, the largest first."""
+    refused: RefusedPhoto | None = None
+    """After a refusal, if there is a picture to show."""
     request_id: UUID | None = None
     """Of the request that queued it."""
 

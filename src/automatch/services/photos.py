@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from automatch.errors import AutomatchError
-from automatch.errors.job import JobCancelledError
+from automatch.errors.job import JobCancelledError, PhotoMissingError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.request import (
     ConsentOutdatedError,
@@ -29,14 +29,19 @@ from automatch.errors.request import (
 )
 from automatch.errors.store import DatabaseUnavailableError, PhotoStorageError
 from automatch.errors.upload import UploadError
-from automatch.model.jobs import Upload
-from automatch.model.people import Claims
+from automatch.model.cases import OwnCase
+from automatch.model.faces import Face
+from automatch.model.jobs import Job, Upload
+from automatch.model.matches import MatchPool
+from automatch.model.people import Claims, Consent, Profile
+from automatch.model.schools import Membership
 from automatch.photos.store import PhotoStore, Size, photo_path
+from automatch.search.explain import needs_explanation
 from automatch.services.admission import Admission
 from automatch.services.photo_views import PhotoViews
 from automatch.services.rate_limits import describe_wait
 from automatch.settings.limits import LimitSettings
-from automatch.store import faces, profiles
+from automatch.store import cases, faces, jobs, profiles, schools
 from automatch.store.database import Connection, Database
 from automatch.store.photo_challenges import require_challenge
 from automatch.vision.decode.image_header import Limits
@@ -240,6 +245,41 @@ async def stored_photo(photos: PhotoStore, photo: bytes, sha256: str) -> AsyncIt
         await photos.erase([stored.path])
 
 
+@dataclass(frozen=True, slots=True)
+class OwnPhotos:
+    """All that the page of a person's own photos shows."""
+
+    profile: Profile
+    consent: Consent
+    faces: Sequence[Face]
+    jobs: Sequence[Job]
+    """Newest first."""
+    pool: MatchPool | None
+    """Among how many people the person is searched for, when a job found few of them."""
+    cases: Sequence[OwnCase]
+    membership: Membership | None
+
+
+async def load_own_photos(db: Database, claims: Claims, *, max_jobs: int) -> OwnPhotos:
+    """Return what the page of a person's own photos shows.
+
+    Raises:
+        ProfileNotFoundError: the account was deleted while its token lives on.
+    """
+    async with db.as_user(claims) as conn:
+        own_jobs = await jobs.list_jobs(conn, max_jobs)
+        explain = any(needs_explanation(job) for job in own_jobs)
+        return OwnPhotos(
+            profile=await profiles.load_profile(conn),
+            consent=await profiles.load_consent(conn),
+            faces=await faces.list_faces(conn),
+            jobs=own_jobs,
+            pool=await jobs.load_pool(conn) if explain else None,
+            cases=await cases.list_own_cases(conn),
+            membership=await schools.load_membership(conn),
+        )
+
+
 async def load_visible_photo(
     db: Database,
     photos: PhotoStore,
@@ -262,3 +302,21 @@ async def load_visible_photo(
     if claims.subject is not None:
         views.note(claims.subject, face_id, size)
     return jpeg
+
+
+async def load_refused_photo(
+    db: Database, photos: PhotoStore, claims: Claims, face_id: UUID
+) -> bytes:
+    """Return the picture of a refused photo of this person, as JPEG.
+
+    Raises:
+        NotFoundError: it is not theirs, was not refused, or the picture is not kept any more.
+    """
+    async with db.as_user(claims) as conn:
+        path = await faces.find_refused_photo(conn, face_id)
+    if path is None:
+        raise NotFoundError
+    try:
+        return await photos.read(path)
+    except PhotoMissingError as exc:
+        raise NotFoundError from exc

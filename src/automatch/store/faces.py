@@ -83,6 +83,12 @@ async def find_viewable_photo(conn: Connection, face_id: UUID) -> str | None:
     return path
 
 
+async def find_refused_photo(conn: Connection, face_id: UUID) -> str | None:
+    """Return the path of a refused photo of the caller of which a picture is kept."""
+    path: str | None = await call_value(conn, "refused_photo", face_id=face_id)
+    return path
+
+
 async def list_held_photos(
     conn: Connection, reason: str | None = None, limit: int = 50
 ) -> list[HeldPhoto]:

@@ -10,7 +10,7 @@ from psycopg.rows import class_row, dict_row, kwargs_row
 
 from automatch.errors.request import NotFoundError
 from automatch.model.faces import FaceBox
-from automatch.model.jobs import Job, JobStatus
+from automatch.model.jobs import Job, JobStatus, RefusedPhoto
 from automatch.model.matches import MatchPool
 from automatch.sql.statements import load
 from automatch.store.call import call_row
@@ -70,7 +70,18 @@ async def explain_job(conn: Connection, job_id: UUID) -> MatchPool | None:
     return await call_row(conn, "explain_match_job", class_row(MatchPool), job_id=job_id)
 
 
-def job_of(*, status: str, face_boxes: Sequence[Mapping[str, float]] | None, **columns: Any) -> Job:
+def job_of(
+    *,
+    status: str,
+    face_boxes: Sequence[Mapping[str, float]] | None,
+    refused_picture: Mapping[str, Any] | None,
+    **columns: Any,
+) -> Job:
     """Return a job of the columns of its row."""
     boxes = tuple(FaceBox.from_json(box) for box in face_boxes or ())
-    return Job(**columns, status=JobStatus(status), faces=boxes)
+    refused = None
+    if refused_picture:
+        box = refused_picture["face"]
+        face = FaceBox.from_json(box) if box else None
+        refused = RefusedPhoto(refused_picture["width"], refused_picture["height"], face)
+    return Job(**columns, status=JobStatus(status), faces=boxes, refused=refused)

@@ -19,7 +19,7 @@ from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
 from automatch.errors import AutomatchError
-from automatch.errors.photo import SeveralFacesError
+from automatch.errors.photo import PhotoRejectedError, SeveralFacesError
 from automatch.model.faces import FaceBox
 from automatch.model.jobs import ClaimedJob
 from automatch.settings.worker import WorkerSettings
@@ -182,7 +182,14 @@ async def complete_batch(
             completed = await _complete(conn, completion.jobs, completion.candidates)
         if failed := failures[FailureAction.FAIL]:
             boxes = [_boxes(failure.error) for failure in failed]
-            await call(conn, "fail_match_jobs", **_failed(failed), face_boxes=boxes)
+            pictures = [_picture(failure.error) for failure in failed]
+            await call(
+                conn,
+                "fail_match_jobs",
+                **_failed(failed),
+                face_boxes=boxes,
+                refused_pictures=pictures,
+            )
         if retried := failures[FailureAction.RETRY]:
             await call(
                 conn,
@@ -277,6 +284,15 @@ def _boxes(error: AutomatchError) -> Jsonb | None:
         return None
     boxes = [FaceBox.of_corners(*corners) for corners in error.boxes[:_MOST_FACES]]
     return Jsonb([asdict(box) for box in boxes])
+
+
+def _picture(error: AutomatchError) -> Jsonb | None:
+    """Return what is known of the picture that the owner of a refused photo is shown."""
+    picture = error.picture if isinstance(error, PhotoRejectedError) else None
+    if picture is None:
+        return None
+    face = picture.face and asdict(FaceBox.of_corners(*picture.face))
+    return Jsonb({"width": picture.width, "height": picture.height, "face": face})
 
 
 def _held(jobs: Sequence[ClaimedJob]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from automatch.errors.embedder import EmbeddingInvalidError
-from automatch.errors.photo import PhotoRejectedError, SeveralFacesError
+from automatch.errors.photo import PhotoRejectedError, RefusedPicture, SeveralFacesError
 from automatch.vision.detect.detector import surest_first, without_known
 from automatch.vision.detect.photo_copies import kept_copy, portrait, redacted, thumbnail
 from automatch.vision.detect.quality import check_quality, choose_face, measure
@@ -50,15 +50,20 @@ class Pipeline:
         decoded = self.decoder.decode(photo)
         decoded_at = time.perf_counter()
         found = self._find(decoded)
+        own = None
         try:
             own = self._choose(found.detections, found.pixels, chosen)
+            aligned = self.detector.align(found.pixels, own)
+            quality = measure(own, aligned)
+            if enforce_quality:
+                check_quality(quality, self.settings)
         except SeveralFacesError as exc:
             exc.copies = self._copies(found, None)
             raise
-        aligned = self.detector.align(found.pixels, own)
-        quality = measure(own, aligned)
-        if enforce_quality:
-            check_quality(quality, self.settings)
+        except PhotoRejectedError as exc:
+            if own or chosen is None:
+                exc.picture = self._picture(decoded, found, own)
+            raise
         detected_at = time.perf_counter()
         (embedding,) = self._embed(found.pixels, [aligned])
         embedded_at = time.perf_counter()
@@ -150,6 +155,21 @@ class Pipeline:
         page = alone or page
         small = portrait(page, own, side) if own else thumbnail(page, side)
         return kept or kept_copy(page), small
+
+    def _picture(
+        self, decoded: DecodedPhoto, found: _FoundFaces, own: Detection | None
+    ) -> RefusedPicture | None:
+        """Return the picture of a refused photo, with the face of its own or what may be one."""
+        at_fault = own or next(iter(found.detections), None)
+        if own is None and found.kept_jpeg is None:
+            # What may be a face says nothing about which side is up.
+            if len(found.detections) > 1:
+                return None
+            found, at_fault = _FoundFaces(decoded.pixels, decoded.kept_jpeg, ()), None
+        kept, small = self._copies(found, at_fault)
+        height, width = found.pixels.shape[:2]
+        face = at_fault.box.shares_of(width, height) if at_fault else None
+        return RefusedPicture(kept, small, width, height, face)
 
     def _face_result(
         self,

@@ -24,7 +24,12 @@ from pydantic import ValidationError
 from automatch.errors import AutomatchError
 from automatch.errors.embedder import AiBusyError, AiUnavailableError, EmbeddingInvalidError
 from automatch.errors.job import DecodeTimeoutError, JobCrashedError
-from automatch.errors.photo import SeveralFacesError
+from automatch.errors.photo import (
+    FaceUnclearError,
+    PhotoRejectedError,
+    RefusedPicture,
+    SeveralFacesError,
+)
 from automatch.errors.upload import UploadsBusyError
 from automatch.model.faces import FaceBox
 from automatch.vision.decode.upload_check import refusal_named
@@ -265,14 +270,16 @@ def _choose(answer: PhotoFaces, vision: VisionSettings, chosen: FaceBox | None) 
     except SeveralFacesError as exc:
         exc.copies = _copies(answer)
         raise
+    except PhotoRejectedError as exc:
+        # The copies of several faces show them all, as nobody's is chosen yet.
+        if chosen is None and len(answer.faces) <= 1:
+            exc.picture = _picture(answer, *answer.faces)
+        raise
     return answer.faces[detections.index(own)]
 
 
 def _place_of(face: Face, answer: PhotoFaces) -> FaceBox:
-    box, width, height = face.box, answer.width, answer.height
-    return FaceBox.of_corners(
-        box.left / width, box.top / height, box.right / width, box.bottom / height
-    )
+    return FaceBox.of_corners(*face.box.as_box().shares_of(answer.width, answer.height))
 
 
 def _extraction(answer: PhotoFaces, face: Face, vision: VisionSettings | None) -> FaceExtraction:
@@ -282,6 +289,9 @@ def _extraction(answer: PhotoFaces, face: Face, vision: VisionSettings | None) -
             check_quality(face.quality, vision)
     except KeyError as exc:
         raise JobCrashedError from exc
+    except FaceUnclearError as exc:
+        exc.picture = _picture(answer, face)
+        raise
     embedding = np.asarray(face.embedding, np.float32)
     if len(embedding) != answer.dimensions or not np.isclose(
         np.linalg.norm(embedding), 1, atol=1e-3
@@ -295,6 +305,12 @@ def _extraction(answer: PhotoFaces, face: Face, vision: VisionSettings | None) -
         thumbnail_jpeg=thumbnail,
         timings_ms=answer.timings_ms.model_dump(),
     )
+
+
+def _picture(answer: PhotoFaces, face: Face | None = None) -> RefusedPicture:
+    width, height = answer.width, answer.height
+    sides = face.box.as_box().shares_of(width, height) if face else None
+    return RefusedPicture(*_copies(answer), width, height, sides)
 
 
 def _copies(answer: PhotoFaces) -> tuple[bytes, bytes]:

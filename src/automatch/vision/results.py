@@ -33,6 +33,10 @@ class Box:
         """In pixels of the kept copy."""
         return self.bottom - self.top
 
+    def shares_of(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return left, top, right and bottom in shares of a copy's sides: they fit any copy."""
+        return self.left / width, self.top / height, self.right / width, self.bottom / height
+
 
 @dataclass(frozen=True, eq=False)
 class DetectedFace:

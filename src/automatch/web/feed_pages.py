@@ -1,4 +1,4 @@
-"""The live feed: its page and stream, uploads, and the actions on a match."""
+"""The live feed: its page and stream, and the actions on a match."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response, StreamingResponse
 
 from automatch.errors.auth import TokenInvalidError
-from automatch.errors.photo import PhotoRejectedError
-from automatch.errors.request import ForbiddenError, RequestError
-from automatch.errors.store import QueueFullError, StorageFullError, StoreError
-from automatch.errors.upload import UploadError
+from automatch.errors.store import StoreError
 from automatch.feed import sse
 from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth
-from automatch.http.declaration import Access, declare, photo_body
+from automatch.http.declaration import Access, declare
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
-from automatch.http.multipart import read_photo
-from automatch.http.responses.photos import UploadResponse
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry, MatchPool
 from automatch.search.explain import needs_explanation
@@ -33,15 +28,14 @@ from automatch.services.matches import (
 from automatch.services.rate_limits import Limit
 from automatch.store import jobs
 from automatch.web.feed_views import Card, FeedPage, render_card
-from automatch.web.own_photos import JobItem, render_job
-from automatch.web.pages import PageRoute, go_to, show, templates, wants_json
+from automatch.web.own_photos import JobItem, render_job, render_strip_photo
+from automatch.web.pages import PageRoute, go_to, show, templates
+from automatch.web.photo_pages import shown_until
 from automatch.web.report_views import list_notices
-from automatch.web.templating import Problem
 from automatch.web.waiting_views import Waiting, find_waiting
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-_ADDED = "Photo added. We're looking."
 _KNOWN_S = 0.5
 """How long events that come together share what the person waits for."""
 _CARDS = 24
@@ -55,7 +49,7 @@ async def feed(
     services: ServicesDep,
     before: Annotated[int | None, Query(ge=1, le=MAX_POSITION)] = None,
 ) -> Response:
-    """Show the upload form, the caller's photos and their look-alikes."""
+    """Show the caller's photos in a row and their look-alikes."""
     page = await _feed_page(caller, services, before=before)
     # A new person completes the profile first; before that the feed is empty.
     if not page.profile.is_complete or page.consent_outdated:
@@ -96,62 +90,11 @@ async def live(caller: CallerDep) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/upload")
-@declare(Access.PAGE_COOKIE)
-async def upload_address() -> Response:
-    """Show the feed to whoever reloads the address of its form."""
-    return go_to("/feed")
-
-
-@router.post("/upload")
-@declare(Access.PAGE_COOKIE, max_body_bytes=photo_body, limits=(Limit.UPLOADS, Limit.SEARCHES))
-async def upload(
-    request: Request, caller: CallerDep, services: ServicesDep, person: UUID | None = None
-) -> Response:
-    """Accept a photo; a script gets the API's answer in the page's words, a browser the feed.
-
-    *person* is whose page sent it: somebody else may have signed in since, in another tab.
-    """
-    try:
-        if person not in {None, caller.id}:
-            raise ForbiddenError(
-                "You are signed in as somebody else now. Load the page again.",
-                case="other_person",
-            )
-        await services.uploads.check_allowed(caller.claims)
-        accepted = await services.uploads.accept(caller.claims, await read_photo(request))
-    except (
-        UploadError,
-        PhotoRejectedError,
-        RequestError,
-        QueueFullError,
-        StorageFullError,
-    ) as exc:
-        if wants_json(request):
-            raise
-        request.state.refused_as = exc.code
-        problem = Problem.of(exc, "file")
-        return show(await _feed_page(caller, services, problem=problem), exc)
-    response = UploadResponse.from_upload(accepted)
-    if accepted.is_new:
-        response.message = _ADDED
-    if wants_json(request):
-        return JSONResponse(response.model_dump(mode="json"), 202)
-    if accepted.is_new:
-        return go_to("/feed")
-    if accepted.error_code:
-        problem = Problem(accepted.error_code, response.message, "file")
-        return show(await _feed_page(caller, services, problem=problem))
-    return show(await _feed_page(caller, services, notice=response.message))
-
-
 async def _feed_page(
     caller: Caller,
     services: Services,
     *,
     before: int | None = None,
-    problem: Problem | None = None,
-    notice: str | None = None,
 ) -> FeedPage:
     overview = await load_feed_overview(
         services.db,
@@ -185,8 +128,6 @@ async def _feed_page(
         is_newest=before is None,
         notices=notices,
         waiting=waiting,
-        problem=problem,
-        notice=notice,
     )
 
 
@@ -211,9 +152,10 @@ async def _encode_events(
                     known = await _load_waiting(caller, services)
                     known_until = time.monotonic() + _KNOWN_S
                 waiting = known[0] if known else None
-                item = JobItem.from_job(event, pool, waiting)
+                item = JobItem.from_job(event, pool, waiting, shown_until=shown_until(services))
                 data = {
-                    "html": render_job(templates(), item),
+                    "html": render_strip_photo(templates(), item),
+                    "photo": render_job(templates(), item),
                     "job_id": str(event.id),
                     "status": event.status.value,
                 }

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar, Self
+from uuid import UUID
 
-from automatch.errors.embedder import EmbedderError
-from automatch.errors.job import DecodeTimeoutError, JobCrashedError
 from automatch.errors.photo import (
     AnotherPersonError,
     ChallengeNeededError,
-    FaceBlurredError,
-    FaceCutOffError,
     PhotoInReviewError,
-    PhotoRejectedError,
 )
+from automatch.model.faces import FaceBox
 from automatch.model.jobs import JobStatus
 from automatch.search.explain import (
     NEWCOMERS,
@@ -23,34 +22,29 @@ from automatch.search.explain import (
     needs_explanation,
 )
 from automatch.web.face_picker import FaceButton, face_buttons
-from automatch.web.templating import photo_address
+from automatch.web.language import gettext as _
+from automatch.web.language import gettext_noop, ngettext, text_field
+from automatch.web.photo_reasons import REFUSALS, Mark, Refusal
+from automatch.web.refusals import describe_code
+from automatch.web.templating import Page, photo_address
 from automatch.web.waiting_views import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-    from uuid import UUID
-
     from jinja2 import Environment
 
+    from automatch.model.faces import Face
     from automatch.model.jobs import Job
     from automatch.model.matches import MatchPool
 
-_PHOTO_CODES = PhotoRejectedError.codes()
 _HELD_CODES = {AnotherPersonError.code, ChallengeNeededError.code, PhotoInReviewError.code}
 """Of photos that wait for an operator's decision."""
 
-COVERED_FACES = "Masks, sunglasses and drawings make strangers look alike."
+COVERED_FACES = gettext_noop("Masks, sunglasses and drawings make strangers look alike.")
 """Told with every match, because no gate tells such faces from bare ones: see docs/vision.md."""
-_OUR_CODES = {DecodeTimeoutError.code, JobCrashedError.code, "worker_lost", *EmbedderError.codes()}
-"""Why a photo was not matched though nothing is wrong with it; sent again it gets a new job."""
-_ADVICE = {
-    **dict.fromkeys(_OUR_CODES, "Something went wrong on our side. Add the photo again later."),
-    FaceBlurredError.code: "Your photo is blurry. Hold the phone still or wipe the lens.",
-    FaceCutOffError.code: "Your face is cut off at the edge. Leave some space around it.",
-}
-"""Sentences shown instead of the API's message, which states measured values or what failed on our
-side."""
+_ROOM = 0.35
+"""What a face needs around it, in shares of its box: a box ends at brows and chin."""
+_CLOSER = 2.2
+"""How much larger a face that is too small is drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +59,7 @@ class JobItem:
     attempts: int
     max_attempts: int
     error_code: str | None
-    error_message: str | None
     match_count: int
-    elapsed_s: float | None
-    """Seconds from the upload to the end of the job; None before that."""
     created_at: datetime
     reason: str = ""
     """Why the search found no one; empty when it found somebody."""
@@ -78,14 +69,26 @@ class JobItem:
     """The faces to choose from, from left to right, while the person is asked which is theirs."""
     waiting: Waiting | None = None
     """Why the photo finds nobody for now."""
+    picture: RefusedPicture | None = None
+    """What is shown of a refused photo, while it is kept."""
+    is_open: bool = False
+    """Whether the page shows what else there is to say."""
 
     @classmethod
     def from_job(
-        cls, job: Job, pool: MatchPool | None = None, waiting: Waiting | None = None
+        cls,
+        job: Job,
+        pool: MatchPool | None = None,
+        waiting: Waiting | None = None,
+        *,
+        shown_until: datetime | None = None,
+        is_open: bool = False,
     ) -> Self:
-        """Return the item of a job; *pool* or *waiting* explains why it has no matches."""
+        """Return the item of a job; *pool* or *waiting* explains why it has no matches.
+
+        Refused photos that ended before *shown_until* are not shown any more.
+        """
         explained = pool if needs_explanation(job) and not (job.match_count or waiting) else None
-        finished = job.completed_at if job.status.is_final else None
         return cls(
             job_id=job.id,
             face_id=job.face_id,
@@ -98,14 +101,14 @@ class JobItem:
             attempts=job.attempts,
             max_attempts=job.max_attempts,
             error_code=job.error_code,
-            error_message=job.error_message,
             match_count=job.match_count or 0,
-            elapsed_s=(finished - job.created_at).total_seconds() if finished else None,
             created_at=job.created_at,
             reason=explain_few_matches(explained, 0) if explained else "",
             counts=list_pool_counts(explained) if explained else (),
             faces=face_buttons(job.faces),
             waiting=waiting,
+            picture=RefusedPicture.from_job(job, shown_until) if shown_until else None,
+            is_open=is_open,
         )
 
     @property
@@ -123,56 +126,76 @@ class JobItem:
         return None
 
     @property
+    def refusal(self) -> Refusal | None:
+        """Why the photo was refused, or waits for a decision."""
+        if self.status is not JobStatus.FAILED or self.faces:
+            return None
+        return REFUSALS.get(self.error_code or "")
+
+    @property
+    def short(self) -> str:
+        """The state in a word or two, for a small picture."""
+        match self.status:
+            case JobStatus.PENDING:
+                return _("Waiting")
+            case JobStatus.PROCESSING:
+                return _("Looking")
+            case JobStatus.COMPLETED if self.match_count:
+                return ngettext("%(num)s match", "%(num)s matches", self.match_count)
+            case JobStatus.COMPLETED:
+                return _("No one yet") if self.waiting is None else _("Waiting")
+            case JobStatus.FAILED if self.faces:
+                return _("Which one?")
+            case _:
+                return self.refusal.title if self.refusal else _("Not matched")
+
+    @property
     def headline(self) -> str:
         """The state of the photo, in a few words."""
         match self.status:
             case JobStatus.PENDING:
-                return "Trying again soon" if self.attempts else "Waiting for its turn"
+                return _("Trying again soon") if self.attempts else _("Waiting for its turn")
             case JobStatus.PROCESSING:
-                return "Looking for look-alikes"
+                return _("Looking for look-alikes")
             case JobStatus.COMPLETED if self.waiting and not self.match_count:
                 return self.waiting.headline
+            case JobStatus.COMPLETED if self.match_count:
+                return ngettext(
+                    "%(num)s look-alike found", "%(num)s look-alikes found", self.match_count
+                )
             case JobStatus.COMPLETED:
-                return _found(self.match_count)
+                return _("No look-alikes yet")
             case JobStatus.FAILED if self.faces:
-                return "Which one is you?"
-            case JobStatus.FAILED if self.challenge:
-                return "Is it you?"
-            case JobStatus.FAILED if self.error_code in _HELD_CODES:
-                return "Waiting for a look"
-            case JobStatus.FAILED if self.error_code in _PHOTO_CODES:
-                return "This photo cannot be used"
+                return _("Which one is you?")
             case _:
-                return "This photo was not matched"
+                return self.refusal.title if self.refusal else _("This photo was not matched")
 
     @property
     def detail(self) -> str:
         """What the state means or what to do, in one sentence; may be empty."""
         match self.status:
             case JobStatus.PENDING if self.attempts:
-                return f"Attempt {self.attempts} of {self.max_attempts} did not work."
+                return _(
+                    "Attempt %(number)s of %(most)s did not work.",
+                    number=self.attempts,
+                    most=self.max_attempts,
+                )
             case JobStatus.PENDING:
-                return "It usually takes a few seconds."
+                return _("It usually takes a few seconds.")
             case JobStatus.PROCESSING:
-                return "Your look-alikes appear here as they are found."
+                return _("Your look-alikes appear here as they are found.")
             case JobStatus.COMPLETED if self.match_count:
-                took = f"Matched in {_duration(self.elapsed_s)}. " if self.elapsed_s else ""
-                return took + COVERED_FACES
+                return _(COVERED_FACES)
             case JobStatus.COMPLETED if self.waiting:
                 return self.waiting.text
             case JobStatus.COMPLETED:
                 return self.reason or NEWCOMERS
             case JobStatus.FAILED if self.faces:
-                return (
-                    f"The photo shows {len(self.faces)} faces. Tap yours to continue the search; "
-                    "without an answer the photo will be deleted."
-                )
+                return _("Tap your face. Without an answer we'll delete this photo in a day.")
+            case _ if self.refusal:
+                return self.refusal.advice
             case _:
-                return (
-                    _ADVICE.get(self.error_code or "")
-                    or self.error_message
-                    or "Try again, or use another photo."
-                )
+                return describe_code(self.error_code or "")
 
     @property
     def announcement(self) -> str:
@@ -183,20 +206,101 @@ class JobItem:
         return headline if self.match_count else f"{headline} {self.detail}"
 
 
-def _found(count: int) -> str:
-    if count == 0:
-        return "No look-alikes yet"
-    return "1 look-alike found" if count == 1 else f"{count} look-alikes found"
+@dataclass(frozen=True, slots=True)
+class RefusedPicture:
+    """What is shown of a refused photo, to its owner alone; boxes are in percent of its sides."""
+
+    address: str
+    width: int
+    height: int
+    face: FaceBox | None
+    """The face at fault; None where nothing of it is to be marked."""
+    closer: FaceBox | None
+    """How large it should be, where it is too small."""
+    edges: Sequence[str]
+    """The sides of the photo that cut it: `left`, `top`, `right`, `bottom`."""
+    has_guide: bool
+    """Whether it is drawn where a face should be."""
+
+    @classmethod
+    def from_job(cls, job: Job, shown_until: datetime) -> Self | None:
+        """Return the picture of a refused photo; None if there is none, or not any more."""
+        refusal = REFUSALS.get(job.error_code or "")
+        if job.refused is None or not refusal or not job.completed_at:
+            return None
+        if job.completed_at < shown_until:
+            return None
+        marked = refusal.mark in {Mark.FACE, Mark.EDGE, Mark.CLOSER}
+        face = job.refused.face if marked else None
+        return cls(
+            address=f"/photos/{job.face_id}/refused",
+            width=job.refused.width,
+            height=job.refused.height,
+            face=face and _in_percent(face),
+            closer=_enlarged(face) if face and refusal.mark is Mark.CLOSER else None,
+            edges=_cut_edges(face) if face and refusal.mark is Mark.EDGE else (),
+            has_guide=refusal.mark is Mark.GUIDE,
+        )
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    if seconds < 119.5:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min"
+def _in_percent(box: FaceBox) -> FaceBox:
+    return FaceBox(*(round(100 * share, 2) for share in astuple(box)))
+
+
+def _enlarged(box: FaceBox) -> FaceBox:
+    more = (_CLOSER - 1) / 2
+    return _in_percent(
+        FaceBox.of_corners(
+            box.left - more * box.width,
+            box.top - more * box.height,
+            box.left + (1 + more) * box.width,
+            box.top + (1 + more) * box.height,
+        )
+    )
+
+
+def _cut_edges(box: FaceBox) -> list[str]:
+    """Return the sides of the photo at which the face has no room."""
+    room = {
+        "left": box.left / box.width if box.width else 0,
+        "top": box.top / box.height if box.height else 0,
+        "right": (1 - box.left - box.width) / box.width if box.width else 0,
+        "bottom": (1 - box.top - box.height) / box.height if box.height else 0,
+    }
+    return [side for side, share in room.items() if share < _ROOM] or [
+        min(room, key=room.__getitem__)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotosPage(Page):
+    """The person's own photos, and adding one."""
+
+    template: ClassVar[str] = "photos.html"
+    section: ClassVar[str] = "photos"
+    title: str = text_field("Your photos")
+    signed_in: bool = True
+    faces: Sequence[Face]
+    jobs: Sequence[JobItem]
+    """Newest first."""
+    uploads_refused_reason: str | None = None
+    """Why uploads are not allowed, shown with a link to the profile."""
+    max_upload_mb: int
+    kept_side: int
+    """Pixels of the longest side that the server keeps; the page scales a photo down to it."""
+
+    @property
+    def faces_without_job(self) -> list[Face]:
+        """Photos whose job was cleaned up; they are still matched."""
+        listed = {job.face_id for job in self.jobs}
+        return [face for face in self.faces if face.id not in listed]
 
 
 def render_job(templates: Environment, job: JobItem) -> str:
     """Return the `<li>` of the person's own photo, for the page and the stream."""
     return templates.get_template("_job.html").render(job=job).strip()
+
+
+def render_strip_photo(templates: Environment, job: JobItem) -> str:
+    """Return the `<li>` of the photo in the strip of the feed, for the page and the stream."""
+    return templates.get_template("_strip_photo.html").render(job=job).strip()

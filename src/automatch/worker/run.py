@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from automatch.errors.photo import SeveralFacesError
+from automatch.errors.photo import PhotoRejectedError, SeveralFacesError
 from automatch.errors.store import StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.photos.store import PhotoStore
@@ -274,6 +274,9 @@ class BatchRunner:
             except SeveralFacesError as exc:
                 await self._store_question_copies(job, exc)
                 raise
+            except PhotoRejectedError as exc:
+                await self._store_refused_picture(job, exc)
+                raise
             await context.photos.put_copies(
                 job.image_path, full=extraction.kept_jpeg, thumb=extraction.thumbnail_jpeg
             )
@@ -286,6 +289,22 @@ class BatchRunner:
             job.model,
             extraction.detector,
         )
+
+    async def _store_refused_picture(self, job: ClaimedJob, error: PhotoRejectedError) -> None:
+        """Keep the picture that the owner is shown in place of the upload, and for as long."""
+        if (picture := error.picture) is None:
+            return
+        photos = self._context.photos
+        try:
+            if job.chosen is not None:
+                # They were asked with copies that show the faces of others, too.
+                await photos.put_copies(
+                    job.image_path, full=picture.jpeg, thumb=picture.thumbnail_jpeg
+                )
+            await photos.put_upload(job.image_path, picture.jpeg)
+        except (OSError, StoreError) as exc:
+            log.warning("picture of a refused photo not stored", error=type(exc).__name__)
+            error.picture = None
 
     async def _store_question_copies(self, job: ClaimedJob, error: SeveralFacesError) -> None:
         """Store the copies with which the owner is asked for their face; delete the upload."""

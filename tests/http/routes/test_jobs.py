@@ -251,7 +251,7 @@ async def test_page_asks_with_a_form_that_works_without_scripts(system: System) 
         [job_id] = re.findall(r'data-job="([^"]+)"', sent.text)
         her = Person("", "", client.cookies["automatch_access"], system.client)
         await her.ended(job_id)
-        page = await client.get("/feed")
+        page = await client.get("/photos")
         assert "Which one is you?" in page.text
         buttons = re.findall(
             r'<button name="index" value="(\d)" aria-label="Face (\d) of 2, on the (\w+)"',
@@ -266,7 +266,8 @@ async def test_page_asks_with_a_form_that_works_without_scripts(system: System) 
         for index in ("", "x", "9", "-1", "9" * 5000):
             assert (await client.post(action, data={"index": index})).status_code == 422
         gone_on = await client.post(action, data={"index": buttons[0][0]})
-        assert gone_on.url.path == "/feed"
+        assert gone_on.url.path == "/photos"
+        assert "looking for your look-alikes now." in gone_on.text
         await her.ended(job_id)
 
         assert "Which one is you?" not in (await client.get("/feed")).text

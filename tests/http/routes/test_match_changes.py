@@ -130,7 +130,7 @@ async def test_job_without_matches_says_why_in_the_api_and_on_the_page(system: S
         [own] = re.findall(r'data-job="([^"]+)"', sent.text)
         token = client.cookies["automatch_access"]
         await Person("", "", token, system.client).ended(own)
-        page = await client.get("/feed")
+        page = await client.get("/photos")
         async with client.stream("GET", "/feed/stream") as stream:
             async for line in stream.aiter_lines():
                 if "Why none?" in line:

@@ -3240,6 +3240,7 @@ create table public.match_jobs (
     isolated boolean not null default false,
     threshold double precision,
     face_boxes jsonb,
+    refused_picture jsonb,
     -- Set for the transactions of a request (queries/database.sql).
     request_id uuid default nullif(current_setting('automatch.request_id', true), '')::uuid,
     constraint status_is_known check (status in ('pending', 'processing', 'completed', 'failed')),
@@ -3266,7 +3267,8 @@ create table public.match_jobs (
     constraint only_a_failed_job_asks_for_a_face check (face_boxes is null or status = 'failed'),
     constraint face_boxes_are_in_the_photo check (
         face_boxes is null or automatch.are_face_boxes(face_boxes)
-    )
+    ),
+    constraint only_a_failed_job_has_a_picture check (refused_picture is null or status = 'failed')
 )
 -- A job is updated three times and deleted once, and a claim has to step over the dead rows: so vacuum
 -- runs early and at full speed. Free space in the pages lets a lease be renewed without touching an index.
@@ -3306,6 +3308,9 @@ comment on column public.match_jobs.threshold is
 comment on column public.match_jobs.face_boxes is
     'Set while the person has to say which face is theirs: left, top, width and height of each face as '
     'fractions of the upright photo, largest first. choose_face() takes an index into it.';
+comment on column public.match_jobs.refused_picture is
+    'Set while a picture of a refused photo is kept for its owner: its width and height, and where the face at '
+    'fault is (left, top, width and height as fractions), or null.';
 comment on column public.match_jobs.request_id is
     'The request that queued it, an upload for one: joins the log lines and the trace of server and workers.';
 -- For the claim.
@@ -4068,15 +4073,15 @@ comment on function public.complete_match_jobs_with_candidates(uuid[], bigint[],
 
 create function public.fail_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[],
-    p_face_boxes jsonb[] default null
+    p_face_boxes jsonb[] default null, p_refused_pictures jsonb[] default null
 )
 returns setof uuid language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
-        select j.id, lease.code, lease.message, lease.face_boxes
+        select j.id, lease.code, lease.message, lease.face_boxes, lease.refused_picture
         from public.match_jobs as j
-        join unnest(p_job_ids, p_tokens, p_codes, p_messages, p_face_boxes)
-            as lease (id, token, code, message, face_boxes)
+        join unnest(p_job_ids, p_tokens, p_codes, p_messages, p_face_boxes, p_refused_pictures)
+            as lease (id, token, code, message, face_boxes, refused_picture)
             on lease.id = j.id and lease.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
@@ -4085,7 +4090,8 @@ as $$
     failed as (
         update public.match_jobs as j
         set status = 'failed', completed_at = automatch.now(), lease_expires_at = null, worker_id = null,
-            error_code = h.code, error_message = h.message, face_boxes = h.face_boxes
+            error_code = h.code, error_message = h.message, face_boxes = h.face_boxes,
+            refused_picture = h.refused_picture
         from held as h
         where j.id = h.id
         returning j.id
@@ -4095,24 +4101,25 @@ as $$
     )
     select f.id from failed as f left join notified on true
 $$;
-comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jsonb[]) is
-    'processing -> failed. With p_face_boxes the person is asked which face is theirs. Returns the jobs that '
-    'were still held.';
+comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jsonb[], jsonb[]) is
+    'processing -> failed. With p_face_boxes the person is asked which face is theirs, with p_refused_pictures '
+    'they see what is wrong with the photo. Returns the jobs that were still held.';
 
-create function automatch.clear_face_boxes()
+create function automatch.clear_refusal()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.face_boxes := null;
+    new.refused_picture := null;
     return new;
 end
 $$;
 
-create trigger match_jobs_clear_face_boxes
+create trigger match_jobs_clear_refusal
 before update of status on public.match_jobs
 for each row
-when (old.face_boxes is not null and new.status <> 'failed')
-execute function automatch.clear_face_boxes();
+when ((old.face_boxes is not null or old.refused_picture is not null) and new.status <> 'failed')
+execute function automatch.clear_refusal();
 
 create function public.choose_face(p_job_id uuid, p_index integer)
 returns table (face_id uuid, job_status text)
@@ -4276,6 +4283,22 @@ $$;
 comment on function public.release_match_jobs(uuid[], bigint[], interval, boolean) is
     'processing -> pending at the old position, or with p_new_turn behind those who wait now, and without using up an '
     'attempt: for workers that stop, and for failures of the infrastructure.';
+
+create function public.refused_photo(p_face_id uuid)
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select f.image_path
+    from public.faces as f
+    cross join lateral (
+        select j.refused_picture from public.match_jobs as j
+        where j.face_id = f.id
+        order by j.created_at desc
+        limit 1
+    ) as newest
+    where f.id = p_face_id and f.profile_id = (select automatch.uid()) and newest.refused_picture is not null
+$$;
+comment on function public.refused_photo(uuid) is
+    'Path of a photo of the caller that was refused, while a picture of it is kept.';
 
 -- 35_sweep_cleanup.sql
 
@@ -6867,7 +6890,7 @@ create function public.read_own_jobs(p_claims jsonb[], p_limit integer default 2
 returns table (
     reader integer, id uuid, face_id uuid, status text, attempts smallint, max_attempts smallint, error_code text,
     error_message text, created_at timestamptz, started_at timestamptz, completed_at timestamptz, match_count integer,
-    timings jsonb, face_boxes jsonb, request_id uuid
+    timings jsonb, face_boxes jsonb, refused_picture jsonb, request_id uuid
 )
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -6876,7 +6899,8 @@ begin
         if public.act_as(p_claims[v_reader]) then
             return query
                 select v_reader, j.id, j.face_id, j.status, j.attempts, j.max_attempts, j.error_code, j.error_message,
-                    j.created_at, j.started_at, j.completed_at, j.match_count, j.timings, j.face_boxes, j.request_id
+                    j.created_at, j.started_at, j.completed_at, j.match_count, j.timings, j.face_boxes, j.refused_picture,
+                    j.request_id
                 from public.match_jobs as j
                 where j.user_id = automatch.uid()
                 order by j.created_at desc, j.id
@@ -12036,7 +12060,7 @@ from (values
         public.get_search_wait public.get_share public.like_profile public.save_share public.unlike_profile
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
-        public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
+        public.set_discoverable public.unblock_profile public.refused_photo public.undo_dismissal public.viewable_photo
     '),
     -- Schools: what people do, who lets them in, and what the list is kept by.
     ('function', 'execute', 'authenticated', '
@@ -12184,7 +12208,7 @@ values
         'select f.id from public.faces as f where f.profile_id = (select automatch.uid()))'),
     ('table', 'public.match_jobs', 'authenticated',
         'select (id, user_id, face_id, status, attempts, max_attempts, error_code, error_message, created_at, '
-        'started_at, completed_at, match_count, timings, face_boxes, request_id)', 'own_jobs',
+        'started_at, completed_at, match_count, timings, face_boxes, refused_picture, request_id)', 'own_jobs',
         'user_id = (select automatch.uid())'),
     -- Everything but the exact similarity.
     ('table', 'public.matches', 'authenticated', 'select (id, face_a_id, face_b_id, created_at)', 'own_matches',

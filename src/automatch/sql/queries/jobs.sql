@@ -2,7 +2,8 @@
 -- The caller's jobs, newest first.
 select
     id, face_id, status, attempts, max_attempts, error_code, error_message,
-    created_at, started_at, completed_at, match_count, timings, face_boxes, request_id
+    created_at, started_at, completed_at, match_count, timings, face_boxes, refused_picture,
+    request_id
 from public.match_jobs
 where user_id = automatch.uid()
 order by created_at desc, id
@@ -11,6 +12,7 @@ limit %(limit)s
 -- name: load
 select
     id, face_id, status, attempts, max_attempts, error_code, error_message,
-    created_at, started_at, completed_at, match_count, timings, face_boxes, request_id
+    created_at, started_at, completed_at, match_count, timings, face_boxes, refused_picture,
+    request_id
 from public.match_jobs
 where id = %(job_id)s

@@ -28,6 +28,7 @@ create table public.match_jobs (
     isolated boolean not null default false,
     threshold double precision,
     face_boxes jsonb,
+    refused_picture jsonb,
     -- Set for the transactions of a request (queries/database.sql).
     request_id uuid default nullif(current_setting('automatch.request_id', true), '')::uuid,
     constraint status_is_known check (status in ('pending', 'processing', 'completed', 'failed')),
@@ -54,7 +55,8 @@ create table public.match_jobs (
     constraint only_a_failed_job_asks_for_a_face check (face_boxes is null or status = 'failed'),
     constraint face_boxes_are_in_the_photo check (
         face_boxes is null or automatch.are_face_boxes(face_boxes)
-    )
+    ),
+    constraint only_a_failed_job_has_a_picture check (refused_picture is null or status = 'failed')
 )
 -- A job is updated three times and deleted once, and a claim has to step over the dead rows: so vacuum
 -- runs early and at full speed. Free space in the pages lets a lease be renewed without touching an index.
@@ -94,6 +96,9 @@ comment on column public.match_jobs.threshold is
 comment on column public.match_jobs.face_boxes is
     'Set while the person has to say which face is theirs: left, top, width and height of each face as '
     'fractions of the upright photo, largest first. choose_face() takes an index into it.';
+comment on column public.match_jobs.refused_picture is
+    'Set while a picture of a refused photo is kept for its owner: its width and height, and where the face at '
+    'fault is (left, top, width and height as fractions), or null.';
 comment on column public.match_jobs.request_id is
     'The request that queued it, an upload for one: joins the log lines and the trace of server and workers.';
 -- For the claim.

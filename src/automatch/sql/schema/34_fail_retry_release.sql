@@ -2,15 +2,15 @@
 
 create function public.fail_match_jobs(
     p_job_ids uuid[], p_tokens bigint[], p_codes text[], p_messages text[],
-    p_face_boxes jsonb[] default null
+    p_face_boxes jsonb[] default null, p_refused_pictures jsonb[] default null
 )
 returns setof uuid language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with held as materialized (
-        select j.id, lease.code, lease.message, lease.face_boxes
+        select j.id, lease.code, lease.message, lease.face_boxes, lease.refused_picture
         from public.match_jobs as j
-        join unnest(p_job_ids, p_tokens, p_codes, p_messages, p_face_boxes)
-            as lease (id, token, code, message, face_boxes)
+        join unnest(p_job_ids, p_tokens, p_codes, p_messages, p_face_boxes, p_refused_pictures)
+            as lease (id, token, code, message, face_boxes, refused_picture)
             on lease.id = j.id and lease.token = j.lease_token
         where j.id = any (p_job_ids) and j.status = 'processing'
         order by j.id
@@ -19,7 +19,8 @@ as $$
     failed as (
         update public.match_jobs as j
         set status = 'failed', completed_at = automatch.now(), lease_expires_at = null, worker_id = null,
-            error_code = h.code, error_message = h.message, face_boxes = h.face_boxes
+            error_code = h.code, error_message = h.message, face_boxes = h.face_boxes,
+            refused_picture = h.refused_picture
         from held as h
         where j.id = h.id
         returning j.id
@@ -29,24 +30,25 @@ as $$
     )
     select f.id from failed as f left join notified on true
 $$;
-comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jsonb[]) is
-    'processing -> failed. With p_face_boxes the person is asked which face is theirs. Returns the jobs that '
-    'were still held.';
+comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jsonb[], jsonb[]) is
+    'processing -> failed. With p_face_boxes the person is asked which face is theirs, with p_refused_pictures '
+    'they see what is wrong with the photo. Returns the jobs that were still held.';
 
-create function automatch.clear_face_boxes()
+create function automatch.clear_refusal()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.face_boxes := null;
+    new.refused_picture := null;
     return new;
 end
 $$;
 
-create trigger match_jobs_clear_face_boxes
+create trigger match_jobs_clear_refusal
 before update of status on public.match_jobs
 for each row
-when (old.face_boxes is not null and new.status <> 'failed')
-execute function automatch.clear_face_boxes();
+when ((old.face_boxes is not null or old.refused_picture is not null) and new.status <> 'failed')
+execute function automatch.clear_refusal();
 
 create function public.choose_face(p_job_id uuid, p_index integer)
 returns table (face_id uuid, job_status text)
@@ -210,3 +212,19 @@ $$;
 comment on function public.release_match_jobs(uuid[], bigint[], interval, boolean) is
     'processing -> pending at the old position, or with p_new_turn behind those who wait now, and without using up an '
     'attempt: for workers that stop, and for failures of the infrastructure.';
+
+create function public.refused_photo(p_face_id uuid)
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select f.image_path
+    from public.faces as f
+    cross join lateral (
+        select j.refused_picture from public.match_jobs as j
+        where j.face_id = f.id
+        order by j.created_at desc
+        limit 1
+    ) as newest
+    where f.id = p_face_id and f.profile_id = (select automatch.uid()) and newest.refused_picture is not null
+$$;
+comment on function public.refused_photo(uuid) is
+    'Path of a photo of the caller that was refused, while a picture of it is kept.';

@@ -37,7 +37,7 @@ from (values
         public.get_search_wait public.get_share public.like_profile public.save_share public.unlike_profile
         public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
-        public.set_discoverable public.unblock_profile public.undo_dismissal public.viewable_photo
+        public.set_discoverable public.unblock_profile public.refused_photo public.undo_dismissal public.viewable_photo
     '),
     -- Schools: what people do, who lets them in, and what the list is kept by.
     ('function', 'execute', 'authenticated', '
@@ -185,7 +185,7 @@ values
         'select f.id from public.faces as f where f.profile_id = (select automatch.uid()))'),
     ('table', 'public.match_jobs', 'authenticated',
         'select (id, user_id, face_id, status, attempts, max_attempts, error_code, error_message, created_at, '
-        'started_at, completed_at, match_count, timings, face_boxes, request_id)', 'own_jobs',
+        'started_at, completed_at, match_count, timings, face_boxes, refused_picture, request_id)', 'own_jobs',
         'user_id = (select automatch.uid())'),
     -- Everything but the exact similarity.
     ('table', 'public.matches', 'authenticated', 'select (id, face_a_id, face_b_id, created_at)', 'own_matches',

@@ -111,11 +111,7 @@ def _shares(
     faces: Sequence[Detection], photo: npt.NDArray[np.uint8]
 ) -> tuple[tuple[float, float, float, float], ...]:
     height, width = photo.shape[:2]
-    boxes = (face.box for face in faces)
-    return tuple(
-        (box.left / width, box.top / height, box.right / width, box.bottom / height)
-        for box in boxes
-    )
+    return tuple(face.box.shares_of(width, height) for face in faces)
 
 
 def measure(detection: Detection, aligned: AlignedFace) -> dict[str, float]:

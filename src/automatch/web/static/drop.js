@@ -9,13 +9,13 @@ const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
 const show = (isOver) => document.body.classList.toggle("is-over", isOver);
 
 async function take(files) {
-  // On the feed, the form takes them.
-  if (document.getElementById("upload-form")) {
+  // Where photos can be added, the sheet's script takes them.
+  if (document.getElementById("upload-sheet")) {
     document.dispatchEvent(new CustomEvent("photosdropped", { detail: files }));
     return;
   }
   for (const file of files) await keep({ blob: file, wanted: true });
-  if ("uploads" in document.body.dataset) return location.assign("/feed");
+  if ("uploads" in document.body.dataset) return location.assign("/photos");
   const notice = Object.assign(document.createElement("p"), { className: "notice good", textContent: LATER });
   notice.setAttribute("role", "status");
   document.getElementById("main").prepend(notice);

@@ -1,7 +1,6 @@
 // Places the buttons of "Which one is you?" over the faces, and sends the answer without leaving the
 // page; the live feed then shows the new state. Without it, the buttons are below the photo.
 
-const LOST = "Your answer was not sent. Check your connection and tap again.";
 const RELOAD_AFTER_MS = 3_000;
 
 const jobs = document.getElementById("jobs");
@@ -36,12 +35,13 @@ async function send(form, button) {
   }).catch(() => null);
   if (answer?.status === 401) return location.assign("/sign-in");
   if (answer?.ok) {
+    form.querySelector(".face-picker-done").hidden = false;
     // The live feed replaces the question; if it is not connected, a reload does.
     setTimeout(() => form.isConnected && location.reload(), RELOAD_AFTER_MS);
     return;
   }
   const body = await answer?.json().catch(() => null);
-  error.textContent = body?.error?.message ?? LOST;
+  error.textContent = body?.error?.message ?? error.dataset.lost;
   error.hidden = false;
   form.ariaBusy = "false";
   button.classList.remove("is-chosen");

@@ -4,7 +4,7 @@ const SMALL_BYTES = 500_000;
 const JPEG_QUALITY = 0.92;
 
 // Some browsers give a page false pixels, so that it cannot recognise the device.
-function isCanvasTrue() {
+export function isCanvasTrue() {
   const context = document.createElement("canvas").getContext("2d");
   context.fillStyle = "#336699";
   context.fillRect(0, 0, 8, 8);

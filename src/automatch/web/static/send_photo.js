@@ -1,5 +1,7 @@
 // Sends a photo, and goes on by itself after a lost connection or a busy server.
 
+import { text } from "./texts.js";
+
 const PAUSES_S = [1, 2, 4, 8, 15, 30, 60];
 const STALL_MS = 20_000;
 const ANSWER_MS = 60_000;
@@ -38,7 +40,7 @@ function post(url, blob, onPercent) {
 async function pause(seconds, onState) {
   const reconnected = new Promise((resolve) => window.addEventListener("online", resolve, { once: true }));
   for (let left = seconds; left > 0; left -= 1) {
-    onState(navigator.onLine ? `Not sent yet. Trying again in ${left} s` : "You are offline. Your photo is sent when you're back");
+    onState(navigator.onLine ? text("upload.again", { seconds: left }) : text("upload.offline"));
     const second = new Promise((resolve) => setTimeout(resolve, 1_000, true));
     if (!(await Promise.race([second, reconnected.then(() => false)]))) return;
   }

@@ -1,92 +1,83 @@
-// Preview, progress, several photos one after the other. Without it the browser submits the form.
+// Photos that are chosen, dropped or pasted are sent one after the other while the page goes on.
+// Without it the browser submits a form.
 
 import { forget, isKept, keep, listKept } from "./kept_photos.js";
+import { makeSheet, sheet } from "./photo_sheet.js";
 import { scaleDown } from "./scale_photo.js";
 import { sendPhoto } from "./send_photo.js";
+import { text } from "./texts.js";
 
 const RELOAD_AFTER_MS = 3_000;
-const LOST = "The photo was not sent. Check your connection and try again.";
-const SENT = "Your photo was sent.";
-const UNREADABLE = "The photo could not be read; choose it again.";
-const KEPT = "We kept the photo you chose. Send it when you're ready.";
 
-const form = document.getElementById("upload-form");
-if (form) enhance(form);
+if (sheet) enhance();
 
-function enhance(form) {
-  const input = form.elements.file;
-  const button = form.querySelector("button");
+function enhance() {
   const part = (id) => document.getElementById(id);
-  const maxMb = Number(form.dataset.maxMb);
-  const maxSide = Number(form.dataset.maxSide);
-  // Each is {blob, wanted, id}.
+  const maxMb = Number(sheet.dataset.maxMb);
+  const maxSide = Number(sheet.dataset.maxSide);
+  const percents = new Intl.NumberFormat(document.documentElement.lang, { style: "percent" });
+  // Each is {blob, wanted, id}; those that are not wanted yet wait in the sheet.
   let photos = [];
   let sending = false;
   const problems = new Set();
-  // Photos are scaled one by one: each may take the memory of 50 megapixels.
-  let preparing = Promise.resolve();
+  const waiting = () => photos.filter((photo) => !photo.wanted);
 
-  form.noValidate = true;
-  input.multiple = true;
-  part("drop-hint").hidden = false;
-  part("preview").addEventListener("error", () => (part("preview").hidden = true));
+  if (part("upload-form")) part("upload-form").hidden = true;
 
-  function say(id, text) {
-    part(id).textContent = text;
-    part(id).hidden = !text;
-    if (id === "file-error") input.setAttribute("aria-invalid", String(Boolean(text)));
+  function show(id, isShown) {
+    part(id).hidden = !isShown;
+    part("upload-bar").hidden = !["sending", "sent", "file-error", "kept"].some((each) => !part(each).hidden);
   }
 
-  function showChosen(hint = "") {
-    const preview = part("preview");
-    URL.revokeObjectURL(preview.src);
-    preview.hidden = !photos.length;
-    if (photos.length) preview.src = URL.createObjectURL(photos[0].blob);
-    else preview.removeAttribute("src");
-    say("chosen", photos.length > 1 ? `${photos.length} photos` : hint);
+  function say(id, words) {
+    part(id).textContent = words;
+    show(id, Boolean(words));
   }
 
-  function fail(text) {
-    problems.add(text);
-    say("file-error", [...problems].join(" "));
+  // In the sheet while it is open, which lies over everything else.
+  function fail(words) {
+    problems.add(words);
+    say(sheet.open ? "sheet-error" : "file-error", [...problems].join(" "));
   }
 
   function clearWords() {
     problems.clear();
-    for (const id of ["file-error", "sent"]) say(id, "");
+    for (const id of ["sheet-error", "file-error", "sent"]) say(id, "");
   }
 
-  function reasonAgainst(blob) {
-    if (!blob) return UNREADABLE;
-    if (!blob.size) return "The file is empty; choose the photo again.";
-    if (blob.size > maxMb * 1024 ** 2) return `The photo is larger than ${maxMb} MB; choose a smaller one.`;
-    return null;
+  async function drop(photo) {
+    photos = photos.filter((other) => other !== photo);
+    await forget(photo);
   }
 
-  async function prepare(photo) {
-    photo.blob = await scaleDown(photo.blob, maxSide).catch(() => null);
-    const reason = reasonAgainst(photo.blob);
-    if (reason) {
-      fail(reason);
-      return forget(photo);
-    }
-    photos.push(photo);
-    return keep(photo);
+  // Makes a photo as it is sent; returns whether it can be.
+  async function makeReady(photo, take = () => null) {
+    photo.blob = (await take(maxSide)) ?? (await scaleDown(photo.blob, maxSide).catch(() => null));
+    if (photo.blob && photo.blob.size <= maxMb * 1024 ** 2) return true;
+    fail(photo.blob ? text("upload.large", { mb: maxMb }) : text("upload.unreadable"));
+    await drop(photo);
+    return false;
   }
 
-  function add(files, { wanted, replace }) {
+  async function add(files, { wanted }) {
     clearWords();
-    preparing = preparing.then(async () => {
-      if (replace && !sending) for (const photo of photos.splice(0)) await forget(photo);
-      for (const blob of files) await prepare({ blob, wanted });
-      showChosen();
-      if (wanted) sendWanted();
-    });
+    for (const file of files) {
+      // A copy, because a phone may move or delete the file before it is sent.
+      const blob = await file.arrayBuffer().then((bytes) => new Blob([bytes]), () => null);
+      const photo = { blob, wanted };
+      if (!blob?.size) fail(text(blob ? "upload.empty" : "upload.unreadable"));
+      else if (!wanted || (await makeReady(photo))) {
+        photos.push(photo);
+        await keep(photo);
+      }
+    }
+    if (wanted) sendWanted();
+    else open();
   }
 
-  function showProgress(text, percent) {
+  function showProgress(words, percent) {
     if (percent !== undefined) part("progress").value = percent;
-    part("progress-text").textContent = text;
+    part("progress-text").textContent = words;
   }
 
   // Returns whether to go on with the next photo.
@@ -99,18 +90,17 @@ function enhance(form) {
     if (isPassing) {
       // One that was told to wait for long is sent when the person asks again.
       if (status === 429) keep(Object.assign(photo, { wanted: false }));
-      fail(error?.message ?? LOST);
+      fail(error?.message ?? text("upload.lost"));
       return false;
     }
-    photos = photos.filter((other) => other !== photo);
-    forget(photo);
+    drop(photo);
     if (!face || job.status === "failed") {
-      fail(message ?? error?.message ?? LOST);
+      fail(message ?? error?.message ?? text("upload.lost"));
       return true;
     }
     // The answer to an earlier try may have been lost, and the server says that it has the photo.
-    say("sent", isFirst ? message : SENT);
-    // The live feed shows the job; if it is not connected, a reload does.
+    say("sent", isFirst ? message : text("upload.sent"));
+    // The live page shows the photo; if it is not connected, a reload does.
     setTimeout(() => {
       if (part(`photo-${face.id}`)) say("sent", "");
       else if (!photos.length) location.reload();
@@ -126,56 +116,57 @@ function enhance(form) {
         continue;
       }
       const total = number - 1 + photos.filter((each) => each.wanted).length;
-      const what = total > 1 ? `photo ${number} of ${total}, ` : "";
-      const onPercent = (percent) => showProgress(percent < 100 ? `Sending ${what}${percent}%` : "Sent, checking it", percent);
+      const onPercent = (percent) => {
+        const name = percent === 100 ? "upload.checking" : total > 1 ? "upload.sending_several" : "upload.sending";
+        showProgress(text(name, { number, total, percent: percents.format(percent / 100) }), percent);
+      };
       onPercent(0);
-      if (!finish(photo, await sendPhoto(form.action, photo.blob, { onPercent, onState: showProgress }))) return;
+      if (!finish(photo, await sendPhoto(sheet.dataset.action, photo.blob, { onPercent, onState: showProgress }))) return;
     }
   }
 
   async function sendWanted() {
     if (sending || !photos.some((photo) => photo.wanted)) return;
     sending = true;
-    part("sending").hidden = false;
-    button.setAttribute("aria-disabled", "true");
+    show("sending", true);
     await (navigator.locks?.request("automatch-upload", sendAll) ?? sendAll());
     sending = false;
-    part("sending").hidden = true;
-    button.setAttribute("aria-disabled", "false");
-    if (!photos.length) form.reset();
-    showChosen();
+    show("sending", false);
+    show("kept", !sheet.open && waiting().length);
   }
 
-  async function restore() {
-    for (const photo of await listKept()) await prepare(photo);
-    if (!photos.length) return;
-    showChosen(KEPT);
-    sendWanted();
-  }
-
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    await preparing;
-    if (sending) return;
-    if (!photos.length) return say("file-error", [...problems].join(" ") || "Choose a photo first.");
-    clearWords();
-    for (const photo of photos) {
+  const open = makeSheet({
+    choose: (files) => add(files, { wanted: false }),
+    async send(photo, take) {
+      clearWords();
+      if (!(await makeReady(photo, take))) return false;
       photo.wanted = true;
       await keep(photo);
-    }
-    sendWanted();
+      sendWanted();
+      return true;
+    },
+    leave: drop,
+    close: () => waiting().forEach(drop),
+    waiting,
   });
-  const takeChosen = () => add([...input.files], { wanted: false, replace: true });
-  input.addEventListener("change", takeChosen);
-  document.addEventListener("photosdropped", (event) => add(event.detail, { wanted: true, replace: false }));
+
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("[data-add-photo]")) return;
+    event.preventDefault();
+    show("kept", false);
+    open();
+  });
+  document.addEventListener("photosdropped", (event) => add(event.detail, { wanted: true }));
   document.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     if (!files.length) return;
     event.preventDefault();
-    add(files, { wanted: false, replace: true });
+    add(files, { wanted: false });
   });
   window.addEventListener("online", sendWanted);
-  preparing = restore();
-  // Chosen before this script was loaded.
-  if (input.files.length) takeChosen();
+  listKept().then((kept) => {
+    photos.push(...kept);
+    show("kept", waiting().length);
+    sendWanted();
+  });
 }
