@@ -46,6 +46,8 @@ _FEEDS_PER_ADDRESS = 500
 _CREATED = re.compile(rb'"created_at":"([^"]+)"')
 _EVENT = re.compile(rb"event: (\w+)")
 _SETTLE_S = 3
+_GENTLY = 25
+"""Opened at a time to measure what one costs: many at once leave the heap of their requests."""
 _OPEN_S = 60
 _UPLOAD_FIRST_S = 120
 
@@ -82,7 +84,7 @@ class Trial:
     opening_ms: Times | None
     """All opened at once, until each was told where its feed is."""
     kib_each: float
-    """Memory of the servers, a stream that waits."""
+    """What the memory of the servers grew by, a stream that waits, when they opened in turn."""
     uploads: int
     refused: int
     answer_ms: Times | None
@@ -313,9 +315,16 @@ async def _try(
     _say(f"opening {len(women)} streams; load {busy:.1f}")
     streams = Streams(load.url, page=page)
     before = meter.server_bytes()
-    opening = await streams.open(women)
+    gently = [
+        took
+        for start in range(0, len(women), _GENTLY)
+        for took in await streams.open(women[start : start + _GENTLY])
+    ]
     await asyncio.sleep(_SETTLE_S)
-    each = (meter.server_bytes() - before) / max(len(opening), 1)
+    each = (meter.server_bytes() - before) / max(len(gently), 1)
+    streams.close()
+    await asyncio.sleep(_SETTLE_S)
+    opening = await streams.open(women)
     men = await people.make(max(math.ceil(rate * seconds), 1), Gender.MALE)
     streams.late_s.clear()
     _say(f"{rate:g} uploads a second")

@@ -106,7 +106,7 @@ def create_app(
         db=db,
         photos=photos,
         notifier=live.notifier,
-        feed_reader=live.reader,
+        live=live,
         deliveries=live.deliveries,
         tokens=tokens,
         accounts=accounts,

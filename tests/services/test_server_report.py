@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from automatch.feed.notifier import FeedNotifier
+from automatch.feed.notifier import FeedNotifier, Subscriber
 from automatch.model.people import Claims, Role
 from automatch.services.server_report import ServerReport
 from automatch.settings.database import PoolSettings
@@ -31,13 +31,19 @@ async def test_each_server_tells_its_open_pages_until_it_stops(database) -> None
             return [(server.streams, server.channels, server.alive) for server in servers]
 
         her = Claims(Role.AUTHENTICATED, uuid4())
-        with notifiers[0].subscribe(her), notifiers[0].subscribe(her, as_stream=False):
-            with notifiers[0].subscribe(her):
-                await first.report()
-                await second.report()
-                assert await told() == [(2, 1, True), (0, 0, True)]
-            await first.report()
-            assert await told() == [(1, 1, True), (0, 0, True)]
+        tab, other_tab, app = (Subscriber(her, lambda: None) for _ in range(3))
+        notifiers[0].add(tab, as_stream=True)
+        notifiers[0].add(other_tab, as_stream=True)
+        notifiers[0].add(app, as_stream=False)
+        await first.report()
+        await second.report()
+        assert await told() == [(2, 1, True), (0, 0, True)]
+        for _ in range(2):
+            notifiers[0].remove(tab, as_stream=True)
+        await first.report()
+        assert await told() == [(1, 1, True), (0, 0, True)]
+        notifiers[0].remove(other_tab, as_stream=True)
+        notifiers[0].remove(app, as_stream=False)
         await first.close()
 
         assert await told() == [(0, 0, True)]

@@ -13,6 +13,7 @@ from typing import Self
 from automatch.background import BackgroundTasks
 from automatch.feed.deliveries import Deliveries
 from automatch.feed.notifier import FeedNotifier
+from automatch.feed.pings import Pings
 from automatch.feed.reader import FeedReader
 from automatch.settings.server import FeedSettings
 from automatch.store.database import Database
@@ -25,9 +26,11 @@ class LiveFeed:
     """What wakes streams, what they read with, and what notes that they were written to."""
 
     db: Database
+    settings: FeedSettings
     notifier: FeedNotifier
     reader: FeedReader
     deliveries: Deliveries
+    pings: Pings
 
     @classmethod
     def over(
@@ -35,15 +38,17 @@ class LiveFeed:
     ) -> Self:
         """Return the live feed of a server, which opens and closes *db*."""
         notifier = FeedNotifier(db, settings, metrics, traces)
-        return cls(db, notifier, FeedReader(db), Deliveries(db))
+        pings = Pings(settings.ping_s)
+        return cls(db, settings, notifier, FeedReader(db), Deliveries(db), pings)
 
     @asynccontextmanager
     async def running(self, background: BackgroundTasks) -> AsyncIterator[None]:
-        """Wake streams and record deliveries during the block."""
+        """Wake and ping streams, and record deliveries, during the block."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.db)
             stack.push_async_callback(self.reader.close)
             await stack.enter_async_context(background.running("feeds", self.notifier.run))
+            await stack.enter_async_context(background.running("pings", self.pings.run))
             stack.push_async_callback(self.deliveries.close)
             await stack.enter_async_context(background.running("deliveries", self.deliveries.run))
             yield

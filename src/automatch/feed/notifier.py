@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -51,8 +51,8 @@ class Subscriber:
     """What one stream or channel waits for."""
 
     claims: Claims
-    changed: asyncio.Event
-    """Set when the person's feed or jobs changed, or the session ended; set from the start."""
+    wake: Callable[[], None]
+    """Called when the person's feed or jobs changed, or the session ended."""
     has_ended: bool = False
     """Whether the session has ended."""
 
@@ -72,7 +72,7 @@ class FeedNotifier:
         self._traces = traces
         self._settings = settings
         self._sessions_notified = asyncio.Event()
-        self._subscribers: defaultdict[UUID, set[Subscriber]] = defaultdict(set)
+        self._subscribers: dict[UUID, set[Subscriber]] = {}
         self._streams: Counter[UUID] = Counter()
         self._versions: dict[UUID, FeedVersion | None] = {}
         """As polled; None for those who were woken by a notification since."""
@@ -83,7 +83,7 @@ class FeedNotifier:
         """End every stream."""
         self.closing.set()
         for subscriber in self._list_subscribers():
-            subscriber.changed.set()
+            subscriber.wake()
 
     def count_streams(self, profile_id: UUID) -> int:
         return self._streams[profile_id]
@@ -117,28 +117,29 @@ class FeedNotifier:
             lag = datetime.now(UTC) - committed_at
             self._metrics.deliveries.observe(max(0.0, lag.total_seconds()))
 
-    @contextmanager
-    def subscribe(self, claims: Claims, *, as_stream: bool = True) -> Iterator[Subscriber]:
-        """Tell a person's stream of changes while the block lasts.
+    def add(self, subscriber: Subscriber, *, as_stream: bool) -> None:
+        """Wake a subscriber at each change from now on.
 
         Channels of a websocket do not count as streams; they have a limit of their own.
         """
-        assert claims.subject is not None
-        profile_id = claims.subject
-        subscriber = Subscriber(claims, asyncio.Event())
-        subscriber.changed.set()
-        self._subscribers[profile_id].add(subscriber)
+        profile_id = subscriber.claims.subject
+        assert profile_id is not None
+        self._subscribers.setdefault(profile_id, set()).add(subscriber)
         self._streams[profile_id] += as_stream
-        try:
-            yield subscriber
-        finally:
-            self._streams[profile_id] -= as_stream
-            if not self._streams[profile_id]:
-                del self._streams[profile_id]
-            self._subscribers[profile_id].discard(subscriber)
-            if not self._subscribers[profile_id]:
-                del self._subscribers[profile_id]
-                self._versions.pop(profile_id, None)
+
+    def remove(self, subscriber: Subscriber, *, as_stream: bool) -> None:
+        """Wake it no more; more than once does no harm."""
+        profile_id = subscriber.claims.subject
+        assert profile_id is not None
+        if subscriber not in self._subscribers.get(profile_id, ()):
+            return
+        self._streams[profile_id] -= as_stream
+        if not self._streams[profile_id]:
+            del self._streams[profile_id]
+        self._subscribers[profile_id].discard(subscriber)
+        if not self._subscribers[profile_id]:
+            del self._subscribers[profile_id]
+            self._versions.pop(profile_id, None)
 
     async def run(self) -> None:
         """Listen and poll until cancelled; a lost notification only delays a change."""
@@ -161,7 +162,7 @@ class FeedNotifier:
             if profile_id in self._subscribers:
                 self._versions[profile_id] = None
                 for subscriber in self._subscribers[profile_id]:
-                    subscriber.changed.set()
+                    subscriber.wake()
 
     async def _repeat(
         self, read: Callable[[], Awaitable[None]], notified: asyncio.Event, poll_s: float
@@ -191,7 +192,7 @@ class FeedNotifier:
             # A channel may have been given the token of another session meanwhile.
             if subscribers[index].claims is claims[index]:
                 subscribers[index].has_ended = True
-                subscribers[index].changed.set()
+                subscribers[index].wake()
 
     async def _read_versions(self) -> None:
         connected = list(self._subscribers)
@@ -206,4 +207,4 @@ class FeedNotifier:
             self._versions[version.profile_id] = version
             if known is not None and known != version:
                 for subscriber in self._subscribers[version.profile_id]:
-                    subscriber.changed.set()
+                    subscriber.wake()

@@ -1,29 +1,36 @@
-"""One person's live feed as a sequence of events.
+"""One person's live feed on an open connection.
 
 A match carries its position as the id of its event: a client that reconnects with the last id it
 saw gets everything after that, also after a restart. The state of a job carries no id: it is sent
 when a stream opens and whenever it changes.
+
+A stream that waits is an object and no task: thousands of them wait at a time. Woken, it reads its
+news and writes them, one event after the other; a client that does not take one gets no other, and
+loses its connection after a while. So nothing is queued for anybody.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
 
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import TooManyStreamsError
 from automatch.errors.store import StoreError
-from automatch.feed.deliveries import Deliveries
-from automatch.feed.notifier import FeedNotifier
-from automatch.feed.reader import PAGE, FeedReader
+from automatch.feed.notifier import Subscriber
+from automatch.feed.reader import PAGE
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry
 from automatch.model.people import Claims
-from automatch.settings.server import FeedSettings
 from automatch.store.news import NewsQuery
+
+if TYPE_CHECKING:
+    from automatch.feed.live import LiveFeed
 
 _COMMIT = timedelta(seconds=1)
 """From the time that a match carries until its commit."""
@@ -37,106 +44,190 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Ping:
-    """Nothing has changed for a while; this keeps proxies from closing the connection."""
-
-
-@dataclass(frozen=True, slots=True)
 class Reauth:
     """Token expired or session ended; the client reconnects with a new token and the last id."""
 
 
-FeedEvent = Ready | FeedEntry | Job | Ping | Reauth
+FeedEvent = Ready | FeedEntry | Job | Reauth
+Encode = Callable[[AsyncIterator[FeedEvent]], AsyncIterator[str]]
+"""Returns the text of each of some events that come together."""
 
 
-async def follow(
-    reader: FeedReader,
-    notifier: FeedNotifier,
-    claims: Claims,
-    settings: FeedSettings,
-    deliveries: Deliveries,
-    *,
-    after: int | None,
-) -> AsyncIterator[FeedEvent]:
-    """Yield the changes of the caller's feed after a position; None means from now on.
+class Wire(Protocol):
+    """A client's connection, once its response has begun."""
 
-    Ends when the token expires, the session ends or the server stops. A database outage only
-    delays it.
+    on_lost: Callable[[], None]
+    """Called when the connection has ended."""
 
-    Raises:
-        TokenInvalidError: the session has ended already.
-        TooManyStreamsError: this person has too many streams open already.
-    """
-    assert claims.subject is not None
-    if notifier.count_streams(claims.subject) >= settings.max_streams_per_person:
-        raise TooManyStreamsError
-    opened = deliveries.open_page()
-    with notifier.subscribe(claims) as subscriber:
-        changed = subscriber.changed
-        [newest] = (await reader.read(NewsQuery(claims, position=True))).positions
-        read_at = datetime.now(UTC)
+    def write(self, text: str) -> None:
+        """Send a part of the response."""
+        ...
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the client has taken all that was written."""
+        ...
+
+    async def wait_until_free(self) -> None:
+        """Wait until it has, or is gone."""
+        ...
+
+    def close(self) -> None:
+        """End the response."""
+        ...
+
+
+class FeedStream:
+    """Tells one client the changes of a person's feed, until the connection ends."""
+
+    __slots__ = (
+        "_context",
+        "_encode",
+        "_is_woken",
+        "_live",
+        "_opened",
+        "_ping",
+        "_position",
+        "_read_at",
+        "_sent",
+        "_subscriber",
+        "_task",
+        "_wire",
+    )
+
+    def __init__(self, live: LiveFeed, claims: Claims, encode: Encode, *, ping: str) -> None:
+        self._live = live
+        self._encode = encode
+        self._ping = ping
+        self._subscriber = Subscriber(claims, self.wake)
+        # What is written later is in the language of the request.
+        self._context: Context = copy_context()
+        self._sent: frozenset[int] = frozenset()
+        self._position = 0
+        self._is_woken = True
+        self._wire: Wire | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, *, after: int | None) -> None:
+        """Begin after a position; None means from now on.
+
+        Raises:
+            TokenInvalidError: the session has ended already.
+            TooManyStreamsError: this person has too many streams open already.
+        """
+        claims, live = self._subscriber.claims, self._live
+        assert claims.subject is not None
+        if live.notifier.count_streams(claims.subject) >= live.settings.max_streams_per_person:
+            raise TooManyStreamsError
+        self._opened = live.deliveries.open_page()
+        live.notifier.add(self._subscriber, as_stream=True)
+        try:
+            news = await live.reader.read(NewsQuery(claims, position=True))
+        except BaseException:
+            self.close()
+            raise
+        [newest] = news.positions
+        self._read_at = datetime.now(UTC)
         # A position beyond the newest comes from before the database was restored from a backup.
-        position = newest if after is None else min(after, newest)
-        yield Ready(position)
-        sent: dict[object, Job] = {}
-        while not notifier.closing.is_set():
-            if subscriber.has_ended or _has_expired(claims):
-                yield Reauth()
-                return
-            if not await _wait(changed, settings.ping_s):
-                yield Ping()
-                continue
-            changed.clear()
-            since, read_at = read_at - _COMMIT, datetime.now(UTC)
-            try:
-                news = await reader.read(NewsQuery(claims, feed_after=position, jobs=True))
-            except TokenInvalidError:
-                yield Reauth()
-                return
-            except StoreError:
-                changed.set()
-                await _wait(notifier.closing, settings.poll_s)
-                continue
-            for job in reversed(news.jobs):
-                if sent.get(job.id) != job:
-                    yield job
-                    if job.completed_at is not None and job.completed_at > since:
-                        notifier.note_end_told(job, job.completed_at)
-            sent = {job.id: job for job in news.jobs}
-            for entry in news.entries:
-                position = entry.position
-                yield entry
-                # Whoever asks for the next event has written this one.
-                if entry.match_id is not None:
-                    deliveries.note(claims.subject, entry.match_id, opened=opened)
-                    notifier.note_delivery(entry.created_at, since=since)
-            if len(news.entries) == PAGE:
-                changed.set()
+        self._position = newest if after is None else min(after, newest)
+
+    async def encode_ready(self) -> str:
+        """Return the first event."""
+        return "".join([text async for text in self._encode(_only(Ready(self._position)))])
+
+    def attach(self, wire: Wire) -> None:
+        """Go on over the connection whose response has begun, from what has changed meanwhile."""
+        self._wire = wire
+        wire.on_lost = self.close
+        self._live.pings.add(self)
+        self.wake()
+
+    def close(self) -> None:
+        """Forget the stream; more than once does no harm."""
+        self._live.notifier.remove(self._subscriber, as_stream=True)
+        self._live.pings.discard(self)
+        self._wire = None
+        if self._task is not None:
+            self._task.cancel()
+
+    def wake(self) -> None:
+        """Read and tell what has changed."""
+        self._is_woken = True
+        if self._task is None and self._wire is not None:
+            loop = asyncio.get_running_loop()
+            self._task = loop.create_task(self._tell(self._wire), context=self._context)
+
+    def ping(self) -> None:
+        """Show that the connection lives, unless the stream has to end or tells something."""
+        if _has_expired(self._subscriber.claims):
+            self.wake()
+        elif self._task is None and self._wire is not None and self._wire.is_free:
+            self._wire.write(self._ping)
+
+    async def _tell(self, wire: Wire) -> None:
+        try:
+            while self._is_woken and self._wire is not None:
+                self._is_woken = False
+                if self._live.notifier.closing.is_set():
+                    self._end(wire)
+                elif self._subscriber.has_ended or _has_expired(self._subscriber.claims):
+                    await self._end_with_reauth(wire)
+                else:
+                    await self._write(wire, self._news())
+        except TokenInvalidError:
+            await self._end_with_reauth(wire)
+        except StoreError:
+            poll_s = self._live.settings.poll_s
+            asyncio.get_running_loop().call_later(poll_s, self.wake)
+        except Exception:
+            # Otherwise the client would wait for ever.
+            self._end(wire)
+            raise
+        finally:
+            self._task = None
+
+    async def _write(self, wire: Wire, events: AsyncIterator[FeedEvent]) -> None:
+        async for text in self._encode(events):
+            wire.write(text)
+            if not wire.is_free:
+                await wire.wait_until_free()
+
+    async def _end_with_reauth(self, wire: Wire) -> None:
+        await self._write(wire, _only(Reauth()))
+        self._end(wire)
+
+    def _end(self, wire: Wire) -> None:
+        wire.close()
+        self._task = None
+        self.close()
+
+    async def _news(self) -> AsyncIterator[FeedEvent]:
+        claims, live = self._subscriber.claims, self._live
+        assert claims.subject is not None
+        since, read_at = self._read_at - _COMMIT, datetime.now(UTC)
+        news = await live.reader.read(NewsQuery(claims, feed_after=self._position, jobs=True))
+        self._read_at = read_at
+        # A number for each instead of some kilobytes, as long as the stream waits.
+        states = {hash(repr(job)): job for job in reversed(news.jobs)}
+        for state, job in states.items():
+            if state not in self._sent:
+                yield job
+                if job.completed_at is not None and job.completed_at > since:
+                    live.notifier.note_end_told(job, job.completed_at)
+        self._sent = frozenset(states)
+        for entry in news.entries:
+            self._position = entry.position
+            yield entry
+            # Whoever asks for the next event has written this one.
+            if entry.match_id is not None:
+                live.deliveries.note(claims.subject, entry.match_id, opened=self._opened)
+                live.notifier.note_delivery(entry.created_at, since=since)
+        self._is_woken |= len(news.entries) == PAGE
 
 
-async def open_stream(events: AsyncIterator[FeedEvent]) -> AsyncIterator[FeedEvent]:
-    """Start *events* and return all of them.
-
-    An error that keeps the stream from opening is raised here, before the response has begun.
-    """
-    first = await anext(events)
-
-    async def with_first() -> AsyncIterator[FeedEvent]:
-        yield first
-        async for event in events:
-            yield event
-
-    return with_first()
+async def _only(event: FeedEvent) -> AsyncIterator[FeedEvent]:
+    yield event
 
 
 def _has_expired(claims: Claims) -> bool:
     return claims.expires_at is not None and claims.expires_at <= time.time()
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

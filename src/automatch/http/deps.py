@@ -20,8 +20,8 @@ from automatch.background import BackgroundTasks
 from automatch.errors.auth import TokenMissingError
 from automatch.errors.request import ForbiddenError, InputInvalidError
 from automatch.feed.deliveries import Deliveries
+from automatch.feed.live import LiveFeed
 from automatch.feed.notifier import FeedNotifier
-from automatch.feed.reader import FeedReader
 from automatch.http.client_address import client_address
 from automatch.language.catalogue import read_accept_language
 from automatch.model.operators import Operator
@@ -57,7 +57,7 @@ class Services:
     db: Database
     photos: PhotoStore
     notifier: FeedNotifier
-    feed_reader: FeedReader
+    live: LiveFeed
     deliveries: Deliveries
     tokens: Tokens
     accounts: Accounts

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from automatch.feed.deliveries import Deliveries
-from automatch.feed.notifier import FeedNotifier
-from automatch.feed.reader import FeedReader
+from automatch.feed.live import LiveFeed
 from automatch.feed.sse import parse_last_event_id
-from automatch.feed.stream import FeedEvent, follow, open_stream
+from automatch.feed.stream import Encode, FeedStream
 from automatch.model.cases import OwnCase
 from automatch.model.faces import Face
 from automatch.model.jobs import Job
@@ -18,7 +17,6 @@ from automatch.model.matches import FeedEntry, MatchPool
 from automatch.model.people import Claims, Consent, Profile
 from automatch.model.schools import Membership
 from automatch.search.explain import needs_explanation
-from automatch.settings.server import FeedSettings
 from automatch.store import cases, faces, feed, jobs, profiles, schools
 from automatch.store.database import Connection, Database
 
@@ -105,31 +103,23 @@ async def load_standing(db: Database, claims: Claims) -> tuple[list[OwnCase], Me
 
 
 async def open_feed(
-    reader: FeedReader,
-    notifier: FeedNotifier,
-    settings: FeedSettings,
-    deliveries: Deliveries,
+    live: LiveFeed,
     claims: Claims,
+    encode: Encode,
     *,
+    ping: str,
     after: int | None,
     last_event_id: str | None,
-) -> AsyncIterator[FeedEvent]:
+) -> FeedStream:
     """Return the live feed of a person, opened; *last_event_id* takes precedence over *after*.
 
     Raises:
         TooManyStreamsError: this person has too many streams open already.
     """
     resumed_after = parse_last_event_id(last_event_id)
-    return await open_stream(
-        follow(
-            reader,
-            notifier,
-            claims,
-            settings,
-            deliveries,
-            after=resumed_after if resumed_after is not None else after,
-        )
-    )
+    stream = FeedStream(live, claims, encode, ping=ping)
+    await stream.open(after=resumed_after if resumed_after is not None else after)
+    return stream
 
 
 def _note_seen(deliveries: Deliveries, claims: Claims, page: FeedPage) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.store import StoreError
 from automatch.feed import sse
-from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth
+from automatch.feed.stream import FeedEvent, Ready, Reauth
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
+from automatch.http.event_stream import EventStreamResponse
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry, MatchPool
 from automatch.search.explain import needs_explanation
@@ -64,21 +66,18 @@ async def stream(
     services: ServicesDep,
     after: Annotated[int | None, Query(ge=0)] = None,
     last_event_id: Annotated[str | None, Header()] = None,
-) -> StreamingResponse:
+) -> EventStreamResponse:
     """Stream the cards and photos that change, as HTML of the page."""
-    events = await open_feed(
-        services.feed_reader,
-        services.notifier,
-        services.settings.feed,
-        services.deliveries,
-        caller.claims,
-        after=after,
-        last_event_id=last_event_id,
-    )
-    return StreamingResponse(
-        _encode_events(events, caller, services),
-        media_type="text/event-stream",
-        headers=sse.HEADERS,
+    return EventStreamResponse(
+        await open_feed(
+            services.live,
+            caller.claims,
+            partial(_encode_events, caller=caller, services=services),
+            # An event, because scripts do not see comments: a silent connection is dead.
+            ping=sse.encode_event("ping", {}),
+            after=after,
+            last_event_id=last_event_id,
+        )
     )
 
 
@@ -134,7 +133,6 @@ async def _feed_page(
 async def _encode_events(
     events: AsyncIterator[FeedEvent], caller: Caller, services: Services
 ) -> AsyncIterator[str]:
-    yield sse.OPENING
     pool: MatchPool | None = None
     known: tuple[Waiting | None] | None = None
     known_until = 0.0
@@ -162,11 +160,6 @@ async def _encode_events(
                 if known:
                     data["waiting"] = waiting.kind if waiting else ""
                 yield sse.encode_event("job", data)
-            case Ping():
-                # The pool is cached only for events that come together, as when a stream opens.
-                pool = None
-                # An event, because scripts do not see comments: a silent connection is dead.
-                yield sse.encode_event("ping", {})
             case Reauth():
                 yield sse.encode_event("reauth", {})
 

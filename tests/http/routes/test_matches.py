@@ -22,6 +22,7 @@ from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
 from tests.support.raw_http import Wire, wire
 from tests.support.system import Event, Person, System, running_server, running_worker
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -279,6 +280,27 @@ async def test_pings_keep_a_quiet_stream_and_are_no_events(
 
     assert b"event: job" not in text
     assert json.loads(data.partition(b": ")[2])["face"]["id"] == str(face)
+
+
+async def test_stream_that_waits_is_no_task_and_tells_what_comes_then(
+    server: System, database: Database
+) -> None:
+    her = await server.join()
+    own = await add_own_face(database, her.id)
+    before = asyncio.all_tasks()
+
+    async def has_no_task() -> bool:
+        return not asyncio.all_tasks() - before
+
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
+        streams = [await stack.enter_async_context(wire(server)) for _ in range(4)]
+        for stream in streams:
+            await stream.send(_stream_request(her, "0"))
+            await stream.reader.readuntil(b"event: ready")
+        await until(has_no_task)
+        await add_matches(database, her.id, own)
+        for stream in streams:
+            await stream.reader.readuntil(b"event: match")
 
 
 async def test_card_of_an_erased_person_goes_by_its_match_and_no_id_of_the_person(

@@ -39,6 +39,7 @@ from automatch.errors.request import (
 )
 from automatch.errors.upload import HeadersTooLargeError
 from automatch.http.errors import error_response, http_error_response
+from automatch.http.event_stream import DETACH
 from automatch.http.security_headers import security_headers
 from automatch.settings import Settings
 from automatch.supabase_compat.realtime.limits import TokenBucket
@@ -269,6 +270,9 @@ class HttpProtocol(_BoundedProtocol, H11Protocol):
 
     def handle_events(self) -> None:
         super().handle_events()
+        if self.scope is not None and self.scope["type"] == "http":
+            # Before the request is handled, which is a task that has not begun.
+            cast("dict[str, Any]", self.scope)["extensions"] = {DETACH: self._detach}
         if self.transport.get_protocol() is self:
             self._watch_client()
 
@@ -300,6 +304,21 @@ class HttpProtocol(_BoundedProtocol, H11Protocol):
         """Refuse what cannot be read; *msg* is uvicorn's."""
         del msg
         self._refuse(self.conn.refusal())
+
+    def _detach(self) -> EventWire:
+        """Give the connection of a begun response away, with all that its request held."""
+        self.cycle.disconnected = True
+        self._stop_head_timer()
+        self._stop_watching()
+        self._unset_keepalive_if_required()
+        wire = EventWire(self)
+        self.connections.discard(self)
+        self.connections.add(wire)  # type: ignore[arg-type]  # has what uvicorn calls
+        self.transport.set_protocol(wire)
+        self.flow.resume_reading()
+        if self.transport.get_write_buffer_size():
+            wire.pause_writing()
+        return wire
 
     def _watch_client(self) -> None:
         is_answering = self.cycle is not None and not self.cycle.response_complete
@@ -337,6 +356,67 @@ class HttpProtocol(_BoundedProtocol, H11Protocol):
         self.transport.write(_as_bytes(self.server_state.refuse(response)))
         self.transport.write_eof()
         self.loop.call_later(_LINGER_S, self.transport.abort)
+
+
+class EventWire(_BoundedProtocol, asyncio.Protocol):
+    """The connection of a response that has no request any more, and goes on for hours."""
+
+    def __init__(self, begun: HttpProtocol) -> None:
+        self.transport = begun.transport
+        self.loop = begun.loop
+        self.connection = begun.connection
+        self.on_lost: Callable[[], None] = lambda: None
+        self._server_state = begun.server_state
+        self._is_chunked = begun.scope["http_version"] != "1.0"
+        self._freed: asyncio.Future[None] | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the client has taken all that was written."""
+        return self._freed is None
+
+    async def wait_until_free(self) -> None:
+        """Wait until it has, or is gone."""
+        if self._freed is not None:
+            await asyncio.shield(self._freed)
+
+    def write(self, text: str) -> None:
+        """Send a part of the response."""
+        if not self.transport.is_closing():
+            data = text.encode()
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+
+    def close(self) -> None:
+        """End the response."""
+        if self._is_chunked and not self.transport.is_closing():
+            self.transport.write(b"0\r\n\r\n")
+        self.transport.close()
+
+    shutdown = close
+
+    def data_received(self, data: bytes) -> None:
+        """Ignore what the client sends: it has asked already."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._server_state.connections.discard(self)
+        self._server_state.open.close(self.connection)
+        self._free()
+        self.on_lost()
+
+    def pause_writing(self) -> None:
+        if self._freed is None:
+            self._freed = self.loop.create_future()
+            super().pause_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._free()
+
+    def _free(self) -> None:
+        freed, self._freed = self._freed, None
+        if freed is not None and not freed.done():
+            freed.set_result(None)
 
 
 class _BoundedWebSocket(ServerProtocol):

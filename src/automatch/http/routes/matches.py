@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -17,9 +18,10 @@ from automatch.errors.request import (
 )
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.feed import sse
-from automatch.feed.stream import FeedEvent, Ping, Ready, Reauth
+from automatch.feed.stream import FeedEvent, Ready, Reauth
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
+from automatch.http.event_stream import EventStreamResponse
 from automatch.http.responses.accounts import HiddenPeopleResponse
 from automatch.http.responses.matches import LikeResponse, MatchesResponse, MatchResponse
 from automatch.http.responses.photos import JobResponse
@@ -74,25 +76,21 @@ async def stream(
     services: ServicesDep,
     after: Annotated[int | None, Query(ge=0, description="Go on after this event")] = None,
     last_event_id: Annotated[str | None, Header()] = None,
-) -> StreamingResponse:
+) -> EventStreamResponse:
     """Stream server-sent events: `match`, `gone`, `job`, `reauth`.
 
     `gone` names the match whose card goes, and the person, except when they are erased.
     A reconnect with `Last-Event-ID` gets all that happened in between.
     """
-    events = await open_feed(
-        services.feed_reader,
-        services.notifier,
-        services.settings.feed,
-        services.deliveries,
-        caller.claims,
-        after=after,
-        last_event_id=last_event_id,
-    )
-    return StreamingResponse(
-        _encode_events(events, caller, services),
-        media_type="text/event-stream",
-        headers=sse.HEADERS,
+    return EventStreamResponse(
+        await open_feed(
+            services.live,
+            caller.claims,
+            partial(_encode_events, caller=caller, services=services),
+            ping=sse.PING,
+            after=after,
+            last_event_id=last_event_id,
+        )
     )
 
 
@@ -158,7 +156,6 @@ async def read_hidden(caller: CallerDep, services: ServicesDep) -> HiddenPeopleR
 async def _encode_events(
     events: AsyncIterator[FeedEvent], caller: Caller, services: Services
 ) -> AsyncIterator[str]:
-    yield sse.OPENING
     async for event in events:
         match event:
             case Ready(position):
@@ -176,7 +173,5 @@ async def _encode_events(
                 )
             case Job():
                 yield sse.encode_event("job", JobResponse.from_job(event).model_dump(mode="json"))
-            case Ping():
-                yield sse.PING
             case Reauth():
                 yield sse.encode_event("reauth", {})

@@ -62,6 +62,7 @@ class Channel:
         self._send = send
         self._sources: list[Source] = []
         self._subscriber: Subscriber | None = None
+        self._changed = asyncio.Event()
         self._opened = 0.0
         self._resources = ExitStack()
 
@@ -78,9 +79,10 @@ class Channel:
             return
         with ExitStack() as resources:
             resources.enter_context(self._deps.limits.channel(claims.subject))
-            subscriber = resources.enter_context(
-                self._deps.notifier.subscribe(claims, as_stream=False)
-            )
+            subscriber = Subscriber(claims, self._changed.set)
+            self._deps.notifier.add(subscriber, as_stream=False)
+            resources.callback(self._deps.notifier.remove, subscriber, as_stream=False)
+            self._changed.set()
             opened = self._deps.deliveries.open_page()
             sources = sources_for(each.table for each in self._subscriptions)
             async with self._deps.db.as_user(claims) as conn:
@@ -100,7 +102,7 @@ class Channel:
         if subscriber is None or subscriber.claims.subject != claims.subject:
             return False
         subscriber.claims, subscriber.has_ended = claims, False
-        subscriber.changed.set()
+        self._changed.set()
         return True
 
     def close(self) -> None:
@@ -124,10 +126,10 @@ class Channel:
                 return
             try:
                 async with asyncio.timeout(remaining_s):
-                    await subscriber.changed.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 continue
-            subscriber.changed.clear()
+            self._changed.clear()
             if not subscriber.has_ended:
                 await self._send_changes(subscriber)
 
@@ -145,13 +147,13 @@ class Channel:
                             )
                 source.commit()
                 if changes:
-                    subscriber.changed.set()
+                    self._changed.set()
         except TokenInvalidError:
             # Unless the client sent a token of another session meanwhile.
             subscriber.has_ended = subscriber.claims is claims
-            subscriber.changed.set()
+            self._changed.set()
         except StoreError:
-            subscriber.changed.set()
+            self._changed.set()
             await self._pause()
 
     async def end(self, reason: str) -> None:
