@@ -68,7 +68,7 @@ def test_who_asks_waits_and_reads_the_answer(phones: Phones) -> None:
     waiting.get_by_label("Or ask to be let in").fill("K18 of computer science.")
     waiting.get_by_role("button", name="Ask").click()
     phones.execute(answer, phones.email("Mai"), None)
-    page.goto(f"{phones.url}/onboarding")
+    page.goto(f"{phones.url}/profile/school")
 
     expect(waiting).to_have_count(0)
     expect(page.get_by_text(f"Leave {phones.school}").first).to_be_visible()

@@ -198,7 +198,7 @@ def test_chosen_photo_outlives_the_session_for_its_owner_alone(phones: Phones) -
 def test_photo_dropped_on_any_page_is_sent(phones: Phones) -> None:
     page = phones.join("Linh", "Female")
     photo = list(encode(astronaut()))
-    page.goto(f"{phones.url}/onboarding")
+    page.goto(f"{phones.url}/profile")
     page.evaluate(_DROP, [photo, "dragover"])
     shown = "getComputedStyle(document.body, '::after').content"
     assert "Drop your photo" in page.evaluate(shown)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
 from html import unescape
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from automatch.model.cases import (
@@ -23,7 +23,7 @@ from automatch.model.cases import (
 )
 from automatch.model.faces import Face, FaceBox, HeldPhoto
 from automatch.model.jobs import Job, JobStatus, RefusedPhoto
-from automatch.model.matches import FeedEntry
+from automatch.model.matches import FeedEntry, Share
 from automatch.model.notices import NoticeKind, PublishedNotice, SiteOperator
 from automatch.model.operators import (
     AuditEntry,
@@ -37,6 +37,7 @@ from automatch.model.people import (
     ConsentRecord,
     FoundPerson,
     Gender,
+    HiddenPerson,
     PersonDetails,
     PersonSession,
     Profile,
@@ -45,9 +46,17 @@ from automatch.model.people import (
 from automatch.model.schools import Invitation, MembershipRequest, School
 from automatch.services.acts import Act
 from automatch.services.cases import CaseFile
+from automatch.services.profiles import ProfileShown
 from automatch.store.mails import WaitingMail
-from automatch.store.photo_views import PhotoViewCounts
-from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
+from automatch.store.photo_views import PhotoViewCounts, PhotoViewsOfWeek
+from automatch.web.account_views import (
+    DetailsPage,
+    MembershipPage,
+    OnboardingPage,
+    ProfileForm,
+    SignInPage,
+    SignUpPage,
+)
 from automatch.web.console.cases import CasePage, CasesPage, HeldPage
 from automatch.web.console.frame import ConfirmPage, HandOverPage, RefusedPage
 from automatch.web.console.mail import MailPage
@@ -70,6 +79,15 @@ from automatch.web.mailed_link_views import (
 )
 from automatch.web.own_photos import JobItem, PhotosPage
 from automatch.web.privacy_pages import PrivacyPage
+from automatch.web.profile_views import (
+    CardPreviewPage,
+    ConsentPage,
+    HiddenPeoplePage,
+    PhotoViewsPage,
+    ProfilePage,
+    SharePage,
+    VisibilityPage,
+)
 from automatch.web.report_views import (
     CaseItem,
     LinkedCasePage,
@@ -202,8 +220,9 @@ def a_profile(**values: Any) -> Profile:
     return replace(profile, **values)
 
 
-def a_consent(*, granted: bool) -> Consent:
-    return Consent("2026-11", f"I agree. {HOSTILE}", granted, NOON if granted else None)
+def a_consent(*, granted: bool = True, **values: Any) -> Consent:
+    consent = Consent("2026-11", f"I agree. {HOSTILE}", granted, NOON if granted else None)
+    return replace(consent, **values)
 
 
 def an_onboarding_page(*, granted: bool = False, **values: Any) -> OnboardingPage:
@@ -214,6 +233,30 @@ def an_onboarding_page(*, granted: bool = False, **values: Any) -> OnboardingPag
         schools=["North", HOSTILE],
     )
     return replace(page, **values)
+
+
+def vars_of(page: Page) -> dict[str, Any]:
+    return {
+        field.name: getattr(page, field.name) for field in fields(page) if field.name != "title"
+    }
+
+
+_Page = TypeVar("_Page", bound=ProfilePage)
+
+
+def a_profile_page(kind: type[_Page], **values: Any) -> _Page:
+    shown = ProfileShown(
+        profile=a_profile(name=HOSTILE, school=HOSTILE),
+        consent=a_consent(granted=True),
+        consents=[ConsentRecord("2026-11", HOSTILE, True, NOON)],
+        membership=None,
+        photo=A_FACE,
+        share=Share(HOSTILE, HOSTILE),
+        hidden_people=[HiddenPerson(an_id(8), HOSTILE, True, False, NOON)],
+        views=PhotoViewCounts("1-2", "12", 1),
+        weeks=[PhotoViewsOfWeek(NOON.date(), "1-2", 1)],
+    )
+    return kind(shown=replace(shown, **values))
 
 
 def a_feed_page(**values: Any) -> FeedPage:
@@ -296,8 +339,6 @@ PAGES: dict[str, Page] = {
         impersonations=[Impersonation(NOON, "asked for help")],
     ),
     "your data": YourDataPage(
-        views=PhotoViewCounts("1-2", "12", 1),
-        consents=[ConsentRecord("2026-11", HOSTILE, True, NOON)],
         retention=[KeptFor("Photos", "30 days")],
     ),
     "withdraw consent": WithdrawConsentPage(),
@@ -305,9 +346,24 @@ PAGES: dict[str, Page] = {
     "delete account, again": DeleteAccountPage(email=HOSTILE, confirmation=HOSTILE),
     "account deleted": AccountDeletedPage(receipt=HOSTILE, is_mailed=True),
     "account deleted, no receipt": AccountDeletedPage(receipt="", is_mailed=False),
-    "onboarding": an_onboarding_page(first_time=True),
+    "onboarding": an_onboarding_page(),
     "onboarding refused": an_onboarding_page(problem=SOME_PROBLEM),
-    "profile": an_onboarding_page(granted=True, saved=True),
+    "details": DetailsPage(**vars_of(an_onboarding_page(problem=SOME_PROBLEM))),
+    "own school": MembershipPage(**vars_of(an_onboarding_page())),
+    "profile": a_profile_page(ProfilePage),
+    "profile of somebody hidden": a_profile_page(
+        ProfilePage, profile=a_profile(discoverable=False), photo=None, share=Share()
+    ),
+    "own card": a_profile_page(CardPreviewPage),
+    "own card without a photo": a_profile_page(CardPreviewPage, photo=None),
+    "being found": a_profile_page(VisibilityPage),
+    "hidden people": a_profile_page(HiddenPeoplePage),
+    "photo views": a_profile_page(PhotoViewsPage),
+    "consent": a_profile_page(ConsentPage),
+    "consent to a newer text": a_profile_page(ConsentPage, consent=a_consent(outdated=True)),
+    "what one shares": SharePage(
+        sentence=HOSTILE, handle=HOSTILE, problem=Problem("input_invalid", HOSTILE, "sentence")
+    ),
     "feed without photos": a_feed_page(),
     "feed": a_feed_page(
         cards=[a_card(name=HOSTILE), a_card(simulated=True, is_new=True)],

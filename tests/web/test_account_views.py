@@ -8,14 +8,13 @@ import pytest
 from jinja2 import Environment
 
 from automatch.web.account_views import SignUpPage
+from automatch.web.profile_views import ConsentPage
 from automatch.web.templating import (
     Problem,
     build_templates,
     render_page,
 )
-from tests.support.pages import (
-    an_onboarding_page,
-)
+from tests.support.pages import a_consent, a_profile_page, an_onboarding_page
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def test_consent_is_never_ticked_beforehand(templates: Environment) -> None:
 
 
 def test_given_consent_can_be_withdrawn_and_not_given_again(templates: Environment) -> None:
-    html = render_page(templates, an_onboarding_page(granted=True))
+    html = render_page(templates, a_profile_page(ConsentPage, consent=a_consent(granted=True)))
 
     assert 'href="/consent/withdraw"' in html
     assert 'name="consent"' not in html

@@ -88,7 +88,7 @@ def test_feed_without_uploads_says_why_and_leads_to_the_profile(templates: Envir
 
     assert "Give your consent first." in text_of(html)
     assert 'type="file"' not in html
-    assert html.count('href="/onboarding"') == 2
+    assert 'href="/profile/consent"' in html
 
 
 def test_notice_says_in_whole_sentences_what_somebody_asked(templates: Environment) -> None:

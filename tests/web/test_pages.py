@@ -114,9 +114,9 @@ async def test_everything_works_without_scripts(system: System) -> None:
         deleted = await client.post(delete)
         assert "Photo deleted." in deleted.text
         assert "data-job" not in deleted.text
-        assert 'href="/consent/withdraw"' in (await client.get("/onboarding")).text
+        assert 'href="/consent/withdraw"' in (await client.get("/profile/consent")).text
         withdrawn = await client.post("/consent/withdraw")
-        assert (withdrawn.url.path, withdrawn.status_code) == ("/onboarding", 200)
+        assert (withdrawn.url.path, withdrawn.status_code) == ("/profile/consent", 200)
         assert "Your consent is withdrawn" in text_of(withdrawn)
         assert "first agree to face matching" in (await client.get("/feed")).text
         assert (await client.post("/sign-out")).url.path == "/sign-in"
@@ -202,7 +202,7 @@ async def test_form_of_another_site_is_refused(server: System, subtests: pytest.
         with subtests.test("looking is allowed"):
             link = {"origin": "http://evil.example", "sec-fetch-site": "cross-site"}
             assert (await client.get("/feed", headers=link)).status_code == 200
-        assert 'href="/consent/withdraw"' in (await client.get("/onboarding")).text
+        assert 'href="/consent/withdraw"' in (await client.get("/profile/consent")).text
 
 
 async def test_session_is_renewed_when_the_access_token_has_expired(
@@ -364,7 +364,6 @@ async def test_unknown_addresses_have_a_page(server: System, subtests: pytest.Su
             "/feed?before=x",
             "/feed?before=0",
             f"/feed?before={'9' * 30}",
-            "/onboarding?saved=x",
             "/%00",
             "/" + quote("é\u2028<script>alert(1)</script>"),
             "//evil.example",
@@ -395,7 +394,7 @@ async def test_what_people_type_is_escaped(server: System) -> None:
         her = claims_of(client.cookies["automatch_access"])["sub"]
         own = await add_own_face(server.database, her)
         await add_matches(server.database, her, own, name=evil, school=evil)
-        pages = [typed, await client.get("/feed"), await client.get("/onboarding")]
+        pages = [typed, await client.get("/feed"), await client.get("/profile/details")]
         async with wire(server) as connection:
             cookie = f"Cookie: automatch_access={client.cookies['automatch_access']}"
             await connection.send(head("GET", "/feed/stream?after=0", cookie))
@@ -416,7 +415,7 @@ async def test_every_page_has_the_content_security_policy(
         pages = [await client.get(path) for path in ("/sign-in", "/sign-up", "/nothing")]
         await sign_up(client)
         await onboard(client)
-        pages += [await client.get(path) for path in ("/feed", "/onboarding")]
+        pages += [await client.get(path) for path in ("/feed", "/profile")]
     for page in pages:
         with subtests.test(page.url.path):
             policy = page.headers["content-security-policy"]

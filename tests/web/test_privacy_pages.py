@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx2
 import psycopg
 import pytest
@@ -78,8 +80,11 @@ async def test_notice_is_shown_in_the_readers_language_with_links_to_the_others(
 
 
 async def answer_consent(client: httpx2.AsyncClient) -> httpx2.Response:
-    assert (await client.get("/feed")).url.path == "/onboarding"
-    return await onboard(client)
+    asked = await client.get("/feed")
+    assert asked.url.path == "/profile/consent"
+    assert "Tick the box" in text_of(await client.post("/profile/consent"))
+    [version] = re.findall(r'name="consent" value="([^"]+)"', asked.text)
+    return await client.post("/profile/consent", data={"consent": version})
 
 
 @pytest.mark.anyio
@@ -90,7 +95,7 @@ async def test_new_consent_text_is_asked_for_at_the_next_visit(server: System) -
         assert (await onboard(client)).url.path == "/feed"
         await publish(server, "consent", "en", "The newer text.", asks=True)
         await publish(server, "consent", "vi", "Văn bản mới.")
-        page = await client.get("/onboarding")
+        page = await client.get("/profile/consent")
         assert "consent text has changed" in text_of(page)
         assert "Văn bản mới." in text_of(page)
         assert "/consent/withdraw" in page.text
@@ -98,4 +103,4 @@ async def test_new_consent_text_is_asked_for_at_the_next_visit(server: System) -
         assert refused.status_code == 409
 
         assert (await answer_consent(client)).url.path == "/feed"
-        assert "Văn bản mới." in text_of(await client.get("/onboarding"))
+        assert "Văn bản mới." in text_of(await client.get("/profile/consent"))

@@ -18,7 +18,7 @@ async def test_password_is_changed_and_other_sessions_end(server: System) -> Non
         await sign_up(her, HER)
         await onboard(her)
         await elsewhere.post("/sign-in", data={"email": HER, "password": PASSWORD})
-        assert "/account" in (await her.get("/onboarding")).text
+        assert "/account" in (await her.get("/profile")).text
         page = await her.get("/account")
         assert text_of(page).count("This browser") == 1
         assert "Elsewhere, since" in text_of(page)

@@ -59,7 +59,7 @@ async def compose_mail(
         # The answer itself is on the page, for whoever can sign in.
         operator = await load_site_operator(conn)
         return write_mail(
-            kind, server=server_url, operator=operator, link=f"{server_url}/onboarding"
+            kind, server=server_url, operator=operator, link=f"{server_url}/profile/school"
         )
     if kind in _CASE_LINK_LIFE_S:
         return await _compose_case_mail(conn, kind, case_id, server_url=server_url)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from automatch.errors.request import InputInvalidError, NotFoundError
+from automatch.model.faces import Face
 from automatch.model.matches import Share
 from automatch.model.people import Claims, Consent, ConsentRecord, HiddenPerson, Profile
 from automatch.model.schools import Membership
 from automatch.services.validators import ProfileFields, has_controls
 from automatch.settings.limits import LimitSettings
-from automatch.store import feed, photo_views, profiles, schools
+from automatch.store import faces, feed, photo_views, profiles, schools
 from automatch.store.database import Connection, Database
-from automatch.store.photo_views import PhotoViewCounts
+from automatch.store.photo_views import PhotoViewCounts, PhotoViewsOfWeek
 
 _UNLIMITED = 1_000_000
 
@@ -25,7 +26,6 @@ class ProfileOverview:
 
     profile: Profile
     consent: Consent
-    hidden_people: list[HiddenPerson]
     schools: list[str]
     """Names of the schools to choose from."""
     membership: Membership | None
@@ -44,26 +44,46 @@ async def load_overview(
         return ProfileOverview(
             profile=await profiles.load_profile(conn),
             consent=await profiles.load_consent(conn, languages),
-            hidden_people=await feed.list_hidden(conn),
             schools=await profiles.list_schools(conn),
             membership=await schools.load_membership(conn),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class PersonalData:
-    """All that the page about one's own data shows."""
+class ProfileShown:
+    """What a person has told, and what becomes of it, for the pages about that."""
 
+    profile: Profile
+    consent: Consent
     consents: list[ConsentRecord]
-    """Newest first."""
+    """All that were given and withdrawn, newest first."""
+    membership: Membership | None
+    photo: Face | None
+    """The newest one that others can be shown."""
+    share: Share
+    hidden_people: list[HiddenPerson]
     views: PhotoViewCounts
+    weeks: list[PhotoViewsOfWeek]
 
 
-async def load_personal_data(db: Database, claims: Claims) -> PersonalData:
-    """Return what the page about one's own data shows."""
+async def load_shown(db: Database, claims: Claims, languages: Sequence[str] = ()) -> ProfileShown:
+    """Return what the profile pages of a person show, in the first of these languages.
+
+    Raises:
+        ProfileNotFoundError: the account was deleted while its token lives on.
+    """
     async with db.as_user(claims) as conn:
-        return PersonalData(
-            consents=await profiles.list_consents(conn), views=await photo_views.count_views(conn)
+        own_faces = await faces.list_faces(conn)
+        return ProfileShown(
+            profile=await profiles.load_profile(conn),
+            consent=await profiles.load_consent(conn, languages),
+            consents=await profiles.list_consents(conn),
+            membership=await schools.load_membership(conn),
+            photo=next((face for face in own_faces if face.embedding_model), None),
+            share=await feed.load_share(conn),
+            hidden_people=await feed.list_hidden(conn),
+            views=await photo_views.count_views(conn),
+            weeks=await photo_views.list_weeks(conn),
         )
 
 

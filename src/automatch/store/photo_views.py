@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from psycopg.rows import class_row
 
-from automatch.store.call import call, call_row
+from automatch.store.call import call, call_row, call_rows
 from automatch.store.database import Connection
 
 
@@ -35,6 +35,16 @@ class PhotoViewCounts:
     """On how many days an operator looked."""
 
 
+@dataclass(frozen=True, slots=True)
+class PhotoViewsOfWeek:
+    """How many people were shown photos of somebody in a week."""
+
+    week: date
+    """Its Monday."""
+    people: str
+    operator_days: int
+
+
 async def record_views(conn: Connection, seen: Sequence[SeenPhoto]) -> None:
     """Record what was shown to whom; own photos, and those that are gone, are left out."""
     await call(
@@ -52,3 +62,8 @@ async def count_views(conn: Connection) -> PhotoViewCounts:
     counts = await call_row(conn, "count_photo_views", class_row(PhotoViewCounts))
     assert counts is not None
     return counts
+
+
+async def list_weeks(conn: Connection) -> list[PhotoViewsOfWeek]:
+    """Return how many people were shown photos of the caller in each week, newest first."""
+    return await call_rows(conn, "list_photo_views", class_row(PhotoViewsOfWeek))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
@@ -38,8 +39,14 @@ from automatch.services.profiles import (
 )
 from automatch.services.rate_limits import Limit
 from automatch.services.validators import ProfileFields, latest_adult_birth_date
-from automatch.store import profiles
-from automatch.web.account_views import OnboardingPage, ProfileForm, SignInPage, SignUpPage
+from automatch.web.account_views import (
+    DetailsPage,
+    MembershipPage,
+    OnboardingPage,
+    ProfileForm,
+    SignInPage,
+    SignUpPage,
+)
 from automatch.web.console.frame import own_address
 from automatch.web.language import gettext
 from automatch.web.language import gettext_noop as _
@@ -54,6 +61,8 @@ from automatch.web.pages import (
 )
 from automatch.web.session import CookieSession
 from automatch.web.templating import Problem
+
+_Page = TypeVar("_Page", bound=OnboardingPage)
 
 INVITATION_COOKIE = "automatch_invitation"
 """Keeps the code of a link while somebody creates an account."""
@@ -74,9 +83,7 @@ _FIELD_AT_FAULT = {
 _NOTICES = {
     "asked": _("We've passed on your request."),
     "left": _("You've left your school."),
-    "paused": _("You're hidden until you turn this back on."),
-    "resumed": _("Others can find you again."),
-    "withdrawn": _("Your consent is withdrawn. Your photos and matches are deleted."),
+    "saved": _("Saved."),
     "ended": _("You were signed out. Sign in again, and your photo is sent."),
 }
 _FIELD_MESSAGES = {
@@ -158,24 +165,47 @@ async def sign_out(request: Request, services: ServicesDep) -> Response:
 
 @router.get("/onboarding")
 @declare(Access.PAGE_COOKIE)
-async def profile_form(
+async def onboarding(
     *,
     request: Request,
     caller: CallerDep,
     address: AddressDep,
     services: ServicesDep,
     languages: LanguagesDep,
-    saved: bool = False,
     done: str = "",
 ) -> Response:
-    """Show the profile and the consent."""
-    page = await profile_page(caller, services, languages, saved=saved)
-    code = request.cookies.get(INVITATION_COOKIE, "")
-    if code and (page.membership is None or page.membership.needs_proof):
-        with suppress(CodeInvalidError, RateLimitedError):
-            school = await services.memberships.find_school(code, address=address)
-            form = replace(page.form, code=code, school=page.form.school or school)
-            page = replace(page, form=form)
+    """Ask a new person four questions and for their consent."""
+    page = await profile_page(OnboardingPage, caller, services, languages)
+    if page.is_complete:
+        return go_to("/profile")
+    page = await _with_invitation(page, request, address, services)
+    return show(replace(page, notice=_notice(done)))
+
+
+@router.get("/profile/details")
+@declare(Access.PAGE_COOKIE)
+async def details(caller: CallerDep, services: ServicesDep, languages: LanguagesDep) -> Response:
+    """Show what the person has told about themselves, to change it."""
+    page = await profile_page(DetailsPage, caller, services, languages)
+    return show(page) if page.is_complete else go_to("/onboarding")
+
+
+@router.get("/profile/school")
+@declare(Access.PAGE_COOKIE)
+async def school(
+    *,
+    request: Request,
+    caller: CallerDep,
+    address: AddressDep,
+    services: ServicesDep,
+    languages: LanguagesDep,
+    done: str = "",
+) -> Response:
+    """Show how far the person is with their school."""
+    page = await profile_page(MembershipPage, caller, services, languages)
+    if not page.is_complete:
+        return go_to("/onboarding")
+    page = await _with_invitation(page, request, address, services)
     notice = _notice(done)
     if done == "joined" and page.membership and not page.membership.needs_proof:
         notice = gettext("You're in: %(school)s.", school=page.membership.school)
@@ -184,14 +214,53 @@ async def profile_form(
 
 @router.post("/onboarding")
 @declare(Access.PAGE_COOKIE, limits=(Limit.SEARCHES,))
-async def save_profile(
+async def finish_onboarding(
     request: Request,
     caller: CallerDep,
     address: AddressDep,
     services: ServicesDep,
     languages: LanguagesDep,
 ) -> Response:
-    """Save the profile and, if its box is checked, the consent, in one transaction."""
+    """Save the profile and, if its box is checked, the consent."""
+    return await _save(
+        OnboardingPage,
+        request=request,
+        caller=caller,
+        address=address,
+        services=services,
+        languages=languages,
+    )
+
+
+@router.post("/profile/details")
+@declare(Access.PAGE_COOKIE, limits=(Limit.SEARCHES,))
+async def change_details(
+    request: Request,
+    caller: CallerDep,
+    address: AddressDep,
+    services: ServicesDep,
+    languages: LanguagesDep,
+) -> Response:
+    """Save the profile."""
+    return await _save(
+        DetailsPage,
+        request=request,
+        caller=caller,
+        address=address,
+        services=services,
+        languages=languages,
+    )
+
+
+async def _save(
+    kind: type[OnboardingPage],
+    *,
+    request: Request,
+    caller: Caller,
+    address: str,
+    services: Services,
+    languages: Sequence[str],
+) -> Response:
     form = await read_form(request)
     typed_values = ProfileForm(
         **{name: text_of(form, name) for name in ("name", "school", "gender", "birth_date", "code")}
@@ -215,34 +284,21 @@ async def save_profile(
     except ValidationError as exc:
         field = str(exc.errors()[0]["loc"][0])
         problem = Problem("input_invalid", gettext(_FIELD_MESSAGES[field]), field)
-        return show(
-            await profile_page(caller, services, languages, form=typed_values, problem=problem),
-            InputInvalidError(),
+        page = await profile_page(
+            kind, caller, services, languages, form=typed_values, problem=problem
         )
+        return show(page, InputInvalidError())
     except RequestError as exc:
         problem = Problem.of(exc, _FIELD_AT_FAULT.get(type(exc)))
-        page = await profile_page(caller, services, languages, form=typed_values, problem=problem)
+        page = await profile_page(
+            kind, caller, services, languages, form=typed_values, problem=problem
+        )
         return show(page, exc)
-    may_look = consent.is_current and not membership.needs_proof and membership.settles_at is None
-    return go_to("/feed" if may_look else "/onboarding?saved=true")
-
-
-@router.post("/pause")
-@declare(Access.PAGE_COOKIE)
-async def pause(caller: CallerDep, services: ServicesDep) -> Response:
-    """Hide from the feeds of others, without deleting anything."""
-    async with services.db.as_user(caller.claims) as conn:
-        await profiles.set_discoverable(conn, False)
-    return go_to("/onboarding?done=paused#being-found")
-
-
-@router.post("/resume")
-@declare(Access.PAGE_COOKIE, limits=(Limit.SEARCHES,))
-async def resume(caller: CallerDep, services: ServicesDep) -> Response:
-    """Appear in the feeds of others again."""
-    async with services.db.as_user(caller.claims) as conn:
-        await profiles.set_discoverable(conn, True)
-    return go_to("/onboarding?done=resumed#being-found")
+    if membership.needs_proof or membership.settles_at is not None:
+        return go_to("/profile/school?done=saved")
+    if not consent.is_current:
+        return go_to("/profile/consent?done=saved")
+    return go_to("/feed" if kind is OnboardingPage else "/profile?done=saved")
 
 
 def _notice(done: str) -> str | None:
@@ -250,28 +306,37 @@ def _notice(done: str) -> str | None:
 
 
 async def profile_page(
+    kind: type[_Page],
     caller: Caller,
     services: Services,
     languages: Sequence[str],
     *,
     form: ProfileForm | None = None,
     problem: Problem | None = None,
-    saved: bool = False,
-) -> OnboardingPage:
-    """Return the profile page of a person, with *form* as they typed it."""
+) -> _Page:
+    """Return a page of this kind of a person, with *form* as they typed it."""
     overview = await load_overview(services.db, caller.claims, languages)
-    return OnboardingPage(
+    return kind(
         person_id=caller.id,
         uploads_allowed=overview.consent.is_current and overview.profile.is_complete,
         form=form or ProfileForm.from_profile(overview.profile),
+        is_complete=overview.profile.is_complete,
         consent=overview.consent,
         latest_birth_date=latest_adult_birth_date(),
         schools=overview.schools,
         membership=overview.membership,
-        hidden=overview.hidden_people,
-        discoverable=overview.profile.discoverable,
         sends_mail=services.mailed_links.sends_mail,
-        first_time=not overview.profile.is_complete,
-        saved=saved,
         problem=problem,
     )
+
+
+async def _with_invitation(
+    page: _Page, request: Request, address: str, services: Services
+) -> _Page:
+    code = request.cookies.get(INVITATION_COOKIE, "")
+    if code and (page.membership is None or page.membership.needs_proof):
+        with suppress(CodeInvalidError, RateLimitedError):
+            school = await services.memberships.find_school(code, address=address)
+            form = replace(page.form, code=code, school=page.form.school or school)
+            return replace(page, form=form)
+    return page

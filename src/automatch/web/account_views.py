@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from automatch.model.people import Consent, HiddenPerson, Profile
+    from automatch.model.people import Consent, Profile
     from automatch.model.schools import Membership
 
 
@@ -77,13 +77,15 @@ class ProfileForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnboardingPage(Page):
-    """The profile and the consent, for new people and for changes."""
+    """The profile and the consent, for new people."""
 
     template: ClassVar[str] = "onboarding.html"
     section: ClassVar[str] = "profile"
-    title: str = text_field("Your profile")
+    title: str = text_field("Tell us about you")
     signed_in: bool = True
     form: ProfileForm
+    is_complete: bool = False
+    """Whether everything was answered before."""
     consent: Consent
     latest_birth_date: date
     """The birth date of a person who turns 18 today."""
@@ -93,12 +95,21 @@ class OnboardingPage(Page):
     """How far the person is with the school they chose."""
     message: str = ""
     """What the person typed to ask an operator with."""
-    hidden: Sequence[HiddenPerson] = ()
-    """People whom the person dismissed or blocked."""
-    discoverable: bool = True
-    """Whether others can find the person; False while paused."""
-    first_time: bool = False
     sends_mail: bool = False
     """Whether an operator's answer is mailed."""
-    saved: bool = False
-    """Whether the profile was saved just now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailsPage(OnboardingPage):
+    """Name, school, gender and birth date, to change them."""
+
+    template: ClassVar[str] = "profile_details.html"
+    title: str = text_field("About you")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembershipPage(OnboardingPage):
+    """How far the person is with their school, and leaving it."""
+
+    template: ClassVar[str] = "profile_school.html"
+    title: str = text_field("Your school")

@@ -9,7 +9,6 @@ from automatch.errors.auth import CredentialsInvalidError, TokenInvalidError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import AddressDep, CallerDep, ServicesDep
 from automatch.http.export import send_export
-from automatch.services.profiles import load_personal_data
 from automatch.services.rate_limits import Limit
 from automatch.store import profiles
 from automatch.web.data_views import (
@@ -33,13 +32,11 @@ _DELETE = "delete account"
 @router.get("/account/data")
 @declare(Access.PAGE_COOKIE)
 async def your_data(caller: CallerDep, services: ServicesDep) -> Response:
-    """Show what is kept about the person, who saw their photos, and what they consented to."""
-    overview = await load_personal_data(services.db, caller.claims)
+    """Show what is kept about the person and how long, and offer a copy."""
+    del caller
     settings = services.settings
     return show(
         YourDataPage(
-            views=overview.views,
-            consents=overview.consents,
             retention=list_retention(settings.retention, settings.auth.refresh_token_s),
         )
     )
@@ -66,7 +63,7 @@ async def withdraw_consent(caller: CallerDep, services: ServicesDep) -> Response
     """Withdraw the consent, which deletes photos and matches."""
     async with services.db.as_user(caller.claims) as conn:
         await profiles.record_consent(conn, granted=False, version=None)
-    return go_to("/onboarding?done=withdrawn")
+    return go_to("/profile/consent?done=withdrawn")
 
 
 @router.get("/account/delete")

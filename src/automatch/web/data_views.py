@@ -12,7 +12,6 @@ from automatch.web.templating import Page
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from automatch.model.people import ConsentRecord
     from automatch.settings.storage import RetentionSettings
     from automatch.store.photo_views import PhotoViewCounts
 
@@ -71,6 +70,25 @@ def _for(days: float) -> str:
     return ngettext("%(num)s hour", "%(num)s hours", max(round(days * 24), 1))
 
 
+def describe_views(views: PhotoViewCounts) -> tuple[str, str]:
+    """Return how many people were shown somebody's photos in a week and in a month."""
+    match views.people_this_week:
+        case "0":
+            week = _("Nobody was shown your photos in the last 7 days.")
+        case "1-2":
+            week = _("One or two people were shown your photos in the last 7 days.")
+        case count:
+            week = _("%(count)s people were shown your photos in the last 7 days.", count=count)
+    match views.people_this_month:
+        case "0":
+            month = _("Nobody was in the last 30 days.")
+        case "1-2":
+            month = _("One or two people were in the last 30 days.")
+        case count:
+            month = _("%(count)s people were in the last 30 days.", count=count)
+    return week, month
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YourDataPage(Page):
     """What is kept about a person, for them to see and take along."""
@@ -79,29 +97,7 @@ class YourDataPage(Page):
     section: ClassVar[str] = "profile"
     title: str = text_field("Your data")
     signed_in: bool = True
-    views: PhotoViewCounts
-    consents: Sequence[ConsentRecord]
     retention: Sequence[KeptFor]
-
-    @property
-    def this_week(self) -> str:
-        match self.views.people_this_week:
-            case "0":
-                return _("Nobody was shown your photos in the last 7 days.")
-            case "1-2":
-                return _("One or two people were shown your photos in the last 7 days.")
-            case count:
-                return _("%(count)s people were shown your photos in the last 7 days.", count=count)
-
-    @property
-    def this_month(self) -> str:
-        match self.views.people_this_month:
-            case "0":
-                return _("Nobody was in the last 30 days.")
-            case "1-2":
-                return _("One or two people were in the last 30 days.")
-            case count:
-                return _("%(count)s people were in the last 30 days.", count=count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

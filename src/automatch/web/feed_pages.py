@@ -54,8 +54,10 @@ async def feed(
     """Show the caller's photos in a row and their look-alikes."""
     page = await _feed_page(caller, services, before=before)
     # A new person completes the profile first; before that the feed is empty.
-    if not page.profile.is_complete or page.consent_outdated:
+    if not page.profile.is_complete:
         return go_to("/onboarding")
+    if page.consent_outdated:
+        return go_to("/profile/consent")
     return show(page)
 
 

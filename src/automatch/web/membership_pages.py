@@ -19,7 +19,7 @@ from automatch.http.deps import (
     ServicesDep,
 )
 from automatch.web.account_pages import INVITATION_COOKIE, profile_page
-from automatch.web.account_views import JoinPage
+from automatch.web.account_views import JoinPage, MembershipPage
 from automatch.web.language import gettext as _
 from automatch.web.pages import PageRoute, go_to, is_signed_in, read_form, show, text_of
 from automatch.web.session import write_cookie
@@ -47,7 +47,7 @@ async def join_link(
             signed_in=signed_in,
         )
         return show(page, NotFoundError())
-    response = go_to("/onboarding") if signed_in else show(JoinPage(school=school))
+    response = go_to("/profile/school") if signed_in else show(JoinPage(school=school))
     response.headers.append("set-cookie", _cookie(services, code, _COOKIE_LIFE_S))
     return response
 
@@ -67,7 +67,7 @@ async def join(
         await services.memberships.join(caller.claims, code, address=address)
     except RequestError as exc:
         return await _show_refusal(caller, services, languages, exc, {"code": code})
-    response = go_to("/onboarding?done=joined")
+    response = go_to("/profile/school?done=joined")
     response.headers.append("set-cookie", _cookie(services, "", 0))
     return response
 
@@ -83,7 +83,7 @@ async def ask(
         await services.memberships.ask(caller.claims, message)
     except RequestError as exc:
         return await _show_refusal(caller, services, languages, exc, {"message": message})
-    return go_to("/onboarding?done=asked")
+    return go_to("/profile/school?done=asked")
 
 
 @router.post("/membership/leave")
@@ -102,10 +102,12 @@ async def _show_refusal(
     typed: dict[str, str],
 ) -> Response:
     [field] = typed
-    page = await profile_page(caller, services, languages, problem=Problem.of(error, field))
+    page = await profile_page(
+        MembershipPage, caller, services, languages, problem=Problem.of(error, field)
+    )
     form = replace(page.form, code=typed.get("code", ""))
     return show(replace(page, form=form, message=typed.get("message", "")), error)
 
 
 def _cookie(services: Services, code: str, life_s: int) -> str:
-    return write_cookie(services.settings, INVITATION_COOKIE, code, life_s, path="/onboarding")
+    return write_cookie(services.settings, INVITATION_COOKIE, code, life_s)

@@ -45,7 +45,7 @@ def find_waiting(
                 "You changed your school or gender. Until it settles you don't see anyone, and no "
                 "one finds you. Then we'll look for your look-alikes."
             ),
-            "/onboarding",
+            "/profile/school",
             _("See until when"),
         )
     if not membership.needs_proof:
@@ -60,7 +60,7 @@ def find_waiting(
                 "look-alikes.",
                 school=school,
             ),
-            "/onboarding",
+            "/profile/school",
             _("See your request"),
         )
     return Waiting(
@@ -68,7 +68,7 @@ def find_waiting(
         _("Waiting for your proof"),
         _("Show that you belong to %(school)s", school=school),
         _("Until then you don't see anyone, and no one finds you."),
-        "/onboarding",
+        "/profile/school",
         _("Show it now"),
     )
 

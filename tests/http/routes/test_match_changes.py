@@ -162,9 +162,9 @@ async def test_hidden_people_can_be_shown_again_on_the_profile_page(system: Syst
         [job] = re.findall(r'data-job="([^"]+)"', sent.text)
         her = Person("", "", client.cookies["automatch_access"], system.client)
         await her.ended(job)
-        assert "Hidden people" not in text_of(await client.get("/onboarding"))
+        assert "You don't hide anybody." in text_of(await client.get("/profile/hidden"))
         await client.post(f"/people/{him.id}/block")
-        page = await client.get("/onboarding")
+        page = await client.get("/profile/hidden")
         assert "Minh, blocked on" in " ".join(text_of(page).split())
         [again] = re.findall(r'action="(/people/[^"]+/show-again)"', page.text)
 

@@ -104,13 +104,13 @@ async def test_strange_wishes_are_refused(server: System, subtests: pytest.Subte
 async def test_page_has_a_switch_and_says_what_it_does(server: System) -> None:
     async with browser(server) as client:
         await sign_up(client)
-        assert "Being found" not in (await client.get("/onboarding")).text
+        assert (await client.get("/profile/visibility")).url.path == "/onboarding"
         await onboard(client)
-        page = await client.get("/onboarding")
+        page = await client.get("/profile/visibility")
         assert "People at your school can find you." in text_of(page)
         assert "Your photos and matches are kept" in text_of(page)
         paused = await client.post("/pause")
-        assert paused.url.path == "/onboarding"
+        assert paused.url.path == "/profile/visibility"
         assert "You're hidden" in text_of(paused)
         assert 'action="/pause"' not in paused.text
         resumed = await client.post("/resume")

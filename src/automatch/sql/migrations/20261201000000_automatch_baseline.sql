@@ -3205,6 +3205,22 @@ as $$
     join automatch.photo_views as v on v.face_id = f.id
     where f.profile_id = (select automatch.uid()) and v.day > (automatch.now() at time zone 'UTC')::date - 30
 $$;
+create function public.list_photo_views()
+returns table (week date, people text, operator_days integer)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- By week: by day, whoever has one match would read when that person was here.
+    select date_trunc('week', v.day)::date, automatch.blur_count(count(distinct v.viewer_id)),
+        count(distinct v.day) filter (where v.viewer_id is null)::integer
+    from public.faces as f
+    join automatch.photo_views as v on v.face_id = f.id
+    where f.profile_id = (select automatch.uid())
+    group by 1
+    order by 1 desc
+    limit 15
+$$;
+comment on function public.list_photo_views() is
+    'How many people were shown photos of the caller in each week, and on how many days operators were; newest first.';
 comment on function public.count_photo_views() is
     'How many people were shown photos of the caller in 7 and in 30 days, and on how many of these days operators were.';
 
@@ -12058,7 +12074,7 @@ from (values
         public.block_profile public.check_upload_limits public.choose_face public.count_photo_views public.delete_face
         public.dismiss_match public.erase_account public.explain_match_job public.feed_page public.feed_position
         public.get_search_wait public.get_share public.like_profile public.save_share public.unlike_profile
-        public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
+        public.list_hidden_profiles public.list_photo_views public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
         public.set_discoverable public.unblock_profile public.refused_photo public.undo_dismissal public.viewable_photo
     '),

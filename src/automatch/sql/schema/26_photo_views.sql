@@ -62,5 +62,21 @@ as $$
     join automatch.photo_views as v on v.face_id = f.id
     where f.profile_id = (select automatch.uid()) and v.day > (automatch.now() at time zone 'UTC')::date - 30
 $$;
+create function public.list_photo_views()
+returns table (week date, people text, operator_days integer)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- By week: by day, whoever has one match would read when that person was here.
+    select date_trunc('week', v.day)::date, automatch.blur_count(count(distinct v.viewer_id)),
+        count(distinct v.day) filter (where v.viewer_id is null)::integer
+    from public.faces as f
+    join automatch.photo_views as v on v.face_id = f.id
+    where f.profile_id = (select automatch.uid())
+    group by 1
+    order by 1 desc
+    limit 15
+$$;
+comment on function public.list_photo_views() is
+    'How many people were shown photos of the caller in each week, and on how many days operators were; newest first.';
 comment on function public.count_photo_views() is
     'How many people were shown photos of the caller in 7 and in 30 days, and on how many of these days operators were.';

@@ -35,7 +35,7 @@ from (values
         public.block_profile public.check_upload_limits public.choose_face public.count_photo_views public.delete_face
         public.dismiss_match public.erase_account public.explain_match_job public.feed_page public.feed_position
         public.get_search_wait public.get_share public.like_profile public.save_share public.unlike_profile
-        public.list_hidden_profiles public.last_match_number public.list_schools public.match_pool
+        public.list_hidden_profiles public.list_photo_views public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
         public.set_discoverable public.unblock_profile public.refused_photo public.undo_dismissal public.viewable_photo
     '),

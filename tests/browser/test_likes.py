@@ -1,0 +1,62 @@
+"""Liking each other in two windows, and undoing what was done, without leaving the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import ImageOps
+from playwright.sync_api import expect
+
+from tests.support.browser import Phones, upload, write_photo
+from tests.support.photos import astronaut
+
+
+def test_both_are_told_see_what_each_shares_and_undo_what_they_do(
+    phones: Phones, tmp_path: Path
+) -> None:
+    her, him = phones.join("Linh", "Female"), phones.join("Minh", "Male")
+    him.goto(f"{phones.url}/profile/share")
+    him.get_by_label("A sentence").fill("The one with the bike")
+    him.get_by_role("button", name="Save").click()
+    expect(him.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
+    him.goto(f"{phones.url}/feed")
+    upload(her, write_photo(tmp_path, "her", astronaut()))
+    upload(him, write_photo(tmp_path, "him", ImageOps.mirror(astronaut())))
+    expect(him.locator("#cards li")).to_contain_text("Linh")
+    for page in (her, him):
+        page.evaluate("window.sameDocument = true")
+
+    her.get_by_role("button", name="Like Minh").click()
+    expect(her.get_by_role("button", name="Like Minh", pressed=True)).to_be_visible()
+    expect(her.locator(".toast")).to_contain_text("They'll only know if they like you, too.")
+    expect(him.get_by_role("button", name="Like Linh", pressed=False)).to_be_visible()
+    him.get_by_role("button", name="Like Linh").click()
+    for page in (her, him):
+        expect(page.locator("#cards .shared")).to_contain_text("You like each other!")
+    expect(her.locator("#cards .shared")).to_contain_text("The one with the bike")
+    her.get_by_role("button", name="Like Minh").click()
+    for page in (her, him):
+        expect(page.locator("#cards .shared")).to_have_count(0)
+
+    her.locator("#cards summary").click()
+    her.get_by_role("button", name="Not a look-alike").click()
+    for page in (her, him):
+        expect(page.locator("#cards li:visible")).to_have_count(0)
+    her.get_by_role("button", name="Undo").click()
+    for page in (her, him):
+        expect(page.locator("#cards li:visible")).to_have_count(1)
+
+    her.locator("#cards summary").click()
+    her.get_by_role("link", name="Report Minh").click()
+    her.get_by_role("dialog").get_by_label("A fake account").check()
+    her.get_by_role("dialog").get_by_role("button", name="Report").click()
+    expect(him.locator("#cards li")).to_have_count(0)
+    her.get_by_role("button", name="Undo").click()
+    for page in (her, him):
+        expect(page.locator("#cards li:visible")).to_have_count(1)
+        assert page.evaluate("window.sameDocument")
+    her.locator("#cards summary").click()
+    her.get_by_role("button", name="Block Minh").click()
+    expect(her.locator(".toast")).to_contain_text("Blocked.")
+    her.keyboard.press("Escape")
+    expect(her.locator("#toasts .toast")).to_have_count(0)
