@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from automatch.auth.addresses import AddressKey
 from automatch.auth.confirmations import Confirmations
 from automatch.auth.keys import AiKeys, FunctionKeys
 from automatch.auth.photo_links import PhotoLinks
-from automatch.auth.tokens import tokens_from
+from automatch.auth.tokens import Tokens, tokens_from
 from automatch.background import BackgroundTasks
 from automatch.feed.live import LiveFeed
 from automatch.http.deps import Services
@@ -39,7 +39,7 @@ from automatch.http.routes import (
 from automatch.http.routes import metrics as metrics_routes
 from automatch.mail.mailer import Mailer
 from automatch.photos.make import make_photos
-from automatch.postgres.addresses import database_address, pooled_address
+from automatch.postgres.addresses import database_address, pooled_address, replica_address
 from automatch.services.accounts import Accounts
 from automatch.services.admission import make_admission
 from automatch.services.ai_requests import AiRequestLimiter
@@ -62,6 +62,7 @@ from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
 from automatch.store.disk import list_data_folders
 from automatch.store.photo_store import check_photo_store
+from automatch.store.replica import Replica
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
 from automatch.supabase_compat.realtime.limits import ConnectionLimits
 from automatch.telemetry.metrics import ServerMetrics
@@ -90,6 +91,7 @@ def create_app(
     address = pooled_address(settings, secrets, "api")
     direct = database_address(settings, secrets, "api")
     db = Database(address, settings.pool, name="automatch-api", direct=direct)
+    replica = _make_replica(settings, secrets, db)
     tokens = tokens_from(settings, secrets)
     metrics = ServerMetrics()
     traces = make_traces(settings, "automatch-server")
@@ -104,6 +106,7 @@ def create_app(
     services = Services(
         settings=settings,
         db=db,
+        reads=replica or db,
         photos=photos,
         notifier=live.notifier,
         live=live,
@@ -177,11 +180,8 @@ def create_app(
             await stack.enter_async_context(
                 background.running("views of photos", services.photo_views.run)
             )
-            if mailer is not None:
-                await stack.enter_async_context(background.running("mail", mailer.run))
-            if tokens.issuer is not None and tokens.issuer.keys is not None:
-                keys = tokens.issuer.keys
-                await stack.enter_async_context(background.running("issuer keys", keys.run))
+            for name, run in _optional_parts(mailer, tokens, replica):
+                await stack.enter_async_context(background.running(name, run))
             yield
 
     app = _application(lifespan)
@@ -190,6 +190,7 @@ def create_app(
     app.state.scrape = ServerScrape(
         metrics,
         db=db,
+        replica=replica,
         notifier=live.notifier,
         background=background,
         folders=list_data_folders(settings),
@@ -229,6 +230,23 @@ def create_app(
     if settings.web_origins:
         app.add_middleware(CrossOriginMiddleware, settings=settings)
     return app
+
+
+def _make_replica(settings: Settings, secrets: Secrets, db: Database) -> Replica | None:
+    address = replica_address(settings, secrets)
+    return Replica(db, address, settings.pool) if address else None
+
+
+def _optional_parts(
+    mailer: Mailer | None, tokens: Tokens, replica: Replica | None
+) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
+    """Give what runs beside a server whose settings ask for it."""
+    if mailer is not None:
+        yield "mail", mailer.run
+    if tokens.issuer is not None and tokens.issuer.keys is not None:
+        yield "issuer keys", tokens.issuer.keys.run
+    if replica is not None:
+        yield "replica", replica.run
 
 
 def create_ai_app(

@@ -43,6 +43,7 @@ _UNWATCHED = {
     "automatch_jobs_held",
     "automatch_matches_found_total",
     "automatch_queue_paused_schools",
+    "automatch_replica_reads_total",
     "automatch_schedule_last_run_failed",
     "automatch_search_audits",
     "automatch_worker_paused",

@@ -47,7 +47,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Pair:
-    """A primary whose commits wait for its standby."""
+    """A primary and its standby, for which its commits may wait."""
 
     primary: Server
     standby: Server
@@ -61,7 +61,7 @@ class Pair:
 
 
 @asynccontextmanager
-async def replicated(home: Path) -> AsyncIterator[Pair]:
+async def replicated(home: Path, *, synchronous: bool = True) -> AsyncIterator[Pair]:
     """Serve the cluster of a data folder, and a replica of it, until left."""
     secrets = load_or_create(home)
     system_user = Settings(home=home).postgres.system_user
@@ -90,13 +90,23 @@ async def replicated(home: Path) -> AsyncIterator[Pair]:
         async with _serving(copy) as copy_process:
             standby = Server(copy, copy_process, address(copy))
             await asyncio.to_thread(_wait_for, standby, "select pg_is_in_recovery()")
-            # Only now: the replica would have copied it, and wait for one of its own.
-            primary.run("alter system set synchronous_standby_names = '*'")
-            primary.run("select pg_reload_conf()")
-            await asyncio.to_thread(
-                _wait_for, primary, "select sync_state = 'sync' from pg_stat_replication"
-            )
+            if synchronous:
+                # Only now: the replica would have copied it, and wait for one of its own.
+                primary.run("alter system set synchronous_standby_names = '*'")
+                primary.run("select pg_reload_conf()")
+                await asyncio.to_thread(
+                    _wait_for, primary, "select sync_state = 'sync' from pg_stat_replication"
+                )
             yield Pair(primary, standby)
+
+
+@asynccontextmanager
+async def serving_again(server: Server) -> AsyncIterator[Server]:
+    """Serve a replica that was killed again, until left."""
+    async with _serving(server.cluster) as process:
+        again = replace(server, process=process)
+        await asyncio.to_thread(_wait_for, again, "select pg_is_in_recovery()")
+        yield again
 
 
 @asynccontextmanager

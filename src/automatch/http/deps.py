@@ -44,6 +44,7 @@ from automatch.services.site_operator import SiteOperatorCache
 from automatch.services.thresholds import ThresholdFigures
 from automatch.settings import Settings
 from automatch.store.database import Database
+from automatch.store.replica import Reads
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
 
 _MAX_ACTOR = 100
@@ -55,6 +56,8 @@ class Services:
 
     settings: Settings
     db: Database
+    reads: Reads
+    """For what may come from a replica."""
     photos: PhotoStore
     notifier: FeedNotifier
     live: LiveFeed

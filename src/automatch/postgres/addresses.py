@@ -64,6 +64,18 @@ def pooled_address(settings: Settings, secrets: Secrets, role: Literal["api", "w
     return database_address(settings.model_copy(update={"direct_url": None}), secrets, role)
 
 
+def replica_address(settings: Settings, secrets: Secrets) -> str | None:
+    """Return the connection string of the server's login at the replica, if there is one.
+
+    Raises:
+        SettingsError: `replica_url` is not a connection string.
+    """
+    if settings.replica_url is None:
+        return None
+    url = settings.replica_url.get_secret_value()
+    return address_of_login(url, API_LOGIN, secrets.api_password)
+
+
 def given_address(settings: Settings) -> str | None:
     """Return the address that keeps sessions; of several servers the one that takes writes.
 
@@ -121,8 +133,8 @@ def _parse(url: str) -> dict[str, object]:
     except psycopg.ProgrammingError:
         # Not chained, because libpq's message contains the password.
         raise SettingsError(
-            "AUTOMATCH_DATABASE_URL or AUTOMATCH_DIRECT_URL is not a connection string; "
-            "it looks like postgresql://user:password@host:5432/postgres."
+            "AUTOMATCH_DATABASE_URL, AUTOMATCH_DIRECT_URL or AUTOMATCH_REPLICA_URL is not a "
+            "connection string; it looks like postgresql://user:password@host:5432/postgres."
         ) from None
 
 

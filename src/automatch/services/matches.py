@@ -19,6 +19,7 @@ from automatch.model.schools import Membership
 from automatch.search.explain import needs_explanation
 from automatch.store import cases, faces, feed, jobs, profiles, schools
 from automatch.store.database import Connection, Database
+from automatch.store.replica import Reads
 
 MAX_POSITION = 2**63 - 1
 """Positions of a feed are 64-bit integers."""
@@ -56,7 +57,7 @@ class FeedOverview:
 
 
 async def load_feed_page(
-    db: Database, deliveries: Deliveries, claims: Claims, *, before: int | None, limit: int
+    db: Reads, deliveries: Deliveries, claims: Claims, *, before: int | None, limit: int
 ) -> FeedPage:
     """Return the matches of a person at places below *before*, newest first."""
     async with db.as_user(claims) as conn:
@@ -66,7 +67,7 @@ async def load_feed_page(
 
 
 async def load_feed_overview(
-    db: Database,
+    db: Reads,
     deliveries: Deliveries,
     claims: Claims,
     *,

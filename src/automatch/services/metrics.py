@@ -20,12 +20,14 @@ from automatch.feed.notifier import FeedNotifier
 from automatch.store.database import Database
 from automatch.store.disk import free_bytes
 from automatch.store.metrics import Figure, read_figures
+from automatch.store.replica import Replica
 from automatch.telemetry.metrics import (
     DATABASE_UP,
     ServerMetrics,
     gauge,
     labelled_gauge,
     pool_families,
+    replica_families,
 )
 
 _KEEP_S = 5.0
@@ -71,6 +73,7 @@ class ServerScrape:
         metrics: ServerMetrics,
         *,
         db: Database | None = None,
+        replica: Replica | None = None,
         notifier: FeedNotifier | None = None,
         background: BackgroundTasks | None = None,
         folders: Sequence[Path] = (),
@@ -78,6 +81,7 @@ class ServerScrape:
     ) -> None:
         self._metrics = metrics
         self._db = db
+        self._replica = replica
         self._notifier = notifier
         self._background = background
         self._folders = folders
@@ -103,6 +107,10 @@ class ServerScrape:
         return self._metrics.text(families)
 
     def _process(self) -> Iterator[Metric]:
+        replica = self._replica
+        yield from replica_families(
+            replica.lag_s if replica else None, replica.reads if replica else {}
+        )
         if self._notifier is not None:
             streams, channels = self._notifier.count_clients()
             yield labelled_gauge(

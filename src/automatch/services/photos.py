@@ -44,6 +44,7 @@ from automatch.settings.limits import LimitSettings
 from automatch.store import cases, faces, jobs, profiles, schools
 from automatch.store.database import Connection, Database
 from automatch.store.photo_challenges import require_challenge
+from automatch.store.replica import Reads
 from automatch.vision.decode.image_header import Limits
 from automatch.vision.decode.upload_check import check_header, is_costly
 
@@ -281,7 +282,7 @@ async def load_own_photos(db: Database, claims: Claims, *, max_jobs: int) -> Own
 
 
 async def load_visible_photo(
-    db: Database,
+    db: Reads,
     photos: PhotoStore,
     claims: Claims,
     face_id: UUID,

@@ -36,6 +36,14 @@ class PoolSettings(SettingsGroup):
         20, gt=0, description="A connection is closed when a transaction takes longer than this."
     )
 
+    replica_wait_s: float = Field(
+        0.1,
+        gt=0,
+        le=5,
+        description="Seconds that a read waits for the replica to have all that was committed "
+        "before; then it goes to the primary.",
+    )
+
     @model_validator(mode="after")
     def _bounds_are_in_order(self) -> Self:
         if self.min_size > self.max_size:

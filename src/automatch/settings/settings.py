@@ -108,6 +108,11 @@ class Settings(BaseSettings):
         "owner), if `database_url` leads to a pooler that gives each transaction another session. "
         "Migrations and commands, the schedule and what listens for notifications use it.",
     )
+    replica_url: SecretStr | None = Field(
+        None,
+        description="A streaming replica of the database (any login), from which servers read "
+        "feeds and photos while it keeps up.",
+    )
     ai_url: str | None = Field(
         None,
         pattern=r"^https?://[^/\s?#@]+/?$",
@@ -202,9 +207,11 @@ class Settings(BaseSettings):
         return home
 
     @model_validator(mode="after")
-    def _direct_url_stands_beside_another(self) -> Self:
+    def _other_urls_stand_beside_the_first(self) -> Self:
         if self.direct_url is not None and self.database_url is None:
             raise ValueError("direct_url needs database_url, which may lead to a pooler")
+        if self.replica_url is not None and self.database_url is None:
+            raise ValueError("replica_url needs database_url, the address of its primary")
         return self
 
     @model_validator(mode="after")

@@ -141,6 +141,7 @@ class Database:
         direct: where sessions are kept, if *conninfo* may lead to a pooler that gives each
             transaction another one.
         prepare: whether statements that are repeated are prepared, which needs kept sessions.
+        is_optional: whether the server may be away when this is opened.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class Database:
         for_worker: bool = False,
         direct: str | None = None,
         prepare: bool = True,
+        is_optional: bool = False,
     ) -> None:
         self.conninfo = conninfo
         self.direct = direct or conninfo
@@ -182,6 +184,7 @@ class Database:
             open=False,
         )
         self._for_worker = for_worker
+        self._is_optional = is_optional
         self._for_writing = is_for_writing(conninfo)
         self._breaker = CircuitBreaker(psycopg.Error)
         self._answered_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
@@ -190,7 +193,7 @@ class Database:
     async def __aenter__(self) -> Self:
         try:
             with translate_errors():
-                await self._pool.open(wait=True, timeout=_OPEN_TIMEOUT_S)
+                await self._pool.open(wait=not self._is_optional, timeout=_OPEN_TIMEOUT_S)
         except BaseException:
             await self._pool.close()
             raise

@@ -5,7 +5,7 @@ No label has values that users make up: no school, person, id or address.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import (
@@ -195,6 +195,21 @@ def pool_families(pool: PoolFigures) -> Iterator[Metric]:
         "Whether calls are refused at once because the database just did not answer.",
         pool.is_circuit_open,
     )
+
+
+def replica_families(lag_s: float | None, reads: Mapping[str, int]) -> Iterator[Metric]:
+    """Return the metrics of a replica; without values where there is none."""
+    yield gauge(
+        "automatch_replica_lag_seconds",
+        "Seconds since the replica last had all that the primary had.",
+        lag_s,
+    )
+    family = CounterMetricFamily(
+        "automatch_replica_reads", "Reads that may come from a replica.", labels=["from"]
+    )
+    for name, count in reads.items():
+        family.add_metric([name], count)
+    yield family
 
 
 def _build_info() -> Metric:

@@ -98,7 +98,7 @@ async def _feed_page(
     before: int | None = None,
 ) -> FeedPage:
     overview = await load_feed_overview(
-        services.db,
+        services.reads,
         services.deliveries,
         caller.claims,
         before=before,

@@ -115,7 +115,7 @@ async def photo(
 ) -> Response:
     """Send a photo of the caller or of a match."""
     jpeg = await load_visible_photo(
-        services.db, services.photos, caller.claims, face_id, size, views=services.photo_views
+        services.reads, services.photos, caller.claims, face_id, size, views=services.photo_views
     )
     headers = _KEPT | {"etag": f'"{blake2b(jpeg, digest_size=12).hexdigest()}"'}
     if request.headers.get("if-none-match") == headers["etag"]:

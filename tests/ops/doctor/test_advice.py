@@ -248,6 +248,15 @@ async def _start_server(place: Place) -> None:
     place.installation = replace(place.installation, url=system.url)
 
 
+async def _unset_replica(place: Place) -> None:
+    place.change(replica_url=None)
+
+
+@case("machine.replica", see("the address of a streaming replica", then=_unset_replica))
+async def replica_that_is_none(place: Place) -> None:
+    place.change(replica_url=SecretStr(place.database.owner))
+
+
 @case("machine.logins")
 async def closed_schema_of_pgvector(place: Place) -> None:
     close_vector(place.installation.owner)

@@ -74,7 +74,7 @@ async def upload(request: Request, caller: CallerDep, services: ServicesDep) -> 
 @declare(Access.PERSON, errors=(DatabaseUnavailableError,))
 async def read(caller: CallerDep, services: ServicesDep) -> FacesResponse:
     """Return the caller's photos, newest first."""
-    async with services.db.as_user(caller.claims) as conn:
+    async with services.reads.as_user(caller.claims) as conn:
         own_faces = await faces.list_faces(conn)
     return FacesResponse.from_faces(own_faces, services.photo_links, caller.claims)
 
@@ -112,6 +112,6 @@ async def image(
     else:
         claims = caller_of(request).claims
     jpeg = await load_visible_photo(
-        services.db, services.photos, claims, face_id, size, views=services.photo_views
+        services.reads, services.photos, claims, face_id, size, views=services.photo_views
     )
     return Response(jpeg, media_type="image/jpeg")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
+import psycopg
 
 from automatch.auth.project_keys import ProjectKeys
 from automatch.auth.server_identity import is_server_ours
@@ -28,13 +29,14 @@ from automatch.ops.doctor.check import (
 )
 from automatch.ops.doctor.context import CheckContext
 from automatch.ops.doctor.storage import are_photos_there
-from automatch.postgres.addresses import Role, database_address, pooled_address
+from automatch.postgres.addresses import Role, database_address, pooled_address, replica_address
 from automatch.postgres.lockfile import is_running
 from automatch.settings.connections import server_connections, worker_connections
 from automatch.settings.secrets import secrets_file
 from automatch.settings.vision import VisionSettings
 from automatch.sql.statements import load
 from automatch.store.model_changes import read_active_model
+from automatch.store.replica import measure_lag
 from automatch.store.server_check import LOGIN_ADVICE, check_server
 from automatch.store.stats import count_workers
 from automatch.vision.load import check_model
@@ -45,6 +47,8 @@ _SQL = load("doctor")
 _DURABILITY = load("embedded")["durability"]
 
 _LOGIN_USERS = {"owner": "owner", "api": "server", "worker": "workers", "schedule": "schedule"}
+_REPLICA_S = 3
+"""How long the doctor waits for the replica."""
 _SKEW_WARN_S = 2.0
 _KEY_WARN_S = 14 * 86400
 
@@ -225,6 +229,45 @@ def _unfit(message: str) -> Result:
     return fail(f"{what}.", advice[0].upper() + advice[1:]) if what else fail(message)
 
 
+async def _replica(context: CheckContext) -> Result:
+    secrets = context.secrets
+    address = replica_address(context.settings, secrets) if secrets is not None else None
+    if address is None:
+        return ok("Every read goes to the primary.")
+    try:
+        async with (
+            asyncio.timeout(_REPLICA_S),
+            await psycopg.AsyncConnection.connect(
+                address,
+                autocommit=True,
+                connect_timeout=_REPLICA_S,
+                application_name="automatch-doctor",
+            ) as replica,
+        ):
+            lag_s = await measure_lag(context.database, replica)
+    except ServerUnfitError as exc:
+        return _unfit(exc.message)
+    except psycopg.Error as exc:
+        return warn(
+            f"The replica does not answer ({type(exc).__name__}), so the primary answers alone.",
+            "See whether it runs at the address in AUTOMATCH_REPLICA_URL.",
+        )
+    except TimeoutError:
+        return warn(
+            f"The replica lacks what the primary had {_REPLICA_S} seconds ago, so the primary "
+            "answers alone.",
+            "Ask it for `select pg_is_wal_replay_paused()`, and see whether its disk, its network "
+            "or a long query holds it back.",
+        )
+    if lag_s > context.settings.pool.replica_wait_s:
+        return warn(
+            f"The replica has what the primary has after {lag_s * 1000:.0f} ms, and reads wait for "
+            f"{context.settings.pool.replica_wait_s * 1000:.0f} ms.",
+            "See what holds it back, or raise AUTOMATCH_POOL__REPLICA_WAIT_S.",
+        )
+    return ok(f"The replica has what the primary has after {lag_s * 1000:.0f} ms.")
+
+
 async def _schema(context: CheckContext) -> Result:
     if context.schema_problem is not None:
         return fail(context.schema_problem)
@@ -332,6 +375,7 @@ CHECKS = [
     Check("machine.database", "Postgres answers and is durable", _database, Requires.NOTHING),
     Check("machine.logins", "The logins work on this server", _logins, Requires.DATABASE),
     Check("machine.connections", "Postgres has enough connections", _connections, Requires.SCHEMA),
+    Check("machine.replica", "The replica keeps up", _replica, Requires.DATABASE),
     Check("machine.schema", "The schema is up to date", _schema, Requires.DATABASE),
     Check("machine.web", "The web server answers", _web, Requires.NOTHING),
     Check("machine.clock", "The clocks agree", _clock, Requires.DATABASE),
