@@ -31,6 +31,10 @@ _WIDTHS = {"phone": 375, "desktop": 1280}
 _HEIGHT = 812
 _SHEET_WIDTH = 2000
 _ON_A_SHEET = 15
+_LOAD_PHOTOS = """Promise.all([...document.images].map((image) => {
+  image.loading = "eager";
+  return image.decode().catch(() => {});
+}))"""
 _OPERATOR = SiteOperator("Students' union of UIT", "look-alikes@example.org", None)
 
 
@@ -70,9 +74,12 @@ def take(browser: Browser, view: View, only: str, folder: Path) -> Iterator[Path
                 continue
             tab.goto(address_of(base, name))
             path = folder / f"{re.sub(r'[^a-z0-9]+', '-', name)}--{view}.png"
-            height = tab.evaluate("document.documentElement.scrollHeight")
-            # What sticks to the bottom of the screen is at the bottom of the picture then.
-            tab.set_viewport_size({"width": _WIDTHS[view.device], "height": max(height, _HEIGHT)})
+            for _ in range(2):
+                # What sticks to the bottom of the screen is at the bottom of the picture then;
+                # twice, because some spaces grow with the screen.
+                height = max(tab.evaluate("document.documentElement.scrollHeight"), _HEIGHT)
+                tab.set_viewport_size({"width": _WIDTHS[view.device], "height": height})
+            tab.evaluate(_LOAD_PHOTOS)
             tab.screenshot(path=path)
             tab.set_viewport_size({"width": _WIDTHS[view.device], "height": _HEIGHT})
             yield path

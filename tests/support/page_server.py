@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from mimetypes import guess_type
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import quote, unquote, urlsplit
 
 from markupsafe import escape
@@ -26,6 +26,8 @@ _NAME = "Linh"
 def serving_pages(render: Callable[[str], str | None]) -> Iterator[str]:
     """Give the address of a server; *render* writes the page of a name, None if there is none."""
 
+    is_over = Event()
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
@@ -39,13 +41,19 @@ def serving_pages(render: Callable[[str], str | None]) -> Iterator[str]:
             elif (page := render(path.removeprefix("/pages/"))) is not None:
                 page = page.replace(escape(HOSTILE), _NAME)
                 body = page.encode()
+            elif path == "/feed/stream":
+                kind, body = "text/event-stream", b"event: ready\ndata: {}\n\n"
             self.send_response(200 if body else 404)
             headers = security_headers(Settings()) | {"content-type": kind}
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("content-length", str(len(body)))
+            if kind != "text/event-stream":
+                self.send_header("content-length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # the browser has gone on
+                self.wfile.write(body)
+            if kind == "text/event-stream":
+                is_over.wait()
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -55,6 +63,7 @@ def serving_pages(render: Callable[[str], str | None]) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_port}/pages/"
     finally:
+        is_over.set()
         server.shutdown()
         server.server_close()
 
